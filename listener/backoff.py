@@ -1,0 +1,42 @@
+"""Delays between attempts: exponential growth with full jitter."""
+
+import random
+from collections.abc import Callable
+
+
+class Backoff:
+    """Successive delays in seconds, each drawn uniformly from 0 to a cap that doubles.
+
+    Full jitter keeps many sessions that failed at one moment from returning at one moment. `floor_s` keeps a
+    lucky draw of zero from becoming a request storm.
+
+    Args:
+        first_s: cap of the first delay.
+        limit_s: cap that growth stops at.
+        floor_s: least delay.
+        uniform: source of randomness, `random.uniform` by signature; tests hand in their own.
+    """
+
+    def __init__(
+        self,
+        *,
+        first_s: float = 0.5,
+        limit_s: float = 30.0,
+        floor_s: float = 0.05,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._first_s = first_s
+        self._limit_s = limit_s
+        self._floor_s = floor_s
+        self._uniform = uniform
+        self.attempts = 0
+
+    def next(self) -> float:
+        """The delay before the next attempt; counts the attempt."""
+        cap_s = min(self._limit_s, self._first_s * 2 ** min(self.attempts, 32))
+        self.attempts += 1
+        return max(self._floor_s, self._uniform(0.0, cap_s))
+
+    def reset(self) -> None:
+        """A success: the next failure starts from `first_s` again."""
+        self.attempts = 0

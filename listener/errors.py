@@ -1,0 +1,220 @@
+"""Every error that the listener raises on purpose.
+
+    ListenerError
+      ConfigError               the configuration; carries all problems at once (exit status 78)
+      StartError                the host: port in use, file not writable (exit status 1)
+      JournalError              the journal could not do what was asked; nothing of the batch is stored
+        JournalLocked           another process owns it
+        JournalFull             no room: disk, quota or the configured limit
+      WebServicesError          an answer of the REST API that is not success
+        LoginRefused            statusCode 20, HTTP 401 or 403
+        CsrfRejected            the CSRF header is missing or expired
+        ParameterMissing        statusCode 1
+        ParameterInvalid        statusCode 2: invalid, or not in this state
+        OperationForbidden      statusCode 3 or 5
+        NotFound                statusCode 6
+        ServerFault             statusCode 4, HTTP 5xx, an answer that is not JSON
+        Unreachable             no answer: DNS, TCP, TLS, timeout
+      CometdError               the CometD session
+        HandshakeRefused        the server said no to the handshake
+        SubscribeRefused        the server said no to the subscription
+        ExchangeFailed          one request brought no usable answer: network, HTTP status, body
+      NotificationRefused       one notification cannot be used; `reason` is a metric label
+      Outcome                   what a sink says of a batch that it did not take whole
+        Retry                   later, unchanged
+        Park                    a person is needed
+        Reject                  this one event, never
+"""
+
+from collections.abc import Sequence
+
+
+class ListenerError(Exception):
+    """Root of the tree."""
+
+    exit_status = 1
+
+
+class Problem:
+    """One thing wrong with the configuration: where, and what was expected."""
+
+    __slots__ = ("path", "text")
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"Problem({self.path!r}, {self.text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Problem) and (self.path, self.text) == (other.path, other.text)
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.text))
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.text}" if self.path else self.text
+
+
+class ConfigError(ListenerError):
+    """The configuration cannot be used; `problems` holds all of them."""
+
+    exit_status = 78
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class StartError(ListenerError):
+    """The host does not let the daemon start; the text names the setting."""
+
+
+class JournalError(ListenerError):
+    """The journal could not do what was asked."""
+
+
+class JournalLocked(JournalError):
+    """Another process owns this journal."""
+
+
+class JournalFull(JournalError):
+    """There is no room for the batch."""
+
+
+class WebServicesError(ListenerError):
+    """The REST API did not do what was asked.
+
+    Attributes:
+        http_status: status of the response, None without one.
+        status_code: `statusCode` of the JSON body, None without one.
+    """
+
+    def __init__(self, text: str, *, http_status: int | None = None, status_code: int | None = None) -> None:
+        super().__init__(text)
+        self.http_status = http_status
+        self.status_code = status_code
+
+
+class LoginRefused(WebServicesError):
+    """The server does not know this user, or no longer."""
+
+
+class CsrfRejected(WebServicesError):
+    """The CSRF header is missing or expired."""
+
+
+class ParameterMissing(WebServicesError):
+    """A parameter is missing."""
+
+
+class ParameterInvalid(WebServicesError):
+    """A parameter is invalid, or the operation is not possible in this state."""
+
+
+class OperationForbidden(WebServicesError):
+    """The user may not do this."""
+
+
+class NotFound(WebServicesError):
+    """There is no such resource."""
+
+
+class ServerFault(WebServicesError):
+    """The server failed, or answered with something that is not its JSON.
+
+    `retry_after_s` is the server's own wish, in seconds.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        http_status: int | None = None,
+        status_code: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(text, http_status=http_status, status_code=status_code)
+        self.retry_after_s = retry_after_s
+
+
+class Unreachable(WebServicesError):
+    """There was no answer."""
+
+
+class CometdError(ListenerError):
+    """The CometD session."""
+
+
+class HandshakeRefused(CometdError):
+    """The server said no to the handshake."""
+
+
+class SubscribeRefused(CometdError):
+    """The server said no to the subscription."""
+
+
+class ExchangeFailed(CometdError):
+    """One request brought no usable answer.
+
+    Attributes:
+        http_status: status of the response, None without one.
+        retry_after_s: the server's own wish, in seconds.
+        maybe_lost: the request reached the server and its answer did not arrive whole, so events that the server
+            wrote into it are gone unless the ack extension brings them again.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        http_status: int | None = None,
+        retry_after_s: float | None = None,
+        maybe_lost: bool = False,
+    ) -> None:
+        super().__init__(text)
+        self.http_status = http_status
+        self.retry_after_s = retry_after_s
+        self.maybe_lost = maybe_lost
+
+
+class NotificationRefused(ListenerError):
+    """One notification cannot be used. `reason` is a short fixed word, fit for a metric label."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(f"{reason}: {text}")
+        self.reason = reason
+
+
+class Outcome(ListenerError):
+    """What a sink says of a batch that it did not take whole.
+
+    Attributes:
+        delivered: indexes into the batch of the events that are durable at the destination all the same.
+    """
+
+    def __init__(self, reason: str, *, delivered: frozenset[int] = frozenset()) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.delivered = delivered
+
+
+class Retry(Outcome):
+    """Not now: the lane tries the rest again, after `after_s` seconds if the destination named a time."""
+
+    def __init__(self, reason: str, *, after_s: float | None = None, delivered: frozenset[int] = frozenset()) -> None:
+        super().__init__(reason, delivered=delivered)
+        self.after_s = after_s
+
+
+class Park(Outcome):
+    """A person is needed (401, 403, a missing topic): the lane stops and keeps everything."""
+
+
+class Reject(Outcome):
+    """The event at `index` can never be taken: it becomes a dead letter, the rest goes on."""
+
+    def __init__(self, index: int, reason: str, *, delivered: frozenset[int] = frozenset()) -> None:
+        super().__init__(reason, delivered=delivered)
+        self.index = index

@@ -1,0 +1,101 @@
+"""Every metric of the process, in one table.
+
+All names start with `disposition_listener_`. Labels are bounded: reasons and changes are fixed words of the code, sinks
+are those of the configuration; no label carries a chat, an agent or a customer.
+"""
+
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+from listener import __version__
+
+PREFIX = "disposition_listener_"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+class Row(NamedTuple):
+    """One metric: its class, its name without the prefix, what it tells, its labels."""
+
+    kind: type[MetricWrapperBase]
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+TABLE = (
+    Row(Counter, "notifications_received_total", "Messages heard on the topic; equals forwarded + filtered + refused."),
+    Row(Counter, "notifications_forwarded_total", "Notifications that became at least one event."),
+    Row(Counter, "notifications_filtered_total", "Notifications that are none of ours, by reason.", ("reason",)),
+    Row(Counter, "notifications_refused_total", "Notifications that cannot be used, by reason.", ("reason",)),
+    Row(Counter, "fields_malformed_total", "Accompanying fields of a wrong type, forwarded as null.", ("field",)),
+    Row(Counter, "events_total", "Events written to the journal.", ("kind", "change", "origin")),
+    Row(Counter, "batches_total", "Batches that brought at least one message on the topic."),
+    Row(Counter, "batches_repeated_total", "Batches that the server sent again and that were already durable."),
+    Row(Counter, "handshakes_total", "CometD handshakes granted."),
+    Row(Counter, "resumes_total", "CometD sessions of an earlier process that were continued."),
+    Row(Counter, "exchanges_failed_total", "CometD requests without a usable answer, by reason.", ("reason",)),
+    Row(Counter, "logins_total", "Logins to the Web Services, by result.", ("result",)),
+    Row(Counter, "gaps_total", "Stretches in which a disposition could have been missed, by reason.", ("reason",)),
+    Row(Counter, "gap_seconds_total", "Length of those stretches, in seconds."),
+    Row(Counter, "reconciled_total", "Dispositions found by re-reading the chats."),
+    Row(Gauge, "sessions_subscribed", "Accounts whose session is subscribed now."),
+    Row(Gauge, "sessions_configured", "Accounts in the configuration."),
+    Row(Histogram, "journal_commit_seconds", "Time from a batch's arrival at the journal to its commit."),
+    Row(Counter, "journal_commit_failures_total", "Commits that failed; their batches are tried again."),
+    Row(Gauge, "journal_last_sequence", "Sequence of the newest durable event."),
+    Row(Gauge, "journal_bytes", "Size of the journal's files."),
+    Row(Counter, "sink_delivered_total", "Events durable at the sink.", ("sink",)),
+    Row(Counter, "sink_skipped_total", "Events that the sink's settings leave out.", ("sink",)),
+    Row(Counter, "sink_attempts_total", "Batches handed to the sink.", ("sink",)),
+    Row(Counter, "sink_failures_total", "Batches that the sink did not take whole, by outcome.", ("sink", "outcome")),
+    Row(Counter, "sink_dead_letters_total", "Events that the sink can never take.", ("sink",)),
+    Row(Gauge, "sink_lag_events", "Events in the journal that the sink has not got yet.", ("sink",)),
+    Row(Gauge, "sink_parked", "1 while the lane waits for a person.", ("sink",)),
+    Row(Histogram, "sink_latency_seconds", "Time from the arrival of an event to its delivery.", ("sink",)),
+    Row(Gauge, "build_info", "Always 1; the version is the label.", ("version",)),
+)
+
+
+class Metrics:
+    """The table as live metrics on a registry of their own. `metrics["sink_parked"]` is the Prometheus object."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._rows: dict[str, MetricWrapperBase] = {}
+        for row in TABLE:
+            options = {"buckets": _SECONDS} if row.kind is Histogram else {}
+            self._rows[row.name] = row.kind(PREFIX + row.name, row.help, row.labels, registry=self.registry, **options)
+        self.set("build_info", 1, __version__)
+
+    def _child(self, name: str, labels: tuple[str, ...]) -> MetricWrapperBase:
+        row = self._rows[name]
+        return row.labels(*labels) if labels else row
+
+    def count(self, name: str, amount: float = 1, *labels: str) -> None:
+        """Add to a counter; label values in the order of the table."""
+        child = self._child(name, labels)
+        assert isinstance(child, Counter)  # noqa: S101 - a wrong name is a bug here, found by the first test
+        child.inc(amount)
+
+    def set(self, name: str, value: float, *labels: str) -> None:
+        """Set a gauge."""
+        child = self._child(name, labels)
+        assert isinstance(child, Gauge)  # noqa: S101 - as above
+        child.set(value)
+
+    def observe(self, name: str, seconds: float, *labels: str) -> None:
+        """Add a duration to a histogram."""
+        child = self._child(name, labels)
+        assert isinstance(child, Histogram)  # noqa: S101 - as above
+        child.observe(seconds)
+
+    def value(self, name: str, *labels: str) -> float:
+        """The value of one counter or gauge now; 0.0 where nothing was counted. Sums nothing."""
+        names = dict(zip(next(row.labels for row in TABLE if row.name == name), labels, strict=True))
+        return self.registry.get_sample_value(PREFIX + name, names) or 0.0
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)

@@ -1,0 +1,228 @@
+"""Frozen values that travel between the rooms: the event, what the journal stores, where a session stands."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Change(StrEnum):
+    """What a notification did to the last known value of (chat, key)."""
+
+    SET = "set"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    CLEARED = "cleared"
+
+
+class Origin(StrEnum):
+    """How a disposition became known."""
+
+    NOTIFICATION = "notification"
+    RECONCILED = "reconciled"
+
+
+class Kind(StrEnum):
+    """The two kinds of event; the CloudEvents `type` ends in `.chat.<kind>`."""
+
+    DISPOSITION = "disposition"
+    GAP = "gap"
+
+
+class Participant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A party of the chat, as GWS names it."""
+
+    nickname: str | None = None
+    type: str | None = None
+    participant_id: str | None = None
+
+
+class Disposition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`data` of a disposition event. `previous` and `disposition` are None where there is no value."""
+
+    change: Change
+    key: str
+    disposition: str | None
+    previous: str | None
+    chat_id: str
+    chat_state: str | None
+    chat_uri: str | None
+    reference_id: int | None
+    account: str
+    participants: tuple[Participant, ...] = ()
+    user_data: dict[str, Any] = {}
+    received_at: str
+    origin: Origin
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "closed_by": "closedBy"}):
+    """`data` of a gap event: a stretch in which a disposition could have been missed. Times are RFC 3339, UTC.
+
+    `reason` is one of `restart`, `session_expired`, `network`, `login`, `no_ack_cut`; `closed_by` tells what made the
+    subscription certain again: `handshake` (a new session) or `poll` (the same session answered again).
+    """
+
+    account: str
+    from_: str
+    to: str
+    reason: str
+    closed_by: str
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One CloudEvents 1.0 event, its `data` encoded once.
+
+    `sequence` is 0 until the journal has assigned it. `change` is None for a gap. `account`, `change` and `kind`
+    repeat what `data` says, so that lanes can filter without decoding.
+    """
+
+    id: str
+    type: str
+    source: str
+    subject: str
+    time: str
+    kind: Kind
+    account: str
+    change: Change | None
+    data: bytes
+    sequence: int = 0
+
+    def to_json(self) -> bytes:
+        """The event as one line of CloudEvents structured JSON, without a line end."""
+        return _ENCODER.encode(
+            _CloudEvent(
+                type=self.type,
+                source=self.source,
+                id=self.id,
+                subject=self.subject,
+                time=self.time,
+                sequence=str(self.sequence),
+                data=msgspec.Raw(self.data),
+            )
+        )
+
+
+class _CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The wire order of the CloudEvents fields."""
+
+    specversion: str = "1.0"
+    type: str
+    source: str
+    id: str
+    subject: str
+    time: str
+    datacontenttype: str = "application/json"
+    sequence: str
+    data: msgspec.Raw
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class Observation(msgspec.Struct, frozen=True, kw_only=True):
+    """One disposition key heard in one notification (or found by re-reading a chat), not yet classified.
+
+    `value` is None where the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
+    time in milliseconds where the notification has one. `digest` identifies the notification within its account.
+    """
+
+    account: str
+    chat_id: str
+    key: str
+    value: str | None
+    server_time_ms: int | None
+    received_ms: int
+    chat_state: str | None = None
+    chat_uri: str | None = None
+    reference_id: int | None = None
+    participants: tuple[Participant, ...] = ()
+    user_data: dict[str, Any] = {}
+    origin: Origin = Origin.NOTIFICATION
+    digest: bytes = b""
+
+
+class LastValue(msgspec.Struct, frozen=True, kw_only=True):
+    """The last value known of (chat, key), and who heard it when (epoch milliseconds)."""
+
+    chat_id: str
+    key: str
+    value: str | None
+    account: str
+    server_time_ms: int | None
+    received_ms: int
+
+
+class SessionState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the next start needs to continue an account's CometD session.
+
+    `ack` is the number of the last durable batch, None without the ack extension. `seen_ms` is the last moment
+    (epoch milliseconds) at which the session was certainly subscribed. `cookies` is the jar's content: name, value,
+    domain, path.
+    """
+
+    account: str
+    url: str
+    topic: str
+    client_id: str
+    connection_type: str
+    ack: int | None
+    seen_ms: int
+    max_interval_ms: int | None = None
+    cookies: tuple[tuple[str, str, str, str], ...] = ()
+
+
+class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one transaction of the journal holds; every part may be empty."""
+
+    events: tuple[Event, ...] = ()
+    values: tuple[LastValue, ...] = ()
+    sessions: tuple[SessionState, ...] = ()
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that a sink can never take, with the reason and the last answer. `at_ms` is epoch milliseconds."""
+
+    sink: str
+    sequence: int
+    event_id: str
+    reason: str
+    attempts: int
+    at_ms: int
+
+
+class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The journal at one moment. Sequences are 0 while it is empty; `bytes` counts database and WAL."""
+
+    first_sequence: int
+    last_sequence: int
+    events: int
+    bytes: int
+    cursors: dict[str, int]
+    dead_letters: dict[str, int]
+    oldest_ms: int | None
+
+
+class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery lane at one moment. `parked` is the reason why it stands still, None while it runs."""
+
+    sink: str
+    kind: str
+    cursor: int
+    lag: int
+    delivered: int
+    failures: int
+    parked: str | None
+    last_error: str | None
+
+
+class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """An account's session at one moment. `epoch` counts its handshakes in this process."""
+
+    account: str
+    subscribed: bool
+    epoch: int
+    ack: bool
+    gaps: int
+    since_ms: int | None
+    last_error: str | None
+

@@ -1,0 +1,105 @@
+"""The two ports: what the receiver and the lanes need of a journal and of a sink. The contract is in the docstrings."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from listener.model import DeadLetter, Event, JournalBatch, JournalStats, LastValue, SessionState
+
+
+class Journal(Protocol):
+    """The durable, ordered store between the receiver and the lanes. One process owns it.
+
+    Every coroutine may be awaited from several tasks at once; none blocks the event loop. A cancelled caller changes
+    nothing about a write that is under way: it either happens whole or not at all.
+    """
+
+    async def open(self) -> None:
+        """Take ownership, create or migrate the schema.
+
+        Raises:
+            JournalLocked: another process owns it.
+            JournalError: it cannot be opened; the text names the file.
+        """
+
+    async def close(self) -> None:
+        """Finish what is queued and release the journal. Idempotent."""
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence of the newest durable event, 0 while there is none."""
+
+    async def append(self, batch: JournalBatch) -> int:
+        """Store the batch atomically; returns `last_sequence` once it is durable (fsynced).
+
+        Events get consecutive sequences in their order, rising over restarts and never used twice. Values and
+        sessions replace what is stored under (chat, key) and account.
+
+        Raises:
+            JournalFull: no room; nothing of the batch is stored.
+            JournalError: it could not be stored; nothing of the batch is.
+        """
+
+    async def read(self, after: int, limit: int) -> Sequence[Event]:
+        """At most `limit` durable events with a sequence above `after`, oldest first; empty when there are none."""
+
+    async def wait_beyond(self, sequence: int) -> None:
+        """Return once `last_sequence` is above `sequence`. Cancelling is safe."""
+
+    async def cursors(self) -> dict[str, int]:
+        """Per sink, the sequence up to which everything is done with."""
+
+    async def advance(self, sink: str, sequence: int, dead: Sequence[DeadLetter] = ()) -> None:
+        """Move a sink's cursor to `sequence` and store its dead letters, in one durable transaction.
+
+        A cursor never moves back: a lower sequence is ignored.
+        """
+
+    async def last_values(self, chat_ids: Collection[str]) -> list[LastValue]:
+        """Every last value known of these chats."""
+
+    async def sessions(self) -> dict[str, SessionState]:
+        """Per account, the last stored session."""
+
+    async def forget_session(self, account: str) -> None:
+        """Drop the stored session of an account, durably; unknown accounts are fine."""
+
+    async def dead_letters(self, sink: str | None = None) -> list[DeadLetter]:
+        """The dead letters, oldest first, of one sink or of all."""
+
+    async def retain(self, *, before_ms: int, keep_for: Collection[str]) -> int:
+        """Delete events received before `before_ms`, never past the slowest cursor of the sinks in `keep_for`.
+
+        A sink in `keep_for` without a cursor counts as 0. Last values of chats not heard of since `before_ms` go too.
+        Returns the number of deleted events.
+        """
+
+    async def stats(self) -> JournalStats:
+        """Figures for the status and the metrics."""
+
+
+class Sink(Protocol):
+    """A destination. It holds no retry, no queue, no policy: its lane does.
+
+    A lane calls `open` once, then `deliver` with one batch at a time, then `close`.
+    """
+
+    async def open(self) -> None:
+        """Get ready: open the file, the connection. Raises `Retry` or `Park`, or `StartError` for what the host refuses."""
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Return when every event is durable at the destination (fsynced, 2xx, acked by the broker).
+
+        `events` is never empty and in journal order; events of one chat must reach the destination in that order.
+        Being cancelled in the middle is allowed: the lane will bring the batch again.
+
+        Raises:
+            Retry: not all of it now; `delivered` names what is durable all the same.
+            Park: a person is needed.
+            Reject: one event can never be taken.
+        """
+
+    async def check(self) -> None:
+        """Probe the destination without sending an event; raises what `deliver` would."""
+
+    async def close(self) -> None:
+        """Release everything. Idempotent, and safe after a failed `open`."""
