@@ -1,0 +1,70 @@
+"""Fixtures for every test folder: factories that clean up after themselves, in reverse order."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from support.bayeux import BayeuxServer
+from support.faultproxy import FaultProxy
+from support.process import Command, Daemon
+from support.receiver import Receiver
+
+StartBayeux = Callable[..., Awaitable[BayeuxServer]]
+StartDaemon = Callable[..., Awaitable[Daemon]]
+StartCommand = Callable[..., Awaitable[Command]]
+LinkTo = Callable[[int], Awaitable[FaultProxy]]
+
+
+@pytest.fixture
+async def owned() -> AsyncIterator[AsyncExitStack]:
+    """What a test started; all of it is stopped when the test is over."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def start_bayeux(owned: AsyncExitStack) -> StartBayeux:
+    """Start a real Bayeux server: `await start_bayeux("cometd" | "cometd-no-ack" | "faye", *options)`."""
+
+    async def start(kind: str, *options: str) -> BayeuxServer:
+        return await owned.enter_async_context(BayeuxServer(kind, options=options))
+
+    return start
+
+
+@pytest.fixture
+def start_daemon(owned: AsyncExitStack) -> StartDaemon:
+    """Start the real daemon in a process of its own: `await start_daemon(config, env={…})`."""
+
+    async def start(config: Path, *, env: Mapping[str, str] | None = None) -> Daemon:
+        return await owned.enter_async_context(Daemon(config, env=env))
+
+    return start
+
+
+@pytest.fixture
+def start_command(owned: AsyncExitStack, tmp_path: Path) -> StartCommand:
+    """Start any other command in `tmp_path`: `await start_command("check", "--config", path, env={…})`."""
+
+    async def start(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Command:
+        return await owned.enter_async_context(Command(*arguments, folder=tmp_path, env=env))
+
+    return start
+
+
+@pytest.fixture
+def link_to(owned: AsyncExitStack) -> LinkTo:
+    """Put a link that can go bad before a port: `await link_to(port)`."""
+
+    async def link(port: int) -> FaultProxy:
+        return await owned.enter_async_context(FaultProxy(port))
+
+    return link
+
+
+@pytest.fixture
+async def receiver(owned: AsyncExitStack) -> Receiver:
+    """A real HTTP receiver for webhooks, running."""
+    return await owned.enter_async_context(Receiver())

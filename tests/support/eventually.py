@@ -1,0 +1,33 @@
+"""Waiting with a deadline, so that no test has to guess how long something takes."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(
+    probe: Callable[[], T | Awaitable[T]],
+    *,
+    timeout_s: float = 10.0,
+    interval_s: float = 0.01,
+    what: str | Callable[[], str] = "",
+) -> T:
+    """The first true answer of `probe`, which is asked every `interval_s` seconds and may be a coroutine function.
+
+    Raises AssertionError with `what` and the last answer after `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = probe()
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            text = (what() if callable(what) else what) or getattr(probe, "__name__", "the condition")
+            raise AssertionError(f"not within {timeout_s} s: {text} (last answer: {answer!r})")
+        await asyncio.sleep(interval_s)
