@@ -26,7 +26,10 @@ async def owned() -> AsyncIterator[AsyncExitStack]:
 
 @pytest.fixture
 def start_bayeux(owned: AsyncExitStack) -> StartBayeux:
-    """Start a real Bayeux server: `await start_bayeux("cometd" | "cometd-no-ack" | "faye", *options)`."""
+    """Start a real Bayeux server.
+
+    `await start_bayeux("cometd" | "cometd-no-ack" | "faye", *options)`
+    """
 
     async def start(kind: str, *options: str) -> BayeuxServer:
         return await owned.enter_async_context(BayeuxServer(kind, options=options))
@@ -36,7 +39,10 @@ def start_bayeux(owned: AsyncExitStack) -> StartBayeux:
 
 @pytest.fixture
 def start_daemon(owned: AsyncExitStack) -> StartDaemon:
-    """Start the real daemon in a process of its own: `await start_daemon(config, env={…})`."""
+    """Start the real daemon in a process of its own.
+
+    `await start_daemon(config, env={…})`
+    """
 
     async def start(config: Path, *, env: Mapping[str, str] | None = None) -> Daemon:
         return await owned.enter_async_context(Daemon(config, env=env))
@@ -46,7 +52,10 @@ def start_daemon(owned: AsyncExitStack) -> StartDaemon:
 
 @pytest.fixture
 def start_command(owned: AsyncExitStack, tmp_path: Path) -> StartCommand:
-    """Start any other command in `tmp_path`: `await start_command("check", "--config", path, env={…})`."""
+    """Start any other command in `tmp_path`.
+
+    `await start_command("check", "--config", path, env={…})`
+    """
 
     async def start(*arguments: str | Path, env: Mapping[str, str] | None = None) -> Command:
         return await owned.enter_async_context(Command(*arguments, folder=tmp_path, env=env))
@@ -56,7 +65,10 @@ def start_command(owned: AsyncExitStack, tmp_path: Path) -> StartCommand:
 
 @pytest.fixture
 def link_to(owned: AsyncExitStack) -> LinkTo:
-    """Put a link that can go bad before a port: `await link_to(port)`."""
+    """Put a link that can go bad before a port.
+
+    `await link_to(port)`
+    """
 
     async def link(port: int) -> FaultProxy:
         return await owned.enter_async_context(FaultProxy(port))

@@ -159,7 +159,7 @@ class BayeuxServer:
         return (await self.order("cut"))["ended"]
 
     async def state(self) -> dict[str, Any]:
-        """`requests`, `handshakes`, `dropped`, `deny`, `web_sockets`, `sessions` (ids), `subscriptions` (by channel)."""
+        """Counters, `deny`, `web_sockets` (open), `sessions` (ids), `subscriptions` (by channel)."""
         return await self.order("state")
 
     async def subscribed(self, sessions: int = 1, *, channel: str = TOPIC, timeout_s: float = 10.0) -> None:

@@ -38,7 +38,7 @@ def write_config(folder: Path, *, server: Mapping[str, Any], webhook: str | None
     Journal and audit file (`AUDIT`, sink `audit`) are in `folder`, the log is JSON, `[http]` is off. `webhook` is the
     URL of a second sink, `crm`. What is in `more` is merged into that, table by table; None takes a key away:
 
-        write_config(tmp_path, server=cometd.settings, accounts=[{"username": "agent1"}], http={"listen": "127.0.0.1:0"})
+        write_config(tmp_path, server=cometd.settings, shutdown_timeout_s=1.0, http={"listen": "127.0.0.1:9464"})
     """
     sinks: dict[str, Any] = {"audit": {"type": "file", "path": folder / AUDIT}}
     if webhook is not None:

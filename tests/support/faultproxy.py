@@ -1,12 +1,14 @@
 """A TCP link that can go bad: it stands before a real server, and its faults are context managers.
 
-async with FaultProxy(server.port) as link:        # clients use link.port
-    with link.latency(0.2): ...                    # each way
-    with link.blackhole(): ...                     # established, silent; what was sent arrives afterwards
-    async with link.refused(): ...                 # nobody listens, and every connection is reset
-    link.drop_next_response()                      # the server acted, the client does not get to know
-    link.cut_next_response(after_bytes=100)        # half an answer
-    link.reset()                                   # RST on every connection now
+Conditions hold while their block runs; what `drop` and `cut` announce happens once.
+
+    async with FaultProxy(server.port) as link:        # clients use link.port
+        with link.latency(0.2): ...                    # each way
+        with link.blackhole(): ...                     # established, silent; what was sent arrives afterwards
+        async with link.refused(): ...                 # nobody listens, and every connection is reset
+        link.drop_next_response()                      # the server acted, the client does not get to know
+        link.cut_next_response(after_bytes=100)        # half an answer
+        link.reset()                                   # RST on every connection now
 """
 
 import asyncio
@@ -93,7 +95,7 @@ class FaultProxy:
 
     @contextlib.contextmanager
     def blackhole(self) -> Iterator[None]:
-        """Connections stay open, new ones are taken, nothing arrives; at the end TCP would send it again, so it does."""
+        """Connections stay open, new ones are taken, nothing arrives before the end (TCP sends it again)."""
         self._passing.clear()
         try:
             yield

@@ -88,7 +88,7 @@ class Process:
         return "\n".join([" ".join(self.argv), *self.lines[-40:]])
 
     async def line(self, matches: Callable[[str], Any], *, count: int = 1, timeout_s: float = 10.0) -> str:
-        """The `count`-th line that matches, of all since the start. Fails at once when the process has ended without it."""
+        """The `count`-th line that matches, of all since the start. Fails at once when the process ended without it."""
 
         def found() -> list[str]:
             hits = [line for line in self.lines if matches(line)]
@@ -103,13 +103,13 @@ class Process:
         self._running().send_signal(number)
 
     async def kill(self) -> None:
-        """Kill -9, and wait until it is gone."""
+        """Send SIGKILL, and wait until it is gone."""
         with contextlib.suppress(ProcessLookupError):
             self._running().kill()
         await self.wait()
 
     async def wait(self, *, timeout_s: float = 15.0) -> int:
-        """The exit status, once all output has been collected. AssertionError when it is still running after `timeout_s`."""
+        """The exit status, once all output has been collected. Fails when it still runs after `timeout_s`."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._running().wait()
