@@ -1,0 +1,179 @@
+"""What a table of the configuration is made of: sections, checked texts, files to read, problems in plain words."""
+
+import difflib
+import json
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
+from yarl import URL
+
+from listener.errors import Problem
+
+
+class Section(BaseModel):
+    """A table of the configuration: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Folders(NamedTuple):
+    """Where a relative path to a file that is read may lead: beside the configuration, then systemd's credentials."""
+
+    base: Path
+    credentials: Path | None = None
+
+    @classmethod
+    def of(cls, base: Path, environ: Mapping[str, str]) -> Self:
+        """The folders of this process; systemd names its own in `CREDENTIALS_DIRECTORY`."""
+        named = environ.get("CREDENTIALS_DIRECTORY")
+        return cls(base, Path(named) if named else None)
+
+    def find(self, path: Path) -> Path:
+        """The first of the folders that holds `path`; beside the configuration when none does."""
+        beside = self.base / path
+        if self.credentials is not None and not beside.exists() and (self.credentials / path).exists():
+            return self.credentials / path
+        return beside
+
+
+def _readable(path: Path, info: ValidationInfo) -> Path:
+    """Found and readable where the validation knows the folders, as it does when a configuration is loaded."""
+    if not isinstance(info.context, Folders):
+        return path
+    found = info.context.find(path)
+    try:
+        os.close(os.open(found, os.O_RDONLY | os.O_NONBLOCK))
+    except OSError as exc:
+        raise ValueError(f"cannot read {found}: {exc.strerror}") from exc
+    if not found.is_file():
+        raise ValueError(f"cannot read {found}: not a file")
+    return found
+
+
+InputFile = Annotated[Path, AfterValidator(_readable)]
+
+
+def _plain_url(value: str) -> str:
+    """Kept as written, without a slash at its end; user names and passwords in it would end in logs and events."""
+    try:
+        url = URL(value)
+        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in value):
+        raise ValueError("should be a URL that starts with http:// or https:// and names a host")
+    if url.user is not None or url.password is not None:
+        raise ValueError("must hold no user name and no password")
+    return value.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_plain_url)]
+
+
+def did_you_mean(word: str, known: Collection[str], *, cutoff: float = 0.6) -> str:
+    """`, did you mean 'x'?` with the nearest known word; empty when none is near."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    return f", did you mean {near[0]!r}?" if near else ""
+
+
+def from_text(annotation: Any, text: str) -> Any:
+    """A text of the environment as the list or table that `annotation` asks for: JSON, or `a,b` for a list."""
+    a_list = get_origin(annotation) in (tuple, list)
+    if not a_list and get_origin(annotation) is not dict and not _models_in(annotation):
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if isinstance(value, list | dict):
+        return value
+    return [part.strip() for part in text.split(",")] if a_list else text
+
+
+def dotted(steps: Sequence[str | int]) -> str:
+    """`accounts[0].password_file` for the steps `accounts`, 0, `password_file`."""
+    path = ""
+    for step in steps:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step != "[key]":  # pydantic's mark for "the name of this entry"
+            path += f".{step}" if path else step
+    return path
+
+
+def problems_of(
+    error: ValidationError, model: type[BaseModel], *, prefix: Sequence[str] = (), also_known: Collection[str] = ()
+) -> list[Problem]:
+    """Every error of a validation as a Problem, without the value: it may be a secret.
+
+    Args:
+        error: what validating `model` raised.
+        model: the table at `prefix`.
+        prefix: steps from the configuration's root to the table.
+        also_known: keys that someone else reads from the same table; suggested for unknown ones.
+    """
+    return [
+        Problem(dotted((*prefix, *details["loc"])), _text(details, model, also_known))
+        for details in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def _text(details: ErrorDetails, model: type[BaseModel], also_known: Collection[str]) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = [*_table_at(model, details["loc"][:-1]).model_fields, *(also_known if len(details["loc"]) == 1 else ())]
+        return "unknown key" + did_you_mean(str(details["loc"][-1]), known)
+    template = _WORDS.get(kind)
+    return template.format(**context) if template else details["msg"]
+
+
+def _table_at(model: type[BaseModel], steps: Sequence[str | int]) -> type[BaseModel]:
+    """The model of the table that these steps lead to."""
+    for step in steps:
+        if step in model.model_fields:
+            model = next(iter(_models_in(model.model_fields[str(step)].annotation)), model)
+    return model
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The tables that an annotation speaks of: `X`, `X | None`, `tuple[X, ...]`, `dict[str, X]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]
+
+
+_WHOLE = "should be a whole number"
+_NUMBER = "should be a number"
+_SWITCH = "should be true or false"
+_TEXT = "should be a text in quotes"
+_LIST = "should be a list"
+_TABLE = "should be a table"
+_WORDS = {
+    "missing": "is required",
+    "literal_error": "should be {expected}",
+    "value_error": "{error}",
+    "int_parsing": _WHOLE,
+    "int_type": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_parsing": _NUMBER,
+    "float_type": _NUMBER,
+    "finite_number": _NUMBER,
+    "bool_parsing": _SWITCH,
+    "bool_type": _SWITCH,
+    "string_type": _TEXT,
+    "path_type": _TEXT,
+    "string_too_short": "must not be empty",
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "dict_type": _TABLE,
+    "model_type": _TABLE,
+    "model_attributes_type": _TABLE,
+    "too_short": "should hold at least {min_length}",
+    "greater_than": "should be more than {gt}",
+    "greater_than_equal": "should be at least {ge}",
+    "less_than_equal": "should be at most {le}",
+}
