@@ -157,7 +157,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
 
     `ack` is the number of the last durable batch, None without the ack extension. `seen_ms` is the last moment
     (epoch milliseconds) at which the session was certainly subscribed. `cookies` is the jar's content: name, value,
-    domain, path.
+    domain, path. `clean` tells that polling ended in order: nothing was under way when it did.
     """
 
     account: str
@@ -169,6 +169,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     seen_ms: int
     max_interval_ms: int | None = None
     cookies: tuple[tuple[str, str, str, str], ...] = ()
+    clean: bool = False
 
 
 class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):

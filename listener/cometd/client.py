@@ -1,0 +1,60 @@
+"""The CometD client that the listener uses: aiocometd's Client, handing out facts instead of single messages."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import NoReturn
+
+from aiocometd.client import Client
+from aiocometd.constants import ConnectionType
+from aiocometd.exceptions import ClientInvalidOperation
+
+# Importing them registers them in place of aiocometd's own.
+from listener.cometd import longpolling, websocket
+from listener.cometd.facts import Fact
+from listener.cometd.link import Link
+
+TRANSPORTS = (longpolling.LongPollingTransport, websocket.WebsocketTransport)
+
+
+class BatchClient(Client):
+    """One account's CometD client.
+
+    Of aiocometd 0.4.5 only public names are used: `Client`, its `open`, `close` and `subscribe`, `AuthExtension`,
+    `Transport`, `register_transport`, the constants and the exceptions. `receive` is replaced: as released it cannot
+    run on Python 3.10 or later, and it hands out single messages that nothing could acknowledge.
+    """
+
+    def __init__(self, *, url: str, link: Link) -> None:
+        super().__init__(
+            url,
+            [ConnectionType(link.engine.session.connection_type)],
+            auth=link,
+            loop=asyncio.get_running_loop(),
+        )
+        self.link = link
+
+    async def run(self, *, disconnect: bool = False) -> None:
+        """Open, and keep the session alive until cancelled.
+
+        Args:
+            disconnect: tell the server on the way out that the session is over. Otherwise it is left standing, for the
+                next process to continue.
+        """
+        try:
+            await self.open()
+            if self.link.transport is not None:
+                await self.link.transport.wait_closed()
+        finally:
+            if disconnect:
+                await self.close()
+            if self.link.transport is not None:
+                await self.link.transport.close()
+
+    async def facts(self) -> AsyncIterator[Fact]:
+        """What happens, in order; ends with the caller. Cancelling loses nothing."""
+        while True:
+            yield await self.link.engine.next_fact()
+
+    async def receive(self) -> NoReturn:
+        """Not offered: raises ClientInvalidOperation."""
+        raise ClientInvalidOperation("single messages cannot be confirmed: use facts()")

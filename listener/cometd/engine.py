@@ -1,0 +1,344 @@
+"""The cycle of one session: handshake, subscribe, connect, for ever; what failed is reported and tried again."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
+from typing import Any, Protocol
+
+import msgspec
+
+from listener.backoff import Backoff
+from listener.cometd import messages as wire
+from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Trouble
+from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
+from listener.errors import ExchangeFailed, ListenerError
+
+_AUTH_STATUS = (401, 403)
+_LOGINS_BEFORE_HANDSHAKE = 2
+_KEEP_ALIVE_S = 3.0
+_DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell its own
+
+
+class Clock(Protocol):
+    """Wall clock and waiting; the event loop's in real life."""
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds, for stamps only."""
+
+    async def sleep(self, delay_s: float) -> None:
+        """Wait."""
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """One response body or websocket frame; `whole` is False for what a cut response had brought."""
+
+    body: bytes
+    whole: bool = True
+
+
+Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
+"""Sends a request and yields each payload as it comes. Raises ExchangeFailed where nothing more will come."""
+
+
+class Engine:
+    """Keeps one session alive and reports what happens, as facts.
+
+    It ends only by being cancelled or by a bug: every failure of server or network is reported as Trouble and answered
+    with a pause. It outlives the transports that aiocometd makes for one client; each puts itself into `exchange`.
+
+    Args:
+        session: the protocol core.
+        clock: wall clock and waiting.
+        login: logs in, raises ListenerError; None where the server has no login.
+        logged_in: the cookies at hand are those of a login already.
+        exchange_backoff: pauses between failed requests.
+        handshake_backoff: pauses between handshakes of sessions that did not last.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        clock: Clock,
+        login: Callable[[], Awaitable[None]] | None = None,
+        logged_in: bool = False,
+        exchange_backoff: Backoff | None = None,
+        handshake_backoff: Backoff | None = None,
+    ) -> None:
+        self.session = session
+        self.exchange: Exchange
+        self.connected = asyncio.Event()
+        self._clock = clock
+        self._login = login
+        self._logged_in = logged_in or login is None
+        self._exchange_backoff = exchange_backoff or Backoff()
+        self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0)
+        # Bounded by the cycle: at most one unconfirmed batch, and trouble only once a pause.
+        self._facts: asyncio.Queue[Fact] = asyncio.Queue()
+        self._certain_ms: int | None = None
+        self._cause: Cause | None = Cause.RESTART
+        self._new_session = False
+        self._network_failed = False
+        self._refusals = 0
+        self._numbered = 0
+        self._multiple_clients = False
+        self._distrusted = False
+        self._resting = False
+
+    # --- the user's side ------------------------------------------------------------------------------------------
+
+    async def next_fact(self) -> Fact:
+        """The next fact; cancelling loses none."""
+        return await self._facts.get()
+
+    def pending(self) -> bool:
+        """Whether facts wait to be taken."""
+        return not self._facts.empty()
+
+    def distrust(self) -> None:
+        """The subscription turned out to be dead although polls succeed: handshake anew after the poll under way."""
+        self._distrusted = True
+
+    async def rest(self) -> None:
+        """Make the server hold no connect of ours, so that it queues what comes next instead of answering nobody.
+
+        A second connect ends the first (CometD answers it with HTTP 500); the second asks for an answer at once, and
+        what it brings is handed out as usual. Needed only without the ack extension, before polling stops for good.
+        """
+        self._resting = True
+        if self.session.phase is Phase.CONNECTED and not self.session.ack_granted:
+            with suppress(ExchangeFailed):
+                await self._converse(self.session.keep_alive())
+
+    # --- the cycle ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Step after step, until cancelled."""
+        while True:
+            await self.step()
+
+    async def handshake(self) -> None:
+        """Until there is a session; at once for one of an earlier process."""
+        if not self._logged_in:
+            await self.log_in()
+        while self.session.phase is Phase.UNCONNECTED:
+            await self.step()
+
+    async def step(self) -> None:
+        """One request of the cycle and all that follows from its answer."""
+        if self._distrusted:
+            self._distrusted = False
+            self.session.expire()
+            self._lost(Cause.SESSION_EXPIRED)
+        request = self.session.next_request()
+        try:
+            await self._converse(request)
+        except ExchangeFailed as failure:
+            if not self._resting:
+                await self._failed(request, failure)
+        if self._resting:
+            await asyncio.get_running_loop().create_future()  # whoever lets the session rest ends the cycle
+
+    async def single(self, request: Request) -> dict[str, Any]:
+        """One request beside the cycle; returns its reply as aiocometd reads it. Raises ExchangeFailed."""
+        async with aclosing(self.exchange(request)) as payloads:
+            async for payload in payloads:
+                received = self.session.receive(request, wire.decode(payload.body).messages)
+                if received.events:
+                    await self._hand_out(received, {}, self.session.client_id or "", self._clock.now_ms())
+                if received.verdict is not Verdict.UNANSWERED:
+                    granted = received.verdict is Verdict.GRANTED
+                    answer = {"channel": request.payload[0]["channel"], "successful": granted}
+                    return answer if granted else {**answer, "error": received.error}
+        raise ExchangeFailed("the answer holds no reply to the request")
+
+    async def log_in(self) -> None:
+        """Until the server grants a login."""
+        while self._login is not None:
+            try:
+                await self._login()
+            except ListenerError as refused:
+                self._lost(Cause.LOGIN)
+                await self._pause("login", str(refused), at_least_s=getattr(refused, "retry_after_s", None) or 0.0)
+            else:
+                break
+        self._logged_in = True
+
+    async def _converse(self, request: Request) -> None:
+        async with aclosing(self.exchange(request)) as payloads:
+            async for payload in payloads:
+                if not payload.whole:
+                    await self._take_fragment(payload)
+                elif await self._take(request, payload) is not Verdict.UNANSWERED:
+                    return
+        raise ExchangeFailed("the answer holds no reply to the request", maybe_lost=True)
+
+    async def _take(self, request: Request, payload: Payload) -> Verdict:
+        """Decode one payload, hand its events out, wait until they are durable, and do what the reply asks for."""
+        envelope = wire.decode(payload.body)
+        client_id, at_ms = self.session.client_id, self._clock.now_ms()
+        received = self.session.receive(request, envelope.messages)
+        polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
+        if polled:
+            self._stands(at_ms)
+        if received.events or envelope.refused:
+            await self._hand_out(received, envelope.refused, client_id or "", at_ms)
+        elif polled:
+            self.session.confirm(received.ack)
+            self._facts.put_nowait(Polled(at_ms=at_ms, resume=self._snapshot(), repeated=received.repeated))
+        await self._follow(request, received)
+        return received.verdict
+
+    async def _take_fragment(self, payload: Payload) -> None:
+        """A cut response: without acknowledgements, what it had brought would not come again."""
+        if self.session.ack_granted:
+            return
+        with suppress(ExchangeFailed):
+            envelope = wire.salvage(payload.body)
+            events = [message for message in envelope.messages if message.is_event]
+            received = Received(verdict=Verdict.UNANSWERED, events=events)
+            if events:
+                await self._hand_out(received, {}, self.session.client_id or "", self._clock.now_ms())
+
+    async def _hand_out(self, received: Received, refused: dict[str, int], client_id: str, at_ms: int) -> None:
+        self._numbered += 1
+        durable = asyncio.Event()
+        self._facts.put_nowait(
+            Batch(
+                payloads=[message.data for message in received.events],
+                refused=refused,
+                repeated=received.repeated,
+                at_ms=at_ms,
+                number=received.ack if received.ack is not None else self._numbered,
+                client_id=client_id,
+                resume=self.session.snapshot(received.ack),
+                confirm=durable.set,
+            )
+        )
+        await self._until_durable(durable, client_id)
+        if self.session.client_id == client_id:
+            self.session.confirm(received.ack)
+
+    async def _until_durable(self, durable: asyncio.Event, client_id: str) -> None:
+        """Wait for the journal; meanwhile keep the session alive where what comes can be left to come again."""
+        pause_s = min(_KEEP_ALIVE_S, (self.session.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 3000)
+        while not durable.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(durable.wait(), pause_s)
+                return
+            if self.session.ack_granted and self.session.client_id == client_id:
+                await self._keep_alive()
+
+    async def _keep_alive(self) -> None:
+        request = self.session.keep_alive()
+        with suppress(ExchangeFailed):
+            async with aclosing(self.exchange(request)) as payloads:
+                async for payload in payloads:
+                    received = self.session.receive(request, wire.decode(payload.body).messages)
+                    if received.verdict is not Verdict.UNANSWERED:
+                        return
+
+    # --- certainty ------------------------------------------------------------------------------------------------
+
+    def _stands(self, at_ms: int) -> None:
+        """A connect was granted: report it if the subscription was not certain before."""
+        self._refusals, self._network_failed = 0, False
+        self._exchange_backoff.reset()
+        if self._cause is None:
+            self._handshake_backoff.reset()  # this session lasted for more than its first connect
+        else:
+            self._report_certain(at_ms, self._cause)
+        self._certain_ms, self._cause, self._new_session = at_ms, None, False
+        self.connected.set()
+
+    def _report_certain(self, at_ms: int, cause: Cause) -> None:
+        if self._new_session:
+            regained = Regained.HANDSHAKE
+        else:
+            regained = Regained.RESUME if self._certain_ms is None else Regained.POLL
+        self._facts.put_nowait(
+            Certain(
+                at_ms=at_ms,
+                since_ms=self._certain_ms,
+                regained=regained,
+                cause=cause,
+                ack=self.session.ack_granted,
+                resume=self._snapshot(),
+            )
+        )
+
+    def _lost(self, cause: Cause) -> None:
+        """Certainty ended, or its end turns out to be worse than a cut response; the first real cause stays."""
+        if self._cause in (None, Cause.NO_ACK_CUT):
+            self._cause = Cause.NETWORK if cause is Cause.SESSION_EXPIRED and self._network_failed else cause
+
+    def _snapshot(self) -> Resume:
+        snapshot = self.session.snapshot(None)
+        assert snapshot is not None  # noqa: S101 - a connect was granted, so there is a client id
+        return snapshot
+
+    # --- what follows from an answer ------------------------------------------------------------------------------
+
+    async def _follow(self, request: Request, received: Received) -> None:
+        """What the verdict asks for: an advised pause, or one that grows."""
+        if received.multiple_clients and not self._multiple_clients:
+            self._multiple_clients = True
+            self._trouble("multiple_clients", "another session shares this cookie jar: the server asks for pauses", 0.0)
+        match received.verdict:
+            case Verdict.GRANTED if request.step is Step.HANDSHAKE:
+                self._began()
+            case Verdict.GRANTED if request.step is Step.CONNECT and self.session.interval_ms:
+                await self._clock.sleep(self.session.interval_ms / 1000)
+            case Verdict.EXPIRED | Verdict.ENDED:
+                self._lost(Cause.SESSION_EXPIRED)
+                await self._pause(received.verdict.value, received.error or "the server asks for a new handshake")
+            case Verdict.REFUSED:
+                await self._pause(f"{request.step.value}_refused", received.error or "refused")
+
+    def _began(self) -> None:
+        """A handshake was granted. Raises ExchangeFailed where the server lacks the configured transport."""
+        offered = self.session.supported_connection_types
+        if self.session.connection_type not in offered:
+            self.session.expire()
+            raise ExchangeFailed(
+                f"server.transport: the server does not offer {self.session.connection_type!r}, "
+                f"only {', '.join(map(repr, offered)) or 'nothing'}"
+            )
+        self._new_session, self._numbered, self._multiple_clients = True, 0, False
+
+    async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
+        """The one place that decides what a failed exchange means."""
+        self.session.fail(request)
+        if failure.http_status in _AUTH_STATUS:
+            await self._refused_by_http(failure)
+            return
+        self._network_failed = True
+        if failure.maybe_lost and not self.session.ack_granted and request.step is not Step.HANDSHAKE:
+            self._lost(Cause.NO_ACK_CUT)
+        reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
+        await self._pause(reason, str(failure), at_least_s=failure.retry_after_s or 0.0)
+
+    async def _refused_by_http(self, failure: ExchangeFailed) -> None:
+        """401 or 403: log in and try the same session; a fresh handshake at once would throw its queue away."""
+        self._refusals += 1
+        if self._refusals > _LOGINS_BEFORE_HANDSHAKE:
+            self.session.expire()
+            self._lost(Cause.LOGIN)
+        if self._refusals > 1 or self._login is None:
+            await self._pause("unauthorized", str(failure), at_least_s=failure.retry_after_s or 0.0)
+        await self.log_in()
+
+    async def _pause(self, reason: str, text: str, *, at_least_s: float = 0.0) -> None:
+        """Report the trouble and wait: handshakes have a growth of their own, so that no two failures make a storm."""
+        self.connected.clear()
+        handshake_next = self.session.phase is Phase.UNCONNECTED
+        backoff = self._handshake_backoff if handshake_next else self._exchange_backoff
+        delay_s = max(backoff.next(), at_least_s)
+        if not handshake_next:
+            delay_s = max(delay_s, self.session.interval_ms / 1000)
+        self._trouble(reason, text, delay_s)
+        await self._clock.sleep(delay_s)
+
+    def _trouble(self, reason: str, text: str, retry_in_s: float) -> None:
+        alive = self.session.phase in (Phase.SUBSCRIBED, Phase.CONNECTED)
+        self._facts.put_nowait(Trouble(reason=reason, text=text, retry_in_s=retry_in_s, subscribed=alive))

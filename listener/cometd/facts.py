@@ -1,0 +1,80 @@
+"""What a CometD session tells its user: frozen facts, in the order in which they happened."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+
+from listener.cometd.protocol import Resume
+
+
+class Cause(StrEnum):
+    """Why the certainty of a subscription ended."""
+
+    RESTART = "restart"
+    SESSION_EXPIRED = "session_expired"
+    NETWORK = "network"
+    LOGIN = "login"
+    NO_ACK_CUT = "no_ack_cut"
+
+
+class Regained(StrEnum):
+    """What made a subscription certain: a new session, one of an earlier process, or the same session again."""
+
+    HANDSHAKE = "handshake"
+    RESUME = "resume"
+    POLL = "poll"
+
+
+class Batch(msgspec.Struct, kw_only=True):
+    """All events of one response.
+
+    The session does not acknowledge it, and takes no other, until `confirm` is called. `resume` is what continues the
+    session once this batch is durable; store both in one transaction. `number` counts batches within the session, the
+    same for a batch that is sent again where the server numbers them. `refused` counts elements that were no messages,
+    `repeated` events that were durable before.
+    """
+
+    payloads: list[msgspec.Raw]
+    refused: dict[str, int]
+    repeated: int = 0
+    at_ms: int
+    number: int
+    client_id: str
+    resume: Resume | None
+    confirm: Callable[[], None]
+
+
+class Certain(msgspec.Struct, frozen=True, kw_only=True):
+    """The subscription is certain as of `at_ms` (epoch milliseconds).
+
+    `since_ms` is the last moment at which it was certain before, None where there was none in this process. Between
+    the two, events may have been missed because of `cause`; a resumed session with acknowledgements missed none.
+    """
+
+    at_ms: int
+    since_ms: int | None
+    regained: Regained
+    cause: Cause
+    ack: bool
+    resume: Resume
+
+
+class Polled(msgspec.Struct, frozen=True, kw_only=True):
+    """A poll was answered without events: the session stood at `at_ms`. `repeated` counts what was not taken again."""
+
+    at_ms: int
+    resume: Resume
+    repeated: int = 0
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """A step failed; the session goes on trying. `subscribed` tells whether the session may still be alive."""
+
+    reason: str
+    text: str
+    retry_in_s: float
+    subscribed: bool
+
+
+Fact = Batch | Certain | Polled | Trouble

@@ -1,0 +1,84 @@
+"""Long-polling: one POST an exchange, read to its end and never longer than the server may hold it."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+import msgspec
+from aiocometd.constants import ConnectionType
+from aiocometd.transports.registry import register_transport
+
+from listener.cometd.engine import Payload
+from listener.cometd.protocol import Request
+from listener.cometd.transport import SessionTransport
+from listener.errors import ExchangeFailed
+
+_OK = 200
+_ENCODER = msgspec.json.Encoder()
+
+
+@register_transport(ConnectionType.LONG_POLLING)
+class LongPollingTransport(SessionTransport):
+    """Bayeux 1.0, section 6.2, on the account's aiohttp session."""
+
+    async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
+        """One payload: the whole body, or what a cut one had brought before the failure is raised.
+
+        Raises ExchangeFailed: no answer within the advised hold and a margin, another status than 200, a body too large.
+        """
+        headers = {"Content-Type": "application/json;charset=UTF-8"}
+        await self.link.outgoing(request.payload, headers)
+        body = bytearray()
+        try:
+            async with asyncio.timeout(request.hold_ms / 1000 + self.link.margin_s):
+                await self._post(request, headers, body)
+        except TimeoutError as exc:
+            if body:
+                yield Payload(bytes(body), whole=False)
+            raise ExchangeFailed("no answer in time: the connection is dead", maybe_lost=True) from exc
+        except (aiohttp.ClientError, OSError) as exc:
+            if body:
+                yield Payload(bytes(body), whole=False)
+            never_sent = isinstance(exc, aiohttp.ClientConnectorError)
+            raise ExchangeFailed(_describe(exc), maybe_lost=not never_sent) from exc
+        yield Payload(bytes(body))
+
+    async def _post(self, request: Request, headers: dict[str, str], body: bytearray) -> None:
+        async with self.link.http.post(
+            self.url, data=_ENCODER.encode(request.payload), headers=headers, allow_redirects=False
+        ) as response:
+            if response.status != _OK:
+                raise ExchangeFailed(
+                    f"HTTP {response.status} {response.reason or ''}".rstrip(),
+                    http_status=response.status,
+                    retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
+                )
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > self.link.max_bytes:
+                    raise ExchangeFailed(
+                        f"the body is larger than server.max_response_bytes ({self.link.max_bytes})", maybe_lost=True
+                    )
+
+
+def _retry_after_s(value: str | None) -> float | None:
+    """Seconds, or the time until an HTTP date (RFC 9110, 10.2.3); None where it is neither."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+
+
+def _describe(exc: BaseException) -> str:
+    """What went wrong, in words; a certificate names the setting that it hangs on."""
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+        return f"the server's certificate is not trusted (server.ca_file): {exc}"
+    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__

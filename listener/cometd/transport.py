@@ -1,0 +1,152 @@
+"""aiocometd's Transport as a face of the engine; long-polling and websocket differ in one method."""
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+from aiocometd.constants import ConnectionType, TransportState
+from aiocometd.exceptions import TransportInvalidOperation
+from aiocometd.transports.abc import Transport
+
+from listener.cometd import messages as wire
+from listener.cometd.engine import Engine, Payload
+from listener.cometd.link import Link
+from listener.cometd.protocol import Phase, Request
+from listener.errors import ListenerError
+
+
+class SessionTransport(Transport):
+    """What aiocometd's Client opens, subscribes with and closes.
+
+    aiocometd constructs it (`create_transport`) with keyword arguments of its own; the link arrives as `auth`.
+    `handshake` and `connect` return once they succeeded, however long that takes: the engine reports each failure.
+    """
+
+    def __init__(self, *, url: str, auth: Link, **_of_aiocometd: Any) -> None:
+        self.url = url
+        self.link = auth
+        self._engine: Engine = auth.engine
+        self._session = auth.engine.session
+        self._cycle: asyncio.Task[None] | None = None
+        self._closed = False
+        auth.transport = self
+        auth.engine.exchange = self._exchange
+
+    @abstractmethod
+    def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
+        """See `listener.cometd.engine.Exchange`."""
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the CometD server."""
+        return self.url
+
+    @property
+    def client_id(self) -> str | None:
+        """The id that the server assigned."""
+        return self._session.client_id
+
+    @property
+    def state(self) -> TransportState:
+        """The session's phase in aiocometd's words."""
+        if self._closed or self._cycle is None:
+            return TransportState.DISCONNECTED
+        return TransportState.CONNECTED if self._engine.connected.is_set() else TransportState.CONNECTING
+
+    @property
+    def subscriptions(self) -> set[str]:
+        """The topics, while the subscription stands."""
+        return set(self._session.topics) if self._session.phase in (Phase.SUBSCRIBED, Phase.CONNECTED) else set()
+
+    @property
+    def last_connect_result(self) -> dict[str, Any] | None:
+        """Not kept: answers are decoded once and consumed."""
+        return None
+
+    @property
+    def reconnect_advice(self) -> dict[str, Any]:
+        """The merged advice."""
+        return self._session.advice
+
+    @property
+    def http_session(self) -> aiohttp.ClientSession | None:
+        """The account's session; its owner closes it."""
+        return self.link.http
+
+    @http_session.setter
+    def http_session(self, _value: aiohttp.ClientSession | None) -> None:
+        """Ignored: aiocometd moves its own session between transports, ours is the link's."""
+
+    async def wait_for_state(self, state: TransportState) -> None:
+        """Return once connected; no other state is ever waited for."""
+        if state is not TransportState.CONNECTED:
+            raise TransportInvalidOperation(f"only CONNECTED can be waited for, not {state.name}")
+        await self._engine.connected.wait()
+
+    async def handshake(self, _connection_types: list[ConnectionType]) -> dict[str, Any]:
+        """Try until there is a session, or take up the saved one; returns what aiocometd reads of a reply."""
+        await self._engine.handshake()
+        return {
+            "channel": wire.HANDSHAKE,
+            "successful": True,
+            "clientId": self._session.client_id,
+            "supportedConnectionTypes": self._session.supported_connection_types,
+        }
+
+    async def connect(self) -> dict[str, Any]:
+        """Run the cycle in a task of its own; returns once the first connect was answered."""
+        if self._cycle is not None:
+            raise TransportInvalidOperation("the transport is connected already")
+        self._cycle = asyncio.create_task(self._engine.run(), name=f"cometd {self.url}")  # owned: ended by close()
+        connected = asyncio.create_task(self._engine.connected.wait(), name="first connect")
+        try:
+            await asyncio.wait((self._cycle, connected), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            connected.cancel()
+        if self._cycle.done():
+            self._cycle.result()
+        return {"channel": wire.CONNECT, "successful": True}
+
+    async def disconnect(self) -> None:
+        """Tell the server that the session is over; best effort."""
+        await self._stop()
+        if self._session.client_id is not None:
+            with suppress(ListenerError):
+                await self._engine.single(self._session.request(wire.DISCONNECT))
+            self._session.expire()
+
+    async def close(self) -> None:
+        """Stop polling. The session on the server is left as it is."""
+        self._closed = True
+        await self._stop()
+
+    async def wait_closed(self) -> None:
+        """Return when the polling ended; raises what ended it."""
+        if self._cycle is not None:
+            await asyncio.wait((self._cycle,))
+            if not self._cycle.cancelled():
+                self._cycle.result()
+
+    async def subscribe(self, channel: str) -> dict[str, Any]:
+        """Subscribe now and after every handshake. Raises ExchangeFailed."""
+        if channel not in self._session.topics:
+            self._session.topics.append(channel)
+        return await self._engine.single(self._session.request(wire.SUBSCRIBE, subscription=channel))
+
+    async def unsubscribe(self, channel: str) -> dict[str, Any]:
+        """Unsubscribe now and for good. Raises ExchangeFailed."""
+        if channel in self._session.topics:
+            self._session.topics.remove(channel)
+        return await self._engine.single(self._session.request(wire.UNSUBSCRIBE, subscription=channel))
+
+    async def publish(self, channel: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Publish `data`. Raises ExchangeFailed."""
+        return await self._engine.single(self._session.request(channel, data=data))
+
+    async def _stop(self) -> None:
+        if self._cycle is not None:
+            self._cycle.cancel()
+            await asyncio.wait((self._cycle,))
