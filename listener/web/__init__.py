@@ -1,0 +1,1 @@
+"""Health, metrics and status over HTTP, for probes, Prometheus and people."""
