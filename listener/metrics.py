@@ -4,7 +4,7 @@ All names start with `disposition_listener_`. Labels are bounded: reasons and ch
 are those of the configuration; no label carries a chat, an agent or a customer.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
@@ -59,13 +59,13 @@ TABLE = (
 
 
 class Metrics:
-    """The table as live metrics on a registry of their own. `metrics["sink_parked"]` is the Prometheus object."""
+    """The table as live metrics on a registry of their own; rows are named without the prefix."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._rows: dict[str, MetricWrapperBase] = {}
         for row in TABLE:
-            options = {"buckets": _SECONDS} if row.kind is Histogram else {}
+            options: dict[str, Any] = {"buckets": _SECONDS} if row.kind is Histogram else {}
             self._rows[row.name] = row.kind(PREFIX + row.name, row.help, row.labels, registry=self.registry, **options)
         self.set("build_info", 1, __version__)
 
