@@ -1,29 +1,29 @@
 """Every error that the listener raises on purpose.
 
-    ListenerError
-      ConfigError               the configuration; carries all problems at once (exit status 78)
-      StartError                the host: port in use, file not writable (exit status 1)
-      JournalError              the journal could not do what was asked; nothing of the batch is stored
-        JournalLocked           another process owns it
-        JournalFull             no room: disk, quota or the configured limit
-      WebServicesError          an answer of the REST API that is not success
-        LoginRefused            statusCode 20, HTTP 401 or 403
-        CsrfRejected            the CSRF header is missing or expired
-        ParameterMissing        statusCode 1
-        ParameterInvalid        statusCode 2: invalid, or not in this state
-        OperationForbidden      statusCode 3 or 5
-        NotFound                statusCode 6
-        ServerFault             statusCode 4, HTTP 5xx, an answer that is not JSON
-        Unreachable             no answer: DNS, TCP, TLS, timeout
-      CometdError               the CometD session
-        HandshakeRefused        the server said no to the handshake
-        SubscribeRefused        the server said no to the subscription
-        ExchangeFailed          one request brought no usable answer: network, HTTP status, body
-      NotificationRefused       one notification cannot be used; `reason` is a metric label
-      Outcome                   what a sink says of a batch that it did not take whole
-        Retry                   later, unchanged
-        Park                    a person is needed
-        Reject                  this one event, never
+ListenerError
+  ConfigError               the configuration; carries all problems at once (exit status 78)
+  StartError                the host: port in use, file not writable (exit status 1)
+  JournalError              the journal could not do what was asked; nothing of the batch is stored
+    JournalLocked           another process owns it
+    JournalFull             no room: disk, quota or the configured limit
+  WebServicesError          an answer of the REST API that is not success
+    LoginRefused            statusCode 20, HTTP 401 or 403
+    CsrfRejected            the CSRF header is missing or expired
+    ParameterMissing        statusCode 1
+    ParameterInvalid        statusCode 2: invalid, or not in this state
+    OperationForbidden      statusCode 3 or 5
+    NotFound                statusCode 6
+    ServerFault             statusCode 4, HTTP 5xx, an answer that is not JSON
+    Unreachable             no answer: DNS, TCP, TLS, timeout
+  CometdError               the CometD session
+    HandshakeRefused        the server said no to the handshake
+    SubscribeRefused        the server said no to the subscription
+    ExchangeFailed          one request brought no usable answer: network, HTTP status, body
+  NotificationRefused       one notification cannot be used; `reason` is a metric label
+  Outcome                   what a sink says of a batch that it did not take whole
+    Retry                   later, unchanged
+    Park                    a person is needed
+    Reject                  this one event, never
 """
 
 from collections.abc import Sequence
@@ -145,14 +145,6 @@ class Unreachable(WebServicesError):
 
 class CometdError(ListenerError):
     """The CometD session."""
-
-
-class HandshakeRefused(CometdError):
-    """The server said no to the handshake."""
-
-
-class SubscribeRefused(CometdError):
-    """The server said no to the subscription."""
 
 
 class ExchangeFailed(CometdError):

@@ -85,6 +85,12 @@ class Metrics:
         assert isinstance(child, Gauge)  # noqa: S101 - as above
         child.set(value)
 
+    def add(self, name: str, amount: float, *labels: str) -> None:
+        """Move a gauge."""
+        child = self._child(name, labels)
+        assert isinstance(child, Gauge)  # noqa: S101 - as above
+        child.inc(amount)
+
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Add a duration to a histogram."""
         child = self._child(name, labels)

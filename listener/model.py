@@ -1,9 +1,13 @@
 """Frozen values that travel between the rooms: the event, what the journal stores, where a session stands."""
 
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Any
 
 import msgspec
+
+Name = Annotated[str, msgspec.Meta(max_length=1024)]
 
 
 class Change(StrEnum):
@@ -30,11 +34,11 @@ class Kind(StrEnum):
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A party of the chat, as GWS names it."""
+    """A party of the chat, as GWS names it. Decoding refuses a text that is too long to be a name."""
 
-    nickname: str | None = None
-    type: str | None = None
-    participant_id: str | None = None
+    nickname: Name | None = None
+    type: Name | None = None
+    participant_id: Name | None = None
 
 
 class Disposition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -72,8 +76,9 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "c
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One CloudEvents 1.0 event, its `data` encoded once.
 
-    `sequence` is 0 until the journal has assigned it. `change` is None for a gap. `account`, `change` and `kind`
-    repeat what `data` says, so that lanes can filter without decoding.
+    `sequence` is 0 until the journal has assigned it. `change` is None for a gap. `account`, `change`, `origin` and
+    `kind` repeat what `data` says, so that lanes can filter without decoding; `received_ms` (epoch milliseconds) is
+    what retention and latency go by.
     """
 
     id: str
@@ -84,6 +89,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     account: str
     change: Change | None
+    origin: Origin = Origin.NOTIFICATION
+    received_ms: int = 0
     data: bytes
     sequence: int = 0
 
@@ -172,6 +179,22 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     clean: bool = False
 
 
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """What one account wants to have on record, as one atomic whole.
+
+    `origin_id` tells apart notifications that look alike: the session's client id and the batch's number. With `prime`
+    the observations only become last values: nothing was missed, they merely were never heard of. Observations that
+    are `reconciled` and bring nothing new leave no event.
+    """
+
+    account: str
+    observations: tuple[Observation, ...] = ()
+    gap: Gap | None = None
+    session: SessionState | None = None
+    origin_id: str = ""
+    prime: bool = False
+
+
 class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
     """What one transaction of the journal holds; every part may be empty."""
 
@@ -192,7 +215,10 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The journal at one moment. Sequences are 0 while it is empty; `bytes` counts database and WAL."""
+    """The journal at one moment; `bytes` counts database and WAL.
+
+    `first_sequence` is 0 and `oldest_ms` None while no event is stored; `last_sequence` is the last one ever used.
+    """
 
     first_sequence: int
     last_sequence: int
@@ -227,3 +253,12 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int | None
     last_error: str | None
 
+
+@lru_cache(maxsize=1024)
+def rfc3339(epoch_ms: int) -> str:
+    """Epoch milliseconds as RFC 3339 in UTC, with milliseconds and `Z`."""
+    try:
+        stamp = datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):  # a server's clock beyond the year 9999
+        stamp = datetime.fromtimestamp(0, UTC)
+    return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")

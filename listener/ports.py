@@ -22,17 +22,21 @@ class Journal(Protocol):
         """
 
     async def close(self) -> None:
-        """Finish what is queued and release the journal. Idempotent."""
+        """Finish what is queued and release the journal. Idempotent.
+
+        Whatever is called afterwards, and every `wait_beyond` that is still waiting, raises `JournalError`.
+        """
 
     @property
     def last_sequence(self) -> int:
-        """Sequence of the newest durable event, 0 while there is none."""
+        """Sequence of the newest durable event, 0 before the first; retention does not set it back."""
 
     async def append(self, batch: JournalBatch) -> int:
-        """Store the batch atomically; returns `last_sequence` once it is durable (fsynced).
+        """Store the batch atomically; returns the sequence of its last event once it is durable (fsynced).
 
-        Events get consecutive sequences in their order, rising over restarts and never used twice. Values and
-        sessions replace what is stored under (chat, key) and account.
+        Events get consecutive sequences in their order and in the order of the calls, rising over restarts and never
+        used twice. Values and sessions replace what is stored under (chat, key) and account. A batch without events
+        returns the sequence before it.
 
         Raises:
             JournalFull: no room; nothing of the batch is stored.
@@ -69,7 +73,8 @@ class Journal(Protocol):
     async def retain(self, *, before_ms: int, keep_for: Collection[str]) -> int:
         """Delete events received before `before_ms`, never past the slowest cursor of the sinks in `keep_for`.
 
-        A sink in `keep_for` without a cursor counts as 0. Last values of chats not heard of since `before_ms` go too.
+        Goes from the oldest event on and stops at the first that stays; an event counts as received when it was
+        appended. Works in steps, so that appends get in between; cancelling ends it between two of them. A sink in `keep_for` without a cursor counts as 0. Last values of chats not heard of since `before_ms` go too.
         Returns the number of deleted events.
         """
 
@@ -84,7 +89,10 @@ class Sink(Protocol):
     """
 
     async def open(self) -> None:
-        """Get ready: open the file, the connection. Raises `Retry` or `Park`, or `StartError` for what the host refuses."""
+        """Get ready: open the file, the connection.
+
+        Raises `Retry` or `Park`, or `StartError` for what the host refuses. May be called again after a failure.
+        """
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Return when every event is durable at the destination (fsynced, 2xx, acked by the broker).

@@ -55,6 +55,18 @@ class BatchClient(Client):
         while True:
             yield await self.link.engine.next_fact()
 
+    def pending(self) -> bool:
+        """Whether facts wait to be taken."""
+        return self.link.engine.pending()
+
+    async def rest(self) -> None:
+        """End polling in order; the last fact is `Rested`."""
+        await self.link.engine.rest()
+
+    def distrust(self) -> None:
+        """Handshake anew although polls succeed."""
+        self.link.engine.distrust()
+
     async def receive(self) -> NoReturn:
         """Not offered: raises ClientInvalidOperation."""
         raise ClientInvalidOperation("single messages cannot be confirmed: use facts()")

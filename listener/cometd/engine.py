@@ -9,7 +9,7 @@ import msgspec
 
 from listener.backoff import Backoff
 from listener.cometd import messages as wire
-from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Trouble
+from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.errors import ExchangeFailed, ListenerError
 
@@ -100,15 +100,21 @@ class Engine:
         self._distrusted = True
 
     async def rest(self) -> None:
-        """Make the server hold no connect of ours, so that it queues what comes next instead of answering nobody.
+        """End polling so that the server holds no connect of ours, and report it.
 
-        A second connect ends the first (CometD answers it with HTTP 500); the second asks for an answer at once, and
-        what it brings is handed out as usual. Needed only without the ack extension, before polling stops for good.
+        Without acknowledgements the server would write the next events into the answer of a connect that nobody reads.
+        A second connect ends the first (CometD answers that with HTTP 500); it asks for an answer at once, and what it
+        brings is handed out as usual. With acknowledgements what nobody read comes again.
         """
         self._resting = True
-        if self.session.phase is Phase.CONNECTED and not self.session.ack_granted:
-            with suppress(ExchangeFailed):
+        at_rest = self.session.phase is Phase.CONNECTED
+        if at_rest and not self.session.ack_granted:
+            try:
                 await self._converse(self.session.keep_alive())
+            except ExchangeFailed:
+                at_rest = False
+        resume = self.session.snapshot(None) if at_rest else None
+        self._facts.put_nowait(Rested(at_ms=self._clock.now_ms(), resume=resume))
 
     # --- the cycle ------------------------------------------------------------------------------------------------
 

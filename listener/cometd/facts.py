@@ -77,4 +77,11 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     subscribed: bool
 
 
-Fact = Batch | Certain | Polled | Trouble
+class Rested(msgspec.Struct, frozen=True, kw_only=True):
+    """Polling ended in order: the server holds no request of ours, and queues for `resume`. None without a session."""
+
+    at_ms: int
+    resume: Resume | None
+
+
+Fact = Batch | Certain | Polled | Trouble | Rested

@@ -27,7 +27,8 @@ class LongPollingTransport(SessionTransport):
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
         """One payload: the whole body, or what a cut one had brought before the failure is raised.
 
-        Raises ExchangeFailed: no answer within the advised hold and a margin, another status than 200, a body too large.
+        Raises:
+            ExchangeFailed: no answer within the advised hold and a margin, not status 200, a body too large.
         """
         headers = {"Content-Type": "application/json;charset=UTF-8"}
         await self.link.outgoing(request.payload, headers)

@@ -1,0 +1,222 @@
+"""Delivery lanes: each takes the journal to one sink at its own pace, and keeps everything until the sink has it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+
+from listener.backoff import Backoff
+from listener.errors import Outcome, Park, Reject, Retry
+from listener.metrics import Metrics
+from listener.model import Change, DeadLetter, Event, Kind, LaneStatus
+from listener.ports import Journal, Sink
+
+log = structlog.get_logger(__name__)
+
+
+class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lane does whatever its sink: which events go there, how many at once."""
+
+    batch: int = 500
+    changes_only: bool = False
+    gaps: bool = True
+
+    def wants(self, event: Event) -> bool:
+        """Whether the sink gets this event."""
+        if event.kind is Kind.GAP:
+            return self.gaps
+        return not (self.changes_only and event.change is Change.UNCHANGED)
+
+
+class Lane:
+    """One sink's way through the journal.
+
+    Events go in journal order; the cursor follows only what the sink has made durable, what it can never take (dead
+    letters) and what its settings leave out. A sink that fails is tried again for ever, with growing pauses; one that
+    needs a person parks the lane until `resume`.
+
+    Args:
+        name: the sink's name in the configuration.
+        kind: its type.
+        sink: the destination.
+        journal: where events and the cursor are.
+        policy: what goes there.
+        metrics: counts deliveries.
+        now_ms: epoch milliseconds, for stamps.
+        backoff: pauses between attempts.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        kind: str,
+        sink: Sink,
+        journal: Journal,
+        policy: LanePolicy,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.name = name
+        self._kind = kind
+        self._sink = sink
+        self._journal = journal
+        self._policy = policy
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
+        self._resumed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._cursor = 0
+        self._delivered = 0
+        self._failures = 0
+        self._parked: str | None = None
+        self._last_error: str | None = None
+        self._log = log.bind(sink=name)
+
+    async def run(self) -> None:
+        """Deliver until cancelled, which is safe at any point. The sink is closed on the way out."""
+        try:
+            await self._open()
+            self._cursor = (await self._journal.cursors()).get(self.name, 0)
+            while True:
+                events = await self._journal.read(self._cursor, self._policy.batch)
+                if events:
+                    await self._carry(events)
+                else:
+                    self._idle.set()
+                    await self._journal.wait_beyond(self._cursor)
+                    self._idle.clear()
+        finally:
+            await self._sink.close()
+
+    async def drained(self) -> None:
+        """Return once everything in the journal is delivered. Waits for ever on a lane that stands still."""
+        while not (self._idle.is_set() and self._cursor >= self._journal.last_sequence):
+            self._idle.clear()
+            await self._idle.wait()
+
+    def resume(self) -> None:
+        """A person has looked at it: try again."""
+        self._resumed.set()
+
+    def status(self) -> LaneStatus:
+        """The lane at this moment."""
+        return LaneStatus(
+            sink=self.name,
+            kind=self._kind,
+            cursor=self._cursor,
+            lag=max(0, self._journal.last_sequence - self._cursor),
+            delivered=self._delivered,
+            failures=self._failures,
+            parked=self._parked,
+            last_error=self._last_error,
+        )
+
+    async def _open(self) -> None:
+        """Open the sink, as often as it takes. Raises StartError where the host refuses."""
+        while True:
+            try:
+                await self._sink.open()
+            except (Retry, Park) as outcome:
+                await self._wait_after(outcome)
+            else:
+                self._recovered()
+                return
+
+    async def _carry(self, events: Sequence[Event]) -> None:
+        """Bring one batch to its end: delivered, dead or left out."""
+        self._metrics.set("sink_lag_events", self._journal.last_sequence - self._cursor, self.name)
+        wanted = [event for event in events if self._policy.wants(event)]
+        dead = await self._deliver(wanted) if wanted else []
+        await self._journal.advance(self.name, events[-1].sequence, dead)
+        self._cursor = events[-1].sequence
+        self._delivered += len(wanted) - len(dead)
+        self._metrics.set("sink_lag_events", self._journal.last_sequence - self._cursor, self.name)
+        self._metrics.count("sink_delivered_total", len(wanted) - len(dead), self.name)
+        self._metrics.count("sink_skipped_total", len(events) - len(wanted), self.name)
+        if wanted:
+            self._metrics.observe(
+                "sink_latency_seconds", max(0, self._now_ms() - wanted[0].received_ms) / 1000, self.name
+            )
+
+    async def _deliver(self, wanted: list[Event]) -> list[DeadLetter]:
+        """Hand the batch over until nothing of it is left; returns what the sink can never take."""
+        dead: list[DeadLetter] = []
+        left, attempts = wanted, 0
+        while left:
+            attempts += 1
+            self._metrics.count("sink_attempts_total", 1, self.name)
+            try:
+                await self._sink.deliver(left)
+            except Exception as exc:  # noqa: BLE001 - the bug of a foreign sink stops its own lane, loudly, and nothing else
+                outcome = outcome_of(exc)
+            else:
+                break
+            if isinstance(outcome, Reject):
+                dead.append(self._dead_letter(left[outcome.index], outcome, attempts))
+            left = _rest(left, outcome)
+            await self._wait_after(outcome)
+        self._recovered()
+        return dead
+
+    async def _wait_after(self, outcome: Outcome) -> None:
+        """Put an outcome on record and take the pause that it asks for."""
+        self._last_error = outcome.reason
+        self._failures += 1
+        self._metrics.count("sink_failures_total", 1, self.name, type(outcome).__name__.lower())
+        match outcome:
+            case Reject():
+                self._metrics.count("sink_dead_letters_total", 1, self.name)
+                self._log.error("event_rejected", reason=outcome.reason)
+            case Park():
+                await self._park(outcome)
+            case Retry():
+                delay_s = max(self._backoff.next(), outcome.after_s or 0.0)
+                self._log.warning("delivery_failed", reason=outcome.reason, retry_in_s=round(delay_s, 2))
+                await asyncio.sleep(delay_s)
+
+    async def _park(self, outcome: Park) -> None:
+        self._parked = outcome.reason
+        self._metrics.set("sink_parked", 1, self.name)
+        self._log.error("lane_parked", reason=outcome.reason, effect="events are kept in the journal")
+        self._resumed.clear()
+        try:
+            await self._resumed.wait()
+        finally:
+            self._parked = None
+            self._metrics.set("sink_parked", 0, self.name)
+        self._log.info("lane_resumed")
+
+    def _recovered(self) -> None:
+        self._backoff.reset()
+        if self._last_error is not None:
+            self._log.info("delivery_recovered")
+        self._last_error = None
+
+    def _dead_letter(self, event: Event, outcome: Reject, attempts: int) -> DeadLetter:
+        return DeadLetter(
+            sink=self.name,
+            sequence=event.sequence,
+            event_id=event.id,
+            reason=outcome.reason,
+            attempts=attempts,
+            at_ms=self._now_ms(),
+        )
+
+
+def outcome_of(exc: Exception) -> Outcome:
+    """What an exception out of a sink means; the one place that decides it."""
+    if isinstance(exc, Outcome):
+        return exc
+    return Retry(f"the sink failed unexpectedly: {type(exc).__name__}: {exc}")
+
+
+def _rest(batch: Sequence[Event], outcome: Outcome) -> list[Event]:
+    """What is left of a batch: neither delivered nor rejected."""
+    done = set(outcome.delivered)
+    if isinstance(outcome, Reject):
+        done.add(outcome.index)
+    return [event for index, event in enumerate(batch) if index not in done]

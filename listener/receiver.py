@@ -1,0 +1,318 @@
+"""One account: what its session reports becomes entries of the journal, and only then is the server told so."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
+from listener.cometd.protocol import Resume
+from listener.errors import ListenerError
+from listener.metrics import Metrics
+from listener.model import AccountStatus, Entry, Gap, SessionState, rfc3339
+from listener.webservices.notifications import Harvest, NotificationDecoder
+
+log = structlog.get_logger(__name__)
+
+_STORE_EVERY_MS = 10_000  # how far the recorded certainty of an idle session may lag behind; bounds a gap after a crash
+_QUIET_S = 0.01
+
+
+class Client(Protocol):
+    """What the receiver needs of a CometD client."""
+
+    async def run(self, *, disconnect: bool = False) -> None:
+        """Keep the session alive until cancelled."""
+
+    def facts(self) -> AsyncIterator[Fact]:
+        """What happens, in order."""
+
+    def pending(self) -> bool:
+        """Whether facts wait to be taken."""
+
+    async def rest(self) -> None:
+        """End polling in order."""
+
+
+class Rest(Protocol):
+    """What the receiver needs of the REST API."""
+
+    async def chats(self) -> Sequence[msgspec.Raw]:
+        """The account's chats now. Raises ListenerError."""
+
+    async def keepalive(self) -> None:
+        """Keep the login from idling out. Raises ListenerError."""
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose session this is; a saved one is continued only where all of it is the same."""
+
+    account: str
+    url: str
+    topic: str
+
+
+class Receiver:
+    """One account's session, from facts to durable entries.
+
+    Args:
+        identity: the account, the CometD URL and the topic.
+        client: the CometD client, not yet running.
+        decoder: takes the dispositions out of notifications.
+        record: stores an entry; returns once it is durable.
+        rest: the REST API, None where the server has none.
+        cookies: the jar's content, for the next process.
+        saved: the session that the journal held at start.
+        metrics: counts what came.
+        now_ms: epoch milliseconds, for stamps.
+        keepalive_s: pause between cheap requests that keep the login alive.
+        disconnect_on_stop: end the session on the server instead of leaving it to the next process.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        client: Client,
+        decoder: NotificationDecoder,
+        record: Callable[[Entry], Awaitable[None]],
+        rest: Rest | None,
+        cookies: Callable[[], tuple[tuple[str, str, str, str], ...]],
+        saved: SessionState | None,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        keepalive_s: float,
+        disconnect_on_stop: bool,
+    ) -> None:
+        self._identity = identity
+        self._client = client
+        self._decoder = decoder
+        self._record = record
+        self._rest = rest
+        self._cookies = cookies
+        self._saved = saved
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._keepalive_s = keepalive_s
+        self._disconnect = disconnect_on_stop
+        self._stored_ms = 0
+        self._turn = asyncio.Lock()
+        self._reread = asyncio.Event()
+        self._prime = False
+        self._ack = False
+        self._subscribed = False
+        self._since_ms: int | None = None
+        self._epoch = 0
+        self._gaps = 0
+        self._last_error: str | None = None
+        self._log = log.bind(account=identity.account)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Listen until `stop` is set, then end in order; whatever dies here is raised."""
+        async with asyncio.TaskGroup() as tasks:
+            name = self._identity.account
+            polling = tasks.create_task(self._client.run(disconnect=self._disconnect), name=f"session {name}")
+            listening = tasks.create_task(self._listen(), name=f"receiver {name}")
+            helpers = [tasks.create_task(self._reread_chats(), name=f"reread {name}")]
+            if self._rest is not None:
+                helpers.append(tasks.create_task(self._stay_logged_in(self._rest), name=f"keepalive {name}"))
+            await stop.wait()
+            await self._client.rest()
+            await listening
+            for task in (polling, *helpers):
+                task.cancel()
+
+    def status(self) -> AccountStatus:
+        """The account at this moment."""
+        return AccountStatus(
+            account=self._identity.account,
+            subscribed=self._subscribed,
+            epoch=self._epoch,
+            ack=self._ack,
+            gaps=self._gaps,
+            since_ms=self._since_ms,
+            last_error=self._last_error,
+        )
+
+    async def _listen(self) -> None:
+        async for fact in self._client.facts():
+            async with self._turn:
+                match fact:
+                    case Batch():
+                        await self._on_batch(fact)
+                    case Certain():
+                        await self._on_certain(fact)
+                    case Polled():
+                        await self._on_polled(fact)
+                    case Trouble():
+                        self._on_trouble(fact)
+                    case Rested():
+                        await self._on_rested(fact)
+                        return
+
+    async def _on_batch(self, batch: Batch) -> None:
+        harvest = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at_ms)
+        self._count(batch, harvest)
+        if harvest.observations:
+            await self._record(
+                Entry(
+                    account=self._identity.account,
+                    observations=tuple(harvest.observations),
+                    session=self._session(batch.resume, batch.at_ms),
+                    origin_id=f"{batch.client_id}:{batch.number}",
+                )
+            )
+        batch.confirm()
+
+    def _count(self, batch: Batch, harvest: Harvest) -> None:
+        """One step for all of a batch, so that received = forwarded + filtered + refused at every moment."""
+        count = self._metrics.count
+        refused = harvest.refused + type(harvest.refused)(batch.refused)
+        count("batches_total")
+        count("notifications_received_total", len(batch.payloads) + sum(batch.refused.values()))
+        count("notifications_forwarded_total", harvest.forwarded)
+        for name, reasons in (("filtered", harvest.filtered), ("refused", refused)):
+            for reason, amount in reasons.items():
+                count(f"notifications_{name}_total", amount, reason)
+        for field, amount in harvest.malformed.items():
+            count("fields_malformed_total", amount, field)
+        if refused:
+            self._log.warning("notifications_refused", reasons=dict(refused), batch=batch.number)
+        if batch.repeated:
+            count("batches_repeated_total")
+
+    async def _on_certain(self, fact: Certain) -> None:
+        """The subscription stands: put the stretch before on record if something could have been missed in it."""
+        since_ms = fact.since_ms or (self._saved.seen_ms if self._saved else None)
+        gap = None
+        if since_ms is not None and self._missed(fact):
+            gap = self._gap(fact, since_ms)
+        await self._record(
+            Entry(account=self._identity.account, gap=gap, session=self._session(fact.resume, fact.at_ms))
+        )
+        if gap is not None or since_ms is None:
+            self._prime = gap is None
+            self._reread.set()
+        self._went_up(fact, gap)
+
+    def _missed(self, fact: Certain) -> bool:
+        """Whether events may have gone by: a session that was never lost kept them in its queue."""
+        if fact.regained is Regained.HANDSHAKE:
+            return True
+        if fact.regained is Regained.RESUME:
+            return not fact.ack and not (self._saved and self._saved.clean)
+        return fact.cause is Cause.NO_ACK_CUT
+
+    def _gap(self, fact: Certain, since_ms: int) -> Gap:
+        closed_by = "handshake" if fact.regained is Regained.HANDSHAKE else "poll"
+        self._metrics.count("gaps_total", 1, fact.cause)
+        self._metrics.count("gap_seconds_total", max(0, fact.at_ms - since_ms) / 1000)
+        self._gaps += 1
+        return Gap(
+            account=self._identity.account,
+            from_=rfc3339(min(since_ms, fact.at_ms)),
+            to=rfc3339(fact.at_ms),
+            reason=fact.cause,
+            closed_by=closed_by,
+        )
+
+    def _went_up(self, fact: Certain, gap: Gap | None) -> None:
+        if fact.regained is not Regained.POLL:
+            self._epoch += 1
+            name = "handshakes_total" if fact.regained is Regained.HANDSHAKE else "resumes_total"
+            self._metrics.count(name)
+        self._set_subscribed(at_ms=fact.at_ms)
+        self._ack, self._last_error = fact.ack, None
+        self._log.info(
+            "subscribed",
+            by=fact.regained,
+            ack=fact.ack,
+            gap_s=None if gap is None else (fact.at_ms - (fact.since_ms or fact.at_ms)) / 1000,
+        )
+
+    async def _on_polled(self, fact: Polled) -> None:
+        if fact.repeated:
+            self._metrics.count("batches_repeated_total")
+        if not self._subscribed:
+            self._set_subscribed(at_ms=fact.at_ms)
+        if fact.at_ms - self._stored_ms >= _STORE_EVERY_MS:
+            await self._record(Entry(account=self._identity.account, session=self._session(fact.resume, fact.at_ms)))
+
+    def _on_trouble(self, fact: Trouble) -> None:
+        self._metrics.count("exchanges_failed_total", 1, fact.reason)
+        self._last_error = f"{fact.reason}: {fact.text}"
+        self._log.warning("session_trouble", reason=fact.reason, error=fact.text, retry_in_s=round(fact.retry_in_s, 2))
+        if fact.retry_in_s and self._subscribed:
+            self._subscribed = False
+            self._metrics.add("sessions_subscribed", -1)
+
+    async def _on_rested(self, fact: Rested) -> None:
+        """Leave what the next process needs; `clean` tells it that nothing was under way."""
+        session = self._session(fact.resume, fact.at_ms, clean=True)
+        if session is not None and not self._disconnect:
+            await self._record(Entry(account=self._identity.account, session=session))
+
+    def _set_subscribed(self, *, at_ms: int) -> None:
+        if not self._subscribed:
+            self._subscribed, self._since_ms = True, at_ms
+            self._metrics.add("sessions_subscribed", 1)
+
+    def _session(self, resume: Resume | None, at_ms: int, *, clean: bool = False) -> SessionState | None:
+        if resume is None:
+            return None
+        self._stored_ms = at_ms
+        return SessionState(
+            account=self._identity.account,
+            url=self._identity.url,
+            topic=self._identity.topic,
+            client_id=resume.client_id,
+            connection_type=resume.connection_type,
+            ack=resume.ack,
+            seen_ms=at_ms,
+            max_interval_ms=resume.max_interval_ms,
+            cookies=self._cookies(),
+            clean=clean,
+        )
+
+    async def _reread_chats(self) -> None:
+        """After a gap, and once at the very first start, compare the chats with what the journal knows of them."""
+        while True:
+            await self._reread.wait()
+            self._reread.clear()
+            if self._rest is None:
+                continue
+            try:
+                chats = await self._rest.chats()
+            except ListenerError as exc:
+                self._log.warning("reread_failed", error=str(exc))
+                await asyncio.sleep(_STORE_EVERY_MS / 1000)
+                self._reread.set()
+            else:
+                await self._compare(chats)
+
+    async def _compare(self, chats: Sequence[msgspec.Raw]) -> None:
+        """What the chats say goes behind what is still on its way to the journal: it is the newer of the two."""
+        while self._client.pending() or self._turn.locked():  # noqa: ASYNC110 - nothing signals that all is quiet
+            await asyncio.sleep(_QUIET_S)
+        async with self._turn:
+            at_ms = self._now_ms()
+            harvest = self._decoder.decode_chats(chats, account=self._identity.account, received_ms=at_ms)
+            entry = Entry(
+                account=self._identity.account,
+                observations=tuple(harvest.observations),
+                origin_id=f"reread:{at_ms}",
+                prime=self._prime,
+            )
+            if entry.observations:
+                await self._record(entry)
+
+    async def _stay_logged_in(self, rest: Rest) -> None:
+        """Whether a long poll refreshes the HTTP session is not documented: a cheap request now and then is certain."""
+        while True:
+            await asyncio.sleep(self._keepalive_s)
+            try:
+                await rest.keepalive()
+            except ListenerError as exc:
+                self._log.warning("keepalive_failed", error=str(exc))

@@ -1,0 +1,261 @@
+"""Between the receivers and the journal: classification in one order, and group commit over all accounts."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from hashlib import blake2b
+from time import monotonic
+
+import msgspec
+import structlog
+
+from listener.backoff import Backoff
+from listener.errors import JournalError
+from listener.metrics import Metrics
+from listener.model import (
+    Change,
+    Disposition,
+    Entry,
+    Event,
+    Gap,
+    JournalBatch,
+    Kind,
+    LastValue,
+    Observation,
+    Origin,
+    SessionState,
+    rfc3339,
+)
+from listener.ports import Journal
+
+log = structlog.get_logger(__name__)
+
+_ENCODER = msgspec.json.Encoder()
+_KNOWN_CHATS = 100_000
+Values = dict[str, LastValue]
+
+
+class Recorder:
+    """The only writer of events.
+
+    Entries that arrive while a commit is under way share the next one. They are classified against the last values in
+    the order of their arrival, and a group whose commit failed is classified again: `previous` is always that of the
+    event before in the journal. A journal that cannot take a group is tried until it can; the callers wait, and what
+    they have not been promised the server still holds.
+
+    Args:
+        journal: where it goes.
+        metrics: counts events by change.
+        source: CloudEvents `source`.
+        type_prefix: what the CloudEvents `type` starts with.
+        backoff: pauses while the journal cannot commit.
+        on_record: called with each group of events once it is durable.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        metrics: Metrics,
+        source: str,
+        type_prefix: str,
+        backoff: Backoff | None = None,
+        on_record: Callable[[tuple[Event, ...]], None] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._metrics = metrics
+        self._source = source
+        self._type_prefix = type_prefix
+        self._backoff = backoff or Backoff(first_s=0.2, limit_s=5.0)
+        self._on_record = on_record
+        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._arrived = asyncio.Event()
+        self._values: OrderedDict[str, Values] = OrderedDict()
+        self.failing: str | None = None
+
+    async def record(self, entry: Entry) -> None:
+        """Return once the entry is durable. A cancelled caller does not take its entry back."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, done))
+        self._arrived.set()
+        await asyncio.shield(done)
+
+    async def run(self) -> None:
+        """Commit groups until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            group, self._waiting = self._waiting, []
+            started = monotonic()
+            await self._commit([entry for entry, _ in group])
+            self._metrics.observe("journal_commit_seconds", monotonic() - started)
+            for _, done in group:
+                if not done.done():
+                    done.set_result(None)
+
+    async def _commit(self, entries: list[Entry]) -> None:
+        """Classify and append one group, until the journal takes it."""
+        while True:
+            try:
+                await self._learn({o.chat_id for entry in entries for o in entry.observations})
+                overlay: dict[str, Values] = {}
+                batch = self._batch(entries, overlay)
+                await self._journal.append(batch)
+            except JournalError as exc:
+                await self._wait_for_journal(exc)
+            else:
+                self._recorded(batch, overlay)
+                return
+
+    async def _wait_for_journal(self, exc: JournalError) -> None:
+        if self.failing is None:
+            log.error("journal_cannot_commit", error=str(exc), effect="nothing is acknowledged until it can")
+        self.failing = str(exc)
+        self._metrics.count("journal_commit_failures_total")
+        await asyncio.sleep(self._backoff.next())
+
+    def _recorded(self, batch: JournalBatch, overlay: dict[str, Values]) -> None:
+        if self.failing is not None:
+            log.info("journal_commits_again")
+            self.failing = None
+        self._backoff.reset()
+        for chat_id, values in overlay.items():
+            self._values[chat_id].update(values)
+            self._values.move_to_end(chat_id)
+        while len(self._values) > _KNOWN_CHATS:
+            self._values.popitem(last=False)
+        self._metrics.set("journal_last_sequence", self._journal.last_sequence)
+        self._count(batch.events)
+        if self._on_record is not None and batch.events:
+            self._on_record(batch.events)
+
+    def _count(self, events: tuple[Event, ...]) -> None:
+        counts: dict[tuple[str, str, str], int] = {}
+        for event in events:
+            key = (event.kind.value, event.change.value if event.change else "", event.origin.value)
+            counts[key] = counts.get(key, 0) + 1
+        for labels, amount in counts.items():
+            self._metrics.count("events_total", amount, *labels)
+
+    async def _learn(self, chat_ids: set[str]) -> None:
+        """Fetch the last values of chats that are not at hand; a chat without any is at hand as such."""
+        unknown = chat_ids - self._values.keys()
+        if not unknown:
+            return
+        found: dict[str, Values] = {chat_id: {} for chat_id in unknown}
+        for value in await self._journal.last_values(unknown):
+            found[value.chat_id][value.key] = value
+        self._values.update(found)
+
+    def _batch(self, entries: list[Entry], overlay: dict[str, Values]) -> JournalBatch:
+        events: list[Event] = []
+        sessions: dict[str, SessionState] = {}
+        for entry in entries:
+            if entry.gap is not None:
+                events.append(self._gap_event(entry.gap))
+            events.extend(self._disposition_events(entry, overlay))
+            if entry.session is not None:
+                sessions[entry.account] = entry.session
+        values = tuple(value for of_chat in overlay.values() for value in of_chat.values())
+        return JournalBatch(events=tuple(events), values=values, sessions=tuple(sessions.values()))
+
+    def _disposition_events(self, entry: Entry, overlay: dict[str, Values]) -> Iterable[Event]:
+        for index, observation in enumerate(entry.observations):
+            chat, key = observation.chat_id, observation.key
+            fresh = overlay.get(chat)
+            last = fresh.get(key) if fresh is not None else None
+            if last is None:
+                last = self._values[chat].get(key)
+            change, newest = classify(last, observation)
+            if newest is not None:
+                overlay.setdefault(chat, {})[key] = newest
+            nothing_new = observation.origin is Origin.RECONCILED and change is Change.UNCHANGED
+            if entry.prime or nothing_new:
+                continue
+            previous = last.value if last is not None else None
+            yield self._disposition_event(observation, change, previous, f"{entry.origin_id}:{index}")
+
+    def _disposition_event(self, heard: Observation, change: Change, previous: str | None, origin_id: str) -> Event:
+        received_at = rfc3339(heard.received_ms)
+        data = Disposition(
+            change=change,
+            key=heard.key,
+            disposition=heard.value,
+            previous=previous,
+            chat_id=heard.chat_id,
+            chat_state=heard.chat_state,
+            chat_uri=heard.chat_uri,
+            reference_id=heard.reference_id,
+            account=heard.account,
+            participants=heard.participants,
+            user_data=heard.user_data,
+            received_at=received_at,
+            origin=heard.origin,
+        )
+        return Event(
+            id=_event_id(heard, origin_id),
+            type=f"{self._type_prefix}.chat.disposition",
+            source=self._source,
+            subject=heard.chat_id,
+            time=received_at if heard.server_time_ms is None else rfc3339(heard.server_time_ms),
+            kind=Kind.DISPOSITION,
+            account=heard.account,
+            change=change,
+            origin=heard.origin,
+            received_ms=heard.received_ms,
+            data=_ENCODER.encode(data),
+        )
+
+    def _gap_event(self, gap: Gap) -> Event:
+        digest = blake2b(f"{gap.account}\0{gap.from_}\0{gap.to}\0{gap.reason}".encode(), digest_size=16)
+        return Event(
+            id=digest.hexdigest(),
+            type=f"{self._type_prefix}.chat.gap",
+            source=self._source,
+            subject=gap.account,
+            time=gap.to,
+            kind=Kind.GAP,
+            account=gap.account,
+            change=None,
+            origin=Origin.NOTIFICATION,
+            received_ms=int(datetime.fromisoformat(gap.to).timestamp() * 1000),
+            data=_ENCODER.encode(gap),
+        )
+
+
+def classify(last: LastValue | None, heard: Observation) -> tuple[Change, LastValue | None]:
+    """What `heard` did to the last value of its chat and key, and the new last value where there is one.
+
+    In a conference every agent's session hears the same change, in any order between sessions. The second to hear it
+    finds the value it brings: unchanged. An echo that is late, older by the server's own clock than what another
+    account has brought, changes nothing either.
+    """
+    if last is not None and (last.value == heard.value or _is_late_echo(last, heard)):
+        return Change.UNCHANGED, None
+    newest = LastValue(
+        chat_id=heard.chat_id,
+        key=heard.key,
+        value=heard.value,
+        account=heard.account,
+        server_time_ms=heard.server_time_ms,
+        received_ms=heard.received_ms,
+    )
+    if heard.value is None:
+        return Change.CLEARED, newest
+    return (Change.SET if last is None or last.value is None else Change.CHANGED), newest
+
+
+def _is_late_echo(last: LastValue, heard: Observation) -> bool:
+    if last.server_time_ms is None or heard.server_time_ms is None or last.account == heard.account:
+        return False
+    return heard.server_time_ms < last.server_time_ms
+
+
+def _event_id(heard: Observation, origin_id: str) -> str:
+    """Stable over replicas where the server stamps notifications; elsewhere the place in the session tells them apart."""
+    digest = blake2b(heard.digest, digest_size=16)
+    digest.update(f"{heard.account}\0{heard.chat_id}\0{heard.key}\0{heard.origin}\0".encode())
+    if heard.server_time_ms is None:
+        digest.update(origin_id.encode())
+    return digest.hexdigest()
