@@ -58,7 +58,7 @@ InputFile = Annotated[Path, AfterValidator(_readable)]
 
 
 def _plain_url(value: str) -> str:
-    """Kept as written, without a slash at its end; user names and passwords in it would end in logs and events."""
+    """Checked and kept as written; user names and passwords in it would end in logs and events."""
     try:
         url = URL(value)
         usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
@@ -68,7 +68,7 @@ def _plain_url(value: str) -> str:
         raise ValueError("should be a URL that starts with http:// or https:// and names a host")
     if url.user is not None or url.password is not None:
         raise ValueError("must hold no user name and no password")
-    return value.rstrip("/")
+    return value
 
 
 Url = Annotated[str, AfterValidator(_plain_url)]

@@ -44,6 +44,15 @@ def _rooted(value: str) -> str:
 RootedPath = Annotated[str, AfterValidator(_rooted)]
 
 
+def _base_url(value: str) -> str:
+    if "?" in value or "#" in value:
+        raise ValueError("should end with the path: paths are added to it")
+    return value.rstrip("/")
+
+
+BaseUrl = Annotated[Url, AfterValidator(_base_url)]
+
+
 def _host_and_port(value: str) -> str:
     host, colon, port = value.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
@@ -55,7 +64,7 @@ def _host_and_port(value: str) -> str:
 class ServerSettings(Section):
     """Where the Web Services are and how to talk to them."""
 
-    url: Url
+    url: BaseUrl
     notifications: RootedPath = "/api/v2/notifications"
     topic: RootedPath = "/v2/me/chats"
     login: Literal["basic", "none"] = "basic"

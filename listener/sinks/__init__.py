@@ -1,0 +1,1 @@
+"""Destinations, one module a kind; `registry` finds them by entry point."""

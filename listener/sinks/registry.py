@@ -1,0 +1,136 @@
+"""Sink kinds, found through the entry points `listener.sinks` and imported only when they are configured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from os import environ
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from listener.errors import ConfigError, Problem
+from listener.ports import Sink
+from listener.schema import Folders, did_you_mean, from_text, problems_of
+
+GROUP = "listener.sinks"
+_DISTRIBUTION = "disposition-listener"
+
+S = TypeVar("S", bound=BaseModel)
+
+
+class Lane(Protocol):
+    """What the configuration says of one sink: its kind, the kind's own keys, and the names of the other keys."""
+
+    type: str
+
+    @property
+    def options(self) -> dict[str, Any]: ...  # noqa: D102 - told above
+
+    @property
+    def shared_keys(self) -> tuple[str, ...]: ...  # noqa: D102 - told above
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SinkContext:
+    """What a kind may know of its surroundings: the sink's name, and the folder that relative paths start from."""
+
+    name: str
+    base: Path
+
+    def setting(self, key: str) -> str:
+        """The dotted path of one of the sink's keys, as errors name it."""
+        return f"sinks.{self.name}.{key}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SinkKind(Generic[S]):
+    """What an entry point of the group `listener.sinks` leads to.
+
+    Attributes:
+        name: the value of `type` in the configuration, and the entry point's name.
+        settings: the kind's own keys; a model that refuses unknown ones (`listener.schema.Section`).
+        build: makes the sink; may import a client library, must not touch disk or network.
+        extra: the extra of the distribution that brings the client library, None where none is needed.
+    """
+
+    name: str
+    settings: type[S]
+    build: Callable[[SinkContext, S], Sink]
+    extra: str | None = None
+
+
+def kinds() -> dict[str, EntryPoint]:
+    """Every installed kind, by name and not yet imported. A built-in kind cannot be replaced."""
+    found: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        if point.name not in found or point.value.startswith(f"{GROUP}."):
+            found[point.name] = point
+    return found
+
+
+def problems(name: str, lane: Lane, base: Path = Path()) -> list[Problem]:
+    """Everything wrong with the kind and the kind's own keys of one sink; empty when it can be built.
+
+    Args:
+        name: the sink's name.
+        lane: its table.
+        base: the folder that relative paths start from.
+    """
+    try:
+        _settings(name, lane, base)
+    except ConfigError as exc:
+        return list(exc.problems)
+    return []
+
+
+def build(name: str, lane: Lane, *, base: Path) -> Sink:
+    """The sink, not yet opened.
+
+    Raises:
+        ConfigError: with everything that `problems` tells.
+    """
+    kind, settings = _settings(name, lane, base)
+    try:
+        return kind.build(SinkContext(name=name, base=base), settings)
+    except ImportError as exc:
+        raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
+
+
+def _settings(name: str, lane: Lane, base: Path) -> tuple[SinkKind[Any], BaseModel]:
+    kind = _load(name, lane.type)
+    fields = kind.settings.model_fields
+    options = {
+        key: from_text(fields[key].annotation, value) if key in fields and isinstance(value, str) else value
+        for key, value in lane.options.items()
+    }
+    try:
+        return kind, kind.settings.model_validate(options, context=Folders.of(base, environ))
+    except ValidationError as exc:
+        prefix = ("sinks", name)
+        raise ConfigError(problems_of(exc, kind.settings, prefix=prefix, also_known=lane.shared_keys)) from exc
+
+
+def _load(name: str, wanted: str) -> SinkKind[Any]:
+    place = f"sinks.{name}.type"
+    known = kinds()
+    if wanted not in known:
+        text = f"unknown kind {wanted!r}{did_you_mean(wanted, known)} (known: {', '.join(known)})"
+        raise ConfigError([Problem(place, text)])
+    try:
+        kind = known[wanted].load()
+    except ImportError as exc:
+        raise ConfigError([_missing(name, known[wanted], None, exc)]) from exc
+    except AttributeError as exc:
+        raise ConfigError([Problem(place, f"{known[wanted].value} does not exist")]) from exc
+    if not isinstance(kind, SinkKind):
+        raise ConfigError([Problem(place, f"{known[wanted].value} is not a SinkKind")])
+    return kind
+
+
+def _missing(name: str, point: EntryPoint, extra: str | None, exc: ImportError) -> Problem:
+    """The way out of a missing client library: the extra of the kind, of its entry point, or of the kind's name."""
+    distribution = point.dist.name if point.dist is not None else _DISTRIBUTION
+    extra = extra or next(iter(point.extras), point.name)
+    text = f"{point.name!r} needs a package that is not installed ({exc}); run pip install '{distribution}[{extra}]'"
+    return Problem(f"sinks.{name}.type", text)
