@@ -1,0 +1,33 @@
+"""The simulator as a process of its own: serve until cancelled, and play a working day if asked to."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from listener.simulator.options import SimulatorOptions, WorkingDay
+from listener.simulator.scenario import play
+from listener.simulator.server import Simulator
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(options: SimulatorOptions, *, ready: Callable[[str], None], day: WorkingDay | None = None) -> None:
+    """Run a simulator until cancelled.
+
+    `ready` gets its URL once the port is open; then `day` is played, once some agent has subscribed. Raises StartError.
+    """
+    async with Simulator(options) as sim:
+        ready(sim.url)
+        if day is not None:
+            await _play_when_heard(sim, day)
+        await asyncio.Event().wait()
+
+
+async def _play_when_heard(sim: Simulator, day: WorkingDay) -> None:
+    while not any(map(sim.subscribed, sim.center.agents)):
+        await sim.next_subscription()
+    rng = random.Random(day.seed)  # noqa: S311 - dice of a play, nothing secret
+    summary = await play(sim, events=day.events, pace=day.pace_s, rng=rng)
+    log.info("working_day_over", chats=summary.chats, changes=summary.changes, repeated=summary.repeated)
