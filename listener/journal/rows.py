@@ -1,0 +1,264 @@
+"""Every SQL statement of the journal, and the way from rows to values and back."""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from listener.model import Change, DeadLetter, Event, JournalBatch, JournalStats, Kind, LastValue, SessionState
+
+# A statement that inserts many rows is one step of SQLite: the interpreter lock changes hands once, not once a row,
+# which costs a quarter less and, under a busy event loop, saves waiting for the lock at every row. 64 rows of the
+# widest table stay below 999 parameters, the limit of older SQLite libraries.
+_ROWS_A_STATEMENT = 64
+
+_EVENT = (
+    "INSERT INTO event (sequence, received_ms, id, type, source, subject, time, kind, account, change, data) VALUES "
+)
+_EVENT_WIDTH = 11
+_VALUE = "INSERT OR REPLACE INTO last_value (chat_id, key, value, account, server_time_ms, received_ms) VALUES "
+_VALUE_WIDTH = 6
+_SESSION = (
+    "INSERT OR REPLACE INTO session"
+    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies) VALUES "
+)
+_SESSION_WIDTH = 9
+
+_SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
+_CHATS_A_STATEMENT = 500
+_SELECT_EVENT = "SELECT sequence, id, type, source, subject, time, kind, account, change, data FROM event"
+
+_KINDS = {kind.value: kind for kind in Kind}
+_CHANGES: dict[str | None, Change | None] = {None: None} | {change.value: change for change in Change}
+
+Cookies = tuple[tuple[str, str, str, str], ...]
+
+
+@cache
+def _many(statement: str, width: int, count: int) -> str:
+    row = f"({', '.join('?' * width)})"
+    return statement + ", ".join([row] * count)
+
+
+def _insert(connection: sqlite3.Connection, insert: str, width: int, parameters: list[Any]) -> None:
+    """Insert the rows that stand one after the other in `parameters`."""
+    step = width * _ROWS_A_STATEMENT
+    for start in range(0, len(parameters), step):
+        chunk = parameters[start : start + step]
+        connection.execute(_many(insert, width, len(chunk) // width), chunk)
+
+
+def event_parameters(events: Iterable[Event], received_ms: int) -> list[Any]:
+    """The events' columns one after the other. Enumerations go as plain str: sqlite3 is slow with subclasses."""
+    flat: list[Any] = []
+    for event in events:
+        change = event.change
+        flat += (
+            event.sequence,
+            received_ms,
+            event.id,
+            event.type,
+            event.source,
+            event.subject,
+            event.time,
+            event.kind._value_,
+            event.account,
+            None if change is None else change._value_,
+            event.data,
+        )
+    return flat
+
+
+def insert_events(connection: sqlite3.Connection, parameters: list[Any]) -> None:
+    """Store events, given as `event_parameters`."""
+    _insert(connection, _EVENT, _EVENT_WIDTH, parameters)
+
+
+def replace_values(connection: sqlite3.Connection, batches: Iterable[JournalBatch]) -> None:
+    """Store the batches' last values; of several for one (chat, key) the last counts."""
+    newest = {(value.chat_id, value.key): value for batch in batches for value in batch.values}
+    flat: list[Any] = []
+    for value in newest.values():
+        flat += (value.chat_id, value.key, value.value, value.account, value.server_time_ms, value.received_ms)
+    _insert(connection, _VALUE, _VALUE_WIDTH, flat)
+
+
+def replace_sessions(connection: sqlite3.Connection, batches: Iterable[JournalBatch]) -> None:
+    """Store the batches' sessions; of several for one account the last counts."""
+    newest = {session.account: session for batch in batches for session in batch.sessions}
+    flat: list[Any] = []
+    for session in newest.values():
+        flat += (
+            session.account,
+            session.url,
+            session.topic,
+            session.client_id,
+            session.connection_type,
+            session.ack,
+            session.seen_ms,
+            session.max_interval_ms,
+            msgspec.json.encode(session.cookies).decode(),
+        )
+    _insert(connection, _SESSION, _SESSION_WIDTH, flat)
+
+
+def forget_session(connection: sqlite3.Connection, account: str) -> None:
+    """Drop an account's session."""
+    connection.execute("DELETE FROM session WHERE account = ?", (account,))
+
+
+def advance(connection: sqlite3.Connection, sink: str, sequence: int, dead: Sequence[DeadLetter]) -> None:
+    """Move a cursor forward, never back, and store dead letters with a copy of their event."""
+    connection.execute(
+        "INSERT INTO sink_cursor (sink, sequence) VALUES (?, ?) ON CONFLICT (sink)"
+        " DO UPDATE SET sequence = excluded.sequence WHERE excluded.sequence > sequence",
+        (sink, sequence),
+    )
+    connection.executemany(
+        "INSERT OR REPLACE INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms,"
+        " received_ms, type, source, subject, time, kind, account, change, data)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, received_ms, type, source, subject, time, kind, account, change, data"
+        " FROM (SELECT 1) LEFT JOIN event ON sequence = ?2",
+        [(one.sink, one.sequence, one.event_id, one.reason, one.attempts, one.at_ms) for one in dead],
+    )
+
+
+class Deleted(NamedTuple):
+    """What one step of retention removed: how many events, and up to which sequence (0 for none)."""
+
+    events: int
+    through: int
+
+
+def delete_events(connection: sqlite3.Connection, before_ms: int, keep_for: Collection[str], limit: int) -> Deleted:
+    """Delete at most `limit` of the oldest events, up to the first that is young or not yet done with everywhere."""
+    first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
+    if first is None:
+        return Deleted(0, 0)
+    done = select_cursors(connection)
+    end = min(last, first + limit - 1, *(done.get(sink, 0) for sink in keep_for))
+    (young,) = connection.execute(
+        "SELECT min(sequence) FROM event WHERE sequence <= ? AND received_ms >= ?", (end, before_ms)
+    ).fetchone()
+    end = end if young is None else young - 1
+    if end < first:
+        return Deleted(0, 0)
+    connection.execute("UPDATE meta SET last_sequence = max(last_sequence, ?)", (last,))
+    return Deleted(connection.execute("DELETE FROM event WHERE sequence <= ?", (end,)).rowcount, end)
+
+
+def delete_values(connection: sqlite3.Connection, before_ms: int, start: str, limit: int) -> str | None:
+    """Of `limit` chats from `start` on, drop those not heard of since `before_ms`; returns the next step's start."""
+    chats = connection.execute(
+        "SELECT DISTINCT chat_id FROM last_value WHERE chat_id >= ? ORDER BY chat_id LIMIT ?", (start, limit + 1)
+    ).fetchall()
+    if not chats:
+        return None
+    last = chats[:limit][-1][0]
+    connection.execute(
+        "DELETE FROM last_value WHERE chat_id IN (SELECT chat_id FROM last_value WHERE chat_id BETWEEN ? AND ?"
+        " GROUP BY chat_id HAVING max(received_ms) < ?)",
+        (start, last, before_ms),
+    )
+    return chats[limit][0] if len(chats) > limit else None
+
+
+def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: str | None = None) -> list[Event]:
+    """At most `limit` events above `after`, oldest first, of one chat or of all."""
+    filtered, parameters = ("", (after, limit)) if chat is None else (" AND subject = ?", (after, chat, limit))
+    found = connection.execute(f"{_SELECT_EVENT} WHERE sequence > ?{filtered} ORDER BY sequence LIMIT ?", parameters)
+    return [
+        Event(
+            sequence=sequence,
+            id=id_,
+            type=type_,
+            source=source,
+            subject=subject,
+            time=time,
+            kind=_KINDS[kind],
+            account=account,
+            change=_CHANGES[change],
+            data=data,
+        )
+        for sequence, id_, type_, source, subject, time, kind, account, change, data in found.fetchall()
+    ]
+
+
+def select_last_sequence(connection: sqlite3.Connection) -> int:
+    """The last sequence ever used. Cursors count too: a new event below one would never be delivered."""
+    (sequence,) = connection.execute(
+        "SELECT max((SELECT last_sequence FROM meta), (SELECT ifnull(max(sequence), 0) FROM event),"
+        " (SELECT ifnull(max(sequence), 0) FROM sink_cursor))"
+    ).fetchone()
+    return int(sequence)
+
+
+def select_cursors(connection: sqlite3.Connection) -> dict[str, int]:
+    """Per sink, its cursor."""
+    return dict(connection.execute("SELECT sink, sequence FROM sink_cursor").fetchall())
+
+
+def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> list[LastValue]:
+    """Every last value of these chats."""
+    names = ("chat_id", "key", "value", "account", "server_time_ms", "received_ms")
+    wanted = list(dict.fromkeys(chat_ids))
+    found: list[LastValue] = []
+    for start in range(0, len(wanted), _CHATS_A_STATEMENT):
+        chunk = wanted[start : start + _CHATS_A_STATEMENT]
+        rows = connection.execute(_many(_SELECT_VALUES, len(chunk), 1), chunk).fetchall()
+        found += [LastValue(**dict(zip(names, row, strict=True))) for row in rows]
+    return found
+
+
+def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
+    """Per account, its session."""
+    found = connection.execute(
+        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies FROM session"
+    )
+    names = ("account", "url", "topic", "client_id", "connection_type", "ack", "seen_ms", "max_interval_ms")
+    return {
+        row[0]: SessionState(
+            **dict(zip(names, row[:-1], strict=True)), cookies=msgspec.json.decode(row[-1], type=Cookies)
+        )
+        for row in found.fetchall()
+    }
+
+
+def select_dead_letters(connection: sqlite3.Connection, sink: str | None = None) -> list[DeadLetter]:
+    """Dead letters, oldest first."""
+    found = connection.execute(
+        "SELECT sink, sequence, event_id, reason, attempts, at_ms FROM dead_letter"
+        " WHERE ?1 IS NULL OR sink = ?1 ORDER BY at_ms, sequence, sink",
+        (sink,),
+    )
+    names = ("sink", "sequence", "event_id", "reason", "attempts", "at_ms")
+    return [DeadLetter(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
+
+
+def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStats:
+    """The figures. Events are not counted one by one: sequences are consecutive and retention takes the oldest."""
+    with _snapshot(connection):
+        first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
+        oldest = connection.execute("SELECT received_ms FROM event WHERE sequence = ?", (first,)).fetchone()
+        return JournalStats(
+            first_sequence=first or 0,
+            last_sequence=select_last_sequence(connection),
+            events=0 if first is None else last - first + 1,
+            bytes=size_bytes,
+            cursors=select_cursors(connection),
+            dead_letters=dict(connection.execute("SELECT sink, count(*) FROM dead_letter GROUP BY sink").fetchall()),
+            oldest_ms=oldest[0] if oldest else None,
+        )
+
+
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Several statements that see one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")

@@ -1,0 +1,234 @@
+"""The journal on SQLite: `ports.Journal` for one process on one machine."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from listener.errors import JournalError
+from listener.journal import rows
+from listener.journal.database import Store, journal_error, open_store
+from listener.journal.tail import Tail
+from listener.journal.writer import Append, Call, Commit, Writer
+from listener.model import DeadLetter, Event, JournalBatch, JournalStats, LastValue, SessionState
+
+RETENTION_STEP = 1000
+"""Events (or chats) that one step of retention looks at: about a millisecond of the writer."""
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+def wall_ms() -> int:
+    """The wall clock in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def size_bytes(path: Path) -> int:
+    """Bytes of the database and its WAL on disk."""
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+class _Opened:
+    """What exists between `open` and `close`."""
+
+    def __init__(self, *, store: Store, writer: Writer, reads: ThreadPoolExecutor) -> None:
+        self.store = store
+        self.writer = writer
+        self.reads = reads
+
+    def shut_down(self) -> None:
+        """Finish reads and writes, fold the WAL, release the lock. Blocks."""
+        self.reads.shutdown()
+        self.writer.stop()
+        self.store.close()
+
+
+class SqliteJournal:
+    """`ports.Journal` in one SQLite file with a write-ahead log.
+
+    Writes go through one thread with group commit, reads through another with a connection of its own, so a long read
+    delays no commit; the newest events are read from memory. The file, its WAL and its lock are for the owner only
+    (mode 0600). Use it from one event loop.
+
+    Args:
+        path: the database; `<path>.lock`, `<path>-wal` and `<path>-shm` stand beside it. The folder must exist.
+        on_commit: called on the event loop after each commit that stored batches, with the seconds from the arrival
+            of the oldest of them to its durability, and the number of events.
+        now_ms: the clock that says when an event was received, for retention.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        on_commit: Callable[[float, int], None] | None = None,
+        now_ms: Callable[[], int] = wall_ms,
+    ) -> None:
+        self._path = path
+        self._on_commit = on_commit
+        self._now_ms = now_ms
+        self._part: _Opened | None = None
+        self._closing: asyncio.Future[None] | None = None
+        self._last_sequence = 0
+        self._tail = Tail(last_sequence=0)
+        self._waiters: dict[asyncio.Future[None], int] = {}
+
+    async def open(self) -> None:
+        """Take ownership, create or migrate the schema; see the port."""
+        loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(None, open_store, self._path)
+        try:
+            store = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_discard)
+            raise
+        writer = Writer(
+            path=self._path,
+            connection=store.write,
+            last_sequence=store.last_sequence,
+            loop=loop,
+            settled=self._settled,
+        )
+        writer.start()
+        self._part = _Opened(store=store, writer=writer, reads=ThreadPoolExecutor(1, "journal-reader"))
+        self._closing = None
+        self._last_sequence = store.last_sequence
+        self._tail = Tail(last_sequence=store.last_sequence)
+        _log.info("journal_opened", path=str(self._path), last_sequence=store.last_sequence)
+
+    async def close(self) -> None:
+        """Finish what is queued and release the journal. Idempotent; cancelling does not stop the closing."""
+        if self._part is not None:
+            part, self._part = self._part, None
+            self._closing = asyncio.get_running_loop().run_in_executor(None, part.shut_down)
+            for waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_exception(self._closed())
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence of the newest durable event, 0 before the first; retention does not set it back."""
+        return self._last_sequence
+
+    async def append(self, batch: JournalBatch) -> int:
+        """Store the batch atomically; see the port."""
+        writer = self._opened().writer
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        writer.submit(Append(batch=batch, received_ms=self._now_ms(), future=future))
+        return await future
+
+    async def read(self, after: int, limit: int) -> Sequence[Event]:
+        """At most `limit` durable events above `after`: from memory where they are still there, else from the file."""
+        self._opened()
+        recent = self._tail.read(after, limit)
+        if recent is not None:
+            return recent
+        return await self._query(partial(rows.select_events, after=after, limit=limit))
+
+    async def wait_beyond(self, sequence: int) -> None:
+        """Return once `last_sequence` is above `sequence`. Cancelling is safe."""
+        self._opened()
+        if self._last_sequence > sequence:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters[waiter] = sequence
+        try:
+            await waiter
+        finally:
+            del self._waiters[waiter]
+
+    async def cursors(self) -> dict[str, int]:
+        """Per sink, the sequence up to which everything is done with."""
+        return await self._query(rows.select_cursors)
+
+    async def advance(self, sink: str, sequence: int, dead: Sequence[DeadLetter] = ()) -> None:
+        """Move a sink's cursor and store its dead letters, each with a copy of its event; see the port."""
+        await self._change(partial(rows.advance, sink=sink, sequence=sequence, dead=tuple(dead)))
+
+    async def last_values(self, chat_ids: Collection[str]) -> list[LastValue]:
+        """Every last value known of these chats."""
+        return await self._query(partial(rows.select_values, chat_ids=tuple(chat_ids)))
+
+    async def sessions(self) -> dict[str, SessionState]:
+        """Per account, the last stored session."""
+        return await self._query(rows.select_sessions)
+
+    async def forget_session(self, account: str) -> None:
+        """Drop the stored session of an account, durably."""
+        await self._change(partial(rows.forget_session, account=account))
+
+    async def dead_letters(self, sink: str | None = None) -> list[DeadLetter]:
+        """The dead letters, oldest first, of one sink or of all."""
+        return await self._query(partial(rows.select_dead_letters, sink=sink))
+
+    async def retain(self, *, before_ms: int, keep_for: Collection[str]) -> int:
+        """Delete old events and values in steps of RETENTION_STEP; see the port."""
+        step = partial(rows.delete_events, before_ms=before_ms, keep_for=tuple(keep_for), limit=RETENTION_STEP)
+        deleted = 0
+        while (done := await self._change(step)).events:
+            self._tail.forget_through(done.through)
+            deleted += done.events
+        chat: str | None = ""
+        while chat is not None:
+            chat = await self._change(
+                partial(rows.delete_values, before_ms=before_ms, start=chat, limit=RETENTION_STEP)
+            )
+        return deleted
+
+    async def stats(self) -> JournalStats:
+        """Figures for the status and the metrics."""
+        return await self._query(lambda connection: rows.select_stats(connection, size_bytes(self._path)))
+
+    def _opened(self) -> _Opened:
+        if self._part is None:
+            raise self._closed()
+        return self._part
+
+    def _closed(self) -> JournalError:
+        return JournalError(f"journal {self._path}: not open")
+
+    async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the writer's next transaction."""
+        writer = self._opened().writer
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        writer.submit(Call(work=work, future=future))
+        return await future
+
+    async def _query(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the reader thread."""
+        part = self._opened()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(part.reads, work, part.store.read)
+        except (sqlite3.Error, KeyError, ValueError, OSError) as exc:
+            raise journal_error(self._path, exc) from exc
+
+    def _settled(self, commits: Sequence[Commit]) -> None:
+        """What the writer did, on the event loop: memory first, so that whoever is woken finds its events."""
+        for commit in commits:
+            self._tail.extend(commit.events)
+            self._last_sequence = commit.last_sequence
+            commit.settle()
+        for waiter, sequence in self._waiters.items():
+            if self._last_sequence > sequence and not waiter.done():
+                waiter.set_result(None)
+        for commit in commits:
+            waited_s = commit.waited_s()
+            if waited_s is not None and self._on_commit is not None:
+                self._on_commit(waited_s, len(commit.events))
+
+
+def _discard(opening: asyncio.Future[Store]) -> None:
+    """Release a journal whose opener was cancelled meanwhile."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

@@ -1,0 +1,193 @@
+"""The one thread that writes: what is queued at a moment becomes one transaction, with one fsync."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, NamedTuple
+
+import structlog
+from msgspec.structs import replace
+
+from listener.errors import JournalError
+from listener.journal import rows
+from listener.journal.database import journal_error
+from listener.model import Event, JournalBatch
+
+_log = structlog.get_logger(__name__)
+
+
+class Append:
+    """A batch to store; its result is the sequence of its last event."""
+
+    __slots__ = ("arrived_s", "batch", "future", "received_ms")
+
+    def __init__(self, *, batch: JournalBatch, received_ms: int, future: asyncio.Future[Any]) -> None:
+        self.batch = batch
+        self.received_ms = received_ms
+        self.arrived_s = time.perf_counter()
+        self.future = future
+
+
+class Call:
+    """Any other change; its result is what `work` returns. `work` runs inside the transaction."""
+
+    __slots__ = ("future", "work")
+
+    def __init__(self, *, work: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]) -> None:
+        self.work = work
+        self.future = future
+
+
+Operation = Append | Call
+
+
+class Commit(NamedTuple):
+    """What became of some operations: durable with their results and events, or all of them failed."""
+
+    operations: Sequence[Operation]
+    results: Sequence[Any]
+    events: Sequence[Event]
+    last_sequence: int
+    error: JournalError | None
+
+    def settle(self) -> None:
+        """Answer the callers that still wait; on the event loop only."""
+        for index, operation in enumerate(self.operations):
+            if operation.future.done():
+                continue
+            if self.error is None:
+                operation.future.set_result(self.results[index])
+            else:
+                operation.future.set_exception(self.error)
+
+    def waited_s(self) -> float | None:
+        """How long the oldest batch waited for its commit, in seconds; None without one."""
+        arrivals = [operation.arrived_s for operation in self.operations if isinstance(operation, Append)]
+        return time.perf_counter() - min(arrivals) if arrivals and self.error is None else None
+
+
+class Writer:
+    """Owns the writing connection and the sequence counter from `start` to `stop`.
+
+    While one transaction is on its way to the disk, everything that arrives queues up and becomes the next one: the
+    more sessions write at the same moment, the fewer fsyncs each of them costs.
+
+    Args:
+        path: for the text of errors.
+        connection: used by the thread alone.
+        last_sequence: the last sequence ever used.
+        loop: where `settled` is called, once per group.
+        settled: gets what became of the group.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        connection: sqlite3.Connection,
+        last_sequence: int,
+        loop: asyncio.AbstractEventLoop,
+        settled: Callable[[Sequence[Commit]], None],
+    ) -> None:
+        self._path = path
+        self._connection = connection
+        self._last_sequence = last_sequence
+        self._loop = loop
+        self._settled = settled
+        self._queue: SimpleQueue[Operation | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, operation: Operation) -> None:
+        """Queue an operation; the order of the calls is the order of the sequences."""
+        self._queue.put(operation)
+
+    def stop(self) -> None:
+        """Finish what is queued and end the thread. Blocks."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            drained = [self._queue.get()]
+            drained += [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+            group = [operation for operation in drained if operation is not None]
+            running = len(group) == len(drained)
+            if group and not self._report(self._commit(group)):
+                break
+
+    def _report(self, commits: Sequence[Commit]) -> bool:
+        """Hand the outcome to the loop; False when there is no loop left to hear it."""
+        try:
+            self._loop.call_soon_threadsafe(self._settled, commits)
+        except RuntimeError:  # the loop was closed under us: the data is safe, nobody is left to be told
+            _log.exception("journal_left_open", path=str(self._path))
+            return False
+        return True
+
+    def _commit(self, group: Sequence[Operation]) -> Sequence[Commit]:
+        """One transaction for all; where that fails, one for each, so that none pays for its neighbour."""
+        whole = self._attempt(group)
+        if whole.error is None or len(group) == 1:
+            return [whole]
+        return [self._attempt([operation]) for operation in group]
+
+    def _attempt(self, group: Sequence[Operation]) -> Commit:
+        try:
+            return self._transaction(group)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the callers get it and the thread lives on
+            self._roll_back()
+            error = journal_error(self._path, exc)
+            _log.warning("journal_commit_failed", operations=len(group), error=str(error))
+            return Commit(group, (), (), self._last_sequence, error)
+
+    def _transaction(self, group: Sequence[Operation]) -> Commit:
+        """Apply the operations in their order, neighbouring appends together, and commit."""
+        results: list[Any] = []
+        events: list[Event] = []
+        last = self._last_sequence
+        self._connection.execute("BEGIN IMMEDIATE")
+        for is_append, run in groupby(group, key=_is_append):
+            if is_append:
+                last = self._store([one for one in run if isinstance(one, Append)], last, results, events)
+            else:
+                results += [one.work(self._connection) for one in run if isinstance(one, Call)]
+        self._connection.execute("COMMIT")
+        self._last_sequence = last
+        return Commit(group, results, events, last, None)
+
+    def _store(self, appends: list[Append], last: int, results: list[Any], events: list[Event]) -> int:
+        """Number and insert the appends' parts, table by table; adds results and events, returns the last number."""
+        parameters: list[Any] = []
+        for append in appends:
+            numbered = [replace(event, sequence=n) for n, event in enumerate(append.batch.events, last + 1)]
+            last += len(numbered)
+            parameters += rows.event_parameters(numbered, append.received_ms)
+            events += numbered
+            results.append(last)
+        batches = [append.batch for append in appends]
+        rows.insert_events(self._connection, parameters)
+        rows.replace_values(self._connection, batches)
+        rows.replace_sessions(self._connection, batches)
+        return last
+
+    def _roll_back(self) -> None:
+        """SQLite has rolled back by itself after some errors; a failing roll back leaves nothing to undo either."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as exc:
+            _log.error("journal_roll_back_failed", path=str(self._path), error=str(exc))
+
+
+def _is_append(operation: Operation) -> bool:
+    return isinstance(operation, Append)
