@@ -7,8 +7,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
-from listener.cometd.protocol import Resume
+from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Resume, Trouble
 from listener.errors import ListenerError
 from listener.metrics import Metrics
 from listener.model import AccountStatus, Entry, Gap, SessionState, rfc3339

@@ -253,7 +253,7 @@ def _is_late_echo(last: LastValue, heard: Observation) -> bool:
 
 
 def _event_id(heard: Observation, origin_id: str) -> str:
-    """Stable over replicas where the server stamps notifications; elsewhere the place in the session tells them apart."""
+    """Stable over replicas where the server stamps notifications; elsewhere the place in the session goes in."""
     digest = blake2b(heard.digest, digest_size=16)
     digest.update(f"{heard.account}\0{heard.chat_id}\0{heard.key}\0{heard.origin}\0".encode())
     if heard.server_time_ms is None:

@@ -11,7 +11,7 @@ from listener.backoff import Backoff
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
-from listener.errors import ExchangeFailed, ListenerError
+from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 
 _AUTH_STATUS = (401, 403)
 _LOGINS_BEFORE_HANDSHAKE = 2
@@ -50,7 +50,6 @@ class Engine:
         session: the protocol core.
         clock: wall clock and waiting.
         login: logs in, raises ListenerError; None where the server has no login.
-        logged_in: the cookies at hand are those of a login already.
         exchange_backoff: pauses between failed requests.
         handshake_backoff: pauses between handshakes of sessions that did not last.
     """
@@ -61,7 +60,6 @@ class Engine:
         session: Session,
         clock: Clock,
         login: Callable[[], Awaitable[None]] | None = None,
-        logged_in: bool = False,
         exchange_backoff: Backoff | None = None,
         handshake_backoff: Backoff | None = None,
     ) -> None:
@@ -70,7 +68,7 @@ class Engine:
         self.connected = asyncio.Event()
         self._clock = clock
         self._login = login
-        self._logged_in = logged_in or login is None
+        self._logged_in = login is None
         self._exchange_backoff = exchange_backoff or Backoff()
         self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0)
         # Bounded by the cycle: at most one unconfirmed batch, and trouble only once a pause.
@@ -165,7 +163,8 @@ class Engine:
                 await self._login()
             except ListenerError as refused:
                 self._lost(Cause.LOGIN)
-                await self._pause("login", str(refused), at_least_s=getattr(refused, "retry_after_s", None) or 0.0)
+                reason = "login_refused" if isinstance(refused, LoginRefused) else "login_failed"
+                await self._pause(reason, str(refused), at_least_s=getattr(refused, "retry_after_s", None) or 0.0)
             else:
                 break
         self._logged_in = True

@@ -7,6 +7,8 @@ import msgspec
 
 from listener.cometd.protocol import Resume
 
+__all__ = ["Batch", "Cause", "Certain", "Fact", "Polled", "Regained", "Rested", "Resume", "Trouble"]
+
 
 class Cause(StrEnum):
     """Why the certainty of a subscription ended."""

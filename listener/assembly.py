@@ -1,0 +1,127 @@
+"""Parts made from settings: what the daemon and the probes are composed of."""
+
+import asyncio
+import time
+
+import aiohttp
+
+from listener import connections
+from listener.backoff import Backoff
+from listener.cometd.client import BatchClient
+from listener.cometd.engine import Engine
+from listener.cometd.link import Link
+from listener.cometd.protocol import Resume, Session
+from listener.errors import Problem
+from listener.metrics import Metrics
+from listener.model import SessionState
+from listener.receiver import Identity
+from listener.settings import AccountSettings, Settings
+from listener.sinks import registry
+from listener.webservices.client import WebServices, new_session
+
+
+class WallClock:
+    """The clock of `cometd.engine.Clock` in real life."""
+
+    def now_ms(self) -> int:
+        """Epoch milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    async def sleep(self, delay_s: float) -> None:
+        """Wait, on the monotonic clock."""
+        await asyncio.sleep(delay_s)
+
+
+class Account:
+    """The parts that belong to one account: HTTP session, REST client, CometD client.
+
+    Args:
+        settings: the whole configuration.
+        account: its table.
+        connector: shared by all accounts.
+        metrics: counts logins.
+        saved: the session of an earlier process, if it fits this configuration.
+        spread_s: over how long handshakes of all accounts are spread.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        account: AccountSettings,
+        connector: aiohttp.BaseConnector,
+        metrics: Metrics,
+        saved: SessionState | None = None,
+        spread_s: float = 1.0,
+    ) -> None:
+        server = settings.server
+        self.identity = identity_of(settings, account)
+        self.http = new_session(connector)
+        self.rest: WebServices | None = None
+        self._login_restored = saved is not None
+        if server.login == "basic":
+            self.rest = WebServices(
+                url=server.url,
+                username=account.username,
+                password=lambda: account.secret(settings.base),
+                http=self.http,
+                request_timeout_s=server.request_timeout_s,
+                start_contact_center_session=server.start_contact_center_session,
+                on_login=lambda result: metrics.count("logins_total", 1, result),
+            )
+        session = Session(topics=[server.topic], connection_type=server.transport, want_ack=server.ack)
+        if saved is not None:
+            connections.restore_cookies(self.http, server.url, saved.cookies)
+            session.resume(
+                Resume(
+                    client_id=saved.client_id,
+                    connection_type=saved.connection_type,
+                    ack=saved.ack,
+                    max_interval_ms=saved.max_interval_ms,
+                )
+            )
+        self.engine = Engine(
+            session=session,
+            clock=WallClock(),
+            login=self._log_in if self.rest else None,
+            handshake_backoff=Backoff(first_s=spread_s),
+        )
+        link = Link(
+            engine=self.engine,
+            http=self.http,
+            headers=self.rest.headers if self.rest else dict,
+            margin_s=server.poll_margin_s,
+            max_bytes=server.max_response_bytes,
+        )
+        self.client = BatchClient(url=self.identity.url, link=link)
+
+    async def _log_in(self) -> None:
+        """Log in; at first only ask for a CSRF token where the login of an earlier process may still hold."""
+        if self.rest is None:
+            return
+        if self._login_restored:
+            self._login_restored = False
+            await self.rest.keepalive()
+        else:
+            await self.rest.login()
+
+
+def identity_of(settings: Settings, account: AccountSettings) -> Identity:
+    """What a stored session has to agree with."""
+    server = settings.server
+    return Identity(account=account.username, url=server.url + server.notifications, topic=server.topic)
+
+
+def source_of(settings: Settings) -> str:
+    """CloudEvents `source`: the topic as a resource of the server, `/api` and all, where notifications have it too."""
+    server = settings.server
+    version = "/" + server.topic.split("/")[1]
+    prefix, found, _ = server.notifications.partition(version + "/")
+    return server.url + (prefix if found else "") + server.topic
+
+
+def sink_problems(settings: Settings) -> list[Problem]:
+    """Everything wrong with the sinks' own keys."""
+    return [
+        problem for name, lane in settings.sinks.items() for problem in registry.problems(name, lane, settings.base)
+    ]

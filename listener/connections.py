@@ -1,0 +1,53 @@
+"""What all accounts' HTTP goes through: one connector with one TLS context, and the cookies that outlive a process."""
+
+import ssl
+from http.cookies import SimpleCookie
+
+import aiohttp
+from yarl import URL
+
+from listener.errors import ConfigError, Problem
+from listener.settings import ServerSettings
+
+Cookies = tuple[tuple[str, str, str, str], ...]
+"""Name, value, domain and path of each cookie."""
+
+
+def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
+    """How the server's certificate is checked, and ours shown.
+
+    Raises:
+        ConfigError: a certificate or key cannot be read.
+    """
+    if not server.verify:
+        return False
+    try:
+        context = ssl.create_default_context(cafile=server.ca_file)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
+    if server.client_cert_file is not None:
+        try:
+            context.load_cert_chain(server.client_cert_file, server.client_key_file)
+        except (OSError, ssl.SSLError) as exc:
+            text = f"no certificate with its key in PEM form: {exc}"
+            raise ConfigError([Problem("server.client_cert_file", text)]) from exc
+    return context
+
+
+def new_connector(server: ServerSettings) -> aiohttp.TCPConnector:
+    """The connector that every account shares: one held poll each, so without a limit. Raises ConfigError."""
+    return aiohttp.TCPConnector(limit=0, ssl=tls_context(server), keepalive_timeout=60.0)
+
+
+def saved_cookies(http: aiohttp.ClientSession) -> Cookies:
+    """The jar's content, to be stored beside the session that it belongs to."""
+    return tuple((cookie.key, cookie.value, cookie["domain"], cookie["path"]) for cookie in http.cookie_jar)
+
+
+def restore_cookies(http: aiohttp.ClientSession, url: str, cookies: Cookies) -> None:
+    """Put stored cookies back, as if the server at `url` had set them again."""
+    jar: SimpleCookie = SimpleCookie()
+    for name, value, _domain, path in cookies:
+        jar[name] = value
+        jar[name]["path"] = path or "/"
+    http.cookie_jar.update_cookies(jar, URL(url))

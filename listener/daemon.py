@@ -1,0 +1,274 @@
+"""The composition root: builds every part from the settings, runs them, and ends them in order."""
+
+import asyncio
+import resource
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import structlog
+
+from listener import __version__, connections
+from listener.assembly import Account, WallClock, identity_of, sink_problems, source_of
+from listener.backoff import Backoff
+from listener.delivery import Lane, LanePolicy
+from listener.errors import ConfigError, ListenerError
+from listener.journal import SqliteJournal
+from listener.metrics import Metrics
+from listener.model import Event, SessionState
+from listener.receiver import Receiver
+from listener.recorder import Recorder
+from listener.settings import AccountSettings, LaneSettings, Settings
+from listener.sinks import registry
+from listener.web.server import HealthServer
+from listener.webservices.notifications import NotificationDecoder
+
+log = structlog.get_logger(__name__)
+
+_RETENTION_EVERY_S = 3600.0
+_STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
+_OPEN_FILES = 65_536
+
+
+class Daemon:
+    """The listener as a whole.
+
+    Args:
+        settings: the configuration, checked.
+        metrics: handed in by whoever wants to look at them.
+        on_record: called with each group of events once it is durable.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        metrics: Metrics | None = None,
+        on_record: Callable[[tuple[Event, ...]], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self.metrics = metrics or Metrics()
+        self._on_record = on_record
+        self._stop = asyncio.Event()
+        self._receivers: list[Receiver] = []
+        self._lanes: list[Lane] = []
+        self._started_ms = WallClock().now_ms()
+        self._journal = SqliteJournal(path=settings.path(settings.journal.path))
+        self._recorder = Recorder(
+            journal=self._journal,
+            metrics=self.metrics,
+            source=source_of(settings),
+            type_prefix=settings.disposition.type_prefix,
+            on_record=on_record,
+        )
+
+    def stop(self) -> None:
+        """Ask for an end in order; `run` then returns."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
+
+        Raises:
+            ListenerError: what kept it from starting, or from going on.
+        """
+        try:
+            async with AsyncExitStack() as stack:
+                await self._run(stack)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+    async def _run(self, stack: AsyncExitStack) -> None:
+        _raise_open_files()
+        await self._journal.open()
+        stack.push_async_callback(self._journal.close)
+        self._build_lanes()
+        await self._serve_http(stack)
+        accounts = await self._build_accounts(stack)
+        log.info(
+            "started",
+            version=__version__,
+            accounts=len(accounts),
+            sinks=[lane.name for lane in self._lanes],
+            journal=str(self._settings.path(self._settings.journal.path)),
+            last_sequence=self._journal.last_sequence,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            workers = [
+                tasks.create_task(self._recorder.run(), name="recorder"),
+                tasks.create_task(self._retain(), name="retention"),
+                *(tasks.create_task(lane.run(), name=f"lane {lane.name}") for lane in self._lanes),
+            ]
+            listeners = [
+                tasks.create_task(self._start_later(receiver, index / _STARTS_PER_S), name=f"account {index}")
+                for index, receiver in enumerate(self._receivers)
+            ]
+            await self._stop.wait()
+            await self._drain(listeners)
+            for worker in workers:
+                worker.cancel()
+        log.info("stopped", last_sequence=self._journal.last_sequence)
+
+    async def _drain(self, listeners: list[asyncio.Task[None]]) -> None:
+        """Stop taking, then let the lanes finish; what does not fit into the time stays in the journal."""
+        log.info("stopping", timeout_s=self._settings.shutdown_timeout_s)
+        try:
+            async with asyncio.timeout(self._settings.shutdown_timeout_s):
+                await asyncio.gather(*listeners)
+                await asyncio.gather(*(lane.drained() for lane in self._lanes))
+        except TimeoutError:
+            left = {lane.name: status.lag for lane in self._lanes if (status := lane.status()).lag}
+            log.warning("not_drained", left_in_the_journal=left)
+            for listener in listeners:
+                listener.cancel()
+
+    async def _start_later(self, receiver: Receiver, delay_s: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), delay_s)
+        await receiver.run(self._stop)
+
+    def _build_lanes(self) -> None:
+        """Raises ConfigError with the problems of all sinks."""
+        problems = sink_problems(self._settings)
+        if problems:
+            raise ConfigError(problems)
+        self._lanes = [self._lane(name, lane) for name, lane in self._settings.sinks.items()]
+
+    def _lane(self, name: str, lane: LaneSettings) -> Lane:
+        return Lane(
+            name=name,
+            kind=lane.type,
+            sink=registry.build(name, lane, base=self._settings.base),
+            journal=self._journal,
+            policy=LanePolicy(batch=lane.batch, changes_only=lane.events == "changes", gaps=lane.gaps),
+            metrics=self.metrics,
+            now_ms=WallClock().now_ms,
+            backoff=Backoff(limit_s=lane.retry_limit_s),
+        )
+
+    async def _serve_http(self, stack: AsyncExitStack) -> None:
+        if self._settings.http is None:
+            return
+        host, port = self._settings.http.address
+        server = HealthServer(host=host, port=port, metrics=self.metrics, status=self.status, ready=self.not_ready)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        log.info("http_listening", host=host, port=server.port)
+
+    async def _build_accounts(self, stack: AsyncExitStack) -> list[Account]:
+        connector = connections.new_connector(self._settings.server)
+        stack.push_async_callback(connector.close)
+        saved = await self._journal.sessions()
+        configured = self._settings.listening_accounts()
+        spread_s = min(10.0, max(1.0, len(configured) / 500))
+        accounts = [
+            Account(
+                settings=self._settings,
+                account=account,
+                connector=connector,
+                metrics=self.metrics,
+                saved=self._fitting(saved.get(account.username), account),
+                spread_s=spread_s,
+            )
+            for account in configured
+        ]
+        for account in accounts:
+            stack.push_async_callback(account.http.close)
+        decoder = self._decoder()
+        self._receivers = [
+            self._receiver(account, decoder, saved.get(account.identity.account)) for account in accounts
+        ]
+        self.metrics.set("sessions_configured", len(accounts))
+        return accounts
+
+    def _fitting(self, saved: SessionState | None, account: AccountSettings) -> SessionState | None:
+        """A stored session that belongs to this server, topic and transport."""
+        if saved is None:
+            return None
+        identity = identity_of(self._settings, account)
+        same = (saved.url, saved.topic) == (identity.url, identity.topic)
+        return saved if same and saved.connection_type == self._settings.server.transport else None
+
+    def _receiver(self, account: Account, decoder: NotificationDecoder, saved: SessionState | None) -> Receiver:
+        return Receiver(
+            identity=account.identity,
+            client=account.client,
+            decoder=decoder,
+            record=self._recorder.record,
+            rest=account.rest,
+            cookies=lambda: connections.saved_cookies(account.http),
+            saved=saved,
+            metrics=self.metrics,
+            now_ms=WallClock().now_ms,
+            keepalive_s=self._settings.server.keepalive_s,
+            disconnect_on_stop=self._settings.disconnect_on_stop,
+        )
+
+    def _decoder(self) -> NotificationDecoder:
+        wanted = self._settings.disposition
+        return NotificationDecoder(keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants)
+
+    async def _retain(self) -> None:
+        """Let go of events that are old and delivered everywhere, now and then."""
+        while True:
+            before_ms = WallClock().now_ms() - int(self._settings.journal.retention_days * 86_400_000)
+            try:
+                deleted = await self._journal.retain(before_ms=before_ms, keep_for=list(self._settings.sinks))
+            except ListenerError as exc:
+                log.warning("retention_failed", error=str(exc))
+            else:
+                if deleted:
+                    log.info("retention", deleted=deleted)
+            self.metrics.set("journal_bytes", (await self._journal.stats()).bytes)
+            await asyncio.sleep(_RETENTION_EVERY_S)
+
+    def status(self) -> dict[str, Any]:
+        """What `/status.json` shows."""
+        return {
+            "version": __version__,
+            "startedMs": self._started_ms,
+            "ready": not self.not_ready(),
+            "journal": {"lastSequence": self._journal.last_sequence, "failing": self._recorder.failing},
+            "accounts": [receiver.status() for receiver in self._receivers],
+            "sinks": [lane.status() for lane in self._lanes],
+        }
+
+    def not_ready(self) -> list[str]:
+        """Why the daemon does not do its whole work now; empty when it does."""
+        reasons = [
+            f"account {status.account} has no subscription: {status.last_error or 'connecting'}"
+            for status in (receiver.status() for receiver in self._receivers)
+            if not status.subscribed
+        ]
+        if not self._receivers:
+            reasons.append("starting")
+        reasons += [
+            f"sink {status.sink} is parked: {status.parked}"
+            for status in (lane.status() for lane in self._lanes)
+            if status.parked
+        ]
+        if self._recorder.failing:
+            reasons.append(f"the journal cannot commit: {self._recorder.failing}")
+        return reasons
+
+
+def _raise_open_files() -> None:
+    """One held poll an account, one socket each: ask for as many as the host allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The cause that a person should read: an error of ours where there is one."""
+    leaves: list[BaseException] = []
+    stack: list[BaseException] = [group]
+    while stack:
+        exc = stack.pop()
+        if isinstance(exc, BaseExceptionGroup):
+            stack.extend(reversed(exc.exceptions))
+        else:
+            leaves.append(exc)
+    return next((exc for exc in leaves if isinstance(exc, ListenerError)), leaves[0])

@@ -1,0 +1,119 @@
+"""What the command line asks of a configuration without running the daemon: probes, and one operation."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from listener import connections
+from listener.assembly import Account, sink_problems
+from listener.cometd.facts import Trouble
+from listener.errors import ConfigError, ListenerError, Problem
+from listener.metrics import Metrics
+from listener.settings import AccountSettings, LaneSettings, Settings
+from listener.sinks import registry
+
+_HANDSHAKE_S = 10.0
+
+
+async def probe(settings: Settings) -> list[Problem]:
+    """Log every account in, shake hands over CometD, and probe every sink without sending an event.
+
+    Returns every problem found, in the order of the configuration; takes some ten seconds where nothing answers.
+    """
+    async with AsyncExitStack() as stack:
+        connector = connections.new_connector(settings.server)
+        stack.push_async_callback(connector.close)
+        found = await asyncio.gather(
+            *(_probe_account(settings, n, a, connector) for n, a in enumerate(settings.listening_accounts())),
+            *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items()),
+        )
+    return [problem for problems in found for problem in problems]
+
+
+async def set_disposition(
+    settings: Settings, *, chat_id: str, disposition: str, key: str | None = None, username: str | None = None
+) -> dict[str, Any]:
+    """Carry out SetDisposition as one of the accounts, the first by default; returns the server's answer.
+
+    Raises:
+        ConfigError: there is no such account, or the server has no REST API.
+        WebServicesError: the server did not do it.
+    """
+    account = _account(settings, username)
+    if settings.server.login == "none":
+        raise ConfigError([Problem("server.login", 'SetDisposition needs the REST API: login = "basic"')])
+    connector = connections.new_connector(settings.server)
+    try:
+        parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
+        try:
+            assert parts.rest is not None  # noqa: S101 - login is basic
+            return await parts.rest.set_disposition(chat_id, disposition, key)
+        finally:
+            await parts.http.close()
+    finally:
+        await connector.close()
+
+
+def _account(settings: Settings, username: str | None) -> AccountSettings:
+    accounts = settings.listening_accounts()
+    if username is None:
+        return accounts[0]
+    for account in accounts:
+        if account.username == username:
+            return account
+    known = ", ".join(account.username for account in accounts)
+    raise ConfigError([Problem("--account", f"there is no account {username!r} (configured: {known})")])
+
+
+async def _probe_account(
+    settings: Settings, number: int, account: AccountSettings, connector: Any
+) -> Iterable[Problem]:
+    """What the session says of its own troubles, until it has its handshake."""
+    parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
+    opening = asyncio.create_task(parts.client.open(), name=f"probe {account.username}")  # awaited below
+    watching = asyncio.create_task(_first_trouble(parts), name="first trouble")
+    try:
+        await asyncio.wait((opening, watching), timeout=_HANDSHAKE_S, return_when=asyncio.FIRST_COMPLETED)
+        if opening.done() and opening.exception() is None:
+            await parts.client.close()
+            return []
+        if watching.done():
+            return [_as_problem(account, number, watching.result())]
+        return [Problem("server.url", f"no answer from {parts.identity.url} within {_HANDSHAKE_S:.0f} s")]
+    finally:
+        for task in (opening, watching):
+            task.cancel()
+        await asyncio.wait((opening, watching))
+        if parts.client.link.transport is not None:
+            await parts.client.link.transport.close()
+        await parts.http.close()
+
+
+async def _first_trouble(parts: Account) -> Trouble:
+    async for fact in parts.client.facts():
+        if isinstance(fact, Trouble):
+            return fact
+    raise AssertionError("facts end with their caller only")
+
+
+def _as_problem(account: AccountSettings, number: int, trouble: Trouble) -> Problem:
+    if trouble.reason == "login_refused":
+        key = "password" if account.password is not None else "password_file"
+        return Problem(f"accounts[{number}].{key}", f"the login of {account.username!r} was refused: {trouble.text}")
+    return Problem("server.url", trouble.text)
+
+
+async def _probe_sink(settings: Settings, name: str, lane: LaneSettings) -> Iterable[Problem]:
+    if any(problem.path.startswith(f"sinks.{name}.") for problem in sink_problems(settings)):
+        return []  # told by the check of the configuration
+    sink = registry.build(name, lane, base=settings.base)
+    try:
+        await sink.check()
+    except ListenerError as exc:
+        text = str(exc)
+        return [Problem("" if text.startswith(f"sinks.{name}") else f"sinks.{name}", text)]
+    else:
+        return []
+    finally:
+        await sink.close()
