@@ -1,0 +1,268 @@
+"""Reading Python sources for the rules of the house: each rule takes modules and gives what is wrong, in words.
+
+Imports count wherever they stand: in functions, under TYPE_CHECKING, relative, and by name through importlib.
+"""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+PACKAGE = "listener"
+MODULE_LINES = 400
+FUNCTION_LINES = 50
+AFTER_NOQA = re.compile(r"#\s*noqa(?!: [A-Z]+[0-9]+(, ?[A-Z]+[0-9]+)* - \S)")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module:
+    """One source file, by its dotted name."""
+
+    name: str
+    source: str
+    is_package: bool = False
+
+    @classmethod
+    def load(cls, path: Path, root: Path) -> Self:
+        parts = path.relative_to(root).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        return cls(name=name, source=path.read_text(encoding="utf-8"), is_package=is_package)
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.source)
+
+    @property
+    def room(self) -> str:
+        """The first part of the name below the package; empty for the package itself."""
+        return self.name.partition(".")[2].partition(".")[0]
+
+    @cached_property
+    def imports(self) -> frozenset[str]:
+        """Every module that is imported. `from a import b` counts as both `a` and `a.b`: b may be a module."""
+        return frozenset(name for node in ast.walk(self.tree) for name in self._imported(node))
+
+    def _imported(self, node: ast.AST) -> Iterator[str]:
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(names=names):
+                base = self._absolute(node)
+                yield base
+                yield from (f"{base}.{alias.name}" for alias in names)
+            case ast.Call(func=function, args=[ast.Constant(value=str(name)), *_]) if _last_name(function) in (
+                "import_module",
+                "__import__",
+            ):
+                yield name
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        if node.level == 0:
+            return node.module or ""
+        parts = self.name.split(".")
+        package = parts[: len(parts) - node.level + self.is_package]
+        return ".".join([*package, *([node.module] if node.module else [])])
+
+
+def load_package(root: Path) -> list[Module]:
+    """Every module of the package below `root`."""
+    return [Module.load(path, root) for path in sorted((root / PACKAGE).rglob("*.py"))]
+
+
+def _last_name(node: ast.AST) -> str:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+            return name
+    return ""
+
+
+def _within(name: str, place: str) -> bool:
+    return name == place or name.startswith(f"{place}.")
+
+
+def undeclared_rooms(modules: Collection[Module], table: Mapping[str, Collection[str]]) -> list[str]:
+    """Rooms that the table does not know, so that no new one slips past it."""
+    return [f"{module.name}: no such room in the table" for module in modules if module.room not in {"", *table}]
+
+
+def forbidden_imports(modules: Collection[Module], table: Mapping[str, Collection[str]]) -> list[str]:
+    """Imports of ours that the table does not allow. A room may always import itself and the package's version."""
+    known = {module.name for module in modules}
+    wrong = []
+    for module in modules:
+        allowed = [f"{PACKAGE}.{place}" for place in (module.room, *table.get(module.room, ())) if place]
+        ours = {name for name in module.imports if _within(name, PACKAGE) and name != PACKAGE}
+        # `from listener.x import Y` names listener.x.Y too, which is no module: what counts is the module that holds Y.
+        targets = {name if name in known else name.rpartition(".")[0] for name in ours} - {PACKAGE}
+        wrong += [
+            f"{module.name} imports {name}"
+            for name in sorted(targets)
+            if not any(_within(name, place) for place in allowed)
+        ]
+    return wrong
+
+
+def imports_between(modules: Collection[Module], *, room: str, common: Collection[str]) -> list[str]:
+    """Imports among the modules of a room whose members do not know each other, but for what they have in common."""
+    place = f"{PACKAGE}.{room}"
+    members = {module.name for module in modules if module.room == room}
+    shared = {place} | {f"{place}.{name}" for name in common}
+    return [
+        f"{module.name} imports {name}"
+        for module in modules
+        if module.room == room
+        for name in sorted(module.imports & members - shared - {module.name})
+    ]
+
+
+def import_cycles(modules: Collection[Module]) -> list[str]:
+    """Modules that import themselves through others, a package's own `__init__` counted only where it is named."""
+    known = {module.name: module for module in modules}
+    graph = {name: sorted(_named_modules(module, known)) for name, module in known.items()}
+    found: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            circle = path[path.index(name) :]
+            first = circle.index(min(circle))
+            found.add(" -> ".join([*circle[first:], *circle[:first], circle[first]]))
+        elif name not in done:
+            for target in graph[name]:
+                visit(target, (*path, name))
+            done.add(name)
+
+    done: set[str] = set()
+    for name in graph:
+        visit(name, ())
+    return sorted(found)
+
+
+def _named_modules(module: Module, known: Collection[str]) -> set[str]:
+    """The modules that an import really needs: for `from a import b`, b where that is a module, else a."""
+    needed = set()
+    for node in ast.walk(module.tree):
+        names = list(module._imported(node))
+        if isinstance(node, ast.ImportFrom):
+            base, *rest = names
+            names = [name if name in known else base for name in rest]
+        needed.update(name for name in names if name in known)
+    return needed - {module.name}
+
+
+def imported_outside(modules: Collection[Module], library: str, places: Collection[str]) -> list[str]:
+    """Modules outside `places` that import a library."""
+    return [
+        f"{module.name} imports {library}"
+        for module in modules
+        if any(_within(name, library) for name in module.imports)
+        and not any(_within(module.name, place) for place in places)
+    ]
+
+
+def imports_of(modules: Collection[Module], start: str, banned: Collection[str], *, within: str) -> list[str]:
+    """Banned libraries that `start` imports, itself or through other modules of the room `within`."""
+    known = {module.name: module for module in modules}
+    todo, reached = [start], set[str]()
+    while todo:
+        name = todo.pop()
+        reached.add(name)
+        todo += [
+            target
+            for target in _named_modules(known[name], known)
+            if _within(target, within) and target not in reached and not known[target].is_package
+        ]
+    return [
+        f"{name} imports {library}"
+        for name in sorted(reached)
+        for library in banned
+        if any(_within(imported, library) for imported in known[name].imports)
+    ]
+
+
+def calls_of(modules: Collection[Module], function: str, *, outside: Collection[str]) -> list[str]:
+    """Calls of a bare built-in outside of the rooms that may."""
+    return [
+        f"{module.name}:{node.lineno} calls {function}()"
+        for module in modules
+        if module.room not in outside
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function
+    ]
+
+
+def oversized(modules: Collection[Module]) -> list[str]:
+    """Modules and functions that are too long to be read at once."""
+    wrong = []
+    for module in modules:
+        lines = len(module.source.splitlines())
+        if lines > MODULE_LINES:
+            wrong.append(f"{module.name} has {lines} lines")
+        for node in ast.walk(module.tree):
+            if isinstance(node, Function) and node.end_lineno:
+                lines = node.end_lineno - node.lineno + 1
+                if lines > FUNCTION_LINES:
+                    wrong.append(f"{module.name}.{node.name} has {lines} lines")
+    return wrong
+
+
+def badly_opened(modules: Collection[Module]) -> list[str]:
+    """Modules that do not open with a docstring whose first line stands alone and ends as a sentence does."""
+    wrong = []
+    for module in modules:
+        first, *rest = (ast.get_docstring(module.tree) or "").split("\n")
+        if not first.endswith((".", "?", "!")) or (rest and rest[0]):
+            wrong.append(f"{module.name}: opens with {first!r}")
+    return wrong
+
+
+def bare_tasks(modules: Collection[Module]) -> dict[str, list[str]]:
+    """By module, the places where a task starts outside of a TaskGroup."""
+    wrong: dict[str, list[str]] = {}
+    for module in modules:
+        groups = _task_groups(module.tree)
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            name = _last_name(node.func)
+            owner = _last_name(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+            if name == "ensure_future" or (name == "create_task" and owner not in groups):
+                wrong.setdefault(module.name, []).append(f"{module.name}:{node.lineno} calls {owner}.{name}()")
+    return wrong
+
+
+def _task_groups(tree: ast.Module) -> set[str]:
+    """The names of a module that hold a TaskGroup: opened with `async with`, annotated, assigned, or passed on."""
+    groups: set[str] = set()
+    for _ in range(2):  # once more for `self._group = group`, whose parameter may stand further down
+        for node in ast.walk(tree):
+            match node:
+                case ast.withitem(context_expr=value, optional_vars=ast.AST() as target) if _mentions_group(value):
+                    groups.add(_last_name(target))
+                case ast.arg(annotation=ast.AST() as annotation) if _mentions_group(annotation):
+                    groups.add(node.arg)
+                case ast.AnnAssign(annotation=annotation, target=target) if _mentions_group(annotation):
+                    groups.add(_last_name(target))
+                case ast.Assign(targets=[target], value=value) if _mentions_group(value) or _last_name(value) in groups:
+                    groups.add(_last_name(target))
+    return groups - {""}
+
+
+def _mentions_group(node: ast.AST) -> bool:
+    return any(_last_name(child) == "TaskGroup" for child in ast.walk(node))
+
+
+def silenced_without_reason(modules: Collection[Module]) -> list[str]:
+    """Comments that silence the linter without a rule and a reason."""
+    return [
+        f"{module.name}:{token.start[0]} {token.string}"
+        for module in modules
+        for token in tokenize.generate_tokens(io.StringIO(module.source).readline)
+        if token.type == tokenize.COMMENT and AFTER_NOQA.search(token.string)
+    ]

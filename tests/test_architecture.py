@@ -1,0 +1,257 @@
+"""The rooms of the house: who may import whom, and how large anything may grow.
+
+The rules are in support/architecture.py; each of them is shown to fail on something bad further down.
+"""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support import architecture as rules
+from support.architecture import Module, load_package
+
+ROOT = Path(__file__).parents[1]
+MODULES = load_package(ROOT)
+
+# Floor by floor, from the top. A room may import the rooms (or the single module of a room) that stand beside it.
+FOUNDATION = ("model", "errors", "metrics", "backoff")
+PARTS = (
+    *("receiver", "recorder", "delivery", "sinks", "web"),
+    *("cometd", "webservices", "journal", "settings", "schema", "ports"),
+    *FOUNDATION,
+)
+ROOMS: dict[str, Collection[str]] = {
+    "__main__": ("cli",),
+    "cli": ("daemon", "probes", "settings", "simulator", "journal.views", "errors", "model"),
+    # The composition root, in four files: what runs, what is only asked, and what both are made of.
+    "daemon": ("assembly", "connections", *PARTS),
+    "probes": ("assembly", "connections", *PARTS),
+    "assembly": ("connections", *PARTS),
+    "connections": ("settings", "errors"),
+    # Of the session it knows the values alone: what is reported, and what the next start resumes from.
+    "receiver": ("ports", "webservices", "cometd.facts", "cometd.protocol", *FOUNDATION),
+    "recorder": ("ports", *FOUNDATION),
+    "delivery": ("ports", *FOUNDATION),
+    "sinks": ("ports", "schema", "model", "errors"),
+    "web": ("metrics", "model", "errors"),
+    "simulator": ("errors",),
+    "testing": ("ports", "model", "errors"),
+    "cometd": ("backoff", "errors"),
+    "webservices": ("model", "errors"),
+    "journal": ("model", "errors"),
+    "settings": ("schema", "errors"),
+    "schema": ("errors",),
+    "ports": ("model",),
+    "model": (),
+    "errors": (),
+    "metrics": (),
+    "backoff": (),
+}
+
+# Libraries that only these know.
+LIBRARIES = {
+    "aiocometd": ["listener.cometd"],
+    "sqlite3": ["listener.journal"],
+    "prometheus_client": ["listener.metrics"],
+    "typer": ["listener.cli"],
+    "rich": ["listener.cli"],
+}
+
+# A task outside of a TaskGroup, and why its death cannot go unnoticed there.
+LONE_TASKS = {
+    "listener.cometd.transport": "aiocometd calls connect() and close() apart; the transport holds the task in between",
+    "listener.probes": "a probe races the handshake against the first trouble, and ends both before it returns",
+}
+
+
+def test_every_room_is_in_the_table():
+    assert rules.undeclared_rooms(MODULES, ROOMS) == []
+
+
+def test_rooms_import_only_what_the_table_allows():
+    assert rules.forbidden_imports(MODULES, ROOMS) == []
+
+
+def test_no_two_modules_need_each_other():
+    assert rules.import_cycles(MODULES) == []
+
+
+def test_sinks_do_not_know_each_other():
+    assert rules.imports_between(MODULES, room="sinks", common=["registry"]) == []
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_stays_in_its_room(library: str):
+    assert rules.imported_outside(MODULES, library, LIBRARIES[library]) == []
+
+
+def test_the_protocol_core_knows_no_io_no_clock_and_no_chance():
+    banned = ["asyncio", "aiohttp", "aiocometd", "time", "datetime", "random", "socket", "threading"]
+    assert rules.imports_of(MODULES, "listener.cometd.protocol", banned, within="listener.cometd") == []
+
+
+def test_only_the_command_line_prints():
+    assert rules.calls_of(MODULES, "print", outside=["cli"]) == []
+
+
+def test_nothing_is_too_long_to_be_read_at_once():
+    assert rules.oversized(MODULES) == []
+
+
+def test_every_module_opens_with_one_line_that_says_what_it_is():
+    assert rules.badly_opened(MODULES) == []
+
+
+def test_tasks_live_in_task_groups_or_are_accounted_for():
+    bare = rules.bare_tasks(MODULES)
+    assert {name: places for name, places in bare.items() if name not in LONE_TASKS} == {}
+    assert set(LONE_TASKS) - set(bare) == set(), "these no longer need an exception"
+
+
+def test_the_linter_is_silenced_only_with_a_reason():
+    assert rules.silenced_without_reason(MODULES) == []
+
+
+# From here on: each rule can fail.
+
+BAD_IMPORTS = {
+    "plain": "import listener.daemon",
+    "from": "from listener.delivery import Lane",
+    "from the package": "from listener import delivery",
+    "relative": "from .delivery import Lane",
+    "relative to the package": "from . import delivery",
+    "in a function": "def f():\n    from listener.delivery import Lane",
+    "for the type checker": "if TYPE_CHECKING:\n    from listener.delivery import Lane",
+    "by name": "import importlib\nimportlib.import_module('listener.delivery')",
+}
+DELIVERY = Module(name="listener.delivery", source="class Lane: ...")
+DAEMON = Module(name="listener.daemon", source="")
+
+
+@pytest.mark.parametrize("source", BAD_IMPORTS.values(), ids=BAD_IMPORTS)
+def test_a_forbidden_import_is_seen_however_it_is_written(source: str):
+    receiver = Module(name="listener.receiver", source=source)
+    (wrong,) = rules.forbidden_imports([receiver, DELIVERY, DAEMON], ROOMS)
+    assert wrong.startswith("listener.receiver imports listener.d")
+
+
+def test_a_relative_import_of_a_package_starts_at_the_package():
+    package = Module(name="listener.web", source="from ..delivery import Lane\nfrom .server import X", is_package=True)
+    assert rules.forbidden_imports([package, DELIVERY], ROOMS) == ["listener.web imports listener.delivery"]
+
+
+def test_a_room_that_is_open_by_one_module_is_not_open_by_another():
+    modules = [
+        Module(name="listener.cli.journal", source="from listener.journal import views, sqlite"),
+        Module(name="listener.journal.views", source=""),
+        Module(name="listener.journal.sqlite", source=""),
+        Module(name="listener.journal", source="", is_package=True),
+    ]
+    assert rules.forbidden_imports(modules, ROOMS) == [
+        "listener.cli.journal imports listener.journal",
+        "listener.cli.journal imports listener.journal.sqlite",
+    ]
+
+
+def test_the_version_and_the_own_room_are_open_to_all():
+    web = Module(name="listener.web.server", source="from listener import __version__\nfrom listener.web import page")
+    assert rules.forbidden_imports([web], ROOMS) == []
+
+
+SINKS = [
+    Module(
+        name="listener.sinks.file", source="from listener.sinks import stdout\nfrom listener.sinks.registry import K"
+    ),
+    Module(name="listener.sinks.stdout", source=""),
+    Module(name="listener.sinks.registry", source=""),
+]
+CYCLE = [
+    Module(name="listener.a", source="from listener import b"),
+    Module(name="listener.b", source="import listener.a"),
+]
+CORE = [
+    Module(name="listener.cometd.protocol", source="from listener.cometd.messages import M"),
+    Module(name="listener.cometd.messages", source="def f():\n    import time"),
+]
+
+
+def one(source: str) -> list[Module]:
+    return [Module(name="listener.web.server", source=source)]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (rules.undeclared_rooms([Module(name="listener.utils", source="")], ROOMS), "listener.utils: no such room"),
+        (
+            rules.imports_between(SINKS, room="sinks", common=["registry"]),
+            "listener.sinks.file imports listener.sinks.st",
+        ),
+        (rules.import_cycles(CYCLE), "listener.a -> listener.b -> listener.a"),
+        (
+            rules.imported_outside(one("from aiocometd.exceptions import X"), "aiocometd", ["listener.cometd"]),
+            "listener.web",
+        ),
+        (
+            rules.imports_of(CORE, "listener.cometd.protocol", ["asyncio", "time"], within="listener.cometd"),
+            "listener.cometd.messages imports time",
+        ),
+        (
+            rules.calls_of(one("def f():\n    print('x')"), "print", outside=["cli"]),
+            "listener.web.server:2 calls print()",
+        ),
+        (rules.oversized(one("x = 1\n" * 401)), "listener.web.server has 401 lines"),
+        (rules.oversized(one("async def f():\n" + "    x = 1\n" * 50)), "listener.web.server.f has 51 lines"),
+        (rules.badly_opened(one("x = 1")), "listener.web.server: opens with ''"),
+        (rules.badly_opened(one('"""Two lines\nof text."""')), "listener.web.server: opens with 'Two lines'"),
+        (rules.silenced_without_reason(one("x = 1  # noqa")), "listener.web.server:1 # noqa"),
+        (rules.silenced_without_reason(one("x = 1  # noqa: F401")), "listener.web.server:1 # noqa: F401"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_rule_that_is_broken_says_where(found: list[str], expected: str):
+    (wrong,) = found
+    assert wrong.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("rule", "source"),
+    [
+        (rules.oversized, "x = 1\n" * 400),
+        (rules.oversized, "def f():\n" + "    x = 1\n" * 49),
+        (rules.badly_opened, '"""One line."""\n'),
+        (rules.badly_opened, '"""One line.\n\nAnd more, further down.\n"""\n'),
+        (rules.silenced_without_reason, "x = 1  # noqa: F401 - imported for its side effect"),
+        (rules.silenced_without_reason, "x = '# noqa'"),
+    ],
+)
+def test_a_rule_lets_through_what_is_right(rule: Callable[[list[Module]], list[Any]], source: str):
+    assert rule(one(source)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "asyncio.create_task(f())",
+        "asyncio.ensure_future(f())",
+        "asyncio.get_running_loop().create_task(f())",
+        "async def g(tasks):\n    tasks.create_task(f())",
+    ],
+)
+def test_a_bare_task_is_found(source: str):
+    assert len(rules.bare_tasks(one(source))["listener.web.server"]) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "async def g():\n    async with asyncio.TaskGroup() as tasks:\n        tasks.create_task(f())",
+        "async def g(tasks: asyncio.TaskGroup):\n    tasks.create_task(f())",
+        "async def g(stack):\n    tasks = await stack.enter_async_context(TaskGroup())\n    tasks.create_task(f())",
+        "class A:\n def __init__(self, tasks: TaskGroup):\n  self.g = tasks\n def h(self):\n  self.g.create_task(f())",
+    ],
+)
+def test_a_task_of_a_group_is_not(source: str):
+    assert rules.bare_tasks(one(source)) == {}
