@@ -20,7 +20,7 @@ def printed_tree() -> dict[str, str | None]:
     parents: dict[str, str | None] = {}
     path: list[tuple[int, str]] = []
     for line in (errors.__doc__ or "").splitlines():
-        match = re.match(r"^( {4,})([A-Z]\w+)\b", line)
+        match = re.match(r"^( *)([A-Z]\w+)(?: {2}|$)", line)
         if not match:
             continue
         depth, name = len(match[1]), match[2]
