@@ -73,7 +73,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "c
     closed_by: str
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One CloudEvents 1.0 event, its `data` encoded once.
 
     `sequence` is 0 until the journal has assigned it. `change` is None for a gap. `account`, `change`, `origin` and

@@ -75,7 +75,8 @@ class Journal(Protocol):
 
         Goes from the oldest event on and stops at the first that stays; an event counts as received when it was
         appended. Works in steps, so that appends get in between; cancelling ends it between two of them. A sink in
-        `keep_for` without a cursor counts as 0. Last values of chats not heard of since `before_ms` go too. Returns the number of deleted events.
+        `keep_for` without a cursor counts as 0. Last values of chats not heard of since `before_ms` go too.
+        Returns the number of deleted events.
         """
 
     async def stats(self) -> JournalStats:

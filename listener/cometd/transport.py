@@ -40,6 +40,11 @@ class SessionTransport(Transport):
         """See `listener.cometd.engine.Exchange`."""
 
     @property
+    def connection_type(self) -> ConnectionType:
+        """What the class is registered as: `register_transport` puts its own answer in the place of this one."""
+        raise NotImplementedError
+
+    @property
     def endpoint(self) -> str:
         """URL of the CometD server."""
         return self.url

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from listener.model import Change, DeadLetter, Event, JournalBatch, JournalStats, Kind, LastValue, SessionState
+from listener.model import Change, DeadLetter, Event, JournalBatch, JournalStats, Kind, LastValue, Origin, SessionState
 
 # A statement that inserts many rows is one step of SQLite: the interpreter lock changes hands once, not once a row,
 # which costs a quarter less and, under a busy event loop, saves waiting for the lock at every row. 64 rows of the
@@ -16,23 +16,28 @@ from listener.model import Change, DeadLetter, Event, JournalBatch, JournalStats
 _ROWS_A_STATEMENT = 64
 
 _EVENT = (
-    "INSERT INTO event (sequence, received_ms, id, type, source, subject, time, kind, account, change, data) VALUES "
+    "INSERT INTO event"
+    " (sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data) VALUES "
 )
-_EVENT_WIDTH = 11
+_EVENT_WIDTH = 12
 _VALUE = "INSERT OR REPLACE INTO last_value (chat_id, key, value, account, server_time_ms, received_ms) VALUES "
 _VALUE_WIDTH = 6
 _SESSION = (
     "INSERT OR REPLACE INTO session"
-    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies) VALUES "
+    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean) VALUES "
 )
-_SESSION_WIDTH = 9
+_SESSION_WIDTH = 10
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
-_SELECT_EVENT = "SELECT sequence, id, type, source, subject, time, kind, account, change, data FROM event"
+_SELECT_EVENT = (
+    "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data FROM event"
+)
 
 _KINDS = {kind.value: kind for kind in Kind}
 _CHANGES: dict[str | None, Change | None] = {None: None} | {change.value: change for change in Change}
+
+_ORIGINS = {origin.value: origin for origin in Origin}
 
 Cookies = tuple[tuple[str, str, str, str], ...]
 
@@ -58,7 +63,7 @@ def event_parameters(events: Iterable[Event], received_ms: int) -> list[Any]:
         change = event.change
         flat += (
             event.sequence,
-            received_ms,
+            event.received_ms or received_ms,
             event.id,
             event.type,
             event.source,
@@ -67,6 +72,7 @@ def event_parameters(events: Iterable[Event], received_ms: int) -> list[Any]:
             event.kind._value_,
             event.account,
             None if change is None else change._value_,
+            event.origin._value_,
             event.data,
         )
     return flat
@@ -101,6 +107,7 @@ def replace_sessions(connection: sqlite3.Connection, batches: Iterable[JournalBa
             session.seen_ms,
             session.max_interval_ms,
             msgspec.json.encode(session.cookies).decode(),
+            int(session.clean),
         )
     _insert(connection, _SESSION, _SESSION_WIDTH, flat)
 
@@ -119,8 +126,8 @@ def advance(connection: sqlite3.Connection, sink: str, sequence: int, dead: Sequ
     )
     connection.executemany(
         "INSERT OR REPLACE INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms,"
-        " received_ms, type, source, subject, time, kind, account, change, data)"
-        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, received_ms, type, source, subject, time, kind, account, change, data"
+        " received_ms, type, source, subject, time, kind, account, change, origin, data)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, received_ms, type, source, subject, time, kind, account, change, origin, data"
         " FROM (SELECT 1) LEFT JOIN event ON sequence = ?2",
         [(one.sink, one.sequence, one.event_id, one.reason, one.attempts, one.at_ms) for one in dead],
     )
@@ -173,6 +180,7 @@ def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: 
     return [
         Event(
             sequence=sequence,
+            received_ms=received_ms,
             id=id_,
             type=type_,
             source=source,
@@ -181,9 +189,10 @@ def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: 
             kind=_KINDS[kind],
             account=account,
             change=_CHANGES[change],
+            origin=_ORIGINS[origin],
             data=data,
         )
-        for sequence, id_, type_, source, subject, time, kind, account, change, data in found.fetchall()
+        for sequence, received_ms, id_, type_, source, subject, time, kind, account, change, origin, data in found
     ]
 
 
@@ -216,12 +225,15 @@ def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> 
 def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
     """Per account, its session."""
     found = connection.execute(
-        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies FROM session"
+        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean"
+        " FROM session"
     )
     names = ("account", "url", "topic", "client_id", "connection_type", "ack", "seen_ms", "max_interval_ms")
     return {
         row[0]: SessionState(
-            **dict(zip(names, row[:-1], strict=True)), cookies=msgspec.json.decode(row[-1], type=Cookies)
+            **dict(zip(names, row[:-2], strict=True)),
+            cookies=msgspec.json.decode(row[-2], type=Cookies),
+            clean=bool(row[-1]),
         )
         for row in found.fetchall()
     }

@@ -25,17 +25,8 @@ class Tail:
         """Add committed events; their sequences follow on the last ones."""
         self._events += events
         self._bytes += sum([len(event.data) for event in events])
-        if len(self._events) > self._max_events or self._bytes > self._max_bytes:
-            self._drop(self._surplus())
-
-    def _surplus(self) -> int:
-        """How many of the oldest have to go, so that both bounds are kept with a quarter to spare."""
-        count = max(0, len(self._events) - self._max_events * 3 // 4)
-        excess = self._bytes - sum([len(event.data) for event in self._events[:count]]) - self._max_bytes * 3 // 4
-        while excess > 0:
-            excess -= len(self._events[count].data)
-            count += 1
-        return count
+        while len(self._events) > self._max_events or self._bytes > self._max_bytes:
+            self._drop(len(self._events) // 4 + 1)
 
     def _drop(self, count: int) -> None:
         self._bytes -= sum([len(event.data) for event in self._events[:count]])

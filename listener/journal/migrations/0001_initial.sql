@@ -13,6 +13,7 @@ CREATE TABLE event (
     kind        TEXT NOT NULL,
     account     TEXT NOT NULL,
     change      TEXT,
+    origin      TEXT NOT NULL,
     data        BLOB NOT NULL
 );
 
@@ -28,7 +29,7 @@ CREATE TABLE last_value (
 ) WITHOUT ROWID;
 
 -- What the next start needs to continue an account's CometD session. cookies is a JSON array of
--- [name, value, domain, path].
+-- [name, value, domain, path]. clean is 1 where polling ended in order.
 CREATE TABLE session (
     account         TEXT NOT NULL PRIMARY KEY,
     url             TEXT NOT NULL,
@@ -38,7 +39,8 @@ CREATE TABLE session (
     ack             INTEGER,
     seen_ms         INTEGER NOT NULL,
     max_interval_ms INTEGER,
-    cookies         TEXT NOT NULL
+    cookies         TEXT NOT NULL,
+    clean           INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 -- Per sink, the sequence up to which everything is done with.
@@ -63,6 +65,7 @@ CREATE TABLE dead_letter (
     kind        TEXT,
     account     TEXT,
     change      TEXT,
+    origin      TEXT,
     data        BLOB,
     UNIQUE (sink, sequence)
 );
