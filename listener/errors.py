@@ -16,8 +16,6 @@ ListenerError
     ServerFault             statusCode 4, HTTP 5xx, an answer that is not JSON
     Unreachable             no answer: DNS, TCP, TLS, timeout
   CometdError               the CometD session
-    HandshakeRefused        the server said no to the handshake
-    SubscribeRefused        the server said no to the subscription
     ExchangeFailed          one request brought no usable answer: network, HTTP status, body
   NotificationRefused       one notification cannot be used; `reason` is a metric label
   Outcome                   what a sink says of a batch that it did not take whole
