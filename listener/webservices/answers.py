@@ -1,0 +1,167 @@
+"""What an answer of the Web Services means: success, or exactly one error of ours."""
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import NamedTuple, TypeVar
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from listener.errors import (
+    CsrfRejected,
+    LoginRefused,
+    NotFound,
+    OperationForbidden,
+    ParameterInvalid,
+    ParameterMissing,
+    ServerFault,
+    Unreachable,
+    WebServicesError,
+)
+
+T = TypeVar("T")
+
+PARTIAL = 7
+LONGEST_WAIT_S = 3600.0  # a Retry-After beyond this would look like a dead listener
+
+_MESSAGE_CHARS = 200
+_BY_STATUS_CODE: Mapping[int, type[WebServicesError]] = {
+    1: ParameterMissing,
+    2: ParameterInvalid,
+    3: OperationForbidden,
+    4: ServerFault,
+    5: OperationForbidden,
+    6: NotFound,
+    20: LoginRefused,
+}
+
+
+class Reply(NamedTuple):
+    """An HTTP response, read whole, with the request it belongs to; `path` is without the server's base URL."""
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Answer(msgspec.Struct, frozen=True, rename="camel"):
+    """What every JSON answer has."""
+
+    status_code: int
+    status_message: object = None
+
+
+def check(reply: Reply) -> None:
+    """Return if the reply says success (HTTP 2xx and statusCode 0).
+
+    Raises:
+        LoginRefused: HTTP 401 or 403, or statusCode 20.
+        CsrfRejected: HTTP 401 or 403 with a plain text that names the CSRF token.
+        OperationForbidden: statusCode 3 or 5.
+        ServerFault: HTTP 429 or 5xx, statusCode 4, a redirect, an answer that is not the API's JSON.
+        WebServicesError: any other statusCode, as the tree in `errors` names it.
+    """
+    answer = _answer(reply)
+    code = answer.status_code if answer else None
+    succeeded = code == 0 and HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES
+    if succeeded:
+        return
+    kind = _kind(reply, code)
+    text = _describe(reply, answer)
+    if issubclass(kind, ServerFault):
+        wait_s = retry_after_s(reply.headers.get("Retry-After"), now_s=time.time())
+        raise kind(text, http_status=reply.status, status_code=code, retry_after_s=wait_s)
+    raise kind(text, http_status=reply.status, status_code=code)
+
+
+def _kind(reply: Reply, code: int | None) -> type[WebServicesError]:
+    """The class of the error that the reply is."""
+    if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if code is None and b"csrf" in reply.body[:1000].lower():
+            return CsrfRejected
+        forbidden = _BY_STATUS_CODE.get(code or 0) is OperationForbidden
+        return OperationForbidden if forbidden else LoginRefused
+    if reply.status == HTTPStatus.TOO_MANY_REQUESTS or reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR or not code:
+        return ServerFault
+    return _BY_STATUS_CODE.get(code, WebServicesError)
+
+
+def decode(reply: Reply, kind: type[T]) -> T:
+    """The body as `kind`. Raises ServerFault if it is something else."""
+    try:
+        return msgspec.json.decode(reply.body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        text = f"{reply.method} {reply.path}: the answer is not of the expected shape: {exc}"
+        raise ServerFault(text, http_status=reply.status) from exc
+
+
+def retry_after_s(value: str | None, *, now_s: float) -> float | None:
+    """Retry-After (RFC 9110, 10.2.3: seconds or an HTTP date) as seconds from now; None if it is neither."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(min(LONGEST_WAIT_S, float(value)))
+    try:
+        wait_s = parsedate_to_datetime(value).timestamp() - now_s
+    except (ValueError, OverflowError):
+        return None
+    return min(LONGEST_WAIT_S, max(0.0, wait_s))
+
+
+def unanswered(exc: Exception, *, method: str, path: str, server: str, timeout_s: float) -> WebServicesError:
+    """The error for an exchange that brought no whole response; says what a person can do about it."""
+    where = f"{method} {path}: "
+    match exc:
+        case aiohttp.ClientConnectorCertificateError():
+            why = getattr(exc.certificate_error, "verify_message", "") or str(exc.certificate_error)
+            text = f"the certificate of {server} is not trusted ({why}): set server.ca_file to the authority's file"
+        case aiohttp.ClientSSLError():
+            text = f"no TLS with {server}: {_short(str(exc))}"
+        case TimeoutError():
+            text = f"no answer from {server} within {timeout_s:g} s"
+        case aiohttp.ClientResponseError():
+            return ServerFault(f"{where}the answer of {server} is not HTTP")
+        case _:
+            text = f"no answer from {server}: {_short(str(exc)) or type(exc).__name__}"
+    return Unreachable(where + text)
+
+
+def _answer(reply: Reply) -> Answer | None:
+    """The body as an answer of the API, None if it is none."""
+    try:
+        return msgspec.json.decode(reply.body, type=Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _describe(reply: Reply, answer: Answer | None) -> str:
+    """Method, path, HTTP status, and what the answer says; nothing that could hold a secret."""
+    text = f"{reply.method} {reply.path}: HTTP {reply.status}"
+    if HTTPStatus.MULTIPLE_CHOICES <= reply.status < HTTPStatus.BAD_REQUEST:
+        return f"{text}, a redirect to {_target(reply.headers.get('Location', ''))}, which is not followed"
+    if answer is None:
+        kind = _short(reply.headers.get("Content-Type", "")) or "no content type"
+        csrf = ", missing or invalid CSRF token" if _kind(reply, None) is CsrfRejected else ""
+        return f"{text}{csrf}, the answer is not the API's JSON ({kind}, {len(reply.body)} bytes)"
+    message = _short(answer.status_message) if isinstance(answer.status_message, str) else ""
+    return f"{text}, statusCode {answer.status_code}" + (f": {message}" if message else "")
+
+
+def _target(location: str) -> str:
+    """A redirect's target without user, query, fragment and path parameters, where sessions are named."""
+    try:
+        url = URL(location)
+        shown = url.with_user(None) if url.absolute else url
+    except ValueError:
+        return "an unreadable address"
+    return _short(str(shown.with_query(None).with_fragment(None)).partition(";")[0]) or "nowhere"
+
+
+def _short(text: str) -> str:
+    """One line of at most 200 characters."""
+    return " ".join(text.split())[:_MESSAGE_CHARS]

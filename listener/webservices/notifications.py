@@ -1,0 +1,215 @@
+"""From the notifications of one batch to observations: typed decode, filter, extraction, each message on its own."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from listener.errors import NotificationRefused
+from listener.model import Observation, Origin, Participant
+from listener.webservices.salvage import MESSAGE_TYPE, NOTIFICATION_TYPE, UNDECODABLE, Salvage
+from listener.webservices.shapes import Shapes
+
+AGENT = "Agent"
+DIGEST_BYTES = 16
+MAX_DEPTH = 32  # of an allow-listed value: readers further down have stacks too
+
+
+class Harvest(msgspec.Struct, kw_only=True):
+    """What one batch brought.
+
+    Every payload is counted once: `len(payloads) == forwarded + sum(filtered) + sum(refused)`.
+
+    Attributes:
+        observations: one per configured key found, in the order of the payloads and of the configuration.
+        forwarded: payloads that gave at least one observation.
+        filtered: payloads that are none of ours, by reason: `message_type`, `notification_type`, `no_chat`, `no_key`.
+        refused: payloads that cannot be used, by reason (see `salvage.Salvage`).
+        malformed: unusable fields of forwarded payloads, by field.
+    """
+
+    observations: list[Observation] = msgspec.field(default_factory=list)
+    forwarded: int = 0
+    filtered: Counter[str] = msgspec.field(default_factory=Counter)
+    refused: Counter[str] = msgspec.field(default_factory=Counter)
+    malformed: Counter[str] = msgspec.field(default_factory=Counter)
+
+
+class _Batch:
+    """What all payloads of one call have in common, and where they go."""
+
+    __slots__ = ("account", "harvest", "hash", "origin", "received_ms")
+
+    def __init__(self, account: str, received_ms: int, origin: Origin, salt: bytes) -> None:
+        self.account = account
+        self.received_ms = received_ms
+        self.origin = origin
+        self.hash = blake2b(digest_size=DIGEST_BYTES, salt=salt)
+        self.harvest = Harvest()
+
+
+class NotificationDecoder:
+    """Takes the configured disposition keys out of chat notifications. Never raises over what a server sends.
+
+    Only a `ChatStateChangeMessage` with `notificationType` `PropertiesUpdated` is taken: it carries `chat.userData`
+    (Web Services, Chat API). A key that is present and null or empty is observed as None: cleared. A key that is absent
+    says nothing. Numbers and bools are taken as their JSON text.
+
+    Args:
+        keys: the userData keys that hold a disposition.
+        user_data: the further userData keys that may leave the process; nothing else of userData does.
+        participants: whose names go along.
+        max_value_chars: longest disposition in characters, and longest allow-listed value in bytes of JSON.
+    """
+
+    def __init__(
+        self,
+        *,
+        keys: tuple[str, ...],
+        user_data: tuple[str, ...] = (),
+        participants: Literal["agents", "all", "none"] = "agents",
+        max_value_chars: int = 4096,
+    ) -> None:
+        shapes = Shapes(
+            keys=keys, user_data=user_data, participants=participants != "none", max_value_chars=max_value_chars
+        )
+        self._keys = shapes.keys
+        self._extras = shapes.extras
+        self._strict_note = msgspec.json.Decoder(shapes.note).decode
+        self._strict_chat = msgspec.json.Decoder(shapes.chat).decode
+        self._no_note = shapes.note()  # a chat that was read is no notification: no referenceId, no server time
+        self._salvage = Salvage(shapes, max_value_chars=max_value_chars)
+        self._participants = {"agents": _agents, "all": _everyone, "none": _nobody}[participants]
+        self._max_value_bytes = max_value_chars
+
+    def decode(self, payloads: Sequence[Raw | bytes], *, account: str, received_ms: int) -> Harvest:
+        """What the `data` values of one batch say. `received_ms` is the batch's arrival, epoch milliseconds."""
+        return _each(payloads, self._take_note, _Batch(account, received_ms, Origin.NOTIFICATION, b""))
+
+    def decode_chats(self, chats: Sequence[Raw | bytes], *, account: str, received_ms: int) -> Harvest:
+        """What the chats of `GET me?subresources=chats` say now; the observations' origin is `reconciled`."""
+        # The same snapshot read at another moment is another find, so the moment is part of what identifies it.
+        moment = received_ms.to_bytes(8, "big", signed=True)
+        return _each(chats, self._take_chat, _Batch(account, received_ms, Origin.RECONCILED, moment))
+
+    def _take_note(self, payload: Raw | bytes, batch: _Batch) -> str:
+        """Add the observations of one notification; the reason if it is none of ours, else ""."""
+        malformed: Counter[str] | None = None
+        try:
+            note = self._strict_note(payload)
+        except UNDECODABLE:
+            note, malformed = self._salvage.note(payload)
+        if note.message_type != MESSAGE_TYPE:
+            return "message_type"
+        if note.notification_type != NOTIFICATION_TYPE:
+            return "notification_type"
+        if note.chat is None:
+            return "no_chat"
+        return self._observe(note.chat, note, payload, batch, malformed)
+
+    def _take_chat(self, payload: Raw | bytes, batch: _Batch) -> str:
+        """Add the observations of one chat as it is now; the reason if there are none, else ""."""
+        malformed: Counter[str] | None = None
+        try:
+            chat = self._strict_chat(payload)
+        except UNDECODABLE:
+            chat, malformed = self._salvage.chat(payload)
+        return self._observe(chat, self._no_note, payload, batch, malformed)
+
+    def _observe(
+        self, chat: Any, note: Any, payload: Raw | bytes, batch: _Batch, malformed: Counter[str] | None
+    ) -> str:
+        """One observation per key that is present; "no_key" if none is. On the hot path: no frame, no copy to spare."""
+        found = False
+        for key, attribute in self._keys:
+            value = getattr(chat.user_data, attribute, UNSET)  # without userData there is no key either
+            if value is UNSET:
+                continue
+            if not found:
+                found = True
+                digest = batch.hash.copy()  # a copy costs less than a new one with the same parameters
+                digest.update(payload)
+                participants = self._participants(chat)
+                user_data = self._extra(chat.user_data, batch.harvest.malformed) if self._extras else {}
+                timing = note.metrics and note.metrics.event_processing
+            batch.harvest.observations.append(
+                Observation(
+                    account=batch.account,
+                    chat_id=chat.id,
+                    key=key,
+                    value=value or None,
+                    server_time_ms=timing and timing.server_generation_timestamp,
+                    received_ms=batch.received_ms,
+                    chat_state=chat.state,
+                    chat_uri=chat.uri,
+                    reference_id=note.reference_id,
+                    participants=participants,
+                    user_data=user_data,
+                    origin=batch.origin,
+                    digest=digest.digest(),
+                )
+            )
+        if malformed and found:
+            batch.harvest.malformed += malformed
+        return "" if found else "no_key"
+
+    def _extra(self, data: Any, malformed: Counter[str]) -> dict[str, Any]:
+        """The allow-listed values; one that is too large, too deep or no text is left out and counted."""
+        extra = {}
+        for key, name in self._extras:
+            value = getattr(data, name)
+            if value is UNSET:
+                continue
+            try:
+                extra[key] = self._json_value(value) if isinstance(value, Raw) else value
+            except (*UNDECODABLE, ValueError):
+                malformed["userData"] += 1
+        return extra
+
+    def _json_value(self, raw: Raw) -> Any:
+        if memoryview(raw).nbytes > self._max_value_bytes:
+            raise ValueError("too large")
+        value = msgspec.json.decode(raw)
+        if _depth(value) > MAX_DEPTH:
+            raise ValueError("too deep")
+        return value
+
+
+def _each(payloads: Sequence[Raw | bytes], take: Callable[[Raw | bytes, _Batch], str], batch: _Batch) -> Harvest:
+    """Take each payload on its own and count it once."""
+    harvest = batch.harvest
+    for payload in payloads:
+        try:
+            reason = take(payload, batch)
+        except NotificationRefused as exc:
+            harvest.refused[exc.reason] += 1
+            continue
+        if reason:
+            harvest.filtered[reason] += 1
+        else:
+            harvest.forwarded += 1
+    return harvest
+
+
+def _agents(chat: Any) -> tuple[Participant, ...]:
+    return tuple([p for p in chat.participants or () if p.type == AGENT])
+
+
+def _everyone(chat: Any) -> tuple[Participant, ...]:
+    return chat.participants or ()
+
+
+def _nobody(_: Any) -> tuple[Participant, ...]:
+    return ()
+
+
+def _depth(value: Any) -> int:
+    """Levels of containers in decoded JSON; 0 for a scalar."""
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, (list, dict))]:
+        depth += 1
+        level = [child for v in level for child in (v.values() if isinstance(v, dict) else v)]
+    return depth

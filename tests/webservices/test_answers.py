@@ -1,0 +1,173 @@
+"""One reply, one verdict: the table from HTTP status and statusCode to our errors."""
+
+import ssl
+
+import aiohttp
+import pytest
+
+from listener.errors import (
+    CsrfRejected,
+    LoginRefused,
+    NotFound,
+    OperationForbidden,
+    ParameterInvalid,
+    ParameterMissing,
+    ServerFault,
+    Unreachable,
+    WebServicesError,
+)
+from listener.webservices.answers import Answer, Reply, check, decode, retry_after_s, unanswered
+
+JSON = {"Content-Type": "application/json"}
+NOW_S = 1_795_340_340.0  # Sun, 22 Nov 2026 09:39:00 GMT
+
+
+def reply(status, body, headers=JSON):
+    return Reply("POST", "/api/v2/me/chats/1", status, headers, body)
+
+
+def error(status, body, headers=JSON):
+    with pytest.raises(WebServicesError) as raised:
+        check(reply(status, body, headers))
+    return raised.value
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_status_code_zero_is_success(status):
+    assert check(reply(status, b'{"statusCode":0,"user":{},"new":[1]}')) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, b'{"statusCode":1}', ParameterMissing),
+        (400, b'{"statusCode":2}', ParameterInvalid),
+        (200, b'{"statusCode":2}', ParameterInvalid),
+        (403, b'{"statusCode":3}', OperationForbidden),
+        (200, b'{"statusCode":3}', OperationForbidden),
+        (500, b'{"statusCode":4}', ServerFault),
+        (200, b'{"statusCode":4}', ServerFault),
+        (403, b'{"statusCode":5}', OperationForbidden),
+        (401, b'{"statusCode":5}', OperationForbidden),
+        (404, b'{"statusCode":6}', NotFound),
+        (200, b'{"statusCode":7,"failed":[]}', WebServicesError),
+        (403, b'{"statusCode":20}', LoginRefused),
+        (401, b'{"statusCode":20}', LoginRefused),
+        (200, b'{"statusCode":20}', LoginRefused),
+        (403, b'{"statusCode":0}', LoginRefused),
+        (403, b'{"statusCode":1}', LoginRefused),
+        (401, b"", LoginRefused),
+        (403, b"<html>Forbidden</html>", LoginRefused),
+        (403, b"Missing or invalid Csrf token", CsrfRejected),
+        (401, b"<html>Invalid CSRF token</html>", CsrfRejected),
+        (200, b'{"statusCode":99}', WebServicesError),
+        (200, b'{"statusCode":-1}', WebServicesError),
+        (503, b'{"statusCode":1}', ServerFault),
+        (503, b"<html>down</html>", ServerFault),
+        (429, b'{"statusCode":2}', ServerFault),
+        (429, b"", ServerFault),
+        (404, b"<html>no such page</html>", ServerFault),
+        (404, b'{"statusCode":0}', ServerFault),
+        (302, b'{"statusCode":0}', ServerFault),
+        (304, b"", ServerFault),
+        (200, b"", ServerFault),
+        (204, b"", ServerFault),
+        (200, b"<html>Please log in</html>", ServerFault),
+        (200, b'{"statusCode":', ServerFault),
+        (200, b'{"user":{}}', ServerFault),
+        (200, b'{"statusCode":"0"}', ServerFault),
+        (200, b'{"statusCode":true}', ServerFault),
+        (200, b'{"statusCode":null}', ServerFault),
+        (200, b'[{"statusCode":0}]', ServerFault),
+        (200, b"\xff\xfe", ServerFault),
+        (200, b'{"statusCode":0,"a":' + b"[" * 100_000, ServerFault),
+    ],
+)
+def test_every_answer_has_exactly_one_class(status, body, kind):
+    raised = error(status, body)
+    assert type(raised) is kind
+    assert raised.http_status == status
+
+
+def test_the_text_names_the_request_both_codes_and_the_message():
+    raised = error(400, b'{"statusCode":2,"statusMessage":"no such\\n  disposition"}')
+    assert str(raised) == "POST /api/v2/me/chats/1: HTTP 400, statusCode 2: no such disposition"
+    assert (raised.http_status, raised.status_code) == (400, 2)
+
+
+def test_a_long_message_is_cut_and_one_of_a_wrong_type_is_left_out():
+    assert len(str(error(500, b'{"statusCode":4,"statusMessage":"%s"}' % (b"x" * 5000)))) < 300
+    assert str(error(500, b'{"statusCode":4,"statusMessage":{"a":1}}')).endswith("HTTP 500, statusCode 4")
+
+
+def test_an_answer_that_is_not_json_is_described_and_not_quoted():
+    raised = error(200, b"<html>hello</html>", {"Content-Type": "text/html; charset=utf-8"})
+    assert str(raised) == (
+        "POST /api/v2/me/chats/1: HTTP 200, the answer is not the API's JSON (text/html; charset=utf-8, 18 bytes)"
+    )
+
+
+def test_a_missing_csrf_token_is_named():
+    assert "missing or invalid CSRF token" in str(error(403, b"Missing or invalid Csrf token", {}))
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://user:pw@sso.example.com/in;jsessionid=1?ticket=2#3", "https://sso.example.com/in"),
+        ("/ui/login?back=me", "/ui/login"),
+        ("", "nowhere"),
+        ("http://[", "an unreadable address"),
+    ],
+)
+def test_a_redirect_says_where_it_pointed_and_keeps_its_secrets(location, shown):
+    assert str(error(302, b"", {"Location": location})).endswith(f"a redirect to {shown}, which is not followed")
+
+
+@pytest.mark.parametrize(
+    ("value", "wait_s"),
+    [
+        (None, None),
+        ("17", 17.0),
+        (" 0 ", 0.0),
+        ("Sun, 22 Nov 2026 09:39:30 GMT", 30.0),
+        ("Sun, 22 Nov 2026 09:38:30 GMT", 0.0),
+        ("Sun, 22 Nov 2099 09:38:30 GMT", 3600.0),
+        ("9" * 400, 3600.0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value, wait_s):
+    assert retry_after_s(value, now_s=NOW_S) == wait_s
+
+
+def test_a_server_fault_carries_the_servers_wish():
+    assert error(503, b"", {"Retry-After": "12"}).retry_after_s == 12.0
+    assert error(429, b'{"statusCode":4}', {"Retry-After": "12"}).retry_after_s == 12.0
+    assert error(500, b"", {}).retry_after_s is None
+
+
+def test_decode_refuses_another_shape():
+    assert decode(reply(200, b'{"statusCode":0}'), Answer).status_code == 0
+    with pytest.raises(ServerFault, match=r"POST /api/v2/me/chats/1: .* expected shape"):
+        decode(reply(200, b'{"statusCode":[]}'), Answer)
+
+
+@pytest.mark.parametrize(
+    ("exc", "kind", "text"),
+    [
+        (TimeoutError(), Unreachable, "GET /x: no answer from https://gws within 30 s"),
+        (aiohttp.ServerTimeoutError(), Unreachable, "GET /x: no answer from https://gws within 30 s"),
+        (aiohttp.ServerDisconnectedError(), Unreachable, "GET /x: no answer from https://gws: Server disconnected"),
+        (ssl.SSLError("broken"), Unreachable, "GET /x: no answer from https://gws: ('broken',)"),
+        (ConnectionResetError(), Unreachable, "GET /x: no answer from https://gws: ConnectionResetError"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+def test_no_answer_is_unreachable_with_its_cause(exc, kind, text):
+    raised = unanswered(exc, method="GET", path="/x", server="https://gws", timeout_s=30.0)
+    assert (type(raised), str(raised)) == (kind, text)
+    assert raised.http_status is None
