@@ -268,18 +268,24 @@ class LineFile:
         """Give the file a clean end.
 
         A last line without its line end is completed if it is a whole object, cut off if it is the beginning of an
-        event (its delivery never returned, so it comes again), and otherwise, being nobody's we know, ended.
+        event (its delivery never returned, so it comes again), and otherwise, being nobody's we know, ended. Zeros
+        behind it are what a power cut leaves of blocks that were never written.
         """
         tail = self._tail(fd)
         if not tail:
             return
-        cut = not _is_object(tail) and (tail.startswith(_OWN_LINE[: len(tail)]) or not tail.strip(b"\0"))
-        if cut:
-            os.ftruncate(fd, os.fstat(fd).st_size - len(tail))
+        text = tail.rstrip(b"\0")
+        if _is_object(text):
+            keep = len(text)
+        elif text.startswith(_OWN_LINE) or _OWN_LINE.startswith(text):
+            keep = 0
         else:
+            keep = len(tail)
+        os.ftruncate(fd, os.fstat(fd).st_size - len(tail) + keep)
+        if keep:
             os.write(fd, b"\n")
         os.fsync(fd)
-        _log.warning("file_tail_mended", path=str(self._path), tail_bytes=len(tail), cut=cut)
+        _log.warning("file_tail_mended", path=str(self._path), tail_bytes=len(tail), kept_bytes=keep)
 
     def _tail(self, fd: int) -> bytes:
         """What stands behind the last line end."""

@@ -1,0 +1,159 @@
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from listener.errors import ConfigError, Problem
+from listener.settings import LaneSettings
+from listener.sinks import registry
+from listener.sinks.file import FileSink
+from listener.sinks.webhook import WebhookSink
+
+SECRET = "PaSsWoRd"
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Install a distribution `site-sinks` with one kind; its module has the given text."""
+
+    def install(text, *, kind="kafka", extras=""):
+        (tmp_path / "site_sink.py").write_text(text, encoding="utf-8")
+        info = tmp_path / "site_sinks-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: site-sinks\nVersion: 1\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(
+            f"[listener.sinks]\n{kind} = site_sink:KIND {extras}\n", encoding="utf-8"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "site_sink", raising=False)
+
+    return install
+
+
+def lane(kind, **options):
+    return LaneSettings(type=kind, **options)
+
+
+def test_the_built_in_kinds_register_like_any_other():
+    assert {"file", "stdout", "webhook"} <= set(registry.kinds())
+    assert all(isinstance(point, EntryPoint) for point in registry.kinds().values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("file", {"path": "a"}), ("stdout", {}), ("webhook", {"url": "http://h"})]
+)
+def test_a_kinds_name_is_that_of_its_entry_point_and_it_can_be_built(kind, options):
+    assert registry.kinds()[kind].load().name == kind
+    assert registry.problems("x", lane(kind, **options)) == []
+    assert registry.build("x", lane(kind, **options), base=Path())
+
+
+def test_an_unknown_kind_is_told_with_the_nearest_and_the_known_ones():
+    (problem,) = registry.problems("crm", lane("wehbook"))
+    assert problem.path == "sinks.crm.type"
+    assert problem.text.startswith("unknown kind 'wehbook', did you mean 'webhook'? (known: file, ")
+
+
+def test_all_wrong_keys_are_told_at_once():
+    wrong = lane("webhook", urll="x", timeout_s=0, concurency=1, bacth=1, verify="maybe")
+    assert {problem.path: problem.text for problem in registry.problems("crm", wrong)} == {
+        "sinks.crm.url": "is required",
+        "sinks.crm.timeout_s": "should be more than 0.0",
+        "sinks.crm.verify": "should be true or false",
+        "sinks.crm.urll": "unknown key, did you mean 'url'?",
+        "sinks.crm.concurency": "unknown key, did you mean 'concurrency'?",
+        "sinks.crm.bacth": "unknown key, did you mean 'batch'?",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"url": f"http://user:{SECRET}@h"}, "sinks.crm.url"),
+        ({"url": "http://h", "headers": {"X-Key": f"{SECRET}\n"}}, "sinks.crm.headers"),
+        ({"url": "http://h", "headers": {"Content-Type": SECRET}}, "sinks.crm.headers"),
+        ({"url": "http://h", "headers": {"X-Key": [SECRET]}}, "sinks.crm.headers.X-Key"),
+        ({"url": "http://h", "bearer_token": ""}, "sinks.crm.bearer_token"),
+        ({"url": "http://h", "bearer_token": SECRET, "headers": {"authorization": SECRET}}, "sinks.crm"),
+        ({"url": "http://h", "bearer_token_file": "gone"}, "sinks.crm.bearer_token_file"),
+        ({"url": "http://h", "ca_file": "gone"}, "sinks.crm.ca_file"),
+    ],
+)
+def test_what_is_wrong_with_a_webhook_is_told_without_its_secrets(options, place, tmp_path):
+    (problem,) = registry.problems("crm", lane("webhook", **options), tmp_path)
+    assert problem.path == place
+    assert SECRET not in problem.text
+
+
+@pytest.mark.parametrize("mode", ["640x", "0o640", "888", "0040", "", 640])
+def test_a_file_mode_is_an_octal_number_that_lets_the_owner_read_and_write(mode):
+    (problem,) = registry.problems("audit", lane("file", path="a", mode=mode))
+    assert problem.path == "sinks.audit.mode"
+
+
+def test_texts_of_the_environment_become_tables():
+    sink = registry.build("crm", lane("webhook", url="http://h", headers='{"X-Key": "a"}'), base=Path())
+    assert isinstance(sink, WebhookSink)
+    assert set(sink._settings.headers) == {"X-Key"}
+
+
+def test_building_a_wrong_sink_raises_what_is_wrong():
+    with pytest.raises(ConfigError) as caught:
+        registry.build("audit", lane("file"), base=Path())
+    assert caught.value.problems == (Problem("sinks.audit.path", "is required"),)
+
+
+def test_a_relative_path_starts_from_the_base(tmp_path):
+    sink = registry.build("audit", lane("file", path="a.jsonl"), base=tmp_path)
+    assert isinstance(sink, FileSink)
+    assert sink._path == tmp_path / "a.jsonl"
+
+
+def test_a_kind_is_imported_only_when_it_is_asked_for(plugin):
+    plugin("raise RuntimeError('imported')")
+    assert "kafka" in registry.kinds()
+    assert registry.problems("out", lane("stdout")) == []
+    with pytest.raises(RuntimeError, match="imported"):
+        registry.problems("k", lane("kafka"))
+
+
+@pytest.mark.parametrize(("extras", "extra"), [("", "kafka"), ("[streams]", "streams")])
+def test_a_missing_client_library_is_told_with_the_command_that_installs_it(plugin, extras, extra):
+    plugin("import a_client_library", extras=extras)
+    (problem,) = registry.problems("events", lane("kafka"))
+    assert problem.path == "sinks.events.type"
+    assert f"pip install 'site-sinks[{extra}]'" in problem.text
+    assert "a_client_library" in problem.text
+
+
+LATE = """
+from listener.schema import Section
+from listener.sinks.registry import SinkKind
+
+class Keys(Section):
+    topic: str
+
+def build(context, settings):
+    import a_client_library
+
+KIND = SinkKind(name="kafka", settings=Keys, build=build, extra="streams")
+"""
+
+
+def test_a_library_that_is_missing_when_the_sink_is_built_is_told_in_the_same_way(plugin):
+    plugin(LATE)
+    with pytest.raises(ConfigError, match=r"pip install 'site-sinks\[streams\]'"):
+        registry.build("events", lane("kafka", topic="t"), base=Path())
+
+
+@pytest.mark.parametrize(("text", "reason"), [("", "site_sink:KIND does not exist"), ("KIND = 1", "is not a SinkKind")])
+def test_an_entry_point_that_leads_to_no_kind_is_a_problem(plugin, text, reason):
+    plugin(text)
+    (problem,) = registry.problems("events", lane("kafka"))
+    assert reason in problem.text
+
+
+def test_a_built_in_kind_cannot_be_replaced(plugin):
+    plugin("KIND = 1", kind="file")
+    assert registry.kinds()["file"].value == "listener.sinks.file:KIND"
