@@ -73,10 +73,9 @@ class Journal(Protocol):
     async def retain(self, *, before_ms: int, keep_for: Collection[str]) -> int:
         """Delete events received before `before_ms`, never past the slowest cursor of the sinks in `keep_for`.
 
-        Goes from the oldest event on and stops at the first that stays; an event counts as received when it was
-        appended. Works in steps, so that appends get in between; cancelling ends it between two of them. A sink in
-        `keep_for` without a cursor counts as 0. Last values of chats not heard of since `before_ms` go too.
-        Returns the number of deleted events.
+        Goes from the oldest event on, by `received_ms`, and stops at the first that stays. Works in steps, so that
+        appends get in between; cancelling ends it between two of them. A sink in `keep_for` without a cursor counts
+        as 0. Last values of chats not heard of since `before_ms` go too. Returns the number of deleted events.
         """
 
     async def stats(self) -> JournalStats:

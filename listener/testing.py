@@ -7,7 +7,6 @@ moves when the test says so, and `sample_event` makes events that look like real
 import asyncio
 import heapq
 import itertools
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
@@ -25,7 +24,11 @@ from listener.model import (
     LastValue,
     Origin,
     SessionState,
+    rfc3339,
 )
+
+SAMPLE_MS = 1_795_340_340_123
+"""When sample events are received unless the test says otherwise: 2026-11-22T09:39:00.123Z."""
 
 
 def sample_event(
@@ -34,10 +37,11 @@ def sample_event(
     chat: str = "0000Na9B26EF003M",
     account: str = "agent1",
     change: Change = Change.SET,
+    received_ms: int = SAMPLE_MS,
     data_bytes: int = 0,
 ) -> Event:
     """A disposition event with id `event-<number>` and sequence 0; `data` is padded to at least `data_bytes`."""
-    time_text = "2026-11-22T09:39:00.123Z"
+    time_text = rfc3339(received_ms)
     data = Disposition(
         change=change,
         key="DispositionCode",
@@ -64,6 +68,7 @@ def sample_event(
         kind=Kind.DISPOSITION,
         account=account,
         change=change,
+        received_ms=received_ms,
         data=encoded,
     )
 
@@ -196,18 +201,12 @@ class RecordingSink:
 
 
 class MemoryJournal:
-    """`ports.Journal` in memory: the whole contract but surviving the process. `close` and `open` play a restart.
+    """`ports.Journal` in memory: the whole contract but surviving the process. `close` and `open` play a restart."""
 
-    Args:
-        now_ms: the clock that says when an event was received, for retention.
-    """
-
-    def __init__(self, *, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
-        self._now_ms = now_ms
+    def __init__(self) -> None:
         self._open = False
         self._last_sequence = 0
         self._events: list[Event] = []
-        self._received_ms: dict[int, int] = {}
         self._values: dict[tuple[str, str], LastValue] = {}
         self._sessions: dict[str, SessionState] = {}
         self._cursors: dict[str, int] = {}
@@ -260,11 +259,9 @@ class MemoryJournal:
         return self._failures.pop(0) if self._failures else self._failing
 
     def _store(self, batch: JournalBatch) -> int:
-        now_ms = self._now_ms()
         for event in batch.events:
             self._last_sequence += 1
             self._events.append(replace(event, sequence=self._last_sequence))
-            self._received_ms[self._last_sequence] = now_ms
         self._values.update({(value.chat_id, value.key): value for value in batch.values})
         self._sessions.update({session.account: session for session in batch.sessions})
         for waiter, sequence in self._waiters.items():
@@ -326,10 +323,8 @@ class MemoryJournal:
         """Delete old events and values; see the port."""
         self._require_open()
         floor = min([self._last_sequence, *(self._cursors.get(sink, 0) for sink in keep_for)])
-        old = itertools.takewhile(
-            lambda event: event.sequence <= floor and self._received_ms[event.sequence] < before_ms, self._events
-        )
-        deleted = len([self._received_ms.pop(event.sequence) for event in list(old)])
+        old = itertools.takewhile(lambda event: event.sequence <= floor and event.received_ms < before_ms, self._events)
+        deleted = len(list(old))
         del self._events[:deleted]
         young = {value.chat_id for value in self._values.values() if value.received_ms >= before_ms}
         self._values = {place: value for place, value in self._values.items() if value.chat_id in young}
@@ -338,16 +333,16 @@ class MemoryJournal:
     async def stats(self) -> JournalStats:
         """Figures; `bytes` counts the events' data."""
         self._require_open()
-        first = self._events[0].sequence if self._events else 0
+        oldest = self._events[0] if self._events else None
         sinks = [letter.sink for letter in self._dead.values()]
         return JournalStats(
-            first_sequence=first,
+            first_sequence=oldest.sequence if oldest else 0,
             last_sequence=self._last_sequence,
             events=len(self._events),
             bytes=sum(len(event.data) for event in self._events),
             cursors=dict(self._cursors),
             dead_letters={sink: sinks.count(sink) for sink in sinks},
-            oldest_ms=self._received_ms.get(first),
+            oldest_ms=oldest.received_ms if oldest else None,
         )
 
     def _require_open(self) -> None:

@@ -56,14 +56,14 @@ def _insert(connection: sqlite3.Connection, insert: str, width: int, parameters:
         connection.execute(_many(insert, width, len(chunk) // width), chunk)
 
 
-def event_parameters(events: Iterable[Event], received_ms: int) -> list[Any]:
+def event_parameters(events: Iterable[Event]) -> list[Any]:
     """The events' columns one after the other. Enumerations go as plain str: sqlite3 is slow with subclasses."""
     flat: list[Any] = []
     for event in events:
         change = event.change
         flat += (
             event.sequence,
-            event.received_ms or received_ms,
+            event.received_ms,
             event.id,
             event.type,
             event.source,
@@ -176,7 +176,8 @@ def delete_values(connection: sqlite3.Connection, before_ms: int, start: str, li
 def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: str | None = None) -> list[Event]:
     """At most `limit` events above `after`, oldest first, of one chat or of all."""
     filtered, parameters = ("", (after, limit)) if chat is None else (" AND subject = ?", (after, chat, limit))
-    found = connection.execute(f"{_SELECT_EVENT} WHERE sequence > ?{filtered} ORDER BY sequence LIMIT ?", parameters)
+    statement = f"{_SELECT_EVENT} WHERE sequence > ?{filtered} ORDER BY sequence LIMIT ?"
+    rows = connection.execute(statement, parameters).fetchall()
     return [
         Event(
             sequence=sequence,
@@ -192,7 +193,7 @@ def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: 
             origin=_ORIGINS[origin],
             data=data,
         )
-        for sequence, received_ms, id_, type_, source, subject, time, kind, account, change, origin, data in found
+        for sequence, received_ms, id_, type_, source, subject, time, kind, account, change, origin, data in rows
     ]
 
 

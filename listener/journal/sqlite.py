@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -24,11 +23,6 @@ RETENTION_STEP = 1000
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
-
-
-def wall_ms() -> int:
-    """The wall clock in epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def size_bytes(path: Path) -> int:
@@ -63,19 +57,11 @@ class SqliteJournal:
         path: the database; `<path>.lock`, `<path>-wal` and `<path>-shm` stand beside it. The folder must exist.
         on_commit: called on the event loop after each commit that stored batches, with the seconds from the arrival
             of the oldest of them to its durability, and the number of events.
-        now_ms: the clock that says when an event was received, for retention.
     """
 
-    def __init__(
-        self,
-        *,
-        path: Path,
-        on_commit: Callable[[float, int], None] | None = None,
-        now_ms: Callable[[], int] = wall_ms,
-    ) -> None:
+    def __init__(self, *, path: Path, on_commit: Callable[[float, int], None] | None = None) -> None:
         self._path = path
         self._on_commit = on_commit
-        self._now_ms = now_ms
         self._part: _Opened | None = None
         self._closing: asyncio.Future[None] | None = None
         self._last_sequence = 0
@@ -125,7 +111,7 @@ class SqliteJournal:
         """Store the batch atomically; see the port."""
         writer = self._opened().writer
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        writer.submit(Append(batch=batch, received_ms=self._now_ms(), future=future))
+        writer.submit(Append(batch=batch, future=future))
         return await future
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:

@@ -24,11 +24,10 @@ _log = structlog.get_logger(__name__)
 class Append:
     """A batch to store; its result is the sequence of its last event."""
 
-    __slots__ = ("arrived_s", "batch", "future", "received_ms")
+    __slots__ = ("arrived_s", "batch", "future")
 
-    def __init__(self, *, batch: JournalBatch, received_ms: int, future: asyncio.Future[Any]) -> None:
+    def __init__(self, *, batch: JournalBatch, future: asyncio.Future[Any]) -> None:
         self.batch = batch
-        self.received_ms = received_ms
         self.arrived_s = time.perf_counter()
         self.future = future
 
@@ -171,7 +170,7 @@ class Writer:
         for append in appends:
             numbered = [replace(event, sequence=n) for n, event in enumerate(append.batch.events, last + 1)]
             last += len(numbered)
-            parameters += rows.event_parameters(numbered, append.received_ms)
+            parameters += rows.event_parameters(numbered)
             events += numbered
             results.append(last)
         batches = [append.batch for append in appends]

@@ -1,0 +1,445 @@
+"""The contract of `ports.Journal`, sentence by sentence, for every implementation."""
+
+import asyncio
+from collections import Counter
+
+import msgspec
+import pytest
+
+from listener.errors import JournalError, JournalFull, JournalLocked
+from listener.journal import SqliteJournal
+from listener.model import DeadLetter, JournalBatch, Kind, LastValue, Origin, SessionState
+from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
+
+DAY_MS = 86_400_000
+
+
+class SqliteWorld:
+    """The journal on a file: a restart is a new object on the same file."""
+
+    def __init__(self, folder):
+        self.path = folder / "journal.db"
+        self.journal = self.build()
+
+    def build(self):
+        return SqliteJournal(path=self.path)
+
+    async def restart(self):
+        await self.journal.close()
+        self.journal = self.build()
+        await self.journal.open()
+        return self.journal
+
+    def unstorable(self, *events):
+        """A batch whose last event the engine itself refuses: a lone surrogate has no UTF-8."""
+        return JournalBatch(events=(*events, msgspec.structs.replace(sample_event(0), subject="\ud800")))
+
+
+class MemoryWorld:
+    """The journal in memory: a restart is close and open."""
+
+    def __init__(self, folder):
+        self.journal = MemoryJournal()
+
+    async def restart(self):
+        await self.journal.close()
+        await self.journal.open()
+        return self.journal
+
+    def unstorable(self, *events):
+        self.journal.fail_appends(JournalError("on request"), times=1)
+        return JournalBatch(events=(*events, sample_event(0)))
+
+
+@pytest.fixture(params=[SqliteWorld, MemoryWorld], ids=["sqlite", "memory"])
+async def world(request, tmp_path):
+    world = request.param(tmp_path)
+    await world.journal.open()
+    yield world
+    await world.journal.close()
+
+
+@pytest.fixture
+def journal(world):
+    return world.journal
+
+
+def batch(*numbers, at_ms=SAMPLE_MS):
+    return JournalBatch(events=tuple(sample_event(number, received_ms=at_ms) for number in numbers))
+
+
+def value(chat, text, *, key="DispositionCode", received_ms=1):
+    return LastValue(chat_id=chat, key=key, value=text, account="agent1", server_time_ms=None, received_ms=received_ms)
+
+
+def session(account, *, ack=1, cookies=()):
+    return SessionState(
+        account=account,
+        url="http://127.0.0.1/api/v2/notifications",
+        topic="/v2/me/chats",
+        client_id=f"client-of-{account}",
+        connection_type="long-polling",
+        ack=ack,
+        seen_ms=1_800_000_000_000,
+        max_interval_ms=30_000,
+        cookies=cookies,
+        clean=bool(cookies),
+    )
+
+
+def letter(sink, sequence, *, at_ms=5):
+    return DeadLetter(
+        sink=sink, sequence=sequence, event_id=f"event-{sequence}", reason="HTTP 422", attempts=1, at_ms=at_ms
+    )
+
+
+async def everything(journal):
+    return list(await journal.read(0, 100_000))
+
+
+async def test_an_empty_journal_has_nothing(journal):
+    assert journal.last_sequence == 0
+    assert list(await journal.read(0, 10)) == []
+    assert await journal.cursors() == {}
+    assert await journal.sessions() == {}
+    assert await journal.dead_letters() == []
+    assert await journal.last_values(["chat-1"]) == []
+
+
+async def test_append_returns_the_sequence_of_its_last_event(journal):
+    assert await journal.append(batch(1, 2, 3)) == 3
+    assert await journal.append(batch(4)) == 4
+    assert journal.last_sequence == 4
+
+
+async def test_a_batch_without_events_returns_the_sequence_before_it(journal):
+    await journal.append(batch(1, 2))
+    assert await journal.append(JournalBatch(sessions=(session("agent1"),))) == 2
+    assert await journal.append(JournalBatch()) == 2
+
+
+async def test_events_come_back_as_they_were_with_their_sequence(journal):
+    sent = [sample_event(n, chat="\N{SNOWMAN} \N{GRINNING FACE}") for n in range(1, 4)]
+    await journal.append(JournalBatch(events=tuple(sent)))
+    assert await everything(journal) == [msgspec.structs.replace(e, sequence=n) for n, e in enumerate(sent, 1)]
+
+
+async def test_a_gap_event_comes_back_without_a_change(journal):
+    gap = msgspec.structs.replace(sample_event(1), change=None, kind=Kind.GAP, origin=Origin.RECONCILED)
+    await journal.append(JournalBatch(events=(gap,)))
+    assert await everything(journal) == [msgspec.structs.replace(gap, sequence=1)]
+
+
+async def test_the_callers_event_is_not_changed(journal):
+    one = sample_event(1)
+    await journal.append(JournalBatch(events=(one, one)))
+    assert one.sequence == 0
+    assert [event.sequence for event in await everything(journal)] == [1, 2]
+
+
+async def test_read_gives_at_most_the_limit_above_the_given_sequence(journal):
+    await journal.append(batch(*range(1, 11)))
+    assert [event.sequence for event in await journal.read(3, 4)] == [4, 5, 6, 7]
+    assert list(await journal.read(10, 4)) == []
+    assert list(await journal.read(99, 4)) == []
+    assert list(await journal.read(0, 0)) == []
+
+
+async def test_everything_survives_a_restart(world):
+    cookie = ("JSESSIONID", "abc", "127.0.0.1", "/")
+    whole = JournalBatch(
+        events=(sample_event(1),), values=(value("chat-1", "A"),), sessions=(session("agent1", cookies=(cookie,)),)
+    )
+    await world.journal.append(whole)
+    await world.journal.advance("crm", 1, [letter("crm", 1)])
+    before = await everything(world.journal)
+    journal = await world.restart()
+    assert await everything(journal) == before
+    assert await journal.last_values(["chat-1"]) == [value("chat-1", "A")]
+    assert await journal.sessions() == {"agent1": session("agent1", cookies=(cookie,))}
+    assert await journal.cursors() == {"crm": 1}
+    assert await journal.dead_letters() == [letter("crm", 1)]
+    assert journal.last_sequence == 1
+
+
+async def test_sequences_go_on_after_a_restart(world):
+    await world.journal.append(batch(1, 2))
+    journal = await world.restart()
+    assert await journal.append(batch(3)) == 3
+
+
+async def test_sequences_are_not_used_again_when_retention_took_everything(world):
+    await world.journal.append(batch(1, 2, 3))
+    assert await world.journal.retain(before_ms=SAMPLE_MS + 1, keep_for=()) == 3
+    assert world.journal.last_sequence == 3
+    journal = await world.restart()
+    assert journal.last_sequence == 3
+    assert await journal.append(batch(4)) == 4
+
+
+async def test_no_new_event_lies_below_a_cursor_after_a_restart(world):
+    await world.journal.append(batch(1))
+    await world.journal.advance("crm", 50)
+    journal = await world.restart()
+    assert await journal.append(batch(2)) == 51
+
+
+async def test_values_replace_those_of_the_same_chat_and_key(journal):
+    await journal.append(JournalBatch(values=(value("c", "A"), value("c", "other", key="Reason"), value("d", "D"))))
+    await journal.append(JournalBatch(values=(value("c", "B"), value("c", None))))
+    found = {(one.chat_id, one.key): one.value for one in await journal.last_values(["c", "unknown"])}
+    assert found == {("c", "DispositionCode"): None, ("c", "Reason"): "other"}
+
+
+async def test_last_values_of_many_chats_at_once(journal):
+    chats = [f"chat-{n}" for n in range(1200)]
+    await journal.append(JournalBatch(values=tuple(value(chat, chat) for chat in chats)))
+    assert {one.value for one in await journal.last_values([*chats, "chat-0"])} == set(chats)
+    assert len(await journal.last_values([*chats, "chat-0"])) == 1200
+
+
+async def test_sessions_replace_those_of_the_same_account(journal):
+    await journal.append(JournalBatch(sessions=(session("a", ack=1), session("b", ack=None))))
+    await journal.append(JournalBatch(sessions=(session("a", ack=2), session("a", ack=3))))
+    assert {name: one.ack for name, one in (await journal.sessions()).items()} == {"a": 3, "b": None}
+
+
+async def test_a_forgotten_session_is_gone_and_unknown_ones_are_fine(world):
+    await world.journal.append(JournalBatch(sessions=(session("a"), session("b"))))
+    await world.journal.forget_session("a")
+    await world.journal.forget_session("nobody")
+    assert set(await (await world.restart()).sessions()) == {"b"}
+
+
+async def test_calls_of_one_moment_take_effect_in_their_order(journal):
+    stored = JournalBatch(sessions=(session("a"),))
+    await asyncio.gather(journal.append(stored), journal.forget_session("a"))
+    assert await journal.sessions() == {}
+    await asyncio.gather(journal.forget_session("a"), journal.append(stored))
+    assert set(await journal.sessions()) == {"a"}
+
+
+async def test_many_appenders_get_consecutive_sequences_in_the_order_of_their_calls(journal):
+    async def append(first):
+        return await journal.append(batch(first, first + 1, first + 2))
+
+    results = await asyncio.gather(*(append(n * 3) for n in range(200)))
+    assert results == [n * 3 + 3 for n in range(200)]
+    found = await everything(journal)
+    assert [event.id for event in found] == [f"event-{n}" for n in range(600)]
+    assert [event.sequence for event in found] == list(range(1, 601))
+
+
+async def test_an_acknowledged_event_can_be_read_at_once(journal):
+    async def append_and_read(n):
+        last = await journal.append(batch(n))
+        return (await journal.read(last - 1, 1))[0].id == f"event-{n}"
+
+    assert all(await asyncio.gather(*(append_and_read(n) for n in range(50))))
+
+
+async def test_a_batch_that_cannot_be_stored_leaves_nothing(world):
+    await world.journal.append(batch(1))
+    with pytest.raises(JournalError):
+        await world.journal.append(world.unstorable(sample_event(2), sample_event(3)))
+    assert world.journal.last_sequence == 1
+    assert await world.journal.append(batch(4)) == 2
+    assert [event.id for event in await everything(world.journal)] == ["event-1", "event-4"]
+
+
+async def test_a_bad_batch_does_not_fail_its_neighbours(world):
+    bad = world.unstorable(sample_event(100))
+    results = await asyncio.gather(
+        world.journal.append(bad), *(world.journal.append(batch(n)) for n in range(20)), return_exceptions=True
+    )
+    assert isinstance(results[0], JournalError)
+    assert results[1:] == list(range(1, 21))
+    assert [event.id for event in await everything(world.journal)] == [f"event-{n}" for n in range(20)]
+
+
+async def test_a_cancelled_append_happens_whole_or_not_at_all(world):
+    tasks = [asyncio.ensure_future(world.journal.append(batch(n * 2, n * 2 + 1))) for n in range(50)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    journal = await world.restart()
+    found = [int(event.id.removeprefix("event-")) for event in await everything(journal)]
+    assert all(Counter(n // 2 for n in found)[n] in {0, 2} for n in range(50))
+    assert set(range(1, 50, 2)) <= {n // 2 for n in found}
+
+
+async def test_wait_beyond_returns_at_once_when_there_is_more(journal):
+    await journal.append(batch(1))
+    await asyncio.wait_for(journal.wait_beyond(0), 1)
+
+
+async def test_wait_beyond_returns_when_the_sequence_is_passed_and_not_before(journal):
+    waiting = asyncio.ensure_future(journal.wait_beyond(2))
+    await journal.append(batch(1, 2))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await journal.append(batch(3))
+    await asyncio.wait_for(waiting, 1)
+    assert len(await journal.read(2, 10)) == 1
+
+
+async def test_a_cancelled_waiter_disturbs_nobody(journal):
+    cancelled, waiting = (asyncio.ensure_future(journal.wait_beyond(0)) for _ in range(2))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await journal.append(batch(1))
+    await asyncio.wait_for(waiting, 1)
+    assert cancelled.cancelled()
+
+
+async def test_a_cursor_moves_forward_and_never_back(world):
+    await world.journal.append(batch(*range(10)))
+    await world.journal.advance("crm", 5)
+    await world.journal.advance("crm", 3)
+    await world.journal.advance("audit", 2)
+    assert await world.journal.cursors() == {"crm": 5, "audit": 2}
+    await world.journal.advance("crm", 7)
+    assert await (await world.restart()).cursors() == {"crm": 7, "audit": 2}
+
+
+async def test_dead_letters_are_kept_per_sink_oldest_first(journal):
+    await journal.append(batch(1, 2, 3))
+    await journal.advance("crm", 3, [letter("crm", 3, at_ms=9), letter("crm", 1, at_ms=7)])
+    await journal.advance("bi", 2, [letter("bi", 2, at_ms=8)])
+    assert [one.sequence for one in await journal.dead_letters()] == [1, 2, 3]
+    assert await journal.dead_letters("crm") == [letter("crm", 1, at_ms=7), letter("crm", 3, at_ms=9)]
+    assert await journal.dead_letters("unknown") == []
+
+
+async def test_dead_letters_of_a_repeated_advance_are_stored_once(journal):
+    await journal.append(batch(1))
+    await journal.advance("crm", 1, [letter("crm", 1)])
+    await journal.advance("crm", 1, [letter("crm", 1)])
+    assert len(await journal.dead_letters()) == 1
+
+
+async def test_retention_deletes_what_is_older_and_keeps_the_rest(world):
+    await world.journal.append(batch(1, 2))
+    boundary_ms = SAMPLE_MS + DAY_MS
+    await world.journal.append(batch(3, at_ms=boundary_ms))
+    assert await world.journal.retain(before_ms=boundary_ms, keep_for=()) == 2
+    assert [event.id for event in await everything(world.journal)] == ["event-3"]
+    assert await world.journal.retain(before_ms=boundary_ms, keep_for=()) == 0
+    assert [event.id for event in await everything(await world.restart())] == ["event-3"]
+
+
+async def test_retention_stops_at_the_first_event_that_stays(world):
+    await world.journal.append(batch(1, at_ms=1))
+    await world.journal.append(batch(2, at_ms=9))
+    await world.journal.append(batch(3, at_ms=1))
+    assert await world.journal.retain(before_ms=5, keep_for=()) == 1
+    assert [event.sequence for event in await everything(world.journal)] == [2, 3]
+
+
+async def test_retention_never_passes_the_slowest_cursor(world):
+    await world.journal.append(batch(*range(1, 11)))
+    await world.journal.advance("fast", 10)
+    await world.journal.advance("slow", 4)
+    await world.journal.advance("removed from the configuration", 1)
+    assert await world.journal.retain(before_ms=SAMPLE_MS + 1, keep_for=("fast", "slow")) == 4
+    assert (await everything(world.journal))[0].sequence == 5
+
+
+async def test_a_sink_without_a_cursor_keeps_everything(world):
+    await world.journal.append(batch(1))
+    await world.journal.advance("fast", 1)
+    assert await world.journal.retain(before_ms=SAMPLE_MS + 1, keep_for=("fast", "new")) == 0
+    assert len(await everything(world.journal)) == 1
+
+
+async def test_retention_of_thousands_beside_appends_loses_none_of_the_new(world):
+    for start in range(0, 5000, 500):
+        await world.journal.append(batch(*range(start, start + 500)))
+    boundary_ms = SAMPLE_MS + 1
+    deleted, *_ = await asyncio.gather(
+        world.journal.retain(before_ms=boundary_ms, keep_for=()),
+        *(world.journal.append(batch(n, at_ms=boundary_ms)) for n in range(20)),
+    )
+    assert deleted == 5000
+    assert [event.sequence for event in await everything(world.journal)] == list(range(5001, 5021))
+
+
+async def test_retention_drops_values_only_of_chats_not_heard_of(world):
+    boundary_ms = 1_000
+    values = [value("old", "A", received_ms=999), value("young", "B", received_ms=1_000)]
+    values += [value("both", "C", received_ms=1), value("both", "D", key="Reason", received_ms=2_000)]
+    values += [value(f"many-{n}", "E", received_ms=n % 2 * 5_000) for n in range(2_500)]
+    await world.journal.append(JournalBatch(values=tuple(values)))
+    await world.journal.retain(before_ms=boundary_ms, keep_for=())
+    left = await world.journal.last_values(["old", "young", "both"])
+    assert sorted(one.value for one in left) == ["B", "C", "D"]
+    many = await world.journal.last_values([f"many-{n}" for n in range(2_500)])
+    assert {one.chat_id for one in many} == {f"many-{n}" for n in range(1, 2_500, 2)}
+
+
+async def test_stats_tell_what_is_there(world):
+    empty = await world.journal.stats()
+    assert (empty.first_sequence, empty.last_sequence, empty.events, empty.oldest_ms) == (0, 0, 0, None)
+    await world.journal.append(batch(1, 2, 3))
+    await world.journal.append(batch(4))
+    await world.journal.advance("crm", 2, [letter("crm", 1), letter("crm", 2)])
+    stats = await world.journal.stats()
+    assert (stats.first_sequence, stats.last_sequence, stats.events, stats.oldest_ms) == (1, 4, 4, SAMPLE_MS)
+    assert (stats.cursors, stats.dead_letters) == ({"crm": 2}, {"crm": 2})
+    assert stats.bytes > 0
+    await world.journal.retain(before_ms=SAMPLE_MS + 1, keep_for=("crm",))
+    later = await world.journal.stats()
+    assert (later.first_sequence, later.last_sequence, later.events) == (3, 4, 2)
+
+
+async def test_closing_finishes_what_is_queued(world):
+    appends = [asyncio.ensure_future(world.journal.append(batch(n))) for n in range(30)]
+    await asyncio.sleep(0)
+    await world.journal.close()
+    assert [await one for one in appends] == list(range(1, 31))
+
+
+async def test_closing_twice_or_before_opening_is_fine(world):
+    await world.journal.close()
+    await asyncio.gather(world.journal.close(), world.journal.close())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda journal: journal.append(batch(1)),
+        lambda journal: journal.read(0, 1),
+        lambda journal: journal.wait_beyond(0),
+        lambda journal: journal.cursors(),
+        lambda journal: journal.advance("crm", 1),
+        lambda journal: journal.last_values(["c"]),
+        lambda journal: journal.sessions(),
+        lambda journal: journal.forget_session("a"),
+        lambda journal: journal.dead_letters(),
+        lambda journal: journal.retain(before_ms=1, keep_for=()),
+        lambda journal: journal.stats(),
+    ],
+)
+async def test_a_closed_journal_refuses(journal, call):
+    await journal.close()
+    with pytest.raises(JournalError, match="not open"):
+        await call(journal)
+
+
+async def test_closing_ends_the_waiting(journal):
+    waiting = asyncio.ensure_future(journal.wait_beyond(0))
+    await asyncio.sleep(0)
+    await journal.close()
+    with pytest.raises(JournalError, match="not open"):
+        await asyncio.wait_for(waiting, 1)
+
+
+async def test_an_open_journal_cannot_be_opened_again(journal):
+    with pytest.raises(JournalLocked):
+        await journal.open()
+    assert await journal.append(batch(1)) == 1
+
+
+def test_full_is_an_error_of_the_journal():
+    assert issubclass(JournalFull, JournalError)
