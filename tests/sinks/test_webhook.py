@@ -1,0 +1,404 @@
+"""The webhook sink against a real HTTP server."""
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from listener import __version__
+from listener.errors import Park, Reject, Retry, StartError
+from listener.settings import LaneSettings
+from listener.sinks import registry
+from listener.sinks.webhook import Failure, Progress, _retry_after
+from support.events import disposition_event, events_of, gap_event
+from support.receiver import Answer, Receiver
+
+SECRET = "PaSsWoRd"
+
+
+@pytest.fixture
+async def make_sink(tmp_path):
+    """Open sinks; closed at the end."""
+    made = []
+
+    async def make(url, *, opened=True, **options):
+        sink = registry.build("crm", LaneSettings(type="webhook", url=url, **options), base=tmp_path)
+        made.append(sink)
+        if opened:
+            await sink.open()
+        return sink
+
+    yield make
+    for sink in made:
+        await sink.close()
+
+
+@pytest.fixture
+async def judge(owned):
+    """Start a server whose answer to an event's sequence is a status, or a coroutine function's result."""
+
+    async def start(answer: Callable[[int], int]) -> tuple[str, list[int]]:
+        seen: list[int] = []
+
+        async def handle(request: web.Request) -> web.Response:
+            seen.append(int((await request.json())["sequence"]) if request.method != "OPTIONS" else 0)
+            status = answer(seen[-1])
+            return web.Response(status=await status if asyncio.iscoroutine(status) else status)
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        owned.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}/hook?code={SECRET}", seen
+
+    return start
+
+
+async def outcome_of(sink, events):
+    """What `deliver` raises, or None."""
+    try:
+        await sink.deliver(events)
+    except (Park, Reject, Retry) as outcome:
+        return outcome
+    return None
+
+
+async def test_a_request_is_one_structured_cloudevent(receiver: Receiver, make_sink):
+    event = disposition_event(1)
+    sink = await make_sink(f"{receiver.url}/hook/?sig=a%2Bb")
+    await sink.deliver([event])
+    (post,) = receiver.posts
+    assert post.path == "/hook/?sig=a%2Bb"
+    assert post.body == event.to_json()
+    assert post.headers["Content-Type"] == "application/cloudevents+json; charset=utf-8"
+    assert post.headers["User-Agent"] == f"disposition-listener/{__version__}"
+    assert "Authorization" not in post.headers
+
+
+async def test_headers_and_bearer_token_are_sent_and_never_shown(receiver, make_sink):
+    sink = await make_sink(receiver.url, headers={"X-Key": SECRET}, bearer_token=f"{SECRET}2")
+    await sink.deliver([disposition_event(1)])
+    assert receiver.posts[0].headers["X-Key"] == SECRET
+    assert receiver.posts[0].headers["Authorization"] == f"Bearer {SECRET}2"
+    assert SECRET not in repr(sink._settings)
+
+
+async def test_a_rotated_token_is_read_anew(receiver, make_sink, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("one\n")
+    sink = await make_sink(receiver.url, bearer_token_file="token")
+    await sink.deliver([disposition_event(1)])
+    token.write_text("two\n")
+    await sink.deliver([disposition_event(2)])
+    assert [post.headers["Authorization"] for post in receiver.posts] == ["Bearer one", "Bearer two"]
+    for unusable in ("", "a\nb"):
+        token.write_text(unusable)
+        with pytest.raises(Retry, match=r"sinks\.crm\.bearer_token_file: no token in"):
+            await sink.deliver([disposition_event(3)])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "kind"),
+    [
+        ((200, 201, 202, 204, 299), None),
+        ((301, 302, 303, 307, 308, 304), Park),
+        ((401, 403, 404, 405, 407, 410), Park),
+        ((400, 409, 411, 413, 414, 415, 418, 422, 451), Reject),
+        ((408, 425, 429, 500, 501, 502, 503, 504, 507, 599), Retry),
+    ],
+)
+async def test_the_status_tells_what_the_lane_does(receiver, make_sink, statuses, kind):
+    sink = await make_sink(receiver.url)
+    for status in statuses:
+        receiver.answers = Answer(status=status, headers={"Location": "/"})
+        outcome = await outcome_of(sink, [disposition_event(1)])
+        assert (outcome and type(outcome)) is kind, status
+        if outcome is not None:
+            assert outcome.reason.startswith(f"127.0.0.1:{receiver.port} answered {status}")
+            assert outcome.delivered == frozenset()
+    assert len(receiver.posts) == len(statuses)
+
+
+async def test_a_reason_quotes_the_answer_on_one_short_line_without_secrets(receiver, make_sink):
+    sink = await make_sink(
+        f"{receiver.url}/hook?code={SECRET}", headers={"X-Key": f"{SECRET}1"}, bearer_token=f"{SECRET}2"
+    )
+    receiver.answers = Answer(status=422, body=f"no\r\n\x1b[1m {SECRET}1 {SECRET}2 {'x' * 5000}".encode())
+    outcome = await outcome_of(sink, [disposition_event(1)])
+    assert outcome.reason.startswith(f"127.0.0.1:{receiver.port} answered 422: no [1m *** *** xxx")
+    assert SECRET not in outcome.reason
+    assert len(outcome.reason) < 260
+
+
+async def test_the_longest_named_wait_is_handed_on(receiver, make_sink):
+    sink = await make_sink(receiver.url, concurrency=2)
+    receiver.script(
+        Answer(status=503, headers={"Retry-After": "7"}, delay_s=0.05),
+        Answer(status=429, headers={"Retry-After": "3"}, delay_s=0.05),
+    )
+    assert (await outcome_of(sink, events_of(2, chats=2))).after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        ("0", 0),
+        ("9" * 400, 86400),
+        ("-1", None),
+        ("1.5", None),
+        ("soon", None),
+        (None, None),
+        ("²", None),
+    ],
+)
+def test_a_wait_in_seconds_is_read(value, seconds):
+    assert _retry_after(value) == seconds
+
+
+def test_a_wait_until_a_date_is_read_and_a_past_one_is_no_wait():
+    moment = datetime.now(UTC) + timedelta(seconds=90)
+    assert _retry_after(format_datetime(moment, usegmt=True)) == pytest.approx(90, abs=5)
+    assert _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert _retry_after("Wed, 21 Oct 2015 07:28:00 -0000") == 0
+
+
+@given(st.text(max_size=40))
+def test_no_wait_that_a_server_may_name_is_an_error(value):
+    assert 0 <= (_retry_after(value) or 0) <= 86400
+
+
+async def test_chats_go_side_by_side_and_each_in_order(judge, make_sink):
+    at_once = most = 0
+
+    async def slowly() -> int:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.005)
+        at_once -= 1
+        return 200
+
+    url, seen = await judge(lambda _: slowly())
+    sink = await make_sink(url, concurrency=3)
+    batch = events_of(40, chats=7)
+    await sink.deliver(batch)
+    assert most == 3
+    assert sorted(seen) == list(range(1, 41))
+    for chat in range(7):
+        of_chat = [sequence for sequence in seen if sequence % 7 == chat]
+        assert of_chat == sorted(of_chat)
+
+
+async def test_one_chat_is_never_sent_side_by_side(receiver, make_sink):
+    receiver.answers = Answer(delay_s=0.005)
+    sink = await make_sink(receiver.url, concurrency=8)
+    await sink.deliver(events_of(8, chats=1))
+    assert receiver.most_at_once == 1
+    assert [int(body["sequence"]) for body in receiver.accepted()] == list(range(1, 9))
+
+
+async def test_gaps_have_an_order_of_their_own(judge, make_sink):
+    url, seen = await judge(lambda sequence: 500 if sequence == 1 else 200)
+    batch = [gap_event(1, account="x"), disposition_event(2, chat="x"), gap_event(3, account="x")]
+    outcome = await outcome_of(await make_sink(url), batch)
+    assert outcome.delivered == {1}
+    assert sorted(seen) == [1, 2]
+
+
+@pytest.mark.parametrize(("status", "kind"), [(500, Retry), (422, Reject)])
+async def test_a_failure_of_one_event_holds_its_chat_and_lets_the_others_finish(judge, make_sink, status, kind):
+    url, seen = await judge(lambda sequence: status if sequence == 3 else 200)
+    outcome = await outcome_of(await make_sink(url, concurrency=2), events_of(9, chats=3))
+    assert isinstance(outcome, kind)
+    assert sorted(seen) == [1, 2, 3, 4, 5, 7, 8]
+    assert outcome.delivered == {0, 1, 3, 4, 6, 7}
+    assert not isinstance(outcome, Reject) or outcome.index == 2
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(status=401), Answer(status=429, headers={"Retry-After": "9"}), Answer(abort=True)]
+)
+async def test_trouble_that_meets_every_chat_ends_the_call(receiver, make_sink, answer):
+    sink = await make_sink(receiver.url, concurrency=2)
+    receiver.answers = answer
+    outcome = await outcome_of(sink, events_of(50, chats=50))
+    assert isinstance(outcome, Park | Retry)
+    assert len(receiver.posts) <= 2
+
+
+STATUSES = st.sampled_from([200, 204, 302, 400, 401, 404, 413, 422, 429, 500, 503])
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.integers(0, 9), STATUSES.filter(lambda status: status >= 300)), st.sets(st.integers(0, 9)))
+def test_a_park_is_told_before_a_reject_and_a_reject_before_a_retry(failures, delivered):
+    progress = Progress(events_of(10, chats=10))
+    progress.delivered |= delivered
+    for index, status in failures.items():
+        progress.failed(index, Failure(text=str(status), status=status))
+    kinds = {Failure(text="", status=status).kind for status in failures.values()}
+    expected = next((kind for kind in (Park, Reject, Retry) if kind in kinds), None)
+    if expected is None:
+        progress.raise_worst()
+        return
+    with pytest.raises(expected) as caught:
+        progress.raise_worst()
+    assert caught.value.delivered == delivered
+    assert expected is not Reject or failures[caught.value.index] in (400, 413, 422)
+
+
+async def test_a_server_that_does_not_answer_in_time_is_a_retry(receiver, make_sink):
+    receiver.answers = Answer(delay_s=5)
+    sink = await make_sink(receiver.url, timeout_s=0.05)
+    with pytest.raises(Retry, match=rf"^127\.0\.0\.1:{receiver.port} did not answer within 0.05 s$"):
+        await sink.deliver([disposition_event(1)])
+
+
+async def test_a_server_that_is_not_there_is_a_retry_that_names_no_more_than_the_host(receiver, make_sink):
+    await receiver.stop()
+    sink = await make_sink(f"{receiver.url}/{SECRET}?code={SECRET}")
+    with pytest.raises(Retry, match=rf"^127\.0\.0\.1:{receiver.port} cannot be reached: ") as caught:
+        await sink.deliver([disposition_event(1)])
+    assert SECRET not in caught.value.reason
+
+
+@pytest.fixture
+async def raw_server(owned):
+    """Start a server that answers each request with the given bytes."""
+
+    async def start(answer: bytes) -> str:
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        owned.callback(server.close)
+        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/{SECRET}"
+
+    return start
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n", b""])
+async def test_a_server_that_speaks_no_http_is_a_retry_without_the_path(raw_server, make_sink, answer):
+    outcome = await outcome_of(await make_sink(await raw_server(answer)), [disposition_event(1)])
+    assert isinstance(outcome, Retry)
+    assert SECRET not in outcome.reason
+
+
+async def test_a_success_counts_even_when_its_body_breaks_off(raw_server, make_sink):
+    url = await raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+    await (await make_sink(url)).deliver([disposition_event(1)])
+
+
+async def test_of_a_huge_answer_only_the_beginning_is_read(receiver, make_sink):
+    receiver.answers = Answer(status=500, body=b"y" * 10_000_000)
+    sink = await make_sink(receiver.url)
+    outcome = await outcome_of(sink, [disposition_event(1)])
+    assert outcome.reason.endswith("yyy")
+    receiver.answers = Answer(body=b"y" * 10_000_000)
+    await sink.deliver([disposition_event(2)])
+
+
+async def test_cookies_are_not_kept(receiver, make_sink):
+    receiver.answers = Answer(headers={"Set-Cookie": "a=b"})
+    sink = await make_sink(receiver.url.replace("127.0.0.1", "localhost"))
+    await sink.deliver(events_of(2))
+    assert "Cookie" not in receiver.posts[1].headers
+
+
+async def test_connections_are_kept_between_batches(judge, make_sink, owned):
+    ports = set()
+
+    async def handle(request: web.Request) -> web.Response:
+        ports.add(request.transport.get_extra_info("peername"))
+        await request.read()
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", handle)
+    runner = web.AppRunner(app, access_log=None)
+    owned.push_async_callback(runner.cleanup)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    sink = await make_sink(f"http://127.0.0.1:{runner.addresses[0][1]}/")
+    for number in range(1, 6):
+        await sink.deliver([disposition_event(number)])
+    assert len(ports) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(200, None), (404, None), (405, None), (500, None), (401, Park), (403, Park)]
+)
+async def test_the_probe_sends_options_and_takes_any_answer_but_a_refusal(judge, make_sink, status, kind):
+    url, seen = await judge(lambda _: status)
+    sink = await make_sink(url, opened=False)
+    if kind is None:
+        await sink.check()
+    else:
+        with pytest.raises(kind):
+            await sink.check()
+    assert seen == [0]
+
+
+async def test_the_probe_of_a_server_that_is_not_there_is_a_retry(receiver, make_sink):
+    await receiver.stop()
+    with pytest.raises(Retry, match="cannot be reached"):
+        await (await make_sink(receiver.url)).check()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate for 127.0.0.1, and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    subject = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
+    try:
+        subprocess.run((*command, *subject, "-keyout", key, "-out", cert), check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+    return cert, key
+
+
+@pytest.fixture
+async def tls_receiver(owned, certificate):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    return await owned.enter_async_context(Receiver(tls=context))
+
+
+@pytest.mark.parametrize("trusting", ["ca_file", "verify = false"])
+async def test_https_works_with_a_trusted_authority_and_unverified(tls_receiver, make_sink, certificate, trusting):
+    options = {"ca_file": str(certificate[0])} if trusting == "ca_file" else {"verify": False}
+    await (await make_sink(tls_receiver.url, **options)).deliver([disposition_event(1)])
+    assert len(tls_receiver.posts) == 1
+
+
+async def test_an_untrusted_certificate_is_a_retry_that_says_so(tls_receiver, make_sink):
+    with pytest.raises(Retry, match=r"(?i)certificate.verify.failed"):
+        await (await make_sink(tls_receiver.url)).deliver([disposition_event(1)])
+    assert tls_receiver.posts == []
+
+
+async def test_a_file_without_certificates_is_told_at_the_start(make_sink, tmp_path):
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(StartError, match=r"^sinks\.crm\.ca_file: no usable certificate"):
+        await make_sink("https://127.0.0.1:1", ca_file="ca.pem")
+
+
+async def test_a_sink_that_is_not_open_says_so(make_sink):
+    sink = await make_sink("http://127.0.0.1:1", opened=False)
+    with pytest.raises(Retry, match="not open"):
+        await sink.deliver([disposition_event(1)])
