@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -320,6 +321,20 @@ def test_after_a_failed_fsync_the_file_is_closed_and_opened_anew(tmp_path):
     assert calls[first + 1] == "close"
     assert calls[first + 2 :].index("openat") < calls[first + 2 :].index("fdatasync")
     assert events.read_bytes() == b"{}\n{}\n"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_the_folder_of_a_new_file_is_synced_too(tmp_path):
+    """Otherwise a power cut may take the file's name, and the lines with it."""
+    trace, folder = tmp_path / "trace", tmp_path / "folder"
+    folder.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from listener.sinks.file import LineFile\n"
+        "LineFile(path=Path(sys.argv[1]), mode=0o600, fsync=True).append([b'{}'])\n"
+    )
+    strace = ("strace", "-f", "-y", "-o", trace, "-e", "trace=fsync")
+    subprocess.run((*strace, sys.executable, "-c", code, folder / "events.jsonl"), check=True, timeout=60)
+    assert re.search(rf"fsync\(\d+<{folder}>\)\s+= 0", trace.read_text())
 
 
 class ShortWrites:

@@ -64,19 +64,38 @@ async def test_a_slow_reader_holds_up_the_sink_and_not_the_loop(pipe):
     assert sequences((data + drain(reader)).splitlines()) == list(range(1, 1001))
 
 
-async def test_a_cancelled_delivery_leaves_no_half_line_before_the_next(pipe):
-    reader, writer = pipe
-    sink = StdoutSink(context=CONTEXT, fd=writer)
-    delivery = asyncio.ensure_future(sink.deliver(events_of(1000)))
+async def cancelled_at_a_full_pipe(sink, events):
+    delivery = asyncio.ensure_future(sink.deliver(events))
     for _ in range(1000):
         await asyncio.sleep(0)
     delivery.cancel()
-    await asyncio.gather(delivery, return_exceptions=True)
+    await asyncio.wait([delivery])
+    assert delivery.cancelled()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_cancelled_delivery_leaves_no_half_line_before_the_next(pipe, times):
+    reader, writer = pipe
+    sink = StdoutSink(context=CONTEXT, fd=writer)
+    for _ in range(times):
+        await cancelled_at_a_full_pipe(sink, events_of(1000))
     data = drain(reader)
     assert not data.endswith(b"\n")
     await sink.deliver([disposition_event(2000)])
     seen = sequences((data + drain(reader)).splitlines())
     assert seen == [*range(1, len(seen)), 2000]
+
+
+async def test_a_cancelled_delivery_that_wrote_nothing_leaves_nothing_for_the_next(pipe):
+    reader, writer = pipe
+    os.set_blocking(writer, False)
+    while select.select([], [writer], [], 0)[1]:
+        os.write(writer, b"x" * 65536)
+    sink = StdoutSink(context=CONTEXT, fd=writer)
+    await cancelled_at_a_full_pipe(sink, [disposition_event(1)])
+    drain(reader)
+    await sink.deliver([disposition_event(2)])
+    assert sequences(drain(reader).splitlines()) == [2]
 
 
 async def test_a_reader_that_is_gone_is_a_park(ends):
