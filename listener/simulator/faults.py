@@ -180,8 +180,8 @@ class Faults:
 
     def _take(self, kind: type[Fault], call: Call, reply: Reply | None = None) -> Fault | None:
         waiting = self._armed[kind]
-        fault = next((fault for fault in waiting if fault.hits(call)), None)
-        if fault is None or (reply is not None and not reply.events and getattr(fault, "only", "any") == "messages"):
+        fault = next((fault for fault in waiting if fault.hits(call) and _wanted(fault, reply)), None)
+        if fault is None:
             return None
         index = waiting.index(fault)
         del waiting[index]
@@ -189,6 +189,12 @@ class Faults:
             waiting.insert(index, msgspec.structs.replace(fault, count=fault.count - 1))
         self.used += 1
         return fault
+
+
+def _wanted(fault: Fault, reply: Reply | None) -> bool:
+    """Whether the fault takes this answer: one that waits for events lets the others pass."""
+    waits = isinstance(fault, Drop | Cut) and fault.only == "messages"
+    return not waits or (reply is not None and reply.events > 0)
 
 
 _BODIES: dict[str, bytes] = {

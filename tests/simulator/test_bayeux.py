@@ -151,3 +151,15 @@ async def test_a_session_outside_the_contact_center_hears_chats_or_not(simulate,
     assert len(events(await browser.connect(timeout_ms=0))) == hears
     await browser.post("/api/v2/me", {"operationName": "StartContactCenterSession", "channels": ["chat"]})
     assert sim.subscribed("agent1")
+
+
+async def test_what_the_new_login_may_hear_counts_for_the_session_that_it_carries_on(simulate, browse):
+    sim = await simulate(second_session_hears=False)
+    browser = await browse(sim)
+    await browser.listen()
+    sim.control("expire-http")
+    await browser.login()
+    await browser.post("/api/v2/me", {"operationName": "StartContactCenterSession", "channels": ["chat"]})
+    assert not sim.subscribed("agent1"), "the session still belongs to the login that is gone"
+    await browser.connect(timeout_ms=0)
+    assert sim.subscribed("agent1")

@@ -52,6 +52,14 @@ async def test_drop_of_messages_waits_for_an_answer_with_events(sim, browser):
     assert sim.state()["used"] == 1
 
 
+async def test_a_fault_that_waits_for_events_does_not_hold_up_the_next(sim, browser):
+    sim.control("drop", only="messages")
+    sim.control("drop", target="rest")
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await browser.post("/api/v2/me", {})
+    assert sim.state()["pending"]["drop"] == 1
+
+
 async def test_what_is_dropped_has_been_done(sim, browser):
     sim.control("drop", target="rest")
     with pytest.raises(aiohttp.ClientConnectionError):
