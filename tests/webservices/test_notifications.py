@@ -160,6 +160,7 @@ def test_an_allow_listed_value_that_cannot_travel_is_left_out_and_counted(value)
         (notification(notificationType="ParticipantsUpdated"), "notification_type"),
         (notification(notificationType="Error", chat={"id": 3}), "notification_type"),
         (notification(notificationType=...), "notification_type"),
+        (notification(notificationType=..., referenceId="x"), "notification_type"),
         ({**notification(), "chat": None}, "no_chat"),
         ({k: v for k, v in DOCUMENTED.items() if k != "chat"}, "no_chat"),
         (notification(chat={"userData": ...}), "no_key"),

@@ -58,6 +58,13 @@ def test_a_spoilt_participant_does_not_hide_the_agent_beside_it(salvage):
     assert dict(+malformed) == {"participants": 1}
 
 
+def test_a_crowd_is_cut_to_its_first_256(salvage):
+    crowd = [AGENT | {"participantId": str(n)} for n in range(300)]
+    note, malformed = salvage.note(encoded(notification(chat={"participants": crowd})))
+    assert [p.participant_id for p in note.chat.participants] == [str(n) for n in range(256)]
+    assert dict(+malformed) == {"participants": 1}
+
+
 def test_half_an_emoji_in_a_nickname_does_not_lose_the_disposition(salvage):
     """JSON that is valid by its grammar, and that decoders refuse; `json.dumps` writes it as servers do."""
     damaged = notification(chat={"participants": [AGENT, CUSTOMER | {"nickname": "Kim \ud83d"}]})
