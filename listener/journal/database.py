@@ -126,6 +126,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     """
     connection = _connect(path, "rw")
     try:
+        _version(connection, path)  # another program's file is left as it is
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")

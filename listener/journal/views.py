@@ -11,7 +11,7 @@ import msgspec
 from listener.journal import rows
 from listener.journal.database import connect_reader, journal_error
 from listener.journal.sqlite import size_bytes
-from listener.model import Change, Event, JournalStats, Kind
+from listener.model import Change, Event, JournalStats, Kind, Origin
 
 _PAGE = 1000
 
@@ -71,21 +71,27 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _events(connection: sqlite3.Connection) -> Iterator[str]:
-    statement = "SELECT sequence, kind, change, data FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?"
+    statement = "SELECT sequence, kind, change, origin, data FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?"
     last: int | None = None
     while page := connection.execute(statement, (last or 0, _PAGE)).fetchall():
-        for sequence, kind, change, data in page:
+        for sequence, kind, change, origin, data in page:
             if last is not None and sequence != last + 1:
                 yield f"event {sequence} follows on {last}: {sequence - last - 1} missing"
-            yield from _columns(sequence, kind, change, data)
+            yield from _words(sequence, kind, change, origin)
+            yield from _data(sequence, data)
             last = sequence
 
 
-def _columns(sequence: int, kind: str, change: str | None, data: Any) -> Iterator[str]:
+def _words(sequence: int, kind: str, change: str | None, origin: str) -> Iterator[str]:
     if kind not in {*Kind}:
         yield f"event {sequence}: unknown kind {kind!r}"
     if change is not None and change not in {*Change}:
         yield f"event {sequence}: unknown change {change!r}"
+    if origin not in {*Origin}:
+        yield f"event {sequence}: unknown origin {origin!r}"
+
+
+def _data(sequence: int, data: Any) -> Iterator[str]:
     try:
         msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as exc:

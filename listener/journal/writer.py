@@ -135,19 +135,20 @@ class Writer:
 
     def _commit(self, group: Sequence[Operation]) -> Sequence[Commit]:
         """One transaction for all; where that fails, one for each, so that none pays for its neighbour."""
-        whole = self._attempt(group)
-        if whole.error is None or len(group) == 1:
-            return [whole]
-        return [self._attempt([operation]) for operation in group]
+        commits = [self._attempt(group)]
+        if commits[0].error is not None and len(group) > 1:
+            commits = [self._attempt([operation]) for operation in group]
+        errors = [str(commit.error) for commit in commits if commit.error is not None]
+        if errors:
+            _log.warning("journal_commit_failed", operations=len(group), failed=len(errors), error=errors[0])
+        return commits
 
     def _attempt(self, group: Sequence[Operation]) -> Commit:
         try:
             return self._transaction(group)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the callers get it and the thread lives on
             self._roll_back()
-            error = journal_error(self._path, exc)
-            _log.warning("journal_commit_failed", operations=len(group), error=str(error))
-            return Commit(group, (), (), self._last_sequence, error)
+            return Commit(group, (), (), self._last_sequence, journal_error(self._path, exc))
 
     def _transaction(self, group: Sequence[Operation]) -> Commit:
         """Apply the operations in their order, neighbouring appends together, and commit."""

@@ -1,0 +1,186 @@
+"""Creating, opening and migrating the file."""
+
+import os
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+
+from listener.errors import JournalError, JournalFull, JournalLocked
+from listener.journal import database
+from listener.journal.database import connect_reader, journal_error, migrations, newest_schema, open_store
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.db"
+
+
+def structure(connection):
+    """Every table with its columns, options and indexes, free of how the SQL is written."""
+    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return {
+        table: {
+            "columns": connection.execute(f"PRAGMA table_xinfo({table})").fetchall(),
+            "indexes": sorted(
+                (unique, origin, tuple(connection.execute(f"PRAGMA index_xinfo({name})").fetchall()))
+                for _, name, unique, origin, _ in connection.execute(f"PRAGMA index_list({table})").fetchall()
+            ),
+            "without_rowid": connection.execute("SELECT wr FROM pragma_table_list(?)", (table,)).fetchall(),
+            "rows": connection.execute(f"SELECT count(*) FROM {table}").fetchall(),  # noqa: S608 - our own names
+        }
+        for table in tables
+    }
+
+
+def test_the_migrations_in_order_yield_the_newest_schema():
+    with closing(sqlite3.connect(":memory:")) as newest, closing(sqlite3.connect(":memory:")) as migrated:
+        newest.executescript(newest_schema())
+        for script in migrations():
+            migrated.executescript(script)
+        assert structure(migrated) == structure(newest)
+        assert {"event", "last_value", "session", "sink_cursor", "dead_letter", "meta"} <= set(structure(newest))
+
+
+def test_a_new_file_is_a_journal_of_the_newest_version(path):
+    store = open_store(path)
+    assert store.read.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
+    assert store.read.execute("PRAGMA application_id").fetchone() == (database.APPLICATION_ID,)
+    assert store.last_sequence == 0
+    store.close()
+
+
+def test_a_commit_is_on_the_disk_when_it_returns(path):
+    store = open_store(path)
+    assert store.write.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store.write.execute("PRAGMA synchronous").fetchone() == (2,)
+    store.close()
+
+
+def test_an_older_journal_is_migrated_without_losing_rows(path, monkeypatch):
+    open_store(path).close()
+    scripts = migrations()
+    monkeypatch.setattr(database, "migrations", lambda: [*scripts, "ALTER TABLE meta ADD COLUMN note TEXT"])
+    store = open_store(path)
+    assert store.write.execute("PRAGMA user_version").fetchone() == (len(scripts) + 1,)
+    assert store.write.execute("SELECT last_sequence, note FROM meta").fetchall() == [(0, None)]
+    store.close()
+
+
+def test_a_migration_that_fails_leaves_the_version_before_it(path, monkeypatch):
+    open_store(path).close()
+    scripts = migrations()
+    monkeypatch.setattr(database, "migrations", lambda: [*scripts, "CREATE TABLE extra (a); CREATE TABLE event (a)"])
+    with pytest.raises(JournalError, match="already exists"):
+        open_store(path)
+    monkeypatch.undo()
+    store = open_store(path)
+    assert "extra" not in structure(store.read)
+    store.close()
+
+
+def test_a_newer_journal_is_refused(path):
+    open_store(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match=r"journal\.db: schema version 99 is newer"):
+        open_store(path)
+
+
+def test_a_crash_before_the_schema_leaves_a_file_that_opens(path):
+    path.touch()
+    open_store(path).close()
+    with closing(connect_reader(path)) as connection:
+        assert structure(connection)
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
+def test_every_file_is_the_owners_alone_whatever_the_umask(tmp_path, path, mask):
+    before = os.umask(mask)
+    try:
+        store = open_store(path)
+    finally:
+        os.umask(before)
+    names = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    store.close()
+    assert names == dict.fromkeys(["journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock"], 0o600)
+
+
+def test_closing_folds_the_log_into_the_file(tmp_path, path):
+    open_store(path).close()
+    assert {file.name for file in tmp_path.iterdir()} == {"journal.db", "journal.db.lock"}
+
+
+@pytest.mark.parametrize("content", [b"not a database, " * 500, b"\0" * 8192])
+def test_a_file_that_is_no_database_is_named_and_left_alone(path, content):
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=r"journal .*journal\.db: "):
+        open_store(path)
+    assert path.read_bytes() == content
+
+
+def test_another_programs_database_is_refused_and_left_alone(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE customers (name)")
+    with pytest.raises(JournalError, match="no journal"):
+        open_store(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert list(structure(connection)) == ["customers"]
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(JournalError, match="nowhere"):
+        open_store(tmp_path / "nowhere" / "journal.db")
+
+
+def test_a_folder_in_the_files_place_is_an_error_of_the_journal(path):
+    path.mkdir()
+    with pytest.raises(JournalError, match=r"journal\.db"):
+        open_store(path)
+
+
+def test_a_failed_opening_leaves_no_lock(path):
+    path.write_bytes(b"not a database, " * 500)
+    with pytest.raises(JournalError):
+        open_store(path)
+    path.unlink()
+    open_store(path).close()
+
+
+def test_a_store_has_one_owner(path):
+    store = open_store(path)
+    with pytest.raises(JournalLocked):
+        open_store(path)
+    store.close()
+
+
+def test_a_reader_cannot_write(path):
+    open_store(path).close()
+    with closing(connect_reader(path)) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        connection.execute("DELETE FROM event")
+
+
+def test_a_page_limit_reached_means_full(path):
+    store = open_store(path)
+    (pages,) = store.write.execute("PRAGMA page_count").fetchone()
+    store.write.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(sqlite3.OperationalError) as refused:
+        store.write.execute("CREATE TABLE more (a)")
+    store.close()
+    assert isinstance(journal_error(path, refused.value), JournalFull)
+    assert str(path) in str(journal_error(path, refused.value))
+
+
+def test_an_error_that_is_ours_already_stays_what_it_is(path):
+    full = JournalFull("no room")
+    assert journal_error(path, full) is full
+
+
+def test_any_other_error_names_the_file_and_keeps_its_cause(path):
+    cause = ValueError("nonsense")
+    error = journal_error(path, cause)
+    assert type(error) is JournalError
+    assert error.__cause__ is cause
+    assert str(path) in str(error)

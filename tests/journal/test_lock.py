@@ -1,0 +1,42 @@
+"""The lock file."""
+
+import os
+import stat
+
+import pytest
+
+from listener.errors import JournalLocked
+from listener.journal.lock import FileLock
+
+
+def test_a_second_owner_is_told_the_setting_the_file_and_the_owner(tmp_path):
+    held = FileLock.acquire(tmp_path / "journal.db")
+    with pytest.raises(JournalLocked) as refused:
+        FileLock.acquire(tmp_path / "journal.db")
+    text = f"journal.path: {tmp_path}/journal.db is in use by another process (pid {os.getpid()})"
+    assert str(refused.value) == text
+    held.release()
+
+
+def test_an_owner_that_has_not_written_its_pid_yet_is_not_guessed(tmp_path):
+    held = FileLock.acquire(tmp_path / "journal.db")
+    os.truncate(tmp_path / "journal.db.lock", 0)
+    with pytest.raises(JournalLocked, match=r"in use by another process$"):
+        FileLock.acquire(tmp_path / "journal.db")
+    held.release()
+
+
+def test_a_released_lock_can_be_taken_again_though_its_file_stays(tmp_path):
+    FileLock.acquire(tmp_path / "journal.db").release()
+    assert (tmp_path / "journal.db.lock").exists()
+    FileLock.acquire(tmp_path / "journal.db").release()
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777])
+def test_the_lock_file_is_the_owners_alone_whatever_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        FileLock.acquire(tmp_path / "journal.db").release()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "journal.db.lock").stat().st_mode) == 0o600

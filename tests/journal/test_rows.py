@@ -1,0 +1,81 @@
+"""Rows to values and back, where the contract suite does not look."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from msgspec.structs import replace
+
+from listener.journal import rows
+from listener.journal.database import newest_schema
+from listener.model import Change, DeadLetter, JournalBatch, Kind, LastValue, Origin
+from listener.testing import sample_event
+
+
+@pytest.fixture
+def connection():
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(newest_schema())
+        yield connection
+
+
+def numbered(count, **changes):
+    return [replace(sample_event(n), sequence=n, **changes) for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 128, 200])
+def test_any_number_of_rows_is_stored_once_and_in_order(connection, count):
+    events = numbered(count)
+    rows.insert_events(connection, rows.event_parameters(events))
+    assert rows.select_events(connection, 0, 1000) == events
+
+
+@pytest.mark.parametrize("change", [None, *Change])
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("origin", Origin)
+def test_every_word_of_the_model_is_kept(connection, change, kind, origin):
+    events = numbered(1, change=change, kind=kind, origin=origin)
+    rows.insert_events(connection, rows.event_parameters(events))
+    found = rows.select_events(connection, 0, 10)
+    assert found == events
+    assert type(found[0].kind) is Kind
+
+
+def test_words_are_bound_as_plain_text():
+    parameters = rows.event_parameters(numbered(1))
+    assert {type(one) for one in parameters} <= {int, str, bytes, type(None)}
+
+
+def test_events_of_one_chat_are_found_among_others(connection):
+    events = [replace(event, subject=f"chat-{event.sequence % 3}") for event in numbered(9)]
+    rows.insert_events(connection, rows.event_parameters(events))
+    assert [event.sequence for event in rows.select_events(connection, 2, 2, "chat-2")] == [5, 8]
+
+
+def test_of_several_values_for_one_key_in_a_commit_the_last_counts(connection):
+    values = [
+        LastValue(chat_id="c", key="k", value=text, account="a", server_time_ms=n, received_ms=n)
+        for n, text in enumerate("ABC")
+    ]
+    rows.replace_values(connection, [JournalBatch(values=tuple(values[:2])), JournalBatch(values=(values[2],))])
+    assert rows.select_values(connection, ["c"]) == [values[2]]
+
+
+def test_a_dead_letter_without_its_event_is_stored_all_the_same(connection):
+    letter = DeadLetter(sink="crm", sequence=9, event_id="gone", reason="HTTP 422", attempts=2, at_ms=1)
+    rows.advance(connection, "crm", 9, [letter])
+    assert rows.select_dead_letters(connection, "crm") == [letter]
+
+
+def test_retention_takes_no_more_than_a_step_at_once(connection):
+    rows.insert_events(connection, rows.event_parameters(numbered(25, received_ms=1)))
+    assert rows.delete_events(connection, 2, (), 10) == (10, 10)
+    assert rows.delete_events(connection, 2, (), 10) == (10, 20)
+    assert rows.delete_events(connection, 2, (), 10) == (5, 25)
+    assert rows.delete_events(connection, 2, (), 10) == (0, 0)
+    assert rows.select_last_sequence(connection) == 25
+
+
+def test_figures_are_of_one_moment_and_leave_no_transaction(connection):
+    assert rows.select_stats(connection, 5).bytes == 5
+    assert not connection.in_transaction

@@ -1,0 +1,155 @@
+"""Reading a journal beside the daemon, and finding what is wrong with one."""
+
+import sqlite3
+from contextlib import closing
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from listener.errors import JournalError
+from listener.journal import SqliteJournal, views
+from listener.journal.database import PAGE_BYTES, open_store
+from listener.model import DeadLetter, JournalBatch
+from listener.testing import SAMPLE_MS, sample_event
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+async def live(path):
+    """A journal with ten events of two chats, owned and open."""
+    journal = SqliteJournal(path=path)
+    await journal.open()
+    events = (sample_event(n, chat=f"chat-{n % 2}") for n in range(1, 11))
+    await journal.append(JournalBatch(events=tuple(events)))
+    letter = DeadLetter(sink="crm", sequence=2, event_id="event-2", reason="HTTP 422", attempts=1, at_ms=5)
+    await journal.advance("crm", 4, [letter])
+    yield journal
+    await journal.close()
+
+
+@pytest.fixture
+async def closed(live, path):
+    await live.close()
+    return path
+
+
+def tamper(path, statement):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
+async def test_the_figures_are_those_of_the_owner(live, path):
+    assert views.stats(path) == await live.stats()
+
+
+async def test_it_sees_what_is_committed_while_the_owner_goes_on(live, path):
+    assert len(views.show(path, limit=100)) == 10
+    await live.append(JournalBatch(events=(sample_event(11),)))
+    assert views.show(path, limit=100)[-1].id == "event-11"
+    assert views.verify(path) == []
+
+
+async def test_an_owner_can_come_while_somebody_reads(closed):
+    lines = views.export(closed)
+    first = next(lines)
+    journal = SqliteJournal(path=closed)
+    await journal.open()
+    assert await journal.append(JournalBatch(events=(sample_event(11),))) == 11
+    assert len([first, *lines]) >= 10
+    await journal.close()
+
+
+def test_show_goes_by_sequence_chat_and_limit(closed):
+    assert [event.sequence for event in views.show(closed, after=3, limit=2)] == [4, 5]
+    assert [event.sequence for event in views.show(closed, after=3, chat="chat-1", limit=2)] == [5, 7]
+    assert views.show(closed, chat="unknown", limit=10) == []
+
+
+async def test_export_gives_every_event_as_a_line_of_cloudevents(live, path):
+    await live.append(JournalBatch(events=tuple(sample_event(n) for n in range(11, 2501))))
+    lines = list(views.export(path))
+    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
+    documents = [msgspec.json.decode(line) for line in lines]
+    assert [document["sequence"] for document in documents] == [str(n) for n in range(1, 2501)]
+    assert documents[0]["data"]["chatId"] == "chat-1"
+
+
+def test_a_sound_journal_has_nothing_to_report(closed):
+    assert views.verify(closed) == []
+
+
+async def test_a_journal_after_retention_is_sound(live, path):
+    await live.advance("crm", 10)
+    await live.retain(before_ms=SAMPLE_MS + 1, keep_for=("crm",))
+    assert views.verify(path) == []
+    assert views.stats(path).events == 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "finding"),
+    [
+        ("DELETE FROM event WHERE sequence BETWEEN 4 AND 6", "event 7 follows on 3: 3 missing"),
+        ("UPDATE event SET data = '{' WHERE sequence = 3", "event 3: data is no JSON object"),
+        ("UPDATE event SET data = X'5B5D' WHERE sequence = 3", "event 3: data is no JSON object"),
+        ("UPDATE event SET data = 5 WHERE sequence = 3", "event 3: data is no JSON object"),
+        ("UPDATE event SET kind = 'other' WHERE sequence = 3", "event 3: unknown kind 'other'"),
+        ("UPDATE event SET change = 'other' WHERE sequence = 3", "event 3: unknown change 'other'"),
+        ("UPDATE event SET origin = 'other' WHERE sequence = 3", "event 3: unknown origin 'other'"),
+        ("UPDATE sink_cursor SET sequence = 11", "cursor of sink crm: 11 is outside 0 to 10"),
+        ("UPDATE sink_cursor SET sequence = -1", "cursor of sink crm: -1 is outside 0 to 10"),
+        ("UPDATE dead_letter SET sequence = 11", "dead letter of sink crm: 11 is outside 1 to 10"),
+    ],
+)
+def test_verify_finds(closed, statement, finding):
+    tamper(closed, statement)
+    found = views.verify(closed)
+    assert len(found) == 1
+    assert found[0].startswith(finding)
+
+
+async def test_verify_finds_a_damaged_page(live, path):
+    await live.append(JournalBatch(events=tuple(sample_event(n, data_bytes=600) for n in range(500))))
+    await live.close()
+    with path.open("r+b") as file:
+        file.seek(PAGE_BYTES * 20)
+        file.write(b"\xff" * PAGE_BYTES)
+    assert any("integrity" in line or "reading stopped" in line for line in views.verify(path))
+
+
+@pytest.mark.parametrize("view", [views.stats, views.verify, lambda path: list(views.export(path))])
+def test_what_is_no_journal_is_named(tmp_path, view):
+    with pytest.raises(JournalError, match=r"missing\.db: no such file"):
+        view(tmp_path / "missing.db")
+    assert not (tmp_path / "missing.db").exists()
+    (tmp_path / "text.db").write_text("hello " * 1000)
+    with pytest.raises(JournalError, match=r"text\.db: file is not a database"):
+        view(tmp_path / "text.db")
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(JournalError, match=r"empty\.db: schema version 0"):
+        view(tmp_path / "empty.db")
+    tamper(tmp_path / "other.db", "CREATE TABLE customers (name)")
+    with pytest.raises(JournalError, match=r"other\.db: this SQLite file is no journal"):
+        view(tmp_path / "other.db")
+
+
+def test_a_journal_of_another_version_is_named(path):
+    open_store(path).close()
+    tamper(path, "PRAGMA user_version = 99")
+    with pytest.raises(JournalError, match="schema version 99"):
+        views.stats(path)
+
+
+async def test_an_event_that_cannot_be_read_is_an_error_that_names_the_file(closed):
+    tamper(closed, "UPDATE event SET kind = 'other'")
+    with pytest.raises(JournalError, match=r"journal\.db: .*other"):
+        views.show(closed, limit=1)
+
+
+async def test_a_gap_is_shown_like_any_event(live, path):
+    await live.append(JournalBatch(events=(replace(sample_event(11), change=None),)))
+    assert views.show(path, after=10, limit=1)[0].change is None

@@ -1,0 +1,159 @@
+"""Group commit, seen from the thread that does it."""
+
+import asyncio
+import threading
+
+import pytest
+import structlog
+
+from listener.errors import JournalError
+from listener.journal import rows
+from listener.journal.database import open_store
+from listener.journal.writer import Append, Call, Writer
+from listener.model import JournalBatch
+from listener.testing import sample_event
+
+
+class Bench:
+    """A writer on a real file, its SQL on record, and what it reported."""
+
+    def __init__(self, path):
+        self.store = open_store(path)
+        self.sql = []
+        self.groups = []
+        self.loop = asyncio.get_running_loop()
+        self.store.write.set_trace_callback(self.sql.append)
+        self.writer = Writer(
+            path=path, connection=self.store.write, last_sequence=0, loop=self.loop, settled=self.settled
+        )
+        self.held = threading.Event()
+
+    def settled(self, commits):
+        self.groups.append(commits)
+        for commit in commits:
+            commit.settle()
+
+    def call(self, work):
+        operation = Call(work=work, future=self.loop.create_future())
+        self.writer.submit(operation)
+        return operation.future
+
+    def append(self, *events):
+        operation = Append(batch=JournalBatch(events=events), future=self.loop.create_future())
+        self.writer.submit(operation)
+        return operation.future
+
+    async def hold(self):
+        """Keep the thread busy in a transaction of its own until `held` is set."""
+        running = asyncio.Event()
+
+        def work(connection):
+            self.loop.call_soon_threadsafe(running.set)
+            self.held.wait(30)
+
+        future = self.call(work)
+        await running.wait()
+        return future
+
+    def commits(self):
+        return self.sql.count("COMMIT")
+
+    def events(self):
+        return [event.id for event in rows.select_events(self.store.read, 0, 1000)]
+
+
+@pytest.fixture
+async def bench(tmp_path):
+    bench = Bench(tmp_path / "journal.db")
+    bench.writer.start()
+    yield bench
+    bench.held.set()
+    await bench.loop.run_in_executor(None, bench.writer.stop)
+    bench.store.close()
+
+
+def refuse(connection):
+    connection.execute("INSERT INTO sink_cursor VALUES ('half done', 1)")
+    raise ValueError("on request")
+
+
+async def test_what_queues_up_during_a_commit_shares_the_next(bench):
+    held = await bench.hold()
+    appends = [bench.append(sample_event(n)) for n in range(50)]
+    bench.held.set()
+    await held
+    assert await asyncio.gather(*appends) == list(range(1, 51))
+    assert bench.commits() == 2
+    assert [len(group) for group in bench.groups] == [1, 1]
+
+
+async def test_neighbouring_appends_share_their_statements(bench):
+    held = await bench.hold()
+    appends = [bench.append(sample_event(n)) for n in range(64)]
+    bench.held.set()
+    await asyncio.gather(held, *appends)
+    assert sum("INSERT INTO event" in statement for statement in bench.sql) == 1
+
+
+async def test_a_failing_operation_of_a_group_fails_alone(bench):
+    held = await bench.hold()
+    futures = [bench.append(sample_event(1)), bench.call(refuse), bench.append(sample_event(2))]
+    bench.held.set()
+    await held
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    assert (results[0], results[2]) == (1, 2)
+    assert isinstance(results[1], JournalError)
+    assert isinstance(results[1].__cause__, ValueError)
+    assert bench.events() == ["event-1", "event-2"]
+    assert rows.select_cursors(bench.store.read) == {}
+    assert len(bench.groups[-1]) == 3
+
+
+async def test_a_sequence_is_used_up_only_by_a_commit(bench):
+    assert await bench.append(sample_event(1)) == 1
+    with pytest.raises(JournalError):
+        await bench.append(sample_event(2), sample_event(3, received_ms=2**64))
+    assert await bench.append(sample_event(4)) == 2
+
+
+async def test_the_thread_outlives_whatever_goes_wrong(bench):
+    for _ in range(3):
+        with pytest.raises(JournalError, match="on request"):
+            await bench.call(refuse)
+    assert await bench.append(sample_event(1)) == 1
+
+
+async def test_operations_of_other_kinds_keep_their_place(bench):
+    held = await bench.hold()
+    seen = []
+
+    def count(connection):
+        seen.append(connection.execute("SELECT count(*) FROM event").fetchone()[0])
+
+    futures = [bench.call(count), bench.append(sample_event(1)), bench.call(count), bench.append(sample_event(2))]
+    bench.held.set()
+    await asyncio.gather(held, *futures)
+    assert seen == [0, 1]
+
+
+async def test_stopping_finishes_what_is_queued(tmp_path):
+    bench = Bench(tmp_path / "journal.db")
+    appends = [bench.append(sample_event(n)) for n in range(5)]
+    bench.writer.start()
+    await bench.loop.run_in_executor(None, bench.writer.stop)
+    assert await asyncio.gather(*appends) == [1, 2, 3, 4, 5]
+    bench.store.close()
+
+
+async def test_a_loop_that_is_gone_loses_no_data_and_ends_the_thread(tmp_path):
+    bench = Bench(tmp_path / "journal.db")
+    gone = asyncio.new_event_loop()
+    gone.close()
+    bench.writer._loop = gone
+    with structlog.testing.capture_logs() as logs:
+        bench.append(sample_event(1))
+        bench.writer.start()
+        await bench.loop.run_in_executor(None, bench.writer.stop)
+    assert [line["event"] for line in logs] == ["journal_left_open"]
+    assert bench.events() == ["event-1"]
+    bench.store.close()
