@@ -1,7 +1,11 @@
 """Parts made from settings: what the daemon and the probes are composed of."""
 
 import asyncio
+import os
 import time
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import aiohttp
 
@@ -15,7 +19,7 @@ from listener.errors import Problem
 from listener.metrics import Metrics
 from listener.model import SessionState
 from listener.receiver import Identity
-from listener.settings import AccountSettings, Settings
+from listener.settings import AccountSettings, Settings, load
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
 
@@ -125,3 +129,23 @@ def sink_problems(settings: Settings) -> list[Problem]:
     return [
         problem for name, lane in settings.sinks.items() for problem in registry.problems(name, lane, settings.base)
     ]
+
+
+def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The configuration with everything checked that can be without a connection: sinks and certificates too.
+
+    Raises:
+        ConfigError: with every problem; see `settings.load`.
+    """
+    settings = load(path, environ=environ, sink_problems=registry.problems)
+    connections.tls_context(settings.server)
+    return settings
+
+
+def sink_kinds() -> list[tuple[str, str]]:
+    """Every installed kind of sink, and where it comes from; nothing is imported for it."""
+    return [(name, f"{point.module}, {_distribution(point)}") for name, point in registry.kinds().items()]
+
+
+def _distribution(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "unknown distribution"

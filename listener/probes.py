@@ -1,8 +1,10 @@
 """What the command line asks of a configuration without running the daemon: probes, and one operation."""
 
 import asyncio
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 from listener import connections
@@ -17,7 +19,7 @@ _HANDSHAKE_S = 10.0
 
 
 async def probe(settings: Settings) -> list[Problem]:
-    """Log every account in, shake hands over CometD, and probe every sink without sending an event.
+    """Log every account in, shake hands over CometD, probe the journal's place and, without an event, every sink.
 
     Returns every problem found, in the order of the configuration; takes some ten seconds where nothing answers.
     """
@@ -28,7 +30,17 @@ async def probe(settings: Settings) -> list[Problem]:
             *(_probe_account(settings, n, a, connector) for n, a in enumerate(settings.listening_accounts())),
             *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items()),
         )
-    return [problem for problems in found for problem in problems]
+    return [*_probe_journal(settings.path(settings.journal.path)), *(problem for some in found for problem in some)]
+
+
+def _probe_journal(path: Path) -> Iterator[Problem]:
+    """Whether the journal could be opened by us; another process may own it now."""
+    if not path.parent.is_dir():
+        yield Problem("journal.path", f"there is no folder {path.parent}")
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        yield Problem("journal.path", f"cannot write to the folder {path.parent}")
+    elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        yield Problem("journal.path", f"cannot read and write {path}")
 
 
 async def set_disposition(

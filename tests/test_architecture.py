@@ -24,7 +24,7 @@ PARTS = (
 )
 ROOMS: dict[str, Collection[str]] = {
     "__main__": ("cli",),
-    "cli": ("daemon", "probes", "settings", "simulator", "journal.views", "errors", "model"),
+    "cli": ("daemon", "probes", "assembly", "settings", "simulator", "journal.views", "logs", "errors", "model"),
     # The composition root, in four files: what runs, what is only asked, and what both are made of.
     "daemon": ("assembly", "connections", *PARTS),
     "probes": ("assembly", "connections", *PARTS),
@@ -48,6 +48,7 @@ ROOMS: dict[str, Collection[str]] = {
     "errors": (),
     "metrics": (),
     "backoff": (),
+    "logs": (),
 }
 
 # Libraries that only these know.

@@ -1,5 +1,6 @@
 """The simulated Web Services node: its parts put together behind one real HTTP port."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -84,7 +85,8 @@ class Simulator:
             await web.TCPSite(runner, self.options.host, self._port).start()
         except OSError as exc:
             await runner.cleanup()
-            raise StartError(f"port: cannot listen on {self.options.host}:{self._port}: {exc.strerror}") from exc
+            why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror  # asyncio wraps the words
+            raise StartError(f"port: cannot listen on {self.options.host}:{self._port}: {why}") from exc
         self._runner = runner
         self._port = runner.addresses[0][1]
         log.info("simulator_started", url=self.url, agents=self.options.agents)

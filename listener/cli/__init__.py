@@ -1,0 +1,17 @@
+"""The command line: `disposition-listener`, also `python -m listener`."""
+
+import sys
+
+from listener import logs
+from listener.cli.app import build
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command that the arguments name, and exit.
+
+    Exit status: 0 done, or stopped on request; 2 usage; 78 configuration; 1 anything else; 130 interrupted.
+    """
+    logs.configure(level="error")  # until a command knows better
+    build(rich=sys.stdout.isatty() and sys.stderr.isatty())(prog_name="disposition-listener")

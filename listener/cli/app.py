@@ -1,0 +1,111 @@
+"""All commands under one name, and the one place that turns errors into lines and exit statuses."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, ParamSpec, TypeVar
+
+import structlog
+import typer
+
+from listener import __version__
+from listener.cli import check, demo, journal, set_disposition, simulate, sinks, tail
+from listener.cli import run as run_command
+from listener.errors import ConfigError, ListenerError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INTERRUPTED = 130
+_OWN_EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
+
+log = structlog.get_logger(__name__)
+
+
+def build(*, rich: bool) -> typer.Typer:
+    """The command line; with `rich`, help and usage errors are drawn for a terminal."""
+    app = _typer(rich=rich, help="Hears chat dispositions of Genesys Web Services and delivers them, durably.")
+    app.callback()(_options)
+    app.command("run")(guarded(run_command.run))
+    app.command("check")(guarded(check.check))
+    app.command("demo")(guarded(demo.demo))
+    app.command("simulate")(guarded(simulate.simulate))
+    app.command("set-disposition")(guarded(set_disposition.set_disposition))
+    app.command("tail")(guarded(tail.tail))
+    views = _typer(rich=rich, help="Look into the journal.")
+    for name, view in journal.COMMANDS.items():
+        views.command(name)(guarded(view))
+    app.add_typer(views, name="journal")
+    app.command("sinks")(guarded(sinks.sinks))
+    return app
+
+
+def _typer(*, rich: bool, help: str) -> typer.Typer:  # noqa: A002 - typer's own name for it
+    return typer.Typer(
+        help=help,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,  # they show local variables, secrets among them
+        rich_markup_mode="rich" if rich else None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"disposition-listener {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command's name."""
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """The command with its errors as lines on standard error and its exit status as the class of error says."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            result = command(*args, **kwargs)
+            sys.stdout.flush()
+        except _OWN_EXITS:
+            raise
+        except BrokenPipeError:
+            _drop_output()
+            raise typer.Exit(0) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+        except ListenerError as exc:
+            raise typer.Exit(_tell(exc)) from None
+        except Exception as exc:  # noqa: BLE001 - the last line of defence: a person reads one line, the log the rest
+            raise typer.Exit(_tell_unexpected(command.__name__, exc)) from None
+        return result
+
+    return wrapper
+
+
+def _tell(exc: ListenerError) -> int:
+    lines = exc.problems if isinstance(exc, ConfigError) else (exc,)
+    for line in lines:
+        print(f"error: {line}", file=sys.stderr)
+    return exc.exit_status
+
+
+def _tell_unexpected(command: str, exc: Exception) -> int:
+    where = "".join(f" {note}" for note in getattr(exc, "__notes__", ()))
+    log.critical("command_failed", command=command, error=type(exc).__name__, exc_info=exc)
+    print(f"error: {command}: unexpected {type(exc).__name__}{where}: {exc} (the log has more)", file=sys.stderr)
+    return 1
+
+
+def _drop_output() -> None:
+    """Whoever read standard output is gone; what is still buffered must not fail again at exit."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)

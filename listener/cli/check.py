@@ -1,0 +1,59 @@
+"""`check`: everything that is wrong with a configuration, at once; with `--connect`, also with what it leads to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from listener.assembly import load_checked
+from listener.cli import running
+from listener.cli.options import ConfigOption
+from listener.errors import ConfigError
+from listener.probes import probe
+from listener.settings import Settings
+
+_NAMED_ACCOUNTS = 5
+
+ConnectOption = Annotated[
+    bool, typer.Option("--connect", help="Also log every account in, and probe the journal and every sink.")
+]
+
+
+def check(config: ConfigOption = None, connect: ConnectOption = False) -> None:
+    """Tell what is wrong with a configuration.
+
+    All problems at once, each with the place of its setting; exit status 0 without any, 78 otherwise.
+    """
+    settings = load_checked(config)
+    if connect:
+        problems = running.run(probe(settings))
+        if problems:
+            raise ConfigError(problems)
+    print(f"ok: {config or 'the environment'}")
+    for name, text in _summary(settings, connected=connect):
+        print(f"  {name:<9} {text}")
+
+
+def _summary(settings: Settings, *, connected: bool) -> Iterator[tuple[str, str]]:
+    """What the configuration says, without anything secret."""
+    server = settings.server
+    yield "server", f"{server.url}{server.notifications}, topic {server.topic}, {server.transport}"
+    yield "accounts", _accounts(settings) + (", all logged in" if connected and server.login == "basic" else "")
+    yield "keys", ", ".join(settings.disposition.keys)
+    yield "journal", _shown(settings.path(settings.journal.path))
+    sinks = ", ".join(f"{name} ({lane.type})" for name, lane in settings.sinks.items())
+    yield "sinks", sinks + (", all reached" if connected else "")
+    yield "http", settings.http.listen if settings.http else "off"
+
+
+def _accounts(settings: Settings) -> str:
+    names = [account.username for account in settings.accounts]
+    if not names:
+        return "none: the server needs no login"
+    more = len(names) - _NAMED_ACCOUNTS
+    return ", ".join(names[:_NAMED_ACCOUNTS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _shown(path: Path) -> str:
+    return f"{path}" + ("" if path.exists() else " (not there yet)")

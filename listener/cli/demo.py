@@ -1,0 +1,174 @@
+"""`demo`: a simulated contact center, the listener and a file sink in one process, over real loopback HTTP."""
+
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from listener import logs
+from listener.assembly import load_checked
+from listener.cli import running
+from listener.cli.board import Board, LiveView, PlainView
+from listener.cli.readable import parse
+from listener.cli.summary import summarise
+from listener.cli.tally import Tally, compare, expected
+from listener.daemon import Daemon
+from listener.errors import ListenerError, StartError
+from listener.model import Event
+from listener.simulator import Simulator, SimulatorOptions, Summary, WorkingDay, play
+
+AUDIT, JOURNAL, LOG, CONFIG = "dispositions.jsonl", "journal.db", "listener.log", "listener.toml"
+_START_S = 20.0
+_SETTLE_S = 10.0
+_SEED = 11
+
+AgentsOption = Annotated[int, typer.Option(min=1, max=500, help="How many agents work.")]
+EventsOption = Annotated[int, typer.Option(min=1, help="How many dispositions they set, correct and withdraw.")]
+DirOption = Annotated[
+    Path | None, typer.Option("--dir", metavar="DIR", help="Where the files go; a new temporary folder by default.")
+]
+PaceOption = Annotated[float, typer.Option(min=0.0, help="Seconds between two steps of their day, on average.")]
+
+
+class Incomplete(ListenerError):
+    """The demo has shown that something is not as promised."""
+
+
+class View(Protocol):
+    """How the demo is watched."""
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Events that have become durable."""
+
+    async def show(self) -> None:
+        """Draw until cancelled."""
+
+
+def demo(
+    agents: AgentsOption = 3, events: EventsOption = 30, folder: DirOption = None, pace: PaceOption = 0.03
+) -> None:
+    """Show the listener at work.
+
+    A simulated contact center, the listener and a file, in one process; needs no configuration.
+    """
+    home = _prepare(folder)
+    # Stays open to the end of the process: the log outlives this function.
+    logs.configure(level="info", style="json", stream=(home / LOG).open("a", encoding="utf-8"))
+    show = _Demo(home=home, options=SimulatorOptions(agents=agents), day=WorkingDay(events=events, pace_s=pace))
+    if not running.run(running.until_request(show.run())):
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in show.summary():
+        print(line.plain) if not console.is_terminal else console.print(line)
+    if not show.tally.good:
+        raise Incomplete(f"demo: not everything is as promised, see above and {home / LOG}")
+
+
+def _prepare(folder: Path | None) -> Path:
+    """The folder for the demo's files. Raises StartError: it cannot be used, or an earlier demo has."""
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="disposition-demo-"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StartError(f"--dir: cannot create {folder}: {exc.strerror}") from exc
+    used = next((name for name in (AUDIT, JOURNAL, CONFIG) if (folder / name).exists()), None)
+    if used is not None:
+        raise StartError(f"--dir: {folder} holds {used} of an earlier run, name another folder")
+    return folder.absolute()
+
+
+class _Demo:
+    """One run: the parts, the play, the comparison."""
+
+    def __init__(self, *, home: Path, options: SimulatorOptions, day: WorkingDay) -> None:
+        self._home = home
+        self._options = options
+        self._day = day
+        self._board = Board()
+        self._view = self._new_view()
+        self._played_s = 0.0
+        self._played: Summary
+        self.tally: Tally
+
+    def _new_view(self) -> View:
+        console = Console()
+        if not console.is_terminal:
+            return PlainView(board=self._board)
+        title = f"{self._options.agents} agents on a simulated server, one listener"
+        return LiveView(board=self._board, console=console, wanted=self._day.events, title=title)
+
+    async def run(self) -> None:
+        """Raises ListenerError where the listener cannot start, or ends by itself."""
+        async with Simulator(self._options) as sim:
+            config = self._home / CONFIG
+            config.write_text(_config(sim.url, self._options), encoding="utf-8")
+            daemon = Daemon(load_checked(config, environ={}), on_record=self._view.take)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    listening = tasks.create_task(daemon.run(), name="daemon")
+                    watching = tasks.create_task(self._view.show(), name="view")
+                    await self._act(sim, daemon)
+                    await listening
+                    watching.cancel()
+            except ExceptionGroup as group:
+                raise group.exceptions[0] from group
+            lines = (self._home / AUDIT).read_bytes().splitlines()
+            self.tally = compare(sim.ledger, [parse(line) for line in lines])
+
+    async def _act(self, sim: Simulator, daemon: Daemon) -> None:
+        """Wait for the listener, play, wait until everything is heard, and end the listener in order."""
+        await _within(_START_S, lambda: all(map(sim.subscribed, sim.center.agents)) and not daemon.not_ready())
+        started = time.monotonic()
+        rng = random.Random(_SEED)  # noqa: S311 - dice of a play, nothing secret
+        self._played = await play(sim, events=self._day.events, pace=self._day.pace_s, rng=rng)
+        self._played_s = time.monotonic() - started
+        with suppress(TimeoutError):  # the comparison will tell what is missing
+            await asyncio.wait_for(self._board.heard(expected(sim.ledger)), _SETTLE_S)
+        daemon.stop()
+
+    def summary(self) -> Iterator[Text]:
+        """What was played, what came of it, and where it is."""
+        return summarise(
+            day=self._played,
+            played_s=self._played_s,
+            counts=self._board.counts,
+            tally=self.tally,
+            latency=self._board.latency(),
+            audit=self._home / AUDIT,
+            config=self._home / CONFIG,
+        )
+
+
+async def _within(limit_s: float, ready: Callable[[], bool]) -> None:
+    """Raises StartError when the listener is not ready in time."""
+    deadline = time.monotonic() + limit_s
+    while not ready():
+        if time.monotonic() > deadline:
+            raise StartError(f"demo: the listener was not ready within {limit_s:.0f} s")
+        await asyncio.sleep(0.01)
+
+
+def _config(url: str, options: SimulatorOptions) -> str:
+    """The configuration that a user would write, and that `journal` and `tail` can be shown afterwards."""
+    accounts = [
+        f'[[accounts]]\nusername = "agent{number}"\npassword = "{options.password}"\n'
+        for number in range(1, options.agents + 1)
+    ]
+    return "\n".join(
+        (
+            "# Written by `disposition-listener demo`. The simulated server is gone with it.",
+            f'[server]\nurl = "{url}"\n',
+            *accounts,
+            f'[journal]\npath = "{JOURNAL}"\n',
+            f'[sinks.audit]\ntype = "file"\npath = "{AUDIT}"\n',
+        )
+    )

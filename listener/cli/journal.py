@@ -1,0 +1,137 @@
+"""`journal`: figures, events, soundness and export of the durable store; reads only, also beside the daemon."""
+
+import os
+import shutil
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from listener.cli.options import ChatOption, ConfigOption, JsonOption
+from listener.cli.readable import Writer, parse, row_of
+from listener.errors import ListenerError, StartError
+from listener.journal.views import export, show, stats, verify
+from listener.model import Event, JournalStats, rfc3339
+from listener.settings import load
+
+_PAGE = 1000
+
+PathOption = Annotated[Path | None, typer.Option("--path", metavar="FILE", help="The journal, instead of --config.")]
+AfterOption = Annotated[
+    int | None, typer.Option("--after", min=0, metavar="SEQUENCE", help="The first events behind this one.")
+]
+LinesOption = Annotated[int, typer.Option("-n", "--lines", min=1, help="At most so many events.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", metavar="FILE", help="Where to; it appears once it is whole.")
+]
+StatsJsonOption = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
+
+
+class Damaged(ListenerError):
+    """The journal was read and is not sound."""
+
+
+def _path_of(config: Path | None, path: Path | None) -> Path:
+    if (config is None) == (path is None):
+        raise typer.BadParameter("give either --config or --path")
+    if path is not None:
+        return path
+    settings = load(config)
+    return settings.path(settings.journal.path)
+
+
+def journal_stats(config: ConfigOption = None, path: PathOption = None, as_json: StatsJsonOption = False) -> None:
+    """Show how much the journal holds and how far each sink has come."""
+    found = stats(_path_of(config, path))
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+        return
+    for name, text in _figures(found):
+        print(f"{name:<13} {text}")
+
+
+def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
+    span = f", {found.first_sequence} to {found.last_sequence}" if found.events else ""
+    yield "events", f"{found.events}{span}"
+    yield "last sequence", str(found.last_sequence)
+    yield "oldest", "no event stored" if found.oldest_ms is None else rfc3339(found.oldest_ms)
+    yield "size", f"{found.bytes / 2**20:.1f} MiB"
+    for sink, cursor in sorted(found.cursors.items()):
+        dead = found.dead_letters.get(sink, 0)
+        yield f"sink {sink}", f"at {cursor}, {found.last_sequence - cursor} to go" + (f", {dead} dead" if dead else "")
+
+
+def journal_show(
+    config: ConfigOption = None,
+    path: PathOption = None,
+    after: AfterOption = None,
+    chat: ChatOption = None,
+    lines: LinesOption = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the newest events, or with --after the oldest behind a sequence."""
+    journal = _path_of(config, path)
+    events = _newest(journal, chat, lines) if after is None else show(journal, after=after, chat=chat, limit=lines)
+    if as_json:
+        _write_bytes(event.to_json() + b"\n" for event in events)
+    else:
+        Writer().write_all(row_of(parse(event.to_json())) for event in events)
+
+
+def _newest(journal: Path, chat: str | None, count: int) -> list[Event]:
+    """The last `count` events; those of one chat may stand anywhere, so all of them are paged through."""
+    if chat is None:
+        last = stats(journal).last_sequence
+        return show(journal, after=max(0, last - count), limit=count)
+    newest: deque[Event] = deque(maxlen=count)
+    after = 0
+    while page := show(journal, after=after, chat=chat, limit=_PAGE):
+        newest.extend(page)
+        after = page[-1].sequence
+    return list(newest)
+
+
+def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None:
+    """Check that the journal is sound: exit status 0 if it is, 1 with one line a fault otherwise."""
+    journal = _path_of(config, path)
+    faults = verify(journal)
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise Damaged(f"journal {journal}: {len(faults)} faults")
+    found = stats(journal)
+    print(f"ok: {found.events} events, last sequence {found.last_sequence}")
+
+
+def journal_export(config: ConfigOption = None, path: PathOption = None, output: OutputOption = None) -> None:
+    """Write every event as a line of CloudEvents JSON, oldest first."""
+    events = export(_path_of(config, path))
+    if output is None:
+        _write_bytes(events)
+        return
+    part = output.with_name(f"{output.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.writelines(events)
+            file.flush()
+            os.fsync(file.fileno())
+        shutil.move(part, output)
+    except OSError as exc:
+        raise StartError(f"--output: cannot write {output}: {exc.strerror}") from exc
+
+
+def _write_bytes(lines: Iterator[bytes]) -> None:
+    sys.stdout.buffer.writelines(lines)
+    sys.stdout.buffer.flush()
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "stats": journal_stats,
+    "show": journal_show,
+    "verify": journal_verify,
+    "export": journal_export,
+}

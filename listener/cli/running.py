@@ -1,0 +1,64 @@
+"""Running a coroutine as the whole of a command: event loop, and signals that end it in order."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # the extra `speed` is not installed
+    new_event_loop = None  # type: ignore[assignment]
+
+T = TypeVar("T")
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+log = structlog.get_logger(__name__)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` on an event loop of its own, uvloop's where it is installed."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)
+
+
+def on_request(stop: Callable[[], None]) -> None:
+    """Call `stop` on the first SIGINT or SIGTERM; a second one leaves at once, with the signal's own status.
+
+    Stays so until the event loop is closed.
+    """
+    loop = asyncio.get_running_loop()
+    heard: list[int] = []
+
+    def handle(number: signal.Signals) -> None:
+        heard.append(number)
+        if len(heard) > 1:
+            log.warning("left_at_once", signal=number.name)
+            os._exit(128 + number)
+        log.info("stop_requested", signal=number.name)
+        stop()
+
+    for number in _ENDING:
+        loop.add_signal_handler(number, handle, number)
+
+
+async def until_request(work: Coroutine[Any, Any, None]) -> bool:
+    """Await `work`; SIGINT or SIGTERM cancels it. Returns whether it came to its own end."""
+    task, asked = asyncio.current_task(), asyncio.Event()
+
+    def stop() -> None:
+        asked.set()
+        if task is not None:
+            task.cancel()
+
+    on_request(stop)
+    try:
+        await work
+    except asyncio.CancelledError:
+        if not asked.is_set():
+            raise
+    return not asked.is_set()

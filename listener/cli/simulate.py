@@ -1,0 +1,81 @@
+"""`simulate`: a Web Services look-alike, to point any client at."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from listener import logs
+from listener.cli import running
+from listener.errors import StartError
+from listener.simulator import SimulatorOptions, WorkingDay, serve
+from listener.simulator.state import FIRST_CHAT
+
+_BODY = '{"operationName": "SetDisposition", "disposition": "IssueResolved"}'
+
+PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="TCP port; 0 takes a free one.")]
+HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
+AgentsOption = Annotated[int, typer.Option(min=1, help="How many agents there are: agent1, agent2, …")]
+CsrfOption = Annotated[bool, typer.Option("--csrf", help="POST, PUT and DELETE need the CSRF header.")]
+AckOption = Annotated[bool, typer.Option("--ack", help="Grant CometD's acknowledge extension.")]
+TimeoutOption = Annotated[int, typer.Option(min=0, help="How long a /meta/connect is held.")]
+IntervalOption = Annotated[int, typer.Option(min=1, help="How long a session lives without a /meta/connect.")]
+EventsOption = Annotated[
+    int, typer.Option(min=0, help="Play a working day with so many dispositions, once somebody listens.")
+]
+PaceOption = Annotated[float, typer.Option(min=0.0, help="Seconds between two steps of that day.")]
+
+
+def simulate(
+    port: PortOption = 8080,
+    host: HostOption = "127.0.0.1",
+    agents: AgentsOption = 3,
+    csrf: CsrfOption = False,
+    ack: AckOption = False,
+    timeout_ms: TimeoutOption = 30_000,
+    max_interval_ms: IntervalOption = 10_000,
+    events: EventsOption = 0,
+    pace: PaceOption = 0.5,
+) -> None:
+    """Be a Web Services node, for trials.
+
+    With a few agents and a chat, until Ctrl-C; any client of the Chat API and of CometD may connect.
+    """
+    options = SimulatorOptions(
+        host=host,
+        port=port,
+        agents=agents,
+        csrf=csrf,
+        ack=ack,
+        timeout_ms=timeout_ms,
+        max_interval_ms=max_interval_ms,
+    )
+    logs.configure(level="warning")
+    try:
+        running.run(_serve(options, WorkingDay(events=events, pace_s=pace) if events else None))
+    except StartError as exc:
+        raise StartError(f"--{exc}") from exc  # it names the option: `port: …`
+
+
+async def _serve(options: SimulatorOptions, day: WorkingDay | None) -> None:
+    def ready(url: str) -> None:
+        print("\n".join(_welcome(url, options)), flush=True)
+
+    await running.until_request(serve(options, ready=ready, day=day))
+
+
+def _welcome(url: str, options: SimulatorOptions) -> Iterator[str]:
+    yield f"listening  {url}"
+    names = [f"agent{number}" for number in range(1, options.agents + 1)]
+    shown = ", ".join(names) if len(names) <= 10 else f"{names[0]} to {names[-1]}"  # noqa: PLR2004 - one line
+    yield f"accounts   {shown} (password {options.password!r})"
+    yield f"chat       {FIRST_CHAT} of agent1"
+    yield "try"
+    chat = f"{url}/api/v2/me/chats/{FIRST_CHAT}"
+    login, post = f"curl -u agent1:{options.password}", f"-H 'Content-Type: application/json' -d '{_BODY}' {chat}"
+    if options.csrf:
+        yield f"  {login} -s -c cookies -D headers -o answer {url}/api/v2/me"
+        yield f"  curl -b cookies -H \"$(grep -i '^{options.csrf_header}:' headers | tr -d '\\r')\" {post}"
+    else:
+        yield f"  {login} {post}"
+    yield "Ctrl-C ends it."
