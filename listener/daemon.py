@@ -2,9 +2,9 @@
 
 import asyncio
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import Any, ParamSpec
 
 import structlog
 
@@ -12,7 +12,7 @@ from listener import __version__, connections
 from listener.assembly import Account, WallClock, identity_of, sink_problems, source_of
 from listener.backoff import Backoff
 from listener.delivery import Lane, LanePolicy
-from listener.errors import ConfigError, ListenerError
+from listener.errors import ConfigError, JournalError, JournalLocked, ListenerError
 from listener.journal import SqliteJournal
 from listener.metrics import Metrics
 from listener.model import Event, SessionState
@@ -22,6 +22,8 @@ from listener.settings import AccountSettings, LaneSettings, Settings
 from listener.sinks import registry
 from listener.web.server import HealthServer
 from listener.webservices.notifications import NotificationDecoder
+
+P = ParamSpec("P")
 
 log = structlog.get_logger(__name__)
 
@@ -80,8 +82,7 @@ class Daemon:
 
     async def _run(self, stack: AsyncExitStack) -> None:
         _raise_open_files()
-        await self._journal.open()
-        stack.push_async_callback(self._journal.close)
+        await self._open_journal(stack)
         self._build_lanes()
         await self._serve_http(stack)
         accounts = await self._build_accounts(stack)
@@ -95,12 +96,15 @@ class Daemon:
         )
         async with asyncio.TaskGroup() as tasks:
             workers = [
-                tasks.create_task(self._recorder.run(), name="recorder"),
-                tasks.create_task(self._retain(), name="retention"),
-                *(tasks.create_task(lane.run(), name=f"lane {lane.name}") for lane in self._lanes),
+                tasks.create_task(_loud(self._recorder.run), name="recorder"),
+                tasks.create_task(_loud(self._retain), name="retention"),
+                *(tasks.create_task(_loud(lane.run), name=f"lane {lane.name}") for lane in self._lanes),
             ]
             listeners = [
-                tasks.create_task(self._start_later(receiver, index / _STARTS_PER_S), name=f"account {index}")
+                tasks.create_task(
+                    _loud(self._start_later, receiver, index / _STARTS_PER_S),
+                    name=f"account {receiver.status().account}",
+                )
                 for index, receiver in enumerate(self._receivers)
             ]
             await self._stop.wait()
@@ -126,6 +130,16 @@ class Daemon:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), delay_s)
         await receiver.run(self._stop)
+
+    async def _open_journal(self, stack: AsyncExitStack) -> None:
+        """Raises JournalError, which names the setting."""
+        try:
+            await self._journal.open()
+        except JournalLocked:
+            raise  # names it already
+        except JournalError as exc:
+            raise JournalError(f"journal.path: {exc}") from exc
+        stack.push_async_callback(self._journal.close)
 
     def _build_lanes(self) -> None:
         """Raises ConfigError with the problems of all sinks."""
@@ -153,7 +167,6 @@ class Daemon:
         server = HealthServer(host=host, port=port, metrics=self.metrics, status=self.status, ready=self.not_ready)
         await server.start()
         stack.push_async_callback(server.stop)
-        log.info("http_listening", host=host, port=server.port)
 
     async def _build_accounts(self, stack: AsyncExitStack) -> list[Account]:
         connector = connections.new_connector(self._settings.server)
@@ -261,14 +274,27 @@ def _raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+async def _loud(work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Let what ends a task tell the task's name."""
+    try:
+        await work(*args, **kwargs)
+    except Exception as exc:
+        task = asyncio.current_task()
+        for leaf in _leaves(exc):
+            leaf.add_note(f"in {task.get_name() if task else 'no task'}")
+        raise
+
+
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The cause that a person should read: an error of ours where there is one."""
-    leaves: list[BaseException] = []
-    stack: list[BaseException] = [group]
-    while stack:
-        exc = stack.pop()
-        if isinstance(exc, BaseExceptionGroup):
-            stack.extend(reversed(exc.exceptions))
-        else:
-            leaves.append(exc)
+    leaves = list(_leaves(group))
     return next((exc for exc in leaves if isinstance(exc, ListenerError)), leaves[0])
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group of groups, from left to right."""
+    if isinstance(exc, BaseExceptionGroup):
+        for part in exc.exceptions:
+            yield from _leaves(part)
+    else:
+        yield exc
