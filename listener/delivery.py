@@ -7,12 +7,15 @@ import msgspec
 import structlog
 
 from listener.backoff import Backoff
-from listener.errors import Outcome, Park, Reject, Retry
+from listener.errors import JournalError, Outcome, Park, Reject, Retry
 from listener.metrics import Metrics
 from listener.model import Change, DeadLetter, Event, Kind, LaneStatus
 from listener.ports import Journal, Sink
 
 log = structlog.get_logger(__name__)
+
+_CURSOR_LAG_S = 0.05
+_CURSOR_RETRY_S = 1.0
 
 
 class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,8 +71,10 @@ class Lane:
         self._now_ms = now_ms
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
         self._resumed = asyncio.Event()
-        self._idle = asyncio.Event()
+        self._progress = asyncio.Event()
+        self._moved = asyncio.Event()
         self._cursor = 0
+        self._stored = 0
         self._delivered = 0
         self._failures = 0
         self._parked: str | None = None
@@ -80,23 +85,18 @@ class Lane:
         """Deliver until cancelled, which is safe at any point. The sink is closed on the way out."""
         try:
             await self._open()
-            self._cursor = (await self._journal.cursors()).get(self.name, 0)
-            while True:
-                events = await self._journal.read(self._cursor, self._policy.batch)
-                if events:
-                    await self._carry(events)
-                else:
-                    self._idle.set()
-                    await self._journal.wait_beyond(self._cursor)
-                    self._idle.clear()
+            self._cursor = self._stored = (await self._journal.cursors()).get(self.name, 0)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._carry_all(), name=f"delivery {self.name}")
+                tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
         finally:
             await self._sink.close()
 
     async def drained(self) -> None:
-        """Return once everything in the journal is delivered. Waits for ever on a lane that stands still."""
-        while not (self._idle.is_set() and self._cursor >= self._journal.last_sequence):
-            self._idle.clear()
-            await self._idle.wait()
+        """Return once everything in the journal is delivered, and known to be. Waits for ever on a lane that stands."""
+        while self._stored < self._journal.last_sequence:
+            self._progress.clear()
+            await self._progress.wait()
 
     def resume(self) -> None:
         """A person has looked at it: try again."""
@@ -126,21 +126,57 @@ class Lane:
                 self._recovered()
                 return
 
+    async def _carry_all(self) -> None:
+        while True:
+            events = await self._journal.read(self._cursor, self._policy.batch)
+            if events:
+                await self._carry(events)
+            else:
+                await self._journal.wait_beyond(self._cursor)
+
     async def _carry(self, events: Sequence[Event]) -> None:
         """Bring one batch to its end: delivered, dead or left out."""
-        self._metrics.set("sink_lag_events", self._journal.last_sequence - self._cursor, self.name)
         wanted = [event for event in events if self._policy.wants(event)]
         dead = await self._deliver(wanted) if wanted else []
-        await self._journal.advance(self.name, events[-1].sequence, dead)
+        if dead:
+            await self._advance(events[-1].sequence, dead)
         self._cursor = events[-1].sequence
+        self._moved.set()
+        self._count(events, wanted, dead)
+
+    async def _store_cursor(self) -> None:
+        """Bring the cursor to the journal a little behind the deliveries: a commit for many batches, not for each.
+
+        A crash in between costs repeated deliveries with the same ids.
+        """
+        while True:
+            await self._moved.wait()
+            await asyncio.sleep(_CURSOR_LAG_S)
+            self._moved.clear()
+            await self._advance(self._cursor)
+
+    async def _advance(self, sequence: int, dead: Sequence[DeadLetter] = ()) -> None:
+        """Store the cursor, as often as it takes: a full disk stops no lane."""
+        while True:
+            try:
+                await self._journal.advance(self.name, sequence, dead)
+            except JournalError as exc:
+                self._log.warning("cursor_not_stored", error=str(exc))
+                await asyncio.sleep(_CURSOR_RETRY_S)
+            else:
+                self._stored = max(self._stored, sequence)
+                self._progress.set()
+                return
+
+    def _count(self, events: Sequence[Event], wanted: Sequence[Event], dead: Sequence[DeadLetter]) -> None:
+        """Once a batch."""
         self._delivered += len(wanted) - len(dead)
         self._metrics.set("sink_lag_events", self._journal.last_sequence - self._cursor, self.name)
         self._metrics.count("sink_delivered_total", len(wanted) - len(dead), self.name)
         self._metrics.count("sink_skipped_total", len(events) - len(wanted), self.name)
         if wanted:
-            self._metrics.observe(
-                "sink_latency_seconds", max(0, self._now_ms() - wanted[0].received_ms) / 1000, self.name
-            )
+            waited_s = max(0, self._now_ms() - wanted[0].received_ms) / 1000
+            self._metrics.observe("sink_latency_seconds", waited_s, self.name)
 
     async def _deliver(self, wanted: list[Event]) -> list[DeadLetter]:
         """Hand the batch over until nothing of it is left; returns what the sink can never take."""
