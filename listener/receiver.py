@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Resume, Trouble
+from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
 from listener.errors import ListenerError
 from listener.metrics import Metrics
 from listener.model import AccountStatus, Entry, Gap, SessionState, rfc3339
@@ -99,6 +99,7 @@ class Receiver:
         self._stored_ms = 0
         self._turn = asyncio.Lock()
         self._reread = asyncio.Event()
+        self._rested = asyncio.Event()
         self._prime = False
         self._ack = False
         self._subscribed = False
@@ -119,8 +120,10 @@ class Receiver:
                 helpers.append(tasks.create_task(self._stay_logged_in(self._rest), name=f"keepalive {name}"))
             await stop.wait()
             await self._client.rest()
-            await listening
-            for task in (polling, *helpers):
+            await self._rested.wait()
+            polling.cancel()
+            await asyncio.wait((polling,))  # the answer to a disconnect may bring events too: they are listened to
+            for task in (listening, *helpers):
                 task.cancel()
 
     def status(self) -> AccountStatus:
@@ -149,17 +152,18 @@ class Receiver:
                         self._on_trouble(fact)
                     case Rested():
                         await self._on_rested(fact)
-                        return
 
     async def _on_batch(self, batch: Batch) -> None:
         harvest = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at_ms)
         self._count(batch, harvest)
-        if harvest.observations:
+        if batch.resume is not None:
+            self._set_subscribed(at_ms=batch.at_ms)
+        if harvest.observations or (batch.resume is not None and self._store_is_due(batch.at_ms)):
             await self._record(
                 Entry(
                     account=self._identity.account,
                     observations=tuple(harvest.observations),
-                    session=self._session(batch.resume, batch.at_ms),
+                    session=self._session(batch),
                     origin_id=f"{batch.client_id}:{batch.number}",
                 )
             )
@@ -188,9 +192,7 @@ class Receiver:
         gap = None
         if since_ms is not None and self._missed(fact):
             gap = self._gap(fact, since_ms)
-        await self._record(
-            Entry(account=self._identity.account, gap=gap, session=self._session(fact.resume, fact.at_ms))
-        )
+        await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
         if gap is not None or since_ms is None:
             self._prime = gap is None
             self._reread.set()
@@ -223,21 +225,23 @@ class Receiver:
             name = "handshakes_total" if fact.regained is Regained.HANDSHAKE else "resumes_total"
             self._metrics.count(name)
         self._set_subscribed(at_ms=fact.at_ms)
-        self._ack, self._last_error = fact.ack, None
+        self._ack = fact.ack
         self._log.info(
             "subscribed",
             by=fact.regained,
             ack=fact.ack,
-            gap_s=None if gap is None else (fact.at_ms - (fact.since_ms or fact.at_ms)) / 1000,
+            gap=None if gap is None else f"{gap.from_} to {gap.to}",
         )
 
     async def _on_polled(self, fact: Polled) -> None:
         if fact.repeated:
             self._metrics.count("batches_repeated_total")
-        if not self._subscribed:
-            self._set_subscribed(at_ms=fact.at_ms)
-        if fact.at_ms - self._stored_ms >= _STORE_EVERY_MS:
-            await self._record(Entry(account=self._identity.account, session=self._session(fact.resume, fact.at_ms)))
+        self._set_subscribed(at_ms=fact.at_ms)
+        if self._store_is_due(fact.at_ms):
+            await self._record(Entry(account=self._identity.account, session=self._session(fact)))
+
+    def _store_is_due(self, at_ms: int) -> bool:
+        return at_ms - self._stored_ms >= _STORE_EVERY_MS
 
     def _on_trouble(self, fact: Trouble) -> None:
         self._metrics.count("exchanges_failed_total", 1, fact.reason)
@@ -249,19 +253,22 @@ class Receiver:
 
     async def _on_rested(self, fact: Rested) -> None:
         """Leave what the next process needs; `clean` tells it that nothing was under way."""
-        session = self._session(fact.resume, fact.at_ms, clean=True)
+        session = self._session(fact, clean=True)
         if session is not None and not self._disconnect:
             await self._record(Entry(account=self._identity.account, session=session))
+        self._rested.set()
 
     def _set_subscribed(self, *, at_ms: int) -> None:
         if not self._subscribed:
-            self._subscribed, self._since_ms = True, at_ms
+            self._subscribed, self._since_ms, self._last_error = True, at_ms, None
             self._metrics.add("sessions_subscribed", 1)
 
-    def _session(self, resume: Resume | None, at_ms: int, *, clean: bool = False) -> SessionState | None:
+    def _session(self, fact: Batch | Certain | Polled | Rested, *, clean: bool = False) -> SessionState | None:
+        """Where the session stands, to be stored; None where there is nothing to continue."""
+        resume = fact.resume
         if resume is None:
             return None
-        self._stored_ms = at_ms
+        self._stored_ms = fact.at_ms
         return SessionState(
             account=self._identity.account,
             url=self._identity.url,
@@ -269,7 +276,7 @@ class Receiver:
             client_id=resume.client_id,
             connection_type=resume.connection_type,
             ack=resume.ack,
-            seen_ms=at_ms,
+            seen_ms=fact.at_ms if fact.certain_ms is None else fact.certain_ms,
             max_interval_ms=resume.max_interval_ms,
             cookies=self._cookies(),
             clean=clean,
@@ -282,6 +289,7 @@ class Receiver:
             self._reread.clear()
             if self._rest is None:
                 continue
+            asked_ms = self._now_ms()
             try:
                 chats = await self._rest.chats()
             except ListenerError as exc:
@@ -289,19 +297,21 @@ class Receiver:
                 await asyncio.sleep(_STORE_EVERY_MS / 1000)
                 self._reread.set()
             else:
-                await self._compare(chats)
+                await self._compare(chats, asked_ms)
 
-    async def _compare(self, chats: Sequence[msgspec.Raw]) -> None:
-        """What the chats say goes behind what is still on its way to the journal: it is the newer of the two."""
+    async def _compare(self, chats: Sequence[msgspec.Raw], asked_ms: int) -> None:
+        """What the chats said goes behind what is still on its way to the journal.
+
+        It carries the time at which it was asked for: what has been heard since then is the newer of the two.
+        """
         while self._client.pending() or self._turn.locked():  # noqa: ASYNC110 - nothing signals that all is quiet
             await asyncio.sleep(_QUIET_S)
         async with self._turn:
-            at_ms = self._now_ms()
-            harvest = self._decoder.decode_chats(chats, account=self._identity.account, received_ms=at_ms)
+            harvest = self._decoder.decode_chats(chats, account=self._identity.account, received_ms=asked_ms)
             entry = Entry(
                 account=self._identity.account,
                 observations=tuple(harvest.observations),
-                origin_id=f"reread:{at_ms}",
+                origin_id=f"reread:{asked_ms}",
                 prime=self._prime,
             )
             if entry.observations:

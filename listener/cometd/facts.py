@@ -29,12 +29,16 @@ class Regained(StrEnum):
 
 
 class Batch(msgspec.Struct, kw_only=True):
-    """All events of one response.
+    """All events of one response, read at `at_ms` (epoch milliseconds, as in every fact).
 
     The session does not acknowledge it, and takes no other, until `confirm` is called. `resume` is what continues the
     session once this batch is durable; store both in one transaction. `number` counts batches within the session, the
     same for a batch that is sent again where the server numbers them. `refused` counts elements that were no messages,
     `repeated` events that were durable before.
+
+    `certain_ms` is the last moment at which the subscription was certain: when the last connect that was granted was
+    sent. A server may forget a session while it holds a connect, and grant the answer all the same. None stands for
+    `at_ms`.
     """
 
     payloads: list[msgspec.Raw]
@@ -45,10 +49,11 @@ class Batch(msgspec.Struct, kw_only=True):
     client_id: str
     resume: Resume | None
     confirm: Callable[[], None]
+    certain_ms: int | None = None
 
 
 class Certain(msgspec.Struct, frozen=True, kw_only=True):
-    """The subscription is certain as of `at_ms` (epoch milliseconds).
+    """The subscription is certain again: a connect was granted, and its answer read at `at_ms`.
 
     `since_ms` is the last moment at which it was certain before, None where there was none in this process. Between
     the two, events may have been missed because of `cause`; a resumed session with acknowledgements missed none.
@@ -60,14 +65,16 @@ class Certain(msgspec.Struct, frozen=True, kw_only=True):
     cause: Cause
     ack: bool
     resume: Resume
+    certain_ms: int | None = None
 
 
 class Polled(msgspec.Struct, frozen=True, kw_only=True):
-    """A poll was answered without events: the session stood at `at_ms`. `repeated` counts what was not taken again."""
+    """A poll was answered without events. `repeated` counts what was not taken again, `certain_ms` is as in a Batch."""
 
     at_ms: int
     resume: Resume
     repeated: int = 0
+    certain_ms: int | None = None
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,10 +87,14 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rested(msgspec.Struct, frozen=True, kw_only=True):
-    """Polling ended in order: the server holds no request of ours, and queues for `resume`. None without a session."""
+    """Polling ended. In order: the server queues for `resume` what nobody reads. None where that is not certain.
+
+    `certain_ms` is as in a Batch.
+    """
 
     at_ms: int
     resume: Resume | None
+    certain_ms: int | None = None
 
 
 Fact = Batch | Certain | Polled | Trouble | Rested
