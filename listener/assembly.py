@@ -94,6 +94,7 @@ class Account:
             engine=self.engine,
             http=self.http,
             headers=self.rest.headers if self.rest else dict,
+            connect_timeout_s=server.connect_timeout_s,
             margin_s=server.poll_margin_s,
             max_bytes=server.max_response_bytes,
         )
@@ -104,8 +105,8 @@ class Account:
         if self.rest is None:
             return
         if self._login_restored:
-            self._login_restored = False
             await self.rest.keepalive()
+            self._login_restored = False
         else:
             await self.rest.login()
 

@@ -183,8 +183,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """What one account wants to have on record, as one atomic whole.
 
     `origin_id` tells apart notifications that look alike: the session's client id and the batch's number. With `prime`
-    the observations only become last values: nothing was missed, they merely were never heard of. Observations that
-    are `reconciled` and bring nothing new leave no event.
+    observations of keys that nothing is known of only become last values: nothing was missed, they merely were never
+    heard of. Observations that are `reconciled` and bring nothing new leave no event.
     """
 
     account: str
@@ -254,11 +254,14 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str | None
 
 
-@lru_cache(maxsize=1024)
 def rfc3339(epoch_ms: int) -> str:
-    """Epoch milliseconds as RFC 3339 in UTC, with milliseconds and `Z`."""
+    """Epoch milliseconds as RFC 3339 in UTC, with milliseconds and `Z`; a time beyond the calendar is 1970."""
+    return f"{_second(epoch_ms // 1000)}.{epoch_ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(epoch_s: int) -> str:
     try:
-        stamp = datetime.fromtimestamp(epoch_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):  # a server's clock beyond the year 9999
-        stamp = datetime.fromtimestamp(0, UTC)
-    return stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "1970-01-01T00:00:00"

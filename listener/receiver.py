@@ -99,6 +99,7 @@ class Receiver:
         self._stored_ms = 0
         self._turn = asyncio.Lock()
         self._reread = asyncio.Event()
+        self._rereading = False
         self._rested = asyncio.Event()
         self._prime = False
         self._ack = False
@@ -252,8 +253,8 @@ class Receiver:
             self._metrics.add("sessions_subscribed", -1)
 
     async def _on_rested(self, fact: Rested) -> None:
-        """Leave what the next process needs; `clean` tells it that nothing was under way."""
-        session = self._session(fact, clean=True)
+        """Leave what the next process needs; `clean` tells it that nothing was under way and nothing is left to do."""
+        session = self._session(fact, clean=not (self._rereading or self._reread.is_set()))
         if session is not None and not self._disconnect:
             await self._record(Entry(account=self._identity.account, session=session))
         self._rested.set()
@@ -289,6 +290,7 @@ class Receiver:
             self._reread.clear()
             if self._rest is None:
                 continue
+            self._rereading = True
             asked_ms = self._now_ms()
             try:
                 chats = await self._rest.chats()
@@ -298,6 +300,7 @@ class Receiver:
                 self._reread.set()
             else:
                 await self._compare(chats, asked_ms)
+                self._rereading = False
 
     async def _compare(self, chats: Sequence[msgspec.Raw], asked_ms: int) -> None:
         """What the chats said goes behind what is still on its way to the journal.

@@ -137,6 +137,8 @@ class Recorder:
             counts[key] = counts.get(key, 0) + 1
         for labels, amount in counts.items():
             self._metrics.count("events_total", amount, *labels)
+            if labels[-1] == Origin.RECONCILED.value:
+                self._metrics.count("reconciled_total", amount)
 
     async def _learn(self, chat_ids: set[str]) -> None:
         """Fetch the last values of chats that are not at hand; a chat without any is at hand as such."""
@@ -170,8 +172,7 @@ class Recorder:
             change, newest = classify(last, observation)
             if newest is not None:
                 overlay.setdefault(chat, {})[key] = newest
-            nothing_new = observation.origin is Origin.RECONCILED and change is Change.UNCHANGED
-            if entry.prime or nothing_new:
+            if (entry.prime and last is None) or _is_nothing_new(last, observation, change):
                 continue
             previous = last.value if last is not None else None
             yield self._disposition_event(observation, change, previous, f"{entry.origin_id}:{index}")
@@ -229,9 +230,9 @@ def classify(last: LastValue | None, heard: Observation) -> tuple[Change, LastVa
 
     In a conference every agent's session hears the same change, in any order between sessions. The second to hear it
     finds the value it brings: unchanged. An echo that is late, older by the server's own clock than what another
-    account has brought, changes nothing either.
+    account has brought, changes nothing either; nor does a chat that was re-read before the last value was heard.
     """
-    if last is not None and (last.value == heard.value or _is_late_echo(last, heard)):
+    if last is not None and (last.value == heard.value or _is_late_echo(last, heard) or _is_outdated(last, heard)):
         return Change.UNCHANGED, None
     newest = LastValue(
         chat_id=heard.chat_id,
@@ -250,6 +251,17 @@ def _is_late_echo(last: LastValue, heard: Observation) -> bool:
     if last.server_time_ms is None or heard.server_time_ms is None or last.account == heard.account:
         return False
     return heard.server_time_ms < last.server_time_ms
+
+
+def _is_outdated(last: LastValue, heard: Observation) -> bool:
+    """`received_ms` of what was re-read is when it was asked for: what came in since may be newer, and is not older."""
+    return heard.origin is Origin.RECONCILED and heard.received_ms < last.received_ms
+
+
+def _is_nothing_new(last: LastValue | None, heard: Observation, change: Change) -> bool:
+    """Whether re-reading a chat has found what is known, or an empty value where none was ever heard of."""
+    never_set = last is None and heard.value is None
+    return heard.origin is Origin.RECONCILED and (change is Change.UNCHANGED or never_set)
 
 
 def _event_id(heard: Observation, origin_id: str) -> str:

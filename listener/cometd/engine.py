@@ -16,6 +16,8 @@ from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 _AUTH_STATUS = (401, 403)
 _LOGINS_BEFORE_HANDSHAKE = 2
 _KEEP_ALIVE_S = 3.0
+_KEEP_ALIVE_FLOOR_S = 0.1
+_REST_S = 5.0
 _DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell its own
 
 
@@ -74,14 +76,20 @@ class Engine:
         # Bounded by the cycle: at most one unconfirmed batch, and trouble only once a pause.
         self._facts: asyncio.Queue[Fact] = asyncio.Queue()
         self._certain_ms: int | None = None
+        self._sent_ms = 0
         self._cause: Cause | None = Cause.RESTART
         self._new_session = False
         self._network_failed = False
         self._refusals = 0
-        self._numbered = 0
+        self._cut = False
+        self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._distrusted = False
         self._resting = False
+        self._idle = asyncio.Event()  # no request of the cycle is under way, and what the last one brought is durable
+        self._idle.set()
+        self._durable = asyncio.Event()
+        self._durable.set()
 
     # --- the user's side ------------------------------------------------------------------------------------------
 
@@ -98,21 +106,32 @@ class Engine:
         self._distrusted = True
 
     async def rest(self) -> None:
-        """End polling so that the server holds no connect of ours, and report it.
+        """End polling so that nothing is lost on the way, and report it.
 
         Without acknowledgements the server would write the next events into the answer of a connect that nobody reads.
-        A second connect ends the first (CometD answers that with HTTP 500); it asks for an answer at once, and what it
-        brings is handed out as usual. With acknowledgements what nobody read comes again.
+        A second connect ends the first (CometD answers that with HTTP 500); it asks for an answer at once, and what
+        either brings is handed out as usual. With acknowledgements what nobody read comes again. A websocket without
+        them is never at rest: the server writes whenever it has something.
         """
         self._resting = True
-        at_rest = self.session.phase is Phase.CONNECTED
-        if at_rest and not self.session.ack_granted:
-            try:
-                await self._converse(self.session.keep_alive())
-            except ExchangeFailed:
-                at_rest = False
-        resume = self.session.snapshot(None) if at_rest else None
-        self._facts.put_nowait(Rested(at_ms=self._clock.now_ms(), resume=resume))
+        at_rest = False
+        if self.session.phase is Phase.CONNECTED:
+            with suppress(TimeoutError, ExchangeFailed):
+                async with asyncio.timeout(_REST_S):
+                    at_rest = await self._come_to_rest()
+        resume = self.session.snapshot(None) if at_rest and self.session.phase is Phase.CONNECTED else None
+        self._facts.put_nowait(Rested(at_ms=self._clock.now_ms(), resume=resume, certain_ms=self._certain_ms))
+
+    async def _come_to_rest(self) -> bool:
+        if self.session.ack_granted:
+            await self._durable.wait()
+            return True
+        if self.session.connection_type == wire.WEBSOCKET:
+            return False
+        self._sent_ms = self._clock.now_ms()
+        await self._converse(self.session.keep_alive())
+        await self._idle.wait()
+        return not self._cut
 
     # --- the cycle ------------------------------------------------------------------------------------------------
 
@@ -135,26 +154,31 @@ class Engine:
             self.session.expire()
             self._lost(Cause.SESSION_EXPIRED)
         request = self.session.next_request()
+        self._sent_ms = self._clock.now_ms()
         try:
-            await self._converse(request)
+            received = await self._alone(request)
+            if not self._resting:
+                await self._follow(request, received)
         except ExchangeFailed as failure:
             if not self._resting:
                 await self._failed(request, failure)
+            elif failure.http_status is None:
+                self._cut = True
         if self._resting:
             await asyncio.get_running_loop().create_future()  # whoever lets the session rest ends the cycle
 
+    async def _alone(self, request: Request) -> Received:
+        self._idle.clear()
+        try:
+            return await self._converse(request)
+        finally:
+            self._idle.set()
+
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; returns its reply as aiocometd reads it. Raises ExchangeFailed."""
-        async with aclosing(self.exchange(request)) as payloads:
-            async for payload in payloads:
-                received = self.session.receive(request, wire.decode(payload.body).messages)
-                if received.events:
-                    await self._hand_out(received, {}, self.session.client_id or "", self._clock.now_ms())
-                if received.verdict is not Verdict.UNANSWERED:
-                    granted = received.verdict is Verdict.GRANTED
-                    answer = {"channel": request.payload[0]["channel"], "successful": granted}
-                    return answer if granted else {**answer, "error": received.error}
-        raise ExchangeFailed("the answer holds no reply to the request")
+        received = await self._converse(request)
+        answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
+        return answer if answer["successful"] else {**answer, "error": received.error}
 
     async def log_in(self) -> None:
         """Until the server grants a login."""
@@ -169,17 +193,20 @@ class Engine:
                 break
         self._logged_in = True
 
-    async def _converse(self, request: Request) -> None:
+    async def _converse(self, request: Request) -> Received:
+        """Send a request, hand out what comes, and return what its reply means."""
         async with aclosing(self.exchange(request)) as payloads:
             async for payload in payloads:
                 if not payload.whole:
                     await self._take_fragment(payload)
-                elif await self._take(request, payload) is not Verdict.UNANSWERED:
-                    return
+                    continue
+                received = await self._take(request, payload)
+                if received.verdict is not Verdict.UNANSWERED:
+                    return received
         raise ExchangeFailed("the answer holds no reply to the request", maybe_lost=True)
 
-    async def _take(self, request: Request, payload: Payload) -> Verdict:
-        """Decode one payload, hand its events out, wait until they are durable, and do what the reply asks for."""
+    async def _take(self, request: Request, payload: Payload) -> Received:
+        """Decode one payload, hand its events out, and wait until they are durable."""
         envelope = wire.decode(payload.body)
         client_id, at_ms = self.session.client_id, self._clock.now_ms()
         received = self.session.receive(request, envelope.messages)
@@ -187,26 +214,33 @@ class Engine:
         if polled:
             self._stands(at_ms)
         if received.events or envelope.refused:
-            await self._hand_out(received, envelope.refused, client_id or "", at_ms)
+            resume = self.session.snapshot(received.ack) if polled else None
+            await self._hand_out(received, envelope.refused, client_id or "", at_ms, resume)
         elif polled:
             self.session.confirm(received.ack)
-            self._facts.put_nowait(Polled(at_ms=at_ms, resume=self._snapshot(), repeated=received.repeated))
-        await self._follow(request, received)
-        return received.verdict
+            self._facts.put_nowait(
+                Polled(at_ms=at_ms, resume=self._snapshot(), repeated=received.repeated, certain_ms=self._certain_ms)
+            )
+        return received
 
     async def _take_fragment(self, payload: Payload) -> None:
         """A cut response: without acknowledgements, what it had brought would not come again."""
         if self.session.ack_granted:
             return
         with suppress(ExchangeFailed):
-            envelope = wire.salvage(payload.body)
+            envelope = wire.salvage(payload.body, cut=True)
             events = [message for message in envelope.messages if message.is_event]
             received = Received(verdict=Verdict.UNANSWERED, events=events)
             if events:
-                await self._hand_out(received, {}, self.session.client_id or "", self._clock.now_ms())
+                client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
+                await self._hand_out(received, envelope.refused, client_id, at_ms, None)
 
-    async def _hand_out(self, received: Received, refused: dict[str, int], client_id: str, at_ms: int) -> None:
+    async def _hand_out(
+        self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None
+    ) -> None:
+        """Hand events out as one batch; return when they are durable."""
         self._numbered += 1
+        self._durable.clear()
         durable = asyncio.Event()
         self._facts.put_nowait(
             Batch(
@@ -216,17 +250,20 @@ class Engine:
                 at_ms=at_ms,
                 number=received.ack if received.ack is not None else self._numbered,
                 client_id=client_id,
-                resume=self.session.snapshot(received.ack),
+                resume=resume,
                 confirm=durable.set,
+                certain_ms=self._certain_ms,
             )
         )
         await self._until_durable(durable, client_id)
         if self.session.client_id == client_id:
             self.session.confirm(received.ack)
+        self._durable.set()
 
     async def _until_durable(self, durable: asyncio.Event, client_id: str) -> None:
         """Wait for the journal; meanwhile keep the session alive where what comes can be left to come again."""
-        pause_s = min(_KEEP_ALIVE_S, (self.session.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 3000)
+        max_interval_s = (self.session.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 1000
+        pause_s = max(_KEEP_ALIVE_FLOOR_S, min(_KEEP_ALIVE_S, max_interval_s / 3))
         while not durable.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(durable.wait(), pause_s)
@@ -246,14 +283,18 @@ class Engine:
     # --- certainty ------------------------------------------------------------------------------------------------
 
     def _stands(self, at_ms: int) -> None:
-        """A connect was granted: report it if the subscription was not certain before."""
+        """A connect was granted: report it if the subscription was not certain before.
+
+        Certain is that the session was known when the connect reached the server, not that it still was when the
+        answer to a held one left: a server may forget a session meanwhile and grant the answer all the same.
+        """
         self._refusals, self._network_failed = 0, False
         self._exchange_backoff.reset()
         if self._cause is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
         else:
             self._report_certain(at_ms, self._cause)
-        self._certain_ms, self._cause, self._new_session = at_ms, None, False
+        self._certain_ms, self._cause, self._new_session, self._cut = self._sent_ms, None, False, False
         self.connected.set()
 
     def _report_certain(self, at_ms: int, cause: Cause) -> None:
@@ -261,6 +302,7 @@ class Engine:
             regained = Regained.HANDSHAKE
         else:
             regained = Regained.RESUME if self._certain_ms is None else Regained.POLL
+            cause = Cause.NO_ACK_CUT if self._cut else cause  # a session that stands has lost that much and no more
         self._facts.put_nowait(
             Certain(
                 at_ms=at_ms,
@@ -269,6 +311,7 @@ class Engine:
                 cause=cause,
                 ack=self.session.ack_granted,
                 resume=self._snapshot(),
+                certain_ms=self._sent_ms,
             )
         )
 
@@ -309,7 +352,8 @@ class Engine:
                 f"server.transport: the server does not offer {self.session.connection_type!r}, "
                 f"only {', '.join(map(repr, offered)) or 'nothing'}"
             )
-        self._new_session, self._numbered, self._multiple_clients = True, 0, False
+        self._lost(Cause.SESSION_EXPIRED)  # whoever found out that the old one is gone
+        self._new_session, self._multiple_clients = True, False
 
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""
@@ -319,6 +363,7 @@ class Engine:
             return
         self._network_failed = True
         if failure.maybe_lost and not self.session.ack_granted and request.step is not Step.HANDSHAKE:
+            self._cut = True
             self._lost(Cause.NO_ACK_CUT)
         reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
         await self._pause(reason, str(failure), at_least_s=failure.retry_after_s or 0.0)
@@ -338,9 +383,7 @@ class Engine:
         self.connected.clear()
         handshake_next = self.session.phase is Phase.UNCONNECTED
         backoff = self._handshake_backoff if handshake_next else self._exchange_backoff
-        delay_s = max(backoff.next(), at_least_s)
-        if not handshake_next:
-            delay_s = max(delay_s, self.session.interval_ms / 1000)
+        delay_s = max(backoff.next(), at_least_s, self.session.interval_ms / 1000)
         self._trouble(reason, text, delay_s)
         await self._clock.sleep(delay_s)
 

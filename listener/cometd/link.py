@@ -30,6 +30,7 @@ class Link(AuthExtension):
         engine: the cycle that they serve.
         http: session with the account's cookie jar on the shared connector; its owner closes it.
         headers: what every POST must carry now (CSRF).
+        connect_timeout_s: time for a connection to come about.
         margin_s: time beyond the advised hold after which a silent connection counts as dead.
         max_bytes: largest response body or frame.
     """
@@ -40,11 +41,13 @@ class Link(AuthExtension):
         engine: Engine,
         http: aiohttp.ClientSession,
         headers: Callable[[], Mapping[str, str]] = dict,
+        connect_timeout_s: float = 10.0,
         margin_s: float = 10.0,
         max_bytes: int = 64 * 2**20,
     ) -> None:
         self.engine = engine
         self.http = http
+        self.connect_timeout_s = connect_timeout_s
         self.margin_s = margin_s
         self.max_bytes = max_bytes
         self.transport: Closing | None = None

@@ -17,6 +17,9 @@ from listener.cometd.transport import SessionTransport
 from listener.errors import ExchangeFailed
 
 _OK = 200
+_SERVER_ERRORS = 500
+_UNAVAILABLE = 503
+_LONGEST_RETRY_AFTER_S = 3600.0
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -36,27 +39,22 @@ class LongPollingTransport(SessionTransport):
         try:
             async with asyncio.timeout(request.hold_ms / 1000 + self.link.margin_s):
                 await self._post(request, headers, body)
-        except TimeoutError as exc:
+        except (TimeoutError, aiohttp.ClientError, OSError, ExchangeFailed) as exc:
             if body:
                 yield Payload(bytes(body), whole=False)
-            raise ExchangeFailed("no answer in time: the connection is dead", maybe_lost=True) from exc
-        except (aiohttp.ClientError, OSError) as exc:
-            if body:
-                yield Payload(bytes(body), whole=False)
-            never_sent = isinstance(exc, aiohttp.ClientConnectorError)
-            raise ExchangeFailed(_describe(exc), maybe_lost=not never_sent) from exc
+            raise _failure(exc) from exc
         yield Payload(bytes(body))
 
     async def _post(self, request: Request, headers: dict[str, str], body: bytearray) -> None:
         async with self.link.http.post(
-            self.url, data=_ENCODER.encode(request.payload), headers=headers, allow_redirects=False
+            self.url,
+            data=_ENCODER.encode(request.payload),
+            headers=headers,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=self.link.connect_timeout_s),
         ) as response:
             if response.status != _OK:
-                raise ExchangeFailed(
-                    f"HTTP {response.status} {response.reason or ''}".rstrip(),
-                    http_status=response.status,
-                    retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
-                )
+                raise _refusal(response)
             async for chunk in response.content.iter_any():
                 body += chunk
                 if len(body) > self.link.max_bytes:
@@ -65,17 +63,40 @@ class LongPollingTransport(SessionTransport):
                     )
 
 
+def _refusal(response: aiohttp.ClientResponse) -> ExchangeFailed:
+    """A status other than 200. A gateway's 5xx may stand in for an answer that it had from the server and lost."""
+    status = response.status
+    return ExchangeFailed(
+        f"HTTP {status} {response.reason or ''}".rstrip(),
+        http_status=status,
+        retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
+        maybe_lost=status >= _SERVER_ERRORS and status != _UNAVAILABLE,
+    )
+
+
+def _failure(exc: Exception) -> ExchangeFailed:
+    """What went wrong with one exchange, and whether the server may have answered it all the same."""
+    if isinstance(exc, ExchangeFailed):
+        return exc
+    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return ExchangeFailed(_describe(exc))
+    if isinstance(exc, TimeoutError):
+        return ExchangeFailed("no answer in time: the connection is dead", maybe_lost=True)
+    return ExchangeFailed(_describe(exc), maybe_lost=True)
+
+
 def _retry_after_s(value: str | None) -> float | None:
-    """Seconds, or the time until an HTTP date (RFC 9110, 10.2.3); None where it is neither."""
+    """Seconds, or the time until an HTTP date (RFC 9110, 10.2.3), an hour at most; None where it is neither."""
     if value is None:
         return None
     if value.strip().isdecimal():
-        return float(value)
+        return min(float(value), _LONGEST_RETRY_AFTER_S)
     try:
         at = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER_S)
 
 
 def _describe(exc: BaseException) -> str:

@@ -13,6 +13,7 @@ CONNECT = "/meta/connect"
 SUBSCRIBE = "/meta/subscribe"
 UNSUBSCRIBE = "/meta/unsubscribe"
 DISCONNECT = "/meta/disconnect"
+WEBSOCKET = "websocket"
 
 
 class Message(msgspec.Struct, rename="camel"):
@@ -54,7 +55,11 @@ _DECODER = msgspec.json.Decoder(list[Message])
 _ONE = msgspec.json.Decoder(Message)
 # A string (ended or not) is consumed whole, so that brackets inside it do not count.
 _TOKENS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
-_BETWEEN = b" \t\r\n,[]"
+_CLOSES = {b"}": b"{", b"]": b"["}
+_BETWEEN = b" \t\r\n,[]\xef\xbb\xbf"  # and a byte order mark
+# Where an element of an array may begin, wherever the reading lost its way; a member's value comes after a colon.
+_BEGINS = re.compile(rb'(?<=[\[\]{},\s"])\{(?=\s*")')
+_SEARCH_FACTOR = 4  # a search for the next message reads at most so many times the body
 
 
 def decode(body: bytes) -> Envelope:
@@ -69,47 +74,93 @@ def decode(body: bytes) -> Envelope:
     try:
         return Envelope(_DECODER.decode(body))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return salvage(body)
+        return salvage(body, cut=False)
 
 
-def salvage(body: bytes) -> Envelope:
-    """The whole messages of a damaged or cut body; a last element that is not complete is not counted.
+def salvage(body: bytes, *, cut: bool) -> Envelope:
+    """The whole messages of a damaged body, or of one that is `cut`: its last element is not counted as damaged then.
 
     Raises:
         ExchangeFailed: there is not one.
     """
-    messages: list[Message] = []
-    refused: dict[str, int] = {}
-    for element in _elements(body):
+    salvaged = _Salvage(body)
+    salvaged.read(cut=cut)
+    if not salvaged.messages:
+        raise ExchangeFailed(f"the body ({len(body)} bytes) holds no Bayeux message", maybe_lost=True)
+    return Envelope(salvaged.messages, salvaged.refused)
+
+
+class _Salvage:
+    """Reads a body from object to object. Where one does not end, the next that is a message is searched for."""
+
+    def __init__(self, body: bytes) -> None:
+        self.messages: list[Message] = []
+        self.refused: dict[str, int] = {}
+        self._body = body
+        self._may_search = _SEARCH_FACTOR * len(body)
+
+    def read(self, *, cut: bool) -> None:
+        position = 0
+        while (start := self._body.find(b"{", position)) >= 0:
+            if self._body[position:start].strip(_BETWEEN):
+                self._refuse("not_a_message")
+            end, ended = _end_of_object(self._body, start)
+            if cut and not ended and end == len(self._body):
+                return
+            reason = self._take(start, end) if ended else "malformed_json"
+            if reason:
+                self._refuse(reason)
+            position = self._next_message(start) if reason == "malformed_json" else end
+        if not cut and self._body[position:].strip(_BETWEEN):
+            self._refuse("malformed_json")
+
+    def _refuse(self, reason: str) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+
+    def _take(self, start: int, end: int) -> str:
+        """Keep the message between the two; else why it is none."""
+        element = self._body[start:end]
         try:
-            messages.append(_ONE.decode(element))
-        except msgspec.ValidationError:
-            refused["not_a_message"] = refused.get("not_a_message", 0) + 1
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            refused["malformed_json"] = refused.get("malformed_json", 0) + 1
+            self.messages.append(_ONE.decode(element))
         except RecursionError:
-            refused["too_deep"] = refused.get("too_deep", 0) + 1
-    if not messages:
-        raise ExchangeFailed(f"the body ({len(body)} bytes) holds no Bayeux message")
-    return Envelope(messages, refused)
+            return "too_deep"
+        except msgspec.ValidationError:
+            return "not_a_message" if _is_json(element) else "malformed_json"
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return "malformed_json"
+        return ""
+
+    def _next_message(self, broken: int) -> int:
+        """Where to go on after the object at `broken`: behind the next message, or at the end."""
+        for begin in _BEGINS.finditer(self._body, broken + 1):
+            start = begin.start()
+            end, ended = _end_of_object(self._body, start)
+            if ended and not self._take(start, end):
+                return end
+            self._may_search -= end - start
+            if self._may_search < 0:
+                break
+        return len(self._body)
 
 
-def _elements(body: bytes) -> list[bytes]:
-    """The outermost objects of an array (or a bare object), and what stands between them, as slices."""
-    found: list[bytes] = []
-    depth = start = end = 0
-    base = 1 if body.lstrip()[:1] == b"[" else 0
-    for token in _TOKENS.finditer(body):
+def _end_of_object(body: bytes, start: int) -> tuple[int, bool]:
+    """The end of the object that begins at `start`; or where its brackets stop to match, and False."""
+    opened: list[bytes] = []
+    for token in _TOKENS.finditer(body, start):
         mark = token[0]
         if mark in (b"{", b"["):
-            if depth == base and mark == b"{":
-                start = token.start()
-                if stray := body[end:start].strip(_BETWEEN):
-                    found.append(stray)
-            depth += 1
-        elif mark in (b"}", b"]"):
-            depth -= 1
-            if depth == base and mark == b"}":
-                end = token.end()
-                found.append(body[start:end])
-    return found
+            opened.append(mark)
+        elif mark in _CLOSES:
+            if opened.pop() != _CLOSES[mark]:
+                return token.end(), False
+            if not opened:
+                return token.end(), True
+    return len(body), False
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

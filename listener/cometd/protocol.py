@@ -19,8 +19,10 @@ import msgspec
 from listener.cometd import messages as wire
 from listener.cometd.messages import Message
 
-_UNKNOWN_CLIENT_CODES = (401, 402, 403)  # faye; CometD; some CometD versions
-_CONNECTS_BEFORE_HANDSHAKE = 3
+_UNKNOWN_CLIENT = "402"  # CometD
+_MAYBE_UNKNOWN_CLIENT = ("401", "403")  # faye; some CometD versions
+_REFUSALS_BEFORE_HANDSHAKE = 3
+_LONGEST_ADVICE_MS = 86_400_000
 
 
 class Phase(Enum):
@@ -118,10 +120,10 @@ class Session:
         self.advice: dict[str, Any] = {}
         self.supported_connection_types: list[str] = []
         self.acked: int | None = None
-        self.resuming = False
         self._want_ack = want_ack
         self._last_id = 0
         self._refusals = 0
+        self._early: list[Message] = []
 
     @property
     def ack_granted(self) -> bool:
@@ -141,16 +143,18 @@ class Session:
     @property
     def max_interval_ms(self) -> int | None:
         """Time without a connect after which the server forgets the session, where it tells."""
-        return self._advised("maxInterval", 0) or None
+        return max(0, self._advised("maxInterval", 0)) or None
 
     def _advised(self, name: str, default: int) -> int:
         value = self.advice.get(name)
-        return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return default
+        return int(max(-_LONGEST_ADVICE_MS, min(value, _LONGEST_ADVICE_MS)))
 
     def resume(self, saved: Resume) -> None:
         """Continue a session of an earlier process: subscribe again (idempotent), then connect with its number."""
         self.client_id, self.acked = saved.client_id, saved.ack
-        self.phase, self.resuming = Phase.HANDSHAKEN, True
+        self.phase = Phase.HANDSHAKEN
         self.supported_connection_types = [saved.connection_type]
         if saved.max_interval_ms:
             self.advice["maxInterval"] = saved.max_interval_ms
@@ -202,6 +206,7 @@ class Session:
         return message
 
     def _connect(self, *, at_once: bool) -> Request:
+        self._early = []  # without the reply that they came ahead of they are not acknowledged, and come again
         message = self._message(wire.CONNECT, connectionType=self.connection_type)
         if self.acked is not None:
             message["ext"] = {"ack": self.acked}
@@ -218,17 +223,21 @@ class Session:
 
     def expire(self) -> None:
         """Give the session up: the next request is a handshake."""
-        self.phase, self.client_id, self.acked, self.resuming = Phase.UNCONNECTED, None, None, False
+        self.phase, self.client_id, self.acked = Phase.UNCONNECTED, None, None
         self._refusals = 0
         if self._advised("interval", 0) < 0:
             del self.advice["interval"]  # it forbade reconnecting within the session that is over
 
     def receive(self, request: Request, messages: list[Message]) -> Received:
         """Take one payload that came while `request` was in flight, and move on accordingly."""
-        replies = [m for m in messages if m.is_meta and str(m.id) in request.ids]
+        replies = [m for m in messages if not m.is_event and str(m.id) in request.ids]
         for reply in replies:
             if isinstance(reply.advice, Mapping):
                 self.advice.update(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
+        if self._is_stale(request):
+            events = [message for message in messages if message.is_event]
+            verdict = Verdict.EXPIRED if replies else Verdict.UNANSWERED
+            return Received(verdict=verdict, events=events, error="the session was given up meanwhile")
         verdict, error = self._judge(request, replies)
         # What this payload carried belongs to the session that it came on: look before the session is given up.
         events, ack, repeated = self._events(request, replies, messages)
@@ -247,6 +256,10 @@ class Session:
             multiple_clients=any(isinstance(r.advice, Mapping) and r.advice.get("multiple-clients") for r in replies),
         )
 
+    def _is_stale(self, request: Request) -> bool:
+        """Whether the session that this was sent on is no longer ours: an answer beside it said so."""
+        return request.step is not Step.HANDSHAKE and request.payload[0]["clientId"] != self.client_id
+
     def _events(
         self, request: Request, replies: list[Message], messages: list[Message]
     ) -> tuple[list[Message], int | None, int]:
@@ -254,8 +267,11 @@ class Session:
         events = [message for message in messages if message.is_event]
         if self.acked is None or request.step is not Step.CONNECT:
             return events, None, 0
-        if not replies:  # a stale or foreign answer; what is not acknowledged comes again
-            return [], None, len(events)
+        events = self._early + events
+        if not replies:
+            self._early = events  # over a websocket they come in frames of their own, ahead of their number
+            return [], None, 0
+        self._early = []
         ext = replies[0].ext
         number = ext.get("ack") if isinstance(ext, Mapping) else None
         if not isinstance(number, int) or isinstance(number, bool):
@@ -275,29 +291,29 @@ class Session:
         return Verdict.GRANTED, None
 
     def _judge_one(self, step: Step, reply: Message) -> Verdict:
-        advised = reply.advice.get("reconnect") if isinstance(reply.advice, Mapping) else None
-        if reply.successful is not False and step is not Step.HANDSHAKE:
-            if advised == "none" or (step is Step.CONNECT and self._advised("interval", 0) < 0):
-                return Verdict.ENDED
-            return Verdict.EXPIRED if advised == "handshake" else Verdict.GRANTED
         if step is Step.HANDSHAKE:
             granted = reply.successful is True and isinstance(reply.client_id, str) and reply.client_id
             return Verdict.GRANTED if granted else Verdict.REFUSED
-        if advised == "none":
+        advised = reply.advice.get("reconnect") if isinstance(reply.advice, Mapping) else None
+        if advised == "none" or (step is Step.CONNECT and self._advised("interval", 0) < 0):
             return Verdict.ENDED
-        if advised == "handshake" or self._names_unknown_client(step, reply):
+        refused = reply.successful is False
+        if advised == "handshake" or (refused and self._names_unknown_client(step, reply)):
             return Verdict.EXPIRED
-        self._refusals += 1
-        return Verdict.EXPIRED if self._refusals >= _CONNECTS_BEFORE_HANDSHAKE else Verdict.REFUSED
+        if not refused:
+            return Verdict.GRANTED
+        if step is not Step.OTHER:  # what is refused beside the cycle says nothing of the session
+            self._refusals += 1
+        return Verdict.EXPIRED if self._refusals >= _REFUSALS_BEFORE_HANDSHAKE else Verdict.REFUSED
 
     @staticmethod
     def _names_unknown_client(step: Step, reply: Message) -> bool:
         """402 on a subscribe comes without advice; a 403 there may as well mean that the topic is not allowed."""
         text = _error_text(reply)
         code = text.split(":", 1)[0]
-        if not code.isdecimal() or int(code) not in _UNKNOWN_CLIENT_CODES:
-            return False
-        return step is Step.CONNECT or int(code) == 402 or "nknown client" in text  # noqa: PLR2004 - the code itself
+        if code in _MAYBE_UNKNOWN_CLIENT:
+            return step is Step.CONNECT or "nknown client" in text
+        return code == _UNKNOWN_CLIENT
 
     def _advance(self, request: Request, replies: list[Message]) -> None:
         self._refusals = 0
@@ -305,8 +321,6 @@ class Session:
             self._begin(replies[0])
         if request.step in _GRANTED_PHASE:
             self.phase = _GRANTED_PHASE[request.step]
-        if request.step is Step.CONNECT:
-            self.resuming = False
 
     def _begin(self, reply: Message) -> None:
         """A handshake was granted: a new session, nothing of the old one holds."""

@@ -17,6 +17,8 @@ from listener.cometd.link import Link
 from listener.cometd.protocol import Phase, Request
 from listener.errors import ListenerError
 
+_DISCONNECT_S = 2.0
+
 
 class SessionTransport(Transport):
     """What aiocometd's Client opens, subscribes with and closes.
@@ -109,18 +111,26 @@ class SessionTransport(Transport):
         connected = asyncio.create_task(self._engine.connected.wait(), name="first connect")
         try:
             await asyncio.wait((self._cycle, connected), return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:
+            await self._stop()  # whoever gives up waiting leaves no cycle behind
+            raise
         finally:
             connected.cancel()
+            await asyncio.wait((connected,))
         if self._cycle.done():
             self._cycle.result()
         return {"channel": wire.CONNECT, "successful": True}
 
     async def disconnect(self) -> None:
-        """Tell the server that the session is over; best effort."""
+        """Tell the server that the session is over; best effort.
+
+        Events may ride on the answer. They are handed out as usual, but nobody may be left to take them.
+        """
         await self._stop()
         if self._session.client_id is not None:
-            with suppress(ListenerError):
-                await self._engine.single(self._session.request(wire.DISCONNECT))
+            with suppress(ListenerError, TimeoutError):
+                async with asyncio.timeout(_DISCONNECT_S):
+                    await self._engine.single(self._session.request(wire.DISCONNECT))
             self._session.expire()
 
     async def close(self) -> None:
@@ -155,3 +165,4 @@ class SessionTransport(Transport):
         if self._cycle is not None:
             self._cycle.cancel()
             await asyncio.wait((self._cycle,))
+            self._engine.connected.clear()

@@ -1,15 +1,19 @@
 """Websocket: one socket for many exchanges; events come in frames of their own while a connect is held."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
 import msgspec
 from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
 
+from listener.cometd import messages as wire
 from listener.cometd.engine import Payload
+from listener.cometd.link import Link
 from listener.cometd.protocol import Request
 from listener.cometd.transport import SessionTransport
 from listener.errors import ExchangeFailed
@@ -23,24 +27,70 @@ class WebsocketTransport(SessionTransport):
 
     _socket: aiohttp.ClientWebSocketResponse | None = None
 
+    def __init__(self, *, url: str, auth: Link, **of_aiocometd: Any) -> None:
+        super().__init__(url=url, auth=auth, **of_aiocometd)
+        self._receiving = asyncio.Lock()
+        self._inboxes: dict[frozenset[str], deque[bytes]] = {}  # of the exchanges under way, the oldest first
+        self._left: deque[bytes] = deque()
+
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
         """Frames, from the sending of the request until the caller has seen its reply.
 
         Raises ExchangeFailed: the socket could not be opened, closed, or stayed silent beyond the advised hold.
         """
-        opened = False
+        socket = None
+        self._inboxes[request.ids], self._left = self._left, deque()
         try:
             async with asyncio.timeout(self.link.margin_s):
                 socket = await self._open(request)
-                opened = True
                 await socket.send_str(_ENCODER.encode(request.payload).decode())
             while True:
-                yield Payload(await self._frame(socket, request.hold_ms / 1000 + self.link.margin_s))
+                async with asyncio.timeout(request.hold_ms / 1000 + self.link.margin_s):
+                    frame = await self._next_frame(socket, request.ids)
+                yield Payload(frame)
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
-            await self._drop()
+            await self._drop(socket)
             text = "no frame in time: the socket is dead" if isinstance(exc, TimeoutError) else str(exc)
             status = exc.status if isinstance(exc, aiohttp.WSServerHandshakeError) else None
-            raise ExchangeFailed(text or type(exc).__name__, http_status=status, maybe_lost=opened) from exc
+            raise ExchangeFailed(text or type(exc).__name__, http_status=status, maybe_lost=socket is not None) from exc
+        finally:
+            self._hand_over(self._inboxes.pop(request.ids))
+
+    async def _next_frame(self, socket: aiohttp.ClientWebSocketResponse, ids: frozenset[str]) -> bytes:
+        """The next frame for this exchange. Of several that wait one receives, for whomever the frame is."""
+        inbox = self._inboxes[ids]
+        while not inbox:
+            async with self._receiving:
+                if not inbox:
+                    frame = await self._receive(socket)
+                    self._inboxes[self._addressee(frame)].append(frame)
+        return inbox.popleft()
+
+    def _addressee(self, frame: bytes) -> frozenset[str]:
+        """The exchange whose reply the frame holds, else the oldest: it is the held connect."""
+        oldest, *others = self._inboxes
+        if others:
+            with suppress(ExchangeFailed):
+                ids = {str(message.id) for message in wire.decode(frame).messages if not message.is_event}
+                return next((those for those in self._inboxes if those & ids), oldest)
+        return oldest
+
+    def _hand_over(self, frames: deque[bytes]) -> None:
+        """What came behind the reply belongs to the next exchange."""
+        heir = next(iter(self._inboxes.values()), self._left)
+        heir.extend(frames)
+
+    async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> bytes:
+        frame = await socket.receive()
+        match frame.type:
+            case aiohttp.WSMsgType.TEXT:
+                return str(frame.data).encode()
+            case aiohttp.WSMsgType.BINARY:
+                return bytes(frame.data)
+            case aiohttp.WSMsgType.ERROR:
+                raise aiohttp.ClientConnectionError(f"the websocket broke: {frame.data}")
+            case _:
+                raise aiohttp.ClientConnectionError("the websocket was closed")
 
     async def _open(self, request: Request) -> aiohttp.ClientWebSocketResponse:
         if self._socket is None or self._socket.closed:
@@ -51,25 +101,17 @@ class WebsocketTransport(SessionTransport):
             )
         return self._socket
 
-    async def _frame(self, socket: aiohttp.ClientWebSocketResponse, timeout_s: float) -> bytes:
-        async with asyncio.timeout(timeout_s):
-            frame = await socket.receive()
-        match frame.type:
-            case aiohttp.WSMsgType.TEXT:
-                return str(frame.data).encode()
-            case aiohttp.WSMsgType.BINARY:
-                return bytes(frame.data)
-            case _:
-                raise aiohttp.ClientConnectionError("the websocket was closed")
-
-    async def _drop(self) -> None:
-        if self._socket is not None:
-            socket, self._socket = self._socket, None
-            with suppress(TimeoutError, aiohttp.ClientError, OSError):
-                async with asyncio.timeout(1.0):
-                    await socket.close()
+    async def _drop(self, socket: aiohttp.ClientWebSocketResponse | None) -> None:
+        """Close a socket; another that has taken its place meanwhile stays."""
+        if socket is None:
+            return
+        if self._socket is socket:
+            self._socket = None
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(1.0):
+                await socket.close()
 
     async def close(self) -> None:
         """Stop, and close the socket."""
         await super().close()
-        await self._drop()
+        await self._drop(self._socket)
