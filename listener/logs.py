@@ -66,7 +66,7 @@ class _Safe:
 
     def __call__(self, logger: Any, name: str, fields: Fields) -> str:
         try:
-            return self._render(logger, name, fields)
+            return self._render(logger, name, dict(fields))
         except Exception as exc:  # noqa: BLE001 - a value whose repr() fails must not stop the daemon
             known = {key: str(fields.get(key, "")) for key in _FIRST}
             return json.dumps({**known, "unrenderable": type(exc).__name__})
@@ -96,9 +96,10 @@ class _Forward(logging.Handler):
     """Takes the records of libraries to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log the record; what is wrong with it is its library's fault and stays silent."""
-        with suppress(Exception):
-            level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
-            structlog.get_logger(record.name).log(
-                level, "library_log", message=record.getMessage(), exc_info=record.exc_info or None
-            )
+        """Log the record; one that its library got wrong goes out without its arguments."""
+        level = min(max(record.levelno // 10 * 10, logging.DEBUG), logging.CRITICAL)
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001 - the library's fault, and no reason to stop
+            message = str(record.msg)
+        structlog.get_logger(record.name).log(level, "library_log", message=message, exc_info=record.exc_info or None)

@@ -21,6 +21,7 @@ class Line(msgspec.Struct, frozen=True):
     subject: str
     data: dict[str, Any]
     id: str = ""
+    sequence: str = ""
 
     @property
     def change(self) -> str:

@@ -21,6 +21,8 @@ def summarise(
         yield _heard(change, counts[change], published)
     repeated = tally.published - day.changes
     yield _heard("unchanged", counts["unchanged"], repeated, "repeated by the server, or heard by a second agent too")
+    if (counts["set"], counts["changed"], counts["cleared"]) != (day.set, day.changed, day.cleared):
+        yield Text("  (two changes in one millisecond cannot be told from the echoes of a second agent)", style="dim")
     yield Text()
     yield from _faults(tally)
     yield Text(f"  {'rate':<12}{tally.events / played_s:.1f} events a second, at this pace")

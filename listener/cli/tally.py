@@ -19,7 +19,7 @@ class Tally(NamedTuple):
         events: disposition events in the file, duplicates not counted.
         missing: published, and not in the file.
         unexpected: in the file, and not published.
-        duplicates: lines whose id stood in the file before.
+        duplicates: lines that brought an event of the journal again.
         out_of_order: chats of one account whose values stand in another order than they were published in.
         gaps: stretches in which something could have been missed.
     """
@@ -45,7 +45,7 @@ def expected(ledger: Iterable[Published]) -> int:
 
 def compare(ledger: Iterable[Published], lines: Sequence[Line]) -> Tally:
     """Hold the lines of the file against the simulator's ledger."""
-    once = {line.id: line for line in lines}
+    once = {(line.sequence, line.id): line for line in lines}
     dispositions = [line for line in once.values() if line.change != "gap"]
     wanted, found = _by_chat(_published(ledger)), _by_chat(_heard(dispositions))
     places = wanted.keys() | found.keys()

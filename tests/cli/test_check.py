@@ -1,0 +1,85 @@
+"""`check` tells every problem at once, and no secret."""
+
+import pytest
+
+from support.config import write_config
+
+
+def test_a_sound_configuration_is_summed_up_without_secrets(invoke, config, tmp_path):
+    result = invoke("check", "--config", config)
+    assert (result.exit_code, result.stderr) == (0, "")
+    for shown in (f"ok: {config}", "http://127.0.0.1:9", "agent1", f"{tmp_path}/journal.db", "audit (file)", "off"):
+        assert shown in result.stdout
+    assert "pa55word" not in result.stdout
+
+
+def test_every_problem_is_told_at_once_with_its_place(invoke, tmp_path):
+    config = write_config(
+        tmp_path,
+        server={"url": "ftp://example.com", "tpoic": "/x"},
+        accounts=[{"username": "agent1", "password_file": "missing.secret"}],
+        sinks={"audit": {"paht": "x"}, "crm": {"type": "webhok"}},
+        http={"listen": "here"},
+    )
+    result = invoke("check", "--config", config)
+    assert (result.exit_code, result.stdout) == (78, "")
+    places = {line.split(": ")[1] for line in result.stderr.splitlines()}
+    assert places == {
+        "server.url",
+        "server.tpoic",
+        "accounts[0].password_file",
+        "sinks.audit.paht",
+        "sinks.crm.type",
+        "http.listen",
+    }
+    assert "did you mean 'topic'?" in result.stderr
+    assert "did you mean 'webhook'?" in result.stderr
+
+
+def test_a_file_without_certificates_is_a_problem_of_its_setting(invoke, tmp_path):
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    config = write_config(
+        tmp_path, server={"url": "https://127.0.0.1:9", "login": "none", "ca_file": tmp_path / "ca.pem"}
+    )
+    result = invoke("check", "--config", config)
+    assert result.exit_code == 78
+    assert result.stderr.startswith("error: server.ca_file: ")
+
+
+def test_many_accounts_are_counted(invoke, tmp_path):
+    accounts = [{"username": f"agent{number}", "password": "x"} for number in range(12)]
+    result = invoke(
+        "check", "--config", write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, accounts=accounts)
+    )
+    assert "agent4 and 7 more" in result.stdout
+
+
+def test_the_environment_alone_is_a_configuration(invoke, monkeypatch, tmp_path):
+    for name, value in {
+        "SERVER__URL": "http://127.0.0.1:9",
+        "SERVER__LOGIN": "none",
+        "SINKS__AUDIT__TYPE": "file",
+        "SINKS__AUDIT__PATH": "a.jsonl",
+    }.items():
+        monkeypatch.setenv(f"LISTENER_{name}", value)
+    result = invoke("check")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "ok: the environment" in result.stdout
+    assert f"{tmp_path}/journal.db (not there yet)" in result.stdout
+
+
+def test_nothing_at_all_is_no_configuration(invoke):
+    result = invoke("check")
+    assert result.exit_code == 78
+    assert "error: server: is required" in result.stderr
+
+
+@pytest.mark.parametrize("folder", ["missing", "file/below"])
+def test_connecting_probes_the_journals_folder_too(invoke, tmp_path, folder):
+    (tmp_path / "file").write_text("")
+    config = write_config(
+        tmp_path, server={"url": "http://127.0.0.1:9", "login": "none"}, journal={"path": tmp_path / folder / "j.db"}
+    )
+    result = invoke("check", "--config", config, "--connect")
+    assert result.exit_code == 78
+    assert f"error: journal.path: there is no folder {tmp_path / folder}" in result.stderr

@@ -1,0 +1,100 @@
+"""`journal`: figures, events, soundness and export, of a journal that another process may be writing."""
+
+import json
+import sqlite3
+
+import pytest
+
+from listener.journal import SqliteJournal
+from listener.model import JournalBatch
+from support.events import disposition_event, gap_event
+
+
+@pytest.fixture
+async def journal(tmp_path):
+    """An open journal at `tmp_path / "journal.db"` with five events, as the daemon holds it."""
+    journal = SqliteJournal(path=tmp_path / "journal.db")
+    await journal.open()
+    events = [disposition_event(0, chat=f"chat-{number % 2}") for number in range(4)]
+    await journal.append(JournalBatch(events=(*events, gap_event(0))))
+    await journal.advance("audit", 3)
+    yield tmp_path / "journal.db"
+    await journal.close()
+
+
+def test_stats_tell_what_is_stored_and_how_far_each_sink_is(invoke, config, journal):
+    result = invoke("journal", "stats", "--config", config)
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if not line.startswith(("sink", "last")))
+    assert rows["events"] == "5, 1 to 5"
+    assert "sink audit    at 3, 2 to go\n" in result.stdout
+
+
+def test_stats_come_as_json_too(invoke, journal):
+    found = json.loads(invoke("journal", "stats", "--path", journal, "--json").stdout)
+    assert (found["events"], found["last_sequence"], found["cursors"]) == (5, 5, {"audit": 3})
+
+
+@pytest.mark.parametrize(
+    ("options", "sequences"),
+    [
+        ((), [1, 2, 3, 4, 5]),
+        (("-n", "2"), [4, 5]),
+        (("--after", "1", "-n", "2"), [2, 3]),
+        (("--chat", "chat-1", "-n", "1"), [4]),
+        (("--chat", "chat-1", "--after", "0"), [2, 4]),
+        (("--chat", "nobody"), []),
+    ],
+)
+def test_show_picks_events(invoke, journal, options, sequences):
+    result = invoke("journal", "show", "--path", journal, "--json", *options)
+    assert result.exit_code == 0
+    assert [int(json.loads(line)["sequence"]) for line in result.stdout.splitlines()] == sequences
+
+
+def test_show_is_readable_without_json(invoke, journal):
+    lines = invoke("journal", "show", "--path", journal).stdout.splitlines()
+    assert lines[0].split()[1:4] == ["chat-0", "agent1", "set"]
+    assert lines[4].split()[3] == "gap"
+
+
+def test_a_sound_journal_is_verified_while_it_is_in_use(invoke, journal):
+    result = invoke("journal", "verify", "--path", journal)
+    assert (result.exit_code, result.stdout) == (0, "ok: 5 events, last sequence 5\n")
+
+
+def test_each_fault_is_a_line_and_the_status_is_1(invoke, journal):
+    with sqlite3.connect(journal) as connection:
+        connection.execute("DELETE FROM event WHERE sequence = 2")
+        connection.execute("UPDATE event SET data = 'x' WHERE sequence = 4")
+    result = invoke("journal", "verify", "--path", journal)
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 2
+    assert result.stderr == f"error: journal {journal}: 2 faults\n"
+
+
+def test_export_writes_every_event_to_standard_output_or_to_a_file(invoke, journal, tmp_path):
+    shown = invoke("journal", "export", "--path", journal).stdout
+    assert [json.loads(line)["sequence"] for line in shown.splitlines()] == ["1", "2", "3", "4", "5"]
+    out = tmp_path / "out.jsonl"
+    assert invoke("journal", "export", "--path", journal, "--output", out).exit_code == 0
+    assert out.read_text("utf-8") == shown
+    assert not (tmp_path / "out.jsonl.part").exists()
+
+
+def test_an_export_that_cannot_be_written_names_the_option(invoke, journal, tmp_path):
+    result = invoke("journal", "export", "--path", journal, "--output", tmp_path / "no" / "out")
+    assert result.exit_code == 1
+    assert result.stderr == f"error: --output: cannot write {tmp_path}/no/out: No such file or directory\n"
+
+
+@pytest.mark.parametrize("command", ["stats", "show", "verify", "export"])
+def test_a_journal_that_is_not_there_is_one_clear_line(invoke, tmp_path, command):
+    result = invoke("journal", command, "--path", tmp_path / "none.db")
+    assert (result.exit_code, result.stderr) == (1, f"error: journal {tmp_path}/none.db: no such file\n")
+
+
+def test_exactly_one_of_path_and_configuration_is_needed(invoke):
+    result = invoke("journal", "stats")
+    assert result.exit_code == 2
+    assert "give either --config or --path" in result.stderr
