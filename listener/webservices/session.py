@@ -80,13 +80,15 @@ class Session:
     async def _renew_csrf(self, rejected: dict[str, str], logins: int) -> None:
         """Fetch the token of this session; without a session, or with the same token again, log in."""
         async with self._lock:
-            if self._csrf == rejected:
-                try:
-                    await self._exchange("GET", ME)
-                except LoginRefused as exc:
-                    _log.info("session_unknown", account=self._username, http_status=exc.http_status)
             if self._csrf != rejected:
                 return
+            try:
+                await self._exchange("GET", ME)
+            except LoginRefused as exc:  # a token may have come all the same: strangers get one too
+                _log.info("session_unknown", account=self._username, http_status=exc.http_status)
+            else:
+                if self._csrf != rejected:
+                    return
         await self._log_in_once(logins)
 
     async def _log_in_once(self, logins: int) -> None:
