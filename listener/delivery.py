@@ -7,15 +7,16 @@ import msgspec
 import structlog
 
 from listener.backoff import Backoff
-from listener.errors import JournalError, Outcome, Park, Reject, Retry
+from listener.errors import JournalError, Outcome, Park, Reject, Retry, StartError
 from listener.metrics import Metrics
 from listener.model import Change, DeadLetter, Event, Kind, LaneStatus
 from listener.ports import Journal, Sink
 
 log = structlog.get_logger(__name__)
 
+_DISTANCE_S = 0.02
 _CURSOR_LAG_S = 0.05
-_CURSOR_RETRY_S = 1.0
+_JOURNAL_RETRY_S = 1.0
 
 
 class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,8 +85,8 @@ class Lane:
     async def run(self) -> None:
         """Deliver until cancelled, which is safe at any point. The sink is closed on the way out."""
         try:
-            await self._open()
             self._cursor = self._stored = (await self._journal.cursors()).get(self.name, 0)
+            await self._open()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._carry_all(), name=f"delivery {self.name}")
                 tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
@@ -120,19 +121,38 @@ class Lane:
         while True:
             try:
                 await self._sink.open()
-            except (Retry, Park) as outcome:
-                await self._wait_after(outcome)
+            except StartError:
+                raise
+            except Exception as exc:  # noqa: BLE001 - as in deliver: a foreign sink's bug is its own lane's matter
+                await self._wait_after(outcome_of(exc))
             else:
                 self._recovered()
                 return
 
     async def _carry_all(self) -> None:
+        """The first event after a silence goes at once; in a stream, deliveries keep a distance and so grow."""
         while True:
-            events = await self._journal.read(self._cursor, self._policy.batch)
+            newest = self._journal.last_sequence
+            try:
+                events = await self._journal.read(self._cursor, self._policy.batch)
+            except JournalError as exc:
+                self._log.error("journal_cannot_be_read", error=str(exc))
+                await asyncio.sleep(_JOURNAL_RETRY_S)
+                continue
             if events:
                 await self._carry(events)
+                if len(events) < self._policy.batch:
+                    await asyncio.sleep(_DISTANCE_S)
+            elif newest > self._cursor:
+                await self._skip_to(newest)
             else:
                 await self._journal.wait_beyond(self._cursor)
+
+    async def _skip_to(self, newest: int) -> None:
+        """Nothing above the cursor is left up to there: retention took it before this sink was configured."""
+        self._log.warning("events_no_longer_kept", after=self._cursor, up_to=newest)
+        await self._advance(newest)
+        self._cursor = newest
 
     async def _carry(self, events: Sequence[Event]) -> None:
         """Bring one batch to its end: delivered, dead or left out."""
@@ -162,7 +182,7 @@ class Lane:
                 await self._journal.advance(self.name, sequence, dead)
             except JournalError as exc:
                 self._log.warning("cursor_not_stored", error=str(exc))
-                await asyncio.sleep(_CURSOR_RETRY_S)
+                await asyncio.sleep(_JOURNAL_RETRY_S)
             else:
                 self._stored = max(self._stored, sequence)
                 self._progress.set()
@@ -188,7 +208,7 @@ class Lane:
             try:
                 await self._sink.deliver(left)
             except Exception as exc:  # noqa: BLE001 - the bug of a foreign sink stops its own lane, loudly, and nothing else
-                outcome = outcome_of(exc)
+                outcome = outcome_of(exc, len(left))
             else:
                 break
             if isinstance(outcome, Reject):
@@ -243,8 +263,10 @@ class Lane:
         )
 
 
-def outcome_of(exc: Exception) -> Outcome:
-    """What an exception out of a sink means; the one place that decides it."""
+def outcome_of(exc: Exception, events: int = 0) -> Outcome:
+    """What an exception means that a sink raised over so many events; the one place that decides it."""
+    if isinstance(exc, Reject) and not 0 <= exc.index < events:
+        return Retry(f"the sink rejects event {exc.index} of {events}: {exc.reason}", delivered=exc.delivered)
     if isinstance(exc, Outcome):
         return exc
     return Retry(f"the sink failed unexpectedly: {type(exc).__name__}: {exc}")

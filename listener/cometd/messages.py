@@ -59,6 +59,8 @@ _CLOSES = {b"}": b"{", b"]": b"["}
 _BETWEEN = b" \t\r\n,[]\xef\xbb\xbf"  # and a byte order mark
 # Where an element of an array may begin, wherever the reading lost its way; a member's value comes after a colon.
 _BEGINS = re.compile(rb'(?<=[\[\]{},\s"])\{(?=\s*")')
+# Escaped pairs of surrogates, halves of them (the group), and every other escape.
+_ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 _SEARCH_FACTOR = 4  # a search for the next message reads at most so many times the body
 
 
@@ -121,7 +123,7 @@ class _Salvage:
         """Keep the message between the two; else why it is none."""
         element = self._body[start:end]
         try:
-            self.messages.append(_ONE.decode(element))
+            self.messages.append(_decode_one(element))
         except RecursionError:
             return "too_deep"
         except msgspec.ValidationError:
@@ -141,6 +143,21 @@ class _Salvage:
             if self._may_search < 0:
                 break
         return len(self._body)
+
+
+def _decode_one(element: bytes) -> Message:
+    """One message, if need be without lone surrogates, which the decoder refuses even in data that it steps over.
+
+    Half of a pair is valid by the grammar of RFC 8259, section 8.2, but no character: servers write it where they cut
+    a name in the middle of an emoji. It becomes a byte that is no UTF-8: whoever decodes the data sees which text it
+    spoils.
+    """
+    try:
+        return _ONE.decode(element)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return _ONE.decode(_ESCAPES.sub(lambda escape: b"\xff" if escape[1] else escape[0], element))
 
 
 def _end_of_object(body: bytes, start: int) -> tuple[int, bool]:
