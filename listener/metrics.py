@@ -64,14 +64,18 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._rows: dict[str, MetricWrapperBase] = {}
+        self._children: dict[tuple[str, tuple[str, ...]], MetricWrapperBase] = {}
         for row in TABLE:
             options: dict[str, Any] = {"buckets": _SECONDS} if row.kind is Histogram else {}
             self._rows[row.name] = row.kind(PREFIX + row.name, row.help, row.labels, registry=self.registry, **options)
         self.set("build_info", 1, __version__)
 
     def _child(self, name: str, labels: tuple[str, ...]) -> MetricWrapperBase:
-        row = self._rows[name]
-        return row.labels(*labels) if labels else row
+        child = self._children.get((name, labels))
+        if child is None:
+            row = self._rows[name]
+            child = self._children[name, labels] = row.labels(*labels) if labels else row
+        return child
 
     def count(self, name: str, amount: float = 1, *labels: str) -> None:
         """Add to a counter; label values in the order of the table."""

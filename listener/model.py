@@ -256,7 +256,10 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def rfc3339(epoch_ms: int) -> str:
     """Epoch milliseconds as RFC 3339 in UTC, with milliseconds and `Z`; a time beyond the calendar is 1970."""
-    return f"{_second(epoch_ms // 1000)}.{epoch_ms % 1000:03d}Z"
+    return _second(epoch_ms // 1000) + _MILLISECONDS[epoch_ms % 1000]
+
+
+_MILLISECONDS = tuple(f".{ms:03d}Z" for ms in range(1000))
 
 
 @lru_cache(maxsize=256)

@@ -87,13 +87,13 @@ class NotificationDecoder:
 
     def decode(self, payloads: Sequence[Raw | bytes], *, account: str, received_ms: int) -> Harvest:
         """What the `data` values of one batch say. `received_ms` is the batch's arrival, epoch milliseconds."""
-        return _each(payloads, self._take_note, _Batch(account, received_ms, Origin.NOTIFICATION, b""))
+        return _each(payloads, self._take_note, _Batch(account, received_ms, Origin.NOTIFICATION, _salt(account)))
 
     def decode_chats(self, chats: Sequence[Raw | bytes], *, account: str, received_ms: int) -> Harvest:
         """What the chats of `GET me?subresources=chats` say now; the observations' origin is `reconciled`."""
         # The same snapshot read at another moment is another find, so the moment is part of what identifies it.
-        moment = received_ms.to_bytes(8, "big", signed=True)
-        return _each(chats, self._take_chat, _Batch(account, received_ms, Origin.RECONCILED, moment))
+        moment = str(received_ms)
+        return _each(chats, self._take_chat, _Batch(account, received_ms, Origin.RECONCILED, _salt(account, moment)))
 
     def _take_note(self, payload: Raw | bytes, batch: _Batch) -> str:
         """Add the observations of one notification; the reason if it is none of ours, else ""."""
@@ -192,6 +192,11 @@ def _each(payloads: Sequence[Raw | bytes], take: Callable[[Raw | bytes, _Batch],
         else:
             harvest.forwarded += 1
     return harvest
+
+
+def _salt(account: str, moment: str = "") -> bytes:
+    """Makes digests those of this account: in a conference others hear the same notification."""
+    return blake2b(f"{account}\0{moment}".encode(), digest_size=blake2b.SALT_SIZE).digest()
 
 
 def _agents(chat: Any) -> tuple[Participant, ...]:

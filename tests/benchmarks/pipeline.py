@@ -21,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 MODULES = HERE.parent / "interop" / "servers" / "node_modules"
-COUNTS = {1: 4_000, 10: 30_000, 100: 150_000}
+COUNTS = {1: 3_000, 10: 20_000, 100: 100_000}
 LIMIT_S = 180.0
 CONFIG = """
 shutdown_timeout_s = 5
