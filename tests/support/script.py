@@ -122,6 +122,7 @@ class Script:
         channel = request.payload[0]["channel"]
         if channel == HANDSHAKE:
             self.sessions += 1
+            self._queue = []  # it died with the session
             granted = {"ext": {"ack": True}} if self._ack else {}
             fields = {"clientId": f"c{self.sessions}", "supportedConnectionTypes": [self._type], "advice": FRESH}
             return replies(request, **fields, **granted)

@@ -1,0 +1,775 @@
+"""The cycle over a scripted server and a clock that moves by hand: what is asked when, and which facts come of it."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from typing import Any, TypeVar
+
+import pytest
+
+from listener.backoff import Backoff
+from listener.cometd.engine import Engine, Payload
+from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
+from listener.cometd.protocol import Phase, Resume, Session, Step
+from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
+from listener.testing import ManualClock
+from support.script import TOPIC, UNKNOWN, Script, event, reply
+
+F = TypeVar("F", bound=Fact)
+DENIED = reply(successful=False, error="403::Handshake denied", advice={"reconnect": "none", "interval": 0})
+REFUSED = reply(successful=False, error="500::busy")
+BROKEN = ExchangeFailed("connection reset", maybe_lost=True)
+UNREACHED = ExchangeFailed("connection refused")
+
+
+class World:
+    """One engine at work on one script."""
+
+    def __init__(
+        self,
+        stack: AsyncExitStack,
+        *,
+        ack: bool = False,
+        connection_type: str = "long-polling",
+        login: Callable[[], Awaitable[None]] | None = None,
+        resume: Resume | None = None,
+        uniform: Callable[[float, float], float] = lambda _, high: high,
+        start_ms: int = 1_800_000_000_000,
+    ) -> None:
+        self.clock = ManualClock(start_ms=start_ms)
+        self.script = Script(ack=ack, connection_type=connection_type)
+        session = Session(topics=[TOPIC], connection_type=connection_type)
+        if resume is not None:
+            session.resume(resume)
+        self.engine = Engine(
+            session=session,
+            clock=self.clock,
+            login=login,
+            exchange_backoff=Backoff(uniform=uniform),
+            handshake_backoff=Backoff(first_s=1.0, uniform=uniform),
+        )
+        self.engine.exchange = self.script.exchange
+        self._stack = stack
+
+    def start(self) -> "World":
+        task = asyncio.create_task(self._run(), name="engine under test")
+
+        async def end() -> None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+        self._stack.push_async_callback(end)
+        return self
+
+    async def _run(self) -> None:
+        await self.engine.handshake()
+        await self.engine.run()
+
+    async def fact(self, kind: type[F], **expected: Any) -> F:
+        """The next fact, which is of this kind and says this."""
+        async with asyncio.timeout(5):
+            found = await self.engine.next_fact()
+        assert isinstance(found, kind), found
+        assert {name: getattr(found, name) for name in expected} == expected
+        return found
+
+    async def certain(self, **expected: Any) -> Certain:
+        """The next two facts: certainty, and the empty poll that brought it."""
+        found = await self.fact(Certain, **expected)
+        await self.fact(Polled)
+        return found
+
+    async def batch(self, *numbers: int) -> Batch:
+        found = await self.fact(Batch)
+        assert [json.loads(bytes(payload))["n"] for payload in found.payloads] == list(numbers)
+        return found
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let the engine come to rest, and the clock go on in steps of a quarter of a second."""
+        for _ in range(int(seconds * 4)):
+            for _ in range(20):
+                await asyncio.sleep(0)
+            self.clock.advance(0.25)
+
+    async def wait_and_advance(self, seconds: float) -> None:
+        """Once the engine sleeps, advance the clock."""
+        async with asyncio.timeout(5):
+            await self.clock.wait_for_sleepers()
+        self.clock.advance(seconds)
+
+    def nothing_more(self) -> bool:
+        return not self.engine.pending()
+
+
+Make = Callable[..., World]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    async with AsyncExitStack() as stack:
+        yield lambda **options: World(stack, **options)
+
+
+# --- the first way ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_session_begins_with_handshake_subscription_and_a_connect_at_once(make: Make):
+    world = make().start()
+    fact = await world.certain(regained=Regained.HANDSHAKE, cause=Cause.RESTART, since_ms=None, ack=False)
+    assert fact.resume == Resume(client_id="c1", connection_type="long-polling", ack=None)
+    await world.script.asked(4)
+    assert world.script.steps == [Step.HANDSHAKE, Step.SUBSCRIBE, Step.CONNECT, Step.CONNECT]
+    assert [connect.get("advice") for connect in world.script.connects] == [{"timeout": 0}, None]
+    assert world.clock.sleepers == 0
+
+
+async def test_one_connect_is_in_flight_at_a_time(make: Make):
+    world = make().start()
+    await world.certain()
+    for n in range(20):
+        await world.script.asked(4 + n)
+        world.script.publish(n)
+        (await world.batch(n)).confirm()
+    assert world.script.most_held == 1
+
+
+async def test_the_very_first_connect_may_carry_events(make: Make):
+    world = make()
+    world.script.then(reply(event(1)), step=Step.CONNECT)
+    world.start()
+    await world.fact(Certain)
+    (await world.batch(1)).confirm()
+    await world.script.asked(4)
+
+
+async def test_events_on_the_answer_to_a_subscription_are_handed_out_but_make_nothing_certain(make: Make):
+    world = make()
+    world.script.then(reply(event(1)), step=Step.SUBSCRIBE)
+    world.start()
+    batch = await world.batch(1)
+    assert batch.resume is None
+    batch.confirm()
+    await world.certain(regained=Regained.HANDSHAKE)
+
+
+async def test_cancelling_a_wait_for_a_fact_loses_none(make: Make):
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    for n in range(5):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(world.engine.next_fact(), 0.005)
+        world.script.publish(n)
+        (await world.batch(n)).confirm()
+        await world.script.asked(5 + n)
+
+
+# --- acknowledgements -------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_is_acknowledged_by_the_connect_after_its_confirmation(make: Make):
+    world = make(ack=True).start()
+    await world.certain(ack=True)
+    await world.script.asked(4)
+    world.script.publish(1, 2)
+    batch = await world.batch(1, 2)
+    assert (batch.number, batch.client_id) == (2, "c1")
+    assert batch.resume == Resume(client_id="c1", connection_type="long-polling", ack=2)
+    assert len(world.script.requests) == 4, "the next connect waits for the confirmation"
+    batch.confirm()
+    await world.script.asked(5)
+    assert [connect["ext"]["ack"] for connect in world.script.connects] == [-1, 1, 2]
+
+
+async def test_empty_replies_are_acknowledged_at_once(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    for n in range(3):
+        await world.script.asked(4 + n)
+        world.script.end_hold()
+        assert (await world.fact(Polled)).resume.ack == n + 2
+    await world.script.asked(7)
+    assert [connect["ext"]["ack"] for connect in world.script.connects] == [-1, 1, 2, 3, 4]
+
+
+async def test_while_a_batch_is_not_durable_the_session_is_kept_alive_and_nothing_is_lost_or_doubled(make: Make):
+    world = make(ack=True)
+    world.engine.session.advice["maxInterval"] = 300
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.publish(1)
+    batch = await world.batch(1)
+    world.script.publish(2)
+    await world.script.asked(7)
+    kept = world.script.connects[2:5]
+    assert {connect["ext"]["ack"] for connect in kept} == {1}, "nothing new is acknowledged"
+    assert all(connect["advice"] == {"timeout": 0} for connect in kept)
+    assert world.nothing_more()
+    batch.confirm()
+    (await world.batch(2)).confirm()
+    await world.script.asked(len(world.script.requests) + 1)
+    assert world.nothing_more()
+
+
+async def test_without_acknowledgements_no_connect_is_sent_while_a_batch_is_not_durable(make: Make):
+    """What it brought could not be left to come again."""
+    world = make()
+    world.engine.session.advice["maxInterval"] = 300
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.publish(1)
+    batch = await world.batch(1)
+    await asyncio.sleep(0.3)
+    assert len(world.script.requests) == 4
+    batch.confirm()
+    await world.script.asked(5)
+
+
+async def test_a_session_that_dies_while_a_batch_is_not_durable_leaves_a_gap(make: Make):
+    world = make(ack=True)
+    world.engine.session.advice["maxInterval"] = 300
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.publish(1)
+    batch = await world.batch(1)
+    world.script.then(reply(**UNKNOWN), step=Step.CONNECT)
+    await world.script.asked(5)
+    await asyncio.sleep(0.15)
+    batch.confirm()
+    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+    assert world.script.connects[-1]["ext"]["ack"] != 2, "the number of a session that is over means nothing"
+
+
+async def test_a_repeated_batch_is_told_and_not_handed_out(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.publish(1)
+    batch = await world.batch(1)
+    world.script.then(reply(event(1), ext={"ack": 2}), step=Step.CONNECT)
+    batch.confirm()
+    await world.fact(Polled, repeated=1)
+
+
+# --- what fails -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_session_is_begun_anew_and_the_gap_goes_back_to_the_last_connect(make: Make):
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    sent_ms = world.clock.now_ms()
+    world.clock.advance(7)
+    world.script.then(reply(**UNKNOWN), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    await world.fact(Trouble, reason="expired", text="402::Unknown client", subscribed=False)
+    await world.wait_and_advance(1)
+    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED, since_ms=sent_ms)
+    assert [s.value for s in world.script.steps[-4:]] == ["handshake", "subscribe", "connect", "connect"]
+
+
+async def test_a_subscription_that_is_refused_after_a_handshake_is_tried_until_it_is_granted(make: Make):
+    world = make()
+    world.script.then(*[REFUSED] * 5, step=Step.SUBSCRIBE)
+    world.start()
+    await world.pass_time(60)
+    reasons = [(await world.fact(Trouble)).reason for _ in range(5)]
+    assert reasons == ["subscribe_refused", "subscribe_refused", "expired", "subscribe_refused", "subscribe_refused"]
+    await world.certain()
+
+
+async def test_a_denied_handshake_is_tried_again_with_growing_pauses(make: Make):
+    world = make()
+    world.script.always(Step.HANDSHAKE, DENIED)
+    world.start()
+    await world.pass_time(300)
+    pauses = [(await world.fact(Trouble, reason="handshake_refused")).retry_in_s for _ in range(6)]
+    assert pauses == [1, 2, 4, 8, 16, 30]
+    world.script.always(Step.HANDSHAKE, None)
+    await world.pass_time(31)
+    while not isinstance(await world.engine.next_fact(), Certain):
+        pass
+
+
+async def test_reconnect_none_ends_the_session_and_a_fresh_handshake_follows(make: Make):
+    world = make()
+    world.script.then(reply(), reply(event(1), advice={"reconnect": "none"}), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    (await world.batch(1)).confirm()
+    await world.fact(Trouble, reason="ended")
+    await world.wait_and_advance(1)
+    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+
+
+async def test_a_failed_exchange_is_tried_again_on_the_same_session(make: Make):
+    world = make()
+    world.script.then(reply(), UNREACHED, UNREACHED, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(Trouble, reason="network", retry_in_s=0.5, subscribed=True)
+    await world.wait_and_advance(0.5)
+    await world.fact(Trouble, reason="network", retry_in_s=1.0)
+    await world.wait_and_advance(1)
+    await world.fact(Polled)
+    assert world.script.sessions == 1
+    assert [connect.get("advice") for connect in world.script.connects[2:4]] == [{"timeout": 0}] * 2
+    assert world.nothing_more(), "nothing was in flight: the session is as certain as before"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [BROKEN, b"<html>maintenance</html>", b'[{"channel":"/meta/connect"', b"", b"null"],
+    ids=["reset", "html", "truncated", "empty", "null"],
+)
+async def test_without_acknowledgements_an_answer_that_never_came_whole_is_a_cut(make: Make, answer: Any):
+    world = make()
+    world.script.then(reply(), answer, step=Step.CONNECT)
+    world.start()
+    first = await world.certain()
+    await world.fact(Trouble, reason="network")
+    await world.wait_and_advance(1)
+    await world.certain(regained=Regained.POLL, cause=Cause.NO_ACK_CUT, since_ms=first.certain_ms)
+
+
+async def test_with_acknowledgements_a_cut_answer_costs_nothing(make: Make):
+    world = make(ack=True)
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(BROKEN, step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    await world.fact(Trouble)
+    world.script.publish(1)
+    await world.wait_and_advance(1)
+    (await world.batch(1)).confirm()
+    await world.script.asked(7)
+    assert world.nothing_more()
+
+
+async def test_the_whole_messages_of_a_cut_answer_are_kept(make: Make):
+    world = make()
+    cut = json.dumps([event(1), event(2), event(3)]).encode()[:-12]
+    world.script.then(reply(), Payload(cut, whole=False), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    batch = await world.batch(1, 2)
+    assert batch.resume is None, "a process that ends here has still to tell of the cut"
+    batch.confirm()
+    await world.fact(Trouble, reason="network")
+    await world.wait_and_advance(1)
+    await world.certain(regained=Regained.POLL, cause=Cause.NO_ACK_CUT)
+
+
+async def test_with_acknowledgements_the_messages_of_a_cut_answer_are_left_to_come_again(make: Make):
+    world = make(ack=True)
+    cut = json.dumps([event(1), event(2)]).encode()[:-3]
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(Payload(cut, whole=False), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    await world.fact(Trouble)
+    world.script.publish(1, 2)
+    await world.wait_and_advance(1)
+    (await world.batch(1, 2)).confirm()
+
+
+async def test_a_bad_element_is_told_with_its_batch(make: Make):
+    world = make()
+    body = lambda request: [event(1), 17, {"data": 1}, *reply()(request)]  # noqa: E731 - as short as the other answers
+    world.script.then(body, step=Step.CONNECT)
+    world.start()
+    await world.fact(Certain)
+    batch = await world.batch(1)
+    assert batch.refused == {"not_a_message": 2}
+    batch.confirm()
+    await world.script.asked(4)
+
+
+async def test_a_cut_is_not_forgotten_over_a_login_that_fails(make: Make):
+    """The same session answers again; without the cut in between nothing would have been missed."""
+    refusals = iter([None, LoginRefused("no"), None])
+
+    async def login() -> None:
+        if (refusal := next(refusals)) is not None:
+            raise refusal
+
+    world = make(login=login)
+    world.script.then(reply(), ExchangeFailed("HTTP 403", http_status=403), BROKEN, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(Trouble, reason="login_refused")
+    await world.wait_and_advance(1)
+    await world.fact(Trouble, reason="network")
+    await world.wait_and_advance(1)
+    await world.certain(regained=Regained.POLL, cause=Cause.NO_ACK_CUT)
+
+
+async def test_retry_after_is_waited_for(make: Make):
+    world = make()
+    world.script.then(reply(), ExchangeFailed("HTTP 503", http_status=503, retry_after_s=42), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(Trouble, reason="http_503", retry_in_s=42)
+    await world.wait_and_advance(41)
+    assert world.clock.sleepers == 1
+    world.clock.advance(1)
+    await world.fact(Polled)
+
+
+async def test_an_advised_interval_is_waited_for_in_milliseconds(make: Make):
+    world = make()
+    world.script.then(reply(advice={"interval": 1500}), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.wait_and_advance(1.4)
+    assert len(world.script.requests) == 3
+    world.clock.advance(0.1)
+    await world.script.asked(4)
+
+
+async def test_an_advised_interval_holds_for_a_handshake_too(make: Make):
+    world = make()
+    world.script.then(
+        reply(successful=False, advice={"interval": 60_000, "reconnect": "handshake"}), step=Step.HANDSHAKE
+    )
+    world.start()
+    await world.fact(Trouble, reason="handshake_refused", retry_in_s=60)
+
+
+async def test_several_clients_in_one_jar_are_reported_once_a_session(make: Make):
+    world = make()
+    advice = {"multiple-clients": True, "interval": 2000, "reconnect": "retry"}
+    world.script.then(*[reply(advice=advice)] * 3, reply(**UNKNOWN), reply(advice=advice), step=Step.CONNECT)
+    world.start()
+    await world.pass_time(20)
+    facts = [await world.engine.next_fact() for _ in range(9)]
+    told = [fact for fact in facts if isinstance(fact, Trouble) and fact.reason == "multiple_clients"]
+    assert len(told) == 2
+    assert told[0].retry_in_s == 0
+
+
+# --- logins -----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_login_comes_first_and_is_tried_until_it_is_granted(make: Make):
+    troubles: list[ListenerError] = [LoginRefused("wrong password"), Unreachable("no route")]
+    logins = 0
+
+    async def login() -> None:
+        nonlocal logins
+        logins += 1
+        if troubles:
+            raise troubles.pop(0)
+
+    world = make(login=login).start()
+    await world.fact(Trouble, reason="login_refused", text="wrong password", subscribed=False)
+    await world.wait_and_advance(1)
+    await world.fact(Trouble, reason="login_failed", text="no route")
+    assert world.script.requests == []
+    await world.wait_and_advance(2)
+    await world.certain(cause=Cause.RESTART)
+    assert logins == 3
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_an_http_refusal_logs_in_and_goes_on_with_the_same_session(make: Make, status: int):
+    logins = 0
+
+    async def login() -> None:
+        nonlocal logins
+        logins += 1
+
+    world = make(login=login)
+    world.script.then(reply(), ExchangeFailed("HTTP", http_status=status), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(Polled)
+    assert (logins, world.script.sessions, world.clock.sleepers) == (2, 1, 0)
+    assert world.nothing_more()
+
+
+async def test_a_server_that_goes_on_refusing_gets_a_new_handshake_and_pauses(make: Make):
+    async def login() -> None:
+        pass
+
+    world = make(login=login)
+    world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 3, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(Trouble, reason="unauthorized", subscribed=True)
+    await world.wait_and_advance(1)
+    await world.fact(Trouble, reason="unauthorized", subscribed=False)
+    await world.wait_and_advance(1)
+    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.LOGIN)
+
+
+# --- no storm ---------------------------------------------------------------------------------------------------------
+
+MINUTES = 10
+DICE = random.Random(7)  # noqa: S311 - dice of a test, nothing secret
+AT_MOST = 100  # requests in ten minutes; with pauses that grow to 30 s on average 15 s apart, and a start in between
+
+
+@pytest.mark.parametrize(
+    ("step", "answer"),
+    [
+        (Step.CONNECT, reply(**UNKNOWN)),
+        (Step.SUBSCRIBE, reply(successful=False, error="402::Unknown client")),
+        (Step.HANDSHAKE, reply(**UNKNOWN)),
+        (Step.HANDSHAKE, DENIED),
+        (Step.CONNECT, REFUSED),
+        (Step.CONNECT, reply(successful=False)),
+        (Step.CONNECT, reply(advice={"reconnect": "handshake", "interval": 0})),
+        (Step.CONNECT, reply(advice={"reconnect": "none"})),
+        (Step.CONNECT, reply(advice={"interval": -1})),
+        (Step.CONNECT, b"[]"),
+        (Step.CONNECT, b"<html>"),
+        (Step.CONNECT, UNREACHED),
+        (Step.CONNECT, ExchangeFailed("HTTP 502", http_status=502)),
+        (Step.CONNECT, ExchangeFailed("HTTP 403", http_status=403)),
+        (Step.HANDSHAKE, reply(clientId="c", supportedConnectionTypes=["callback-polling"])),
+    ],
+    ids=lambda value: "" if callable(value) else str(value)[:24],
+)
+async def test_no_answer_makes_a_storm(make: Make, step: Step, answer: Any):
+    world = make(uniform=DICE.uniform)
+    world.script.always(step, answer)
+    world.start()
+    await world.pass_time(60 * MINUTES)
+    assert MINUTES < len(world.script.requests) < AT_MOST * (3 if step is Step.CONNECT else 1)
+    assert isinstance(await world.engine.next_fact(), Trouble | Certain)
+
+
+async def test_sessions_that_last_for_one_connect_each_make_no_storm(make: Make):
+    world = make(uniform=DICE.uniform)
+    for _ in range(1000):
+        world.script.then(reply(), reply(**UNKNOWN), step=Step.CONNECT)
+    world.start()
+    await world.pass_time(60 * MINUTES)
+    assert world.script.sessions < AT_MOST
+
+
+async def test_a_server_without_the_configured_transport_is_named(make: Make):
+    world = make()
+    world.script.always(Step.HANDSHAKE, reply(clientId="c", supportedConnectionTypes=["websocket", "x"]))
+    world.start()
+    trouble = await world.fact(Trouble, subscribed=False)
+    assert trouble.text == "server.transport: the server does not offer 'long-polling', only 'websocket', 'x'"
+
+
+# --- from one process to the next -------------------------------------------------------------------------------------
+
+SAVED = Resume(client_id="old", connection_type="long-polling", ack=None, max_interval_ms=10_000)
+
+
+async def test_a_saved_session_goes_on_without_a_handshake(make: Make):
+    world = make(resume=SAVED).start()
+    await world.certain(regained=Regained.RESUME, cause=Cause.RESTART, since_ms=None)
+    assert Step.HANDSHAKE not in world.script.steps
+    assert {m["clientId"] for request in world.script.requests for m in request.payload} == {"old"}
+
+
+async def test_a_saved_session_that_is_unknown_becomes_a_new_one(make: Make):
+    world = make(resume=SAVED)
+    world.script.then(reply(successful=False, error="402::Unknown client"), step=Step.SUBSCRIBE)
+    world.start()
+    await world.fact(Trouble, reason="expired")
+    await world.wait_and_advance(1)
+    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.RESTART)
+
+
+async def test_a_saved_session_whose_first_answer_is_cut_has_lost_something(make: Make):
+    world = make(resume=SAVED)
+    world.script.then(BROKEN, step=Step.CONNECT)
+    world.start()
+    await world.fact(Trouble)
+    await world.wait_and_advance(1)
+    await world.certain(regained=Regained.RESUME, cause=Cause.NO_ACK_CUT)
+
+
+async def test_batches_of_a_continued_session_have_numbers_that_were_not_there_before(make: Make):
+    """Without numbers of the server's, the number is what tells alike notifications of one session apart."""
+
+    async def first_number(world: World) -> int:
+        await world.certain()
+        world.script.publish(1)
+        return (await world.batch(1)).number
+
+    before, after = make().start(), make(resume=SAVED, start_ms=1_800_000_001_000).start()
+    assert await first_number(before) < await first_number(after)
+
+
+# --- rest and distrust ------------------------------------------------------------------------------------------------
+
+
+async def rested(world: World) -> Rested:
+    await world.engine.rest()
+    return await world.fact(Rested)
+
+
+async def test_at_rest_no_connect_is_held_and_what_was_queued_is_handed_out(make: Make):
+    world = make().start()
+    await world.certain()
+    held = await world.script.asked(4)
+    rest = asyncio.create_task(world.engine.rest())
+    world.script.then(reply(event(1), event(2)), step=Step.CONNECT)
+    called_back = await world.script.asked(5)
+    assert (held.hold_ms, called_back.hold_ms) == (30_000, 0)
+    world.script.then(ExchangeFailed("HTTP 500", http_status=500), step=Step.CONNECT)
+    (await world.batch(1, 2)).confirm()
+    world.script.end_hold()
+    await rest
+    facts = [await world.engine.next_fact() for _ in range(2)]
+    assert isinstance(facts[0], Polled)
+    assert isinstance(facts[1], Rested)
+    assert facts[1].resume == Resume(client_id="c1", connection_type="long-polling", ack=None)
+    await world.pass_time(60)
+    assert (world.script.held, len(world.script.requests)) == (0, 5)
+    assert world.nothing_more()
+
+
+async def test_what_the_held_connect_brings_last_comes_before_rest(make: Make):
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    rest = asyncio.create_task(world.engine.rest())
+    await world.script.asked(5)
+    await world.fact(Polled)
+    assert world.nothing_more(), "the held connect has not ended yet"
+    world.script.publish(1)
+    batch = await world.batch(1)
+    assert world.nothing_more()
+    batch.confirm()
+    await rest
+    assert (await world.fact(Rested)).resume is not None
+
+
+async def test_a_connection_that_breaks_on_the_way_to_rest_leaves_nothing_certain(make: Make):
+    world = make()
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(BROKEN, step=Step.CONNECT)
+    assert (await rested(world)).resume is None
+
+
+async def test_a_held_connect_that_was_cut_on_the_way_to_rest_leaves_nothing_certain(make: Make):
+    world = make()
+    release = asyncio.Event()
+
+    async def exchange(request):
+        if len(world.script.requests) == 3:
+            world.script.requests.append(request)
+            await release.wait()
+            raise BROKEN
+        async for payload in world.script.exchange(request):
+            yield payload
+
+    world.engine.exchange = exchange
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    rest = asyncio.create_task(world.engine.rest())
+    await world.fact(Polled)
+    release.set()
+    await rest
+    assert (await world.fact(Rested)).resume is None
+
+
+async def test_a_session_that_is_found_dead_on_the_way_to_rest_does_not_delay_it(make: Make):
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(reply(**UNKNOWN), step=Step.CONNECT)
+    async with asyncio.timeout(1):
+        rest = asyncio.create_task(world.engine.rest())
+        await world.script.asked(5)
+        world.script.end_hold()
+        await rest
+    assert (await world.fact(Rested)).resume is None
+
+
+async def test_with_acknowledgements_rest_waits_for_the_batch_that_is_not_durable_and_has_its_number(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.publish(1)
+    batch = await world.batch(1)
+    rest = asyncio.create_task(world.engine.rest())
+    await asyncio.sleep(0.01)
+    assert world.nothing_more()
+    batch.confirm()
+    await rest
+    resume = (await world.fact(Rested)).resume
+    assert resume is not None
+    assert resume.ack == 2, "an older number would bring the batch again"
+
+
+@pytest.mark.parametrize("subscribed", [True, False])
+async def test_without_a_session_rest_is_immediate(make: Make, subscribed: bool):
+    world = make()
+    if subscribed:
+        world.script.then(reply(), UNREACHED, step=Step.CONNECT)
+        world.start()
+        await world.certain()
+        await world.fact(Trouble)
+    assert (await rested(world)).resume is None
+
+
+async def test_a_websocket_without_acknowledgements_is_never_at_rest(make: Make):
+    world = make(connection_type="websocket").start()
+    await world.certain()
+    await world.script.asked(4)
+    assert (await rested(world)).resume is None
+    assert len(world.script.requests) == 4
+
+
+async def test_a_subscription_that_is_distrusted_is_made_anew_after_the_poll_under_way(make: Make):
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    world.engine.distrust()
+    world.script.publish(1)
+    (await world.batch(1)).confirm()
+    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+    await world.script.asked(8)
+    assert [step.value for step in world.script.steps[4:7]] == ["handshake", "subscribe", "connect"]
+
+
+# --- beside the cycle -------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_beside_the_cycle_is_answered_while_a_connect_is_held(make: Make):
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    answer = await world.engine.single(world.engine.session.request("/meta/subscribe", subscription="/other"))
+    assert answer == {"channel": "/meta/subscribe", "successful": True}
+    world.script.then(reply(successful=False, error="403::Denied"), step=Step.OTHER)
+    answer = await world.engine.single(world.engine.session.request("/chat", data={}))
+    assert answer == {"channel": "/chat", "successful": False, "error": "403::Denied"}
+    assert world.script.held == 1
+
+
+async def test_a_session_that_is_found_dead_beside_the_cycle_leaves_a_gap(make: Make):
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(reply(successful=False, error="402::Unknown client"), step=Step.OTHER)
+    await world.engine.single(world.engine.session.request("/meta/subscribe", subscription="/other"))
+    assert world.engine.session.phase is Phase.UNCONNECTED
+    world.script.end_hold()
+    await world.fact(Trouble, reason="expired")
+    await world.wait_and_advance(1)
+    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
