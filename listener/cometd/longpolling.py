@@ -5,13 +5,16 @@ import ssl
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import aiohttp
 import msgspec
 from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
+from yarl import URL
 
 from listener.cometd.engine import Payload
+from listener.cometd.link import Link
 from listener.cometd.protocol import Request
 from listener.cometd.transport import SessionTransport
 from listener.errors import ExchangeFailed
@@ -26,6 +29,11 @@ _ENCODER = msgspec.json.Encoder()
 @register_transport(ConnectionType.LONG_POLLING)
 class LongPollingTransport(SessionTransport):
     """Bayeux 1.0, section 6.2, on the account's aiohttp session."""
+
+    def __init__(self, *, url: str, auth: Link, **of_aiocometd: Any) -> None:
+        super().__init__(url=url, auth=auth, **of_aiocometd)
+        self._yarl = URL(url)
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=auth.connect_timeout_s)
 
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
         """One payload: the whole body, or what a cut one had brought before the failure is raised.
@@ -47,11 +55,11 @@ class LongPollingTransport(SessionTransport):
 
     async def _post(self, request: Request, headers: dict[str, str], body: bytearray) -> None:
         async with self.link.http.post(
-            self.url,
+            self._yarl,
             data=_ENCODER.encode(request.payload),
             headers=headers,
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, connect=self.link.connect_timeout_s),
+            timeout=self._timeout,
         ) as response:
             if response.status != _OK:
                 raise _refusal(response)
@@ -100,7 +108,9 @@ def _retry_after_s(value: str | None) -> float | None:
 
 
 def _describe(exc: BaseException) -> str:
-    """What went wrong, in words; a certificate names the setting that it hangs on."""
+    """What went wrong, in words that name the setting which it hangs on."""
     if isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
         return f"the server's certificate is not trusted (server.ca_file): {exc}"
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return f"no connection to the server (server.url): {exc}"
     return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__

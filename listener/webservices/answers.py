@@ -122,6 +122,8 @@ def unanswered(exc: Exception, *, method: str, path: str, server: str, timeout_s
             text = f"the certificate of {server} is not trusted ({why}): set server.ca_file to the authority's file"
         case aiohttp.ClientSSLError():
             text = f"no TLS with {server}: {_short(str(exc))}"
+        case aiohttp.ClientConnectorError():
+            text = f"no answer from {server}, check server.url: {_short(str(exc))}"
         case TimeoutError():
             text = f"no answer from {server} within {timeout_s:g} s"
         case aiohttp.ClientResponseError():
