@@ -73,6 +73,6 @@ def install(owned: AsyncExitStack, tmp_path: Path) -> Callable[..., Awaitable[Li
     """
 
     async def at(site: Site, **more: Any) -> Listening:
-        return await owned.enter_async_context(Listening(tmp_path, **site.settings, **more))
+        return await owned.enter_async_context(Listening(tmp_path, **{**site.settings, **more}))
 
     return at

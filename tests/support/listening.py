@@ -50,6 +50,12 @@ class Listening:
             await self.daemon.logged("subscribed")
         return self.daemon
 
+    async def second_start(self) -> Daemon:
+        """Start for the second time: a first start also reads the chats, and takes what they hold for known."""
+        await self.start()
+        assert await self.stop() == 0, self.daemon.output()
+        return await self.start()
+
     async def stop(self) -> int:
         """Stop it as systemd does; returns the exit status."""
         self.daemon.send_signal(signal.SIGTERM)
