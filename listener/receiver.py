@@ -1,6 +1,7 @@
 """One account: what its session reports becomes entries of the journal, and only then is the server told so."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -173,7 +174,7 @@ class Receiver:
     def _count(self, batch: Batch, harvest: Harvest) -> None:
         """One step for all of a batch, so that received = forwarded + filtered + refused at every moment."""
         count = self._metrics.count
-        refused = harvest.refused + type(harvest.refused)(batch.refused)
+        refused = Counter(batch.refused) + harvest.refused if batch.refused else harvest.refused
         count("batches_total")
         count("notifications_received_total", len(batch.payloads) + sum(batch.refused.values()))
         count("notifications_forwarded_total", harvest.forwarded)

@@ -82,7 +82,7 @@ class Recorder:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
         self._arrived.set()
-        await asyncio.shield(done)
+        await done
 
     async def run(self) -> None:
         """Commit groups until cancelled."""

@@ -266,7 +266,8 @@ class Engine:
         pause_s = max(_KEEP_ALIVE_FLOOR_S, min(_KEEP_ALIVE_S, max_interval_s / 3))
         while not durable.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(durable.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await durable.wait()
                 return
             if self.session.ack_granted and self.session.client_id == client_id:
                 await self._keep_alive()
