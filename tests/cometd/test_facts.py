@@ -1,0 +1,25 @@
+"""The facts are values, and their words are those of the event that they end up in."""
+
+from typing import Any
+
+import pytest
+
+from listener import model
+from listener.cometd.facts import Batch, Cause, Certain, Polled, Rested, Trouble
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_is_a_reason_that_the_gap_event_documents(cause: Cause):
+    assert f"`{cause}`" in (model.Gap.__doc__ or "")
+
+
+@pytest.mark.parametrize("fact", [Batch, Certain, Polled, Trouble, Rested])
+def test_the_parts_of_a_fact_are_given_by_name(fact: Any):
+    with pytest.raises(TypeError):
+        fact(1)
+
+
+def test_what_happened_does_not_change_afterwards():
+    rested = Rested(at_ms=1, resume=None)
+    with pytest.raises(AttributeError):
+        rested.at_ms = 2

@@ -1,0 +1,268 @@
+"""One POST an exchange, over real sockets: what comes whole, what comes cut, and what a failure says of the data."""
+
+import asyncio
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.cometd import longpolling
+from listener.cometd.engine import Engine, Payload
+from listener.cometd.link import Link
+from listener.cometd.longpolling import LongPollingTransport
+from listener.cometd.protocol import Request, Session, Step
+from listener.errors import ExchangeFailed
+from listener.testing import ManualClock
+from support.bareserver import BareServer, Handler, new_http
+
+POLL = Request(step=Step.CONNECT, payload=[{"id": "1", "channel": "/meta/connect"}], hold_ms=100)
+BODY = b'[{"channel": "/meta/connect", "id": "1", "successful": true}]'
+
+Serve = Callable[..., Any]
+
+
+class Line:
+    """A transport on its way to a server."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession, **options: Any) -> None:
+        engine = Engine(session=Session(topics=[], connection_type="long-polling"), clock=ManualClock())
+        link = Link(engine=engine, http=http, **{"margin_s": 1.0, **options})
+        self.transport = LongPollingTransport(url=url, auth=link)
+        self.exchange = engine.exchange
+        self.payloads: list[Payload] = []
+
+    async def poll(self, request: Request = POLL) -> list[Payload]:
+        """All payloads; they are in `payloads` as well, whatever is raised."""
+        async with aclosing(self.exchange(request)) as payloads:
+            async for payload in payloads:
+                self.payloads.append(payload)
+        return self.payloads
+
+    async def failure(self) -> ExchangeFailed:
+        with pytest.raises(ExchangeFailed) as caught:
+            await self.poll()
+        return caught.value
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start a server with this handler, and a line to it."""
+    async with AsyncExitStack() as stack:
+
+        async def start(handler: Handler, **options: Any) -> tuple[BareServer, Line]:
+            server = await stack.enter_async_context(BareServer(handler))
+            return server, Line(server.url, await stack.enter_async_context(new_http()), **options)
+
+        yield start
+
+
+def answering(body: bytes = BODY, *, status: int = 200, **headers: str) -> Handler:
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(body=body, status=status, headers={k.replace("_", "-"): v for k, v in headers.items()})
+
+    return handle
+
+
+def cut(body: bytes, *, hang: bool = False) -> Handler:
+    """Promise more than comes; then close, or hang."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = len(body) + 100
+        await response.prepare(request)
+        await response.write(body)
+        if hang:
+            await asyncio.sleep(30)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    return handle
+
+
+async def test_a_body_is_handed_over_whole(serve: Serve):
+    server, line = await serve(answering())
+    assert await line.poll() == [Payload(BODY)]
+    assert server.bodies == [[{"id": "1", "channel": "/meta/connect"}]]
+    assert server.requests[0]["Content-Type"] == "application/json;charset=UTF-8"
+
+
+async def test_what_every_post_must_carry_is_asked_for_each_time(serve: Serve):
+    tokens = iter(["first", "second"])
+    server, line = await serve(answering(), headers=lambda: {"X-CSRF-TOKEN": next(tokens)})
+    await line.poll()
+    await line.poll()
+    assert [headers["X-CSRF-TOKEN"] for headers in server.requests] == ["first", "second"]
+
+
+async def test_cookies_of_an_address_come_back(serve: Serve):
+    server, line = await serve(answering(Set_Cookie="BAYEUX_BROWSER=x1; Path=/"))
+    await line.poll()
+    await line.poll()
+    assert server.requests[1]["Cookie"] == "BAYEUX_BROWSER=x1"
+
+
+@pytest.mark.parametrize(
+    ("status", "maybe_lost"),
+    [*((status, False) for status in (302, 400, 401, 403, 404, 429, 503)), (500, True), (502, True), (504, True)],
+)
+async def test_another_status_than_200_is_a_failure_that_names_it(serve: Serve, status: int, maybe_lost: bool):
+    """A gateway that answers 502 or 504 may have had the server's answer, and its events, in its hands."""
+    _, line = await serve(answering(b"<html>", status=status, Location="/elsewhere", Retry_After="7"))
+    failure = await line.failure()
+    assert (failure.http_status, failure.retry_after_s, failure.maybe_lost) == (status, 7.0, maybe_lost)
+    assert str(failure).startswith(f"HTTP {status}")
+    assert line.payloads == []
+
+
+@pytest.mark.parametrize("hang", [False, True], ids=["closed", "black hole"])
+async def test_what_a_cut_answer_had_brought_is_handed_over_before_the_failure(serve: Serve, hang: bool):
+    _, line = await serve(cut(b'[{"channel": "/c"', hang=hang), margin_s=0.2)
+    failure = await line.failure()
+    assert line.payloads == [Payload(b'[{"channel": "/c"', whole=False)]
+    assert failure.maybe_lost
+
+
+async def test_a_connection_that_fell_silent_is_found_after_the_hold_and_the_margin(serve: Serve):
+    async def never(request: web.Request) -> web.Response:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    _, line = await serve(never, margin_s=0.2)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    failure = await line.failure()
+    assert 0.3 <= loop.time() - started < 2
+    assert failure.maybe_lost
+    assert "dead" in str(failure)
+
+
+class Noting:
+    """An HTTP session that notes the timeouts which it is given."""
+
+    def __init__(self, http: aiohttp.ClientSession) -> None:
+        self.timeouts: list[aiohttp.ClientTimeout] = []
+        self._http = http
+
+    def post(self, url: str, *, timeout: aiohttp.ClientTimeout, **options: Any) -> Any:
+        self.timeouts.append(timeout)
+        return self._http.post(url, timeout=timeout, **options)
+
+
+async def test_a_hold_of_ten_minutes_is_not_ended_by_the_librarys_own_five():
+    async with BareServer(answering()) as server, new_http() as http:
+        noting = Noting(http)
+        await Line(server.url, noting, connect_timeout_s=7).poll()
+    assert [(timeout.total, timeout.connect) for timeout in noting.timeouts] == [(None, 7)]
+
+
+async def test_a_server_that_cannot_be_reached_has_lost_nothing():
+    async with BareServer(answering()) as server:
+        url = server.url
+    async with new_http() as http:
+        failure = await Line(url, http).failure()
+    assert (failure.maybe_lost, failure.http_status) == (False, None)
+
+
+async def test_a_connection_that_does_not_come_about_has_lost_nothing():
+    """The only connection of the pool is taken by another poll."""
+    held = asyncio.Event()
+
+    async def hold(request: web.Request) -> web.Response:
+        held.set()
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async with BareServer(hold) as server, new_http(connector=aiohttp.TCPConnector(limit=1)) as http:
+        other = asyncio.create_task(Line(server.url, http).failure())
+        await held.wait()
+        failure = await Line(server.url, http, connect_timeout_s=0.1).failure()
+        assert not failure.maybe_lost
+        assert (await other).maybe_lost
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> ssl.SSLContext:
+    """A certificate that nobody has signed."""
+    if which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    file = str(tmp_path / "server.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=127.0.0.1", "-keyout", file, "-out", file + ".crt"]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file + ".crt", file)
+    return context
+
+
+async def test_a_certificate_that_is_not_trusted_names_its_setting(tls: ssl.SSLContext):
+    async with (
+        await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0, ssl=tls) as server,
+        new_http() as http,
+    ):
+        failure = await Line(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/", http).failure()
+    assert "server.ca_file" in str(failure)
+    assert not failure.maybe_lost
+
+
+async def test_a_body_that_is_too_large_is_a_failure_and_its_beginning_is_kept(serve: Serve):
+    body = b'[{"channel": "/c", "data": 1}, ' + b'{"channel": "/c", "data": 2}, ' * 10_000
+    _, line = await serve(answering(body), max_bytes=100_000)
+    failure = await line.failure()
+    assert "server.max_response_bytes (100000)" in str(failure)
+    assert failure.maybe_lost
+    (fragment,) = line.payloads
+    assert not fragment.whole
+    assert body.startswith(fragment.body)
+    assert len(fragment.body) > 100_000
+
+
+async def test_a_compressed_body_counts_by_what_comes_out_of_it(serve: Serve):
+    async def bomb(request: web.Request) -> web.Response:
+        response = web.Response(body=b"[" + b" " * 5_000_000)
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    _, line = await serve(bomb, max_bytes=100_000)
+    assert "max_response_bytes" in str(await line.failure())
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, None),
+        ("0", 0.0),
+        (" 120 ", 120.0),
+        ("99999999999999999999", 3600.0),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2915 07:28:00 GMT", 3600.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_an_hour_at_most(value: str | None, expected: float | None):
+    assert longpolling._retry_after_s(value) == expected
+
+
+def test_retry_after_counts_from_now_to_the_date():
+    at = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert 25 < (longpolling._retry_after_s(at) or 0) <= 30
+
+
+@given(st.text())
+def test_retry_after_of_any_text_is_no_error(value: str):
+    seconds = longpolling._retry_after_s(value)
+    assert seconds is None or 0 <= seconds <= 3600

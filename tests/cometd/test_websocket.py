@@ -1,0 +1,249 @@
+"""One socket for many exchanges, over real sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, suppress
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from listener.cometd.engine import Engine
+from listener.cometd.link import Link
+from listener.cometd.protocol import Request, Session, Step
+from listener.cometd.websocket import WebsocketTransport
+from listener.errors import ExchangeFailed
+from listener.testing import ManualClock
+from support.bareserver import BareServer, new_http
+from support.eventually import eventually
+from support.script import event
+
+Talk = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+def request(number: int, channel: str = "/meta/connect", *, hold_ms: int = 0) -> Request:
+    return Request(step=Step.CONNECT, payload=[{"id": str(number), "channel": channel}], hold_ms=hold_ms)
+
+
+def reply(number: int) -> dict[str, Any]:
+    return {"channel": "/meta/connect", "id": str(number), "successful": True}
+
+
+class Line:
+    """A transport on its way to a server that talks as it is told."""
+
+    def __init__(self, talk: Talk) -> None:
+        self.server = BareServer(self._handle)
+        self.sockets: list[web.WebSocketResponse] = []
+        self._talk = talk
+        self._refuse_with: int | None = None
+
+    async def open(self, stack: AsyncExitStack, **options: Any) -> "Line":
+        await stack.enter_async_context(self.server)
+        engine = Engine(session=Session(topics=[], connection_type="websocket"), clock=ManualClock())
+        link = Link(engine=engine, http=await stack.enter_async_context(new_http()), **{"margin_s": 1.0, **options})
+        self.transport = WebsocketTransport(url=self.server.url, auth=link)
+        self.exchange = engine.exchange
+        stack.push_async_callback(self.transport.close)
+        return self
+
+    def refuse(self, status: int) -> None:
+        self._refuse_with = status
+
+    async def ask(self, question: Request, *, until: int | None = None) -> list[Any]:
+        """The messages of all frames up to the reply (of the number `until`, if given)."""
+        heard: list[Any] = []
+        wanted = question.ids if until is None else {str(until)}
+        async with aclosing(self.exchange(question)) as payloads:
+            async for payload in payloads:
+                heard += json.loads(payload.body)
+                if any(str(message.get("id")) in wanted for message in heard):
+                    return heard
+        raise AssertionError("an exchange ends with its caller or with a failure")
+
+    async def failure(self, question: Request) -> ExchangeFailed:
+        with pytest.raises(ExchangeFailed) as caught:
+            await self.ask(question)
+        return caught.value
+
+    async def _handle(self, asked: web.Request) -> web.StreamResponse:
+        if self._refuse_with is not None:
+            return web.Response(status=self._refuse_with)
+        socket = web.WebSocketResponse()
+        await socket.prepare(asked)
+        self.sockets.append(socket)
+        with suppress(ConnectionError):
+            await self._talk(socket)
+        return socket
+
+
+Make = Callable[..., Awaitable[Line]]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    async with AsyncExitStack() as stack:
+
+        async def open_line(talk: Talk, **options: Any) -> Line:
+            return await Line(talk).open(stack, **options)
+
+        yield open_line
+
+
+async def echo(socket: web.WebSocketResponse) -> None:
+    """Answer each message at once, with an event ahead of it in a frame of its own."""
+    async for frame in socket:
+        for message in json.loads(frame.data):
+            number = int(message["id"])
+            await socket.send_json([event(number)])
+            await socket.send_json([reply(number)])
+
+
+async def test_exchanges_follow_each_other_on_one_socket(make: Make):
+    line = await make(echo)
+    for number in range(1, 6):
+        assert await line.ask(request(number)) == [event(number), reply(number)]
+    assert len(line.sockets) == 1
+
+
+async def test_binary_frames_are_read_too(make: Make):
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_bytes(json.dumps([reply(1)]).encode())
+        await socket.receive()
+
+    assert await (await make(talk)).ask(request(1)) == [reply(1)]
+
+
+async def test_what_came_behind_a_reply_belongs_to_the_next_exchange(make: Make):
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_json([reply(1)])
+        await socket.send_json([event(7)])
+        await socket.receive()
+        await socket.send_json([reply(2)])
+        await socket.receive()
+
+    line = await make(talk)
+    assert await line.ask(request(1)) == [reply(1)]
+    assert await line.ask(request(2)) == [event(7), reply(2)]
+
+
+async def test_a_request_beside_a_held_connect_gets_its_own_reply(make: Make):
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.receive()
+        for messages in ([event(1)], [reply(2)], [event(2)], [event(3), reply(1)]):
+            await socket.send_json(messages)
+        await socket.receive()
+
+    line = await make(talk)
+    held = asyncio.create_task(line.ask(request(1, hold_ms=5000)))
+    await eventually(lambda: line.sockets)
+    beside = await line.ask(request(2, "/meta/subscribe"))
+    assert beside == [reply(2)]
+    assert await held == [event(1), event(2), event(3), reply(1)]
+
+
+@pytest.mark.parametrize("order", [[1, 2], [2, 1]])
+async def test_no_event_is_lost_between_two_exchanges_at_once(make: Make, order: list[int]):
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.receive()
+        for number in order:
+            await socket.send_json([event(10 * number)])
+            await socket.send_json([reply(number)])
+        await socket.send_json([event(99)])
+        await socket.receive()
+        await socket.send_json([reply(3)])
+        await socket.receive()
+
+    line = await make(talk)
+    first = asyncio.create_task(line.ask(request(1, hold_ms=5000)))
+    await eventually(lambda: line.sockets)
+    heard = [*(await line.ask(request(2))), *(await first), *(await line.ask(request(3)))]
+    numbers = [message["data"]["n"] for message in heard if "data" in message]
+    assert sorted(numbers) == [10, 20, 99]
+
+
+async def test_a_socket_that_closes_may_have_cost_something_and_the_next_request_opens_another(make: Make):
+    async def once(socket: web.WebSocketResponse) -> None:
+        if len(line.sockets) == 1:
+            await socket.receive()
+            await socket.close()
+            return
+        await echo(socket)
+
+    line = await make(once)
+    failure = await line.failure(request(1))
+    assert (failure.maybe_lost, str(failure)) == (True, "the websocket was closed")
+    assert await line.ask(request(2)) == [event(2), reply(2)]
+    assert len(line.sockets) == 2
+
+
+async def test_a_socket_that_closes_ends_all_exchanges_on_it(make: Make):
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.receive()
+        await socket.close()
+
+    line = await make(talk)
+    held = asyncio.create_task(line.failure(request(1, hold_ms=5000)))
+    await eventually(lambda: line.sockets)
+    assert (await line.failure(request(2))).maybe_lost
+    assert (await held).maybe_lost
+
+
+async def test_a_silent_socket_is_dead_after_the_hold_and_the_margin(make: Make):
+    async def silent(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.receive()
+
+    line = await make(silent, margin_s=0.2)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    failure = await line.failure(request(1, hold_ms=100))
+    assert 0.3 <= loop.time() - started < 2
+    assert (failure.maybe_lost, str(failure)) == (True, "no frame in time: the socket is dead")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 503])
+async def test_a_refused_upgrade_names_its_status(make: Make, status: int):
+    line = await make(echo)
+    line.refuse(status)
+    failure = await line.failure(request(1))
+    assert (failure.http_status, failure.maybe_lost) == (status, False)
+
+
+async def test_the_upgrade_carries_what_the_server_wants_to_see(make: Make):
+    line = await make(echo, headers=lambda: {"X-CSRF-TOKEN": "t"})
+    await line.ask(request(1))
+    assert line.server.requests[0]["X-CSRF-TOKEN"] == "t"
+
+
+async def test_a_frame_that_is_too_large_is_a_failure(make: Make):
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_str("[" + " " * 100_000)
+        await socket.receive()
+
+    failure = await (await make(talk, max_bytes=70_000)).failure(request(1))
+    assert failure.maybe_lost
+    assert "70000" in str(failure)
+
+
+async def test_a_server_that_cannot_be_reached_has_lost_nothing(make: Make):
+    line = await make(echo)
+    await line.server.__aexit__(None, None, None)
+    failure = await line.failure(request(1))
+    assert (failure.maybe_lost, failure.http_status) == (False, None)
+
+
+async def test_closing_closes_the_socket(make: Make):
+    line = await make(echo)
+    await line.ask(request(1))
+    await line.transport.close()
+    await eventually(lambda: line.sockets[0].closed)
+    assert line.sockets[0].close_code in (aiohttp.WSCloseCode.OK, aiohttp.WSCloseCode.GOING_AWAY)
