@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from listener.errors import Problem
 from listener.metrics import Metrics
 from listener.model import SessionState
 from listener.receiver import Identity
-from listener.settings import AccountSettings, Settings, load
+from listener.settings import AccountSettings, ServerSettings, Settings, load
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
 
@@ -38,6 +38,8 @@ class WallClock:
 
 class Account:
     """The parts that belong to one account: HTTP session, REST client, CometD client.
+
+    `before_listening` is called once, after the first login and before anything is subscribed to.
 
     Args:
         settings: the whole configuration.
@@ -61,31 +63,11 @@ class Account:
         server = settings.server
         self.identity = identity_of(settings, account)
         self.http = new_session(connector)
-        self.rest: WebServices | None = None
+        self.rest = self._web_services(settings, account, metrics) if server.login == "basic" else None
+        self.before_listening: Callable[[], Awaitable[None]] | None = None
         self._login_restored = saved is not None
-        if server.login == "basic":
-            self.rest = WebServices(
-                url=server.url,
-                username=account.username,
-                password=lambda: account.secret(settings.base),
-                http=self.http,
-                request_timeout_s=server.request_timeout_s,
-                start_contact_center_session=server.start_contact_center_session,
-                on_login=lambda result: metrics.count("logins_total", 1, result),
-            )
-        session = Session(topics=[server.topic], connection_type=server.transport, want_ack=server.ack)
-        if saved is not None:
-            connections.restore_cookies(self.http, server.url, saved.cookies)
-            session.resume(
-                Resume(
-                    client_id=saved.client_id,
-                    connection_type=saved.connection_type,
-                    ack=saved.ack,
-                    max_interval_ms=saved.max_interval_ms,
-                )
-            )
         self.engine = Engine(
-            session=session,
+            session=self._session(server, saved),
             clock=WallClock(),
             login=self._log_in if self.rest else None,
             handshake_backoff=Backoff(first_s=spread_s),
@@ -100,6 +82,31 @@ class Account:
         )
         self.client = BatchClient(url=self.identity.url, link=link)
 
+    def _web_services(self, settings: Settings, account: AccountSettings, metrics: Metrics) -> WebServices:
+        return WebServices(
+            url=settings.server.url,
+            username=account.username,
+            password=lambda: account.secret(settings.base),
+            http=self.http,
+            request_timeout_s=settings.server.request_timeout_s,
+            start_contact_center_session=settings.server.start_contact_center_session,
+            on_login=lambda result: metrics.count("logins_total", 1, result),
+        )
+
+    def _session(self, server: ServerSettings, saved: SessionState | None) -> Session:
+        session = Session(topics=[server.topic], connection_type=server.transport, want_ack=server.ack)
+        if saved is not None:
+            connections.restore_cookies(self.http, server.url, saved.cookies)
+            session.resume(
+                Resume(
+                    client_id=saved.client_id,
+                    connection_type=saved.connection_type,
+                    ack=saved.ack,
+                    max_interval_ms=saved.max_interval_ms,
+                )
+            )
+        return session
+
     async def _log_in(self) -> None:
         """Log in; at first only ask for a CSRF token where the login of an earlier process may still hold."""
         if self.rest is None:
@@ -109,6 +116,9 @@ class Account:
             self._login_restored = False
         else:
             await self.rest.login()
+        if self.before_listening is not None:
+            await self.before_listening()
+            self.before_listening = None
 
 
 def identity_of(settings: Settings, account: AccountSettings) -> Identity:

@@ -205,7 +205,7 @@ class Daemon:
         return saved if same and saved.connection_type == self._settings.server.transport else None
 
     def _receiver(self, account: Account, decoder: NotificationDecoder, saved: SessionState | None) -> Receiver:
-        return Receiver(
+        receiver = Receiver(
             identity=account.identity,
             client=account.client,
             decoder=decoder,
@@ -218,6 +218,9 @@ class Daemon:
             keepalive_s=self._settings.server.keepalive_s,
             disconnect_on_stop=self._settings.disconnect_on_stop,
         )
+        if saved is None:
+            account.before_listening = receiver.learn_chats
+        return receiver
 
     def _decoder(self) -> NotificationDecoder:
         wanted = self._settings.disposition

@@ -102,7 +102,6 @@ class Receiver:
         self._reread = asyncio.Event()
         self._rereading = False
         self._rested = asyncio.Event()
-        self._prime = False
         self._ack = False
         self._subscribed = False
         self._since_ms: int | None = None
@@ -127,6 +126,18 @@ class Receiver:
             await asyncio.wait((polling,))  # the answer to a disconnect may bring events too: they are listened to
             for task in (listening, *helpers):
                 task.cancel()
+
+    async def learn_chats(self) -> None:
+        """Before the very first subscription: what the chats say now is what the first notifications follow on.
+
+        Learned later, a change that is notified at that moment would look like one that was known.
+        """
+        if self._rest is not None:
+            asked_ms = self._now_ms()
+            try:
+                await self._compare(await self._rest.chats(), asked_ms, prime=True)
+            except ListenerError as exc:
+                self._log.warning("chats_not_learned", error=str(exc), effect="`previous` may be unknown at first")
 
     def status(self) -> AccountStatus:
         """The account at this moment."""
@@ -195,8 +206,7 @@ class Receiver:
         if since_ms is not None and self._missed(fact):
             gap = self._gap(fact, since_ms)
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
-        if gap is not None or since_ms is None:
-            self._prime = gap is None
+        if gap is not None:
             self._reread.set()
         self._went_up(fact, gap)
 
@@ -285,7 +295,7 @@ class Receiver:
         )
 
     async def _reread_chats(self) -> None:
-        """After a gap, and once at the very first start, compare the chats with what the journal knows of them."""
+        """After a gap, compare the chats with what the journal knows of them."""
         while True:
             await self._reread.wait()
             self._reread.clear()
@@ -300,10 +310,10 @@ class Receiver:
                 await asyncio.sleep(_STORE_EVERY_MS / 1000)
                 self._reread.set()
             else:
-                await self._compare(chats, asked_ms)
+                await self._compare(chats, asked_ms, prime=False)
                 self._rereading = False
 
-    async def _compare(self, chats: Sequence[msgspec.Raw], asked_ms: int) -> None:
+    async def _compare(self, chats: Sequence[msgspec.Raw], asked_ms: int, *, prime: bool) -> None:
         """What the chats said goes behind what is still on its way to the journal.
 
         It carries the time at which it was asked for: what has been heard since then is the newer of the two.
@@ -316,7 +326,7 @@ class Receiver:
                 account=self._identity.account,
                 observations=tuple(harvest.observations),
                 origin_id=f"reread:{asked_ms}",
-                prime=self._prime,
+                prime=prime,
             )
             if entry.observations:
                 await self._record(entry)

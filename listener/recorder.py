@@ -163,6 +163,7 @@ class Recorder:
         return JournalBatch(events=tuple(events), values=values, sessions=tuple(sessions.values()))
 
     def _disposition_events(self, entry: Entry, overlay: dict[str, Values]) -> Iterable[Event]:
+        seen: set[tuple[bytes, str]] = set()
         for index, observation in enumerate(entry.observations):
             chat, key = observation.chat_id, observation.key
             fresh = overlay.get(chat)
@@ -175,7 +176,9 @@ class Recorder:
             if (entry.prime and last is None) or _is_nothing_new(last, observation, change):
                 continue
             previous = last.value if last is not None else None
-            event_id = _event_id(observation, entry.origin_id, index)
+            unique = observation.server_time_ms is not None and (observation.digest, key) not in seen
+            seen.add((observation.digest, key))
+            event_id = _event_id(observation, "" if unique else f"{entry.origin_id}:{index}")
             yield self._disposition_event(observation, change, previous, event_id)
 
     def _disposition_event(self, heard: Observation, change: Change, previous: str | None, event_id: str) -> Event:
@@ -265,15 +268,13 @@ def _is_nothing_new(last: LastValue | None, heard: Observation, change: Change) 
     return heard.origin is Origin.RECONCILED and (change is Change.UNCHANGED or never_set)
 
 
-def _event_id(heard: Observation, origin_id: str, index: int) -> str:
+def _event_id(heard: Observation, place: str) -> str:
     """40 hexadecimal digits: the digest of what was heard and by whom, and a mark of the key.
 
     Stable over replicas where the server stamps notifications. Where it does not, two of them may be alike to the
-    letter: there the place in the session goes in.
+    letter, as they may within a batch: there their place in the session goes in.
     """
-    digest = heard.digest
-    if heard.server_time_ms is None:
-        digest = blake2b(digest + f"{origin_id}:{index}".encode(), digest_size=16).digest()
+    digest = blake2b(heard.digest + place.encode(), digest_size=16).digest() if place else heard.digest
     return digest.hex() + _mark(heard.key)
 
 
