@@ -21,7 +21,7 @@ from listener.cometd.protocol import Phase
 from listener.simulator import Simulator, SimulatorOptions
 from support.eventually import eventually
 from support.script import TOPIC
-from support.site import Guest, guest_http, running
+from support.guest import Guest, guest_http, running
 
 Enter = Callable[..., Awaitable[Any]]
 Started = Callable[..., Awaitable[Simulator]]

@@ -1,109 +1,98 @@
-"""A client of the session at a simulated site, over real loopback HTTP."""
+"""A small Web Services server that keeps sessions, and servers that do not behave: real sockets on free ports."""
 
 import asyncio
-import json
-import time
-from base64 import b64encode
-from collections.abc import AsyncIterator, Callable
+import base64
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
 
-import aiohttp
+from aiohttp import web
 
-from listener.backoff import Backoff
-from listener.cometd.client import BatchClient
-from listener.cometd.engine import Engine
-from listener.cometd.facts import Batch, Certain, Fact, Rested
-from listener.cometd.link import Link
-from listener.cometd.protocol import Resume, Session
-from listener.simulator import Simulator
-from support.bareserver import new_http
-from support.script import TOPIC
-
-F = TypeVar("F", bound=Fact)
+PASSWORD = "s3cret-pässwörd"
+USER = {"id": "u1", "userName": "agent1", "firstName": "A", "roles": ["ROLE_AGENT"], "uri": "http://x", "new": {}}
 
 
-class QuickClock:
-    """Real time; no pause is longer than a twentieth of a second."""
+class Site:
+    """A server with Basic login, JSESSIONID and switchable CSRF, which records what it is asked."""
 
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
+    def __init__(self):
+        self.password = PASSWORD
+        self.csrf = False
+        self.token = "token-1"
+        self.sessions = set()
+        self.seen = []
+        self.answers = {}
+        self.gate = None
+        self.logins = 0
 
-    async def sleep(self, delay_s: float) -> None:
-        await asyncio.sleep(min(delay_s, 0.05))
+    def expire(self):
+        self.sessions.clear()
 
+    async def handle(self, request):
+        body = await request.json() if request.can_read_body else None
+        self.seen.append((request.method, request.raw_path, dict(request.headers), body))
+        response = await self.respond(request, body)
+        if self.csrf and request.method == "GET" and response.status == 200:
+            response.headers["X-CSRF-HEADER"], response.headers["X-CSRF-TOKEN"] = "X-CSRF-TOKEN", self.token
+        return response
 
-class Guest:
-    """One agent's client. Logged in by Basic on every request, so that nothing but CometD is at work.
+    async def respond(self, request, body):
+        if "Authorization" in request.headers:
+            return await self.log_in(request)
+        if self.csrf and request.method == "POST" and request.headers.get("X-CSRF-TOKEN") != self.token:
+            return web.Response(status=403, text="Missing or invalid Csrf token")
+        if request.cookies.get("JSESSIONID") not in self.sessions:
+            return web.json_response({"statusCode": 20, "statusMessage": "Access denied"}, status=403)
+        answer = self.answers.get((request.method, request.path), {"statusCode": 0, "user": USER})
+        return await answer(request) if callable(answer) else web.json_response(answer)
 
-    Attributes:
-        facts: what has been taken so far.
-    """
+    async def log_in(self, request):
+        self.logins += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        credentials = base64.b64decode(request.headers["Authorization"].removeprefix("Basic ")).decode()
+        if credentials != f"agent1:{self.password}" or "JSESSIONID" in request.cookies:
+            return web.json_response({"statusCode": 20, "statusMessage": "Access denied"}, status=403)
+        session = f"session-{self.logins}"
+        self.sessions.add(session)
+        response = web.json_response({"statusCode": 0, "user": USER})
+        response.set_cookie("JSESSIONID", session, path="/", httponly=True)
+        return response
 
-    def __init__(
-        self, sim: Simulator, http: aiohttp.ClientSession, *, resume: Resume | None = None, **link: Any
-    ) -> None:
-        self.http = http
-        self.session = Session(topics=[TOPIC], connection_type="long-polling")
-        if resume is not None:
-            self.session.resume(resume)
-        self.engine = Engine(
-            session=self.session,
-            clock=QuickClock(),
-            exchange_backoff=Backoff(first_s=0.01, limit_s=0.05),
-            handshake_backoff=Backoff(first_s=0.01, limit_s=0.05),
-        )
-        self.link = Link(engine=self.engine, http=http, **{"margin_s": 2.0, **link})
-        self.client = BatchClient(url=f"{sim.url}/api/v2/notifications", link=self.link)
-        self.facts: list[Fact] = []
-
-    async def until(self, kind: type[F], fits: Callable[[F], bool] = lambda _: True) -> F:
-        """Take facts up to one of this kind; batches on the way are confirmed, the one that is returned is not."""
-        async with asyncio.timeout(10):
-            async for fact in self.client.facts():
-                self.facts.append(fact)
-                if isinstance(fact, kind) and fits(fact):
-                    return fact
-                if isinstance(fact, Batch):
-                    fact.confirm()
-        raise AssertionError("facts end with their caller only")
-
-    async def certain(self) -> Certain:
-        return await self.until(Certain)
-
-    async def heard(self, *numbers: int) -> None:
-        """Take facts until events of these numbers have been heard."""
-        async with asyncio.timeout(10):
-            while set(numbers) - set(self.numbers):
-                (await self.until(Batch)).confirm()
-
-    async def rest(self) -> Rested:
-        await self.client.rest()
-        return await self.until(Rested)
-
-    @property
-    def numbers(self) -> list[int]:
-        """`n` of every event so far, doubles and all."""
-        batches = [fact for fact in self.facts if isinstance(fact, Batch)]
-        return [json.loads(bytes(payload))["n"] for batch in batches for payload in batch.payloads]
+    def requests(self, method=None):
+        return [seen for seen in self.seen if method in (None, seen[0])]
 
 
 @asynccontextmanager
-async def guest_http(user: str = "agent1") -> AsyncIterator[aiohttp.ClientSession]:
-    """An HTTP session that logs in with every request."""
-    credentials = b64encode(f"{user}:secret".encode()).decode()
-    async with new_http(headers={"Authorization": f"Basic {credentials}"}) as http:
-        yield http
-
-
-@asynccontextmanager
-async def running(guest: Guest, *, disconnect: bool = False) -> AsyncIterator[Guest]:
-    """The client at work; cancelled at the end, as its owner does it."""
-    task = asyncio.create_task(guest.client.run(disconnect=disconnect), name="client under test")
+async def serving(handle, tls=None):
+    """The base URL of a server on a free port."""
+    server = web.Server(handle)
+    runner = web.ServerRunner(server, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
+    await site.start()
     try:
-        yield guest
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        task.cancel()
-        await asyncio.wait((task,))
-        if not task.cancelled():
-            task.result()
+        await runner.cleanup()
+
+
+def answering(**options):
+    """A handler that always answers the same."""
+
+    async def handle(_request):
+        return web.Response(**options)
+
+    return handle
+
+
+@asynccontextmanager
+async def answering_bytes(data):
+    """A server that writes these bytes and hangs up."""
+
+    async def handle(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(data)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
