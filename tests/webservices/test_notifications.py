@@ -1,7 +1,6 @@
 """The decode path of the daemon: the documented notification, the filter, and anything that JSON can hold."""
 
 import json
-from hashlib import blake2b
 
 import msgspec
 import pytest
@@ -37,7 +36,9 @@ def values(*messages, using=None):
 
 def test_the_documented_notification_is_one_observation():
     assert harvest(DOCUMENTED).forwarded == 1
-    assert observations(DOCUMENTED) == [
+    heard = observations(DOCUMENTED)
+    assert len(heard[0].digest) == 16
+    assert heard == [
         Observation(
             account="agent1",
             chat_id="0000Na9B26EF003M",
@@ -51,9 +52,18 @@ def test_the_documented_notification_is_one_observation():
             participants=(AGENT,),
             user_data={},
             origin=Origin.NOTIFICATION,
-            digest=blake2b(GOOD, digest_size=16).digest(),
+            digest=heard[0].digest,
         )
     ]
+
+
+def test_a_digest_tells_notifications_and_accounts_apart_and_nothing_else():
+    other = notification(referenceId=35)
+    by_another = decoder().decode([GOOD], account="agent2", received_ms=RECEIVED_MS).observations[0]
+    later = decoder().decode([GOOD], account="agent1", received_ms=RECEIVED_MS + 1).observations[0]
+    digest = observations(DOCUMENTED)[0].digest
+    assert later.digest == digest
+    assert len({digest, by_another.digest, observations(other)[0].digest}) == 3
 
 
 def test_the_servers_time_is_that_of_the_metrics():
