@@ -185,7 +185,7 @@ def risen(before: dict[str, int], after: dict[str, int]) -> str | None:
 async def test_responses_that_are_garbage_cost_no_event_that_can_be_had(simulator: Simulator, install: Install):
     """With acknowledgements it comes again; without, the chats are read and the gap is on record."""
     listening = await install(SimulatedSite(simulator))
-    await listening.second_start()
+    await listening.start()
     for number, kind in enumerate(GARBAGE, start=1):
         simulator.control("garbage", kind=kind)
         simulator.set_disposition("agent1", FIRST_CHAT, f"{CODE}{number}")

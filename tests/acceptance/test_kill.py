@@ -82,7 +82,7 @@ async def test_without_ack_what_a_kill_took_along_is_found_by_reading_the_chats(
     """One chat an event. What was lost between the server's socket and the journal is still to be seen in its chat."""
     async with Simulator(SimulatorOptions(agents=1, timeout_ms=1000, max_interval_ms=20_000)) as simulator:
         listening = await install(SimulatedSite(simulator))
-        await listening.second_start()
+        await listening.start()
 
         async def publish(number: int) -> None:
             simulator.add_chat(f"chat-{number}")

@@ -62,6 +62,7 @@ async def test_upgrades_in_the_middle_of_a_stream_cost_nothing(site: Site, insta
     assert await site.handshakes() == 1
 
 
+@pytest.mark.parametrize("site", ["cometd with ack", "simulator without ack"], indirect=True)
 async def test_a_session_that_is_not_wanted_any_more_is_ended(site: Site, install: Install):
     listening = await install(site, disconnect_on_stop=True)
     await listening.start()

@@ -43,7 +43,16 @@ async def listening(
     async with Listening(tmp_path, server=table, webhook=receiver.url) as listening:
         await listening.start()
         yield listening
-        assert await listening.stop() == 0, listening.daemon.output()
+
+
+async def test_a_stop_is_in_order_whatever_the_server_does_about_a_held_poll(
+    server: BayeuxServer, listening: Listening
+):
+    """With a second poll, CometD ends the first with HTTP 500, and faye forgets it."""
+    await server.publish(NUMBERED)
+    await listening.heard([1])
+    assert await listening.stop() == 0, listening.daemon.output()
+    await listening.daemon.logged("stopped")
 
 
 async def test_the_documented_notification_is_one_line_and_one_post(
