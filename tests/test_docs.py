@@ -1,0 +1,81 @@
+"""The documents against the code: what a reader copies out of them works."""
+
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from listener.assembly import load_checked
+from listener.cli.app import build as build_app
+from listener.sinks.registry import SinkContext, SinkKind
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_the_readmes_configuration_passes_the_check(tmp_path: Path):
+    (snippet,) = blocks(README, "toml")
+    (tmp_path / "agent1.secret").write_text("not a real one\n", encoding="utf-8")
+    config = tmp_path / "listener.toml"
+    config.write_text(snippet, encoding="utf-8")
+    settings = load_checked(config, environ={})
+    assert sorted(settings.sinks) == ["audit", "crm"]
+
+
+def test_every_command_of_the_readme_exists():
+    app = build_app(rich=False)
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
+    used = set(re.findall(r"disposition-listener ([a-z][a-z-]+)", README))
+    assert used >= {"run", "check", "demo", "simulate", "set-disposition", "tail"}
+    assert used - known == set()
+
+
+def test_ci_runs_what_the_readme_says():
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    demo, test = (block for block in blocks(README, "sh") if "venv" in block)
+    assert len(demo.strip().splitlines()) == len(test.strip().splitlines()) == 1
+    for words in ("disposition-listener demo",):
+        assert words in demo
+        assert words in ci
+    for words in ("'.[test]'", "python -m pytest"):
+        assert words in test
+        assert words.replace("python -m", 'python" -m') in ci
+
+
+async def test_the_sink_of_the_contributors_guide_is_one(tmp_path: Path):
+    (source,) = blocks(CONTRIBUTING, "python")
+    names: dict[str, object] = {"__name__": "your_package.null"}
+    exec(compile(source, "CONTRIBUTING.md", "exec"), names)  # noqa: S102 - the claim is that this text works
+    kind = names["KIND"]
+    assert isinstance(kind, SinkKind)
+    sink = kind.build(SinkContext(name="none", base=tmp_path), kind.settings())
+    await sink.open()
+    await sink.check()
+    await sink.deliver([])
+    await sink.close()
+
+
+def test_the_entry_point_of_the_guide_names_its_sink():
+    (snippet,) = blocks(CONTRIBUTING, "toml")
+    (points,) = tomllib.loads(snippet)["project"]["entry-points"].values()
+    assert points == {"null": "your_package.null:KIND"}
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path):
+    unit = (ROOT / "deploy/systemd/disposition-listener.service").read_text(encoding="utf-8")
+    installed = unit.replace("/opt/disposition-listener/bin/disposition-listener", "/bin/true")
+    (tmp_path / "listener.service").write_text(installed, encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", tmp_path / "listener.service"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
