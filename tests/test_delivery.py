@@ -1,0 +1,516 @@
+"""A lane carries the journal to its sink: order, outcomes, the cursor, and what happens to what cannot be taken."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from listener import delivery
+from listener.backoff import Backoff
+from listener.delivery import Lane, LanePolicy, outcome_of
+from listener.errors import JournalError, Outcome, Park, Reject, Retry, StartError
+from listener.metrics import Metrics
+from listener.model import Change, Event, JournalBatch, Kind
+from listener.testing import MemoryJournal, RecordingSink, sample_event
+from support.eventually import eventually
+
+NOW_MS = 1_800_000_000_000
+NO_PAUSE = {"first_s": 0.0, "limit_s": 0.0, "floor_s": 0.0}
+
+
+class Journal(MemoryJournal):
+    """Checks at every move of a cursor that the sink has what lies below it; can fail to read or to advance.
+
+    Attributes:
+        elsewhere: ids of events that the sink need not have.
+    """
+
+    def __init__(self, sink: RecordingSink) -> None:
+        super().__init__()
+        self._sink = sink
+        self.elsewhere: set[str] = set()
+        self.read_errors: list[JournalError] = []
+        self.advance_errors: list[JournalError] = []
+        self.reads = 0
+
+    async def read(self, after: int, limit: int) -> Sequence[Event]:
+        self.reads += 1
+        if self.read_errors:
+            raise self.read_errors.pop(0)
+        return await super().read(after, limit)
+
+    async def advance(self, sink: str, sequence: int, dead: Sequence[Any] = ()) -> None:
+        if self.advance_errors:
+            raise self.advance_errors.pop(0)
+        await super().advance(sink, sequence, dead)
+        done = {event.id for event in self._sink.events} | self.elsewhere
+        done |= {letter.event_id for letter in await self.dead_letters(sink)}
+        below = await super().read(0, sequence)
+        assert [event.id for event in below if event.sequence <= sequence and event.id not in done] == []
+
+
+class World:
+    """A lane between a journal in memory and a sink that plays a script."""
+
+    def __init__(self, *outcomes: Outcome | None, sink: Any = None, **policy: Any) -> None:
+        self.sink = sink or RecordingSink(outcomes)
+        self.journal = Journal(self.sink)
+        self.metrics = Metrics()
+        self.lane = Lane(
+            name="crm",
+            kind="webhook",
+            sink=self.sink,
+            journal=self.journal,
+            policy=LanePolicy(**policy),
+            metrics=self.metrics,
+            now_ms=lambda: NOW_MS,
+            backoff=Backoff(**NO_PAUSE),
+        )
+        self.task: asyncio.Task[None]
+
+    async def store(self, *events: Event) -> None:
+        await self.journal.append(JournalBatch(events=events))
+
+    async def number(self, *numbers: int) -> None:
+        await self.store(*(sample_event(number) for number in numbers))
+
+    async def drained(self) -> None:
+        async with asyncio.timeout(10):
+            await self.lane.drained()
+
+    def delivered(self) -> list[int]:
+        return [int(event.id.removeprefix("event-")) for event in self.sink.events]
+
+    def attempts(self) -> list[list[int]]:
+        return [[int(event.id.removeprefix("event-")) for event in batch] for batch in self.sink.attempts]
+
+    async def cursor(self) -> int:
+        return (await self.journal.cursors()).get("crm", 0)
+
+    def count(self, name: str, *labels: str) -> float:
+        return self.metrics.value(name, "crm", *labels)
+
+
+Start = Callable[..., Awaitable[World]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Run the lane of a world, over events of these numbers."""
+    async with AsyncExitStack() as stack:
+
+        async def run(world: World, *numbers: int) -> World:
+            await world.journal.open()
+            await world.number(*numbers)
+            world.task = asyncio.create_task(world.lane.run(), name="lane under test")
+
+            async def end() -> None:
+                world.task.cancel()
+                with suppress(asyncio.CancelledError, StartError):
+                    await world.task
+
+            stack.push_async_callback(end)
+            return world
+
+        yield run
+
+
+# --- the way through --------------------------------------------------------------------------------------------------
+
+
+async def test_events_come_in_order_with_their_sequence(start: Start):
+    world = await start(World())
+    for first in range(1, 100, 9):
+        await world.number(*range(first, first + 9))
+        await asyncio.sleep(0)
+    await world.drained()
+    assert world.delivered() == list(range(1, 100))
+    assert [event.sequence for event in world.sink.events] == list(range(1, 100))
+    assert await world.cursor() == 99
+    assert (world.count("sink_delivered_total"), world.count("sink_lag_events")) == (99, 0)
+
+
+async def test_a_batch_is_no_larger_than_the_policy_says(start: Start):
+    world = await start(World(batch=10), *range(1, 36))
+    await world.drained()
+    assert [len(batch) for batch in world.attempts()] == [10, 10, 10, 5]
+
+
+async def test_a_lane_goes_on_behind_its_cursor(start: Start):
+    world = World()
+    await world.journal.open()
+    await world.number(1, 2, 3)
+    world.journal.elsewhere = {"event-1", "event-2"}
+    await world.journal.advance("crm", 2)
+    await world.journal.close()
+    await start(world)
+    await world.drained()
+    assert world.delivered() == [3]
+
+
+async def test_a_batch_that_was_under_way_when_the_lane_ended_comes_again(start: Start):
+    world = World()
+    world.sink.hold()
+    await start(world, 1, 2)
+    await world.sink.wait_for_attempts(1)
+    world.task.cancel()
+    await asyncio.wait((world.task,))
+    assert (await world.cursor(), world.sink.closed) == (0, 1)
+    await world.journal.close()
+    world.sink.release()
+    await start(world)
+    await world.drained()
+    assert world.attempts() == [[1, 2], [1, 2]]
+
+
+async def test_drained_waits_for_what_is_in_the_journal_now(start: Start):
+    world = World()
+    world.sink.hold()
+    await start(world, 1)
+    await world.sink.wait_for_attempts(1)
+    draining = asyncio.create_task(world.lane.drained())
+    await asyncio.sleep(0.02)
+    assert not draining.done()
+    world.sink.release()
+    async with asyncio.timeout(5):
+        await draining
+    assert await world.cursor() == 1, "a lane that is drained repeats nothing at the next start"
+
+
+async def test_a_lane_with_nothing_to_do_is_drained(start: Start):
+    await (await start(World())).drained()
+
+
+# --- outcomes ---------------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_not_taken_is_tried_again_and_what_was_is_not(start: Start):
+    world = await start(
+        World(Retry("busy", delivered=frozenset({0, 2})), Retry("busy", delivered=frozenset({1}))), 1, 2, 3, 4
+    )
+    await world.drained()
+    assert world.attempts() == [[1, 2, 3, 4], [2, 4], [2]]
+    assert sorted(world.delivered()) == [1, 2, 3, 4]
+    assert (world.count("sink_failures_total", "retry"), world.count("sink_attempts_total")) == (2, 3)
+
+
+async def test_the_pause_is_the_one_that_the_destination_names(start: Start):
+    world = await start(World(Retry("busy", after_s=0.2)), 1)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await world.drained()
+    assert loop.time() - started >= 0.2
+
+
+async def test_an_event_that_can_never_be_taken_becomes_a_dead_letter_and_the_rest_goes_on(start: Start):
+    world = await start(World(Reject(1, "400 Bad Request", delivered=frozenset({0}))), 1, 2, 3)
+    await world.drained()
+    assert world.attempts() == [[1, 2, 3], [3]]
+    assert world.delivered() == [1, 3]
+    (letter,) = await world.journal.dead_letters("crm")
+    assert (letter.sink, letter.sequence, letter.event_id, letter.reason, letter.attempts, letter.at_ms) == (
+        "crm",
+        2,
+        "event-2",
+        "400 Bad Request",
+        1,
+        NOW_MS,
+    )
+    assert (world.count("sink_dead_letters_total"), world.count("sink_delivered_total")) == (1, 2)
+
+
+async def test_an_event_that_is_rejected_after_others_is_the_one_that_was_meant(start: Start):
+    """Indexes count in the batch that was handed over, not in the first one."""
+    world = await start(World(Retry("busy", delivered=frozenset({0})), Reject(1, "no"), Reject(0, "no")), 1, 2, 3)
+    await world.drained()
+    assert [letter.event_id for letter in await world.journal.dead_letters()] == ["event-2", "event-3"]
+    assert world.delivered() == [1]
+
+
+@pytest.mark.parametrize("index", [-1, 2, 10])
+async def test_a_rejected_event_that_is_not_in_the_batch_is_the_sinks_bug_and_costs_nothing(start: Start, index: int):
+    world = await start(World(Reject(index, "no", delivered=frozenset({1}))), 1, 2)
+    await world.drained()
+    assert world.attempts() == [[1, 2], [1]]
+    assert await world.journal.dead_letters() == []
+
+
+async def test_a_lane_that_needs_a_person_stands_still_until_it_is_resumed(start: Start):
+    world = await start(World(Park("401 Unauthorized"), Park("401 Unauthorized")), 1)
+    for n in (1, 2):
+        await eventually(lambda: world.lane.status().parked)
+        assert (world.lane.status().parked, world.count("sink_parked")) == ("401 Unauthorized", 1)
+        await world.number(n + 1)
+        await asyncio.sleep(0.02)
+        assert len(world.attempts()) == n
+        world.lane.resume()
+        await world.sink.wait_for_attempts(n + 1)
+    await world.drained()
+    assert (world.lane.status().parked, world.count("sink_parked"), world.delivered()) == (None, 0, [1, 2, 3])
+
+
+async def test_a_resume_of_a_lane_that_runs_does_not_skip_the_next_park(start: Start):
+    world = await start(World(Park("401")))
+    world.lane.resume()
+    await world.number(1)
+    await eventually(lambda: world.lane.status().parked)
+    await asyncio.sleep(0.02)
+    assert len(world.attempts()) == 1
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("bug"), OSError("disk"), TimeoutError()])
+async def test_an_error_that_no_sink_should_raise_is_tried_again_and_told(start: Start, error: Exception):
+    told: list[str | None] = []
+
+    class Broken(RecordingSink):
+        async def deliver(self, events: Sequence[Event]) -> None:
+            told.append(world.lane.status().last_error)
+            if len(told) <= 3:
+                raise error
+            await super().deliver(events)
+
+    world = World(sink=Broken())
+    await start(world, 1)
+    await world.drained()
+    assert told == [None, *[f"the sink failed unexpectedly: {type(error).__name__}: {error}"] * 3]
+    assert world.delivered() == [1]
+    assert world.lane.status().last_error is None
+
+
+def test_what_an_error_means_is_decided_in_one_place():
+    park, retry, reject = Park("p"), Retry("r"), Reject(0, "x")
+    assert [outcome_of(one, 1) for one in (park, retry, reject)] == [park, retry, reject]
+    unexpected = outcome_of(ValueError("v"), 1)
+    assert (type(unexpected), unexpected.reason) == (Retry, "the sink failed unexpectedly: ValueError: v")
+
+
+OUTCOMES = st.lists(
+    st.one_of(
+        st.none(),
+        st.builds(lambda taken: Retry("busy", delivered=frozenset(taken)), st.sets(st.integers(0, 6))),
+        st.builds(
+            lambda n, taken: Reject(n, "no", delivered=frozenset(taken - {n})),
+            st.integers(0, 6),
+            st.sets(st.integers(0, 6)),
+        ),
+    ),
+    max_size=8,
+)
+
+
+class Careful(RecordingSink):
+    """A sink whose script may name events beyond the batch: it leaves those out, as a sound sink does."""
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        outcome = self._script[0] if self._script else None
+        if outcome is not None:
+            outcome.delivered = frozenset(index for index in outcome.delivered if index < len(events))
+            if isinstance(outcome, Reject):
+                outcome.index = min(outcome.index, len(events) - 1)
+                outcome.delivered -= {outcome.index}
+        await super().deliver(events)
+
+
+@given(outcomes=OUTCOMES, batch=st.integers(1, 7), events=st.integers(1, 20))
+def test_whatever_the_sink_says_every_event_is_delivered_once_or_dead(
+    outcomes: list[Outcome | None], batch: int, events: int
+):
+    async def play() -> None:
+        world = World(sink=Careful(outcomes), batch=batch)
+        await world.journal.open()
+        await world.number(*range(1, events + 1))
+        running = asyncio.create_task(world.lane.run())
+        await world.drained()
+        running.cancel()
+        await asyncio.wait((running,))
+        dead = [letter.sequence for letter in await world.journal.dead_letters()]
+        assert sorted(world.delivered() + dead) == list(range(1, events + 1))
+        assert await world.cursor() == events
+        assert world.count("sink_delivered_total") == len(world.delivered())
+
+    with pytest.MonkeyPatch.context() as patch:
+        for pause in ("_CURSOR_LAG_S", "_DISTANCE_S"):
+            patch.setattr(delivery, pause, 0.0)
+        asyncio.run(play())
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_sink_that_does_not_open_yet_is_opened_again(start: Start):
+    world = World()
+    world.sink.open_error = Retry("connection refused")
+    await start(world, 1)
+    await eventually(lambda: world.sink.opened >= 3)
+    assert world.lane.status().last_error == "connection refused"
+    assert (world.lane.status().lag, world.attempts()) == (1, [])
+    world.sink.open_error = None
+    await world.drained()
+    assert world.lane.status().last_error is None
+
+
+async def test_a_sink_that_needs_a_person_to_open_parks_the_lane(start: Start):
+    world = World()
+    world.sink.open_error = Park("no such topic")
+    await start(world, 1)
+    await eventually(lambda: world.lane.status().parked == "no such topic")
+    world.sink.open_error = None
+    world.lane.resume()
+    await world.drained()
+
+
+async def test_a_host_that_refuses_ends_the_lane_with_the_error(start: Start):
+    world = World()
+    world.sink.open_error = StartError("sinks.audit.path: not writable")
+    await start(world)
+    with pytest.raises(StartError, match=r"sinks\.audit\.path"):
+        await world.task
+    assert world.sink.closed == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), Reject(0, "nothing to reject here")])
+async def test_a_bug_in_opening_a_foreign_sink_is_its_own_lanes_matter(start: Start, error: Exception):
+    world = World()
+    world.sink.open_error = error
+    await start(world, 1)
+    await eventually(lambda: world.sink.opened >= 2)
+    assert not world.task.done()
+    world.sink.open_error = None
+    await world.drained()
+
+
+async def test_the_lag_is_known_before_the_sink_opens(start: Start):
+    world = World()
+    world.journal.elsewhere = {"event-1"}
+    world.sink.open_error = Park("no")
+    await world.journal.open()
+    await world.number(1, 2)
+    await world.journal.advance("crm", 1)
+    await world.journal.close()
+    await start(world)
+    await eventually(lambda: world.lane.status().parked)
+    assert (world.lane.status().cursor, world.lane.status().lag) == (1, 1)
+
+
+# --- a journal in trouble ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_JOURNAL_RETRY_S", 0.001)
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_a_cursor_that_cannot_be_stored_is_tried_again_and_nothing_is_delivered_twice(start: Start):
+    world = World()
+    world.journal.advance_errors = [JournalError("disk full")] * 5
+    await start(world, 1, 2)
+    await world.drained()
+    assert (world.delivered(), await world.cursor()) == ([1, 2], 2)
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_a_dead_letter_that_cannot_be_stored_is_not_forgotten(start: Start):
+    world = World(Reject(0, "no"))
+    world.journal.advance_errors = [JournalError("disk full")] * 3
+    await start(world, 1, 2)
+    await world.drained()
+    assert [letter.sequence for letter in await world.journal.dead_letters()] == [1]
+    assert world.attempts() == [[1, 2], [2]]
+
+
+@pytest.mark.usefixtures("_quick")
+async def test_a_journal_that_cannot_be_read_is_read_again(start: Start):
+    world = World()
+    world.journal.read_errors = [JournalError("disk I/O error")] * 3
+    await start(world, 1)
+    await world.drained()
+    assert world.delivered() == [1]
+
+
+async def test_a_sink_that_is_new_to_a_journal_whose_events_are_gone_waits_quietly_for_the_next(start: Start):
+    world = World()
+    await world.journal.open()
+    await world.number(1, 2, 3)
+    await world.journal.retain(before_ms=2**53, keep_for=[])
+    await world.journal.close()
+    await start(world)
+    await world.drained()
+    reads = world.journal.reads
+    await asyncio.sleep(0.1)
+    assert world.journal.reads - reads <= 1, "a lane without work does not ask on and on"
+    assert await world.cursor() == 3
+    await world.number(4)
+    await world.drained()
+    assert world.delivered() == [4]
+
+
+# --- policy -----------------------------------------------------------------------------------------------------------
+
+
+def of_kind(number: int, change: Change | None) -> Event:
+    event = sample_event(number, change=change or Change.SET)
+    return event if change else replace(event, kind=Kind.GAP, change=None)
+
+
+STORED = [Change.SET, Change.UNCHANGED, Change.CHANGED, None, Change.CLEARED, Change.UNCHANGED]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({}, [0, 1, 2, 3, 4, 5]),
+        ({"changes_only": True}, [0, 2, 3, 4]),
+        ({"gaps": False}, [0, 1, 2, 4, 5]),
+        ({"changes_only": True, "gaps": False}, [0, 2, 4]),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 500])
+async def test_a_sink_gets_what_its_policy_wants_and_its_cursor_moves_over_the_rest(
+    start: Start, policy: dict[str, Any], expected: list[int], batch: int
+):
+    world = World(batch=batch, **policy)
+    world.journal.elsewhere = {f"event-{n}" for n in range(6) if n not in expected}
+    await start(world)
+    await world.store(*(of_kind(number, change) for number, change in enumerate(STORED)))
+    await world.drained()
+    assert world.delivered() == expected
+    assert await world.cursor() == len(STORED)
+    assert world.count("sink_skipped_total") == len(STORED) - len(expected)
+    assert all(world.attempts()), "nothing is handed over where nothing is wanted"
+
+
+async def test_the_status_tells_how_the_lane_stands(start: Start):
+    world = await start(World(Retry("busy"), Park("401")), 1, 2)
+    await eventually(lambda: world.lane.status().parked)
+    status = world.lane.status()
+    assert (status.sink, status.kind, status.cursor, status.lag) == ("crm", "webhook", 0, 2)
+    assert (status.delivered, status.failures, status.last_error) == (0, 2, "401")
+
+
+async def test_one_lane_that_stands_still_delays_no_other(start: Start):
+    slow, quick = World(), World()
+    slow.sink.hold()
+    await start(slow)
+    other = Lane(
+        name="audit",
+        kind="file",
+        sink=quick.sink,
+        journal=slow.journal,
+        policy=LanePolicy(),
+        metrics=slow.metrics,
+        now_ms=lambda: NOW_MS,
+    )
+    slow.journal.elsewhere = {"event-1"}
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(other.run())
+        await slow.number(1)
+        async with asyncio.timeout(5):
+            await other.drained()
+        assert (quick.delivered(), slow.delivered()) == ([1], [])
+        running.cancel()
