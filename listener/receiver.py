@@ -214,9 +214,9 @@ class Receiver:
         """Whether events may have gone by: a session that was never lost kept them in its queue."""
         if fact.regained is Regained.HANDSHAKE:
             return True
-        if fact.regained is Regained.RESUME:
-            return not fact.ack and not (self._saved and self._saved.clean)
-        return fact.cause is Cause.NO_ACK_CUT
+        if fact.cause is Cause.NO_ACK_CUT:
+            return True
+        return fact.regained is Regained.RESUME and not fact.ack and not (self._saved and self._saved.clean)
 
     def _gap(self, fact: Certain, since_ms: int) -> Gap:
         closed_by = "handshake" if fact.regained is Regained.HANDSHAKE else "poll"
