@@ -1,7 +1,10 @@
-"""Delays between attempts: exponential growth with full jitter."""
+"""Delays between attempts: exponential growth with full jitter, and those that a server asks for."""
 
 import random
+import time
 from collections.abc import Callable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 
 class Backoff:
@@ -40,3 +43,19 @@ class Backoff:
     def reset(self) -> None:
         """A success: the next failure starts from `first_s` again."""
         self.attempts = 0
+
+
+def retry_after_s(value: str | None, *, limit_s: float, now_s: Callable[[], float] = time.time) -> float | None:
+    """`Retry-After` (RFC 9110, 10.2.3: seconds or an HTTP date) as seconds from now; None if it is neither.
+
+    `limit_s` bounds it: a wait without end would look like a dead listener.
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text), limit_s)
+    try:
+        at = parsedate_to_datetime(text)
+        wait_s = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() - now_s()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, wait_s), limit_s)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.backoff import Backoff
+from listener.backoff import Backoff, retry_after_s
 
 
 def highest(low: float, high: float) -> float:
@@ -64,3 +64,34 @@ def test_no_number_of_attempts_leads_beyond_the_limits(attempts: int, limit_s: f
 @pytest.mark.parametrize("first_s", [0.01, 0.04])
 def test_the_floor_wins_over_a_lower_cap(first_s: float):
     assert Backoff(first_s=first_s, floor_s=0.05, uniform=highest).next() == 0.05
+
+
+NOW_S = 1_795_340_340.0  # Sun, 22 Nov 2026 09:39:00 GMT
+
+
+@pytest.mark.parametrize(
+    ("value", "wait_s"),
+    [
+        (None, None),
+        ("", None),
+        ("0", 0.0),
+        (" 120 ", 120.0),
+        ("9" * 400, 3600.0),
+        ("-5", None),
+        ("1.5", None),
+        ("\u00b2", None),
+        ("soon", None),
+        ("Sun, 22 Nov 2026 09:39:30 GMT", 30.0),
+        ("Sun, 22 Nov 2026 09:39:30 -0000", 30.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2915 07:28:00 GMT", 3600.0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_within_the_limit(value: str | None, wait_s: float | None):
+    assert retry_after_s(value, limit_s=3600.0, now_s=lambda: NOW_S) == wait_s
+
+
+@given(st.text())
+def test_retry_after_of_any_text_is_no_error(value: str):
+    seconds = retry_after_s(value, limit_s=3600.0)
+    assert seconds is None or 0 <= seconds <= 3600

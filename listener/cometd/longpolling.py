@@ -3,8 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -13,6 +11,7 @@ from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
 from yarl import URL
 
+from listener.backoff import retry_after_s
 from listener.cometd.engine import Payload
 from listener.cometd.link import Link
 from listener.cometd.protocol import Request
@@ -77,7 +76,7 @@ def _refusal(response: aiohttp.ClientResponse) -> ExchangeFailed:
     return ExchangeFailed(
         f"HTTP {status} {response.reason or ''}".rstrip(),
         http_status=status,
-        retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
+        retry_after_s=retry_after_s(response.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S),
         maybe_lost=status >= _SERVER_ERRORS and status != _UNAVAILABLE,
     )
 
@@ -91,20 +90,6 @@ def _failure(exc: Exception) -> ExchangeFailed:
     if isinstance(exc, TimeoutError):
         return ExchangeFailed("no answer in time: the connection is dead", maybe_lost=True)
     return ExchangeFailed(_describe(exc), maybe_lost=True)
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds, or the time until an HTTP date (RFC 9110, 10.2.3), an hour at most; None where it is neither."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return min(float(value), _LONGEST_RETRY_AFTER_S)
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    seconds = (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER_S)
 
 
 def _describe(exc: BaseException) -> str:

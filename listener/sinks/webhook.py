@@ -5,8 +5,6 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Annotated, Literal, Self
 
 from aiohttp import (
@@ -23,6 +21,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from yarl import URL
 
 from listener import __version__
+from listener.backoff import retry_after_s
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.model import Event
 from listener.ports import Sink
@@ -181,7 +180,7 @@ class WebhookSink:
         return Failure(
             text=f"{self._place} answered {response.status}{': ' if text else ''}{text}",
             status=response.status,
-            after_s=_retry_after(response.headers.get(hdrs.RETRY_AFTER)),
+            after_s=retry_after_s(response.headers.get(hdrs.RETRY_AFTER), limit_s=_LONGEST_WAIT_S),
         )
 
     def _without_secrets(self, text: str, sent: Mapping[str, str]) -> str:
@@ -293,20 +292,6 @@ async def _read(response: ClientResponse) -> bytes:
     while len(body) < _BODY_BYTES and (block := await response.content.read(_BODY_BYTES - len(body))):
         body += block
     return body
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait, a day at most, of a number or an HTTP date (RFC 9110, 10.2.3); None for anything else."""
-    if value is None:
-        return None
-    if value.isascii() and value.isdigit():
-        return min(float(value), _LONGEST_WAIT_S)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), _LONGEST_WAIT_S)
 
 
 def _one_line(text: str) -> str:

@@ -1,8 +1,6 @@
 """What an answer of the Web Services means: success, or exactly one error of ours."""
 
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
@@ -10,6 +8,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from listener.backoff import retry_after_s
 from listener.errors import (
     CsrfRejected,
     LoginRefused,
@@ -74,7 +73,7 @@ def check(reply: Reply) -> None:
     kind = _kind(reply, code)
     text = _describe(reply, answer)
     if issubclass(kind, ServerFault):
-        wait_s = retry_after_s(reply.headers.get("Retry-After"), now_s=time.time())
+        wait_s = retry_after_s(reply.headers.get("Retry-After"), limit_s=LONGEST_WAIT_S)
         raise kind(text, http_status=reply.status, status_code=code, retry_after_s=wait_s)
     raise kind(text, http_status=reply.status, status_code=code)
 
@@ -98,19 +97,6 @@ def decode(reply: Reply, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         text = f"{reply.method} {reply.path}: the answer is not of the expected shape: {exc}"
         raise ServerFault(text, http_status=reply.status) from exc
-
-
-def retry_after_s(value: str | None, *, now_s: float) -> float | None:
-    """Retry-After (RFC 9110, 10.2.3: seconds or an HTTP date) as seconds from now; None if it is neither."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(min(LONGEST_WAIT_S, float(value)))
-    try:
-        wait_s = parsedate_to_datetime(value).timestamp() - now_s
-    except (ValueError, OverflowError):
-        return None
-    return min(LONGEST_WAIT_S, max(0.0, wait_s))
 
 
 def unanswered(exc: Exception, *, method: str, path: str, server: str, timeout_s: float) -> WebServicesError:

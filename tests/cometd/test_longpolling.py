@@ -5,8 +5,6 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -14,10 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 
-from listener.cometd import longpolling
 from listener.cometd.engine import Engine, Payload
 from listener.cometd.link import Link
 from listener.cometd.longpolling import LongPollingTransport
@@ -236,33 +231,3 @@ async def test_a_compressed_body_counts_by_what_comes_out_of_it(serve: Serve):
 
     _, line = await serve(bomb, max_bytes=100_000)
     assert "max_response_bytes" in str(await line.failure())
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, None),
-        ("0", 0.0),
-        (" 120 ", 120.0),
-        ("99999999999999999999", 3600.0),
-        ("soon", None),
-        ("-5", None),
-        ("1.5", None),
-        ("", None),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
-        ("Wed, 21 Oct 2915 07:28:00 GMT", 3600.0),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date_and_an_hour_at_most(value: str | None, expected: float | None):
-    assert longpolling._retry_after_s(value) == expected
-
-
-def test_retry_after_counts_from_now_to_the_date():
-    at = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert 25 < (longpolling._retry_after_s(at) or 0) <= 30
-
-
-@given(st.text())
-def test_retry_after_of_any_text_is_no_error(value: str):
-    seconds = longpolling._retry_after_s(value)
-    assert seconds is None or 0 <= seconds <= 3600

@@ -4,8 +4,6 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 from aiohttp import web
@@ -16,7 +14,7 @@ from listener import __version__
 from listener.errors import Park, Reject, Retry, StartError
 from listener.settings import LaneSettings
 from listener.sinks import registry
-from listener.sinks.webhook import Failure, Progress, _retry_after
+from listener.sinks.webhook import Failure, Progress
 from support.events import disposition_event, events_of, gap_event
 from support.receiver import Answer, Receiver
 
@@ -146,35 +144,6 @@ async def test_the_longest_named_wait_is_handed_on(receiver, make_sink):
         Answer(status=429, headers={"Retry-After": "3"}, delay_s=0.05),
     )
     assert (await outcome_of(sink, events_of(2, chats=2))).after_s == 7
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("120", 120),
-        ("0", 0),
-        ("9" * 400, 86400),
-        ("-1", None),
-        ("1.5", None),
-        ("soon", None),
-        (None, None),
-        ("²", None),
-    ],
-)
-def test_a_wait_in_seconds_is_read(value, seconds):
-    assert _retry_after(value) == seconds
-
-
-def test_a_wait_until_a_date_is_read_and_a_past_one_is_no_wait():
-    moment = datetime.now(UTC) + timedelta(seconds=90)
-    assert _retry_after(format_datetime(moment, usegmt=True)) == pytest.approx(90, abs=5)
-    assert _retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert _retry_after("Wed, 21 Oct 2015 07:28:00 -0000") == 0
-
-
-@given(st.text(max_size=40))
-def test_no_wait_that_a_server_may_name_is_an_error(value):
-    assert 0 <= (_retry_after(value) or 0) <= 86400
 
 
 async def test_chats_go_side_by_side_and_each_in_order(judge, make_sink):

@@ -16,7 +16,7 @@ from listener.errors import (
     Unreachable,
     WebServicesError,
 )
-from listener.webservices.answers import Answer, Reply, check, decode, retry_after_s, unanswered
+from listener.webservices.answers import Answer, Reply, check, decode, unanswered
 
 JSON = {"Content-Type": "application/json"}
 NOW_S = 1_795_340_340.0  # Sun, 22 Nov 2026 09:39:00 GMT
@@ -122,26 +122,6 @@ def test_a_missing_csrf_token_is_named():
 )
 def test_a_redirect_says_where_it_pointed_and_keeps_its_secrets(location, shown):
     assert str(error(302, b"", {"Location": location})).endswith(f"a redirect to {shown}, which is not followed")
-
-
-@pytest.mark.parametrize(
-    ("value", "wait_s"),
-    [
-        (None, None),
-        ("17", 17.0),
-        (" 0 ", 0.0),
-        ("Sun, 22 Nov 2026 09:39:30 GMT", 30.0),
-        ("Sun, 22 Nov 2026 09:38:30 GMT", 0.0),
-        ("Sun, 22 Nov 2099 09:38:30 GMT", 3600.0),
-        ("9" * 400, 3600.0),
-        ("-5", None),
-        ("1.5", None),
-        ("soon", None),
-        ("", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value, wait_s):
-    assert retry_after_s(value, now_s=NOW_S) == wait_s
 
 
 def test_a_server_fault_carries_the_servers_wish():
