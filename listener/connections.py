@@ -1,7 +1,7 @@
 """What all accounts' HTTP goes through: one connector with one TLS context, and the cookies that outlive a process."""
 
 import ssl
-from http.cookies import SimpleCookie
+from http.cookies import Morsel
 
 import aiohttp
 from yarl import URL
@@ -19,12 +19,14 @@ def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
     Raises:
         ConfigError: a certificate or key cannot be read.
     """
-    if not server.verify:
+    if not server.verify and server.client_cert_file is None:
         return False
     try:
         context = ssl.create_default_context(cafile=server.ca_file)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
+    if not server.verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if server.client_cert_file is not None:
         try:
             context.load_cert_chain(server.client_cert_file, server.client_key_file)
@@ -46,8 +48,14 @@ def saved_cookies(http: aiohttp.ClientSession) -> Cookies:
 
 def restore_cookies(http: aiohttp.ClientSession, url: str, cookies: Cookies) -> None:
     """Put stored cookies back, as if the server at `url` had set them again."""
-    jar: SimpleCookie = SimpleCookie()
     for name, value, _domain, path in cookies:
-        jar[name] = value
-        jar[name]["path"] = path or "/"
-    http.cookie_jar.update_cookies(jar, URL(url))
+        http.cookie_jar.update_cookies({name: _morsel(name, value, path or "/")}, URL(url))
+
+
+def _morsel(name: str, value: str, path: str) -> Morsel[str]:
+    """A cookie as it was taken from the server, whose names and values are wider than what Python lets one write."""
+    morsel: Morsel[str] = Morsel()
+    # What unpickling one does; typeshed does not know it.
+    morsel.__setstate__({"key": name, "value": value, "coded_value": value})  # type: ignore[attr-defined]
+    morsel["path"] = path
+    return morsel

@@ -232,12 +232,12 @@ class Daemon:
             before_ms = WallClock().now_ms() - int(self._settings.journal.retention_days * 86_400_000)
             try:
                 deleted = await self._journal.retain(before_ms=before_ms, keep_for=list(self._settings.sinks))
+                self.metrics.set("journal_bytes", (await self._journal.stats()).bytes)
             except ListenerError as exc:
                 log.warning("retention_failed", error=str(exc))
             else:
                 if deleted:
                     log.info("retention", deleted=deleted)
-            self.metrics.set("journal_bytes", (await self._journal.stats()).bytes)
             await asyncio.sleep(_RETENTION_EVERY_S)
 
     def status(self) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from listener.assembly import Account, sink_problems
 from listener.cometd.facts import Trouble
 from listener.errors import ConfigError, ListenerError, Problem
 from listener.metrics import Metrics
-from listener.settings import AccountSettings, LaneSettings, Settings
+from listener.settings import AccountSettings, LaneSettings, ServerSettings, Settings
 from listener.sinks import registry
 
 _HANDSHAKE_S = 10.0
+_PLACES = {f"server.{name}" for name in ServerSettings.model_fields}
 
 
 async def probe(settings: Settings) -> list[Problem]:
@@ -87,7 +88,8 @@ async def _probe_account(
     watching = asyncio.create_task(_first_trouble(parts), name="first trouble")
     try:
         await asyncio.wait((opening, watching), timeout=_HANDSHAKE_S, return_when=asyncio.FIRST_COMPLETED)
-        if opening.done() and opening.exception() is None:
+        if opening.done():
+            opening.result()
             await parts.client.close()
             return []
         if watching.done():
@@ -113,6 +115,9 @@ def _as_problem(account: AccountSettings, number: int, trouble: Trouble) -> Prob
     if trouble.reason == "login_refused":
         key = "password" if account.password is not None else "password_file"
         return Problem(f"accounts[{number}].{key}", f"the login of {account.username!r} was refused: {trouble.text}")
+    place, named, text = trouble.text.partition(": ")
+    if named and place in _PLACES:  # the session knows the setting
+        return Problem(place, text)
     return Problem("server.url", trouble.text)
 
 
