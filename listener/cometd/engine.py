@@ -9,7 +9,8 @@ import msgspec
 
 from listener.backoff import Backoff
 from listener.cometd import messages as wire
-from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
+from listener.cometd.certainty import Certainty
+from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Rested, Trouble
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 
@@ -75,13 +76,8 @@ class Engine:
         self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0)
         # Bounded by the cycle: at most one unconfirmed batch, and trouble only once a pause.
         self._facts: asyncio.Queue[Fact] = asyncio.Queue()
-        self._certain_ms: int | None = None
-        self._sent_ms = 0
-        self._cause: Cause | None = Cause.RESTART
-        self._new_session = False
-        self._network_failed = False
+        self._certainty = Certainty()
         self._refusals = 0
-        self._cut = False
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._distrusted = False
@@ -120,7 +116,7 @@ class Engine:
                 async with asyncio.timeout(_REST_S):
                     at_rest = await self._come_to_rest()
         resume = self.session.snapshot(None) if at_rest and self.session.phase is Phase.CONNECTED else None
-        self._facts.put_nowait(Rested(at_ms=self._clock.now_ms(), resume=resume, certain_ms=self._certain_ms))
+        self._facts.put_nowait(Rested(at_ms=self._clock.now_ms(), resume=resume, certain_ms=self._certainty.last_ms))
 
     async def _come_to_rest(self) -> bool:
         if self.session.ack_granted:
@@ -128,10 +124,10 @@ class Engine:
             return True
         if self.session.connection_type == wire.WEBSOCKET:
             return False
-        self._sent_ms = self._clock.now_ms()
+        self._certainty.asked(self._clock.now_ms())
         await self._converse(self.session.keep_alive())
         await self._idle.wait()
-        return not self._cut
+        return not self._certainty.cut
 
     # --- the cycle ------------------------------------------------------------------------------------------------
 
@@ -152,9 +148,9 @@ class Engine:
         if self._distrusted:
             self._distrusted = False
             self.session.expire()
-            self._lost(Cause.SESSION_EXPIRED)
+            self._certainty.lost(Cause.SESSION_EXPIRED)
         request = self.session.next_request()
-        self._sent_ms = self._clock.now_ms()
+        self._certainty.asked(self._clock.now_ms())
         try:
             received = await self._alone(request)
             if not self._resting:
@@ -163,7 +159,7 @@ class Engine:
             if not self._resting:
                 await self._failed(request, failure)
             elif failure.http_status is None:
-                self._cut = True
+                self._certainty.failed(cut=True)
         if self._resting:
             await asyncio.get_running_loop().create_future()  # whoever lets the session rest ends the cycle
 
@@ -186,7 +182,7 @@ class Engine:
             try:
                 await self._login()
             except ListenerError as refused:
-                self._lost(Cause.LOGIN)
+                self._certainty.lost(Cause.LOGIN)
                 reason = "login_refused" if isinstance(refused, LoginRefused) else "login_failed"
                 await self._pause(reason, str(refused), at_least_s=getattr(refused, "retry_after_s", None) or 0.0)
             else:
@@ -219,7 +215,9 @@ class Engine:
         elif polled:
             self.session.confirm(received.ack)
             self._facts.put_nowait(
-                Polled(at_ms=at_ms, resume=self._snapshot(), repeated=received.repeated, certain_ms=self._certain_ms)
+                Polled(
+                    at_ms=at_ms, resume=self._snapshot(), repeated=received.repeated, certain_ms=self._certainty.last_ms
+                )
             )
         return received
 
@@ -241,7 +239,7 @@ class Engine:
         """Hand events out as one batch; return when they are durable."""
         self._numbered += 1
         self._durable.clear()
-        durable = asyncio.Event()
+        landed = _Landed()
         self._facts.put_nowait(
             Batch(
                 payloads=[message.data for message in received.events],
@@ -251,24 +249,20 @@ class Engine:
                 number=received.ack if received.ack is not None else self._numbered,
                 client_id=client_id,
                 resume=resume,
-                confirm=durable.set,
-                certain_ms=self._certain_ms,
+                confirm=landed.confirm,
+                certain_ms=self._certainty.last_ms,
             )
         )
-        await self._until_durable(durable, client_id)
+        await self._until_durable(landed, client_id)
         if self.session.client_id == client_id:
             self.session.confirm(received.ack)
         self._durable.set()
 
-    async def _until_durable(self, durable: asyncio.Event, client_id: str) -> None:
+    async def _until_durable(self, landed: "_Landed", client_id: str) -> None:
         """Wait for the journal; meanwhile keep the session alive where what comes can be left to come again."""
         max_interval_s = (self.session.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 1000
         pause_s = max(_KEEP_ALIVE_FLOOR_S, min(_KEEP_ALIVE_S, max_interval_s / 3))
-        while not durable.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s):
-                    await durable.wait()
-                return
+        while not await landed.within(pause_s):
             if self.session.ack_granted and self.session.client_id == client_id:
                 await self._keep_alive()
 
@@ -281,45 +275,26 @@ class Engine:
                     if received.verdict is not Verdict.UNANSWERED:
                         return
 
-    # --- certainty ------------------------------------------------------------------------------------------------
-
     def _stands(self, at_ms: int) -> None:
-        """A connect was granted: report it if the subscription was not certain before.
-
-        Certain is that the session was known when the connect reached the server, not that it still was when the
-        answer to a held one left: a server may forget a session meanwhile and grant the answer all the same.
-        """
-        self._refusals, self._network_failed = 0, False
+        """A connect was granted: report it if the subscription was not certain before."""
+        self._refusals = 0
         self._exchange_backoff.reset()
-        if self._cause is None:
+        returned = self._certainty.regained()
+        if returned is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
         else:
-            self._report_certain(at_ms, self._cause)
-        self._certain_ms, self._cause, self._new_session, self._cut = self._sent_ms, None, False, False
-        self.connected.set()
-
-    def _report_certain(self, at_ms: int, cause: Cause) -> None:
-        if self._new_session:
-            regained = Regained.HANDSHAKE
-        else:
-            regained = Regained.RESUME if self._certain_ms is None else Regained.POLL
-            cause = Cause.NO_ACK_CUT if self._cut else cause  # a session that stands has lost that much and no more
-        self._facts.put_nowait(
-            Certain(
-                at_ms=at_ms,
-                since_ms=self._certain_ms,
-                regained=regained,
-                cause=cause,
-                ack=self.session.ack_granted,
-                resume=self._snapshot(),
-                certain_ms=self._sent_ms,
+            self._facts.put_nowait(
+                Certain(
+                    at_ms=at_ms,
+                    since_ms=returned.since_ms,
+                    regained=returned.regained,
+                    cause=returned.cause,
+                    ack=self.session.ack_granted,
+                    resume=self._snapshot(),
+                    certain_ms=self._certainty.last_ms,
+                )
             )
-        )
-
-    def _lost(self, cause: Cause) -> None:
-        """Certainty ended, or its end turns out to be worse than a cut response; the first real cause stays."""
-        if self._cause in (None, Cause.NO_ACK_CUT):
-            self._cause = Cause.NETWORK if cause is Cause.SESSION_EXPIRED and self._network_failed else cause
+        self.connected.set()
 
     def _snapshot(self) -> Resume:
         snapshot = self.session.snapshot(None)
@@ -339,7 +314,7 @@ class Engine:
             case Verdict.GRANTED if request.step is Step.CONNECT and self.session.interval_ms:
                 await self._clock.sleep(self.session.interval_ms / 1000)
             case Verdict.EXPIRED | Verdict.ENDED:
-                self._lost(Cause.SESSION_EXPIRED)
+                self._certainty.lost(Cause.SESSION_EXPIRED)
                 await self._pause(received.verdict.value, received.error or "the server asks for a new handshake")
             case Verdict.REFUSED:
                 await self._pause(f"{request.step.value}_refused", received.error or "refused")
@@ -353,8 +328,8 @@ class Engine:
                 f"server.transport: the server does not offer {self.session.connection_type!r}, "
                 f"only {', '.join(map(repr, offered)) or 'nothing'}"
             )
-        self._lost(Cause.SESSION_EXPIRED)  # whoever found out that the old one is gone
-        self._new_session, self._multiple_clients = True, False
+        self._certainty.session_began()
+        self._multiple_clients = False
 
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""
@@ -362,10 +337,8 @@ class Engine:
         if failure.http_status in _AUTH_STATUS:
             await self._refused_by_http(failure)
             return
-        self._network_failed = True
-        if failure.maybe_lost and not self.session.ack_granted and request.step is not Step.HANDSHAKE:
-            self._cut = True
-            self._lost(Cause.NO_ACK_CUT)
+        may_carry_events = request.step is not Step.HANDSHAKE and not self.session.ack_granted
+        self._certainty.failed(cut=failure.maybe_lost and may_carry_events)
         reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
         await self._pause(reason, str(failure), at_least_s=failure.retry_after_s or 0.0)
 
@@ -374,7 +347,7 @@ class Engine:
         self._refusals += 1
         if self._refusals > _LOGINS_BEFORE_HANDSHAKE:
             self.session.expire()
-            self._lost(Cause.LOGIN)
+            self._certainty.lost(Cause.LOGIN)
         if self._refusals > 1 or self._login is None:
             await self._pause("unauthorized", str(failure), at_least_s=failure.retry_after_s or 0.0)
         await self.log_in()
@@ -391,3 +364,27 @@ class Engine:
     def _trouble(self, reason: str, text: str, retry_in_s: float) -> None:
         alive = self.session.phase in (Phase.SUBSCRIBED, Phase.CONNECTED)
         self._facts.put_nowait(Trouble(reason=reason, text=text, retry_in_s=retry_in_s, subscribed=alive))
+
+
+class _Landed:
+    """Whether a batch is durable, to be waited for with a limit; once a poll, so without the weight of a timeout."""
+
+    def __init__(self) -> None:
+        self._confirmed = False
+        self._changed = asyncio.Event()
+
+    def confirm(self) -> None:
+        """It is. Idempotent."""
+        self._confirmed = True
+        self._changed.set()
+
+    async def within(self, limit_s: float) -> bool:
+        """Wait for it, at most so long; returns whether it is."""
+        if not self._confirmed:
+            self._changed.clear()
+            timer = asyncio.get_running_loop().call_later(limit_s, self._changed.set)
+            try:
+                await self._changed.wait()
+            finally:
+                timer.cancel()
+        return self._confirmed

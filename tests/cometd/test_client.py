@@ -20,8 +20,8 @@ from listener.cometd.facts import Batch, Cause, Certain, Regained, Trouble
 from listener.cometd.protocol import Phase
 from listener.simulator import Simulator, SimulatorOptions
 from support.eventually import eventually
-from support.script import TOPIC
 from support.guest import Guest, guest_http, running
+from support.script import TOPIC
 
 Enter = Callable[..., Awaitable[Any]]
 Started = Callable[..., Awaitable[Simulator]]
