@@ -134,15 +134,16 @@ class Recorder:
             self._on_record(batch.events)
 
     def _count(self, events: tuple[Event, ...]) -> None:
-        counts = Counter([(event.kind, event.change, event.origin) for event in events])
+        # By their plain values: the hash of a member of an Enum is a function in Python.
+        counts = Counter([(e.kind._value_, e.change and e.change._value_, e.origin._value_) for e in events])
         for (kind, change, origin), amount in counts.items():
             self._metrics.count("events_total", amount, kind, change or "", origin)
-            if origin is Origin.RECONCILED:
+            if origin == Origin.RECONCILED:
                 self._metrics.count("reconciled_total", amount)
 
     async def _learn(self, chat_ids: set[str]) -> None:
         """Fetch the last values of chats that are not at hand; a chat without any is at hand as such."""
-        unknown = chat_ids - self._values.keys()
+        unknown = [chat_id for chat_id in chat_ids if chat_id not in self._values]  # a set minus keys walks all keys
         if not unknown:
             return
         found: dict[str, Values] = {chat_id: {} for chat_id in unknown}

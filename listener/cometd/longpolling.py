@@ -62,7 +62,7 @@ class LongPollingTransport(SessionTransport):
         ) as response:
             if response.status != _OK:
                 raise _refusal(response)
-            async for chunk in response.content.iter_any():
+            while chunk := await response.content.readany():
                 body += chunk
                 if len(body) > self.link.max_bytes:
                     raise ExchangeFailed(

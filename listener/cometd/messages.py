@@ -41,7 +41,7 @@ class Message(msgspec.Struct, rename="camel"):
     @property
     def is_event(self) -> bool:
         """Whether an application published this; replies to publishes carry no data."""
-        return bool(self.data) and not self.is_meta
+        return bool(self.data) and not self.channel.startswith(META_PREFIX)  # called for each: no frame to spare
 
 
 class Envelope(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ described in the CometD reference, "Message Acknowledgement Extension".
          +---------- unknown client, advice handshake or none, given up ----------------------------+
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -147,6 +147,8 @@ class Session:
 
     def _advised(self, name: str, default: int) -> int:
         value = self.advice.get(name)
+        if value is None:
+            return default
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             return default
         return int(max(-_LONGEST_ADVICE_MS, min(value, _LONGEST_ADVICE_MS)))
@@ -230,17 +232,16 @@ class Session:
 
     def receive(self, request: Request, messages: list[Message]) -> Received:
         """Take one payload that came while `request` was in flight, and move on accordingly."""
-        replies = [m for m in messages if not m.is_event and str(m.id) in request.ids]
+        events, replies = _sorted(messages, request.ids)
         for reply in replies:
-            if isinstance(reply.advice, Mapping):
+            if isinstance(reply.advice, dict):
                 self.advice.update(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
         if self._is_stale(request):
-            events = [message for message in messages if message.is_event]
             verdict = Verdict.EXPIRED if replies else Verdict.UNANSWERED
             return Received(verdict=verdict, events=events, error="the session was given up meanwhile")
         verdict, error = self._judge(request, replies)
         # What this payload carried belongs to the session that it came on: look before the session is given up.
-        events, ack, repeated = self._events(request, replies, messages)
+        events, ack, repeated = self._events(request, replies, events)
         if verdict is Verdict.GRANTED:
             self._advance(request, replies)
         elif verdict in (Verdict.EXPIRED, Verdict.ENDED):
@@ -253,7 +254,7 @@ class Session:
             ack=ack,
             repeated=repeated,
             error=error,
-            multiple_clients=any(isinstance(r.advice, Mapping) and r.advice.get("multiple-clients") for r in replies),
+            multiple_clients=any(r.advice.get("multiple-clients") for r in replies if isinstance(r.advice, dict)),
         )
 
     def _is_stale(self, request: Request) -> bool:
@@ -261,10 +262,9 @@ class Session:
         return request.step is not Step.HANDSHAKE and request.payload[0]["clientId"] != self.client_id
 
     def _events(
-        self, request: Request, replies: list[Message], messages: list[Message]
+        self, request: Request, replies: list[Message], events: list[Message]
     ) -> tuple[list[Message], int | None, int]:
         """The events to take, the number that acknowledges them, and how many are left to come again."""
-        events = [message for message in messages if message.is_event]
         if self.acked is None or request.step is not Step.CONNECT:
             return events, None, 0
         events = self._early + events
@@ -273,7 +273,7 @@ class Session:
             return [], None, 0
         self._early = []
         ext = replies[0].ext
-        number = ext.get("ack") if isinstance(ext, Mapping) else None
+        number = ext.get("ack") if isinstance(ext, dict) else None
         if not isinstance(number, int) or isinstance(number, bool):
             return events, None, 0
         if events and number <= self.acked:  # every connect reply has a new number: this batch was here before
@@ -294,7 +294,7 @@ class Session:
         if step is Step.HANDSHAKE:
             granted = reply.successful is True and isinstance(reply.client_id, str) and reply.client_id
             return Verdict.GRANTED if granted else Verdict.REFUSED
-        advised = reply.advice.get("reconnect") if isinstance(reply.advice, Mapping) else None
+        advised = reply.advice.get("reconnect") if isinstance(reply.advice, dict) else None
         if advised == "none" or (step is Step.CONNECT and self._advised("interval", 0) < 0):
             return Verdict.ENDED
         refused = reply.successful is False
@@ -319,20 +319,31 @@ class Session:
         self._refusals = 0
         if request.step is Step.HANDSHAKE:
             self._begin(replies[0])
-        if request.step in _GRANTED_PHASE:
-            self.phase = _GRANTED_PHASE[request.step]
+        self.phase = _GRANTED_PHASE.get(request.step, self.phase)
 
     def _begin(self, reply: Message) -> None:
         """A handshake was granted: a new session, nothing of the old one holds."""
         self.client_id = reply.client_id
         types = reply.supported_connection_types
         self.supported_connection_types = [t for t in types if isinstance(t, str)] if isinstance(types, list) else []
-        ack = reply.ext.get("ack") if isinstance(reply.ext, Mapping) else None
-        if isinstance(ack, Mapping) and ack.get("enabled") is True:
+        ack = reply.ext.get("ack") if isinstance(reply.ext, dict) else None
+        if isinstance(ack, dict) and ack.get("enabled") is True:
             batch = ack.get("batch")
             self.acked = batch if isinstance(batch, int) else -1
         else:
             self.acked = -1 if ack is True else None
+
+
+def _sorted(messages: list[Message], ids: frozenset[str]) -> tuple[list[Message], list[Message]]:
+    """The events among the messages, and the replies to the request with these ids."""
+    events: list[Message] = []
+    replies: list[Message] = []
+    for message in messages:
+        if message.is_event:
+            events.append(message)
+        elif str(message.id) in ids:
+            replies.append(message)
+    return events, replies
 
 
 def _error_text(reply: Message) -> str:
