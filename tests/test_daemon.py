@@ -209,6 +209,7 @@ async def test_a_session_of_another_server_is_not_continued(start: Start, sim: S
     async with Simulator(SimulatorOptions()) as other:
         second = await start(server={"url": other.url}).ready()
         assert other.state()["handshakes"] == 1
+        assert second.daemon.metrics.value("exchanges_failed_total", "expired") == 0, "it is not even tried"
         await second.stop()
 
 

@@ -591,6 +591,22 @@ async def test_stopping_leaves_a_clean_state_behind_everything_that_was_heard(ma
     assert world.session.ended_with is False
 
 
+async def test_the_end_waits_for_what_is_on_its_way_to_the_journal(make: Make):
+    world = await make()
+    await world.report(certain())
+    world.gate.clear()
+    world.session.report(batch(with_data(DispositionCode="A")))
+    world.stop.set()
+    await eventually(lambda: len(world.entries) == 2)
+    await asyncio.sleep(0.02)
+    assert not world.tasks[1].done()
+    assert world.session.ended_with is None
+    world.gate.set()
+    await world.end()
+    assert (await world.journal.sessions())["agent1"].clean
+    assert len(await world.data()) == 1
+
+
 async def test_a_session_that_did_not_come_to_rest_leaves_no_clean_state(make: Make):
     world = await make()
     await world.report(certain())

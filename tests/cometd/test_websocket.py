@@ -168,6 +168,27 @@ async def test_no_event_is_lost_between_two_exchanges_at_once(make: Make, order:
     assert sorted(numbers) == [10, 20, 99]
 
 
+async def test_what_another_exchange_has_read_behind_a_reply_belongs_to_the_next(make: Make):
+    """The held connect's events are being stored; a request beside it reads on, past the connect's reply."""
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_json([event(1)])
+        await socket.receive()
+        for messages in ([reply(1)], [event(99)], [reply(2)]):
+            await socket.send_json(messages)
+        await socket.receive()
+        await socket.send_json([reply(3)])
+        await socket.receive()
+
+    line = await make(talk)
+    async with aclosing(line.exchange(request(1, hold_ms=5000))) as payloads:
+        assert json.loads((await anext(payloads)).body) == [event(1)]
+        assert await line.ask(request(2)) == [reply(2)]
+        assert json.loads((await anext(payloads)).body) == [reply(1)]
+    assert await line.ask(request(3)) == [event(99), reply(3)]
+
+
 async def test_a_socket_that_closes_may_have_cost_something_and_the_next_request_opens_another(make: Make):
     async def once(socket: web.WebSocketResponse) -> None:
         if len(line.sockets) == 1:
