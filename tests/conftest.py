@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from support.bayeux import BayeuxServer
@@ -15,6 +16,12 @@ StartBayeux = Callable[..., Awaitable[BayeuxServer]]
 StartDaemon = Callable[..., Awaitable[Daemon]]
 StartCommand = Callable[..., Awaitable[Command]]
 LinkTo = Callable[[int], Awaitable[FaultProxy]]
+
+# A machine that is busy elsewhere is no counterexample.
+hypothesis.settings.register_profile(
+    "steady", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture
