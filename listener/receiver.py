@@ -10,6 +10,7 @@ import structlog
 
 from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
 from listener.errors import ListenerError
+from listener.latch import Latch
 from listener.metrics import Metrics
 from listener.model import AccountStatus, Entry, Gap, SessionState, rfc3339
 from listener.webservices.notifications import Harvest, NotificationDecoder
@@ -99,9 +100,9 @@ class Receiver:
         self._disconnect = disconnect_on_stop
         self._stored_ms = 0
         self._turn = asyncio.Lock()
-        self._reread = asyncio.Event()
+        self._reread = Latch()
         self._rereading = False
-        self._rested = asyncio.Event()
+        self._rested = Latch()
         self._ack = False
         self._subscribed = False
         self._since_ms: int | None = None

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = load_package(ROOT)
 
 # Floor by floor, from the top. A room may import the rooms (or the single module of a room) that stand beside it.
-FOUNDATION = ("model", "errors", "metrics", "backoff")
+FOUNDATION = ("model", "errors", "metrics", "backoff", "latch")
 PARTS = (
     *("receiver", "recorder", "delivery", "sinks", "web"),
     *("cometd", "webservices", "journal", "settings", "schema", "ports"),
@@ -38,7 +38,7 @@ ROOMS: dict[str, Collection[str]] = {
     "web": ("metrics", "model", "errors"),
     "simulator": ("errors",),
     "testing": ("ports", "model", "errors"),
-    "cometd": ("backoff", "errors"),
+    "cometd": ("backoff", "latch", "errors"),
     "webservices": ("model", "errors", "backoff"),
     "journal": ("model", "errors"),
     "settings": ("schema", "errors"),
@@ -48,6 +48,7 @@ ROOMS: dict[str, Collection[str]] = {
     "errors": (),
     "metrics": (),
     "backoff": (),
+    "latch": (),
     "logs": (),
 }
 

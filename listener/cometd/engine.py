@@ -13,6 +13,7 @@ from listener.cometd.certainty import Certainty
 from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Rested, Trouble
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
+from listener.latch import Latch
 
 _AUTH_STATUS = (401, 403)
 _LOGINS_BEFORE_HANDSHAKE = 2
@@ -68,34 +69,37 @@ class Engine:
     ) -> None:
         self.session = session
         self.exchange: Exchange
-        self.connected = asyncio.Event()
+        self.connected = Latch()
         self._clock = clock
         self._login = login
         self._logged_in = login is None
         self._exchange_backoff = exchange_backoff or Backoff()
         self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0)
         # Bounded by the cycle: at most one unconfirmed batch, and trouble only once a pause.
-        self._facts: asyncio.Queue[Fact] = asyncio.Queue()
+        self._facts: list[Fact] = []
+        self._told = Latch()
         self._certainty = Certainty()
         self._refusals = 0
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._distrusted = False
         self._resting = False
-        self._idle = asyncio.Event()  # no request of the cycle is under way, and what the last one brought is durable
-        self._idle.set()
-        self._durable = asyncio.Event()
-        self._durable.set()
+        # Open while no request of the cycle is under way, and what the last one brought is durable.
+        self._idle = Latch(is_open=True)
+        self._durable = Latch(is_open=True)
 
     # --- the user's side ------------------------------------------------------------------------------------------
 
     async def next_fact(self) -> Fact:
         """The next fact; cancelling loses none."""
-        return await self._facts.get()
+        while not self._facts:
+            self._told.clear()
+            await self._told.wait()
+        return self._facts.pop(0)
 
     def pending(self) -> bool:
         """Whether facts wait to be taken."""
-        return not self._facts.empty()
+        return bool(self._facts)
 
     def distrust(self) -> None:
         """The subscription turned out to be dead although polls succeed: handshake anew after the poll under way."""
@@ -116,7 +120,7 @@ class Engine:
                 async with asyncio.timeout(_REST_S):
                     at_rest = await self._come_to_rest()
         resume = self.session.snapshot(None) if at_rest and self.session.phase is Phase.CONNECTED else None
-        self._facts.put_nowait(Rested(at_ms=self._clock.now_ms(), resume=resume, certain_ms=self._certainty.last_ms))
+        self._tell(Rested(at_ms=self._clock.now_ms(), resume=resume, certain_ms=self._certainty.last_ms))
 
     async def _come_to_rest(self) -> bool:
         if self.session.ack_granted:
@@ -214,7 +218,7 @@ class Engine:
             await self._hand_out(received, envelope.refused, client_id or "", at_ms, resume)
         elif polled:
             self.session.confirm(received.ack)
-            self._facts.put_nowait(
+            self._tell(
                 Polled(
                     at_ms=at_ms, resume=self._snapshot(), repeated=received.repeated, certain_ms=self._certainty.last_ms
                 )
@@ -239,8 +243,8 @@ class Engine:
         """Hand events out as one batch; return when they are durable."""
         self._numbered += 1
         self._durable.clear()
-        landed = _Landed()
-        self._facts.put_nowait(
+        landed = Latch()
+        self._tell(
             Batch(
                 payloads=[message.data for message in received.events],
                 refused=refused,
@@ -249,7 +253,7 @@ class Engine:
                 number=received.ack if received.ack is not None else self._numbered,
                 client_id=client_id,
                 resume=resume,
-                confirm=landed.confirm,
+                confirm=landed.set,
                 certain_ms=self._certainty.last_ms,
             )
         )
@@ -258,7 +262,7 @@ class Engine:
             self.session.confirm(received.ack)
         self._durable.set()
 
-    async def _until_durable(self, landed: "_Landed", client_id: str) -> None:
+    async def _until_durable(self, landed: Latch, client_id: str) -> None:
         """Wait for the journal; meanwhile keep the session alive where what comes can be left to come again."""
         max_interval_s = (self.session.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 1000
         pause_s = max(_KEEP_ALIVE_FLOOR_S, min(_KEEP_ALIVE_S, max_interval_s / 3))
@@ -283,7 +287,7 @@ class Engine:
         if returned is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
         else:
-            self._facts.put_nowait(
+            self._tell(
                 Certain(
                     at_ms=at_ms,
                     since_ms=returned.since_ms,
@@ -361,30 +365,10 @@ class Engine:
         self._trouble(reason, text, delay_s)
         await self._clock.sleep(delay_s)
 
+    def _tell(self, fact: Fact) -> None:
+        self._facts.append(fact)
+        self._told.set()
+
     def _trouble(self, reason: str, text: str, retry_in_s: float) -> None:
         alive = self.session.phase in (Phase.SUBSCRIBED, Phase.CONNECTED)
-        self._facts.put_nowait(Trouble(reason=reason, text=text, retry_in_s=retry_in_s, subscribed=alive))
-
-
-class _Landed:
-    """Whether a batch is durable, to be waited for with a limit; once a poll, so without the weight of a timeout."""
-
-    def __init__(self) -> None:
-        self._confirmed = False
-        self._changed = asyncio.Event()
-
-    def confirm(self) -> None:
-        """It is. Idempotent."""
-        self._confirmed = True
-        self._changed.set()
-
-    async def within(self, limit_s: float) -> bool:
-        """Wait for it, at most so long; returns whether it is."""
-        if not self._confirmed:
-            self._changed.clear()
-            timer = asyncio.get_running_loop().call_later(limit_s, self._changed.set)
-            try:
-                await self._changed.wait()
-            finally:
-                timer.cancel()
-        return self._confirmed
+        self._tell(Trouble(reason=reason, text=text, retry_in_s=retry_in_s, subscribed=alive))

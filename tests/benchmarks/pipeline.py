@@ -4,11 +4,13 @@
 
 The daemon receives, filters, classifies, journals with fsync, and writes the file sink with fsync. The rivals append
 to a file and make nothing durable: one is a script on `aiocometd-ng`, one the official JavaScript client on Node (npm
-modules from tests/interop/servers). CPU is user and system time of the client's process from the first event to the last.
+modules from tests/interop/servers). CPU is user and system time of the client's process from the first event to the
+last; figures are medians of the rounds.
 """
 
 import argparse
 import os
+import platform
 import select
 import statistics
 import subprocess
@@ -17,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -118,6 +121,8 @@ def main() -> None:
     if given.only:
         clients = {given.only: clients[given.only]}
     env = {"NODE_PATH": str(MODULES)}
+    uvloop = "with" if find_spec("uvloop") else "without"
+    print(f"Python {platform.python_version()}, daemon {uvloop} uvloop, {os.cpu_count()} cores, {given.rounds} rounds")
     print(f"{'client':22} {'batch':>5} {'CPU us/event':>13} {'events/s':>10} {'ours / theirs':>14}")
     for batch, count in COUNTS.items():
         ours = 0.0
