@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import asdict
 
 from listener.model import Change, DeadLetter, Event, JournalBatch, JournalStats, Kind, LastValue, Origin, SessionState
 
@@ -127,9 +128,10 @@ def advance(connection: sqlite3.Connection, sink: str, sequence: int, dead: Sequ
     connection.executemany(
         "INSERT OR REPLACE INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms,"
         " received_ms, type, source, subject, time, kind, account, change, origin, data)"
-        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, received_ms, type, source, subject, time, kind, account, change, origin, data"
-        " FROM (SELECT 1) LEFT JOIN event ON sequence = ?2",
-        [(one.sink, one.sequence, one.event_id, one.reason, one.attempts, one.at_ms) for one in dead],
+        " SELECT :sink, :sequence, :event_id, :reason, :attempts, :at_ms,"
+        " received_ms, type, source, subject, time, kind, account, change, origin, data"
+        " FROM (SELECT 1) LEFT JOIN event ON event.sequence = :sequence",
+        [asdict(one) for one in dead],
     )
 
 
@@ -244,8 +246,8 @@ def select_dead_letters(connection: sqlite3.Connection, sink: str | None = None)
     """Dead letters, oldest first."""
     found = connection.execute(
         "SELECT sink, sequence, event_id, reason, attempts, at_ms FROM dead_letter"
-        " WHERE ?1 IS NULL OR sink = ?1 ORDER BY at_ms, sequence, sink",
-        (sink,),
+        " WHERE :sink IS NULL OR sink = :sink ORDER BY at_ms, sequence, sink",
+        {"sink": sink},
     )
     names = ("sink", "sequence", "event_id", "reason", "attempts", "at_ms")
     return [DeadLetter(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
