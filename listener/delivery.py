@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -14,6 +15,8 @@ from listener.ports import Journal, Sink
 
 log = structlog.get_logger(__name__)
 
+_CLOSE_S = 5.0
+_PARKED_S = 300.0  # who mends a destination need not tell us: a parked lane looks for itself now and then
 _DISTANCE_S = 0.02
 _CURSOR_LAG_S = 0.05
 _JOURNAL_RETRY_S = 1.0
@@ -91,11 +94,11 @@ class Lane:
                 tasks.create_task(self._carry_all(), name=f"delivery {self.name}")
                 tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
         finally:
-            await self._sink.close()
+            await self._close()
 
     async def drained(self) -> None:
-        """Return once everything in the journal is delivered, and known to be. Waits for ever on a lane that stands."""
-        while self._stored < self._journal.last_sequence:
+        """Return once everything in the journal is delivered, and known to be; at once where the lane is parked."""
+        while self._stored < self._journal.last_sequence and self._parked is None:
             self._progress.clear()
             await self._progress.wait()
 
@@ -128,6 +131,14 @@ class Lane:
             else:
                 self._recovered()
                 return
+
+    async def _close(self) -> None:
+        """Close the sink. One that cannot be closed holds nobody up."""
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._sink.close()
+        except Exception as exc:  # noqa: BLE001 - as in deliver
+            self._log.error("sink_not_closed", error=f"{type(exc).__name__}: {exc}")
 
     async def _carry_all(self) -> None:
         """The first event after a silence goes at once; in a stream, deliveries keep a distance and so grow."""
@@ -236,11 +247,14 @@ class Lane:
 
     async def _park(self, outcome: Park) -> None:
         self._parked = outcome.reason
+        self._progress.set()
         self._metrics.set("sink_parked", 1, self.name)
-        self._log.error("lane_parked", reason=outcome.reason, effect="events are kept in the journal")
+        self._log.error("lane_parked", reason=outcome.reason, effect="events are kept", tried_again_in_s=_PARKED_S)
         self._resumed.clear()
         try:
-            await self._resumed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PARKED_S):
+                    await self._resumed.wait()
         finally:
             self._parked = None
             self._metrics.set("sink_parked", 0, self.name)

@@ -184,7 +184,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     `origin_id` tells apart notifications that look alike: the session's client id and the batch's number. With `prime`
     observations of keys that nothing is known of only become last values: nothing was missed, they merely were never
-    heard of. Observations that are `reconciled` and bring nothing new leave no event.
+    heard of. Observations that are `reconciled` and bring nothing new leave no event; `compared_ms` is when that is
+    decided (epoch milliseconds).
     """
 
     account: str
@@ -193,6 +194,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     session: SessionState | None = None
     origin_id: str = ""
     prime: bool = False
+    compared_ms: int = 0
 
 
 class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):

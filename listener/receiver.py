@@ -113,6 +113,7 @@ class Receiver:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Listen until `stop` is set, then end in order; whatever dies here is raised."""
+        await self._spend_clean()
         async with asyncio.TaskGroup() as tasks:
             name = self._identity.account
             polling = tasks.create_task(self._client.run(disconnect=self._disconnect), name=f"session {name}")
@@ -127,6 +128,12 @@ class Receiver:
             await asyncio.wait((polling,))  # the answer to a disconnect may bring events too: they are listened to
             for task in (listening, *helpers):
                 task.cancel()
+
+    async def _spend_clean(self) -> None:
+        """A saved session is clean once: from now on an answer may be under way when the process dies."""
+        if self._saved is not None and self._saved.clean:
+            spent = msgspec.structs.replace(self._saved, clean=False)
+            await self._record(Entry(account=self._identity.account, session=spent))
 
     async def learn_chats(self) -> None:
         """Before the very first subscription: what the chats say now is what the first notifications follow on.
@@ -207,7 +214,8 @@ class Receiver:
         if since_ms is not None and self._missed(fact):
             gap = self._gap(fact, since_ms)
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
-        if gap is not None:
+        left_undone = fact.regained is Regained.RESUME and not (self._saved and self._saved.clean)
+        if gap is not None or left_undone:
             self._reread.set()
         self._went_up(fact, gap)
 
@@ -254,7 +262,7 @@ class Receiver:
             await self._record(Entry(account=self._identity.account, session=self._session(fact)))
 
     def _store_is_due(self, at_ms: int) -> bool:
-        return at_ms - self._stored_ms >= _STORE_EVERY_MS
+        return abs(at_ms - self._stored_ms) >= _STORE_EVERY_MS  # the clock may have been set back
 
     def _on_trouble(self, fact: Trouble) -> None:
         self._metrics.count("exchanges_failed_total", 1, fact.reason)
@@ -327,6 +335,7 @@ class Receiver:
                 account=self._identity.account,
                 observations=tuple(harvest.observations),
                 origin_id=f"reread:{asked_ms}",
+                compared_ms=self._now_ms(),
                 prime=prime,
             )
             if entry.observations:

@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 _ENCODER = msgspec.json.Encoder()
 _KNOWN_CHATS = 100_000
+_LARGEST_GROUP = 5_000  # observations: some 30 ms of the event loop
 Values = dict[str, LastValue]
 
 
@@ -89,13 +90,24 @@ class Recorder:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            group, self._waiting = self._waiting, []
+            group = self._next_group()
             started = monotonic()
             await self._commit([entry for entry, _ in group])
             self._metrics.observe("journal_commit_seconds", monotonic() - started)
             for _, done in group:
                 if not done.done():
                     done.set_result(None)
+
+    def _next_group(self) -> list[tuple[Entry, asyncio.Future[None]]]:
+        """Who shares the next commit, in the order of arrival: as many as the event loop can bear in one step."""
+        size, count = 0, 0
+        while count < len(self._waiting) and size < _LARGEST_GROUP:
+            size += len(self._waiting[count][0].observations)
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        if self._waiting:
+            self._arrived.set()
+        return group
 
     async def _commit(self, entries: list[Entry]) -> None:
         """Classify and append one group, until the journal takes it."""
@@ -171,7 +183,7 @@ class Recorder:
             last = fresh.get(key) if fresh is not None else None
             if last is None:
                 last = self._values[chat].get(key)
-            change, newest = classify(last, observation)
+            change, newest = classify(last, observation, compared_ms=entry.compared_ms)
             if newest is not None:
                 overlay.setdefault(chat, {})[key] = newest
             if (entry.prime and last is None) or _is_nothing_new(last, observation, change):
@@ -230,14 +242,16 @@ class Recorder:
         )
 
 
-def classify(last: LastValue | None, heard: Observation) -> tuple[Change, LastValue | None]:
+def classify(last: LastValue | None, heard: Observation, *, compared_ms: int = 0) -> tuple[Change, LastValue | None]:
     """What `heard` did to the last value of its chat and key, and the new last value where there is one.
 
     In a conference every agent's session hears the same change, in any order between sessions. The second to hear it
     finds the value it brings: unchanged. An echo that is late, older by the server's own clock than what another
     account has brought, changes nothing either; nor does a chat that was re-read before the last value was heard.
     """
-    if last is not None and (last.value == heard.value or _is_late_echo(last, heard) or _is_outdated(last, heard)):
+    if last is not None and (
+        last.value == heard.value or _is_late_echo(last, heard) or _is_outdated(last, heard, compared_ms)
+    ):
         return Change.UNCHANGED, None
     newest = LastValue(
         chat_id=heard.chat_id,
@@ -258,9 +272,12 @@ def _is_late_echo(last: LastValue, heard: Observation) -> bool:
     return heard.server_time_ms < last.server_time_ms
 
 
-def _is_outdated(last: LastValue, heard: Observation) -> bool:
-    """`received_ms` of what was re-read is when it was asked for: what came in since may be newer, and is not older."""
-    return heard.origin is Origin.RECONCILED and heard.received_ms < last.received_ms
+def _is_outdated(last: LastValue, heard: Observation, compared_ms: int) -> bool:
+    """Whether the last value came in between asking for the chats (`received_ms`) and comparing them: it may be newer.
+
+    A stamp after that is of a clock that was set back since, and tells nothing.
+    """
+    return heard.origin is Origin.RECONCILED and heard.received_ms < last.received_ms <= compared_ms
 
 
 def _is_nothing_new(last: LastValue | None, heard: Observation, change: Change) -> bool:

@@ -171,7 +171,7 @@ class Settings(Section):
     sinks: dict[SinkName, LaneSettings] = Field(min_length=1)
     http: HttpSettings | None = None
     log: LogSettings = LogSettings()
-    shutdown_timeout_s: float = Field(default=10.0, ge=0)
+    shutdown_timeout_s: float = Field(default=5.0, ge=0)
     disconnect_on_stop: bool = False
     base: Path = Field(default=Path(), exclude=True)
 

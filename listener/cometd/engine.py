@@ -16,6 +16,8 @@ from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 from listener.latch import Latch
 
 _AUTH_STATUS = (401, 403)
+_ENDED_BY_THE_SECOND = 500  # what CometD answers the older of two connects of a session with
+_LARGE_BYTES = 2**18  # what takes longer to decode, damaged above all, is no matter for the event loop
 _LOGINS_BEFORE_HANDSHAKE = 2
 _KEEP_ALIVE_S = 3.0
 _KEEP_ALIVE_FLOOR_S = 0.1
@@ -72,6 +74,7 @@ class Engine:
         self.connected = Latch()
         self._clock = clock
         self._login = login
+        self._login_backoff = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0)  # directories lock who asks too often
         self._logged_in = login is None
         self._exchange_backoff = exchange_backoff or Backoff()
         self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0)
@@ -162,7 +165,7 @@ class Engine:
         except ExchangeFailed as failure:
             if not self._resting:
                 await self._failed(request, failure)
-            elif failure.http_status is None:
+            elif failure.http_status is None or (failure.maybe_lost and failure.http_status != _ENDED_BY_THE_SECOND):
                 self._certainty.failed(cut=True)
         if self._resting:
             await asyncio.get_running_loop().create_future()  # whoever lets the session rest ends the cycle
@@ -188,8 +191,12 @@ class Engine:
             except ListenerError as refused:
                 self._certainty.lost(Cause.LOGIN)
                 reason = "login_refused" if isinstance(refused, LoginRefused) else "login_failed"
-                await self._pause(reason, str(refused), at_least_s=getattr(refused, "retry_after_s", None) or 0.0)
+                at_least_s = getattr(refused, "retry_after_s", None) or 0.0
+                if isinstance(refused, LoginRefused):
+                    at_least_s = max(at_least_s, self._login_backoff.next())
+                await self._pause(reason, str(refused), at_least_s=at_least_s)
             else:
+                self._login_backoff.reset()
                 break
         self._logged_in = True
 
@@ -207,7 +214,8 @@ class Engine:
 
     async def _take(self, request: Request, payload: Payload) -> Received:
         """Decode one payload, hand its events out, and wait until they are durable."""
-        envelope = wire.decode(payload.body)
+        large = len(payload.body) > _LARGE_BYTES
+        envelope = await asyncio.to_thread(wire.decode, payload.body) if large else wire.decode(payload.body)
         client_id, at_ms = self.session.client_id, self._clock.now_ms()
         received = self.session.receive(request, envelope.messages)
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED

@@ -61,7 +61,8 @@ _BETWEEN = b" \t\r\n,[]\xef\xbb\xbf"  # and a byte order mark
 _BEGINS = re.compile(rb'(?<=[\[\]{},\s"])\{(?=\s*")')
 # Escaped pairs of surrogates, halves of them (the group), and every other escape.
 _ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
-_SEARCH_FACTOR = 4  # a search for the next message reads at most so many times the body
+_SEARCH_FACTOR = 4  # a search for the next message reads at most so many times the body,
+_SEARCH_BYTES = 4 * 2**20  # and at most so much
 
 
 def decode(body: bytes) -> Envelope:
@@ -99,7 +100,7 @@ class _Salvage:
         self.messages: list[Message] = []
         self.refused: dict[str, int] = {}
         self._body = body
-        self._may_search = _SEARCH_FACTOR * len(body)
+        self._may_search = min(_SEARCH_FACTOR * len(body), _SEARCH_BYTES)
 
     def read(self, *, cut: bool) -> None:
         position = 0

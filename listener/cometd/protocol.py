@@ -23,6 +23,7 @@ _UNKNOWN_CLIENT = "402"  # CometD
 _MAYBE_UNKNOWN_CLIENT = ("401", "403")  # faye; some CometD versions
 _REFUSALS_BEFORE_HANDSHAKE = 3
 _LONGEST_ADVICE_MS = 86_400_000
+_LONGEST_ERROR = 200
 
 
 class Phase(Enum):
@@ -273,8 +274,8 @@ class Session:
             return [], None, 0
         self._early = []
         ext = replies[0].ext
-        number = ext.get("ack") if isinstance(ext, dict) else None
-        if not isinstance(number, int) or isinstance(number, bool):
+        number = _batch_number(ext.get("ack") if isinstance(ext, dict) else None)
+        if number is None:
             return events, None, 0
         if events and number <= self.acked:  # every connect reply has a new number: this batch was here before
             return [], None, len(events)
@@ -328,8 +329,8 @@ class Session:
         self.supported_connection_types = [t for t in types if isinstance(t, str)] if isinstance(types, list) else []
         ack = reply.ext.get("ack") if isinstance(reply.ext, dict) else None
         if isinstance(ack, dict) and ack.get("enabled") is True:
-            batch = ack.get("batch")
-            self.acked = batch if isinstance(batch, int) else -1
+            batch = _batch_number(ack.get("batch"))
+            self.acked = -1 if batch is None else batch
         else:
             self.acked = -1 if ack is True else None
 
@@ -346,6 +347,14 @@ def _sorted(messages: list[Message], ids: frozenset[str]) -> tuple[list[Message]
     return events, replies
 
 
+def _batch_number(value: object) -> int | None:
+    """What numbers a batch, else None: CometD's numbers are Java longs, and as such they are stored."""
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return value
+    return None
+
+
 def _error_text(reply: Message) -> str:
-    """The `error` field (8.1), or words of our own where there is none."""
-    return reply.error if isinstance(reply.error, str) and reply.error else f"{reply.channel} was not successful"
+    """The `error` field (8.1), one line of it, or words of our own where there is none."""
+    text = " ".join(reply.error.split())[:_LONGEST_ERROR] if isinstance(reply.error, str) else ""
+    return text or f"{reply.channel} was not successful"
