@@ -120,7 +120,7 @@ class JournalSettings(Section):
 class LaneSettings(BaseModel):
     """What every sink has, whatever its kind; the kind's own settings are the remaining keys."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     type: str
     events: Literal["all", "changes"] = "all"
@@ -184,10 +184,10 @@ class Settings(Section):
         return self.base / value
 
 
-SinkCheck = Callable[[str, LaneSettings, Path], Sequence[Problem]]
+SinkCheck = Callable[[Mapping[str, LaneSettings], Path], Sequence[Problem]]
 
 
-def _leave_unchecked(_name: str, _lane: LaneSettings, _base: Path) -> Sequence[Problem]:
+def _leave_unchecked(_lanes: Mapping[str, LaneSettings], _base: Path) -> Sequence[Problem]:
     return ()
 
 
@@ -205,8 +205,8 @@ def load(
         environ: variables; `LISTENER_SERVER__URL` wins over `url` of `[server]` in the file. Dashes of a sink's name
             are underscores there. Lists are JSON or comma-separated; entries of `accounts` go by number.
         overrides: dotted keys, as `log.level`, with values that win over both; None stands for "not given".
-        sink_problems: what is wrong with a sink's own keys, for its name, its table and the base folder. The kinds
-            are not known here: hand in `listener.sinks.registry.problems`.
+        sink_problems: what is wrong with the sinks' own keys, for their tables by name and the base folder. The kinds
+            are not known here: hand in `listener.sinks.registry.problems_of_all`.
 
     Raises:
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
@@ -326,12 +326,16 @@ def _problems_of_account(
         yield Problem(f"{place}.password_file", 'a password or password_file is required with server.login = "basic"')
 
 
-def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Iterator[Problem]:
-    """The problems of each sink's own keys, also where its shared keys have problems."""
+def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:
+    """The problems of the sinks' own keys, also where their shared keys have problems."""
     sinks = data.get("sinks")
-    for name, table in sinks.items() if isinstance(sinks, dict) else ():
-        if isinstance(table, dict) and isinstance(table.get("type"), str):
-            yield from check(name, LaneSettings.model_construct(**table), base)
+    tables = sinks if isinstance(sinks, dict) else {}
+    lanes = {
+        name: LaneSettings.model_construct(**table)
+        for name, table in tables.items()
+        if isinstance(table, dict) and isinstance(table.get("type"), str)
+    }
+    return check(lanes, base)
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -392,11 +393,37 @@ async def test_a_stretch_in_which_something_could_be_missed_is_on_record(
 ):
     world = await make(saved=before)
     await world.report(fact)
-    (entry,) = world.entries
+    *_, entry = world.entries
     assert (entry.gap and entry.gap.reason) == expected
     assert entry.session is not None
     assert entry.session.client_id == "c1"
     assert world.receiver.status().gaps == bool(expected)
+
+
+async def test_a_clean_session_is_clean_once(make: Make):
+    """Whoever dies from now on may leave an answer under way: the next start must not take the session for clean."""
+    world = await make(saved=CLEAN)
+    await eventually(lambda: world.entries)
+    (entry,) = world.entries
+    assert entry.session == msgspec.structs.replace(CLEAN, clean=False)
+
+
+async def test_what_a_crash_left_undone_is_re_read_with_acknowledgements_too(make: Make):
+    world = await make(saved=UNCLEAN)
+    world.rest.answers = [chat("missed", "M")]
+    await world.report(certain(Regained.RESUME, ack=True))
+    await eventually(lambda: any(entry.observations for entry in world.entries))
+    assert world.entries[0].gap is None
+
+
+async def test_a_clock_that_was_set_back_does_not_outdate_what_is_re_read(make: Make):
+    world = await make(saved=UNCLEAN)
+    await world.report(batch(with_data(DispositionCode="A"), at_ms=NOW_MS + 3_600_000))
+    world.rest.answers = [chat(CHAT["id"], "B")]
+    await world.report(certain(at_ms=NOW_MS + 10))
+    await eventually(lambda: len(world.entries) == 3)
+    await world.settle()
+    assert [one["disposition"] for one in await world.data() if "disposition" in one] == ["A", "B"]
 
 
 async def test_a_gap_reaches_from_the_last_certain_moment_to_the_next(make: Make):
@@ -467,6 +494,7 @@ async def test_a_notification_that_came_while_the_chats_were_re_read_is_the_newe
     await world.report(certain(at_ms=NOW_MS + 10))
     await eventually(lambda: world.rest.asked)
     await world.report(batch(with_data(DispositionCode="B"), at_ms=NOW_MS + 20))
+    world.now_ms += 20
     world.rest.gate.set()
     await eventually(lambda: len(world.entries) == 4)
     await world.settle()

@@ -160,11 +160,12 @@ def known(value: str | None, *, account: str = "agent1", at: int | None = 100, r
         # what was re-read before the last value was heard
         (known("B", received_ms=5), heard("A", received_ms=4, origin=Origin.RECONCILED), Change.UNCHANGED),
         (known("B", received_ms=5), heard("A", received_ms=5, origin=Origin.RECONCILED), Change.CHANGED),
+        (known("B", received_ms=11), heard("A", received_ms=4, origin=Origin.RECONCILED), Change.CHANGED),
         (known("B", received_ms=5), heard("A", received_ms=4), Change.CHANGED),
     ],
 )
 def test_a_value_is_classified_against_the_last_one(last: LastValue | None, now: Observation, expected: Change):
-    change, newest = classify(last, now)
+    change, newest = classify(last, now, compared_ms=10)
     assert change is expected
     assert (newest is None) == (change is Change.UNCHANGED)
     if newest is not None:

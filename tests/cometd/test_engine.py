@@ -409,7 +409,7 @@ async def test_a_cut_is_not_forgotten_over_a_login_that_fails(make: Make):
     world.start()
     await world.certain()
     await world.fact(Trouble, reason="login_refused")
-    await world.wait_and_advance(1)
+    await world.wait_and_advance(60)
     await world.fact(Trouble, reason="network")
     await world.wait_and_advance(1)
     await world.certain(regained=Regained.POLL, cause=Cause.NO_ACK_CUT)
@@ -474,7 +474,7 @@ async def test_the_login_comes_first_and_is_tried_until_it_is_granted(make: Make
 
     world = make(login=login).start()
     await world.fact(Trouble, reason="login_refused", text="wrong password", subscribed=False)
-    await world.wait_and_advance(1)
+    await world.wait_and_advance(60)
     await world.fact(Trouble, reason="login_failed", text="no route")
     assert world.script.requests == []
     await world.wait_and_advance(2)
