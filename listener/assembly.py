@@ -136,10 +136,8 @@ def source_of(settings: Settings) -> str:
 
 
 def sink_problems(settings: Settings) -> list[Problem]:
-    """Everything wrong with the sinks' own keys."""
-    return [
-        problem for name, lane in settings.sinks.items() for problem in registry.problems(name, lane, settings.base)
-    ]
+    """Everything wrong with the sinks' own keys, and with the sinks side by side."""
+    return registry.problems_of_all(settings.sinks, settings.base)
 
 
 def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -148,7 +146,7 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     Raises:
         ConfigError: with every problem; see `settings.load`.
     """
-    settings = load(path, environ=environ, sink_problems=registry.problems)
+    settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
     connections.tls_context(settings.server)
     return settings
 

@@ -83,7 +83,7 @@ def test_all_problems_are_told_at_once(problems):
 def test_problems_of_the_sinks_own_keys_come_with_the_others(problems):
     found = problems(
         {**GOOD, "server": {}, "sinks": {"crm": {"type": "webhook", "url": "crm", "batch": 0, "bacth": 1}}},
-        sink_problems=registry.problems,
+        sink_problems=registry.problems_of_all,
     )
     assert set(found) == {"server.url", "sinks.crm.url", "sinks.crm.batch", "sinks.crm.bacth"}
 

@@ -1,6 +1,6 @@
 """Sink kinds, found through the entry points `listener.sinks` and imported only when they are configured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from os import environ
@@ -52,12 +52,15 @@ class SinkKind(Generic[S]):
         settings: the kind's own keys; a model that refuses unknown ones (`listener.schema.Section`).
         build: makes the sink; may import a client library, must not touch disk or network.
         extra: the extra of the distribution that brings the client library, None where none is needed.
+        single: whether a configuration may hold one sink of this kind only, because it takes something that the
+            process has once.
     """
 
     name: str
     settings: type[S]
     build: Callable[[SinkContext, S], Sink]
     extra: str | None = None
+    single: bool = False
 
 
 def kinds() -> dict[str, EntryPoint]:
@@ -82,6 +85,33 @@ def problems(name: str, lane: Lane, base: Path = Path()) -> list[Problem]:
     except ConfigError as exc:
         return list(exc.problems)
     return []
+
+
+def problems_of_all(lanes: Mapping[str, Lane], base: Path = Path()) -> list[Problem]:
+    """Everything wrong with the sinks of a configuration: with each one alone, and with them side by side.
+
+    Args:
+        lanes: their tables by name.
+        base: the folder that relative paths start from.
+    """
+    alone = [problem for name, lane in lanes.items() for problem in problems(name, lane, base)]
+    return [*alone, *_problems_side_by_side(lanes)]
+
+
+def _problems_side_by_side(lanes: Mapping[str, Lane]) -> Iterator[Problem]:
+    first: dict[str, str] = {}
+    for name, lane in lanes.items():
+        other = first.setdefault(lane.type, name)
+        if other != name and _is_single(name, lane.type):
+            text = f'"{lane.type}" can be used once, sinks.{other} has it already'
+            yield Problem(f"sinks.{name}.type", text)
+
+
+def _is_single(name: str, wanted: str) -> bool:
+    try:
+        return _load(name, wanted).single
+    except ConfigError:  # told of each sink alone
+        return False
 
 
 def build(name: str, lane: Lane, *, base: Path) -> Sink:

@@ -104,4 +104,5 @@ def _build(context: SinkContext, _settings: StdoutSettings) -> Sink:
     return StdoutSink(context=context)
 
 
-KIND = SinkKind(name="stdout", settings=StdoutSettings, build=_build)
+# The loop knows one callback per descriptor (loop.add_writer): a second sink would take the first one's.
+KIND = SinkKind(name="stdout", settings=StdoutSettings, build=_build, single=True)

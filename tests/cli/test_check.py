@@ -36,6 +36,20 @@ def test_every_problem_is_told_at_once_with_its_place(invoke, tmp_path):
     assert "did you mean 'webhook'?" in result.stderr
 
 
+def test_a_second_sink_on_standard_output_is_told_beside_other_problems(invoke, tmp_path):
+    config = write_config(
+        tmp_path,
+        server={"url": "ftp://example.com"},
+        accounts=[{"username": "agent1", "password": "x"}],
+        sinks={"one": {"type": "stdout"}, "two": {"type": "stdout"}},
+    )
+    result = invoke("check", "--config", config)
+    assert result.exit_code == 78
+    assert 'sinks.two.type: "stdout" can be used once, sinks.one has it already' in result.stderr
+    assert "server.url: " in result.stderr
+    assert "sinks.one.type" not in result.stderr
+
+
 def test_a_file_without_certificates_is_a_problem_of_its_setting(invoke, tmp_path):
     (tmp_path / "ca.pem").write_text("not a certificate")
     config = write_config(

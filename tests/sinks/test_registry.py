@@ -98,6 +98,26 @@ def test_texts_of_the_environment_become_tables():
     assert set(sink._settings.headers) == {"X-Key"}
 
 
+def test_a_kind_that_is_single_is_refused_to_each_sink_but_the_first():
+    lanes = {"a": lane("stdout"), "audit": lane("file", path="a"), "b": lane("stdout"), "c": lane("stdout")}
+    assert registry.problems_of_all(lanes) == [
+        Problem(f"sinks.{name}.type", '"stdout" can be used once, sinks.a has it already') for name in ("b", "c")
+    ]
+
+
+def test_other_kinds_may_be_used_several_times():
+    assert registry.problems_of_all({"a": lane("file", path="a"), "b": lane("file", path="b")}) == []
+
+
+def test_the_problems_of_each_sink_are_told_once_where_a_kind_is_unknown():
+    lanes = {"a": lane("stdin"), "b": lane("stdin"), "c": lane("file")}
+    assert [problem.path for problem in registry.problems_of_all(lanes)] == [
+        "sinks.a.type",
+        "sinks.b.type",
+        "sinks.c.path",
+    ]
+
+
 def test_building_a_wrong_sink_raises_what_is_wrong():
     with pytest.raises(ConfigError) as caught:
         registry.build("audit", lane("file"), base=Path())
