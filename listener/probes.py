@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from listener.settings import AccountSettings, LaneSettings, ServerSettings, Set
 from listener.sinks import registry
 
 _HANDSHAKE_S = 10.0
+_AT_ONCE = 50  # logins: as in the daemon, a denial-of-service filter may stand before the server
 _PLACES = {f"server.{name}" for name in ServerSettings.model_fields}
 
 
@@ -27,11 +28,18 @@ async def probe(settings: Settings) -> list[Problem]:
     async with AsyncExitStack() as stack:
         connector = connections.new_connector(settings.server)
         stack.push_async_callback(connector.close)
+        accounts = settings.listening_accounts()
+        places = asyncio.Semaphore(_AT_ONCE)
         found = await asyncio.gather(
-            *(_probe_account(settings, n, a, connector) for n, a in enumerate(settings.listening_accounts())),
+            *(_within(places, _probe_account(settings, n, a, connector)) for n, a in enumerate(accounts)),
             *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items()),
         )
     return [*_probe_journal(settings.path(settings.journal.path)), *(problem for some in found for problem in some)]
+
+
+async def _within(places: asyncio.Semaphore, probe: Awaitable[Iterable[Problem]]) -> Iterable[Problem]:
+    async with places:
+        return await probe
 
 
 def _probe_journal(path: Path) -> Iterator[Problem]:
@@ -114,7 +122,7 @@ async def _first_trouble(parts: Account) -> Trouble:
 def _as_problem(account: AccountSettings, number: int, trouble: Trouble) -> Problem:
     if trouble.reason == "login_refused":
         key = "password" if account.password is not None else "password_file"
-        return Problem(f"accounts[{number}].{key}", f"the login of {account.username!r} was refused: {trouble.text}")
+        return Problem(f"accounts[{number}].{key}", trouble.text)
     place, named, text = trouble.text.partition(": ")
     if named and place in _PLACES:  # the session knows the setting
         return Problem(place, text)

@@ -21,20 +21,21 @@ class Certainty:
 
     Attributes:
         last_ms: the last certain moment (epoch milliseconds), None before the first.
+        asked_ms: when the request under way was sent (epoch milliseconds).
         cut: an answer that could not come again was lost since then.
     """
 
     def __init__(self) -> None:
         self.last_ms: int | None = None
         self.cut = False
-        self._asked_ms = 0
+        self.asked_ms = 0
         self._cause: Cause | None = Cause.RESTART
         self._new_session = False
         self._network_failed = False
 
     def asked(self, at_ms: int) -> None:
         """A request is on its way to the server."""
-        self._asked_ms = at_ms
+        self.asked_ms = at_ms
 
     def failed(self, *, cut: bool) -> None:
         """The network or the server failed a request; `cut` if its answer may have been on the way, for good."""
@@ -56,7 +57,7 @@ class Certainty:
     def regained(self) -> Return | None:
         """A connect was granted; None if the subscription was certain before."""
         returned = self._return(self._cause) if self._cause is not None else None
-        self.last_ms, self._cause = self._asked_ms, None
+        self.last_ms, self._cause = self.asked_ms, None
         self._new_session = self._network_failed = self.cut = False
         return returned
 

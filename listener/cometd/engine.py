@@ -19,6 +19,9 @@ _AUTH_STATUS = (401, 403)
 _ENDED_BY_THE_SECOND = 500  # what CometD answers the older of two connects of a session with
 _LARGE_BYTES = 2**18  # what takes longer to decode, damaged above all, is no matter for the event loop
 _LOGINS_BEFORE_HANDSHAKE = 2
+_HELD_MS = 50
+_NOT_HELD_AT_MOST = 10
+_NOT_HELD_PAUSE_S = 0.5
 _KEEP_ALIVE_S = 3.0
 _KEEP_ALIVE_FLOOR_S = 0.1
 _REST_S = 5.0
@@ -85,6 +88,7 @@ class Engine:
         self._refusals = 0
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
+        self._not_held = 0
         self._distrusted = False
         self._resting = False
         # Open while no request of the cycle is under way, and what the last one brought is durable.
@@ -323,13 +327,27 @@ class Engine:
         match received.verdict:
             case Verdict.GRANTED if request.step is Step.HANDSHAKE:
                 self._began()
-            case Verdict.GRANTED if request.step is Step.CONNECT and self.session.interval_ms:
-                await self._clock.sleep(self.session.interval_ms / 1000)
+            case Verdict.GRANTED if request.step is Step.CONNECT:
+                await self._before_next_poll(idle=not received.events)
             case Verdict.EXPIRED | Verdict.ENDED:
                 self._certainty.lost(Cause.SESSION_EXPIRED)
                 await self._pause(received.verdict.value, received.error or "the server asks for a new handshake")
             case Verdict.REFUSED:
                 await self._pause(f"{request.step.value}_refused", received.error or "refused")
+
+    async def _before_next_poll(self, *, idle: bool) -> None:
+        """The advised interval; more where the server neither holds polls nor has events, which would make a storm."""
+        quick = idle and self._clock.now_ms() - self._certainty.asked_ms < _HELD_MS
+        self._not_held = self._not_held + 1 if quick else 0
+        delay_s = self.session.interval_ms / 1000
+        if self._not_held > _NOT_HELD_AT_MOST:
+            delay_s = max(delay_s, _NOT_HELD_PAUSE_S)
+        if self._not_held == _NOT_HELD_AT_MOST + 1:
+            self._trouble(
+                "not_held", f"the server does not hold polls: one each {_NOT_HELD_PAUSE_S} s from now on", 0.0
+            )
+        if delay_s:
+            await self._clock.sleep(delay_s)
 
     def _began(self) -> None:
         """A handshake was granted. Raises ExchangeFailed where the server lacks the configured transport."""

@@ -111,7 +111,7 @@ class Session:
             self._on_login("ok")
             return
         result = "refused" if isinstance(self._failure, LoginRefused) else "failed"
-        _log.warning("login_failed", account=self._username, result=result, error=str(self._failure))
+        _log.debug("login_failed", account=self._username, result=result, error=str(self._failure))
         self._on_login(result)
 
     async def _log_in(self) -> None:
@@ -121,7 +121,7 @@ class Session:
         try:
             await self._exchange("GET", ME, headers={"Authorization": self._basic()})
         except LoginRefused as exc:
-            text = f"login of {self._username!r} refused, check the account's username and password: {exc}"
+            text = f"login of {self._username!r} refused, check username and password of its [[accounts]] table: {exc}"
             raise LoginRefused(text, http_status=exc.http_status, status_code=exc.status_code) from exc
         if self._start_contact_center_session:
             await self._enter_contact_center()

@@ -32,7 +32,7 @@ async def test_level_and_format_of_the_log_are_settings(start_command, tmp_path)
             log={"level": "warning", "format": "console"},
         )
         daemon = await start_command("run", "--config", config)
-        line = await daemon.line(lambda line: "login_failed" in line)
+        line = await daemon.line(lambda line: "login_refused" in line)
         assert await daemon.stop() == 0
     assert not line.startswith("{")
     assert not any("started" in line for line in daemon.lines)

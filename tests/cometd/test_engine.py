@@ -610,6 +610,19 @@ async def test_batches_of_a_continued_session_have_numbers_that_were_not_there_b
     assert await first_number(before) < await first_number(after)
 
 
+async def test_a_server_that_does_not_hold_polls_is_not_stormed(make: Make):
+    world = make()
+    world.script.then(*[reply()] * 40, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(Trouble, reason="not_held", retry_in_s=0.0)
+    before = len(world.script.requests)
+    assert before < 15
+    for _ in range(4):
+        await world.wait_and_advance(0.5)
+    assert len(world.script.requests) - before <= 5
+
+
 # --- rest and distrust ------------------------------------------------------------------------------------------------
 
 
