@@ -223,7 +223,8 @@ class Lane:
             else:
                 break
             if isinstance(outcome, Reject):
-                dead.append(self._dead_letter(left[outcome.index], outcome, attempts))
+                letters = outcome.letters.items()
+                dead += [self._dead_letter(left[index], text, attempts) for index, text in letters]
             left = _rest(left, outcome)
             await self._wait_after(outcome)
         self._recovered()
@@ -236,8 +237,8 @@ class Lane:
         self._metrics.count("sink_failures_total", 1, self.name, type(outcome).__name__.lower())
         match outcome:
             case Reject():
-                self._metrics.count("sink_dead_letters_total", 1, self.name)
-                self._log.error("event_rejected", reason=outcome.reason)
+                self._metrics.count("sink_dead_letters_total", len(outcome.letters), self.name)
+                self._log.error("events_rejected", events=len(outcome.letters), reason=outcome.reason)
             case Park():
                 await self._park(outcome)
             case Retry():
@@ -266,12 +267,12 @@ class Lane:
             self._log.info("delivery_recovered")
         self._last_error = None
 
-    def _dead_letter(self, event: Event, outcome: Reject, attempts: int) -> DeadLetter:
+    def _dead_letter(self, event: Event, reason: str, attempts: int) -> DeadLetter:
         return DeadLetter(
             sink=self.name,
             sequence=event.sequence,
             event_id=event.id,
-            reason=outcome.reason,
+            reason=reason,
             attempts=attempts,
             at_ms=self._now_ms(),
         )
@@ -279,8 +280,8 @@ class Lane:
 
 def outcome_of(exc: Exception, events: int = 0) -> Outcome:
     """What an exception means that a sink raised over so many events; the one place that decides it."""
-    if isinstance(exc, Reject) and not 0 <= exc.index < events:
-        return Retry(f"the sink rejects event {exc.index} of {events}: {exc.reason}", delivered=exc.delivered)
+    if isinstance(exc, Reject) and (strange := [index for index in exc.letters if not 0 <= index < events]):
+        return Retry(f"the sink rejects event {strange[0]} of {events}: {exc.reason}", delivered=exc.delivered)
     if isinstance(exc, Outcome):
         return exc
     return Retry(f"the sink failed unexpectedly: {type(exc).__name__}: {exc}")
@@ -290,5 +291,5 @@ def _rest(batch: Sequence[Event], outcome: Outcome) -> list[Event]:
     """What is left of a batch: neither delivered nor rejected."""
     done = set(outcome.delivered)
     if isinstance(outcome, Reject):
-        done.add(outcome.index)
+        done |= outcome.letters.keys()
     return [event for index, event in enumerate(batch) if index not in done]

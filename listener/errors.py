@@ -21,10 +21,10 @@ ListenerError
   Outcome                   what a sink says of a batch that it did not take whole
     Retry                   later, unchanged
     Park                    a person is needed
-    Reject                  this one event, never
+    Reject                  these events, never
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class ListenerError(Exception):
@@ -203,8 +203,28 @@ class Park(Outcome):
 
 
 class Reject(Outcome):
-    """The event at `index` can never be taken: it becomes a dead letter, the rest goes on."""
+    """Some events can never be taken: they become dead letters, the rest goes on.
 
-    def __init__(self, index: int, reason: str, *, delivered: frozenset[int] = frozenset()) -> None:
+    A sink that judges several events in one call tells them all at once: what it does not name is brought again.
+
+    Attributes:
+        index: one of them, whose reason stands for the outcome.
+        rejected: the others by index, each with its own reason.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        reason: str,
+        *,
+        rejected: Mapping[int, str] | None = None,
+        delivered: frozenset[int] = frozenset(),
+    ) -> None:
         super().__init__(reason, delivered=delivered)
         self.index = index
+        self.rejected = dict(rejected or {})
+
+    @property
+    def letters(self) -> dict[int, str]:
+        """Every rejected event by index, in the order of the batch, with the text for its dead letter."""
+        return dict(sorted({**self.rejected, self.index: self.reason}.items()))

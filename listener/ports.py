@@ -103,7 +103,7 @@ class Sink(Protocol):
         Raises:
             Retry: not all of it now; `delivered` names what is durable all the same.
             Park: a person is needed.
-            Reject: one event can never be taken.
+            Reject: some events can never be taken; names all that this call found out about.
         """
 
     async def check(self) -> None:

@@ -232,6 +232,25 @@ async def test_an_event_that_is_rejected_after_others_is_the_one_that_was_meant(
     assert world.delivered() == [1]
 
 
+async def test_events_that_are_rejected_together_become_dead_letters_together_each_with_its_reason(start: Start):
+    reject = Reject(1, "400", rejected={3: "422", 0: "413"}, delivered=frozenset({4}))
+    world = await start(World(reject), 1, 2, 3, 4, 5)
+    await world.drained()
+    assert world.attempts() == [[1, 2, 3, 4, 5], [3]]
+    letters = [(letter.event_id, letter.reason) for letter in await world.journal.dead_letters("crm")]
+    assert letters == [("event-1", "413"), ("event-2", "400"), ("event-4", "422")]
+    assert (world.count("sink_dead_letters_total"), world.count("sink_delivered_total")) == (3, 2)
+    assert world.count("sink_failures_total", "reject") == 1
+
+
+@pytest.mark.parametrize("index", [-1, 2, 10])
+async def test_a_further_rejected_event_that_is_not_in_the_batch_is_no_less_a_bug(start: Start, index: int):
+    world = await start(World(Reject(0, "no", rejected={index: "no"})), 1, 2)
+    await world.drained()
+    assert world.attempts() == [[1, 2], [1, 2]]
+    assert await world.journal.dead_letters() == []
+
+
 @pytest.mark.parametrize("index", [-1, 2, 10])
 async def test_a_rejected_event_that_is_not_in_the_batch_is_the_sinks_bug_and_costs_nothing(start: Start, index: int):
     world = await start(World(Reject(index, "no", delivered=frozenset({1}))), 1, 2)
@@ -294,8 +313,9 @@ OUTCOMES = st.lists(
         st.none(),
         st.builds(lambda taken: Retry("busy", delivered=frozenset(taken)), st.sets(st.integers(0, 6))),
         st.builds(
-            lambda n, taken: Reject(n, "no", delivered=frozenset(taken - {n})),
+            lambda n, others, taken: Reject(n, "no", rejected=dict.fromkeys(others, "no"), delivered=frozenset(taken)),
             st.integers(0, 6),
+            st.sets(st.integers(0, 6)),
             st.sets(st.integers(0, 6)),
         ),
     ),
@@ -312,7 +332,8 @@ class Careful(RecordingSink):
             outcome.delivered = frozenset(index for index in outcome.delivered if index < len(events))
             if isinstance(outcome, Reject):
                 outcome.index = min(outcome.index, len(events) - 1)
-                outcome.delivered -= {outcome.index}
+                outcome.rejected = {index: text for index, text in outcome.rejected.items() if index < len(events)}
+                outcome.delivered -= outcome.letters.keys()
         await super().deliver(events)
 
 

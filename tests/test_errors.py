@@ -70,6 +70,8 @@ def test_outcomes_name_what_is_durable_all_the_same():
     assert Retry("503").after_s is None
     assert Reject(1, "too large").delivered == frozenset()
     assert Reject(1, "too large").index == 1
+    assert Reject(1, "too large").letters == {1: "too large"}
+    assert list(Reject(1, "a", rejected={2: "c", 0: "b"}).letters.items()) == [(0, "b"), (1, "a"), (2, "c")]
 
 
 def test_a_failed_exchange_is_harmless_unless_it_says_otherwise():

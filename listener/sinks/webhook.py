@@ -78,9 +78,9 @@ class WebhookSettings(Section):
 class WebhookSink:
     """Sends each event with a request of its own; a status of 2xx makes it durable.
 
-    An answer that judges one event leaves the other chats going. Trouble that meets them all (no answer, a named time
-    to wait, a Park) lets what is in flight finish and begins nothing more in this call. Can be opened again
-    after `close`.
+    An answer that judges one event for good leaves its chat going, one that may change holds the chat, and both leave
+    the other chats going. Trouble that meets them all (no answer, a named time to wait, a Park) lets what is in flight
+    finish and begins nothing more in this call. Can be opened again after `close`.
 
     Args:
         context: the sink's name and the base of relative paths.
@@ -111,14 +111,18 @@ class WebhookSink:
         )
 
     async def deliver(self, events: Sequence[Event]) -> None:
-        """See `ports.Sink`. The worst outcome is raised: Park before Reject before Retry."""
+        """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry.
+
+        The lane learns at once of every event that is judged, and so sends none of them again; the trouble of the rest
+        is still there in the next call.
+        """
         authorization = await self._authorization()
         progress = Progress(events)
         async with asyncio.TaskGroup() as group:
             for number in range(min(self._settings.concurrency, progress.chats)):
                 name = f"webhook-{self._context.name}-{number}"
                 group.create_task(self._work(progress, authorization), name=name)
-        progress.raise_worst()
+        progress.raise_outcome()
 
     async def check(self) -> None:
         """See `ports.Sink`: an OPTIONS request; whatever is answered, except 401 and 403, means that it is there."""
@@ -131,7 +135,7 @@ class WebhookSink:
             if opened:
                 await self.close()
         if failure is not None and (failure.status is None or failure.status in (401, 403)):
-            raise failure.outcome(0)
+            raise failure.outcome()
 
     async def close(self) -> None:
         """See `ports.Sink`."""
@@ -140,16 +144,16 @@ class WebhookSink:
             await session.close()
 
     async def _work(self, progress: "Progress", authorization: Mapping[str, str]) -> None:
-        """Take chat after chat; stop with a chat at its first failure."""
+        """Take chat after chat; stop with a chat at the first event that has to come again."""
         for chat in progress.remaining():
             for index in chat:
                 if progress.stopped:
                     return
                 failure = await self._request(self._settings.method, progress.events[index].to_json(), authorization)
-                if failure is not None:
-                    progress.failed(index, failure)
+                if failure is None:
+                    progress.delivered.add(index)
+                elif not progress.goes_on(index, failure):
                     break
-                progress.delivered.add(index)
 
     async def _request(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> "Failure | None":
         """One request; None is success. Redirects are not followed: they would take the credentials elsewhere."""
@@ -239,13 +243,11 @@ class Failure:
         """Whether the next request would fare the same, whatever event it carries."""
         return self.status is None or self.kind is Park or (self.kind is Retry and self.after_s is not None)
 
-    def outcome(self, index: int, delivered: frozenset[int] = frozenset(), after_s: float | None = None) -> Outcome:
-        """As the error that `deliver` raises."""
-        if self.kind is Retry:
-            return Retry(self.text, after_s=after_s, delivered=delivered)
+    def outcome(self, delivered: frozenset[int] = frozenset(), after_s: float | None = None) -> Park | Retry:
+        """As the error that `deliver` raises, of a failure that is no Reject."""
         if self.kind is Park:
             return Park(self.text, delivered=delivered)
-        return Reject(index, self.text, delivered=delivered)
+        return Retry(self.text, after_s=after_s, delivered=delivered)
 
 
 class Progress:
@@ -270,20 +272,25 @@ class Progress:
         """The indexes of chats that no worker has taken yet; shared by all workers."""
         return self._remaining
 
-    def failed(self, index: int, failure: Failure) -> None:
-        """Note a failure; it may end the call for all chats."""
+    def goes_on(self, index: int, failure: Failure) -> bool:
+        """Note a failure, which may end the call for all chats; tells whether the chat's next event may be sent."""
         self._failures[index] = failure
         self.stopped = self.stopped or failure.meets_all
+        return failure.kind is Reject
 
-    def raise_worst(self) -> None:
+    def raise_outcome(self) -> None:
         """Raise what the lane must know first; nothing where every event is delivered."""
         delivered = frozenset(self.delivered)
-        for kind in (Park, Reject, Retry):
-            found = {index: failure for index, failure in self._failures.items() if failure.kind is kind}
+        if rejected := {index: failure.text for index, failure in self._of(Reject).items()}:
+            first = min(rejected)
+            raise Reject(first, rejected.pop(first), rejected=rejected, delivered=delivered)
+        for found in (self._of(Park), self._of(Retry)):
             if found:
-                first = min(found)
                 waits = [failure.after_s for failure in found.values() if failure.after_s is not None]
-                raise found[first].outcome(first, delivered, max(waits, default=None))
+                raise found[min(found)].outcome(delivered, max(waits, default=None))
+
+    def _of(self, kind: type[Outcome]) -> dict[int, Failure]:
+        return {index: failure for index, failure in self._failures.items() if failure.kind is kind}
 
 
 async def _read(response: ClientResponse) -> bytes:

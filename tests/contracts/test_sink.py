@@ -204,6 +204,18 @@ async def test_a_batch_that_fails_in_the_middle_arrives_by_bringing_the_rest(pla
     assert set(place.lines()) == {event.to_json() for event in batch}
 
 
+async def test_every_event_that_is_rejected_is_named_in_one_outcome_and_the_others_are_delivered(place, sink, receiver):
+    """What is neither delivered nor named would be brought again, and refused again."""
+    receiver.script(*(Answer(status=422 if number % 2 else 200) for number in range(12)))
+    batch = events_of(12, chats=3)
+    outcome = await outcome_of(sink, batch)
+    rejected = outcome.letters if isinstance(outcome, Reject) else {}
+    delivered = outcome.delivered if outcome is not None else frozenset(range(12))
+    assert rejected.keys() | delivered == set(range(12))
+    assert not rejected.keys() & delivered
+    assert Counter(place.lines()) == Counter(batch[index].to_json() for index in delivered)
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [("file", {"path": "gone/events.jsonl"}), ("webhook", {"url": "https://127.0.0.1:1", "ca_file": "broken.pem"})],

@@ -184,14 +184,38 @@ async def test_gaps_have_an_order_of_their_own(judge, make_sink):
     assert sorted(seen) == [1, 2]
 
 
-@pytest.mark.parametrize(("status", "kind"), [(500, Retry), (422, Reject)])
-async def test_a_failure_of_one_event_holds_its_chat_and_lets_the_others_finish(judge, make_sink, status, kind):
-    url, seen = await judge(lambda sequence: status if sequence == 3 else 200)
+async def test_a_failure_that_may_pass_holds_its_chat_and_lets_the_others_finish(judge, make_sink):
+    url, seen = await judge(lambda sequence: 500 if sequence == 3 else 200)
     outcome = await outcome_of(await make_sink(url, concurrency=2), events_of(9, chats=3))
-    assert isinstance(outcome, kind)
+    assert isinstance(outcome, Retry)
     assert sorted(seen) == [1, 2, 3, 4, 5, 7, 8]
     assert outcome.delivered == {0, 1, 3, 4, 6, 7}
-    assert not isinstance(outcome, Reject) or outcome.index == 2
+
+
+async def test_an_event_that_is_refused_for_good_lets_its_chat_and_the_others_finish(judge, make_sink):
+    url, seen = await judge(lambda sequence: {3: 422, 7: 400}.get(sequence, 200))
+    outcome = await outcome_of(await make_sink(url, concurrency=2), events_of(9, chats=3))
+    assert isinstance(outcome, Reject)
+    assert {index: text.rpartition(" ")[2] for index, text in outcome.letters.items()} == {2: "422", 6: "400"}
+    assert sorted(seen) == list(range(1, 10))
+    assert outcome.delivered == set(range(9)) - {2, 6}
+
+
+@pytest.mark.parametrize("chats", [1, 10, 100])
+async def test_of_a_batch_that_is_refused_each_event_is_sent_once(judge, make_sink, chats):
+    url, seen = await judge(lambda _: 400)
+    outcome = await outcome_of(await make_sink(url), events_of(100, chats=chats))
+    assert isinstance(outcome, Reject)
+    assert outcome.letters.keys() == set(range(100))
+    assert sorted(seen) == list(range(1, 101))
+
+
+async def test_an_event_that_is_refused_is_told_although_the_rest_needs_a_person(judge, make_sink):
+    url, _ = await judge(lambda sequence: 422 if sequence == 1 else 401)
+    sink = await make_sink(url, concurrency=1)
+    outcome = await outcome_of(sink, events_of(3))
+    assert (type(outcome), *outcome.letters) == (Reject, 0)
+    assert isinstance(await outcome_of(sink, events_of(2, first=2)), Park)
 
 
 @pytest.mark.parametrize(
@@ -210,20 +234,22 @@ STATUSES = st.sampled_from([200, 204, 302, 400, 401, 404, 413, 422, 429, 500, 50
 
 @settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 9), STATUSES.filter(lambda status: status >= 300)), st.sets(st.integers(0, 9)))
-def test_a_park_is_told_before_a_reject_and_a_reject_before_a_retry(failures, delivered):
+def test_every_reject_is_told_before_a_park_and_a_park_before_a_retry(failures, delivered):
     progress = Progress(events_of(10, chats=10))
     progress.delivered |= delivered
     for index, status in failures.items():
-        progress.failed(index, Failure(text=str(status), status=status))
+        progress.goes_on(index, Failure(text=str(status), status=status))
     kinds = {Failure(text="", status=status).kind for status in failures.values()}
-    expected = next((kind for kind in (Park, Reject, Retry) if kind in kinds), None)
+    expected = next((kind for kind in (Reject, Park, Retry) if kind in kinds), None)
     if expected is None:
-        progress.raise_worst()
+        progress.raise_outcome()
         return
     with pytest.raises(expected) as caught:
-        progress.raise_worst()
+        progress.raise_outcome()
     assert caught.value.delivered == delivered
-    assert expected is not Reject or failures[caught.value.index] in (400, 413, 422)
+    if expected is Reject:
+        refused = {index: str(status) for index, status in failures.items() if status in (400, 413, 422)}
+        assert caught.value.letters == refused
 
 
 async def test_a_server_that_does_not_answer_in_time_is_a_retry(receiver, make_sink):
