@@ -6,7 +6,7 @@ are those of the configuration; no label carries a chat, an agent or a customer.
 
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from listener import __version__
@@ -65,6 +65,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._rows: dict[str, MetricWrapperBase] = {}
         self._children: dict[tuple[str, tuple[str, ...]], MetricWrapperBase] = {}
+        disable_created_metrics()  # a series more for each counter, which nobody asks for
         for row in TABLE:
             options: dict[str, Any] = {"buckets": _SECONDS} if row.kind is Histogram else {}
             self._rows[row.name] = row.kind(PREFIX + row.name, row.help, row.labels, registry=self.registry, **options)
