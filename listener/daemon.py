@@ -29,6 +29,7 @@ P = ParamSpec("P")
 log = structlog.get_logger(__name__)
 
 _RETENTION_EVERY_S = 3600.0
+_DAY_MS = 86_400_000
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
 _OPEN_FILES = 65_536
 
@@ -229,7 +230,8 @@ class Daemon:
     async def _retain(self) -> None:
         """Let go of events that are old and delivered everywhere, now and then."""
         while True:
-            before_ms = WallClock().now_ms() - int(self._settings.journal.retention_days * 86_400_000)
+            now_ms = WallClock().now_ms()
+            before_ms = now_ms - int(min(self._settings.journal.retention_days * _DAY_MS, now_ms))
             try:
                 deleted = await self._journal.retain(before_ms=before_ms, keep_for=list(self._settings.sinks))
                 self.metrics.set("journal_bytes", (await self._journal.stats()).bytes)

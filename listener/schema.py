@@ -15,9 +15,9 @@ from listener.errors import Problem
 
 
 class Section(BaseModel):
-    """A table of the configuration: unknown keys are errors, values do not change."""
+    """A table of the configuration: unknown keys are errors, values do not change, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Folders(NamedTuple):
@@ -161,7 +161,7 @@ _WORDS = {
     "int_from_float": _WHOLE,
     "float_parsing": _NUMBER,
     "float_type": _NUMBER,
-    "finite_number": _NUMBER,
+    "finite_number": "should be a finite number",
     "bool_parsing": _SWITCH,
     "bool_type": _SWITCH,
     "string_type": _TEXT,

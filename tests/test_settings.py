@@ -111,6 +111,21 @@ def test_a_wrong_value_is_named_by_its_place_in_plain_words(problems, wrong, pla
     assert problems({**GOOD, **wrong})[place].startswith(text)
 
 
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan", "1e999", '"inf"'])
+def test_a_number_has_to_be_finite_in_every_table(problems, number):
+    found = problems(
+        f"""
+        server = {{ url = "http://gws.example.com", login = "none", keepalive_s = {number} }}
+        journal = {{ retention_days = {number} }}
+        sinks.audit = {{ type = "stdout", retry_limit_s = {number} }}
+        sinks.crm = {{ type = "webhook", url = "http://crm.example.com", timeout_s = {number} }}
+        """,
+        sink_problems=registry.problems_of_all,
+    )
+    places = ("server.keepalive_s", "journal.retention_days", "sinks.audit.retry_limit_s", "sinks.crm.timeout_s")
+    assert found == dict.fromkeys(places, "should be a finite number")
+
+
 @pytest.mark.parametrize(
     ("account", "place", "text"),
     [
