@@ -35,8 +35,10 @@ _LONGEST_WAIT_S = 86_400.0
 _OURS = {"content-type", "content-length", "transfer-encoding", "host", "accept-encoding"}
 
 # A person must act: the address, the credentials or the receiver's configuration are wrong for every event alike.
-_PARKS = {401, 403, 404, 405, 406, 407, 410, 426}
-_RETRIES = {408, 425, 429}
+_PARKS = {401, 403, 404, 407, 410}
+# What an ingress or a half-started service says in place of a receiver that is being replaced; it passes by itself.
+_STAND_INS = {405, 406, 426}
+_RETRIES = {408, 425, 429, *_STAND_INS}
 
 
 def _header_names(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
@@ -241,7 +243,9 @@ class Failure:
     @property
     def meets_all(self) -> bool:
         """Whether the next request would fare the same, whatever event it carries."""
-        return self.status is None or self.kind is Park or (self.kind is Retry and self.after_s is not None)
+        if self.kind is Retry:
+            return self.status is None or self.status in _STAND_INS or self.after_s is not None
+        return self.kind is Park
 
     def outcome(self, delivered: frozenset[int] = frozenset(), after_s: float | None = None) -> Park | Retry:
         """As the error that `deliver` raises, of a failure that is no Reject."""

@@ -109,8 +109,9 @@ async def test_a_rotated_token_is_read_anew(receiver, make_sink, tmp_path):
     [
         ((200, 201, 202, 204, 299), None),
         ((301, 302, 303, 307, 308, 304), Park),
-        ((401, 403, 404, 405, 407, 410), Park),
+        ((401, 403, 404, 407, 410), Park),
         ((400, 409, 411, 413, 414, 415, 418, 422, 451), Reject),
+        ((405, 406, 426), Retry),
         ((408, 425, 429, 500, 501, 502, 503, 504, 507, 599), Retry),
     ],
 )
@@ -219,7 +220,8 @@ async def test_an_event_that_is_refused_is_told_although_the_rest_needs_a_person
 
 
 @pytest.mark.parametrize(
-    "answer", [Answer(status=401), Answer(status=429, headers={"Retry-After": "9"}), Answer(abort=True)]
+    "answer",
+    [Answer(status=401), Answer(status=405), Answer(status=429, headers={"Retry-After": "9"}), Answer(abort=True)],
 )
 async def test_trouble_that_meets_every_chat_ends_the_call(receiver, make_sink, answer):
     sink = await make_sink(receiver.url, concurrency=2)
