@@ -16,6 +16,7 @@ from listener.ports import Journal, Sink
 log = structlog.get_logger(__name__)
 
 _CLOSE_S = 5.0
+_NAMED_AT_MOST = 10  # sequences in one log line
 _PARKED_S = 300.0  # who mends a destination need not tell us: a parked lane looks for itself now and then
 _DISTANCE_S = 0.02
 _CURSOR_LAG_S = 0.05
@@ -84,6 +85,7 @@ class Lane:
         self._parked: str | None = None
         self._last_error: str | None = None
         self._log = log.bind(sink=name)
+        metrics.set("sink_parked", 0, name)
 
     async def run(self) -> None:
         """Deliver until cancelled, which is safe at any point. The sink is closed on the way out."""
@@ -168,9 +170,7 @@ class Lane:
     async def _carry(self, events: Sequence[Event]) -> None:
         """Bring one batch to its end: delivered, dead or left out."""
         wanted = [event for event in events if self._policy.wants(event)]
-        dead = await self._deliver(wanted) if wanted else []
-        if dead:
-            await self._advance(events[-1].sequence, dead)
+        dead = await self._deliver(wanted) if wanted else 0
         self._cursor = events[-1].sequence
         self._moved.set()
         self._count(events, wanted, dead)
@@ -199,20 +199,19 @@ class Lane:
                 self._progress.set()
                 return
 
-    def _count(self, events: Sequence[Event], wanted: Sequence[Event], dead: Sequence[DeadLetter]) -> None:
+    def _count(self, events: Sequence[Event], wanted: Sequence[Event], dead: int) -> None:
         """Once a batch."""
-        self._delivered += len(wanted) - len(dead)
+        self._delivered += len(wanted) - dead
         self._metrics.set("sink_lag_events", self._journal.last_sequence - self._cursor, self.name)
-        self._metrics.count("sink_delivered_total", len(wanted) - len(dead), self.name)
+        self._metrics.count("sink_delivered_total", len(wanted) - dead, self.name)
         self._metrics.count("sink_skipped_total", len(events) - len(wanted), self.name)
         if wanted:
             waited_s = max(0, self._now_ms() - wanted[0].received_ms) / 1000
             self._metrics.observe("sink_latency_seconds", waited_s, self.name)
 
-    async def _deliver(self, wanted: list[Event]) -> list[DeadLetter]:
-        """Hand the batch over until nothing of it is left; returns what the sink can never take."""
-        dead: list[DeadLetter] = []
-        left, attempts = wanted, 0
+    async def _deliver(self, wanted: list[Event]) -> int:
+        """Hand the batch over until nothing of it is left; returns how many events the sink can never take."""
+        left, attempts, buried = wanted, 0, 0
         while left:
             attempts += 1
             self._metrics.count("sink_attempts_total", 1, self.name)
@@ -222,26 +221,37 @@ class Lane:
                 outcome = outcome_of(exc, len(left))
             else:
                 break
-            if isinstance(outcome, Reject):
-                letters = outcome.letters.items()
-                dead += [self._dead_letter(left[index], text, attempts) for index, text in letters]
+            letters = outcome.letters if isinstance(outcome, Reject) else {}
+            dead = [self._dead_letter(left[index], text, attempts) for index, text in letters.items()]
+            buried += len(dead)
             left = _rest(left, outcome)
+            if dead:
+                sequences = [letter.sequence for letter in dead[:_NAMED_AT_MOST]]
+                self._log.error("events_rejected", events=len(dead), sequences=sequences, reason=outcome.reason)
+            await self._keep_progress(left, dead)
             await self._wait_after(outcome)
         self._recovered()
-        return dead
+        return buried
+
+    async def _keep_progress(self, left: Sequence[Event], dead: Sequence[DeadLetter]) -> None:
+        """What is before the first event left is done with, and so are dead letters: neither waits for the rest."""
+        done = left[0].sequence - 1 if left else self._cursor
+        if dead or done > self._cursor:
+            self._cursor = max(self._cursor, done)
+            await self._advance(self._cursor, dead)
 
     async def _wait_after(self, outcome: Outcome) -> None:
         """Put an outcome on record and take the pause that it asks for."""
-        self._last_error = outcome.reason
         self._failures += 1
         self._metrics.count("sink_failures_total", 1, self.name, type(outcome).__name__.lower())
         match outcome:
             case Reject():
                 self._metrics.count("sink_dead_letters_total", len(outcome.letters), self.name)
-                self._log.error("events_rejected", events=len(outcome.letters), reason=outcome.reason)
             case Park():
+                self._last_error = outcome.reason
                 await self._park(outcome)
             case Retry():
+                self._last_error = outcome.reason
                 delay_s = max(self._backoff.next(), outcome.after_s or 0.0)
                 self._log.warning("delivery_failed", reason=outcome.reason, retry_in_s=round(delay_s, 2))
                 await asyncio.sleep(delay_s)

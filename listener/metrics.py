@@ -65,7 +65,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._rows: dict[str, MetricWrapperBase] = {}
         self._children: dict[tuple[str, tuple[str, ...]], MetricWrapperBase] = {}
-        disable_created_metrics()  # a series more for each counter, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody asks for
         for row in TABLE:
             options: dict[str, Any] = {"buckets": _SECONDS} if row.kind is Histogram else {}
             self._rows[row.name] = row.kind(PREFIX + row.name, row.help, row.labels, registry=self.registry, **options)

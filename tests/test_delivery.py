@@ -224,6 +224,15 @@ async def test_an_event_that_can_never_be_taken_becomes_a_dead_letter_and_the_re
     assert (world.count("sink_dead_letters_total"), world.count("sink_delivered_total")) == (1, 2)
 
 
+async def test_progress_within_a_batch_does_not_wait_for_its_end(start: Start):
+    """A restart in the middle of a long outage repeats neither what was delivered nor what was rejected."""
+    outcomes = Retry("busy", delivered=frozenset({0, 1})), Reject(0, "no"), Park("401 Unauthorized")
+    world = await start(World(*outcomes), 1, 2, 3, 4)
+    await eventually(lambda: world.lane.status().parked)
+    assert await world.journal.cursors() == {"crm": 3}
+    assert [letter.sequence for letter in await world.journal.dead_letters("crm")] == [3]
+
+
 async def test_an_event_that_is_rejected_after_others_is_the_one_that_was_meant(start: Start):
     """Indexes count in the batch that was handed over, not in the first one."""
     world = await start(World(Retry("busy", delivered=frozenset({0})), Reject(1, "no"), Reject(0, "no")), 1, 2, 3)
