@@ -74,6 +74,7 @@ def open_store(path: Path) -> Store:
             _create(path)
             write = connect_writer(path)
             stack.callback(write.close)
+            _narrow(path)
             _prepare(write, path)
             read = connect_reader(path)
             stack.callback(read.close)
@@ -95,6 +96,19 @@ def _create(path: Path) -> None:
     finally:
         os.close(descriptor)
     sync_folder(path.parent)
+
+
+def _narrow(path: Path) -> None:
+    """Take a journal that others may read, a restored one perhaps, from their eyes: it holds session cookies.
+
+    Before anything is written, and after the file was seen to be a journal: another program's keeps its mode.
+    """
+    files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+    wide = [file for file in files if file.exists() and file.stat().st_mode & 0o077]
+    for file in wide:
+        file.chmod(0o600)
+    if wide:
+        _log.warning("journal_mode_narrowed", path=str(path), files=[file.name for file in wide], mode="0600")
 
 
 def sync_folder(folder: Path) -> None:
