@@ -15,7 +15,7 @@ from listener.cometd.client import BatchClient
 from listener.cometd.engine import Engine
 from listener.cometd.link import Link
 from listener.cometd.protocol import Resume, Session
-from listener.errors import Problem
+from listener.errors import ConfigError, Problem
 from listener.metrics import Metrics
 from listener.model import SessionState
 from listener.receiver import Identity
@@ -148,6 +148,9 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     """
     settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
     connections.tls_context(settings.server)
+    folder = settings.path(settings.journal.path).parent
+    if not folder.is_dir():
+        raise ConfigError([Problem("journal.path", f"there is no folder {folder}")])
     return settings
 
 

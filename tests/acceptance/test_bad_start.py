@@ -59,10 +59,10 @@ async def test_a_journal_that_another_process_owns(refused: Outcome, start_daemo
     assert await refused(config) == (1, [expected])
 
 
-@pytest.mark.parametrize("path", ["missing/journal.db", "."])
-async def test_a_journal_that_cannot_be_opened(refused: Outcome, tmp_path, path):
+@pytest.mark.parametrize(("path", "expected"), [("missing/journal.db", 78), (".", 1)])
+async def test_a_journal_that_cannot_be_opened(refused: Outcome, tmp_path, path, expected):
     status, lines = await refused(write_config(tmp_path, server=NOWHERE, journal={"path": tmp_path / path}))
-    assert (status, len(lines)) == (1, 1)
+    assert (status, len(lines)) == (expected, 1)
     assert lines[0].startswith("error: journal.path: ")
 
 
