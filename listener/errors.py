@@ -181,20 +181,25 @@ class Outcome(ListenerError):
     """What a sink says of a batch that it did not take whole.
 
     Attributes:
+        reason: for the log and the status, so without anything that could come from an event.
         delivered: indexes into the batch of the events that are durable at the destination all the same.
+        detail: what the destination said, which may quote an event; only a dead letter keeps it.
     """
 
-    def __init__(self, reason: str, *, delivered: frozenset[int] = frozenset()) -> None:
+    def __init__(self, reason: str, *, delivered: frozenset[int] = frozenset(), detail: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.delivered = delivered
+        self.detail = detail
 
 
 class Retry(Outcome):
     """Not now: the lane tries the rest again, after `after_s` seconds if the destination named a time."""
 
-    def __init__(self, reason: str, *, after_s: float | None = None, delivered: frozenset[int] = frozenset()) -> None:
-        super().__init__(reason, delivered=delivered)
+    def __init__(
+        self, reason: str, *, after_s: float | None = None, delivered: frozenset[int] = frozenset(), detail: str = ""
+    ) -> None:
+        super().__init__(reason, delivered=delivered, detail=detail)
         self.after_s = after_s
 
 
@@ -209,7 +214,7 @@ class Reject(Outcome):
 
     Attributes:
         index: one of them, whose reason stands for the outcome.
-        rejected: the others by index, each with its own reason.
+        rejected: the others by index, each with the text for its dead letter, which may quote the event.
     """
 
     def __init__(
@@ -219,12 +224,14 @@ class Reject(Outcome):
         *,
         rejected: Mapping[int, str] | None = None,
         delivered: frozenset[int] = frozenset(),
+        detail: str = "",
     ) -> None:
-        super().__init__(reason, delivered=delivered)
+        super().__init__(reason, delivered=delivered, detail=detail)
         self.index = index
         self.rejected = dict(rejected or {})
 
     @property
     def letters(self) -> dict[int, str]:
-        """Every rejected event by index, in the order of the batch, with the text for its dead letter."""
-        return dict(sorted({**self.rejected, self.index: self.reason}.items()))
+        """The rejected events by index, in the batch's order, each with its dead letter's text (not for a log)."""
+        own = f"{self.reason}: {self.detail}" if self.detail else self.reason
+        return dict(sorted({**self.rejected, self.index: own}.items()))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from listener import delivery
 from listener.backoff import Backoff
@@ -250,6 +251,19 @@ async def test_events_that_are_rejected_together_become_dead_letters_together_ea
     assert letters == [("event-1", "413"), ("event-2", "400"), ("event-4", "422")]
     assert (world.count("sink_dead_letters_total"), world.count("sink_delivered_total")) == (3, 2)
     assert world.count("sink_failures_total", "reject") == 1
+
+
+async def test_what_the_destination_said_is_in_the_dead_letter_and_neither_logged_nor_shown(start: Start):
+    """It may quote the event."""
+    quoting = {"detail": "IssueResolved is no code of ours"}
+    outcomes = (Reject(0, "422", rejected={1: "422: IssueResolved"}, **quoting), Retry("503", **quoting))
+    with capture_logs() as logs:
+        world = await start(World(*outcomes, Park("401", **quoting)), 1, 2, 3)
+        await eventually(lambda: world.lane.status().parked)
+    reasons = [letter.reason for letter in await world.journal.dead_letters("crm")]
+    assert reasons == ["422: IssueResolved is no code of ours", "422: IssueResolved"]
+    assert {"events_rejected", "delivery_failed", "lane_parked"} <= {line["event"] for line in logs}
+    assert "IssueResolved" not in f"{logs} {world.lane.status()}"
 
 
 @pytest.mark.parametrize("index", [-1, 2, 10])

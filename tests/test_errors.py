@@ -6,7 +6,16 @@ import re
 import pytest
 
 from listener import errors
-from listener.errors import ConfigError, ExchangeFailed, ListenerError, NotificationRefused, Problem, Reject, Retry
+from listener.errors import (
+    ConfigError,
+    ExchangeFailed,
+    ListenerError,
+    NotificationRefused,
+    Park,
+    Problem,
+    Reject,
+    Retry,
+)
 
 CLASSES = {
     name: cls
@@ -72,6 +81,14 @@ def test_outcomes_name_what_is_durable_all_the_same():
     assert Reject(1, "too large").index == 1
     assert Reject(1, "too large").letters == {1: "too large"}
     assert list(Reject(1, "a", rejected={2: "c", 0: "b"}).letters.items()) == [(0, "b"), (1, "a"), (2, "c")]
+
+
+def test_what_a_destination_said_goes_into_the_dead_letter_alone():
+    reject = Reject(0, "400", rejected={1: "422: twice"}, detail="bad value")
+    assert (reject.reason, str(reject), reject.detail) == ("400", "400", "bad value")
+    assert reject.letters == {0: "400: bad value", 1: "422: twice"}
+    assert [str(outcome) for outcome in (Retry("503", detail="no"), Park("401", detail="no"))] == ["503", "401"]
+    assert (Retry("503").detail, Park("401").detail) == ("", "")
 
 
 def test_a_failed_exchange_is_harmless_unless_it_says_otherwise():

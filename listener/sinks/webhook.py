@@ -14,6 +14,7 @@ from aiohttp import (
     ClientSession,
     ClientTimeout,
     DummyCookieJar,
+    ServerDisconnectedError,
     TCPConnector,
     hdrs,
 )
@@ -169,8 +170,11 @@ class WebhookSink:
                 return await self._judge(response, headers)
         except TimeoutError:
             return Failure(text=f"{self._place} did not answer within {self._settings.timeout_s:g} s")
-        except ClientResponseError as exc:  # its text would quote the whole URL
-            return Failure(text=f"{self._place} does not answer in HTTP: {_one_line(exc.message)[:_TEXT_CHARACTERS]}")
+        except ClientResponseError as exc:  # its text would quote the whole URL, its message the answer
+            text = f"{self._place} does not answer in HTTP"
+            return Failure(text=text, detail=self._without_secrets(_one_line(exc.message), headers))
+        except ServerDisconnectedError:  # its text may be the beginning of the answer
+            return Failure(text=f"{self._place} closed the connection instead of answering")
         except (ClientError, OSError) as exc:
             return Failure(text=f"{self._place} cannot be reached: {_one_line(str(exc)) or type(exc).__name__}")
 
@@ -182,9 +186,9 @@ class WebhookSink:
             body = b""
         if response.ok and response.status < 300:  # noqa: PLR2004 - the class of the status
             return None
-        text = self._without_secrets(_one_line(body.decode("utf-8", "replace")), sent)
         return Failure(
-            text=f"{self._place} answered {response.status}{': ' if text else ''}{text}",
+            text=f"{self._place} answered {response.status}",
+            detail=self._without_secrets(_one_line(body.decode("utf-8", "replace")), sent),
             status=response.status,
             after_s=retry_after_s(response.headers.get(hdrs.RETRY_AFTER), limit_s=_LONGEST_WAIT_S),
         )
@@ -225,9 +229,13 @@ class WebhookSink:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """What came of a request that did not succeed. `status` is None where nobody answered."""
+    """What came of a request that did not succeed.
+
+    `status` is None where nobody answered. `detail` quotes the answer, which often quotes the event: not for a log.
+    """
 
     text: str
+    detail: str = ""
     status: int | None = None
     after_s: float | None = None
 
@@ -250,8 +258,13 @@ class Failure:
     def outcome(self, delivered: frozenset[int] = frozenset(), after_s: float | None = None) -> Park | Retry:
         """As the error that `deliver` raises, of a failure that is no Reject."""
         if self.kind is Park:
-            return Park(self.text, delivered=delivered)
-        return Retry(self.text, after_s=after_s, delivered=delivered)
+            return Park(self.text, delivered=delivered, detail=self.detail)
+        return Retry(self.text, after_s=after_s, delivered=delivered, detail=self.detail)
+
+    @property
+    def letter(self) -> str:
+        """The text for a dead letter."""
+        return f"{self.text}: {self.detail}" if self.detail else self.text
 
 
 class Progress:
@@ -285,9 +298,11 @@ class Progress:
     def raise_outcome(self) -> None:
         """Raise what the lane must know first; nothing where every event is delivered."""
         delivered = frozenset(self.delivered)
-        if rejected := {index: failure.text for index, failure in self._of(Reject).items()}:
-            first = min(rejected)
-            raise Reject(first, rejected.pop(first), rejected=rejected, delivered=delivered)
+        if judged := self._of(Reject):
+            first = min(judged)
+            failure = judged.pop(first)
+            others = {index: other.letter for index, other in judged.items()}
+            raise Reject(first, failure.text, rejected=others, delivered=delivered, detail=failure.detail)
         for found in (self._of(Park), self._of(Retry)):
             if found:
                 waits = [failure.after_s for failure in found.values() if failure.after_s is not None]
