@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from listener import daemon as composition
+from listener import recorder
 from listener.daemon import Daemon
 from listener.errors import ConfigError, JournalError, JournalLocked, StartError
 from listener.settings import Settings
@@ -310,6 +311,18 @@ async def test_a_sink_that_the_host_refuses_ends_it_with_that_error_and_where(st
         await start().task
     assert "sinks.audit" in str(caught.value)
     assert "in lane audit" in caught.value.__notes__
+
+
+async def test_a_value_that_no_journal_can_hold_ends_it_and_tells_which_part(
+    start: Start, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+):
+    running = await start().ready()
+    monkeypatch.setattr(recorder, "rfc3339", lambda _: 2**64)
+    sim.set_disposition("agent1", CHAT, "A")
+    async with asyncio.timeout(10):
+        with pytest.raises(OverflowError) as caught:
+            await running.task
+    assert "in recorder" in caught.value.__notes__
 
 
 async def test_a_journal_that_cannot_be_opened_names_the_setting(start: Start):

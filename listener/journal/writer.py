@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import structlog
 from msgspec.structs import replace
 
-from listener.errors import JournalError
 from listener.journal import rows
 from listener.journal.database import journal_error
 from listener.model import Event, JournalBatch
@@ -46,13 +45,17 @@ Operation = Append | Call
 
 
 class Commit(NamedTuple):
-    """What became of some operations: durable with their results and events, or all of them failed."""
+    """What became of some operations: durable with their results and events, or all of them failed.
+
+    `error` is a JournalError where trying again can help. Anything else is a bug, or a value that no journal can hold
+    (sqlite3 raises OverflowError for a number of more than 64 bits): it reaches the caller as what it is, and ends it.
+    """
 
     operations: Sequence[Operation]
     results: Sequence[Any]
     events: Sequence[Event]
     last_sequence: int
-    error: JournalError | None
+    error: Exception | None
 
     def settle(self) -> None:
         """Answer the callers that still wait; on the event loop only."""
@@ -138,17 +141,23 @@ class Writer:
         commits = [self._attempt(group)]
         if commits[0].error is not None and len(group) > 1:
             commits = [self._attempt([operation]) for operation in group]
-        errors = [str(commit.error) for commit in commits if commit.error is not None]
+        errors = [commit.error for commit in commits if commit.error is not None]
         if errors:
-            _log.warning("journal_commit_failed", operations=len(group), failed=len(errors), error=errors[0])
+            first = {"error": str(errors[0]), "type": type(errors[0]).__name__}
+            _log.warning("journal_commit_failed", operations=len(group), failed=len(errors), **first)
         return commits
 
     def _attempt(self, group: Sequence[Operation]) -> Commit:
         try:
             return self._transaction(group)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the callers get it and the thread lives on
-            self._roll_back()
-            return Commit(group, (), (), self._last_sequence, journal_error(self._path, exc))
+        except (sqlite3.Error, OSError) as exc:
+            return self._failed(group, journal_error(self._path, exc))
+        except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the thread lives on
+            return self._failed(group, exc)
+
+    def _failed(self, group: Sequence[Operation], error: Exception) -> Commit:
+        self._roll_back()
+        return Commit(group, (), (), self._last_sequence, error)
 
     def _transaction(self, group: Sequence[Operation]) -> Commit:
         """Apply the operations in their order, neighbouring appends together, and commit."""

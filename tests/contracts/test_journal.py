@@ -31,8 +31,8 @@ class SqliteWorld:
         return self.journal
 
     def unstorable(self, *events):
-        """A batch whose last event the engine itself refuses: a lone surrogate has no UTF-8."""
-        return JournalBatch(events=(*events, msgspec.structs.replace(sample_event(0), subject="\ud800")))
+        """A batch whose last event the engine itself refuses: a column that may not be empty would be."""
+        return JournalBatch(events=(*events, msgspec.structs.replace(sample_event(0), subject=None)))
 
 
 class MemoryWorld:

@@ -267,7 +267,7 @@ async def test_on_commit_hears_the_wait_and_the_number_of_events(path):
     await journal.open()
     await journal.append(batch(1, 2, 3))
     await journal.advance("crm", 1)
-    with pytest.raises(JournalError):
+    with pytest.raises(OverflowError):
         await journal.append(JournalBatch(events=(sample_event(4, received_ms=2**64),)))
     await journal.close()
     assert [events for _, events in heard] == [3]

@@ -1,6 +1,7 @@
 """Group commit, seen from the thread that does it."""
 
 import asyncio
+import sqlite3
 import threading
 
 import pytest
@@ -72,9 +73,14 @@ async def bench(tmp_path):
     bench.store.close()
 
 
-def refuse(connection):
-    connection.execute("INSERT INTO sink_cursor VALUES ('half done', 1)")
-    raise ValueError("on request")
+def refusal(error):
+    """Work that fails half way."""
+
+    def work(connection):
+        connection.execute("INSERT INTO sink_cursor VALUES ('half done', 1)")
+        raise error
+
+    return work
 
 
 async def test_what_queues_up_during_a_commit_shares_the_next(bench):
@@ -95,15 +101,19 @@ async def test_neighbouring_appends_share_their_statements(bench):
     assert sum("INSERT INTO event" in statement for statement in bench.sql) == 1
 
 
-async def test_a_failing_operation_of_a_group_fails_alone(bench):
+@pytest.mark.parametrize(
+    "error",
+    [sqlite3.OperationalError("disk I/O error"), OSError("disk I/O error"), ValueError("bug"), TypeError("bug")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_failing_operation_of_a_group_fails_alone(bench, error):
     held = await bench.hold()
-    futures = [bench.append(sample_event(1)), bench.call(refuse), bench.append(sample_event(2))]
+    futures = [bench.append(sample_event(1)), bench.call(refusal(error)), bench.append(sample_event(2))]
     bench.held.set()
     await held
     results = await asyncio.gather(*futures, return_exceptions=True)
     assert (results[0], results[2]) == (1, 2)
-    assert isinstance(results[1], JournalError)
-    assert isinstance(results[1].__cause__, ValueError)
+    assert isinstance(results[1], Exception)
     assert bench.events() == ["event-1", "event-2"]
     assert rows.select_cursors(bench.store.read) == {}
     assert len(bench.groups[-1]) == 3
@@ -111,16 +121,33 @@ async def test_a_failing_operation_of_a_group_fails_alone(bench):
 
 async def test_a_sequence_is_used_up_only_by_a_commit(bench):
     assert await bench.append(sample_event(1)) == 1
-    with pytest.raises(JournalError):
+    with pytest.raises(OverflowError):
         await bench.append(sample_event(2), sample_event(3, received_ms=2**64))
     assert await bench.append(sample_event(4)) == 2
 
 
 async def test_the_thread_outlives_whatever_goes_wrong(bench):
-    for _ in range(3):
-        with pytest.raises(JournalError, match="on request"):
-            await bench.call(refuse)
+    for error in (sqlite3.OperationalError("on request"), ValueError("on request"), ZeroDivisionError("on request")):
+        with pytest.raises(Exception, match="on request"):
+            await bench.call(refusal(error))
     assert await bench.append(sample_event(1)) == 1
+
+
+@pytest.mark.parametrize("cause", [sqlite3.OperationalError("database is locked"), OSError("no such device")])
+async def test_what_may_pass_is_an_error_of_the_journal(bench, cause):
+    with pytest.raises(JournalError, match=r"journal\.db: ") as caught:
+        await bench.call(refusal(cause))
+    assert caught.value.__cause__ is cause
+
+
+async def test_what_can_never_be_stored_is_no_error_of_the_journal_and_costs_no_neighbour(bench):
+    held = await bench.hold()
+    futures = [bench.append(sample_event(n, received_ms=2**64 if n == 5 else 0)) for n in range(1, 11)]
+    bench.held.set()
+    await held
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    assert isinstance(results.pop(4), OverflowError)
+    assert results == list(range(1, 10))
 
 
 async def test_operations_of_other_kinds_keep_their_place(bench):
