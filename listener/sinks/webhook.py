@@ -194,10 +194,12 @@ class WebhookSink:
         )
 
     def _without_secrets(self, text: str, sent: Mapping[str, str]) -> str:
-        """Some receivers quote the request in their answer."""
-        secrets = [value.get_secret_value() for value in self._settings.headers.values()]
-        for secret in (*secrets, *(value.removeprefix("Bearer ") for value in sent.values())):
-            text = text.replace(secret, "***")
+        """Some receivers quote the request in their answer: a header whole, or the credential behind its scheme."""
+        values = [*(value.get_secret_value() for value in self._settings.headers.values()), *sent.values()]
+        secrets = {*values, *(word for value in values for word in value.split())}
+        longest_first = sorted(secrets, key=len, reverse=True)  # a short one may be a part of a long one
+        if secrets:
+            text = re.sub("|".join(map(re.escape, longest_first)), "***", text)
         return text[:_TEXT_CHARACTERS]
 
     @property

@@ -149,6 +149,23 @@ async def test_an_answer_is_quoted_on_one_short_line_without_secrets(receiver, m
     assert len(outcome.detail) == 200
 
 
+@pytest.mark.parametrize(
+    ("options", "quoted"),
+    [
+        ({"headers": {"Authorization": f"Basic {SECRET}"}}, SECRET),
+        ({"headers": {"Authorization": f"Basic {SECRET}"}}, f"Basic {SECRET}"),
+        ({"headers": {"X-Keys": f"{SECRET[:4]}  {SECRET}"}}, SECRET),
+        ({"headers": {"X-One": SECRET[:4], "X-Two": SECRET}}, SECRET),
+        ({"bearer_token": SECRET}, SECRET),
+        ({"bearer_token": SECRET}, f"Bearer {SECRET}"),
+    ],
+)
+async def test_of_a_secret_header_each_word_is_masked_the_longest_first(receiver, make_sink, options, quoted):
+    receiver.answers = Answer(status=422, body=f"no: <{quoted}>".encode())
+    outcome = await outcome_of(await make_sink(receiver.url, **options), [disposition_event(1)])
+    assert outcome.detail == "no: <***>"
+
+
 async def test_the_longest_named_wait_is_handed_on(receiver, make_sink):
     sink = await make_sink(receiver.url, concurrency=2)
     receiver.script(
