@@ -5,6 +5,7 @@ import gc
 import resource
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any, ParamSpec
 
 import structlog
@@ -15,6 +16,7 @@ from listener.backoff import Backoff
 from listener.delivery import Lane, LanePolicy
 from listener.errors import ConfigError, JournalError, JournalLocked, ListenerError
 from listener.journal import SqliteJournal
+from listener.journal.sqlite import size_bytes
 from listener.metrics import Metrics
 from listener.model import Event, SessionState
 from listener.receiver import Receiver
@@ -57,7 +59,11 @@ class Daemon:
         self._receivers: list[Receiver] = []
         self._lanes: list[Lane] = []
         self._started_ms = WallClock().now_ms()
-        self._journal = SqliteJournal(path=settings.path(settings.journal.path))
+        path = settings.path(settings.journal.path)
+        self._journal = SqliteJournal(
+            path=path, on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds)
+        )
+        self.metrics.follow("journal_bytes", partial(size_bytes, path))
         self._recorder = Recorder(
             journal=self._journal,
             metrics=self.metrics,
@@ -234,7 +240,6 @@ class Daemon:
             before_ms = now_ms - int(min(self._settings.journal.retention_days * _DAY_MS, now_ms))
             try:
                 deleted = await self._journal.retain(before_ms=before_ms, keep_for=list(self._settings.sinks))
-                self.metrics.set("journal_bytes", (await self._journal.stats()).bytes)
             except ListenerError as exc:
                 log.warning("retention_failed", error=str(exc))
             else:

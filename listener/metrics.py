@@ -4,6 +4,7 @@ All names start with `disposition_listener_`. Labels are bounded: reasons and ch
 are those of the configuration; no label carries a chat, an agent or a customer.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
@@ -95,6 +96,12 @@ class Metrics:
         child = self._child(name, labels)
         assert isinstance(child, Gauge)  # noqa: S101 - as above
         child.inc(amount)
+
+    def follow(self, name: str, source: Callable[[], float]) -> None:
+        """Read a gauge without labels from `source` whenever it is looked at; `source` must neither raise nor block."""
+        child = self._child(name, ())
+        assert isinstance(child, Gauge)  # noqa: S101 - as above
+        child.set_function(source)
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Add a duration to a histogram."""

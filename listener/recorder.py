@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
-from time import monotonic
 from zlib import crc32
 
 import msgspec
@@ -91,9 +90,7 @@ class Recorder:
             await self._arrived.wait()
             self._arrived.clear()
             group = self._next_group()
-            started = monotonic()
             await self._commit([entry for entry, _ in group])
-            self._metrics.observe("journal_commit_seconds", monotonic() - started)
             for _, done in group:
                 if not done.done():
                     done.set_result(None)

@@ -339,10 +339,7 @@ async def test_the_journal_is_released_whatever_ends_it(start: Start, tmp_path: 
     await running.stop()
 
 
-@pytest.mark.parametrize("name", ["retain", "stats"])
-async def test_a_retention_that_fails_is_no_end(
-    start: Start, sim: Simulator, name: str, monkeypatch: pytest.MonkeyPatch
-):
+async def test_a_retention_that_fails_is_no_end(start: Start, sim: Simulator, monkeypatch: pytest.MonkeyPatch):
     failures = 0
 
     async def fail(*_: Any, **__: Any) -> None:
@@ -352,7 +349,7 @@ async def test_a_retention_that_fails_is_no_end(
 
     monkeypatch.setattr(composition, "_RETENTION_EVERY_S", 0.01)
     running = start()
-    monkeypatch.setattr(running.daemon._journal, name, fail)
+    monkeypatch.setattr(running.daemon._journal, "retain", fail)
     await running.ready()
     await eventually(lambda: failures >= 3)
     sim.set_disposition("agent1", CHAT, "A")
@@ -372,7 +369,19 @@ async def test_old_events_that_every_sink_has_are_let_go_of(
         return (await running.daemon._journal.stats()).events == 0
 
     await eventually(is_empty)
-    assert running.daemon.metrics.value("journal_bytes") > 0
+    await running.stop()
+
+
+async def test_the_journals_own_figures_are_among_the_metrics(start: Start, sim: Simulator, tmp_path: Path):
+    running = await start().ready()
+    metrics, commits = running.daemon.metrics, "disposition_listener_journal_commit_seconds"
+    before_bytes = metrics.value("journal_bytes")
+    before = metrics.registry.get_sample_value(f"{commits}_count") or 0
+    sim.set_disposition("agent1", CHAT, "A")
+    await running.heard(1)
+    assert metrics.value("journal_bytes") > before_bytes >= (tmp_path / "journal.db").stat().st_size
+    assert (metrics.registry.get_sample_value(f"{commits}_count") or 0) > before
+    assert 0 < (metrics.registry.get_sample_value(f"{commits}_sum") or 0) < 5
     await running.stop()
 
 

@@ -66,6 +66,14 @@ def test_a_gauge_holds_the_last_value(metrics: Metrics):
     assert metrics.value("sessions_subscribed") == 2
 
 
+def test_a_gauge_can_follow_what_it_measures(metrics: Metrics):
+    sizes = [1.0]
+    metrics.follow("journal_bytes", lambda: sizes[-1])
+    assert metrics.value("journal_bytes") == 1
+    sizes.append(2.0)
+    assert b"disposition_listener_journal_bytes 2.0\n" in metrics.exposition()
+
+
 def test_a_histogram_sorts_seconds_into_buckets(metrics: Metrics):
     metrics.observe("journal_commit_seconds", 0.003)
     text = metrics.exposition().decode()

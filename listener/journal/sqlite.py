@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -26,9 +27,12 @@ _log = structlog.get_logger(__name__)
 
 
 def size_bytes(path: Path) -> int:
-    """Bytes of the database and its WAL on disk."""
-    files = (path, path.with_name(f"{path.name}-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
+    """Bytes of the database and its WAL on disk; 0 for what is not there. Closing removes the WAL at any moment."""
+    size = 0
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):
+            size += file.stat().st_size
+    return size
 
 
 class _Opened:
