@@ -152,8 +152,13 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def connect_reader(path: Path) -> sqlite3.Connection:
+def connect_reader(path: Path, *, immutable: bool = False) -> sqlite3.Connection:
     """A connection that cannot write; it sees what is committed, and delays no commit.
+
+    Args:
+        path: the journal.
+        immutable: the file is all there is, without a WAL, and does not change. SQLite then takes no lock and makes
+            no file: without it, it wants `-wal` and `-shm` beside every journal and leaves them there.
 
     Raises:
         JournalError: there is no such file, or it is no journal of this version.
@@ -161,7 +166,7 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise JournalError(f"journal {path}: no such file")
     try:
-        connection = _connect(path, "ro")
+        connection = _connect(path, "ro&immutable=1" if immutable else "ro")
     except sqlite3.Error as exc:
         raise journal_error(path, exc) from exc
     try:

@@ -1,10 +1,11 @@
 """Reading a journal from the command line, also while the daemon runs: no lock, no write, short transactions."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,28 +16,68 @@ from listener.model import Change, Event, JournalStats, Kind, Origin
 
 _PAGE = 1000
 
+T = TypeVar("T")
 
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = connect_reader(path)
+
+class _Reader:
+    """A connection to a journal that an owner may open, write and close meanwhile.
+
+    A journal at rest has no WAL and is read as a file that does not change: nothing is written beside it, so that
+    its folder may be read-only. If it does change, since an owner came, what was read may be of two states: it is
+    read again, then beside the WAL.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at_rest: tuple[int, ...] | None = None
+        self._connection = self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        written = _written(self._path)  # before the look at the WAL: the end of an owner is then seen as a change
+        self._at_rest = None if self._path.with_name(f"{self._path.name}-wal").exists() else written
+        return connect_reader(self._path, immutable=self._at_rest is not None)
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of `work`, all of one state. Raises JournalError."""
+        while True:
+            try:
+                result = work(self._connection)
+            except (sqlite3.Error, KeyError, ValueError) as exc:
+                if not self._has_changed():
+                    raise journal_error(self._path, exc) from exc
+            else:
+                if not self._has_changed():
+                    return result
+            self.close()
+            self._connection = self._connect()
+
+    def _has_changed(self) -> bool:
+        return self._at_rest is not None and self._at_rest != _written(self._path)
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._connection.close()
+
+
+def _written(path: Path) -> tuple[int, ...]:
+    """What tells whether the file was written to; zeros without one."""
     try:
-        yield connection
-    except (sqlite3.Error, KeyError, ValueError) as exc:
-        raise journal_error(path, exc) from exc
-    finally:
-        connection.close()
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def stats(path: Path) -> JournalStats:
     """The figures of the journal at `path`. Raises JournalError: no such file, or no journal."""
-    with _reading(path) as connection:
-        return rows.select_stats(connection, size_bytes(path))
+    with closing(_Reader(path)) as reader:
+        return reader.read(lambda connection: rows.select_stats(connection, size_bytes(path)))
 
 
 def show(path: Path, *, after: int = 0, chat: str | None = None, limit: int) -> list[Event]:
     """At most `limit` events above `after`, oldest first, of one chat or of all. Raises JournalError as `stats`."""
-    with _reading(path) as connection:
-        return rows.select_events(connection, after, limit, chat)
+    with closing(_Reader(path)) as reader:
+        return reader.read(partial(rows.select_events, after=after, limit=limit, chat=chat))
 
 
 def export(path: Path) -> Iterator[bytes]:
@@ -44,9 +85,9 @@ def export(path: Path) -> Iterator[bytes]:
 
     Pages through the journal: one long read would keep the daemon's WAL growing.
     """
-    with _reading(path) as connection:
+    with closing(_Reader(path)) as reader:
         after = 0
-        while events := rows.select_events(connection, after, _PAGE):
+        while events := reader.read(partial(rows.select_events, after=after, limit=_PAGE)):
             yield from (event.to_json() + b"\n" for event in events)
             after = events[-1].sequence
 
@@ -57,11 +98,15 @@ def verify(path: Path) -> list[str]:
     Checks SQLite's own structure, that sequences rise without a hole, that every event can be decoded, and that no
     cursor or dead letter points past the last event. Raises JournalError as `stats`.
     """
-    with _reading(path) as connection:
-        try:
-            return [*_structure(connection), *_events(connection), *_pointers(connection)]
-        except sqlite3.DatabaseError as exc:
-            return [f"reading stopped: {exc}"]
+    with closing(_Reader(path)) as reader:
+        return reader.read(_faults)
+
+
+def _faults(connection: sqlite3.Connection) -> list[str]:
+    try:
+        return [*_structure(connection), *_events(connection), *_pointers(connection)]
+    except sqlite3.DatabaseError as exc:
+        return [f"reading stopped: {exc}"]
 
 
 def _structure(connection: sqlite3.Connection) -> Iterator[str]:

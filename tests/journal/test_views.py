@@ -1,6 +1,10 @@
 """Reading a journal beside the daemon, and finding what is wrong with one."""
 
+import asyncio
+import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import msgspec
@@ -8,10 +12,12 @@ import pytest
 from msgspec.structs import replace
 
 from listener.errors import JournalError
-from listener.journal import SqliteJournal, views
+from listener.journal import SqliteJournal, rows, views
 from listener.journal.database import PAGE_BYTES, open_store
 from listener.model import DeadLetter, JournalBatch
 from listener.testing import SAMPLE_MS, sample_event
+
+NOT_SEALED = 77
 
 
 @pytest.fixture
@@ -62,6 +68,95 @@ async def test_an_owner_can_come_while_somebody_reads(closed):
     assert await journal.append(JournalBatch(events=(sample_event(11),))) == 11
     assert len([first, *lines]) >= 10
     await journal.close()
+
+
+VIEWS = [
+    views.stats,
+    views.verify,
+    lambda path: views.show(path, limit=5),
+    lambda path: list(views.export(path)),
+]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=["stats", "verify", "show", "export"])
+def test_reading_a_journal_at_rest_leaves_nothing_beside_it(closed, view):
+    before = sorted(file.name for file in closed.parent.iterdir())
+    assert view(closed) is not None
+    assert sorted(file.name for file in closed.parent.iterdir()) == before == ["journal.db", "journal.db.lock"]
+
+
+def add_cursor(connection, sink):
+    connection.execute("INSERT INTO sink_cursor VALUES (?, 1)", (sink,))
+
+
+def sinks(connection):
+    return sorted(rows.select_cursors(connection))
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["stale", "torn"])
+def test_what_an_owner_changes_during_a_read_is_read_again(closed, torn):
+    seen = []
+
+    def work(connection):
+        seen.append(sinks(connection))
+        if len(seen) == 1:
+            owner = open_store(closed)
+            add_cursor(owner.write, "new")
+            owner.close()
+            if torn:
+                raise sqlite3.DatabaseError("database disk image is malformed")
+        return seen[-1]
+
+    with closing(views._Reader(closed)) as reader:
+        assert reader.read(work) == ["crm", "new"]
+    assert seen == [["crm"], ["crm", "new"]]
+
+
+def test_an_owner_who_stays_is_read_beside(closed):
+    with closing(views._Reader(closed)) as reader:
+        assert reader.read(sinks) == ["crm"]
+        owner = open_store(closed)
+        add_cursor(owner.write, "folded")
+        owner.write.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        add_cursor(owner.write, "logged")
+        assert reader.read(sinks) == ["crm", "folded", "logged"]
+        owner.close()
+
+
+def test_a_journal_that_is_removed_during_a_read_is_named(closed):
+    with (
+        closing(views._Reader(closed)) as reader,
+        pytest.raises(JournalError, match=r"journal\.db: no such file"),
+    ):
+        reader.read(lambda _: closed.unlink())
+
+
+SEALED = """
+mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && ! touch "$1/probe" 2>/dev/null || exit 77
+for view in stats verify show export; do "$2" -m listener journal $view --path "$1/journal.db" || exit 1; done
+"""
+
+
+def read_sealed(folder):
+    """Every view of the journal in `folder` from a process for which the folder is on a read-only file system."""
+    unshare = shutil.which("unshare")
+    if unshare is None:
+        pytest.skip("no unshare here")
+    command = [unshare, "--mount", "--map-root-user", "sh", "-c", SEALED, "sh", str(folder), sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == NOT_SEALED or "unshare failed" in done.stderr:
+        pytest.skip("no mounts for this user")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_journal_at_rest_can_be_read_where_nothing_can_be_written(closed):
+    assert "ok: 10 events" in read_sealed(closed.parent)
+
+
+async def test_a_journal_in_use_can_be_read_where_nothing_can_be_written(live, path):
+    loop = asyncio.get_running_loop()
+    assert "ok: 10 events" in await loop.run_in_executor(None, read_sealed, path.parent)
 
 
 def test_show_goes_by_sequence_chat_and_limit(closed):
