@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 _STORE_EVERY_MS = 10_000  # how far the recorded certainty of an idle session may lag behind; bounds a gap after a crash
 _QUIET_S = 0.01
+_SETTLE_S = 0.5  # what was notified before the chats were read has arrived by then, and counts as the newer of the two
 
 
 class Client(Protocol):
@@ -102,6 +103,8 @@ class Receiver:
         self._turn = asyncio.Lock()
         self._reread = Latch()
         self._rereading = False
+        self._owed = False
+        self._clean = False
         self._rested = Latch()
         self._ack = False
         self._subscribed = False
@@ -215,8 +218,10 @@ class Receiver:
             gap = self._gap(fact, since_ms)
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
         left_undone = fact.regained is Regained.RESUME and not (self._saved and self._saved.clean)
-        if gap is not None or left_undone:
+        if gap is not None:
             self._reread.set()
+        elif left_undone:
+            self._owed = True  # what the session still holds comes first: it is older than what the chats say
         self._went_up(fact, gap)
 
     def _missed(self, fact: Certain) -> bool:
@@ -258,6 +263,9 @@ class Receiver:
         if fact.repeated:
             self._metrics.count("batches_repeated_total")
         self._set_subscribed(at_ms=fact.at_ms)
+        if self._owed:
+            self._owed = False
+            self._reread.set()
         if self._store_is_due(fact.at_ms):
             await self._record(Entry(account=self._identity.account, session=self._session(fact)))
 
@@ -274,7 +282,8 @@ class Receiver:
 
     async def _on_rested(self, fact: Rested) -> None:
         """Leave what the next process needs; `clean` tells it that nothing was under way and nothing is left to do."""
-        session = self._session(fact, clean=not (self._rereading or self._reread.is_set()))
+        self._clean = not (self._rereading or self._reread.is_set() or self._owed)
+        session = self._session(fact)
         if session is not None and not self._disconnect:
             await self._record(Entry(account=self._identity.account, session=session))
         self._rested.set()
@@ -284,7 +293,7 @@ class Receiver:
             self._subscribed, self._since_ms, self._last_error = True, at_ms, None
             self._metrics.add("sessions_subscribed", 1)
 
-    def _session(self, fact: Batch | Certain | Polled | Rested, *, clean: bool = False) -> SessionState | None:
+    def _session(self, fact: Batch | Certain | Polled | Rested) -> SessionState | None:
         """Where the session stands, to be stored; None where there is nothing to continue."""
         resume = fact.resume
         if resume is None:
@@ -300,7 +309,7 @@ class Receiver:
             seen_ms=fact.at_ms if fact.certain_ms is None else fact.certain_ms,
             max_interval_ms=resume.max_interval_ms,
             cookies=self._cookies(),
-            clean=clean,
+            clean=self._clean,
         )
 
     async def _reread_chats(self) -> None:
@@ -319,6 +328,7 @@ class Receiver:
                 await asyncio.sleep(_STORE_EVERY_MS / 1000)
                 self._reread.set()
             else:
+                await asyncio.sleep(_SETTLE_S)
                 await self._compare(chats, asked_ms, prime=False)
                 self._rereading = False
 

@@ -412,6 +412,8 @@ async def test_what_a_crash_left_undone_is_re_read_with_acknowledgements_too(mak
     world = await make(saved=UNCLEAN)
     world.rest.answers = [chat("missed", "M")]
     await world.report(certain(Regained.RESUME, ack=True))
+    assert not world.rest.asked, "what the session still holds comes first"
+    await world.report(polled())
     await eventually(lambda: any(entry.observations for entry in world.entries))
     assert world.entries[0].gap is None
 
