@@ -80,9 +80,11 @@ CASES = {
     "a chat that stands twice": Case(
         spoilt('"chat": ', '"chat": {"id": "first"}, "chat": '), forwarded="IssueResolved"
     ),
-    "deep nesting beside": Case(spoilt('"referenceId": 34', f'"x": {"[" * 5000}{"]" * 5000}'), refused="too_deep"),
+    "deep nesting beside": Case(
+        spoilt('"referenceId": 34', f'"x": {"[" * 100_000}{"]" * 100_000}'), refused="too_deep"
+    ),
     "deep nesting in userData": Case(
-        spoilt('"DispositionCode"', f'"x": {"[" * 5000}{"]" * 5000}, "DispositionCode"'), refused="too_deep"
+        spoilt('"DispositionCode"', f'"x": {"[" * 100_000}{"]" * 100_000}, "DispositionCode"'), refused="too_deep"
     ),
     "10 MB beside": Case(spoilt('"referenceId": 34', f'"x": "{"y" * 10 * MIB}"'), forwarded="IssueResolved"),
     "unknown fields": Case(spoilt('"referenceId": 34', '"new": {"a": [1, null]}'), forwarded="IssueResolved"),
