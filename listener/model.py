@@ -62,8 +62,9 @@ class Disposition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "closed_by": "closedBy"}):
     """`data` of a gap event: a stretch in which a disposition could have been missed. Times are RFC 3339, UTC.
 
-    `reason` is one of `restart`, `session_expired`, `network`, `login`, `no_ack_cut`; `closed_by` tells what made the
-    subscription certain again: `handshake` (a new session) or `poll` (the same session answered again).
+    `reason` is one of `restart`, `session_expired`, `network`, `login`, `no_ack_cut`, `journal_damaged`; `closed_by`
+    tells what made the subscription certain again: `handshake` (a new session), `poll` (the same session answered
+    again), or `salvage` (what could be read of a damaged journal begins again).
     """
 
     account: str
@@ -206,7 +207,11 @@ class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a sink can never take, with the reason and the last answer. `at_ms` is epoch milliseconds."""
+    """An event that a sink did not take and that is no longer tried by itself. `at_ms` is epoch milliseconds.
+
+    `reason` is why in our words, `answer` what the destination said last, which may quote the event: for who asks for
+    the letter, not for a log. `replaying` tells that it is to be delivered once more.
+    """
 
     sink: str
     sequence: int
@@ -214,10 +219,57 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     attempts: int
     at_ms: int
+    answer: str = ""
+    replaying: bool = False
+
+
+class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which dead letters are meant: those that every given condition holds for. Times are epoch milliseconds.
+
+    `event_ids` are ids of events, `since_ms` and `until_ms` bound `DeadLetter.at_ms`, both included.
+    """
+
+    event_ids: tuple[str, ...] = ()
+    sink: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+
+
+EVERY_LETTER = LetterFilter()
+
+
+class LaneState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lane wants to know after a restart, and what a look into the journal shows of it.
+
+    `parked` is the reason why it stands still since `parked_ms` (epoch milliseconds), None while it runs. `sequence` is
+    the first event of the batch that fails now, 0 while none does; it was tried `attempts` times, over `failing_ms`
+    of a running daemon (by the monotonic clock), with `last_error` at the end.
+    """
+
+    sink: str
+    parked: str | None = None
+    parked_ms: int = 0
+    sequence: int = 0
+    attempts: int = 0
+    failing_ms: int = 0
+    last_error: str | None = None
+
+
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
+    """A damaged journal that was set aside, and what it cost. Times are epoch milliseconds.
+
+    `set_aside` names the file, `kept` counts the events that could be read. Each of `stretches` (from, to) may have
+    held events that could not: they were received in it. A damage is pending until its gaps are on record.
+    """
+
+    at_ms: int
+    set_aside: str
+    kept: int
+    stretches: tuple[tuple[int, int], ...]
 
 
 class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The journal at one moment; `bytes` counts database and WAL.
+    """The journal at one moment; `bytes` counts database and WAL. `damages` are all there ever were, oldest first.
 
     `first_sequence` is 0 and `oldest_ms` None while no event is stored; `last_sequence` is the last one ever used.
     """
@@ -229,6 +281,8 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     cursors: dict[str, int]
     dead_letters: dict[str, int]
     oldest_ms: int | None
+    lanes: dict[str, LaneState] = {}
+    damages: tuple[Damage, ...] = ()
 
 
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,18 @@
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from listener.model import DeadLetter, Event, JournalBatch, JournalStats, LastValue, SessionState
+from listener.model import (
+    EVERY_LETTER,
+    Damage,
+    DeadLetter,
+    Event,
+    JournalBatch,
+    JournalStats,
+    LaneState,
+    LastValue,
+    LetterFilter,
+    SessionState,
+)
 
 
 class Journal(Protocol):
@@ -67,15 +78,43 @@ class Journal(Protocol):
     async def forget_session(self, account: str) -> None:
         """Drop the stored session of an account, durably; unknown accounts are fine."""
 
-    async def dead_letters(self, sink: str | None = None) -> list[DeadLetter]:
-        """The dead letters, oldest first, of one sink or of all."""
+    async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+        """The dead letters that are meant, oldest first."""
 
-    async def retain(self, *, before_ms: int, keep_for: Collection[str]) -> int:
+    async def replay_dead_letters(self, which: LetterFilter) -> int:
+        """Mark the letters that are meant for one more delivery, durably; returns how many are marked now."""
+
+    async def drop_dead_letters(self, which: LetterFilter) -> int:
+        """Delete the letters that are meant, durably and for good; returns how many that were."""
+
+    async def replays(self, sink: str, limit: int) -> list[Event]:
+        """At most `limit` events of a sink's letters that are marked for replay, in journal order.
+
+        The events come from the letters' own copies: retention may have taken them from the journal.
+        """
+
+    async def settle_replays(self, sink: str, delivered: Collection[int], dead: Sequence[DeadLetter] = ()) -> None:
+        """Delete the `delivered` letters; those in `dead` stay, unmarked, with what is new of them. Durable."""
+
+    async def lane_states(self) -> dict[str, LaneState]:
+        """Per sink, what its lane stored last."""
+
+    async def store_lane_state(self, state: LaneState) -> None:
+        """Replace a lane's state, durably."""
+
+    async def pending_damages(self) -> list[Damage]:
+        """What was damaged at an `open`, this one or an earlier, and is not settled yet; oldest first."""
+
+    async def settle_damages(self) -> None:
+        """The gaps of all pending damages are on record. Durable."""
+
+    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete events received before `before_ms`, never past the slowest cursor of the sinks in `keep_for`.
 
-        Goes from the oldest event on, by `received_ms`, and stops at the first that stays. Works in steps, so that
-        appends get in between; cancelling ends it between two of them. A sink in `keep_for` without a cursor counts
-        as 0. Last values of chats not heard of since `before_ms` go too. Returns the number of deleted events.
+        Goes from the oldest event on, by `received_ms`, and stops at the first that stays. Where the events in use
+        take more than `max_bytes`, younger ones go too, down to nine tenths of that. Works in steps, so that appends
+        get in between; cancelling ends it between two of them. A sink in `keep_for` without a cursor counts as 0. Last
+        values of chats not heard of since `before_ms` go too. Returns the number of deleted events.
         """
 
     async def stats(self) -> JournalStats:

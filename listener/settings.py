@@ -80,6 +80,7 @@ class ServerSettings(Section):
     poll_margin_s: float = Field(default=10.0, gt=0)
     max_response_bytes: int = Field(default=64 * 2**20, ge=2**16)
     keepalive_s: float = Field(default=600.0, gt=0)
+    reconcile_interval_s: float = Field(default=300.0, ge=0)
 
 
 class AccountSettings(Section):
@@ -115,6 +116,7 @@ class JournalSettings(Section):
 
     path: Path = Path("journal.db")
     retention_days: float = Field(default=30.0, gt=0)
+    max_bytes: int | None = Field(default=None, ge=2**20)
 
 
 class LaneSettings(BaseModel):
@@ -127,6 +129,7 @@ class LaneSettings(BaseModel):
     gaps: bool = True
     batch: int = Field(default=500, ge=1, le=10_000)
     retry_limit_s: float = Field(default=60.0, gt=0)
+    retry_horizon_h: Annotated[float, Field(gt=0)] | Literal["never"] | None = None
 
     @property
     def options(self) -> dict[str, Any]:

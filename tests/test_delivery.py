@@ -16,7 +16,7 @@ from listener.backoff import Backoff
 from listener.delivery import Lane, LanePolicy, outcome_of
 from listener.errors import JournalError, Outcome, Park, Reject, Retry, StartError
 from listener.metrics import Metrics
-from listener.model import Change, Event, JournalBatch, Kind
+from listener.model import Change, Event, JournalBatch, Kind, LetterFilter
 from listener.testing import MemoryJournal, RecordingSink, sample_event
 from support.eventually import eventually
 
@@ -50,7 +50,7 @@ class Journal(MemoryJournal):
             raise self.advance_errors.pop(0)
         await super().advance(sink, sequence, dead)
         done = {event.id for event in self._sink.events} | self.elsewhere
-        done |= {letter.event_id for letter in await self.dead_letters(sink)}
+        done |= {letter.event_id for letter in await self.dead_letters(LetterFilter(sink=sink))}
         below = await super().read(0, sequence)
         assert [event.id for event in below if event.sequence <= sequence and event.id not in done] == []
 
@@ -213,7 +213,7 @@ async def test_an_event_that_can_never_be_taken_becomes_a_dead_letter_and_the_re
     await world.drained()
     assert world.attempts() == [[1, 2, 3], [3]]
     assert world.delivered() == [1, 3]
-    (letter,) = await world.journal.dead_letters("crm")
+    (letter,) = await world.journal.dead_letters(LetterFilter(sink="crm"))
     assert (letter.sink, letter.sequence, letter.event_id, letter.reason, letter.attempts, letter.at_ms) == (
         "crm",
         2,
@@ -231,7 +231,7 @@ async def test_progress_within_a_batch_does_not_wait_for_its_end(start: Start):
     world = await start(World(*outcomes), 1, 2, 3, 4)
     await eventually(lambda: world.lane.status().parked)
     assert await world.journal.cursors() == {"crm": 3}
-    assert [letter.sequence for letter in await world.journal.dead_letters("crm")] == [3]
+    assert [letter.sequence for letter in await world.journal.dead_letters(LetterFilter(sink="crm"))] == [3]
 
 
 async def test_an_event_that_is_rejected_after_others_is_the_one_that_was_meant(start: Start):
@@ -247,7 +247,9 @@ async def test_events_that_are_rejected_together_become_dead_letters_together_ea
     world = await start(World(reject), 1, 2, 3, 4, 5)
     await world.drained()
     assert world.attempts() == [[1, 2, 3, 4, 5], [3]]
-    letters = [(letter.event_id, letter.reason) for letter in await world.journal.dead_letters("crm")]
+    letters = [
+        (letter.event_id, letter.reason) for letter in await world.journal.dead_letters(LetterFilter(sink="crm"))
+    ]
     assert letters == [("event-1", "413"), ("event-2", "400"), ("event-4", "422")]
     assert (world.count("sink_dead_letters_total"), world.count("sink_delivered_total")) == (3, 2)
     assert world.count("sink_failures_total", "reject") == 1
@@ -260,7 +262,7 @@ async def test_what_the_destination_said_is_in_the_dead_letter_and_neither_logge
     with capture_logs() as logs:
         world = await start(World(*outcomes, Park("401", **quoting)), 1, 2, 3)
         await eventually(lambda: world.lane.status().parked)
-    reasons = [letter.reason for letter in await world.journal.dead_letters("crm")]
+    reasons = [letter.reason for letter in await world.journal.dead_letters(LetterFilter(sink="crm"))]
     assert reasons == ["422: IssueResolved is no code of ours", "422: IssueResolved"]
     assert {"events_rejected", "delivery_failed", "lane_parked"} <= {line["event"] for line in logs}
     assert "IssueResolved" not in f"{logs} {world.lane.status()}"

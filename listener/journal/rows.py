@@ -1,15 +1,14 @@
 """Every SQL statement of the journal, and the way from rows to values and back."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec.structs import asdict
 
-from listener.model import Change, DeadLetter, Event, JournalBatch, JournalStats, Kind, LastValue, Origin, SessionState
+from listener.model import Change, Event, JournalBatch, JournalStats, Kind, LastValue, Origin, SessionState
 
 # A statement that inserts many rows is one step of SQLite: the interpreter lock changes hands once, not once a row,
 # which costs a quarter less and, under a busy event loop, saves waiting for the lock at every row. 64 rows of the
@@ -118,20 +117,12 @@ def forget_session(connection: sqlite3.Connection, account: str) -> None:
     connection.execute("DELETE FROM session WHERE account = ?", (account,))
 
 
-def advance(connection: sqlite3.Connection, sink: str, sequence: int, dead: Sequence[DeadLetter]) -> None:
-    """Move a cursor forward, never back, and store dead letters with a copy of their event."""
+def advance(connection: sqlite3.Connection, sink: str, sequence: int) -> None:
+    """Move a cursor forward, never back."""
     connection.execute(
         "INSERT INTO sink_cursor (sink, sequence) VALUES (?, ?) ON CONFLICT (sink)"
         " DO UPDATE SET sequence = excluded.sequence WHERE excluded.sequence > sequence",
         (sink, sequence),
-    )
-    connection.executemany(
-        "INSERT OR REPLACE INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms,"
-        " received_ms, type, source, subject, time, kind, account, change, origin, data)"
-        " SELECT :sink, :sequence, :event_id, :reason, :attempts, :at_ms,"
-        " received_ms, type, source, subject, time, kind, account, change, origin, data"
-        " FROM (SELECT 1) LEFT JOIN event ON event.sequence = :sequence",
-        [asdict(one) for one in dead],
     )
 
 
@@ -179,24 +170,26 @@ def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: 
     """At most `limit` events above `after`, oldest first, of one chat or of all."""
     filtered, parameters = ("", (after, limit)) if chat is None else (" AND subject = ?", (after, chat, limit))
     statement = f"{_SELECT_EVENT} WHERE sequence > ?{filtered} ORDER BY sequence LIMIT ?"
-    rows = connection.execute(statement, parameters).fetchall()
-    return [
-        Event(
-            sequence=sequence,
-            received_ms=received_ms,
-            id=id_,
-            type=type_,
-            source=source,
-            subject=subject,
-            time=time,
-            kind=_KINDS[kind],
-            account=account,
-            change=_CHANGES[change],
-            origin=_ORIGINS[origin],
-            data=data,
-        )
-        for sequence, received_ms, id_, type_, source, subject, time, kind, account, change, origin, data in rows
-    ]
+    return [event_of(row) for row in connection.execute(statement, parameters).fetchall()]
+
+
+def event_of(row: tuple[Any, ...]) -> Event:
+    """The event of a row of the columns from `sequence` to `data`. Raises KeyError: a word that no event has."""
+    sequence, received_ms, id_, type_, source, subject, time, kind, account, change, origin, data = row
+    return Event(
+        sequence=sequence,
+        received_ms=received_ms,
+        id=id_,
+        type=type_,
+        source=source,
+        subject=subject,
+        time=time,
+        kind=_KINDS[kind],
+        account=account,
+        change=_CHANGES[change],
+        origin=_ORIGINS[origin],
+        data=data,
+    )
 
 
 def select_last_sequence(connection: sqlite3.Connection) -> int:
@@ -242,35 +235,23 @@ def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
     }
 
 
-def select_dead_letters(connection: sqlite3.Connection, sink: str | None = None) -> list[DeadLetter]:
-    """Dead letters, oldest first."""
-    found = connection.execute(
-        "SELECT sink, sequence, event_id, reason, attempts, at_ms FROM dead_letter"
-        " WHERE :sink IS NULL OR sink = :sink ORDER BY at_ms, sequence, sink",
-        {"sink": sink},
-    )
-    names = ("sink", "sequence", "event_id", "reason", "attempts", "at_ms")
-    return [DeadLetter(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
-
-
 def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStats:
-    """The figures. Events are not counted one by one: sequences are consecutive and retention takes the oldest."""
-    with _snapshot(connection):
-        first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
-        oldest = connection.execute("SELECT received_ms FROM event WHERE sequence = ?", (first,)).fetchone()
-        return JournalStats(
-            first_sequence=first or 0,
-            last_sequence=select_last_sequence(connection),
-            events=0 if first is None else last - first + 1,
-            bytes=size_bytes,
-            cursors=select_cursors(connection),
-            dead_letters=dict(connection.execute("SELECT sink, count(*) FROM dead_letter GROUP BY sink").fetchall()),
-            oldest_ms=oldest[0] if oldest else None,
-        )
+    """The figures but those of `letters`. Events are not counted one by one: sequences are consecutive."""
+    first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
+    oldest = connection.execute("SELECT received_ms FROM event WHERE sequence = ?", (first,)).fetchone()
+    return JournalStats(
+        first_sequence=first or 0,
+        last_sequence=select_last_sequence(connection),
+        events=0 if first is None else last - first + 1,
+        bytes=size_bytes,
+        cursors=select_cursors(connection),
+        dead_letters=dict(connection.execute("SELECT sink, count(*) FROM dead_letter GROUP BY sink").fetchall()),
+        oldest_ms=oldest[0] if oldest else None,
+    )
 
 
 @contextmanager
-def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
     """Several statements that see one moment."""
     connection.execute("BEGIN")
     try:

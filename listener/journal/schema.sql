@@ -1,6 +1,7 @@
 -- The newest schema. The migrations, applied in order to an empty file, yield the same; a test compares the two.
 
 -- One row an event. Sequences are consecutive: only the writer assigns them, and only a commit uses them up.
+-- crc is the CRC-32 of the other columns (rows.checksum), null in rows older than it.
 -- received_ms stands before the long columns, so that retention reads it without following overflow pages.
 CREATE TABLE event (
     sequence    INTEGER PRIMARY KEY,
@@ -14,7 +15,8 @@ CREATE TABLE event (
     account     TEXT NOT NULL,
     change      TEXT,
     origin      TEXT NOT NULL,
-    data        BLOB NOT NULL
+    data        BLOB NOT NULL,
+    crc         INTEGER
 );
 
 -- The last value known of each (chat, key): what the next notification is classified against.
@@ -67,6 +69,8 @@ CREATE TABLE dead_letter (
     change      TEXT,
     origin      TEXT,
     data        BLOB,
+    answer      TEXT NOT NULL DEFAULT '',
+    replaying   INTEGER NOT NULL DEFAULT 0,
     UNIQUE (sink, sequence)
 );
 
@@ -75,3 +79,24 @@ CREATE TABLE meta (
     last_sequence INTEGER NOT NULL
 );
 INSERT INTO meta (last_sequence) VALUES (0);
+
+-- What a lane wants to know after a restart; see LaneState.
+CREATE TABLE lane_state (
+    sink       TEXT NOT NULL PRIMARY KEY,
+    parked     TEXT,
+    parked_ms  INTEGER NOT NULL,
+    sequence   INTEGER NOT NULL,
+    attempts   INTEGER NOT NULL,
+    failing_ms INTEGER NOT NULL,
+    last_error TEXT
+) WITHOUT ROWID;
+
+-- Damaged journals that were set aside. stretches is a JSON array of [from_ms, to_ms]; pending is 1 until the gaps are
+-- events themselves.
+CREATE TABLE damage (
+    at_ms     INTEGER NOT NULL,
+    set_aside TEXT NOT NULL,
+    kept      INTEGER NOT NULL,
+    stretches TEXT NOT NULL,
+    pending   INTEGER NOT NULL
+);

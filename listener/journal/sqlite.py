@@ -12,11 +12,22 @@ from typing import TypeVar
 import structlog
 
 from listener.errors import JournalError
-from listener.journal import rows
+from listener.journal import letters, rows
 from listener.journal.database import Store, journal_error, open_store
 from listener.journal.tail import Tail
 from listener.journal.writer import Append, Call, Commit, Writer
-from listener.model import DeadLetter, Event, JournalBatch, JournalStats, LastValue, SessionState
+from listener.model import (
+    EVERY_LETTER,
+    Damage,
+    DeadLetter,
+    Event,
+    JournalBatch,
+    JournalStats,
+    LaneState,
+    LastValue,
+    LetterFilter,
+    SessionState,
+)
 
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at: about a millisecond of the writer."""
@@ -144,7 +155,12 @@ class SqliteJournal:
 
     async def advance(self, sink: str, sequence: int, dead: Sequence[DeadLetter] = ()) -> None:
         """Move a sink's cursor and store its dead letters, each with a copy of its event; see the port."""
-        await self._change(partial(rows.advance, sink=sink, sequence=sequence, dead=tuple(dead)))
+
+        def work(connection: sqlite3.Connection) -> None:
+            rows.advance(connection, sink, sequence)
+            letters.insert(connection, dead)
+
+        await self._change(work)
 
     async def last_values(self, chat_ids: Collection[str]) -> list[LastValue]:
         """Every last value known of these chats."""
@@ -158,11 +174,43 @@ class SqliteJournal:
         """Drop the stored session of an account, durably."""
         await self._change(partial(rows.forget_session, account=account))
 
-    async def dead_letters(self, sink: str | None = None) -> list[DeadLetter]:
-        """The dead letters, oldest first, of one sink or of all."""
-        return await self._query(partial(rows.select_dead_letters, sink=sink))
+    async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+        """The dead letters that are meant, oldest first."""
+        return await self._query(partial(letters.select, which=which))
 
-    async def retain(self, *, before_ms: int, keep_for: Collection[str]) -> int:
+    async def replay_dead_letters(self, which: LetterFilter) -> int:
+        """Mark letters for one more delivery; see the port."""
+        return await self._change(partial(letters.mark, which=which))
+
+    async def drop_dead_letters(self, which: LetterFilter) -> int:
+        """Delete letters for good; see the port."""
+        return await self._change(partial(letters.drop, which=which))
+
+    async def replays(self, sink: str, limit: int) -> list[Event]:
+        """Events that are marked for replay; see the port."""
+        return await self._query(partial(letters.select_replays, sink=sink, limit=limit))
+
+    async def settle_replays(self, sink: str, delivered: Collection[int], dead: Sequence[DeadLetter] = ()) -> None:
+        """What became of replays; see the port."""
+        await self._change(partial(letters.settle, sink=sink, delivered=tuple(delivered), dead=tuple(dead)))
+
+    async def lane_states(self) -> dict[str, LaneState]:
+        """Per sink, what its lane stored last."""
+        return await self._query(letters.select_states)
+
+    async def store_lane_state(self, state: LaneState) -> None:
+        """Replace a lane's state, durably."""
+        await self._change(partial(letters.replace_state, state=state))
+
+    async def pending_damages(self) -> list[Damage]:
+        """Damage whose gaps are not on record yet; see the port."""
+        return await self._query(partial(letters.select_damages, pending=True))
+
+    async def settle_damages(self) -> None:
+        """The gaps of all pending damages are on record."""
+        await self._change(letters.settle_damages)
+
+    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:  # noqa: ARG002 - to come
         """Delete old events and values in steps of RETENTION_STEP; see the port."""
         step = partial(rows.delete_events, before_ms=before_ms, keep_for=tuple(keep_for), limit=RETENTION_STEP)
         deleted = 0
@@ -178,7 +226,7 @@ class SqliteJournal:
 
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
-        return await self._query(lambda connection: rows.select_stats(connection, size_bytes(self._path)))
+        return await self._query(lambda connection: letters.select_stats(connection, size_bytes(self._path)))
 
     def _opened(self) -> _Opened:
         if self._part is None:

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from listener.journal import rows
+from listener.journal import letters, rows
 from listener.journal.database import connect_reader, journal_error
 from listener.journal.sqlite import size_bytes
-from listener.model import Change, Event, JournalStats, Kind, Origin
+from listener.model import EVERY_LETTER, Change, Event, JournalStats, Kind, Origin
 
 _PAGE = 1000
 
@@ -71,7 +71,7 @@ def _written(path: Path) -> tuple[int, ...]:
 def stats(path: Path) -> JournalStats:
     """The figures of the journal at `path`. Raises JournalError: no such file, or no journal."""
     with closing(_Reader(path)) as reader:
-        return reader.read(lambda connection: rows.select_stats(connection, size_bytes(path)))
+        return reader.read(lambda connection: letters.select_stats(connection, size_bytes(path)))
 
 
 def show(path: Path, *, after: int = 0, chat: str | None = None, limit: int) -> list[Event]:
@@ -150,6 +150,6 @@ def _pointers(connection: sqlite3.Connection) -> Iterator[str]:
     for sink, sequence in rows.select_cursors(connection).items():
         if not 0 <= sequence <= last:
             yield f"cursor of sink {sink}: {sequence} is outside 0 to {last}"
-    for letter in rows.select_dead_letters(connection):
+    for letter in letters.select(connection, EVERY_LETTER):
         if not 0 < letter.sequence <= last:
             yield f"dead letter of sink {letter.sink}: {letter.sequence} is outside 1 to {last}"

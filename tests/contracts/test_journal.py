@@ -8,7 +8,7 @@ import pytest
 
 from listener.errors import JournalError, JournalFull, JournalLocked
 from listener.journal import SqliteJournal
-from listener.model import DeadLetter, JournalBatch, Kind, LastValue, Origin, SessionState
+from listener.model import DeadLetter, JournalBatch, Kind, LastValue, LetterFilter, Origin, SessionState
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
 
 DAY_MS = 86_400_000
@@ -308,8 +308,11 @@ async def test_dead_letters_are_kept_per_sink_oldest_first(journal):
     await journal.advance("crm", 3, [letter("crm", 3, at_ms=9), letter("crm", 1, at_ms=7)])
     await journal.advance("bi", 2, [letter("bi", 2, at_ms=8)])
     assert [one.sequence for one in await journal.dead_letters()] == [1, 2, 3]
-    assert await journal.dead_letters("crm") == [letter("crm", 1, at_ms=7), letter("crm", 3, at_ms=9)]
-    assert await journal.dead_letters("unknown") == []
+    assert await journal.dead_letters(LetterFilter(sink="crm")) == [
+        letter("crm", 1, at_ms=7),
+        letter("crm", 3, at_ms=9),
+    ]
+    assert await journal.dead_letters(LetterFilter(sink="unknown")) == []
 
 
 async def test_dead_letters_of_a_repeated_advance_are_stored_once(journal):

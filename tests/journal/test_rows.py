@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from listener.journal import rows
 from listener.journal.database import newest_schema
-from listener.model import Change, DeadLetter, JournalBatch, Kind, LastValue, Origin
+from listener.model import Change, JournalBatch, Kind, LastValue, Origin
 from listener.testing import sample_event
 
 
@@ -61,12 +61,6 @@ def test_of_several_values_for_one_key_in_a_commit_the_last_counts(connection):
     assert rows.select_values(connection, ["c"]) == [values[2]]
 
 
-def test_a_dead_letter_without_its_event_is_stored_all_the_same(connection):
-    letter = DeadLetter(sink="crm", sequence=9, event_id="gone", reason="HTTP 422", attempts=2, at_ms=1)
-    rows.advance(connection, "crm", 9, [letter])
-    assert rows.select_dead_letters(connection, "crm") == [letter]
-
-
 def test_retention_takes_no_more_than_a_step_at_once(connection):
     rows.insert_events(connection, rows.event_parameters(numbered(25, received_ms=1)))
     assert rows.delete_events(connection, 2, (), 10) == (10, 10)
@@ -74,8 +68,3 @@ def test_retention_takes_no_more_than_a_step_at_once(connection):
     assert rows.delete_events(connection, 2, (), 10) == (5, 25)
     assert rows.delete_events(connection, 2, (), 10) == (0, 0)
     assert rows.select_last_sequence(connection) == 25
-
-
-def test_figures_are_of_one_moment_and_leave_no_transaction(connection):
-    assert rows.select_stats(connection, 5).bytes == 5
-    assert not connection.in_transaction
