@@ -201,6 +201,14 @@ def select_last_sequence(connection: sqlite3.Connection) -> int:
     return int(sequence)
 
 
+def select_newest(connection: sqlite3.Connection) -> int:
+    """The last sequence that an event had; `select_last_sequence` without the cursors."""
+    (sequence,) = connection.execute(
+        "SELECT max((SELECT last_sequence FROM meta), (SELECT ifnull(max(sequence), 0) FROM event))"
+    ).fetchone()
+    return int(sequence)
+
+
 def select_cursors(connection: sqlite3.Connection) -> dict[str, int]:
     """Per sink, its cursor."""
     return dict(connection.execute("SELECT sink, sequence FROM sink_cursor").fetchall())

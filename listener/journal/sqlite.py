@@ -13,7 +13,8 @@ import structlog
 
 from listener.errors import JournalError
 from listener.journal import letters, rows
-from listener.journal.database import Store, journal_error, open_store
+from listener.journal.database import journal_error
+from listener.journal.store import Store, open_store
 from listener.journal.tail import Tail
 from listener.journal.writer import Append, Call, Commit, Writer
 from listener.model import (
@@ -94,7 +95,7 @@ class SqliteJournal:
             raise
         writer = Writer(
             path=self._path,
-            connection=store.write,
+            handle=store.handle,
             last_sequence=store.last_sequence,
             loop=loop,
             settled=self._settled,

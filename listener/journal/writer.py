@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from listener.journal import rows
 from listener.journal.database import journal_error
+from listener.journal.handle import Handle
 from listener.model import Event, JournalBatch
 
 _log = structlog.get_logger(__name__)
@@ -81,7 +82,7 @@ class Writer:
 
     Args:
         path: for the text of errors.
-        connection: used by the thread alone.
+        handle: used by the thread alone.
         last_sequence: the last sequence ever used.
         loop: where `settled` is called, once per group.
         settled: gets what became of the group.
@@ -91,13 +92,13 @@ class Writer:
         self,
         *,
         path: Path,
-        connection: sqlite3.Connection,
+        handle: Handle,
         last_sequence: int,
         loop: asyncio.AbstractEventLoop,
         settled: Callable[[Sequence[Commit]], None],
     ) -> None:
         self._path = path
-        self._connection = connection
+        self._handle = handle
         self._last_sequence = last_sequence
         self._loop = loop
         self._settled = settled
@@ -156,6 +157,7 @@ class Writer:
             return self._failed(group, exc)
 
     def _failed(self, group: Sequence[Operation], error: Exception) -> Commit:
+        self._handle.failed(error.__cause__ or error)
         self._roll_back()
         return Commit(group, (), (), self._last_sequence, error)
 
@@ -164,14 +166,16 @@ class Writer:
         results: list[Any] = []
         events: list[Event] = []
         last = self._last_sequence
-        self._connection.execute("BEGIN IMMEDIATE")
+        connection = self._handle.ready()
+        connection.execute("BEGIN IMMEDIATE")
         for is_append, run in groupby(group, key=_is_append):
             if is_append:
                 last = self._store([one for one in run if isinstance(one, Append)], last, results, events)
             else:
-                results += [one.work(self._connection) for one in run if isinstance(one, Call)]
-        self._connection.execute("COMMIT")
+                results += [one.work(connection) for one in run if isinstance(one, Call)]
+        connection.execute("COMMIT")
         self._last_sequence = last
+        self._handle.committed(last if events else None)
         return Commit(group, results, events, last, None)
 
     def _store(self, appends: list[Append], last: int, results: list[Any], events: list[Event]) -> int:
@@ -184,17 +188,19 @@ class Writer:
             events += numbered
             results.append(last)
         batches = [append.batch for append in appends]
-        rows.insert_events(self._connection, parameters)
-        rows.replace_values(self._connection, batches)
-        rows.replace_sessions(self._connection, batches)
+        connection = self._handle.connection
+        rows.insert_events(connection, parameters)
+        rows.replace_values(connection, batches)
+        rows.replace_sessions(connection, batches)
         return last
 
     def _roll_back(self) -> None:
         """SQLite has rolled back by itself after some errors; a failing roll back leaves nothing to undo either."""
         try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if self._handle.connection.in_transaction:
+                self._handle.connection.execute("ROLLBACK")
         except sqlite3.Error as exc:
+            self._handle.failed(exc)
             _log.error("journal_roll_back_failed", path=str(self._path), error=str(exc))
 
 

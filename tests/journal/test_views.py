@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from listener.errors import JournalError
 from listener.journal import SqliteJournal, rows, views
-from listener.journal.database import PAGE_BYTES, open_store
+from listener.journal.database import PAGE_BYTES
+from listener.journal.store import open_store
 from listener.model import DeadLetter, JournalBatch
 from listener.testing import SAMPLE_MS, sample_event
 
