@@ -6,6 +6,7 @@ ListenerError
   JournalError              the journal could not do what was asked; nothing of the batch is stored
     JournalLocked           another process owns it
     JournalFull             no room: disk, quota or the configured limit
+    JournalDamaged          what is stored is not what was stored; the next open repairs it, trying again does not help
   WebServicesError          an answer of the REST API that is not success
     LoginRefused            statusCode 20, HTTP 401 or 403
     CsrfRejected            the CSRF header is missing or expired
@@ -79,6 +80,10 @@ class JournalLocked(JournalError):
 
 class JournalFull(JournalError):
     """There is no room for the batch."""
+
+
+class JournalDamaged(JournalError):
+    """What the journal holds is not what was stored. Nothing but the next open can help: it keeps what is readable."""
 
 
 class WebServicesError(ListenerError):

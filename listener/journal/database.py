@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from listener.errors import JournalError, JournalFull
+from listener.errors import JournalDamaged, JournalError, JournalFull
 
 APPLICATION_ID = 0x444C6A6E
 """`PRAGMA application_id` of a journal, so that no other SQLite file is taken for one."""
@@ -16,17 +16,30 @@ WAL_LIMIT_BYTES = 16 * 2**20
 BUSY_S = 10.0
 
 _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_NO_TEXT = "Could not decode to UTF-8"
 
 _log = structlog.get_logger(__name__)
 
 
 def journal_error(path: Path, exc: BaseException) -> JournalError:
-    """What `exc` means to the caller; the text names the file, the cause is kept."""
+    """What `exc` means to the caller; the text names the file, the cause is kept, and no event is quoted."""
+    if isinstance(exc, JournalDamaged):
+        return _caused(JournalDamaged(f"journal {path}: {exc}"), exc)
     if isinstance(exc, JournalError):
         return exc
-    full = getattr(exc, "sqlite_errorcode", None) in _NO_ROOM
-    error = JournalFull(f"no room for journal {path}: {exc}") if full else JournalError(f"journal {path}: {exc}")
-    error.__cause__ = exc
+    code = getattr(exc, "sqlite_errorcode", None)
+    if code in _NO_ROOM:
+        return _caused(JournalFull(f"no room for journal {path}: {exc}"), exc)
+    if code is not None and code & 0xFF in _DAMAGED:
+        return _caused(JournalDamaged(f"journal {path}: {exc}"), exc)
+    if isinstance(exc, sqlite3.OperationalError) and str(exc).startswith(_NO_TEXT):
+        return _caused(JournalDamaged(f"journal {path}: a text in it is no UTF-8"), exc)
+    return _caused(JournalError(f"journal {path}: {exc}"), exc)
+
+
+def _caused(error: JournalError, cause: BaseException) -> JournalError:
+    error.__cause__ = cause
     return error
 
 

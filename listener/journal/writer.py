@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import structlog
 from msgspec.structs import replace
 
-from listener.journal import rows
+from listener.errors import JournalDamaged, JournalError
+from listener.journal import rows, suspect
 from listener.journal.database import journal_error
 from listener.journal.handle import Handle
 from listener.model import Event, JournalBatch
@@ -48,8 +49,9 @@ Operation = Append | Call
 class Commit(NamedTuple):
     """What became of some operations: durable with their results and events, or all of them failed.
 
-    `error` is a JournalError where trying again can help. Anything else is a bug, or a value that no journal can hold
-    (sqlite3 raises OverflowError for a number of more than 64 bits): it reaches the caller as what it is, and ends it.
+    `error` is a JournalError where trying again can help, and JournalDamaged where only the next open does. Anything
+    else is a bug, or a value that no journal can hold (sqlite3 raises OverflowError for a number of more than 64 bits):
+    it reaches the caller as what it is, and ends it.
     """
 
     operations: Sequence[Operation]
@@ -151,13 +153,15 @@ class Writer:
     def _attempt(self, group: Sequence[Operation]) -> Commit:
         try:
             return self._transaction(group)
-        except (sqlite3.Error, OSError) as exc:
+        except (sqlite3.Error, OSError, JournalError) as exc:
             return self._failed(group, journal_error(self._path, exc))
         except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the thread lives on
             return self._failed(group, exc)
 
     def _failed(self, group: Sequence[Operation], error: Exception) -> Commit:
         self._handle.failed(error.__cause__ or error)
+        if isinstance(error, JournalDamaged):
+            suspect.note(self._path, str(error))
         self._roll_back()
         return Commit(group, (), (), self._last_sequence, error)
 

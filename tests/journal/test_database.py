@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from listener.errors import JournalError, JournalFull
+from listener.errors import JournalDamaged, JournalError, JournalFull
 from listener.journal import database
 from listener.journal.database import connect_reader, journal_error, migrations, newest_schema
 from listener.journal.store import open_store
@@ -133,3 +133,22 @@ def test_any_other_error_names_the_file_and_keeps_its_cause(path):
     assert type(error) is JournalError
     assert error.__cause__ is cause
     assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CORRUPT_INDEX, sqlite3.SQLITE_NOTADB])
+def test_what_sqlite_cannot_make_sense_of_is_damage(path, code):
+    cause = sqlite3.DatabaseError("malformed")
+    cause.sqlite_errorcode = code
+    assert isinstance(journal_error(path, cause), JournalDamaged)
+
+
+def test_a_text_that_is_none_is_damage_and_is_not_quoted(path):
+    with closing(sqlite3.connect(path)) as connection, pytest.raises(sqlite3.OperationalError) as caught:
+        connection.execute("SELECT CAST(X'736563726574FF' AS TEXT)").fetchone()
+    error = journal_error(path, caught.value)
+    assert isinstance(error, JournalDamaged)
+    assert "secret" not in str(error)
+
+
+def test_damage_that_a_row_tells_of_gets_the_files_name(path):
+    assert str(path) in str(journal_error(path, JournalDamaged("event 3")))
