@@ -71,12 +71,17 @@ class SqliteJournal:
 
     Args:
         path: the database; `<path>.lock`, `<path>-wal` and `<path>-shm` stand beside it. The folder must exist.
+        max_bytes: a batch with events is refused with JournalFull where the journal uses so many; everything else goes
+            on, so that room can be made. None for no limit but the disk's.
         on_commit: called on the event loop after each commit that stored batches, with the seconds from the arrival
             of the oldest of them to its durability, and the number of events.
     """
 
-    def __init__(self, *, path: Path, on_commit: Callable[[float, int], None] | None = None) -> None:
+    def __init__(
+        self, *, path: Path, max_bytes: int | None = None, on_commit: Callable[[float, int], None] | None = None
+    ) -> None:
         self._path = path
+        self._max_bytes = max_bytes
         self._on_commit = on_commit
         self._part: _Opened | None = None
         self._closing: asyncio.Future[None] | None = None
@@ -97,6 +102,7 @@ class SqliteJournal:
             path=self._path,
             handle=store.handle,
             last_sequence=store.last_sequence,
+            max_bytes=self._max_bytes,
             loop=loop,
             settled=self._settled,
         )
@@ -211,18 +217,29 @@ class SqliteJournal:
         """The gaps of all pending damages are on record."""
         await self._change(letters.settle_damages)
 
-    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:  # noqa: ARG002 - to come
+    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values in steps of RETENTION_STEP; see the port."""
-        step = partial(rows.delete_events, before_ms=before_ms, keep_for=tuple(keep_for), limit=RETENTION_STEP)
-        deleted = 0
-        while (done := await self._change(step)).events:
-            self._tail.forget_through(done.through)
-            deleted += done.events
+        kept = tuple(keep_for)
+        old = partial(rows.delete_events, before_ms=before_ms, keep_for=kept, limit=RETENTION_STEP)
+        deleted = await self._delete(old)
+        if max_bytes is not None and await self._query(rows.used_bytes) > max_bytes:
+            aim = max_bytes * 9 // 10
+            deleted += await self._delete(
+                partial(rows.delete_beyond, max_bytes=aim, keep_for=kept, limit=RETENTION_STEP)
+            )
         chat: str | None = ""
         while chat is not None:
             chat = await self._change(
                 partial(rows.delete_values, before_ms=before_ms, start=chat, limit=RETENTION_STEP)
             )
+        return deleted
+
+    async def _delete(self, step: Callable[[sqlite3.Connection], rows.Deleted]) -> int:
+        """Repeat the step until there is nothing left for it."""
+        deleted = 0
+        while (done := await self._change(step)).events:
+            self._tail.forget_through(done.through)
+            deleted += done.events
         return deleted
 
     async def stats(self) -> JournalStats:

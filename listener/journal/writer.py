@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 from msgspec.structs import replace
 
-from listener.errors import JournalDamaged, JournalError
+from listener.errors import JournalDamaged, JournalError, JournalFull
 from listener.journal import rows, suspect
 from listener.journal.database import journal_error
 from listener.journal.handle import Handle
@@ -86,6 +86,7 @@ class Writer:
         path: for the text of errors.
         handle: used by the thread alone.
         last_sequence: the last sequence ever used.
+        max_bytes: where so many are used, appends of events are refused with JournalFull; None for no limit.
         loop: where `settled` is called, once per group.
         settled: gets what became of the group.
     """
@@ -96,12 +97,14 @@ class Writer:
         path: Path,
         handle: Handle,
         last_sequence: int,
+        max_bytes: int | None = None,
         loop: asyncio.AbstractEventLoop,
         settled: Callable[[Sequence[Commit]], None],
     ) -> None:
         self._path = path
         self._handle = handle
         self._last_sequence = last_sequence
+        self._max_bytes = max_bytes
         self._loop = loop
         self._settled = settled
         self._queue: SimpleQueue[Operation | None] = SimpleQueue()
@@ -193,10 +196,16 @@ class Writer:
             results.append(last)
         batches = [append.batch for append in appends]
         connection = self._handle.connection
+        if parameters:
+            self._require_room(connection)
         rows.insert_events(connection, parameters)
         rows.replace_values(connection, batches)
         rows.replace_sessions(connection, batches)
         return last
+
+    def _require_room(self, connection: sqlite3.Connection) -> None:
+        if self._max_bytes is not None and (used := rows.used_bytes(connection)) >= self._max_bytes:
+            raise JournalFull(f"journal {self._path}: {used} bytes are used, the limit is {self._max_bytes}")
 
     def _roll_back(self) -> None:
         """SQLite has rolled back by itself after some errors; a failing roll back leaves nothing to undo either."""

@@ -2,11 +2,11 @@
 
 import asyncio
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from listener.errors import JournalError, JournalLocked
+from listener.errors import JournalError, JournalFull, JournalLocked
 from listener.model import (
     EVERY_LETTER,
     Damage,
@@ -24,8 +24,9 @@ from listener.model import (
 class MemoryJournal:
     """`ports.Journal` in memory: the whole contract but surviving the process. `close` and `open` play a restart."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_bytes: int | None = None) -> None:
         self._open = False
+        self._max_bytes = max_bytes
         self._last_sequence = 0
         self._events: list[Event] = []
         self._values: dict[tuple[str, str], LastValue] = {}
@@ -35,6 +36,7 @@ class MemoryJournal:
         self._copies: dict[int, Event] = {}
         self._lanes: dict[str, LaneState] = {}
         self._damages: list[Damage] = []
+        self._settled = 0
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._failures: list[JournalError] = []
         self._failing: JournalError | None = None
@@ -75,6 +77,8 @@ class MemoryJournal:
         self._require_open()
         if (error := self._next_failure()) is not None:
             raise error
+        if batch.events and self._max_bytes is not None and self._used() >= self._max_bytes:
+            raise JournalFull(f"journal: {self._used()} bytes are used, the limit is {self._max_bytes}")
         last = self._store(batch)
         await asyncio.sleep(0)
         return last
@@ -188,19 +192,24 @@ class MemoryJournal:
     async def pending_damages(self) -> list[Damage]:
         """What `damage` was told of and is not settled yet."""
         self._require_open()
-        return list(self._damages)
+        return self._damages[self._settled :]
 
     async def settle_damages(self) -> None:
         """None is pending any more."""
         self._require_open()
-        self._damages.clear()
+        self._settled = len(self._damages)
 
-    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:  # noqa: ARG002 - to come
+    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values; see the port."""
         self._require_open()
         floor = min([self._last_sequence, *(self._cursors.get(sink, 0) for sink in keep_for)])
         old = itertools.takewhile(lambda event: event.sequence <= floor and event.received_ms < before_ms, self._events)
         deleted = len(list(old))
+        if max_bytes is not None and sum(_sizes(self._events[deleted:])) > max_bytes:
+            while deleted < len(self._events) and self._events[deleted].sequence <= floor:
+                if sum(_sizes(self._events[deleted:])) <= max_bytes * 9 // 10:
+                    break
+                deleted += 1
         del self._events[:deleted]
         young = {value.chat_id for value in self._values.values() if value.received_ms >= before_ms}
         self._values = {place: value for place, value in self._values.items() if value.chat_id in young}
@@ -215,16 +224,24 @@ class MemoryJournal:
             first_sequence=oldest.sequence if oldest else 0,
             last_sequence=self._last_sequence,
             events=len(self._events),
-            bytes=sum(len(event.data) for event in self._events),
+            bytes=self._used(),
             cursors=dict(self._cursors),
             dead_letters={sink: sinks.count(sink) for sink in sinks},
             oldest_ms=oldest.received_ms if oldest else None,
             lanes=dict(self._lanes),
+            damages=tuple(self._damages),
         )
+
+    def _used(self) -> int:
+        return sum(_sizes(self._events))
 
     def _require_open(self) -> None:
         if not self._open:
             raise JournalError("journal: not open")
+
+
+def _sizes(events: Sequence[Event]) -> Iterator[int]:
+    return (len(event.data) for event in events)
 
 
 def _is_meant(letter: DeadLetter, which: LetterFilter) -> bool:
