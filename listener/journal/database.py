@@ -55,7 +55,8 @@ def newest_schema() -> str:
     return (files(__package__) / "schema.sql").read_text(encoding="utf-8")
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A plain connection; `mode` is SQLite's. Nothing is looked at yet. Raises sqlite3.Error."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -73,7 +74,7 @@ def connect_writer(path: Path) -> sqlite3.Connection:
     start again; WAL_LIMIT_BYTES cuts it back after a burst in which a reader held it. Pages that retention frees are
     reused, the file is not shrunk: with a steady load its size is that of the retention window.
     """
-    connection = _connect(path, "rw")
+    connection = connect(path, "rw")
     try:
         _version(connection, path)  # another program's file is left as it is
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
@@ -101,7 +102,7 @@ def connect_reader(path: Path, *, immutable: bool = False) -> sqlite3.Connection
     if not path.exists():
         raise JournalError(f"journal {path}: no such file")
     try:
-        connection = _connect(path, "ro&immutable=1" if immutable else "ro")
+        connection = connect(path, "ro&immutable=1" if immutable else "ro")
     except sqlite3.Error as exc:
         raise journal_error(path, exc) from exc
     try:
@@ -138,10 +139,15 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if found > len(scripts):
         raise JournalError(f"journal {path}: schema version {found} is newer than this program's {len(scripts)}")
     if found == 0:
-        _run(connection, newest_schema(), len(scripts))
+        create_newest(connection)
     for version, script in enumerate(scripts[found:] if found else (), found + 1):
         _run(connection, script, version)
         _log.info("journal_migrated", path=str(path), version=version)
+
+
+def create_newest(connection: sqlite3.Connection) -> None:
+    """The newest schema in an empty database."""
+    _run(connection, newest_schema(), len(migrations()))
 
 
 def _run(connection: sqlite3.Connection, script: str, version: int) -> None:

@@ -88,6 +88,38 @@ def is_intact(row: Sequence[Any]) -> bool:
         return False
 
 
+_TYPES: tuple[Any, ...] = (
+    int,
+    int,
+    str,
+    str,
+    str,
+    str,
+    str,
+    str,
+    str,
+    (str, type(None)),
+    str,
+    bytes,
+    (int, type(None)),
+)
+
+
+def is_event(row: Sequence[Any]) -> bool:
+    """Whether a row that was found somewhere is an event: intact, and of the right types, words and data."""
+    try:
+        return (
+            all(isinstance(value, types) for value, types in zip(row, _TYPES, strict=True))
+            and is_intact(row)
+            and row[7] in _KINDS
+            and row[9] in _CHANGES
+            and row[10] in _ORIGINS
+            and (row[-1] is not None or isinstance(msgspec.json.decode(row[-2]), dict))
+        )
+    except ValueError:
+        return False
+
+
 def event_parameters(events: Iterable[Event]) -> list[Any]:
     """The events' columns one after the other. Enumerations go as plain str: sqlite3 is slow with subclasses."""
     flat: list[Any] = []
@@ -180,7 +212,8 @@ def delete_events(connection: sqlite3.Connection, before_ms: int, keep_for: Coll
     end = end if young is None else young - 1
     if end < first:
         return Deleted(0, 0)
-    connection.execute("UPDATE meta SET last_sequence = max(last_sequence, ?)", (last,))
+    connection.execute("UPDATE meta SET last_sequence = max(last_sequence, ?), deleted_through = ?", (last, end))
+    connection.execute("DELETE FROM hole WHERE last_sequence <= ?", (end,))
     return Deleted(connection.execute("DELETE FROM event WHERE sequence <= ?", (end,)).rowcount, end)
 
 
@@ -208,10 +241,20 @@ def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: 
 
 
 def select_raw_events(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[Any, ...]]:
-    """Rows of events as they are stored, `crc` last: for who looks at what is wrong with them."""
-    return connection.execute(
-        f"{_SELECT_EVENT} WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
-    ).fetchall()
+    """Rows of events as they are stored, `crc` last, in a file of any version: for who looks at what is wrong."""
+    statement = f"{_select_stored(connection)} WHERE sequence > ? ORDER BY sequence LIMIT ?"
+    return connection.execute(statement, (after, limit)).fetchall()
+
+
+def select_ends(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """The rows of the first and of the last event, as `select_raw_events`; the same twice for one, none for none."""
+    statement = f"{_select_stored(connection)} ORDER BY sequence"
+    return [row for order in ("ASC", "DESC") for row in connection.execute(f"{statement} {order} LIMIT 1")]
+
+
+def _select_stored(connection: sqlite3.Connection) -> str:
+    (sums,) = connection.execute("SELECT count(*) FROM pragma_table_info('event') WHERE name = 'crc'").fetchone()
+    return _SELECT_EVENT if sums else _SELECT_EVENT.replace(", crc", ", NULL")
 
 
 def _intact_event_of(row: tuple[Any, ...]) -> Event:
@@ -291,18 +334,24 @@ def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
 
 
 def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStats:
-    """The figures but those of `letters`. Events are not counted one by one: sequences are consecutive."""
+    """The figures but those of `letters`. Events are not counted one by one: what is not in `hole` is there."""
     first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
     oldest = connection.execute("SELECT received_ms FROM event WHERE sequence = ?", (first,)).fetchone()
+    missing = sum(after - before - 1 for before, after in select_holes(connection) if first and first < after <= last)
     return JournalStats(
         first_sequence=first or 0,
         last_sequence=select_last_sequence(connection),
-        events=0 if first is None else last - first + 1,
+        events=0 if first is None else last - first + 1 - missing,
         bytes=size_bytes,
         cursors=select_cursors(connection),
         dead_letters=dict(connection.execute("SELECT sink, count(*) FROM dead_letter GROUP BY sink").fetchall()),
         oldest_ms=oldest[0] if oldest else None,
     )
+
+
+def select_holes(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    """The holes that damage left, each as the sequences before it and after it."""
+    return connection.execute("SELECT first_sequence - 1, last_sequence + 1 FROM hole ORDER BY 1").fetchall()
 
 
 @contextmanager

@@ -11,7 +11,9 @@ import structlog
 
 from listener.errors import JournalError
 from listener.journal import rows
+from listener.journal.damage import repair
 from listener.journal.database import connect_reader, connect_writer, journal_error, prepare
+from listener.journal.files import sync_folder
 from listener.journal.handle import Handle
 from listener.journal.lock import FileLock
 from listener.journal.walindex import WalIndex
@@ -47,7 +49,7 @@ class Store:
 
 
 def open_store(path: Path) -> Store:
-    """Take ownership of the journal at `path`; creates or migrates it. Blocks.
+    """Take ownership of the journal at `path`; creates, migrates or, where it is damaged, repairs it. Blocks.
 
     Raises:
         JournalLocked: another process owns it.
@@ -63,6 +65,7 @@ def open_store(path: Path) -> Store:
 
 def _open(path: Path, stack: ExitStack) -> Store:
     """Open both connections; what `stack` holds is left to the store."""
+    repair(path)
     _create(path)
     connect = partial(connect_writer, path)
     with ExitStack() as connections:
@@ -105,12 +108,3 @@ def _narrow(path: Path) -> None:
         file.chmod(0o600)
     if wide:
         _log.warning("journal_mode_narrowed", path=str(path), files=[file.name for file in wide], mode="0600")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a new name in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -96,8 +96,9 @@ def export(path: Path) -> Iterator[bytes]:
 def verify(path: Path) -> list[str]:
     """Everything that is wrong with the journal, one sentence each; empty for a sound one.
 
-    Checks SQLite's own structure, that sequences rise without a hole, that every event can be decoded, and that no
-    cursor or dead letter points past the last event. Raises JournalError as `stats`.
+    Checks SQLite's own structure, that sequences rise without a hole but those of an earlier damage, that every event
+    is what was stored and can be decoded, and that no cursor or dead letter points past the last event. Raises
+    JournalError as `stats`.
     """
     with closing(_Reader(path)) as reader:
         return reader.read(_faults)
@@ -118,10 +119,11 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _events(connection: sqlite3.Connection) -> Iterator[str]:
     last: int | None = None
+    known = set(rows.select_holes(connection))
     while page := rows.select_raw_events(connection, last or 0, _PAGE):
         for row in page:
             sequence = row[0]
-            if last is not None and sequence != last + 1:
+            if last is not None and sequence != last + 1 and (last, sequence) not in known:
                 yield f"event {sequence} follows on {last}: {sequence - last - 1} missing"
             yield from _contents(row)
             last = sequence

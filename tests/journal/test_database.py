@@ -87,14 +87,6 @@ def test_a_newer_journal_is_refused(path):
         open_store(path)
 
 
-@pytest.mark.parametrize("content", [b"not a database, " * 500, b"\0" * 8192])
-def test_a_file_that_is_no_database_is_named_and_left_alone(path, content):
-    path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"journal .*journal\.db: "):
-        open_store(path)
-    assert path.read_bytes() == content
-
-
 def test_another_programs_database_is_refused_and_left_alone(path):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE customers (name)")

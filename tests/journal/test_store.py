@@ -93,10 +93,10 @@ def test_a_folder_in_the_files_place_is_an_error_of_the_journal(path):
 
 
 def test_a_failed_opening_leaves_no_lock(path):
-    path.write_bytes(b"not a database, " * 500)
+    path.mkdir()
     with pytest.raises(JournalError):
         open_store(path)
-    path.unlink()
+    path.rmdir()
     open_store(path).close()
 
 
