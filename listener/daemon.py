@@ -15,12 +15,14 @@ from listener.assembly import Account, WallClock, identity_of, sink_problems, so
 from listener.backoff import Backoff
 from listener.delivery import Lane, LanePolicy
 from listener.errors import ConfigError, JournalError, JournalLocked, ListenerError
+from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import size_bytes
 from listener.metrics import Metrics
 from listener.model import Event, SessionState
-from listener.receiver import Receiver
+from listener.receiver import Receiver, ReceiverOptions
 from listener.recorder import Recorder
+from listener.rereading import Rereader
 from listener.settings import AccountSettings, LaneSettings, Settings
 from listener.sinks import registry
 from listener.web.server import HealthServer
@@ -30,8 +32,7 @@ P = ParamSpec("P")
 
 log = structlog.get_logger(__name__)
 
-_RETENTION_EVERY_S = 3600.0
-_DAY_MS = 86_400_000
+_COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
 _OPEN_FILES = 65_536
 
@@ -59,6 +60,7 @@ class Daemon:
         self._receivers: list[Receiver] = []
         self._lanes: list[Lane] = []
         self._started_ms = WallClock().now_ms()
+        self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
             path=path, on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds)
@@ -106,7 +108,8 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             workers = [
                 tasks.create_task(_loud(self._recorder.run), name="recorder"),
-                tasks.create_task(_loud(self._retain), name="retention"),
+                tasks.create_task(_loud(self._retention().run), name="retention"),
+                tasks.create_task(_loud(self._record_damages), name="damages"),
                 *(tasks.create_task(_loud(lane.run), name=f"lane {lane.name}") for lane in self._lanes),
             ]
             listeners = [
@@ -149,6 +152,8 @@ class Daemon:
         except JournalError as exc:
             raise JournalError(f"journal.path: {exc}") from exc
         stack.push_async_callback(self._journal.close)
+        damages = await self._journal.pending_damages()
+        self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
 
     def _build_lanes(self) -> None:
         """Raises ConfigError with the problems of all sinks."""
@@ -218,34 +223,50 @@ class Daemon:
             decoder=decoder,
             record=self._recorder.record,
             rest=account.rest,
+            rereader=self._rereader(account, decoder),
             cookies=lambda: connections.saved_cookies(account.http),
             saved=saved,
             metrics=self.metrics,
-            now_ms=WallClock().now_ms,
-            keepalive_s=self._settings.server.keepalive_s,
-            disconnect_on_stop=self._settings.disconnect_on_stop,
+            options=ReceiverOptions(
+                keepalive_s=self._settings.server.keepalive_s,
+                disconnect_on_stop=self._settings.disconnect_on_stop,
+                down_since_ms=self._down_since_ms,
+            ),
         )
         if saved is None:
             account.before_listening = receiver.learn_chats
         return receiver
 
+    def _rereader(self, account: Account, decoder: NotificationDecoder) -> Rereader | None:
+        if account.rest is None:
+            return None
+        return Rereader(
+            account=account.identity.account,
+            rest=account.rest,
+            decoder=decoder,
+            record=self._recorder.record,
+            differences=self._recorder.differences,
+            metrics=self.metrics,
+            now_ms=WallClock().now_ms,
+            interval_s=self._settings.server.reconcile_interval_s,
+        )
+
     def _decoder(self) -> NotificationDecoder:
         wanted = self._settings.disposition
         return NotificationDecoder(keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants)
 
-    async def _retain(self) -> None:
-        """Let go of events that are old and delivered everywhere, now and then."""
-        while True:
-            now_ms = WallClock().now_ms()
-            before_ms = now_ms - int(min(self._settings.journal.retention_days * _DAY_MS, now_ms))
-            try:
-                deleted = await self._journal.retain(before_ms=before_ms, keep_for=list(self._settings.sinks))
-            except ListenerError as exc:
-                log.warning("retention_failed", error=str(exc))
-            else:
-                if deleted:
-                    log.info("retention", deleted=deleted)
-            await asyncio.sleep(_RETENTION_EVERY_S)
+    def _retention(self) -> Retention:
+        return Retention(
+            journal=self._journal,
+            keep_for=tuple(self._settings.sinks),
+            retention_days=self._settings.journal.retention_days,
+            max_bytes=self._settings.journal.max_bytes,
+            now_ms=WallClock().now_ms,
+        )
+
+    async def _record_damages(self) -> None:
+        accounts = [account.username for account in self._settings.listening_accounts()]
+        await record_damages(self._journal, self._recorder.record, accounts, self.metrics)
 
     def status(self) -> dict[str, Any]:
         """What `/status.json` shows."""
@@ -268,12 +289,19 @@ class Daemon:
         if not self._receivers:
             reasons.append("starting")
         reasons += [
+            f"account {status.account} has been silent for {status.silent_s:.0f} s"
+            for status in (receiver.status() for receiver in self._receivers)
+            if status.silent_s
+        ]
+        reasons += [
             f"sink {status.sink} is parked: {status.parked}"
             for status in (lane.status() for lane in self._lanes)
             if status.parked
         ]
         if self._recorder.failing:
             reasons.append(f"the journal cannot commit: {self._recorder.failing}")
+        elif (waiting_s := self._recorder.waiting_s()) > _COMMIT_S:
+            reasons.append(f"the journal has not committed for {waiting_s:.0f} s")
         return reasons
 
 

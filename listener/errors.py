@@ -6,6 +6,7 @@ ListenerError
   JournalError              the journal could not do what was asked; nothing of the batch is stored
     JournalLocked           another process owns it
     JournalFull             no room: disk, quota or the configured limit
+  JournalDamaged            what is stored cannot be read; the next start sets it aside and goes on
   WebServicesError          an answer of the REST API that is not success
     LoginRefused            statusCode 20, HTTP 401 or 403
     CsrfRejected            the CSRF header is missing or expired
@@ -79,6 +80,13 @@ class JournalLocked(JournalError):
 
 class JournalFull(JournalError):
     """There is no room for the batch."""
+
+
+class JournalDamaged(ListenerError):
+    """What the journal holds cannot be read, and trying again will not help: the next start repairs it.
+
+    No JournalError, so that nothing which waits for a journal in trouble waits for this one.
+    """
 
 
 class WebServicesError(ListenerError):

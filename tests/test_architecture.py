@@ -18,7 +18,7 @@ MODULES = load_package(ROOT)
 # Floor by floor, from the top. A room may import the rooms (or the single module of a room) that stand beside it.
 FOUNDATION = ("model", "errors", "metrics", "backoff", "latch")
 PARTS = (
-    *("receiver", "recorder", "delivery", "sinks", "web"),
+    *("receiver", "rereading", "recorder", "delivery", "sinks", "web"),
     *("cometd", "webservices", "journal", "settings", "schema", "ports"),
     *FOUNDATION,
 )
@@ -26,12 +26,14 @@ ROOMS: dict[str, Collection[str]] = {
     "__main__": ("cli",),
     "cli": ("daemon", "probes", "assembly", "settings", "simulator", "journal.views", "logs", "errors", "model"),
     # The composition root, in four files: what runs, what is only asked, and what both are made of.
-    "daemon": ("assembly", "connections", *PARTS),
+    "daemon": ("assembly", "connections", "housekeeping", *PARTS),
     "probes": ("assembly", "connections", *PARTS),
     "assembly": ("connections", *PARTS),
     "connections": ("settings", "errors"),
+    "housekeeping": ("ports", *FOUNDATION),
     # Of the session it knows the values alone: what is reported, and what the next start resumes from.
-    "receiver": ("ports", "webservices", "cometd.facts", "cometd.protocol", *FOUNDATION),
+    "receiver": ("rereading", "ports", "webservices", "cometd.facts", "cometd.protocol", *FOUNDATION),
+    "rereading": ("webservices", *FOUNDATION),
     "recorder": ("ports", *FOUNDATION),
     "delivery": ("ports", *FOUNDATION),
     "sinks": ("ports", "schema", "model", "errors", "backoff"),

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from listener import daemon as composition
-from listener import recorder
+from listener import housekeeping, recorder
 from listener.daemon import Daemon
 from listener.errors import ConfigError, JournalError, JournalLocked, StartError
 from listener.settings import Settings
@@ -347,7 +347,7 @@ async def test_a_retention_that_fails_is_no_end(start: Start, sim: Simulator, mo
         failures += 1
         raise JournalError("disk I/O error")
 
-    monkeypatch.setattr(composition, "_RETENTION_EVERY_S", 0.01)
+    monkeypatch.setattr(housekeeping, "AGE_EVERY_S", 0.01)
     running = start()
     monkeypatch.setattr(running.daemon._journal, "retain", fail)
     await running.ready()
@@ -360,7 +360,7 @@ async def test_a_retention_that_fails_is_no_end(start: Start, sim: Simulator, mo
 async def test_old_events_that_every_sink_has_are_let_go_of(
     start: Start, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(composition, "_RETENTION_EVERY_S", 0.01)
+    monkeypatch.setattr(housekeeping, "AGE_EVERY_S", 0.01)
     running = await start(journal={"retention_days": 1e-9}).ready()
     sim.set_disposition("agent1", CHAT, "A")
     await running.heard(1)

@@ -175,7 +175,7 @@ class Engine:
             self._idle.set()
 
     async def single(self, request: Request) -> dict[str, Any]:
-        """One request beside the cycle; its reply as aiocometd reads it. What came is durable. Raises ExchangeFailed."""
+        """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
         received = await self._converse(request)
         await self._outbox.below(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
