@@ -20,7 +20,7 @@ class Publication:
 
     Attributes:
         since: wall clock before the server got it; it was published between this and `until`.
-        agent: who set it; None on a server that knows no agents.
+        agent: who set it; None on a server that knows no agents, and tells all the same.
         reference_id: what the notification carries for that agent; None where the publisher does not know.
         sure: False where publishing failed half-way: it may have been heard, and need not.
     """
@@ -81,13 +81,14 @@ class Publisher:
         return entry
 
     @contextlib.asynccontextmanager
-    async def streaming(self, *, pause_s: float) -> AsyncIterator[None]:
-        """Publish one after the other while the block runs; a server that is not there does not end it."""
+    async def streaming(self, *, pause_s: float, at_once: int = 1) -> AsyncIterator[None]:
+        """Publish `at_once`, pause, and on, while the block runs; a server that is not there does not end it."""
 
         async def stream() -> None:
             while not over.is_set():
-                with contextlib.suppress(OSError, aiohttp.ClientError):
-                    await self.publish()
+                for _ in range(at_once):
+                    with contextlib.suppress(OSError, aiohttp.ClientError):
+                        await self.publish()
                 await asyncio.sleep(pause_s)
 
         over = asyncio.Event()

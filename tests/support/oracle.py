@@ -126,7 +126,7 @@ def _wrong(event: Json, book: dict[str, Publication], accounts: Collection[str])
     expected = {"chatId": entry.chat, "key": entry.key}
     reconciled = data["origin"] == "reconciled"  # what re-reading finds has no cause
     if entry.reference_id is not None:
-        mine = not reconciled and data["account"] == entry.agent
+        mine = not reconciled and entry.agent in (None, data["account"])
         expected["referenceId"] = entry.reference_id if mine else None
     yield from (f"{_name(event)}: {f} is {data[f]!r}, published was {v!r}" for f, v in expected.items() if data[f] != v)
     if event["subject"] != entry.chat:

@@ -163,6 +163,12 @@ def test_a_changed_payload_is_found(data: dict[str, Any], problem: str):
     assert f"#1 (code-1): {problem}" in judged(lines).problems
 
 
+def test_where_there_are_no_agents_every_account_gets_the_reference():
+    ledger = [published(1, agent=None)]
+    assert judged(file_of(1), ledger=ledger).problems == ()
+    assert judged([disposition(1, sequence=1, referenceId=None)], ledger=ledger).problems
+
+
 def test_a_wrong_subject_is_found():
     lines = file_of(1, 2, 3, 4, 5, 6, 7, 8)
     lines[0]["subject"] = "chat-x"
