@@ -1,13 +1,15 @@
 """Every SQL statement of the journal, and the way from rows to values and back."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
 
+from listener.errors import JournalDamaged
 from listener.model import Change, Event, JournalBatch, JournalStats, Kind, LastValue, Origin, SessionState
 
 # A statement that inserts many rows is one step of SQLite: the interpreter lock changes hands once, not once a row,
@@ -17,9 +19,9 @@ _ROWS_A_STATEMENT = 64
 
 _EVENT = (
     "INSERT INTO event"
-    " (sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data) VALUES "
+    " (sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc) VALUES "
 )
-_EVENT_WIDTH = 12
+_EVENT_WIDTH = 13
 _VALUE = "INSERT OR REPLACE INTO last_value (chat_id, key, value, account, server_time_ms, received_ms) VALUES "
 _VALUE_WIDTH = 6
 _SESSION = (
@@ -31,7 +33,7 @@ _SESSION_WIDTH = 10
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
 _SELECT_EVENT = (
-    "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data FROM event"
+    "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
 )
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -56,12 +58,42 @@ def _insert(connection: sqlite3.Connection, insert: str, width: int, parameters:
         connection.execute(_many(insert, width, len(chunk) // width), chunk)
 
 
+def checksum(
+    sequence: int,
+    received_ms: int,
+    id_: str,
+    type_: str,
+    source: str,
+    subject: str,
+    time: str,
+    kind: str,
+    account: str,
+    change: str | None,
+    origin: str,
+    data: bytes,
+) -> int:
+    """The CRC-32 of an event's columns, a nul after each of those before `data`. Raises where no event holds such."""
+    head = (
+        f"{sequence}\0{received_ms}\0{id_}\0{type_}\0{source}\0{subject}\0{time}\0{kind}\0{account}\0{change or ''}"
+        f"\0{origin}\0"
+    )
+    return crc32(data, crc32(head.encode()))
+
+
+def is_intact(row: Sequence[Any]) -> bool:
+    """Whether the row of an event, `crc` last, is as it was stored. Rows older than checksums are taken for it."""
+    try:
+        return row[-1] is None or row[-1] == checksum(*row[:-1])
+    except (TypeError, UnicodeEncodeError):
+        return False
+
+
 def event_parameters(events: Iterable[Event]) -> list[Any]:
     """The events' columns one after the other. Enumerations go as plain str: sqlite3 is slow with subclasses."""
     flat: list[Any] = []
     for event in events:
         change = event.change
-        flat += (
+        row = (
             event.sequence,
             event.received_ms,
             event.id,
@@ -75,6 +107,8 @@ def event_parameters(events: Iterable[Event]) -> list[Any]:
             event.origin._value_,
             event.data,
         )
+        flat += row
+        flat.append(checksum(*row))
     return flat
 
 
@@ -170,7 +204,20 @@ def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: 
     """At most `limit` events above `after`, oldest first, of one chat or of all."""
     filtered, parameters = ("", (after, limit)) if chat is None else (" AND subject = ?", (after, chat, limit))
     statement = f"{_SELECT_EVENT} WHERE sequence > ?{filtered} ORDER BY sequence LIMIT ?"
-    return [event_of(row) for row in connection.execute(statement, parameters).fetchall()]
+    return [_intact_event_of(row) for row in connection.execute(statement, parameters).fetchall()]
+
+
+def select_raw_events(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[Any, ...]]:
+    """Rows of events as they are stored, `crc` last: for who looks at what is wrong with them."""
+    return connection.execute(
+        f"{_SELECT_EVENT} WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
+    ).fetchall()
+
+
+def _intact_event_of(row: tuple[Any, ...]) -> Event:
+    if not is_intact(row):
+        raise JournalDamaged(f"event {row[0]} is not what was stored: its checksum is wrong")
+    return event_of(row[:-1])
 
 
 def event_of(row: tuple[Any, ...]) -> Event:
@@ -197,6 +244,14 @@ def select_last_sequence(connection: sqlite3.Connection) -> int:
     (sequence,) = connection.execute(
         "SELECT max((SELECT last_sequence FROM meta), (SELECT ifnull(max(sequence), 0) FROM event),"
         " (SELECT ifnull(max(sequence), 0) FROM sink_cursor))"
+    ).fetchone()
+    return int(sequence)
+
+
+def select_newest(connection: sqlite3.Connection) -> int:
+    """The last sequence that an event had; `select_last_sequence` without the cursors."""
+    (sequence,) = connection.execute(
+        "SELECT max((SELECT last_sequence FROM meta), (SELECT ifnull(max(sequence), 0) FROM event))"
     ).fetchone()
     return int(sequence)
 

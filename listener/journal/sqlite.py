@@ -11,9 +11,10 @@ from typing import TypeVar
 
 import structlog
 
-from listener.errors import JournalError
-from listener.journal import letters, rows
-from listener.journal.database import Store, journal_error, open_store
+from listener.errors import JournalDamaged, JournalError
+from listener.journal import letters, rows, suspect
+from listener.journal.database import journal_error
+from listener.journal.store import Store, open_store
 from listener.journal.tail import Tail
 from listener.journal.writer import Append, Call, Commit, Writer
 from listener.model import (
@@ -94,7 +95,7 @@ class SqliteJournal:
             raise
         writer = Writer(
             path=self._path,
-            connection=store.write,
+            handle=store.handle,
             last_sequence=store.last_sequence,
             loop=loop,
             settled=self._settled,
@@ -248,8 +249,11 @@ class SqliteJournal:
         part = self._opened()
         try:
             return await asyncio.get_running_loop().run_in_executor(part.reads, work, part.store.read)
-        except (sqlite3.Error, KeyError, ValueError, OSError) as exc:
-            raise journal_error(self._path, exc) from exc
+        except (sqlite3.Error, KeyError, ValueError, OSError, JournalDamaged) as exc:
+            error = journal_error(self._path, exc)
+            if isinstance(error, JournalDamaged):
+                suspect.note(self._path, str(error))
+            raise error from exc
 
     def _settled(self, commits: Sequence[Commit]) -> None:
         """What the writer did, on the event loop: memory first, so that whoever is woken finds its events."""

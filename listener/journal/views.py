@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from listener.errors import JournalDamaged
 from listener.journal import letters, rows
 from listener.journal.database import connect_reader, journal_error
 from listener.journal.sqlite import size_bytes
@@ -42,7 +43,7 @@ class _Reader:
         while True:
             try:
                 result = work(self._connection)
-            except (sqlite3.Error, KeyError, ValueError) as exc:
+            except (sqlite3.Error, KeyError, ValueError, JournalDamaged) as exc:
                 if not self._has_changed():
                     raise journal_error(self._path, exc) from exc
             else:
@@ -116,15 +117,22 @@ def _structure(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _events(connection: sqlite3.Connection) -> Iterator[str]:
-    statement = "SELECT sequence, kind, change, origin, data FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?"
     last: int | None = None
-    while page := connection.execute(statement, (last or 0, _PAGE)).fetchall():
-        for sequence, kind, change, origin, data in page:
+    while page := rows.select_raw_events(connection, last or 0, _PAGE):
+        for row in page:
+            sequence = row[0]
             if last is not None and sequence != last + 1:
                 yield f"event {sequence} follows on {last}: {sequence - last - 1} missing"
-            yield from _words(sequence, kind, change, origin)
-            yield from _data(sequence, data)
+            yield from _contents(row)
             last = sequence
+
+
+def _contents(row: tuple[Any, ...]) -> Iterator[str]:
+    sequence, *_, kind, _account, change, origin, data, _crc = row
+    found = [*_words(sequence, kind, change, origin), *_data(sequence, data)]
+    yield from found
+    if not found and not rows.is_intact(row):
+        yield f"event {sequence}: it is not what was stored, its checksum is wrong"
 
 
 def _words(sequence: int, kind: str, change: str | None, origin: str) -> Iterator[str]:

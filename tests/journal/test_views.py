@@ -11,9 +11,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from listener.errors import JournalError
+from listener.errors import JournalDamaged, JournalError
 from listener.journal import SqliteJournal, rows, views
-from listener.journal.database import PAGE_BYTES, open_store
+from listener.journal.database import PAGE_BYTES
+from listener.journal.store import open_store
 from listener.model import DeadLetter, JournalBatch
 from listener.testing import SAMPLE_MS, sample_event
 
@@ -195,6 +196,8 @@ async def test_a_journal_after_retention_is_sound(live, path):
         ("UPDATE event SET kind = 'other' WHERE sequence = 3", "event 3: unknown kind 'other'"),
         ("UPDATE event SET change = 'other' WHERE sequence = 3", "event 3: unknown change 'other'"),
         ("UPDATE event SET origin = 'other' WHERE sequence = 3", "event 3: unknown origin 'other'"),
+        ("UPDATE event SET account = 'agent2' WHERE sequence = 3", "event 3: it is not what was stored"),
+        ("UPDATE event SET crc = 7 WHERE sequence = 3", "event 3: it is not what was stored"),
         ("UPDATE sink_cursor SET sequence = 11", "cursor of sink crm: 11 is outside 0 to 10"),
         ("UPDATE sink_cursor SET sequence = -1", "cursor of sink crm: -1 is outside 0 to 10"),
         ("UPDATE dead_letter SET sequence = 11", "dead letter of sink crm: 11 is outside 1 to 10"),
@@ -240,9 +243,16 @@ def test_a_journal_of_another_version_is_named(path):
 
 
 async def test_an_event_that_cannot_be_read_is_an_error_that_names_the_file(closed):
-    tamper(closed, "UPDATE event SET kind = 'other'")
+    tamper(closed, "UPDATE event SET kind = 'other', crc = NULL")
     with pytest.raises(JournalError, match=r"journal\.db: .*other"):
         views.show(closed, limit=1)
+
+
+def test_an_event_that_is_not_what_was_stored_is_not_shown(closed):
+    tamper(closed, "UPDATE event SET account = 'agent2' WHERE sequence = 3")
+    with pytest.raises(JournalDamaged, match=r"journal\.db: event 3 is not what was stored"):
+        views.show(closed, limit=5)
+    assert len(views.show(closed, after=3, limit=5)) == 5
 
 
 async def test_a_gap_is_shown_like_any_event(live, path):
