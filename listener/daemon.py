@@ -11,9 +11,9 @@ from typing import Any, ParamSpec
 import structlog
 
 from listener import __version__, connections
-from listener.assembly import Account, WallClock, identity_of, sink_problems, source_of
+from listener.assembly import Account, WallClock, identity_of, policy_of, sink_problems, source_of
 from listener.backoff import Backoff
-from listener.delivery import Lane, LanePolicy
+from listener.delivery import Lane, trouble_of
 from listener.errors import ConfigError, JournalError, JournalLocked, ListenerError
 from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
@@ -77,6 +77,10 @@ class Daemon:
     def stop(self) -> None:
         """Ask for an end in order; `run` then returns."""
         self._stop.set()
+
+    def resume_lanes(self) -> None:
+        """Let every lane that waits for a person go on."""
+        log.info("lanes_resumed", sinks=[lane.name for lane in self._lanes if lane.resume()])
 
     async def run(self) -> None:
         """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
@@ -168,7 +172,7 @@ class Daemon:
             kind=lane.type,
             sink=registry.build(name, lane, base=self._settings.base),
             journal=self._journal,
-            policy=LanePolicy(batch=lane.batch, changes_only=lane.events == "changes", gaps=lane.gaps),
+            policy=policy_of(name, lane),
             metrics=self.metrics,
             now_ms=WallClock().now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s),
@@ -293,11 +297,7 @@ class Daemon:
             for status in (receiver.status() for receiver in self._receivers)
             if status.silent_s
         ]
-        reasons += [
-            f"sink {status.sink} is parked: {status.parked}"
-            for status in (lane.status() for lane in self._lanes)
-            if status.parked
-        ]
+        reasons += [trouble for lane in self._lanes if (trouble := trouble_of(lane.status()))]
         if self._recorder.failing:
             reasons.append(f"the journal cannot commit: {self._recorder.failing}")
         elif (waiting_s := self._recorder.waiting_s()) > _COMMIT_S:

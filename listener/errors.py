@@ -26,6 +26,7 @@ ListenerError
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 
 class ListenerError(Exception):
@@ -215,6 +216,13 @@ class Park(Outcome):
     """A person is needed (401, 403, a missing topic): the lane stops and keeps everything."""
 
 
+class Refusal(NamedTuple):
+    """Why one event can never be taken: in our words, and in the destination's, which may quote the event."""
+
+    reason: str
+    answer: str = ""
+
+
 class Reject(Outcome):
     """Some events can never be taken: they become dead letters, the rest goes on.
 
@@ -222,7 +230,7 @@ class Reject(Outcome):
 
     Attributes:
         index: one of them, whose reason stands for the outcome.
-        rejected: the others by index, each with the text for its dead letter, which may quote the event.
+        rejected: the others by index, each with what its dead letter keeps.
     """
 
     def __init__(
@@ -230,7 +238,7 @@ class Reject(Outcome):
         index: int,
         reason: str,
         *,
-        rejected: Mapping[int, str] | None = None,
+        rejected: Mapping[int, Refusal] | None = None,
         delivered: frozenset[int] = frozenset(),
         detail: str = "",
     ) -> None:
@@ -239,7 +247,6 @@ class Reject(Outcome):
         self.rejected = dict(rejected or {})
 
     @property
-    def letters(self) -> dict[int, str]:
-        """The rejected events by index, in the batch's order, each with its dead letter's text (not for a log)."""
-        own = f"{self.reason}: {self.detail}" if self.detail else self.reason
-        return dict(sorted({**self.rejected, self.index: own}.items()))
+    def letters(self) -> dict[int, Refusal]:
+        """The rejected events by index, in the batch's order, each with what its dead letter keeps."""
+        return dict(sorted({**self.rejected, self.index: Refusal(self.reason, self.detail)}.items()))
