@@ -18,6 +18,8 @@ ListenerError
     Unreachable             no answer: DNS, TCP, TLS, timeout
   CometdError               the CometD session
     ExchangeFailed          one request brought no usable answer: network, HTTP status, body
+  ControlError              the control socket: an order was refused, or not answered
+    NoDaemon                nobody takes orders there
   NotificationRefused       one notification cannot be used; `reason` is a metric label
   Outcome                   what a sink says of a batch that it did not take whole
     Retry                   later, unchanged
@@ -176,6 +178,14 @@ class ExchangeFailed(CometdError):
         self.http_status = http_status
         self.retry_after_s = retry_after_s
         self.maybe_lost = maybe_lost
+
+
+class ControlError(ListenerError):
+    """An order to the running daemon was refused, or there was no answer."""
+
+
+class NoDaemon(ControlError):
+    """No daemon takes orders for this journal."""
 
 
 class NotificationRefused(ListenerError):
