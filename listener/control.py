@@ -1,12 +1,14 @@
 """The control socket beside the journal: the running daemon takes orders from the command line, one JSON line each."""
 
 import asyncio
+import errno
 import os
 import socket
+import stat
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import structlog
@@ -25,8 +27,14 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
+_Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
+
+
 class Selection(LetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`model.LetterFilter` on the wire: a condition that is misspelt must not be one that is left out."""
+
+    since_ms: _Milliseconds | None = None
+    until_ms: _Milliseconds | None = None
 
     @classmethod
     def of(cls, which: LetterFilter) -> "Selection":
@@ -151,8 +159,7 @@ class ControlServer:
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with _short_path(self._path) as (address, folder):
-                with suppress(FileNotFoundError):
-                    os.unlink(self._path.name, dir_fd=folder)
+                _clear(self._path.name, folder)
                 listening.bind(address)
                 # Between bind and listen nobody can connect, so the mode is in time.
                 os.chmod(self._path.name, 0o600, dir_fd=folder)
@@ -195,14 +202,19 @@ class ControlServer:
             self._admit()
             while line := await self._line(reader):
                 order = _parse(line)
-                try:
-                    answer: _Ok | _Error = _Ok(ok=await self._carry_out(order))
-                except ListenerError as exc:
-                    answer = _Error(error=str(exc))
-                await self._write(writer, answer)
+                await self._write(writer, await self._answer(order))
         except ControlError as exc:
             _log.warning("control_client_refused", reason=str(exc))
             await self._write(writer, _Error(error=str(exc)))
+
+    async def _answer(self, order: Order) -> _Ok | _Error:
+        try:
+            return _Ok(ok=await self._carry_out(order))
+        except ListenerError as exc:
+            return _Error(error=str(exc))
+        except Exception as exc:  # noqa: BLE001 - a bug in an order costs the order; the daemon has more to do
+            _log.error("order_failed", order=type(order).__name__, exc_info=exc)
+            return _Error(error=f"unexpected {type(exc).__name__} (the daemon's log has more)")
 
     def _admit(self) -> None:
         if len(self._clients) > CLIENTS:
@@ -233,6 +245,17 @@ class ControlServer:
             await writer.wait_closed()
 
 
+def _clear(name: str, folder: int) -> None:
+    """Remove the socket of a daemon that is gone; what is none is somebody's file. Raises OSError."""
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise FileExistsError(errno.EEXIST, "there is something that is no socket")
+    os.unlink(name, dir_fd=folder)
+
+
 def _parse(line: bytes) -> Order:
     try:
         return _ORDERS.decode(line)
@@ -259,7 +282,8 @@ def ask(journal: Path, order: Order, expected: type[T], *, timeout_s: float = _A
         try:
             with _short_path(path) as (address, _):
                 connection.connect(address)
-            connection.sendall(msgspec.json.encode(order) + b"\n")
+            with suppress(BrokenPipeError):  # who is refused at the door finds the reason there all the same
+                connection.sendall(msgspec.json.encode(order) + b"\n")
             line = _received_line(connection)
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             raise NoDaemon(f"no daemon takes orders at {path}") from exc

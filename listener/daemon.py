@@ -13,13 +13,15 @@ import structlog
 from listener import __version__, connections
 from listener.assembly import Account, WallClock, identity_of, policy_of, sink_problems, source_of
 from listener.backoff import Backoff
+from listener.control import ControlServer
 from listener.delivery import Lane, trouble_of
-from listener.errors import ConfigError, JournalError, JournalLocked, ListenerError
+from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import size_bytes
 from listener.metrics import Metrics
 from listener.model import Event, SessionState
+from listener.orders import Orders
 from listener.receiver import Receiver, ReceiverOptions
 from listener.recorder import Recorder
 from listener.rereading import Rereader
@@ -99,6 +101,7 @@ class Daemon:
         _calm_the_collector()
         await self._open_journal(stack)
         self._build_lanes()
+        await self._take_orders(stack)
         await self._serve_http(stack)
         accounts = await self._build_accounts(stack)
         log.info(
@@ -177,6 +180,16 @@ class Daemon:
             now_ms=WallClock().now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s),
         )
+
+    async def _take_orders(self, stack: AsyncExitStack) -> None:
+        """Where the journal's folder takes no socket, listening goes on without orders."""
+        orders = Orders(journal=self._journal, lanes={lane.name: lane for lane in self._lanes})
+        server = ControlServer(journal=self._settings.path(self._settings.journal.path), carry_out=orders.carry_out)
+        try:
+            await server.start()
+        except ControlError as exc:
+            log.warning("control_unavailable", reason=str(exc))
+        stack.push_async_callback(server.stop)
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         if self._settings.http is None:

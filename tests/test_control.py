@@ -133,6 +133,28 @@ async def test_what_cannot_be_done_is_told_in_its_own_words(serve: Serve, journa
         await asked(journal, LettersDrop(filter=Selection()), Letters)
 
 
+async def test_a_bug_in_an_order_costs_the_order_alone(serve: Serve, journal: Path):
+    async def stumble(order: Order) -> Result:
+        if isinstance(order, ListLanes):
+            return Lanes(lanes=())
+        raise ZeroDivisionError("with a secret")
+
+    await serve(stumble)
+    with capture_logs() as logs:
+        async with peer(journal) as client:
+            client.send(b'{"order": "lane-resume", "all": true}\n{"order": "lanes"}\n')
+            assert await client.answer() == {"error": "unexpected ZeroDivisionError (the daemon's log has more)"}
+            assert list(await client.answer()) == ["ok"]
+    assert [entry["event"] for entry in logs] == ["order_failed"]
+
+
+async def test_a_file_of_that_name_is_not_taken_for_a_socket(serve: Serve, journal: Path):
+    socket_path(journal).write_text("somebody's", encoding="utf-8")
+    with pytest.raises(ControlError, match="there is something that is no socket"):
+        await serve()
+    assert socket_path(journal).read_text(encoding="utf-8") == "somebody's"
+
+
 async def test_one_connection_may_bring_several_orders(serve: Serve, journal: Path):
     await serve()
     async with peer(journal) as client:
@@ -219,6 +241,8 @@ REFUSED = {
     "an unknown condition": (b'{"order": "letters-drop", "filter": {"id": ["a"]}}\n', "a filter has event_ids, sink"),
     "no filter": (b'{"order": "letters-drop"}\n', "`filter`"),
     "a wrong type": (b'{"order": "letters-replay", "filter": {"since_ms": "1"}}\n', "`$.filter.since_ms`"),
+    "a time beyond all": (b'{"order": "letters-drop", "filter": {"until_ms": %d}}\n' % 2**70, "`$.filter.until_ms`"),
+    "half a surrogate": (b'{"order": "lane-resume", "name": "\\ud800"}\n', "expected one JSON object a line"),
     "depth": (b"[" * 100_000 + b"\n", "expected one JSON object a line"),
     "depth within": (b'{"order": "lanes", "x": ' + b"[" * 100_000 + b"\n", "expected one JSON object a line"),
 }

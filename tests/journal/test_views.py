@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from listener.errors import JournalError
 from listener.journal import SqliteJournal, rows, views
 from listener.journal.database import PAGE_BYTES, open_store
-from listener.model import DeadLetter, JournalBatch
+from listener.model import DeadLetter, JournalBatch, LetterFilter
 from listener.testing import SAMPLE_MS, sample_event
 
 NOT_SEALED = 77
@@ -51,6 +51,14 @@ def tamper(path, statement):
 
 async def test_the_figures_are_those_of_the_owner(live, path):
     assert views.stats(path) == await live.stats()
+
+
+async def test_letters_and_their_events_are_seen_while_the_owner_goes_on(live, path):
+    assert views.letters(path) == await live.dead_letters()
+    assert [event.sequence for event in views.letter_events(path, LetterFilter(event_ids=("event-2",)))] == [2]
+    assert views.letters(path, LetterFilter(sink="audit")) == []
+    await live.drop_dead_letters(LetterFilter())
+    assert views.letters(path) == []
 
 
 async def test_it_sees_what_is_committed_while_the_owner_goes_on(live, path):
