@@ -11,15 +11,17 @@ from typing import Any, ParamSpec
 import structlog
 
 from listener import __version__, connections
-from listener.assembly import Account, WallClock, identity_of, sink_problems, source_of
+from listener.assembly import Account, WallClock, identity_of, policy_of, sink_problems, source_of
 from listener.backoff import Backoff
-from listener.delivery import Lane, LanePolicy
-from listener.errors import ConfigError, JournalError, JournalLocked, ListenerError
+from listener.control import ControlServer
+from listener.delivery import Lane, trouble_of
+from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import size_bytes
 from listener.metrics import Metrics
 from listener.model import Event, SessionState
+from listener.orders import Orders
 from listener.receiver import Receiver, ReceiverOptions
 from listener.recorder import Recorder
 from listener.rereading import Rereader
@@ -78,6 +80,10 @@ class Daemon:
         """Ask for an end in order; `run` then returns."""
         self._stop.set()
 
+    def resume_lanes(self) -> None:
+        """Let every lane that waits for a person go on."""
+        log.info("lanes_resumed", sinks=[lane.name for lane in self._lanes if lane.resume()])
+
     async def run(self) -> None:
         """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
 
@@ -95,6 +101,7 @@ class Daemon:
         _calm_the_collector()
         await self._open_journal(stack)
         self._build_lanes()
+        await self._take_orders(stack)
         await self._serve_http(stack)
         accounts = await self._build_accounts(stack)
         log.info(
@@ -168,11 +175,21 @@ class Daemon:
             kind=lane.type,
             sink=registry.build(name, lane, base=self._settings.base),
             journal=self._journal,
-            policy=LanePolicy(batch=lane.batch, changes_only=lane.events == "changes", gaps=lane.gaps),
+            policy=policy_of(name, lane),
             metrics=self.metrics,
             now_ms=WallClock().now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s),
         )
+
+    async def _take_orders(self, stack: AsyncExitStack) -> None:
+        """Where the journal's folder takes no socket, listening goes on without orders."""
+        orders = Orders(journal=self._journal, lanes={lane.name: lane for lane in self._lanes})
+        server = ControlServer(journal=self._settings.path(self._settings.journal.path), carry_out=orders.carry_out)
+        try:
+            await server.start()
+        except ControlError as exc:
+            log.warning("control_unavailable", reason=str(exc))
+        stack.push_async_callback(server.stop)
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         if self._settings.http is None:
@@ -293,11 +310,7 @@ class Daemon:
             for status in (receiver.status() for receiver in self._receivers)
             if status.silent_s
         ]
-        reasons += [
-            f"sink {status.sink} is parked: {status.parked}"
-            for status in (lane.status() for lane in self._lanes)
-            if status.parked
-        ]
+        reasons += [trouble for lane in self._lanes if (trouble := trouble_of(lane.status()))]
         if self._recorder.failing:
             reasons.append(f"the journal cannot commit: {self._recorder.failing}")
         elif (waiting_s := self._recorder.waiting_s()) > _COMMIT_S:

@@ -11,16 +11,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from listener.cli.options import ChatOption, ConfigOption, JsonOption
+from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of
 from listener.cli.readable import Writer, parse, row_of
 from listener.errors import ListenerError, StartError
 from listener.journal.views import export, show, stats, verify
 from listener.model import Event, JournalStats, rfc3339
-from listener.settings import load
 
 _PAGE = 1000
 
-PathOption = Annotated[Path | None, typer.Option("--path", metavar="FILE", help="The journal, instead of --config.")]
 AfterOption = Annotated[
     int | None, typer.Option("--after", min=0, metavar="SEQUENCE", help="The first events behind this one.")
 ]
@@ -35,18 +33,9 @@ class Damaged(ListenerError):
     """The journal was read and is not sound."""
 
 
-def _path_of(config: Path | None, path: Path | None) -> Path:
-    if (config is None) == (path is None):
-        raise typer.BadParameter("give either --config or --path")
-    if path is not None:
-        return path
-    settings = load(config)
-    return settings.path(settings.journal.path)
-
-
 def journal_stats(config: ConfigOption = None, path: PathOption = None, as_json: StatsJsonOption = False) -> None:
     """Show how much the journal holds and how far each sink has come."""
-    found = stats(_path_of(config, path))
+    found = stats(place_of(config, path).journal)
     if as_json:
         print(msgspec.json.encode(found).decode())
         return
@@ -74,7 +63,7 @@ def journal_show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the newest events, or with --after the oldest behind a sequence."""
-    journal = _path_of(config, path)
+    journal = place_of(config, path).journal
     events = _newest(journal, chat, lines) if after is None else show(journal, after=after, chat=chat, limit=lines)
     if as_json:
         _write_bytes(event.to_json() + b"\n" for event in events)
@@ -97,7 +86,7 @@ def _newest(journal: Path, chat: str | None, count: int) -> list[Event]:
 
 def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None:
     """Check that the journal is sound: exit status 0 if it is, 1 with one line a fault otherwise."""
-    journal = _path_of(config, path)
+    journal = place_of(config, path).journal
     faults = verify(journal)
     for fault in faults:
         print(fault)
@@ -109,7 +98,7 @@ def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None
 
 def journal_export(config: ConfigOption = None, path: PathOption = None, output: OutputOption = None) -> None:
     """Write every event as a line of CloudEvents JSON, oldest first."""
-    events = export(_path_of(config, path))
+    events = export(place_of(config, path).journal)
     if output is None:
         _write_bytes(events)
         return

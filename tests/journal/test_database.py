@@ -90,7 +90,7 @@ def test_a_newer_journal_is_refused(path):
 @pytest.mark.parametrize("content", [b"not a database, " * 500, b"\0" * 8192])
 def test_a_file_that_is_no_database_is_named_and_left_alone(path, content):
     path.write_bytes(content)
-    with pytest.raises(JournalError, match=r"journal .*journal\.db: "):
+    with pytest.raises(JournalDamaged, match=r"journal .*journal\.db: "):
         open_store(path)
     assert path.read_bytes() == content
 

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import structlog
 
-from listener.errors import JournalError, JournalLocked
+from listener.errors import JournalDamaged, JournalError, JournalLocked
 from listener.journal.database import connect_reader
 from listener.journal.store import open_store
 
@@ -94,7 +94,7 @@ def test_a_folder_in_the_files_place_is_an_error_of_the_journal(path):
 
 def test_a_failed_opening_leaves_no_lock(path):
     path.write_bytes(b"not a database, " * 500)
-    with pytest.raises(JournalError):
+    with pytest.raises(JournalDamaged):
         open_store(path)
     path.unlink()
     open_store(path).close()
