@@ -5,9 +5,9 @@ import contextlib
 import json
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from support.config import AUDIT
@@ -15,7 +15,7 @@ from support.eventually import eventually
 from support.faults import BETWEEN_S, FAULTS, Fault, new_rig
 from support.ledger import Publisher
 from support.listening import Listening
-from support.oracle import Promise, Verdict, judge
+from support.oracle import Json, Promise, Verdict, judge
 from support.rigs import CHATS, Rig
 from support.scrape import watching
 
@@ -24,6 +24,7 @@ AT_ONCE = 3  # events a burst
 RECOVERED_S = 60.0
 DRAINED_S = 15.0
 QUIET_S = 1.2  # chats that were re-read are compared half a second later
+SLACK = timedelta(seconds=2)  # a gap begins where the last granted poll was sent, which the server may have held
 LOG_LINES = 25
 NAMED = 10  # problems in a failure's text
 
@@ -133,6 +134,7 @@ class _Run:
         self._rig: Rig = new_rig(cell.server, cell.fault, ack=cell.ack)
         self._folder = folder
         self._recover_s: float | None = None
+        self._recovered = datetime.now(UTC)
         self._publisher = Publisher(self._rig.send, chats=CHATS, agent=self._rig.agent)
         self._audit = Follower(folder / AUDIT)
         self._listening: Listening | None = None
@@ -147,13 +149,14 @@ class _Run:
             async with watching(port) as imbalances:
                 async with self._publisher.streaming(pause_s=self.cell.fault.pause_s, at_once=AT_ONCE):
                     await asyncio.sleep(BEFORE_S)
+                    began = datetime.now(UTC)
                     for _ in range(self.cell.fault.hits):
                         await self.cell.fault.play(rig)
                         await self._recover()
                         await asyncio.sleep(BETWEEN_S)
                     await asyncio.sleep(AFTER_S)
                 await self._drain()
-            self.problems += imbalances[:3]
+            self.problems += [*imbalances[:3], *self._unfounded_gaps(listening.gaps, began, self._recovered)]
             status = await listening.stop()
             if status != 0:
                 self.problems.append(f"the daemon ended with {status}")
@@ -172,7 +175,17 @@ class _Run:
             return any(entry.value in heard for entry in self._publisher.ledger if entry.since >= over)
 
         await eventually(fresh, timeout_s=RECOVERED_S, interval_s=0.03, what="a fresh event after the fault")
+        self._recovered = datetime.now(UTC)
         self._recover_s = max(self._recover_s or 0.0, time.monotonic() - start)
+
+    def _unfounded_gaps(self, gaps: Sequence[Json], began: datetime, ended: datetime) -> Iterator[str]:
+        """A gap that is longer than the fault would excuse what nothing excuses."""
+        if gaps and self.cell.promise is Promise.NOTHING_MISSING:
+            yield f"{len(gaps)} gaps on record, although the session lost nothing"
+        for gap in gaps:
+            start, end = datetime.fromisoformat(gap["from"]), datetime.fromisoformat(gap["to"])
+            if not began - SLACK <= start <= end <= ended + SLACK:
+                yield f"a gap from {start} to {end}, but the fault was from {began} to {ended}"
 
     async def _drain(self) -> None:
         """Let everything arrive that can; what does not is for the oracle to find."""

@@ -80,7 +80,7 @@ def judge(
     book = {entry.value: entry for entry in ledger}
     problems += [wrong for event in dispositions for wrong in _wrong(event, book, accounts)]
     known = [event for event in dispositions if event["data"]["disposition"] in book]
-    problems += _out_of_order(known, book)
+    problems += [*_out_of_order(known, book), *_broken_chain(dispositions), *_wrong_at_the_end(known, book)]
     heard = {_value(event) for event in known}
     missing = [entry for entry in ledger if entry.sure and entry.value not in heard]
     excused = promise is Promise.MISSING_ON_RECORD
@@ -151,6 +151,35 @@ def _out_of_order(dispositions: Sequence[Json], book: dict[str, Publication]) ->
         if number < newest[account, chat]:
             yield f"{_name(event)} stands behind {newest[account, chat]} of the same chat"
         newest[account, chat] = max(newest[account, chat], number)
+
+
+def _broken_chain(dispositions: Sequence[Json]) -> Iterator[str]:
+    """Each change names the value of the change before; what a chat had before its first line is not in the file."""
+    last: dict[tuple[str, str], str | None] = {}
+    for event in dispositions:
+        data = event["data"]
+        place = data["chatId"], data["key"]
+        if data["change"] == "unchanged":
+            continue
+        if place in last and data["previous"] != last[place]:
+            yield f"{_name(event)}: previous is {data['previous']!r}, the change before was to {last[place]!r}"
+        if (data["change"] == "changed") != (data["previous"] is not None and data["disposition"] is not None):
+            yield f"{_name(event)}: change is {data['change']!r} from {data['previous']!r}"
+        last[place] = data["disposition"]
+
+
+def _wrong_at_the_end(dispositions: Sequence[Json], book: dict[str, Publication]) -> Iterator[str]:
+    """Whoever reads the file to its end has to know the newest value that came."""
+    newest: dict[str, int] = defaultdict(int)
+    last: dict[str, Json] = {}
+    for event in dispositions:
+        chat = event["data"]["chatId"]
+        newest[chat] = max(newest[chat], book[_value(event)].number)
+        if event["data"]["change"] != "unchanged":
+            last[chat] = event
+    for chat, event in last.items():
+        if book[_value(event)].number != newest[chat]:
+            yield f"{chat} ends with {_name(event)}, although {newest[chat]} came"
 
 
 def _on_record(entry: Publication, gaps: Iterable[Json], accounts: Collection[str]) -> bool:

@@ -31,6 +31,8 @@ def disposition(number: int, *, sequence: int, **data: Any) -> dict[str, Any]:
         "referenceId": 30 + number,
         "account": "agent1",
         "origin": "notification",
+        "change": "set",
+        "previous": None,
     }
     event_type = "disposition-listener.chat.disposition"
     return {
@@ -57,8 +59,18 @@ LEDGER = [published(number) for number in range(1, 9)]
 
 
 def file_of(*numbers: int) -> list[dict[str, Any]]:
-    """An audit file of these numbers, its sequences without a hole."""
-    return [disposition(number, sequence=place) for place, number in enumerate(numbers, start=1)]
+    """An audit file of these numbers, its sequences without a hole, each with the value before."""
+    lines: list[dict[str, Any]] = []
+    for place, number in enumerate(numbers, start=1):
+        before = [line["data"]["disposition"] for line in lines if line["subject"] == CHATS[number % 2]]
+        previous = before[-1] if before else None
+        change = "changed" if previous else "set"
+        lines.append(disposition(number, sequence=place, change=change, previous=previous))
+    return lines
+
+
+def unchanged(number: int, *, sequence: int, **data: Any) -> dict[str, Any]:
+    return disposition(number, sequence=sequence, change="unchanged", previous=f"code-{number}", **data)
 
 
 def judged(
@@ -122,7 +134,8 @@ def test_what_was_published_only_perhaps_may_be_missing_or_not():
 
 
 def test_a_doubled_number_is_counted():
-    verdict = judged(file_of(1, 2, 3, 4, 3, 4, 5, 6, 7, 8))
+    lines = [*file_of(1, 2, 3, 4, 5, 6, 7, 8), unchanged(7, sequence=9), unchanged(8, sequence=10)]
+    verdict = judged(lines)
     assert verdict.duplicates == 2
     assert verdict.problems == ()
 
@@ -177,7 +190,7 @@ def test_a_wrong_subject_is_found():
 
 def test_what_was_found_by_re_reading_has_no_reference():
     lines = file_of(1, 2, 3, 4, 5, 6, 7, 8)
-    lines[4] = disposition(5, sequence=5, origin="reconciled", referenceId=None)
+    lines[4]["data"] |= {"origin": "reconciled", "referenceId": None}
     verdict = judged(lines)
     assert verdict.problems == ()
     assert verdict.reconciled == 1
@@ -189,15 +202,40 @@ def test_a_swapped_order_is_found():
     assert judged(file_of(1, 2, 5, 4, 3, 6, 7, 8)).problems == ("#5 (code-3) stands behind 5 of the same chat",)
 
 
-def test_an_invented_event_is_found():
+def test_a_chat_that_ends_with_an_old_value_is_found():
+    lines = file_of(1, 2, 3, 4, 5, 6, 7, 8, 5)
+    assert judged(lines).problems == ("chat-b ends with #9 (code-5), although 7 came",)
+    lines[-1] = unchanged(5, sequence=9)
+    assert judged(lines).problems == ()
+
+
+def test_a_change_that_does_not_follow_on_the_one_before_is_found():
     lines = file_of(1, 2, 3, 4, 5, 6, 7, 8)
-    lines.append(disposition(9, sequence=9))
+    lines[4]["data"]["previous"] = "code-1"
+    assert judged(lines).problems == ("#5 (code-5): previous is 'code-1', the change before was to 'code-3'",)
+
+
+@pytest.mark.parametrize(("change", "previous"), [("set", "code-0"), ("changed", None), ("cleared", "code-0")])
+def test_a_change_that_is_called_what_it_is_not_is_found(change: str, previous: str | None):
+    lines = file_of(1, 2, 3, 4, 5, 6, 7, 8)
+    lines[0]["data"] |= {"change": change, "previous": previous}
+    assert judged(lines).problems == (f"#1 (code-1): change is {change!r} from {previous!r}",)
+
+
+def test_what_a_chat_had_before_its_first_line_is_not_in_the_file():
+    lines = file_of(1, 2, 3, 4, 5, 6, 7, 8)
+    lines[0]["data"] |= {"change": "changed", "previous": "older"}
+    assert judged(lines).problems == ()
+
+
+def test_an_invented_event_is_found():
+    lines = file_of(1, 2, 3, 4, 5, 6, 7, 8, 9)
     assert judged(lines).problems == ("#9 (code-9) was never published",)
 
 
 def test_a_cleared_disposition_that_nobody_cleared_is_invented():
     lines = file_of(1, 2, 3, 4, 5, 6, 7, 8)
-    lines.append(disposition(8, sequence=9, disposition=None))
+    lines.append(disposition(8, sequence=9, disposition=None, change="cleared", previous="code-8"))
     assert judged(lines).problems == ("#9 (None) was never published",)
 
 
@@ -217,7 +255,7 @@ def test_a_sequence_that_does_not_rise_is_found(sequence: str):
 def test_every_agent_in_a_conference_hears_it_and_one_of_them_caused_it():
     lines = [
         disposition(1, sequence=1),
-        disposition(1, sequence=2, account="agent2", referenceId=None),
+        unchanged(1, sequence=2, account="agent2", referenceId=None),
     ]
     verdict = judge(LEDGER[:1], lines, promise=Promise.NOTHING_MISSING, accounts=("agent1", "agent2"))
     assert (verdict.problems, verdict.duplicates) == ((), 0)
