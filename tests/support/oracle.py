@@ -72,7 +72,10 @@ def judge(
     events, problems = _without_repeats(lines)
     dispositions = [event for event in events if event["type"].endswith(".chat.disposition")]
     gaps = [event for event in events if event["type"].endswith(".chat.gap")]
-    problems += [f"{_name(e)} is of an unknown type: {e['type']}" for e in events if e not in dispositions + gaps]
+    known_types = (".chat.disposition", ".chat.gap")
+    problems += [
+        f"{_name(e)} is of an unknown type: {e['type']}" for e in events if not e["type"].endswith(known_types)
+    ]
     problems += _not_rising(events)
     book = {entry.value: entry for entry in ledger}
     problems += [wrong for event in dispositions for wrong in _wrong(event, book, accounts)]
