@@ -20,10 +20,10 @@ from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import size_bytes
 from listener.metrics import Metrics
-from listener.model import Event, SessionState
+from listener.model import Event, Kind, SessionState
 from listener.orders import Orders
 from listener.receiver import Receiver, ReceiverOptions
-from listener.recorder import Recorder
+from listener.recorder import Recorder, digest_of
 from listener.rereading import Rereader
 from listener.settings import AccountSettings, LaneSettings, Settings
 from listener.sinks import registry
@@ -34,6 +34,7 @@ P = ParamSpec("P")
 
 log = structlog.get_logger(__name__)
 
+_RECENT = 4096  # events
 _COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
 _OPEN_FILES = 65_536
@@ -63,6 +64,7 @@ class Daemon:
         self._lanes: list[Lane] = []
         self._started_ms = WallClock().now_ms()
         self._down_since_ms: int | None = None
+        self._known_digests: dict[str, list[bytes]] = {}
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
             path=path, on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds)
@@ -159,8 +161,18 @@ class Daemon:
         except JournalError as exc:
             raise JournalError(f"journal.path: {exc}") from exc
         stack.push_async_callback(self._journal.close)
+        self._known_digests = await self._recent_digests()
         damages = await self._journal.pending_damages()
         self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
+
+    async def _recent_digests(self) -> dict[str, list[bytes]]:
+        """Per account, what the newest events came from: a session that is continued may bring it once more."""
+        found: dict[str, list[bytes]] = {}
+        for event in await self._journal.read(max(0, self._journal.last_sequence - _RECENT), _RECENT):
+            digest = digest_of(event.id)
+            if digest is not None and event.kind is Kind.DISPOSITION:
+                found.setdefault(event.account, []).append(digest)
+        return found
 
     def _build_lanes(self) -> None:
         """Raises ConfigError with the problems of all sinks."""
@@ -248,6 +260,7 @@ class Daemon:
                 keepalive_s=self._settings.server.keepalive_s,
                 disconnect_on_stop=self._settings.disconnect_on_stop,
                 down_since_ms=self._down_since_ms,
+                known_digests=tuple(self._known_digests.pop(account.identity.account, ())),
             ),
         )
         if saved is None:

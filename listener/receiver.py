@@ -62,11 +62,13 @@ class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
         disconnect_on_stop: end the session on the server instead of leaving it to the next process.
         down_since_ms: since when (epoch milliseconds) nobody can have listened, where the journal has lost the session
             that it held.
+        known_digests: of the notifications that an earlier process took last (see `Repeats`).
     """
 
     keepalive_s: float = 600.0
     disconnect_on_stop: bool = False
     down_since_ms: int | None = None
+    known_digests: tuple[bytes, ...] = ()
 
 
 class Receiver:
@@ -113,7 +115,7 @@ class Receiver:
         self._monotonic_s = monotonic_s
         self._stored_ms = 0
         self.turn = asyncio.Lock()
-        self._repeats = Repeats()
+        self._repeats = Repeats(options.known_digests)
         self._heard: OrderedDict[str, None] = OrderedDict()
         self._alive_ms: int | None = None
         self._doubted_since_ms: int | None = None
