@@ -12,7 +12,8 @@ import msgspec
 import typer
 
 from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of
-from listener.cli.readable import Writer, parse, row_of
+from listener.cli.readable import Writer, parse, printable, row_of
+from listener.cli.table import duration
 from listener.errors import ListenerError, StartError
 from listener.journal.views import export, show, stats, verify
 from listener.model import Event, JournalStats, rfc3339
@@ -40,7 +41,7 @@ def journal_stats(config: ConfigOption = None, path: PathOption = None, as_json:
         print(msgspec.json.encode(found).decode())
         return
     for name, text in _figures(found):
-        print(f"{name:<13} {text}")
+        print(f"{name:<13} {printable(text)}")
 
 
 def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
@@ -49,9 +50,24 @@ def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
     yield "last sequence", str(found.last_sequence)
     yield "oldest", "no event stored" if found.oldest_ms is None else rfc3339(found.oldest_ms)
     yield "size", f"{found.bytes / 2**20:.1f} MiB"
-    for sink, cursor in sorted(found.cursors.items()):
-        dead = found.dead_letters.get(sink, 0)
-        yield f"sink {sink}", f"at {cursor}, {found.last_sequence - cursor} to go" + (f", {dead} dead" if dead else "")
+    for sink in sorted({*found.cursors, *found.lanes}):
+        yield from _sink(sink, found)
+    for damage in found.damages:
+        yield "damaged", f"{rfc3339(damage.at_ms)}, {damage.kept} events kept, set aside as {damage.set_aside}"
+        for from_ms, to_ms in damage.stretches:
+            yield "", f"missing are those received from {rfc3339(from_ms)} to {rfc3339(to_ms)}"
+
+
+def _sink(sink: str, found: JournalStats) -> Iterator[tuple[str, str]]:
+    """How far a sink has come; in lines of their own, what is in its way."""
+    cursor, dead = found.cursors.get(sink, 0), found.dead_letters.get(sink, 0)
+    yield f"sink {sink}", f"at {cursor}, {found.last_sequence - cursor} to go" + (f", {dead} dead" if dead else "")
+    state = found.lanes.get(sink)
+    if state is not None and state.parked is not None:
+        yield "", f"parked since {rfc3339(state.parked_ms)}: {state.parked}"
+    elif state is not None and state.sequence > cursor:
+        tried = f"{state.attempts} attempt{'' if state.attempts == 1 else 's'}"
+        yield "", f"failing at {state.sequence} for {duration(state.failing_ms)}, {tried}: {state.last_error}"
 
 
 def journal_show(

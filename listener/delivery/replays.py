@@ -10,11 +10,12 @@ import structlog
 from listener.backoff import Backoff
 from listener.delivery.destination import Destination
 from listener.delivery.outcomes import left_of, pause_after, refused
-from listener.errors import JournalError, Outcome, Reject, Retry
+from listener.errors import JournalError, Outcome, Park, Retry
 from listener.metrics import Metrics
 from listener.model import DeadLetter, Event, LetterFilter
 from listener.ports import Journal
 
+_MOST_AT_ONCE = 50  # the stream waits for that long, and a crash repeats as many
 _JOURNAL_RETRY_S = 1.0
 
 T = TypeVar("T")
@@ -25,8 +26,8 @@ class Replays:
 
     A replayed event is the one it was, its id and sequence included, and comes after younger ones of its chat: that
     is what the person decided who replays it. What is delivered is a letter no more; what is rejected again stays one,
-    unmarked. A Retry leaves the mark, and the letter is tried again with growing pauses, in which the stream goes on;
-    a Park, or a time that the destination names, halts both.
+    unmarked. A Retry leaves the mark, and the letter is tried again behind all others, with growing pauses in which the
+    stream goes on; a Park, or a time that the destination names, halts both.
 
     Args:
         name: the lane's name.
@@ -52,12 +53,13 @@ class Replays:
         self._name = name
         self._destination = destination
         self._journal = journal
-        self._batch = batch
+        self._batch = min(batch, _MOST_AT_ONCE)
         self._metrics = metrics
         self._now_ms = now_ms
         self._backoff = backoff
         self._wanted = asyncio.Event()
         self._attempts: Counter[int] = Counter()
+        self._failed: set[int] = set()
         self._log = structlog.get_logger(__name__).bind(sink=name)
         self.last_error: str | None = None
 
@@ -71,9 +73,19 @@ class Replays:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            while events := await self._insist(lambda: self._journal.replays(self._name, self._batch)):
+            while events := await self._next():
                 await self._bring(events)
             self._attempts.clear()
+            self.last_error = None
+
+    async def _next(self) -> list[Event]:
+        """Marked events that did not fail in this round; the next round begins when there are no more."""
+        limit = self._batch + len(self._failed)
+        marked = await self._insist(lambda: self._journal.replays(self._name, limit))
+        untried = [event for event in marked if event.sequence not in self._failed]
+        if not untried:
+            self._failed.clear()
+        return (untried or marked)[: self._batch]
 
     async def _bring(self, events: Sequence[Event]) -> None:
         async with self._destination.turn:
@@ -92,19 +104,21 @@ class Replays:
         """Put on record what became of them."""
         self._attempts.update(event.sequence for event in events)
         dead = await self._letters(events, outcome)
-        undone = {letter.sequence for letter in dead} | {event.sequence for event in left_of(events, outcome)}
-        delivered = [event.sequence for event in events if event.sequence not in undone]
-        if delivered or dead:
+        left = {event.sequence for event in left_of(events, outcome)}
+        settled = [event.sequence for event in events if event.sequence not in left]
+        if settled:
+            delivered = sorted({*settled} - {letter.sequence for letter in dead})
             await self._insist(lambda: self._journal.settle_replays(self._name, delivered, dead))
             self._metrics.count("sink_replayed_total", len(delivered), self._name)
             self._log.info("dead_letters_settled", delivered=len(delivered), rejected=len(dead))
-            for sequence in (*delivered, *(letter.sequence for letter in dead)):
+            for sequence in settled:
                 del self._attempts[sequence]
-        if outcome is None or isinstance(outcome, Reject):
             self._backoff.reset()
-            self.last_error = None
-        else:
+        if isinstance(outcome, Retry | Park):
+            self._failed |= left
             self.last_error = outcome.reason
+        elif not self._failed:
+            self.last_error = None
 
     async def _letters(self, events: Sequence[Event], outcome: Outcome | None) -> list[DeadLetter]:
         """The letters of what was rejected again; the attempts are added to those that they had."""
