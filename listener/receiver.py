@@ -190,10 +190,13 @@ class Receiver:
         """Whether something that was heard waits to be taken."""
         return self._client.pending()
 
+    def stands(self) -> bool:
+        """Whether polls are granted, and no failure since the last one asks for a pause."""
+        return self._subscribed
+
     def believed_alive(self) -> bool:
         """Whether the session stands and nothing is known to be missing."""
-        undone = self._rereader is not None and self._rereader.left_undone
-        return self._subscribed and self._doubted_since_ms is None and not undone
+        return self.stands() and self._doubted_since_ms is None and not (self._rereader and self._rereader.left_undone)
 
     def has_heard_of(self, chat_id: str) -> bool:
         """Whether this session brought anything about that chat."""
@@ -327,8 +330,7 @@ class Receiver:
     def _went_up(self, fact: Certain, gap: Gap | None) -> None:
         if fact.regained is not Regained.POLL:
             self._epoch += 1
-            name = "handshakes_total" if fact.regained is Regained.HANDSHAKE else "resumes_total"
-            self._metrics.count(name)
+            self._metrics.count("handshakes_total" if fact.regained is Regained.HANDSHAKE else "resumes_total")
         self._set_subscribed(at_ms=fact.at_ms)
         self._ack = fact.ack
         self._log.info(
