@@ -30,6 +30,8 @@ class Data(msgspec.Struct):
     chat_id: str = msgspec.field(name="chatId", default="")
     reference_id: int | None = msgspec.field(name="referenceId", default=None)
     origin: str = ""
+    change: str = ""
+    previous: str | None = None
     from_: str = msgspec.field(name="from", default="")
     to: str = ""
 
@@ -62,6 +64,8 @@ class Line(msgspec.Struct):
             "chatId": sys.intern(data.chat_id),
             "referenceId": data.reference_id,
             "origin": sys.intern(data.origin),
+            "change": sys.intern(data.change),
+            "previous": data.previous,
         }
 
 

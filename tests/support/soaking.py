@@ -209,9 +209,7 @@ class Soak:
                 await asyncio.sleep(60.0 - self._elapsed_s % 60.0)
                 self._say(self._line())
 
-        self._say(
-            "seconds published in-file missing-so-far gaps rss-mib files restarts faults at-webhook webhook-repeats"
-        )
+        self._say(" ".join(COLUMNS))
         async with asyncio.TaskGroup() as tasks:
             watchers = [tasks.create_task(watch(), name="watch"), tasks.create_task(report(), name="report")]
             try:
