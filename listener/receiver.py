@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
@@ -15,13 +15,13 @@ from listener.latch import Latch
 from listener.metrics import Metrics
 from listener.model import AccountStatus, Entry, Gap, SessionState, rfc3339
 from listener.rereading import Rereader, Rest
+from listener.webservices.heard import HeardChats
 from listener.webservices.notifications import Harvest, NotificationDecoder
 from listener.webservices.repeats import Repeats
 
 log = structlog.get_logger(__name__)
 
 _STORE_EVERY_MS = 10_000  # how far the recorded certainty of an idle session may lag behind; bounds a gap after a crash
-_HEARD_CHATS = 1000
 
 
 class Client(Protocol):
@@ -116,7 +116,7 @@ class Receiver:
         self._stored_ms = 0
         self.turn = asyncio.Lock()
         self._repeats = Repeats(options.known_digests)
-        self._heard: OrderedDict[str, None] = OrderedDict()
+        self._heard = HeardChats()
         self._alive_ms: int | None = None
         self._doubted_since_ms: int | None = None
         self._rereader = rereader
@@ -252,11 +252,7 @@ class Receiver:
     def _note(self, harvest: Harvest, at_ms: int) -> None:
         """What the batch says of the subscription and of chats, beside its dispositions."""
         if harvest.chats:
-            for chat_id in harvest.chats:
-                self._heard[chat_id] = None
-                self._heard.move_to_end(chat_id)
-            while len(self._heard) > _HEARD_CHATS:
-                self._heard.popitem(last=False)
+            self._heard.add(harvest.chats)
             if self._rereader is not None and self._rereader.left_undone:
                 # What a chat came with may have been set in the gap: that is for the re-reading to find.
                 harvest.observations = [one for one in harvest.observations if not one.prime]

@@ -23,9 +23,7 @@ class Data(msgspec.Struct):
     """What is needed of a disposition's or a gap's data."""
 
     account: str
-    change: str = ""
     disposition: str | None = ""
-    previous: str | None = None
     key: str = ""
     chat_id: str = msgspec.field(name="chatId", default="")
     reference_id: int | None = msgspec.field(name="referenceId", default=None)
@@ -57,9 +55,7 @@ class Line(msgspec.Struct):
     def _disposition(self) -> Json:
         data = self.data
         return {
-            "change": sys.intern(data.change),
             "disposition": data.disposition,
-            "previous": data.previous,
             "key": sys.intern(data.key),
             "chatId": sys.intern(data.chat_id),
             "referenceId": data.reference_id,
