@@ -36,6 +36,8 @@ _SELECT_EVENT = (
     "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
 )
 
+_SIZE = ("page_count", "freelist_count", "page_size")
+
 _KINDS = {kind.value: kind for kind in Kind}
 _CHANGES: dict[str | None, Change | None] = {None: None} | {change.value: change for change in Change}
 
@@ -215,6 +217,12 @@ def delete_events(connection: sqlite3.Connection, before_ms: int, keep_for: Coll
     connection.execute("UPDATE meta SET last_sequence = max(last_sequence, ?), deleted_through = ?", (last, end))
     connection.execute("DELETE FROM hole WHERE last_sequence <= ?", (end,))
     return Deleted(connection.execute("DELETE FROM event WHERE sequence <= ?", (end,)).rowcount, end)
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """What the rows take, without the pages that are free for others; the file may be larger."""
+    (pages, free, size) = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _SIZE)
+    return int((pages - free) * size)
 
 
 def delete_values(connection: sqlite3.Connection, before_ms: int, start: str, limit: int) -> str | None:

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from listener.errors import JournalDamaged
-from listener.journal import letters, rows
+from listener.journal import letters as letter_rows
+from listener.journal import rows
 from listener.journal.database import connect_reader, journal_error
 from listener.journal.sqlite import size_bytes
-from listener.model import EVERY_LETTER, Change, Event, JournalStats, Kind, Origin
+from listener.model import EVERY_LETTER, Change, DeadLetter, Event, JournalStats, Kind, LetterFilter, Origin
 
 _PAGE = 1000
 
@@ -72,7 +73,7 @@ def _written(path: Path) -> tuple[int, ...]:
 def stats(path: Path) -> JournalStats:
     """The figures of the journal at `path`. Raises JournalError: no such file, or no journal."""
     with closing(_Reader(path)) as reader:
-        return reader.read(lambda connection: letters.select_stats(connection, size_bytes(path)))
+        return reader.read(lambda connection: letter_rows.select_stats(connection, size_bytes(path)))
 
 
 def show(path: Path, *, after: int = 0, chat: str | None = None, limit: int) -> list[Event]:
@@ -91,6 +92,18 @@ def export(path: Path) -> Iterator[bytes]:
         while events := reader.read(partial(rows.select_events, after=after, limit=_PAGE)):
             yield from (event.to_json() + b"\n" for event in events)
             after = events[-1].sequence
+
+
+def letters(path: Path, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+    """The dead letters that are meant, oldest first. Raises JournalError as `stats`."""
+    with closing(_Reader(path)) as reader:
+        return reader.read(partial(letter_rows.select, which=which))
+
+
+def letter_events(path: Path, which: LetterFilter) -> list[Event]:
+    """Their events, in journal order, as the letters keep them. Raises JournalError as `stats`."""
+    with closing(_Reader(path)) as reader:
+        return reader.read(partial(letter_rows.select_events, which=which))
 
 
 def verify(path: Path) -> list[str]:
@@ -160,6 +173,6 @@ def _pointers(connection: sqlite3.Connection) -> Iterator[str]:
     for sink, sequence in rows.select_cursors(connection).items():
         if not 0 <= sequence <= last:
             yield f"cursor of sink {sink}: {sequence} is outside 0 to {last}"
-    for letter in letters.select(connection, EVERY_LETTER):
+    for letter in letter_rows.select(connection, EVERY_LETTER):
         if not 0 < letter.sequence <= last:
             yield f"dead letter of sink {letter.sink}: {letter.sequence} is outside 1 to {last}"

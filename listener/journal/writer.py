@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 from msgspec.structs import replace
 
-from listener.errors import JournalDamaged, JournalError
+from listener.errors import JournalDamaged, JournalError, JournalFull
 from listener.journal import rows, suspect
 from listener.journal.database import journal_error
 from listener.journal.handle import Handle
@@ -88,6 +88,7 @@ class Writer:
         last_sequence: the last sequence ever used.
         loop: where `settled` is called, once per group.
         settled: gets what became of the group.
+        max_bytes: how much the rows may take before events are refused; None for as much as there is room.
     """
 
     def __init__(
@@ -98,12 +99,14 @@ class Writer:
         last_sequence: int,
         loop: asyncio.AbstractEventLoop,
         settled: Callable[[Sequence[Commit]], None],
+        max_bytes: int | None = None,
     ) -> None:
         self._path = path
         self._handle = handle
         self._last_sequence = last_sequence
         self._loop = loop
         self._settled = settled
+        self._max_bytes = max_bytes
         self._queue: SimpleQueue[Operation | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
 
@@ -183,7 +186,17 @@ class Writer:
         return Commit(group, results, events, last, None)
 
     def _store(self, appends: list[Append], last: int, results: list[Any], events: list[Event]) -> int:
-        """Number and insert the appends' parts, table by table; adds results and events, returns the last number."""
+        """Number and insert the appends' parts, table by table; adds results and events, returns the last number.
+
+        Raises JournalFull: events would go beyond the limit. All else may, since that is what makes room again.
+        """
+        connection = self._handle.connection
+        if self._max_bytes is not None and any(append.batch.events for append in appends):
+            used = rows.used_bytes(connection)
+            if used >= self._max_bytes:
+                raise JournalFull(
+                    f"journal {self._path}: {used} bytes are in use, journal.max_bytes is {self._max_bytes}"
+                )
         parameters: list[Any] = []
         for append in appends:
             numbered = [replace(event, sequence=n) for n, event in enumerate(append.batch.events, last + 1)]
@@ -192,7 +205,6 @@ class Writer:
             events += numbered
             results.append(last)
         batches = [append.batch for append in appends]
-        connection = self._handle.connection
         rows.insert_events(connection, parameters)
         rows.replace_values(connection, batches)
         rows.replace_sessions(connection, batches)

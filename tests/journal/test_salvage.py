@@ -2,6 +2,7 @@
 
 import stat
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ def test_merged_stretches_are_few_apart_in_order_and_cover_all(stretches):
     found = merged(stretches)
     assert len(found) <= MAX_STRETCHES
     assert all(start <= end for start, end in found)
-    assert all(left[1] < right[0] for left, right in zip(found, found[1:], strict=False))
+    assert all(left[1] < right[0] for left, right in pairwise(found))
     assert all(any(start <= min(one) and max(one) <= end for start, end in found) for one in stretches)
     assert {time for one in found for time in one} <= {time for one in stretches for time in one}
 

@@ -61,7 +61,8 @@ def test_an_older_file_is_read_in_what_it_has():
     with closing(sqlite3.connect(":memory:")) as old:
         old.executescript(migrations()[0])
         old.execute(
-            "INSERT INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms) VALUES ('a', 1, 'b', 'c', 1, 1)"
+            "INSERT INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms)"
+            " VALUES ('a', 1, 'b', 'c', 1, 1)"
         )
         (letter,) = tables.read(old, "dead_letter").rows
         assert letter["sink"] == "a"
