@@ -256,12 +256,14 @@ class Careful(RecordingSink):
         await super().deliver(events)
 
 
-@given(outcomes=OUTCOMES, batch=st.integers(1, 7), events=st.integers(1, 20))
+@given(
+    outcomes=OUTCOMES, batch=st.integers(1, 7), events=st.integers(1, 20), horizon_s=st.sampled_from([None, 0.0, 1e-6])
+)
 def test_whatever_the_sink_says_every_event_is_delivered_once_or_dead(
-    outcomes: list[Outcome | None], batch: int, events: int
+    outcomes: list[Outcome | None], batch: int, events: int, horizon_s: float | None
 ):
     async def play() -> None:
-        world = World(sink=Careful(outcomes), batch=batch)
+        world = World(sink=Careful(outcomes), batch=batch, retry_horizon_s=horizon_s)
         await world.journal.open()
         await world.number(*range(1, events + 1))
         running = asyncio.create_task(world.lane.run())
