@@ -113,11 +113,23 @@ def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None
 
 
 def journal_export(config: ConfigOption = None, path: PathOption = None, output: OutputOption = None) -> None:
-    """Write every event as a line of CloudEvents JSON, oldest first."""
-    events = export(place_of(config, path).journal)
+    """Write every event as a line of CloudEvents JSON, oldest first.
+
+    Of a damaged journal every event that can be read, with exit status 1.
+    """
+    journal = place_of(config, path).journal
+    damage: list[str] = []
+    events = export(journal, on_damage=damage.append)
     if output is None:
         _write_bytes(events)
-        return
+    else:
+        _write_whole(events, output)
+    if damage:
+        raise Damaged(f"{damage[0]}; what can be read of it was written")
+
+
+def _write_whole(events: Iterator[bytes], output: Path) -> None:
+    """Raises StartError."""
     part = output.with_name(f"{output.name}.part")
     try:
         with part.open("wb") as file:

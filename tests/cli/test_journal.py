@@ -127,6 +127,15 @@ def test_export_writes_every_event_to_standard_output_or_to_a_file(invoke, journ
     assert not (tmp_path / "out.jsonl.part").exists()
 
 
+def test_an_export_of_what_is_no_journal_any_more_says_so_after_what_it_could_read(invoke, tmp_path):
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"garbage" * 10_000)
+    result = invoke("journal", "export", "--path", path, "--output", tmp_path / "out.jsonl")
+    assert result.exit_code == 1
+    assert "what can be read of it was written" in result.stderr
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+
+
 def test_an_export_that_cannot_be_written_names_the_option(invoke, journal, tmp_path):
     result = invoke("journal", "export", "--path", journal, "--output", tmp_path / "no" / "out")
     assert result.exit_code == 1

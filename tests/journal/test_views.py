@@ -266,3 +266,23 @@ def test_an_event_that_is_not_what_was_stored_is_not_shown(closed):
 async def test_a_gap_is_shown_like_any_event(live, path):
     await live.append(JournalBatch(events=(replace(sample_event(11), change=None),)))
     assert views.show(path, after=10, limit=1)[0].change is None
+
+
+def test_an_export_of_a_damaged_journal_gives_what_can_be_read_and_leaves_the_file_alone(tmp_path):
+    path = tmp_path / "journal.db"
+    store = open_store(path)
+    events = [replace(sample_event(n, data_bytes=900), sequence=n) for n in range(1, 200)]
+    rows.insert_events(store.write, rows.event_parameters(events))
+    whole = list(views.export(path))
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // PAGE_BYTES * PAGE_BYTES)
+        file.write(bytes(PAGE_BYTES))
+    before, told = path.read_bytes(), []
+    kept = list(views.export(path, on_damage=told.append))
+    assert len(told) == 1
+    assert 150 < len(kept) < len(whole)
+    assert set(kept) < set(whole)
+    assert kept == sorted(kept, key=whole.index)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir() if "damaged" in file.name or "salvaged" in file.name] == []
