@@ -29,8 +29,8 @@ from listener.errors import ListenerError
 from listener.journal.views import letter_events, stats
 from listener.model import DeadLetter, Event, Kind, LetterFilter, rfc3339
 
-_HEADING = ("when", "sink", "sequence", "id", "chat", "attempts", "reason")
-_NUMBERS = ("sequence", "attempts")
+_HEADING = ("when", "sink", "sequence", "id", "chat", "tries", "reason")
+_NUMBERS = ("sequence", "tries")
 _INTERRUPTED = 130
 
 LettersJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a letter and line.")]

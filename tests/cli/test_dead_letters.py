@@ -19,7 +19,7 @@ def test_the_list_is_a_row_each_with_where_and_why(invoke, letters):
     result = invoke("dead-letters", "list", "--path", letters)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [line.split(maxsplit=6) for line in result.stdout.splitlines()]
-    assert lines[0] == ["when", "sink", "sequence", "id", "chat", "attempts", "reason"]
+    assert lines[0] == ["when", "sink", "sequence", "id", "chat", "tries", "reason"]
     assert lines[1] == ["2026-11-22T09:00:00.000Z", "crm", "1", "event-1", "chat-1", "1", "crm answered 422"]
     assert lines[3][4] == "-", "a gap is of no chat"
     assert [line[1] for line in lines[1:]] == ["crm", "crm", "crm", "bi"]
