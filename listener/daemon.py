@@ -11,17 +11,19 @@ from typing import Any, ParamSpec
 import structlog
 
 from listener import __version__, connections
-from listener.assembly import Account, WallClock, identity_of, sink_problems, source_of
+from listener.assembly import Account, WallClock, identity_of, policy_of, sink_problems, source_of
 from listener.backoff import Backoff
-from listener.delivery import Lane, LanePolicy
-from listener.errors import ConfigError, JournalError, JournalLocked, ListenerError
+from listener.control import ControlServer
+from listener.delivery import Lane, trouble_of
+from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import size_bytes
 from listener.metrics import Metrics
-from listener.model import Event, SessionState
+from listener.model import Event, Kind, SessionState
+from listener.orders import Orders
 from listener.receiver import Receiver, ReceiverOptions
-from listener.recorder import Recorder
+from listener.recorder import Recorder, digest_of
 from listener.rereading import Rereader
 from listener.settings import AccountSettings, LaneSettings, Settings
 from listener.sinks import registry
@@ -32,6 +34,7 @@ P = ParamSpec("P")
 
 log = structlog.get_logger(__name__)
 
+_RECENT = 4096  # events
 _COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
 _OPEN_FILES = 65_536
@@ -61,9 +64,12 @@ class Daemon:
         self._lanes: list[Lane] = []
         self._started_ms = WallClock().now_ms()
         self._down_since_ms: int | None = None
+        self._known_digests: dict[str, list[bytes]] = {}
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
-            path=path, on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds)
+            path=path,
+            on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds),
+            max_bytes=settings.journal.max_bytes,
         )
         self.metrics.follow("journal_bytes", partial(size_bytes, path))
         self._recorder = Recorder(
@@ -77,6 +83,10 @@ class Daemon:
     def stop(self) -> None:
         """Ask for an end in order; `run` then returns."""
         self._stop.set()
+
+    def resume_lanes(self) -> None:
+        """Let every lane that waits for a person go on."""
+        log.info("lanes_resumed", sinks=[lane.name for lane in self._lanes if lane.resume()])
 
     async def run(self) -> None:
         """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
@@ -95,6 +105,7 @@ class Daemon:
         _calm_the_collector()
         await self._open_journal(stack)
         self._build_lanes()
+        await self._take_orders(stack)
         await self._serve_http(stack)
         accounts = await self._build_accounts(stack)
         log.info(
@@ -152,8 +163,18 @@ class Daemon:
         except JournalError as exc:
             raise JournalError(f"journal.path: {exc}") from exc
         stack.push_async_callback(self._journal.close)
+        self._known_digests = await self._recent_digests()
         damages = await self._journal.pending_damages()
         self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
+
+    async def _recent_digests(self) -> dict[str, list[bytes]]:
+        """Per account, what the newest events came from: a session that is continued may bring it once more."""
+        found: dict[str, list[bytes]] = {}
+        for event in await self._journal.read(max(0, self._journal.last_sequence - _RECENT), _RECENT):
+            digest = digest_of(event.id)
+            if digest is not None and event.kind is Kind.DISPOSITION:
+                found.setdefault(event.account, []).append(digest)
+        return found
 
     def _build_lanes(self) -> None:
         """Raises ConfigError with the problems of all sinks."""
@@ -168,11 +189,21 @@ class Daemon:
             kind=lane.type,
             sink=registry.build(name, lane, base=self._settings.base),
             journal=self._journal,
-            policy=LanePolicy(batch=lane.batch, changes_only=lane.events == "changes", gaps=lane.gaps),
+            policy=policy_of(name, lane),
             metrics=self.metrics,
             now_ms=WallClock().now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s),
         )
+
+    async def _take_orders(self, stack: AsyncExitStack) -> None:
+        """Where the journal's folder takes no socket, listening goes on without orders."""
+        orders = Orders(journal=self._journal, lanes={lane.name: lane for lane in self._lanes})
+        server = ControlServer(journal=self._settings.path(self._settings.journal.path), carry_out=orders.carry_out)
+        try:
+            await server.start()
+        except ControlError as exc:
+            log.warning("control_unavailable", reason=str(exc))
+        stack.push_async_callback(server.stop)
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         if self._settings.http is None:
@@ -231,6 +262,7 @@ class Daemon:
                 keepalive_s=self._settings.server.keepalive_s,
                 disconnect_on_stop=self._settings.disconnect_on_stop,
                 down_since_ms=self._down_since_ms,
+                known_digests=tuple(self._known_digests.pop(account.identity.account, ())),
             ),
         )
         if saved is None:
@@ -293,11 +325,7 @@ class Daemon:
             for status in (receiver.status() for receiver in self._receivers)
             if status.silent_s
         ]
-        reasons += [
-            f"sink {status.sink} is parked: {status.parked}"
-            for status in (lane.status() for lane in self._lanes)
-            if status.parked
-        ]
+        reasons += [trouble for lane in self._lanes if (trouble := trouble_of(lane.status()))]
         if self._recorder.failing:
             reasons.append(f"the journal cannot commit: {self._recorder.failing}")
         elif (waiting_s := self._recorder.waiting_s()) > _COMMIT_S:

@@ -18,6 +18,8 @@ ListenerError
     Unreachable             no answer: DNS, TCP, TLS, timeout
   CometdError               the CometD session
     ExchangeFailed          one request brought no usable answer: network, HTTP status, body
+  ControlError              the control socket: an order was refused, or not answered
+    NoDaemon                nobody takes orders there
   NotificationRefused       one notification cannot be used; `reason` is a metric label
   Outcome                   what a sink says of a batch that it did not take whole
     Retry                   later, unchanged
@@ -26,6 +28,7 @@ ListenerError
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 
 class ListenerError(Exception):
@@ -177,6 +180,14 @@ class ExchangeFailed(CometdError):
         self.maybe_lost = maybe_lost
 
 
+class ControlError(ListenerError):
+    """An order to the running daemon was refused, or there was no answer."""
+
+
+class NoDaemon(ControlError):
+    """No daemon takes orders for this journal."""
+
+
 class NotificationRefused(ListenerError):
     """One notification cannot be used. `reason` is a short fixed word, fit for a metric label."""
 
@@ -215,6 +226,13 @@ class Park(Outcome):
     """A person is needed (401, 403, a missing topic): the lane stops and keeps everything."""
 
 
+class Refusal(NamedTuple):
+    """Why one event can never be taken: in our words, and in the destination's, which may quote the event."""
+
+    reason: str
+    answer: str = ""
+
+
 class Reject(Outcome):
     """Some events can never be taken: they become dead letters, the rest goes on.
 
@@ -222,7 +240,7 @@ class Reject(Outcome):
 
     Attributes:
         index: one of them, whose reason stands for the outcome.
-        rejected: the others by index, each with the text for its dead letter, which may quote the event.
+        rejected: the others by index, each with what its dead letter keeps.
     """
 
     def __init__(
@@ -230,7 +248,7 @@ class Reject(Outcome):
         index: int,
         reason: str,
         *,
-        rejected: Mapping[int, str] | None = None,
+        rejected: Mapping[int, Refusal] | None = None,
         delivered: frozenset[int] = frozenset(),
         detail: str = "",
     ) -> None:
@@ -239,7 +257,6 @@ class Reject(Outcome):
         self.rejected = dict(rejected or {})
 
     @property
-    def letters(self) -> dict[int, str]:
-        """The rejected events by index, in the batch's order, each with its dead letter's text (not for a log)."""
-        own = f"{self.reason}: {self.detail}" if self.detail else self.reason
-        return dict(sorted({**self.rejected, self.index: own}.items()))
+    def letters(self) -> dict[int, Refusal]:
+        """The rejected events by index, in the batch's order, each with what its dead letter keeps."""
+        return dict(sorted({**self.rejected, self.index: Refusal(self.reason, self.detail)}.items()))

@@ -48,6 +48,7 @@ class Retention:
         self._keep_for = keep_for
         self._retention_ms = retention_days * _DAY_MS
         self._max_bytes = max_bytes
+        self._kept_bytes = max_bytes and max_bytes * 9 // 10  # room is made before it runs out
         self._now_ms = now_ms
         self._monotonic_s = monotonic_s
         self._looked = (now_ms(), monotonic_s())
@@ -75,7 +76,7 @@ class Retention:
     async def _retain(self, before_ms: int) -> None:
         try:
             deleted = await self._journal.retain(
-                before_ms=before_ms, keep_for=self._keep_for, max_bytes=self._max_bytes
+                before_ms=before_ms, keep_for=self._keep_for, max_bytes=self._kept_bytes
             )
         except JournalError as exc:
             log.warning("retention_failed", error=str(exc))

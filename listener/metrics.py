@@ -54,6 +54,7 @@ TABLE = (
     Row(Counter, "sink_attempts_total", "Batches handed to the sink.", ("sink",)),
     Row(Counter, "sink_failures_total", "Batches that the sink did not take whole, by outcome.", ("sink", "outcome")),
     Row(Counter, "sink_dead_letters_total", "Events that the sink can never take.", ("sink",)),
+    Row(Counter, "sink_replayed_total", "Dead letters that were delivered after all.", ("sink",)),
     Row(Gauge, "sink_lag_events", "Events in the journal that the sink has not got yet.", ("sink",)),
     Row(Gauge, "sink_parked", "1 while the lane waits for a person.", ("sink",)),
     Row(Histogram, "sink_latency_seconds", "Time from the arrival of an event to its delivery.", ("sink",)),

@@ -295,7 +295,11 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery lane at one moment. `parked` is the reason why it stands still, None while it runs."""
+    """A delivery lane at one moment. `parked` is the reason why it stands still, None while it runs.
+
+    `stalled_s` is how long, by the monotonic clock, it has made no progress although there is something to deliver; 0.0
+    while it is parked.
+    """
 
     sink: str
     kind: str
@@ -305,6 +309,7 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
     parked: str | None
     last_error: str | None
+    stalled_s: float = 0.0
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
@@ -15,13 +15,13 @@ from listener.latch import Latch
 from listener.metrics import Metrics
 from listener.model import AccountStatus, Entry, Gap, SessionState, rfc3339
 from listener.rereading import Rereader, Rest
+from listener.webservices.heard import HeardChats
 from listener.webservices.notifications import Harvest, NotificationDecoder
 from listener.webservices.repeats import Repeats
 
 log = structlog.get_logger(__name__)
 
 _STORE_EVERY_MS = 10_000  # how far the recorded certainty of an idle session may lag behind; bounds a gap after a crash
-_HEARD_CHATS = 1000
 
 
 class Client(Protocol):
@@ -62,11 +62,13 @@ class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
         disconnect_on_stop: end the session on the server instead of leaving it to the next process.
         down_since_ms: since when (epoch milliseconds) nobody can have listened, where the journal has lost the session
             that it held.
+        known_digests: of the notifications that an earlier process took last (see `Repeats`).
     """
 
     keepalive_s: float = 600.0
     disconnect_on_stop: bool = False
     down_since_ms: int | None = None
+    known_digests: tuple[bytes, ...] = ()
 
 
 class Receiver:
@@ -113,8 +115,8 @@ class Receiver:
         self._monotonic_s = monotonic_s
         self._stored_ms = 0
         self.turn = asyncio.Lock()
-        self._repeats = Repeats()
-        self._heard: OrderedDict[str, None] = OrderedDict()
+        self._repeats = Repeats(options.known_digests)
+        self._heard = HeardChats()
         self._alive_ms: int | None = None
         self._doubted_since_ms: int | None = None
         self._rereader = rereader
@@ -188,10 +190,13 @@ class Receiver:
         """Whether something that was heard waits to be taken."""
         return self._client.pending()
 
+    def stands(self) -> bool:
+        """Whether polls are granted, and no failure since the last one asks for a pause."""
+        return self._subscribed
+
     def believed_alive(self) -> bool:
         """Whether the session stands and nothing is known to be missing."""
-        undone = self._rereader is not None and self._rereader.left_undone
-        return self._subscribed and self._doubted_since_ms is None and not undone
+        return self.stands() and self._doubted_since_ms is None and not (self._rereader and self._rereader.left_undone)
 
     def has_heard_of(self, chat_id: str) -> bool:
         """Whether this session brought anything about that chat."""
@@ -247,11 +252,7 @@ class Receiver:
     def _note(self, harvest: Harvest, at_ms: int) -> None:
         """What the batch says of the subscription and of chats, beside its dispositions."""
         if harvest.chats:
-            for chat_id in harvest.chats:
-                self._heard[chat_id] = None
-                self._heard.move_to_end(chat_id)
-            while len(self._heard) > _HEARD_CHATS:
-                self._heard.popitem(last=False)
+            self._heard.add(harvest.chats)
             if self._rereader is not None and self._rereader.left_undone:
                 # What a chat came with may have been set in the gap: that is for the re-reading to find.
                 harvest.observations = [one for one in harvest.observations if not one.prime]
@@ -325,8 +326,7 @@ class Receiver:
     def _went_up(self, fact: Certain, gap: Gap | None) -> None:
         if fact.regained is not Regained.POLL:
             self._epoch += 1
-            name = "handshakes_total" if fact.regained is Regained.HANDSHAKE else "resumes_total"
-            self._metrics.count(name)
+            self._metrics.count("handshakes_total" if fact.regained is Regained.HANDSHAKE else "resumes_total")
         self._set_subscribed(at_ms=fact.at_ms)
         self._ack = fact.ack
         self._log.info(

@@ -38,6 +38,7 @@ _ENCODER = msgspec.json.Encoder()
 _KNOWN_CHATS = 100_000
 _LARGEST_GROUP = 5_000  # observations: some 30 ms of the event loop
 _NOTHING = JournalBatch()
+_ID_DIGITS, _MARK_DIGITS = 40, 8
 Values = dict[str, LastValue]
 
 
@@ -317,6 +318,14 @@ def _event_id(heard: Observation, place: str) -> str:
     """
     digest = blake2b(heard.digest + place.encode(), digest_size=16).digest() if place else heard.digest
     return digest.hex() + _mark(heard.key)
+
+
+def digest_of(event_id: str) -> bytes | None:
+    """The digest of the notification behind an event's id, as `_event_id` puts it there; None for any other id."""
+    try:
+        return bytes.fromhex(event_id[:-_MARK_DIGITS]) if len(event_id) == _ID_DIGITS else None
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=256)

@@ -40,6 +40,9 @@ class Subscription(Protocol):
     def pending(self) -> bool:
         """Whether something that was heard waits to be taken."""
 
+    def stands(self) -> bool:
+        """Whether polls are granted: what is notified now is heard now."""
+
     def believed_alive(self) -> bool:
         """Whether the session stands and nothing is known to be missing."""
 
@@ -153,6 +156,9 @@ class Rereader:
             self._asked.set()
         else:
             await asyncio.sleep(_SETTLE_S)
+            # What the server could not tell while polls failed is older than what the chats said, and comes first.
+            while not self.subscription.stands():  # noqa: ASYNC110 - as coarse as the settling, and seldom
+                await asyncio.sleep(_SETTLE_S)
             await self._compare(chats, asked_ms, prime=False)
             self._count("done")
             self._reading = False

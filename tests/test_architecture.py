@@ -24,9 +24,23 @@ PARTS = (
 )
 ROOMS: dict[str, Collection[str]] = {
     "__main__": ("cli",),
-    "cli": ("daemon", "probes", "assembly", "settings", "simulator", "journal.views", "logs", "errors", "model"),
-    # The composition root, in four files: what runs, what is only asked, and what both are made of.
-    "daemon": ("assembly", "connections", "housekeeping", *PARTS),
+    "cli": (
+        "daemon",
+        "probes",
+        "offline",
+        "assembly",
+        "control",
+        "settings",
+        "simulator",
+        "journal.views",
+        "logs",
+        "errors",
+        "model",
+    ),
+    # The composition root: what runs, what it is ordered to do, what is only asked, and what they are made of.
+    "daemon": ("assembly", "connections", "housekeeping", "orders", "control", *PARTS),
+    "orders": ("control", "delivery", "ports", *FOUNDATION),
+    "offline": ("journal", *FOUNDATION),
     "probes": ("assembly", "connections", *PARTS),
     "assembly": ("connections", *PARTS),
     "connections": ("settings", "errors"),
@@ -37,6 +51,7 @@ ROOMS: dict[str, Collection[str]] = {
     "recorder": ("ports", *FOUNDATION),
     "delivery": ("ports", *FOUNDATION),
     "sinks": ("ports", "schema", "model", "errors", "backoff"),
+    "control": ("model", "errors"),
     "web": ("metrics", "model", "errors"),
     "simulator": ("errors",),
     "testing": ("ports", "model", "errors"),

@@ -120,8 +120,8 @@ async def test_with_a_limit_the_size_is_looked_at_more_often(monkeypatch: pytest
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    by_age = SAMPLE_MS - DAY_MS
-    assert looks[:8] == [(0, 2**20)] * 3 + [(by_age, 2**20)] + [(0, 2**20)] * 3 + [(by_age, 2**20)]
+    by_age, kept = SAMPLE_MS - DAY_MS, 2**20 * 9 // 10
+    assert looks[:8] == ([(0, kept)] * 3 + [(by_age, kept)]) * 2
 
 
 async def test_each_stretch_of_a_damage_is_a_gap_of_each_account_and_then_it_is_settled():

@@ -25,7 +25,7 @@ from listener.model import (
     Participant,
     SessionState,
 )
-from listener.recorder import Recorder, classify
+from listener.recorder import Recorder, classify, digest_of
 from listener.testing import MemoryJournal
 from listener.webservices.notifications import NotificationDecoder
 from support.eventually import eventually
@@ -608,3 +608,15 @@ async def test_a_group_that_waits_for_the_disk_tells_for_how_long(start: Callabl
     world.journal.gate.set()
     await task
     assert world.recorder.waiting_s() == 0.0
+
+
+async def test_the_digest_of_a_notification_with_the_servers_time_is_in_its_events_id(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("A", server_time_ms=5)))
+    (event,) = world.told
+    assert digest_of(event.id) == b"0123456789abcdef"
+
+
+@pytest.mark.parametrize("text", ["", "event-1", "z" * 40, "0" * 39])
+def test_an_id_of_another_make_has_no_digest(text: str):
+    assert digest_of(text) is None

@@ -46,6 +46,7 @@ class World:
     def __init__(self, *, interval_s: float = 0.005) -> None:
         self.turn = asyncio.Lock()
         self.alive = True
+        self.standing = True
         self.heard_of: set[str] = set()
         self.proved_ms: list[int] = []
         self.distrusted = 0
@@ -76,6 +77,9 @@ class World:
 
     def pending(self) -> bool:
         return False
+
+    def stands(self) -> bool:
+        return self.standing
 
     def believed_alive(self) -> bool:
         return self.alive and not self.rereader.left_undone
@@ -255,3 +259,19 @@ async def test_a_damaged_journal_is_nobodys_to_wait_for(make: Callable[..., Any]
     world.rest.chats_now = [chat("A")]
     with pytest.raises(JournalDamaged):
         await asyncio.wait_for(world.tasks[1], 5)
+
+
+async def test_what_was_read_while_polls_failed_waits_for_what_the_session_holds(make: Callable[..., Any]):
+    """The server tells the older value once polls get through again: it must not come behind the newer one."""
+    world = await make(interval_s=0.0)
+    world.standing = False
+    world.rest.chats_now = [chat("B")]
+    world.rereader.ask()
+    await eventually(lambda: world.rest.asked)
+    await asyncio.sleep(0.02)
+    assert await world.dispositions() == []
+    assert world.rereader.left_undone
+    await world.hear("A")
+    world.standing = True
+    await eventually(lambda: not world.rereader.left_undone)
+    assert await world.dispositions() == [("A", "notification"), ("B", "reconciled")]

@@ -1,13 +1,15 @@
 """Every SQL statement of the journal, and the way from rows to values and back."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
 
+from listener.errors import JournalDamaged
 from listener.model import Change, Event, JournalBatch, JournalStats, Kind, LastValue, Origin, SessionState
 
 # A statement that inserts many rows is one step of SQLite: the interpreter lock changes hands once, not once a row,
@@ -17,9 +19,9 @@ _ROWS_A_STATEMENT = 64
 
 _EVENT = (
     "INSERT INTO event"
-    " (sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data) VALUES "
+    " (sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc) VALUES "
 )
-_EVENT_WIDTH = 12
+_EVENT_WIDTH = 13
 _VALUE = "INSERT OR REPLACE INTO last_value (chat_id, key, value, account, server_time_ms, received_ms) VALUES "
 _VALUE_WIDTH = 6
 _SESSION = (
@@ -31,8 +33,10 @@ _SESSION_WIDTH = 10
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
 _SELECT_EVENT = (
-    "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data FROM event"
+    "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
 )
+
+_SIZE = ("page_count", "freelist_count", "page_size")
 
 _KINDS = {kind.value: kind for kind in Kind}
 _CHANGES: dict[str | None, Change | None] = {None: None} | {change.value: change for change in Change}
@@ -56,12 +60,74 @@ def _insert(connection: sqlite3.Connection, insert: str, width: int, parameters:
         connection.execute(_many(insert, width, len(chunk) // width), chunk)
 
 
+def checksum(
+    sequence: int,
+    received_ms: int,
+    id_: str,
+    type_: str,
+    source: str,
+    subject: str,
+    time: str,
+    kind: str,
+    account: str,
+    change: str | None,
+    origin: str,
+    data: bytes,
+) -> int:
+    """The CRC-32 of an event's columns, a nul after each of those before `data`. Raises where no event holds such."""
+    head = (
+        f"{sequence}\0{received_ms}\0{id_}\0{type_}\0{source}\0{subject}\0{time}\0{kind}\0{account}\0{change or ''}"
+        f"\0{origin}\0"
+    )
+    return crc32(data, crc32(head.encode()))
+
+
+def is_intact(row: Sequence[Any]) -> bool:
+    """Whether the row of an event, `crc` last, is as it was stored. Rows older than checksums are taken for it."""
+    try:
+        return row[-1] is None or row[-1] == checksum(*row[:-1])
+    except (TypeError, UnicodeEncodeError):
+        return False
+
+
+_TYPES: tuple[Any, ...] = (
+    int,
+    int,
+    str,
+    str,
+    str,
+    str,
+    str,
+    str,
+    str,
+    (str, type(None)),
+    str,
+    bytes,
+    (int, type(None)),
+)
+
+
+def is_event(row: Sequence[Any]) -> bool:
+    """Whether a row that was found somewhere is an event: intact, and of the right types, words and data."""
+    try:
+        return (
+            all(isinstance(value, types) for value, types in zip(row, _TYPES, strict=True))
+            and is_intact(row)
+            and row[7] in _KINDS
+            and row[9] in _CHANGES
+            and row[10] in _ORIGINS
+            and (row[-1] is not None or isinstance(msgspec.json.decode(row[-2]), dict))
+        )
+    except ValueError:
+        return False
+
+
 def event_parameters(events: Iterable[Event]) -> list[Any]:
     """The events' columns one after the other. Enumerations go as plain str: sqlite3 is slow with subclasses."""
     flat: list[Any] = []
     for event in events:
         change = event.change
-        flat += (
+        row = (
             event.sequence,
             event.received_ms,
             event.id,
@@ -75,6 +141,8 @@ def event_parameters(events: Iterable[Event]) -> list[Any]:
             event.origin._value_,
             event.data,
         )
+        flat += row
+        flat.append(checksum(*row))
     return flat
 
 
@@ -146,8 +214,15 @@ def delete_events(connection: sqlite3.Connection, before_ms: int, keep_for: Coll
     end = end if young is None else young - 1
     if end < first:
         return Deleted(0, 0)
-    connection.execute("UPDATE meta SET last_sequence = max(last_sequence, ?)", (last,))
+    connection.execute("UPDATE meta SET last_sequence = max(last_sequence, ?), deleted_through = ?", (last, end))
+    connection.execute("DELETE FROM hole WHERE last_sequence <= ?", (end,))
     return Deleted(connection.execute("DELETE FROM event WHERE sequence <= ?", (end,)).rowcount, end)
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """What the rows take, without the pages that are free for others; the file may be larger."""
+    (pages, free, size) = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _SIZE)
+    return int((pages - free) * size)
 
 
 def delete_values(connection: sqlite3.Connection, before_ms: int, start: str, limit: int) -> str | None:
@@ -170,7 +245,30 @@ def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: 
     """At most `limit` events above `after`, oldest first, of one chat or of all."""
     filtered, parameters = ("", (after, limit)) if chat is None else (" AND subject = ?", (after, chat, limit))
     statement = f"{_SELECT_EVENT} WHERE sequence > ?{filtered} ORDER BY sequence LIMIT ?"
-    return [event_of(row) for row in connection.execute(statement, parameters).fetchall()]
+    return [_intact_event_of(row) for row in connection.execute(statement, parameters).fetchall()]
+
+
+def select_raw_events(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[Any, ...]]:
+    """Rows of events as they are stored, `crc` last, in a file of any version: for who looks at what is wrong."""
+    statement = f"{_select_stored(connection)} WHERE sequence > ? ORDER BY sequence LIMIT ?"
+    return connection.execute(statement, (after, limit)).fetchall()
+
+
+def select_ends(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """The rows of the first and of the last event, as `select_raw_events`; the same twice for one, none for none."""
+    statement = f"{_select_stored(connection)} ORDER BY sequence"
+    return [row for order in ("ASC", "DESC") for row in connection.execute(f"{statement} {order} LIMIT 1")]
+
+
+def _select_stored(connection: sqlite3.Connection) -> str:
+    (sums,) = connection.execute("SELECT count(*) FROM pragma_table_info('event') WHERE name = 'crc'").fetchone()
+    return _SELECT_EVENT if sums else _SELECT_EVENT.replace(", crc", ", NULL")
+
+
+def _intact_event_of(row: tuple[Any, ...]) -> Event:
+    if not is_intact(row):
+        raise JournalDamaged(f"event {row[0]} is not what was stored: its checksum is wrong")
+    return event_of(row[:-1])
 
 
 def event_of(row: tuple[Any, ...]) -> Event:
@@ -197,6 +295,14 @@ def select_last_sequence(connection: sqlite3.Connection) -> int:
     (sequence,) = connection.execute(
         "SELECT max((SELECT last_sequence FROM meta), (SELECT ifnull(max(sequence), 0) FROM event),"
         " (SELECT ifnull(max(sequence), 0) FROM sink_cursor))"
+    ).fetchone()
+    return int(sequence)
+
+
+def select_newest(connection: sqlite3.Connection) -> int:
+    """The last sequence that an event had; `select_last_sequence` without the cursors."""
+    (sequence,) = connection.execute(
+        "SELECT max((SELECT last_sequence FROM meta), (SELECT ifnull(max(sequence), 0) FROM event))"
     ).fetchone()
     return int(sequence)
 
@@ -236,18 +342,24 @@ def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
 
 
 def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStats:
-    """The figures but those of `letters`. Events are not counted one by one: sequences are consecutive."""
+    """The figures but those of `letters`. Events are not counted one by one: what is not in `hole` is there."""
     first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
     oldest = connection.execute("SELECT received_ms FROM event WHERE sequence = ?", (first,)).fetchone()
+    missing = sum(after - before - 1 for before, after in select_holes(connection) if first and first < after <= last)
     return JournalStats(
         first_sequence=first or 0,
         last_sequence=select_last_sequence(connection),
-        events=0 if first is None else last - first + 1,
+        events=0 if first is None else last - first + 1 - missing,
         bytes=size_bytes,
         cursors=select_cursors(connection),
         dead_letters=dict(connection.execute("SELECT sink, count(*) FROM dead_letter GROUP BY sink").fetchall()),
         oldest_ms=oldest[0] if oldest else None,
     )
+
+
+def select_holes(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    """The holes that damage left, each as the sequences before it and after it."""
+    return connection.execute("SELECT first_sequence - 1, last_sequence + 1 FROM hole ORDER BY 1").fetchall()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 -- The newest schema. The migrations, applied in order to an empty file, yield the same; a test compares the two.
 
--- One row an event. Sequences are consecutive: only the writer assigns them, and only a commit uses them up.
+-- One row an event. Sequences are consecutive but for what `hole` tells: only the writer assigns them, and only a
+-- commit uses them up.
 -- crc is the CRC-32 of the other columns (rows.checksum), null in rows older than it.
 -- received_ms stands before the long columns, so that retention reads it without following overflow pages.
 CREATE TABLE event (
@@ -74,9 +75,11 @@ CREATE TABLE dead_letter (
     UNIQUE (sink, sequence)
 );
 
--- One row: the last sequence when retention deleted last, so that an emptied journal does not count from 1 again.
+-- One row: the last sequence when retention deleted last, so that an emptied journal does not count from 1 again, and
+-- the sequence up to which it deleted, so that what is salvaged from a damaged journal is not what it deleted.
 CREATE TABLE meta (
-    last_sequence INTEGER NOT NULL
+    last_sequence   INTEGER NOT NULL,
+    deleted_through INTEGER NOT NULL DEFAULT 0
 );
 INSERT INTO meta (last_sequence) VALUES (0);
 
@@ -99,4 +102,10 @@ CREATE TABLE damage (
     kept      INTEGER NOT NULL,
     stretches TEXT NOT NULL,
     pending   INTEGER NOT NULL
+);
+
+-- The sequences that no event has any more, or never had: damage took them, or the journal went on behind them.
+CREATE TABLE hole (
+    first_sequence INTEGER PRIMARY KEY,
+    last_sequence  INTEGER NOT NULL
 );

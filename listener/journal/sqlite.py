@@ -11,9 +11,10 @@ from typing import TypeVar
 
 import structlog
 
-from listener.errors import JournalError
-from listener.journal import letters, rows
-from listener.journal.database import Store, journal_error, open_store
+from listener.errors import JournalDamaged, JournalError
+from listener.journal import letters, rows, suspect
+from listener.journal.database import journal_error
+from listener.journal.store import Store, open_store
 from listener.journal.tail import Tail
 from listener.journal.writer import Append, Call, Commit, Writer
 from listener.model import (
@@ -29,6 +30,7 @@ from listener.model import (
     SessionState,
 )
 
+_EVER_MS = 2**62
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at: about a millisecond of the writer."""
 
@@ -72,9 +74,13 @@ class SqliteJournal:
         path: the database; `<path>.lock`, `<path>-wal` and `<path>-shm` stand beside it. The folder must exist.
         on_commit: called on the event loop after each commit that stored batches, with the seconds from the arrival
             of the oldest of them to its durability, and the number of events.
+        max_bytes: how much events may take: then appends with events raise JournalFull until there is room.
     """
 
-    def __init__(self, *, path: Path, on_commit: Callable[[float, int], None] | None = None) -> None:
+    def __init__(
+        self, *, path: Path, on_commit: Callable[[float, int], None] | None = None, max_bytes: int | None = None
+    ) -> None:
+        self._max_bytes = max_bytes
         self._path = path
         self._on_commit = on_commit
         self._part: _Opened | None = None
@@ -94,10 +100,11 @@ class SqliteJournal:
             raise
         writer = Writer(
             path=self._path,
-            connection=store.write,
+            handle=store.handle,
             last_sequence=store.last_sequence,
             loop=loop,
             settled=self._settled,
+            max_bytes=self._max_bytes,
         )
         writer.start()
         self._part = _Opened(store=store, writer=writer, reads=ThreadPoolExecutor(1, "journal-reader"))
@@ -210,19 +217,29 @@ class SqliteJournal:
         """The gaps of all pending damages are on record."""
         await self._change(letters.settle_damages)
 
-    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:  # noqa: ARG002 - to come
+    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values in steps of RETENTION_STEP; see the port."""
-        step = partial(rows.delete_events, before_ms=before_ms, keep_for=tuple(keep_for), limit=RETENTION_STEP)
         deleted = 0
-        while (done := await self._change(step)).events:
-            self._tail.forget_through(done.through)
-            deleted += done.events
-        chat: str | None = ""
+        while (count := await self._delete_some(before_ms, keep_for)) > 0:
+            deleted += count
+        if max_bytes is not None and await self._query(rows.used_bytes) > max_bytes:
+            while await self._query(rows.used_bytes) > max_bytes * 9 // 10:
+                count = await self._delete_some(_EVER_MS, keep_for)
+                if not count:
+                    break
+                deleted += count
+        chat: str | None = "" if before_ms > 0 else None
         while chat is not None:
             chat = await self._change(
                 partial(rows.delete_values, before_ms=before_ms, start=chat, limit=RETENTION_STEP)
             )
         return deleted
+
+    async def _delete_some(self, before_ms: int, keep_for: Collection[str]) -> int:
+        step = partial(rows.delete_events, before_ms=before_ms, keep_for=tuple(keep_for), limit=RETENTION_STEP)
+        done = await self._change(step)
+        self._tail.forget_through(done.through)
+        return done.events
 
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
@@ -248,8 +265,11 @@ class SqliteJournal:
         part = self._opened()
         try:
             return await asyncio.get_running_loop().run_in_executor(part.reads, work, part.store.read)
-        except (sqlite3.Error, KeyError, ValueError, OSError) as exc:
-            raise journal_error(self._path, exc) from exc
+        except (sqlite3.Error, KeyError, ValueError, OSError, JournalDamaged) as exc:
+            error = journal_error(self._path, exc)
+            if isinstance(error, JournalDamaged):
+                suspect.note(self._path, str(error))
+            raise error from exc
 
     def _settled(self, commits: Sequence[Commit]) -> None:
         """What the writer did, on the event loop: memory first, so that whoever is woken finds its events."""

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import structlog
 from msgspec.structs import replace
 
-from listener.journal import rows
+from listener.errors import JournalDamaged, JournalError, JournalFull
+from listener.journal import rows, suspect
 from listener.journal.database import journal_error
+from listener.journal.handle import Handle
 from listener.model import Event, JournalBatch
 
 _log = structlog.get_logger(__name__)
@@ -47,8 +49,9 @@ Operation = Append | Call
 class Commit(NamedTuple):
     """What became of some operations: durable with their results and events, or all of them failed.
 
-    `error` is a JournalError where trying again can help. Anything else is a bug, or a value that no journal can hold
-    (sqlite3 raises OverflowError for a number of more than 64 bits): it reaches the caller as what it is, and ends it.
+    `error` is a JournalError where trying again can help, and JournalDamaged where only the next open does. Anything
+    else is a bug, or a value that no journal can hold (sqlite3 raises OverflowError for a number of more than 64 bits):
+    it reaches the caller as what it is, and ends it.
     """
 
     operations: Sequence[Operation]
@@ -81,26 +84,29 @@ class Writer:
 
     Args:
         path: for the text of errors.
-        connection: used by the thread alone.
+        handle: used by the thread alone.
         last_sequence: the last sequence ever used.
         loop: where `settled` is called, once per group.
         settled: gets what became of the group.
+        max_bytes: how much the rows may take before events are refused; None for as much as there is room.
     """
 
     def __init__(
         self,
         *,
         path: Path,
-        connection: sqlite3.Connection,
+        handle: Handle,
         last_sequence: int,
         loop: asyncio.AbstractEventLoop,
         settled: Callable[[Sequence[Commit]], None],
+        max_bytes: int | None = None,
     ) -> None:
         self._path = path
-        self._connection = connection
+        self._handle = handle
         self._last_sequence = last_sequence
         self._loop = loop
         self._settled = settled
+        self._max_bytes = max_bytes
         self._queue: SimpleQueue[Operation | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
 
@@ -150,12 +156,15 @@ class Writer:
     def _attempt(self, group: Sequence[Operation]) -> Commit:
         try:
             return self._transaction(group)
-        except (sqlite3.Error, OSError) as exc:
+        except (sqlite3.Error, OSError, JournalError) as exc:
             return self._failed(group, journal_error(self._path, exc))
         except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the thread lives on
             return self._failed(group, exc)
 
     def _failed(self, group: Sequence[Operation], error: Exception) -> Commit:
+        self._handle.failed(error.__cause__ or error)
+        if isinstance(error, JournalDamaged):
+            suspect.note(self._path, str(error))
         self._roll_back()
         return Commit(group, (), (), self._last_sequence, error)
 
@@ -164,18 +173,30 @@ class Writer:
         results: list[Any] = []
         events: list[Event] = []
         last = self._last_sequence
-        self._connection.execute("BEGIN IMMEDIATE")
+        connection = self._handle.ready()
+        connection.execute("BEGIN IMMEDIATE")
         for is_append, run in groupby(group, key=_is_append):
             if is_append:
                 last = self._store([one for one in run if isinstance(one, Append)], last, results, events)
             else:
-                results += [one.work(self._connection) for one in run if isinstance(one, Call)]
-        self._connection.execute("COMMIT")
+                results += [one.work(connection) for one in run if isinstance(one, Call)]
+        connection.execute("COMMIT")
         self._last_sequence = last
+        self._handle.committed(last if events else None)
         return Commit(group, results, events, last, None)
 
     def _store(self, appends: list[Append], last: int, results: list[Any], events: list[Event]) -> int:
-        """Number and insert the appends' parts, table by table; adds results and events, returns the last number."""
+        """Number and insert the appends' parts, table by table; adds results and events, returns the last number.
+
+        Raises JournalFull: events would go beyond the limit. All else may, since that is what makes room again.
+        """
+        connection = self._handle.connection
+        if self._max_bytes is not None and any(append.batch.events for append in appends):
+            used = rows.used_bytes(connection)
+            if used >= self._max_bytes:
+                raise JournalFull(
+                    f"journal {self._path}: {used} bytes are in use, journal.max_bytes is {self._max_bytes}"
+                )
         parameters: list[Any] = []
         for append in appends:
             numbered = [replace(event, sequence=n) for n, event in enumerate(append.batch.events, last + 1)]
@@ -184,17 +205,18 @@ class Writer:
             events += numbered
             results.append(last)
         batches = [append.batch for append in appends]
-        rows.insert_events(self._connection, parameters)
-        rows.replace_values(self._connection, batches)
-        rows.replace_sessions(self._connection, batches)
+        rows.insert_events(connection, parameters)
+        rows.replace_values(connection, batches)
+        rows.replace_sessions(connection, batches)
         return last
 
     def _roll_back(self) -> None:
         """SQLite has rolled back by itself after some errors; a failing roll back leaves nothing to undo either."""
         try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if self._handle.connection.in_transaction:
+                self._handle.connection.execute("ROLLBACK")
         except sqlite3.Error as exc:
+            self._handle.failed(exc)
             _log.error("journal_roll_back_failed", path=str(self._path), error=str(exc))
 
 

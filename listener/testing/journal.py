@@ -1,12 +1,11 @@
 """A journal in memory."""
 
 import asyncio
-import itertools
 from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
-from listener.errors import JournalError, JournalLocked
+from listener.errors import JournalError, JournalFull, JournalLocked
 from listener.model import (
     EVERY_LETTER,
     Damage,
@@ -24,7 +23,8 @@ from listener.model import (
 class MemoryJournal:
     """`ports.Journal` in memory: the whole contract but surviving the process. `close` and `open` play a restart."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_bytes: int | None = None) -> None:
+        self._max_bytes = max_bytes
         self._open = False
         self._last_sequence = 0
         self._events: list[Event] = []
@@ -75,6 +75,8 @@ class MemoryJournal:
         self._require_open()
         if (error := self._next_failure()) is not None:
             raise error
+        if batch.events and self._max_bytes is not None and self._used_bytes() >= self._max_bytes:
+            raise JournalFull("journal: the limit of its size is reached")
         last = self._store(batch)
         await asyncio.sleep(0)
         return last
@@ -195,16 +197,24 @@ class MemoryJournal:
         self._require_open()
         self._damages.clear()
 
-    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:  # noqa: ARG002 - to come
+    async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values; see the port."""
         self._require_open()
         floor = min([self._last_sequence, *(self._cursors.get(sink, 0) for sink in keep_for)])
-        old = itertools.takewhile(lambda event: event.sequence <= floor and event.received_ms < before_ms, self._events)
-        deleted = len(list(old))
-        del self._events[:deleted]
+        goal = max_bytes * 9 // 10 if max_bytes is not None and self._used_bytes() > max_bytes else None
+        deleted = 0
+        while self._events and self._events[0].sequence <= floor:
+            too_many = goal is not None and self._used_bytes() > goal
+            if self._events[0].received_ms >= before_ms and not too_many:
+                break
+            del self._events[0]
+            deleted += 1
         young = {value.chat_id for value in self._values.values() if value.received_ms >= before_ms}
         self._values = {place: value for place, value in self._values.items() if value.chat_id in young}
         return deleted
+
+    def _used_bytes(self) -> int:
+        return sum(len(event.data) for event in self._events)
 
     async def stats(self) -> JournalStats:
         """Figures; `bytes` counts the events' data."""
@@ -215,7 +225,7 @@ class MemoryJournal:
             first_sequence=oldest.sequence if oldest else 0,
             last_sequence=self._last_sequence,
             events=len(self._events),
-            bytes=sum(len(event.data) for event in self._events),
+            bytes=self._used_bytes(),
             cursors=dict(self._cursors),
             dead_letters={sink: sinks.count(sink) for sink in sinks},
             oldest_ms=oldest.received_ms if oldest else None,

@@ -20,7 +20,7 @@ import structlog
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from support.bayeux import need_node  # noqa: E402 - found by the line above
-from support.cells import CELLS, Cell, Outcome, play_all  # noqa: E402 - found by the line above
+from support.cells import CELLS, CELLS_AT_ONCE, Cell, Outcome, play_all  # noqa: E402 - found by the line above
 from support.faults import LEFT_OUT  # noqa: E402 - found by the line above
 
 COLUMNS = (
@@ -80,7 +80,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", default=[], metavar="WORDS", help="cells whose name holds these")
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
-    parser.add_argument("--at-once", type=int, default=12, help="cells that run at a time")
+    parser.add_argument("--at-once", type=int, default=CELLS_AT_ONCE, help="cells that run at a time")
     parser.add_argument("--log", action="store_true", help="show the daemon's last words of each cell")
     options = parser.parse_args()
     need_node()

@@ -13,8 +13,6 @@ from support.bayeux import need_node
 from support.cells import CELLS, Cell, Outcome, play_all
 from support.faults import FAULTS, LEFT_OUT, SERVERS
 
-AT_ONCE = 12
-
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
@@ -29,7 +27,7 @@ def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     cells = [cell for cell in CELLS if cell in chosen]
     if any(cell.server == "cometd" for cell in cells):
         need_node()
-    played = asyncio.run(play_all(cells, tmp_path_factory.mktemp("matrix"), at_once=AT_ONCE))
+    played = asyncio.run(play_all(cells, tmp_path_factory.mktemp("matrix")))
     return {outcome.cell: outcome for outcome in played}
 
 

@@ -12,6 +12,7 @@ from listener.model import DeadLetter, JournalBatch, Kind, LastValue, LetterFilt
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
 
 DAY_MS = 86_400_000
+LIMIT_BYTES = 2**20
 
 
 class SqliteWorld:
@@ -21,8 +22,15 @@ class SqliteWorld:
         self.path = folder / "journal.db"
         self.journal = self.build()
 
-    def build(self):
-        return SqliteJournal(path=self.path)
+    def build(self, **options):
+        return SqliteJournal(path=self.path, **options)
+
+    async def limited(self):
+        """A journal that has room for some hundred events."""
+        await self.journal.close()
+        self.journal = self.build(max_bytes=LIMIT_BYTES)
+        await self.journal.open()
+        return self.journal
 
     async def restart(self):
         await self.journal.close()
@@ -40,6 +48,13 @@ class MemoryWorld:
 
     def __init__(self, folder):
         self.journal = MemoryJournal()
+
+    async def limited(self):
+        """A journal that has room for some hundred events."""
+        await self.journal.close()
+        self.journal = MemoryJournal(max_bytes=LIMIT_BYTES)
+        await self.journal.open()
+        return self.journal
 
     async def restart(self):
         await self.journal.close()
@@ -446,3 +461,52 @@ async def test_an_open_journal_cannot_be_opened_again(journal):
 
 def test_full_is_an_error_of_the_journal():
     assert issubclass(JournalFull, JournalError)
+
+
+# --- the limit of its size --------------------------------------------------------------------------------------------
+
+
+async def fill(journal):
+    """Append until the journal is full; returns how many events it took."""
+    for number in range(1, 10_000):
+        try:
+            await journal.append(JournalBatch(events=(sample_event(number, data_bytes=4000),)))
+        except JournalFull:
+            return number - 1
+    raise AssertionError("it never was full")
+
+
+async def test_a_full_journal_refuses_events_and_loses_none(world):
+    journal = await world.limited()
+    taken = await fill(journal)
+    assert taken > 50
+    assert journal.last_sequence == taken
+    assert len(await journal.read(0, 10_000)) == taken
+
+
+async def test_a_full_journal_takes_what_makes_room(world):
+    journal = await world.limited()
+    taken = await fill(journal)
+    await journal.append(JournalBatch(sessions=(session("agent1"),)))
+    await journal.advance("crm", taken, [letter("crm", 1)])
+    assert await journal.cursors() == {"crm": taken}
+
+
+async def test_room_comes_from_what_is_delivered_everywhere_and_appends_go_on(world):
+    journal = await world.limited()
+    taken = await fill(journal)
+    assert await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES // 2) == 0, "nothing is delivered"
+    with pytest.raises(JournalFull):
+        await journal.append(batch(1))
+    await journal.advance("crm", taken - 10)
+    deleted = await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES // 2)
+    assert 0 < deleted <= taken - 10
+    assert (await journal.read(0, 1))[0].sequence == deleted + 1
+    assert await journal.append(batch(1)) == taken + 1
+
+
+async def test_a_journal_within_its_size_keeps_what_is_young(world):
+    journal = await world.limited()
+    await journal.append(batch(1, 2, 3))
+    await journal.advance("crm", 3)
+    assert await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES) == 0

@@ -1,6 +1,7 @@
 """Rows to values and back, where the contract suite does not look."""
 
 import sqlite3
+import zlib
 from contextlib import closing
 
 import pytest
@@ -68,3 +69,37 @@ def test_retention_takes_no_more_than_a_step_at_once(connection):
     assert rows.delete_events(connection, 2, (), 10) == (5, 25)
     assert rows.delete_events(connection, 2, (), 10) == (0, 0)
     assert rows.select_last_sequence(connection) == 25
+
+
+def stored(connection):
+    return [list(row) for row in rows.select_raw_events(connection, 0, 1000)]
+
+
+def test_a_row_is_intact_until_any_column_is_another(connection):
+    rows.insert_events(connection, rows.event_parameters(numbered(3, change=None)))
+    for row in stored(connection):
+        assert rows.is_intact(row)
+        for column, other in enumerate([99, 99, *"abcdefghi", b"other", 99]):
+            assert not rows.is_intact([*row[:column], other, *row[column + 1 :]])
+
+
+@pytest.mark.parametrize("other", [None, 5, "text", "\ud800"])
+def test_a_row_of_other_types_is_not_intact(connection, other):
+    rows.insert_events(connection, rows.event_parameters(numbered(1)))
+    (row,) = stored(connection)
+    assert not rows.is_intact([*row[:-2], other, row[-1]])
+    assert not rows.is_intact([row[0], row[1], other, *row[3:]])
+
+
+def test_a_row_older_than_checksums_is_taken_for_intact(connection):
+    rows.insert_events(connection, rows.event_parameters(numbered(1)))
+    connection.execute("UPDATE event SET crc = NULL")
+    assert rows.select_events(connection, 0, 10) == numbered(1)
+
+
+def test_the_sum_is_that_of_the_columns_with_a_nul_behind_each_but_the_data(connection):
+    event = numbered(1)[0]
+    texts = [1, event.received_ms, event.id, event.type, event.source, event.subject, event.time]
+    texts += [event.kind.value, event.account, event.change.value, event.origin.value]
+    whole = b"".join(b"%b\0" % str(text).encode() for text in texts) + event.data
+    assert rows.event_parameters([event])[-1] == zlib.crc32(whole)

@@ -297,7 +297,7 @@ async def test_an_unreadable_row_is_an_error_that_names_the_file(journal, path):
     await journal.append(batch(1))
     await journal.close()
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE event SET kind = 'unheard-of'")
+        connection.execute("UPDATE event SET kind = 'unheard-of', crc = NULL")
     await journal.open()
     with pytest.raises(JournalError, match=r"journal\.db: .*unheard-of"):
         await journal.read(0, 10)

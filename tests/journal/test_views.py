@@ -11,10 +11,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from listener.errors import JournalError
+from listener.errors import JournalDamaged, JournalError
 from listener.journal import SqliteJournal, rows, views
-from listener.journal.database import PAGE_BYTES, open_store
-from listener.model import DeadLetter, JournalBatch
+from listener.journal.database import PAGE_BYTES
+from listener.journal.store import open_store
+from listener.model import DeadLetter, JournalBatch, LetterFilter
 from listener.testing import SAMPLE_MS, sample_event
 
 NOT_SEALED = 77
@@ -51,6 +52,14 @@ def tamper(path, statement):
 
 async def test_the_figures_are_those_of_the_owner(live, path):
     assert views.stats(path) == await live.stats()
+
+
+async def test_letters_and_their_events_are_seen_while_the_owner_goes_on(live, path):
+    assert views.letters(path) == await live.dead_letters()
+    assert [event.sequence for event in views.letter_events(path, LetterFilter(event_ids=("event-2",)))] == [2]
+    assert views.letters(path, LetterFilter(sink="audit")) == []
+    await live.drop_dead_letters(LetterFilter())
+    assert views.letters(path) == []
 
 
 async def test_it_sees_what_is_committed_while_the_owner_goes_on(live, path):
@@ -195,6 +204,8 @@ async def test_a_journal_after_retention_is_sound(live, path):
         ("UPDATE event SET kind = 'other' WHERE sequence = 3", "event 3: unknown kind 'other'"),
         ("UPDATE event SET change = 'other' WHERE sequence = 3", "event 3: unknown change 'other'"),
         ("UPDATE event SET origin = 'other' WHERE sequence = 3", "event 3: unknown origin 'other'"),
+        ("UPDATE event SET account = 'agent2' WHERE sequence = 3", "event 3: it is not what was stored"),
+        ("UPDATE event SET crc = 7 WHERE sequence = 3", "event 3: it is not what was stored"),
         ("UPDATE sink_cursor SET sequence = 11", "cursor of sink crm: 11 is outside 0 to 10"),
         ("UPDATE sink_cursor SET sequence = -1", "cursor of sink crm: -1 is outside 0 to 10"),
         ("UPDATE dead_letter SET sequence = 11", "dead letter of sink crm: 11 is outside 1 to 10"),
@@ -222,7 +233,7 @@ def test_what_is_no_journal_is_named(tmp_path, view):
         view(tmp_path / "missing.db")
     assert not (tmp_path / "missing.db").exists()
     (tmp_path / "text.db").write_text("hello " * 1000)
-    with pytest.raises(JournalError, match=r"text\.db: file is not a database"):
+    with pytest.raises(JournalDamaged, match=r"text\.db: file is not a database"):
         view(tmp_path / "text.db")
     (tmp_path / "empty.db").touch()
     with pytest.raises(JournalError, match=r"empty\.db: schema version 0"):
@@ -240,11 +251,38 @@ def test_a_journal_of_another_version_is_named(path):
 
 
 async def test_an_event_that_cannot_be_read_is_an_error_that_names_the_file(closed):
-    tamper(closed, "UPDATE event SET kind = 'other'")
+    tamper(closed, "UPDATE event SET kind = 'other', crc = NULL")
     with pytest.raises(JournalError, match=r"journal\.db: .*other"):
         views.show(closed, limit=1)
+
+
+def test_an_event_that_is_not_what_was_stored_is_not_shown(closed):
+    tamper(closed, "UPDATE event SET account = 'agent2' WHERE sequence = 3")
+    with pytest.raises(JournalDamaged, match=r"journal\.db: event 3 is not what was stored"):
+        views.show(closed, limit=5)
+    assert len(views.show(closed, after=3, limit=5)) == 5
 
 
 async def test_a_gap_is_shown_like_any_event(live, path):
     await live.append(JournalBatch(events=(replace(sample_event(11), change=None),)))
     assert views.show(path, after=10, limit=1)[0].change is None
+
+
+def test_an_export_of_a_damaged_journal_gives_what_can_be_read_and_leaves_the_file_alone(tmp_path):
+    path = tmp_path / "journal.db"
+    store = open_store(path)
+    events = [replace(sample_event(n, data_bytes=900), sequence=n) for n in range(1, 200)]
+    rows.insert_events(store.write, rows.event_parameters(events))
+    whole = list(views.export(path))
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // PAGE_BYTES * PAGE_BYTES)
+        file.write(bytes(PAGE_BYTES))
+    before, told = path.read_bytes(), []
+    kept = list(views.export(path, on_damage=told.append))
+    assert len(told) == 1
+    assert 150 < len(kept) < len(whole)
+    assert set(kept) < set(whole)
+    assert kept == sorted(kept, key=whole.index)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir() if "damaged" in file.name or "salvaged" in file.name] == []

@@ -9,7 +9,7 @@ import structlog
 
 from listener.errors import JournalError
 from listener.journal import rows
-from listener.journal.database import open_store
+from listener.journal.store import open_store
 from listener.journal.writer import Append, Call, Writer
 from listener.model import JournalBatch
 from listener.testing import sample_event
@@ -24,9 +24,7 @@ class Bench:
         self.groups = []
         self.loop = asyncio.get_running_loop()
         self.store.write.set_trace_callback(self.sql.append)
-        self.writer = Writer(
-            path=path, connection=self.store.write, last_sequence=0, loop=self.loop, settled=self.settled
-        )
+        self.writer = Writer(path=path, handle=self.store.handle, last_sequence=0, loop=self.loop, settled=self.settled)
         self.held = threading.Event()
 
     def settled(self, commits):

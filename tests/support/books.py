@@ -23,7 +23,7 @@ class Data(msgspec.Struct):
     """What is needed of a disposition's or a gap's data."""
 
     account: str
-    disposition: str = ""
+    disposition: str | None = ""
     key: str = ""
     chat_id: str = msgspec.field(name="chatId", default="")
     reference_id: int | None = msgspec.field(name="referenceId", default=None)

@@ -21,6 +21,7 @@ from support.scrape import watching
 
 BEFORE_S = AFTER_S = 1.0
 AT_ONCE = 3  # events a burst
+CELLS_AT_ONCE = 16  # most of a cell is waiting
 RECOVERED_S = 60.0
 DRAINED_S = 15.0
 QUIET_S = 1.2  # chats that were re-read are compared half a second later
@@ -107,7 +108,11 @@ async def play(cell: Cell, folder: Path) -> Outcome:
 
 
 async def play_all(
-    cells: Sequence[Cell], folder: Path, *, at_once: int, done: Callable[[Outcome], None] = lambda _: None
+    cells: Sequence[Cell],
+    folder: Path,
+    *,
+    at_once: int = CELLS_AT_ONCE,
+    done: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
     """Play the cells, so many at a time, the long ones first; the outcomes in the order of the cells."""
     room = asyncio.Semaphore(at_once)

@@ -142,6 +142,15 @@ async def _shuffle(rig: Rig) -> None:
         await asyncio.sleep(2.0)
 
 
+async def _read_amid_trouble(rig: SimulatedRig) -> None:
+    """After a gap the chats cannot be read at first, and are when polls fail: newer than what the session holds."""
+    rig.simulator.control("fail", status=503, target="rest")
+    rig.gateway.fail(502, body=HTML, acted=True)
+    await asyncio.sleep(9.5)  # the second reading comes 10 s after the first
+    rig.gateway.fail(503, body=HTML, headers={"Retry-After": "3"})
+    await asyncio.sleep(3.0)
+
+
 async def _revoke_logins(rig: SimulatedRig) -> None:
     rig.revoke_logins(REVOKED_S)
     await asyncio.sleep(REVOKED_S)
@@ -168,10 +177,14 @@ FAULTS = (
     Fault(name="advice multiple-clients", play=_advise("multiple-clients"), hits=2, through="gateway"),
     Fault(name="duplicate batch", play=_duplicate, through="gateway"),
     Fault(name="replies reordered", play=_shuffle, through="gateway"),
+    Fault(name="chats read amid 503", play=_read_amid_trouble, through="gateway", servers=("simulator",)),
     Fault(name="login revoked", play=_revoke_logins, servers=("simulator",), max_interval_ms=20_000),
 )
 
-LEFT_OUT = {"login revoked": "a bare CometD server has no login that could be revoked"}
+LEFT_OUT = {
+    "chats read amid 503": "a bare CometD server has no chats that could be read",
+    "login revoked": "a bare CometD server has no login that could be revoked",
+}
 
 
 def new_rig(server: str, fault: Fault, *, ack: bool) -> Rig:

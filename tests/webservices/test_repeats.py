@@ -81,3 +81,24 @@ def test_every_payload_is_counted_once_whatever_comes_again(batches):
         harvest = take(repeats, *messages)
         assert harvest.forwarded + harvest.filtered.total() + harvest.refused.total() == len(messages)
         assert harvest.forwarded >= 0
+
+
+def test_what_an_earlier_process_took_is_recognised():
+    before = take(Repeats(), stamped(1))
+    repeats = Repeats([one.digest for one in before.observations])
+    assert values(take(repeats, stamped(1), stamped(2))) == ["code-2"]
+
+
+def test_a_batch_larger_than_what_is_remembered_otherwise_is_recognised_whole():
+    repeats = Repeats()
+    large = [stamped(n) for n in range(1000)]
+    take(repeats, *large)
+    take(repeats, stamped(2000))
+    assert values(take(repeats, *large)) == []
+
+
+def test_memory_is_bounded():
+    repeats = Repeats()
+    for number in range(1000):
+        take(repeats, stamped(number))
+    assert len(repeats._recent) <= 130

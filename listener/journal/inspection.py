@@ -1,0 +1,121 @@
+"""Looking whether a journal is damaged, before its owner opens it."""
+
+import sqlite3
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from listener.journal import rows, tables
+from listener.journal.database import APPLICATION_ID, connect, migrations
+from listener.journal.logfile import read_log
+from listener.journal.pages import MAGIC, page_bytes_of
+
+WHOLE_BYTES = 256 * 2**20
+"""Up to this size all of a journal is looked at, which takes a second and a half: SQLite checks its structure at about
+1,400 MiB a second, and the checksums of the events take 200 MiB a second. Of a larger one, the ends are."""
+
+_PAGE = 1000
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_OURS = {"event", "last_value", "session", "sink_cursor", "dead_letter", "meta"}
+
+
+def fault_of(path: Path, *, thorough: bool) -> str | None:
+    """What is wrong with a journal, in a few words; None where nothing is, or where that is no damage.
+
+    Another program's database, one of a newer version and what cannot be opened for now are none: they are for who
+    opens it to refuse. `thorough` looks at all of a large journal too. No connection to it is open in this process.
+
+    Raises OSError, sqlite3.Error.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    log_bytes = log.stat().st_size if log.exists() else 0
+    with path.open("rb") as file:
+        header = file.read(100)
+    if not header:
+        return "it is empty, and its log is not" if log_bytes else None
+    if not header.startswith(MAGIC):
+        return "it is no SQLite file"
+    if path.with_name(f"{path.name}-journal").exists():  # its creation was cut short: to be rolled back by its opener
+        return None
+    fault = _header_fault(header) or read_log(path, page_bytes_of(header)).fault
+    if fault is not None:
+        return fault
+    small = path.stat().st_size + log_bytes <= WHOLE_BYTES
+    with closing(connect(path, "ro" if log_bytes else "ro&immutable=1")) as connection:
+        return _fault_in(connection, whole=thorough or small)
+
+
+def _header_fault(header: bytes) -> str | None:
+    """What SQLite would not tell from a file that it may not write, or that is meant for a newer SQLite."""
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        return None
+    _page, write, read, _reserved, *fractions = struct.unpack_from(">HBBBBBB", header, 16)
+    form, encoding = int.from_bytes(header[44:48], "big"), int.from_bytes(header[56:60], "big")
+    sane = {write, read} <= {1, 2} and fractions == [64, 32, 32] and 1 <= form <= 4 and encoding == 1  # noqa: PLR2004 - the format's
+    return None if sane else "its header is not what was written"
+
+
+def _fault_in(connection: sqlite3.Connection, *, whole: bool) -> str | None:
+    connection.text_factory = tables.text_or_bytes
+    try:
+        is_journal, fault = _schema(connection)
+        if fault is not None or not is_journal:
+            return fault
+        return next(_faults(connection, whole=whole), None)
+    except sqlite3.DatabaseError as exc:
+        if exc.sqlite_errorcode & 0xFF not in _DAMAGED:
+            raise
+        return str(exc)
+
+
+def _schema(connection: sqlite3.Connection) -> tuple[bool, str | None]:
+    """Whether this is a journal with something in it that this program reads, and what is wrong with its tables."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    found = _columns(connection)
+    if application != APPLICATION_ID:
+        return False, "its header names another program" if found.keys() >= _OURS else None
+    scripts = migrations()
+    if version > len(scripts):
+        return False, None
+    with closing(sqlite3.connect(":memory:")) as expected:
+        for script in scripts[:version]:
+            expected.executescript(script)
+        wrong = [table for table, columns in _columns(expected).items() if found.get(table) != columns]
+    if wrong:
+        return True, f"its schema is wrong for table {wrong[0]}"
+    return bool(found), "its schema has no version" if found and not version else None
+
+
+def _columns(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return {name: tables.columns_of(connection, name) for (name,) in names}
+
+
+def _faults(connection: sqlite3.Connection, *, whole: bool) -> Iterator[str]:
+    if whole:
+        for (line,) in connection.execute("PRAGMA quick_check(1)"):
+            if line != "ok":
+                yield line.replace("\n", ": ")
+    for table in tables.TABLES:
+        if not tables.read(connection, table).whole:
+            yield f"table {table} cannot be read"
+    yield from _events(connection) if whole else _ends(connection)
+
+
+def _events(connection: sqlite3.Connection) -> Iterator[str]:
+    after = -1
+    while page := rows.select_raw_events(connection, after, _PAGE):
+        yield from (_wrong(row[0]) for row in page if not rows.is_intact(row))
+        after = page[-1][0]
+
+
+def _ends(connection: sqlite3.Connection) -> Iterator[str]:
+    for row in rows.select_ends(connection):
+        if not rows.is_intact(row):
+            yield _wrong(row[0])
+
+
+def _wrong(sequence: int) -> str:
+    return f"event {sequence} is not what was stored"

@@ -1,0 +1,167 @@
+"""Finding events in the pages of a damaged file, without what SQLite needs to find its way through it."""
+
+import struct
+from collections.abc import Iterator
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from listener.journal import rows
+from listener.journal.database import PAGE_BYTES
+from listener.journal.logfile import Frame
+
+# https://www.sqlite.org/fileformat2.html: section 1.3 the header, 1.6 b-tree pages, 2.1 records.
+MAGIC = b"SQLite format 3\0"
+_TABLE_LEAF = 0x0D
+_FILE_HEADER_BYTES = 100
+_PAGE_HEADER_BYTES = 8
+_EVENT_COLUMNS = (12, 13)
+_MAX_PAYLOAD = 2**28
+
+Row = tuple[Any, ...]
+
+
+def page_bytes_of(header: bytes) -> int:
+    """The page size that the header of a file names; that of our journals where it names none."""
+    size = int.from_bytes(header[16:18], "big")
+    sane = header.startswith(MAGIC) and size >= 512 and size & (size - 1) == 0  # noqa: PLR2004 - the least SQLite knows
+    return size if sane else PAGE_BYTES
+
+
+class Pages:
+    """Every version of every page that a file and the frames of its log hold."""
+
+    def __init__(self, *, file: BufferedReader, page_bytes: int, frames: list[Frame]) -> None:
+        self._file = file
+        self._logged: dict[int, list[bytes]] = {}
+        for frame in frames:
+            self._logged.setdefault(frame.page, []).insert(0, frame.content)
+        self.page_bytes = page_bytes
+
+    def numbers(self) -> Iterator[int]:
+        """The numbers of all pages, a part of one at the end of the file included."""
+        size = self._file.seek(0, 2)
+        whole = -(-size // self.page_bytes)
+        yield from range(1, whole + 1)
+        yield from sorted(number for number in self._logged if number > whole)
+
+    def versions(self, number: int) -> list[bytes]:
+        """What there is of a page, the newest first, filled up with zeros; the file's is the oldest."""
+        self._file.seek((number - 1) * self.page_bytes)
+        content = self._file.read(self.page_bytes)
+        return [*self._logged.get(number, ()), content.ljust(self.page_bytes, b"\0")]
+
+
+def events(path: Path, frames: list[Frame]) -> Iterator[Row]:
+    """Every event in the file and the frames as a row, `crc` last; some of them more than once, newer versions first.
+
+    An event is what a leaf of a table lists, has the columns of one, and the checksum that stands in it; without a
+    checksum (rows that are older) what can be read as one. What retention deleted may still be there. Raises OSError.
+    """
+    with path.open("rb") as file:
+        pages = Pages(file=file, page_bytes=page_bytes_of(file.read(_FILE_HEADER_BYTES)), frames=frames)
+        for number in pages.numbers():
+            for content in pages.versions(number):
+                for row in _leaf(pages, number, content):
+                    if rows.is_event(row):
+                        yield row
+
+
+def _leaf(pages: Pages, number: int, content: bytes) -> Iterator[Row]:
+    """The rows of a page that have as many columns as an event."""
+    start = _FILE_HEADER_BYTES if number == 1 else 0
+    if content[start] != _TABLE_LEAF:
+        return
+    (cells,) = struct.unpack_from(">H", content, start + 3)
+    listed = content[start + _PAGE_HEADER_BYTES : start + _PAGE_HEADER_BYTES + 2 * cells]
+    for (at,) in struct.iter_unpack(">H", listed[: len(listed) & ~1]):
+        try:
+            row = _cell(pages, content, at)
+        except (IndexError, ValueError, struct.error):  # no cell
+            continue
+        if row is not None:
+            yield row
+
+
+def _cell(pages: Pages, content: bytes, at: int) -> Row | None:
+    size, at = _varint(content, at)
+    rowid, at = _varint(content, at)
+    if size > _MAX_PAYLOAD:
+        return None
+    local = _local_bytes(size, pages.page_bytes)
+    payload = content[at : at + local]
+    columns = _serial_types(payload)
+    if len(columns) not in _EVENT_COLUMNS:
+        return None
+    if local < size:
+        payload += _overflow(pages, int.from_bytes(content[at + local : at + local + 4], "big"), size - local)
+    return (rowid, *_values(payload, columns)[1:], *[None] * (_EVENT_COLUMNS[-1] - len(columns)))
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    """A number of one to nine bytes, and where the next thing begins."""
+    value = 0
+    for offset in range(8):
+        byte = content[at + offset]
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:  # noqa: PLR2004 - the bit that tells of more
+            return value, at + offset + 1
+    return value << 8 | content[at + 8], at + 9
+
+
+def _local_bytes(size: int, page_bytes: int) -> int:
+    """How much of a payload lies in the leaf itself."""
+    most = page_bytes - 35
+    if size <= most:
+        return size
+    least = (page_bytes - 12) * 32 // 255 - 23
+    fitting = least + (size - least) % (page_bytes - 4)
+    return fitting if fitting <= most else least
+
+
+def _overflow(pages: Pages, number: int, size: int) -> bytes:
+    """The rest of a payload, from a chain of pages."""
+    parts: list[bytes] = []
+    step = pages.page_bytes - 4
+    while size > 0:
+        if number == 0:
+            raise ValueError("the chain is too short")
+        content = pages.versions(number)[0]
+        number = int.from_bytes(content[:4], "big")
+        parts.append(content[4 : 4 + min(size, step)])
+        size -= step
+    return b"".join(parts)
+
+
+def _serial_types(payload: bytes) -> list[int]:
+    """What a record says of its columns."""
+    end, at = _varint(payload, 0)
+    found: list[int] = []
+    while at < end:
+        one, at = _varint(payload, at)
+        found.append(one)
+    return found
+
+
+_INT_BYTES = (0, 1, 2, 3, 4, 6, 8)
+_ONE = 9
+_FIRST_BLOB = 12
+
+
+def _values(payload: bytes, columns: list[int]) -> list[Any]:
+    """The columns' values; a kind that no event holds raises."""
+    at, _ = _varint(payload, 0)
+    values: list[Any] = []
+    for kind in columns:
+        if kind >= _FIRST_BLOB:
+            size = (kind - _FIRST_BLOB) // 2
+            part = payload[at : at + size]
+            values.append(part.decode() if kind & 1 else part)
+        elif kind in (8, _ONE):
+            size = 0
+            values.append(kind - 8)
+        else:
+            size = _INT_BYTES[kind]
+            values.append(int.from_bytes(payload[at : at + size], "big", signed=True) if size else None)
+        at += size
+    return values
