@@ -15,11 +15,12 @@ from listener.cometd.client import BatchClient
 from listener.cometd.engine import Engine
 from listener.cometd.link import Link
 from listener.cometd.protocol import Resume, Session
+from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.metrics import Metrics
 from listener.model import SessionState
 from listener.receiver import Identity
-from listener.settings import AccountSettings, ServerSettings, Settings, load
+from listener.settings import AccountSettings, LaneSettings, ServerSettings, Settings, load
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
 
@@ -138,6 +139,20 @@ def source_of(settings: Settings) -> str:
 def sink_problems(settings: Settings) -> list[Problem]:
     """Everything wrong with the sinks' own keys, and with the sinks side by side."""
     return registry.problems_of_all(settings.sinks, settings.base)
+
+
+def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
+    """What a sink's table says of its lane; the horizon is the kind's own where it says nothing."""
+    match lane.retry_horizon_h:
+        case None:
+            horizon_s = registry.retry_horizon_s(name, lane)
+        case "never":
+            horizon_s = None
+        case hours:
+            horizon_s = hours * 3600
+    return LanePolicy(
+        batch=lane.batch, changes_only=lane.events == "changes", gaps=lane.gaps, retry_horizon_s=horizon_s
+    )
 
 
 def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -11,16 +11,20 @@ from typing import Any, ParamSpec
 import structlog
 
 from listener import __version__, connections
-from listener.assembly import Account, WallClock, identity_of, sink_problems, source_of
+from listener.assembly import Account, WallClock, identity_of, policy_of, sink_problems, source_of
 from listener.backoff import Backoff
-from listener.delivery import Lane, LanePolicy
-from listener.errors import ConfigError, JournalError, JournalLocked, ListenerError
+from listener.control import ControlServer
+from listener.delivery import Lane, trouble_of
+from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
+from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import size_bytes
 from listener.metrics import Metrics
-from listener.model import Event, SessionState
-from listener.receiver import Receiver
-from listener.recorder import Recorder
+from listener.model import Event, Kind, SessionState
+from listener.orders import Orders
+from listener.receiver import Receiver, ReceiverOptions
+from listener.recorder import Recorder, digest_of
+from listener.rereading import Rereader
 from listener.settings import AccountSettings, LaneSettings, Settings
 from listener.sinks import registry
 from listener.web.server import HealthServer
@@ -30,8 +34,8 @@ P = ParamSpec("P")
 
 log = structlog.get_logger(__name__)
 
-_RETENTION_EVERY_S = 3600.0
-_DAY_MS = 86_400_000
+_RECENT = 4096  # events
+_COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
 _OPEN_FILES = 65_536
 
@@ -59,9 +63,13 @@ class Daemon:
         self._receivers: list[Receiver] = []
         self._lanes: list[Lane] = []
         self._started_ms = WallClock().now_ms()
+        self._down_since_ms: int | None = None
+        self._known_digests: dict[str, list[bytes]] = {}
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
-            path=path, on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds)
+            path=path,
+            on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds),
+            max_bytes=settings.journal.max_bytes,
         )
         self.metrics.follow("journal_bytes", partial(size_bytes, path))
         self._recorder = Recorder(
@@ -75,6 +83,10 @@ class Daemon:
     def stop(self) -> None:
         """Ask for an end in order; `run` then returns."""
         self._stop.set()
+
+    def resume_lanes(self) -> None:
+        """Let every lane that waits for a person go on."""
+        log.info("lanes_resumed", sinks=[lane.name for lane in self._lanes if lane.resume()])
 
     async def run(self) -> None:
         """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
@@ -93,6 +105,7 @@ class Daemon:
         _calm_the_collector()
         await self._open_journal(stack)
         self._build_lanes()
+        await self._take_orders(stack)
         await self._serve_http(stack)
         accounts = await self._build_accounts(stack)
         log.info(
@@ -106,7 +119,8 @@ class Daemon:
         async with asyncio.TaskGroup() as tasks:
             workers = [
                 tasks.create_task(_loud(self._recorder.run), name="recorder"),
-                tasks.create_task(_loud(self._retain), name="retention"),
+                tasks.create_task(_loud(self._retention().run), name="retention"),
+                tasks.create_task(_loud(self._record_damages), name="damages"),
                 *(tasks.create_task(_loud(lane.run), name=f"lane {lane.name}") for lane in self._lanes),
             ]
             listeners = [
@@ -149,6 +163,18 @@ class Daemon:
         except JournalError as exc:
             raise JournalError(f"journal.path: {exc}") from exc
         stack.push_async_callback(self._journal.close)
+        self._known_digests = await self._recent_digests()
+        damages = await self._journal.pending_damages()
+        self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
+
+    async def _recent_digests(self) -> dict[str, list[bytes]]:
+        """Per account, what the newest events came from: a session that is continued may bring it once more."""
+        found: dict[str, list[bytes]] = {}
+        for event in await self._journal.read(max(0, self._journal.last_sequence - _RECENT), _RECENT):
+            digest = digest_of(event.id)
+            if digest is not None and event.kind is Kind.DISPOSITION:
+                found.setdefault(event.account, []).append(digest)
+        return found
 
     def _build_lanes(self) -> None:
         """Raises ConfigError with the problems of all sinks."""
@@ -163,11 +189,21 @@ class Daemon:
             kind=lane.type,
             sink=registry.build(name, lane, base=self._settings.base),
             journal=self._journal,
-            policy=LanePolicy(batch=lane.batch, changes_only=lane.events == "changes", gaps=lane.gaps),
+            policy=policy_of(name, lane),
             metrics=self.metrics,
             now_ms=WallClock().now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s),
         )
+
+    async def _take_orders(self, stack: AsyncExitStack) -> None:
+        """Where the journal's folder takes no socket, listening goes on without orders."""
+        orders = Orders(journal=self._journal, lanes={lane.name: lane for lane in self._lanes})
+        server = ControlServer(journal=self._settings.path(self._settings.journal.path), carry_out=orders.carry_out)
+        try:
+            await server.start()
+        except ControlError as exc:
+            log.warning("control_unavailable", reason=str(exc))
+        stack.push_async_callback(server.stop)
 
     async def _serve_http(self, stack: AsyncExitStack) -> None:
         if self._settings.http is None:
@@ -218,34 +254,51 @@ class Daemon:
             decoder=decoder,
             record=self._recorder.record,
             rest=account.rest,
+            rereader=self._rereader(account, decoder),
             cookies=lambda: connections.saved_cookies(account.http),
             saved=saved,
             metrics=self.metrics,
-            now_ms=WallClock().now_ms,
-            keepalive_s=self._settings.server.keepalive_s,
-            disconnect_on_stop=self._settings.disconnect_on_stop,
+            options=ReceiverOptions(
+                keepalive_s=self._settings.server.keepalive_s,
+                disconnect_on_stop=self._settings.disconnect_on_stop,
+                down_since_ms=self._down_since_ms,
+                known_digests=tuple(self._known_digests.pop(account.identity.account, ())),
+            ),
         )
         if saved is None:
             account.before_listening = receiver.learn_chats
         return receiver
 
+    def _rereader(self, account: Account, decoder: NotificationDecoder) -> Rereader | None:
+        if account.rest is None:
+            return None
+        return Rereader(
+            account=account.identity.account,
+            rest=account.rest,
+            decoder=decoder,
+            record=self._recorder.record,
+            differences=self._recorder.differences,
+            metrics=self.metrics,
+            now_ms=WallClock().now_ms,
+            interval_s=self._settings.server.reconcile_interval_s,
+        )
+
     def _decoder(self) -> NotificationDecoder:
         wanted = self._settings.disposition
         return NotificationDecoder(keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants)
 
-    async def _retain(self) -> None:
-        """Let go of events that are old and delivered everywhere, now and then."""
-        while True:
-            now_ms = WallClock().now_ms()
-            before_ms = now_ms - int(min(self._settings.journal.retention_days * _DAY_MS, now_ms))
-            try:
-                deleted = await self._journal.retain(before_ms=before_ms, keep_for=list(self._settings.sinks))
-            except ListenerError as exc:
-                log.warning("retention_failed", error=str(exc))
-            else:
-                if deleted:
-                    log.info("retention", deleted=deleted)
-            await asyncio.sleep(_RETENTION_EVERY_S)
+    def _retention(self) -> Retention:
+        return Retention(
+            journal=self._journal,
+            keep_for=tuple(self._settings.sinks),
+            retention_days=self._settings.journal.retention_days,
+            max_bytes=self._settings.journal.max_bytes,
+            now_ms=WallClock().now_ms,
+        )
+
+    async def _record_damages(self) -> None:
+        accounts = [account.username for account in self._settings.listening_accounts()]
+        await record_damages(self._journal, self._recorder.record, accounts, self.metrics)
 
     def status(self) -> dict[str, Any]:
         """What `/status.json` shows."""
@@ -268,12 +321,15 @@ class Daemon:
         if not self._receivers:
             reasons.append("starting")
         reasons += [
-            f"sink {status.sink} is parked: {status.parked}"
-            for status in (lane.status() for lane in self._lanes)
-            if status.parked
+            f"account {status.account} has been silent for {status.silent_s:.0f} s"
+            for status in (receiver.status() for receiver in self._receivers)
+            if status.silent_s
         ]
+        reasons += [trouble for lane in self._lanes if (trouble := trouble_of(lane.status()))]
         if self._recorder.failing:
             reasons.append(f"the journal cannot commit: {self._recorder.failing}")
+        elif (waiting_s := self._recorder.waiting_s()) > _COMMIT_S:
+            reasons.append(f"the journal has not committed for {waiting_s:.0f} s")
         return reasons
 
 

@@ -6,7 +6,7 @@ ListenerError
   JournalError              the journal could not do what was asked; nothing of the batch is stored
     JournalLocked           another process owns it
     JournalFull             no room: disk, quota or the configured limit
-    JournalDamaged          what is stored is not what was stored; the next open repairs it, trying again does not help
+  JournalDamaged            what is stored cannot be read; the next start sets it aside and goes on
   WebServicesError          an answer of the REST API that is not success
     LoginRefused            statusCode 20, HTTP 401 or 403
     CsrfRejected            the CSRF header is missing or expired
@@ -18,6 +18,8 @@ ListenerError
     Unreachable             no answer: DNS, TCP, TLS, timeout
   CometdError               the CometD session
     ExchangeFailed          one request brought no usable answer: network, HTTP status, body
+  ControlError              the control socket: an order was refused, or not answered
+    NoDaemon                nobody takes orders there
   NotificationRefused       one notification cannot be used; `reason` is a metric label
   Outcome                   what a sink says of a batch that it did not take whole
     Retry                   later, unchanged
@@ -26,6 +28,7 @@ ListenerError
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 
 class ListenerError(Exception):
@@ -82,8 +85,11 @@ class JournalFull(JournalError):
     """There is no room for the batch."""
 
 
-class JournalDamaged(JournalError):
-    """What the journal holds is not what was stored. Nothing but the next open can help: it keeps what is readable."""
+class JournalDamaged(ListenerError):
+    """What the journal holds cannot be read, and trying again will not help: the next start repairs it.
+
+    No JournalError, so that nothing which waits for a journal in trouble waits for this one.
+    """
 
 
 class WebServicesError(ListenerError):
@@ -174,6 +180,14 @@ class ExchangeFailed(CometdError):
         self.maybe_lost = maybe_lost
 
 
+class ControlError(ListenerError):
+    """An order to the running daemon was refused, or there was no answer."""
+
+
+class NoDaemon(ControlError):
+    """No daemon takes orders for this journal."""
+
+
 class NotificationRefused(ListenerError):
     """One notification cannot be used. `reason` is a short fixed word, fit for a metric label."""
 
@@ -212,6 +226,13 @@ class Park(Outcome):
     """A person is needed (401, 403, a missing topic): the lane stops and keeps everything."""
 
 
+class Refusal(NamedTuple):
+    """Why one event can never be taken: in our words, and in the destination's, which may quote the event."""
+
+    reason: str
+    answer: str = ""
+
+
 class Reject(Outcome):
     """Some events can never be taken: they become dead letters, the rest goes on.
 
@@ -219,7 +240,7 @@ class Reject(Outcome):
 
     Attributes:
         index: one of them, whose reason stands for the outcome.
-        rejected: the others by index, each with the text for its dead letter, which may quote the event.
+        rejected: the others by index, each with what its dead letter keeps.
     """
 
     def __init__(
@@ -227,7 +248,7 @@ class Reject(Outcome):
         index: int,
         reason: str,
         *,
-        rejected: Mapping[int, str] | None = None,
+        rejected: Mapping[int, Refusal] | None = None,
         delivered: frozenset[int] = frozenset(),
         detail: str = "",
     ) -> None:
@@ -236,7 +257,6 @@ class Reject(Outcome):
         self.rejected = dict(rejected or {})
 
     @property
-    def letters(self) -> dict[int, str]:
-        """The rejected events by index, in the batch's order, each with its dead letter's text (not for a log)."""
-        own = f"{self.reason}: {self.detail}" if self.detail else self.reason
-        return dict(sorted({**self.rejected, self.index: own}.items()))
+    def letters(self) -> dict[int, Refusal]:
+        """The rejected events by index, in the batch's order, each with what its dead letter keeps."""
+        return dict(sorted({**self.rejected, self.index: Refusal(self.reason, self.detail)}.items()))

@@ -131,7 +131,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One disposition key heard in one notification (or found by re-reading a chat), not yet classified.
 
     `value` is None where the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
-    time in milliseconds where the notification has one. `digest` identifies the notification within its account.
+    time in milliseconds where the notification has one. `digest` identifies the notification within its account. With
+    `prime` it only tells what a chat came with: it becomes the last value where none is known, and never an event.
     """
 
     account: str
@@ -147,6 +148,14 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     user_data: dict[str, Any] = {}
     origin: Origin = Origin.NOTIFICATION
     digest: bytes = b""
+    prime: bool = False
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """What a re-read chat says and nobody has heard of; `known` tells whether another value was known before."""
+
+    observation: Observation
+    known: bool
 
 
 class LastValue(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,7 +295,11 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery lane at one moment. `parked` is the reason why it stands still, None while it runs."""
+    """A delivery lane at one moment. `parked` is the reason why it stands still, None while it runs.
+
+    `stalled_s` is how long, by the monotonic clock, it has made no progress although there is something to deliver; 0.0
+    while it is parked.
+    """
 
     sink: str
     kind: str
@@ -296,10 +309,14 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
     parked: str | None
     last_error: str | None
+    stalled_s: float = 0.0
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's session at one moment. `epoch` counts its handshakes in this process."""
+    """An account's session at one moment. `epoch` counts its handshakes in this process.
+
+    `silent_s` is how long nothing at all happened in it, 0.0 while that is no longer than it may be.
+    """
 
     account: str
     subscribed: bool
@@ -308,6 +325,7 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     gaps: int
     since_ms: int | None
     last_error: str | None
+    silent_s: float = 0.0
 
 
 def rfc3339(epoch_ms: int) -> str:

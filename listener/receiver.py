@@ -1,8 +1,9 @@
 """One account: what its session reports becomes entries of the journal, and only then is the server told so."""
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -13,13 +14,14 @@ from listener.errors import ListenerError
 from listener.latch import Latch
 from listener.metrics import Metrics
 from listener.model import AccountStatus, Entry, Gap, SessionState, rfc3339
+from listener.rereading import Rereader, Rest
+from listener.webservices.heard import HeardChats
 from listener.webservices.notifications import Harvest, NotificationDecoder
+from listener.webservices.repeats import Repeats
 
 log = structlog.get_logger(__name__)
 
 _STORE_EVERY_MS = 10_000  # how far the recorded certainty of an idle session may lag behind; bounds a gap after a crash
-_QUIET_S = 0.01
-_SETTLE_S = 0.5  # what was notified before the chats were read has arrived by then, and counts as the newer of the two
 
 
 class Client(Protocol):
@@ -37,15 +39,11 @@ class Client(Protocol):
     async def rest(self) -> None:
         """End polling in order."""
 
+    def distrust(self) -> None:
+        """Handshake anew although polls succeed."""
 
-class Rest(Protocol):
-    """What the receiver needs of the REST API."""
-
-    async def chats(self) -> Sequence[msgspec.Raw]:
-        """The account's chats now. Raises ListenerError."""
-
-    async def keepalive(self) -> None:
-        """Keep the login from idling out. Raises ListenerError."""
+    def longest_silence_s(self) -> float:
+        """How long a session that is well may report nothing."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +52,23 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     url: str
     topic: str
+
+
+class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be chosen about a receiver.
+
+    Attributes:
+        keepalive_s: pause between cheap requests that keep the login alive.
+        disconnect_on_stop: end the session on the server instead of leaving it to the next process.
+        down_since_ms: since when (epoch milliseconds) nobody can have listened, where the journal has lost the session
+            that it held.
+        known_digests: of the notifications that an earlier process took last (see `Repeats`).
+    """
+
+    keepalive_s: float = 600.0
+    disconnect_on_stop: bool = False
+    down_since_ms: int | None = None
+    known_digests: tuple[bytes, ...] = ()
 
 
 class Receiver:
@@ -65,12 +80,12 @@ class Receiver:
         decoder: takes the dispositions out of notifications.
         record: stores an entry; returns once it is durable.
         rest: the REST API, None where the server has none.
+        rereader: reads the chats again over it.
         cookies: the jar's content, for the next process.
         saved: the session that the journal held at start.
         metrics: counts what came.
-        now_ms: epoch milliseconds, for stamps.
-        keepalive_s: pause between cheap requests that keep the login alive.
-        disconnect_on_stop: end the session on the server instead of leaving it to the next process.
+        options: see there.
+        monotonic_s: seconds, for waiting.
     """
 
     def __init__(
@@ -81,12 +96,12 @@ class Receiver:
         decoder: NotificationDecoder,
         record: Callable[[Entry], Awaitable[None]],
         rest: Rest | None,
+        rereader: Rereader | None,
         cookies: Callable[[], tuple[tuple[str, str, str, str], ...]],
         saved: SessionState | None,
         metrics: Metrics,
-        now_ms: Callable[[], int],
-        keepalive_s: float,
-        disconnect_on_stop: bool,
+        options: ReceiverOptions,
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._identity = identity
         self._client = client
@@ -96,14 +111,17 @@ class Receiver:
         self._cookies = cookies
         self._saved = saved
         self._metrics = metrics
-        self._now_ms = now_ms
-        self._keepalive_s = keepalive_s
-        self._disconnect = disconnect_on_stop
+        self._options = options
+        self._monotonic_s = monotonic_s
         self._stored_ms = 0
-        self._turn = asyncio.Lock()
-        self._reread = Latch()
-        self._rereading = False
-        self._owed = False
+        self.turn = asyncio.Lock()
+        self._repeats = Repeats(options.known_digests)
+        self._heard = HeardChats()
+        self._alive_ms: int | None = None
+        self._doubted_since_ms: int | None = None
+        self._rereader = rereader
+        if rereader is not None:
+            rereader.subscription = self
         self._clean = False
         self._rested = Latch()
         self._ack = False
@@ -112,6 +130,7 @@ class Receiver:
         self._epoch = 0
         self._gaps = 0
         self._last_error: str | None = None
+        self._heard_from_s = monotonic_s()
         self._log = log.bind(account=identity.account)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -119,9 +138,13 @@ class Receiver:
         await self._spend_clean()
         async with asyncio.TaskGroup() as tasks:
             name = self._identity.account
-            polling = tasks.create_task(self._client.run(disconnect=self._disconnect), name=f"session {name}")
+            polling = tasks.create_task(
+                self._client.run(disconnect=self._options.disconnect_on_stop), name=f"session {name}"
+            )
             listening = tasks.create_task(self._listen(), name=f"receiver {name}")
-            helpers = [tasks.create_task(self._reread_chats(), name=f"reread {name}")]
+            helpers = []
+            if self._rereader is not None:
+                helpers.append(tasks.create_task(self._rereader.run(), name=f"reread {name}"))
             if self._rest is not None:
                 helpers.append(tasks.create_task(self._stay_logged_in(self._rest), name=f"keepalive {name}"))
             await stop.wait()
@@ -139,16 +162,9 @@ class Receiver:
             await self._record(Entry(account=self._identity.account, session=spent))
 
     async def learn_chats(self) -> None:
-        """Before the very first subscription: what the chats say now is what the first notifications follow on.
-
-        Learned later, a change that is notified at that moment would look like one that was known.
-        """
-        if self._rest is not None:
-            asked_ms = self._now_ms()
-            try:
-                await self._compare(await self._rest.chats(), asked_ms, prime=True)
-            except ListenerError as exc:
-                self._log.warning("chats_not_learned", error=str(exc), effect="`previous` may be unknown at first")
+        """Before the very first subscription: see `Rereader.learn`. After a loss in the journal all is news."""
+        if self._rereader is not None:
+            await self._rereader.learn(prime=self._options.down_since_ms is None)
 
     def status(self) -> AccountStatus:
         """The account at this moment."""
@@ -160,11 +176,47 @@ class Receiver:
             gaps=self._gaps,
             since_ms=self._since_ms,
             last_error=self._last_error,
+            silent_s=self._silent_s(),
         )
+
+    def _silent_s(self) -> float:
+        """How long it has been silent, 0.0 while that may be."""
+        silent_s = self._monotonic_s() - self._heard_from_s
+        return silent_s if silent_s > self._client.longest_silence_s() and not self.turn.locked() else 0.0
+
+    # --- what the re-reading asks: `rereading.Subscription` -------------------------------------------------------
+
+    def pending(self) -> bool:
+        """Whether something that was heard waits to be taken."""
+        return self._client.pending()
+
+    def stands(self) -> bool:
+        """Whether polls are granted, and no failure since the last one asks for a pause."""
+        return self._subscribed
+
+    def believed_alive(self) -> bool:
+        """Whether the session stands and nothing is known to be missing."""
+        return self.stands() and self._doubted_since_ms is None and not (self._rereader and self._rereader.left_undone)
+
+    def has_heard_of(self, chat_id: str) -> bool:
+        """Whether this session brought anything about that chat."""
+        return chat_id in self._heard
+
+    def proved(self, at_ms: int) -> None:
+        """What the chats said then was all that had been heard."""
+        self._alive_ms = max(at_ms, self._alive_ms or at_ms)
+
+    def distrust(self) -> None:
+        """It is dead although polls succeed; since when, nobody knows: the gap begins where it was last seen alive."""
+        self._doubted_since_ms = self._alive_ms
+        self._client.distrust()
+
+    # --- facts ----------------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         async for fact in self._client.facts():
-            async with self._turn:
+            self._heard_from_s = self._monotonic_s()
+            async with self.turn:
                 match fact:
                     case Batch():
                         await self._on_batch(fact)
@@ -179,19 +231,33 @@ class Receiver:
 
     async def _on_batch(self, batch: Batch) -> None:
         harvest = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at_ms)
+        self._repeats.strike(harvest)
+        self._note(harvest, batch.at_ms)
         self._count(batch, harvest)
         if batch.resume is not None:
             self._set_subscribed(at_ms=batch.at_ms)
-        if harvest.observations or (batch.resume is not None and self._store_is_due(batch.at_ms)):
+        heard = any(not one.prime for one in harvest.observations)
+        store = heard or (batch.resume is not None and self._store_is_due(batch.at_ms))
+        if harvest.observations or store:
             await self._record(
                 Entry(
                     account=self._identity.account,
                     observations=tuple(harvest.observations),
-                    session=self._session(batch),
+                    session=self._session(batch) if store else None,
                     origin_id=f"{batch.client_id}:{batch.number}",
                 )
             )
         batch.confirm()
+
+    def _note(self, harvest: Harvest, at_ms: int) -> None:
+        """What the batch says of the subscription and of chats, beside its dispositions."""
+        if harvest.chats:
+            self._heard.add(harvest.chats)
+            if self._rereader is not None and self._rereader.left_undone:
+                # What a chat came with may have been set in the gap: that is for the re-reading to find.
+                harvest.observations = [one for one in harvest.observations if not one.prime]
+        if harvest.chats or harvest.observations:
+            self.proved(at_ms)
 
     def _count(self, batch: Batch, harvest: Harvest) -> None:
         """One step for all of a batch, so that received = forwarded + filtered + refused at every moment."""
@@ -212,17 +278,29 @@ class Receiver:
 
     async def _on_certain(self, fact: Certain) -> None:
         """The subscription stands: put the stretch before on record if something could have been missed in it."""
-        since_ms = fact.since_ms or (self._saved.seen_ms if self._saved else None)
+        since_ms = self._uncertain_since_ms(fact)
         gap = None
         if since_ms is not None and self._missed(fact):
             gap = self._gap(fact, since_ms)
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
-        left_undone = fact.regained is Regained.RESUME and not (self._saved and self._saved.clean)
-        if gap is not None:
-            self._reread.set()
-        elif left_undone:
-            self._owed = True  # what the session still holds comes first: it is older than what the chats say
+        if fact.regained is not Regained.POLL:
+            self._heard.clear()
+            self._doubted_since_ms = None
+            self.proved(fact.at_ms)
+        if self._rereader is not None:
+            if gap is not None:
+                self._rereader.ask()
+            elif fact.regained is Regained.RESUME and not (self._saved and self._saved.clean):
+                self._rereader.owe()
         self._went_up(fact, gap)
+
+    def _uncertain_since_ms(self, fact: Certain) -> int | None:
+        """When the subscription was last certain, or last seen alive; None where there never was one."""
+        if fact.since_ms is None:
+            return self._saved.seen_ms if self._saved else self._options.down_since_ms
+        if fact.regained is Regained.HANDSHAKE and self._doubted_since_ms is not None:
+            return min(fact.since_ms, self._doubted_since_ms)
+        return fact.since_ms
 
     def _missed(self, fact: Certain) -> bool:
         """Whether events may have gone by: a session that was never lost kept them in its queue."""
@@ -248,8 +326,7 @@ class Receiver:
     def _went_up(self, fact: Certain, gap: Gap | None) -> None:
         if fact.regained is not Regained.POLL:
             self._epoch += 1
-            name = "handshakes_total" if fact.regained is Regained.HANDSHAKE else "resumes_total"
-            self._metrics.count(name)
+            self._metrics.count("handshakes_total" if fact.regained is Regained.HANDSHAKE else "resumes_total")
         self._set_subscribed(at_ms=fact.at_ms)
         self._ack = fact.ack
         self._log.info(
@@ -263,9 +340,8 @@ class Receiver:
         if fact.repeated:
             self._metrics.count("batches_repeated_total")
         self._set_subscribed(at_ms=fact.at_ms)
-        if self._owed:
-            self._owed = False
-            self._reread.set()
+        if self._rereader is not None:
+            self._rereader.polled()
         if self._store_is_due(fact.at_ms):
             await self._record(Entry(account=self._identity.account, session=self._session(fact)))
 
@@ -282,9 +358,9 @@ class Receiver:
 
     async def _on_rested(self, fact: Rested) -> None:
         """Leave what the next process needs; `clean` tells it that nothing was under way and nothing is left to do."""
-        self._clean = not (self._rereading or self._reread.is_set() or self._owed)
+        self._clean = self._rereader is None or not self._rereader.left_undone
         session = self._session(fact)
-        if session is not None and not self._disconnect:
+        if session is not None and not self._options.disconnect_on_stop:
             await self._record(Entry(account=self._identity.account, session=session))
         self._rested.set()
 
@@ -312,49 +388,10 @@ class Receiver:
             clean=self._clean,
         )
 
-    async def _reread_chats(self) -> None:
-        """After a gap, compare the chats with what the journal knows of them."""
-        while True:
-            await self._reread.wait()
-            self._reread.clear()
-            if self._rest is None:
-                continue
-            self._rereading = True
-            asked_ms = self._now_ms()
-            try:
-                chats = await self._rest.chats()
-            except ListenerError as exc:
-                self._log.warning("reread_failed", error=str(exc))
-                await asyncio.sleep(_STORE_EVERY_MS / 1000)
-                self._reread.set()
-            else:
-                await asyncio.sleep(_SETTLE_S)
-                await self._compare(chats, asked_ms, prime=False)
-                self._rereading = False
-
-    async def _compare(self, chats: Sequence[msgspec.Raw], asked_ms: int, *, prime: bool) -> None:
-        """What the chats said goes behind what is still on its way to the journal.
-
-        It carries the time at which it was asked for: what has been heard since then is the newer of the two.
-        """
-        while self._client.pending() or self._turn.locked():  # noqa: ASYNC110 - nothing signals that all is quiet
-            await asyncio.sleep(_QUIET_S)
-        async with self._turn:
-            harvest = self._decoder.decode_chats(chats, account=self._identity.account, received_ms=asked_ms)
-            entry = Entry(
-                account=self._identity.account,
-                observations=tuple(harvest.observations),
-                origin_id=f"reread:{asked_ms}",
-                compared_ms=self._now_ms(),
-                prime=prime,
-            )
-            if entry.observations:
-                await self._record(entry)
-
     async def _stay_logged_in(self, rest: Rest) -> None:
         """Whether a long poll refreshes the HTTP session is not documented: a cheap request now and then is certain."""
         while True:
-            await asyncio.sleep(self._keepalive_s)
+            await asyncio.sleep(self._options.keepalive_s)
             try:
                 await rest.keepalive()
             except ListenerError as exc:

@@ -1,8 +1,9 @@
 """Between the receivers and the journal: classification in one order, and group commit over all accounts."""
 
 import asyncio
+import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -16,6 +17,7 @@ from listener.errors import JournalError
 from listener.metrics import Metrics
 from listener.model import (
     Change,
+    Difference,
     Disposition,
     Entry,
     Event,
@@ -35,6 +37,8 @@ log = structlog.get_logger(__name__)
 _ENCODER = msgspec.json.Encoder()
 _KNOWN_CHATS = 100_000
 _LARGEST_GROUP = 5_000  # observations: some 30 ms of the event loop
+_NOTHING = JournalBatch()
+_ID_DIGITS, _MARK_DIGITS = 40, 8
 Values = dict[str, LastValue]
 
 
@@ -76,6 +80,7 @@ class Recorder:
         self._arrived = asyncio.Event()
         self._values: OrderedDict[str, Values] = OrderedDict()
         self.failing: str | None = None
+        self._began_s: float | None = None
 
     async def record(self, entry: Entry) -> None:
         """Return once the entry is durable. A cancelled caller does not take its entry back."""
@@ -84,16 +89,34 @@ class Recorder:
         self._arrived.set()
         await done
 
+    async def differences(self, observations: Sequence[Observation], compared_ms: int) -> list[Difference]:
+        """Which of these, taken from re-read chats, would be events now; nothing is stored. Raises JournalError."""
+        while missing := {one.chat_id for one in observations if one.chat_id not in self._values}:
+            await self._learn(missing)
+        found = []
+        for one in observations:
+            last = self._values[one.chat_id].get(one.key)
+            change, _ = classify(last, one, compared_ms=compared_ms)
+            if not _is_nothing_new(last, one, change):
+                found.append(Difference(observation=one, known=last is not None))
+        return found
+
     async def run(self) -> None:
         """Commit groups until cancelled."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             group = self._next_group()
+            self._began_s = time.monotonic()
             await self._commit([entry for entry, _ in group])
+            self._began_s = None
             for _, done in group:
                 if not done.done():
                     done.set_result(None)
+
+    def waiting_s(self) -> float:
+        """For how long the group under way has been waiting for its commit; 0.0 without one."""
+        return 0.0 if self._began_s is None else time.monotonic() - self._began_s
 
     def _next_group(self) -> list[tuple[Entry, asyncio.Future[None]]]:
         """Who shares the next commit, in the order of arrival: as many as the event loop can bear in one step."""
@@ -113,7 +136,8 @@ class Recorder:
                 await self._learn({o.chat_id for entry in entries for o in entry.observations})
                 overlay: dict[str, Values] = {}
                 batch = self._batch(entries, overlay)
-                await self._journal.append(batch)
+                if batch != _NOTHING:
+                    await self._journal.append(batch)
             except JournalError as exc:
                 await self._wait_for_journal(exc)
             else:
@@ -158,7 +182,8 @@ class Recorder:
         found: dict[str, Values] = {chat_id: {} for chat_id in unknown}
         for value in await self._journal.last_values(unknown):
             found[value.chat_id][value.key] = value
-        self._values.update(found)
+        for chat_id, values in found.items():
+            self._values.setdefault(chat_id, values)  # another task may have learned it, and more, meanwhile
 
     def _batch(self, entries: list[Entry], overlay: dict[str, Values]) -> JournalBatch:
         events: list[Event] = []
@@ -180,10 +205,12 @@ class Recorder:
             last = fresh.get(key) if fresh is not None else None
             if last is None:
                 last = self._values[chat].get(key)
+            if observation.prime and last is not None:
+                continue
             change, newest = classify(last, observation, compared_ms=entry.compared_ms)
             if newest is not None:
                 overlay.setdefault(chat, {})[key] = newest
-            if (entry.prime and last is None) or _is_nothing_new(last, observation, change):
+            if observation.prime or (entry.prime and last is None) or _is_nothing_new(last, observation, change):
                 continue
             previous = last.value if last is not None else None
             unique = observation.server_time_ms is not None and (observation.digest, key) not in seen
@@ -291,6 +318,14 @@ def _event_id(heard: Observation, place: str) -> str:
     """
     digest = blake2b(heard.digest + place.encode(), digest_size=16).digest() if place else heard.digest
     return digest.hex() + _mark(heard.key)
+
+
+def digest_of(event_id: str) -> bytes | None:
+    """The digest of the notification behind an event's id, as `_event_id` puts it there; None for any other id."""
+    try:
+        return bytes.fromhex(event_id[:-_MARK_DIGITS]) if len(event_id) == _ID_DIGITS else None
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=256)

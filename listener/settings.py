@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
@@ -119,6 +128,17 @@ class JournalSettings(Section):
     max_bytes: int | None = Field(default=None, ge=2**20)
 
 
+def _hours_or_never(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """One problem instead of one for each of the types that it may have."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError('should be a number of hours above 0, or "never"') from None
+
+
+Horizon = Annotated[Annotated[float, Field(gt=0)] | Literal["never"] | None, WrapValidator(_hours_or_never)]
+
+
 class LaneSettings(BaseModel):
     """What every sink has, whatever its kind; the kind's own settings are the remaining keys."""
 
@@ -129,7 +149,7 @@ class LaneSettings(BaseModel):
     gaps: bool = True
     batch: int = Field(default=500, ge=1, le=10_000)
     retry_limit_s: float = Field(default=60.0, gt=0)
-    retry_horizon_h: Annotated[float, Field(gt=0)] | Literal["never"] | None = None
+    retry_horizon_h: Horizon = None
 
     @property
     def options(self) -> dict[str, Any]:

@@ -18,23 +18,40 @@ MODULES = load_package(ROOT)
 # Floor by floor, from the top. A room may import the rooms (or the single module of a room) that stand beside it.
 FOUNDATION = ("model", "errors", "metrics", "backoff", "latch")
 PARTS = (
-    *("receiver", "recorder", "delivery", "sinks", "web"),
+    *("receiver", "rereading", "recorder", "delivery", "sinks", "web"),
     *("cometd", "webservices", "journal", "settings", "schema", "ports"),
     *FOUNDATION,
 )
 ROOMS: dict[str, Collection[str]] = {
     "__main__": ("cli",),
-    "cli": ("daemon", "probes", "assembly", "settings", "simulator", "journal.views", "logs", "errors", "model"),
-    # The composition root, in four files: what runs, what is only asked, and what both are made of.
-    "daemon": ("assembly", "connections", *PARTS),
+    "cli": (
+        "daemon",
+        "probes",
+        "offline",
+        "assembly",
+        "control",
+        "settings",
+        "simulator",
+        "journal.views",
+        "logs",
+        "errors",
+        "model",
+    ),
+    # The composition root: what runs, what it is ordered to do, what is only asked, and what they are made of.
+    "daemon": ("assembly", "connections", "housekeeping", "orders", "control", *PARTS),
+    "orders": ("control", "delivery", "ports", *FOUNDATION),
+    "offline": ("journal", *FOUNDATION),
     "probes": ("assembly", "connections", *PARTS),
     "assembly": ("connections", *PARTS),
     "connections": ("settings", "errors"),
+    "housekeeping": ("ports", *FOUNDATION),
     # Of the session it knows the values alone: what is reported, and what the next start resumes from.
-    "receiver": ("ports", "webservices", "cometd.facts", "cometd.protocol", *FOUNDATION),
+    "receiver": ("rereading", "ports", "webservices", "cometd.facts", "cometd.protocol", *FOUNDATION),
+    "rereading": ("webservices", *FOUNDATION),
     "recorder": ("ports", *FOUNDATION),
     "delivery": ("ports", *FOUNDATION),
     "sinks": ("ports", "schema", "model", "errors", "backoff"),
+    "control": ("model", "errors"),
     "web": ("metrics", "model", "errors"),
     "simulator": ("errors",),
     "testing": ("ports", "model", "errors"),

@@ -10,11 +10,11 @@ import pytest
 from pydantic import SecretStr
 
 from listener import assembly
-from listener.assembly import Account, WallClock, identity_of, source_of
+from listener.assembly import Account, WallClock, identity_of, policy_of, source_of
 from listener.errors import ConfigError, LoginRefused, Unreachable
 from listener.metrics import Metrics
 from listener.model import SessionState
-from listener.settings import Settings
+from listener.settings import LaneSettings, Settings
 from listener.simulator import Simulator, SimulatorOptions
 from support.config import write_config
 
@@ -206,3 +206,27 @@ def test_the_kinds_of_sinks_are_told_with_where_they_come_from():
     kinds = dict(assembly.sink_kinds())
     assert {"file", "stdout", "webhook"} <= set(kinds)
     assert kinds["file"].startswith("listener.sinks.file, disposition-listener ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "horizon_s"),
+    [
+        ("webhook", None, 75 * 3600),
+        ("webhook", "never", None),
+        ("webhook", 0.5, 1800),
+        ("file", None, None),
+        ("stdout", None, None),
+        ("file", 2.0, 7200),
+    ],
+)
+def test_a_horizon_is_the_kinds_own_unless_the_table_says_otherwise(
+    kind: str, wanted: float | str | None, horizon_s: float | None
+):
+    lane = LaneSettings.model_validate({"type": kind, "retry_horizon_h": wanted})
+    assert policy_of("crm", lane).retry_horizon_s == horizon_s
+
+
+def test_a_lanes_policy_is_what_its_table_says():
+    lane = LaneSettings.model_validate({"type": "file", "batch": 7, "events": "changes", "gaps": False})
+    policy = policy_of("audit", lane)
+    assert (policy.batch, policy.changes_only, policy.gaps) == (7, True, False)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import re
 import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,11 +13,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from listener import daemon as composition
-from listener import recorder
+from listener import housekeeping, recorder
+from listener.control import Lanes, ListLanes, ask
 from listener.daemon import Daemon
-from listener.errors import ConfigError, JournalError, JournalLocked, StartError
+from listener.delivery import trouble
+from listener.errors import ConfigError, JournalError, JournalLocked, NoDaemon, StartError
 from listener.settings import Settings
 from listener.simulator import Simulator, SimulatorOptions
 from support.eventually import eventually
@@ -250,6 +254,55 @@ async def test_a_parked_lane_does_not_delay_the_end(start: Start, sim: Simulator
     await again.stop()
 
 
+async def test_it_takes_orders_while_it_runs(start: Start, tmp_path: Path):
+    running = await start().ready()
+    (lane,) = (await asyncio.to_thread(ask, tmp_path / "journal.db", ListLanes(), Lanes)).lanes
+    assert (lane.sink, lane.kind) == ("audit", "file")
+    await running.stop()
+    with pytest.raises(NoDaemon):
+        ask(tmp_path / "journal.db", ListLanes(), Lanes)
+
+
+async def test_where_no_socket_can_be_it_listens_without_orders(start: Start, sim: Simulator, tmp_path: Path):
+    (tmp_path / "journal.db.control").mkdir()
+    with capture_logs() as logs:
+        running = await start().ready()
+    assert [line["log_level"] for line in logs if line["event"] == "control_unavailable"] == ["warning"]
+    sim.set_disposition("agent1", CHAT, "A")
+    await running.heard(1)
+    await running.stop()
+
+
+async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim: Simulator, receiver: Receiver):
+    receiver.answers = Answer(status=403)
+    running = await start(sinks={"crm": {"type": "webhook", "url": receiver.url}, "audit": AUDIT}).ready()
+    sim.set_disposition("agent1", CHAT, "A")
+    await eventually(lambda: "sink crm is parked" in str(running.daemon.not_ready()))
+    receiver.answers = Answer()
+    with capture_logs() as logs:
+        running.daemon.resume_lanes()
+        await eventually(receiver.accepted)
+    assert next(line["sinks"] for line in logs if line["event"] == "lanes_resumed") == ["crm"]
+    await running.ready()
+    await running.stop()
+
+
+async def test_a_sink_that_takes_nothing_for_minutes_is_not_ready(
+    start: Start, sim: Simulator, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trouble, "_STALLED_S", 0.2)
+    receiver.answers = Answer(status=503)
+    running = await start(sinks={"crm": {"type": "webhook", "url": receiver.url, "retry_limit_s": 0.05}}).ready()
+    sim.set_disposition("agent1", CHAT, "A")
+    await eventually(running.daemon.not_ready)
+    assert re.fullmatch(
+        r"sink crm has taken nothing for \d+ s: 127.0.0.1:\d+ answered 503", *running.daemon.not_ready()
+    )
+    receiver.answers = Answer()
+    await running.ready()
+    await running.stop()
+
+
 async def test_readiness_says_what_is_missing(start: Start, sim: Simulator):
     sim.control("deny-handshake", count=1000)
     running = start()
@@ -347,7 +400,7 @@ async def test_a_retention_that_fails_is_no_end(start: Start, sim: Simulator, mo
         failures += 1
         raise JournalError("disk I/O error")
 
-    monkeypatch.setattr(composition, "_RETENTION_EVERY_S", 0.01)
+    monkeypatch.setattr(housekeeping, "AGE_EVERY_S", 0.01)
     running = start()
     monkeypatch.setattr(running.daemon._journal, "retain", fail)
     await running.ready()
@@ -360,7 +413,7 @@ async def test_a_retention_that_fails_is_no_end(start: Start, sim: Simulator, mo
 async def test_old_events_that_every_sink_has_are_let_go_of(
     start: Start, sim: Simulator, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(composition, "_RETENTION_EVERY_S", 0.01)
+    monkeypatch.setattr(housekeeping, "AGE_EVERY_S", 0.01)
     running = await start(journal={"retention_days": 1e-9}).ready()
     sim.set_disposition("agent1", CHAT, "A")
     await running.heard(1)

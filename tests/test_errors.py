@@ -13,6 +13,7 @@ from listener.errors import (
     NotificationRefused,
     Park,
     Problem,
+    Refusal,
     Reject,
     Retry,
 )
@@ -79,14 +80,15 @@ def test_outcomes_name_what_is_durable_all_the_same():
     assert Retry("503").after_s is None
     assert Reject(1, "too large").delivered == frozenset()
     assert Reject(1, "too large").index == 1
-    assert Reject(1, "too large").letters == {1: "too large"}
-    assert list(Reject(1, "a", rejected={2: "c", 0: "b"}).letters.items()) == [(0, "b"), (1, "a"), (2, "c")]
+    assert Reject(1, "too large").letters == {1: Refusal("too large")}
+    reject = Reject(1, "a", rejected={2: Refusal("c"), 0: Refusal("b")})
+    assert list(reject.letters.items()) == [(0, Refusal("b")), (1, Refusal("a")), (2, Refusal("c"))]
 
 
 def test_what_a_destination_said_goes_into_the_dead_letter_alone():
-    reject = Reject(0, "400", rejected={1: "422: twice"}, detail="bad value")
+    reject = Reject(0, "400", rejected={1: Refusal("422", "twice")}, detail="bad value")
     assert (reject.reason, str(reject), reject.detail) == ("400", "400", "bad value")
-    assert reject.letters == {0: "400: bad value", 1: "422: twice"}
+    assert reject.letters == {0: Refusal("400", "bad value"), 1: Refusal("422", "twice")}
     assert [str(outcome) for outcome in (Retry("503", detail="no"), Park("401", detail="no"))] == ["503", "401"]
     assert (Retry("503").detail, Park("401").detail) == ("", "")
 

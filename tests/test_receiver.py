@@ -16,8 +16,9 @@ from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained,
 from listener.errors import JournalError, ListenerError, LoginRefused, Unreachable
 from listener.metrics import Metrics
 from listener.model import Entry, Gap, Origin, SessionState
-from listener.receiver import Identity, Receiver
+from listener.receiver import Identity, Receiver, ReceiverOptions
 from listener.recorder import Recorder
+from listener.rereading import Rereader
 from listener.testing import MemoryJournal
 from listener.webservices.notifications import NotificationDecoder
 from support.eventually import eventually
@@ -34,6 +35,7 @@ class Session:
 
     def __init__(self) -> None:
         self.ended_with: bool | None = None
+        self.distrusted = 0
         self.rested: Fact = Rested(at_ms=NOW_MS, resume=RESUME)
         self.farewell: tuple[Batch, asyncio.Event] | None = None
         self._facts: asyncio.Queue[Fact] = asyncio.Queue()
@@ -63,6 +65,12 @@ class Session:
     async def rest(self) -> None:
         self.report(self.rested)
 
+    def distrust(self) -> None:
+        self.distrusted += 1
+
+    def longest_silence_s(self) -> float:
+        return 100.0
+
 
 class Rest:
     """Stands for the REST API; counts."""
@@ -91,8 +99,11 @@ class Rest:
 class World:
     """A receiver on a real recorder with a journal in memory."""
 
-    def __init__(self, *, saved: SessionState | None = None, rest: bool = True, **options: Any) -> None:
+    def __init__(
+        self, *, saved: SessionState | None = None, rest: bool = True, interval_s: float = 0.0, **options: Any
+    ) -> None:
         self.session = Session()
+        self.monotonic_s = 0.0
         self.rest = Rest() if rest else None
         self.metrics = Metrics()
         self.journal = MemoryJournal()
@@ -102,21 +113,29 @@ class World:
         self.stop = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
+        decoder = NotificationDecoder(keys=("DispositionCode",))
+        rereader = self.rest and Rereader(
+            account="agent1",
+            rest=self.rest,
+            decoder=decoder,
+            record=self._record,
+            differences=self.recorder.differences,
+            metrics=self.metrics,
+            now_ms=lambda: self.now_ms,
+            interval_s=interval_s,
+        )
         self.receiver = Receiver(
-            **{
-                "identity": IDENTITY,
-                "client": self.session,
-                "decoder": NotificationDecoder(keys=("DispositionCode",)),
-                "record": self._record,
-                "rest": self.rest,
-                "cookies": lambda: COOKIES,
-                "saved": saved,
-                "metrics": self.metrics,
-                "now_ms": lambda: self.now_ms,
-                "keepalive_s": 600.0,
-                "disconnect_on_stop": False,
-                **options,
-            }
+            identity=IDENTITY,
+            client=self.session,
+            decoder=decoder,
+            record=self._record,
+            rest=self.rest,
+            rereader=rereader,
+            cookies=lambda: COOKIES,
+            saved=saved,
+            metrics=self.metrics,
+            options=ReceiverOptions(**options),
+            monotonic_s=lambda: self.monotonic_s,
         )
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -132,7 +151,7 @@ class World:
 
     async def settle(self) -> None:
         """Until everything that was reported is dealt with."""
-        await eventually(lambda: not self.session.pending() and not self.receiver._turn.locked(), interval_s=0.001)
+        await eventually(lambda: not self.session.pending() and not self.receiver.turn.locked(), interval_s=0.001)
 
     async def report(self, *facts: Fact) -> None:
         self.session.report(*facts)
@@ -256,7 +275,7 @@ async def test_a_batch_with_nothing_of_ours_is_confirmed_without_an_entry(make: 
     world = await make()
     await world.report(polled())
     confirmed = asyncio.Event()
-    await world.report(batch(notification(notificationType="StatusChange"), confirm=confirmed.set))
+    await world.report(batch(notification(notificationType="ParticipantsUpdated"), confirm=confirmed.set))
     assert confirmed.is_set()
     assert len(world.entries) == 1, "only that of the poll before"
 
@@ -270,7 +289,7 @@ async def test_a_batch_that_no_poll_brought_says_nothing_of_the_session(make: Ma
 
 async def test_where_the_session_stands_is_stored_now_and_then_though_nothing_of_ours_comes(make: Make):
     world = await make()
-    other = notification(notificationType="StatusChange")
+    other = notification(notificationType="ParticipantsUpdated")
     for second in range(0, 35, 5):
         await world.report(batch(other, at_ms=NOW_MS + second * 1000))
         await world.report(polled(at_ms=NOW_MS + second * 1000 + 1))
@@ -524,7 +543,7 @@ async def test_what_is_on_its_way_to_the_journal_goes_before_what_was_re_read(ma
 
 
 async def test_re_reading_is_tried_until_it_succeeds(make: Make, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("listener.receiver._STORE_EVERY_MS", 1)
+    monkeypatch.setattr("listener.rereading._AGAIN_S", 0.001)
     world = await make(saved=UNCLEAN)
     world.rest.error = Unreachable("down")
     world.rest.answers = [chat("missed", "M")]

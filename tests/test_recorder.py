@@ -25,7 +25,7 @@ from listener.model import (
     Participant,
     SessionState,
 )
-from listener.recorder import Recorder, classify
+from listener.recorder import Recorder, classify, digest_of
 from listener.testing import MemoryJournal
 from listener.webservices.notifications import NotificationDecoder
 from support.eventually import eventually
@@ -548,3 +548,75 @@ async def test_different_events_have_different_ids(start: Callable[..., Any]):
     assert len(made) == 20
     assert len(set(made)) == len(made)
     assert all(len(one) >= 32 and one.isalnum() for one in made)
+
+
+# --- re-read chats, and what chats come with --------------------------------------------------------------------------
+
+
+async def test_what_a_chat_came_with_is_what_its_first_change_follows_on(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("Transferred", prime=True)))
+    assert world.told == []
+    await world.recorder.record(entry(heard("Sold")))
+    assert [json.loads(event.data)["previous"] for event in world.told] == ["Transferred"]
+
+
+async def test_what_a_chat_came_with_changes_nothing_that_is_known(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("A")))
+    await world.recorder.record(entry(heard("B", prime=True)))
+    await world.recorder.record(entry(heard("A")))
+    assert [event.change for event in world.told] == [Change.SET, Change.UNCHANGED]
+
+
+async def test_an_entry_that_leaves_nothing_costs_no_commit(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("A")))
+    before = len(world.journal.appends)
+    await world.recorder.record(entry(heard("A", prime=True)))
+    assert len(world.journal.appends) == before
+
+
+async def test_the_differences_of_re_read_chats_are_told_and_not_stored(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("A"), heard("X", chat_id="chat-2")))
+    found = await world.recorder.differences(
+        [
+            heard("B", origin=Origin.RECONCILED),
+            heard("X", chat_id="chat-2", origin=Origin.RECONCILED),
+            heard("N", chat_id="chat-3", origin=Origin.RECONCILED),
+            heard(None, chat_id="chat-4", origin=Origin.RECONCILED),
+        ],
+        RECEIVED_MS + 1,
+    )
+    assert [(one.observation.value, one.known) for one in found] == [("B", True), ("N", False)]
+    assert len(world.told) == 2
+
+
+async def test_what_was_heard_since_the_chats_were_asked_for_is_no_difference(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("B", received_ms=RECEIVED_MS + 10)))
+    assert await world.recorder.differences([heard("A", origin=Origin.RECONCILED)], RECEIVED_MS + 20) == []
+
+
+async def test_a_group_that_waits_for_the_disk_tells_for_how_long(start: Callable[..., Any]):
+    world = await start()
+    assert world.recorder.waiting_s() == 0.0
+    world.journal.gate.clear()
+    task = asyncio.create_task(world.recorder.record(entry(heard("A"))))
+    await eventually(lambda: world.recorder.waiting_s() > 0.01)
+    world.journal.gate.set()
+    await task
+    assert world.recorder.waiting_s() == 0.0
+
+
+async def test_the_digest_of_a_notification_with_the_servers_time_is_in_its_events_id(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("A", server_time_ms=5)))
+    (event,) = world.told
+    assert digest_of(event.id) == b"0123456789abcdef"
+
+
+@pytest.mark.parametrize("text", ["", "event-1", "z" * 40, "0" * 39])
+def test_an_id_of_another_make_has_no_digest(text: str):
+    assert digest_of(text) is None

@@ -111,6 +111,23 @@ def test_a_wrong_value_is_named_by_its_place_in_plain_words(problems, wrong, pla
     assert problems({**GOOD, **wrong})[place].startswith(text)
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "nan", '"always"', "[]"])
+def test_a_horizon_is_a_number_of_hours_or_never_and_anything_else_one_problem(problems, value):
+    found = problems(
+        f"""
+        server = {{ url = "http://gws.example.com", login = "none" }}
+        sinks.audit = {{ type = "stdout", retry_horizon_h = {value} }}
+        """
+    )
+    assert found == {"sinks.audit.retry_horizon_h": 'should be a number of hours above 0, or "never"'}
+
+
+@pytest.mark.parametrize(("text", "hours"), [("0.0005", 0.0005), ("75", 75.0), ("never", "never")])
+def test_a_horizon_can_come_from_the_environment(loaded, text, hours):
+    settings = loaded(GOOD, {"LISTENER_SINKS__AUDIT__RETRY_HORIZON_H": text})
+    assert settings.sinks["audit"].retry_horizon_h == hours
+
+
 @pytest.mark.parametrize("number", ["inf", "-inf", "nan", "1e999", '"inf"'])
 def test_a_number_has_to_be_finite_in_every_table(problems, number):
     found = problems(

@@ -10,7 +10,7 @@ import structlog
 import typer
 
 from listener import __version__
-from listener.cli import check, demo, journal, set_disposition, simulate, sinks, tail
+from listener.cli import check, dead_letters, demo, journal, lane, set_disposition, simulate, sinks, tail
 from listener.cli import run as run_command
 from listener.errors import ConfigError, ListenerError
 
@@ -18,6 +18,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 INTERRUPTED = 130
+_GROUPS = {
+    "journal": ("Look into the journal.", journal.COMMANDS),
+    "dead-letters": ("Look at what a sink did not take, deliver it once more, or drop it.", dead_letters.COMMANDS),
+    "lane": ("See how far the sinks are, and let go on what waits for a person.", lane.COMMANDS),
+}
 _OWN_EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 
 log = structlog.get_logger(__name__)
@@ -33,10 +38,11 @@ def build(*, rich: bool) -> typer.Typer:
     app.command("simulate")(guarded(simulate.simulate))
     app.command("set-disposition")(guarded(set_disposition.set_disposition))
     app.command("tail")(guarded(tail.tail))
-    views = _typer(rich=rich, help="Look into the journal.")
-    for name, view in journal.COMMANDS.items():
-        views.command(name)(guarded(view))
-    app.add_typer(views, name="journal")
+    for name, (help_text, commands) in _GROUPS.items():
+        group = _typer(rich=rich, help=help_text)
+        for command, function in commands.items():
+            group.command(command)(guarded(function))
+        app.add_typer(group, name=name)
     app.command("sinks")(guarded(sinks.sinks))
     return app
 

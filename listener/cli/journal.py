@@ -11,16 +11,15 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from listener.cli.options import ChatOption, ConfigOption, JsonOption
-from listener.cli.readable import Writer, parse, row_of
+from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of
+from listener.cli.readable import Writer, parse, printable, row_of
+from listener.cli.table import duration
 from listener.errors import ListenerError, StartError
 from listener.journal.views import export, show, stats, verify
 from listener.model import Event, JournalStats, rfc3339
-from listener.settings import load
 
 _PAGE = 1000
 
-PathOption = Annotated[Path | None, typer.Option("--path", metavar="FILE", help="The journal, instead of --config.")]
 AfterOption = Annotated[
     int | None, typer.Option("--after", min=0, metavar="SEQUENCE", help="The first events behind this one.")
 ]
@@ -35,23 +34,14 @@ class Damaged(ListenerError):
     """The journal was read and is not sound."""
 
 
-def _path_of(config: Path | None, path: Path | None) -> Path:
-    if (config is None) == (path is None):
-        raise typer.BadParameter("give either --config or --path")
-    if path is not None:
-        return path
-    settings = load(config)
-    return settings.path(settings.journal.path)
-
-
 def journal_stats(config: ConfigOption = None, path: PathOption = None, as_json: StatsJsonOption = False) -> None:
     """Show how much the journal holds and how far each sink has come."""
-    found = stats(_path_of(config, path))
+    found = stats(place_of(config, path).journal)
     if as_json:
         print(msgspec.json.encode(found).decode())
         return
     for name, text in _figures(found):
-        print(f"{name:<13} {text}")
+        print(f"{name:<13} {printable(text)}")
 
 
 def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
@@ -60,9 +50,24 @@ def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
     yield "last sequence", str(found.last_sequence)
     yield "oldest", "no event stored" if found.oldest_ms is None else rfc3339(found.oldest_ms)
     yield "size", f"{found.bytes / 2**20:.1f} MiB"
-    for sink, cursor in sorted(found.cursors.items()):
-        dead = found.dead_letters.get(sink, 0)
-        yield f"sink {sink}", f"at {cursor}, {found.last_sequence - cursor} to go" + (f", {dead} dead" if dead else "")
+    for sink in sorted({*found.cursors, *found.lanes}):
+        yield from _sink(sink, found)
+    for damage in found.damages:
+        yield "damaged", f"{rfc3339(damage.at_ms)}, {damage.kept} events kept, set aside as {damage.set_aside}"
+        for from_ms, to_ms in damage.stretches:
+            yield "", f"missing are those received from {rfc3339(from_ms)} to {rfc3339(to_ms)}"
+
+
+def _sink(sink: str, found: JournalStats) -> Iterator[tuple[str, str]]:
+    """How far a sink has come; in lines of their own, what is in its way."""
+    cursor, dead = found.cursors.get(sink, 0), found.dead_letters.get(sink, 0)
+    yield f"sink {sink}", f"at {cursor}, {found.last_sequence - cursor} to go" + (f", {dead} dead" if dead else "")
+    state = found.lanes.get(sink)
+    if state is not None and state.parked is not None:
+        yield "", f"parked since {rfc3339(state.parked_ms)}: {state.parked}"
+    elif state is not None and state.sequence > cursor:
+        tried = f"{state.attempts} attempt{'' if state.attempts == 1 else 's'}"
+        yield "", f"failing at {state.sequence} for {duration(state.failing_ms)}, {tried}: {state.last_error}"
 
 
 def journal_show(
@@ -74,7 +79,7 @@ def journal_show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the newest events, or with --after the oldest behind a sequence."""
-    journal = _path_of(config, path)
+    journal = place_of(config, path).journal
     events = _newest(journal, chat, lines) if after is None else show(journal, after=after, chat=chat, limit=lines)
     if as_json:
         _write_bytes(event.to_json() + b"\n" for event in events)
@@ -97,7 +102,7 @@ def _newest(journal: Path, chat: str | None, count: int) -> list[Event]:
 
 def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None:
     """Check that the journal is sound: exit status 0 if it is, 1 with one line a fault otherwise."""
-    journal = _path_of(config, path)
+    journal = place_of(config, path).journal
     faults = verify(journal)
     for fault in faults:
         print(fault)
@@ -108,11 +113,23 @@ def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None
 
 
 def journal_export(config: ConfigOption = None, path: PathOption = None, output: OutputOption = None) -> None:
-    """Write every event as a line of CloudEvents JSON, oldest first."""
-    events = export(_path_of(config, path))
+    """Write every event as a line of CloudEvents JSON, oldest first.
+
+    Of a damaged journal every event that can be read, with exit status 1.
+    """
+    journal = place_of(config, path).journal
+    damage: list[str] = []
+    events = export(journal, on_damage=damage.append)
     if output is None:
         _write_bytes(events)
-        return
+    else:
+        _write_whole(events, output)
+    if damage:
+        raise Damaged(f"{damage[0]}; what can be read of it was written")
+
+
+def _write_whole(events: Iterator[bytes], output: Path) -> None:
+    """Raises StartError."""
     part = output.with_name(f"{output.name}.part")
     try:
         with part.open("wb") as file:

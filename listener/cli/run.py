@@ -12,6 +12,7 @@ def run(config: ConfigOption = None) -> None:
     """Run the daemon.
 
     It listens until SIGTERM or SIGINT, and then delivers what it has; a second signal leaves at once.
+    SIGHUP lets sinks that are parked go on.
     """
     settings = load_checked(config)
     logs.configure(level=settings.log.level, style=settings.log.format)
@@ -21,4 +22,5 @@ def run(config: ConfigOption = None) -> None:
 async def _listen(settings: Settings) -> None:
     daemon = Daemon(settings)
     running.on_request(daemon.stop)
+    running.on_hangup(daemon.resume_lanes)
     await daemon.run()

@@ -46,6 +46,11 @@ def on_request(stop: Callable[[], None]) -> None:
         loop.add_signal_handler(number, handle, number)
 
 
+def on_hangup(act: Callable[[], None]) -> None:
+    """Call `act` on each SIGHUP, which would end the process otherwise. Stays so until the event loop is closed."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, act)
+
+
 async def until_request(work: Coroutine[Any, Any, None]) -> bool:
     """Await `work`; SIGINT or SIGTERM cancels it. Returns whether it came to its own end."""
     task, asked = asyncio.current_task(), asyncio.Event()

@@ -13,6 +13,7 @@ from listener.cometd import longpolling, websocket
 from listener.cometd.facts import Fact
 from listener.cometd.link import Link
 
+SILENCE_S = 120.0
 TRANSPORTS = (longpolling.LongPollingTransport, websocket.WebsocketTransport)
 
 
@@ -66,6 +67,11 @@ class BatchClient(Client):
     def distrust(self) -> None:
         """Handshake anew although polls succeed."""
         self.link.engine.distrust()
+
+    def longest_silence_s(self) -> float:
+        """How long a session that is well may report nothing: a held poll and a pause, with margins."""
+        session = self.link.engine.session
+        return session.timeout_ms / 1000 + session.interval_ms / 1000 + self.link.margin_s + SILENCE_S
 
     async def receive(self) -> NoReturn:
         """Not offered: raises ClientInvalidOperation."""

@@ -11,6 +11,8 @@ from listener.backoff import Backoff
 from listener.cometd import messages as wire
 from listener.cometd.certainty import Certainty
 from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Rested, Trouble
+from listener.cometd.outbox import HELD_BYTES, Outbox
+from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 from listener.latch import Latch
@@ -19,9 +21,6 @@ _AUTH_STATUS = (401, 403)
 _ENDED_BY_THE_SECOND = 500  # what CometD answers the older of two connects of a session with
 _LARGE_BYTES = 2**18  # what takes longer to decode, damaged above all, is no matter for the event loop
 _LOGINS_BEFORE_HANDSHAKE = 2
-_HELD_MS = 50
-_NOT_HELD_AT_MOST = 10
-_NOT_HELD_PAUSE_S = 0.5
 _KEEP_ALIVE_S = 3.0
 _KEEP_ALIVE_FLOOR_S = 0.1
 _REST_S = 5.0
@@ -81,32 +80,25 @@ class Engine:
         self._logged_in = login is None
         self._exchange_backoff = exchange_backoff or Backoff()
         self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0)
-        # Bounded by the cycle: at most one unconfirmed batch, and trouble only once a pause.
-        self._facts: list[Fact] = []
-        self._told = Latch()
+        self._outbox = Outbox()
         self._certainty = Certainty()
         self._refusals = 0
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
-        self._not_held = 0
+        self._pacing = Pacing()
         self._distrusted = False
         self._resting = False
-        # Open while no request of the cycle is under way, and what the last one brought is durable.
-        self._idle = Latch(is_open=True)
-        self._durable = Latch(is_open=True)
+        self._idle = Latch(is_open=True)  # open while no request of the cycle is under way
 
     # --- the user's side ------------------------------------------------------------------------------------------
 
     async def next_fact(self) -> Fact:
         """The next fact; cancelling loses none."""
-        while not self._facts:
-            self._told.clear()
-            await self._told.wait()
-        return self._facts.pop(0)
+        return await self._outbox.next()
 
     def pending(self) -> bool:
         """Whether facts wait to be taken."""
-        return bool(self._facts)
+        return self._outbox.pending()
 
     def distrust(self) -> None:
         """The subscription turned out to be dead although polls succeed: handshake anew after the poll under way."""
@@ -127,11 +119,11 @@ class Engine:
                 async with asyncio.timeout(_REST_S):
                     at_rest = await self._come_to_rest()
         resume = self.session.snapshot(None) if at_rest and self.session.phase is Phase.CONNECTED else None
-        self._tell(Rested(at_ms=self._clock.now_ms(), resume=resume, certain_ms=self._certainty.last_ms))
+        self._outbox.tell(Rested(at_ms=self._clock.now_ms(), resume=resume, certain_ms=self._certainty.last_ms))
 
     async def _come_to_rest(self) -> bool:
         if self.session.ack_granted:
-            await self._durable.wait()
+            await self._outbox.below(0)
             return True
         if self.session.connection_type == wire.WEBSOCKET:
             return False
@@ -156,6 +148,7 @@ class Engine:
 
     async def step(self) -> None:
         """One request of the cycle and all that follows from its answer."""
+        await self._outbox.room()
         if self._distrusted:
             self._distrusted = False
             self.session.expire()
@@ -182,8 +175,9 @@ class Engine:
             self._idle.set()
 
     async def single(self, request: Request) -> dict[str, Any]:
-        """One request beside the cycle; returns its reply as aiocometd reads it. Raises ExchangeFailed."""
+        """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
         received = await self._converse(request)
+        await self._outbox.below(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
         return answer if answer["successful"] else {**answer, "error": received.error}
 
@@ -227,10 +221,10 @@ class Engine:
             self._stands(at_ms)
         if received.events or envelope.refused:
             resume = self.session.snapshot(received.ack) if polled else None
-            await self._hand_out(received, envelope.refused, client_id or "", at_ms, resume)
+            await self._hand_out(received, envelope.refused, client_id or "", at_ms, resume, len(payload.body))
         elif polled:
             self.session.confirm(received.ack)
-            self._tell(
+            self._outbox.tell(
                 Polled(
                     at_ms=at_ms, resume=self._snapshot(), repeated=received.repeated, certain_ms=self._certainty.last_ms
                 )
@@ -247,16 +241,19 @@ class Engine:
             received = Received(verdict=Verdict.UNANSWERED, events=events)
             if events:
                 client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
-                await self._hand_out(received, envelope.refused, client_id, at_ms, None)
+                await self._hand_out(received, envelope.refused, client_id, at_ms, None, len(payload.body))
 
     async def _hand_out(
-        self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None
+        self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
     ) -> None:
-        """Hand events out as one batch; return when they are durable."""
+        """Hand events out as one batch; return when they are durable, or a little earlier without acknowledgements.
+
+        If such a session fell silent while the journal cannot commit, it would die with all that the server holds for
+        it. What it takes meanwhile is no less safe here.
+        """
         self._numbered += 1
-        self._durable.clear()
-        landed = Latch()
-        self._tell(
+        landed, confirm = self._outbox.hold(size)
+        self._outbox.tell(
             Batch(
                 payloads=[message.data for message in received.events],
                 refused=refused,
@@ -265,31 +262,43 @@ class Engine:
                 number=received.ack if received.ack is not None else self._numbered,
                 client_id=client_id,
                 resume=resume,
-                confirm=landed.set,
+                confirm=confirm,
                 certain_ms=self._certainty.last_ms,
             )
         )
+        if not self.session.ack_granted:
+            await self._outbox.below(HELD_BYTES)
+            return
         await self._until_durable(landed, client_id)
         if self.session.client_id == client_id:
             self.session.confirm(received.ack)
-        self._durable.set()
 
     async def _until_durable(self, landed: Latch, client_id: str) -> None:
         """Wait for the journal; meanwhile keep the session alive where what comes can be left to come again."""
         max_interval_s = (self.session.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 1000
         pause_s = max(_KEEP_ALIVE_FLOOR_S, min(_KEEP_ALIVE_S, max_interval_s / 3))
+        may_log_in = self._login is not None
         while not await landed.within(pause_s):
-            if self.session.ack_granted and self.session.client_id == client_id:
-                await self._keep_alive()
+            if self.session.client_id == client_id:
+                may_log_in = await self._keep_alive(may_log_in=may_log_in)
 
-    async def _keep_alive(self) -> None:
+    async def _keep_alive(self, *, may_log_in: bool) -> bool:
+        """One connect with the old number. Returns whether a login that ran out meanwhile may be renewed yet."""
         request = self.session.keep_alive()
-        with suppress(ExchangeFailed):
+        try:
             async with aclosing(self.exchange(request)) as payloads:
                 async for payload in payloads:
                     received = self.session.receive(request, wire.decode(payload.body).messages)
                     if received.verdict is not Verdict.UNANSWERED:
-                        return
+                        break
+        except ExchangeFailed as failure:
+            if self._login is None or not may_log_in or failure.http_status not in _AUTH_STATUS:
+                return may_log_in
+            try:
+                await self._login()
+            except ListenerError:
+                return False  # directories lock who asks too often; the cycle will tell of it
+        return may_log_in
 
     def _stands(self, at_ms: int) -> None:
         """A connect was granted: report it if the subscription was not certain before."""
@@ -299,7 +308,7 @@ class Engine:
         if returned is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
         else:
-            self._tell(
+            self._outbox.tell(
                 Certain(
                     at_ms=at_ms,
                     since_ms=returned.since_ms,
@@ -336,16 +345,10 @@ class Engine:
                 await self._pause(f"{request.step.value}_refused", received.error or "refused")
 
     async def _before_next_poll(self, *, idle: bool) -> None:
-        """The advised interval; more where the server neither holds polls nor has events, which would make a storm."""
-        quick = idle and self._clock.now_ms() - self._certainty.asked_ms < _HELD_MS
-        self._not_held = self._not_held + 1 if quick else 0
-        delay_s = self.session.interval_ms / 1000
-        if self._not_held > _NOT_HELD_AT_MOST:
-            delay_s = max(delay_s, _NOT_HELD_PAUSE_S)
-        if self._not_held == _NOT_HELD_AT_MOST + 1:
-            self._trouble(
-                "not_held", f"the server does not hold polls: one each {_NOT_HELD_PAUSE_S} s from now on", 0.0
-            )
+        took_ms = self._clock.now_ms() - self._certainty.asked_ms
+        delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
+        if self._pacing.slowed_down:
+            self._trouble("not_held", f"the server does not hold polls: one each {NOT_HELD_PAUSE_S} s from now on", 0.0)
         if delay_s:
             await self._clock.sleep(delay_s)
 
@@ -391,10 +394,6 @@ class Engine:
         self._trouble(reason, text, delay_s)
         await self._clock.sleep(delay_s)
 
-    def _tell(self, fact: Fact) -> None:
-        self._facts.append(fact)
-        self._told.set()
-
     def _trouble(self, reason: str, text: str, retry_in_s: float) -> None:
         alive = self.session.phase in (Phase.SUBSCRIBED, Phase.CONNECTED)
-        self._tell(Trouble(reason=reason, text=text, retry_in_s=retry_in_s, subscribed=alive))
+        self._outbox.tell(Trouble(reason=reason, text=text, retry_in_s=retry_in_s, subscribed=alive))

@@ -3,6 +3,7 @@
 import sqlite3
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -19,10 +20,12 @@ _NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _NO_TEXT = "Could not decode to UTF-8"
 
+E = TypeVar("E", bound=Exception)
+
 _log = structlog.get_logger(__name__)
 
 
-def journal_error(path: Path, exc: BaseException) -> JournalError:
+def journal_error(path: Path, exc: BaseException) -> JournalError | JournalDamaged:
     """What `exc` means to the caller; the text names the file, the cause is kept, and no event is quoted."""
     if isinstance(exc, JournalDamaged):
         return _caused(JournalDamaged(f"journal {path}: {exc}"), exc)
@@ -38,7 +41,7 @@ def journal_error(path: Path, exc: BaseException) -> JournalError:
     return _caused(JournalError(f"journal {path}: {exc}"), exc)
 
 
-def _caused(error: JournalError, cause: BaseException) -> JournalError:
+def _caused(error: E, cause: BaseException) -> E:
     error.__cause__ = cause
     return error
 

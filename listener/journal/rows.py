@@ -36,6 +36,9 @@ _SELECT_EVENT = (
     "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
 )
 
+_EVER_MS = 2**63 - 1
+_SIZE = ("page_count", "freelist_count", "page_size")
+
 _KINDS = {kind.value: kind for kind in Kind}
 _CHANGES: dict[str | None, Change | None] = {None: None} | {change.value: change for change in Change}
 
@@ -192,17 +195,6 @@ def advance(connection: sqlite3.Connection, sink: str, sequence: int) -> None:
     )
 
 
-_EVER = 2**63 - 1
-
-
-def used_bytes(connection: sqlite3.Connection) -> int:
-    """What is stored takes so many bytes; pages that retention freed wait to be used again and do not count."""
-    pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)
-
-
 class Deleted(NamedTuple):
     """What one step of retention removed: how many events, and up to which sequence (0 for none)."""
 
@@ -228,15 +220,23 @@ def delete_events(connection: sqlite3.Connection, before_ms: int, keep_for: Coll
     return Deleted(connection.execute("DELETE FROM event WHERE sequence <= ?", (end,)).rowcount, end)
 
 
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """What the rows take, without the pages that are free for others; the file may be larger."""
+    (pages, free, size) = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _SIZE)
+    return int((pages - free) * size)
+
+
 def delete_beyond(connection: sqlite3.Connection, max_bytes: int, keep_for: Collection[str], limit: int) -> Deleted:
     """Delete the oldest events while more than `max_bytes` are used: about as many as are too much, at most `limit`.
 
     As `delete_events` it stops at the first that is not yet done with everywhere.
     """
     used = used_bytes(connection)
+    if used <= max_bytes:
+        return Deleted(0, 0)
     (events,) = connection.execute("SELECT ifnull(max(sequence) - min(sequence) + 1, 0) FROM event").fetchone()
-    excess = (used - max_bytes) * events // max(used, 1)
-    return delete_events(connection, _EVER, keep_for, min(limit, max(excess, 1))) if used > max_bytes else Deleted(0, 0)
+    excess = (used - max_bytes) * events // used
+    return delete_events(connection, _EVER_MS, keep_for, min(limit, max(excess, 1)))
 
 
 def delete_values(connection: sqlite3.Connection, before_ms: int, start: str, limit: int) -> str | None:

@@ -71,17 +71,16 @@ class SqliteJournal:
 
     Args:
         path: the database; `<path>.lock`, `<path>-wal` and `<path>-shm` stand beside it. The folder must exist.
-        max_bytes: a batch with events is refused with JournalFull where the journal uses so many; everything else goes
-            on, so that room can be made. None for no limit but the disk's.
         on_commit: called on the event loop after each commit that stored batches, with the seconds from the arrival
             of the oldest of them to its durability, and the number of events.
+        max_bytes: how much events may take: then appends with events raise JournalFull until there is room.
     """
 
     def __init__(
-        self, *, path: Path, max_bytes: int | None = None, on_commit: Callable[[float, int], None] | None = None
+        self, *, path: Path, on_commit: Callable[[float, int], None] | None = None, max_bytes: int | None = None
     ) -> None:
-        self._path = path
         self._max_bytes = max_bytes
+        self._path = path
         self._on_commit = on_commit
         self._part: _Opened | None = None
         self._closing: asyncio.Future[None] | None = None
@@ -102,9 +101,9 @@ class SqliteJournal:
             path=self._path,
             handle=store.handle,
             last_sequence=store.last_sequence,
-            max_bytes=self._max_bytes,
             loop=loop,
             settled=self._settled,
+            max_bytes=self._max_bytes,
         )
         writer.start()
         self._part = _Opened(store=store, writer=writer, reads=ThreadPoolExecutor(1, "journal-reader"))
@@ -223,11 +222,10 @@ class SqliteJournal:
         old = partial(rows.delete_events, before_ms=before_ms, keep_for=kept, limit=RETENTION_STEP)
         deleted = await self._delete(old)
         if max_bytes is not None and await self._query(rows.used_bytes) > max_bytes:
-            aim = max_bytes * 9 // 10
-            deleted += await self._delete(
-                partial(rows.delete_beyond, max_bytes=aim, keep_for=kept, limit=RETENTION_STEP)
-            )
-        chat: str | None = ""
+            goal = max_bytes * 9 // 10
+            large = partial(rows.delete_beyond, max_bytes=goal, keep_for=kept, limit=RETENTION_STEP)
+            deleted += await self._delete(large)
+        chat: str | None = "" if before_ms > 0 else None
         while chat is not None:
             chat = await self._change(
                 partial(rows.delete_values, before_ms=before_ms, start=chat, limit=RETENTION_STEP)
@@ -235,7 +233,7 @@ class SqliteJournal:
         return deleted
 
     async def _delete(self, step: Callable[[sqlite3.Connection], rows.Deleted]) -> int:
-        """Repeat the step until there is nothing left for it."""
+        """Repeat a step until nothing is left for it."""
         deleted = 0
         while (done := await self._change(step)).events:
             self._tail.forget_through(done.through)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from listener.errors import JournalError
+from listener.errors import JournalDamaged, JournalError
 from listener.journal import rows
 from listener.journal.damage import repair
 from listener.journal.database import connect_reader, connect_writer, journal_error, prepare
@@ -59,7 +59,7 @@ def open_store(path: Path) -> Store:
         try:
             stack.callback(FileLock.acquire(path).release)
             return _open(path, stack)
-        except (sqlite3.Error, OSError, JournalError) as exc:
+        except (sqlite3.Error, OSError, JournalError, JournalDamaged) as exc:
             raise journal_error(path, exc) from exc
 
 

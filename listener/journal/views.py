@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import msgspec
 
 from listener.errors import JournalDamaged
-from listener.journal import letters, rows
+from listener.journal import letters as letter_rows
+from listener.journal import rows
 from listener.journal.database import connect_reader, journal_error
+from listener.journal.salvage import rebuild
 from listener.journal.sqlite import size_bytes
-from listener.model import EVERY_LETTER, Change, Event, JournalStats, Kind, Origin
+from listener.model import EVERY_LETTER, Change, DeadLetter, Event, JournalStats, Kind, LetterFilter, Origin
 
 _PAGE = 1000
 
@@ -72,7 +75,7 @@ def _written(path: Path) -> tuple[int, ...]:
 def stats(path: Path) -> JournalStats:
     """The figures of the journal at `path`. Raises JournalError: no such file, or no journal."""
     with closing(_Reader(path)) as reader:
-        return reader.read(lambda connection: letters.select_stats(connection, size_bytes(path)))
+        return reader.read(lambda connection: letter_rows.select_stats(connection, size_bytes(path)))
 
 
 def show(path: Path, *, after: int = 0, chat: str | None = None, limit: int) -> list[Event]:
@@ -81,16 +84,48 @@ def show(path: Path, *, after: int = 0, chat: str | None = None, limit: int) -> 
         return reader.read(partial(rows.select_events, after=after, limit=limit, chat=chat))
 
 
-def export(path: Path) -> Iterator[bytes]:
+def export(path: Path, *, on_damage: Callable[[str], None] | None = None) -> Iterator[bytes]:
     """Every event as a line of CloudEvents JSON with its line end, oldest first. Raises JournalError as `stats`.
 
-    Pages through the journal: one long read would keep the daemon's WAL growing.
+    Pages through the journal: one long read would keep the daemon's WAL growing. Where damage stops the reading,
+    `on_damage` is told why, and what else can be read follows; the journal itself is left as it is. Raises
+    JournalDamaged without `on_damage`.
     """
+    after = 0
+    try:
+        for event in _paged(path, after):
+            yield event.to_json() + b"\n"
+            after = event.sequence
+    except JournalDamaged as exc:
+        if on_damage is None:
+            raise
+        on_damage(str(exc))
+        with TemporaryDirectory() as folder:
+            salvaged = Path(folder) / "salvaged.db"
+            try:
+                rebuild(path, salvaged, at_ms=0, set_aside=path.name)
+            except (sqlite3.Error, OSError) as cause:
+                raise journal_error(path, cause) from cause
+            yield from (event.to_json() + b"\n" for event in _paged(salvaged, after))
+
+
+def _paged(path: Path, after: int) -> Iterator[Event]:
     with closing(_Reader(path)) as reader:
-        after = 0
         while events := reader.read(partial(rows.select_events, after=after, limit=_PAGE)):
-            yield from (event.to_json() + b"\n" for event in events)
+            yield from events
             after = events[-1].sequence
+
+
+def letters(path: Path, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+    """The dead letters that are meant, oldest first. Raises JournalError as `stats`."""
+    with closing(_Reader(path)) as reader:
+        return reader.read(partial(letter_rows.select, which=which))
+
+
+def letter_events(path: Path, which: LetterFilter) -> list[Event]:
+    """Their events, in journal order, as the letters keep them. Raises JournalError as `stats`."""
+    with closing(_Reader(path)) as reader:
+        return reader.read(partial(letter_rows.select_events, which=which))
 
 
 def verify(path: Path) -> list[str]:
@@ -160,6 +195,6 @@ def _pointers(connection: sqlite3.Connection) -> Iterator[str]:
     for sink, sequence in rows.select_cursors(connection).items():
         if not 0 <= sequence <= last:
             yield f"cursor of sink {sink}: {sequence} is outside 0 to {last}"
-    for letter in letters.select(connection, EVERY_LETTER):
+    for letter in letter_rows.select(connection, EVERY_LETTER):
         if not 0 < letter.sequence <= last:
             yield f"dead letter of sink {letter.sink}: {letter.sequence} is outside 1 to {last}"

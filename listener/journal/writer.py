@@ -86,9 +86,9 @@ class Writer:
         path: for the text of errors.
         handle: used by the thread alone.
         last_sequence: the last sequence ever used.
-        max_bytes: where so many are used, appends of events are refused with JournalFull; None for no limit.
         loop: where `settled` is called, once per group.
         settled: gets what became of the group.
+        max_bytes: how much the rows may take before events are refused; None for as much as there is room.
     """
 
     def __init__(
@@ -97,16 +97,16 @@ class Writer:
         path: Path,
         handle: Handle,
         last_sequence: int,
-        max_bytes: int | None = None,
         loop: asyncio.AbstractEventLoop,
         settled: Callable[[Sequence[Commit]], None],
+        max_bytes: int | None = None,
     ) -> None:
         self._path = path
         self._handle = handle
         self._last_sequence = last_sequence
-        self._max_bytes = max_bytes
         self._loop = loop
         self._settled = settled
+        self._max_bytes = max_bytes
         self._queue: SimpleQueue[Operation | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
 
@@ -130,8 +130,16 @@ class Writer:
             drained += [self._queue.get_nowait() for _ in range(self._queue.qsize())]
             group = [operation for operation in drained if operation is not None]
             running = len(group) == len(drained)
-            if group and not self._report(self._commit(group)):
+            if group and not self._report(self._outcome(group)):
                 break
+
+    def _outcome(self, group: Sequence[Operation]) -> Sequence[Commit]:
+        """What became of a group, whatever happens: a thread that died would leave its callers waiting for ever."""
+        try:
+            return self._commit(group)
+        except Exception as exc:  # noqa: BLE001 - a bug is its callers' to die of, loudly
+            self._roll_back()
+            return [Commit(group, (), (), self._last_sequence, exc)]
 
     def _report(self, commits: Sequence[Commit]) -> bool:
         """Hand the outcome to the loop; False when there is no loop left to hear it."""
@@ -186,7 +194,17 @@ class Writer:
         return Commit(group, results, events, last, None)
 
     def _store(self, appends: list[Append], last: int, results: list[Any], events: list[Event]) -> int:
-        """Number and insert the appends' parts, table by table; adds results and events, returns the last number."""
+        """Number and insert the appends' parts, table by table; adds results and events, returns the last number.
+
+        Raises JournalFull: events would go beyond the limit. All else may, since that is what makes room again.
+        """
+        connection = self._handle.connection
+        if self._max_bytes is not None and any(append.batch.events for append in appends):
+            used = rows.used_bytes(connection)
+            if used >= self._max_bytes:
+                raise JournalFull(
+                    f"journal {self._path}: {used} bytes are in use, journal.max_bytes is {self._max_bytes}"
+                )
         parameters: list[Any] = []
         for append in appends:
             numbered = [replace(event, sequence=n) for n, event in enumerate(append.batch.events, last + 1)]
@@ -195,17 +213,10 @@ class Writer:
             events += numbered
             results.append(last)
         batches = [append.batch for append in appends]
-        connection = self._handle.connection
-        if parameters:
-            self._require_room(connection)
         rows.insert_events(connection, parameters)
         rows.replace_values(connection, batches)
         rows.replace_sessions(connection, batches)
         return last
-
-    def _require_room(self, connection: sqlite3.Connection) -> None:
-        if self._max_bytes is not None and (used := rows.used_bytes(connection)) >= self._max_bytes:
-            raise JournalFull(f"journal {self._path}: {used} bytes are used, the limit is {self._max_bytes}")
 
     def _roll_back(self) -> None:
         """SQLite has rolled back by itself after some errors; a failing roll back leaves nothing to undo either."""

@@ -9,6 +9,7 @@ Everything is `POST /control/NAME` with a JSON object (or nothing, where every m
     garbage           kind, count, target                    the server acts, the answer's body is something else
     delay             ms, target                             every answer comes later, until set to 0
     expire            agent                                  CometD sessions are forgotten, as by a sweep
+    forget-subscriptions  agent                              sessions live on and hear nothing, silently
     expire-http       -                                      HTTP sessions are forgotten: log in again
     invalidate-logins seconds                                the same, and nobody can log in for so long
     deny-handshake    count                                  the next handshakes are refused; 0 ends it
@@ -112,6 +113,7 @@ class Control:
             "garbage": (Garbage, self._arm),
             "delay": (Delay, self._delay),
             "expire": (Expire, self._expire),
+            "forget-subscriptions": (Expire, self._forget_subscriptions),
             "expire-http": (Nothing, lambda _: {"expired": self._logins.end_all()}),
             "invalidate-logins": (InvalidateLogins, self._invalidate_logins),
             "deny-handshake": (Count, self._deny),
@@ -189,6 +191,12 @@ class Control:
 
     def _expire(self, order: Expire) -> Mapping[str, Any]:
         return {"expired": self._bayeux.remove_all(Wake.EXPIRED, user=order.agent)}
+
+    def _forget_subscriptions(self, order: Expire) -> Mapping[str, Any]:
+        sessions = self._bayeux.sessions if order.agent is None else self._bayeux.sessions_of(order.agent)
+        for session in sessions:
+            session.subscriptions.clear()
+        return {"forgotten": len(sessions)}
 
     def _invalidate_logins(self, order: InvalidateLogins) -> Mapping[str, Any]:
         self._logins.refuse(order.seconds)

@@ -54,6 +54,8 @@ class SinkKind(Generic[S]):
         extra: the extra of the distribution that brings the client library, None where none is needed.
         single: whether a configuration may hold one sink of this kind only, because it takes something that the
             process has once.
+        retry_horizon_s: for how long its lanes try a batch that fails, unless the configuration says otherwise; None
+            for ever.
     """
 
     name: str
@@ -61,6 +63,7 @@ class SinkKind(Generic[S]):
     build: Callable[[SinkContext, S], Sink]
     extra: str | None = None
     single: bool = False
+    retry_horizon_s: float | None = None
 
 
 def kinds() -> dict[str, EntryPoint]:
@@ -125,6 +128,11 @@ def build(name: str, lane: Lane, *, base: Path) -> Sink:
         return kind.build(SinkContext(name=name, base=base), settings)
     except ImportError as exc:
         raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
+
+
+def retry_horizon_s(name: str, lane: Lane) -> float | None:
+    """What the kind of a sink says of its lanes' horizon. Raises ConfigError: there is no such kind."""
+    return _load(name, lane.type).retry_horizon_s
 
 
 def _settings(name: str, lane: Lane, base: Path) -> tuple[SinkKind[Any], BaseModel]:

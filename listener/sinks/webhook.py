@@ -23,7 +23,7 @@ from yarl import URL
 
 from listener import __version__
 from listener.backoff import retry_after_s
-from listener.errors import Outcome, Park, Reject, Retry, StartError
+from listener.errors import Outcome, Park, Refusal, Reject, Retry, StartError
 from listener.model import Event
 from listener.ports import Sink
 from listener.schema import InputFile, Section, Url
@@ -31,7 +31,7 @@ from listener.sinks.registry import SinkContext, SinkKind
 
 _CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"  # CloudEvents HTTP binding 1.0, 3.2
 _BODY_BYTES = 64 * 1024
-_TEXT_CHARACTERS = 200
+_TEXT_CHARACTERS = 1000
 _LONGEST_WAIT_S = 86_400.0
 _OURS = {"content-type", "content-length", "transfer-encoding", "host", "accept-encoding"}
 
@@ -263,11 +263,6 @@ class Failure:
             return Park(self.text, delivered=delivered, detail=self.detail)
         return Retry(self.text, after_s=after_s, delivered=delivered, detail=self.detail)
 
-    @property
-    def letter(self) -> str:
-        """The text for a dead letter."""
-        return f"{self.text}: {self.detail}" if self.detail else self.text
-
 
 class Progress:
     """One call of `deliver`: the batch by chat, what is delivered, what failed.
@@ -303,7 +298,7 @@ class Progress:
         if judged := self._of(Reject):
             first = min(judged)
             failure = judged.pop(first)
-            others = {index: other.letter for index, other in judged.items()}
+            others = {index: Refusal(other.text, other.detail) for index, other in judged.items()}
             raise Reject(first, failure.text, rejected=others, delivered=delivered, detail=failure.detail)
         for found in (self._of(Park), self._of(Retry)):
             if found:
@@ -330,4 +325,5 @@ def _build(context: SinkContext, settings: WebhookSettings) -> Sink:
     return WebhookSink(context=context, settings=settings)
 
 
-KIND = SinkKind(name="webhook", settings=WebhookSettings, build=_build)
+# Longer than a weekend: whoever comes on Monday still finds a receiver to be mended, not letters to be replayed.
+KIND = SinkKind(name="webhook", settings=WebhookSettings, build=_build, retry_horizon_s=75 * 3600.0)

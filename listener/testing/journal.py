@@ -1,8 +1,7 @@
 """A journal in memory."""
 
 import asyncio
-import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -25,8 +24,8 @@ class MemoryJournal:
     """`ports.Journal` in memory: the whole contract but surviving the process. `close` and `open` play a restart."""
 
     def __init__(self, *, max_bytes: int | None = None) -> None:
-        self._open = False
         self._max_bytes = max_bytes
+        self._open = False
         self._last_sequence = 0
         self._events: list[Event] = []
         self._values: dict[tuple[str, str], LastValue] = {}
@@ -77,8 +76,8 @@ class MemoryJournal:
         self._require_open()
         if (error := self._next_failure()) is not None:
             raise error
-        if batch.events and self._max_bytes is not None and self._used() >= self._max_bytes:
-            raise JournalFull(f"journal: {self._used()} bytes are used, the limit is {self._max_bytes}")
+        if batch.events and self._max_bytes is not None and self._used_bytes() >= self._max_bytes:
+            raise JournalFull("journal: the limit of its size is reached")
         last = self._store(batch)
         await asyncio.sleep(0)
         return last
@@ -203,17 +202,22 @@ class MemoryJournal:
         """Delete old events and values; see the port."""
         self._require_open()
         floor = min([self._last_sequence, *(self._cursors.get(sink, 0) for sink in keep_for)])
-        old = itertools.takewhile(lambda event: event.sequence <= floor and event.received_ms < before_ms, self._events)
-        deleted = len(list(old))
-        if max_bytes is not None and sum(_sizes(self._events[deleted:])) > max_bytes:
-            while deleted < len(self._events) and self._events[deleted].sequence <= floor:
-                if sum(_sizes(self._events[deleted:])) <= max_bytes * 9 // 10:
-                    break
-                deleted += 1
-        del self._events[:deleted]
+        deleted = self._delete(floor, lambda: self._events[0].received_ms < before_ms)
+        if max_bytes is not None and self._used_bytes() > max_bytes:
+            deleted += self._delete(floor, lambda: self._used_bytes() > max_bytes * 9 // 10)
         young = {value.chat_id for value in self._values.values() if value.received_ms >= before_ms}
         self._values = {place: value for place, value in self._values.items() if value.chat_id in young}
         return deleted
+
+    def _delete(self, floor: int, goes: Callable[[], bool]) -> int:
+        deleted = 0
+        while self._events and self._events[0].sequence <= floor and goes():
+            del self._events[0]
+            deleted += 1
+        return deleted
+
+    def _used_bytes(self) -> int:
+        return sum(len(event.data) for event in self._events)
 
     async def stats(self) -> JournalStats:
         """Figures; `bytes` counts the events' data."""
@@ -224,7 +228,7 @@ class MemoryJournal:
             first_sequence=oldest.sequence if oldest else 0,
             last_sequence=self._last_sequence,
             events=len(self._events),
-            bytes=self._used(),
+            bytes=self._used_bytes(),
             cursors=dict(self._cursors),
             dead_letters={sink: sinks.count(sink) for sink in sinks},
             oldest_ms=oldest.received_ms if oldest else None,
@@ -232,16 +236,9 @@ class MemoryJournal:
             damages=tuple(self._damages),
         )
 
-    def _used(self) -> int:
-        return sum(_sizes(self._events))
-
     def _require_open(self) -> None:
         if not self._open:
             raise JournalError("journal: not open")
-
-
-def _sizes(events: Sequence[Event]) -> Iterator[int]:
-    return (len(event.data) for event in events)
 
 
 def _is_meant(letter: DeadLetter, which: LetterFilter) -> bool:

@@ -14,6 +14,7 @@ from listener.webservices.salvage import MESSAGE_TYPE, NOTIFICATION_TYPE, UNDECO
 from listener.webservices.shapes import Shapes
 
 AGENT = "Agent"
+STATUS_CHANGE = "StatusChange"
 DIGEST_BYTES = 16
 MAX_DEPTH = 32  # of an allow-listed value: readers further down have stacks too
 
@@ -26,9 +27,11 @@ class Harvest(msgspec.Struct, kw_only=True):
     Attributes:
         observations: one per configured key found, in the order of the payloads and of the configuration.
         forwarded: payloads that gave at least one observation.
-        filtered: payloads that are none of ours, by reason: `message_type`, `notification_type`, `no_chat`, `no_key`.
+        filtered: payloads that are none of ours, by reason: `message_type`, `notification_type`, `no_chat`, `no_key`
+            (and `repeated`, see `repeats.Repeats`).
         refused: payloads that cannot be used, by reason (see `salvage.Salvage`).
         malformed: unusable fields of forwarded payloads, by field.
+        chats: those of which something else than a disposition was told.
     """
 
     observations: list[Observation] = msgspec.field(default_factory=list)
@@ -36,6 +39,7 @@ class Harvest(msgspec.Struct, kw_only=True):
     filtered: Counter[str] = msgspec.field(default_factory=Counter)
     refused: Counter[str] = msgspec.field(default_factory=Counter)
     malformed: Counter[str] = msgspec.field(default_factory=Counter)
+    chats: list[str] = msgspec.field(default_factory=list)
 
 
 class _Batch:
@@ -55,8 +59,9 @@ class NotificationDecoder:
     """Takes the configured disposition keys out of chat notifications. Never raises over what a server sends.
 
     Only a `ChatStateChangeMessage` with `notificationType` `PropertiesUpdated` is taken: it carries `chat.userData`
-    (Web Services, Chat API). A key that is present and null or empty is observed as None: cleared. A key that is absent
-    says nothing. Numbers and bools are taken as their JSON text.
+    (Web Services, Chat API). What a `StatusChange` carries is observed with `prime`: a chat may arrive with a code.
+    A key that is present and null or empty is observed as None: cleared. A key that is absent says nothing. Numbers and
+    bools are taken as their JSON text.
 
     Args:
         keys: the userData keys that hold a disposition.
@@ -105,10 +110,21 @@ class NotificationDecoder:
         if note.message_type != MESSAGE_TYPE:
             return "message_type"
         if note.notification_type != NOTIFICATION_TYPE:
+            if note.chat is not None:
+                self._take_along(note, payload, batch)
             return "notification_type"
         if note.chat is None:
             return "no_chat"
-        return self._observe(note.chat, note, payload, batch, malformed)
+        reason = self._observe(note.chat, note, payload, batch, malformed)
+        if reason:
+            batch.harvest.chats.append(note.chat.id)
+        return reason
+
+    def _take_along(self, note: Any, payload: Raw | bytes, batch: _Batch) -> None:
+        """A chat that came is one that may have a disposition already: what its first change follows on."""
+        batch.harvest.chats.append(note.chat.id)
+        if note.notification_type == STATUS_CHANGE:
+            self._observe(note.chat, note, payload, batch, None, prime=True)
 
     def _take_chat(self, payload: Raw | bytes, batch: _Batch) -> str:
         """Add the observations of one chat as it is now; the reason if there are none, else ""."""
@@ -120,7 +136,14 @@ class NotificationDecoder:
         return self._observe(chat, self._no_note, payload, batch, malformed)
 
     def _observe(
-        self, chat: Any, note: Any, payload: Raw | bytes, batch: _Batch, malformed: Counter[str] | None
+        self,
+        chat: Any,
+        note: Any,
+        payload: Raw | bytes,
+        batch: _Batch,
+        malformed: Counter[str] | None,
+        *,
+        prime: bool = False,
     ) -> str:
         """One observation per key that is present; "no_key" if none is. On the hot path: no frame, no copy to spare."""
         found = False
@@ -150,6 +173,7 @@ class NotificationDecoder:
                     user_data=user_data,
                     origin=batch.origin,
                     digest=digest.digest(),
+                    prime=prime,
                 )
             )
         if malformed and found:

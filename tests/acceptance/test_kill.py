@@ -3,21 +3,35 @@
 import asyncio
 import contextlib
 import itertools
+import json
+import os
 import random
+import signal
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from listener.simulator import Simulator, SimulatorOptions
+from support.books import AuditBook
+from support.config import AUDIT
 from support.eventually import eventually
+from support.ledger import KEY, Publication, Publisher
 from support.listening import CODE, Listening, numbers, without_repeats
+from support.oracle import Promise, judge
+from support.process import Daemon
 from support.publishing import SimulatedSite, Site
+from support.receiver import Receiver
 
 Install = Callable[..., Awaitable[Listening]]
+Json = dict[str, Any]
 KILLS = 8
+MANY_KILLS = 200
+CHATS = [f"chat-{number}" for number in range(10)]
 SITES_WITH_ACK = ["cometd with ack", "simulator with ack"]
 
 
@@ -131,3 +145,125 @@ async def test_a_line_that_a_kill_cut_in_two_is_made_whole(site: Site, install: 
     await listening.heard([4])
     assert numbers(without_repeats(listening.events)) == [1, 2, 3, 4]
     assert audit.read_bytes().startswith(whole)
+
+
+class Killer:
+    """Kills one daemon after the other in every part of its life, and keeps what each wrote to standard output."""
+
+    def __init__(self, listening: Listening, audit: AuditBook, dice: random.Random) -> None:
+        self.kills: Counter[str] = Counter()
+        self.printed: list[Json] = []
+        self._listening = listening
+        self._audit = audit
+        self._dice = dice
+        self._wal = listening.folder / "journal.db-wal"
+        self._moments: dict[str, Callable[[Daemon], Awaitable[None]]] = {
+            "start": self._in_its_start,
+            "stream": self._in_the_stream,
+            "commit": self._in_a_commit,
+            "stop": self._in_its_stop,
+        }
+
+    async def kill(self, moment: str) -> None:
+        """Wait for the moment, kill, and start again at once."""
+        daemon = self._listening.daemon
+        await self._moments[moment](daemon)
+        assert daemon.exit_status is None or moment == "stop", daemon.output()
+        await daemon.kill()
+        self.kills[moment] += 1
+        self.collect(daemon)
+        await self._listening.start(subscribed=False)
+
+    def collect(self, daemon: Daemon) -> None:
+        """The events of a process that has ended. A kill may cut the last line, which then comes again."""
+        for line in daemon.lines:
+            if line.startswith('{"specversion"'):
+                with contextlib.suppress(json.JSONDecodeError):
+                    self.printed.append(json.loads(line))
+
+    async def _in_its_start(self, _daemon: Daemon) -> None:
+        await asyncio.sleep(self._dice.uniform(0.0, 0.5))
+
+    async def _delivers(self) -> None:
+        """Wait until this process has written to the audit file."""
+        self._audit.read_on()
+        await eventually(self._audit.read_on, timeout_s=20.0, interval_s=0.005, what=self._listening.daemon.output)
+
+    async def _in_the_stream(self, _daemon: Daemon) -> None:
+        await self._delivers()
+        await asyncio.sleep(self._dice.uniform(0.0, 0.2))
+
+    async def _in_a_commit(self, daemon: Daemon) -> None:
+        """As soon as the log of the journal moves: its frames are written, and not yet flushed."""
+        await self._delivers()
+        await asyncio.to_thread(self._kill_when_the_log_moves, daemon.pid, self._dice.uniform(0.0, 0.0005))
+
+    def _kill_when_the_log_moves(self, pid: int, delay_s: float) -> None:
+        before = self._wal.stat().st_mtime_ns
+        deadline = time.monotonic() + 5.0
+        while self._wal.stat().st_mtime_ns == before and time.monotonic() < deadline:
+            pass
+        time.sleep(delay_s)
+        os.kill(pid, signal.SIGKILL)
+
+    async def _in_its_stop(self, daemon: Daemon) -> None:
+        await self._delivers()
+        daemon.send_signal(signal.SIGTERM)
+        await asyncio.sleep(self._dice.uniform(0.0, 0.15))
+
+
+def problems(ledger: Sequence[Publication], lines: Sequence[Json]) -> tuple[str, ...]:
+    """What a sink lacks or has wrongly, of which nothing may be missing."""
+    verdict = judge(ledger, lines, promise=Promise.NOTHING_MISSING)
+    return verdict.problems + (("there are gaps",) if verdict.gaps else ())
+
+
+def identities(lines: Sequence[Json]) -> dict[str, str]:
+    """The id of each disposition."""
+    return {line["data"]["disposition"]: line["id"] for line in lines}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_two_hundred_kills_cost_no_sink_anything(
+    tmp_path: Path, receiver: Receiver, install: Install, dice: random.Random
+):
+    """File, standard output and webhook, over one journal; the kills fall into starts, commits and stops as well."""
+    async with Simulator(SimulatorOptions(agents=1, ack=True, timeout_ms=1000, max_interval_ms=120_000)) as simulator:
+        for chat in CHATS:
+            simulator.add_chat(chat)
+
+        async def send(_number: int, chat: str, value: str) -> int:
+            return simulator.set_disposition("agent1", chat, value, KEY).reference_id
+
+        site = SimulatedSite(simulator)
+        # A batch that takes longer than a process lives would be begun again and again.
+        sinks = {"out": {"type": "stdout"}, "crm": {"retry_limit_s": 1.0, "batch": 50}}
+        listening = await install(site, webhook=receiver.url, sinks=sinks)
+        await listening.start()
+        killer = Killer(listening, AuditBook(tmp_path / AUDIT), dice)
+        publisher = Publisher(send, chats=CHATS, agent="agent1")
+        moments = dice.choices(["start", "stream", "commit", "stop"], weights=[4, 3, 2, 1], k=MANY_KILLS)
+        async with publisher.streaming(pause_s=0.012):
+            for moment in moments:
+                await killer.kill(moment)
+        ledger = publisher.ledger
+        print(f"{killer.kills}, {len(ledger)} published")
+        due = {entry.value for entry in ledger}
+        await eventually(lambda: due <= identities(listening.events).keys(), timeout_s=30.0, interval_s=0.5)
+        await eventually(lambda: due <= identities(receiver.accepted()).keys(), timeout_s=60.0, interval_s=1.0)
+        assert await listening.stop() == 0
+        killer.collect(listening.daemon)
+        assert simulator.state()["handshakes"] == 1
+    posted = receiver.accepted()
+    assert problems(ledger, listening.events) == ()
+    assert problems(ledger, killer.printed) == ()
+    for chat in CHATS:  # which the webhook serves side by side
+        of_chat = (
+            [entry for entry in ledger if entry.chat == chat],
+            [line for line in posted if line["subject"] == chat],
+        )
+        assert problems(*of_chat) == ()
+    assert identities(listening.events) == identities(killer.printed) == identities(posted)
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as journal:
+        assert journal.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -8,9 +8,12 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
+from listener import logs
 from listener.cli.app import build
+from listener.journal import SqliteJournal
+from listener.model import JournalBatch
 from support.config import write_config
-from support.events import disposition_event, gap_event
+from support.events import dead_letter, disposition_event, gap_event
 from support.process import Process, command_environment
 
 
@@ -22,6 +25,7 @@ def invoke(tmp_path, monkeypatch):
     """
     monkeypatch.chdir(tmp_path)
     handlers, level = logging.root.handlers[:], logging.root.level
+    logs.configure(level="error")  # as `main` does
     yield lambda *arguments: CliRunner().invoke(build(rich=False), [str(word) for word in arguments])
     structlog.reset_defaults()
     logging.captureWarnings(capture=False)
@@ -35,6 +39,20 @@ def config(tmp_path):
     return write_config(
         tmp_path, server={"url": "http://127.0.0.1:9"}, accounts=[{"username": "agent1", "password": "pa55word"}]
     )
+
+
+@pytest.fixture
+async def letters(tmp_path):
+    """A closed journal with three dead letters of `crm`, of 2026-11-22 at 9:00, 10:00 and 11:00, and one of `bi`."""
+    journal = SqliteJournal(path=tmp_path / "journal.db")
+    await journal.open()
+    events = [disposition_event(number, chat=f"chat-{number}") for number in (1, 2)]
+    await journal.append(JournalBatch(events=(*events, gap_event(3), disposition_event(4))))
+    await journal.advance("crm", 4, [dead_letter(number, hour=8 + number) for number in (1, 2, 3)])
+    await journal.advance("bi", 4, [dead_letter(1, hour=12, sink="bi")])
+    await journal.advance("audit", 4)
+    await journal.close()
+    return tmp_path / "journal.db"
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from listener import __version__
 from listener.cli.app import build, guarded
 from listener.errors import ConfigError, JournalFull, Problem, StartError
 
-COMMANDS = ("run", "check", "demo", "simulate", "set-disposition", "tail", "journal", "sinks")
+COMMANDS = ("run", "check", "demo", "simulate", "set-disposition", "tail", "journal", "dead-letters", "lane", "sinks")
 
 
 def outcome(raised):

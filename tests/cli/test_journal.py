@@ -1,13 +1,17 @@
 """`journal`: figures, events, soundness and export, of a journal that another process may be writing."""
 
+import asyncio
 import json
 import sqlite3
 
 import pytest
+from msgspec.structs import replace
 
+from listener.cli import journal as journal_command
 from listener.journal import SqliteJournal
-from listener.model import JournalBatch
-from support.events import disposition_event, gap_event
+from listener.journal.views import stats
+from listener.model import Damage, JournalBatch, LaneState
+from support.events import dead_letter, disposition_event, gap_event
 
 
 @pytest.fixture
@@ -28,6 +32,47 @@ def test_stats_tell_what_is_stored_and_how_far_each_sink_is(invoke, config, jour
     rows = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if not line.startswith(("sink", "last")))
     assert rows["events"] == "5, 1 to 5"
     assert "sink audit    at 3, 2 to go\n" in result.stdout
+
+
+async def test_stats_tell_what_is_in_the_way_of_a_sink(invoke, tmp_path):
+    journal = SqliteJournal(path=tmp_path / "journal.db")
+    await journal.open()
+    await journal.append(JournalBatch(events=tuple(disposition_event(0) for _ in range(4))))
+    await journal.advance("bi", 2)
+    await journal.advance("crm", 1, [dead_letter(1, hour=9)])
+    failing = LaneState(sink="bi", sequence=3, attempts=7, failing_ms=7_260_000, last_error="bi answered 503")
+    await journal.store_lane_state(failing)
+    await journal.store_lane_state(LaneState(sink="crm", parked="crm answered 401", parked_ms=1_795_305_600_000))
+    await journal.store_lane_state(LaneState(sink="new", parked="no such topic", parked_ms=1_795_305_600_000))
+    await asyncio.to_thread(journal_lines, invoke, tmp_path, LINES)
+    await journal.advance("bi", 4)
+    await asyncio.to_thread(journal_lines, invoke, tmp_path, ["sink bi       at 4, 0 to go", *LINES[2:]])
+    await journal.close()
+
+
+LINES = [
+    "sink bi       at 2, 2 to go",
+    "              failing at 3 for 2 h 1 min, 7 attempts: bi answered 503",
+    "sink crm      at 1, 3 to go, 1 dead",
+    "              parked since 2026-11-22T00:00:00.000Z: crm answered 401",
+    "sink new      at 0, 4 to go",
+    "              parked since 2026-11-22T00:00:00.000Z: no such topic",
+]
+
+
+def journal_lines(invoke, tmp_path, expected):
+    result = invoke("journal", "stats", "--path", tmp_path / "journal.db")
+    assert result.stdout.splitlines()[4:] == expected
+
+
+def test_stats_tell_of_damage_and_of_the_file_that_was_set_aside(invoke, monkeypatch, journal):
+    damage = Damage(at_ms=1_795_305_600_000, set_aside="journal.db.damaged-1", kept=120, stretches=((0, 60_000),))
+    found = replace(stats(journal), damages=(damage,))
+    monkeypatch.setattr(journal_command, "stats", lambda _path: found)
+    assert invoke("journal", "stats", "--path", journal).stdout.splitlines()[-2:] == [
+        "damaged       2026-11-22T00:00:00.000Z, 120 events kept, set aside as journal.db.damaged-1",
+        "              missing are those received from 1970-01-01T00:00:00.000Z to 1970-01-01T00:01:00.000Z",
+    ]
 
 
 def test_stats_come_as_json_too(invoke, journal):
@@ -80,6 +125,15 @@ def test_export_writes_every_event_to_standard_output_or_to_a_file(invoke, journ
     assert invoke("journal", "export", "--path", journal, "--output", out).exit_code == 0
     assert out.read_text("utf-8") == shown
     assert not (tmp_path / "out.jsonl.part").exists()
+
+
+def test_an_export_of_what_is_no_journal_any_more_says_so_after_what_it_could_read(invoke, tmp_path):
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"garbage" * 10_000)
+    result = invoke("journal", "export", "--path", path, "--output", tmp_path / "out.jsonl")
+    assert result.exit_code == 1
+    assert "what can be read of it was written" in result.stderr
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
 
 
 def test_an_export_that_cannot_be_written_names_the_option(invoke, journal, tmp_path):

@@ -36,6 +36,19 @@ def test_the_first_signal_asks_and_does_not_interrupt(number):
     assert running.run(main()) == "in order"
 
 
+def test_a_hangup_is_told_each_time_and_ends_nothing():
+    async def main():
+        heard = asyncio.Queue()
+        running.on_hangup(lambda: heard.put_nowait("again"))
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert await heard.get() == "again"
+        return "alive"
+
+    assert running.run(main()) == "alive"
+
+
 def test_work_is_cancelled_on_request_and_cleans_up():
     cleaned = []
 

@@ -12,6 +12,7 @@ import pytest
 from listener.backoff import Backoff
 from listener.cometd.engine import Engine, Payload
 from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
+from listener.cometd.outbox import HELD_BYTES
 from listener.cometd.protocol import Phase, Resume, Session, Step
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
 from listener.testing import ManualClock
@@ -215,19 +216,60 @@ async def test_while_a_batch_is_not_durable_the_session_is_kept_alive_and_nothin
     assert world.nothing_more()
 
 
-async def test_without_acknowledgements_no_connect_is_sent_while_a_batch_is_not_durable(make: Make):
-    """What it brought could not be left to come again."""
+async def test_without_acknowledgements_polls_go_on_while_little_is_not_durable(make: Make):
+    """A session that fell silent would be swept, with all that waits for it."""
     world = make()
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.publish(1)
+    first = await world.batch(1)
+    await world.script.asked(5)
+    world.script.publish(2)
+    second = await world.batch(2)
+    await world.script.asked(6)
+    first.confirm()
+    second.confirm()
+
+
+async def test_without_acknowledgements_no_connect_is_sent_while_much_is_not_durable(make: Make):
+    """What it brought could not be left to come again, and memory has an end."""
+    world = make()
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    large = {"channel": TOPIC, "data": {"n": 1, "filler": "x" * HELD_BYTES}}
+    world.script.then(reply(large), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    batch = await world.fact(Batch)
+    await asyncio.sleep(0.3)
+    assert len(world.script.requests) == 5
+    batch.confirm()
+    await world.script.asked(6)
+
+
+async def test_a_login_that_runs_out_while_a_batch_is_not_durable_is_renewed_once(make: Make):
+    logins = 0
+
+    async def login() -> None:
+        nonlocal logins
+        logins += 1
+        if logins > 1:
+            raise LoginRefused("no more")
+
+    world = make(ack=True, login=login)
     world.engine.session.advice["maxInterval"] = 300
     world.start()
     await world.certain()
     await world.script.asked(4)
     world.script.publish(1)
     batch = await world.batch(1)
-    await asyncio.sleep(0.3)
-    assert len(world.script.requests) == 4
+    world.script.always(Step.CONNECT, ExchangeFailed("HTTP 403", http_status=403))
+    await world.script.asked(8)
+    assert logins == 2
+    world.script.always(Step.CONNECT, None)
     batch.confirm()
-    await world.script.asked(5)
 
 
 async def test_a_session_that_dies_while_a_batch_is_not_durable_leaves_a_gap(make: Make):

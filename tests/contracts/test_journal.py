@@ -23,6 +23,7 @@ from listener.model import (
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
 
 DAY_MS = 86_400_000
+LIMIT_BYTES = 2**20
 
 
 class SqliteWorld:
@@ -32,8 +33,15 @@ class SqliteWorld:
         self.path = folder / "journal.db"
         self.journal = self.build()
 
-    def build(self):
-        return SqliteJournal(path=self.path)
+    def build(self, **options):
+        return SqliteJournal(path=self.path, **options)
+
+    async def limited(self):
+        """A journal that has room for some hundred events."""
+        await self.journal.close()
+        self.journal = self.build(max_bytes=LIMIT_BYTES)
+        await self.journal.open()
+        return self.journal
 
     async def restart(self):
         await self.journal.close()
@@ -44,10 +52,6 @@ class SqliteWorld:
     async def hurt(self, damage):
         """As if the last open had found this damage."""
         await self.journal._change(lambda connection: letters.insert_damage(connection, damage))
-
-    def limited(self, max_bytes):
-        """Another journal on the same file with a limit; the first is to be closed."""
-        return SqliteJournal(path=self.path, max_bytes=max_bytes)
 
     def unstorable(self, *events):
         """A batch whose last event the engine itself refuses: a column that may not be empty would be."""
@@ -60,6 +64,13 @@ class MemoryWorld:
     def __init__(self, folder):
         self.journal = MemoryJournal()
 
+    async def limited(self):
+        """A journal that has room for some hundred events."""
+        await self.journal.close()
+        self.journal = MemoryJournal(max_bytes=LIMIT_BYTES)
+        await self.journal.open()
+        return self.journal
+
     async def restart(self):
         await self.journal.close()
         await self.journal.open()
@@ -67,10 +78,6 @@ class MemoryWorld:
 
     async def hurt(self, damage):
         self.journal.damage(damage)
-
-    def limited(self, max_bytes):
-        self.journal._max_bytes = max_bytes
-        return self.journal
 
     def unstorable(self, *events):
         self.journal.fail_appends(JournalError("on request"), times=1)
@@ -456,29 +463,6 @@ def large(*numbers):
     return JournalBatch(events=tuple(sample_event(number, data_bytes=20_000) for number in numbers))
 
 
-async def test_a_full_journal_refuses_events_alone_until_there_is_room(world):
-    await world.journal.append(large(*range(50)))
-    await world.journal.close()
-    journal = world.limited(500_000)
-    await journal.open()
-    for _ in range(2):
-        with pytest.raises(JournalFull, match="the limit is 500000"):
-            await journal.append(
-                JournalBatch(events=(sample_event(99),), values=(value("c", "A"),), sessions=(session("b"),))
-            )
-    assert (journal.last_sequence, await journal.last_values(["c"]), await journal.sessions()) == (50, [], {})
-    refused, stored = await asyncio.gather(
-        journal.append(large(98)), journal.append(JournalBatch(sessions=(session("a"),))), return_exceptions=True
-    )
-    assert (type(refused), stored) == (JournalFull, 50)
-    await journal.advance("crm", 30, [letter("crm", 1)])
-    await journal.store_lane_state(LaneState(sink="crm"))
-    assert await journal.drop_dead_letters(EVERY_LETTER) == 1
-    assert await journal.retain(before_ms=0, keep_for=("crm",), max_bytes=400_000) == 30
-    assert await journal.append(large(99)) == 51
-    await journal.close()
-
-
 async def test_retention_by_size_takes_the_oldest_down_to_nine_tenths(world):
     await world.journal.append(large(*range(50)))
     assert await world.journal.retain(before_ms=0, keep_for=(), max_bytes=5_000_000) == 0
@@ -629,3 +613,52 @@ async def test_an_open_journal_cannot_be_opened_again(journal):
 
 def test_full_is_an_error_of_the_journal():
     assert issubclass(JournalFull, JournalError)
+
+
+# --- the limit of its size --------------------------------------------------------------------------------------------
+
+
+async def fill(journal):
+    """Append until the journal is full; returns how many events it took."""
+    for number in range(1, 10_000):
+        try:
+            await journal.append(JournalBatch(events=(sample_event(number, data_bytes=4000),)))
+        except JournalFull:
+            return number - 1
+    raise AssertionError("it never was full")
+
+
+async def test_a_full_journal_refuses_events_and_loses_none(world):
+    journal = await world.limited()
+    taken = await fill(journal)
+    assert taken > 50
+    assert journal.last_sequence == taken
+    assert len(await journal.read(0, 10_000)) == taken
+
+
+async def test_a_full_journal_takes_what_makes_room(world):
+    journal = await world.limited()
+    taken = await fill(journal)
+    await journal.append(JournalBatch(sessions=(session("agent1"),)))
+    await journal.advance("crm", taken, [letter("crm", 1)])
+    assert await journal.cursors() == {"crm": taken}
+
+
+async def test_room_comes_from_what_is_delivered_everywhere_and_appends_go_on(world):
+    journal = await world.limited()
+    taken = await fill(journal)
+    assert await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES // 2) == 0, "nothing is delivered"
+    with pytest.raises(JournalFull):
+        await journal.append(batch(1))
+    await journal.advance("crm", taken - 10)
+    deleted = await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES // 2)
+    assert 0 < deleted <= taken - 10
+    assert (await journal.read(0, 1))[0].sequence == deleted + 1
+    assert await journal.append(batch(1)) == taken + 1
+
+
+async def test_a_journal_within_its_size_keeps_what_is_young(world):
+    journal = await world.limited()
+    await journal.append(batch(1, 2, 3))
+    await journal.advance("crm", 3)
+    assert await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES) == 0

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,8 @@ from listener.journal.files import sync_folder
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_the_folder_itself_is_synced(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from listener.journal.files import sync_folder\n"
-        "sync_folder(Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from listener.journal.files import sync_folder;"
+        " sync_folder(Path(sys.argv[1]))"
     )
     trace = tmp_path / "trace"
     command = ["strace", "-y", "-o", trace, "-e", "trace=fsync", sys.executable, "-c", program, tmp_path]
@@ -25,3 +26,6 @@ def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         sync_folder(tmp_path / "file")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    sync_folder(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

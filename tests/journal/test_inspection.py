@@ -106,7 +106,7 @@ def test_a_large_journal_is_looked_at_whole_only_where_that_is_wanted(path, monk
 @pytest.mark.parametrize("sequence", [1, 300])
 def test_the_ends_of_a_large_journal_are_looked_at(path, monkeypatch, sequence):
     monkeypatch.setattr(inspection, "WHOLE_BYTES", 1000)
-    tamper(path, f"UPDATE event SET account = 'x' WHERE sequence = {sequence}")  # noqa: S608 - a number
+    tamper(path, f"UPDATE event SET account = 'x' WHERE sequence = {sequence}")  # noqa: S608 - our own number
     assert fault_of(path, thorough=False) == f"event {sequence} is not what was stored"
 
 

@@ -14,7 +14,7 @@ FRAME_BYTES = PAGE_BYTES + 24
 
 @pytest.fixture
 def killed(tmp_path):
-    """A database as a killed process leaves it: the log holds all of it, in five commits behind the schema."""
+    """A database as a killed process leaves it: all of it in the log, in five commits of a page after the first."""
     path = tmp_path / "open" / "journal.db"
     path.parent.mkdir()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -142,4 +142,4 @@ def test_a_transaction_that_did_not_commit_is_not_used(tmp_path):
         connection.execute("ROLLBACK")
     log = read_log(tmp_path / "killed" / "journal.db", PAGE_BYTES)
     assert (len(log.frames), log.fault) == (2, None)
-    assert log_of(tmp_path / "killed" / "journal.db").stat().st_size > 32 + 2 * FRAME_BYTES
+    assert log_of(tmp_path / "killed" / "journal.db").stat().st_size > 32 + 2 * FRAME_BYTES, "nothing spilled"

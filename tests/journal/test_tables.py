@@ -60,8 +60,10 @@ def test_a_server_may_name_any_time(connection):
 def test_an_older_file_is_read_in_what_it_has():
     with closing(sqlite3.connect(":memory:")) as old:
         old.executescript(migrations()[0])
-        columns = "(sink, sequence, event_id, reason, attempts, at_ms)"
-        old.execute(f"INSERT INTO dead_letter {columns} VALUES ('a', 1, 'b', 'c', 1, 1)")  # noqa: S608 - a constant
+        old.execute(
+            "INSERT INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms)"
+            " VALUES ('a', 1, 'b', 'c', 1, 1)"
+        )
         (letter,) = tables.read(old, "dead_letter").rows
         assert letter["sink"] == "a"
         assert "answer" not in letter

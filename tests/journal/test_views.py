@@ -15,7 +15,7 @@ from listener.errors import JournalDamaged, JournalError
 from listener.journal import SqliteJournal, rows, views
 from listener.journal.database import PAGE_BYTES
 from listener.journal.store import open_store
-from listener.model import DeadLetter, JournalBatch
+from listener.model import DeadLetter, JournalBatch, LetterFilter
 from listener.testing import SAMPLE_MS, sample_event
 
 NOT_SEALED = 77
@@ -52,6 +52,14 @@ def tamper(path, statement):
 
 async def test_the_figures_are_those_of_the_owner(live, path):
     assert views.stats(path) == await live.stats()
+
+
+async def test_letters_and_their_events_are_seen_while_the_owner_goes_on(live, path):
+    assert views.letters(path) == await live.dead_letters()
+    assert [event.sequence for event in views.letter_events(path, LetterFilter(event_ids=("event-2",)))] == [2]
+    assert views.letters(path, LetterFilter(sink="audit")) == []
+    await live.drop_dead_letters(LetterFilter())
+    assert views.letters(path) == []
 
 
 async def test_it_sees_what_is_committed_while_the_owner_goes_on(live, path):
@@ -225,7 +233,7 @@ def test_what_is_no_journal_is_named(tmp_path, view):
         view(tmp_path / "missing.db")
     assert not (tmp_path / "missing.db").exists()
     (tmp_path / "text.db").write_text("hello " * 1000)
-    with pytest.raises(JournalError, match=r"text\.db: file is not a database"):
+    with pytest.raises(JournalDamaged, match=r"text\.db: file is not a database"):
         view(tmp_path / "text.db")
     (tmp_path / "empty.db").touch()
     with pytest.raises(JournalError, match=r"empty\.db: schema version 0"):
@@ -258,3 +266,23 @@ def test_an_event_that_is_not_what_was_stored_is_not_shown(closed):
 async def test_a_gap_is_shown_like_any_event(live, path):
     await live.append(JournalBatch(events=(replace(sample_event(11), change=None),)))
     assert views.show(path, after=10, limit=1)[0].change is None
+
+
+def test_an_export_of_a_damaged_journal_gives_what_can_be_read_and_leaves_the_file_alone(tmp_path):
+    path = tmp_path / "journal.db"
+    store = open_store(path)
+    events = [replace(sample_event(n, data_bytes=900), sequence=n) for n in range(1, 200)]
+    rows.insert_events(store.write, rows.event_parameters(events))
+    whole = list(views.export(path))
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // PAGE_BYTES * PAGE_BYTES)
+        file.write(bytes(PAGE_BYTES))
+    before, told = path.read_bytes(), []
+    kept = list(views.export(path, on_damage=told.append))
+    assert len(told) == 1
+    assert 150 < len(kept) < len(whole)
+    assert set(kept) < set(whole)
+    assert kept == sorted(kept, key=whole.index)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir() if "damaged" in file.name or "salvaged" in file.name] == []

@@ -36,7 +36,7 @@ async def test_every_order_of_the_table_can_be_given(browser):
         "publish": {"data": {}},
         "add-chat": {"chat": "C1", "agents": ["agent1"]},
     }
-    assert len(names) == 15
+    assert len(names) == 16
     for name in names:
         assert (await order(browser, name, needed.get(name, {})))[0] == 200, name
 
@@ -148,3 +148,12 @@ async def test_a_peer_elsewhere_is_refused_and_nothing_is_armed(sim):
     reply = sim._control.handle(call)
     assert reply.status == 403
     assert sim.state()["pending"]["drop"] == 0
+
+
+async def test_a_subscription_can_be_forgotten_while_connects_go_on(sim, browser):
+    await browser.listen()
+    assert (await order(browser, "forget-subscriptions", {"agent": "agent1"}))[1] == {"forgotten": 1}
+    sim.publish("agent1", {"n": 1})
+    (reply,) = await browser.connect(timeout_ms=0)
+    assert reply["successful"] is True
+    assert not sim.subscribed("agent1")

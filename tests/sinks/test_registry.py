@@ -177,3 +177,8 @@ def test_an_entry_point_that_leads_to_no_kind_is_a_problem(plugin, text, reason)
 def test_a_built_in_kind_cannot_be_replaced(plugin):
     plugin("KIND = 1", kind="file")
     assert registry.kinds()["file"].value == "listener.sinks.file:KIND"
+
+
+def test_a_kind_says_for_how_long_its_lanes_insist():
+    assert registry.retry_horizon_s("crm", lane("webhook")) == 75 * 3600
+    assert registry.retry_horizon_s("audit", lane("file")) is None

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener import __version__
-from listener.errors import Park, Reject, Retry, StartError
+from listener.errors import Park, Refusal, Reject, Retry, StartError
 from listener.settings import LaneSettings
 from listener.sinks import registry
 from listener.sinks.webhook import Failure, Progress
@@ -135,7 +135,7 @@ async def test_an_answer_is_quoted_in_the_detail_and_never_in_the_reason(receive
     assert outcome.detail == '{"rejected": "IssueResolved"}'
     assert str(outcome) == outcome.reason == f"127.0.0.1:{receiver.port} answered {status}"
     if isinstance(outcome, Reject):
-        assert set(outcome.letters.values()) == {f"{outcome.reason}: {outcome.detail}"}
+        assert set(outcome.letters.values()) == {Refusal(outcome.reason, outcome.detail)}
 
 
 async def test_an_answer_is_quoted_on_one_short_line_without_secrets(receiver, make_sink):
@@ -146,7 +146,7 @@ async def test_an_answer_is_quoted_on_one_short_line_without_secrets(receiver, m
     outcome = await outcome_of(sink, [disposition_event(1)])
     assert outcome.detail.startswith("no [1m *** *** xxx")
     assert SECRET not in outcome.detail
-    assert len(outcome.detail) == 200
+    assert len(outcome.detail) == 1000
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ async def test_an_event_that_is_refused_for_good_lets_its_chat_and_the_others_fi
     url, seen = await judge(lambda sequence: {3: 422, 7: 400}.get(sequence, 200))
     outcome = await outcome_of(await make_sink(url, concurrency=2), events_of(9, chats=3))
     assert isinstance(outcome, Reject)
-    assert {index: text.rpartition(" ")[2] for index, text in outcome.letters.items()} == {2: "422", 6: "400"}
+    assert {index: one.reason.rpartition(" ")[2] for index, one in outcome.letters.items()} == {2: "422", 6: "400"}
     assert sorted(seen) == list(range(1, 10))
     assert outcome.delivered == set(range(9)) - {2, 6}
 
@@ -278,7 +278,7 @@ def test_every_reject_is_told_before_a_park_and_a_park_before_a_retry(failures, 
         progress.raise_outcome()
     assert caught.value.delivered == delivered
     if expected is Reject:
-        refused = {index: str(status) for index, status in failures.items() if status in (400, 413, 422)}
+        refused = {index: Refusal(str(status)) for index, status in failures.items() if status in (400, 413, 422)}
         assert caught.value.letters == refused
 
 
@@ -340,7 +340,7 @@ async def test_of_a_huge_answer_only_the_beginning_is_read(receiver, make_sink):
     receiver.answers = Answer(status=500, body=b"y" * 10_000_000)
     sink = await make_sink(receiver.url)
     outcome = await outcome_of(sink, [disposition_event(1)])
-    assert outcome.detail == "y" * 200
+    assert outcome.detail == "y" * 1000
     receiver.answers = Answer(body=b"y" * 10_000_000)
     await sink.deliver([disposition_event(2)])
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from listener.model import Change, Disposition, Event, Gap, Kind, Origin
+from listener.model import Change, DeadLetter, Disposition, Event, Gap, Kind, Origin
 
 _TIME = "2026-11-22T09:39:00.123Z"
+_MIDNIGHT_MS = 1_795_305_600_000  # of that day
 
 
 def disposition_event(sequence: int, *, chat: str = "0000Na9B26EF003M", value: str = "IssueResolved") -> Event:
@@ -31,6 +32,19 @@ def gap_event(sequence: int, *, account: str = "agent1") -> Event:
     """A gap of one account."""
     data = Gap(account=account, from_=_TIME, to=_TIME, reason="network", closed_by="poll")
     return _event(sequence, Kind.GAP, account, msgspec.json.encode(data), None)
+
+
+def dead_letter(sequence: int, *, hour: int, sink: str = "crm") -> DeadLetter:
+    """A letter of the event with this sequence, of 2026-11-22 at this hour."""
+    return DeadLetter(
+        sink=sink,
+        sequence=sequence,
+        event_id=f"event-{sequence}",
+        reason=f"{sink} answered 422",
+        attempts=sequence,
+        at_ms=_MIDNIGHT_MS + hour * 3_600_000,
+        answer=f"no such chat: {sequence}",
+    )
 
 
 def events_of(count: int, *, chats: int = 1, first: int = 1) -> list[Event]:

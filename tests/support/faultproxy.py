@@ -3,7 +3,8 @@
 Conditions hold while their block runs; what `drop` and `cut` announce happens once.
 
     async with FaultProxy(server.port) as link:        # clients use link.port
-        with link.latency(0.2): ...                    # each way
+        with link.latency(0.2): ...                    # each way, or `answers_only`
+        with link.drip(300): ...                       # answers come in small pieces, so many bytes a second
         with link.blackhole(): ...                     # established, silent; what was sent arrives afterwards
         async with link.refused(): ...                 # nobody listens, and every connection is reset
         link.drop_next_response()                      # the server acted, the client does not get to know
@@ -25,10 +26,12 @@ LINGER_0 = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Conditions:
-    """The state of the link, for both directions."""
+    """The state of the link, for both directions or for what comes from the server. No `piece_bytes`: all at once."""
 
     latency_s: float = 0.0
     bytes_per_s: float | None = None
+    piece_bytes: int | None = None
+    answers_only: bool = False
 
     def delay_s(self, size: int) -> float:
         return self.latency_s + (size / self.bytes_per_s if self.bytes_per_s else 0.0)
@@ -85,9 +88,14 @@ class FaultProxy:
         finally:
             self._conditions = before
 
-    def latency(self, seconds: float) -> contextlib.AbstractContextManager[None]:
-        """Delay each chunk, in each direction."""
-        return self._under(replace(self._conditions, latency_s=seconds))
+    def latency(self, seconds: float, *, answers_only: bool = False) -> contextlib.AbstractContextManager[None]:
+        """Delay each chunk, in each direction or in that of the answers."""
+        return self._under(replace(self._conditions, latency_s=seconds, answers_only=answers_only))
+
+    def drip(self, bytes_per_s: float, *, piece_bytes: int = 16) -> contextlib.AbstractContextManager[None]:
+        """Let answers trickle; what has not come through at the end of the block comes at once."""
+        conditions = Conditions(bytes_per_s=bytes_per_s, piece_bytes=piece_bytes, answers_only=True)
+        return self._under(conditions)
 
     def rate(self, bytes_per_s: float) -> contextlib.AbstractContextManager[None]:
         """Make the link narrow."""
@@ -146,6 +154,11 @@ class FaultProxy:
         self.reset()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Cancelled at the end of the link alone, which is no error; asyncio's callback would report it as one.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._carry(reader, writer)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         task = asyncio.current_task()
         assert task is not None
@@ -171,13 +184,13 @@ class FaultProxy:
 
     async def _to_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK):
-            await self._pass(data, writer)
+            await self._pass(data, writer, answer=False)
         writer.write_eof()
 
     async def _to_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK):
             cut, self._cut = self._cut, None
-            await self._pass(data if cut is None else data[: cut.after_bytes], writer)
+            await self._pass(data if cut is None else data[: cut.after_bytes], writer, answer=True)
             if cut is not None:
                 if not cut.reset:
                     writer.close()
@@ -186,11 +199,15 @@ class FaultProxy:
             self.to_client_bytes += len(data)
         writer.write_eof()
 
-    async def _pass(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(self._conditions.delay_s(len(data)))
-        await self._passing.wait()
-        writer.write(data)
-        await writer.drain()
+    async def _pass(self, data: bytes, writer: asyncio.StreamWriter, *, answer: bool) -> None:
+        while data:
+            spared = self._conditions.answers_only and not answer
+            conditions = Conditions() if spared else self._conditions
+            piece, data = data[: conditions.piece_bytes], data[len(data[: conditions.piece_bytes]) :]
+            await asyncio.sleep(conditions.delay_s(len(piece)))
+            await self._passing.wait()
+            writer.write(piece)
+            await writer.drain()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

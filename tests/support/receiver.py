@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -44,6 +44,7 @@ class Receiver:
     Attributes:
         posts: every POST in the order of arrival.
         answers: what requests get that no scripted answer is left for; may be changed at any time.
+        judge: says for the JSON body of such a request what it gets instead; None leaves it to `answers`.
         most_at_once: the highest number of requests that were being answered at one moment.
     """
 
@@ -51,6 +52,7 @@ class Receiver:
         self.port = port
         self.posts: list[Post] = []
         self.answers = Answer()
+        self.judge: Callable[[Any], Answer | None] | None = None
         self.most_at_once = 0
         self._at_once = 0
         self._script: deque[Answer] = deque()
@@ -101,7 +103,8 @@ class Receiver:
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        answer = self._script.popleft() if self._script else self.answers
+        judged = self.judge(json.loads(body)) if self.judge is not None and not self._script else None
+        answer = self._script.popleft() if self._script else judged or self.answers
         self.posts.append(Post(path=request.path_qs, headers=request.headers, body=body, status=answer.status))
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)

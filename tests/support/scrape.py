@@ -1,6 +1,8 @@
-"""Reading `/metrics` of a running daemon."""
+"""Reading `/metrics` of a running daemon, once or all the time."""
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -40,6 +42,46 @@ class Scrape:
 
 async def scrape(port: int) -> Scrape:
     """What `/metrics` on this port of the loopback says now."""
-    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as response:
+    async with aiohttp.ClientSession() as http:
+        return await _scrape(http, port)
+
+
+async def _scrape(http: aiohttp.ClientSession, port: int, *, only: str = "") -> Scrape:
+    """`only` leaves out the lines without it: reading all of an exposition takes milliseconds."""
+    async with http.get(f"http://127.0.0.1:{port}/metrics") as response:
         response.raise_for_status()
-        return Scrape(await response.text())
+        lines = (await response.text()).splitlines(keepends=True)
+        return Scrape("".join(line for line in lines if only in line))
+
+
+def imbalance(seen: Scrape) -> str:
+    """What is wrong with `received = forwarded + filtered + refused`; empty when it holds."""
+    received = seen.total("notifications_received_total")
+    parts = {part: seen.total(f"notifications_{part}_total") for part in ("forwarded", "filtered", "refused")}
+    return "" if received == sum(parts.values()) else f"received {received} is not the sum of {parts}"
+
+
+@contextlib.asynccontextmanager
+async def watching(port: int, *, every_s: float = 0.25) -> AsyncIterator[list[str]]:
+    """Scrape again and again while the block runs; gives each imbalance that was seen so far.
+
+    The daemon has to run until the end of the block.
+    """
+
+    async def watch() -> None:
+        async with aiohttp.ClientSession() as http:
+            while not over.is_set():
+                wrong = imbalance(await _scrape(http, port, only="_notifications_"))
+                if wrong:
+                    found.append(wrong)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), every_s)
+
+    over = asyncio.Event()
+    found: list[str] = []
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(watch(), name=f"watch {port}")
+        try:
+            yield found
+        finally:
+            over.set()

@@ -45,6 +45,32 @@ async def test_a_narrow_link_takes_its_time(link: FaultProxy):
     assert time.monotonic() - start >= len(BODY) / 5_000
 
 
+async def test_answers_alone_can_be_late(link: FaultProxy, receiver: Receiver):
+    start = time.monotonic()
+    with link.latency(0.1, answers_only=True):
+        await post(link)
+    assert 0.1 <= time.monotonic() - start < 0.2
+
+
+async def test_an_answer_that_trickles_comes_in_pieces(link: FaultProxy, receiver: Receiver):
+    start = time.monotonic()
+    async with aiohttp.ClientSession() as http:
+        with link.drip(5_000, piece_bytes=50):
+            async with http.post(link.url, data=b"hello") as response:
+                pieces = [piece async for piece in response.content.iter_any()]
+    assert b"".join(pieces) == BODY
+    assert len(pieces) > 5
+    assert time.monotonic() - start >= len(BODY) / 5_000
+
+
+async def test_what_still_trickles_comes_at_once_when_the_link_is_well(link: FaultProxy):
+    with link.drip(10):
+        waiting = asyncio.create_task(post(link))
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done
+    assert await waiting == BODY
+
+
 async def test_a_dropped_response_was_a_request_all_the_same(link: FaultProxy, receiver: Receiver):
     link.drop_next_response()
     with pytest.raises(aiohttp.ClientError):

@@ -45,3 +45,9 @@ async def test_it_can_go_away_and_come_back(receiver: Receiver, http: aiohttp.Cl
     await receiver.start()
     assert receiver.port == port
     assert (await http.post(receiver.url, json={})).status == 200
+
+
+async def test_a_judge_may_answer_by_what_a_request_holds(receiver: Receiver, http: aiohttp.ClientSession):
+    receiver.judge = lambda body: Answer(status=422) if body["n"] == 1 else None
+    answers = [await http.post(receiver.url, json={"n": n}) for n in range(3)]
+    assert [answer.status for answer in answers] == [200, 422, 200]

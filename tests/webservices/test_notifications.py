@@ -166,7 +166,7 @@ def test_an_allow_listed_value_that_cannot_travel_is_left_out_and_counted(value)
         ({"messageType": "EmailStateChangeMessage", "notificationType": "PropertiesUpdated"}, "message_type"),
         ({"messageType": "MessageLogUpdated", "chat": [], "notificationType": 3}, "message_type"),
         ({}, "message_type"),
-        (notification(notificationType="StatusChange"), "notification_type"),
+        (notification(notificationType="StatusChange", chat={"userData": {}}), "notification_type"),
         (notification(notificationType="ParticipantsUpdated"), "notification_type"),
         (notification(notificationType="Error", chat={"id": 3}), "notification_type"),
         (notification(notificationType=...), "notification_type"),
@@ -185,6 +185,19 @@ def test_what_is_none_of_ours_is_counted_by_reason(message, reason):
     taken = harvest(message)
     assert dict(taken.filtered) == {reason: 1}
     assert (taken.observations, taken.forwarded, dict(taken.refused), dict(taken.malformed)) == ([], 0, {}, {})
+
+
+def test_what_a_chat_comes_with_is_observed_and_never_forwarded():
+    taken = harvest(notification(notificationType="StatusChange"))
+    ((heard,), chats) = taken.observations, taken.chats
+    assert (heard.chat_id, heard.value, heard.prime) == (CHAT["id"], "IssueResolved", True)
+    assert (chats, taken.forwarded, dict(taken.filtered)) == ([CHAT["id"]], 0, {"notification_type": 1})
+
+
+@pytest.mark.parametrize("message", [notification(notificationType="ParticipantsUpdated"), with_data()])
+def test_a_chat_of_which_something_else_was_told_is_named(message):
+    taken = harvest(message)
+    assert (taken.chats, taken.observations) == ([CHAT["id"]], [])
 
 
 def test_a_notification_that_is_not_forwarded_counts_no_malformed_fields():

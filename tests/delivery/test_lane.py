@@ -1,8 +1,7 @@
 """A lane carries the journal to its sink: order, outcomes, the cursor, and what happens to what cannot be taken."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,114 +10,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from listener import delivery
-from listener.backoff import Backoff
-from listener.delivery import Lane, LanePolicy, outcome_of
-from listener.errors import JournalError, Outcome, Park, Reject, Retry, StartError
-from listener.metrics import Metrics
-from listener.model import Change, Event, JournalBatch, Kind, LetterFilter
-from listener.testing import MemoryJournal, RecordingSink, sample_event
+from listener.delivery import Lane, LanePolicy, lane
+from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry, StartError
+from listener.model import Change, Event, Kind, LaneState, LetterFilter
+from listener.testing import RecordingSink, sample_event
 from support.eventually import eventually
-
-NOW_MS = 1_800_000_000_000
-NO_PAUSE = {"first_s": 0.0, "limit_s": 0.0, "floor_s": 0.0}
-
-
-class Journal(MemoryJournal):
-    """Checks at every move of a cursor that the sink has what lies below it; can fail to read or to advance.
-
-    Attributes:
-        elsewhere: ids of events that the sink need not have.
-    """
-
-    def __init__(self, sink: RecordingSink) -> None:
-        super().__init__()
-        self._sink = sink
-        self.elsewhere: set[str] = set()
-        self.read_errors: list[JournalError] = []
-        self.advance_errors: list[JournalError] = []
-        self.reads = 0
-
-    async def read(self, after: int, limit: int) -> Sequence[Event]:
-        self.reads += 1
-        if self.read_errors:
-            raise self.read_errors.pop(0)
-        return await super().read(after, limit)
-
-    async def advance(self, sink: str, sequence: int, dead: Sequence[Any] = ()) -> None:
-        if self.advance_errors:
-            raise self.advance_errors.pop(0)
-        await super().advance(sink, sequence, dead)
-        done = {event.id for event in self._sink.events} | self.elsewhere
-        done |= {letter.event_id for letter in await self.dead_letters(LetterFilter(sink=sink))}
-        below = await super().read(0, sequence)
-        assert [event.id for event in below if event.sequence <= sequence and event.id not in done] == []
-
-
-class World:
-    """A lane between a journal in memory and a sink that plays a script."""
-
-    def __init__(self, *outcomes: Outcome | None, sink: Any = None, **policy: Any) -> None:
-        self.sink = sink or RecordingSink(outcomes)
-        self.journal = Journal(self.sink)
-        self.metrics = Metrics()
-        self.lane = Lane(
-            name="crm",
-            kind="webhook",
-            sink=self.sink,
-            journal=self.journal,
-            policy=LanePolicy(**policy),
-            metrics=self.metrics,
-            now_ms=lambda: NOW_MS,
-            backoff=Backoff(**NO_PAUSE),
-        )
-        self.task: asyncio.Task[None]
-
-    async def store(self, *events: Event) -> None:
-        await self.journal.append(JournalBatch(events=events))
-
-    async def number(self, *numbers: int) -> None:
-        await self.store(*(sample_event(number) for number in numbers))
-
-    async def drained(self) -> None:
-        async with asyncio.timeout(10):
-            await self.lane.drained()
-
-    def delivered(self) -> list[int]:
-        return [int(event.id.removeprefix("event-")) for event in self.sink.events]
-
-    def attempts(self) -> list[list[int]]:
-        return [[int(event.id.removeprefix("event-")) for event in batch] for batch in self.sink.attempts]
-
-    async def cursor(self) -> int:
-        return (await self.journal.cursors()).get("crm", 0)
-
-    def count(self, name: str, *labels: str) -> float:
-        return self.metrics.value(name, "crm", *labels)
-
+from support.lanes import NOW_MS, World
 
 Start = Callable[..., Awaitable[World]]
-
-
-@pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    """Run the lane of a world, over events of these numbers."""
-    async with AsyncExitStack() as stack:
-
-        async def run(world: World, *numbers: int) -> World:
-            await world.journal.open()
-            await world.number(*numbers)
-            world.task = asyncio.create_task(world.lane.run(), name="lane under test")
-
-            async def end() -> None:
-                world.task.cancel()
-                with suppress(asyncio.CancelledError, StartError):
-                    await world.task
-
-            stack.push_async_callback(end)
-            return world
-
-        yield run
 
 
 # --- the way through --------------------------------------------------------------------------------------------------
@@ -243,7 +142,7 @@ async def test_an_event_that_is_rejected_after_others_is_the_one_that_was_meant(
 
 
 async def test_events_that_are_rejected_together_become_dead_letters_together_each_with_its_reason(start: Start):
-    reject = Reject(1, "400", rejected={3: "422", 0: "413"}, delivered=frozenset({4}))
+    reject = Reject(1, "400", rejected={3: Refusal("422"), 0: Refusal("413")}, delivered=frozenset({4}))
     world = await start(World(reject), 1, 2, 3, 4, 5)
     await world.drained()
     assert world.attempts() == [[1, 2, 3, 4, 5], [3]]
@@ -258,19 +157,19 @@ async def test_events_that_are_rejected_together_become_dead_letters_together_ea
 async def test_what_the_destination_said_is_in_the_dead_letter_and_neither_logged_nor_shown(start: Start):
     """It may quote the event."""
     quoting = {"detail": "IssueResolved is no code of ours"}
-    outcomes = (Reject(0, "422", rejected={1: "422: IssueResolved"}, **quoting), Retry("503", **quoting))
+    outcomes = (Reject(0, "422", rejected={1: Refusal("413", "IssueResolved")}, **quoting), Retry("503", **quoting))
     with capture_logs() as logs:
         world = await start(World(*outcomes, Park("401", **quoting)), 1, 2, 3)
         await eventually(lambda: world.lane.status().parked)
-    reasons = [letter.reason for letter in await world.journal.dead_letters(LetterFilter(sink="crm"))]
-    assert reasons == ["422: IssueResolved is no code of ours", "422: IssueResolved"]
+    letters = [(letter.reason, letter.answer) for letter in await world.journal.dead_letters()]
+    assert letters == [("422", "IssueResolved is no code of ours"), ("413", "IssueResolved")]
     assert {"events_rejected", "delivery_failed", "lane_parked"} <= {line["event"] for line in logs}
     assert "IssueResolved" not in f"{logs} {world.lane.status()}"
 
 
 @pytest.mark.parametrize("index", [-1, 2, 10])
 async def test_a_further_rejected_event_that_is_not_in_the_batch_is_no_less_a_bug(start: Start, index: int):
-    world = await start(World(Reject(0, "no", rejected={index: "no"})), 1, 2)
+    world = await start(World(Reject(0, "no", rejected={index: Refusal("no")})), 1, 2)
     await world.drained()
     assert world.attempts() == [[1, 2], [1, 2]]
     assert await world.journal.dead_letters() == []
@@ -326,19 +225,14 @@ async def test_an_error_that_no_sink_should_raise_is_tried_again_and_told(start:
     assert world.lane.status().last_error is None
 
 
-def test_what_an_error_means_is_decided_in_one_place():
-    park, retry, reject = Park("p"), Retry("r"), Reject(0, "x")
-    assert [outcome_of(one, 1) for one in (park, retry, reject)] == [park, retry, reject]
-    unexpected = outcome_of(ValueError("v"), 1)
-    assert (type(unexpected), unexpected.reason) == (Retry, "the sink failed unexpectedly: ValueError: v")
-
-
 OUTCOMES = st.lists(
     st.one_of(
         st.none(),
         st.builds(lambda taken: Retry("busy", delivered=frozenset(taken)), st.sets(st.integers(0, 6))),
         st.builds(
-            lambda n, others, taken: Reject(n, "no", rejected=dict.fromkeys(others, "no"), delivered=frozenset(taken)),
+            lambda n, others, taken: Reject(
+                n, "no", rejected=dict.fromkeys(others, Refusal("no")), delivered=frozenset(taken)
+            ),
             st.integers(0, 6),
             st.sets(st.integers(0, 6)),
             st.sets(st.integers(0, 6)),
@@ -362,12 +256,14 @@ class Careful(RecordingSink):
         await super().deliver(events)
 
 
-@given(outcomes=OUTCOMES, batch=st.integers(1, 7), events=st.integers(1, 20))
+@given(
+    outcomes=OUTCOMES, batch=st.integers(1, 7), events=st.integers(1, 20), horizon_s=st.sampled_from([None, 0.0, 1e-6])
+)
 def test_whatever_the_sink_says_every_event_is_delivered_once_or_dead(
-    outcomes: list[Outcome | None], batch: int, events: int
+    outcomes: list[Outcome | None], batch: int, events: int, horizon_s: float | None
 ):
     async def play() -> None:
-        world = World(sink=Careful(outcomes), batch=batch)
+        world = World(sink=Careful(outcomes), batch=batch, retry_horizon_s=horizon_s)
         await world.journal.open()
         await world.number(*range(1, events + 1))
         running = asyncio.create_task(world.lane.run())
@@ -381,7 +277,7 @@ def test_whatever_the_sink_says_every_event_is_delivered_once_or_dead(
 
     with pytest.MonkeyPatch.context() as patch:
         for pause in ("_CURSOR_LAG_S", "_DISTANCE_S"):
-            patch.setattr(delivery, pause, 0.0)
+            patch.setattr(lane, pause, 0.0)
         asyncio.run(play())
 
 
@@ -405,6 +301,7 @@ async def test_a_sink_that_needs_a_person_to_open_parks_the_lane(start: Start):
     world.sink.open_error = Park("no such topic")
     await start(world, 1)
     await eventually(lambda: world.lane.status().parked == "no such topic")
+    assert (await world.journal.lane_states())["crm"].parked == "no such topic"
     world.sink.open_error = None
     world.lane.resume()
     await world.drained()
@@ -448,7 +345,7 @@ async def test_the_lag_is_known_before_the_sink_opens(start: Start):
 
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "_JOURNAL_RETRY_S", 0.001)
+    monkeypatch.setattr(lane, "_JOURNAL_RETRY_S", 0.001)
 
 
 @pytest.mark.usefixtures("_quick")
@@ -537,6 +434,59 @@ async def test_the_status_tells_how_the_lane_stands(start: Start):
     status = world.lane.status()
     assert (status.sink, status.kind, status.cursor, status.lag) == ("crm", "webhook", 0, 2)
     assert (status.delivered, status.failures, status.last_error) == (0, 2, "401")
+
+
+async def test_a_lane_that_takes_nothing_says_for_how_long(start: Start):
+    world = World()
+    world.sink.hold()
+    await start(world)
+    await asyncio.sleep(0.02)
+    world.clock.advance(1000.0)
+    assert world.lane.status().stalled_s == 0.0, "there was nothing to do"
+    await world.number(1)
+    await world.sink.wait_for_attempts(1)
+    world.clock.advance(312.0)
+    assert world.lane.status().stalled_s == 312.0
+    world.sink.release()
+    await world.drained()
+    assert world.lane.status().stalled_s == 0.0
+
+
+async def test_progress_within_a_batch_is_progress(start: Start):
+    world = World(Retry("busy", delivered=frozenset({1})))
+    world.sink.hold()
+    await start(world, 1, 2)
+    await world.sink.wait_for_attempts(1)
+    world.clock.advance(400.0)
+    world.sink.release()
+    await world.sink.wait_for_attempts(2)
+    assert world.lane.status().stalled_s == 0.0
+
+
+async def test_a_lane_is_not_stalled_by_the_time_it_was_parked(start: Start):
+    world = await start(World(Park("401")), 1)
+    await eventually(lambda: world.lane.status().parked)
+    world.clock.advance(1000.0)
+    assert world.lane.status().stalled_s == 0.0
+    world.sink.hold()
+    assert world.lane.resume() is True
+    await world.sink.wait_for_attempts(2)
+    assert (world.lane.status().stalled_s, world.lane.resume()) == (0.0, False)
+    world.sink.release()
+    await world.drained()
+
+
+async def test_a_lane_that_recovers_leaves_no_failing_batch_on_record(start: Start):
+    world = await start(World(Retry("busy")), 1)
+    await world.drained()
+
+    async def state() -> LaneState:
+        return (await world.journal.lane_states())["crm"]
+
+    async def is_clear() -> bool:
+        return await state() == LaneState(sink="crm")
+
+    await eventually(is_clear)
 
 
 async def test_one_lane_that_stands_still_delays_no_other(start: Start):

@@ -1,0 +1,60 @@
+"""Orders to the daemon that owns a journal; where none runs, the same is done on the journal itself."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from listener import offline
+from listener.cli import running
+from listener.control import (
+    LaneResume,
+    Lanes,
+    Letters,
+    LettersDrop,
+    LettersReplay,
+    ListLanes,
+    Resumed,
+    Selection,
+    ask,
+)
+from listener.errors import NoDaemon
+from listener.model import LaneStatus, LetterFilter
+
+
+class Done(NamedTuple):
+    """How many letters it was, and whether a daemon did it."""
+
+    letters: int
+    daemon: bool
+
+
+def replay(journal: Path, which: LetterFilter) -> Done:
+    """Mark letters for one more delivery. Raises ControlError or JournalError: it could not be done."""
+    try:
+        return Done(ask(journal, LettersReplay(filter=Selection.of(which)), Letters).letters, daemon=True)
+    except NoDaemon:
+        return Done(running.run(offline.replay(journal, which)), daemon=False)
+
+
+def drop(journal: Path, which: LetterFilter) -> Done:
+    """Delete letters for good. Raises as `replay`."""
+    try:
+        return Done(ask(journal, LettersDrop(filter=Selection.of(which)), Letters).letters, daemon=True)
+    except NoDaemon:
+        return Done(running.run(offline.drop(journal, which)), daemon=False)
+
+
+def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
+    """Let a parked lane go on, or all of them; whether a daemon did it. Raises as `replay`."""
+    try:
+        return ask(journal, LaneResume(name=name, all=name is None), Resumed), True
+    except NoDaemon:
+        resumed, running_anyway = running.run(offline.resume(journal, name))
+        return Resumed(resumed=resumed, running=running_anyway), False
+
+
+def lanes(journal: Path) -> list[LaneStatus] | None:
+    """The lanes of the daemon, None where none runs. Raises ControlError: it does not answer."""
+    try:
+        return list(ask(journal, ListLanes(), Lanes).lanes)
+    except NoDaemon:
+        return None

@@ -1,0 +1,308 @@
+"""One sink's way through the journal."""
+
+import asyncio
+import copy
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from listener.backoff import Backoff
+from listener.delivery.destination import Destination
+from listener.delivery.outcomes import last_words, left_of, pause_after, refused
+from listener.delivery.policy import LanePolicy
+from listener.delivery.replays import Replays
+from listener.delivery.standing import Standing
+from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
+from listener.metrics import Metrics
+from listener.model import DeadLetter, Event, LaneStatus
+from listener.ports import Journal, Sink
+
+_NAMED_AT_MOST = 10  # sequences in one log line
+_DISTANCE_S = 0.02
+_CURSOR_LAG_S = 0.05
+_JOURNAL_RETRY_S = 1.0
+
+
+class Lane:
+    """One sink's way through the journal.
+
+    Events go in journal order; the cursor follows only what the sink has made durable, what it does not take (dead
+    letters) and what its settings leave out. A batch that fails is tried again with growing pauses, for ever or up to
+    the policy's horizon; what is left of it then is brought once more, event by event, and what fails even so is a dead
+    letter. A sink that needs a person parks the lane until `resume`. Letters that are to be delivered once more go
+    between the batches.
+
+    Args:
+        name: the sink's name in the configuration.
+        kind: its type.
+        sink: the destination.
+        journal: where events, the cursor, letters and the lane's state are.
+        policy: what goes there.
+        metrics: counts deliveries.
+        now_ms: epoch milliseconds, for stamps.
+        backoff: pauses between attempts.
+        monotonic: seconds that only run forward: the horizon's clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        kind: str,
+        sink: Sink,
+        journal: Journal,
+        policy: LanePolicy,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        backoff: Backoff | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self._kind = kind
+        self._journal = journal
+        self._policy = policy
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._monotonic = monotonic
+        self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
+        self._progress = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._standing = Standing(
+            sink=name, journal=journal, horizon_s=policy.retry_horizon_s, now_ms=now_ms, monotonic=monotonic
+        )
+        self._destination = Destination(
+            name=name, sink=sink, standing=self._standing, metrics=metrics, on_park=self._progress.set
+        )
+        self._replays = Replays(
+            name=name,
+            destination=self._destination,
+            journal=journal,
+            batch=policy.batch,
+            metrics=metrics,
+            now_ms=now_ms,
+            backoff=copy.copy(self._backoff),
+        )
+        self._cursor = 0
+        self._stored = 0
+        self._delivered = 0
+        self._last_error: str | None = None
+        self._idle = False
+        self._moved_at_s = monotonic()
+        self._log = structlog.get_logger(__name__).bind(sink=name)
+
+    async def run(self) -> None:
+        """Deliver until cancelled, which is safe at any point. The sink is closed on the way out."""
+        try:
+            self._cursor = self._stored = (await self._journal.cursors()).get(self.name, 0)
+            await self._standing.restore()
+            await self._destination.open(self._backoff)
+            self._backoff.reset()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._carry_all(), name=f"delivery {self.name}")
+                tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
+                tasks.create_task(self._replays.run(), name=f"replays {self.name}")
+        finally:
+            await self._destination.close()
+
+    async def drained(self) -> None:
+        """Return once everything in the journal is delivered, and known to be; at once where the lane is parked."""
+        while self._stored < self._journal.last_sequence and self._destination.parked is None:
+            self._progress.clear()
+            await self._progress.wait()
+
+    def resume(self) -> bool:
+        """A person has looked at it: try again. Tells whether the lane was parked."""
+        resumed = self._destination.resume()
+        if resumed:
+            self._note_progress()
+        return resumed
+
+    def replay(self) -> None:
+        """Letters of this lane have been marked for replay in the journal."""
+        self._replays.wake()
+
+    def status(self) -> LaneStatus:
+        """The lane at this moment."""
+        return LaneStatus(
+            sink=self.name,
+            kind=self._kind,
+            cursor=self._cursor,
+            lag=self._lag,
+            delivered=self._delivered,
+            failures=self._destination.failures,
+            parked=self._destination.parked,
+            last_error=self._destination.opening_error or self._last_error or self._replays.last_error,
+            stalled_s=self._stalled_s(),
+        )
+
+    @property
+    def _lag(self) -> int:
+        return max(0, self._journal.last_sequence - self._cursor)
+
+    def _stalled_s(self) -> float:
+        if self._idle or not self._lag or self._destination.parked is not None:
+            return 0.0
+        return round(self._monotonic() - self._moved_at_s, 1)
+
+    def _note_progress(self) -> None:
+        self._moved_at_s = self._monotonic()
+
+    async def _carry_all(self) -> None:
+        """The first event after a silence goes at once; in a stream, deliveries keep a distance and so grow."""
+        while True:
+            newest = self._journal.last_sequence
+            try:
+                events = await self._journal.read(self._cursor, self._policy.batch)
+            except JournalError as exc:
+                self._log.error("journal_cannot_be_read", error=str(exc))
+                await asyncio.sleep(_JOURNAL_RETRY_S)
+                continue
+            if events:
+                await self._carry(events)
+                if len(events) < self._policy.batch:
+                    await asyncio.sleep(_DISTANCE_S)
+            elif newest > self._cursor:
+                await self._skip_to(newest)
+            else:
+                await self._wait_for_events()
+
+    async def _wait_for_events(self) -> None:
+        self._idle = True
+        await self._journal.wait_beyond(self._cursor)
+        self._idle = False
+        self._note_progress()
+
+    async def _skip_to(self, newest: int) -> None:
+        """Nothing above the cursor is left up to there: retention took it before this sink was configured."""
+        self._log.warning("events_no_longer_kept", after=self._cursor, up_to=newest)
+        await self._advance(newest)
+        self._cursor = newest
+
+    async def _carry(self, events: Sequence[Event]) -> None:
+        """Bring one batch to its end: delivered, dead or left out."""
+        wanted = [event for event in events if self._policy.wants(event)]
+        dead = await self._deliver(wanted) if wanted else 0
+        self._cursor = events[-1].sequence
+        self._note_progress()
+        self._moved.set()
+        self._count(events, wanted, dead)
+
+    async def _store_cursor(self) -> None:
+        """Bring the cursor to the journal a little behind the deliveries: a commit for many batches, not for each.
+
+        A crash in between costs repeated deliveries with the same ids.
+        """
+        while True:
+            await self._moved.wait()
+            await asyncio.sleep(_CURSOR_LAG_S)
+            self._moved.clear()
+            await self._advance(self._cursor)
+            await self._standing.store()
+
+    async def _advance(self, sequence: int, dead: Sequence[DeadLetter] = ()) -> None:
+        """Store the cursor, as often as it takes: a full disk stops no lane."""
+        while True:
+            try:
+                await self._journal.advance(self.name, sequence, dead)
+            except JournalError as exc:
+                self._log.warning("cursor_not_stored", error=str(exc))
+                await asyncio.sleep(_JOURNAL_RETRY_S)
+            else:
+                self._stored = max(self._stored, sequence)
+                self._progress.set()
+                return
+
+    def _count(self, events: Sequence[Event], wanted: Sequence[Event], dead: int) -> None:
+        """Once a batch."""
+        self._delivered += len(wanted) - dead
+        self._metrics.set("sink_lag_events", self._journal.last_sequence - self._cursor, self.name)
+        self._metrics.count("sink_delivered_total", len(wanted) - dead, self.name)
+        self._metrics.count("sink_skipped_total", len(events) - len(wanted), self.name)
+        if wanted:
+            waited_s = max(0, self._now_ms() - wanted[0].received_ms) / 1000
+            self._metrics.observe("sink_latency_seconds", waited_s, self.name)
+
+    async def _deliver(self, wanted: list[Event]) -> int:
+        """Hand the batch over until nothing of it is left; returns how many of its events are dead."""
+        left, dead = wanted, 0
+        self._standing.begin(wanted[0].sequence)
+        while left:
+            async with self._destination.turn:
+                left, buried = await self._attempt(left)
+            dead += buried
+        self._recovered()
+        return dead
+
+    async def _attempt(self, left: list[Event]) -> tuple[list[Event], int]:
+        """Hand over what is left of a batch; at the end of the horizon its first event alone, for the last time.
+
+        Returns what is left then, after the pause that a failure asks for, and how many events have died.
+        """
+        last = self._standing.is_over
+        brought, later = (left[:1], left[1:]) if last else (left, [])
+        outcome = await self._destination.hand_over(brought)
+        if outcome is not None:
+            return await self._fail(brought, later, outcome, last=last)
+        if later:
+            self._standing.move_to(later[0].sequence)
+            await self._keep_progress(later, ())
+        return later, 0
+
+    async def _fail(
+        self, brought: list[Event], later: list[Event], outcome: Outcome, *, last: bool
+    ) -> tuple[list[Event], int]:
+        pause_s = pause_after(outcome, None if last else self._backoff)
+        self._standing.failed(outcome.reason, pause_s)
+        dead = [self._dead_letter(event, refusal) for event, refusal in refused(brought, outcome)]
+        left = left_of(brought, outcome)
+        given_up = last and isinstance(outcome, Retry) and bool(left)
+        if given_up:
+            dead = [self._dead_letter(left.pop(), Refusal(self._policy.given_up, last_words(outcome)))]
+        left += later
+        if left:
+            move = self._standing.give_up if given_up else self._standing.move_to
+            move(left[0].sequence)
+        self._tell_of(dead, outcome)
+        await self._keep_progress(left, dead)
+        if len(left) < len(brought) + len(later):
+            self._note_progress()
+        if not isinstance(outcome, Reject):
+            self._last_error = outcome.reason
+            await self._standing.store_now_and_then()
+        if pause_s or not given_up:
+            await self._destination.wait_after(outcome, pause_s)
+        return left, len(dead)
+
+    def _tell_of(self, dead: Sequence[DeadLetter], outcome: Outcome) -> None:
+        """One line for all of them; their own reasons are in the letters."""
+        if dead:
+            self._metrics.count("sink_dead_letters_total", len(dead), self.name)
+            event = "events_rejected" if isinstance(outcome, Reject) else "events_given_up"
+            sequences = [letter.sequence for letter in dead[:_NAMED_AT_MOST]]
+            self._log.error(event, events=len(dead), sequences=sequences, reason=outcome.reason)
+
+    async def _keep_progress(self, left: Sequence[Event], dead: Sequence[DeadLetter]) -> None:
+        """What is before the first event left is done with, and so are dead letters: neither waits for the rest."""
+        done = left[0].sequence - 1 if left else self._cursor
+        if dead or done > self._cursor:
+            self._cursor = max(self._cursor, done)
+            await self._advance(self._cursor, dead)
+
+    def _recovered(self) -> None:
+        self._backoff.reset()
+        self._standing.clear()
+        if self._last_error is not None:
+            self._log.info("delivery_recovered")
+        self._last_error = None
+
+    def _dead_letter(self, event: Event, refusal: Refusal) -> DeadLetter:
+        return DeadLetter(
+            sink=self.name,
+            sequence=event.sequence,
+            event_id=event.id,
+            reason=refusal.reason,
+            answer=refusal.answer,
+            attempts=self._standing.attempts,
+            at_ms=self._now_ms(),
+        )

@@ -1,0 +1,71 @@
+"""A journal damaged while the daemon was down: it starts by itself, keeps what it can, and says what it lost."""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from support.eventually import eventually
+from support.listening import Listening, numbers, without_repeats
+from support.publishing import Site
+
+Install = Callable[..., Awaitable[Listening]]
+PAGE = 8192
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(os.urandom(path.stat().st_size))
+
+
+def zeroed(path: Path) -> None:
+    """All pages but the first, as a power cut on some file systems leaves them."""
+    with path.open("r+b") as file:
+        file.seek(PAGE)
+        file.write(bytes(path.stat().st_size - PAGE))
+
+
+def truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2 + 100)
+
+
+def content(name: str) -> bytes:
+    return Path(name).read_bytes()
+
+
+@pytest.mark.parametrize("damage", [garbage, zeroed, truncated], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("site", ["simulator with ack"], indirect=True)
+async def test_a_damaged_journal_needs_no_hand(
+    site: Site, install: Install, tmp_path: Path, damage: Callable[[Path], None]
+):
+    listening = await install(site)
+    await listening.start()
+    await site.publish(1, 60)
+    await listening.heard(range(1, 61))
+    assert await listening.stop() == 0
+    journal = tmp_path / "journal.db"
+    damage(journal)
+    damaged = journal.read_bytes()
+    await site.publish(61, 5)
+
+    await listening.start()
+    told = await listening.daemon.logged("journal_damaged", level="error")
+    assert content(told["set_aside"]) == damaged
+    await site.publish(66, 5)
+    await listening.heard(range(66, 71))
+    # The account's one chat went through 61 to 65 on the way: heard in the session that goes on, or in a gap on record.
+    await eventually(lambda: "journal_damaged" in {gap["reason"] for gap in listening.gaps})
+    events = without_repeats(listening.dispositions)
+    assert set(numbers(events)) >= {*range(1, 61), *range(66, 71)}
+    sequences = [int(event["sequence"]) for event in events]
+    assert len(set(sequences)) == len(sequences), "a sequence was used twice"
+    first_new = next(int(event["sequence"]) for event in events if numbers([event]) == [66])
+    assert first_new > max(int(event["sequence"]) for event in events if numbers([event])[0] <= 60)
+
+    assert await listening.stop() == 0
+    before = len(listening.events)
+    await listening.start()
+    await site.publish(71)
+    await listening.heard([71])
+    assert [line["event"] for line in listening.daemon.log if line["event"] == "journal_damaged"] == []
+    assert len(listening.events) == before + 1, "what was repaired once stays so"

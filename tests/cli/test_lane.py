@@ -1,0 +1,110 @@
+"""`lane` without a daemon and with something that takes its orders."""
+
+import asyncio
+import json
+
+import pytest
+
+from listener.control import ControlServer, LaneResume, Lanes, Resumed
+from listener.journal import SqliteJournal
+from listener.journal.views import stats
+from listener.model import LaneState, LaneStatus
+
+PARKED_MS = 1_795_305_600_000
+
+
+@pytest.fixture
+async def parked(letters):
+    """A journal whose lane `crm` was parked when its daemon ended."""
+    journal = SqliteJournal(path=letters)
+    await journal.open()
+    await journal.store_lane_state(LaneState(sink="crm", parked="crm answered 401", parked_ms=PARKED_MS))
+    await journal.close()
+    return letters
+
+
+@pytest.fixture
+async def failing(letters):
+    """A journal whose lane `crm` was failing when its daemon ended."""
+    journal = SqliteJournal(path=letters)
+    await journal.open()
+    await journal.store_lane_state(LaneState(sink="crm", sequence=5, attempts=3, last_error="crm answered 503"))
+    await journal.close()
+
+
+@pytest.fixture
+async def daemon(parked):
+    """Something that takes orders for it."""
+
+    def lane(sink, **more):
+        fields = {"parked": None, "last_error": None, **more}
+        return LaneStatus(sink=sink, kind="webhook", cursor=4, lag=12, delivered=1, failures=0, **fields)
+
+    async def obey(order):
+        if isinstance(order, LaneResume):
+            return Resumed(resumed=("crm",), running=("audit",))
+        lanes = lane("audit"), lane("bi", last_error="503"), lane("crm", parked="crm answered 401")
+        return Lanes(lanes=lanes)
+
+    server = ControlServer(journal=parked, carry_out=obey)
+    await server.start()
+    yield parked
+    await server.stop()
+
+
+async def test_the_lanes_of_the_daemon_are_shown_as_they_are(invoke, daemon):
+    result = await asyncio.to_thread(invoke, "lane", "list", "--path", daemon)
+    assert [line.split(maxsplit=5) for line in result.stdout.splitlines()[1:]] == [
+        ["audit", "webhook", "4", "12", "0", "running"],
+        ["bi", "webhook", "4", "12", "1", "failing: 503"],
+        ["crm", "webhook", "4", "12", "3", "parked since 2026-11-22T00:00:00.000Z: crm answered 401"],
+    ]
+
+
+async def test_they_come_as_json_too(invoke, daemon):
+    result = await asyncio.to_thread(invoke, "lane", "list", "--json", "--path", daemon)
+    assert [json.loads(line)["sink"] for line in result.stdout.splitlines()] == ["audit", "bi", "crm"]
+
+
+def test_without_a_daemon_they_are_shown_as_it_left_them(invoke, parked):
+    lines = invoke("lane", "list", "--path", parked).stdout.splitlines()
+    assert lines[1].split() == ["audit", "-", "4", "0", "0", "-"]
+    assert lines[3].split(maxsplit=5)[5] == "parked since 2026-11-22T00:00:00.000Z: crm answered 401"
+    assert lines[-1] == "no daemon runs; this is how the last one left them"
+
+
+def test_without_a_daemon_the_configuration_tells_what_the_sinks_are(invoke, config, failing):
+    lines = invoke("lane", "list", "--config", config).stdout.splitlines()
+    assert lines[1].split() == ["audit", "file", "4", "0", "0", "-"]
+    assert lines[3].split(maxsplit=5) == ["crm", "-", "4", "0", "3", "failing: crm answered 503"]
+
+
+def test_without_a_daemon_there_is_no_json_of_its_lanes(invoke, parked):
+    result = invoke("lane", "list", "--json", "--path", parked)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no daemon runs" in result.stderr
+
+
+async def test_a_lane_is_resumed(invoke, daemon):
+    result = await asyncio.to_thread(invoke, "lane", "resume", "crm", "--path", daemon)
+    assert result.stdout == "crm goes on\naudit was not parked\n"
+    assert (await asyncio.to_thread(invoke, "lane", "resume", "--all", "--path", daemon)).stdout == "crm goes on\n"
+
+
+def test_without_a_daemon_the_journal_is_told(invoke, parked):
+    assert invoke("lane", "resume", "--all", "--path", parked).stdout == "crm goes on when the daemon runs\n"
+    assert stats(parked).lanes["crm"].parked is None
+    assert invoke("lane", "resume", "--all", "--path", parked).stdout == "no lane was parked\n"
+    assert invoke("lane", "resume", "crm", "--path", parked).stdout == "crm was not parked\n"
+    result = invoke("lane", "resume", "cmr", "--path", parked)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "error: this journal knows no sink 'cmr' (known: audit, bi, crm)\n",
+    )
+
+
+@pytest.mark.parametrize("arguments", [(), ("crm", "--all")])
+def test_who_resumes_says_what(invoke, parked, arguments):
+    result = invoke("lane", "resume", *arguments, "--path", parked)
+    assert result.exit_code == 2
+    assert "give either NAME or --all" in result.stderr

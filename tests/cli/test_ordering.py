@@ -1,0 +1,73 @@
+"""Orders go to the daemon where one runs, and to the journal itself where none does."""
+
+import asyncio
+
+import pytest
+
+from listener.cli import ordering
+from listener.control import ControlServer, LaneResume, Lanes, Letters, LettersDrop, LettersReplay, ListLanes, Resumed
+from listener.errors import ControlError
+from listener.journal import SqliteJournal, views
+from listener.model import LaneState, LaneStatus, LetterFilter
+
+CRM = LetterFilter(sink="crm")
+LANE = LaneStatus(sink="crm", kind="webhook", cursor=1, lag=2, delivered=1, failures=0, parked=None, last_error=None)
+
+
+async def obey(order):
+    match order:
+        case LaneResume(name=name):
+            return Resumed(resumed=(name or "every",))
+        case LettersDrop() | LettersReplay():
+            return Letters(letters=7)
+        case ListLanes():
+            return Lanes(lanes=(LANE,))
+
+
+@pytest.fixture
+async def daemon(letters):
+    """Something that takes orders, beside a journal."""
+    server = ControlServer(journal=letters, carry_out=obey)
+    await server.start()
+    yield letters
+    await server.stop()
+
+
+async def test_the_daemon_is_asked_where_there_is_one(daemon):
+    assert await asyncio.to_thread(ordering.replay, daemon, CRM) == (7, True)
+    assert await asyncio.to_thread(ordering.drop, daemon, CRM) == (7, True)
+    assert await asyncio.to_thread(ordering.resume, daemon, "crm") == (Resumed(resumed=("crm",)), True)
+    assert await asyncio.to_thread(ordering.resume, daemon, None) == (Resumed(resumed=("every",)), True)
+    assert await asyncio.to_thread(ordering.lanes, daemon) == [LANE]
+    assert len(views.letters(daemon)) == 4, "nothing was done beside it"
+
+
+def test_without_a_daemon_the_journal_is_changed(letters):
+    assert ordering.lanes(letters) is None
+    assert ordering.replay(letters, LetterFilter(event_ids=("event-3",))) == (1, False)
+    assert [letter.sequence for letter in views.letters(letters) if letter.replaying] == [3]
+    assert ordering.drop(letters, CRM) == (3, False)
+    assert [letter.sink for letter in views.letters(letters)] == ["bi"]
+
+
+def test_without_a_daemon_a_park_is_forgotten(letters):
+    async def park():
+        journal = SqliteJournal(path=letters)
+        await journal.open()
+        await journal.store_lane_state(LaneState(sink="crm", parked="401", parked_ms=1, sequence=3, attempts=2))
+        await journal.close()
+
+    asyncio.run(park())
+    assert ordering.resume(letters, None) == (Resumed(resumed=("crm",), running=("audit", "bi")), False)
+    assert views.stats(letters).lanes["crm"] == LaneState(sink="crm", sequence=3, attempts=2)
+    assert ordering.resume(letters, "crm") == (Resumed(resumed=(), running=("crm",)), False)
+    with pytest.raises(ControlError, match=r"knows no sink 'cmr' \(known: audit, bi, crm\)"):
+        ordering.resume(letters, "cmr")
+
+
+async def test_an_owner_that_takes_no_orders_is_told(letters):
+    journal = SqliteJournal(path=letters)
+    await journal.open()
+    with pytest.raises(ControlError, match=r"in use by another process .*, which takes no orders; if it is just start"):
+        await asyncio.to_thread(ordering.drop, letters, CRM)
+    await journal.close()

@@ -1,0 +1,110 @@
+"""A sink as its lane sees it: opened as often as it takes, halted where it needs a person, closed whatever happens."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from listener.backoff import Backoff
+from listener.delivery import destination as module
+from listener.delivery.destination import Destination
+from listener.delivery.standing import Standing
+from listener.errors import Park, Reject, Retry, StartError
+from listener.metrics import Metrics
+from listener.testing import ManualClock, MemoryJournal, RecordingSink, sample_event
+from support.eventually import eventually
+from support.lanes import NO_PAUSE
+
+BATCH = [sample_event(1), sample_event(2)]
+
+
+class World:
+    """A destination and what it is made of."""
+
+    def __init__(self, *outcomes: Park | Retry | Reject | None) -> None:
+        clock = ManualClock()
+        self.journal = MemoryJournal()
+        self.sink = RecordingSink(outcomes)
+        self.metrics = Metrics()
+        self.halts = 0
+        standing = Standing(
+            sink="crm", journal=self.journal, horizon_s=None, now_ms=clock.now_ms, monotonic=clock.monotonic
+        )
+        self.destination = Destination(
+            name="crm", sink=self.sink, standing=standing, metrics=self.metrics, on_park=self._halt
+        )
+
+    def _halt(self) -> None:
+        self.halts += 1
+
+    async def stored_park(self) -> str | None:
+        state = (await self.journal.lane_states()).get("crm")
+        return state.parked if state is not None else None
+
+
+@pytest.fixture
+async def world() -> World:
+    world = World()
+    await world.journal.open()
+    return world
+
+
+async def test_attempts_and_failures_are_counted_by_outcome():
+    world = World(None, Retry("503"), Retry("503"), Reject(0, "422"))
+    outcomes = [await world.destination.hand_over(BATCH) for _ in range(4)]
+    assert [type(outcome).__name__ for outcome in outcomes] == ["NoneType", "Retry", "Retry", "Reject"]
+    assert world.metrics.value("sink_attempts_total", "crm") == 4
+    assert world.metrics.value("sink_failures_total", "crm", "retry") == 2
+    assert world.destination.failures == 3
+
+
+async def test_a_park_is_on_record_until_a_person_ends_it(world: World):
+    waiting = asyncio.create_task(world.destination.wait_after(Park("401"), 0.0))
+    await eventually(world.stored_park)
+    assert (world.destination.parked, world.halts, world.metrics.value("sink_parked", "crm")) == ("401", 1, 1)
+    assert await world.stored_park() == "401"
+    assert world.destination.resume() is True
+    async with asyncio.timeout(5):
+        await waiting
+    assert (world.destination.parked, world.metrics.value("sink_parked", "crm")) == (None, 0)
+    assert await world.stored_park() is None
+    assert world.destination.resume() is False
+
+
+async def test_a_daemon_that_ends_leaves_the_park_on_record(world: World):
+    """Who looks at the journal then finds why nothing moves; the next start tries."""
+    waiting = asyncio.create_task(world.destination.wait_after(Park("401"), 0.0))
+    await eventually(world.stored_park)
+    waiting.cancel()
+    await asyncio.wait((waiting,))
+    assert (world.destination.parked, await world.stored_park()) == (None, "401")
+
+
+async def test_a_sink_that_opens_after_some_attempts_says_so_once(world: World):
+    world.sink.open_error = Retry("connection refused")
+    with capture_logs() as logs:
+        opening = asyncio.create_task(world.destination.open(Backoff(**NO_PAUSE)))
+        await eventually(lambda: world.sink.opened >= 3)
+        assert world.destination.opening_error == "connection refused"
+        world.sink.open_error = None
+        await opening
+    assert world.destination.opening_error is None
+    assert [line["event"] for line in logs].count("delivery_recovered") == 1
+
+
+async def test_a_host_that_refuses_is_an_end(world: World):
+    world.sink.open_error = StartError("sinks.audit.path: not writable")
+    with pytest.raises(StartError):
+        await world.destination.open(Backoff(**NO_PAUSE))
+
+
+async def test_a_sink_that_cannot_be_closed_holds_nobody_up(world: World, monkeypatch: pytest.MonkeyPatch):
+    async def hang() -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(world.sink, "close", hang)
+    monkeypatch.setattr(module, "_CLOSE_S", 0.01)
+    with capture_logs() as logs:
+        async with asyncio.timeout(5):
+            await world.destination.close()
+    assert [line["event"] for line in logs] == ["sink_not_closed"]

@@ -1,0 +1,135 @@
+"""A lane with a horizon, by a clock that moves an hour an attempt: what is given up, and what never is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from structlog.testing import capture_logs
+
+from listener.errors import Park, Retry
+from support.eventually import eventually
+from support.lanes import HOUR_S, Ailing, World
+
+Start = Callable[..., Awaitable[World]]
+FIVE_HOURS = {"retry_horizon_s": 5 * HOUR_S}
+
+
+async def test_an_event_that_fails_for_the_whole_horizon_becomes_a_dead_letter_and_the_lane_goes_on(start: Start):
+    with capture_logs() as logs:
+        world = await start(World(sink=Ailing(fails_for={"event-2"}), **FIVE_HOURS), 1, 2, 3)
+        await world.drained()
+    (letter,) = await world.letters()
+    assert (letter.event_id, letter.reason, letter.answer) == ("event-2", "not taken within 5 h", "500: boom")
+    assert world.attempts() == [[1, 2, 3], *[[2]] * 7]
+    assert letter.attempts == 8
+    assert world.delivered() == [1, 3]
+    (line,) = (line for line in logs if line["event"] == "events_given_up")
+    assert (line["sequences"], line["reason"]) == ([2], "500")
+    assert world.count("sink_dead_letters_total") == 1
+    await world.number(4)
+    await world.drained()
+    assert world.delivered() == [1, 3, 4]
+
+
+async def test_in_an_outage_each_event_is_tried_for_the_horizon_and_once_more_alone(start: Start):
+    world = await start(World(sink=Ailing(), **FIVE_HOURS), 1, 2, 3)
+    await world.drained()
+    assert world.attempts() == [*[[1, 2, 3]] * 6, [1], [2], [3]]
+    assert [(letter.sequence, letter.attempts) for letter in await world.letters()] == [(1, 7), (2, 7), (3, 7)]
+    assert await world.cursor() == 3
+
+
+async def test_who_only_stood_behind_the_event_that_fails_is_not_given_up_with_it(start: Start):
+    """A webhook holds the chat of an event that fails: what follows in it was never sent."""
+
+    class Holding(Ailing):
+        async def deliver(self, events):
+            failing = next((i for i, event in enumerate(events) if event.id == "event-1"), None)
+            if failing is None:
+                await super().deliver(events)
+                return
+            self.advance(HOUR_S)
+            self.attempts.append(tuple(events))
+            raise Retry("500")
+
+    world = await start(World(sink=Holding(fails_for=()), **FIVE_HOURS), 1, 2, 3)
+    await world.drained()
+    assert [letter.event_id for letter in await world.letters()] == ["event-1"]
+    assert world.delivered() == [2, 3]
+
+
+async def test_an_outage_that_ends_at_the_last_attempt_costs_nothing(start: Start):
+    class Mended(Ailing):
+        async def deliver(self, events):
+            self.fails_for = () if len(events) == 1 else None
+            await super().deliver(events)
+
+    world = await start(World(sink=Mended(), **FIVE_HOURS), 1, 2)
+    await world.drained()
+    assert (world.delivered(), await world.letters()) == ([1, 2], [])
+
+
+async def test_a_destination_that_takes_a_little_now_and_then_is_never_given_up(start: Start):
+    class Slow(Ailing):
+        async def deliver(self, events):
+            self.advance(HOUR_S)
+            await super().deliver(events)
+
+    world = World(sink=Slow(fails_for=()), **FIVE_HOURS)
+    for _ in range(99):
+        world.sink.then(Retry("429"), Retry("429", delivered=frozenset({0})))
+    await start(world, *range(100))
+    await world.drained()
+    assert (world.delivered(), await world.letters()) == (list(range(100)), [])
+
+
+async def test_without_a_horizon_it_is_tried_for_ever(start: Start):
+    world = await start(World(sink=Ailing(takes_s=1000 * HOUR_S)), 1)
+    await world.sink.wait_for_attempts(200)
+    assert await world.letters() == []
+
+
+async def test_parked_time_does_not_count(start: Start):
+    world = await start(World(Retry("503"), Park("401"), sink=Ailing(fails_for=()), **FIVE_HOURS), 1)
+    await eventually(lambda: world.lane.status().parked)
+    world.clock.advance(1000 * HOUR_S)
+    world.sink.then(Retry("503"), Retry("503"))
+    world.lane.resume()
+    await world.sink.wait_for_events(1)
+    assert (world.delivered(), await world.letters()) == ([1], [])
+
+
+async def test_attempts_and_time_survive_a_restart_and_the_time_of_being_down_does_not_count(start: Start):
+    first = await start(World(sink=Ailing(), **FIVE_HOURS), 1, 2)
+    await first.sink.wait_for_attempts(4)
+    first.sink.hold()
+    made = len(first.sink.attempts)
+    first.task.cancel()
+    await asyncio.wait((first.task,))
+    state = (await first.journal.lane_states())["crm"]
+    assert (state.sequence, state.last_error) == (1, "500")
+    assert state.failing_ms == (state.attempts - 1) * HOUR_S * 1000
+    await first.journal.close()
+    first.clock.advance(1000 * HOUR_S)
+    first.sink.release()
+    second = await start(World(after=first, **FIVE_HOURS))
+    await second.drained()
+    letters = await second.letters()
+    assert [letter.sequence for letter in letters] == [1, 2]
+    assert letters[0].attempts >= 8, "the one before the restart that came to no end is none"
+    assert len(second.sink.attempts) - made >= 5 - state.failing_ms / HOUR_S / 1000
+
+
+async def test_a_time_that_the_destination_names_is_waited_for_also_at_the_end(start: Start):
+    class Ticking(Ailing):
+        async def deliver(self, events):
+            self.advance(asyncio.get_running_loop().time() - world.clock.monotonic())
+            await super().deliver(events)
+
+    world = World(*[Retry("503", after_s=0.05)] * 4, sink=Ticking(fails_for=(), takes_s=0.0), retry_horizon_s=0.08)
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    await start(world, 1, 2)
+    await world.drained()
+    assert loop.time() - started >= 4 * 0.05
+    assert [letter.sequence for letter in await world.letters()] == [1]
+    assert world.delivered() == [2]

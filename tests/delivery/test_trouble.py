@@ -1,0 +1,25 @@
+"""When a lane counts as not ready."""
+
+import pytest
+from msgspec.structs import replace
+
+from listener.delivery import trouble_of
+from listener.model import LaneStatus
+
+FINE = LaneStatus(
+    sink="crm", kind="webhook", cursor=3, lag=0, delivered=3, failures=0, parked=None, last_error=None, stalled_s=0.0
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [
+        (FINE, None),
+        (replace(FINE, last_error="busy", stalled_s=300.0, lag=1), None),
+        (replace(FINE, last_error="busy", stalled_s=312.4, lag=1), "sink crm has taken nothing for 312 s: busy"),
+        (replace(FINE, stalled_s=1000.0, lag=1), "sink crm has taken nothing for 1000 s: no answer"),
+        (replace(FINE, parked="401", stalled_s=1000.0, lag=1), "sink crm is parked: 401"),
+    ],
+)
+def test_a_lane_is_in_trouble_while_it_is_parked_or_takes_nothing_for_too_long(status: LaneStatus, trouble: str | None):
+    assert trouble_of(status) == trouble

@@ -1,0 +1,104 @@
+"""What a server sends once more is recognised where it can be, and counted."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.webservices.notifications import Harvest, NotificationDecoder
+from listener.webservices.repeats import Repeats
+from support.notifications import encoded, notification
+
+KEYS = ("DispositionCode", "Reason")
+
+
+def stamped(number, **user_data):
+    """A notification with the server's time."""
+    metrics = {"eventProcessing": {"serverGenerationTimestamp": 1_795_000_000_000 + number}}
+    return notification(metrics=metrics, chat={"userData": {"DispositionCode": f"code-{number}", **user_data}})
+
+
+def take(repeats, *messages) -> Harvest:
+    decoder = NotificationDecoder(keys=KEYS)
+    harvest = decoder.decode([encoded(message) for message in messages], account="agent1", received_ms=1)
+    repeats.strike(harvest)
+    return harvest
+
+
+def values(harvest):
+    return [one.value for one in harvest.observations]
+
+
+def test_a_batch_that_comes_again_is_not_taken_again():
+    repeats = Repeats()
+    assert values(take(repeats, stamped(1), stamped(2))) == ["code-1", "code-2"]
+    again = take(repeats, stamped(1), stamped(2), stamped(3))
+    assert values(again) == ["code-3"]
+    assert (again.forwarded, dict(again.filtered)) == (1, {"repeated": 2})
+
+
+def test_a_batch_that_comes_again_behind_another_is_recognised():
+    repeats = Repeats()
+    take(repeats, stamped(1))
+    take(repeats, stamped(2))
+    assert values(take(repeats, stamped(1))) == []
+
+
+def test_the_same_value_at_another_moment_is_another_notification():
+    repeats = Repeats()
+    take(repeats, stamped(1, DispositionCode="A"))
+    assert values(take(repeats, stamped(2, DispositionCode="A"))) == ["A"]
+
+
+def test_without_the_servers_time_nothing_is_held_to_be_a_repetition():
+    repeats = Repeats()
+    plain = notification()
+    assert values(take(repeats, plain)) == values(take(repeats, plain)) == ["IssueResolved"]
+
+
+def test_a_notification_with_several_keys_is_counted_once():
+    repeats = Repeats()
+    take(repeats, stamped(1, Reason="R"))
+    again = take(repeats, stamped(1, Reason="R"))
+    assert (values(again), again.forwarded, dict(again.filtered)) == ([], 0, {"repeated": 1})
+
+
+@pytest.mark.parametrize("kind", ["StatusChange"])
+def test_what_a_chat_came_with_is_not_counted_when_it_comes_again(kind):
+    repeats = Repeats()
+    come = {**stamped(1), "notificationType": kind}
+    take(repeats, come)
+    assert dict(take(repeats, come).filtered) == {"notification_type": 1, "repeated": 0}
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(1, 4), st.booleans(), st.booleans()), max_size=5), max_size=6))
+def test_every_payload_is_counted_once_whatever_comes_again(batches):
+    repeats = Repeats()
+    for batch in batches:
+        messages = [
+            {**stamped(n, **({"Reason": "R"} if both else {})), **({} if timed else {"metrics": None})}
+            for n, both, timed in batch
+        ]
+        harvest = take(repeats, *messages)
+        assert harvest.forwarded + harvest.filtered.total() + harvest.refused.total() == len(messages)
+        assert harvest.forwarded >= 0
+
+
+def test_what_an_earlier_process_took_is_recognised():
+    before = take(Repeats(), stamped(1))
+    repeats = Repeats([one.digest for one in before.observations])
+    assert values(take(repeats, stamped(1), stamped(2))) == ["code-2"]
+
+
+def test_a_batch_larger_than_what_is_remembered_otherwise_is_recognised_whole():
+    repeats = Repeats()
+    large = [stamped(n) for n in range(1000)]
+    take(repeats, *large)
+    take(repeats, stamped(2000))
+    assert values(take(repeats, *large)) == []
+
+
+def test_memory_is_bounded():
+    repeats = Repeats()
+    for number in range(1000):
+        take(repeats, stamped(number))
+    assert len(repeats._recent) <= 130
