@@ -8,6 +8,7 @@ from pathlib import Path
 
 from listener.journal import rows, tables
 from listener.journal.database import APPLICATION_ID, connect, migrations
+from listener.journal.lock import may_be_owned
 from listener.journal.logfile import read_log
 from listener.journal.pages import MAGIC, page_bytes_of
 
@@ -44,6 +45,23 @@ def fault_of(path: Path, *, thorough: bool) -> str | None:
     small = path.stat().st_size + log_bytes <= WHOLE_BYTES
     with closing(connect(path, "ro" if log_bytes else "ro&immutable=1")) as connection:
         return _fault_in(connection, whole=thorough or small)
+
+
+def log_fault_of(path: Path) -> str | None:
+    """What is wrong with the log of a journal whose owner is gone; None where one may be there, and knows.
+
+    An owner that comes meanwhile writes to the log first, and only then to the index: what is read in this order while
+    nobody wrote to the log belongs together. Raises OSError.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or not path.exists() or may_be_owned(path):
+        return None
+    before = log.stat()
+    with path.open("rb") as file:
+        page_bytes = page_bytes_of(file.read(100))
+    fault = read_log(path, page_bytes).fault
+    after = log.stat()
+    return fault if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) else None
 
 
 def _header_fault(header: bytes) -> str | None:

@@ -46,6 +46,18 @@ class FileLock:
         os.close(self._descriptor)
 
 
+def may_be_owned(journal: Path) -> bool:
+    """Whether the process that locked it last still lives: this one too, and whoever got its number. Takes no lock."""
+    try:
+        pid = Path(f"{journal}.lock").read_bytes().strip()
+        os.kill(int(pid), 0)
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
 def _owner(descriptor: int) -> str:
     """The owner's process id for the message; empty where it has not been written yet."""
     pid = os.pread(descriptor, 20, 0).strip()

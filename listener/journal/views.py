@@ -14,6 +14,7 @@ from listener.errors import JournalDamaged
 from listener.journal import letters as letter_rows
 from listener.journal import rows
 from listener.journal.database import connect_reader, journal_error
+from listener.journal.inspection import log_fault_of
 from listener.journal.salvage import rebuild
 from listener.journal.sqlite import size_bytes
 from listener.model import EVERY_LETTER, Change, DeadLetter, Event, JournalStats, Kind, LetterFilter, Origin
@@ -93,6 +94,7 @@ def export(path: Path, *, on_damage: Callable[[str], None] | None = None) -> Ite
     """
     after = 0
     try:
+        _require_log(path)
         for event in _paged(path, after):
             yield event.to_json() + b"\n"
             after = event.sequence
@@ -131,12 +133,26 @@ def letter_events(path: Path, which: LetterFilter) -> list[Event]:
 def verify(path: Path) -> list[str]:
     """Everything that is wrong with the journal, one sentence each; empty for a sound one.
 
-    Checks SQLite's own structure, that sequences rise without a hole but those of an earlier damage, that every event
-    is what was stored and can be decoded, and that no cursor or dead letter points past the last event. Raises
-    JournalError as `stats`.
+    Checks that a log which an owner left behind holds what was committed to it, SQLite's own structure, that sequences
+    rise without a hole but those of an earlier damage, that every event is what was stored and can be decoded, and that
+    no cursor or dead letter points past the last event. Raises JournalError as `stats`.
     """
+    fault = _log_fault(path)
     with closing(_Reader(path)) as reader:
-        return reader.read(_faults)
+        return [*([] if fault is None else [f"log: {fault}"]), *reader.read(_faults)]
+
+
+def _require_log(path: Path) -> None:
+    if (fault := _log_fault(path)) is not None:
+        raise JournalDamaged(f"journal {path}: {fault}")
+
+
+def _log_fault(path: Path) -> str | None:
+    """What SQLite does not tell: it takes a log up to where it does not hold, and the rest for never written."""
+    try:
+        return log_fault_of(path)
+    except OSError as exc:
+        raise journal_error(path, exc) from exc
 
 
 def _faults(connection: sqlite3.Connection) -> list[str]:

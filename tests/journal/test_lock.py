@@ -2,11 +2,13 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
 from listener.errors import JournalLocked
-from listener.journal.lock import FileLock
+from listener.journal.lock import FileLock, may_be_owned
 
 
 def test_a_second_owner_is_told_the_setting_the_file_and_the_owner(tmp_path):
@@ -40,3 +42,16 @@ def test_the_lock_file_is_the_owners_alone_whatever_the_umask(tmp_path, mask):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "journal.db.lock").stat().st_mode) == 0o600
+
+
+def test_a_dead_owner_is_none_and_a_living_one_may_be(tmp_path):
+    path = tmp_path / "journal.db"
+    assert not may_be_owned(path)
+    lock = FileLock.acquire(path)
+    assert may_be_owned(path)
+    lock.release()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    for content, expected in ((f"{ended.pid}\n", False), ("", False), ("x", False), ("1\n", True), ("9" * 40, True)):
+        path.with_name("journal.db.lock").write_text(content)
+        assert may_be_owned(path) is expected

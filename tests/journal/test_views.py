@@ -286,3 +286,35 @@ def test_an_export_of_a_damaged_journal_gives_what_can_be_read_and_leaves_the_fi
     assert kept == sorted(kept, key=whole.index)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir() if "damaged" in file.name or "salvaged" in file.name] == []
+
+
+LEAVER = """
+import os, sys
+from pathlib import Path
+from msgspec.structs import replace
+from listener.journal import rows
+from listener.journal.store import open_store
+from listener.testing import sample_event
+store = open_store(Path(sys.argv[1]))
+for number in range(1, 51):
+    rows.insert_events(store.write, rows.event_parameters([replace(sample_event(number), sequence=number)]))
+os._exit(0)
+"""
+
+
+def test_a_log_that_lost_commits_is_told_and_what_is_behind_the_loss_is_exported(path):
+    subprocess.run([sys.executable, "-c", LEAVER, path], check=True, timeout=60)
+    assert views.verify(path) == []
+    log = path.with_name("journal.db-wal")
+    content = bytearray(log.read_bytes())
+    content[len(content) // 2] ^= 1
+    log.write_bytes(content)
+    told = []
+    kept = list(views.export(path, on_damage=told.append))
+    assert len(kept) == 50
+    assert len(told) == 1
+    (fault,) = views.verify(path)
+    assert fault.startswith("log: its log holds")
+    with pytest.raises(JournalDamaged, match="its log holds"):
+        list(views.export(path))
+    assert log.read_bytes() == content
