@@ -1,5 +1,6 @@
 """`dead-letters`: what sinks did not take; looked at, delivered once more, or dropped, also while the daemon runs."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,11 +29,12 @@ from listener.errors import ListenerError
 from listener.journal.views import letter_events, stats
 from listener.model import DeadLetter, Event, Kind, LetterFilter, rfc3339
 
-_HEADING = ("when", "sink", "sequence", "id", "chat", "attempts", "reason")
-_NUMBERS = ("sequence", "attempts")
+_HEADING = ("when", "sink", "sequence", "id", "chat", "tries", "reason")
+_NUMBERS = ("sequence", "tries")
 _INTERRUPTED = 130
 
 LettersJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a letter and line.")]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Leave the delivery to the daemon.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The event's id, or how it begins.")]
 
@@ -94,7 +96,12 @@ def show_letter(
             print(f"{name:<9} {printable(text)}")
         print()
     for one in letter_events(journal, LetterFilter(event_ids=(found[0].event_id,), sink=found[0].sink)):
-        print(msgspec.json.format(one.to_json(), indent=2).decode())
+        print(_printable_json(msgspec.json.format(one.to_json(), indent=2).decode()))
+
+
+def _printable_json(text: str) -> str:
+    """The same JSON without a character that could drive the terminal: JSON itself escapes the ASCII ones alone."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _figures(letter: DeadLetter) -> Iterator[tuple[str, str]]:
@@ -116,6 +123,7 @@ def replay_letters(
     since: SinceOption = None,
     until: UntilOption = None,
     every: AllOption = False,
+    no_wait: NoWaitOption = False,
 ) -> None:
     """Deliver dead letters once more, as the events that they were.
 
@@ -133,6 +141,9 @@ def replay_letters(
         raise NotReplayed("nothing to replay")
     if not done.daemon:
         print(f"{_letters(done.letters)} to be replayed: no daemon runs, the next one delivers them")
+        return
+    if no_wait:
+        print(f"{_letters(done.letters)} to be replayed")
         return
     try:
         _conclude(follow(Replay(journal=journal, before=meant)))

@@ -1,6 +1,6 @@
 """`lane`: where the lanes to the sinks stand, and letting those go on that wait for a person."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -9,10 +9,11 @@ import typer
 from listener.cli import ordering, table
 from listener.cli.options import ConfigOption, PathOption, place_of
 from listener.cli.readable import NOTHING
+from listener.errors import NoDaemon
 from listener.journal.views import stats
 from listener.model import JournalStats, LaneState, LaneStatus, rfc3339
 
-_HEADING = ("sink", "at", "to go", "dead", "state")
+_HEADING = ("sink", "kind", "at", "to go", "dead", "state")
 _NUMBERS = ("at", "to go", "dead")
 
 NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="The sink.")]
@@ -22,14 +23,16 @@ LanesJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a
 
 def list_lanes(config: ConfigOption = None, path: PathOption = None, as_json: LanesJsonOption = False) -> None:
     """Show how far each sink has come, and what is in its way."""
-    journal = place_of(config, path).journal
-    found = stats(journal)
-    lanes = ordering.lanes(journal)
+    place = place_of(config, path)
+    found = stats(place.journal)
+    lanes = ordering.lanes(place.journal)
     if as_json:
-        for lane in lanes or ():
+        if lanes is None:
+            raise NoDaemon("--json: no daemon runs; `journal stats --json` has what the last one left")
+        for lane in lanes:
             print(msgspec.json.encode(lane).decode())
         return
-    rows = _stored(found) if lanes is None else _running(lanes, found)
+    rows = _stored(found, place.kinds or {}) if lanes is None else _running(lanes, found)
     table.write(_HEADING, list(rows), numbers=_NUMBERS)
     if lanes is None:
         print("no daemon runs; this is how the last one left them")
@@ -38,7 +41,8 @@ def list_lanes(config: ConfigOption = None, path: PathOption = None, as_json: La
 def _running(lanes: list[LaneStatus], found: JournalStats) -> Iterator[tuple[str, ...]]:
     for lane in lanes:
         dead = found.dead_letters.get(lane.sink, 0)
-        yield lane.sink, str(lane.cursor), str(lane.lag), str(dead), _state(lane, found.lanes.get(lane.sink))
+        state = _state(lane, found.lanes.get(lane.sink))
+        yield lane.sink, lane.kind, str(lane.cursor), str(lane.lag), str(dead), state
 
 
 def _state(lane: LaneStatus, stored: LaneState | None) -> str:
@@ -48,12 +52,22 @@ def _state(lane: LaneStatus, stored: LaneState | None) -> str:
     return f"failing: {lane.last_error}" if lane.last_error is not None else "running"
 
 
-def _stored(found: JournalStats) -> Iterator[tuple[str, ...]]:
-    for sink in sorted({*found.cursors, *found.lanes}):
+def _stored(found: JournalStats, kinds: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """The sinks that the journal or the configuration knows."""
+    for sink in sorted({*found.cursors, *found.lanes, *kinds}):
         cursor = found.cursors.get(sink, 0)
-        state = found.lanes.get(sink)
-        text = f"parked since {rfc3339(state.parked_ms)}: {state.parked}" if state and state.parked else NOTHING
-        yield sink, str(cursor), str(found.last_sequence - cursor), str(found.dead_letters.get(sink, 0)), text
+        dead = found.dead_letters.get(sink, 0)
+        state = _left(found.lanes.get(sink), cursor)
+        yield sink, kinds.get(sink, NOTHING), str(cursor), str(found.last_sequence - cursor), str(dead), state
+
+
+def _left(state: LaneState | None, cursor: int) -> str:
+    """What was in a lane's way when its daemon ended."""
+    if state is not None and state.parked is not None:
+        return f"parked since {rfc3339(state.parked_ms)}: {state.parked}"
+    if state is not None and state.sequence > cursor:
+        return f"failing: {state.last_error}"
+    return NOTHING
 
 
 def resume_lane(

@@ -130,8 +130,16 @@ class Writer:
             drained += [self._queue.get_nowait() for _ in range(self._queue.qsize())]
             group = [operation for operation in drained if operation is not None]
             running = len(group) == len(drained)
-            if group and not self._report(self._commit(group)):
+            if group and not self._report(self._outcome(group)):
                 break
+
+    def _outcome(self, group: Sequence[Operation]) -> Sequence[Commit]:
+        """What became of a group, whatever happens: a thread that died would leave its callers waiting for ever."""
+        try:
+            return self._commit(group)
+        except Exception as exc:  # noqa: BLE001 - a bug is its callers' to die of, loudly
+            self._roll_back()
+            return [Commit(group, (), (), self._last_sequence, exc)]
 
     def _report(self, commits: Sequence[Commit]) -> bool:
         """Hand the outcome to the loop; False when there is no loop left to hear it."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_the_list_is_a_row_each_with_where_and_why(invoke, letters):
     result = invoke("dead-letters", "list", "--path", letters)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [line.split(maxsplit=6) for line in result.stdout.splitlines()]
-    assert lines[0] == ["when", "sink", "sequence", "id", "chat", "attempts", "reason"]
+    assert lines[0] == ["when", "sink", "sequence", "id", "chat", "tries", "reason"]
     assert lines[1] == ["2026-11-22T09:00:00.000Z", "crm", "1", "event-1", "chat-1", "1", "crm answered 422"]
     assert lines[3][4] == "-", "a gap is of no chat"
     assert [line[1] for line in lines[1:]] == ["crm", "crm", "crm", "bi"]
@@ -68,6 +69,15 @@ def test_a_letter_is_shown_whole_with_its_event(invoke, letters):
         "replay": "-",
     }
     assert json.loads(event)["subject"] == "chat-2"
+
+
+def test_no_event_that_is_shown_drives_the_terminal(invoke, letters):
+    with sqlite3.connect(letters) as journal:
+        data = json.dumps({"disposition": "\x1b[31m \x9b31m \u2028 né"}, ensure_ascii=False)
+        journal.execute("UPDATE dead_letter SET data = ? WHERE sequence = 2", (data.encode(),))
+    event = invoke("dead-letters", "show", "event-2", "--path", letters).stdout.partition("\n\n")[2]
+    assert all(line.isprintable() for line in event.split("\n"))
+    assert json.loads(event)["data"]["disposition"] == "\x1b[31m \x9b31m \u2028 né"
 
 
 def test_an_event_that_two_sinks_refused_is_shown_once(invoke, letters):

@@ -24,6 +24,15 @@ async def parked(letters):
 
 
 @pytest.fixture
+async def failing(letters):
+    """A journal whose lane `crm` was failing when its daemon ended."""
+    journal = SqliteJournal(path=letters)
+    await journal.open()
+    await journal.store_lane_state(LaneState(sink="crm", sequence=5, attempts=3, last_error="crm answered 503"))
+    await journal.close()
+
+
+@pytest.fixture
 async def daemon(parked):
     """Something that takes orders for it."""
 
@@ -45,10 +54,10 @@ async def daemon(parked):
 
 async def test_the_lanes_of_the_daemon_are_shown_as_they_are(invoke, daemon):
     result = await asyncio.to_thread(invoke, "lane", "list", "--path", daemon)
-    assert [line.split(maxsplit=4) for line in result.stdout.splitlines()[1:]] == [
-        ["audit", "4", "12", "0", "running"],
-        ["bi", "4", "12", "1", "failing: 503"],
-        ["crm", "4", "12", "3", "parked since 2026-11-22T00:00:00.000Z: crm answered 401"],
+    assert [line.split(maxsplit=5) for line in result.stdout.splitlines()[1:]] == [
+        ["audit", "webhook", "4", "12", "0", "running"],
+        ["bi", "webhook", "4", "12", "1", "failing: 503"],
+        ["crm", "webhook", "4", "12", "3", "parked since 2026-11-22T00:00:00.000Z: crm answered 401"],
     ]
 
 
@@ -59,9 +68,21 @@ async def test_they_come_as_json_too(invoke, daemon):
 
 def test_without_a_daemon_they_are_shown_as_it_left_them(invoke, parked):
     lines = invoke("lane", "list", "--path", parked).stdout.splitlines()
-    assert lines[1].split() == ["audit", "4", "0", "0", "-"]
-    assert lines[3].split(maxsplit=4)[4] == "parked since 2026-11-22T00:00:00.000Z: crm answered 401"
+    assert lines[1].split() == ["audit", "-", "4", "0", "0", "-"]
+    assert lines[3].split(maxsplit=5)[5] == "parked since 2026-11-22T00:00:00.000Z: crm answered 401"
     assert lines[-1] == "no daemon runs; this is how the last one left them"
+
+
+def test_without_a_daemon_the_configuration_tells_what_the_sinks_are(invoke, config, failing):
+    lines = invoke("lane", "list", "--config", config).stdout.splitlines()
+    assert lines[1].split() == ["audit", "file", "4", "0", "0", "-"]
+    assert lines[3].split(maxsplit=5) == ["crm", "-", "4", "0", "3", "failing: crm answered 503"]
+
+
+def test_without_a_daemon_there_is_no_json_of_its_lanes(invoke, parked):
+    result = invoke("lane", "list", "--json", "--path", parked)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no daemon runs" in result.stderr
 
 
 async def test_a_lane_is_resumed(invoke, daemon):

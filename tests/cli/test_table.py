@@ -25,6 +25,20 @@ async def test_on_a_terminal_the_last_column_is_wrapped_and_no_cell_drives_it(st
     assert max(len(line.rstrip()) for line in shell.lines) <= 80
 
 
+async def test_where_a_terminal_leaves_it_little_room_the_last_column_has_lines_of_its_own(start_shell):
+    program = (
+        "from listener.cli import table; "
+        "table.write(('sink', 'chat', 'why'), [('c' * 30, 'd' * 30, 'answered [red]422'), ('e' * 100, 'f', 'g')])"
+    )
+    shell = await start_shell(f'script -qec "$PYTHON -c \\"{program}\\"" /dev/null', TERM="dumb")
+    await shell.wait()
+    lines = [line.rstrip() for line in shell.lines]
+    assert "    answered [red]422" in lines
+    shown = "".join(lines)
+    assert "e" * 100 in shown
+    assert "    why" in lines
+
+
 @pytest.mark.parametrize(
     ("ms", "text"),
     [

@@ -182,3 +182,14 @@ async def test_a_loop_that_is_gone_loses_no_data_and_ends_the_thread(tmp_path):
     assert [line["event"] for line in logs] == ["journal_left_open"]
     assert bench.events() == ["event-1"]
     bench.store.close()
+
+
+async def test_a_bug_in_what_follows_on_a_failure_reaches_the_caller_and_the_thread_lives_on(bench, monkeypatch):
+    def break_down(_error):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(bench.store.handle, "failed", break_down)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await bench.call(lambda connection: connection.execute("SELECT * FROM nowhere"))
+    monkeypatch.undo()
+    assert await bench.append(sample_event(1)) == 1

@@ -25,11 +25,21 @@ class Listening:
         folder: where everything is.
         server: the `[server]` table.
         webhook: URL of a second sink, `crm`.
+        env: more of the daemons' environment.
         more: further tables, as for `write_config`.
     """
 
-    def __init__(self, folder: Path, *, server: Mapping[str, Any], webhook: str | None = None, **more: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        server: Mapping[str, Any],
+        webhook: str | None = None,
+        env: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
         self.folder = folder
+        self._env = env
         self.daemon: Daemon
         self._starts = 0
         self._config = write_config(folder, server=server, webhook=webhook, http={"listen": "127.0.0.1:0"}, **more)
@@ -44,7 +54,7 @@ class Listening:
 
     async def start(self, *, subscribed: bool = True) -> Daemon:
         """A new process; returns once it is subscribed, or at once."""
-        self.daemon = Daemon(self._config)
+        self.daemon = Daemon(self._config, env=self._env)
         await self.daemon.start()
         self._starts += 1
         if subscribed:
