@@ -45,6 +45,7 @@ class Handle:
         self._connect = connect
         self._index = index
         self._failure: str | None = None
+        self._is_unfolded = False
         self._durable = rows.select_newest(connection)
 
     @property
@@ -65,12 +66,15 @@ class Handle:
             self._fold()
         except (sqlite3.Error, OSError) as exc:  # what was committed is on the disk, in the log
             self.failed(exc)
-            _log.warning("journal_fold_failed", path=str(self._path), error=str(exc))
+            if not self._is_unfolded:
+                _log.warning("journal_fold_failed", path=str(self._path), error=str(exc))
+            self._is_unfolded = True
 
     def _fold(self) -> None:
         """Where a reader keeps the log from starting again, every commit tries it, so that it does so soon."""
         if self._index.frames() >= CHECKPOINT_PAGES:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._is_unfolded = False
 
     def ready(self) -> sqlite3.Connection:
         """The connection for the next transaction, a new one after an I/O error.

@@ -36,6 +36,7 @@ _SELECT_EVENT = (
     "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
 )
 
+_EVER_MS = 2**63 - 1
 _SIZE = ("page_count", "freelist_count", "page_size")
 
 _KINDS = {kind.value: kind for kind in Kind}
@@ -223,6 +224,19 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     """What the rows take, without the pages that are free for others; the file may be larger."""
     (pages, free, size) = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in _SIZE)
     return int((pages - free) * size)
+
+
+def delete_beyond(connection: sqlite3.Connection, max_bytes: int, keep_for: Collection[str], limit: int) -> Deleted:
+    """Delete the oldest events while more than `max_bytes` are used: about as many as are too much, at most `limit`.
+
+    As `delete_events` it stops at the first that is not yet done with everywhere.
+    """
+    used = used_bytes(connection)
+    if used <= max_bytes:
+        return Deleted(0, 0)
+    (events,) = connection.execute("SELECT ifnull(max(sequence) - min(sequence) + 1, 0) FROM event").fetchone()
+    excess = (used - max_bytes) * events // used
+    return delete_events(connection, _EVER_MS, keep_for, min(limit, max(excess, 1)))
 
 
 def delete_values(connection: sqlite3.Connection, before_ms: int, start: str, limit: int) -> str | None:

@@ -30,7 +30,6 @@ from listener.model import (
     SessionState,
 )
 
-_EVER_MS = 2**62
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at: about a millisecond of the writer."""
 
@@ -219,15 +218,13 @@ class SqliteJournal:
 
     async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values in steps of RETENTION_STEP; see the port."""
-        deleted = 0
-        while (count := await self._delete_some(before_ms, keep_for)) > 0:
-            deleted += count
+        kept = tuple(keep_for)
+        old = partial(rows.delete_events, before_ms=before_ms, keep_for=kept, limit=RETENTION_STEP)
+        deleted = await self._delete(old)
         if max_bytes is not None and await self._query(rows.used_bytes) > max_bytes:
-            while await self._query(rows.used_bytes) > max_bytes * 9 // 10:
-                count = await self._delete_some(_EVER_MS, keep_for)
-                if not count:
-                    break
-                deleted += count
+            goal = max_bytes * 9 // 10
+            large = partial(rows.delete_beyond, max_bytes=goal, keep_for=kept, limit=RETENTION_STEP)
+            deleted += await self._delete(large)
         chat: str | None = "" if before_ms > 0 else None
         while chat is not None:
             chat = await self._change(
@@ -235,11 +232,13 @@ class SqliteJournal:
             )
         return deleted
 
-    async def _delete_some(self, before_ms: int, keep_for: Collection[str]) -> int:
-        step = partial(rows.delete_events, before_ms=before_ms, keep_for=tuple(keep_for), limit=RETENTION_STEP)
-        done = await self._change(step)
-        self._tail.forget_through(done.through)
-        return done.events
+    async def _delete(self, step: Callable[[sqlite3.Connection], rows.Deleted]) -> int:
+        """Repeat a step until nothing is left for it."""
+        deleted = 0
+        while (done := await self._change(step)).events:
+            self._tail.forget_through(done.through)
+            deleted += done.events
+        return deleted
 
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""

@@ -1,7 +1,7 @@
 """A journal in memory."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from msgspec.structs import replace
 
@@ -35,6 +35,7 @@ class MemoryJournal:
         self._copies: dict[int, Event] = {}
         self._lanes: dict[str, LaneState] = {}
         self._damages: list[Damage] = []
+        self._settled = 0
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._failures: list[JournalError] = []
         self._failing: JournalError | None = None
@@ -190,27 +191,29 @@ class MemoryJournal:
     async def pending_damages(self) -> list[Damage]:
         """What `damage` was told of and is not settled yet."""
         self._require_open()
-        return list(self._damages)
+        return self._damages[self._settled :]
 
     async def settle_damages(self) -> None:
         """None is pending any more."""
         self._require_open()
-        self._damages.clear()
+        self._settled = len(self._damages)
 
     async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values; see the port."""
         self._require_open()
         floor = min([self._last_sequence, *(self._cursors.get(sink, 0) for sink in keep_for)])
-        goal = max_bytes * 9 // 10 if max_bytes is not None and self._used_bytes() > max_bytes else None
-        deleted = 0
-        while self._events and self._events[0].sequence <= floor:
-            too_many = goal is not None and self._used_bytes() > goal
-            if self._events[0].received_ms >= before_ms and not too_many:
-                break
-            del self._events[0]
-            deleted += 1
+        deleted = self._delete(floor, lambda: self._events[0].received_ms < before_ms)
+        if max_bytes is not None and self._used_bytes() > max_bytes:
+            deleted += self._delete(floor, lambda: self._used_bytes() > max_bytes * 9 // 10)
         young = {value.chat_id for value in self._values.values() if value.received_ms >= before_ms}
         self._values = {place: value for place, value in self._values.items() if value.chat_id in young}
+        return deleted
+
+    def _delete(self, floor: int, goes: Callable[[], bool]) -> int:
+        deleted = 0
+        while self._events and self._events[0].sequence <= floor and goes():
+            del self._events[0]
+            deleted += 1
         return deleted
 
     def _used_bytes(self) -> int:
@@ -230,6 +233,7 @@ class MemoryJournal:
             dead_letters={sink: sinks.count(sink) for sink in sinks},
             oldest_ms=oldest.received_ms if oldest else None,
             lanes=dict(self._lanes),
+            damages=tuple(self._damages),
         )
 
     def _require_open(self) -> None:

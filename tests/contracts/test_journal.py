@@ -7,8 +7,19 @@ import msgspec
 import pytest
 
 from listener.errors import JournalError, JournalFull, JournalLocked
-from listener.journal import SqliteJournal
-from listener.model import DeadLetter, JournalBatch, Kind, LastValue, LetterFilter, Origin, SessionState
+from listener.journal import SqliteJournal, letters
+from listener.model import (
+    EVERY_LETTER,
+    Damage,
+    DeadLetter,
+    JournalBatch,
+    Kind,
+    LaneState,
+    LastValue,
+    LetterFilter,
+    Origin,
+    SessionState,
+)
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
 
 DAY_MS = 86_400_000
@@ -38,6 +49,10 @@ class SqliteWorld:
         await self.journal.open()
         return self.journal
 
+    async def hurt(self, damage):
+        """As if the last open had found this damage."""
+        await self.journal._change(lambda connection: letters.insert_damage(connection, damage))
+
     def unstorable(self, *events):
         """A batch whose last event the engine itself refuses: a column that may not be empty would be."""
         return JournalBatch(events=(*events, msgspec.structs.replace(sample_event(0), subject=None)))
@@ -60,6 +75,9 @@ class MemoryWorld:
         await self.journal.close()
         await self.journal.open()
         return self.journal
+
+    async def hurt(self, damage):
+        self.journal.damage(damage)
 
     def unstorable(self, *events):
         self.journal.fail_appends(JournalError("on request"), times=1)
@@ -337,6 +355,132 @@ async def test_dead_letters_of_a_repeated_advance_are_stored_once(journal):
     assert len(await journal.dead_letters()) == 1
 
 
+FILTERS = [
+    (EVERY_LETTER, [1, 2, 3, 4]),
+    (LetterFilter(sink="crm"), [1, 2, 3]),
+    (LetterFilter(event_ids=("event-2", "event-4", "unknown")), [2, 4]),
+    (LetterFilter(event_ids=("event-2", "event-4"), sink="crm"), [2]),
+    (LetterFilter(since_ms=20), [2, 3, 4]),
+    (LetterFilter(until_ms=20), [1, 2]),
+    (LetterFilter(since_ms=20, until_ms=30, sink="crm"), [2, 3]),
+    (LetterFilter(sink="unknown"), []),
+]
+
+
+@pytest.fixture
+async def letters_of_two(world):
+    """Four letters: three of crm, one of bi; at 10, 20, 30 and 40 milliseconds."""
+    await world.journal.append(batch(1, 2, 3, 4))
+    await world.journal.advance("crm", 3, [letter("crm", n, at_ms=n * 10) for n in (3, 1, 2)])
+    await world.journal.advance("bi", 4, [letter("bi", 4, at_ms=40)])
+    return world
+
+
+def sequences(found):
+    return [one.sequence for one in found]
+
+
+@pytest.mark.parametrize(("which", "expected"), FILTERS)
+async def test_a_filter_means_the_letters_that_each_of_its_conditions_holds_for(letters_of_two, which, expected):
+    journal = letters_of_two.journal
+    assert sequences(await journal.dead_letters(which)) == expected
+    assert await journal.replay_dead_letters(which) == len(expected)
+    assert sequences(one for one in await journal.dead_letters() if one.replaying) == expected
+    assert await journal.drop_dead_letters(which) == len(expected)
+    assert sequences(await journal.dead_letters()) == [n for n in (1, 2, 3, 4) if n not in expected]
+
+
+async def test_letters_are_replayed_in_journal_order_and_after_a_restart(letters_of_two):
+    await letters_of_two.journal.replay_dead_letters(LetterFilter(sink="crm"))
+    journal = await letters_of_two.restart()
+    events = await everything(journal)
+    assert await journal.replays("crm", 10) == events[:3]
+    assert await journal.replays("crm", 2) == events[:2]
+    assert await journal.replays("bi", 10) == []
+
+
+async def test_a_letter_can_be_replayed_when_retention_took_its_event(letters_of_two):
+    journal = letters_of_two.journal
+    events = await everything(journal)
+    assert await journal.retain(before_ms=SAMPLE_MS + 1, keep_for=()) == 4
+    assert await journal.replay_dead_letters(LetterFilter(sink="crm")) == 3
+    assert await journal.replays("crm", 10) == events[:3]
+
+
+async def test_a_letter_without_an_event_cannot_be_replayed(journal):
+    await journal.advance("crm", 9, [letter("crm", 9)])
+    assert await journal.replay_dead_letters(EVERY_LETTER) == 0
+    assert await journal.replays("crm", 10) == []
+    assert len(await journal.dead_letters()) == 1
+
+
+async def test_replays_that_are_settled_are_gone_or_letters_with_news(letters_of_two):
+    journal = letters_of_two.journal
+    await journal.replay_dead_letters(EVERY_LETTER)
+    news = msgspec.structs.replace(letter("crm", 3, at_ms=99), reason="HTTP 400", attempts=7, answer="no")
+    unknown = letter("crm", 4)
+    await journal.settle_replays("crm", [1, 4], [news, unknown])
+    journal = await letters_of_two.restart()
+    assert {(one.sink, one.sequence): one.replaying for one in await journal.dead_letters()} == {
+        ("crm", 2): True,
+        ("crm", 3): False,
+        ("bi", 4): True,
+    }
+    assert (await journal.dead_letters(LetterFilter(since_ms=99))) == [news]
+    assert sequences(await journal.replays("crm", 10)) == [2]
+
+
+async def test_a_marked_letter_that_is_marked_again_counts(letters_of_two):
+    assert await letters_of_two.journal.replay_dead_letters(LetterFilter(sink="crm")) == 3
+    assert await letters_of_two.journal.replay_dead_letters(LetterFilter(sink="crm")) == 3
+
+
+async def test_a_lanes_state_is_replaced_and_survives_a_restart(world):
+    assert await world.journal.lane_states() == {}
+    parked = LaneState(sink="crm", parked="HTTP 401", parked_ms=7)
+    failing = LaneState(sink="bi", sequence=4, attempts=5, failing_ms=6, last_error="HTTP 503")
+    for state in (LaneState(sink="crm"), parked, failing):
+        await world.journal.store_lane_state(state)
+    journal = await world.restart()
+    assert await journal.lane_states() == {"crm": parked, "bi": failing}
+    assert (await journal.stats()).lanes == {"crm": parked, "bi": failing}
+
+
+async def test_damage_is_pending_until_it_is_settled_and_stays_on_record(world):
+    damages = [Damage(at_ms=n, set_aside=f"aside-{n}", kept=n, stretches=((1, 2), (3, 4))) for n in (1, 2, 3)]
+    for damage in damages[:2]:
+        await world.hurt(damage)
+    journal = await world.restart()
+    assert await journal.pending_damages() == damages[:2]
+    await journal.settle_damages()
+    assert await journal.pending_damages() == []
+    await world.hurt(damages[2])
+    assert await (await world.restart()).pending_damages() == damages[2:]
+    assert (await world.journal.stats()).damages == tuple(damages)
+
+
+def large(*numbers):
+    return JournalBatch(events=tuple(sample_event(number, data_bytes=20_000) for number in numbers))
+
+
+async def test_retention_by_size_takes_the_oldest_down_to_nine_tenths(world):
+    await world.journal.append(large(*range(50)))
+    assert await world.journal.retain(before_ms=0, keep_for=(), max_bytes=5_000_000) == 0
+    deleted = await world.journal.retain(before_ms=0, keep_for=(), max_bytes=600_000)
+    assert 20 <= deleted <= 34
+    assert (await everything(world.journal))[0].sequence == deleted + 1
+    assert await world.journal.retain(before_ms=0, keep_for=(), max_bytes=600_000) == 0
+
+
+async def test_retention_by_size_never_passes_the_slowest_cursor(world):
+    await world.journal.append(large(*range(50)))
+    await world.journal.advance("fast", 50)
+    await world.journal.advance("slow", 4)
+    assert await world.journal.retain(before_ms=0, keep_for=("fast", "slow"), max_bytes=1) == 4
+    assert await world.journal.retain(before_ms=0, keep_for=("fast", "new"), max_bytes=1) == 0
+    assert len(await everything(world.journal)) == 46
+
+
 async def test_retention_deletes_what_is_older_and_keeps_the_rest(world):
     await world.journal.append(batch(1, 2))
     boundary_ms = SAMPLE_MS + DAY_MS
@@ -435,6 +579,14 @@ async def test_closing_twice_or_before_opening_is_fine(world):
         lambda journal: journal.sessions(),
         lambda journal: journal.forget_session("a"),
         lambda journal: journal.dead_letters(),
+        lambda journal: journal.replay_dead_letters(EVERY_LETTER),
+        lambda journal: journal.drop_dead_letters(EVERY_LETTER),
+        lambda journal: journal.replays("crm", 1),
+        lambda journal: journal.settle_replays("crm", [1]),
+        lambda journal: journal.lane_states(),
+        lambda journal: journal.store_lane_state(LaneState(sink="crm")),
+        lambda journal: journal.pending_damages(),
+        lambda journal: journal.settle_damages(),
         lambda journal: journal.retain(before_ms=1, keep_for=()),
         lambda journal: journal.stats(),
     ],

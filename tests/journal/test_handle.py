@@ -66,6 +66,8 @@ FAULTS = {
     "a row of syncs of the file": ("", "fdatasync:error=EIO:when=1..4"),
     "a write to the log": ("-wal", "pwrite64:error=EIO:when=40..42"),
     "a write to the file": ("", "pwrite64:error=EIO:when=9"),
+    "a full quota": ("-wal", "pwrite64:error=EDQUOT:when=40..60"),
+    "a file system that is read-only for a while": ("-wal", "pwrite64:error=EROFS:when=40..60"),
 }
 
 
