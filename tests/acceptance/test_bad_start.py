@@ -1,7 +1,9 @@
 """What keeps the daemon from starting or from listening: one clear line that names the setting, and its exit status."""
 
+import contextlib
 import os
 import socket
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -66,12 +68,27 @@ async def test_a_journal_that_cannot_be_opened(refused: Outcome, tmp_path, path,
     assert lines[0].startswith("error: journal.path: ")
 
 
-async def test_a_file_that_is_no_journal(refused: Outcome, tmp_path):
-    (tmp_path / "journal.db").write_text("dear diary, " * 100)
+async def test_another_programs_database_is_no_journal_and_nobodys_to_touch(refused: Outcome, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as other:
+        other.execute("CREATE TABLE customers (name)")
+    before = (tmp_path / "journal.db").read_bytes()
     status, lines = await refused(write_config(tmp_path, server=NOWHERE))
     assert (status, len(lines)) == (1, 1)
     assert lines[0].startswith("error: journal.path: ")
-    assert (tmp_path / "journal.db").read_text().startswith("dear diary"), "nobody's file is touched"
+    assert (tmp_path / "journal.db").read_bytes() == before
+
+
+async def test_a_file_that_is_no_database_is_set_aside_as_it_is(start_daemon, tmp_path):
+    """It may be a journal whose beginning was lost."""
+    (tmp_path / "journal.db").write_text("dear diary, " * 100)
+    daemon = await start_daemon(write_config(tmp_path, server=NOWHERE))
+    told = await daemon.logged("journal_damaged", level="error")
+    await daemon.logged("started")
+    assert content(told["set_aside"]).startswith("dear diary")
+
+
+def content(name: str) -> str:
+    return Path(name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

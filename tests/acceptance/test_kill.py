@@ -20,18 +20,16 @@ from listener.simulator import Simulator, SimulatorOptions
 from support.books import AuditBook
 from support.config import AUDIT
 from support.eventually import eventually
-from support.ledger import KEY, Publication, Publisher
 from support.listening import CODE, Listening, numbers, without_repeats
-from support.oracle import Promise, judge
 from support.process import Daemon
 from support.publishing import SimulatedSite, Site
 from support.receiver import Receiver
+from support.stage import Stage
 
 Install = Callable[..., Awaitable[Listening]]
 Json = dict[str, Any]
 KILLS = 8
 MANY_KILLS = 200
-CHATS = [f"chat-{number}" for number in range(10)]
 SITES_WITH_ACK = ["cometd with ack", "simulator with ack"]
 
 
@@ -212,12 +210,6 @@ class Killer:
         await asyncio.sleep(self._dice.uniform(0.0, 0.15))
 
 
-def problems(ledger: Sequence[Publication], lines: Sequence[Json]) -> tuple[str, ...]:
-    """What a sink lacks or has wrongly, of which nothing may be missing."""
-    verdict = judge(ledger, lines, promise=Promise.NOTHING_MISSING)
-    return verdict.problems + (("there are gaps",) if verdict.gaps else ())
-
-
 def identities(lines: Sequence[Json]) -> dict[str, str]:
     """The id of each disposition."""
     return {line["data"]["disposition"]: line["id"] for line in lines}
@@ -226,44 +218,31 @@ def identities(lines: Sequence[Json]) -> dict[str, str]:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_two_hundred_kills_cost_no_sink_anything(
-    tmp_path: Path, receiver: Receiver, install: Install, dice: random.Random
+    owned: contextlib.AsyncExitStack, tmp_path: Path, receiver: Receiver, dice: random.Random
 ):
     """File, standard output and webhook, over one journal; the kills fall into starts, commits and stops as well."""
-    async with Simulator(SimulatorOptions(agents=1, ack=True, timeout_ms=1000, max_interval_ms=120_000)) as simulator:
-        for chat in CHATS:
-            simulator.add_chat(chat)
-
-        async def send(_number: int, chat: str, value: str) -> int:
-            return simulator.set_disposition("agent1", chat, value, KEY).reference_id
-
-        site = SimulatedSite(simulator)
+    async with Stage(chats=10, max_interval_ms=120_000) as stage:
         # A batch that takes longer than a process lives would be begun again and again.
         sinks = {"out": {"type": "stdout"}, "crm": {"retry_limit_s": 1.0, "batch": 50}}
-        listening = await install(site, webhook=receiver.url, sinks=sinks)
+        listening = await owned.enter_async_context(
+            Listening(tmp_path, webhook=receiver.url, sinks=sinks, **stage.settings)
+        )
         await listening.start()
         killer = Killer(listening, AuditBook(tmp_path / AUDIT), dice)
-        publisher = Publisher(send, chats=CHATS, agent="agent1")
         moments = dice.choices(["start", "stream", "commit", "stop"], weights=[4, 3, 2, 1], k=MANY_KILLS)
-        async with publisher.streaming(pause_s=0.012):
+        async with stage.publisher.streaming(pause_s=0.012):
             for moment in moments:
                 await killer.kill(moment)
-        ledger = publisher.ledger
-        print(f"{killer.kills}, {len(ledger)} published")
-        due = {entry.value for entry in ledger}
-        await eventually(lambda: due <= identities(listening.events).keys(), timeout_s=30.0, interval_s=0.5)
-        await eventually(lambda: due <= identities(receiver.accepted()).keys(), timeout_s=60.0, interval_s=1.0)
+        print(f"{killer.kills}, {len(stage.ledger)} published")
+        await stage.all_written(listening)
+        await stage.arrived(receiver.accepted, timeout_s=60.0, what=listening.daemon.output)
         assert await listening.stop() == 0
         killer.collect(listening.daemon)
-        assert simulator.state()["handshakes"] == 1
     posted = receiver.accepted()
-    assert problems(ledger, listening.events) == ()
-    assert problems(ledger, killer.printed) == ()
-    for chat in CHATS:  # which the webhook serves side by side
-        of_chat = (
-            [entry for entry in ledger if entry.chat == chat],
-            [line for line in posted if line["subject"] == chat],
-        )
-        assert problems(*of_chat) == ()
+    assert stage.problems(listening.events) == ()
+    assert stage.problems(killer.printed) == ()
+    for chat in stage.chats:  # which the webhook serves side by side
+        assert stage.problems(posted, chat=chat) == ()
     assert identities(listening.events) == identities(killer.printed) == identities(posted)
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as journal:
         assert journal.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
