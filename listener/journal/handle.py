@@ -45,6 +45,7 @@ class Handle:
         self._connect = connect
         self._index = index
         self._failure: str | None = None
+        self._told = False
         self._is_unfolded = False
         self._durable = rows.select_newest(connection)
 
@@ -62,6 +63,7 @@ class Handle:
     def committed(self, newest: int | None) -> None:
         """Tell of a commit, and of its last event; folds the log where it is long enough."""
         self._durable = newest or self._durable
+        self._told = False
         try:
             self._fold()
         except (sqlite3.Error, OSError) as exc:  # what was committed is on the disk, in the log
@@ -93,8 +95,9 @@ class Handle:
             raise
         self.connection, old = fresh, self.connection
         old.close()
-        _log.warning("journal_reopened", path=str(self._path), error=self._failure, last_sequence=self._durable)
-        self._failure = None
+        if not self._told:  # a disk that fails each commit would have it said each time
+            _log.warning("journal_reopened", path=str(self._path), error=self._failure, last_sequence=self._durable)
+        self._failure, self._told = None, True
         return fresh
 
     def _rewrite(self, fresh: sqlite3.Connection) -> None:

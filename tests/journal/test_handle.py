@@ -145,6 +145,19 @@ def test_a_page_that_an_earlier_checkpoint_wrote_and_the_disk_lost_is_written_ag
     assert views.verify(path) == []
 
 
+def test_a_disk_that_fails_every_commit_is_told_of_once(path):
+    store = open_store(path)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            store.handle.failed(io_error())
+            store.handle.ready()
+        insert(store, 1, 1)
+        store.handle.failed(io_error())
+        store.handle.ready()
+    assert [line["last_sequence"] for line in logs] == [0, 1]
+    store.close()
+
+
 def test_an_error_that_is_none_of_the_disk_changes_nothing(path):
     store = open_store(path)
     first = store.write
