@@ -12,9 +12,9 @@ import structlog
 from msgspec.structs import replace
 
 from listener.errors import JournalError
-from listener.journal import rows, views
+from listener.journal import rows, suspect, views
 from listener.journal.database import PAGE_BYTES, connect_writer
-from listener.journal.handle import CHECKPOINT_PAGES
+from listener.journal.handle import CHECKPOINT_PAGES, UNFOLDED_PAGES
 from listener.journal.store import open_store
 from listener.journal.walindex import read_header
 from listener.testing import sample_event
@@ -92,6 +92,24 @@ def test_nothing_is_lost_or_stored_twice_when_the_disk_fails_and_it_goes_on_by_i
     ids = [event.id for event in views.show(path, limit=10_000)]
     assert len(ids) == len(set(ids))
     assert set(ids) == {f"event-{n}" for n in range(APPENDERS * EACH)}
+    assert views.verify(path) == []
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_log_that_cannot_be_read_is_repaired_by_the_next_open_before_it_grows_for_ever(path):
+    open_store(path).close()
+    log = path.with_name("journal.db-wal")
+    reads = ["-e", "trace=pread64", "-e", "inject=pread64:error=EIO:when=3+"]
+    strace = ["strace", "-f", "-o", path.with_name("trace"), "-P", log, *reads]
+    program = PERSISTENT.replace("await journal.close()", "pass").replace(f"{EACH})", "10_000)")
+    command = [*strace, sys.executable, "-c", program, path]
+    done = subprocess.run(command, capture_output=True, timeout=100, check=False)
+    assert b"JournalDamaged" in done.stderr
+    assert log.stat().st_size < 2 * UNFOLDED_PAGES * PAGE_BYTES
+    assert suspect.is_noted(path)
+    store = open_store(path)
+    assert store.last_sequence > CHECKPOINT_PAGES / 7
+    store.close()
     assert views.verify(path) == []
 
 
