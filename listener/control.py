@@ -175,7 +175,7 @@ class ControlServer:
         if server is None:
             return
         server.close()
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # a disk that has turned read-only keeps it: the next start clears it away
             self._path.unlink()
         for client in self._clients:
             client.cancel()

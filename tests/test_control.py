@@ -335,6 +335,14 @@ async def test_of_many_clients_only_so_many_are_served_at_once(serve: Serve, jou
     assert await asked(journal, ListLanes(), Lanes)
 
 
+async def test_a_socket_that_cannot_be_removed_does_not_keep_the_daemon_from_stopping(serve: Serve, journal: Path):
+    server = await serve()
+    place = journal.with_name(f"{journal.name}.control")
+    place.unlink()
+    place.mkdir()
+    await server.stop()
+
+
 async def test_stopping_hangs_up_on_everybody(serve: Serve, journal: Path):
     server = await serve()
     async with peer(journal) as client:

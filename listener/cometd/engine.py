@@ -246,13 +246,15 @@ class Engine:
     async def _hand_out(
         self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
     ) -> None:
-        """Hand events out as one batch; return when they are durable, or a little earlier without acknowledgements.
-
-        If such a session fell silent while the journal cannot commit, it would die with all that the server holds for
-        it. What it takes meanwhile is no less safe here.
-        """
+        """Hand events out as one batch; return when durable, or where silence would lose more a bit earlier."""
         self._numbered += 1
-        landed, confirm = self._outbox.hold(size)
+        landed, count = self._outbox.hold(size)
+
+        def confirm() -> None:
+            if self.session.client_id == client_id:
+                self.session.confirm(received.ack)  # at once: a session that rests now is left with this number
+            count()
+
         self._outbox.tell(
             Batch(
                 payloads=[message.data for message in received.events],
@@ -270,8 +272,6 @@ class Engine:
             await self._outbox.below(HELD_BYTES)
             return
         await self._until_durable(landed, client_id)
-        if self.session.client_id == client_id:
-            self.session.confirm(received.ack)
 
     async def _until_durable(self, landed: Latch, client_id: str) -> None:
         """Wait for the journal; meanwhile keep the session alive where what comes can be left to come again."""

@@ -202,11 +202,14 @@ class Lane:
 
     async def _advance(self, sequence: int, dead: Sequence[DeadLetter] = ()) -> None:
         """Store the cursor, as often as it takes: a full disk stops no lane."""
+        told = False
         while True:
             try:
                 await self._journal.advance(self.name, sequence, dead)
             except JournalError as exc:
-                self._log.warning("cursor_not_stored", error=str(exc))
+                if not told:
+                    self._log.warning("cursor_not_stored", error=str(exc), effect="tried again until it is")
+                told = True
                 await asyncio.sleep(_JOURNAL_RETRY_S)
             else:
                 self._stored = max(self._stored, sequence)

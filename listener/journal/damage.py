@@ -11,7 +11,7 @@ import structlog
 
 from listener.journal import inspection, letters, salvage, suspect, tables
 from listener.journal.database import connect
-from listener.journal.files import sync_folder
+from listener.journal.files import copy_readable, is_bad_sector, sync_folder
 
 _log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ def _rebuild(path: Path, fault: str) -> None:
     part = path.with_name(f"{path.name}.part")
     _remove(part)
     try:
-        salvaged = salvage.rebuild(path, part, at_ms=at_ms, set_aside=aside.name)
+        salvaged = _salvage(path, part, at_ms=at_ms, set_aside=aside.name)
     except BaseException:
         _remove(part)
         raise
@@ -64,6 +64,30 @@ def _rebuild(path: Path, fault: str) -> None:
     )
 
 
+def _salvage(path: Path, part: Path, *, at_ms: int, set_aside: str) -> salvage.Salvaged:
+    """Where the disk refuses to give a part of the files, from a copy that has zeros there."""
+    try:
+        return salvage.rebuild(path, part, at_ms=at_ms, set_aside=set_aside)
+    except OSError as exc:
+        if not is_bad_sector(exc):
+            raise
+    _remove(part)
+    copy = part.with_name(f"{part.name}-readable")
+    lost = {file.name: copy_readable(file, copy.with_name(f"{copy.name}{suffix}")) for suffix, file in _files(path)}
+    _log.error("journal_sectors_unreadable", path=str(path), unread_bytes=lost)
+    log_is_whole = not any(lost.get(f"{path.name}{suffix}") for suffix in _BESIDE[1:])
+    salvaged = salvage.rebuild(copy, part, at_ms=at_ms, set_aside=set_aside, log_is_whole=log_is_whole)
+    for _, file in _files(copy):
+        file.unlink()
+    return salvaged
+
+
+def _files(path: Path) -> list[tuple[str, Path]]:
+    """The journal, and what there is beside it, each with its suffix."""
+    files = [(suffix, path.with_name(f"{path.name}{suffix}")) for suffix in _BESIDE]
+    return [(suffix, file) for suffix, file in files if file.exists()]
+
+
 def _finished(path: Path) -> Path:
     return path.with_name(f"{path.name}.repaired")
 
@@ -74,10 +98,8 @@ def _take_place(path: Path) -> None:
     if not finished.exists():
         return
     aside = _aside_of(finished, path)
-    for suffix in _BESIDE:
-        file = path.with_name(f"{path.name}{suffix}")
-        if file.exists():
-            file.rename(_free(aside.with_name(f"{aside.name}{suffix}")))
+    for suffix, file in _files(path):
+        file.rename(_free(aside.with_name(f"{aside.name}{suffix}")))
     sync_folder(path.parent)
     finished.rename(path)
     sync_folder(path.parent)
@@ -102,5 +124,6 @@ def _free(name: Path) -> Path:
 
 
 def _remove(part: Path) -> None:
-    for suffix in (*_BESIDE, "-journal", "-copy", "-copy-wal", "-copy-shm", "-copy-journal"):
-        part.with_name(f"{part.name}{suffix}").unlink(missing_ok=True)
+    for copy in ("", "-copy", "-readable"):
+        for suffix in (*_BESIDE, "-journal"):
+            part.with_name(f"{part.name}{copy}{suffix}").unlink(missing_ok=True)

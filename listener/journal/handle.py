@@ -6,12 +6,15 @@ from pathlib import Path
 
 import structlog
 
-from listener.errors import JournalError
+from listener.errors import JournalDamaged, JournalError
 from listener.journal import rows
+from listener.journal.database import journal_error
 from listener.journal.walindex import WalIndex
 
 CHECKPOINT_PAGES = 512
 """Pages (of 8 KiB) in the log at which it is folded into the file."""
+UNFOLDED_PAGES = 8 * CHECKPOINT_PAGES
+"""Pages at which a log that cannot be read is damage; up to there the disk may give it after all."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +48,8 @@ class Handle:
         self._connect = connect
         self._index = index
         self._failure: str | None = None
+        self._told = False
+        self._damage: JournalDamaged | None = None
         self._is_unfolded = False
         self._durable = rows.select_newest(connection)
 
@@ -62,10 +67,14 @@ class Handle:
     def committed(self, newest: int | None) -> None:
         """Tell of a commit, and of its last event; folds the log where it is long enough."""
         self._durable = newest or self._durable
+        self._told = False
         try:
             self._fold()
         except (sqlite3.Error, OSError) as exc:  # what was committed is on the disk, in the log
             self.failed(exc)
+            error = journal_error(self._path, exc)
+            if isinstance(error, JournalDamaged) and self._index.frames() >= UNFOLDED_PAGES:
+                self._damage = error
             if not self._is_unfolded:
                 _log.warning("journal_fold_failed", path=str(self._path), error=str(exc))
             self._is_unfolded = True
@@ -80,9 +89,12 @@ class Handle:
         """The connection for the next transaction, a new one after an I/O error.
 
         Raises:
+            JournalDamaged: the log cannot be read, so that it cannot be folded, and grows.
             JournalError: the new one does not find what is known to be durable, or a reader keeps the log.
             sqlite3.Error, OSError: the disk still fails; the next call tries again.
         """
+        if self._damage is not None:
+            raise self._damage
         if self._failure is None:
             return self.connection
         fresh = self._connect()
@@ -93,8 +105,9 @@ class Handle:
             raise
         self.connection, old = fresh, self.connection
         old.close()
-        _log.warning("journal_reopened", path=str(self._path), error=self._failure, last_sequence=self._durable)
-        self._failure = None
+        if not self._told:  # a disk that fails each commit would have it said each time
+            _log.warning("journal_reopened", path=str(self._path), error=self._failure, last_sequence=self._durable)
+        self._failure, self._told = None, True
         return fresh
 
     def _rewrite(self, fresh: sqlite3.Connection) -> None:
@@ -110,7 +123,7 @@ class Handle:
         """`ready` for who only wants to close; False where the disk still fails."""
         try:
             self.ready()
-        except (sqlite3.Error, OSError, JournalError) as exc:
+        except (sqlite3.Error, OSError, JournalError, JournalDamaged) as exc:
             _log.error("journal_left_unfolded", path=str(self._path), error=str(exc))
             return False
         return True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from listener.journal import rows, tables
 from listener.journal.database import APPLICATION_ID, connect, migrations
+from listener.journal.files import is_bad_sector
 from listener.journal.lock import may_be_owned
 from listener.journal.logfile import read_log
 from listener.journal.pages import MAGIC, events, page_bytes_of
@@ -18,6 +19,7 @@ WHOLE_BYTES = 256 * 2**20
 
 _PAGE = 1000
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_UNREAD = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_SHORT_READ)
 _OURS = {"event", "last_value", "session", "sink_cursor", "dead_letter", "meta"}
 
 
@@ -29,6 +31,15 @@ def fault_of(path: Path, *, thorough: bool) -> str | None:
 
     Raises OSError, sqlite3.Error.
     """
+    try:
+        return _fault_of(path, thorough=thorough)
+    except OSError as exc:
+        if not is_bad_sector(exc):
+            raise
+        return "the disk does not give all of it"
+
+
+def _fault_of(path: Path, *, thorough: bool) -> str | None:
     log = path.with_name(f"{path.name}-wal")
     log_bytes = log.stat().st_size if log.exists() else 0
     with path.open("rb") as file:
@@ -85,7 +96,7 @@ def _fault_in(connection: sqlite3.Connection, *, whole: bool) -> str | None:
             return fault
         return next(_faults(connection, whole=whole), None)
     except sqlite3.DatabaseError as exc:
-        if exc.sqlite_errorcode & 0xFF not in _DAMAGED:
+        if exc.sqlite_errorcode & 0xFF not in _DAMAGED and exc.sqlite_errorcode not in _UNREAD:
             raise
         return str(exc)
     except UnicodeDecodeError:  # SQLite's message quotes what it cannot make sense of

@@ -32,12 +32,13 @@ class Salvaged(NamedTuple):
     unread: list[str]
 
 
-def rebuild(source: Path, target: Path, *, at_ms: int, set_aside: str) -> Salvaged:
+def rebuild(source: Path, target: Path, *, at_ms: int, set_aside: str, log_is_whole: bool = True) -> Salvaged:
     """Build a journal at `target`, which does not exist yet, from the file at `source` and the log beside it. Blocks.
 
     Every event that can be read is kept. The tables are kept as far as they can be read: a cursor that cannot is gone,
     so that its sink gets its events again; last values that cannot are taken from the events. Nothing is written to
-    `source`, and no connection to it is open in this process. The result is on the disk, and holds its Damage.
+    `source`, and no connection to it is open in this process. The result is on the disk, and holds its Damage. Where
+    `log_is_whole` is False, later events may have stood in the log.
 
     Raises OSError, sqlite3.Error.
     """
@@ -50,7 +51,7 @@ def rebuild(source: Path, target: Path, *, at_ms: int, set_aside: str) -> Salvag
         create_newest(new)
         new.execute("BEGIN")
         _copy_events(new, pages.events(source, log.frames), _floor(known))
-        damage = _complete(new, known, at_ms=at_ms, set_aside=set_aside, tail=log.fault is None)
+        damage = _complete(new, known, at_ms=at_ms, set_aside=set_aside, tail=log_is_whole and log.fault is None)
         new.execute("COMMIT")
     _sync(target)
     return Salvaged(damage, [table for table, found in known.tables.items() if not found.whole])

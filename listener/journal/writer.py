@@ -19,6 +19,8 @@ from listener.journal.database import journal_error
 from listener.journal.handle import Handle
 from listener.model import Event, JournalBatch
 
+_QUIET_S = 60.0
+
 _log = structlog.get_logger(__name__)
 
 
@@ -107,6 +109,8 @@ class Writer:
         self._loop = loop
         self._settled = settled
         self._max_bytes = max_bytes
+        self._told = ""
+        self._quiet_until_s = 0.0
         self._queue: SimpleQueue[Operation | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
 
@@ -157,9 +161,17 @@ class Writer:
             commits = [self._attempt([operation]) for operation in group]
         errors = [commit.error for commit in commits if commit.error is not None]
         if errors:
-            first = {"error": str(errors[0]), "type": type(errors[0]).__name__}
-            _log.warning("journal_commit_failed", operations=len(group), failed=len(errors), **first)
+            self._tell_of(errors, len(group))
         return commits
+
+    def _tell_of(self, errors: Sequence[Exception], operations: int) -> None:
+        """A disk that is full fails every commit, several a second: the same words come once a minute."""
+        text, now_s = str(errors[0]), time.monotonic()
+        if text == self._told and now_s < self._quiet_until_s:
+            return
+        self._told, self._quiet_until_s = text, now_s + _QUIET_S
+        kind = type(errors[0]).__name__
+        _log.warning("journal_commit_failed", operations=operations, failed=len(errors), error=text, type=kind)
 
     def _attempt(self, group: Sequence[Operation]) -> Commit:
         try:

@@ -773,6 +773,20 @@ async def test_with_acknowledgements_rest_waits_for_the_batch_that_is_not_durabl
     assert resume.ack == 2, "an older number would bring the batch again"
 
 
+async def test_a_session_that_rests_right_behind_a_confirmation_is_left_with_its_number(make: Make):
+    """Before the cycle has run on: an older number would bring the batch again to the next process."""
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.publish(1)
+    batch = await world.batch(1)
+    batch.confirm()
+    await world.engine.rest()
+    resume = (await world.fact(Rested)).resume
+    assert resume is not None
+    assert resume.ack == 2
+
+
 @pytest.mark.parametrize("subscribed", [True, False])
 async def test_without_a_session_rest_is_immediate(make: Make, subscribed: bool):
     world = make()

@@ -352,9 +352,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_cursor_that_cannot_be_stored_is_tried_again_and_nothing_is_delivered_twice(start: Start):
     world = World()
     world.journal.advance_errors = [JournalError("disk full")] * 5
-    await start(world, 1, 2)
-    await world.drained()
+    with capture_logs() as logs:
+        await start(world, 1, 2)
+        await world.drained()
     assert (world.delivered(), await world.cursor()) == ([1, 2], 2)
+    assert [entry["event"] for entry in logs] == ["cursor_not_stored"], "told once"
 
 
 @pytest.mark.usefixtures("_quick")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from listener.errors import JournalDamaged, JournalError, JournalLocked
-from listener.journal import SqliteJournal, database, rows, suspect, views
+from listener.journal import SqliteJournal, database, rows, salvage, suspect, views
 from listener.journal.database import PAGE_BYTES
 from listener.journal.lock import FileLock
 from listener.journal.salvage import JUMP
@@ -351,6 +351,58 @@ async def test_garbage_is_set_aside_and_never_deleted(tmp_path):
     assert found["events"] == []
     assert found["last"] == one.at_ms
     assert one.stretches == ((one.at_ms, one.at_ms),)
+
+
+async def repaired_on_a_bad_disk(path, *, readable):
+    """Repair in a process of its own, for which the disk gives nothing of the file except in pieces of 4 KiB.
+
+    `readable` says which of those fail, in the words of strace.
+    """
+    program = (
+        "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]))"
+    )
+    whole = "inject=read,pread64,sendfile,copy_file_range:error=EIO"
+    strace = ["strace", "-o", "/dev/null", "-P", path, "-e", whole, "-e", f"inject=preadv,preadv2:error=EIO:{readable}"]
+    command = [*strace, sys.executable, "-c", program, path]
+    return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("piece", [0, 1, 100, -1], ids=["first", "second", "middle", "last"])
+async def test_what_the_disk_does_not_give_costs_what_zeros_there_would(closed, tmp_path, piece):
+    piece = range(len(closed.content) // 4096)[piece]
+    path = closed()
+    done = await repaired_on_a_bad_disk(path, readable=f"when={piece + 1}")
+    assert done.returncode == 0, done.stderr
+    assert "journal_sectors_unreadable" in done.stdout + done.stderr
+    zeroed = bytearray(closed.content)
+    zeroed[piece * 4096 : (piece + 1) * 4096] = bytes(4096)
+    (tmp_path / "zeroed").mkdir()
+    expected = await reopened(place(tmp_path / "zeroed", {"journal.db": bytes(zeroed)}))
+    found = await reopened(path)
+    assert found["events"] == expected["events"]
+    assert [damage.kept for damage in found["damages"]] == [damage.kept for damage in expected["damages"]]
+    assert (path.with_name(found["damages"][0].set_aside)).read_bytes() == closed.content
+    assert not list(path.parent.glob("*.part*"))
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+async def test_a_disk_that_gives_nothing_is_no_damage(closed):
+    """It may come back, with all that is on it."""
+    path = closed()
+    done = await repaired_on_a_bad_disk(path, readable="when=1+")
+    assert "Input/output error" in done.stderr
+    assert [file.name for file in path.parent.iterdir()] == ["journal.db"]
+    found = await reopened(path)
+    assert (found["damages"], len(found["events"])) == ([], EVENTS - 30)
+
+
+async def test_a_log_that_was_not_given_whole_may_have_held_later_events(journals, tmp_path):
+    path = place(tmp_path, journals[0])
+    whole = salvage.rebuild(path, tmp_path / "one", at_ms=SAMPLE_MS + 10**9, set_aside="x")
+    cut = salvage.rebuild(path, tmp_path / "other", at_ms=SAMPLE_MS + 10**9, set_aside="x", log_is_whole=False)
+    assert whole.damage.stretches == ()
+    assert cut.damage.stretches == ((received(EVENTS), SAMPLE_MS + 10**9),)
 
 
 async def test_a_log_without_its_file_is_kept(journals, tmp_path):

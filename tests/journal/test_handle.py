@@ -12,9 +12,9 @@ import structlog
 from msgspec.structs import replace
 
 from listener.errors import JournalError
-from listener.journal import rows, views
+from listener.journal import rows, suspect, views
 from listener.journal.database import PAGE_BYTES, connect_writer
-from listener.journal.handle import CHECKPOINT_PAGES
+from listener.journal.handle import CHECKPOINT_PAGES, UNFOLDED_PAGES
 from listener.journal.store import open_store
 from listener.journal.walindex import read_header
 from listener.testing import sample_event
@@ -96,6 +96,24 @@ def test_nothing_is_lost_or_stored_twice_when_the_disk_fails_and_it_goes_on_by_i
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_log_that_cannot_be_read_is_repaired_by_the_next_open_before_it_grows_for_ever(path):
+    open_store(path).close()
+    log = path.with_name("journal.db-wal")
+    reads = ["-e", "trace=pread64", "-e", "inject=pread64:error=EIO:when=3+"]
+    strace = ["strace", "-f", "-o", path.with_name("trace"), "-P", log, *reads]
+    program = PERSISTENT.replace("await journal.close()", "pass").replace(f"{EACH})", "10_000)")
+    command = [*strace, sys.executable, "-c", program, path]
+    done = subprocess.run(command, capture_output=True, timeout=100, check=False)
+    assert b"JournalDamaged" in done.stderr
+    assert log.stat().st_size < 2 * UNFOLDED_PAGES * PAGE_BYTES
+    assert suspect.is_noted(path)
+    store = open_store(path)
+    assert store.last_sequence > CHECKPOINT_PAGES / 7
+    store.close()
+    assert views.verify(path) == []
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_the_log_is_synced_through_a_new_descriptor_after_a_failed_sync(path):
     _, trace = run_with_fault(path, "-wal", "fdatasync:error=EIO:when=5")
     calls = re.findall(r"^\d+ +(\w+)\((?:AT_FDCWD[^,]*, )?(\d+)?.*?= (-?\d+)", trace, re.MULTILINE)
@@ -143,6 +161,19 @@ def test_a_page_that_an_earlier_checkpoint_wrote_and_the_disk_lost_is_written_ag
     assert path.read_bytes()[: len(before)][PAGE_BYTES * 20 :][:PAGE_BYTES] == before[PAGE_BYTES * 20 :][:PAGE_BYTES]
     store.close()
     assert views.verify(path) == []
+
+
+def test_a_disk_that_fails_every_commit_is_told_of_once(path):
+    store = open_store(path)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            store.handle.failed(io_error())
+            store.handle.ready()
+        insert(store, 1, 1)
+        store.handle.failed(io_error())
+        store.handle.ready()
+    assert [line["last_sequence"] for line in logs] == [0, 1]
+    store.close()
 
 
 def test_an_error_that_is_none_of_the_disk_changes_nothing(path):

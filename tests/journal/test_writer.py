@@ -131,6 +131,14 @@ async def test_the_thread_outlives_whatever_goes_wrong(bench):
     assert await bench.append(sample_event(1)) == 1
 
 
+async def test_the_same_failure_is_told_once_a_minute_and_another_one_at_once(bench):
+    with structlog.testing.capture_logs() as logs:
+        for text in ("disk full", "disk full", "disk full", "disk I/O error"):
+            with pytest.raises(JournalError):
+                await bench.call(refusal(sqlite3.OperationalError(text)))
+    assert [entry["error"].rpartition(": ")[2] for entry in logs] == ["disk full", "disk I/O error"]
+
+
 @pytest.mark.parametrize("cause", [sqlite3.OperationalError("database is locked"), OSError("no such device")])
 async def test_what_may_pass_is_an_error_of_the_journal(bench, cause):
     with pytest.raises(JournalError, match=r"journal\.db: ") as caught:
