@@ -1,7 +1,6 @@
 """Damage that needs no hand: the damaged journal is set aside, and a sound one takes its place."""
 
 import os
-import sqlite3
 import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from listener.journal import inspection, letters, salvage, suspect
+from listener.journal import inspection, letters, salvage, suspect, tables
 from listener.journal.database import connect
 from listener.journal.files import copy_readable, is_bad_sector, sync_folder
 
@@ -108,7 +107,7 @@ def _take_place(path: Path) -> None:
 
 def _aside_of(finished: Path, path: Path) -> Path:
     """The name that the new journal has on record, or a free one where that cannot be told."""
-    with suppress(sqlite3.Error, IndexError), closing(connect(finished, "ro&immutable=1")) as connection:
+    with suppress(*tables.UNREADABLE, IndexError), closing(connect(finished, "ro&immutable=1")) as connection:
         return path.with_name(letters.select_damages(connection)[-1].set_aside)
     return _free_name(path, time.time_ns() // 1_000_000)
 

@@ -36,7 +36,8 @@ def journal_error(path: Path, exc: BaseException) -> JournalError | JournalDamag
         return _caused(JournalFull(f"no room for journal {path}: {exc}"), exc)
     if code is not None and code & 0xFF in _DAMAGED:
         return _caused(JournalDamaged(f"journal {path}: {exc}"), exc)
-    if isinstance(exc, sqlite3.OperationalError) and str(exc).startswith(_NO_TEXT):
+    is_no_text = isinstance(exc, sqlite3.OperationalError) and str(exc).startswith(_NO_TEXT)
+    if is_no_text or isinstance(exc, UnicodeDecodeError):  # the latter: a message of SQLite that quotes such
         return _caused(JournalDamaged(f"journal {path}: a text in it is no UTF-8"), exc)
     return _caused(JournalError(f"journal {path}: {exc}"), exc)
 

@@ -11,7 +11,7 @@ from listener.journal.database import APPLICATION_ID, connect, migrations
 from listener.journal.files import is_bad_sector
 from listener.journal.lock import may_be_owned
 from listener.journal.logfile import read_log
-from listener.journal.pages import MAGIC, page_bytes_of
+from listener.journal.pages import MAGIC, events, page_bytes_of
 
 WHOLE_BYTES = 256 * 2**20
 """Up to this size all of a journal is looked at, which takes one to three seconds: SQLite checks its structure at about
@@ -50,7 +50,7 @@ def _fault_of(path: Path, *, thorough: bool) -> str | None:
         return "it is no SQLite file"
     if path.with_name(f"{path.name}-journal").exists():  # its creation was cut short: to be rolled back by its opener
         return None
-    fault = _header_fault(header) or read_log(path, page_bytes_of(header)).fault
+    fault = _header_fault(path, header) or read_log(path, page_bytes_of(header)).fault
     if fault is not None:
         return fault
     small = path.stat().st_size + log_bytes <= WHOLE_BYTES
@@ -75,14 +75,17 @@ def log_fault_of(path: Path) -> str | None:
     return fault if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) else None
 
 
-def _header_fault(header: bytes) -> str | None:
-    """What SQLite would not tell from a file that it may not write, or that is meant for a newer SQLite."""
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
-        return None
-    _page, write, read, _reserved, *fractions = struct.unpack_from(">HBBBBBB", header, 16)
+def _header_fault(path: Path, header: bytes) -> str | None:
+    """What SQLite would not tell from a file that it may not write, or that is meant for a newer SQLite.
+
+    A header that we do not write may be another program's, unless it names ours or there are our events behind it.
+    """
+    _page, write, read, _reserved, *fractions = struct.unpack_from(">HBBBBBB", header.ljust(100, b"\0"), 16)
     form, encoding = int.from_bytes(header[44:48], "big"), int.from_bytes(header[56:60], "big")
-    sane = {write, read} <= {1, 2} and fractions == [64, 32, 32] and 1 <= form <= 4 and encoding == 1  # noqa: PLR2004 - the format's
-    return None if sane else "its header is not what was written"
+    if {write, read} <= {1, 2} and fractions == [64, 32, 32] and 1 <= form <= 4 and encoding == 1:  # noqa: PLR2004 - the format's
+        return None
+    is_ours = int.from_bytes(header[68:72], "big") == APPLICATION_ID or any(True for _ in events(path, []))
+    return "its header is not what was written" if is_ours else None
 
 
 def _fault_in(connection: sqlite3.Connection, *, whole: bool) -> str | None:
@@ -96,6 +99,8 @@ def _fault_in(connection: sqlite3.Connection, *, whole: bool) -> str | None:
         if exc.sqlite_errorcode & 0xFF not in _DAMAGED and exc.sqlite_errorcode not in _UNREAD:
             raise
         return str(exc)
+    except UnicodeDecodeError:  # SQLite's message quotes what it cannot make sense of
+        return "its schema is no text"
 
 
 def _schema(connection: sqlite3.Connection) -> tuple[bool, str | None]:

@@ -37,19 +37,20 @@ class Pages:
         for frame in frames:
             self._logged.setdefault(frame.page, []).insert(0, frame.content)
         self.page_bytes = page_bytes
+        self._in_file = -(-file.seek(0, 2) // page_bytes)
 
     def numbers(self) -> Iterator[int]:
         """The numbers of all pages, a part of one at the end of the file included."""
-        size = self._file.seek(0, 2)
-        whole = -(-size // self.page_bytes)
-        yield from range(1, whole + 1)
-        yield from sorted(number for number in self._logged if number > whole)
+        yield from range(1, self._in_file + 1)
+        yield from sorted(number for number in self._logged if number > self._in_file)
 
     def versions(self, number: int) -> list[bytes]:
-        """What there is of a page, the newest first, filled up with zeros; the file's is the oldest."""
-        self._file.seek((number - 1) * self.page_bytes)
-        content = self._file.read(self.page_bytes)
-        return [*self._logged.get(number, ()), content.ljust(self.page_bytes, b"\0")]
+        """What there is of a page, the newest first, the file's last, filled up with zeros; empty for no such page."""
+        found = list(self._logged.get(number, ()))
+        if 0 < number <= self._in_file:
+            self._file.seek((number - 1) * self.page_bytes)
+            found.append(self._file.read(self.page_bytes).ljust(self.page_bytes, b"\0"))
+        return found
 
 
 def events(path: Path, frames: list[Frame]) -> Iterator[Row]:
@@ -124,9 +125,7 @@ def _overflow(pages: Pages, number: int, size: int) -> bytes:
     parts: list[bytes] = []
     step = pages.page_bytes - 4
     while size > 0:
-        if number == 0:
-            raise ValueError("the chain is too short")
-        content = pages.versions(number)[0]
+        content = pages.versions(number)[0]  # IndexError: the chain is too short, or leads nowhere
         number = int.from_bytes(content[:4], "big")
         parts.append(content[4 : 4 + min(size, step)])
         size -= step

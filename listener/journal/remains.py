@@ -50,7 +50,7 @@ def _read(path: Path) -> Remains:
     log = path.with_name(f"{path.name}-wal")
     with closing(connect(path, "ro" if log.exists() else "ro&immutable=1")) as old:
         old.text_factory = tables.text_or_bytes
-        with suppress(sqlite3.Error):
+        with suppress(*tables.UNREADABLE):
             old.execute("PRAGMA writable_schema = ON")  # a file that lost its end is then read as far as it goes
         found = {table: tables.read(old, table) for table in tables.TABLES}
         return Remains(found, _ends(old))
@@ -59,7 +59,7 @@ def _read(path: Path) -> Remains:
 def _ends(old: sqlite3.Connection) -> tuple[int, int] | None:
     try:
         ends = rows.select_ends(old)
-    except sqlite3.Error:
+    except tables.UNREADABLE:
         return None
     if not all(map(rows.is_event, ends)):
         return None

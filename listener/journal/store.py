@@ -59,7 +59,7 @@ def open_store(path: Path) -> Store:
         try:
             stack.callback(FileLock.acquire(path).release)
             return _open(path, stack)
-        except (sqlite3.Error, OSError, JournalError, JournalDamaged) as exc:
+        except (sqlite3.Error, OSError, UnicodeDecodeError, JournalError, JournalDamaged) as exc:
             raise journal_error(path, exc) from exc
 
 

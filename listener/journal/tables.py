@@ -5,6 +5,9 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises: a message that quotes what is no text is none for Python."""
+
 _TYPES: dict[str, Any] = {"text": str, "number": int, "blob": bytes, "null": type(None)}
 
 _SHAPES = {
@@ -54,7 +57,7 @@ def read(connection: sqlite3.Connection, table: str) -> Found:
     """The rows of one of TABLES, as far as they can be read from either end of it; of an older file in what it has."""
     try:
         present = columns_of(connection, table)
-    except sqlite3.Error:
+    except UNREADABLE:
         return Found([], whole=False)
     columns = [column for column in TABLES[table] if column in present]
     if not columns:
@@ -75,7 +78,7 @@ def _read(connection: sqlite3.Connection, table: str, columns: list[str], order:
     try:
         for row in connection.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY {by}"):  # noqa: S608 - our own names
             found.append(dict(zip(columns, row, strict=True)))  # noqa: PERF401 - what came before an error counts
-    except sqlite3.Error:
+    except UNREADABLE:
         return found, False
     return found, True
 

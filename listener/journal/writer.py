@@ -176,7 +176,7 @@ class Writer:
     def _attempt(self, group: Sequence[Operation]) -> Commit:
         try:
             return self._transaction(group)
-        except (sqlite3.Error, OSError, JournalError) as exc:
+        except (sqlite3.Error, OSError, JournalError, UnicodeDecodeError) as exc:
             return self._failed(group, journal_error(self._path, exc))
         except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the thread lives on
             return self._failed(group, exc)

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from listener.errors import JournalDamaged, JournalError, JournalFull
-from listener.journal import database
+from listener.journal import database, inspection
 from listener.journal.database import connect_reader, journal_error, migrations, newest_schema
 from listener.journal.store import open_store
 
@@ -140,6 +140,18 @@ def test_a_text_that_is_none_is_damage_and_is_not_quoted(path):
     error = journal_error(path, caught.value)
     assert isinstance(error, JournalDamaged)
     assert "secret" not in str(error)
+
+
+def test_a_message_of_sqlite_that_is_no_text_is_damage(path):
+    """SQLite quotes what it cannot parse of the schema."""
+    open_store(path).close()
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"CREATE TABLE event", b"CREATE \xce\xceBLE event"))
+    with closing(database.connect(path, "ro")) as connection, pytest.raises(UnicodeDecodeError) as caught:
+        connection.execute("SELECT * FROM event")
+    assert isinstance(journal_error(path, caught.value), JournalDamaged)
+    assert inspection.fault_of(path, thorough=False) == "its schema is no text"
+    open_store(path).close()
 
 
 def test_damage_that_a_row_tells_of_gets_the_files_name(path):

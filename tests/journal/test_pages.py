@@ -91,3 +91,14 @@ def test_a_page_that_is_only_in_the_log_is_found(tmp_path):
 )
 def test_the_page_size_is_the_headers_where_it_names_one(header, size):
     assert pages.page_bytes_of(header) == size
+
+
+@pytest.mark.parametrize("number", [0, 99, 2**32 - 1])
+def test_an_event_whose_rest_lies_nowhere_is_none(tmp_path, number):
+    path = tmp_path / "journal.db"
+    stored(path, [replace(sample_event(n, data_bytes=9000 * n), sequence=n) for n in (1, 2)])
+    content = path.read_bytes()
+    leaf = content[8192:16384]
+    at = next(at for at in range(4, 8188) if leaf[at - 4 : at] == b"xxxx" and leaf[at : at + 3] == bytes(3))
+    path.write_bytes(content[: 8192 + at] + number.to_bytes(4, "big") + content[8192 + at + 4 :])
+    assert len(list(pages.events(path, []))) == 1
