@@ -43,8 +43,9 @@ class Mounts:
     """
 
     def __init__(self) -> None:
-        for tool, package in (("unshare", "util-linux"), ("nsenter", "util-linux"), ("mkfs.ext4", "e2fsprogs")):
+        for tool, package in (("unshare", "util-linux"), ("nsenter", "util-linux"), ("mount", "mount")):
             need(tool, package=package)
+        self._mkfs = need("mkfs.ext4", package="e2fsprogs")
         self._holder = Process(["unshare", "--mount", "--propagation", "private", "sh", "-c", _HOLD], hold_stdin=True)
 
     async def __aenter__(self) -> Self:
@@ -81,7 +82,7 @@ class Mounts:
         image = place.with_name(f"{place.name}.img")
         await self.run("mkdir", place)
         await self.run("truncate", "--size", f"{mib}M", image)
-        await self.run("mkfs.ext4", "-q", "-F", "-m", "0", image)
+        await self.run(self._mkfs, "-q", "-F", "-m", "0", image)
         disk = Disk(self, image=image, place=place)
         try:
             await disk.mount()
