@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from msgspec.structs import asdict
 
-from listener.errors import ControlError, ListenerError, NoDaemon
+from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon
 from listener.model import LaneStatus, LetterFilter
 
 LINE_BYTES = 2**20
@@ -274,6 +274,7 @@ def ask(journal: Path, order: Order, expected: type[T], *, timeout_s: float = _A
 
     Raises:
         NoDaemon: nobody takes orders there.
+        DaemonEnded: the daemon ended in the middle; it may have carried the order out.
         ControlError: the daemon refused, with its own text; or there was no usable answer.
     """
     path = socket_path(journal)
@@ -287,8 +288,12 @@ def ask(journal: Path, order: Order, expected: type[T], *, timeout_s: float = _A
             line = _received_line(connection)
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             raise NoDaemon(f"no daemon takes orders at {path}") from exc
+        except ConnectionResetError:  # what a killed process leaves of a line that it has not read
+            line = b""
         except OSError as exc:
             raise ControlError(f"the daemon at {path} does not answer: {exc.strerror or exc}") from exc
+    if not line:
+        raise DaemonEnded(f"the daemon at {path} ended before it answered: see what became of the order")
     return _result(line, path, expected)
 
 

@@ -20,6 +20,7 @@ ListenerError
     ExchangeFailed          one request brought no usable answer: network, HTTP status, body
   ControlError              the control socket: an order was refused, or not answered
     NoDaemon                nobody takes orders there
+    DaemonEnded             the daemon ended before it answered
   NotificationRefused       one notification cannot be used; `reason` is a metric label
   Outcome                   what a sink says of a batch that it did not take whole
     Retry                   later, unchanged
@@ -186,6 +187,10 @@ class ControlError(ListenerError):
 
 class NoDaemon(ControlError):
     """No daemon takes orders for this journal."""
+
+
+class DaemonEnded(ControlError):
+    """The daemon ended before it answered an order; it may have carried it out."""
 
 
 class NotificationRefused(ListenerError):

@@ -30,7 +30,7 @@ from listener.control import (
     ask,
     socket_path,
 )
-from listener.errors import ControlError, JournalError, NoDaemon
+from listener.errors import ControlError, DaemonEnded, JournalError, NoDaemon
 from listener.model import LaneStatus, LetterFilter
 from support.eventually import eventually
 
@@ -227,8 +227,21 @@ async def test_a_daemon_that_ends_meanwhile_gave_no_answer(serve: Serve, journal
     asking = asyncio.ensure_future(asked(journal, ListLanes(), Lanes))
     await begun.wait()
     await server.stop()
-    with pytest.raises(ControlError, match="gave no usable answer"):
+    with pytest.raises(DaemonEnded, match="ended before it answered"):
         await asking
+
+
+async def test_a_daemon_that_is_killed_before_it_read_the_order_gave_no_answer(journal: Path):
+    """A process that dies with an unread line resets the connection."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(socket_path(journal)))
+        listening.listen()
+        asking = asyncio.ensure_future(asked(journal, ListLanes(), Lanes))
+        connection, _ = await asyncio.to_thread(listening.accept)
+        assert await asyncio.to_thread(connection.recv, 1) == b"{"
+        connection.close()
+        with pytest.raises(DaemonEnded, match="ended before it answered"):
+            await asking
 
 
 REFUSED = {

@@ -16,7 +16,7 @@ from listener.control import (
     Selection,
     ask,
 )
-from listener.errors import NoDaemon
+from listener.errors import DaemonEnded, NoDaemon
 from listener.model import LaneStatus, LetterFilter
 
 
@@ -53,8 +53,8 @@ def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
 
 
 def lanes(journal: Path) -> list[LaneStatus] | None:
-    """The lanes of the daemon, None where none runs. Raises ControlError: it does not answer."""
+    """The lanes of the daemon, None where none runs any more. Raises ControlError: it does not answer."""
     try:
         return list(ask(journal, ListLanes(), Lanes).lanes)
-    except NoDaemon:
+    except (NoDaemon, DaemonEnded):
         return None

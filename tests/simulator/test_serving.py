@@ -26,8 +26,7 @@ async def test_the_day_begins_when_somebody_listens(browse):
     day = WorkingDay(events=5, pace_s=0.001)
     serving = asyncio.create_task(serve(SimulatorOptions(agents=1), ready=ready.set_result, day=day), name="serve")
     browser = await browse(SimpleNamespace(url=await asyncio.wait_for(ready, 5)))
-    await browser.listen()
-    heard = []
+    heard = events(await browser.listen())
     while not any(data.get("chat", {}).get("state") == "Completed" for data in heard):
         heard += events(await browser.connect())
     assert heard[0]["chat"]["state"] == "Invited"
