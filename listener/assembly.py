@@ -17,10 +17,11 @@ from listener.cometd.link import Link
 from listener.cometd.protocol import Resume, Session
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
+from listener.lane_settings import LaneSettings
 from listener.metrics import Metrics
 from listener.model import SessionState
 from listener.receiver import Identity
-from listener.settings import AccountSettings, LaneSettings, ServerSettings, Settings, load
+from listener.settings import AccountSettings, ServerSettings, Settings, load
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
 
@@ -151,7 +152,15 @@ def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
         case hours:
             horizon_s = hours * 3600
     return LanePolicy(
-        batch=lane.batch, changes_only=lane.events == "changes", gaps=lane.gaps, retry_horizon_s=horizon_s
+        batch=lane.batch,
+        changes_only=lane.events == "changes",
+        gaps=lane.gaps,
+        accounts=frozenset(lane.accounts),
+        keys=frozenset(lane.keys),
+        changes=frozenset(lane.changes),
+        dispositions=lane.dispositions,
+        fields=None if lane.fields is None else frozenset(lane.fields),
+        retry_horizon_s=horizon_s,
     )
 
 

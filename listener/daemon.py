@@ -19,13 +19,14 @@ from listener.errors import ConfigError, ControlError, JournalError, JournalLock
 from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import size_bytes
+from listener.lane_settings import LaneSettings
 from listener.metrics import Metrics
 from listener.model import Event, Kind, SessionState
 from listener.orders import Orders
 from listener.receiver import Receiver, ReceiverOptions
 from listener.recorder import Recorder, digest_of
 from listener.rereading import Rereader
-from listener.settings import AccountSettings, LaneSettings, Settings
+from listener.settings import AccountSettings, Settings
 from listener.sinks import registry
 from listener.web.server import HealthServer
 from listener.webservices.notifications import NotificationDecoder

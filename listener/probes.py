@@ -11,8 +11,9 @@ from listener import connections
 from listener.assembly import Account, sink_problems
 from listener.cometd.facts import Trouble
 from listener.errors import ConfigError, ListenerError, Problem
+from listener.lane_settings import LaneSettings
 from listener.metrics import Metrics
-from listener.settings import AccountSettings, LaneSettings, ServerSettings, Settings
+from listener.settings import AccountSettings, ServerSettings, Settings
 from listener.sinks import registry
 
 _HANDSHAKE_S = 10.0

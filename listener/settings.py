@@ -6,20 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from listener.errors import ConfigError, Problem
+from listener.lane_settings import LaneSettings, SinkName
 from listener.schema import Folders, InputFile, Section, Url, did_you_mean, from_text, problems_of
 
 ENV_PREFIX = "LISTENER_"
@@ -33,15 +25,6 @@ def _json_safe(value: str) -> str:
 
 
 UserDataKey = Annotated[str, AfterValidator(_json_safe)]
-
-
-def _plain_name(value: str) -> str:
-    if not value or not all(c.isascii() and (c.isalnum() or c in "-_") for c in value):
-        raise ValueError("a sink's name is made of letters, digits, - and _")
-    return value
-
-
-SinkName = Annotated[str, AfterValidator(_plain_name)]
 
 
 def _rooted(value: str) -> str:
@@ -126,40 +109,6 @@ class JournalSettings(Section):
     path: Path = Path("journal.db")
     retention_days: float = Field(default=30.0, gt=0)
     max_bytes: int | None = Field(default=None, ge=2**20)
-
-
-def _hours_or_never(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """One problem instead of one for each of the types that it may have."""
-    try:
-        return validate(value)
-    except ValidationError:
-        raise ValueError('should be a number of hours above 0, or "never"') from None
-
-
-Horizon = Annotated[Annotated[float, Field(gt=0)] | Literal["never"] | None, WrapValidator(_hours_or_never)]
-
-
-class LaneSettings(BaseModel):
-    """What every sink has, whatever its kind; the kind's own settings are the remaining keys."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-
-    type: str
-    events: Literal["all", "changes"] = "all"
-    gaps: bool = True
-    batch: int = Field(default=500, ge=1, le=10_000)
-    retry_limit_s: float = Field(default=60.0, gt=0)
-    retry_horizon_h: Horizon = None
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keys that belong to the kind."""
-        return dict(self.model_extra or {})
-
-    @property
-    def shared_keys(self) -> tuple[str, ...]:
-        """The keys that every kind has."""
-        return tuple(LaneSettings.model_fields)
 
 
 class HttpSettings(Section):

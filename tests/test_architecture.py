@@ -19,7 +19,7 @@ MODULES = load_package(ROOT)
 FOUNDATION = ("model", "errors", "metrics", "backoff", "latch")
 PARTS = (
     *("receiver", "rereading", "recorder", "delivery", "sinks", "web"),
-    *("cometd", "webservices", "journal", "settings", "schema", "ports"),
+    *("cometd", "webservices", "journal", "settings", "lane_settings", "schema", "forms", "ports"),
     *FOUNDATION,
 )
 ROOMS: dict[str, Collection[str]] = {
@@ -50,7 +50,7 @@ ROOMS: dict[str, Collection[str]] = {
     "rereading": ("webservices", *FOUNDATION),
     "recorder": ("ports", *FOUNDATION),
     "delivery": ("ports", *FOUNDATION),
-    "sinks": ("ports", "schema", "model", "errors", "backoff"),
+    "sinks": ("ports", "forms", "schema", "model", "errors", "backoff"),
     "control": ("model", "errors"),
     "web": ("metrics", "model", "errors"),
     "simulator": ("errors",),
@@ -58,7 +58,9 @@ ROOMS: dict[str, Collection[str]] = {
     "cometd": ("backoff", "latch", "errors"),
     "webservices": ("model", "errors", "backoff"),
     "journal": ("model", "errors"),
-    "settings": ("schema", "errors"),
+    "settings": ("lane_settings", "schema", "errors"),
+    "lane_settings": ("forms", "schema"),
+    "forms": ("model",),
     "schema": ("errors",),
     "ports": ("model",),
     "model": (),

@@ -12,9 +12,10 @@ from pydantic import SecretStr
 from listener import assembly
 from listener.assembly import Account, WallClock, identity_of, policy_of, source_of
 from listener.errors import ConfigError, LoginRefused, Unreachable
+from listener.lane_settings import LaneSettings
 from listener.metrics import Metrics
 from listener.model import SessionState
-from listener.settings import LaneSettings, Settings
+from listener.settings import Settings
 from listener.simulator import Simulator, SimulatorOptions
 from support.config import write_config
 
@@ -230,3 +231,12 @@ def test_a_lanes_policy_is_what_its_table_says():
     lane = LaneSettings.model_validate({"type": "file", "batch": 7, "events": "changes", "gaps": False})
     policy = policy_of("audit", lane)
     assert (policy.batch, policy.changes_only, policy.gaps) == (7, True, False)
+
+
+def test_a_sinks_filters_and_fields_are_its_lanes_policy():
+    lane = LaneSettings(
+        type="stdout", accounts=["a"], keys=["k"], changes=["set"], dispositions=["x*"], fields=["chatId"]
+    )
+    policy = policy_of("crm", lane)
+    assert (policy.accounts, policy.keys, policy.changes) == (frozenset("a"), frozenset("k"), frozenset({"set"}))
+    assert (policy.dispositions, policy.fields) == (("x*",), frozenset({"chatId"}))

@@ -107,5 +107,6 @@ def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
     with pytest.raises(settings.ConfigError) as caught:
         load_copy("full.toml", tmp_path, uncommented=True)
     assert [str(problem) for problem in caught.value.problems] == [
-        "sinks.crm: give one of bearer_token and bearer_token_file"
+        'sinks.audit: format = "template" and template = "…" go together',
+        "sinks.crm: give one of bearer_token and bearer_token_file",
     ]

@@ -3,7 +3,8 @@ import os
 import pytest
 
 from listener.errors import ConfigError, Problem
-from listener.settings import LaneSettings, load
+from listener.lane_settings import LaneSettings
+from listener.settings import load
 from listener.sinks import registry
 from support.config import toml
 

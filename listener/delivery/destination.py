@@ -27,12 +27,21 @@ class Destination:
         standing: is told of parks.
         metrics: counts attempts and failures.
         on_park: called when the lane halts.
+        shape: what of an event may leave the process.
     """
 
     def __init__(
-        self, *, name: str, sink: Sink, standing: Standing, metrics: Metrics, on_park: Callable[[], None]
+        self,
+        *,
+        name: str,
+        sink: Sink,
+        standing: Standing,
+        metrics: Metrics,
+        on_park: Callable[[], None],
+        shape: Callable[[Event], Event],
     ) -> None:
         self._name = name
+        self._shape = shape
         self._sink = sink
         self._standing = standing
         self._metrics = metrics
@@ -74,7 +83,7 @@ class Destination:
     async def hand_over(self, events: Sequence[Event]) -> Outcome | None:
         """One attempt; None where the sink has taken everything."""
         self._metrics.count("sink_attempts_total", 1, self._name)
-        outcome = await hand_over(self._sink, events)
+        outcome = await hand_over(self._sink, [self._shape(event) for event in events])
         if outcome is not None:
             self._count(outcome)
         return outcome

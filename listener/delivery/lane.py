@@ -72,7 +72,12 @@ class Lane:
             sink=name, journal=journal, horizon_s=policy.retry_horizon_s, now_ms=now_ms, monotonic=monotonic
         )
         self._destination = Destination(
-            name=name, sink=sink, standing=self._standing, metrics=metrics, on_park=self._progress.set
+            name=name,
+            sink=sink,
+            standing=self._standing,
+            metrics=metrics,
+            on_park=self._progress.set,
+            shape=policy.shape,
         )
         self._replays = Replays(
             name=name,

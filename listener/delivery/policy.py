@@ -1,27 +1,81 @@
 """What a lane does whatever its sink."""
 
+from fnmatch import fnmatchcase
+
 import msgspec
+from msgspec.structs import replace
 
 from listener.model import Change, Event, Kind
 
 
-class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events go to a sink, how many at once, and for how long those are tried that fail.
+class _Value(msgspec.Struct):
+    """What of an event's `data` is filtered by."""
 
-    `retry_horizon_s` counts seconds of attempts, without the time in which the lane is parked or the daemon does not
-    run; None is for ever.
+    key: str = ""
+    disposition: str | None = None
+    previous: str | None = None
+
+
+_VALUE = msgspec.json.Decoder(_Value)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events go to a sink, what of them, how many at once, and for how long those are tried that fail.
+
+    Attributes:
+        batch: most events at once.
+        changes_only: leave out what repeats the known value.
+        gaps: whether gaps go there.
+        accounts: of these accounts only; empty for all. Gaps too.
+        keys: dispositions under these userData keys only; empty for all.
+        changes: dispositions with these changes only; empty for all.
+        dispositions: glob patterns, case-sensitive; empty for all. A disposition goes there if the value that it brings
+            or the one that it replaces fits one of them, so that who asks for a code learns that it is gone too. No
+            value counts as an empty one.
+        fields: the names in `data` of dispositions that leave the process; None for all. Gaps are always whole.
+        retry_horizon_s: seconds of attempts, without the time in which the lane is parked or the daemon does not run;
+            None for ever.
     """
 
     batch: int = 500
     changes_only: bool = False
     gaps: bool = True
+    accounts: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
+    changes: frozenset[str] = frozenset()
+    dispositions: tuple[str, ...] = ()
+    fields: frozenset[str] | None = None
     retry_horizon_s: float | None = None
 
     def wants(self, event: Event) -> bool:
         """Whether the sink gets this event."""
+        if self.accounts and event.account not in self.accounts:
+            return False
         if event.kind is Kind.GAP:
             return self.gaps
-        return not (self.changes_only and event.change is Change.UNCHANGED)
+        if self.changes_only and event.change is Change.UNCHANGED:
+            return False
+        if self.changes and event.change not in self.changes:
+            return False
+        return not (self.keys or self.dispositions) or self._wants_value(_VALUE.decode(event.data))
+
+    def _wants_value(self, value: _Value) -> bool:
+        if self.keys and value.key not in self.keys:
+            return False
+        sides = (value.disposition or "", value.previous or "")
+        return not self.dispositions or any(
+            fnmatchcase(side, pattern) for pattern in self.dispositions for side in sides
+        )
+
+    def shape(self, event: Event) -> Event:
+        """The event as it may leave the process."""
+        if self.fields is None or event.kind is Kind.GAP:
+            return event
+        data = _FIELDS.decode(event.data)
+        return replace(
+            event, data=msgspec.json.encode({name: value for name, value in data.items() if name in self.fields})
+        )
 
     @property
     def given_up(self) -> str:

@@ -17,6 +17,7 @@ import structlog
 from pydantic import AfterValidator
 
 from listener.errors import Retry, StartError
+from listener.forms import CLOUD_EVENT
 from listener.model import Event
 from listener.ports import Sink
 from listener.schema import Section
@@ -26,7 +27,6 @@ _log = structlog.get_logger()
 _BLOCK_BYTES = 64 * 1024
 # A rotation in the middle of a batch makes it be written once more; several in a row are a rotation gone wild.
 _ROTATIONS = 3
-_OWN_LINE = b'{"specversion":"1.0","type":"'
 _OWNER_READS_AND_WRITES = 0o600
 
 P = ParamSpec("P")
@@ -62,7 +62,10 @@ class FileSink:
         self._name = context.name
         self._setting = context.setting("path")
         self._path = context.base / settings.path
-        self._file = LineFile(path=self._path, mode=int(settings.mode, 8), fsync=settings.fsync)
+        self._form = context.form
+        self._file = LineFile(
+            path=self._path, mode=int(settings.mode, 8), fsync=settings.fsync, opening=context.form.opening
+        )
         self._thread: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
@@ -100,7 +103,7 @@ class FileSink:
             thread.shutdown(wait=False)
 
     def _append(self, events: Sequence[Event]) -> None:
-        self._file.append([event.to_json() for event in events])
+        self._file.append([self._form.body(event) for event in events])
 
     async def _run(self, work: Callable[P, object], *args: P.args, **_: P.kwargs) -> None:
         # One thread: what a cancelled caller began ends before the next batch begins.
@@ -136,9 +139,11 @@ class LineFile:
         path: the file; its folder must exist.
         mode: permission bits of a file that is created, whatever the umask.
         fsync: whether `append` waits for the disk.
+        opening: how every line of ours begins; a torn last line that begins otherwise is kept.
     """
 
-    def __init__(self, *, path: Path, mode: int, fsync: bool) -> None:
+    def __init__(self, *, path: Path, mode: int, fsync: bool, opening: bytes = CLOUD_EVENT.opening) -> None:
+        self._opening = opening
         self._path = path
         self._mode = mode
         self._fsync = fsync
@@ -277,7 +282,7 @@ class LineFile:
         text = tail.rstrip(b"\0")
         if _is_object(text):
             keep = len(text)
-        elif text.startswith(_OWN_LINE) or _OWN_LINE.startswith(text):
+        elif self._opening and (text.startswith(self._opening) or self._opening.startswith(text)):
             keep = 0
         else:
             keep = len(tail)

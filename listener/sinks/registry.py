@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from listener.errors import ConfigError, Problem
+from listener.forms import CLOUD_EVENT, Form, FormName, form_of
 from listener.ports import Sink
 from listener.schema import Folders, did_you_mean, from_text, problems_of
 
@@ -20,9 +21,19 @@ S = TypeVar("S", bound=BaseModel)
 
 
 class Lane(Protocol):
-    """What the configuration says of one sink: its kind, the kind's own keys, and the names of the other keys."""
+    """What the configuration says of one sink: its kind, the kind's own keys, the names of the other keys, its form."""
 
-    type: str
+    @property
+    def type(self) -> str: ...  # noqa: D102 - told above
+
+    @property
+    def format(self) -> FormName: ...  # noqa: D102 - told above
+
+    @property
+    def template(self) -> str | None: ...  # noqa: D102 - told above
+
+    @property
+    def template_type(self) -> str: ...  # noqa: D102 - told above
 
     @property
     def options(self) -> dict[str, Any]: ...  # noqa: D102 - told above
@@ -33,10 +44,17 @@ class Lane(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SinkContext:
-    """What a kind may know of its surroundings: the sink's name, and the folder that relative paths start from."""
+    """What a kind may know of its surroundings.
+
+    Attributes:
+        name: the sink's name.
+        base: the folder that relative paths start from.
+        form: how its events are written.
+    """
 
     name: str
     base: Path
+    form: Form = CLOUD_EVENT
 
     def setting(self, key: str) -> str:
         """The dotted path of one of the sink's keys, as errors name it."""
@@ -125,7 +143,8 @@ def build(name: str, lane: Lane, *, base: Path) -> Sink:
     """
     kind, settings = _settings(name, lane, base)
     try:
-        return kind.build(SinkContext(name=name, base=base), settings)
+        form = form_of(lane.format, lane.template, lane.template_type)
+        return kind.build(SinkContext(name=name, base=base, form=form), settings)
     except ImportError as exc:
         raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
 

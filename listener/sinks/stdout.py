@@ -33,6 +33,7 @@ class StdoutSink:
 
     def __init__(self, *, context: SinkContext, fd: int = _STDOUT) -> None:
         self._name = context.name
+        self._form = context.form
         self._fd = fd
         self._rest = b""
 
@@ -42,7 +43,7 @@ class StdoutSink:
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. The rest of a line that a cancelled call left unfinished is written first."""
         owed = self._rest
-        data = memoryview(owed + b"\n".join([event.to_json() for event in events]) + b"\n")
+        data = memoryview(owed + b"\n".join([self._form.body(event) for event in events]) + b"\n")
         position = 0
         try:
             while position < len(data):

@@ -29,7 +29,6 @@ from listener.ports import Sink
 from listener.schema import InputFile, Section, Url
 from listener.sinks.registry import SinkContext, SinkKind
 
-_CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"  # CloudEvents HTTP binding 1.0, 3.2
 _BODY_BYTES = 64 * 1024
 _TEXT_CHARACTERS = 1000
 _LONGEST_WAIT_S = 86_400.0
@@ -152,7 +151,8 @@ class WebhookSink:
             for index in chat:
                 if progress.stopped:
                     return
-                failure = await self._request(self._settings.method, progress.events[index].to_json(), authorization)
+                body = self._context.form.body(progress.events[index])
+                failure = await self._request(self._settings.method, body, authorization)
                 if failure is None:
                     progress.delivered.add(index)
                 elif not progress.goes_on(index, failure):
@@ -162,7 +162,7 @@ class WebhookSink:
         """One request; None is success. Redirects are not followed: they would take the credentials elsewhere."""
         if self._session is None:
             return Failure(text=f"sinks.{self._context.name} is not open")
-        sent = dict(headers) if body is None else {**headers, hdrs.CONTENT_TYPE: _CONTENT_TYPE}
+        sent = dict(headers) if body is None else {**headers, hdrs.CONTENT_TYPE: self._context.form.content_type}
         try:
             async with self._session.request(
                 method, self._url, data=body, headers=sent, allow_redirects=False

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import pytest
 
 from listener.errors import Outcome, Reject, Retry, StartError
+from listener.lane_settings import LaneSettings
 from listener.model import Event
 from listener.ports import Sink
-from listener.settings import LaneSettings
 from listener.sinks import registry
 from listener.sinks.registry import SinkContext
 from listener.sinks.stdout import StdoutSink

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from listener.backoff import Backoff
 from listener.delivery import destination as module
 from listener.delivery.destination import Destination
+from listener.delivery.policy import LanePolicy
 from listener.delivery.standing import Standing
 from listener.errors import Park, Reject, Retry, StartError
 from listener.metrics import Metrics
@@ -31,7 +32,12 @@ class World:
             sink="crm", journal=self.journal, horizon_s=None, now_ms=clock.now_ms, monotonic=clock.monotonic
         )
         self.destination = Destination(
-            name="crm", sink=self.sink, standing=standing, metrics=self.metrics, on_park=self._halt
+            name="crm",
+            sink=self.sink,
+            standing=standing,
+            metrics=self.metrics,
+            on_park=self._halt,
+            shape=LanePolicy().shape,
         )
 
     def _halt(self) -> None:

@@ -1,6 +1,7 @@
 """Letters that are replayed go between the batches of the stream, and disturb neither its cursor nor its order."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -47,6 +48,15 @@ async def test_a_letter_that_is_delivered_is_one_no_more_and_the_event_is_as_it_
     assert world.count("sink_replayed_total") == 3
     assert (await world.cursor(), world.lane.status().lag) == (4, 0)
     assert world.count("sink_delivered_total") == 1, "the stream's own"
+
+
+async def test_only_the_allowed_fields_leave_in_the_stream_and_in_a_replay(start: Start):
+    world = await with_letters(start, World(fields=frozenset({"chatId", "disposition"})), count=1)
+    await replayed(world)
+    await none_left(world)
+    assert world.delivered() == [2, 1]
+    assert [list(json.loads(event.data)) for event in world.sink.events] == [["disposition", "chatId"]] * 2
+    assert "account" in json.loads((await world.journal.read(0, 1))[0].data), "the journal keeps it whole"
 
 
 async def test_only_what_is_marked_is_delivered_in_batches_of_the_lane(start: Start):

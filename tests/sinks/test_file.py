@@ -354,12 +354,12 @@ async def test_short_writes_make_whole_lines(sink, path, monkeypatch):
     assert held(path) == [1, 2, 3]
 
 
-def mended(content: bytes) -> bytes:
+def mended(content: bytes, **options: bytes) -> bytes:
     """What is in a file before one more line, once it was opened and that line appended."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "events.jsonl"
         path.write_bytes(content)
-        file = LineFile(path=path, mode=0o600, fsync=False)
+        file = LineFile(path=path, mode=0o600, fsync=False, **options)
         file.append([b'{"next":1}'])
         file.close()
         left = path.read_bytes()
@@ -384,6 +384,14 @@ def test_no_whole_line_is_lost_and_nothing_is_glued_to_a_torn_one(tail):
     assert left.startswith(WHOLE)
     assert left.endswith(b"\n")
     assert left[len(WHOLE) :] in (b"", tail + b"\n", tail.rstrip(b"\0") + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("opening", "torn", "kept"),
+    [(b"{", b'{"change":"s', b""), (b"at ", b"at 09:3", b""), (b"at ", b"a", b""), (b"", b"09:3", b"09:3\n")],
+)
+def test_in_another_form_a_torn_line_is_known_by_how_lines_begin(opening: bytes, torn: bytes, kept: bytes):
+    assert mended(b"whole\n" + torn, opening=opening) == b"whole\n" + kept
 
 
 def test_a_whole_event_that_only_lacks_its_line_end_is_kept():

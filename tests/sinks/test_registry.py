@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from listener.errors import ConfigError, Problem
-from listener.settings import LaneSettings
+from listener.lane_settings import LaneSettings
 from listener.sinks import registry
 from listener.sinks.file import FileSink
 from listener.sinks.webhook import WebhookSink
+from support.events import events_of
 
 SECRET = "PaSsWoRd"
 
@@ -182,3 +183,13 @@ def test_a_built_in_kind_cannot_be_replaced(plugin):
 def test_a_kind_says_for_how_long_its_lanes_insist():
     assert registry.retry_horizon_s("crm", lane("webhook")) == 75 * 3600
     assert registry.retry_horizon_s("audit", lane("file")) is None
+
+
+async def test_a_sink_is_built_with_the_form_of_its_table(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    lane = LaneSettings(type="file", path=path.name, format="template", template="$sequence $disposition")
+    sink = registry.build("audit", lane, base=tmp_path)
+    await sink.open()
+    await sink.deliver(events_of(2))
+    await sink.close()
+    assert path.read_bytes() == b"1 IssueResolved\n2 IssueResolved\n"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from listener import __version__
 from listener.errors import Park, Refusal, Reject, Retry, StartError
-from listener.settings import LaneSettings
+from listener.lane_settings import LaneSettings
 from listener.sinks import registry
 from listener.sinks.webhook import Failure, Progress
 from support.events import disposition_event, events_of, gap_event
@@ -80,6 +80,15 @@ async def test_a_request_is_one_structured_cloudevent(receiver: Receiver, make_s
     assert post.headers["Content-Type"] == "application/cloudevents+json; charset=utf-8"
     assert post.headers["User-Agent"] == f"disposition-listener/{__version__}"
     assert "Authorization" not in post.headers
+
+
+async def test_a_body_has_the_form_and_the_type_that_the_table_asks_for(receiver: Receiver, make_sink):
+    template = {"template": '{"code": "$disposition"}', "template_type": "application/json"}
+    for options in ({"format": "data"}, {"format": "template", **template}):
+        await (await make_sink(receiver.url, **options)).deliver([disposition_event(1)])
+    data, filled = receiver.posts
+    assert (data.body, data.headers["Content-Type"]) == (disposition_event(1).data, "application/json")
+    assert (filled.body, filled.headers["Content-Type"]) == (b'{"code":"IssueResolved"}', "application/json")
 
 
 async def test_headers_and_bearer_token_are_sent_and_never_shown(receiver, make_sink):
