@@ -4,7 +4,6 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import aiohttp
@@ -178,10 +177,6 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     return settings
 
 
-def sink_kinds() -> list[tuple[str, str]]:
-    """Every installed kind of sink, and where it comes from; nothing is imported for it."""
-    return [(name, f"{point.module}, {_distribution(point)}") for name, point in registry.kinds().items()]
-
-
-def _distribution(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "unknown distribution"
+def sink_kinds() -> list[registry.Installed]:
+    """Every installed kind of sink with its settings; imports them, and tells what stands in the way of one."""
+    return [registry.installed(point) for point in registry.kinds().values()]

@@ -204,9 +204,10 @@ def test_the_configuration_is_checked_with_its_sinks_and_certificates(tmp_path: 
 
 
 def test_the_kinds_of_sinks_are_told_with_where_they_come_from():
-    kinds = dict(assembly.sink_kinds())
+    kinds = {kind.name: kind for kind in assembly.sink_kinds()}
     assert {"file", "stdout", "webhook"} <= set(kinds)
-    assert kinds["file"].startswith("listener.sinks.file, disposition-listener ")
+    assert kinds["file"].origin.startswith("listener.sinks.file, disposition-listener ")
+    assert ("path", "required") in kinds["file"].settings
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """Sink kinds, found through the entry points `listener.sinks` and imported only when they are configured."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from os import environ
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from listener.errors import ConfigError, Problem
 from listener.forms import CLOUD_EVENT, Form, FormName, form_of
@@ -91,6 +93,44 @@ def kinds() -> dict[str, EntryPoint]:
         if point.name not in found or point.value.startswith(f"{GROUP}."):
             found[point.name] = point
     return found
+
+
+class Setting(NamedTuple):
+    """A key of a kind, and its default as it would be written; `required` and `unset` stand for none."""
+
+    key: str
+    default: str
+
+
+class Installed(NamedTuple):
+    """A kind that can be named here. `problem` tells why it cannot be used; its settings are unknown then."""
+
+    name: str
+    origin: str
+    settings: tuple[Setting, ...] = ()
+    problem: str | None = None
+
+
+def installed(point: EntryPoint) -> Installed:
+    """What a kind is and takes; imports it."""
+    distribution = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "unknown distribution"
+    origin = f"{point.module}, {distribution}"
+    try:
+        kind = _load(point.name, point.name)
+    except ConfigError as exc:
+        return Installed(point.name, origin, problem="; ".join(problem.text for problem in exc.problems))
+    fields = kind.settings.model_fields.items()
+    return Installed(point.name, origin, tuple(Setting(key, _written(field)) for key, field in fields))
+
+
+def _written(field: FieldInfo) -> str:
+    """A default in the words of TOML. Defaults hold no secrets."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is None:
+        return "unset"
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def problems(name: str, lane: Lane, base: Path = Path()) -> list[Problem]:

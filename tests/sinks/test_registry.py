@@ -168,6 +168,14 @@ def test_a_library_that_is_missing_when_the_sink_is_built_is_told_in_the_same_wa
         registry.build("events", lane("kafka", topic="t"), base=Path())
 
 
+def test_an_installed_kind_tells_its_settings_or_what_stands_in_its_way(plugin):
+    plugin(LATE)
+    (kafka,) = (registry.installed(point) for name, point in registry.kinds().items() if name == "kafka")
+    assert kafka == ("kafka", "site_sink, site-sinks 1", (("topic", "required"),), None)
+    plugin_point = EntryPoint(name="broken", value="no_such_module:KIND", group=registry.GROUP)
+    assert "unknown kind 'broken'" in (registry.installed(plugin_point).problem or "")
+
+
 @pytest.mark.parametrize(("text", "reason"), [("", "site_sink:KIND does not exist"), ("KIND = 1", "is not a SinkKind")])
 def test_an_entry_point_that_leads_to_no_kind_is_a_problem(plugin, text, reason):
     plugin(text)
