@@ -8,8 +8,10 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_validator,
     model_validator,
 )
 
@@ -67,19 +69,24 @@ class LaneSettings(BaseModel):
     dispositions: tuple[str, ...] = ()
     fields: tuple[DataField, ...] | None = None
     format: FormName = "cloudevents"
-    template: str | None = None
     template_type: Annotated[str, AfterValidator(_media_type)] = "text/plain; charset=utf-8"
+    template: str | None = None
     batch: int = Field(default=500, ge=1, le=10_000)
     retry_limit_s: float = Field(default=60.0, gt=0)
     retry_horizon_h: Horizon = None
+
+    @field_validator("template")
+    @classmethod
+    def _can_be_filled(cls, value: str | None, info: ValidationInfo) -> str | None:
+        problem = problem_of(value, info.data.get("template_type", "")) if value is not None else None
+        if problem is not None:
+            raise ValueError(problem)
+        return value
 
     @model_validator(mode="after")
     def _has_its_template(self) -> Self:
         if (self.format == "template") != (self.template is not None):
             raise ValueError('format = "template" and template = "…" go together')
-        problem = problem_of(self.template, self.template_type) if self.template is not None else None
-        if problem is not None:
-            raise ValueError(f"template {problem}")
         return self
 
     @property

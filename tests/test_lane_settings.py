@@ -29,7 +29,7 @@ def test_the_keys_of_the_kind_are_left_to_it():
         ({"format": "xml"}, "format: should be 'cloudevents', 'data' or 'template'"),
         ({"format": "template"}, ': format = "template" and template = "…" go together'),
         ({"template": "$time"}, ': format = "template" and template = "…" go together'),
-        ({"format": "template", "template": "$"}, ": template holds a $ that begins no name; write $$ for the sign"),
+        ({"format": "template", "template": "$"}, "template: holds a $ that begins no name; write $$ for the sign"),
         ({"template_type": "text"}, 'template_type: should be a media type, such as "text/plain; charset=utf-8"'),
         ({"retry_horizon_h": 0}, 'retry_horizon_h: should be a number of hours above 0, or "never"'),
     ],
@@ -42,3 +42,7 @@ def test_what_is_wrong_is_told_with_its_place(table, problem):
 def test_a_template_of_json_is_fine():
     table = {"format": "template", "template": '{"a": "$chatId"}', "template_type": "application/json"}
     assert problems(**table) == []
+
+
+def test_the_problem_of_a_template_is_told_beside_the_others():
+    assert len(problems(format="template", template="$nobody", fields=["chatid"], changes=["new"])) == 3
