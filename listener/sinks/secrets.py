@@ -1,0 +1,59 @@
+"""Secrets of a sink: written in the configuration, or in a file that is read anew each time it is needed."""
+
+import asyncio
+from pathlib import Path
+from typing import Self
+
+from pydantic import SecretStr, model_validator
+
+from listener.errors import Retry
+from listener.schema import InputFile, Section
+from listener.sinks.registry import SinkContext
+
+
+async def secret_of(context: SinkContext, key: str, *, inline: SecretStr | None, file: Path | None) -> str | None:
+    """The secret, without the line end of its file; None where neither is given.
+
+    Args:
+        context: the sink's surroundings.
+        key: the setting's name; that of its file is `<key>_file`.
+        inline: the secret as configured.
+        file: the file that holds it instead, relative to the configuration.
+
+    Raises:
+        Retry: the file cannot be read, or is empty: it may be in the middle of a rotation.
+    """
+    if inline is not None:
+        return inline.get_secret_value()
+    if file is None:
+        return None
+    path = context.base / file
+    try:
+        secret = (await asyncio.to_thread(path.read_text, encoding="utf-8")).strip()
+    except (OSError, ValueError) as exc:  # the text of a decoding error quotes what is in the file
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8"
+        raise Retry(f"{context.setting(f'{key}_file')}: cannot read {path}: {reason}") from None
+    if not secret:
+        raise Retry(f"{context.setting(f'{key}_file')}: {path} is empty")
+    return secret
+
+
+class LoginSettings(Section):
+    """Keys of a kind whose destination may ask for a user and a password."""
+
+    username: str | None = None
+    password: SecretStr | None = None
+    password_file: InputFile | None = None
+
+    @model_validator(mode="after")
+    def _one_password_of_somebody(self) -> Self:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give either password or password_file")
+        given = self.password is not None or self.password_file is not None
+        if given and self.username is None:
+            raise ValueError("a password needs a username beside it")
+        return self
+
+    async def password_now(self, context: SinkContext) -> str | None:
+        """The password at this moment; see `secret_of`."""
+        return await secret_of(context, "password", inline=self.password, file=self.password_file)
