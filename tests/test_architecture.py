@@ -52,6 +52,7 @@ ROOMS: dict[str, Collection[str]] = {
     "delivery": ("ports", *FOUNDATION),
     "sinks": ("ports", "forms", "schema", "model", "errors", "backoff"),
     "control": ("model", "errors"),
+    "trial": ("model",),
     "web": ("metrics", "model", "errors"),
     "simulator": ("errors",),
     "testing": ("ports", "model", "errors"),
@@ -78,11 +79,13 @@ LIBRARIES = {
     "prometheus_client": ["listener.metrics"],
     "typer": ["listener.cli"],
     "rich": ["listener.cli"],
+    "pytest": ["listener.testing.contract"],
 }
 
 # A task outside of a TaskGroup, and why its death cannot go unnoticed there.
 LONE_TASKS = {
     "listener.cometd.transport": "aiocometd calls connect() and close() apart; the transport holds the task in between",
+    "listener.testing.contract": "a test; each of its tasks is awaited before the test is over",
     "listener.probes": "a probe races the handshake against the first trouble, and ends both before it returns",
 }
 
