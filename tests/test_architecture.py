@@ -19,7 +19,7 @@ MODULES = load_package(ROOT)
 FOUNDATION = ("model", "errors", "metrics", "backoff", "latch")
 PARTS = (
     *("receiver", "rereading", "recorder", "delivery", "sinks", "web"),
-    *("cometd", "webservices", "journal", "settings", "lane_settings", "schema", "forms", "ports"),
+    *("cometd", "webservices", "journal", "settings", "lane_settings", "schema", "forms", "ports", "trial"),
     *FOUNDATION,
 )
 ROOMS: dict[str, Collection[str]] = {
@@ -41,7 +41,7 @@ ROOMS: dict[str, Collection[str]] = {
     "daemon": ("assembly", "connections", "housekeeping", "orders", "control", *PARTS),
     "orders": ("control", "delivery", "ports", *FOUNDATION),
     "offline": ("journal", *FOUNDATION),
-    "probes": ("assembly", "connections", *PARTS),
+    "probes": ("assembly", "connections", "control", *PARTS),
     "assembly": ("connections", *PARTS),
     "connections": ("settings", "errors"),
     "housekeeping": ("ports", *FOUNDATION),

@@ -14,12 +14,14 @@ from listener.model import Event
 from listener.ports import Sink
 
 _CLOSE_S = 5.0
+_TRIAL_S = 30.0
 
 
 class Destination:
     """Shared by the two ways that lead to a sink: the stream of the journal, and replayed letters.
 
-    Whoever delivers holds `turn`, in the pause after a failure too where the failure meets the other way as well.
+    Whoever delivers holds `turn`, in the pause after a failure too where the failure meets the other way as well. A
+    test event needs no turn: it goes between two calls.
 
     Args:
         name: the sink's name.
@@ -49,6 +51,8 @@ class Destination:
         self._resumed = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(sink=name)
         self.turn = asyncio.Lock()
+        self._calls = asyncio.Lock()
+        self._opened = False
         self.parked: str | None = None
         self.failures = 0
         self.opening_error: str | None = None
@@ -68,6 +72,7 @@ class Destination:
                 await self.wait_after(outcome, pause_after(outcome, backoff))
             else:
                 break
+        self._opened = True
         if self.opening_error is not None:
             self._log.info("delivery_recovered")
         self.opening_error = None
@@ -83,10 +88,21 @@ class Destination:
     async def hand_over(self, events: Sequence[Event]) -> Outcome | None:
         """One attempt; None where the sink has taken everything."""
         self._metrics.count("sink_attempts_total", 1, self._name)
-        outcome = await hand_over(self._sink, [self._shape(event) for event in events])
+        async with self._calls:
+            outcome = await hand_over(self._sink, [self._shape(event) for event in events])
         if outcome is not None:
             self._count(outcome)
         return outcome
+
+    async def try_out(self, event: Event) -> Outcome | None:
+        """Hand over an event that is none of the journal's: at once, whatever the lane waits for."""
+        if not self._opened:
+            return Retry(f"the sink is not open yet: {self.opening_error or 'the lane is starting'}")
+        try:
+            async with asyncio.timeout(_TRIAL_S), self._calls:
+                return await hand_over(self._sink, [event])
+        except TimeoutError:
+            return Retry(f"the sink did not decide within {_TRIAL_S:g} s")
 
     def _count(self, outcome: Outcome) -> None:
         self.failures += 1
