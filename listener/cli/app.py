@@ -48,7 +48,12 @@ def build(*, rich: bool) -> typer.Typer:
     return app
 
 
-def _typer(*, rich: bool, help: str, alone: Callable[..., Any] | None = None) -> typer.Typer:  # noqa: A002 - typer's own name for it
+def _typer(
+    *,
+    rich: bool,
+    help: str,  # noqa: A002 - typer's own name for it
+    alone: Callable[..., Any] | None = None,
+) -> typer.Typer:
     """A group of commands; `alone` is what its name does without one of them."""
     return typer.Typer(
         help=help,
