@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -18,10 +19,11 @@ from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.lane_settings import LaneSettings
 from listener.metrics import Metrics
-from listener.model import SessionState
+from listener.model import Event, SessionState
 from listener.receiver import Identity
 from listener.settings import AccountSettings, ServerSettings, Settings, load
 from listener.sinks import registry
+from listener.trial import trial_event
 from listener.webservices.client import WebServices, new_session
 
 
@@ -126,6 +128,17 @@ def identity_of(settings: Settings, account: AccountSettings) -> Identity:
     """What a stored session has to agree with."""
     server = settings.server
     return Identity(account=account.username, url=server.url + server.notifications, topic=server.topic)
+
+
+def trial_for(settings: Settings, sink: str) -> Event:
+    """A test event for a sink of this configuration."""
+    return trial_event(
+        sink=sink,
+        type_prefix=settings.disposition.type_prefix,
+        source=source_of(settings),
+        now_ms=WallClock().now_ms(),
+        mark=secrets.token_hex(8),
+    )
 
 
 def source_of(settings: Settings) -> str:

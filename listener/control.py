@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from msgspec.structs import asdict
 
-from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon
+from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon, Outcome
 from listener.model import LaneStatus, LetterFilter
 
 LINE_BYTES = 2**20
@@ -69,7 +69,13 @@ class ListLanes(_Order, frozen=True, kw_only=True, tag="lanes"):
     """Tell where the lanes stand. Answered with `Lanes`."""
 
 
-Order = LaneResume | LettersReplay | LettersDrop | ListLanes
+class SinkTest(_Order, frozen=True, kw_only=True, tag="sink-test"):
+    """Send one test event to a sink, past what waits for it. Answered with `TrialResult`."""
+
+    name: str
+
+
+Order = LaneResume | LettersReplay | LettersDrop | ListLanes | SinkTest
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +97,31 @@ class Lanes(msgspec.Struct, frozen=True, kw_only=True):
     lanes: tuple[LaneStatus, ...]
 
 
-Result = Resumed | Letters | Lanes
+class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a test event.
+
+    Attributes:
+        event_id: its id.
+        verdict: `taken`, or what the sink said of it: `retry`, `park`, `reject`.
+        reason: why it was not taken; empty where it was.
+        answer: what the destination said.
+    """
+
+    event_id: str
+    verdict: str
+    reason: str = ""
+    answer: str = ""
+
+    @classmethod
+    def of(cls, event_id: str, outcome: Outcome | None) -> "TrialResult":
+        """The verdict in an outcome; None is that the event was taken."""
+        if outcome is None:
+            return cls(event_id=event_id, verdict="taken")
+        verdict = type(outcome).__name__.lower()
+        return cls(event_id=event_id, verdict=verdict, reason=outcome.reason, answer=outcome.detail)
+
+
+Result = Resumed | Letters | Lanes | TrialResult
 
 
 class _Ok(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +140,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 _ORDERS: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 _EXPECTED = (
     'expected one JSON object a line, {"order": …} of lane-resume (name or all), letters-replay (filter),'
-    " letters-drop (filter), lanes; a filter has event_ids, sink, since_ms, until_ms"
+    " letters-drop (filter), lanes, sink-test (name); a filter has event_ids, sink, since_ms, until_ms"
 )
 
 

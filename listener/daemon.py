@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 import structlog
 
 from listener import __version__, connections
-from listener.assembly import Account, WallClock, identity_of, policy_of, sink_problems, source_of
+from listener.assembly import Account, WallClock, identity_of, policy_of, sink_problems, source_of, trial_for
 from listener.backoff import Backoff
 from listener.control import ControlServer
 from listener.delivery import Lane, trouble_of
@@ -198,7 +198,11 @@ class Daemon:
 
     async def _take_orders(self, stack: AsyncExitStack) -> None:
         """Where the journal's folder takes no socket, listening goes on without orders."""
-        orders = Orders(journal=self._journal, lanes={lane.name: lane for lane in self._lanes})
+        orders = Orders(
+            journal=self._journal,
+            lanes={lane.name: lane for lane in self._lanes},
+            trial=partial(trial_for, self._settings),
+        )
         server = ControlServer(journal=self._settings.path(self._settings.journal.path), carry_out=orders.carry_out)
         try:
             await server.start()

@@ -27,10 +27,11 @@ class Origin(StrEnum):
 
 
 class Kind(StrEnum):
-    """The two kinds of event; the CloudEvents `type` ends in `.chat.<kind>`."""
+    """The kinds of event; the CloudEvents `type` ends in `.chat.<kind>`. A test is sent on demand, never journaled."""
 
     DISPOSITION = "disposition"
     GAP = "gap"
+    TEST = "test"
 
 
 class Participant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -74,12 +75,20 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "c
     closed_by: str
 
 
+class Trial(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`data` of a test event: it says of itself that it is none of a chat."""
+
+    message: str
+    sink: str
+    sent_at: str
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One CloudEvents 1.0 event, its `data` encoded once.
 
-    `sequence` is 0 until the journal has assigned it. `change` is None for a gap. `account`, `change`, `origin` and
-    `kind` repeat what `data` says, so that lanes can filter without decoding; `received_ms` (epoch milliseconds) is
-    what retention and latency go by.
+    `sequence` is 0 until the journal has assigned it. `change` is None for what is no disposition. `account`,
+    `change`, `origin` and `kind` repeat what `data` says, so that lanes can filter without decoding; `received_ms`
+    (epoch milliseconds) is what retention and latency go by.
     """
 
     id: str

@@ -1,6 +1,6 @@
 """What the running daemon does when it is ordered to over the control socket."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from msgspec.structs import replace
@@ -15,10 +15,12 @@ from listener.control import (
     Order,
     Result,
     Resumed,
+    SinkTest,
+    TrialResult,
 )
 from listener.delivery import Lane
 from listener.errors import ControlError
-from listener.model import LetterFilter
+from listener.model import Event, LetterFilter
 from listener.ports import Journal
 
 log = structlog.get_logger(__name__)
@@ -30,11 +32,13 @@ class Orders:
     Args:
         journal: open.
         lanes: by the name of their sink.
+        trial: makes the test event for a sink of a name.
     """
 
-    def __init__(self, *, journal: Journal, lanes: Mapping[str, Lane]) -> None:
+    def __init__(self, *, journal: Journal, lanes: Mapping[str, Lane], trial: Callable[[str], Event]) -> None:
         self._journal = journal
         self._lanes = lanes
+        self._trial = trial
 
     async def carry_out(self, order: Order) -> Result:
         """Do what is ordered; durable where it is a change of the journal.
@@ -52,6 +56,8 @@ class Orders:
                 letters = await self._journal.drop_dead_letters(which)
                 log.info("dead_letters_dropped", letters=letters, sink=which.sink)
                 return Letters(letters=letters)
+            case SinkTest(name=name):
+                return await self._test(self._lane(name))
             case ListLanes():
                 return Lanes(lanes=tuple(lane.status() for lane in self._lanes.values()))
 
@@ -62,6 +68,12 @@ class Orders:
         resumed = tuple(lane.name for lane in lanes if lane.resume(ordered=True))
         log.info("lanes_resumed", sinks=resumed)
         return Resumed(resumed=resumed, running=tuple(lane.name for lane in lanes if lane.name not in resumed))
+
+    async def _test(self, lane: Lane) -> TrialResult:
+        event = self._trial(lane.name)
+        tested = TrialResult.of(event.id, await lane.try_out(event))
+        log.info("sink_tested", sink=lane.name, event_id=event.id, verdict=tested.verdict, reason=tested.reason)
+        return tested
 
     async def _replay(self, which: LetterFilter) -> Letters:
         """Only letters of lanes that run here are marked: those of other sinks would wait for ever."""

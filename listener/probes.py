@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from listener import connections
-from listener.assembly import Account, sink_problems
+from listener.assembly import Account, sink_problems, trial_for
 from listener.cometd.facts import Trouble
-from listener.errors import ConfigError, ListenerError, Problem
+from listener.control import TrialResult
+from listener.delivery import outcome_of
+from listener.errors import ConfigError, ListenerError, Problem, StartError
 from listener.lane_settings import LaneSettings
 from listener.metrics import Metrics
 from listener.settings import AccountSettings, ServerSettings, Settings
@@ -75,6 +77,31 @@ async def set_disposition(
             await parts.http.close()
     finally:
         await connector.close()
+
+
+async def try_out(settings: Settings, name: str) -> TrialResult:
+    """Send one test event to a sink that no daemon holds.
+
+    Raises:
+        ConfigError: there is no such sink.
+        StartError: the host refuses what the sink needs.
+    """
+    lane = settings.sinks.get(name)
+    if lane is None:
+        known = ", ".join(settings.sinks)
+        raise ConfigError([Problem(f"sinks.{name}", f"there is no such sink (configured: {known or 'none'})")])
+    event = trial_for(settings, name)
+    sink = registry.build(name, lane, base=settings.base)
+    try:
+        await sink.open()
+        await sink.deliver([event])
+    except StartError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - as in a lane: whatever a sink raises is its verdict
+        return TrialResult.of(event.id, outcome_of(exc, 1))
+    finally:
+        await sink.close()
+    return TrialResult.of(event.id, None)
 
 
 def _account(settings: Settings, username: str | None) -> AccountSettings:

@@ -17,6 +17,8 @@ StartDaemon = Callable[..., Awaitable[Daemon]]
 StartCommand = Callable[..., Awaitable[Command]]
 LinkTo = Callable[[int], Awaitable[FaultProxy]]
 
+pytest.register_assert_rewrite("listener.testing.contract")
+
 # A machine that is busy elsewhere is no counterexample.
 hypothesis.settings.register_profile(
     "steady", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True

@@ -19,7 +19,7 @@ MODULES = load_package(ROOT)
 FOUNDATION = ("model", "errors", "metrics", "backoff", "latch")
 PARTS = (
     *("receiver", "rereading", "recorder", "delivery", "sinks", "web"),
-    *("cometd", "webservices", "journal", "settings", "lane_settings", "schema", "forms", "ports"),
+    *("cometd", "webservices", "journal", "settings", "lane_settings", "schema", "forms", "ports", "trial"),
     *FOUNDATION,
 )
 ROOMS: dict[str, Collection[str]] = {
@@ -41,7 +41,7 @@ ROOMS: dict[str, Collection[str]] = {
     "daemon": ("assembly", "connections", "housekeeping", "orders", "control", *PARTS),
     "orders": ("control", "delivery", "ports", *FOUNDATION),
     "offline": ("journal", *FOUNDATION),
-    "probes": ("assembly", "connections", *PARTS),
+    "probes": ("assembly", "connections", "control", *PARTS),
     "assembly": ("connections", *PARTS),
     "connections": ("settings", "errors"),
     "housekeeping": ("ports", *FOUNDATION),
@@ -52,6 +52,7 @@ ROOMS: dict[str, Collection[str]] = {
     "delivery": ("ports", *FOUNDATION),
     "sinks": ("ports", "forms", "schema", "model", "errors", "backoff"),
     "control": ("model", "errors"),
+    "trial": ("model",),
     "web": ("metrics", "model", "errors"),
     "simulator": ("errors",),
     "testing": ("ports", "model", "errors"),
@@ -78,11 +79,13 @@ LIBRARIES = {
     "prometheus_client": ["listener.metrics"],
     "typer": ["listener.cli"],
     "rich": ["listener.cli"],
+    "pytest": ["listener.testing.contract"],
 }
 
 # A task outside of a TaskGroup, and why its death cannot go unnoticed there.
 LONE_TASKS = {
     "listener.cometd.transport": "aiocometd calls connect() and close() apart; the transport holds the task in between",
+    "listener.testing.contract": "a test; each of its tasks is awaited before the test is over",
     "listener.probes": "a probe races the handshake against the first trouble, and ends both before it returns",
 }
 

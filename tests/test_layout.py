@@ -61,8 +61,11 @@ def unwanted(text: str) -> list[str]:
 def unlocked(project: str, lock: str) -> list[str]:
     """Dependencies of the program and of its tests that the lock does not hold, by normalised name."""
     table = tomllib.loads(project)["project"]
-    wanted = [*table["dependencies"], *table["optional-dependencies"]["test"]]
-    names = [re.sub(r"[-_.]+", "-", re.split(r"[\s\[<>=!~;@]", text)[0]).lower() for text in wanted]
+    extras = table["optional-dependencies"]
+    wanted = [*table["dependencies"], *extras["test"]]
+    own = [text for text in wanted if text.startswith(f"{table.get('name')}[")]
+    wanted += [text for line in own for name in re.findall(r"[\[,]([^],]+)", line) for text in extras[name]]
+    names = [re.sub(r"[-_.]+", "-", re.split(r"[\s\[<>=!~;@]", text)[0]).lower() for text in wanted if text not in own]
     locked = set(re.findall(r"^([a-z0-9-]+)==", lock, flags=re.MULTILINE))
     return [name for name in names if name not in locked]
 
@@ -145,6 +148,7 @@ def test_what_is_wanted_is_not(line: str):
 
 def test_a_dependency_that_is_not_locked_is_found():
     project = (
-        '[project]\ndependencies = ["Some_Lib>=1", "other[x]>=2"]\n[project.optional-dependencies]\ntest = ["third"]\n'
+        '[project]\nname = "ours"\ndependencies = ["Some_Lib>=1", "other[x]>=2"]\n'
+        '[project.optional-dependencies]\nbus = ["fourth>=1"]\ntest = ["ours[bus]", "third"]\n'
     )
-    assert unlocked(project, "some-lib==1.0 \\\n    --hash=sha256:00\n") == ["other", "third"]
+    assert unlocked(project, "some-lib==1.0 \\\n    --hash=sha256:00\n") == ["other", "third", "fourth"]

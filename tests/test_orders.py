@@ -6,9 +6,21 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from listener.control import LaneResume, Lanes, Letters, LettersDrop, LettersReplay, ListLanes, Resumed, Selection
-from listener.errors import ControlError, Park, Reject
+from listener.control import (
+    LaneResume,
+    Lanes,
+    Letters,
+    LettersDrop,
+    LettersReplay,
+    ListLanes,
+    Resumed,
+    Selection,
+    SinkTest,
+    TrialResult,
+)
+from listener.errors import ControlError, Outcome, Park, Reject, Retry
 from listener.orders import Orders
+from listener.testing import sample_test
 from support.eventually import eventually
 from support.lanes import World
 
@@ -26,7 +38,7 @@ async def world() -> AsyncIterator[World]:
 
 @pytest.fixture
 def orders(world: World) -> Orders:
-    return Orders(journal=world.journal, lanes={"crm": world.lane})
+    return Orders(journal=world.journal, lanes={"crm": world.lane}, trial=sample_test)
 
 
 async def parked(world: World, *, disabled: bool = False) -> None:
@@ -72,7 +84,7 @@ async def test_letters_of_a_sink_that_is_configured_no_more_are_not_marked(world
     world.sink.then(Reject(0, "422"))
     await world.number(1)
     await world.drained()
-    others = Orders(journal=world.journal, lanes={})
+    others = Orders(journal=world.journal, lanes={}, trial=sample_test)
     assert await others.carry_out(LettersReplay(filter=Selection())) == Letters(letters=0)
     assert [letter.replaying for letter in await world.letters()] == [False]
 
@@ -91,3 +103,44 @@ async def test_the_lanes_are_told_as_they_stand(world: World, orders: Orders):
     answer = await orders.carry_out(ListLanes())
     assert isinstance(answer, Lanes)
     assert [(lane.sink, lane.parked) for lane in answer.lanes] == [("crm", "401")]
+
+
+async def test_a_test_event_goes_past_what_waits_and_leaves_nothing_behind(world: World, orders: Orders):
+    """Also where the lane is parked: that is when somebody wants to know."""
+    await parked(world)
+    tested = await orders.carry_out(SinkTest(name="crm"))
+    assert tested == TrialResult(event_id="test-1", verdict="taken")
+    assert [event.id for event in world.sink.events] == ["test-1"]
+    assert world.lane.status().parked == "401"
+    assert world.lane.status().delivered == 0
+    assert await world.cursor() == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict"), [(Retry("503"), "retry"), (Park("401"), "park"), (Reject(0, "422", detail="no"), "reject")]
+)
+async def test_what_the_sink_says_of_a_test_event_is_told_and_changes_nothing(
+    world: World, orders: Orders, outcome: Outcome, verdict: str
+):
+    await eventually(lambda: world.sink.opened)
+    await asyncio.sleep(0)
+    world.sink.then(outcome)
+    tested = await orders.carry_out(SinkTest(name="crm"))
+    assert tested == TrialResult(event_id="test-1", verdict=verdict, reason=outcome.reason, answer=outcome.detail)
+    assert (world.lane.status().parked, world.lane.status().last_error) == (None, None)
+    assert await world.letters() == []
+
+
+async def test_a_sink_that_cannot_be_opened_is_told():
+    shut = World()
+    shut.sink.open_error = Retry("no route")
+    await shut.journal.open()
+    task = asyncio.create_task(shut.lane.run(), name="lane that cannot open")
+    await eventually(lambda: shut.lane.status().last_error)
+    tested = await Orders(journal=shut.journal, lanes={"crm": shut.lane}, trial=sample_test).carry_out(
+        SinkTest(name="crm")
+    )
+    task.cancel()
+    await asyncio.wait((task,))
+    assert isinstance(tested, TrialResult)
+    assert (tested.verdict, tested.reason) == ("retry", "the sink is not open yet: no route")

@@ -4,7 +4,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import structlog
 import typer
@@ -22,7 +22,9 @@ _GROUPS = {
     "journal": ("Look into the journal.", journal.COMMANDS),
     "dead-letters": ("Look at what a sink did not take, deliver it once more, or drop it.", dead_letters.COMMANDS),
     "lane": ("See how far the sinks are, and let go on what waits for a person.", lane.COMMANDS),
+    "sinks": ("List the kinds of sink that can be named, and try out a sink that is configured.", sinks.COMMANDS),
 }
+_ALONE: dict[str, Callable[..., Any]] = {"sinks": sinks.sinks}
 _OWN_EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 
 log = structlog.get_logger(__name__)
@@ -39,18 +41,25 @@ def build(*, rich: bool) -> typer.Typer:
     app.command("set-disposition")(guarded(set_disposition.set_disposition))
     app.command("tail")(guarded(tail.tail))
     for name, (help_text, commands) in _GROUPS.items():
-        group = _typer(rich=rich, help=help_text)
+        group = _typer(rich=rich, help=help_text, alone=_ALONE.get(name))
         for command, function in commands.items():
             group.command(command)(guarded(function))
         app.add_typer(group, name=name)
-    app.command("sinks")(guarded(sinks.sinks))
     return app
 
 
-def _typer(*, rich: bool, help: str) -> typer.Typer:  # noqa: A002 - typer's own name for it
+def _typer(
+    *,
+    rich: bool,
+    help: str,  # noqa: A002 - typer's own name for it
+    alone: Callable[..., Any] | None = None,
+) -> typer.Typer:
+    """A group of commands; `alone` is what its name does without one of them."""
     return typer.Typer(
         help=help,
-        no_args_is_help=True,
+        invoke_without_command=alone is not None,
+        callback=guarded(alone) if alone is not None else None,
+        no_args_is_help=alone is None,
         add_completion=False,
         pretty_exceptions_enable=False,  # they show local variables, secrets among them
         rich_markup_mode="rich" if rich else None,

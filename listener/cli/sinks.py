@@ -1,9 +1,31 @@
-"""`sinks`: the kinds that a sink's `type` can name here."""
+"""`sinks`: the kinds that a sink's `type` can name here, and trying a configured sink out."""
 
-from listener.assembly import sink_kinds
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from listener.assembly import load_checked, sink_kinds
+from listener.cli import ordering
+from listener.cli.options import ConfigOption
+from listener.control import TrialResult
+from listener.errors import ListenerError
+
+SinkArgument = Annotated[str, typer.Argument(metavar="NAME", help="The sink, as the configuration names it.")]
 
 
-def sinks() -> None:
+class NotTaken(ListenerError):
+    """The sink did not take its test event."""
+
+
+def sinks(context: typer.Context) -> None:
+    """List the installed kinds of sink, each with its own settings and their defaults; try a sink out."""
+    if context.invoked_subcommand is None:
+        list_kinds()
+
+
+def list_kinds() -> None:
     """List the installed kinds of sink, each with its own settings and their defaults."""
     for kind in sink_kinds():
         print(f"{kind.name:<12} {kind.origin}")
@@ -12,3 +34,31 @@ def sinks() -> None:
         width = max((len(key) for key, _ in kind.settings), default=0)
         for key, default in kind.settings:
             print(f"  {key:<{width}}  {default}")
+
+
+def try_sink(name: SinkArgument, config: ConfigOption = None) -> None:
+    """Send one test event to a sink; its type ends in `.chat.test`, and it is of no chat.
+
+    A running daemon sends it through the sink that it has open, past what waits for it, also where the lane is parked.
+    Filters of the sink do not apply. Exit status 1 where the sink did not take it.
+    """
+    settings = load_checked(config)
+    began_s = time.monotonic()
+    tested, by_daemon = ordering.test(settings, name)
+    if tested.verdict != "taken":
+        raise NotTaken(f"{name} did not take {tested.event_id}: {_verdict(tested)}")
+    sender = "the daemon" if by_daemon else "this command, since no daemon runs"
+    print(f"{name} took {tested.event_id} after {time.monotonic() - began_s:.2f} s (sent by {sender})")
+
+
+def _verdict(tested: TrialResult) -> str:
+    what_follows = {
+        "retry": "a lane would try it again",
+        "park": "a lane would wait for a person",
+        "reject": "a lane would make it a dead letter",
+    }[tested.verdict]
+    said = f" (it said: {tested.answer})" if tested.answer else ""
+    return f"{tested.reason}{said}; {what_follows}"
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"list": list_kinds, "test": try_sink}

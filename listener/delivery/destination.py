@@ -9,12 +9,13 @@ import structlog
 from listener.backoff import Backoff
 from listener.delivery.outcomes import hand_over, named_by, outcome_of, pause_after
 from listener.delivery.standing import Standing
-from listener.errors import Outcome, Park, Reject, StartError
+from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.metrics import Metrics
 from listener.model import Event
 from listener.ports import Sink
 
 _CLOSE_S = 5.0
+_TRIAL_S = 30.0
 _WORTH_STORING_S = 1.0
 
 
@@ -30,7 +31,8 @@ class Halt(Enum):
 class Destination:
     """Shared by the two ways that lead to a sink: the stream of the journal, and replayed letters.
 
-    Whoever delivers holds `turn`, in the pause after a failure too where the failure meets the other way as well.
+    Whoever delivers holds `turn`, in the pause after a failure too where the failure meets the other way as well. A
+    test event needs no turn: it goes between two calls.
 
     Args:
         name: the sink's name.
@@ -60,6 +62,8 @@ class Destination:
         self._resumed = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(sink=name)
         self.turn = asyncio.Lock()
+        self._calls = asyncio.Lock()
+        self._opened = False
         self._halt = Halt.NONE
         self.parked: str | None = None
         self.failures = 0
@@ -89,6 +93,7 @@ class Destination:
                 await self.wait_after(outcome, pause_after(outcome, backoff))
             else:
                 break
+        self._opened = True
         if self.opening_error is not None:
             self._log.info("delivery_recovered")
         self.opening_error = None
@@ -104,10 +109,21 @@ class Destination:
     async def hand_over(self, events: Sequence[Event]) -> Outcome | None:
         """One attempt; None where the sink has taken everything."""
         self._metrics.count("sink_attempts_total", 1, self._name)
-        outcome = await hand_over(self._sink, [self._shape(event) for event in events])
+        async with self._calls:
+            outcome = await hand_over(self._sink, [self._shape(event) for event in events])
         if outcome is not None:
             self._count(outcome)
         return outcome
+
+    async def try_out(self, event: Event) -> Outcome | None:
+        """Hand over an event that is none of the journal's: at once, whatever the lane waits for."""
+        if not self._opened:
+            return Retry(f"the sink is not open yet: {self.parked or self.opening_error or 'the lane is starting'}")
+        try:
+            async with asyncio.timeout(_TRIAL_S), self._calls:
+                return await hand_over(self._sink, [event])
+        except TimeoutError:
+            return Retry(f"the sink did not decide within {_TRIAL_S:g} s")
 
     def _count(self, outcome: Outcome) -> None:
         self.failures += 1

@@ -125,6 +125,10 @@ class Lane:
             self._note_progress()
         return resumed
 
+    async def try_out(self, event: Event) -> Outcome | None:
+        """Hand a test event to the sink, past what waits for it; None where it was taken."""
+        return await self._destination.try_out(event)
+
     def replay(self) -> None:
         """Letters of this lane have been marked for replay in the journal."""
         self._replays.wake()

@@ -70,7 +70,7 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def shape(self, event: Event) -> Event:
         """The event as it may leave the process."""
-        if self.fields is None or event.kind is Kind.GAP:
+        if self.fields is None or event.kind is not Kind.DISPOSITION:
             return event
         data = _FIELDS.decode(event.data)
         return replace(

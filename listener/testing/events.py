@@ -3,7 +3,7 @@
 import msgspec
 from msgspec.structs import replace
 
-from listener.model import Change, Disposition, Event, Kind, Origin, rfc3339
+from listener.model import Change, Disposition, Event, Gap, Kind, Origin, Trial, rfc3339
 
 SAMPLE_MS = 1_795_340_340_123
 """When sample events are received unless the test says otherwise: 2026-11-22T09:39:00.123Z."""
@@ -15,15 +15,17 @@ def sample_event(
     chat: str = "0000Na9B26EF003M",
     account: str = "agent1",
     change: Change = Change.SET,
+    disposition: str = "IssueResolved",
     received_ms: int = SAMPLE_MS,
     data_bytes: int = 0,
+    sequence: int = 0,
 ) -> Event:
-    """A disposition event with id `event-<number>` and sequence 0; `data` is padded to at least `data_bytes`."""
+    """A disposition event with id `event-<number>`; `data` is padded to at least `data_bytes`."""
     time_text = rfc3339(received_ms)
     data = Disposition(
         change=change,
         key="DispositionCode",
-        disposition="IssueResolved",
+        disposition=disposition,
         previous=None,
         chat_id=chat,
         chat_state="Chatting",
@@ -37,15 +39,59 @@ def sample_event(
     padding = data_bytes - len(encoded) - len('"note":""')
     if padding > 0:
         encoded = msgspec.json.encode(replace(data, user_data={"note": "x" * padding}))
-    return Event(
-        id=f"event-{number}",
-        type="disposition-listener.chat.disposition",
-        source="http://127.0.0.1/api/v2/me/chats",
-        subject=chat,
-        time=time_text,
+    return _event(
+        f"event-{number}",
         kind=Kind.DISPOSITION,
+        subject=chat,
         account=account,
         change=change,
         received_ms=received_ms,
         data=encoded,
+        sequence=sequence,
+    )
+
+
+def sample_gap(number: int, *, account: str = "agent1", sequence: int = 0) -> Event:
+    """A gap event of one account, with id `event-<number>`."""
+    time_text = rfc3339(SAMPLE_MS)
+    gap = Gap(account=account, from_=time_text, to=time_text, reason="network", closed_by="poll")
+    return _event(
+        f"event-{number}",
+        kind=Kind.GAP,
+        subject=account,
+        account=account,
+        data=msgspec.json.encode(gap),
+        sequence=sequence,
+    )
+
+
+def sample_test(sink: str) -> Event:
+    """The event that `sinks test` sends to a sink of this name."""
+    trial = Trial(message="This is a test: no chat has changed.", sink=sink, sent_at=rfc3339(SAMPLE_MS))
+    return _event("test-1", kind=Kind.TEST, subject="test", account="", data=msgspec.json.encode(trial))
+
+
+def _event(
+    id_: str,
+    *,
+    kind: Kind,
+    subject: str,
+    account: str,
+    data: bytes,
+    change: Change | None = None,
+    received_ms: int = SAMPLE_MS,
+    sequence: int = 0,
+) -> Event:
+    return Event(
+        id=id_,
+        type=f"disposition-listener.chat.{kind}",
+        source="http://127.0.0.1/api/v2/me/chats",
+        subject=subject,
+        time=rfc3339(received_ms),
+        kind=kind,
+        account=account,
+        change=change,
+        received_ms=received_ms,
+        data=data,
+        sequence=sequence,
     )

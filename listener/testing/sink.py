@@ -16,6 +16,7 @@ class RecordingSink:
         opened: how often `open` was called.
         closed: how often `close` was called.
         open_error: raised by `open` and `check` while set.
+        trouble: raised by `deliver` while set, before the script is looked at.
     """
 
     def __init__(self, outcomes: Iterable[Outcome | None] = ()) -> None:
@@ -28,6 +29,7 @@ class RecordingSink:
         self.opened = 0
         self.closed = 0
         self.open_error: Exception | None = None
+        self.trouble: Outcome | None = None
 
     def then(self, *outcomes: Outcome | None) -> None:
         """Add to the script."""
@@ -57,6 +59,8 @@ class RecordingSink:
         self.attempts.append(tuple(events))
         self._changed.set()
         await self._gate.wait()
+        if self.trouble is not None:
+            raise self.trouble
         outcome = self._script.pop(0) if self._script else None
         taken = range(len(events)) if outcome is None else sorted(outcome.delivered)
         self.events += [events[index] for index in taken]

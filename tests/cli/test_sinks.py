@@ -1,4 +1,9 @@
-"""`sinks` lists what can be named."""
+"""`sinks` lists what can be named, and tries out what is configured."""
+
+import pytest
+
+from support.config import audit_events, write_config
+from support.receiver import Answer, Receiver
 
 
 def test_the_built_in_kinds_are_listed_with_their_origin(invoke):
@@ -14,3 +19,52 @@ def test_each_kind_tells_its_settings_and_what_they_are_without_being_set(invoke
     rows = dict(line.split(maxsplit=1) for line in webhook if line.startswith(" "))
     assert (rows["url"], rows["method"], rows["timeout_s"]) == ("required", '"POST"', "10.0")
     assert (rows["bearer_token"], rows["headers"], rows["verify"]) == ("unset", "{}", "true")
+
+
+@pytest.fixture
+def with_webhook(tmp_path, receiver: Receiver):
+    """A configuration with the sinks `audit` (a file) and `crm` (a webhook)."""
+    server = {"url": "http://127.0.0.1:9"}
+    return write_config(tmp_path, server=server, webhook=receiver.url, accounts=[{"username": "a", "password": "b"}])
+
+
+@pytest.mark.parametrize("name", ["audit", "crm"])
+async def test_a_test_event_reaches_a_sink_that_no_daemon_holds(with_webhook, start_command, receiver, tmp_path, name):
+    command = await start_command("sinks", "test", name, "--config", with_webhook)
+    assert await command.wait() == 0
+    assert command.lines[-1].startswith(f"{name} took test-")
+    assert command.lines[-1].endswith("(sent by this command, since no daemon runs)")
+    received = receiver.accepted() if name == "crm" else audit_events(tmp_path)
+    assert [event["type"] for event in received] == ["disposition-listener.chat.test"]
+    assert received[0]["data"]["sink"] == name
+    assert not (tmp_path / "journal.db").exists()
+
+
+async def test_what_the_sink_says_instead_of_taking_it_is_told(with_webhook, start_command, receiver):
+    receiver.answers = Answer(status=422, body=b"no such field")
+    command = await start_command("sinks", "test", "crm", "--config", with_webhook)
+    assert await command.wait() == 1
+    assert "answered 422 (it said: no such field); a lane would make it a dead letter" in command.lines[-1]
+
+
+async def test_a_sink_that_is_not_configured_is_told_with_those_that_are(with_webhook, start_command):
+    command = await start_command("sinks", "test", "crn", "--config", with_webhook)
+    assert await command.wait() == 78
+    assert command.lines == ["error: sinks.crn: there is no such sink (configured: audit, crm)"]
+
+
+async def test_beside_a_daemon_the_event_goes_through_the_sink_that_it_has_open(
+    with_webhook, start_daemon, start_command, receiver, tmp_path
+):
+    """A file is locked by its writer, and a lane may be parked."""
+    receiver.answers = Answer(status=401)
+    daemon = await start_daemon(with_webhook)
+    await daemon.logged("started")
+    refused = await start_command("sinks", "test", "crm", "--config", with_webhook)
+    assert await refused.wait() == 1
+    assert "answered 401; a lane would wait for a person" in refused.lines[-1]
+    taken = await start_command("sinks", "test", "audit", "--config", with_webhook)
+    assert await taken.wait() == 0, taken.output()
+    assert taken.lines[-1].endswith("(sent by the daemon)")
+    assert [event["type"] for event in audit_events(tmp_path)] == ["disposition-listener.chat.test"]
+    assert (await daemon.logged("sink_tested", sink="crm"))["verdict"] == "park"

@@ -82,6 +82,7 @@ class Receiver:
         """Listen; after a `stop`, on the same port again."""
         app = web.Application(client_max_size=2**28)
         app.router.add_post("/{path:.*}", self._post)
+        app.router.add_options("/{path:.*}", self._options)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls, reuse_address=True)
@@ -100,6 +101,9 @@ class Receiver:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.stop()
+
+    async def _options(self, request: web.Request) -> web.StreamResponse:
+        return web.Response(status=self.answers.status)
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
