@@ -389,13 +389,13 @@ async def test_what_arrives_is_signed_and_its_id_stays_the_same(receiver, make_s
         assert ids == [batch[0].id, batch[0].id, batch[1].id]
 
 
-async def test_a_signature_that_is_quoted_back_is_masked(receiver, make_sink):
+async def test_a_signature_that_is_quoted_back_is_masked(receiver, make_sink, monkeypatch):
+    monkeypatch.setattr("listener.sinks.webhook.sink.time.time", lambda: 1_800_000_000.0)
     sink = await make_sink(receiver.url, signing_secrets=[SYMMETRIC])
     await sink.deliver([disposition_event(1)])
     receiver.answers = Answer(status=422, body=receiver.posts[0].headers["webhook-signature"].encode())
     outcome = await outcome_of(sink, [disposition_event(1)])
-    if receiver.posts[0].headers["webhook-timestamp"] == receiver.posts[1].headers["webhook-timestamp"]:
-        assert outcome.detail == "***"
+    assert outcome.detail == "***"
 
 
 async def test_without_secrets_there_is_an_id_and_a_time_and_no_signature(receiver, make_sink):
