@@ -38,7 +38,15 @@ ROOMS: dict[str, Collection[str]] = {
         "model",
     ),
     # The composition root: what runs, what it is ordered to do, what is only asked, and what they are made of.
-    "daemon": ("assembly", "connections", "housekeeping", "orders", "control", *PARTS),
+    "daemon": (
+        *("accounts", "lanes", "reloading", "credentials", "housekeeping", "orders"),
+        *("assembly", "connections", "control"),
+        *PARTS,
+    ),
+    "accounts": ("assembly", "connections", *PARTS),
+    "lanes": ("accounts", "assembly", *PARTS),
+    "credentials": (),
+    "reloading": ("settings", *FOUNDATION),
     "orders": ("control", "delivery", "ports", *FOUNDATION),
     "offline": ("journal", *FOUNDATION),
     "probes": ("assembly", "connections", "control", *PARTS),
