@@ -12,7 +12,10 @@ from typing import NamedTuple
 GENESIS = bytes(32)
 """What the first record names as the hash before it."""
 
-_LINK = re.compile(rb',"chainindex":"(0|[1-9][0-9]{0,17})","chainprevious":"([0-9a-f]{64})","data":')
+OPENING = b',"chainindex":"'
+"""How a link begins in a record."""
+
+_LINK = re.compile(OPENING + rb'(0|[1-9][0-9]{0,17})","chainprevious":"([0-9a-f]{64})","data":')
 _DATA = b',"data":'
 
 
@@ -45,9 +48,13 @@ def chained(event: bytes, data_bytes: int, head: Head) -> tuple[bytes, Head]:
     """
     cut = len(event) - len(_DATA) - data_bytes - 1
     assert event[cut : cut + len(_DATA)] == _DATA  # noqa: S101 - the form that the caller chose
-    link = f',"chainindex":"{head.size}","chainprevious":"{head.hash.hex()}"'.encode()
-    line = b"".join((event[:cut], link, event[cut:]))
+    line = b"".join((event[:cut], written(head), event[cut + len(_DATA) :]))
     return line, Head(head.size + 1, hash_of(line))
+
+
+def written(head: Head) -> bytes:
+    """The link of the record behind a head, up to the value of `data`."""
+    return b'%b%d","chainprevious":"%b","data":' % (OPENING, head.size, head.hash.hex().encode())
 
 
 def link_of(line: bytes) -> Link | None:

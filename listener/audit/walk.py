@@ -4,11 +4,12 @@ A record that does not follow tells little: the next ones tell whether it was ch
 wait for them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from listener.audit.chain import GENESIS, Head, hash_of, link_of
+from listener.audit.chain import GENESIS, OPENING, Head, hash_of, link_of, written
 from listener.audit.files import lines_of
 from listener.audit.findings import Kind, Place, Verdict
 from listener.audit.spans import Span, Spans
@@ -51,26 +52,57 @@ class Walk:
         self.last_place: Place | None = None
 
     def read(self, path: Path) -> None:
-        """Every line of a file. What follows costs a search, a hash and two comparisons. Raises OSError."""
-        verdict, signed, number, line = self._verdict, self._signed, 0, b"\n"
-        for number, line in enumerate(lines_of(path), start=1):
-            text = line[:-1] if line.endswith(b"\n") else line
-            link = link_of(text)
-            if link is None:
-                self._strange(Place(path, number))
-                continue
-            last = self._last
-            record = Record(link.number, link.previous, hash_of(text), Place(path, number))
-            if self._plain and last is not None and link.previous == last.hash and link.number == last.number + 1:
-                self._last = record
-            else:
-                self._judge(record)
-            verdict.records += 1
-            if link.number + 1 in signed:
-                self._compare(record)
+        """Every line of a file. Raises OSError."""
+        lines = enumerate(lines_of(path), start=1)
+        number, line = 0, b"\n"
+        while True:
+            stopped = self._run(path, lines) if self._plain else next(lines, None)
+            if stopped is None:
+                break
+            number, line = stopped
+            self._take(Place(path, number), line.removesuffix(b"\n"))
+        if self._last is not None and self._last.place.file == path and self._last.place.line > number:
+            number, line = self._last.place.line, b"\n"
         if not line.endswith(b"\n"):
-            verdict.find(Kind.CUT, Place(path, number), "the last line has no end")
+            self._verdict.find(Kind.CUT, Place(path, number), "the last line has no end")
         self.last_place = Place(path, number) if number else self.last_place
+
+    def _run(self, path: Path, lines: Iterator[tuple[int, bytes]]) -> tuple[int, bytes] | None:
+        """Go on while each record follows the one before; returns the line that does not, None at the end.
+
+        The hot path: a line that follows costs two searches and a hash. One without its end is left to `_take`.
+        """
+        last = self._last
+        assert last is not None  # noqa: S101 - what `_plain` says
+        size, mark, signed, began = last.number + 1, last.hash, self._signed, last.number
+        stopped, reached = None, last.place.line
+        expected = written(Head(size, mark))
+        for number, line in lines:
+            at = line.find(OPENING)
+            if at < 0 or not line.startswith(expected, at) or not line.endswith(b"\n"):
+                stopped = (number, line)
+                break
+            before, mark = mark, sha256(line[:-1]).digest()
+            size, reached = size + 1, number
+            expected = written(Head(size, mark))
+            if size in signed:
+                self._compare(Record(size - 1, before, mark, Place(path, number)))
+        if size - 1 > began:
+            self._last = Record(size - 1, before, mark, Place(path, reached))
+            self._verdict.records += size - 1 - began
+        return stopped
+
+    def _take(self, place: Place, text: bytes) -> None:
+        """A line that did not simply follow."""
+        link = link_of(text)
+        if link is None:
+            self._strange(place)
+            return
+        record = Record(link.number, link.previous, hash_of(text), place)
+        self._judge(record)
+        self._verdict.records += 1
+        if record.number + 1 in self._signed:
+            self._compare(record)
 
     def end(self) -> None:
         """What is known only once everything was read."""

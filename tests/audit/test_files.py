@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from listener.audit.files import first_link, in_order, last_line, lines_of
+from listener.audit.files import beginning, in_order, last_line, lines_of
 from support.trail import trail, write
 
 LINES, HEAD = trail(5)
@@ -25,7 +25,7 @@ def test_files_are_put_into_the_order_of_their_records_and_those_without_any_com
     one, two, three = write(tmp_path, LINES, files=3)
     (tmp_path / "old").write_bytes(b"{}\n")
     assert in_order([three, one, tmp_path / "old", two]) == [tmp_path / "old", one, two, three]
-    assert first_link(tmp_path / "old") is None
+    assert beginning(tmp_path / "old") == -1
 
 
 @pytest.mark.parametrize(
