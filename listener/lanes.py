@@ -84,7 +84,7 @@ class SinkLanes:
         await asyncio.gather(*(lane.drained() for lane in self.running.values()))
 
     def resume(self) -> list[str]:
-        """Let every lane that waits for a person go on; returns their names."""
+        """Let every lane that waits for a person go on, but for those whose sink is disabled; returns their names."""
         return [name for name, lane in self.running.items() if lane.resume()]
 
     def _lane(self, settings: Settings, name: str, *, patient: bool) -> Lane:

@@ -10,7 +10,7 @@ import structlog
 import typer
 
 from listener import __version__
-from listener.cli import check, dead_letters, demo, journal, lane, set_disposition, simulate, sinks, tail
+from listener.cli import audit, check, dead_letters, demo, journal, lane, set_disposition, simulate, sinks, tail
 from listener.cli import run as run_command
 from listener.errors import ConfigError, ListenerError
 
@@ -20,6 +20,7 @@ R = TypeVar("R")
 INTERRUPTED = 130
 _GROUPS = {
     "journal": ("Look into the journal.", journal.COMMANDS),
+    "audit": ("Prove an audit trail.", audit.COMMANDS),
     "dead-letters": ("Look at what a sink did not take, deliver it once more, or drop it.", dead_letters.COMMANDS),
     "lane": ("See how far the sinks are, and let go on what waits for a person.", lane.COMMANDS),
     "sinks": ("List the kinds of sink that can be named, and try out a sink that is configured.", sinks.COMMANDS),
