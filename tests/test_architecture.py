@@ -25,6 +25,7 @@ PARTS = (
 ROOMS: dict[str, Collection[str]] = {
     "__main__": ("cli",),
     "cli": (
+        "audit",
         "daemon",
         "probes",
         "offline",
@@ -51,6 +52,7 @@ ROOMS: dict[str, Collection[str]] = {
     "recorder": ("ports", *FOUNDATION),
     "delivery": ("ports", *FOUNDATION),
     "sinks": ("ports", "forms", "schema", "model", "errors", "backoff"),
+    "audit": ("model", "errors"),
     "control": ("model", "errors"),
     "trial": ("model",),
     "web": ("metrics", "model", "errors"),
