@@ -86,7 +86,7 @@ class Daemon:
         self._stop.set()
 
     def resume_lanes(self) -> None:
-        """Let every lane that waits for a person go on."""
+        """Let every lane that waits for a person go on, but for those whose sink is disabled."""
         log.info("lanes_resumed", sinks=[lane.name for lane in self._lanes if lane.resume()])
 
     async def run(self) -> None:

@@ -25,7 +25,6 @@ PARTS = (
 ROOMS: dict[str, Collection[str]] = {
     "__main__": ("cli",),
     "cli": (
-        "audit",
         "daemon",
         "probes",
         "offline",
@@ -33,6 +32,7 @@ ROOMS: dict[str, Collection[str]] = {
         "control",
         "settings",
         "simulator",
+        "audit",
         "journal.views",
         "logs",
         "errors",
@@ -51,10 +51,10 @@ ROOMS: dict[str, Collection[str]] = {
     "rereading": ("webservices", *FOUNDATION),
     "recorder": ("ports", *FOUNDATION),
     "delivery": ("ports", *FOUNDATION),
-    "sinks": ("ports", "forms", "schema", "model", "errors", "backoff"),
-    "audit": ("model", "errors"),
+    "sinks": ("audit", "ports", "forms", "schema", "model", "errors", "backoff"),
     "control": ("model", "errors"),
     "trial": ("model",),
+    "audit": ("model", "errors"),
     "web": ("metrics", "model", "errors"),
     "simulator": ("errors",),
     "testing": ("ports", "model", "errors"),
@@ -79,6 +79,7 @@ LIBRARIES = {
     "aiocometd": ["listener.cometd"],
     "sqlite3": ["listener.journal"],
     "prometheus_client": ["listener.metrics"],
+    "cryptography": ["listener.audit", "listener.sinks"],
     "typer": ["listener.cli"],
     "rich": ["listener.cli"],
     "pytest": ["listener.testing.contract"],
@@ -192,6 +193,8 @@ SINKS = [
     ),
     Module(name="listener.sinks.stdout", source=""),
     Module(name="listener.sinks.registry", source=""),
+    Module(name="listener.sinks.webhook", source="from listener.sinks.webhook.sink import K", is_package=True),
+    Module(name="listener.sinks.webhook.sink", source="from listener.sinks.webhook import K"),
 ]
 CYCLE = [
     Module(name="listener.a", source="from listener import b"),

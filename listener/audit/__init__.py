@@ -1,1 +1,1 @@
-"""The audit trail, read back: what the file sink has written, for who has to answer questions about it."""
+"""The audit trail: a chain of hashes over the lines of a file, signed checkpoints, what proves them, and reports."""

@@ -75,16 +75,17 @@ STYLE = f"{_rules('light')}@media screen and (prefers-color-scheme:dark){{{_rule
 """What a page with a drawing in it has to have in its style sheet."""
 
 
-def draw(distribution: Distribution, *, title: str, zone: str) -> str:
-    """The chart as an `svg` element for a page that has `STYLE`."""
-    return _svg(distribution, title, zone)
+def draw(distribution: Distribution, *, title: str) -> str:
+    """The chart as an `svg` element for a page that has `STYLE`, and says the title above."""
+    return _svg(distribution, title, f"dispositions per {distribution.unit}")
 
 
-def draw_alone(distribution: Distribution, *, title: str, zone: str) -> str:
-    """The chart as a file of its own."""
+def draw_alone(distribution: Distribution, *, title: str) -> str:
+    """The chart as a file of its own, with its title."""
     style = element("style", STYLE)
     ground = element("rect", class_="ground", width="100%", height="100%", fill=GROUND.light)
-    drawn = _svg(distribution, title, zone, before=style + ground, xmlns="http://www.w3.org/2000/svg")
+    above = f"{title}; bars per {distribution.unit}"
+    drawn = _svg(distribution, title, above, before=style + ground, xmlns="http://www.w3.org/2000/svg")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{drawn}\n'
 
 
@@ -99,7 +100,7 @@ def describe(distribution: Distribution) -> str:
     return f"Stacked bars, one for each {distribution.unit}, {span}: {series}.{touched}"
 
 
-def _svg(distribution: Distribution, title: str, zone: str, *, before: str = "", xmlns: str | None = None) -> str:
+def _svg(distribution: Distribution, title: str, above: str, *, before: str = "", xmlns: str | None = None) -> str:
     legend_top = _TOP + _PLOT_HEIGHT + _GAP_STRIP + _LABELS + 16
     lines = -(-len(distribution.series) // _LEGEND_COLUMNS) + any(distribution.in_gap)
     return element(
@@ -108,7 +109,7 @@ def _svg(distribution: Distribution, title: str, zone: str, *, before: str = "",
         element("desc", text(describe(distribution)), id="chart-desc"),
         before,
         _hatches(len(distribution.series)),
-        _says(f"dispositions per {distribution.unit}, {zone}", x=_LEFT, y=18),
+        _says(above, x=_LEFT, y=18),
         *_plot(distribution),
         *_legend(distribution, legend_top),
         xmlns=xmlns,

@@ -9,17 +9,17 @@ import msgspec
 from listener.audit import chart
 from listener.audit.distribution import Distribution
 from listener.audit.gaps import AccountGaps
-from listener.audit.groups import By, GroupRow
+from listener.audit.groups import GroupRow
 from listener.audit.markup import element, text
 from listener.audit.report import GapRow, Row, Summary
 from listener.audit.style import STYLE
-from listener.model import Change, Origin
+from listener.audit.tables import CHANGES, heading, table
 
 MOST_ROWS = 2000
 """So many rows are on a page; a browser has trouble with many more."""
 
-_NOTHING = "–"  # noqa: RUF001 - a dash, as it is set in print
-_CHANGES = tuple(map(str, Change))
+_FEW_ACCOUNTS = 8  # more would push the chart off the first page
+
 
 _POLICY = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}'; "
@@ -31,8 +31,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """What a page shows.
 
     Attributes:
-        period: the period that was asked for, in words.
-        zone: the name of the zone of days and hours; rows are in UTC.
+        period: the period that was asked for, in words, with the zone that days and hours are of.
         asked: the conditions, in words.
         files: the names of the files that were read.
         made: when, in words.
@@ -41,7 +40,6 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     period: str
-    zone: str
     asked: Sequence[str]
     files: Sequence[str]
     made: str
@@ -65,12 +63,12 @@ def render(page: Page) -> Iterator[str]:
     yield _figures(page.summary)
     yield from _qualified(page.summary)
     yield from _chart(page)
-    yield from _table(page)
+    yield from table(page.rows, total=page.total_rows)
     yield f"</main>{_footer(page)}</body></html>\n"
 
 
 def _figures(summary: Summary) -> str:
-    changes = ", ".join(f"{summary.changes[name]:,} {name}" for name in _CHANGES if summary.changes.get(name))
+    changes = ", ".join(f"{summary.changes[name]:,} {name}" for name in CHANGES if summary.changes.get(name))
     seconds = sum(one.seconds for one in summary.gaps)
     tiles = (
         ("Dispositions", f"{summary.dispositions:,}", changes or "none in this period"),
@@ -113,10 +111,10 @@ def _qualified(summary: Summary) -> Iterator[str]:
         "unseen. What re-reading the chats has found afterwards is here, with the time at which it was found.",
     )
     rows = [_gap_figures(one) for one in summary.gaps]
-    heading = _heading(("account", "gaps", "seconds"), numbers=("gaps", "seconds"))
-    table = element("table", element("caption", "Gaps by account"), heading, element("tbody", *rows), class_="small")
-    many = len(rows) > 8  # noqa: PLR2004 - more would push the chart off the first page
-    yield element("details", element("summary", f"Gaps of {len(rows)} accounts"), table) if many else table
+    head = heading(("account", "gaps", "seconds"), numbers=("gaps", "seconds"))
+    gaps = element("table", element("caption", "Gaps by account"), head, element("tbody", *rows), class_="small")
+    many = len(rows) > _FEW_ACCOUNTS
+    yield element("details", element("summary", f"Gaps of {len(rows)} accounts"), gaps) if many else gaps
 
 
 def _gap_figures(gaps: AccountGaps) -> str:
@@ -131,7 +129,7 @@ def _notice(kind: str, title: str, words: str) -> str:
 def _chart(page: Page) -> Iterator[str]:
     yield element("h2", "Distribution of codes")
     title = f"Dispositions by code, {page.period}"
-    yield element("figure", chart.draw(page.distribution, title=title, zone=page.zone))
+    yield element("figure", chart.draw(page.distribution, title=title))
     if page.distribution.labels:
         yield element("details", element("summary", "The numbers of the chart"), _numbers(page.distribution))
 
@@ -148,80 +146,9 @@ def _numbers(shown: Distribution) -> str:
         )
         for at, (label, total) in enumerate(zip(shown.labels, shown.totals, strict=True))
     ]
-    heading = _heading((str(shown.unit), *names, "total", "gap"), numbers=(*names, "total"))
+    head = heading((str(shown.unit), *names, "total", "gap"), numbers=(*names, "total"))
     caption = element("caption", f"Dispositions by {shown.unit} and code")
-    return element("div", element("table", caption, heading, element("tbody", *rows)), class_="wide")
-
-
-def _table(page: Page) -> Iterator[str]:
-    if not page.rows:
-        return
-    first, left = page.rows[0], page.total_rows - len(page.rows)
-    caption = "Times are in UTC." + (f" {left:,} more rows are left out here; --csv has all of them." if left else "")
-    yield element("h2", f"By {first.by}" if isinstance(first, GroupRow) else "One by one")
-    yield f'<div class="wide"><table>{element("caption", caption)}'
-    yield _group_heading(first.by) if isinstance(first, GroupRow) else _list_heading()
-    yield "<tbody>"
-    for row in page.rows:
-        yield _row(row) + "\n"
-    yield "</tbody></table></div>"
-
-
-def _group_heading(by: By) -> str:
-    names = ("code",) if by is By.CODE else (by, "code")
-    return _heading((*names, "key", "events", *_CHANGES, "first", "last"), numbers=("events", *_CHANGES))
-
-
-def _list_heading() -> str:
-    return _heading(("when", "chat", "agents", "account", "key", "previous", "disposition", "change", "notes"))
-
-
-def _heading(names: Sequence[str], *, numbers: Sequence[str] = ()) -> str:
-    cells = (element("th", text(name), scope="col", class_="n" if name in numbers else None) for name in names)
-    return element("thead", element("tr", *cells))
-
-
-def _row(row: Row | GapRow | GroupRow) -> str:
-    match row:
-        case Row():
-            texts = (
-                row.chat_id,
-                ", ".join(row.agents),
-                row.account,
-                row.key,
-                row.previous,
-                row.disposition,
-                row.change,
-            )
-            return element("tr", _when(row.time), *map(_cell, texts), _cell(notes_of(row)))
-        case GapRow():
-            told = f"{row.seconds:,.1f} s from {row.from_} to {row.to}: {row.reason}, closed by {row.closed_by}"
-            cells = (
-                *map(_cell, (None, None, row.account)),
-                element("td", text(told), colspan=3),
-                _cell("gap"),
-                _cell(""),
-            )
-            return element("tr", _when(row.time), *cells, class_="gap")
-        case GroupRow():
-            figures = (row.events, *(row.changes.get(change, 0) for change in _CHANGES))
-            numbers = (element("td", f"{one:,}", class_="n") for one in figures)
-            names = (row.code, row.key) if row.by is By.CODE else (row.group, row.code, row.key)
-            return element("tr", *map(_cell, names), *numbers, _when(row.first), _when(row.last))
-
-
-def _cell(value: str | None) -> str:
-    return element("td", _NOTHING if value is None else text(value))
-
-
-def _when(time: str) -> str:
-    return element("td", element("time", text(time), datetime=time))
-
-
-def notes_of(row: Row) -> str:
-    """What qualifies a row, in words."""
-    notes = ("found by re-reading" if row.origin == Origin.RECONCILED else "", "near a gap" if row.near_gap else "")
-    return ", ".join(filter(None, notes))
+    return element("div", element("table", caption, head, element("tbody", *rows)), class_="wide")
 
 
 def _footer(page: Page) -> str:

@@ -51,6 +51,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="
     sequence: str
     id: str
 
+    @property
+    def notes(self) -> str:
+        """What qualifies it, in words."""
+        found = self.origin == Origin.RECONCILED
+        return ", ".join(filter(None, ("found by re-reading" if found else "", "near a gap" if self.near_gap else "")))
+
 
 class GapRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="gap", gc=False):
     """One stretch in which a disposition of the account could have been missed."""

@@ -7,7 +7,7 @@ STYLE = (
 :root{color-scheme:light dark;--ground:#fff;--raised:#f6f8fa;--line:#d5dae0;--text:#1c232b;--quiet:#57606a;
 --alarm:#a4161f;--alarm-ground:#fdeeee;--calm:#0b6b4d;--calm-ground:#eaf6f1}
 *{box-sizing:border-box}
-body{margin:0 auto;max-width:1120px;padding:32px 24px 48px;background:var(--ground);color:var(--text);
+body{margin:0 auto;max-width:1240px;padding:32px 24px 48px;background:var(--ground);color:var(--text);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
 h1{font-size:26px;line-height:1.2;margin:0 0 4px}
 h2{font-size:17px;margin:36px 0 10px}
@@ -28,8 +28,8 @@ figure{margin:0;overflow-x:auto}svg{display:block;height:auto;min-width:640px;wi
 table{border-collapse:collapse;font-size:13px;width:100%}
 caption{color:var(--quiet);padding-bottom:6px;text-align:left}
 table.small{width:auto}table.small th,table.small td{padding-right:32px}
-th,td{border-bottom:1px solid var(--line);overflow-wrap:anywhere;padding:5px 12px 5px 0;text-align:left;
-vertical-align:top}
+th,td{border-bottom:1px solid var(--line);max-width:24em;overflow-wrap:break-word;padding:5px 14px 5px 0;
+text-align:left;vertical-align:top}
 th{font-weight:600}thead th{color:var(--quiet);white-space:nowrap}
 .n{font-variant-numeric:tabular-nums;text-align:right}
 time,.id{white-space:nowrap;font-variant-numeric:tabular-nums}

@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 INTERRUPTED = 130
 _GROUPS = {
-    "audit": ("Ask the files of a file sink, which are the audit trail.", audit.COMMANDS),
+    "audit": ("Prove an audit trail, and tell who set what when.", audit.COMMANDS),
     "journal": ("Look into the journal.", journal.COMMANDS),
     "dead-letters": ("Look at what a sink did not take, deliver it once more, or drop it.", dead_letters.COMMANDS),
     "lane": ("See how far the sinks are, and let go on what waits for a person.", lane.COMMANDS),

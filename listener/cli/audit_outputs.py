@@ -7,7 +7,7 @@ from typing import Protocol, TextIO
 import msgspec
 
 from listener.audit.groups import By, GroupRow
-from listener.audit.page import MOST_ROWS, notes_of
+from listener.audit.page import MOST_ROWS
 from listener.audit.report import GapRow, Row, Summary
 from listener.audit.sheet import Sheet
 from listener.cli import table
@@ -42,7 +42,7 @@ class Listing:
             case Row():
                 value = f"{_or_nothing(row.previous)} -> {_or_nothing(row.disposition)}"
                 agents = ", ".join(row.agents) or NOTHING
-                cells = (row.time, row.chat_id, agents, row.account, row.key, row.change, value, notes_of(row))
+                cells = (row.time, row.chat_id, agents, row.account, row.key, row.change, value, row.notes)
                 self._columns.add(cells, STYLES.get(row.change, ""))
             case GapRow():
                 told = f"{row.from_} to {row.to}: {row.reason}"

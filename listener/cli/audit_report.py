@@ -199,11 +199,10 @@ def _draw(asked: _Asked, found: Report, kept: Kept, names: Sequence[str]) -> Non
     period = _period(asked, summary)
     if asked.svg is not None:
         with replacing(asked.svg, "--svg") as file:
-            file.write(draw_alone(shown, title=f"Dispositions by code, {period}", zone=asked.zone))
+            file.write(draw_alone(shown, title=f"Dispositions by code, {period}"))
     if asked.html is not None:
         page = Page(
             period=period,
-            zone=asked.zone,
             asked=_conditions(asked),
             files=names,
             made=rfc3339(int(datetime.now(UTC).timestamp() * 1000)),

@@ -1,7 +1,7 @@
 """Sink kinds, found through the entry points `listener.sinks` and imported only when they are configured."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from os import environ
@@ -63,6 +63,10 @@ class SinkContext:
         return f"sinks.{self.name}.{key}"
 
 
+def _no_problems(_settings: BaseModel, _form: FormName) -> Iterable[tuple[str, str]]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SinkKind(Generic[S]):
     """What an entry point of the group `listener.sinks` leads to.
@@ -76,6 +80,7 @@ class SinkKind(Generic[S]):
             process has once.
         retry_horizon_s: for how long its lanes try a batch that fails, unless the configuration says otherwise; None
             for ever.
+        problems: what is wrong with its keys beside the `format` of the sink's table: pairs of a key, and why.
     """
 
     name: str
@@ -84,6 +89,7 @@ class SinkKind(Generic[S]):
     extra: str | None = None
     single: bool = False
     retry_horizon_s: float | None = None
+    problems: Callable[[S, FormName], Iterable[tuple[str, str]]] = _no_problems
 
 
 def kinds() -> dict[str, EntryPoint]:
@@ -202,10 +208,13 @@ def _settings(name: str, lane: Lane, base: Path) -> tuple[SinkKind[Any], BaseMod
         for key, value in lane.options.items()
     }
     try:
-        return kind, kind.settings.model_validate(options, context=Folders.of(base, environ))
+        settings = kind.settings.model_validate(options, context=Folders.of(base, environ))
     except ValidationError as exc:
         prefix = ("sinks", name)
         raise ConfigError(problems_of(exc, kind.settings, prefix=prefix, also_known=lane.shared_keys)) from exc
+    if found := [Problem(f"sinks.{name}.{key}", text) for key, text in kind.problems(settings, lane.format)]:
+        raise ConfigError(found)
+    return kind, settings
 
 
 def _load(name: str, wanted: str) -> SinkKind[Any]:

@@ -437,8 +437,10 @@ async def test_a_marked_letter_that_is_marked_again_counts(letters_of_two):
 
 async def test_a_lanes_state_is_replaced_and_survives_a_restart(world):
     assert await world.journal.lane_states() == {}
-    parked = LaneState(sink="crm", parked="HTTP 401", parked_ms=7)
-    failing = LaneState(sink="bi", sequence=4, attempts=5, failing_ms=6, last_error="HTTP 503")
+    parked = LaneState(sink="crm", parked="HTTP 410", parked_ms=7, disabled=True)
+    failing = LaneState(
+        sink="bi", sequence=4, attempts=5, failing_ms=6, last_error="HTTP 503", quiet_from_ms=8, quiet_until_ms=9
+    )
     for state in (LaneState(sink="crm"), parked, failing):
         await world.journal.store_lane_state(state)
     journal = await world.restart()
