@@ -25,11 +25,13 @@ from listener.journal.sqlite import size_bytes
 from listener.lanes import SinkLanes
 from listener.metrics import Metrics
 from listener.model import AccountStatus, Event
+from listener.notify import Notifier
 from listener.orders import Orders
 from listener.recorder import Recorder
 from listener.reloading import Reloads, changes_between
 from listener.schema import input_files
 from listener.settings import Settings
+from listener.supervision import Supervision
 from listener.web.server import HealthServer
 
 log = structlog.get_logger(__name__)
@@ -48,6 +50,7 @@ class Daemon:
         metrics: handed in by whoever wants to look at them.
         on_record: called with each group of events once it is durable.
         load: reads the configuration again, for SIGHUP, and raises ConfigError; None where it cannot be read again.
+        notifier: is told where the service stands.
     """
 
     def __init__(
@@ -57,12 +60,14 @@ class Daemon:
         metrics: Metrics | None = None,
         on_record: Callable[[tuple[Event, ...]], None] | None = None,
         load: Callable[[], Settings] | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         self._settings = settings
         self.metrics = metrics or Metrics()
         self._on_record = on_record
         self._stop = asyncio.Event()
         self._hung_up = asyncio.Event()
+        self._notifier = notifier or Notifier({})
         self._look = asyncio.Event()
         self._load = load
         self._accounts: Accounts | None = None
@@ -134,10 +139,12 @@ class Daemon:
                 spawn("damages", self._record_damages()),
                 spawn("reload", self._reload_when_asked(accounts, spawn)),
                 spawn("credentials", self._watch_files(spawn)),
+                spawn("supervision", self._supervision().run()),
             ]
             self._lanes.start(lanes, spawn)
             accounts.start(spawn)
             await self._stop.wait()
+            self._notifier.stopping()
             await self._drain(accounts)
             for worker in workers:
                 worker.cancel()
@@ -160,7 +167,9 @@ class Daemon:
         while True:
             await self._hung_up.wait()
             self._hung_up.clear()
+            self._notifier.reloading()
             await self._reload(accounts, spawn)
+            self._notifier.ready(self.reloads.summary())
             log.info("lanes_resumed", sinks=self._lanes.resume())
 
     async def _watch_files(self, spawn: Spawn) -> None:
@@ -253,6 +262,14 @@ class Daemon:
         await accounts.build(self._settings.listening_accounts())
         stack.push_async_callback(accounts.close)
         return accounts
+
+    def _supervision(self) -> Supervision:
+        return Supervision(
+            notifier=self._notifier,
+            progress=self._journal.pulse,
+            not_ready=self.not_ready,
+            summary=self.reloads.summary,
+        )
 
     def _retention(self) -> Retention:
         return Retention(

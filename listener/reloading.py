@@ -116,6 +116,14 @@ class Reloads:
         self._metrics.count("config_reloads_total", 1, "refused")
         _log.error("reload_refused", problems=[str(problem) for problem in problems], effect="the old one goes on")
 
+    def summary(self) -> str:
+        """In a line, what is in force."""
+        return (
+            "running"
+            if self._refused_ms is None
+            else f"running; the new configuration was refused: {self._problems[0]}"
+        )
+
     def status(self) -> dict[str, Any]:
         """For `/status.json`; problems hold no values, so no secrets."""
         return {

@@ -26,6 +26,7 @@ ROOMS: dict[str, Collection[str]] = {
     "__main__": ("cli",),
     "cli": (
         "daemon",
+        "notify",
         "probes",
         "offline",
         "assembly",
@@ -41,12 +42,15 @@ ROOMS: dict[str, Collection[str]] = {
     # The composition root: what runs, what it is ordered to do, what is only asked, and what they are made of.
     "daemon": (
         *("accounts", "lanes", "reloading", "credentials", "housekeeping", "orders"),
+        *("supervision", "notify"),
         *("assembly", "connections", "control"),
         *PARTS,
     ),
     "accounts": ("assembly", "connections", *PARTS),
     "lanes": ("accounts", "assembly", *PARTS),
     "credentials": (),
+    "supervision": ("notify",),
+    "notify": (),
     "reloading": ("settings", *FOUNDATION),
     "orders": ("control", "delivery", "ports", *FOUNDATION),
     "offline": ("journal", *FOUNDATION),
