@@ -78,6 +78,7 @@ class Lane:
             metrics=metrics,
             on_park=self._progress.set,
             shape=policy.shape,
+            patient=policy.patient,
         )
         self._replays = Replays(
             name=name,
@@ -88,8 +89,7 @@ class Lane:
             now_ms=now_ms,
             backoff=copy.copy(self._backoff),
         )
-        self._cursor = 0
-        self._stored = 0
+        self._cursor = self._stored = 0
         self._delivered = 0
         self._last_error: str | None = None
         self._idle = False
