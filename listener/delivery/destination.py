@@ -12,7 +12,7 @@ from listener.delivery.standing import Standing
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.metrics import Metrics
 from listener.model import Event
-from listener.ports import Sink
+from listener.ports import Reopens, Sink
 
 _CLOSE_S = 5.0
 _TRIAL_S = 30.0

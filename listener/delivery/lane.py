@@ -125,6 +125,10 @@ class Lane:
             self._note_progress()
         return resumed
 
+    def reopen(self) -> None:
+        """Files may have been rotated: write to those that have the names now."""
+        self._destination.reopen()
+
     async def try_out(self, event: Event) -> Outcome | None:
         """Hand a test event to the sink, past what waits for it; None where it was taken."""
         return await self._destination.try_out(event)
