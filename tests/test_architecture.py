@@ -190,6 +190,8 @@ SINKS = [
     ),
     Module(name="listener.sinks.stdout", source=""),
     Module(name="listener.sinks.registry", source=""),
+    Module(name="listener.sinks.webhook", source="from listener.sinks.webhook.sink import K", is_package=True),
+    Module(name="listener.sinks.webhook.sink", source="from listener.sinks.webhook import K"),
 ]
 CYCLE = [
     Module(name="listener.a", source="from listener import b"),
