@@ -58,6 +58,8 @@ TABLE = (
     Row(Gauge, "sink_lag_events", "Events in the journal that the sink has not got yet.", ("sink",)),
     Row(Gauge, "sink_parked", "1 while the lane waits for a person.", ("sink",)),
     Row(Histogram, "sink_latency_seconds", "Time from the arrival of an event to its delivery.", ("sink",)),
+    Row(Counter, "config_reloads_total", "Times that the configuration was read again, by result.", ("result",)),
+    Row(Gauge, "config_last_reload_success", "1 while the configuration read last is the one in force."),
     Row(Gauge, "build_info", "Always 1; the version is the label.", ("version",)),
 )
 

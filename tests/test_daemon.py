@@ -280,7 +280,7 @@ async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim:
     await eventually(lambda: "sink crm is parked" in str(running.daemon.not_ready()))
     receiver.answers = Answer()
     with capture_logs() as logs:
-        running.daemon.resume_lanes()
+        running.daemon.hang_up()
         await eventually(receiver.accepted)
     assert next(line["sinks"] for line in logs if line["event"] == "lanes_resumed") == ["crm"]
     await running.ready()
@@ -317,7 +317,7 @@ async def test_readiness_says_what_is_missing(start: Start, sim: Simulator):
 async def test_the_status_has_every_account_and_sink(start: Start):
     running = await start().ready()
     status = running.daemon.status()
-    assert list(status) == ["version", "startedMs", "ready", "journal", "accounts", "sinks"]
+    assert list(status) == ["version", "startedMs", "ready", "journal", "configuration", "accounts", "sinks"]
     assert status["ready"] is True
     assert [(one.account, one.subscribed, one.epoch) for one in status["accounts"]] == [("agent1", True, 1)]
     assert [(one.sink, one.kind, one.lag) for one in status["sinks"]] == [("audit", "file", 0)]

@@ -78,6 +78,7 @@ class Lane:
             metrics=metrics,
             on_park=self._progress.set,
             shape=policy.shape,
+            patient=policy.patient,
         )
         self._replays = Replays(
             name=name,
@@ -88,8 +89,7 @@ class Lane:
             now_ms=now_ms,
             backoff=copy.copy(self._backoff),
         )
-        self._cursor = 0
-        self._stored = 0
+        self._cursor = self._stored = 0
         self._delivered = 0
         self._last_error: str | None = None
         self._idle = False
@@ -124,6 +124,10 @@ class Lane:
         if resumed:
             self._note_progress()
         return resumed
+
+    def reopen(self) -> None:
+        """Files may have been rotated: write to those that have the names now."""
+        self._destination.reopen()
 
     async def try_out(self, event: Event) -> Outcome | None:
         """Hand a test event to the sink, past what waits for it; None where it was taken."""
