@@ -14,11 +14,12 @@ from listener import __version__, connections
 from listener.assembly import Account, WallClock, identity_of, policy_of, sink_problems, source_of, trial_for
 from listener.backoff import Backoff
 from listener.control import ControlServer
-from listener.delivery import Lane, trouble_of
+from listener.delivery import Lane
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
+from listener.health import Health
 from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
-from listener.journal.sqlite import size_bytes
+from listener.journal.sqlite import Committed, size_bytes
 from listener.lane_settings import LaneSettings
 from listener.metrics import Metrics
 from listener.model import Event, Kind, SessionState
@@ -26,9 +27,9 @@ from listener.orders import Orders
 from listener.receiver import Receiver, ReceiverOptions
 from listener.recorder import Recorder, digest_of
 from listener.rereading import Rereader
+from listener.serving import http_server
 from listener.settings import AccountSettings, Settings
 from listener.sinks import registry
-from listener.web.server import HealthServer
 from listener.webservices.notifications import NotificationDecoder
 
 P = ParamSpec("P")
@@ -36,7 +37,6 @@ P = ParamSpec("P")
 log = structlog.get_logger(__name__)
 
 _RECENT = 4096  # events
-_COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
 _OPEN_FILES = 65_536
 
@@ -63,16 +63,14 @@ class Daemon:
         self._stop = asyncio.Event()
         self._receivers: list[Receiver] = []
         self._lanes: list[Lane] = []
-        self._started_ms = WallClock().now_ms()
         self._down_since_ms: int | None = None
         self._known_digests: dict[str, list[bytes]] = {}
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
             path=path,
-            on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds),
+            on_commit=self._count_commit,
             max_bytes=settings.journal.max_bytes,
         )
-        self.metrics.follow("journal_bytes", partial(size_bytes, path))
         self._recorder = Recorder(
             journal=self._journal,
             metrics=self.metrics,
@@ -80,6 +78,20 @@ class Daemon:
             type_prefix=settings.disposition.type_prefix,
             on_record=on_record,
         )
+        self.health = Health(
+            accounts=lambda: [receiver.status() for receiver in self._receivers],
+            lanes=lambda: [lane.status() for lane in self._lanes],
+            journal=self._journal,
+            journal_bytes=partial(size_bytes, path),
+            recorder=self._recorder,
+            now_ms=WallClock().now_ms,
+        )
+        self.metrics.sample(partial(self.health.sample, self.metrics))
+
+    def _count_commit(self, done: Committed) -> None:
+        self.metrics.observe("journal_fsync_seconds", done.fsync_s)
+        if done.waited_s is not None:
+            self.metrics.observe("journal_commit_seconds", done.waited_s)
 
     def stop(self) -> None:
         """Ask for an end in order; `run` then returns."""
@@ -106,8 +118,8 @@ class Daemon:
         _calm_the_collector()
         await self._open_journal(stack)
         self._build_lanes()
-        await self._take_orders(stack)
-        await self._serve_http(stack)
+        orders = await self._take_orders(stack)
+        await self._serve_http(stack, orders)
         accounts = await self._build_accounts(stack)
         log.info(
             "started",
@@ -196,8 +208,8 @@ class Daemon:
             backoff=Backoff(limit_s=lane.retry_limit_s),
         )
 
-    async def _take_orders(self, stack: AsyncExitStack) -> None:
-        """Where the journal's folder takes no socket, listening goes on without orders."""
+    async def _take_orders(self, stack: AsyncExitStack) -> Orders:
+        """Where the journal's folder takes no socket, listening goes on without its orders."""
         orders = Orders(
             journal=self._journal,
             lanes={lane.name: lane for lane in self._lanes},
@@ -209,12 +221,14 @@ class Daemon:
         except ControlError as exc:
             log.warning("control_unavailable", reason=str(exc))
         stack.push_async_callback(server.stop)
+        return orders
 
-    async def _serve_http(self, stack: AsyncExitStack) -> None:
+    async def _serve_http(self, stack: AsyncExitStack, orders: Orders) -> None:
         if self._settings.http is None:
             return
-        host, port = self._settings.http.address
-        server = HealthServer(host=host, port=port, metrics=self.metrics, status=self.status, ready=self.not_ready)
+        server = http_server(
+            self._settings.http, base=self._settings.base, metrics=self.metrics, health=self.health, orders=orders
+        )
         await server.start()
         stack.push_async_callback(server.stop)
 
@@ -305,37 +319,9 @@ class Daemon:
         accounts = [account.username for account in self._settings.listening_accounts()]
         await record_damages(self._journal, self._recorder.record, accounts, self.metrics)
 
-    def status(self) -> dict[str, Any]:
-        """What `/status.json` shows."""
-        return {
-            "version": __version__,
-            "startedMs": self._started_ms,
-            "ready": not self.not_ready(),
-            "journal": {"lastSequence": self._journal.last_sequence, "failing": self._recorder.failing},
-            "accounts": [receiver.status() for receiver in self._receivers],
-            "sinks": [lane.status() for lane in self._lanes],
-        }
-
     def not_ready(self) -> list[str]:
         """Why the daemon does not do its whole work now; empty when it does."""
-        reasons = [
-            f"account {status.account} has no subscription: {status.last_error or 'connecting'}"
-            for status in (receiver.status() for receiver in self._receivers)
-            if not status.subscribed
-        ]
-        if not self._receivers:
-            reasons.append("starting")
-        reasons += [
-            f"account {status.account} has been silent for {status.silent_s:.0f} s"
-            for status in (receiver.status() for receiver in self._receivers)
-            if status.silent_s
-        ]
-        reasons += [trouble for lane in self._lanes if (trouble := trouble_of(lane.status()))]
-        if self._recorder.failing:
-            reasons.append(f"the journal cannot commit: {self._recorder.failing}")
-        elif (waiting_s := self._recorder.waiting_s()) > _COMMIT_S:
-            reasons.append(f"the journal has not committed for {waiting_s:.0f} s")
-        return reasons
+        return [hindrance.full for hindrance in self.health.hindrances()]
 
 
 def _raise_open_files() -> None:

@@ -56,7 +56,7 @@ class Destination:
         self.parked: str | None = None
         self.failures = 0
         self.opening_error: str | None = None
-        metrics.set("sink_parked", 0, name)
+        metrics.expect_sink(name)
 
     async def open(self, backoff: Backoff) -> None:
         """Open the sink, as often as it takes. Raises StartError where the host refuses."""
