@@ -13,6 +13,7 @@ from listener.model import AccountStatus, Damage, GapTally, Hindrance, JournalSt
 from listener.ports import Journal
 from listener.recorder import Recorder
 from listener.web.status import (
+    SCHEMA_VERSION,
     AccountReport,
     Build,
     DamageReport,
@@ -103,6 +104,7 @@ class Health:
         accounts, lanes, hindrances = self._accounts(), self._lanes(), self.hindrances()
         letters = None if stats is None else stats.dead_letters
         return Status(
+            schema_version=SCHEMA_VERSION,
             at=rfc3339(self._now_ms()),
             ready=not hindrances,
             hindrances=tuple(one.full for one in hindrances),

@@ -1,7 +1,7 @@
 """What may be ordered over HTTP: to let a parked lane go on, and to deliver dead letters once more."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -73,9 +73,16 @@ def _decoded(call: Call, expected: type[T]) -> T:
     if call.request.content_type != answers.JSON:
         raise HttpRefused(415, "media_type", f"the body has to come as {answers.JSON}")
     try:
-        return msgspec.json.decode(call.body, type=expected)
+        return msgspec.convert(_with_integers(msgspec.json.decode(call.body)), type=expected)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise HttpRefused(400, "not_json", f"the body is not what is expected here: {exc}") from exc
+
+
+def _with_integers(value: Any) -> Any:
+    """An object whose 1.0 is 1: to JSON Schema, and to some writers of JSON, they are the same number."""
+    if not isinstance(value, dict):
+        return value
+    return {key: int(one) if isinstance(one, float) and one.is_integer() else one for key, one in value.items()}
 
 
 async def _carried_out(order: Awaitable[T]) -> T:

@@ -1,6 +1,7 @@
 """`/status.json`: one versioned structure; the schema in `/openapi.json` is made from it."""
 
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -9,7 +10,7 @@ from listener.model import Gap
 from listener.web import answers
 from listener.web.routes import Call, Route
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -110,7 +111,7 @@ class Status(_Part, frozen=True, kw_only=True):
     `dead_letters` is null while the journal cannot be asked.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1]
     at: str
     ready: bool
     hindrances: tuple[str, ...]

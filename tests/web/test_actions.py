@@ -21,8 +21,13 @@ async def test_letters_are_replayed_by_the_filter_of_the_control_socket(secured:
     wanted = {"event_ids": ["a"], "sink": "crm", "since_ms": 1, "until_ms": 2}
     response = await secured.post("/dead-letters/replay", json=wanted)
     assert (response.status, await response.json()) == (200, {"letters": 3})
+    assert (await secured.post("/dead-letters/replay", json={"since_ms": 1.0})).status == 200
     assert (await secured.post("/dead-letters/replay", json={})).status == 200
-    assert pages.replayed == [Selection(event_ids=("a",), sink="crm", since_ms=1, until_ms=2), Selection()]
+    assert pages.replayed == [
+        Selection(event_ids=("a",), sink="crm", since_ms=1, until_ms=2),
+        Selection(since_ms=1),
+        Selection(),
+    ]
 
 
 @pytest.mark.parametrize("name", ["crn", "..%2F..", "%00", "x" * 3000, "%ff"])
@@ -35,7 +40,14 @@ async def test_an_unknown_sink_is_not_found(secured: aiohttp.ClientSession, name
     "body",
     [
         *(b"", b"null", b"[]", b"{", b'"crm"', b"\xff", b'{"sinks": "crm"}', b'{"since_ms": "1"}', b'{"sink": 1}'),
-        *(b'{"since_ms": 1e300}', b'{"since_ms": 9007199254740993}', b'{"event_ids": "a"}', b"[" * 100_000, b"{} {}"),
+        *(
+            b'{"since_ms": 1e300}',
+            b'{"since_ms": 1.5}',
+            b'{"since_ms": 9007199254740993}',
+            b'{"event_ids": "a"}',
+            b"[" * 100_000,
+            b"{} {}",
+        ),
     ],
 )
 async def test_a_body_that_is_not_meant_marks_nothing(secured: aiohttp.ClientSession, pages: Pages, body: bytes):
