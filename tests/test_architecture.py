@@ -42,7 +42,7 @@ ROOMS: dict[str, Collection[str]] = {
     # The composition root: what runs, what it is ordered to do, what is only asked, and what they are made of.
     "daemon": (
         *("accounts", "lanes", "reloading", "credentials", "housekeeping", "orders"),
-        *("supervision", "notify"),
+        *("supervision", "notify", "health", "serving"),
         *("assembly", "connections", "control"),
         *PARTS,
     ),
@@ -52,6 +52,8 @@ ROOMS: dict[str, Collection[str]] = {
     "supervision": ("notify",),
     "notify": (),
     "reloading": ("settings", *FOUNDATION),
+    "serving": ("health", "orders", "control", "web", "http_settings", *FOUNDATION),
+    "health": ("delivery", "recorder", "web", "ports", *FOUNDATION),
     "orders": ("control", "delivery", "ports", *FOUNDATION),
     "offline": ("journal", *FOUNDATION),
     "probes": ("assembly", "connections", "control", *PARTS),
@@ -73,7 +75,8 @@ ROOMS: dict[str, Collection[str]] = {
     "cometd": ("backoff", "latch", "errors"),
     "webservices": ("model", "errors", "backoff"),
     "journal": ("model", "errors"),
-    "settings": ("lane_settings", "schema", "errors"),
+    "settings": ("http_settings", "lane_settings", "schema", "errors"),
+    "http_settings": ("schema",),
     "lane_settings": ("forms", "schema"),
     "forms": ("model",),
     "schema": ("errors",),
@@ -104,6 +107,7 @@ LIBRARIES = {
 
 # A task outside of a TaskGroup, and why its death cannot go unnoticed there.
 LONE_TASKS = {
+    "listener.sinks.file.witness": "a sink is opened and closed apart; close() awaits the task, no delivery needs it",
     "listener.cometd.transport": "aiocometd calls connect() and close() apart; the transport holds the task in between",
     "listener.testing.contract": "a test; each of its tasks is awaited before the test is over",
     "listener.probes": "a probe races the handshake against the first trouble, and ends both before it returns",
