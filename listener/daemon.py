@@ -108,7 +108,7 @@ class Daemon:
         self._stop.set()
 
     def hang_up(self) -> None:
-        """What SIGHUP asks for: leave renamed files, read the configuration again, let lanes that wait for a person go on."""
+        """What SIGHUP asks for: leave renamed files, read the configuration again, let go on who waits for a person."""
         self._lanes.reopen()
         self._hung_up.set()
 

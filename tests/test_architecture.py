@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = load_package(ROOT)
 
 # Floor by floor, from the top. A room may import the rooms (or the single module of a room) that stand beside it.
-FOUNDATION = ("model", "errors", "metrics", "backoff", "latch")
+FOUNDATION = ("model", "condition", "errors", "metrics", "backoff", "latch")
 PARTS = (
     *("receiver", "rereading", "recorder", "delivery", "sinks", "web"),
     *("cometd", "webservices", "journal", "settings", "lane_settings", "schema", "forms", "ports", "trial"),
@@ -69,7 +69,7 @@ ROOMS: dict[str, Collection[str]] = {
     "control": ("model", "errors"),
     "trial": ("model",),
     "audit": ("model", "errors"),
-    "web": ("metrics", "model", "errors"),
+    "web": ("metrics", "model", "condition", "errors"),
     "simulator": ("errors",),
     "testing": ("ports", "model", "errors"),
     "cometd": ("backoff", "latch", "errors"),
@@ -82,6 +82,7 @@ ROOMS: dict[str, Collection[str]] = {
     "schema": ("errors",),
     "ports": ("model",),
     "model": (),
+    "condition": (),
     "errors": (),
     "metrics": (),
     "backoff": (),

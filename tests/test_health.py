@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from listener.condition import Configuration
 from listener.errors import JournalError
 from listener.health import Health
 from listener.metrics import Metrics
 from listener.model import (
     AccountStatus,
-    Configuration,
     DeadLetter,
     Gap,
     GapTally,

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from listener.condition import Hindrance
+from listener.condition import Hindrance  # noqa: TC001 - as its neighbours
 from listener.errors import ControlError
 from listener.metrics import Metrics
 from listener.model import LetterFilter
