@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from listener.condition import Configuration
 from listener.errors import ConfigError, Problem
 from listener.metrics import Metrics
 from listener.settings import Settings
@@ -124,10 +125,7 @@ class Reloads:
             else f"running; the new configuration was refused: {self._problems[0]}"
         )
 
-    def status(self) -> dict[str, Any]:
-        """For `/status.json`; problems hold no values, so no secrets."""
-        return {
-            "loadedMs": self._loaded_ms,
-            "refusedMs": self._refused_ms,
-            "problems": [str(problem) for problem in self._problems],
-        }
+    def status(self) -> Configuration:
+        """What is in force; problems hold no values, so no secrets."""
+        problems = tuple(str(problem) for problem in self._problems)
+        return Configuration(loaded_ms=self._loaded_ms, refused_ms=self._refused_ms, problems=problems)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from listener import settings
+from listener.http_settings import HttpSettings
 from listener.settings import Settings, load
 from listener.sinks import registry
 
@@ -15,7 +16,7 @@ TABLES = {
     "accounts": settings.AccountSettings,
     "disposition": settings.DispositionSettings,
     "journal": settings.JournalSettings,
-    "http": settings.HttpSettings,
+    "http": HttpSettings,
     "log": settings.LogSettings,
     "sinks": settings.LaneSettings,
 }

@@ -71,7 +71,7 @@ class Destination:
         self.parked: str | None = None
         self.failures = 0
         self.opening_error: str | None = None
-        metrics.set("sink_parked", 0, name)
+        metrics.expect_sink(name)
 
     async def wait_on(self) -> None:
         """Before the first attempt: what an earlier process was told to wait for, a person or a time, still holds."""
@@ -185,6 +185,11 @@ class Destination:
     def quiet_s(self) -> float:
         """How long the lane goes on waiting because the destination named a time; 0.0 while it does not."""
         return self._standing.quiet_s if self._halt is Halt.QUIET else 0.0
+
+    def reopen(self) -> None:
+        """Let a sink that can go to what has the name of its destination now; others have nothing to do."""
+        if self._opened and isinstance(self._sink, Reopens):
+            self._sink.reopen()
 
     def resume(self, *, ordered: bool) -> bool:
         """End a park; tells whether there was something to end.
