@@ -91,7 +91,8 @@ class Daemon:
         self._stop.set()
 
     def hang_up(self) -> None:
-        """What SIGHUP asks for: read the configuration again, and let every lane that waits for a person go on."""
+        """What SIGHUP asks for: leave renamed files, read the configuration again, let every lane that waits go on."""
+        self._lanes.reopen()
         self._hung_up.set()
 
     async def run(self) -> None:

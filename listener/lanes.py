@@ -87,6 +87,11 @@ class SinkLanes:
         """Let every lane that waits for a person go on, but for those whose sink is disabled; returns their names."""
         return [name for name, lane in self.running.items() if lane.resume()]
 
+    def reopen(self) -> None:
+        """Let every sink that writes to files go to those that have the names now."""
+        for lane in self.running.values():
+            lane.reopen()
+
     def _lane(self, settings: Settings, name: str, *, patient: bool) -> Lane:
         lane = settings.sinks[name]
         return Lane(

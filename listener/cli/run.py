@@ -15,7 +15,8 @@ def run(config: ConfigOption = None) -> None:
     """Run the daemon.
 
     It listens until SIGTERM or SIGINT, and then delivers what it has; a second signal leaves at once.
-    SIGHUP takes over what has changed of accounts and sinks, and lets sinks that are parked go on.
+    SIGHUP leaves audit files that were renamed, takes over what has changed of accounts and sinks, and lets sinks that
+    are parked go on.
     """
     settings = load_checked(config)
     logs.configure(level=settings.log.level, style=settings.log.format)

@@ -186,6 +186,11 @@ class Destination:
         """How long the lane goes on waiting because the destination named a time; 0.0 while it does not."""
         return self._standing.quiet_s if self._halt is Halt.QUIET else 0.0
 
+    def reopen(self) -> None:
+        """Let a sink that can go to what has the name of its destination now; others have nothing to do."""
+        if self._opened and isinstance(self._sink, Reopens):
+            self._sink.reopen()
+
     def resume(self, *, ordered: bool) -> bool:
         """End a park; tells whether there was something to end.
 
