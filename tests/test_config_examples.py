@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from listener import settings
+from listener.http_settings import HttpSettings
 from listener.settings import Settings, load
 from listener.sinks import registry
 
@@ -15,7 +16,7 @@ TABLES = {
     "accounts": settings.AccountSettings,
     "disposition": settings.DispositionSettings,
     "journal": settings.JournalSettings,
-    "http": settings.HttpSettings,
+    "http": HttpSettings,
     "log": settings.LogSettings,
     "sinks": settings.LaneSettings,
 }
@@ -109,4 +110,5 @@ def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
     assert [str(problem) for problem in caught.value.problems] == [
         'sinks.audit: format = "template" and template = "…" go together',
         "sinks.crm: give either password or password_file",
+        "sinks.bus: give either password or password_file",
     ]
