@@ -55,6 +55,7 @@ def test_the_answer_is_a_table_with_what_qualifies_it(invoke, audit):
         (("--from", "2026-11-22"), ["c", "g", "e"]),
         (("--to", "2026-11-22"), ["a", "b"]),
         (("--from", "2026-11-23", "--zone", "Europe/Berlin"), ["g", "e"]),
+        (("--to", "2026-11-23", "--zone", "Europe/Berlin"), ["a", "b", "c"]),
         (("--from", "2026-11-21T09:00:00.001Z", "--to", "2026-11-21T10:00:00.001Z"), ["b"]),
         (("--chat", "chat-2"), ["c", "g"]),
         (("--agent", "Bob", "--to", "2026-11-22T12:00Z"), ["c"]),
