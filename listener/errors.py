@@ -245,7 +245,17 @@ class Retry(Outcome):
 
 
 class Park(Outcome):
-    """A person is needed (401, 403, a missing topic): the lane stops and keeps everything."""
+    """A person is needed (401, 403, a missing topic): the lane stops and keeps everything.
+
+    Attributes:
+        disabled: the destination wants no more, ever (410): only the order to resume this lane ends it, no restart.
+    """
+
+    def __init__(
+        self, reason: str, *, disabled: bool = False, delivered: frozenset[int] = frozenset(), detail: str = ""
+    ) -> None:
+        super().__init__(reason, delivered=delivered, detail=detail)
+        self.disabled = disabled
 
 
 class Refusal(NamedTuple):
@@ -263,6 +273,7 @@ class Reject(Outcome):
     Attributes:
         index: one of them, whose reason stands for the outcome.
         rejected: the others by index, each with what its dead letter keeps.
+        after_s: seconds until the rest may be brought, if the destination named a time over it.
     """
 
     def __init__(
@@ -271,11 +282,13 @@ class Reject(Outcome):
         reason: str,
         *,
         rejected: Mapping[int, Refusal] | None = None,
+        after_s: float | None = None,
         delivered: frozenset[int] = frozenset(),
         detail: str = "",
     ) -> None:
         super().__init__(reason, delivered=delivered, detail=detail)
         self.index = index
+        self.after_s = after_s
         self.rejected = dict(rejected or {})
 
     @property

@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 
 from listener import __version__
+from listener.condition import Configuration, Hindrance
 from listener.delivery import trouble_of
 from listener.errors import JournalError
 from listener.metrics import Metrics
-from listener.model import AccountStatus, Damage, GapTally, Hindrance, JournalStats, LaneStatus, rfc3339
+from listener.model import AccountStatus, Damage, GapTally, JournalStats, LaneStatus, rfc3339
 from listener.ports import Journal
 from listener.recorder import Recorder
 from listener.web.status import (
     SCHEMA_VERSION,
     AccountReport,
     Build,
+    ConfigurationReport,
     DamageReport,
     DeadLetters,
     Gaps,
@@ -39,6 +41,7 @@ class Health:
         journal: asked for its figures once a second at most, since lanes read through the same thread.
         journal_bytes: the size of its files; must not raise.
         recorder: knows of commits that fail.
+        configuration: what is in force, and what was refused.
         now_ms: epoch milliseconds.
     """
 
@@ -50,6 +53,7 @@ class Health:
         journal: Journal,
         journal_bytes: Callable[[], int],
         recorder: Recorder,
+        configuration: Callable[[], Configuration],
         now_ms: Callable[[], int],
     ) -> None:
         self._accounts = accounts
@@ -57,6 +61,7 @@ class Health:
         self._journal = journal
         self._journal_bytes = journal_bytes
         self._recorder = recorder
+        self._configuration = configuration
         self._now_ms = now_ms
         self._started_ms = now_ms()
         self._asking = asyncio.Lock()
@@ -109,6 +114,7 @@ class Health:
             ready=not hindrances,
             hindrances=tuple(one.full for one in hindrances),
             build=Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms)),
+            configuration=_configuration(self._configuration()),
             accounts=tuple(_account(one) for one in accounts),
             lanes=tuple(_lane(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes),
             gaps=_all_gaps([one.gaps for one in accounts]),
@@ -160,6 +166,11 @@ def _oldest_s(lanes: Sequence[LaneStatus]) -> float:
     return max((lane.lag_s for lane in lanes), default=0.0)
 
 
+def _configuration(one: Configuration) -> ConfigurationReport:
+    refused_at = None if one.refused_ms is None else rfc3339(one.refused_ms)
+    return ConfigurationReport(loaded_at=rfc3339(one.loaded_ms), refused_at=refused_at, problems=one.problems)
+
+
 def _account(one: AccountStatus) -> AccountReport:
     return AccountReport(
         account=one.account,
@@ -184,6 +195,7 @@ def _lane(one: LaneStatus, letters: int | None) -> LaneReport:
         failures=one.failures,
         parked=one.parked,
         stalled_seconds=one.stalled_s,
+        quiet_seconds=one.quiet_s,
         last_error=one.last_error,
         dead_letters=letters,
     )

@@ -273,9 +273,11 @@ class Selection(LetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=T
 class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     """What a lane wants to know after a restart, and what a look into the journal shows of it.
 
-    `parked` is the reason why it stands still since `parked_ms` (epoch milliseconds), None while it runs. `sequence` is
-    the first event of the batch that fails now, 0 while none does; it was tried `attempts` times, over `failing_ms`
-    of a running daemon (by the monotonic clock), with `last_error` at the end.
+    `parked` is the reason why it stands still since `parked_ms` (epoch milliseconds), None while it runs; with
+    `disabled` a restart does not end that. `sequence` is the first event of the batch that fails now, 0 while none
+    does; it was tried `attempts` times, over `failing_ms` of a running daemon (by the monotonic clock), with
+    `last_error` at the end. The destination asked for silence from `quiet_from_ms` to `quiet_until_ms` (epoch
+    milliseconds, 0 for none).
     """
 
     sink: str
@@ -285,6 +287,9 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     failing_ms: int = 0
     last_error: str | None = None
+    disabled: bool = False
+    quiet_from_ms: int = 0
+    quiet_until_ms: int = 0
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
@@ -320,8 +325,9 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery lane at one moment. `parked` is the reason why it stands still, None while it runs.
 
-    `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `stalled_s` is how long, by the
-    monotonic clock, it has made no progress although there is something to deliver; 0.0 while it is parked.
+    `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `quiet_s` is how long it goes
+    on waiting because its destination named a time; 0.0 while it does not. `stalled_s` is how long, by the monotonic
+    clock, it has made no progress although there is something to deliver; 0.0 while it is parked.
     """
 
     sink: str
@@ -333,6 +339,7 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     parked: str | None
     last_error: str | None
     stalled_s: float = 0.0
+    quiet_s: float = 0.0
     lag_s: float = 0.0
 
 
@@ -362,17 +369,6 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     since_ms: int | None
     last_error: str | None
     silent_s: float = 0.0
-
-
-class Hindrance(msgspec.Struct, frozen=True, kw_only=True):
-    """What keeps the daemon from its whole work.
-
-    `full` is for who may see everything; `brief` says which part it is without a word of an agent, a customer or a
-    server: an account goes by its place in the configuration.
-    """
-
-    brief: str
-    full: str
 
 
 def rfc3339(epoch_ms: int) -> str:

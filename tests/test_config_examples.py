@@ -26,7 +26,7 @@ def load_copy(name: str, folder: Path, *, uncommented: bool = False) -> Settings
     """Load an example as somebody would who has copied it and made the files that it names."""
     text = (CONFIG / name).read_text(encoding="utf-8")
     if uncommented:
-        text = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", text)
+        text = re.sub(r"(?m)^# (?=\w+ = )", "", text)
     for file in re.findall(r'(?m)^[a-z_]+_file = "([^"]+)"', text):
         (folder / file).write_text("secret\n", encoding="utf-8")
     path = folder / name
@@ -55,7 +55,7 @@ def written_keys(table: str) -> set[str]:
     for line in (CONFIG / "full.toml").read_text(encoding="utf-8").splitlines():
         if header := re.match(r"\[+([a-z.]+)\]+", line):
             current = header[1]
-        elif (key := re.match(r"(?:# )?([a-z_]+) = ", line)) and (current == table or current.startswith(f"{table}.")):
+        elif (key := re.match(r"(?:# )?(\w+) = ", line)) and (current == table or current.startswith(f"{table}.")):
             keys.add(key[1])
     return keys
 
@@ -110,5 +110,6 @@ def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
     assert [str(problem) for problem in caught.value.problems] == [
         'sinks.audit: format = "template" and template = "…" go together',
         "http.token_file: give either token or token_file",
-        "sinks.crm: give one of bearer_token and bearer_token_file",
+        "sinks.crm: give either password or password_file",
+        "sinks.bus: give either password or password_file",
     ]

@@ -280,7 +280,7 @@ async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim:
     await eventually(lambda: "sink crm is parked" in str(running.daemon.not_ready()))
     receiver.answers = Answer()
     with capture_logs() as logs:
-        running.daemon.resume_lanes()
+        running.daemon.hang_up()
         await eventually(receiver.accepted)
     assert next(line["sinks"] for line in logs if line["event"] == "lanes_resumed") == ["crm"]
     await running.ready()

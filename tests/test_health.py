@@ -7,10 +7,19 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from listener.condition import Configuration
 from listener.errors import JournalError
 from listener.health import Health
 from listener.metrics import Metrics
-from listener.model import AccountStatus, DeadLetter, Gap, GapTally, JournalBatch, JournalStats, LaneStatus
+from listener.model import (
+    AccountStatus,
+    DeadLetter,
+    Gap,
+    GapTally,
+    JournalBatch,
+    JournalStats,
+    LaneStatus,
+)
 from listener.recorder import Recorder
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
 
@@ -54,6 +63,7 @@ class World:
             journal=self.journal,
             journal_bytes=lambda: 4096,
             recorder=self.recorder,
+            configuration=lambda: Configuration(loaded_ms=SAMPLE_MS),
             now_ms=lambda: SAMPLE_MS,
         )
         self.metrics.sample(lambda: self.health.sample(self.metrics))

@@ -79,6 +79,7 @@ class Lane:
             metrics=metrics,
             on_park=self._progress.set,
             shape=policy.shape,
+            patient=policy.patient,
         )
         self._replays = Replays(
             name=name,
@@ -101,9 +102,11 @@ class Lane:
         try:
             self._cursor = self._stored = (await self._journal.cursors()).get(self.name, 0)
             await self._standing.restore()
+            self._last_error = self._standing.state.last_error
             await self._find_oldest()
+            await self._destination.wait_on()
             await self._destination.open(self._backoff)
-            self._backoff.reset()
+            self._backoff.reset(self._standing.attempts)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._carry_all(), name=f"delivery {self.name}")
                 tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
@@ -117,12 +120,16 @@ class Lane:
             self._progress.clear()
             await self._progress.wait()
 
-    def resume(self) -> bool:
-        """A person has looked at it: try again. Tells whether the lane was parked."""
-        resumed = self._destination.resume()
+    def resume(self, *, ordered: bool = False) -> bool:
+        """A person has looked at it: try again. Tells whether the lane stood still; see `Destination.resume`."""
+        resumed = self._destination.resume(ordered=ordered)
         if resumed:
             self._note_progress()
         return resumed
+
+    def reopen(self) -> None:
+        """Files may have been rotated: write to those that have the names now."""
+        self._destination.reopen()
 
     async def try_out(self, event: Event) -> Outcome | None:
         """Hand a test event to the sink, past what waits for it; None where it was taken."""
@@ -144,6 +151,7 @@ class Lane:
             parked=self._destination.parked,
             last_error=self._destination.opening_error or self._last_error or self._replays.last_error,
             stalled_s=self._stalled_s(),
+            quiet_s=round(self._destination.quiet_s, 1),
             lag_s=self._lag_s(),
         )
 

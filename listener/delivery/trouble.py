@@ -1,6 +1,7 @@
 """When a lane does not do its work."""
 
-from listener.model import Hindrance, LaneStatus
+from listener.condition import Hindrance
+from listener.model import LaneStatus
 
 _STALLED_S = 300.0
 

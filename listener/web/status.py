@@ -49,7 +49,8 @@ class AccountReport(_Part, frozen=True, kw_only=True):
 class LaneReport(_Part, frozen=True, kw_only=True):
     """One sink's way through the journal. `parked` is why it waits for a person, null while it does not.
 
-    `lag_seconds` is the age of the oldest event that the sink has not got, `dead_letters` what it did not take; null
+    `lag_seconds` is the age of the oldest event that the sink has not got, `quiet_seconds` how long it goes on waiting
+    because its destination named a time, `dead_letters` what it did not take; null
     while the journal cannot be asked.
     """
 
@@ -62,6 +63,7 @@ class LaneReport(_Part, frozen=True, kw_only=True):
     failures: int
     parked: str | None
     stalled_seconds: float
+    quiet_seconds: float
     last_error: str | None
     dead_letters: int | None
 
@@ -98,6 +100,14 @@ class JournalReport(_Part, frozen=True, kw_only=True):
     stored: Stored | None
 
 
+class ConfigurationReport(_Part, frozen=True, kw_only=True):
+    """Since when the configuration is in force; `problems` are those of a later one, refused at `refused_at`."""
+
+    loaded_at: str
+    refused_at: str | None
+    problems: tuple[str, ...]
+
+
 class DeadLetters(_Part, frozen=True, kw_only=True):
     """Events that sinks did not take, those of sinks that are no longer configured too."""
 
@@ -116,6 +126,7 @@ class Status(_Part, frozen=True, kw_only=True):
     ready: bool
     hindrances: tuple[str, ...]
     build: Build
+    configuration: ConfigurationReport
     accounts: tuple[AccountReport, ...]
     lanes: tuple[LaneReport, ...]
     gaps: Gaps

@@ -5,16 +5,17 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+from listener.condition import Hindrance  # noqa: TC001 - as its neighbours
 from listener.errors import ControlError
 from listener.metrics import Metrics
-from listener.model import Hindrance, LetterFilter
+from listener.model import LetterFilter
 from listener.web.actions import Actions
 from listener.web.auth import Guard
 from listener.web.openapi import Description
 from listener.web.probes import Probes
 from listener.web.routes import Route
 from listener.web.server import HttpServer
-from listener.web.status import SCHEMA_VERSION, Build, Gaps, JournalReport, Status, StatusPage
+from listener.web.status import SCHEMA_VERSION, Build, ConfigurationReport, Gaps, JournalReport, Status, StatusPage
 
 TOKEN = "c2VjcmV0.for-tests_only~1+/=="
 NO_GAPS = Gaps(count=0, seconds=0.0, last=None)
@@ -24,6 +25,7 @@ STATUS = Status(
     ready=True,
     hindrances=(),
     build=Build(version="1", python="3", started_at="2026-11-22T09:39:00.000Z"),
+    configuration=ConfigurationReport(loaded_at="2026-11-22T09:39:00.000Z", refused_at=None, problems=()),
     accounts=(),
     lanes=(),
     gaps=NO_GAPS,

@@ -1,41 +1,29 @@
 """The webhook sink against a real HTTP server."""
 
 import asyncio
-import ssl
-import subprocess
+import base64
+import json
+import time
 from collections.abc import Callable
 
 import pytest
 from aiohttp import web
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from standardwebhooks import Webhook
 
 from listener import __version__
-from listener.errors import Park, Refusal, Reject, Retry, StartError
-from listener.lane_settings import LaneSettings
-from listener.sinks import registry
-from listener.sinks.webhook import Failure, Progress
+from listener.delivery import Lane, LanePolicy
+from listener.errors import Park, Refusal, Reject, Retry
+from listener.journal import SqliteJournal
+from listener.metrics import Metrics
+from listener.model import JournalBatch
+from listener.sinks.webhook.binding import batch_id
+from support.delivering import outcome_of
 from support.events import disposition_event, events_of, gap_event
+from support.eventually import eventually
 from support.receiver import Answer, Receiver
 
 SECRET = "PaSsWoRd"
-
-
-@pytest.fixture
-async def make_sink(tmp_path):
-    """Open sinks; closed at the end."""
-    made = []
-
-    async def make(url, *, opened=True, **options):
-        sink = registry.build("crm", LaneSettings(type="webhook", url=url, **options), base=tmp_path)
-        made.append(sink)
-        if opened:
-            await sink.open()
-        return sink
-
-    yield make
-    for sink in made:
-        await sink.close()
 
 
 @pytest.fixture
@@ -59,15 +47,6 @@ async def judge(owned):
         return f"http://127.0.0.1:{runner.addresses[0][1]}/hook?code={SECRET}", seen
 
     return start
-
-
-async def outcome_of(sink, events):
-    """What `deliver` raises, or None."""
-    try:
-        await sink.deliver(events)
-    except (Park, Reject, Retry) as outcome:
-        return outcome
-    return None
 
 
 async def test_a_request_is_one_structured_cloudevent(receiver: Receiver, make_sink):
@@ -109,7 +88,7 @@ async def test_a_rotated_token_is_read_anew(receiver, make_sink, tmp_path):
     assert [post.headers["Authorization"] for post in receiver.posts] == ["Bearer one", "Bearer two"]
     for unusable in ("", "a\nb"):
         token.write_text(unusable)
-        with pytest.raises(Retry, match=r"sinks\.crm\.bearer_token_file: no token in"):
+        with pytest.raises(Retry, match=r"sinks\.crm\.bearer_token_file: "):
             await sink.deliver([disposition_event(3)])
 
 
@@ -118,8 +97,8 @@ async def test_a_rotated_token_is_read_anew(receiver, make_sink, tmp_path):
     [
         ((200, 201, 202, 204, 299), None),
         ((301, 302, 303, 307, 308, 304), Park),
-        ((401, 403, 404, 407, 410), Park),
-        ((400, 409, 411, 413, 414, 415, 418, 422, 451), Reject),
+        ((401, 403, 404, 407, 415), Park),
+        ((400, 409, 411, 413, 414, 418, 422, 451), Reject),
         ((405, 406, 426), Retry),
         ((408, 425, 429, 500, 501, 502, 503, 504, 507, 599), Retry),
     ],
@@ -268,29 +247,6 @@ async def test_trouble_that_meets_every_chat_ends_the_call(receiver, make_sink, 
     assert len(receiver.posts) <= 2
 
 
-STATUSES = st.sampled_from([200, 204, 302, 400, 401, 404, 413, 422, 429, 500, 503])
-
-
-@settings(deadline=None)
-@given(st.dictionaries(st.integers(0, 9), STATUSES.filter(lambda status: status >= 300)), st.sets(st.integers(0, 9)))
-def test_every_reject_is_told_before_a_park_and_a_park_before_a_retry(failures, delivered):
-    progress = Progress(events_of(10, chats=10))
-    progress.delivered |= delivered
-    for index, status in failures.items():
-        progress.goes_on(index, Failure(text=str(status), status=status))
-    kinds = {Failure(text="", status=status).kind for status in failures.values()}
-    expected = next((kind for kind in (Reject, Park, Retry) if kind in kinds), None)
-    if expected is None:
-        progress.raise_outcome()
-        return
-    with pytest.raises(expected) as caught:
-        progress.raise_outcome()
-    assert caught.value.delivered == delivered
-    if expected is Reject:
-        refused = {index: Refusal(str(status)) for index, status in failures.items() if status in (400, 413, 422)}
-        assert caught.value.letters == refused
-
-
 async def test_a_server_that_does_not_answer_in_time_is_a_retry(receiver, make_sink):
     receiver.answers = Answer(delay_s=5)
     sink = await make_sink(receiver.url, timeout_s=0.05)
@@ -401,47 +357,133 @@ async def test_the_probe_of_a_server_that_is_not_there_is_a_retry(receiver, make
         await (await make_sink(receiver.url)).check()
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """A certificate for 127.0.0.1, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    command = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    subject = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2")
-    try:
-        subprocess.run((*command, *subject, "-keyout", key, "-out", cert), check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
-    return cert, key
-
-
-@pytest.fixture
-async def tls_receiver(owned, certificate):
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
-    return await owned.enter_async_context(Receiver(tls=context))
-
-
-@pytest.mark.parametrize("trusting", ["ca_file", "verify = false"])
-async def test_https_works_with_a_trusted_authority_and_unverified(tls_receiver, make_sink, certificate, trusting):
-    options = {"ca_file": str(certificate[0])} if trusting == "ca_file" else {"verify": False}
-    await (await make_sink(tls_receiver.url, **options)).deliver([disposition_event(1)])
-    assert len(tls_receiver.posts) == 1
-
-
-async def test_an_untrusted_certificate_is_a_retry_that_says_so(tls_receiver, make_sink):
-    with pytest.raises(Retry, match=r"(?i)certificate.verify.failed"):
-        await (await make_sink(tls_receiver.url)).deliver([disposition_event(1)])
-    assert tls_receiver.posts == []
-
-
-async def test_a_file_without_certificates_is_told_at_the_start(make_sink, tmp_path):
-    (tmp_path / "ca.pem").write_text("nothing")
-    with pytest.raises(StartError, match=r"^sinks\.crm\.ca_file: no usable certificate"):
-        await make_sink("https://127.0.0.1:1", ca_file="ca.pem")
-
-
 async def test_a_sink_that_is_not_open_says_so(make_sink):
     sink = await make_sink("http://127.0.0.1:1", opened=False)
     with pytest.raises(Retry, match="not open"):
         await sink.deliver([disposition_event(1)])
+
+
+# --- Standard Webhooks ------------------------------------------------------------------------------------------------
+
+SYMMETRIC = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+PRIVATE = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+ASYMMETRIC = "whsk_" + base64.b64encode(PRIVATE.private_bytes_raw()).decode()
+
+
+@pytest.mark.parametrize("mode", ["structured", "binary", "batched"])
+async def test_what_arrives_is_signed_and_its_id_stays_the_same(receiver, make_sink, mode):
+    sink = await make_sink(receiver.url, mode=mode, signing_secrets=[SYMMETRIC, ASYMMETRIC], concurrency=1)
+    receiver.script(Answer(status=503))
+    batch = events_of(2)
+    for _ in range(2):
+        await outcome_of(sink, batch)
+    for post in receiver.posts:
+        Webhook(SYMMETRIC).verify(post.body, dict(post.headers))
+        signed = f"{post.headers['webhook-id']}.{post.headers['webhook-timestamp']}.".encode() + post.body
+        _, asymmetric = post.headers["webhook-signature"].split(" ")
+        PRIVATE.public_key().verify(base64.b64decode(asymmetric.removeprefix("v1a,")), signed)
+    ids = [post.headers["webhook-id"] for post in receiver.posts]
+    if mode == "batched":
+        assert ids == [batch_id(batch)] * 2
+    else:
+        assert ids == [batch[0].id, batch[0].id, batch[1].id]
+
+
+async def test_a_signature_that_is_quoted_back_is_masked(receiver, make_sink, monkeypatch):
+    monkeypatch.setattr("listener.sinks.webhook.sink.time.time", lambda: 1_800_000_000.0)
+    sink = await make_sink(receiver.url, signing_secrets=[SYMMETRIC])
+    await sink.deliver([disposition_event(1)])
+    receiver.answers = Answer(status=422, body=receiver.posts[0].headers["webhook-signature"].encode())
+    outcome = await outcome_of(sink, [disposition_event(1)])
+    assert outcome.detail == "***"
+
+
+async def test_without_secrets_there_is_an_id_and_a_time_and_no_signature(receiver, make_sink):
+    await (await make_sink(receiver.url)).deliver([disposition_event(1)])
+    (post,) = receiver.posts
+    assert post.headers["webhook-id"] == disposition_event(1).id
+    assert abs(int(post.headers["webhook-timestamp"]) - time.time()) < 60
+    assert "webhook-signature" not in post.headers
+
+
+# --- batched mode -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_is_one_request(receiver, make_sink):
+    batch = [*events_of(5, chats=2), gap_event(6)]
+    await (await make_sink(receiver.url, mode="batched")).deliver(batch)
+    (post,) = receiver.posts
+    assert post.json == [json.loads(event.to_json()) for event in batch]
+
+
+@pytest.mark.parametrize("bad", [{1}, {8}, {3, 4}, {1, 2, 3, 4, 5, 6, 7, 8}])
+async def test_of_a_batch_that_is_refused_exactly_the_bad_events_are_rejected(receiver, make_sink, bad):
+    def judge(body):
+        return Answer(status=422) if any(int(event["sequence"]) in bad for event in body) else None
+
+    receiver.judge = judge
+    outcome = await outcome_of(await make_sink(receiver.url, mode="batched"), events_of(8, chats=2))
+    assert isinstance(outcome, Reject)
+    assert {index + 1 for index in outcome.letters} == bad
+    assert {index + 1 for index in outcome.delivered} == set(range(1, 9)) - bad
+    arrived = [int(event["sequence"]) for body in receiver.accepted() for event in body]
+    assert arrived == sorted(set(range(1, 9)) - bad)
+    assert receiver.most_at_once == 1
+
+
+async def test_a_batch_that_meets_trouble_halfway_says_what_is_delivered(receiver, make_sink):
+    receiver.script(Answer(status=413), Answer(), Answer(status=503, headers={"Retry-After": "5"}))
+    outcome = await outcome_of(await make_sink(receiver.url, mode="batched"), events_of(4))
+    assert isinstance(outcome, Retry)
+    assert (outcome.delivered, outcome.after_s) == ({0, 1}, 5.0)
+    assert len(receiver.posts) == 3
+
+
+async def test_a_time_that_is_named_holds_for_what_is_left_beside_a_rejected_event(receiver, make_sink):
+    receiver.script(Answer(status=422), Answer(status=429, headers={"Retry-After": "60"}))
+    sink = await make_sink(receiver.url, concurrency=1)
+    outcome = await outcome_of(sink, events_of(3))
+    assert isinstance(outcome, Reject)
+    assert outcome.after_s == 60.0
+
+
+# --- gone -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_receiver_that_is_gone_gets_nothing_more_whatever_restarts(receiver, make_sink, tmp_path):
+    receiver.answers = Answer(status=410)
+
+    async def run(journal: SqliteJournal) -> tuple[Lane, asyncio.Task[None]]:
+        await journal.open()
+        lane = Lane(
+            name="crm",
+            kind="webhook",
+            sink=await make_sink(receiver.url, opened=False),
+            journal=journal,
+            policy=LanePolicy(),
+            metrics=Metrics(),
+            now_ms=lambda: 1,
+        )
+        task = asyncio.create_task(lane.run())
+        await eventually(lambda: lane.status().parked)
+        return lane, task
+
+    journal = SqliteJournal(path=tmp_path / "journal.db")
+    await journal.open()
+    await journal.append(JournalBatch(events=tuple(events_of(3))))
+    await journal.close()
+    for _ in range(3):
+        journal = SqliteJournal(path=tmp_path / "journal.db")
+        lane, task = await run(journal)
+        assert "it is gone, so the sink is disabled" in lane.status().parked
+        assert (lane.resume(), len(receiver.posts)) == (False, 1)
+        task.cancel()
+        await asyncio.wait((task,))
+        await journal.close()
+    receiver.answers = Answer()
+    lane, task = await run(journal)
+    assert lane.resume(ordered=True)
+    await receiver.received(4)
+    task.cancel()
+    await asyncio.wait((task,))
+    await journal.close()
