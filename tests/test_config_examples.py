@@ -110,5 +110,6 @@ def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
     assert [str(problem) for problem in caught.value.problems] == [
         'sinks.audit: format = "template" and template = "…" go together',
         "sinks.crm: give either password or password_file",
+        "sinks.log: give either password or password_file",
         "sinks.bus: give either password or password_file",
     ]
