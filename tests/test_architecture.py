@@ -103,6 +103,8 @@ LIBRARIES = {
     "rich": ["listener.cli"],
     "nats": ["listener.sinks.nats"],
     "aiokafka": ["listener.sinks.kafka"],
+    "aio_pika": ["listener.sinks.amqp"],
+    "aiormq": ["listener.sinks.amqp"],
     "pytest": ["listener.testing.contract"],
 }
 

@@ -13,12 +13,7 @@ from listener.sinks.registry import SinkContext, SinkKind
 from listener.sinks.syslog.connection import Connection
 from listener.sinks.syslog.message import MessageWriter, framed
 from listener.sinks.syslog.settings import SyslogSettings
-
-# How a receiver tells over TLS that it does not take our certificate, or the lack of one (RFC 8446, 6.2).
-_REFUSALS = (
-    *("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE", "CERTIFICATE_REVOKED"),
-    *("CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "UNKNOWN_CA", "ACCESS_DENIED"),
-)
+from listener.sinks.tls import is_refusal
 
 _READ = (
     "syslog acknowledges nothing: that a batch was taken is told by the receiver closing its connection, which means "
@@ -158,7 +153,7 @@ class SyslogSink:
             return Retry(f"{self._place} did not take it within {self._settings.timeout_s:g} s")
         if isinstance(exc, ssl.SSLCertVerificationError):  # it will be renewed there, or trusted here after a restart
             return Retry(f"{self._place} shows a certificate that is not trusted: {exc.verify_message}")
-        if isinstance(exc, ssl.SSLError) and (exc.reason or "").endswith(_REFUSALS):
+        if isinstance(exc, ssl.SSLError) and is_refusal(exc):
             return Park(f"{self._place} does not take {self._context.setting('client_cert_file')}: {exc.reason}")
         return Retry(f"{self._place}: {exc.strerror or exc or type(exc).__name__}")
 
