@@ -17,24 +17,25 @@ from listener.accounts import Accounts, Spawn
 from listener.assembly import WallClock, source_of, trial_for
 from listener.control import ControlServer
 from listener.credentials import FileWatch
-from listener.delivery import trouble_of
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
+from listener.health import Health
 from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
-from listener.journal.sqlite import size_bytes
+from listener.journal.sqlite import Committed, size_bytes
 from listener.lanes import SinkLanes
 from listener.metrics import Metrics
 from listener.model import AccountStatus, Event
+from listener.notify import Notifier
 from listener.orders import Orders
 from listener.recorder import Recorder
 from listener.reloading import Reloads, changes_between
 from listener.schema import input_files
+from listener.serving import http_server
 from listener.settings import Settings
-from listener.web.server import HealthServer
+from listener.supervision import Supervision
 
 log = structlog.get_logger(__name__)
 
-_COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
 _OPEN_FILES = 65_536
 _LOOK_S = 10.0
 _SERVER = "[server]"  # no sink can be called so
@@ -48,6 +49,7 @@ class Daemon:
         metrics: handed in by whoever wants to look at them.
         on_record: called with each group of events once it is durable.
         load: reads the configuration again, for SIGHUP, and raises ConfigError; None where it cannot be read again.
+        notifier: is told where the service stands.
     """
 
     def __init__(
@@ -57,27 +59,27 @@ class Daemon:
         metrics: Metrics | None = None,
         on_record: Callable[[tuple[Event, ...]], None] | None = None,
         load: Callable[[], Settings] | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         self._settings = settings
         self.metrics = metrics or Metrics()
         self._on_record = on_record
         self._stop = asyncio.Event()
         self._hung_up = asyncio.Event()
+        self._notifier = notifier or Notifier({})
         self._look = asyncio.Event()
         self._load = load
         self._accounts: Accounts | None = None
         self._tls: ssl.SSLContext | bool = False
-        self._started_ms = WallClock().now_ms()
         self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
             path=path,
-            on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds),
+            on_commit=self._count_commit,
             max_bytes=settings.journal.max_bytes,
         )
         self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics)
         self.reloads = Reloads(metrics=self.metrics, now_ms=WallClock().now_ms)
-        self.metrics.follow("journal_bytes", partial(size_bytes, path))
         self._recorder = Recorder(
             journal=self._journal,
             metrics=self.metrics,
@@ -85,13 +87,28 @@ class Daemon:
             type_prefix=settings.disposition.type_prefix,
             on_record=on_record,
         )
+        self.health = Health(
+            accounts=self._account_status,
+            lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
+            configuration=self.reloads.status,
+            journal=self._journal,
+            journal_bytes=partial(size_bytes, path),
+            recorder=self._recorder,
+            now_ms=WallClock().now_ms,
+        )
+        self.metrics.sample(partial(self.health.sample, self.metrics))
+
+    def _count_commit(self, done: Committed) -> None:
+        self.metrics.observe("journal_fsync_seconds", done.fsync_s)
+        if done.waited_s is not None:
+            self.metrics.observe("journal_commit_seconds", done.waited_s)
 
     def stop(self) -> None:
         """Ask for an end in order; `run` then returns."""
         self._stop.set()
 
     def hang_up(self) -> None:
-        """What SIGHUP asks for: leave renamed files, read the configuration again, let every lane that waits go on."""
+        """What SIGHUP asks for: leave renamed files, read the configuration again, let go on who waits for a person."""
         self._lanes.reopen()
         self._hung_up.set()
 
@@ -113,8 +130,8 @@ class Daemon:
         await self._open_journal(stack)
         lanes = self._lanes.build(self._settings, self._settings.sinks, patient=False)
         self._lanes.running.update(lanes)
-        await self._take_orders(stack)
-        await self._serve_http(stack)
+        orders = await self._take_orders(stack)
+        await self._serve_http(stack, orders)
         accounts = self._accounts = await self._build_accounts(stack)
         log.info(
             "started",
@@ -135,10 +152,12 @@ class Daemon:
                 spawn("damages", self._record_damages()),
                 spawn("reload", self._reload_when_asked(accounts, spawn)),
                 spawn("credentials", self._watch_files(spawn)),
+                spawn("supervision", self._supervision().run()),
             ]
             self._lanes.start(lanes, spawn)
             accounts.start(spawn)
             await self._stop.wait()
+            self._notifier.stopping()
             await self._drain(accounts)
             for worker in workers:
                 worker.cancel()
@@ -161,7 +180,9 @@ class Daemon:
         while True:
             await self._hung_up.wait()
             self._hung_up.clear()
+            self._notifier.reloading()
             await self._reload(accounts, spawn)
+            self._notifier.ready(self.reloads.summary())
             log.info("lanes_resumed", sinks=self._lanes.resume())
 
     async def _watch_files(self, spawn: Spawn) -> None:
@@ -219,8 +240,8 @@ class Daemon:
         damages = await self._journal.pending_damages()
         self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
 
-    async def _take_orders(self, stack: AsyncExitStack) -> None:
-        """Where the journal's folder takes no socket, listening goes on without orders."""
+    async def _take_orders(self, stack: AsyncExitStack) -> Orders:
+        """Where the journal's folder takes no socket, listening goes on without its orders."""
         orders = Orders(
             journal=self._journal, lanes=self._lanes.running, trial=lambda sink: trial_for(self._settings, sink)
         )
@@ -230,12 +251,14 @@ class Daemon:
         except ControlError as exc:
             log.warning("control_unavailable", reason=str(exc))
         stack.push_async_callback(server.stop)
+        return orders
 
-    async def _serve_http(self, stack: AsyncExitStack) -> None:
+    async def _serve_http(self, stack: AsyncExitStack, orders: Orders) -> None:
         if self._settings.http is None:
             return
-        host, port = self._settings.http.address
-        server = HealthServer(host=host, port=port, metrics=self.metrics, status=self.status, ready=self.not_ready)
+        server = http_server(
+            self._settings.http, base=self._settings.base, metrics=self.metrics, health=self.health, orders=orders
+        )
         await server.start()
         stack.push_async_callback(server.stop)
 
@@ -255,6 +278,14 @@ class Daemon:
         stack.push_async_callback(accounts.close)
         return accounts
 
+    def _supervision(self) -> Supervision:
+        return Supervision(
+            notifier=self._notifier,
+            progress=self._journal.pulse,
+            not_ready=self.not_ready,
+            summary=self.reloads.summary,
+        )
+
     def _retention(self) -> Retention:
         return Retention(
             journal=self._journal,
@@ -268,42 +299,12 @@ class Daemon:
         accounts = [account.username for account in self._settings.listening_accounts()]
         await record_damages(self._journal, self._recorder.record, accounts, self.metrics)
 
-    def status(self) -> dict[str, Any]:
-        """What `/status.json` shows."""
-        return {
-            "version": __version__,
-            "startedMs": self._started_ms,
-            "ready": not self.not_ready(),
-            "journal": {"lastSequence": self._journal.last_sequence, "failing": self._recorder.failing},
-            "configuration": self.reloads.status(),
-            "accounts": self._account_status(),
-            "sinks": [lane.status() for lane in self._lanes.running.values()],
-        }
-
     def _account_status(self) -> list[AccountStatus]:
         return self._accounts.status() if self._accounts is not None else []
 
     def not_ready(self) -> list[str]:
         """Why the daemon does not do its whole work now; empty when it does."""
-        accounts = self._account_status()
-        reasons = [
-            f"account {status.account} has no subscription: {status.last_error or 'connecting'}"
-            for status in accounts
-            if not status.subscribed
-        ]
-        if not accounts:
-            reasons.append("starting")
-        reasons += [
-            f"account {status.account} has been silent for {status.silent_s:.0f} s"
-            for status in accounts
-            if status.silent_s
-        ]
-        reasons += [trouble for lane in self._lanes.running.values() if (trouble := trouble_of(lane.status()))]
-        if self._recorder.failing:
-            reasons.append(f"the journal cannot commit: {self._recorder.failing}")
-        elif (waiting_s := self._recorder.waiting_s()) > _COMMIT_S:
-            reasons.append(f"the journal has not committed for {waiting_s:.0f} s")
-        return reasons
+        return [hindrance.full for hindrance in self.health.hindrances()]
 
 
 def _raise_open_files() -> None:

@@ -120,6 +120,9 @@ class Journal(Protocol):
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
 
+    async def pulse(self) -> None:
+        """Return once whatever writes has answered, whether or not it could write: it does not hang."""
+
 
 class Sink(Protocol):
     """A destination. It holds no retry, no queue, no policy: its lane does.

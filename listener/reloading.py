@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from listener.condition import Configuration
 from listener.errors import ConfigError, Problem
 from listener.metrics import Metrics
 from listener.settings import Settings
@@ -116,10 +117,15 @@ class Reloads:
         self._metrics.count("config_reloads_total", 1, "refused")
         _log.error("reload_refused", problems=[str(problem) for problem in problems], effect="the old one goes on")
 
-    def status(self) -> dict[str, Any]:
-        """For `/status.json`; problems hold no values, so no secrets."""
-        return {
-            "loadedMs": self._loaded_ms,
-            "refusedMs": self._refused_ms,
-            "problems": [str(problem) for problem in self._problems],
-        }
+    def summary(self) -> str:
+        """In a line, what is in force."""
+        return (
+            "running"
+            if self._refused_ms is None
+            else f"running; the new configuration was refused: {self._problems[0]}"
+        )
+
+    def status(self) -> Configuration:
+        """What is in force; problems hold no values, so no secrets."""
+        problems = tuple(str(problem) for problem in self._problems)
+        return Configuration(loaded_ms=self._loaded_ms, refused_ms=self._refused_ms, problems=problems)

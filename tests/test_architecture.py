@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = load_package(ROOT)
 
 # Floor by floor, from the top. A room may import the rooms (or the single module of a room) that stand beside it.
-FOUNDATION = ("model", "errors", "metrics", "backoff", "latch")
+FOUNDATION = ("model", "condition", "errors", "metrics", "backoff", "latch")
 PARTS = (
     *("receiver", "rereading", "recorder", "delivery", "sinks", "web"),
     *("cometd", "webservices", "journal", "settings", "lane_settings", "schema", "forms", "ports", "trial"),
@@ -26,6 +26,7 @@ ROOMS: dict[str, Collection[str]] = {
     "__main__": ("cli",),
     "cli": (
         "daemon",
+        "notify",
         "probes",
         "offline",
         "assembly",
@@ -41,13 +42,18 @@ ROOMS: dict[str, Collection[str]] = {
     # The composition root: what runs, what it is ordered to do, what is only asked, and what they are made of.
     "daemon": (
         *("accounts", "lanes", "reloading", "credentials", "housekeeping", "orders"),
+        *("supervision", "notify", "health", "serving"),
         *("assembly", "connections", "control"),
         *PARTS,
     ),
     "accounts": ("assembly", "connections", *PARTS),
     "lanes": ("accounts", "assembly", *PARTS),
     "credentials": (),
+    "supervision": ("notify",),
+    "notify": (),
     "reloading": ("settings", *FOUNDATION),
+    "serving": ("health", "orders", "control", "web", "http_settings", *FOUNDATION),
+    "health": ("delivery", "recorder", "web", "ports", *FOUNDATION),
     "orders": ("control", "delivery", "ports", *FOUNDATION),
     "offline": ("journal", *FOUNDATION),
     "probes": ("assembly", "connections", "control", *PARTS),
@@ -63,18 +69,20 @@ ROOMS: dict[str, Collection[str]] = {
     "control": ("model", "errors"),
     "trial": ("model",),
     "audit": ("model", "errors"),
-    "web": ("metrics", "model", "errors"),
+    "web": ("metrics", "model", "condition", "errors"),
     "simulator": ("errors",),
     "testing": ("ports", "model", "errors"),
     "cometd": ("backoff", "latch", "errors"),
     "webservices": ("model", "errors", "backoff"),
     "journal": ("model", "errors"),
-    "settings": ("lane_settings", "schema", "errors"),
+    "settings": ("http_settings", "lane_settings", "schema", "errors"),
+    "http_settings": ("schema",),
     "lane_settings": ("forms", "schema"),
     "forms": ("model",),
     "schema": ("errors",),
     "ports": ("model",),
     "model": (),
+    "condition": (),
     "errors": (),
     "metrics": (),
     "backoff": (),
@@ -95,12 +103,14 @@ LIBRARIES = {
     "rich": ["listener.cli"],
     "nats": ["listener.sinks.nats"],
     "aiokafka": ["listener.sinks.kafka"],
+    "aio_pika": ["listener.sinks.amqp"],
+    "aiormq": ["listener.sinks.amqp"],
     "pytest": ["listener.testing.contract"],
 }
 
 # A task outside of a TaskGroup, and why its death cannot go unnoticed there.
 LONE_TASKS = {
-    "listener.sinks.file.witness": "sinks open and close apart; the task is awaited in close(), no delivery needs it",
+    "listener.sinks.file.witness": "a sink is opened and closed apart; close() awaits the task, no delivery needs it",
     "listener.cometd.transport": "aiocometd calls connect() and close() apart; the transport holds the task in between",
     "listener.testing.contract": "a test; each of its tasks is awaited before the test is over",
     "listener.probes": "a probe races the handshake against the first trouble, and ends both before it returns",

@@ -1,6 +1,7 @@
 import pytest
 from structlog.testing import capture_logs
 
+from listener.condition import Configuration
 from listener.errors import ConfigError, Problem
 from listener.metrics import Metrics
 from listener.reloading import Changes, Reloads, changes_between
@@ -58,11 +59,11 @@ def test_a_refused_reload_is_told_until_one_is_taken_over():
     with capture_logs() as logs:
         reloads.refused((Problem("sinks.x.path", "is required"),))
     assert logs[0]["problems"] == ["sinks.x.path: is required"]
-    assert reloads.status() == {"loadedMs": 1, "refusedMs": 2, "problems": ["sinks.x.path: is required"]}
+    assert reloads.status() == Configuration(loaded_ms=1, refused_ms=2, problems=("sinks.x.path: is required",))
     assert metrics.value("config_last_reload_success") == 0
     with capture_logs() as logs:
         reloads.done(Changes(sinks_added=("y",)))
     assert logs == [{"event": "reloaded", "log_level": "info", "sinks_added": ("y",)}]
-    assert reloads.status() == {"loadedMs": 3, "refusedMs": None, "problems": []}
+    assert reloads.status() == Configuration(loaded_ms=3)
     assert metrics.value("config_last_reload_success") == 1
     assert (metrics.value("config_reloads_total", "done"), metrics.value("config_reloads_total", "refused")) == (1, 1)

@@ -8,6 +8,7 @@ from listener.assembly import load_checked
 from listener.cli import running
 from listener.cli.options import ConfigOption
 from listener.daemon import Daemon
+from listener.notify import Notifier
 from listener.settings import Settings
 
 
@@ -24,7 +25,7 @@ def run(config: ConfigOption = None) -> None:
 
 
 async def _listen(settings: Settings, load: Callable[[], Settings]) -> None:
-    daemon = Daemon(settings, load=load)
+    daemon = Daemon(settings, load=load, notifier=Notifier())
     running.on_request(daemon.stop)
     running.on_hangup(daemon.hang_up)
     await daemon.run()

@@ -71,7 +71,7 @@ class Destination:
         self.parked: str | None = None
         self.failures = 0
         self.opening_error: str | None = None
-        metrics.set("sink_parked", 0, name)
+        metrics.expect_sink(name)
 
     async def wait_on(self) -> None:
         """Before the first attempt: what an earlier process was told to wait for, a person or a time, still holds."""
