@@ -82,6 +82,8 @@ LIBRARIES = {
     "cryptography": ["listener.audit", "listener.sinks"],
     "typer": ["listener.cli"],
     "rich": ["listener.cli"],
+    "redis": ["listener.sinks.redis"],
+    "asyncpg": ["listener.sinks.postgres"],
     "pytest": ["listener.testing.contract"],
 }
 

@@ -110,4 +110,5 @@ def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
         'sinks.audit: format = "template" and template = "…" go together',
         "sinks.crm: give either password or password_file",
         "sinks.stream: give either password or password_file",
+        "sinks.table: give either password or password_file",
     ]
