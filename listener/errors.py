@@ -21,6 +21,7 @@ ListenerError
   ControlError              the control socket: an order was refused, or not answered
     NoDaemon                nobody takes orders there
     DaemonEnded             the daemon ended before it answered
+  HttpRefused               a request to our own HTTP side is refused; `reason` is a metric label
   NotificationRefused       one notification cannot be used; `reason` is a metric label
   Outcome                   what a sink says of a batch that it did not take whole
     Retry                   later, unchanged
@@ -191,6 +192,22 @@ class NoDaemon(ControlError):
 
 class DaemonEnded(ControlError):
     """The daemon ended before it answered an order; it may have carried it out."""
+
+
+class HttpRefused(ListenerError):
+    """A request to our own HTTP side is answered with an error; the text is for the client.
+
+    Attributes:
+        status: of the response.
+        reason: a short fixed word, fit for a metric label.
+        headers: of the response.
+    """
+
+    def __init__(self, status: int, reason: str, text: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.reason = reason
+        self.headers = dict(headers or {})
 
 
 class NotificationRefused(ListenerError):

@@ -14,11 +14,11 @@ from listener.control import (
     LettersReplay,
     ListLanes,
     Resumed,
-    Selection,
     SinkTest,
     TrialResult,
 )
 from listener.errors import ControlError, Outcome, Park, Reject, Retry
+from listener.model import Selection
 from listener.orders import Orders
 from listener.testing import sample_test
 from support.eventually import eventually

@@ -19,8 +19,8 @@ R = TypeVar("R")
 
 INTERRUPTED = 130
 _GROUPS = {
+    "audit": ("Prove an audit trail, and tell who set what when.", audit.COMMANDS),
     "journal": ("Look into the journal.", journal.COMMANDS),
-    "audit": ("Prove an audit trail.", audit.COMMANDS),
     "dead-letters": ("Look at what a sink did not take, deliver it once more, or drop it.", dead_letters.COMMANDS),
     "lane": ("See how far the sinks are, and let go on what waits for a person.", lane.COMMANDS),
     "sinks": ("List the kinds of sink that can be named, and try out a sink that is configured.", sinks.COMMANDS),

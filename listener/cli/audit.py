@@ -1,4 +1,4 @@
-"""`audit`: whether an audit trail is what was written, and the key that says so."""
+"""`audit`: whether an audit trail is what was written, the key that says so, and what is in it."""
 
 import json
 import time
@@ -12,6 +12,7 @@ from listener.audit.findings import Verdict
 from listener.audit.keys import load_verifier
 from listener.audit.notes import NoteError, VerifierKey
 from listener.audit.verify import Signed, read_checkpoints, verify
+from listener.cli import audit_report
 from listener.cli.readable import printable
 from listener.errors import ListenerError
 
@@ -147,4 +148,4 @@ def _as_json(verdict: Verdict, key: VerifierKey | None) -> dict[str, Any]:
     }
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"verify": verify_trail, "key": show_key}
+COMMANDS: dict[str, Callable[..., Any]] = {"verify": verify_trail, "key": show_key, "report": audit_report.report}

@@ -12,7 +12,7 @@ from listener.delivery.standing import Standing
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.metrics import Metrics
 from listener.model import Event
-from listener.ports import Sink
+from listener.ports import Reopens, Sink
 
 _CLOSE_S = 5.0
 _TRIAL_S = 30.0
@@ -41,6 +41,7 @@ class Destination:
         metrics: counts attempts and failures.
         on_park: called when the lane halts.
         shape: what of an event may leave the process.
+        patient: whether a StartError is waited for too.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Destination:
         metrics: Metrics,
         on_park: Callable[[], None],
         shape: Callable[[Event], Event],
+        patient: bool = False,
     ) -> None:
+        self._patient = patient
         self._name = name
         self._shape = shape
         self._sink = sink
@@ -68,7 +71,7 @@ class Destination:
         self.parked: str | None = None
         self.failures = 0
         self.opening_error: str | None = None
-        metrics.set("sink_parked", 0, name)
+        metrics.expect_sink(name)
 
     async def wait_on(self) -> None:
         """Before the first attempt: what an earlier process was told to wait for, a person or a time, still holds."""
@@ -80,23 +83,27 @@ class Destination:
             await self._stay_quiet(self._standing.quiet_s)
 
     async def open(self, backoff: Backoff) -> None:
-        """Open the sink, as often as it takes. Raises StartError where the host refuses."""
+        """Open the sink, as often as it takes. Raises StartError where the host refuses, unless that is waited for."""
         while True:
             try:
                 await self._sink.open()
-            except StartError:
-                raise
+            except StartError as exc:
+                if not self._patient:
+                    raise
+                await self._wait_to_open(Retry(str(exc)), backoff)
             except Exception as exc:  # noqa: BLE001 - as in deliver: a foreign sink's bug is its own lane's matter
-                outcome = outcome_of(exc)
-                self.opening_error = outcome.reason
-                self._count(outcome)
-                await self.wait_after(outcome, pause_after(outcome, backoff))
+                await self._wait_to_open(outcome_of(exc), backoff)
             else:
                 break
         self._opened = True
         if self.opening_error is not None:
             self._log.info("delivery_recovered")
         self.opening_error = None
+
+    async def _wait_to_open(self, outcome: Outcome, backoff: Backoff) -> None:
+        self.opening_error = outcome.reason
+        self._count(outcome)
+        await self.wait_after(outcome, pause_after(outcome, backoff))
 
     async def close(self) -> None:
         """Close the sink. One that cannot be closed holds nobody up."""
@@ -178,6 +185,11 @@ class Destination:
     def quiet_s(self) -> float:
         """How long the lane goes on waiting because the destination named a time; 0.0 while it does not."""
         return self._standing.quiet_s if self._halt is Halt.QUIET else 0.0
+
+    def reopen(self) -> None:
+        """Let a sink that can go to what has the name of its destination now; others have nothing to do."""
+        if self._opened and isinstance(self._sink, Reopens):
+            self._sink.reopen()
 
     def resume(self, *, ordered: bool) -> bool:
         """End a park; tells whether there was something to end.

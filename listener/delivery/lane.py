@@ -4,6 +4,7 @@ import asyncio
 import copy
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -15,7 +16,7 @@ from listener.delivery.replays import Replays
 from listener.delivery.standing import Standing
 from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
 from listener.metrics import Metrics
-from listener.model import DeadLetter, Event, LaneStatus
+from listener.model import DeadLetter, Event, LaneStatus, epoch_ms
 from listener.ports import Journal, Sink
 
 _NAMED_AT_MOST = 10  # sequences in one log line
@@ -78,6 +79,7 @@ class Lane:
             metrics=metrics,
             on_park=self._progress.set,
             shape=policy.shape,
+            patient=policy.patient,
         )
         self._replays = Replays(
             name=name,
@@ -88,8 +90,7 @@ class Lane:
             now_ms=now_ms,
             backoff=copy.copy(self._backoff),
         )
-        self._cursor = 0
-        self._stored = 0
+        self._cursor = self._stored = self._oldest_ms = 0
         self._delivered = 0
         self._last_error: str | None = None
         self._idle = False
@@ -102,6 +103,7 @@ class Lane:
             self._cursor = self._stored = (await self._journal.cursors()).get(self.name, 0)
             await self._standing.restore()
             self._last_error = self._standing.state.last_error
+            await self._find_oldest()
             await self._destination.wait_on()
             await self._destination.open(self._backoff)
             self._backoff.reset(self._standing.attempts)
@@ -125,6 +127,10 @@ class Lane:
             self._note_progress()
         return resumed
 
+    def reopen(self) -> None:
+        """Files may have been rotated: write to those that have the names now."""
+        self._destination.reopen()
+
     async def try_out(self, event: Event) -> Outcome | None:
         """Hand a test event to the sink, past what waits for it; None where it was taken."""
         return await self._destination.try_out(event)
@@ -146,6 +152,7 @@ class Lane:
             last_error=self._destination.opening_error or self._last_error or self._replays.last_error,
             stalled_s=self._stalled_s(),
             quiet_s=round(self._destination.quiet_s, 1),
+            lag_s=self._lag_s(),
         )
 
     @property
@@ -156,6 +163,18 @@ class Lane:
         if self._idle or not self._lag or self._destination.parked is not None:
             return 0.0
         return round(self._monotonic() - self._moved_at_s, 1)
+
+    def _lag_s(self) -> float:
+        """Age of the oldest event not delivered; between two batches, that of the last one which is."""
+        if not self._lag or not self._oldest_ms:
+            return 0.0
+        return max(0, self._now_ms() - self._oldest_ms) / 1000
+
+    async def _find_oldest(self) -> None:
+        """What waits already, for a sink that cannot be opened: nothing is read before it is."""
+        with suppress(JournalError):
+            for event in await self._journal.read(self._cursor, 1):
+                self._oldest_ms = event.received_ms
 
     def _note_progress(self) -> None:
         self._moved_at_s = self._monotonic()
@@ -193,9 +212,10 @@ class Lane:
 
     async def _carry(self, events: Sequence[Event]) -> None:
         """Bring one batch to its end: delivered, dead or left out."""
+        self._oldest_ms = events[0].received_ms
         wanted = [event for event in events if self._policy.wants(event)]
         dead = await self._deliver(wanted) if wanted else 0
-        self._cursor = events[-1].sequence
+        self._cursor, self._oldest_ms = events[-1].sequence, events[-1].received_ms
         self._note_progress()
         self._moved.set()
         self._count(events, wanted, dead)
@@ -231,12 +251,15 @@ class Lane:
     def _count(self, events: Sequence[Event], wanted: Sequence[Event], dead: int) -> None:
         """Once a batch."""
         self._delivered += len(wanted) - dead
-        self._metrics.set("sink_lag_events", self._journal.last_sequence - self._cursor, self.name)
         self._metrics.count("sink_delivered_total", len(wanted) - dead, self.name)
         self._metrics.count("sink_skipped_total", len(events) - len(wanted), self.name)
         if wanted:
-            waited_s = max(0, self._now_ms() - wanted[0].received_ms) / 1000
-            self._metrics.observe("sink_latency_seconds", waited_s, self.name)
+            now_ms, first = self._now_ms(), wanted[0]
+            for name, since_ms in (
+                ("sink_latency_seconds", first.received_ms),
+                ("end_to_end_latency_seconds", epoch_ms(first.time)),
+            ):
+                self._metrics.observe(name, max(0, now_ms - since_ms) / 1000, self.name)
 
     async def _deliver(self, wanted: list[Event]) -> int:
         """Hand the batch over until nothing of it is left; returns how many of its events are dead."""
@@ -300,6 +323,7 @@ class Lane:
     async def _keep_progress(self, left: Sequence[Event], dead: Sequence[DeadLetter]) -> None:
         """What is before the first event left is done with, and so are dead letters: neither waits for the rest."""
         done = left[0].sequence - 1 if left else self._cursor
+        self._oldest_ms = left[0].received_ms if left else self._oldest_ms
         if dead or done > self._cursor:
             self._cursor = max(self._cursor, done)
             await self._advance(self._cursor, dead)

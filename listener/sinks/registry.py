@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from listener import schema
 from listener.errors import ConfigError, Problem
 from listener.forms import CLOUD_EVENT, Form, FormName, form_of
 from listener.ports import Sink
@@ -193,6 +194,11 @@ def build(name: str, lane: Lane, *, base: Path) -> Sink:
         return kind.build(SinkContext(name=name, base=base, form=form), settings)
     except ImportError as exc:
         raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
+
+
+def input_files(name: str, lane: Lane, base: Path) -> list[Path]:
+    """The files that a sink reads: secrets, certificates, keys. Raises ConfigError as `build`."""
+    return [base / path for path in schema.input_files(_settings(name, lane, base)[1])]
 
 
 def retry_horizon_s(name: str, lane: Lane) -> float | None:

@@ -664,3 +664,8 @@ async def test_a_journal_within_its_size_keeps_what_is_young(world):
     await journal.append(batch(1, 2, 3))
     await journal.advance("crm", 3)
     assert await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES) == 0
+
+
+async def test_it_answers_when_it_is_asked_whether_it_gets_on(journal):
+    async with asyncio.timeout(10):
+        await journal.pulse()

@@ -1,26 +1,31 @@
 """The file sink against real files, full disks and rotations."""
 
 import asyncio
+import hashlib
+import json
 import os
-import re
 import resource
 import shutil
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
+from listener.audit.findings import Kind
+from listener.audit.keys import load_verifier
+from listener.audit.verify import read_checkpoints, verify
 from listener.errors import Retry, StartError
-from listener.sinks.file import FileSettings, FileSink, LineFile
+from listener.sinks.file import FileSettings, FileSink
 from listener.sinks.registry import SinkContext
+from support.checkpoints import checkpoints
 from support.events import disposition_event, events_of, sequences
+from support.eventually import eventually
+from support.receiver import Answer, Receiver
+from support.trail import trail
 
 
 @pytest.fixture
@@ -70,10 +75,24 @@ def file_size_limit(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-async def test_a_line_is_the_event_as_json(sink, path):
+async def test_a_line_is_the_event_as_json(make_sink, path):
     event = disposition_event(1)
+    sink = make_sink(chain=False)
+    await sink.open()
     await sink.deliver([event])
     assert path.read_bytes() == event.to_json() + b"\n"
+    assert not list(path.parent.glob("*.key")), "without a chain nothing is signed"
+
+
+async def test_a_chained_line_is_the_event_with_its_place_and_the_hash_of_the_line_before(sink, path):
+    events = events_of(2)
+    await sink.deliver(events)
+    first, second = path.read_bytes().splitlines()
+    record = json.loads(second)
+    assert record.pop("chainindex") == "1"
+    assert record.pop("chainprevious") == hashlib.sha256(first).hexdigest()
+    assert record == json.loads(events[1].to_json())
+    assert json.loads(first)["chainprevious"] == "0" * 64
 
 
 async def test_a_new_file_has_the_configured_mode_whatever_the_umask(make_sink, path):
@@ -171,34 +190,6 @@ async def test_a_removed_folder_is_a_retry_and_needs_no_restart_once_it_is_back(
     assert held(folder / "events.jsonl") == [1]
 
 
-class MovedBetweenWriteAndLook(LineFile):
-    """A rotation at the worst moment: after the write, before the second look at the path."""
-
-    def __init__(self, *, moves: int, **options):
-        super().__init__(**options)
-        self.moves = moves
-
-    def _sync(self, fd):
-        super()._sync(fd)
-        if self.moves:
-            self.moves -= 1
-            self._path.rename(self._path.with_suffix(f".{self.moves}"))
-
-
-def test_a_batch_that_met_a_rotation_is_in_the_new_file_too(path):
-    file = MovedBetweenWriteAndLook(moves=1, path=path, mode=0o600, fsync=True)
-    file.append([disposition_event(1).to_json()])
-    file.close()
-    assert (held(path.with_suffix(".0")), held(path)) == ([1], [1])
-
-
-def test_endless_rotations_end_in_an_error(path):
-    file = MovedBetweenWriteAndLook(moves=99, path=path, mode=0o600, fsync=True)
-    with pytest.raises(OSError, match="moved away again and again"):
-        file.append([disposition_event(1).to_json()])
-    file.close()
-
-
 @pytest.mark.skipif(shutil.which("tail") is None, reason="tail is not installed")
 async def test_tail_sees_every_line_over_a_rename(sink, path):
     tail = await asyncio.create_subprocess_exec(
@@ -220,7 +211,7 @@ async def test_tail_sees_every_line_over_a_rename(sink, path):
 
 async def test_a_full_disk_is_a_retry_and_the_line_it_cut_is_completed_later(sink, path):
     batch = events_of(5)
-    size = len(batch[0].to_json()) + 1
+    size = len(trail(5)[0][0])
     with file_size_limit(size * 2 + 30), pytest.raises(Retry) as caught:
         await sink.deliver(batch)
     assert caught.value.delivered == {0, 1}
@@ -277,7 +268,7 @@ def small_disk(tmp_path):
 
 async def test_a_full_filesystem_is_a_retry_and_goes_on_when_there_is_room(small_disk, make_sink):
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(56 * 1024))
+    ballast.write_bytes(bytes(36 * 1024))
     sink = make_sink("small/events.jsonl")
     await sink.open()
     batch = events_of(40)
@@ -288,53 +279,6 @@ async def test_a_full_filesystem_is_a_retry_and_goes_on_when_there_is_room(small
     ballast.unlink()
     await sink.deliver(left)
     assert held(small_disk / "events.jsonl") == list(range(1, 41))
-
-
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_after_a_failed_fsync_the_file_is_closed_and_opened_anew(tmp_path):
-    """The kernel reports a lost write once: a second fsync on the same descriptor would lie."""
-    trace = tmp_path / "trace"
-    inject = ("-e", "trace=openat,close,fdatasync", "-e", "inject=fdatasync:error=EIO:when=1")
-    code = (
-        "import sys; from pathlib import Path; from listener.sinks.file import LineFile\n"
-        "file = LineFile(path=Path(sys.argv[1]), mode=0o600, fsync=True)\n"
-        "try: file.append([b'{}'])\nexcept OSError as exc: assert exc.errno == 5\nelse: sys.exit('no error')\n"
-        "file.append([b'{}'])\n"
-    )
-    events = tmp_path / "events.jsonl"
-    command = (
-        "strace",
-        "-f",
-        "-o",
-        trace,
-        "-P",
-        events,
-        *inject,
-        sys.executable,
-        "-c",
-        code,
-        events,
-    )
-    subprocess.run(command, check=True, timeout=60)
-    calls = [line.split(" ", 1)[1].strip().split("(")[0] for line in trace.read_text().splitlines() if "(" in line]
-    first = calls.index("fdatasync")
-    assert calls[first + 1] == "close"
-    assert calls[first + 2 :].index("openat") < calls[first + 2 :].index("fdatasync")
-    assert events.read_bytes() == b"{}\n{}\n"
-
-
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_the_folder_of_a_new_file_is_synced_too(tmp_path):
-    """Otherwise a power cut may take the file's name, and the lines with it."""
-    trace, folder = tmp_path / "trace", tmp_path / "folder"
-    folder.mkdir()
-    code = (
-        "import sys; from pathlib import Path; from listener.sinks.file import LineFile\n"
-        "LineFile(path=Path(sys.argv[1]), mode=0o600, fsync=True).append([b'{}'])\n"
-    )
-    strace = ("strace", "-f", "-y", "-o", trace, "-e", "trace=fsync")
-    subprocess.run((*strace, sys.executable, "-c", code, folder / "events.jsonl"), check=True, timeout=60)
-    assert re.search(rf"fsync\(\d+<{folder}>\)\s+= 0", trace.read_text())
 
 
 class ShortWrites:
@@ -349,68 +293,9 @@ class ShortWrites:
 
 
 async def test_short_writes_make_whole_lines(sink, path, monkeypatch):
-    monkeypatch.setattr("listener.sinks.file.os", ShortWrites())
+    monkeypatch.setattr("listener.sinks.file.linefile.os", ShortWrites())
     await sink.deliver(events_of(3))
     assert held(path) == [1, 2, 3]
-
-
-def mended(content: bytes, **options: bytes) -> bytes:
-    """What is in a file before one more line, once it was opened and that line appended."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "events.jsonl"
-        path.write_bytes(content)
-        file = LineFile(path=path, mode=0o600, fsync=False, **options)
-        file.append([b'{"next":1}'])
-        file.close()
-        left = path.read_bytes()
-    assert left.endswith(b'{"next":1}\n')
-    return left.removesuffix(b'{"next":1}\n')
-
-
-WHOLE = b"".join(event.to_json() + b"\n" for event in events_of(2))
-LINE = disposition_event(3).to_json()
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(0, len(LINE) - 1), st.binary(max_size=3).map(lambda tail: bytes(len(tail))))
-def test_a_line_of_ours_that_a_crash_cut_is_removed(length, zeros):
-    assert mended(WHOLE + LINE[:length] + zeros) == WHOLE
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.binary(max_size=200).filter(lambda tail: b"\n" not in tail))
-def test_no_whole_line_is_lost_and_nothing_is_glued_to_a_torn_one(tail):
-    left = mended(WHOLE + tail)
-    assert left.startswith(WHOLE)
-    assert left.endswith(b"\n")
-    assert left[len(WHOLE) :] in (b"", tail + b"\n", tail.rstrip(b"\0") + b"\n")
-
-
-@pytest.mark.parametrize(
-    ("opening", "torn", "kept"),
-    [(b"{", b'{"change":"s', b""), (b"at ", b"at 09:3", b""), (b"at ", b"a", b""), (b"", b"09:3", b"09:3\n")],
-)
-def test_in_another_form_a_torn_line_is_known_by_how_lines_begin(opening: bytes, torn: bytes, kept: bytes):
-    assert mended(b"whole\n" + torn, opening=opening) == b"whole\n" + kept
-
-
-def test_a_whole_event_that_only_lacks_its_line_end_is_kept():
-    assert mended(WHOLE + LINE) == WHOLE + LINE + b"\n"
-
-
-def test_a_whole_event_is_kept_without_the_zeros_that_a_power_cut_left_behind_it():
-    assert mended(WHOLE + LINE + bytes(4096)) == WHOLE + LINE + b"\n"
-
-
-def test_a_foreign_last_line_is_ended_and_kept():
-    assert mended(b"written by hand") == b"written by hand\n"
-
-
-@pytest.mark.parametrize("size", [64 * 1024 - 1, 64 * 1024, 64 * 1024 + 1, 300_000])
-def test_long_torn_lines_are_found_whole(size):
-    torn = LINE[:60] + b"x" * (size - 60)
-    assert mended(WHOLE + torn) == WHOLE
-    assert mended(torn) == b""
 
 
 async def test_a_cancelled_delivery_leaves_whole_lines_in_order(sink, path):
@@ -430,7 +315,7 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(sink, path, monkeypatch):
             return os.write(fd, data)
 
     released = threading.Event()
-    monkeypatch.setattr("listener.sinks.file.os", SlowDisk())
+    monkeypatch.setattr("listener.sinks.file.linefile.os", SlowDisk())
     delivery = asyncio.ensure_future(sink.deliver([disposition_event(1)]))
     for _ in range(100):
         await asyncio.sleep(0)
@@ -438,3 +323,97 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(sink, path, monkeypatch):
     released.set()
     await delivery
     assert held(path) == [1]
+
+
+async def test_a_key_that_is_none_is_told_at_the_start_by_the_name_of_the_setting(make_sink, tmp_path):
+    (tmp_path / "own.key").write_text("secret of somebody")
+    with pytest.raises(StartError, match=r"^sinks\.audit\.key_file: .*own\.key holds no private key") as caught:
+        await make_sink(key_file=Path("own.key")).open()
+    assert "secret of somebody" not in str(caught.value)
+
+
+async def test_a_checkpoint_comes_by_its_time_though_no_event_does_and_is_posted_elsewhere(
+    make_sink, receiver: Receiver, tmp_path
+):
+    sink = make_sink(checkpoint_s=0.05, checkpoint_url=f"{receiver.url}/keep")
+    await sink.open()
+    await sink.deliver(events_of(3))
+    (post,) = await receiver.received(1)
+    kept = tmp_path / "kept"
+    kept.write_bytes(post.body + b"\n")
+    ((_, size, _),) = checkpoints(kept, (tmp_path / "events.jsonl.pub").read_text())
+    assert size == 3
+    await sink.deliver(events_of(1, first=4))
+    assert (await receiver.received(2))[1].body.split(b"\n")[1] == b"4", "the timer is set anew"
+
+
+async def test_a_witness_that_does_not_answer_delays_no_delivery(make_sink, receiver: Receiver):
+    receiver.answers = Answer(delay_s=60.0)
+    sink = make_sink(checkpoint_lines=1, checkpoint_url=receiver.url)
+    await sink.open()
+    async with asyncio.timeout(10):
+        for number in range(1, 20):
+            await sink.deliver([disposition_event(number)])
+        await sink.close()
+    assert len(receiver.posts) == 1
+
+
+async def test_a_cut_tail_shows_against_a_checkpoint_that_was_posted(make_sink, receiver: Receiver, path, tmp_path):
+    sink = make_sink(checkpoint_url=receiver.url)
+    await sink.open()
+    await sink.deliver(events_of(10))
+    await sink.close()
+    (post,) = await receiver.received(1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:6]))
+    for trace in ("checkpoints", "key"):
+        (tmp_path / f"events.jsonl.{trace}").unlink()
+    (tmp_path / "kept").write_bytes(post.body + b"\n")
+    key = load_verifier(str(tmp_path / "events.jsonl.pub"))
+    assert verify([path], key=key).findings == [], "in the files alone it does not show"
+    (finding,) = verify([path], checkpoints=read_checkpoints(tmp_path / "kept"), key=key).findings
+    assert (finding.kind, finding.place.line) == (Kind.CUT, 6)
+
+
+async def test_closed_files_are_compressed_beside_the_stream_and_the_whole_is_proven(make_sink, path, tmp_path):
+    sink = make_sink(rotate_bytes=20_000, compress=True, keep_files=50)
+    await sink.open()
+    for first in range(1, 400, 20):
+        await sink.deliver(events_of(20, first=first))
+    await eventually(lambda: len(list(tmp_path.glob("*Z*.gz"))) >= 8)
+    await eventually(lambda: not list(tmp_path.glob("*Z")) and not list(tmp_path.glob("*Z-*[0-9]")))
+    await sink.close()
+    verdict = verify(
+        [path, *tmp_path.glob("*.gz")],
+        checkpoints=read_checkpoints(tmp_path / "events.jsonl.checkpoints"),
+        key=load_verifier(str(tmp_path / "events.jsonl.pub")),
+    )
+    assert (verdict.findings, verdict.records, verdict.signed) == ([], 400, 400)
+
+
+async def test_reopening_needs_no_event_and_is_fine_at_any_time(make_sink, path):
+    sink = make_sink()
+    sink.reopen()
+    await sink.open()
+    await sink.deliver(events_of(2))
+    rotated = path.rename(path.with_suffix(".1"))
+    sink.reopen()
+    await eventually(path.exists)
+    await sink.deliver(events_of(1, first=3))
+    await sink.close()
+    sink.reopen()
+    assert (held(rotated), held(path)) == ([1, 2], [3])
+
+
+async def test_reopening_that_fails_is_told_and_made_good_with_the_next_event(make_sink, tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    sink = make_sink("logs/events.jsonl")
+    await sink.open()
+    shutil.rmtree(folder)
+    with capture_logs() as logs:
+        sink.reopen()
+        await eventually(lambda: [entry["event"] for entry in logs] == ["audit_file_not_tended"])
+    folder.mkdir()
+    await sink.deliver([disposition_event(1)])
+    assert held(folder / "events.jsonl") == [1]
