@@ -10,7 +10,7 @@ from listener.errors import HttpRefused
 from listener.web.refusals import Refusals
 
 CONNECTION_LIMIT_S = 10.0
-CONNECTIONS = 64
+CONNECTIONS = 256  # more than the system lets arrive at one moment: a burst is not what ends a connection
 STREAMS = 16
 HEAD_LIMIT_BYTES = 4096  # of each line
 HEADERS_LIMIT = 64

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import sys
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pytest
 from listener.metrics import PREFIX, TABLE
 from support.eventually import eventually
 from support.listening import Listening
-from support.pages import TOKEN, bearer
+from support.pages import TOKEN, bearer, raw
 from support.receiver import Answer, Receiver
 from support.stage import AGENT, Stage
 from support.tools import lacking, need
@@ -65,17 +65,19 @@ async def become_ready(http: aiohttp.ClientSession, receiver: Receiver) -> None:
     await eventually(is_ready)
 
 
-async def outcome_of(*argv: str | Path, sent: bytes = b"") -> tuple[int | None, str]:
-    """Exit status and output of a command."""
-    process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE, stderr=asyncio.subprocess.STDOUT)
+async def outcome_of(*argv: str | Path, folder: Path, sent: bytes = b"") -> tuple[int | None, str]:
+    """Exit status and output of a command, run in a folder."""
+    process = await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=PIPE, stderr=STDOUT, cwd=folder)
     output, _ = await process.communicate(sent)
     return process.returncode, output.decode(errors="replace")
 
 
-async def test_promtool_finds_nothing_wrong_with_a_scrape_and_every_metric_is_in_it(http: aiohttp.ClientSession):
+async def test_promtool_finds_nothing_wrong_with_a_scrape_and_every_metric_is_in_it(
+    http: aiohttp.ClientSession, tmp_path: Path
+):
     promtool = need("promtool", package="prometheus")
     text = await (await http.get("/metrics")).text()
-    assert await outcome_of(promtool, "check", "metrics", sent=text.encode()) == (0, "")
+    assert await outcome_of(promtool, "check", "metrics", folder=tmp_path, sent=text.encode()) == (0, "")
     shown = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
     assert shown == {PREFIX + row.name for row in TABLE}
 
@@ -126,7 +128,7 @@ async def test_the_server_holds_to_its_description_whatever_is_sent(
     command = Path(sys.executable).with_name("schemathesis")
     url = str((await http.get("/openapi.json")).url)
     options = ["-H", f"Authorization: Bearer {TOKEN}", "--max-examples", "25", "--seed", "1", "--warnings", "off"]
-    status, output = await outcome_of(command, "run", url, *options, "--report-dir", tmp_path / "report")
+    status, output = await outcome_of(command, "run", url, *options, folder=tmp_path)
     assert status == 0, output[-8000:]
     assert "No issues found" in output
     assert listening.daemon.exit_status is None
@@ -135,6 +137,59 @@ async def test_the_server_holds_to_its_description_whatever_is_sent(
     assert len(noise) < 30, "once a minute and reason"
     assert not [entry for entry in noise if entry["reason"] == "failed"]
     assert TOKEN not in json.dumps(listening.daemon.log)
+
+
+def hostile(method: str, path: str) -> Iterator[tuple[bytes, set[int]]]:
+    """What a client that means harm sends to one operation, and the statuses that are an answer to it."""
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode()
+    token = f"Authorization: Bearer {TOKEN}\r\n".encode()
+    is_open = path in {"/livez", "/readyz"}
+    yield head + b"Authorization: Bearer wrong\r\n\r\n", {200, 503} if is_open else {401}
+    yield head + b"\r\n", {200, 503} if is_open else {401}
+    yield head + token + b"Content-Length: 99999999\r\n\r\n" + b"x" * 200_000, {413}
+    yield head + token + b"Transfer-Encoding: chunked\r\n\r\n" + b"4000\r\n" + b"x" * 16_384 + b"\r\n", {413, 0}
+    yield head + token + b"Content-Length: -1\r\n\r\n", {400}
+    yield head + b"X: " + b"y" * 100_000 + b"\r\n\r\n", {400}
+    yield head + b"X: y\r\n" * 1000 + b"\r\n", {400}
+    yield head + b"X\x00: y\r\n\r\n", {400}
+    yield head.replace(method.encode(), b"DELETE", 1) + token + b"\r\n", {405}
+    yield head.replace(method.encode(), b"BREW", 1) + token + b"\r\n", {400}
+    yield head.replace(b"HTTP/1.1", b"HTTP/9.9x") + b"\r\n", {400}
+    yield head.replace(path.encode(), b"/" + b"%2e%2e%2f" * 100 + b"etc/passwd") + token + b"\r\n", {404}
+    yield head[:20], {0}
+
+
+async def attack(port: int, method: str, path: str) -> list[str]:
+    """All of it at once; what was answered otherwise than it should be."""
+    attempts = list(hostile(method, path))
+    answers = await asyncio.gather(*(raw(port, sent) for sent, _ in attempts))
+    statuses = [int(answer[9:12] or 0) for answer in answers]
+    return [
+        f"{method} {path}: {status} for {sent[:80]!r}"
+        for (sent, expected), status in zip(attempts, statuses, strict=True)
+        if status not in expected
+    ]
+
+
+async def test_hostile_clients_are_refused_and_told_of_once_while_all_goes_on(
+    http: aiohttp.ClientSession, stage: Stage, listening: Listening, receiver: Receiver
+):
+    await become_ready(http, receiver)
+    port = (await listening.daemon.logged("http_listening"))["port"]
+    paths = (await (await http.get("/openapi.json")).json())["paths"]
+    operations = [(method.upper(), path.replace("{name}", "crm")) for path in paths for method in paths[path]]
+    async with asyncio.TaskGroup() as tasks:
+        attacks = [tasks.create_task(attack(port, method, path)) for method, path in operations]
+        for number in range(100):
+            stage.simulator.set_disposition(AGENT, stage.chats[1], f"N{number}", "DispositionCode")
+            await asyncio.sleep(0.02)
+    assert [wrong for done in attacks for wrong in done.result()] == []
+    await eventually(lambda: len(listening.dispositions) == len(receiver.accepted()) == 102)
+    assert listening.gaps == []
+    told = [entry["reason"] for entry in listening.daemon.log if entry["event"] == "http_refused"]
+    assert len(told) == len(set(told)), "each reason once"
+    assert {"wrong_token", "no_token", "malformed", "method", "not_found", "too_slow"} <= set(told)
+    assert (await http.get("/readyz")).status == 200
 
 
 async def test_what_waits_for_a_person_can_be_let_go_on(http: aiohttp.ClientSession, receiver: Receiver):

@@ -29,8 +29,8 @@ def key_of(line: bytes) -> int | None:
 
 def sequence_of(line: bytes) -> int:
     """0 where there is none."""
-    place = line.find(_SEQUENCE) + len(_SEQUENCE)
-    digits = line[place : line.find(b'"', place)]
+    _, _, rest = line.partition(_SEQUENCE)
+    digits = rest[: rest.find(b'"')]
     return int(digits) if digits.isdigit() else 0
 
 
@@ -73,9 +73,9 @@ class Recent:
         while self._read_on(fd):
             pass
 
-    def note(self, events: Sequence[Event]) -> None:
-        """These have been appended."""
-        self._highest = max(self._highest, events[-1].sequence) if events else self._highest
+    def note(self, sequence: int) -> None:
+        """An event with this sequence has been appended."""
+        self._highest = max(self._highest, sequence)
 
     def leave(self, fd: int) -> None:
         """The file will be left: remember its end, and begin at the start of the next one."""

@@ -46,11 +46,13 @@ class Witness:
         task, self._task = self._task, None
         if task is None:
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                await self._tried.wait()
-        task.cancel()
-        await asyncio.wait((task,))
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self._tried.wait()
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
 
     def post(self, note: str) -> None:
         """Post this note as soon as possible. To be called on the loop."""

@@ -13,11 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from listener.audit.findings import Kind
+from listener.audit.keys import load_verifier
+from listener.audit.verify import read_checkpoints, verify
 from listener.errors import Retry, StartError
 from listener.sinks.file import FileSettings, FileSink
 from listener.sinks.registry import SinkContext
+from support.checkpoints import checkpoints
 from support.events import disposition_event, events_of, sequences
+from support.eventually import eventually
+from support.receiver import Answer, Receiver
 from support.trail import trail
 
 
@@ -224,7 +231,7 @@ async def test_another_batch_after_a_cut_line_completes_the_line_first(sink, pat
     first, second = events_of(2)
     with file_size_limit(50), pytest.raises(Retry):
         await sink.deliver([first])
-    with file_size_limit(len(first.to_json()) + 50), pytest.raises(Retry) as caught:
+    with file_size_limit(len(trail(1)[0][0]) + 50), pytest.raises(Retry) as caught:
         await sink.deliver([second])
     assert caught.value.delivered == frozenset()
     await sink.deliver([second])
@@ -316,3 +323,97 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(sink, path, monkeypatch):
     released.set()
     await delivery
     assert held(path) == [1]
+
+
+async def test_a_key_that_is_none_is_told_at_the_start_by_the_name_of_the_setting(make_sink, tmp_path):
+    (tmp_path / "own.key").write_text("secret of somebody")
+    with pytest.raises(StartError, match=r"^sinks\.audit\.key_file: .*own\.key holds no private key") as caught:
+        await make_sink(key_file=Path("own.key")).open()
+    assert "secret of somebody" not in str(caught.value)
+
+
+async def test_a_checkpoint_comes_by_its_time_though_no_event_does_and_is_posted_elsewhere(
+    make_sink, receiver: Receiver, tmp_path
+):
+    sink = make_sink(checkpoint_s=0.05, checkpoint_url=f"{receiver.url}/keep")
+    await sink.open()
+    await sink.deliver(events_of(3))
+    (post,) = await receiver.received(1)
+    kept = tmp_path / "kept"
+    kept.write_bytes(post.body + b"\n")
+    ((_, size, _),) = checkpoints(kept, (tmp_path / "events.jsonl.pub").read_text())
+    assert size == 3
+    await sink.deliver(events_of(1, first=4))
+    assert (await receiver.received(2))[1].body.split(b"\n")[1] == b"4", "the timer is set anew"
+
+
+async def test_a_witness_that_does_not_answer_delays_no_delivery(make_sink, receiver: Receiver):
+    receiver.answers = Answer(delay_s=60.0)
+    sink = make_sink(checkpoint_lines=1, checkpoint_url=receiver.url)
+    await sink.open()
+    async with asyncio.timeout(10):
+        for number in range(1, 20):
+            await sink.deliver([disposition_event(number)])
+        await sink.close()
+    assert len(receiver.posts) == 1
+
+
+async def test_a_cut_tail_shows_against_a_checkpoint_that_was_posted(make_sink, receiver: Receiver, path, tmp_path):
+    sink = make_sink(checkpoint_url=receiver.url)
+    await sink.open()
+    await sink.deliver(events_of(10))
+    await sink.close()
+    (post,) = await receiver.received(1)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:6]))
+    for trace in ("checkpoints", "key"):
+        (tmp_path / f"events.jsonl.{trace}").unlink()
+    (tmp_path / "kept").write_bytes(post.body + b"\n")
+    key = load_verifier(str(tmp_path / "events.jsonl.pub"))
+    assert verify([path], key=key).findings == [], "in the files alone it does not show"
+    (finding,) = verify([path], checkpoints=read_checkpoints(tmp_path / "kept"), key=key).findings
+    assert (finding.kind, finding.place.line) == (Kind.CUT, 6)
+
+
+async def test_closed_files_are_compressed_beside_the_stream_and_the_whole_is_proven(make_sink, path, tmp_path):
+    sink = make_sink(rotate_bytes=20_000, compress=True, keep_files=50)
+    await sink.open()
+    for first in range(1, 400, 20):
+        await sink.deliver(events_of(20, first=first))
+    await eventually(lambda: len(list(tmp_path.glob("*Z*.gz"))) >= 8)
+    await eventually(lambda: not list(tmp_path.glob("*Z")) and not list(tmp_path.glob("*Z-*[0-9]")))
+    await sink.close()
+    verdict = verify(
+        [path, *tmp_path.glob("*.gz")],
+        checkpoints=read_checkpoints(tmp_path / "events.jsonl.checkpoints"),
+        key=load_verifier(str(tmp_path / "events.jsonl.pub")),
+    )
+    assert (verdict.findings, verdict.records, verdict.signed) == ([], 400, 400)
+
+
+async def test_reopening_needs_no_event_and_is_fine_at_any_time(make_sink, path):
+    sink = make_sink()
+    sink.reopen()
+    await sink.open()
+    await sink.deliver(events_of(2))
+    rotated = path.rename(path.with_suffix(".1"))
+    sink.reopen()
+    await eventually(path.exists)
+    await sink.deliver(events_of(1, first=3))
+    await sink.close()
+    sink.reopen()
+    assert (held(rotated), held(path)) == ([1, 2], [3])
+
+
+async def test_reopening_that_fails_is_told_and_made_good_with_the_next_event(make_sink, tmp_path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    sink = make_sink("logs/events.jsonl")
+    await sink.open()
+    shutil.rmtree(folder)
+    with capture_logs() as logs:
+        sink.reopen()
+        await eventually(lambda: [entry["event"] for entry in logs] == ["audit_file_not_tended"])
+    folder.mkdir()
+    await sink.deliver([disposition_event(1)])
+    assert held(folder / "events.jsonl") == [1]
