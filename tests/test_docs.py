@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ import pytest
 from listener.assembly import load_checked
 from listener.cli.app import build as build_app
 from listener.metrics import PREFIX, TABLE
-from listener.sinks.registry import SinkContext, SinkKind
 from listener.web.openapi import description
 
 ROOT = Path(__file__).parents[1]
@@ -78,25 +76,6 @@ def test_every_path_is_documented_and_every_documented_path_is_one():
     described = description(secured=True)["paths"]
     paths = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
     assert {row[0] for row in rows(HTTP)} == paths
-
-
-async def test_the_sink_of_the_contributors_guide_is_one(tmp_path: Path):
-    (source,) = blocks(CONTRIBUTING, "python")
-    names: dict[str, object] = {"__name__": "your_package.null"}
-    exec(compile(source, "CONTRIBUTING.md", "exec"), names)  # noqa: S102 - the claim is that this text works
-    kind = names["KIND"]
-    assert isinstance(kind, SinkKind)
-    sink = kind.build(SinkContext(name="none", base=tmp_path), kind.settings())
-    await sink.open()
-    await sink.check()
-    await sink.deliver([])
-    await sink.close()
-
-
-def test_the_entry_point_of_the_guide_names_its_sink():
-    (snippet,) = blocks(CONTRIBUTING, "toml")
-    (points,) = tomllib.loads(snippet)["project"]["entry-points"].values()
-    assert points == {"null": "your_package.null:KIND"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
