@@ -40,9 +40,9 @@ class Backoff:
         self.attempts += 1
         return max(self._floor_s, self._uniform(0.0, cap_s))
 
-    def reset(self) -> None:
-        """A success: the next failure starts from `first_s` again."""
-        self.attempts = 0
+    def reset(self, attempts: int = 0) -> None:
+        """A success: the next failure starts from `first_s` again; or from where so many attempts have led."""
+        self.attempts = attempts
 
 
 def retry_after_s(value: str | None, *, limit_s: float, now_s: Callable[[], float] = time.time) -> float | None:

@@ -28,17 +28,43 @@ def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
     if not server.verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if server.client_cert_file is not None:
-        try:
-            context.load_cert_chain(server.client_cert_file, server.client_key_file)
-        except (OSError, ssl.SSLError) as exc:
-            text = f"no certificate with its key in PEM form: {exc}"
-            raise ConfigError([Problem("server.client_cert_file", text)]) from exc
+        _load_own(context, server)
     return context
 
 
-def new_connector(server: ServerSettings) -> aiohttp.TCPConnector:
-    """The connector that every account shares: one held poll each, so without a limit. Raises ConfigError."""
-    return aiohttp.TCPConnector(limit=0, ssl=tls_context(server), keepalive_timeout=60.0)
+def renew(context: ssl.SSLContext, server: ServerSettings) -> None:
+    """Read the certificates and the key of a context that is in use again; connections made from now on have them.
+
+    Authorities that are in the file no more are trusted until the process ends. Raises ConfigError as `tls_context`;
+    what could not be read stays as it was.
+    """
+    if server.ca_file is not None:
+        try:
+            context.load_verify_locations(server.ca_file)
+        except (OSError, ssl.SSLError) as exc:
+            raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
+    if server.client_cert_file is not None:
+        _load_own(context, server)
+
+
+def _load_own(context: ssl.SSLContext, server: ServerSettings) -> None:
+    assert server.client_cert_file is not None  # noqa: S101 - the callers' condition
+    try:
+        context.load_cert_chain(server.client_cert_file, server.client_key_file)
+    except (OSError, ssl.SSLError) as exc:
+        text = f"no certificate with its key in PEM form: {exc}"
+        raise ConfigError([Problem("server.client_cert_file", text)]) from exc
+
+
+def new_connector(server: ServerSettings, *, tls: ssl.SSLContext | bool | None = None) -> aiohttp.TCPConnector:
+    """The connector that every account shares: one held poll each, so without a limit.
+
+    Args:
+        server: where to.
+        tls: of `tls_context`; None makes one, which may raise ConfigError.
+    """
+    context = tls_context(server) if tls is None else tls
+    return aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=60.0)
 
 
 def saved_cookies(http: aiohttp.ClientSession) -> Cookies:

@@ -8,14 +8,13 @@ import stat
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
-from msgspec.structs import asdict
 
 from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon, Outcome
-from listener.model import LaneStatus, LetterFilter
+from listener.model import LaneStatus, Selection
 
 LINE_BYTES = 2**20
 LINE_S = 10.0
@@ -25,21 +24,6 @@ _ANSWER_S = 60.0  # longer than a commit takes; a daemon that hangs must not han
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
-
-
-_Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
-
-
-class Selection(LetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`model.LetterFilter` on the wire: a condition that is misspelt must not be one that is left out."""
-
-    since_ms: _Milliseconds | None = None
-    until_ms: _Milliseconds | None = None
-
-    @classmethod
-    def of(cls, which: LetterFilter) -> "Selection":
-        """The same letters."""
-        return cls(**asdict(which))
 
 
 class _Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="order", forbid_unknown_fields=True):

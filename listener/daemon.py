@@ -3,42 +3,42 @@
 import asyncio
 import gc
 import resource
+import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any, ParamSpec
+from pathlib import Path
+from typing import Any
 
 import structlog
 
 from listener import __version__, connections
-from listener.assembly import Account, WallClock, identity_of, policy_of, sink_problems, source_of, trial_for
-from listener.backoff import Backoff
+from listener.accounts import Accounts, Spawn
+from listener.assembly import WallClock, source_of, trial_for
 from listener.control import ControlServer
-from listener.delivery import Lane, trouble_of
+from listener.credentials import FileWatch
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
+from listener.health import Health
 from listener.housekeeping import Retention, record_damages
 from listener.journal import SqliteJournal
-from listener.journal.sqlite import size_bytes
-from listener.lane_settings import LaneSettings
+from listener.journal.sqlite import Committed, size_bytes
+from listener.lanes import SinkLanes
 from listener.metrics import Metrics
-from listener.model import Event, Kind, SessionState
+from listener.model import AccountStatus, Event
+from listener.notify import Notifier
 from listener.orders import Orders
-from listener.receiver import Receiver, ReceiverOptions
-from listener.recorder import Recorder, digest_of
-from listener.rereading import Rereader
-from listener.settings import AccountSettings, Settings
-from listener.sinks import registry
-from listener.web.server import HealthServer
-from listener.webservices.notifications import NotificationDecoder
-
-P = ParamSpec("P")
+from listener.recorder import Recorder
+from listener.reloading import Reloads, changes_between
+from listener.schema import input_files
+from listener.serving import http_server
+from listener.settings import Settings
+from listener.supervision import Supervision
 
 log = structlog.get_logger(__name__)
 
-_RECENT = 4096  # events
-_COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
-_STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
 _OPEN_FILES = 65_536
+_LOOK_S = 10.0
+_SERVER = "[server]"  # no sink can be called so
 
 
 class Daemon:
@@ -48,6 +48,8 @@ class Daemon:
         settings: the configuration, checked.
         metrics: handed in by whoever wants to look at them.
         on_record: called with each group of events once it is durable.
+        load: reads the configuration again, for SIGHUP, and raises ConfigError; None where it cannot be read again.
+        notifier: is told where the service stands.
     """
 
     def __init__(
@@ -56,23 +58,28 @@ class Daemon:
         *,
         metrics: Metrics | None = None,
         on_record: Callable[[tuple[Event, ...]], None] | None = None,
+        load: Callable[[], Settings] | None = None,
+        notifier: Notifier | None = None,
     ) -> None:
         self._settings = settings
         self.metrics = metrics or Metrics()
         self._on_record = on_record
         self._stop = asyncio.Event()
-        self._receivers: list[Receiver] = []
-        self._lanes: list[Lane] = []
-        self._started_ms = WallClock().now_ms()
+        self._hung_up = asyncio.Event()
+        self._notifier = notifier or Notifier({})
+        self._look = asyncio.Event()
+        self._load = load
+        self._accounts: Accounts | None = None
+        self._tls: ssl.SSLContext | bool = False
         self._down_since_ms: int | None = None
-        self._known_digests: dict[str, list[bytes]] = {}
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
             path=path,
-            on_commit=lambda seconds, _events: self.metrics.observe("journal_commit_seconds", seconds),
+            on_commit=self._count_commit,
             max_bytes=settings.journal.max_bytes,
         )
-        self.metrics.follow("journal_bytes", partial(size_bytes, path))
+        self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics)
+        self.reloads = Reloads(metrics=self.metrics, now_ms=WallClock().now_ms)
         self._recorder = Recorder(
             journal=self._journal,
             metrics=self.metrics,
@@ -80,14 +87,30 @@ class Daemon:
             type_prefix=settings.disposition.type_prefix,
             on_record=on_record,
         )
+        self.health = Health(
+            accounts=self._account_status,
+            lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
+            configuration=self.reloads.status,
+            journal=self._journal,
+            journal_bytes=partial(size_bytes, path),
+            recorder=self._recorder,
+            now_ms=WallClock().now_ms,
+        )
+        self.metrics.sample(partial(self.health.sample, self.metrics))
+
+    def _count_commit(self, done: Committed) -> None:
+        self.metrics.observe("journal_fsync_seconds", done.fsync_s)
+        if done.waited_s is not None:
+            self.metrics.observe("journal_commit_seconds", done.waited_s)
 
     def stop(self) -> None:
         """Ask for an end in order; `run` then returns."""
         self._stop.set()
 
-    def resume_lanes(self) -> None:
-        """Let every lane that waits for a person go on."""
-        log.info("lanes_resumed", sinks=[lane.name for lane in self._lanes if lane.resume()])
+    def hang_up(self) -> None:
+        """What SIGHUP asks for: leave renamed files, read the configuration again, let go on who waits for a person."""
+        self._lanes.reopen()
+        self._hung_up.set()
 
     async def run(self) -> None:
         """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
@@ -105,55 +128,105 @@ class Daemon:
         _raise_open_files()
         _calm_the_collector()
         await self._open_journal(stack)
-        self._build_lanes()
-        await self._take_orders(stack)
-        await self._serve_http(stack)
-        accounts = await self._build_accounts(stack)
+        lanes = self._lanes.build(self._settings, self._settings.sinks, patient=False)
+        self._lanes.running.update(lanes)
+        orders = await self._take_orders(stack)
+        await self._serve_http(stack, orders)
+        accounts = self._accounts = await self._build_accounts(stack)
         log.info(
             "started",
             version=__version__,
             accounts=len(accounts),
-            sinks=[lane.name for lane in self._lanes],
+            sinks=list(lanes),
             journal=str(self._settings.path(self._settings.journal.path)),
             last_sequence=self._journal.last_sequence,
         )
         async with asyncio.TaskGroup() as tasks:
+
+            def spawn(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+                return tasks.create_task(_loud(work), name=name)
+
             workers = [
-                tasks.create_task(_loud(self._recorder.run), name="recorder"),
-                tasks.create_task(_loud(self._retention().run), name="retention"),
-                tasks.create_task(_loud(self._record_damages), name="damages"),
-                *(tasks.create_task(_loud(lane.run), name=f"lane {lane.name}") for lane in self._lanes),
+                spawn("recorder", self._recorder.run()),
+                spawn("retention", self._retention().run()),
+                spawn("damages", self._record_damages()),
+                spawn("reload", self._reload_when_asked(accounts, spawn)),
+                spawn("credentials", self._watch_files(spawn)),
+                spawn("supervision", self._supervision().run()),
             ]
-            listeners = [
-                tasks.create_task(
-                    _loud(self._start_later, receiver, index / _STARTS_PER_S),
-                    name=f"account {receiver.status().account}",
-                )
-                for index, receiver in enumerate(self._receivers)
-            ]
+            self._lanes.start(lanes, spawn)
+            accounts.start(spawn)
             await self._stop.wait()
-            await self._drain(listeners)
+            self._notifier.stopping()
+            await self._drain(accounts)
             for worker in workers:
                 worker.cancel()
+            await self._lanes.end(list(self._lanes.running))
         log.info("stopped", last_sequence=self._journal.last_sequence)
 
-    async def _drain(self, listeners: list[asyncio.Task[None]]) -> None:
+    async def _drain(self, accounts: Accounts) -> None:
         """Stop taking, then let the lanes finish; what does not fit into the time stays in the journal."""
         log.info("stopping", timeout_s=self._settings.shutdown_timeout_s)
         try:
             async with asyncio.timeout(self._settings.shutdown_timeout_s):
-                await asyncio.gather(*listeners)
-                await asyncio.gather(*(lane.drained() for lane in self._lanes))
+                await accounts.stop()
+                await self._lanes.drained()
         except TimeoutError:
-            left = {lane.name: status.lag for lane in self._lanes if (status := lane.status()).lag}
+            left = {name: status.lag for name, lane in self._lanes.running.items() if (status := lane.status()).lag}
             log.warning("not_drained", left_in_the_journal=left)
-            for listener in listeners:
-                listener.cancel()
+            accounts.abandon()
 
-    async def _start_later(self, receiver: Receiver, delay_s: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), delay_s)
-        await receiver.run(self._stop)
+    async def _reload_when_asked(self, accounts: Accounts, spawn: Spawn) -> None:
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            self._notifier.reloading()
+            await self._reload(accounts, spawn)
+            self._notifier.ready(self.reloads.summary())
+            log.info("lanes_resumed", sinks=self._lanes.resume())
+
+    async def _watch_files(self, spawn: Spawn) -> None:
+        """Certificates and secrets that are replaced take effect by themselves; passwords are read at each login."""
+        watch = FileWatch()
+        while True:
+            changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
+            try:
+                if _SERVER in changed and isinstance(self._tls, ssl.SSLContext):
+                    await asyncio.to_thread(connections.renew, self._tls, self._settings.server)
+                if sinks := changed - {_SERVER}:
+                    await self._lanes.exchange(self._settings, sorted(sinks), spawn)
+            except ConfigError as exc:
+                problems = [str(problem) for problem in exc.problems]
+                log.warning("credentials_not_renewed", problems=problems, effect="the old ones stay in use")
+            else:
+                if changed:
+                    log.info("credentials_renewed", of=sorted(changed))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), _LOOK_S)
+            self._look.clear()
+
+    def _input_files(self) -> dict[str, list[Path]]:
+        settings = self._settings
+        return {_SERVER: list(input_files(settings.server)), **self._lanes.files(settings)}
+
+    async def _reload(self, accounts: Accounts, spawn: Spawn) -> None:
+        """Take a new configuration over, or, where anything is wrong with it, nothing of it."""
+        if self._load is None:
+            return
+        try:
+            new = await asyncio.to_thread(self._load)
+            changes = changes_between(self._settings, new)
+            lanes = self._lanes.build(new, changes.sinks_started)
+        except ConfigError as exc:
+            self.reloads.refused(exc.problems)
+            return
+        await self._lanes.end(changes.sinks_ended)
+        self._settings = new
+        self._lanes.start(lanes, spawn)
+        self._look.set()
+        if changes.accounts:
+            await accounts.apply(new, changes.accounts, spawn, timeout_s=new.shutdown_timeout_s)
+        self.reloads.done(changes)
 
     async def _open_journal(self, stack: AsyncExitStack) -> None:
         """Raises JournalError, which names the setting."""
@@ -164,44 +237,13 @@ class Daemon:
         except JournalError as exc:
             raise JournalError(f"journal.path: {exc}") from exc
         stack.push_async_callback(self._journal.close)
-        self._known_digests = await self._recent_digests()
         damages = await self._journal.pending_damages()
         self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
 
-    async def _recent_digests(self) -> dict[str, list[bytes]]:
-        """Per account, what the newest events came from: a session that is continued may bring it once more."""
-        found: dict[str, list[bytes]] = {}
-        for event in await self._journal.read(max(0, self._journal.last_sequence - _RECENT), _RECENT):
-            digest = digest_of(event.id)
-            if digest is not None and event.kind is Kind.DISPOSITION:
-                found.setdefault(event.account, []).append(digest)
-        return found
-
-    def _build_lanes(self) -> None:
-        """Raises ConfigError with the problems of all sinks."""
-        problems = sink_problems(self._settings)
-        if problems:
-            raise ConfigError(problems)
-        self._lanes = [self._lane(name, lane) for name, lane in self._settings.sinks.items()]
-
-    def _lane(self, name: str, lane: LaneSettings) -> Lane:
-        return Lane(
-            name=name,
-            kind=lane.type,
-            sink=registry.build(name, lane, base=self._settings.base),
-            journal=self._journal,
-            policy=policy_of(name, lane),
-            metrics=self.metrics,
-            now_ms=WallClock().now_ms,
-            backoff=Backoff(limit_s=lane.retry_limit_s),
-        )
-
-    async def _take_orders(self, stack: AsyncExitStack) -> None:
-        """Where the journal's folder takes no socket, listening goes on without orders."""
+    async def _take_orders(self, stack: AsyncExitStack) -> Orders:
+        """Where the journal's folder takes no socket, listening goes on without its orders."""
         orders = Orders(
-            journal=self._journal,
-            lanes={lane.name: lane for lane in self._lanes},
-            trial=partial(trial_for, self._settings),
+            journal=self._journal, lanes=self._lanes.running, trial=lambda sink: trial_for(self._settings, sink)
         )
         server = ControlServer(journal=self._settings.path(self._settings.journal.path), carry_out=orders.carry_out)
         try:
@@ -209,93 +251,45 @@ class Daemon:
         except ControlError as exc:
             log.warning("control_unavailable", reason=str(exc))
         stack.push_async_callback(server.stop)
+        return orders
 
-    async def _serve_http(self, stack: AsyncExitStack) -> None:
+    async def _serve_http(self, stack: AsyncExitStack, orders: Orders) -> None:
         if self._settings.http is None:
             return
-        host, port = self._settings.http.address
-        server = HealthServer(host=host, port=port, metrics=self.metrics, status=self.status, ready=self.not_ready)
+        server = http_server(
+            self._settings.http, base=self._settings.base, metrics=self.metrics, health=self.health, orders=orders
+        )
         await server.start()
         stack.push_async_callback(server.stop)
 
-    async def _build_accounts(self, stack: AsyncExitStack) -> list[Account]:
-        connector = connections.new_connector(self._settings.server)
+    async def _build_accounts(self, stack: AsyncExitStack) -> Accounts:
+        self._tls = connections.tls_context(self._settings.server)
+        connector = connections.new_connector(self._settings.server, tls=self._tls)
         stack.push_async_callback(connector.close)
-        saved = await self._journal.sessions()
-        configured = self._settings.listening_accounts()
-        spread_s = min(10.0, max(1.0, len(configured) / 500))
-        accounts = [
-            Account(
-                settings=self._settings,
-                account=account,
-                connector=connector,
-                metrics=self.metrics,
-                saved=self._fitting(saved.get(account.username), account),
-                spread_s=spread_s,
-            )
-            for account in configured
-        ]
-        for account in accounts:
-            stack.push_async_callback(account.http.close)
-        decoder = self._decoder()
-        self._receivers = [
-            self._receiver(account, decoder, saved.get(account.identity.account)) for account in accounts
-        ]
-        self.metrics.set("sessions_configured", len(accounts))
+        accounts = Accounts(
+            settings=self._settings,
+            journal=self._journal,
+            recorder=self._recorder,
+            metrics=self.metrics,
+            connector=connector,
+            down_since_ms=self._down_since_ms,
+        )
+        await accounts.build(self._settings.listening_accounts())
+        stack.push_async_callback(accounts.close)
         return accounts
 
-    def _fitting(self, saved: SessionState | None, account: AccountSettings) -> SessionState | None:
-        """A stored session that belongs to this server, topic and transport."""
-        if saved is None:
-            return None
-        identity = identity_of(self._settings, account)
-        same = (saved.url, saved.topic) == (identity.url, identity.topic)
-        return saved if same and saved.connection_type == self._settings.server.transport else None
-
-    def _receiver(self, account: Account, decoder: NotificationDecoder, saved: SessionState | None) -> Receiver:
-        receiver = Receiver(
-            identity=account.identity,
-            client=account.client,
-            decoder=decoder,
-            record=self._recorder.record,
-            rest=account.rest,
-            rereader=self._rereader(account, decoder),
-            cookies=lambda: connections.saved_cookies(account.http),
-            saved=saved,
-            metrics=self.metrics,
-            options=ReceiverOptions(
-                keepalive_s=self._settings.server.keepalive_s,
-                disconnect_on_stop=self._settings.disconnect_on_stop,
-                down_since_ms=self._down_since_ms,
-                known_digests=tuple(self._known_digests.pop(account.identity.account, ())),
-            ),
+    def _supervision(self) -> Supervision:
+        return Supervision(
+            notifier=self._notifier,
+            progress=self._journal.pulse,
+            not_ready=self.not_ready,
+            summary=self.reloads.summary,
         )
-        if saved is None:
-            account.before_listening = receiver.learn_chats
-        return receiver
-
-    def _rereader(self, account: Account, decoder: NotificationDecoder) -> Rereader | None:
-        if account.rest is None:
-            return None
-        return Rereader(
-            account=account.identity.account,
-            rest=account.rest,
-            decoder=decoder,
-            record=self._recorder.record,
-            differences=self._recorder.differences,
-            metrics=self.metrics,
-            now_ms=WallClock().now_ms,
-            interval_s=self._settings.server.reconcile_interval_s,
-        )
-
-    def _decoder(self) -> NotificationDecoder:
-        wanted = self._settings.disposition
-        return NotificationDecoder(keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants)
 
     def _retention(self) -> Retention:
         return Retention(
             journal=self._journal,
-            keep_for=tuple(self._settings.sinks),
+            keep_for=self._lanes.running.keys(),
             retention_days=self._settings.journal.retention_days,
             max_bytes=self._settings.journal.max_bytes,
             now_ms=WallClock().now_ms,
@@ -305,37 +299,12 @@ class Daemon:
         accounts = [account.username for account in self._settings.listening_accounts()]
         await record_damages(self._journal, self._recorder.record, accounts, self.metrics)
 
-    def status(self) -> dict[str, Any]:
-        """What `/status.json` shows."""
-        return {
-            "version": __version__,
-            "startedMs": self._started_ms,
-            "ready": not self.not_ready(),
-            "journal": {"lastSequence": self._journal.last_sequence, "failing": self._recorder.failing},
-            "accounts": [receiver.status() for receiver in self._receivers],
-            "sinks": [lane.status() for lane in self._lanes],
-        }
+    def _account_status(self) -> list[AccountStatus]:
+        return self._accounts.status() if self._accounts is not None else []
 
     def not_ready(self) -> list[str]:
         """Why the daemon does not do its whole work now; empty when it does."""
-        reasons = [
-            f"account {status.account} has no subscription: {status.last_error or 'connecting'}"
-            for status in (receiver.status() for receiver in self._receivers)
-            if not status.subscribed
-        ]
-        if not self._receivers:
-            reasons.append("starting")
-        reasons += [
-            f"account {status.account} has been silent for {status.silent_s:.0f} s"
-            for status in (receiver.status() for receiver in self._receivers)
-            if status.silent_s
-        ]
-        reasons += [trouble for lane in self._lanes if (trouble := trouble_of(lane.status()))]
-        if self._recorder.failing:
-            reasons.append(f"the journal cannot commit: {self._recorder.failing}")
-        elif (waiting_s := self._recorder.waiting_s()) > _COMMIT_S:
-            reasons.append(f"the journal has not committed for {waiting_s:.0f} s")
-        return reasons
+        return [hindrance.full for hindrance in self.health.hindrances()]
 
 
 def _raise_open_files() -> None:
@@ -353,10 +322,10 @@ def _calm_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _loud(work: Callable[P, Coroutine[Any, Any, None]], *args: P.args, **kwargs: P.kwargs) -> None:
+async def _loud(work: Coroutine[Any, Any, None]) -> None:
     """Let what ends a task tell the task's name."""
     try:
-        await work(*args, **kwargs)
+        await work
     except Exception as exc:
         task = asyncio.current_task()
         for leaf in _leaves(exc):

@@ -21,6 +21,7 @@ ListenerError
   ControlError              the control socket: an order was refused, or not answered
     NoDaemon                nobody takes orders there
     DaemonEnded             the daemon ended before it answered
+  HttpRefused               a request to our own HTTP side is refused; `reason` is a metric label
   NotificationRefused       one notification cannot be used; `reason` is a metric label
   Outcome                   what a sink says of a batch that it did not take whole
     Retry                   later, unchanged
@@ -193,6 +194,22 @@ class DaemonEnded(ControlError):
     """The daemon ended before it answered an order; it may have carried it out."""
 
 
+class HttpRefused(ListenerError):
+    """A request to our own HTTP side is answered with an error; the text is for the client.
+
+    Attributes:
+        status: of the response.
+        reason: a short fixed word, fit for a metric label.
+        headers: of the response.
+    """
+
+    def __init__(self, status: int, reason: str, text: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.reason = reason
+        self.headers = dict(headers or {})
+
+
 class NotificationRefused(ListenerError):
     """One notification cannot be used. `reason` is a short fixed word, fit for a metric label."""
 
@@ -228,7 +245,17 @@ class Retry(Outcome):
 
 
 class Park(Outcome):
-    """A person is needed (401, 403, a missing topic): the lane stops and keeps everything."""
+    """A person is needed (401, 403, a missing topic): the lane stops and keeps everything.
+
+    Attributes:
+        disabled: the destination wants no more, ever (410): only the order to resume this lane ends it, no restart.
+    """
+
+    def __init__(
+        self, reason: str, *, disabled: bool = False, delivered: frozenset[int] = frozenset(), detail: str = ""
+    ) -> None:
+        super().__init__(reason, delivered=delivered, detail=detail)
+        self.disabled = disabled
 
 
 class Refusal(NamedTuple):
@@ -246,6 +273,7 @@ class Reject(Outcome):
     Attributes:
         index: one of them, whose reason stands for the outcome.
         rejected: the others by index, each with what its dead letter keeps.
+        after_s: seconds until the rest may be brought, if the destination named a time over it.
     """
 
     def __init__(
@@ -254,11 +282,13 @@ class Reject(Outcome):
         reason: str,
         *,
         rejected: Mapping[int, Refusal] | None = None,
+        after_s: float | None = None,
         delivered: frozenset[int] = frozenset(),
         detail: str = "",
     ) -> None:
         super().__init__(reason, delivered=delivered, detail=detail)
         self.index = index
+        self.after_s = after_s
         self.rejected = dict(rejected or {})
 
     @property

@@ -81,7 +81,7 @@ class TemplateForm:
     def body(self, event: Event) -> bytes:
         """See `Form`."""
         values = _values(event)
-        texts = {name: _as_text(values.get(name)) for name in NAMES}
+        texts = _as_texts(values)
         if self._json is not None:
             return msgspec.json.encode(_filled(self._json, values, texts))
         return self._text.substitute(texts).encode()
@@ -137,6 +137,15 @@ def _filled(value: Any, values: dict[str, Any], texts: dict[str, str]) -> Any:
     if value in (f"${name}", f"${{{name}}}") and name in NAMES:
         return values.get(name)
     return string.Template(value).substitute(texts)
+
+
+def texts_of(event: Event) -> dict[str, str]:
+    """Every field that a template may name as a text: nothing for null, spaces for control characters."""
+    return _as_texts(_values(event))
+
+
+def _as_texts(values: dict[str, Any]) -> dict[str, str]:
+    return {name: _as_text(values.get(name)) for name in NAMES}
 
 
 def _values(event: Event) -> dict[str, Any]:

@@ -4,6 +4,7 @@ All names start with `disposition_listener_`. Labels are bounded: reasons and ch
 are those of the configuration; no label carries a chat, an agent or a customer.
 """
 
+import platform
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,15 +15,17 @@ from listener import __version__
 
 PREFIX = "disposition_listener_"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_LONG = (*_SECONDS, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)  # a sink may be away for a night
 
 
 class Row(NamedTuple):
-    """One metric: its class, its name without the prefix, what it tells, its labels."""
+    """One metric: its class, its name without the prefix, what it tells, its labels, a histogram's upper bounds."""
 
     kind: type[MetricWrapperBase]
     name: str
     help: str
     labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = _SECONDS
 
 
 TABLE = (
@@ -45,10 +48,16 @@ TABLE = (
     Row(Counter, "unreported_changes_total", "Dispositions found so that a session believed alive had not brought."),
     Row(Gauge, "sessions_subscribed", "Accounts whose session is subscribed now."),
     Row(Gauge, "sessions_configured", "Accounts in the configuration."),
+    Row(Gauge, "session_youngest_age_seconds", "For how long the session stands that was subscribed last; 0 without."),
+    Row(Gauge, "session_oldest_age_seconds", "For how long the session stands that was subscribed first; 0 without."),
+    Row(Gauge, "session_epoch", "How many sessions this process has had for an account, for the one with the most."),
     Row(Histogram, "journal_commit_seconds", "Time from a batch's arrival at the journal to its commit."),
+    Row(Histogram, "journal_fsync_seconds", "Time of one COMMIT, nearly all of which is its fsync."),
     Row(Counter, "journal_commit_failures_total", "Commits that failed; their batches are tried again."),
     Row(Gauge, "journal_last_sequence", "Sequence of the newest durable event."),
     Row(Gauge, "journal_bytes", "Size of the journal's files."),
+    Row(Gauge, "journal_depth_events", "Events in the journal that at least one sink has not got yet."),
+    Row(Gauge, "journal_oldest_age_seconds", "Age of the oldest of them, since its arrival; 0 without."),
     Row(Counter, "sink_delivered_total", "Events durable at the sink.", ("sink",)),
     Row(Counter, "sink_skipped_total", "Events that the sink's settings leave out.", ("sink",)),
     Row(Counter, "sink_attempts_total", "Batches handed to the sink.", ("sink",)),
@@ -56,9 +65,28 @@ TABLE = (
     Row(Counter, "sink_dead_letters_total", "Events that the sink can never take.", ("sink",)),
     Row(Counter, "sink_replayed_total", "Dead letters that were delivered after all.", ("sink",)),
     Row(Gauge, "sink_lag_events", "Events in the journal that the sink has not got yet.", ("sink",)),
+    Row(Gauge, "sink_lag_seconds", "Age of the oldest of them, since its arrival; 0 without.", ("sink",)),
     Row(Gauge, "sink_parked", "1 while the lane waits for a person.", ("sink",)),
-    Row(Histogram, "sink_latency_seconds", "Time from the arrival of an event to its delivery.", ("sink",)),
-    Row(Gauge, "build_info", "Always 1; the version is the label.", ("version",)),
+    Row(
+        Histogram,
+        "sink_latency_seconds",
+        "Time from the arrival of an event here to the sink's ack, for the oldest event of each batch.",
+        ("sink",),
+        _LONG,
+    ),
+    Row(
+        Histogram,
+        "end_to_end_latency_seconds",
+        "Time from the server's stamp of an event (of its arrival, without one) to the sink's ack, for the oldest event"
+        " of each batch.",
+        ("sink",),
+        _LONG,
+    ),
+    Row(Counter, "http_requests_total", "Requests to this process that were answered, by status.", ("status",)),
+    Row(Counter, "http_refused_total", "Requests and connections to this process that were refused.", ("reason",)),
+    Row(Counter, "config_reloads_total", "Times that the configuration was read again, by result.", ("result",)),
+    Row(Gauge, "config_last_reload_success", "1 while the configuration read last is the one in force."),
+    Row(Gauge, "build_info", "Always 1; the labels tell what runs.", ("version", "python")),
 )
 
 
@@ -71,9 +99,10 @@ class Metrics:
         self._children: dict[tuple[str, tuple[str, ...]], MetricWrapperBase] = {}
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody asks for
         for row in TABLE:
-            options: dict[str, Any] = {"buckets": _SECONDS} if row.kind is Histogram else {}
+            options: dict[str, Any] = {"buckets": row.buckets} if row.kind is Histogram else {}
             self._rows[row.name] = row.kind(PREFIX + row.name, row.help, row.labels, registry=self.registry, **options)
-        self.set("build_info", 1, __version__)
+        self._samplers: list[Callable[[], None]] = []
+        self.set("build_info", 1, __version__, platform.python_version())
 
     def _child(self, name: str, labels: tuple[str, ...]) -> MetricWrapperBase:
         child = self._children.get((name, labels))
@@ -100,11 +129,19 @@ class Metrics:
         assert isinstance(child, Gauge)  # noqa: S101 - as above
         child.inc(amount)
 
-    def follow(self, name: str, source: Callable[[], float]) -> None:
-        """Read a gauge without labels from `source` whenever it is looked at; `source` must neither raise nor block."""
-        child = self._child(name, ())
-        assert isinstance(child, Gauge)  # noqa: S101 - as above
-        child.set_function(source)
+    def expect_sink(self, sink: str) -> None:
+        """Show what is counted by sink alone as 0 from the start: an alert on a rise needs a value to rise from."""
+        for row in TABLE:
+            if row.labels == ("sink",):
+                self._child(row.name, (sink,))
+
+    def sample(self, sampler: Callable[[], None]) -> None:
+        """Call this whenever somebody looks, to set gauges that nobody needs before; it must not raise or block."""
+        self._samplers.append(sampler)
+
+    def _sample(self) -> None:
+        for sampler in self._samplers:
+            sampler()
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Add a duration to a histogram."""
@@ -114,9 +151,11 @@ class Metrics:
 
     def value(self, name: str, *labels: str) -> float:
         """The value of one counter or gauge now; 0.0 where nothing was counted. Sums nothing."""
+        self._sample()
         names = dict(zip(next(row.labels for row in TABLE if row.name == name), labels, strict=True))
         return self.registry.get_sample_value(PREFIX + name, names) or 0.0
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
+        self._sample()
         return generate_latest(self.registry)

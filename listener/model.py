@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import asdict
 
 Name = Annotated[str, msgspec.Meta(max_length=1024)]
 
@@ -256,14 +257,29 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EVERY_LETTER = LetterFilter()
+_Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
+
+
+class Selection(LetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A LetterFilter that comes from outside: a condition that is misspelt must not be one that is left out."""
+
+    since_ms: _Milliseconds | None = None
+    until_ms: _Milliseconds | None = None
+
+    @classmethod
+    def of(cls, which: LetterFilter) -> "Selection":
+        """The same letters."""
+        return cls(**asdict(which))
 
 
 class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     """What a lane wants to know after a restart, and what a look into the journal shows of it.
 
-    `parked` is the reason why it stands still since `parked_ms` (epoch milliseconds), None while it runs. `sequence` is
-    the first event of the batch that fails now, 0 while none does; it was tried `attempts` times, over `failing_ms`
-    of a running daemon (by the monotonic clock), with `last_error` at the end.
+    `parked` is the reason why it stands still since `parked_ms` (epoch milliseconds), None while it runs; with
+    `disabled` a restart does not end that. `sequence` is the first event of the batch that fails now, 0 while none
+    does; it was tried `attempts` times, over `failing_ms` of a running daemon (by the monotonic clock), with
+    `last_error` at the end. The destination asked for silence from `quiet_from_ms` to `quiet_until_ms` (epoch
+    milliseconds, 0 for none).
     """
 
     sink: str
@@ -273,6 +289,9 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     failing_ms: int = 0
     last_error: str | None = None
+    disabled: bool = False
+    quiet_from_ms: int = 0
+    quiet_until_ms: int = 0
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
@@ -308,8 +327,9 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery lane at one moment. `parked` is the reason why it stands still, None while it runs.
 
-    `stalled_s` is how long, by the monotonic clock, it has made no progress although there is something to deliver; 0.0
-    while it is parked.
+    `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `quiet_s` is how long it goes
+    on waiting because its destination named a time; 0.0 while it does not. `stalled_s` is how long, by the monotonic
+    clock, it has made no progress although there is something to deliver; 0.0 while it is parked.
     """
 
     sink: str
@@ -321,6 +341,20 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     parked: str | None
     last_error: str | None
     stalled_s: float = 0.0
+    quiet_s: float = 0.0
+    lag_s: float = 0.0
+
+
+class GapTally(msgspec.Struct, frozen=True, kw_only=True):
+    """The gaps of a session in this process: how many, how long together, and the newest."""
+
+    count: int = 0
+    seconds: float = 0.0
+    last: Gap | None = None
+
+    def plus(self, gap: Gap, seconds: float) -> "GapTally":
+        """One more."""
+        return GapTally(count=self.count + 1, seconds=self.seconds + seconds, last=gap)
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -333,7 +367,7 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     subscribed: bool
     epoch: int
     ack: bool
-    gaps: int
+    gaps: GapTally
     since_ms: int | None
     last_error: str | None
     silent_s: float = 0.0
@@ -342,6 +376,11 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
 def rfc3339(epoch_ms: int) -> str:
     """Epoch milliseconds as RFC 3339 in UTC, with milliseconds and `Z`; a time beyond the calendar is 1970."""
     return _second(epoch_ms // 1000) + _MILLISECONDS[epoch_ms % 1000]
+
+
+def epoch_ms(time: str) -> int:
+    """Epoch milliseconds of an RFC 3339 time. Raises ValueError."""
+    return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
 _MILLISECONDS = tuple(f".{ms:03d}Z" for ms in range(1000))

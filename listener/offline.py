@@ -1,6 +1,7 @@
 """What the command line does with a journal that no daemon owns: it becomes the owner for a moment."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 
 from listener.errors import ControlError, JournalError, JournalLocked
 from listener.journal import SqliteJournal
-from listener.model import LetterFilter
+from listener.model import LaneState, LetterFilter
 
 T = TypeVar("T")
 
@@ -30,10 +31,10 @@ async def drop(path: Path, which: LetterFilter) -> int:
 
 
 async def resume(path: Path, name: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Forget that a lane is parked, or all of them: what the next daemon does anyway.
+    """Forget that a lane is parked or waits for a named time, or all of them.
 
-    Returns the names of those that were parked, and of the others. Raises as `replay`, and ControlError where there is
-    no such lane.
+    The next daemon does so anyway for one that is merely parked. Returns the names of those that were halted, and of
+    the others. Raises as `replay`, and ControlError where there is no such lane.
     """
 
     async def work(journal: SqliteJournal) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -42,12 +43,18 @@ async def resume(path: Path, name: str | None) -> tuple[tuple[str, ...], tuple[s
         if name is not None and name not in known:
             raise ControlError(f"this journal knows no sink {name!r} (known: {', '.join(known) or 'none'})")
         meant = known if name is None else [name]
-        parked = tuple(sink for sink in meant if sink in states and states[sink].parked is not None)
+        parked = tuple(sink for sink in meant if sink in states and _is_halted(states[sink]))
         for sink in parked:
-            await journal.store_lane_state(replace(states[sink], parked=None, parked_ms=0))
+            await journal.store_lane_state(
+                replace(states[sink], parked=None, parked_ms=0, disabled=False, quiet_from_ms=0, quiet_until_ms=0)
+            )
         return parked, tuple(sink for sink in meant if sink not in parked)
 
     return await _owning(path, work)
+
+
+def _is_halted(state: LaneState) -> bool:
+    return state.parked is not None or state.quiet_until_ms > time.time() * 1000
 
 
 async def _owning(path: Path, work: Callable[[SqliteJournal], Awaitable[T]]) -> T:

@@ -65,10 +65,7 @@ class Orders:
         if (order.name is None) != order.all:
             raise ControlError("lane-resume: give either name or all")
         lanes = [self._lane(order.name)] if order.name is not None else list(self._lanes.values())
-        parked = [lane for lane in lanes if lane.status().parked is not None]
-        for lane in parked:
-            lane.resume()
-        resumed = tuple(lane.name for lane in parked)
+        resumed = tuple(lane.name for lane in lanes if lane.resume(ordered=True))
         log.info("lanes_resumed", sinks=resumed)
         return Resumed(resumed=resumed, running=tuple(lane.name for lane in lanes if lane.name not in resumed))
 

@@ -1,7 +1,7 @@
 """The two ports: what the receiver and the lanes need of a journal and of a sink. The contract is in the docstrings."""
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from listener.model import (
     EVERY_LETTER,
@@ -121,6 +121,9 @@ class Journal(Protocol):
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
 
+    async def pulse(self) -> None:
+        """Return once whatever writes has answered, whether or not it could write: it does not hang."""
+
 
 class Sink(Protocol):
     """A destination. It holds no retry, no queue, no policy: its lane does.
@@ -151,3 +154,11 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Release everything. Idempotent, and safe after a failed `open`."""
+
+
+@runtime_checkable
+class Reopens(Protocol):
+    """What a sink has as well that writes to a name which others may give to something else, as a file is rotated."""
+
+    def reopen(self) -> None:
+        """Go to what has the name now. Neither waits nor raises; comes at any time between `open` and `close`."""

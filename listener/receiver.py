@@ -13,7 +13,7 @@ from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained,
 from listener.errors import ListenerError
 from listener.latch import Latch
 from listener.metrics import Metrics
-from listener.model import AccountStatus, Entry, Gap, SessionState, rfc3339
+from listener.model import AccountStatus, Entry, Gap, GapTally, SessionState, rfc3339
 from listener.rereading import Rereader, Rest
 from listener.webservices.heard import HeardChats
 from listener.webservices.notifications import Harvest, NotificationDecoder
@@ -128,7 +128,7 @@ class Receiver:
         self._subscribed = False
         self._since_ms: int | None = None
         self._epoch = 0
-        self._gaps = 0
+        self._gaps = GapTally()
         self._last_error: str | None = None
         self._heard_from_s = monotonic_s()
         self._log = log.bind(account=identity.account)
@@ -313,15 +313,17 @@ class Receiver:
     def _gap(self, fact: Certain, since_ms: int) -> Gap:
         closed_by = "handshake" if fact.regained is Regained.HANDSHAKE else "poll"
         self._metrics.count("gaps_total", 1, fact.cause)
-        self._metrics.count("gap_seconds_total", max(0, fact.at_ms - since_ms) / 1000)
-        self._gaps += 1
-        return Gap(
+        length_s = max(0, fact.at_ms - since_ms) / 1000
+        self._metrics.count("gap_seconds_total", length_s)
+        gap = Gap(
             account=self._identity.account,
             from_=rfc3339(min(since_ms, fact.at_ms)),
             to=rfc3339(fact.at_ms),
             reason=fact.cause,
             closed_by=closed_by,
         )
+        self._gaps = self._gaps.plus(gap, length_s)
+        return gap
 
     def _went_up(self, fact: Certain, gap: Gap | None) -> None:
         if fact.regained is not Regained.POLL:

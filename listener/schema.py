@@ -3,7 +3,7 @@
 import difflib
 import json
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
 
@@ -54,7 +54,23 @@ def _readable(path: Path, info: ValidationInfo) -> Path:
     return found
 
 
-InputFile = Annotated[Path, AfterValidator(_readable)]
+_READABLE = AfterValidator(_readable)
+InputFile = Annotated[Path, _READABLE]
+
+
+def input_files(section: BaseModel) -> Iterator[Path]:
+    """The files that a table names to be read, those of its tables included."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            yield from input_files(value)
+        elif _is_read([field.annotation, *field.metadata]):
+            yield from (path for path in (value if isinstance(value, tuple | list) else [value]) if path is not None)
+
+
+def _is_read(parts: Sequence[Any]) -> bool:
+    """Whether `InputFile` stands anywhere in an annotation."""
+    return any(part == _READABLE or _is_read([*get_args(part), *getattr(part, "__metadata__", ())]) for part in parts)
 
 
 def _plain_url(value: str) -> str:

@@ -11,11 +11,11 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from listener.errors import ConfigError, Problem
+from listener.http_settings import HttpSettings
 from listener.lane_settings import LaneSettings, SinkName
 from listener.schema import Folders, InputFile, Section, Url, did_you_mean, from_text, problems_of
 
 ENV_PREFIX = "LISTENER_"
-_LAST_PORT = 65_535
 
 
 def _json_safe(value: str) -> str:
@@ -43,14 +43,6 @@ def _base_url(value: str) -> str:
 
 
 BaseUrl = Annotated[Url, AfterValidator(_base_url)]
-
-
-def _host_and_port(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not host or not colon or not port.isdecimal() or int(port) > _LAST_PORT or (":" in host and not bracketed):
-        raise ValueError('should be HOST:PORT, such as "127.0.0.1:9464"')
-    return value
 
 
 class ServerSettings(Section):
@@ -109,18 +101,6 @@ class JournalSettings(Section):
     path: Path = Path("journal.db")
     retention_days: float = Field(default=30.0, gt=0)
     max_bytes: int | None = Field(default=None, ge=2**20)
-
-
-class HttpSettings(Section):
-    """Health, metrics and status; off without this section."""
-
-    listen: Annotated[str, AfterValidator(_host_and_port)] = "127.0.0.1:9464"
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
 
 
 class LogSettings(Section):

@@ -1,6 +1,6 @@
 """Fixtures for every test folder: factories that clean up after themselves, in reverse order."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from support.bayeux import BayeuxServer
 from support.faultproxy import FaultProxy
 from support.process import Command, Daemon
+from support.rabbitmq import RabbitMQ
 from support.receiver import Receiver
 
 StartBayeux = Callable[..., Awaitable[BayeuxServer]]
@@ -89,3 +90,10 @@ def link_to(owned: AsyncExitStack) -> LinkTo:
 async def receiver(owned: AsyncExitStack) -> Receiver:
     """A real HTTP receiver for webhooks, running."""
     return await owned.enter_async_context(Receiver())
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A broker that all tests share, because it takes seconds to start."""
+    with RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as broker:
+        yield broker

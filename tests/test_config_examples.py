@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from listener import settings
+from listener.http_settings import HttpSettings
 from listener.settings import Settings, load
 from listener.sinks import registry
 
@@ -15,7 +16,7 @@ TABLES = {
     "accounts": settings.AccountSettings,
     "disposition": settings.DispositionSettings,
     "journal": settings.JournalSettings,
-    "http": settings.HttpSettings,
+    "http": HttpSettings,
     "log": settings.LogSettings,
     "sinks": settings.LaneSettings,
 }
@@ -25,7 +26,7 @@ def load_copy(name: str, folder: Path, *, uncommented: bool = False) -> Settings
     """Load an example as somebody would who has copied it and made the files that it names."""
     text = (CONFIG / name).read_text(encoding="utf-8")
     if uncommented:
-        text = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", text)
+        text = re.sub(r"(?m)^# (?=\w+ = )", "", text)
     for file in re.findall(r'(?m)^[a-z_]+_file = "([^"]+)"', text):
         (folder / file).write_text("secret\n", encoding="utf-8")
     path = folder / name
@@ -54,7 +55,7 @@ def written_keys(table: str) -> set[str]:
     for line in (CONFIG / "full.toml").read_text(encoding="utf-8").splitlines():
         if header := re.match(r"\[+([a-z.]+)\]+", line):
             current = header[1]
-        elif (key := re.match(r"(?:# )?([a-z_]+) = ", line)) and (current == table or current.startswith(f"{table}.")):
+        elif (key := re.match(r"(?:# )?(\w+) = ", line)) and (current == table or current.startswith(f"{table}.")):
             keys.add(key[1])
     return keys
 
@@ -108,5 +109,10 @@ def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
         load_copy("full.toml", tmp_path, uncommented=True)
     assert [str(problem) for problem in caught.value.problems] == [
         'sinks.audit: format = "template" and template = "…" go together',
-        "sinks.crm: give one of bearer_token and bearer_token_file",
+        "http.token_file: give either token or token_file",
+        "sinks.crm: give either password or password_file",
+        "sinks.log: give either password or password_file",
+        "sinks.bus: give either password or password_file",
+        "sinks.rabbit: give either password or password_file",
+        "sinks.stream: give either password or password_file",
     ]

@@ -26,12 +26,11 @@ from listener.control import (
     Order,
     Result,
     Resumed,
-    Selection,
     ask,
     socket_path,
 )
 from listener.errors import ControlError, DaemonEnded, JournalError, NoDaemon
-from listener.model import LaneStatus, LetterFilter
+from listener.model import LaneStatus, LetterFilter, Selection
 from support.eventually import eventually
 
 Serve = Callable[..., Awaitable[ControlServer]]

@@ -229,7 +229,7 @@ async def test_the_lanes_are_drained_before_the_end(start: Start, sim: Simulator
     running = await start(sinks={"crm": {"type": "webhook", "url": receiver.url, "batch": 1}}).ready()
     for n in range(10):
         sim.set_disposition("agent1", CHAT, str(n))
-    await eventually(lambda: running.daemon.status()["journal"]["lastSequence"] == 10)
+    await eventually(lambda: running.daemon._journal.last_sequence == 10)
     await running.stop()
     assert [post["data"]["disposition"] for post in receiver.accepted()] == [str(n) for n in range(10)]
 
@@ -280,7 +280,7 @@ async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim:
     await eventually(lambda: "sink crm is parked" in str(running.daemon.not_ready()))
     receiver.answers = Answer()
     with capture_logs() as logs:
-        running.daemon.resume_lanes()
+        running.daemon.hang_up()
         await eventually(receiver.accepted)
     assert next(line["sinks"] for line in logs if line["event"] == "lanes_resumed") == ["crm"]
     await running.ready()
@@ -316,15 +316,14 @@ async def test_readiness_says_what_is_missing(start: Start, sim: Simulator):
 
 async def test_the_status_has_every_account_and_sink(start: Start):
     running = await start().ready()
-    status = running.daemon.status()
-    assert list(status) == ["version", "startedMs", "ready", "journal", "accounts", "sinks"]
-    assert status["ready"] is True
-    assert [(one.account, one.subscribed, one.epoch) for one in status["accounts"]] == [("agent1", True, 1)]
-    assert [(one.sink, one.kind, one.lag) for one in status["sinks"]] == [("audit", "file", 0)]
+    status = await running.daemon.health.status()
+    assert (status.ready, status.hindrances) == (True, ())
+    assert [(one.account, one.subscribed, one.epoch) for one in status.accounts] == [("agent1", True, 1)]
+    assert [(one.sink, one.kind, one.lag_events, one.dead_letters) for one in status.lanes] == [("audit", "file", 0, 0)]
     await running.stop()
 
 
-async def test_the_health_server_is_part_of_it(start: Start, unused_port: int):
+async def test_the_http_side_is_part_of_it(start: Start, unused_port: int):
     running = await start(http={"listen": f"127.0.0.1:{unused_port}"}).ready()
     async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{unused_port}/readyz") as answer:
         assert answer.status == 200

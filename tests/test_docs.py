@@ -3,17 +3,19 @@
 import re
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
 
 from listener.assembly import load_checked
 from listener.cli.app import build as build_app
-from listener.sinks.registry import SinkContext, SinkKind
+from listener.metrics import PREFIX, TABLE
+from listener.web.openapi import description
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+METRICS = (ROOT / "deploy" / "metrics.md").read_text(encoding="utf-8")
+HTTP = (ROOT / "deploy" / "http.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -51,23 +53,29 @@ def test_ci_runs_what_the_readme_says():
         assert words.replace("python -m", 'python" -m') in ci
 
 
-async def test_the_sink_of_the_contributors_guide_is_one(tmp_path: Path):
-    (source,) = blocks(CONTRIBUTING, "python")
-    names: dict[str, object] = {"__name__": "your_package.null"}
-    exec(compile(source, "CONTRIBUTING.md", "exec"), names)  # noqa: S102 - the claim is that this text works
-    kind = names["KIND"]
-    assert isinstance(kind, SinkKind)
-    sink = kind.build(SinkContext(name="none", base=tmp_path), kind.settings())
-    await sink.open()
-    await sink.check()
-    await sink.deliver([])
-    await sink.close()
+def rows(text: str) -> list[list[str]]:
+    """The tables of a document, cell by cell, without their heads."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    return [[cell.replace("`", "").strip() for cell in line] for line in lines]
 
 
-def test_the_entry_point_of_the_guide_names_its_sink():
-    (snippet,) = blocks(CONTRIBUTING, "toml")
-    (points,) = tomllib.loads(snippet)["project"]["entry-points"].values()
-    assert points == {"null": "your_package.null:KIND"}
+def test_every_metric_is_documented_and_every_documented_metric_is_one():
+    documented = {row[0]: row[1:] for row in rows(METRICS) if row[0].startswith(PREFIX) and len(row) == 4}
+    table = {PREFIX + row.name: [row.kind.__name__.lower(), ", ".join(row.labels) or "-", row.help] for row in TABLE}
+    assert documented == table
+
+
+def test_the_alerts_and_texts_of_the_documents_name_metrics_that_are():
+    known = {PREFIX + row.name for row in TABLE} | {row.name for row in TABLE}
+    named = set(re.findall(rf"{PREFIX}\w+", METRICS)) | set(re.findall(r"`(\w+_(?:total|seconds))`", METRICS + HTTP))
+    assert len(named) > len(TABLE)
+    assert named - known == set()
+
+
+def test_every_path_is_documented_and_every_documented_path_is_one():
+    described = description(secured=True)["paths"]
+    paths = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
+    assert {row[0] for row in rows(HTTP)} == paths
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")

@@ -1,5 +1,6 @@
 """The table is what Prometheus sees, and a wrong use of it does not go unnoticed."""
 
+import platform
 import re
 
 import pytest
@@ -21,7 +22,7 @@ def by_name(row: Row) -> str:
 
 @pytest.mark.parametrize("row", TABLE, ids=by_name)
 def test_every_row_is_exposed_with_its_help_and_type(metrics: Metrics, row: Row):
-    values = ["word"] * (len(row.labels) - (row.name == "build_info"))
+    values = ["word"] * len(row.labels)
     if row.name != "build_info":
         use = {Counter: metrics.count, Gauge: metrics.set, Histogram: metrics.observe}[row.kind]
         use(row.name, 1.0, *values)
@@ -42,6 +43,7 @@ def test_names_are_unique_and_carry_their_unit():
 
 def test_no_label_can_carry_a_chat_an_agent_or_a_customer():
     bounded = {"reason", "field", "kind", "change", "origin", "result", "sink", "outcome", "version"}
+    bounded |= {"python", "status"}
     assert {label for row in TABLE for label in row.labels} <= bounded
 
 
@@ -66,12 +68,20 @@ def test_a_gauge_holds_the_last_value(metrics: Metrics):
     assert metrics.value("sessions_subscribed") == 2
 
 
-def test_a_gauge_can_follow_what_it_measures(metrics: Metrics):
+def test_a_gauge_can_be_set_just_when_somebody_looks(metrics: Metrics):
     sizes = [1.0]
-    metrics.follow("journal_bytes", lambda: sizes[-1])
+    metrics.sample(lambda: metrics.set("journal_bytes", sizes[-1]))
     assert metrics.value("journal_bytes") == 1
     sizes.append(2.0)
     assert b"disposition_listener_journal_bytes 2.0\n" in metrics.exposition()
+
+
+def test_a_sink_is_counted_from_0_on(metrics: Metrics):
+    metrics.expect_sink("crm")
+    text = metrics.exposition().decode()
+    for row in TABLE:
+        if row.labels == ("sink",):
+            assert re.search(rf'^{PREFIX}{row.name}(_count)?{{sink="crm"}} 0.0$', text, re.MULTILINE), row.name
 
 
 def test_a_histogram_sorts_seconds_into_buckets(metrics: Metrics):
@@ -82,7 +92,7 @@ def test_a_histogram_sorts_seconds_into_buckets(metrics: Metrics):
 
 
 def test_the_version_is_a_label_from_the_start(metrics: Metrics):
-    assert metrics.value("build_info", __version__) == 1
+    assert metrics.value("build_info", __version__, platform.python_version()) == 1
 
 
 def test_two_processes_parts_in_one_interpreter_count_apart(metrics: Metrics):

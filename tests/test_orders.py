@@ -14,11 +14,11 @@ from listener.control import (
     LettersReplay,
     ListLanes,
     Resumed,
-    Selection,
     SinkTest,
     TrialResult,
 )
 from listener.errors import ControlError, Outcome, Park, Reject, Retry
+from listener.model import Selection
 from listener.orders import Orders
 from listener.testing import sample_test
 from support.eventually import eventually
@@ -41,15 +41,16 @@ def orders(world: World) -> Orders:
     return Orders(journal=world.journal, lanes={"crm": world.lane}, trial=sample_test)
 
 
-async def parked(world: World) -> None:
-    world.sink.then(Park("401"))
+async def parked(world: World, *, disabled: bool = False) -> None:
+    world.sink.then(Park("401", disabled=disabled))
     await world.number(1)
     await eventually(lambda: world.lane.status().parked)
 
 
 @pytest.mark.parametrize("order", [LaneResume(name="crm"), LaneResume(all=True)])
-async def test_a_parked_lane_goes_on(world: World, orders: Orders, order: LaneResume):
-    await parked(world)
+@pytest.mark.parametrize("disabled", [False, True])
+async def test_a_parked_lane_goes_on(world: World, orders: Orders, order: LaneResume, disabled: bool):
+    await parked(world, disabled=disabled)
     with capture_logs() as logs:
         assert await orders.carry_out(order) == Resumed(resumed=("crm",))
         await world.drained()

@@ -8,9 +8,9 @@ import typing
 import pytest
 
 from listener import ports
-from listener.ports import Journal, Sink
+from listener.ports import Journal, Reopens, Sink
 
-PORTS = (Journal, Sink)
+PORTS = (Journal, Sink, Reopens)
 OPERATIONS = [
     (port, name)
     for port in PORTS

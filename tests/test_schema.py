@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 
 from listener.errors import Problem
-from listener.schema import Folders, InputFile, Section, Url, did_you_mean, dotted, from_text, problems_of
+from listener.schema import Folders, InputFile, Section, Url, did_you_mean, dotted, from_text, input_files, problems_of
 
 
 class Inner(Section):
@@ -107,3 +109,18 @@ def test_a_text_becomes_the_list_or_table_that_is_asked_for(annotation, text, va
 def test_the_nearest_word_is_suggested_and_a_far_one_is_not():
     assert did_you_mean("wehbook", ["file", "webhook"]) == ", did you mean 'webhook'?"
     assert did_you_mean("kafka", ["file", "webhook"]) == ""
+
+
+def test_the_files_that_a_table_reads_are_told_and_no_others(tmp_path):
+    class Inner(Section):
+        key_file: InputFile | None = None
+
+    class Table(Section):
+        path: Path
+        token_file: InputFile | None = None
+        ca_files: tuple[InputFile, ...] = ()
+        inner: Inner = Inner()
+
+    table = Table(path="out", token_file="token", ca_files=("a", "b"), inner=Inner(key_file="key"))
+    assert list(input_files(table)) == [Path("token"), Path("a"), Path("b"), Path("key")]
+    assert list(input_files(Table(path="out"))) == []

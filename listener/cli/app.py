@@ -10,7 +10,7 @@ import structlog
 import typer
 
 from listener import __version__
-from listener.cli import check, dead_letters, demo, journal, lane, set_disposition, simulate, sinks, tail
+from listener.cli import audit, check, dead_letters, demo, journal, lane, set_disposition, simulate, sinks, tail
 from listener.cli import run as run_command
 from listener.errors import ConfigError, ListenerError
 
@@ -19,6 +19,7 @@ R = TypeVar("R")
 
 INTERRUPTED = 130
 _GROUPS = {
+    "audit": ("Prove an audit trail, and tell who set what when.", audit.COMMANDS),
     "journal": ("Look into the journal.", journal.COMMANDS),
     "dead-letters": ("Look at what a sink did not take, deliver it once more, or drop it.", dead_letters.COMMANDS),
     "lane": ("See how far the sinks are, and let go on what waits for a person.", lane.COMMANDS),

@@ -17,7 +17,7 @@ _HEADING = ("sink", "kind", "at", "to go", "dead", "state")
 _NUMBERS = ("at", "to go", "dead")
 
 NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="The sink.")]
-AllOption = Annotated[bool, typer.Option("--all", help="Every lane that is parked.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Every lane that stands still.")]
 LanesJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a lane and line; needs the daemon.")]
 
 
@@ -49,6 +49,8 @@ def _state(lane: LaneStatus, stored: LaneState | None) -> str:
     if lane.parked is not None:
         since = f" since {rfc3339(stored.parked_ms)}" if stored is not None and stored.parked is not None else ""
         return f"parked{since}: {lane.parked}"
+    if lane.quiet_s:
+        return f"told to wait for {lane.quiet_s:.0f} s more: {lane.last_error}"
     return f"failing: {lane.last_error}" if lane.last_error is not None else "running"
 
 
@@ -73,7 +75,7 @@ def _left(state: LaneState | None, cursor: int) -> str:
 def resume_lane(
     name: NameArgument = None, config: ConfigOption = None, path: PathOption = None, every: AllOption = False
 ) -> None:
-    """Let a lane go on that is parked, once what was wrong is mended."""
+    """Let a lane go on that is parked or was told to wait, once what was wrong is mended."""
     if (name is None) != every:
         raise typer.BadParameter("give either NAME or --all")
     done, by_daemon = ordering.resume(place_of(config, path).journal, name)

@@ -13,13 +13,12 @@ from listener.control import (
     LettersReplay,
     ListLanes,
     Resumed,
-    Selection,
     SinkTest,
     TrialResult,
     ask,
 )
 from listener.errors import DaemonEnded, NoDaemon
-from listener.model import LaneStatus, LetterFilter
+from listener.model import LaneStatus, LetterFilter, Selection
 from listener.probes import try_out
 from listener.settings import Settings
 

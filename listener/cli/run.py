@@ -1,10 +1,14 @@
 """`run`: the daemon."""
 
+from collections.abc import Callable
+from functools import partial
+
 from listener import logs
 from listener.assembly import load_checked
 from listener.cli import running
 from listener.cli.options import ConfigOption
 from listener.daemon import Daemon
+from listener.notify import Notifier
 from listener.settings import Settings
 
 
@@ -12,15 +16,16 @@ def run(config: ConfigOption = None) -> None:
     """Run the daemon.
 
     It listens until SIGTERM or SIGINT, and then delivers what it has; a second signal leaves at once.
-    SIGHUP lets sinks that are parked go on.
+    SIGHUP leaves audit files that were renamed, takes over what has changed of accounts and sinks, and lets sinks that
+    are parked go on.
     """
     settings = load_checked(config)
     logs.configure(level=settings.log.level, style=settings.log.format)
-    running.run(_listen(settings))
+    running.run(_listen(settings, partial(load_checked, config)))
 
 
-async def _listen(settings: Settings) -> None:
-    daemon = Daemon(settings)
+async def _listen(settings: Settings, load: Callable[[], Settings]) -> None:
+    daemon = Daemon(settings, load=load, notifier=Notifier())
     running.on_request(daemon.stop)
-    running.on_hangup(daemon.resume_lanes)
+    running.on_hangup(daemon.hang_up)
     await daemon.run()

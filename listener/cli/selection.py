@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -60,8 +60,8 @@ def select(journal: Path, selection: Selection) -> list[DeadLetter]:
     now = datetime.now(UTC)
     which = LetterFilter(
         sink=selection.sink,
-        since_ms=_time_ms(selection.since, "--since", now),
-        until_ms=_time_ms(selection.until, "--until", now),
+        since_ms=time_ms(selection.since, "--since", now),
+        until_ms=time_ms(selection.until, "--until", now),
     )
     found = letters(journal, which)
     if selection.sink is not None and not found:
@@ -100,8 +100,8 @@ def _resolve(beginning: str, found: Sequence[DeadLetter]) -> str:
     return ids[0]
 
 
-def _time_ms(text: str | None, option: str, now: datetime) -> int | None:
-    """Epoch milliseconds of RFC 3339, in UTC where it names no zone, or of so long ago."""
+def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) -> int | None:
+    """Epoch milliseconds of RFC 3339, in `zone` where it names none, or of so long ago. Raises BadParameter."""
     if text is None:
         return None
     try:
@@ -109,8 +109,8 @@ def _time_ms(text: str | None, option: str, now: datetime) -> int | None:
             at = now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
         else:
             at = datetime.fromisoformat(text)
-            at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-        return int(at.timestamp() * 1000)
+            at = at if at.tzinfo is not None else at.replace(tzinfo=zone)
+        return round(at.timestamp() * 1000)
     except (ValueError, OverflowError) as exc:
         text = f"{text!r} is no time: give 2026-11-22T09:39:00Z, or so long ago as 45s, 30m, 2h, 3d, 1w"
         raise typer.BadParameter(text, param_hint=option) from exc

@@ -2,19 +2,30 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 
 import structlog
 
 from listener.backoff import Backoff
-from listener.delivery.outcomes import hand_over, outcome_of, pause_after
+from listener.delivery.outcomes import hand_over, named_by, outcome_of, pause_after
 from listener.delivery.standing import Standing
-from listener.errors import Outcome, Park, Retry, StartError
+from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.metrics import Metrics
 from listener.model import Event
-from listener.ports import Sink
+from listener.ports import Reopens, Sink
 
 _CLOSE_S = 5.0
 _TRIAL_S = 30.0
+_WORTH_STORING_S = 1.0
+
+
+class Halt(Enum):
+    """Why a lane stands still although there may be something to deliver."""
+
+    NONE = auto()
+    PARKED = auto()
+    DISABLED = auto()
+    QUIET = auto()
 
 
 class Destination:
@@ -26,10 +37,11 @@ class Destination:
     Args:
         name: the sink's name.
         sink: the sink.
-        standing: is told of parks.
+        standing: is told of parks, and of times that the destination names.
         metrics: counts attempts and failures.
         on_park: called when the lane halts.
         shape: what of a batch's events may leave the process.
+        patient: whether a StartError is waited for too.
     """
 
     def __init__(
@@ -41,7 +53,9 @@ class Destination:
         metrics: Metrics,
         on_park: Callable[[], None],
         shape: Callable[[Sequence[Event]], Sequence[Event]],
+        patient: bool = False,
     ) -> None:
+        self._patient = patient
         self._name = name
         self._shape = shape
         self._sink = sink
@@ -53,29 +67,43 @@ class Destination:
         self.turn = asyncio.Lock()
         self._calls = asyncio.Lock()
         self._opened = False
+        self._halt = Halt.NONE
         self.parked: str | None = None
         self.failures = 0
         self.opening_error: str | None = None
-        metrics.set("sink_parked", 0, name)
+        metrics.expect_sink(name)
+
+    async def wait_on(self) -> None:
+        """Before the first attempt: what an earlier process was told to wait for, a person or a time, still holds."""
+        state = self._standing.state
+        if state.parked is not None:
+            await self._park(Park(state.parked, disabled=state.disabled))
+        if self._standing.quiet_s:
+            self._log.info("delivery_waits_on", reason=state.last_error, for_s=round(self._standing.quiet_s, 1))
+            await self._stay_quiet(self._standing.quiet_s)
 
     async def open(self, backoff: Backoff) -> None:
-        """Open the sink, as often as it takes. Raises StartError where the host refuses."""
+        """Open the sink, as often as it takes. Raises StartError where the host refuses, unless that is waited for."""
         while True:
             try:
                 await self._sink.open()
-            except StartError:
-                raise
+            except StartError as exc:
+                if not self._patient:
+                    raise
+                await self._wait_to_open(Retry(str(exc)), backoff)
             except Exception as exc:  # noqa: BLE001 - as in deliver: a foreign sink's bug is its own lane's matter
-                outcome = outcome_of(exc)
-                self.opening_error = outcome.reason
-                self._count(outcome)
-                await self.wait_after(outcome, pause_after(outcome, backoff))
+                await self._wait_to_open(outcome_of(exc), backoff)
             else:
                 break
         self._opened = True
         if self.opening_error is not None:
             self._log.info("delivery_recovered")
         self.opening_error = None
+
+    async def _wait_to_open(self, outcome: Outcome, backoff: Backoff) -> None:
+        self.opening_error = outcome.reason
+        self._count(outcome)
+        await self.wait_after(outcome, pause_after(outcome, backoff))
 
     async def close(self) -> None:
         """Close the sink. One that cannot be closed holds nobody up."""
@@ -98,7 +126,7 @@ class Destination:
     async def try_out(self, event: Event) -> Outcome | None:
         """Hand over an event that is none of the journal's: at once, whatever the lane waits for."""
         if not self._opened:
-            return Retry(f"the sink is not open yet: {self.opening_error or 'the lane is starting'}")
+            return Retry(f"the sink is not open yet: {self.parked or self.opening_error or 'the lane is starting'}")
         try:
             async with asyncio.timeout(_TRIAL_S), self._calls:
                 return await hand_over(self._sink, [event])
@@ -110,32 +138,69 @@ class Destination:
         self._metrics.count("sink_failures_total", 1, self._name, type(outcome).__name__.lower())
 
     async def wait_after(self, outcome: Outcome, pause_s: float) -> None:
-        """Take the pause after a Retry; after a Park, stand still until a person says otherwise."""
-        match outcome:
-            case Park():
-                await self._park(outcome.reason)
-            case Retry():
-                self._log.warning("delivery_failed", reason=outcome.reason, retry_in_s=round(pause_s, 2))
-                await asyncio.sleep(pause_s)
+        """Take the pause after a failure; after a Park, stand still until a person says otherwise."""
+        if isinstance(outcome, Park):
+            await self._park(outcome)
+            return
+        if isinstance(outcome, Reject) and not pause_s:
+            return
+        self._log.warning("delivery_failed", reason=outcome.reason, retry_in_s=round(pause_s, 2))
+        if named_by(outcome) >= _WORTH_STORING_S:
+            await self._standing.be_quiet(pause_s)
+            await self._stay_quiet(pause_s)
+        else:
+            await asyncio.sleep(pause_s)
 
-    async def _park(self, reason: str) -> None:
-        self.parked = reason
+    async def _stay_quiet(self, seconds: float) -> None:
+        self._halt = Halt.QUIET
+        self._resumed.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._resumed.wait()
+            self._log.info("lane_resumed")
+        except TimeoutError:
+            pass
+        finally:
+            self._halt = Halt.NONE
+        self._standing.break_silence()
+
+    async def _park(self, outcome: Park) -> None:
+        self.parked = outcome.reason
+        self._halt = Halt.DISABLED if outcome.disabled else Halt.PARKED
         self._resumed.clear()
         self._on_park()
         self._metrics.set("sink_parked", 1, self._name)
-        self._log.error(
-            "lane_parked", reason=reason, effect="events are kept", until="lane resume, SIGHUP or a restart"
-        )
+        until = "lane resume" if outcome.disabled else "lane resume, SIGHUP or a restart"
+        self._log.error("lane_parked", reason=outcome.reason, effect="events are kept", until=until)
         try:
-            await self._standing.park(reason)
+            await self._standing.park(outcome.reason, disabled=outcome.disabled)
             await self._resumed.wait()
         finally:
             self.parked = None
+            self._halt = Halt.NONE
             self._metrics.set("sink_parked", 0, self._name)
         await self._standing.resume()
         self._log.info("lane_resumed")
 
-    def resume(self) -> bool:
-        """End a park; tells whether there was one."""
-        self._resumed.set()
-        return self.parked is not None
+    @property
+    def quiet_s(self) -> float:
+        """How long the lane goes on waiting because the destination named a time; 0.0 while it does not."""
+        return self._standing.quiet_s if self._halt is Halt.QUIET else 0.0
+
+    def reopen(self) -> None:
+        """Let a sink that can go to what has the name of its destination now; others have nothing to do."""
+        if self._opened and isinstance(self._sink, Reopens):
+            self._sink.reopen()
+
+    def resume(self, *, ordered: bool) -> bool:
+        """End a park; tells whether there was something to end.
+
+        Args:
+            ordered: somebody means this lane. That ends as well what a mere look at all of them (SIGHUP) does not: that
+                the sink is disabled, or that its destination named a time.
+        """
+        ends = {Halt.PARKED, Halt.DISABLED, Halt.QUIET} if ordered else {Halt.PARKED}
+        resumed = self._halt in ends
+        if resumed:
+            self._resumed.set()
+        return resumed

@@ -4,6 +4,7 @@ import asyncio
 import copy
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -15,7 +16,7 @@ from listener.delivery.replays import Replays
 from listener.delivery.standing import Standing
 from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
 from listener.metrics import Metrics
-from listener.model import DeadLetter, Event, LaneStatus, LetterFilter
+from listener.model import DeadLetter, Event, LaneStatus, LetterFilter, epoch_ms
 from listener.ports import Journal, Sink
 
 _NAMED_AT_MOST = 10  # sequences in one log line
@@ -79,6 +80,7 @@ class Lane:
             metrics=metrics,
             on_park=self._progress.set,
             shape=policy.shape,
+            patient=policy.patient,
         )
         self._replays = Replays(
             name=name,
@@ -89,9 +91,8 @@ class Lane:
             now_ms=now_ms,
             backoff=copy.copy(self._backoff),
         )
-        self._cursor = self._stored = 0
+        self._cursor = self._stored = self._oldest_ms = self._delivered = 0
         self._buried: set[tuple[int, str]] = set()
-        self._delivered = 0
         self._last_error: str | None = None
         self._idle = False
         self._moved_at_s = monotonic()
@@ -103,8 +104,11 @@ class Lane:
             self._cursor = self._stored = (await self._journal.cursors()).get(self.name, 0)
             self._buried = await self._buried_ahead()
             await self._standing.restore()
+            self._last_error = self._standing.state.last_error
+            await self._find_oldest()
+            await self._destination.wait_on()
             await self._destination.open(self._backoff)
-            self._backoff.reset()
+            self._backoff.reset(self._standing.attempts)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._carry_all(), name=f"delivery {self.name}")
                 tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
@@ -123,12 +127,16 @@ class Lane:
             self._progress.clear()
             await self._progress.wait()
 
-    def resume(self) -> bool:
-        """A person has looked at it: try again. Tells whether the lane was parked."""
-        resumed = self._destination.resume()
+    def resume(self, *, ordered: bool = False) -> bool:
+        """A person has looked at it: try again. Tells whether the lane stood still; see `Destination.resume`."""
+        resumed = self._destination.resume(ordered=ordered)
         if resumed:
             self._note_progress()
         return resumed
+
+    def reopen(self) -> None:
+        """Files may have been rotated: write to those that have the names now."""
+        self._destination.reopen()
 
     async def try_out(self, event: Event) -> Outcome | None:
         """Hand a test event to the sink, past what waits for it; None where it was taken."""
@@ -150,6 +158,8 @@ class Lane:
             parked=self._destination.parked,
             last_error=self._destination.opening_error or self._last_error or self._replays.last_error,
             stalled_s=self._stalled_s(),
+            quiet_s=round(self._destination.quiet_s, 1),
+            lag_s=self._lag_s(),
         )
 
     @property
@@ -160,6 +170,18 @@ class Lane:
         if self._idle or not self._lag or self._destination.parked is not None:
             return 0.0
         return round(self._monotonic() - self._moved_at_s, 1)
+
+    def _lag_s(self) -> float:
+        """Age of the oldest event not delivered; between two batches, that of the last one which is."""
+        if not self._lag or not self._oldest_ms:
+            return 0.0
+        return max(0, self._now_ms() - self._oldest_ms) / 1000
+
+    async def _find_oldest(self) -> None:
+        """What waits already, for a sink that cannot be opened: nothing is read before it is."""
+        with suppress(JournalError):
+            for event in await self._journal.read(self._cursor, 1):
+                self._oldest_ms = event.received_ms
 
     def _note_progress(self) -> None:
         self._moved_at_s = self._monotonic()
@@ -197,9 +219,10 @@ class Lane:
 
     async def _carry(self, events: Sequence[Event]) -> None:
         """Bring one batch to its end: delivered, dead or left out."""
+        self._oldest_ms = events[0].received_ms
         wanted = [event for event in events if self._policy.wants(event)]
         dead = await self._deliver(wanted) if wanted else 0
-        self._cursor = events[-1].sequence
+        self._cursor, self._oldest_ms = events[-1].sequence, events[-1].received_ms
         self._note_progress()
         self._moved.set()
         self._count(events, wanted, dead)
@@ -235,19 +258,23 @@ class Lane:
     def _count(self, events: Sequence[Event], wanted: Sequence[Event], dead: int) -> None:
         """Once a batch."""
         self._delivered += len(wanted) - dead
-        self._metrics.set("sink_lag_events", self._journal.last_sequence - self._cursor, self.name)
         self._metrics.count("sink_delivered_total", len(wanted) - dead, self.name)
         self._metrics.count("sink_skipped_total", len(events) - len(wanted), self.name)
         if wanted:
-            waited_s = max(0, self._now_ms() - wanted[0].received_ms) / 1000
-            self._metrics.observe("sink_latency_seconds", waited_s, self.name)
+            now_ms, first = self._now_ms(), wanted[0]
+            for name, since_ms in (
+                ("sink_latency_seconds", first.received_ms),
+                ("end_to_end_latency_seconds", epoch_ms(first.time)),
+            ):
+                self._metrics.observe(name, max(0, now_ms - since_ms) / 1000, self.name)
 
     async def _deliver(self, wanted: list[Event]) -> int:
         """Hand the batch over until nothing of it is left; returns how many of its events are dead."""
         left = [event for event in wanted if (event.sequence, event.id) not in self._buried]
         dead = len(wanted) - len(left)
-        if left:
-            self._standing.begin(left[0].sequence)
+        if not left:
+            return dead
+        self._standing.begin(left[0].sequence)
         while left:
             async with self._destination.turn:
                 left, buried = await self._attempt(left)
@@ -267,7 +294,7 @@ class Lane:
             return await self._fail(brought, later, outcome, last=last)
         if later:
             self._standing.move_to(later[0].sequence)
-            await self._keep_progress(later[0].sequence - 1, ())
+            await self._keep_progress(brought, later, ())
         return later, 0
 
     async def _fail(
@@ -285,7 +312,7 @@ class Lane:
             move = self._standing.give_up if given_up else self._standing.move_to
             move(left[0].sequence)
         self._tell_of(dead, outcome)
-        await self._keep_progress(left[0].sequence - 1 if left else brought[-1].sequence, dead)
+        await self._keep_progress(brought, left, dead)
         if len(left) < len(brought) + len(later):
             self._note_progress()
         if not isinstance(outcome, Reject):
@@ -303,11 +330,13 @@ class Lane:
             sequences = [letter.sequence for letter in dead[:_NAMED_AT_MOST]]
             self._log.error(event, events=len(dead), sequences=sequences, reason=outcome.reason)
 
-    async def _keep_progress(self, done: int, dead: Sequence[DeadLetter]) -> None:
-        """Everything up to there is done with, and so are dead letters: neither waits for what is left.
+    async def _keep_progress(self, brought: Sequence[Event], left: Sequence[Event], dead: Sequence[DeadLetter]) -> None:
+        """What is before the first event left is done with, and so are dead letters: neither waits for the rest.
 
         `_cursor` comes after the letters: it may be stored by itself at any moment.
         """
+        done = left[0].sequence - 1 if left else brought[-1].sequence
+        self._oldest_ms = left[0].received_ms if left else self._oldest_ms
         if dead or done > self._cursor:
             await self._advance(max(self._cursor, done), dead)
             self._cursor = max(self._cursor, done)

@@ -45,14 +45,20 @@ def left_of(batch: Sequence[Event], outcome: Outcome | None) -> list[Event]:
 
 
 def pause_after(outcome: Outcome, backoff: Backoff | None) -> float:
-    """Seconds until the next attempt: the time that the destination names, and no less than the backoff.
+    """Seconds until the next attempt: the time that the destination names, after a Retry no less than the backoff.
 
-    A Reject needs no pause, a Park more than a pause: 0.0.
+    A Park needs more than a pause: 0.0.
     """
-    if not isinstance(outcome, Retry):
-        return 0.0
-    named_s = outcome.after_s if outcome.after_s is not None and math.isfinite(outcome.after_s) else 0.0
-    return max(named_s, backoff.next() if backoff is not None else 0.0)
+    named_s = named_by(outcome)
+    return max(named_s, backoff.next() if backoff is not None and isinstance(outcome, Retry) else 0.0)
+
+
+def named_by(outcome: Outcome) -> float:
+    """The seconds for which the destination asked to be left alone; 0.0 where it did not."""
+    match outcome:
+        case Retry(after_s=float() | int() as after_s) | Reject(after_s=float() | int() as after_s):
+            return max(0.0, after_s) if math.isfinite(after_s) else 0.0
+    return 0.0
 
 
 def last_words(outcome: Outcome) -> str:

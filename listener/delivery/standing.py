@@ -12,6 +12,7 @@ from listener.ports import Journal
 
 _STORED_EVERY_S = 10.0
 _LONGEST_ATTEMPT_S = 3600.0
+_LEAST_ATTEMPTS = 10
 
 
 class Standing:
@@ -20,7 +21,9 @@ class Standing:
     The clock belongs to the event at the head of what fails: it starts again when that event is taken or rejected, so
     that a destination which takes a little now and then is never given up. It runs from failure to failure, by the
     monotonic clock: neither a jump of the wall clock nor the time in which the lane is parked or the daemon down
-    counts, and a machine that was suspended for days has made one attempt of an hour at most.
+    counts, and a machine that was suspended for days has made one attempt of an hour at most. Of a pause no more than
+    a tenth of the horizon counts, so that nothing is given up after fewer than ten attempts, however long the
+    destination asks to be left alone.
 
     Args:
         sink: the lane's name.
@@ -67,10 +70,13 @@ class Standing:
         return self._horizon_s is not None and self._state.sequence != 0 and self._failing_s >= self._horizon_s
 
     async def restore(self) -> None:
-        """Take up what an earlier process stored, but for a park: who starts a daemon wants it to try."""
+        """Take up what an earlier process stored.
+
+        But for a park of a sink that is not disabled: who starts a daemon wants it to try.
+        """
         found = (await self._journal.lane_states()).get(self._state.sink, self._state)
         self._stored = found
-        self._state = replace(found, parked=None, parked_ms=0)
+        self._state = found if found.disabled else replace(found, parked=None, parked_ms=0)
         self._failing_s = found.failing_ms / 1000
         await self.store()
 
@@ -104,7 +110,8 @@ class Standing:
         now_s = self._monotonic()
         if self._failed_at_s is not None:
             self._failing_s += min(now_s - self._failed_at_s, self._pause_s + _LONGEST_ATTEMPT_S)
-        self._failed_at_s, self._pause_s = now_s, pause_s
+        counted_s = pause_s if self._horizon_s is None else min(pause_s, self._horizon_s / _LEAST_ATTEMPTS)
+        self._failed_at_s, self._pause_s = now_s, counted_s
         self._state = replace(
             self._state,
             sequence=self._head,
@@ -117,19 +124,34 @@ class Standing:
         """Nothing fails any more."""
         self._failing_s = 0.0
         self._failed_at_s = None
-        if self._state.sequence or self._state.last_error is not None:
-            self._state = LaneState(sink=self._state.sink)
+        self._state = replace(self._state, sequence=0, attempts=0, failing_ms=0, last_error=None)
 
-    async def park(self, reason: str) -> None:
-        """The lane waits for a person from now on."""
-        self._state = replace(self._state, parked=reason, parked_ms=self._now_ms())
+    async def park(self, reason: str, *, disabled: bool = False) -> None:
+        """The lane waits for a person from now on; where it is `disabled`, also over restarts."""
+        self._state = replace(self._state, parked=reason, parked_ms=self._now_ms(), disabled=disabled)
         await self.store()
 
     async def resume(self) -> None:
         """It no longer does."""
         self._failed_at_s = None
-        self._state = replace(self._state, parked=None, parked_ms=0)
+        self._state = replace(self._state, parked=None, parked_ms=0, disabled=False)
         await self.store()
+
+    async def be_quiet(self, seconds: float) -> None:
+        """The destination is to be left alone for so long, also over restarts."""
+        now_ms = self._now_ms()
+        self._state = replace(self._state, quiet_from_ms=now_ms, quiet_until_ms=now_ms + math.ceil(seconds * 1000))
+        await self.store()
+
+    def break_silence(self) -> None:
+        """It need no longer be."""
+        self._state = replace(self._state, quiet_from_ms=0, quiet_until_ms=0)
+
+    @property
+    def quiet_s(self) -> float:
+        """How long it is still to be left alone; by a wall clock that was set back, no longer than it asked for."""
+        state = self._state
+        return max(0, state.quiet_until_ms - max(self._now_ms(), state.quiet_from_ms)) / 1000
 
     async def store_now_and_then(self) -> None:
         """Store it, unless it was stored a moment ago: a lane that tries often would write often."""

@@ -12,7 +12,7 @@ from listener.model import Damage, DeadLetter, Event, JournalStats, LaneState, L
 
 _EVENT = "received_ms, type, source, subject, time, kind, account, change, origin, data"
 _LETTER = ("sink", "sequence", "event_id", "reason", "attempts", "at_ms", "answer", "replaying")
-_STATE = ("sink", "parked", "parked_ms", "sequence", "attempts", "failing_ms", "last_error")
+_STATE = tuple(field.name for field in msgspec.structs.fields(LaneState))
 
 
 def insert(connection: sqlite3.Connection, letters: Iterable[DeadLetter]) -> None:
@@ -73,7 +73,12 @@ def settle(connection: sqlite3.Connection, sink: str, delivered: Collection[int]
 def select_states(connection: sqlite3.Connection) -> dict[str, LaneState]:
     """Per sink, its lane's state."""
     found = connection.execute(f"SELECT {', '.join(_STATE)} FROM lane_state").fetchall()  # noqa: S608 - our own names
-    return {row[0]: LaneState(**dict(zip(_STATE, row, strict=True))) for row in found}
+    return {row[0]: _state(row) for row in found}
+
+
+def _state(row: Sequence[Any]) -> LaneState:
+    state = LaneState(**dict(zip(_STATE, row, strict=True)))
+    return replace(state, disabled=bool(state.disabled))
 
 
 def replace_state(connection: sqlite3.Connection, state: LaneState) -> None:

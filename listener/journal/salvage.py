@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,7 +118,9 @@ def _copy_tables(new: sqlite3.Connection, known: Remains, newest: int) -> None:
 
 def _insert(new: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:
     names, marks = ", ".join(row), ", ".join("?" * len(row))
-    new.execute(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})", list(row.values()))  # noqa: S608 - our own names
+    statement = f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - our own names
+    with suppress(sqlite3.IntegrityError):  # where the damage renamed a column, all rows lack what it held
+        new.execute(statement, list(row.values()))
 
 
 def _replace_older_value(new: sqlite3.Connection, row: dict[str, Any]) -> None:

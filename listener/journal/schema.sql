@@ -91,7 +91,10 @@ CREATE TABLE lane_state (
     sequence   INTEGER NOT NULL,
     attempts   INTEGER NOT NULL,
     failing_ms INTEGER NOT NULL,
-    last_error TEXT
+    last_error TEXT,
+    disabled INTEGER NOT NULL DEFAULT 0,
+    quiet_from_ms INTEGER NOT NULL DEFAULT 0,
+    quiet_until_ms INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 -- Damaged journals that were set aside. stretches is a JSON array of [from_ms, to_ms]; pending is 1 until the gaps are

@@ -53,7 +53,7 @@ class Commit(NamedTuple):
 
     `error` is a JournalError where trying again can help, and JournalDamaged where only the next open does. Anything
     else is a bug, or a value that no journal can hold (sqlite3 raises OverflowError for a number of more than 64 bits):
-    it reaches the caller as what it is, and ends it.
+    it reaches the caller as what it is, and ends it. `fsync_s` is how long COMMIT took.
     """
 
     operations: Sequence[Operation]
@@ -61,6 +61,7 @@ class Commit(NamedTuple):
     events: Sequence[Event]
     last_sequence: int
     error: Exception | None
+    fsync_s: float = 0.0
 
     def settle(self) -> None:
         """Answer the callers that still wait; on the event loop only."""
@@ -200,10 +201,12 @@ class Writer:
                 last = self._store([one for one in run if isinstance(one, Append)], last, results, events)
             else:
                 results += [one.work(connection) for one in run if isinstance(one, Call)]
+        began_s = time.perf_counter()
         connection.execute("COMMIT")
+        fsync_s = time.perf_counter() - began_s
         self._last_sequence = last
         self._handle.committed(last if events else None)
-        return Commit(group, results, events, last, None)
+        return Commit(group, results, events, last, None, fsync_s)
 
     def _store(self, appends: list[Append], last: int, results: list[Any], events: list[Event]) -> int:
         """Number and insert the appends' parts, table by table; adds results and events, returns the last number.

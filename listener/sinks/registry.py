@@ -1,7 +1,7 @@
 """Sink kinds, found through the entry points `listener.sinks` and imported only when they are configured."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from os import environ
@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from listener import schema
 from listener.errors import ConfigError, Problem
 from listener.forms import CLOUD_EVENT, Form, FormName, form_of
 from listener.ports import Sink
@@ -63,6 +64,10 @@ class SinkContext:
         return f"sinks.{self.name}.{key}"
 
 
+def _no_problems(_settings: BaseModel, _form: FormName) -> Iterable[tuple[str, str]]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SinkKind(Generic[S]):
     """What an entry point of the group `listener.sinks` leads to.
@@ -76,6 +81,7 @@ class SinkKind(Generic[S]):
             process has once.
         retry_horizon_s: for how long its lanes try a batch that fails, unless the configuration says otherwise; None
             for ever.
+        problems: what is wrong with its keys beside the `format` of the sink's table: pairs of a key, and why.
     """
 
     name: str
@@ -84,6 +90,7 @@ class SinkKind(Generic[S]):
     extra: str | None = None
     single: bool = False
     retry_horizon_s: float | None = None
+    problems: Callable[[S, FormName], Iterable[tuple[str, str]]] = _no_problems
 
 
 def kinds() -> dict[str, EntryPoint]:
@@ -189,6 +196,11 @@ def build(name: str, lane: Lane, *, base: Path) -> Sink:
         raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
 
 
+def input_files(name: str, lane: Lane, base: Path) -> list[Path]:
+    """The files that a sink reads: secrets, certificates, keys. Raises ConfigError as `build`."""
+    return [base / path for path in schema.input_files(_settings(name, lane, base)[1])]
+
+
 def retry_horizon_s(name: str, lane: Lane) -> float | None:
     """What the kind of a sink says of its lanes' horizon. Raises ConfigError: there is no such kind."""
     return _load(name, lane.type).retry_horizon_s
@@ -202,10 +214,13 @@ def _settings(name: str, lane: Lane, base: Path) -> tuple[SinkKind[Any], BaseMod
         for key, value in lane.options.items()
     }
     try:
-        return kind, kind.settings.model_validate(options, context=Folders.of(base, environ))
+        settings = kind.settings.model_validate(options, context=Folders.of(base, environ))
     except ValidationError as exc:
         prefix = ("sinks", name)
         raise ConfigError(problems_of(exc, kind.settings, prefix=prefix, also_known=lane.shared_keys)) from exc
+    if found := [Problem(f"sinks.{name}.{key}", text) for key, text in kind.problems(settings, lane.format)]:
+        raise ConfigError(found)
+    return kind, settings
 
 
 def _load(name: str, wanted: str) -> SinkKind[Any]:

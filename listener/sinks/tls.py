@@ -9,6 +9,12 @@ from listener.errors import StartError
 from listener.schema import InputFile, Section
 from listener.sinks.registry import SinkContext
 
+# How a server tells that it does not take the certificate of a client, or the lack of one (RFC 8446, 6.2).
+_REFUSALS = (
+    *("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE", "CERTIFICATE_REVOKED"),
+    *("CERTIFICATE_EXPIRED", "CERTIFICATE_UNKNOWN", "UNKNOWN_CA", "ACCESS_DENIED"),
+)
+
 
 class TlsSettings(Section):
     """Keys of a kind whose destination may be reached over TLS. Certificates are verified unless `verify` is false."""
@@ -43,6 +49,11 @@ class TlsSettings(Section):
                 text = f"no usable certificate with its key, which must not be encrypted: {exc}"
                 raise StartError(f"{context.setting('client_cert_file')}: {text}") from exc
         return made
+
+
+def is_refusal(exc: ssl.SSLError) -> bool:
+    """Whether the other side said that it does not take our certificate; of its own certificate that says nothing."""
+    return not isinstance(exc, ssl.SSLCertVerificationError) and (exc.reason or "").endswith(_REFUSALS)
 
 
 def _found(context: SinkContext, path: InputFile | None) -> str | None:

@@ -214,6 +214,9 @@ class MemoryJournal:
     def _used_bytes(self) -> int:
         return sum(len(event.data) for event in self._events)
 
+    async def pulse(self) -> None:
+        """Memory always answers."""
+
     async def stats(self) -> JournalStats:
         """Figures; `bytes` counts the events' data."""
         self._require_open()

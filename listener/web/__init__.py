@@ -1,1 +1,1 @@
-"""Health, metrics and status over HTTP, for probes, Prometheus and people."""
+"""Probes, metrics, status and actions over HTTP, for Kubernetes, Prometheus, programs and people."""

@@ -1,43 +1,38 @@
-"""The HTTP endpoints of `[http]`: `/livez`, `/readyz`, `/metrics` and `/status.json`."""
+"""The HTTP side of the daemon: its parts put together, and the way of each request through them."""
 
-import asyncio
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Sequence
 
-import msgspec
 import structlog
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
-from listener.errors import StartError
+from listener.errors import HttpRefused, StartError
 from listener.metrics import Metrics
+from listener.web import answers
+from listener.web.auth import Guard
+from listener.web.limits import CONNECTION_LIMIT_S, CONNECTIONS, LimitedServer, body_of
+from listener.web.refusals import Refusals
+from listener.web.routes import Call, Route, Routes
 
-CONNECTION_LIMIT_S = 10.0
-HEAD_LIMIT_BYTES = 4096
-HEADERS_LIMIT = 64
-_METHODS = ("GET", "HEAD")
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_TEXT = "text/plain; charset=utf-8"
-_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
-_JSON = "application/json"
+_STOP_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
 
-class HealthServer:
-    """Answers GET and HEAD on the four paths; 404 elsewhere, 405 for other methods, 413 for a request with a body.
+class HttpServer:
+    """Answers what its routes say: first who asks, then what for, then the body, and only then the handler.
 
-    Each connection serves one request and is aborted `connection_limit_s` seconds after it was made, so that a client
-    that sends or reads slowly holds nothing.
+    Each connection serves one request. Whatever is refused is answered with the reason in JSON, counted, and logged
+    once a minute.
 
     Args:
         host: address or name to listen on.
         port: TCP port; 0 lets the system choose, see `port`.
-        metrics: what `/metrics` exposes, in the Prometheus text format.
-        status: gives the object of `/status.json`; called once a request, on the event loop.
-        ready: gives the reasons why the process is not ready; `/readyz` is 503 with one a line while there are any.
-        connection_limit_s: see above.
+        routes: what is served.
+        guard: decides who is answered.
+        metrics: counts answers and refusals.
+        connection_limit_s: for how long a connection lasts at most.
+        connections: how many there are at once.
     """
 
     def __init__(
@@ -45,24 +40,21 @@ class HealthServer:
         *,
         host: str,
         port: int,
+        routes: Sequence[Route],
+        guard: Guard,
         metrics: Metrics,
-        status: Callable[[], Mapping[str, Any]],
-        ready: Callable[[], list[str]],
         connection_limit_s: float = CONNECTION_LIMIT_S,
+        connections: int = CONNECTIONS,
     ) -> None:
         self._host = host
         self._port = port
+        self._routes = Routes(routes)
+        self._guard = guard
         self._metrics = metrics
-        self._status = status
-        self._ready = ready
+        self._refusals = Refusals(metrics=metrics)
         self._connection_limit_s = connection_limit_s
+        self._connections = connections
         self._runner: web.ServerRunner | None = None
-        self._pages = {
-            "/livez": self._live,
-            "/readyz": self._readiness,
-            "/metrics": self._exposition,
-            "/status.json": self._status_json,
-        }
 
     @property
     def port(self) -> int:
@@ -72,8 +64,10 @@ class HealthServer:
 
     async def start(self) -> None:
         """Listen. Raises `StartError`, naming `http.listen`, when the host does not allow it."""
-        server = _LimitedServer(self._answer, connection_limit_s=self._connection_limit_s)
-        self._runner = web.ServerRunner(server)
+        self._server = LimitedServer(
+            self._answer, refusals=self._refusals, limit_s=self._connection_limit_s, connections=self._connections
+        )
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=_STOP_S)
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()
@@ -89,61 +83,31 @@ class HealthServer:
             await runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        response = self._response(request)
-        response.headers.update(_HEADERS)
+        try:
+            response = await self._admitted(request)
+        except HttpRefused as refused:
+            self._refusals.note(refused.reason, remote=request.remote)
+            response = answers.refusal(refused)
+        except ConnectionError:
+            raise  # the client has gone
+        except Exception as exc:  # noqa: BLE001 - a bug in a page costs the page; the daemon has more to do
+            self._refusals.note("failed", remote=request.remote, error=exc)
+            response = answers.refusal(HttpRefused(500, "failed", "unexpected; the log has more"))
+        for name, value in answers.HEADERS.items():
+            response.headers.setdefault(name, value)
         response.force_close()
+        self._metrics.count("http_requests_total", 1, str(response.status))
         return response
 
-    def _response(self, request: web.BaseRequest) -> web.Response:
-        page = self._pages.get(request.path)
-        if page is None:
-            return _text("not found", status=404)
-        if request.method not in _METHODS:
-            response = _text("method not allowed", status=405)
-            response.headers["Allow"] = ", ".join(_METHODS)
-            return response
-        if request.can_read_body:
-            return _text("no body is taken here", status=413)
-        return page()
-
-    def _live(self) -> web.Response:
-        return _text("ok")
-
-    def _readiness(self) -> web.Response:
-        reasons = self._ready()
-        return _text("\n".join(reasons), status=503) if reasons else _text("ready")
-
-    def _exposition(self) -> web.Response:
-        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": _EXPOSITION})
-
-    def _status_json(self) -> web.Response:
-        return web.Response(body=msgspec.json.encode(dict(self._status())) + b"\n", headers={"Content-Type": _JSON})
-
-
-class _LimitedServer(web.Server):
-    """aiohttp's low-level server with small limits, and an end for each connection.
-
-    aiohttp itself waits for a request's head without a limit.
-    """
-
-    def __init__(self, handler: Callable[[web.BaseRequest], Any], *, connection_limit_s: float) -> None:
-        super().__init__(
-            handler,
-            access_log=None,
-            lingering_time=0,
-            max_line_size=HEAD_LIMIT_BYTES,
-            max_field_size=HEAD_LIMIT_BYTES,
-            max_headers=HEADERS_LIMIT,
-        )
-        self._connection_limit_s = connection_limit_s
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        super().connection_made(handler, transport)
-        asyncio.get_running_loop().call_later(self._connection_limit_s, transport.abort)
-
-
-def _text(text: str, *, status: int = 200) -> web.Response:
-    return web.Response(body=f"{text}\n".encode(), status=status, headers={"Content-Type": _TEXT})
+    async def _admitted(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Raises HttpRefused."""
+        found = self._routes.at(request.rel_url.raw_path)
+        is_action = any(route.is_action for route in found.routes.values())
+        trusted = self._guard.admit(request, is_open=found.is_open, is_action=is_action)
+        route = found.by(request.method)
+        body = await body_of(request, limit_bytes=route.body_bytes)
+        call = Call(request, found.names, body, trusted, lambda: self._server.keep(request))
+        return await route.answer(call)
 
 
 def _reason(exc: OSError) -> str:

@@ -82,9 +82,8 @@ async def test_every_event_is_in_the_file_after_many_kills(site: Site, install: 
         await killed_at_random(listening, dice)
     last = sent[-1]
     await listening.heard(range(1, last + 1), timeout_s=30.0)
-    events = without_repeats(listening.dispositions)
-    assert [number for number in numbers(events) if number <= last] == list(range(1, last + 1))
-    sequences = [int(event["sequence"]) for event in events]
+    assert [number for number in listening.numbers if number <= last] == list(range(1, last + 1)), "each once"
+    sequences = [int(event["sequence"]) for event in listening.events]
     assert sequences == sorted(set(sequences)), "what stands once in the journal is one event"
     assert listening.gaps == []
     assert await site.handshakes() == 1
@@ -111,21 +110,25 @@ async def test_without_ack_what_a_kill_took_along_is_found_by_reading_the_chats(
 
 
 @pytest.mark.parametrize("site", ["simulator with ack"], indirect=True)
-async def test_an_event_that_a_kill_kept_from_the_cursor_comes_again_as_it_was(
-    site: Site, install: Install, tmp_path: Path
+async def test_an_event_that_a_kill_kept_from_the_cursor_comes_again_as_it_was_and_the_file_has_it_once(
+    site: Site, install: Install, tmp_path: Path, receiver: Receiver
 ):
     """Between a sink's write and its cursor a kill leaves an event that is delivered and does not count as such."""
-    listening = await install(site)
+    listening = await install(site, webhook=receiver.url)
     await listening.start()
     await site.publish(1, 20)
+    await receiver.received(20)
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as journal:
-        await eventually(lambda: journal.execute("SELECT sequence FROM sink_cursor").fetchall() == [(20,)])
+        cursors = "SELECT sequence FROM sink_cursor"
+        await eventually(lambda: journal.execute(cursors).fetchall() == [(20,), (20,)])
         await listening.daemon.kill()
         journal.execute("UPDATE sink_cursor SET sequence = 15")
-    await listening.start()
-    await eventually(lambda: len(listening.events) >= 25)
-    assert listening.numbers == [*range(1, 21), *range(16, 21)]
-    assert numbers(without_repeats(listening.events)) == list(range(1, 21))
+        await listening.start()
+        await receiver.received(25)
+        await eventually(lambda: journal.execute(cursors).fetchall() == [(20,), (20,)])
+    assert numbers(receiver.accepted()) == [*range(1, 21), *range(16, 21)]
+    assert numbers(without_repeats(receiver.accepted())) == list(range(1, 21))
+    assert listening.numbers == list(range(1, 21))
 
 
 @pytest.mark.parametrize("site", ["simulator with ack"], indirect=True)

@@ -6,6 +6,8 @@ import random
 import time
 from pathlib import Path
 
+from listener.audit.keys import load_verifier
+from listener.audit.verify import read_checkpoints, verify
 from support.config import AUDIT
 from support.disks import MountedListening, Mounts
 from support.eventually import eventually
@@ -22,7 +24,10 @@ async def test_every_event_is_in_the_file_after_many_power_cuts(owned, tmp_path:
     mounts = await owned.enter_async_context(Mounts())
     disk = await mounts.disk(tmp_path / "disk", mib=64)
     stage = await owned.enter_async_context(Stage())
-    places = {"journal": {"path": disk.place / "journal.db"}, "sinks": {"audit": {"path": disk.place / AUDIT}}}
+    places = {
+        "journal": {"path": disk.place / "journal.db"},
+        "sinks": {"audit": {"path": disk.place / AUDIT, "checkpoint_lines": 5}},
+    }
     listening = await owned.enter_async_context(
         MountedListening(tmp_path, mounts=mounts, audit=disk.place, **stage.settings, **places)
     )
@@ -42,3 +47,8 @@ async def test_every_event_is_in_the_file_after_many_power_cuts(owned, tmp_path:
     lines = (disk.outside / AUDIT).read_bytes().split(b"\n")
     assert lines.pop() == b"", "the last line is whole"
     assert stage.problems([json.loads(line) for line in lines]) == ()
+    audit = disk.outside / AUDIT
+    signed = read_checkpoints(audit.with_name(f"{AUDIT}.checkpoints"))
+    verdict = verify([audit], checkpoints=signed, key=load_verifier(f"{audit}.pub"))
+    assert (verdict.findings, verdict.records) == ([], len(lines)), "no cut has left anything that is not proven"
+    assert len({json.loads(line)["id"] for line in lines}) == len(lines), "each event once"

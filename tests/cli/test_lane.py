@@ -43,7 +43,12 @@ async def daemon(parked):
     async def obey(order):
         if isinstance(order, LaneResume):
             return Resumed(resumed=("crm",), running=("audit",))
-        lanes = lane("audit"), lane("bi", last_error="503"), lane("crm", parked="crm answered 401")
+        lanes = (
+            lane("audit"),
+            lane("bi", last_error="503"),
+            lane("crm", parked="crm answered 401"),
+            lane("erp", last_error="429", quiet_s=599.6),
+        )
         return Lanes(lanes=lanes)
 
     server = ControlServer(journal=parked, carry_out=obey)
@@ -58,12 +63,13 @@ async def test_the_lanes_of_the_daemon_are_shown_as_they_are(invoke, daemon):
         ["audit", "webhook", "4", "12", "0", "running"],
         ["bi", "webhook", "4", "12", "1", "failing: 503"],
         ["crm", "webhook", "4", "12", "3", "parked since 2026-11-22T00:00:00.000Z: crm answered 401"],
+        ["erp", "webhook", "4", "12", "0", "told to wait for 600 s more: 429"],
     ]
 
 
 async def test_they_come_as_json_too(invoke, daemon):
     result = await asyncio.to_thread(invoke, "lane", "list", "--json", "--path", daemon)
-    assert [json.loads(line)["sink"] for line in result.stdout.splitlines()] == ["audit", "bi", "crm"]
+    assert [json.loads(line)["sink"] for line in result.stdout.splitlines()] == ["audit", "bi", "crm", "erp"]
 
 
 def test_without_a_daemon_they_are_shown_as_it_left_them(invoke, parked):

@@ -50,11 +50,19 @@ def test_without_a_daemon_the_journal_is_changed(letters):
     assert [letter.sink for letter in views.letters(letters)] == ["bi"]
 
 
-def test_without_a_daemon_a_park_is_forgotten(letters):
+@pytest.mark.parametrize(
+    "halt",
+    [
+        {"parked": "401", "parked_ms": 1},
+        {"parked": "410", "parked_ms": 1, "disabled": True},
+        {"quiet_from_ms": 1, "quiet_until_ms": 2**50},
+    ],
+)
+def test_without_a_daemon_a_park_is_forgotten_and_a_time_that_was_named(letters, halt):
     async def park():
         journal = SqliteJournal(path=letters)
         await journal.open()
-        await journal.store_lane_state(LaneState(sink="crm", parked="401", parked_ms=1, sequence=3, attempts=2))
+        await journal.store_lane_state(LaneState(sink="crm", sequence=3, attempts=2, **halt))
         await journal.close()
 
     asyncio.run(park())

@@ -1,6 +1,7 @@
 """Which dead letters a command line means."""
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 import typer
@@ -39,7 +40,14 @@ def test_every_condition_narrows(letters, conditions, expected):
 )
 def test_a_time_may_be_so_long_ago(ago, seconds):
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)
-    assert selection._time_ms(ago, "--since", now) == int(now.timestamp() - seconds) * 1000
+    assert selection.time_ms(ago, "--since", now) == int(now.timestamp() - seconds) * 1000
+
+
+def test_a_time_without_a_zone_is_of_the_zone_that_is_meant():
+    now, berlin = datetime(2026, 11, 22, 12, tzinfo=UTC), ZoneInfo("Europe/Berlin")
+    meant = [selection.time_ms(text, "--from", now, berlin) for text in ("2026-11-22", "2026-11-21T23:00:00.000Z")]
+    assert meant == [1_795_302_000_000, 1_795_302_000_000]
+    assert selection.time_ms("2026-11-22T00:00:00.001", "--from", now) == 1_795_305_600_001
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2x", "h", "2026-13-01", "1e9d", "99999999999d"])

@@ -432,8 +432,10 @@ async def test_a_marked_letter_that_is_marked_again_counts(letters_of_two):
 
 async def test_a_lanes_state_is_replaced_and_survives_a_restart(world):
     assert await world.journal.lane_states() == {}
-    parked = LaneState(sink="crm", parked="HTTP 401", parked_ms=7)
-    failing = LaneState(sink="bi", sequence=4, attempts=5, failing_ms=6, last_error="HTTP 503")
+    parked = LaneState(sink="crm", parked="HTTP 410", parked_ms=7, disabled=True)
+    failing = LaneState(
+        sink="bi", sequence=4, attempts=5, failing_ms=6, last_error="HTTP 503", quiet_from_ms=8, quiet_until_ms=9
+    )
     for state in (LaneState(sink="crm"), parked, failing):
         await world.journal.store_lane_state(state)
     journal = await world.restart()
@@ -656,3 +658,8 @@ async def test_a_journal_within_its_size_keeps_what_is_young(world):
     await journal.append(batch(1, 2, 3))
     await journal.advance("crm", 3)
     assert await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES) == 0
+
+
+async def test_it_answers_when_it_is_asked_whether_it_gets_on(journal):
+    async with asyncio.timeout(10):
+        await journal.pulse()

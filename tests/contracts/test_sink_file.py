@@ -11,7 +11,7 @@ from listener.testing.contract import SinkContract
 class FilePlace:
     """A file in a folder that can be away."""
 
-    exactly_once = False
+    exactly_once = True
     largest = 500_000
     of_the_host = True
 
@@ -37,7 +37,7 @@ class FilePlace:
         pytest.skip("no call to a local disk can be made to wait")
 
     def denied(self):
-        pytest.skip("what the host refuses is a StartError, and later a Retry: see tests/sinks/test_file.py")
+        pytest.skip("what the host refuses is a StartError, and later a Retry: see tests/sinks/file/test_sink.py")
 
     def poison(self, _event):
         pytest.skip("a file takes everything")

@@ -12,6 +12,7 @@ from listener.delivery.policy import LanePolicy
 from listener.delivery.standing import Standing
 from listener.errors import Park, Reject, Retry, StartError
 from listener.metrics import Metrics
+from listener.model import LaneState
 from listener.testing import ManualClock, MemoryJournal, RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import NO_PAUSE
@@ -28,13 +29,13 @@ class World:
         self.sink = sink or RecordingSink(outcomes)
         self.metrics = Metrics()
         self.halts = 0
-        standing = Standing(
+        self.standing = Standing(
             sink="crm", journal=self.journal, horizon_s=None, now_ms=clock.now_ms, monotonic=clock.monotonic
         )
         self.destination = Destination(
             name="crm",
             sink=self.sink,
-            standing=standing,
+            standing=self.standing,
             metrics=self.metrics,
             on_park=self._halt,
             shape=LanePolicy().shape,
@@ -80,12 +81,12 @@ async def test_a_park_is_on_record_until_a_person_ends_it(world: World):
     await eventually(world.stored_park)
     assert (world.destination.parked, world.halts, world.metrics.value("sink_parked", "crm")) == ("401", 1, 1)
     assert await world.stored_park() == "401"
-    assert world.destination.resume() is True
+    assert world.destination.resume(ordered=False) is True
     async with asyncio.timeout(5):
         await waiting
     assert (world.destination.parked, world.metrics.value("sink_parked", "crm")) == (None, 0)
     assert await world.stored_park() is None
-    assert world.destination.resume() is False
+    assert world.destination.resume(ordered=True) is False
 
 
 async def test_a_daemon_that_ends_leaves_the_park_on_record(world: World):
@@ -125,3 +126,26 @@ async def test_a_sink_that_cannot_be_closed_holds_nobody_up(world: World, monkey
         async with asyncio.timeout(5):
             await world.destination.close()
     assert [line["event"] for line in logs] == ["sink_not_closed"]
+
+
+async def test_what_an_earlier_process_was_told_holds_before_the_sink_is_opened(world: World):
+    await world.journal.store_lane_state(LaneState(sink="crm", parked="410", disabled=True))
+    await world.standing.restore()
+    waiting = asyncio.create_task(world.destination.wait_on())
+    await eventually(lambda: world.destination.parked == "410")
+    assert world.destination.resume(ordered=False) is False
+    assert world.destination.resume(ordered=True) is True
+    async with asyncio.timeout(5):
+        await waiting
+    assert await world.journal.lane_states() == {"crm": LaneState(sink="crm")}
+
+
+async def test_where_nothing_was_told_nothing_is_waited_for(world: World):
+    await world.standing.restore()
+    async with asyncio.timeout(5):
+        await world.destination.wait_on()
+
+
+async def test_a_short_time_that_is_named_is_not_worth_a_commit(world: World):
+    await world.destination.wait_after(Retry("429", after_s=0.01), 0.01)
+    assert await world.journal.lane_states() == {}

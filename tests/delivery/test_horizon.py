@@ -1,11 +1,19 @@
 """A lane with a horizon, by a clock that moves an hour an attempt: what is given up, and what never is."""
 
 import asyncio
+import selectors
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
+import pytest
 from structlog.testing import capture_logs
 
+from listener.backoff import Backoff
+from listener.delivery import Lane, LanePolicy
 from listener.errors import Park, Retry
+from listener.metrics import Metrics
+from listener.model import JournalBatch
+from listener.testing import MemoryJournal, RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import HOUR_S, Ailing, World
 
@@ -133,3 +141,78 @@ async def test_a_time_that_the_destination_names_is_waited_for_also_at_the_end(s
     assert loop.time() - started >= 4 * 0.05
     assert [letter.sequence for letter in await world.letters()] == [1]
     assert world.delivered() == [2]
+
+
+class Hurrying(selectors.SelectSelector):
+    """Instead of waiting, lets the clock of its loop run ahead."""
+
+    ahead_s = 0.0
+
+    def select(self, timeout=None):
+        self.ahead_s += timeout or 0.0
+        return super().select(0)
+
+
+class HurriedLoop(asyncio.SelectorEventLoop):
+    """An event loop in which every pause is over at once, and its clock tells how long it would have taken."""
+
+    def __init__(self) -> None:
+        self._hurrying = Hurrying()
+        super().__init__(self._hurrying)
+
+    def time(self) -> float:
+        return self._hurrying.ahead_s
+
+
+@pytest.mark.parametrize("limit_s", [60.0, 86_400.0], ids=["a minute between attempts", "a day between attempts"])
+@pytest.mark.parametrize("named_s", [None, 7 * 86_400.0], ids=["of our own", "named by the destination"])
+@pytest.mark.parametrize("restarts", [0, 3])
+def test_over_75_hours_an_event_is_tried_ten_times_and_more_whatever_restarts(limit_s, named_s, restarts):
+    """The schedule that Standard Webhooks proposes: ten attempts within 75 hours and a half."""
+    at_h: list[float] = []
+
+    async def play() -> None:
+        loop = asyncio.get_running_loop()
+        journal = MemoryJournal()
+        await journal.open()
+        await journal.append(JournalBatch(events=(sample_event(1),)))
+
+        class Down(RecordingSink):
+            async def deliver(self, events):
+                at_h.append(loop.time() / HOUR_S)
+                raise Retry("503", after_s=named_s)
+
+        async def run() -> None:
+            lane = Lane(
+                name="crm",
+                kind="webhook",
+                sink=Down(),
+                journal=journal,
+                policy=LanePolicy(retry_horizon_s=75 * HOUR_S),
+                metrics=Metrics(),
+                now_ms=lambda: round(loop.time() * 1000),
+                backoff=Backoff(first_s=0.5, limit_s=limit_s),
+                monotonic=loop.time,
+            )
+            await lane.run()
+
+        for number in range(restarts):
+            task = asyncio.create_task(run())
+            await asyncio.sleep((1 + 5 * number) * HOUR_S)
+            task.cancel()
+            await asyncio.wait((task,))
+            assert await journal.dead_letters() == []
+        task = asyncio.create_task(run())
+        await eventually(journal.dead_letters, timeout_s=60, interval_s=600)
+        task.cancel()
+        await asyncio.wait((task,))
+        (letter,) = await journal.dead_letters()
+        assert len(at_h) - restarts <= letter.attempts <= len(at_h), "a stop may lose the one before it"
+
+    with capture_logs(), asyncio.Runner(loop_factory=HurriedLoop) as runner:
+        runner.run(play())
+    assert len(at_h) > 10
+    assert at_h[-1] - at_h[0] >= 75.0
+    waits_h = [later - earlier for earlier, later in pairwise(at_h)]
+    if named_s is not None:
+        assert min(waits_h) >= named_s / HOUR_S

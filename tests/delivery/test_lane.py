@@ -32,7 +32,7 @@ async def test_events_come_in_order_with_their_sequence(start: Start):
     assert world.delivered() == list(range(1, 100))
     assert [event.sequence for event in world.sink.events] == list(range(1, 100))
     assert await world.cursor() == 99
-    assert (world.count("sink_delivered_total"), world.count("sink_lag_events")) == (99, 0)
+    assert (world.count("sink_delivered_total"), world.lane.status().lag) == (99, 0)
 
 
 async def test_a_batch_is_no_larger_than_the_policy_says(start: Start):
@@ -512,3 +512,61 @@ async def test_one_lane_that_stands_still_delays_no_other(start: Start):
             await other.drained()
         assert (quick.delivered(), slow.delivered()) == ([1], [])
         running.cancel()
+
+
+# --- what a restart does not end --------------------------------------------------------------------------------------
+
+
+async def restarted(start: Start, before: World) -> World:
+    """The lane of the next daemon, on the same journal."""
+    before.task.cancel()
+    await asyncio.wait((before.task,))
+    await before.journal.close()
+    return await start(World(after=before))
+
+
+async def test_a_sink_that_is_disabled_gets_nothing_until_somebody_orders_it(start: Start):
+    world = await start(World(Park("410", disabled=True)), 1)
+    await eventually(lambda: world.lane.status().parked)
+    assert world.lane.resume() is False, "SIGHUP is not meant"
+    world = await restarted(start, world)
+    await eventually(lambda: world.lane.status().parked == "410")
+    await world.drained()
+    assert (len(world.attempts()), world.sink.opened) == (1, 1), "it is not even opened"
+    assert world.lane.resume(ordered=True) is True
+    await world.sink.wait_for_events(1)
+    await eventually(lambda: world.lane.status().parked is None)
+    world = await restarted(start, world)
+    await world.number(2)
+    await world.sink.wait_for_events(2)
+
+
+async def test_a_lane_that_is_merely_parked_tries_again_after_a_restart(start: Start):
+    world = await start(World(Park("401")), 1)
+    await eventually(lambda: world.lane.status().parked)
+    await (await restarted(start, world)).sink.wait_for_events(1)
+
+
+@pytest.mark.parametrize("outcome", [Retry("503", after_s=600.0), Reject(0, "422", after_s=600.0)])
+async def test_the_time_that_a_destination_names_is_waited_for_over_restarts_or_until_somebody_orders_otherwise(
+    start: Start, outcome: Outcome
+):
+    world = await start(World(outcome), 1, 2)
+    await eventually(lambda: world.lane.status().quiet_s == 600.0)
+    assert (world.lane.status().parked, world.lane.resume()) == (None, False)
+    world = await restarted(start, world)
+    await eventually(lambda: world.lane.status().quiet_s == 600.0)
+    assert (len(world.attempts()), world.sink.opened) == (1, 1)
+    assert world.lane.resume(ordered=True) is True
+    await world.sink.wait_for_events(2 - isinstance(outcome, Reject))
+    assert world.lane.status().quiet_s == 0.0
+
+
+async def test_the_pauses_after_a_restart_are_as_long_as_before(start: Start):
+    world = await start(World(*[Retry("503")] * 50), 1)
+    await world.sink.wait_for_attempts(5)
+    world.sink.hold()
+    await world.lane._standing.store()
+    world = await restarted(start, world)
+    await eventually(lambda: world.lane._backoff.attempts >= 5)
+    assert len(world.attempts()) <= 7

@@ -131,6 +131,54 @@ async def test_a_start_ends_a_park_durably_and_keeps_the_rest(world: World):
     assert (stored.parked, stored.sequence, stored.attempts, stored.last_error) == (None, 7, 3, "503")
 
 
+async def test_a_sink_that_is_disabled_stays_so_over_restarts_until_it_is_resumed(world: World):
+    await world.standing.park("410", disabled=True)
+    for _ in range(2):
+        again = World(world.journal, world.clock)
+        await again.standing.restore()
+        assert (again.standing.state.parked, again.standing.state.disabled) == ("410", True)
+    await again.standing.resume()
+    assert await world.stored() == LaneState(sink="crm")
+
+
+async def test_the_silence_that_a_destination_asked_for_goes_on_after_a_restart(world: World):
+    world.standing.begin(7)
+    world.fail()
+    await world.standing.be_quiet(600.0)
+    world.clock.advance(100.0)
+    again = World(world.journal, world.clock)
+    await again.standing.restore()
+    assert again.standing.quiet_s == 500.0
+    again.standing.begin(8)
+    assert again.standing.quiet_s == 500.0, "another batch at the head changes nothing about it"
+    world.clock.advance(600.0)
+    assert again.standing.quiet_s == 0.0
+
+
+async def test_a_wall_clock_that_was_set_back_makes_no_silence_longer_than_was_asked_for(world: World):
+    await world.standing.be_quiet(600.0)
+    early = ManualClock()
+    early.advance(-86_400.0)
+    again = Standing(sink="crm", journal=world.journal, horizon_s=None, now_ms=early.now_ms, monotonic=early.monotonic)
+    await again.restore()
+    assert again.quiet_s == 600.0
+
+
+def test_of_long_pauses_only_so_much_counts_that_ten_attempts_are_made(world: World):
+    week = Standing(
+        sink="crm",
+        journal=world.journal,
+        horizon_s=75 * HOUR_S,
+        now_ms=world.clock.now_ms,
+        monotonic=world.clock.monotonic,
+    )
+    week.begin(7)
+    while not week.is_over:
+        week.failed("503", 100 * HOUR_S)
+        world.clock.advance(100 * HOUR_S)
+    assert week.attempts == 10, "and one more, which is the last"
+
+
 async def test_what_does_not_change_is_not_written(world: World, monkeypatch: pytest.MonkeyPatch):
     async def refuse(_: LaneState) -> None:
         raise AssertionError("written")

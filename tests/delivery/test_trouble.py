@@ -22,4 +22,6 @@ FINE = LaneStatus(
     ],
 )
 def test_a_lane_is_in_trouble_while_it_is_parked_or_takes_nothing_for_too_long(status: LaneStatus, trouble: str | None):
-    assert trouble_of(status) == trouble
+    found = trouble_of(status)
+    assert (found and found.full) == trouble
+    assert found is None or found.full.startswith(f"{found.brief}: "), "the words of a server are left out of `brief`"

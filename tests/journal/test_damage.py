@@ -441,6 +441,15 @@ async def test_a_cursor_that_cannot_be_read_is_none(closed):
     assert len(found["events"]) == EVENTS - 30
 
 
+async def test_a_column_whose_name_was_hit_costs_the_rows_of_its_table(closed, tmp_path):
+    column = b"account         TEXT NOT NULL PRIMARY KEY"
+    assert closed.content.count(column) == 1
+    changed = closed.content.replace(column, b"z" + column[1:])
+    found = await reopened(place(tmp_path, {"journal.db": changed}))
+    assert (len(found["damages"]), found["sessions"], len(found["events"])) == (1, {}, EVENTS - 30)
+    assert found["cursors"]
+
+
 async def test_a_damaged_journal_of_an_older_version_is_salvaged_too(tmp_path):
     path = tmp_path / "journal.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as old:

@@ -261,17 +261,19 @@ async def test_a_dead_letter_keeps_its_event_when_retention_takes_it(journal, pa
     assert kept == [(event.id, event.type, event.subject, "set", event.data)]
 
 
-async def test_on_commit_hears_the_wait_and_the_number_of_events(path):
+async def test_on_commit_hears_what_each_commit_has_cost(path):
     heard = []
-    journal = SqliteJournal(path=path, on_commit=lambda seconds, events: heard.append((seconds, events)))
+    journal = SqliteJournal(path=path, on_commit=heard.append)
     await journal.open()
     await journal.append(batch(1, 2, 3))
     await journal.advance("crm", 1)
     with pytest.raises(OverflowError):
         await journal.append(JournalBatch(events=(sample_event(4, received_ms=2**64),)))
     await journal.close()
-    assert [events for _, events in heard] == [3]
-    assert 0 < heard[0][0] < 10
+    batches, cursor = heard
+    assert (batches.events, cursor.events, cursor.waited_s) == (3, 0, None)
+    assert 0 < batches.fsync_s < batches.waited_s < 10
+    assert 0 < cursor.fsync_s < 10
 
 
 async def test_a_cancelled_opening_leaves_the_journal_free(path):

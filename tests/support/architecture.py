@@ -110,7 +110,10 @@ def forbidden_imports(modules: Collection[Module], table: Mapping[str, Collectio
 
 
 def imports_between(modules: Collection[Module], *, room: str, common: Collection[str]) -> list[str]:
-    """Imports among the modules of a room whose members do not know each other, but for what they have in common."""
+    """Imports among the members of a room that do not know each other, but for what they have in common.
+
+    A member is a module of the room, or a package in it with all its modules.
+    """
     place = f"{PACKAGE}.{room}"
     members = {module.name for module in modules if module.room == room}
     shared = {place} | {f"{place}.{name}" for name in common}
@@ -118,7 +121,8 @@ def imports_between(modules: Collection[Module], *, room: str, common: Collectio
         f"{module.name} imports {name}"
         for module in modules
         if module.room == room
-        for name in sorted(module.imports & members - shared - {module.name})
+        for name in sorted(module.imports & members - shared)
+        if name.split(".")[:3] != module.name.split(".")[:3]
     ]
 
 

@@ -39,10 +39,12 @@ class Answer:
 
 
 class Receiver:
-    """Records each POST on any path. Answers 200, unless told otherwise by `answers` and `script`.
+    """Records each POST and OPTIONS on any path. Answers 200, unless told otherwise by `answers` and `script`.
 
     Attributes:
         posts: every POST in the order of arrival.
+        asked: every OPTIONS in the order of arrival.
+        permission: what an OPTIONS gets; None leaves it to `answers`.
         answers: what requests get that no scripted answer is left for; may be changed at any time.
         judge: says for the JSON body of such a request what it gets instead; None leaves it to `answers`.
         most_at_once: the highest number of requests that were being answered at one moment.
@@ -51,6 +53,8 @@ class Receiver:
     def __init__(self, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
         self.posts: list[Post] = []
+        self.asked: list[Post] = []
+        self.permission: Answer | None = None
         self.answers = Answer()
         self.judge: Callable[[Any], Answer | None] | None = None
         self.most_at_once = 0
@@ -103,7 +107,9 @@ class Receiver:
         await self.stop()
 
     async def _options(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(status=self.answers.status)
+        answer = self.permission or self.answers
+        self.asked.append(Post(path=request.path_qs, headers=request.headers, body=b"", status=answer.status))
+        return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -1,105 +1,15 @@
-"""The health endpoints over real HTTP."""
+"""The way of a request through the HTTP side, over real HTTP."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from listener.errors import StartError
-from listener.metrics import Metrics
-from listener.model import LaneStatus
-from listener.web.server import HEAD_LIMIT_BYTES, HealthServer
-
-
-class Daemon:
-    """What the server asks for: replies that a test can change."""
-
-    def __init__(self) -> None:
-        self.metrics = Metrics()
-        self.reasons: list[str] = []
-        self.status: dict[str, Any] = {}
-
-    def server(self, *, port: int = 0, connection_limit_s: float = 10.0) -> HealthServer:
-        return HealthServer(
-            host="127.0.0.1",
-            port=port,
-            metrics=self.metrics,
-            status=lambda: self.status,
-            ready=lambda: self.reasons,
-            connection_limit_s=connection_limit_s,
-        )
-
-
-@contextlib.asynccontextmanager
-async def running(server: HealthServer) -> AsyncIterator[HealthServer]:
-    await server.start()
-    try:
-        yield server
-    finally:
-        await server.stop()
-
-
-@pytest.fixture
-def daemon() -> Daemon:
-    return Daemon()
-
-
-@pytest.fixture
-async def http(daemon: Daemon) -> AsyncIterator[aiohttp.ClientSession]:
-    async with running(daemon.server()) as server, aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
-        yield session
-
-
-async def raw(port: int, sent: bytes) -> bytes:
-    """Everything that comes back until the server closes the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(sent)
-    try:
-        async with asyncio.timeout(5):
-            return await reader.read()
-    except ConnectionResetError:
-        return b""
-    finally:
-        writer.close()
-
-
-async def test_a_living_process_says_ok(http: aiohttp.ClientSession):
-    response = await http.get("/livez")
-    assert (response.status, await response.text()) == (200, "ok\n")
-
-
-async def test_a_process_that_is_not_ready_lives_all_the_same(http: aiohttp.ClientSession, daemon: Daemon):
-    daemon.reasons = ["agent1: not subscribed"]
-    assert (await http.get("/livez")).status == 200
-
-
-async def test_readiness_follows_the_reasons_one_a_line(http: aiohttp.ClientSession, daemon: Daemon):
-    daemon.reasons = ["agent1: not subscribed", "sink crm: parked"]
-    response = await http.get("/readyz")
-    assert (response.status, await response.text()) == (503, "agent1: not subscribed\nsink crm: parked\n")
-    daemon.reasons = []
-    response = await http.get("/readyz")
-    assert (response.status, await response.text()) == (200, "ready\n")
-
-
-async def test_metrics_are_in_the_format_that_prometheus_scrapes(http: aiohttp.ClientSession, daemon: Daemon):
-    daemon.metrics.count("sink_delivered_total", 3, "audit")
-    response = await http.get("/metrics")
-    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert 'disposition_listener_sink_delivered_total{sink="audit"} 3.0' in await response.text()
-
-
-async def test_status_is_json_of_what_the_daemon_says_now(http: aiohttp.ClientSession, daemon: Daemon):
-    lane = LaneStatus(sink="audit", kind="file", cursor=2, lag=0, delivered=2, failures=0, parked=None, last_error="ä")
-    daemon.status = {"lanes": [lane]}
-    response = await http.get("/status.json")
-    assert response.content_type == "application/json"
-    (shown,) = (await response.json())["lanes"]
-    assert (shown["sink"], shown["cursor"], shown["parked"], shown["last_error"]) == ("audit", 2, None, "ä")
+from listener.web.routes import Call, Route
+from support.pages import TOKEN, Pages, bearer, raw, running
 
 
 async def test_nothing_is_cached_or_guessed(http: aiohttp.ClientSession):
@@ -108,72 +18,104 @@ async def test_nothing_is_cached_or_guessed(http: aiohttp.ClientSession):
         assert (headers["Cache-Control"], headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
 
 
-async def test_head_is_get_without_a_body(http: aiohttp.ClientSession, daemon: Daemon):
-    daemon.reasons = ["starting"]
-    response = await http.head("/readyz")
-    assert (response.status, await response.read()) == (503, b"")
+async def test_head_is_get_without_a_body(http: aiohttp.ClientSession):
+    response = await http.head("/status.json")
+    assert (response.status, await response.read()) == (200, b"")
+    assert int(response.headers["Content-Length"]) > 100
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PURGE"])
 async def test_other_methods_are_not_allowed(http: aiohttp.ClientSession, method: str):
     response = await http.request(method, "/livez", data=b"{}")
     assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
 
 
-@pytest.mark.parametrize("path", ["/", "/livez/", "/status", "/../etc/passwd", "/metrics.txt"])
+@pytest.mark.parametrize("path", ["/", "/livez/", "/status", "/../etc/passwd", "/metrics.txt", "/lanes//resume", "//"])
 async def test_other_paths_are_unknown(http: aiohttp.ClientSession, path: str):
-    assert (await http.get(path)).status == 404
+    response = await http.get(path)
+    assert (response.status, await response.json()) == (404, {"error": "there is nothing at this path"})
 
 
 async def test_a_query_does_not_change_the_page(http: aiohttp.ClientSession):
     assert (await http.get("/livez?verbose=1")).status == 200
 
 
-async def test_a_body_is_refused_unread(http: aiohttp.ClientSession):
-    assert (await http.get("/livez", data=b"x" * 10)).status == 413
+async def test_answers_are_counted_by_status(http: aiohttp.ClientSession, pages: Pages):
+    await http.get("/livez")
+    await http.get("/nothing")
+    await http.get("/nothing")
+    assert pages.metrics.value("http_requests_total", "200") == 1
+    assert pages.metrics.value("http_requests_total", "404") == 2
+    assert pages.metrics.value("http_refused_total", "not_found") == 2
 
 
-async def test_an_oversized_head_is_refused(daemon: Daemon):
-    async with running(daemon.server()) as server:
-        long_line = b"GET /livez?" + b"x" * HEAD_LIMIT_BYTES + b" HTTP/1.1\r\nHost: a\r\n\r\n"
-        assert (await raw(server.port, long_line)).startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
-        many = b"GET /livez HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 100 + b"\r\n"
-        assert (await raw(server.port, many)).startswith((b"HTTP/1.0 400", b"HTTP/1.1 400"))
+async def test_a_page_that_fails_costs_itself_and_is_logged_once(http: aiohttp.ClientSession, pages: Pages):
+    pages.status = object()
+    with capture_logs() as logs:
+        for _ in range(3):
+            response = await http.get("/status.json")
+            assert (response.status, await response.json()) == (500, {"error": "unexpected; the log has more"})
+        assert (await http.get("/livez")).status == 200
+    told = [line for line in logs if line["event"] == "http_refused"]
+    assert [(line["log_level"], line["reason"]) for line in told] == [("error", "failed")]
+    assert isinstance(told[0]["exc_info"], TypeError)
 
 
-async def test_a_head_that_does_not_arrive_ends_the_connection(daemon: Daemon):
-    async with running(daemon.server(connection_limit_s=0.1)) as server:
-        assert await raw(server.port, b"GET /livez HTTP/1.1\r\nHost: ") == b""
+async def test_a_stream_may_stay_and_does_not_hold_up_the_end(pages: Pages):
+    """What server-sent events need: a connection beyond the limit, and an end with the server's."""
+    kept: list[bool] = []
+
+    async def stream(call: Call) -> aiohttp.web.StreamResponse:
+        kept.append(call.keep())
+        response = aiohttp.web.StreamResponse()
+        await response.prepare(call.request)
+        await response.write(b"one\n")
+        await asyncio.sleep(0.5)
+        await response.write(b"two\n")
+        await asyncio.sleep(3600)
+        return response
+
+    server = pages.server(more=[Route("GET", "/events", stream)], connection_limit_s=0.2)
+    async with running(server), aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as http:
+        response = await http.get("/events")
+        assert await response.content.readline() == b"one\n"
+        assert await response.content.readline() == b"two\n"
+        async with asyncio.timeout(5):
+            await server.stop()
+    assert kept == [True]
 
 
-async def test_a_failing_status_is_a_500_and_not_the_end(http: aiohttp.ClientSession, daemon: Daemon):
-    daemon.status = {"not json": object()}
-    assert (await http.get("/status.json")).status == 500
-    assert (await http.get("/livez")).status == 200
-
-
-async def test_a_port_in_use_names_the_setting(daemon: Daemon):
+async def test_a_port_in_use_names_the_setting(pages: Pages):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = daemon.server(port=port)
+        server = pages.server(port=port)
         with pytest.raises(StartError, match=rf"^http\.listen: .*127\.0\.0\.1:{port}: Address already in use$"):
             await server.start()
         await server.stop()
 
 
-async def test_a_host_that_does_not_resolve_names_the_setting(daemon: Daemon):
-    server = HealthServer(
-        host="nowhere.invalid", port=0, metrics=daemon.metrics, status=dict[str, Any], ready=list[str]
-    )
+async def test_a_host_that_does_not_resolve_names_the_setting(pages: Pages):
     with pytest.raises(StartError, match=r"^http\.listen: cannot listen on nowhere\.invalid:0: \S"):
-        await server.start()
+        await pages.server(host="nowhere.invalid").start()
 
 
-async def test_stop_frees_the_port_and_may_be_called_twice(daemon: Daemon):
-    server = daemon.server()
+async def test_stop_frees_the_port_and_may_be_called_twice(pages: Pages):
+    server = pages.server()
     await server.start()
     port = server.port
     await server.stop()
     await server.stop()
-    async with running(daemon.server(port=port)) as again:
+    async with running(pages.server(port=port)) as again:
         assert again.port == port
+
+
+async def test_whoever_has_no_token_does_not_learn_what_there_is(pages: Pages):
+    async with running(pages.server(token=lambda: TOKEN)) as server:
+        statuses = {
+            (path, method): int((await raw(server.port, f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))[9:12])
+            for path in ("/status.json", "/nothing", "/lanes/crm/resume")
+            for method in ("GET", "POST")
+        }
+        assert set(statuses.values()) == {401}
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}", headers=bearer()) as http:
+            assert (await http.get("/nothing")).status == 404

@@ -1,0 +1,72 @@
+"""The chain: each record names its place and the hash of the record before.
+
+A record is a line of JSON, a CloudEvent with two extension attributes before its `data` (CloudEvents 1.0, "Extension
+Context Attributes": lower-case letters and digits): `chainindex`, its place, counted from 0 over all files, and
+`chainprevious`, the SHA-256 of the line before, without its line end, in hexadecimal. Before record 0 stands `GENESIS`.
+"""
+
+import hashlib
+import re
+from typing import NamedTuple
+
+GENESIS = bytes(32)
+"""What the first record names as the hash before it."""
+
+OPENING = b',"chainindex":"'
+"""How a link begins in a record."""
+
+_LINK = re.compile(OPENING + rb'(0|[1-9][0-9]{0,17})","chainprevious":"([0-9a-f]{64})","data":')
+_DATA = b',"data":'
+
+
+class Head(NamedTuple):
+    """The end of a chain: how many records it has, and the hash of the last one."""
+
+    size: int = 0
+    hash: bytes = GENESIS
+
+
+class Link(NamedTuple):
+    """What a record says of itself: its place, and the hash of the record before."""
+
+    number: int
+    previous: bytes
+
+
+def hash_of(line: bytes) -> bytes:
+    """The hash of a record, given without its line end: 32 bytes."""
+    return hashlib.sha256(line).digest()
+
+
+def chained(event: bytes, data_bytes: int, head: Head) -> tuple[bytes, Head]:
+    """An event as the record behind `head`, without a line end, and the head that it makes.
+
+    Args:
+        event: CloudEvents JSON whose last member is `data`.
+        data_bytes: how long the value of `data` is.
+        head: the end of the chain so far.
+    """
+    cut = len(event) - len(_DATA) - data_bytes - 1
+    assert event[cut : cut + len(_DATA)] == _DATA  # noqa: S101 - the form that the caller chose
+    line = b"".join((event[:cut], written(head), event[cut + len(_DATA) :]))
+    return line, Head(head.size + 1, hash_of(line))
+
+
+def written(head: Head) -> bytes:
+    """The link of the record behind a head, up to the value of `data`."""
+    return b'%b%d","chainprevious":"%b","data":' % (OPENING, head.size, head.hash.hex().encode())
+
+
+def link_of(line: bytes) -> Link | None:
+    """What a line says of its place in a chain; None where it is no record of one.
+
+    Only the first such pair counts: what stands in `data` comes behind it.
+    """
+    found = _LINK.search(line)
+    return Link(int(found[1]), bytes.fromhex(found[2].decode())) if found is not None else None
+
+
+def head_of(line: bytes) -> Head | None:
+    """The head that a chain has whose last record this line is; None where it is no record."""
+    link = link_of(line)
+    return Head(link.number + 1, hash_of(line)) if link is not None else None

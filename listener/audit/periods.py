@@ -1,0 +1,99 @@
+"""Hours, days, weeks, months and years as a zone counts them."""
+
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta, tzinfo
+from enum import StrEnum
+
+_QUARTER_S = 900  # every zone of the present has its hours begin at one
+_HOUR_S = 3600
+
+
+class Unit(StrEnum):
+    """What a bar of the chart stands for, the smallest first."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
+
+
+class Calendar:
+    """Where units of a zone's calendar begin. Moments are epoch seconds."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self._zone = zone
+        self._hours: dict[int, int] = {}
+
+    def hour_of(self, time_ms: int) -> int:
+        """The start of the hour that this moment (epoch milliseconds) lies in."""
+        quarter = time_ms // (_QUARTER_S * 1000)
+        start = self._hours.get(quarter)
+        if start is None:
+            local = self.local(quarter * _QUARTER_S)
+            start = self._hours[quarter] = quarter * _QUARTER_S - local.minute * 60 - local.second
+        return start
+
+    def start_of(self, unit: Unit, time_s: int) -> int:
+        """The start of the unit that this moment lies in."""
+        if unit is Unit.HOUR:
+            return self.hour_of(time_s * 1000)
+        day = self.local(time_s).date()
+        match unit:
+            case Unit.WEEK:
+                day -= timedelta(days=day.weekday())
+            case Unit.MONTH:
+                day = day.replace(day=1)
+            case Unit.YEAR:
+                day = day.replace(month=1, day=1)
+        return self._midnight(day)
+
+    def starts(self, unit: Unit, first_s: int, last_s: int) -> Iterator[int]:
+        """The starts of all units from that of the first moment to that of the last one."""
+        start = self.start_of(unit, first_s)
+        while start <= last_s:
+            yield start
+            start = self.next_of(unit, start)
+
+    def next_of(self, unit: Unit, start_s: int) -> int:
+        """The start of the unit behind the one that begins then."""
+        if unit is Unit.HOUR:
+            return start_s + _HOUR_S
+        day = self.local(start_s).date()
+        match unit:
+            case Unit.DAY:
+                day += timedelta(days=1)
+            case Unit.WEEK:
+                day += timedelta(days=7)
+            case Unit.MONTH:
+                day = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+            case Unit.YEAR:
+                day = day.replace(year=day.year + 1, month=1, day=1)
+        return self._midnight(day)
+
+    def label(self, unit: Unit, start_s: int) -> str:
+        """A unit's name: `2026-11-22T09:00Z`, `2026-11-22`, `2026-11`, `2026`; a week has that of its Monday.
+
+        Hours have their offset: where clocks are set back, one of them comes twice.
+        """
+        local = self.local(start_s)
+        match unit:
+            case Unit.HOUR:
+                return local.isoformat(timespec="minutes").replace("+00:00", "Z")
+            case Unit.MONTH:
+                return f"{local:%Y-%m}"
+            case Unit.YEAR:
+                return f"{local.year}"
+        return local.date().isoformat()
+
+    def clock(self, time_ms: int) -> str:
+        """A moment (epoch milliseconds) as `2026-11-22 09:39`, with seconds where there are any."""
+        local = self.local(time_ms // 1000)
+        return f"{local:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+
+    def local(self, time_s: int) -> datetime:
+        """The moment on the clocks of the zone."""
+        return datetime.fromtimestamp(time_s, self._zone)
+
+    def _midnight(self, day: date) -> int:
+        return int(datetime.combine(day, time.min, tzinfo=self._zone).timestamp())

@@ -1,0 +1,280 @@
+"""Who set what when: audit files read as rows, each event once, with what qualifies the answer."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from listener.audit.events import Event, Missed, Seen, Set, event_of
+from listener.audit.gaps import AccountGaps, Gaps
+from listener.audit.lines import AuditFile, CutShort, Faults
+from listener.audit.periods import Calendar
+from listener.model import Change, Kind, Origin, rfc3339
+
+_AGENT = "Agent"
+_GAP_HINT = b".chat.gap"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for: rows that every given condition holds for.
+
+    The period is in epoch milliseconds of an event's `time`, its end excluded. `agent` is a nickname, `code` a pattern
+    with `*`, `?` and `[…]`, for which a cleared disposition is an empty text. With `unchanged` events count that only
+    repeat the known value.
+    """
+
+    from_ms: int | None = None
+    to_ms: int | None = None
+    chat: str | None = None
+    agent: str | None = None
+    account: str | None = None
+    code: str | None = None
+    key: str | None = None
+    unchanged: bool = False
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="disposition", gc=False):
+    """One disposition. `agents` were in the chat; `reference_id` is there where the account itself asked for it."""
+
+    time: str
+    chat_id: str
+    agents: tuple[str, ...]
+    account: str
+    key: str
+    previous: str | None
+    disposition: str | None
+    change: str
+    origin: str
+    near_gap: bool
+    reference_id: int | None
+    sequence: str
+    id: str
+
+    @property
+    def notes(self) -> str:
+        """What qualifies it, in words."""
+        found = self.origin == Origin.RECONCILED
+        return ", ".join(filter(None, ("found by re-reading" if found else "", "near a gap" if self.near_gap else "")))
+
+
+class GapRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="gap", gc=False):
+    """One stretch in which a disposition of the account could have been missed."""
+
+    time: str
+    account: str
+    from_: str = msgspec.field(name="from")
+    to: str
+    seconds: float
+    reason: str
+    closed_by: str
+    sequence: str
+    id: str
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="summary"):
+    """What was read and what came of it; the counts of dispositions are those of the rows.
+
+    `first` and `last` are their times. `left_out` counts the `unchanged` ones that would be rows, `repeated` events of
+    the period that came again, `others` events of unknown types by type.
+    """
+
+    files: int
+    lines: int
+    unreadable: int
+    repeated: int
+    dispositions: int
+    changes: dict[str, int]
+    left_out: int
+    reconciled: int
+    near_gap: int
+    tests: int
+    others: dict[str, int]
+    first: str | None
+    last: str | None
+    gaps: list[AccountGaps]
+
+
+class Report:
+    """The answer to one question, from files that are given in any order.
+
+    Reads them twice: first for the gaps, which the file tells of only after the events that they may touch.
+
+    Args:
+        files: open audit files.
+        wanted: the question.
+        calendar: whose hours are counted.
+        tell: gets a line of text for each place that cannot be read.
+
+    Attributes:
+        hours: how many rows there were by the start of their hour (epoch seconds), key and code.
+    """
+
+    def __init__(
+        self, files: Sequence[AuditFile], *, wanted: Wanted, calendar: Calendar, tell: Callable[[str], None]
+    ) -> None:
+        self.wanted = wanted
+        self.hours: Counter[tuple[int, str, str | None]] = Counter()
+        self._calendar = calendar
+        self.gaps = Gaps(from_ms=wanted.from_ms, to_ms=wanted.to_ms)
+        self._files = files
+        self._faults = Faults(tell)
+        self._seen = Seen()
+        self._count: Counter[str] = Counter()
+        self._changes: Counter[str] = Counter()
+        self._others: Counter[str] = Counter()
+        self._first_ms: int | None = None
+        self._last_ms: int | None = None
+
+    def rows(self) -> Iterator[Row | GapRow]:
+        """What is asked for, the oldest file first. To be called once."""
+        for file in sorted(self._files, key=self._survey):
+            for event in self._events(file):
+                if (row := self._row_of(event)) is not None:
+                    yield row
+
+    def summary(self) -> Summary:
+        """What was read until now."""
+        count = self._count
+        return Summary(
+            files=len(self._files),
+            lines=count["lines"],
+            unreadable=self._faults.count,
+            repeated=count["repeated"],
+            dispositions=self._changes.total(),
+            changes=dict(self._changes),
+            left_out=count["left out"],
+            reconciled=count["reconciled"],
+            near_gap=count["near gap"],
+            tests=count["tests"],
+            others=dict(self._others),
+            first=None if self._first_ms is None else rfc3339(self._first_ms),
+            last=None if self._last_ms is None else rfc3339(self._last_ms),
+            gaps=self.gaps.by_account(self.wanted.account),
+        )
+
+    def _survey(self, file: AuditFile) -> tuple[bool, int]:
+        """Note a file's gaps; returns what to sort it by: when its first event was, files without any last."""
+        first_ms: int | None = None
+        try:
+            for line in file.lines():
+                if first_ms is not None and _GAP_HINT not in line:
+                    continue
+                event = _event_or_none(line)
+                if event is None:
+                    continue
+                first_ms = event.time_ms if first_ms is None else first_ms
+                if isinstance(event.data, Missed):
+                    self.gaps.add(event.id, event.data)
+        except CutShort:
+            pass  # the second reading comes to the same place, and tells
+        return first_ms is None, first_ms or 0
+
+    def _events(self, file: AuditFile) -> Iterator[Event]:
+        """Every event of a file; lines that are none are told of, empty ones passed over."""
+        number = 0
+        try:
+            for number, line in enumerate(file.lines(), start=1):
+                try:
+                    yield event_of(line)
+                except ValueError as exc:
+                    if line.strip():
+                        self._faults.add(file.name, number, f"no event of the file sink ({exc})")
+        except CutShort as exc:
+            self._faults.add(file.name, number + 1, str(exc))
+        self._faults.end()
+        self._count["lines"] += number
+
+    def _row_of(self, event: Event) -> Row | GapRow | None:
+        match event.data:
+            case Set() if self._is_in_period(event.time_ms):
+                return self._disposition(event, event.data)
+            case Missed():
+                return self._gap(event, event.data)
+            case None if self._is_in_period(event.time_ms) and self._is_first(event):
+                if event.kind == Kind.TEST:
+                    self._count["tests"] += 1
+                else:
+                    self._others[event.type] += 1
+        return None
+
+    def _disposition(self, event: Event, data: Set) -> Row | None:
+        if not self._is_wanted(event, data) or not self._is_first(event):
+            return None
+        if data.change == Change.UNCHANGED and not self.wanted.unchanged:
+            self._count["left out"] += 1
+            return None
+        row = Row(
+            time=event.time,
+            chat_id=data.chat_id or event.subject,
+            agents=_agents(data),
+            account=data.account,
+            key=data.key,
+            previous=data.previous,
+            disposition=data.disposition,
+            change=data.change,
+            origin=data.origin,
+            near_gap=self.gaps.is_near(data.account, event.time_ms),
+            reference_id=data.reference_id,
+            sequence=event.sequence,
+            id=event.id,
+        )
+        self._note(row, event.time_ms)
+        return row
+
+    def _note(self, row: Row, time_ms: int) -> None:
+        self.hours[self._calendar.hour_of(time_ms), row.key, row.disposition] += 1
+        self._changes[row.change] += 1
+        self._count["reconciled"] += row.origin == Origin.RECONCILED
+        self._count["near gap"] += row.near_gap
+        self._first_ms = time_ms if self._first_ms is None else min(self._first_ms, time_ms)
+        self._last_ms = time_ms if self._last_ms is None else max(self._last_ms, time_ms)
+
+    def _gap(self, event: Event, data: Missed) -> GapRow | None:
+        stretch = data.stretch
+        if self.wanted.account not in (None, data.account) or not self.gaps.is_in_period(stretch):
+            return None
+        if not self._is_first(event):
+            return None
+        return GapRow(
+            time=event.time,
+            account=data.account,
+            from_=rfc3339(stretch.start_ms),
+            to=rfc3339(stretch.end_ms),
+            seconds=(stretch.end_ms - stretch.start_ms) / 1000,
+            reason=data.reason,
+            closed_by=data.closed_by,
+            sequence=event.sequence,
+            id=event.id,
+        )
+
+    def _is_in_period(self, time_ms: int) -> bool:
+        wanted = self.wanted
+        too_early = wanted.from_ms is not None and time_ms < wanted.from_ms
+        return not (too_early or (wanted.to_ms is not None and time_ms >= wanted.to_ms))
+
+    def _is_wanted(self, event: Event, data: Set) -> bool:
+        wanted = self.wanted
+        return (
+            wanted.chat in (None, data.chat_id or event.subject)
+            and wanted.account in (None, data.account)
+            and wanted.key in (None, data.key)
+            and (wanted.agent is None or wanted.agent in _agents(data))
+            and (wanted.code is None or fnmatchcase(data.disposition or "", wanted.code))
+        )
+
+    def _is_first(self, event: Event) -> bool:
+        first = self._seen.add(event.id)
+        self._count["repeated"] += not first
+        return first
+
+
+def _agents(data: Set) -> tuple[str, ...]:
+    return tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
+
+
+def _event_or_none(line: bytes) -> Event | None:
+    try:
+        return event_of(line)
+    except ValueError:
+        return None

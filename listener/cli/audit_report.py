@@ -1,0 +1,257 @@
+"""`audit report`: who set what when, as a table, CSV, JSON, and as a chart for people."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Annotated, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+
+from listener.audit.chart import draw_alone
+from listener.audit.distribution import distribute
+from listener.audit.events import epoch_ms
+from listener.audit.groups import By, GroupRow, Groups
+from listener.audit.lines import AuditFile
+from listener.audit.page import Page, render
+from listener.audit.periods import Calendar
+from listener.audit.report import GapRow, Report, Row, Summary, Wanted
+from listener.audit.sheet import GROUP_HEADING, LIST_HEADING, Sheet
+from listener.cli.audit_outputs import Counts, JsonLines, Kept, Listing, Output, Spread, Told
+from listener.cli.destinations import replacing, require_harmless
+from listener.cli.readable import printable
+from listener.cli.selection import time_ms
+from listener.errors import ListenerError
+from listener.model import rfc3339
+
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE", help="The files of a file sink, rotated ones too, plain or .gz, in any order."),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="Not before: 2026-11-01, 2026-11-22T09:39:00Z, or 2h, 3d ago."),
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Before this time: 2026-12-01 is the end of November.")
+]
+ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", metavar="NICK", help="Only chats of this agent.")]
+AccountOption = Annotated[str | None, typer.Option("--account", metavar="NAME", help="Only what this account heard.")]
+CodeOption = Annotated[
+    str | None,
+    typer.Option("--code", metavar="GLOB", help="Only dispositions like this: Refund*; a cleared one is empty."),
+]
+KeyOption = Annotated[str | None, typer.Option("--key", metavar="KEY", help="Only this disposition key.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Also what only repeats the known value.")]
+ByOption = Annotated[By | None, typer.Option("--by", help="Counts by this and code, instead of one row each.")]
+ZoneOption = Annotated[
+    str,
+    typer.Option("--zone", metavar="NAME", help="Of days and hours, and of a TIME without one, as Europe/Berlin."),
+]
+CsvOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE",
+        help="Rows as CSV; - is standard output. What a spreadsheet would run as a formula gets a ' in front.",
+    ),
+]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="A page with summary, chart and the first 2000 rows.")
+]
+SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The chart alone.")]
+ReportJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a row, the summary last.")]
+
+_STDOUT = Path("-")
+_SUFFIXES = {"--csv": (".csv",), "--html": (".html", ".htm"), "--svg": (".svg",)}
+
+
+class Unreadable(ListenerError):
+    """Some of the audit trail could not be read."""
+
+
+def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
+    files: FilesArgument,
+    since: FromOption = None,
+    until: ToOption = None,
+    chat: ChatOption = None,
+    agent: AgentOption = None,
+    account: AccountOption = None,
+    code: CodeOption = None,
+    key: KeyOption = None,
+    every: AllOption = False,
+    by: ByOption = None,
+    zone: ZoneOption = "UTC",
+    csv: CsvOption = None,
+    html: HtmlOption = None,
+    svg: SvgOption = None,
+    as_json: ReportJsonOption = False,
+) -> None:
+    """Tell who set which disposition when.
+
+    Each event counts once, however often it stands in the files. Gaps, in which something could have been missed, are
+    told beside the answer. Lines that cannot be read are named on standard error; exit status 1 then, after the report.
+    """
+    if as_json and csv == _STDOUT:
+        raise typer.BadParameter("--json and --csv - both need standard output")
+    local, now = _zone(zone), datetime.now(UTC)
+    wanted = Wanted(
+        from_ms=time_ms(since, "--from", now, local),
+        to_ms=time_ms(until, "--to", now, local),
+        chat=chat,
+        agent=agent,
+        account=account,
+        code=code,
+        key=key,
+        unchanged=every,
+    )
+    asked = _Asked(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(AuditFile(path)) for path in files]
+        asked.require_sound(opened)
+        unreadable = _answer(asked, opened, _on_stdout(asked, as_json=as_json), stack)
+    if unreadable:
+        raise Unreadable(f"{_lines(unreadable)} could not be read, and the report is without what they hold")
+
+
+class _Asked(NamedTuple):
+    """The question, and the files that the answer goes to."""
+
+    wanted: Wanted
+    by: By | None
+    calendar: Calendar
+    zone: str
+    csv: Path | None
+    html: Path | None
+    svg: Path | None
+
+    def require_sound(self, inputs: Sequence[AuditFile]) -> None:
+        """Raise BadParameter."""
+        wanted = self.wanted
+        if wanted.from_ms is not None and wanted.to_ms is not None and wanted.from_ms >= wanted.to_ms:
+            raise typer.BadParameter("should be after --from", param_hint="--to")
+        for path, option in ((self.csv, "--csv"), (self.html, "--html"), (self.svg, "--svg")):
+            if path is not None and path != _STDOUT:
+                require_harmless(path, option, _SUFFIXES[option], inputs)
+
+    @property
+    def heading(self) -> Sequence[str]:
+        """That of the sheet."""
+        return LIST_HEADING if self.by is None else GROUP_HEADING
+
+
+def _on_stdout(asked: _Asked, *, as_json: bool) -> list[Output]:
+    """The table, unless something else was asked for."""
+    if as_json:
+        return [JsonLines()]
+    if asked.csv == _STDOUT:
+        return [Spread(Sheet(sys.stdout, asked.heading)), Told(sys.stderr)]
+    if asked.csv or asked.html or asked.svg:
+        return [Told(sys.stdout)]
+    return [Listing() if asked.by is None else Counts(asked.by)]
+
+
+def _answer(asked: _Asked, opened: Sequence[AuditFile], outputs: list[Output], stack: ExitStack) -> int:
+    """Read, and write all that was asked for; returns how many lines could not be read."""
+    found = Report(opened, wanted=asked.wanted, calendar=asked.calendar, tell=_say)
+    kept = Kept()
+    if asked.html is not None:
+        outputs.append(kept)
+    if asked.csv is not None and asked.csv != _STDOUT:
+        sheet = Sheet(stack.enter_context(replacing(asked.csv, "--csv")), asked.heading)
+        outputs.append(Spread(sheet))
+    for row in _rows(found, asked):
+        for output in outputs:
+            output.add(row)
+    summary = found.summary()
+    for output in outputs:
+        output.end(summary)
+    if asked.html is not None or asked.svg is not None:
+        _draw(asked, found, kept, [file.name for file in opened])
+    return summary.unreadable
+
+
+def _rows(found: Report, asked: _Asked) -> Iterator[Row | GapRow | GroupRow]:
+    if asked.by is None:
+        yield from found.rows()
+        return
+    groups = Groups(by=asked.by, calendar=asked.calendar, agent=asked.wanted.agent)
+    for row in found.rows():
+        if isinstance(row, Row):
+            groups.add(row)
+    yield from groups.rows()
+
+
+def _draw(asked: _Asked, found: Report, kept: Kept, names: Sequence[str]) -> None:
+    """The page and the chart."""
+    wanted = asked.wanted
+    shown = distribute(
+        found.hours,
+        calendar=asked.calendar,
+        gaps=found.gaps.united(wanted.account),
+        from_ms=wanted.from_ms,
+        to_ms=wanted.to_ms,
+    )
+    summary = found.summary()
+    period = _period(asked, summary)
+    if asked.svg is not None:
+        with replacing(asked.svg, "--svg") as file:
+            file.write(draw_alone(shown, title=f"Dispositions by code, {period}"))
+    if asked.html is not None:
+        page = Page(
+            period=period,
+            asked=_conditions(asked),
+            files=names,
+            made=rfc3339(int(datetime.now(UTC).timestamp() * 1000)),
+            summary=summary,
+            distribution=shown,
+            rows=kept.rows,
+            total_rows=kept.total,
+        )
+        with replacing(asked.html, "--html") as file:
+            file.writelines(render(page))
+
+
+def _period(asked: _Asked, found: Summary) -> str:
+    """What was asked for, or where that is open, what there is; on the clocks of the zone."""
+    wanted = asked.wanted
+    start_ms = wanted.from_ms if wanted.from_ms is not None or found.first is None else epoch_ms(found.first)
+    end_ms = wanted.to_ms if wanted.to_ms is not None or found.last is None else epoch_ms(found.last)
+    start, end = (None if ms is None else asked.calendar.clock(ms) for ms in (start_ms, end_ms))
+    if start is None or end is None:
+        return "the whole of the files" if start == end else f"from {start}" if start else f"before {end}"
+    return f"{start} to {end}, {asked.zone}"
+
+
+def _conditions(asked: _Asked) -> list[str]:
+    wanted = asked.wanted
+    named = (
+        ("chat", wanted.chat),
+        ("agent", wanted.agent),
+        ("account", wanted.account),
+        ("code", wanted.code),
+        ("key", wanted.key),
+    )
+    every = ["with repetitions of the known value"] if wanted.unchanged else []
+    return [f"{name} {value}" for name, value in named if value is not None] + every
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC  # known without the host's data
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+        text = f"this host knows no zone {name!r}: give one such as Europe/Berlin (its data is Debian's package tzdata)"
+        raise typer.BadParameter(text, param_hint="--zone") from exc
+
+
+def _lines(count: int) -> str:
+    return f"{count} line{'' if count == 1 else 's'}"
+
+
+def _say(text: str) -> None:
+    print(f"audit report: {printable(text)}", file=sys.stderr, flush=True)

@@ -1,0 +1,151 @@
+"""One connection to a broker with one channel that confirms, and what errors of AMQP mean."""
+
+import asyncio
+import contextlib
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Any, Self
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aiormq import exceptions  # the layer below, whose errors come through as they are
+
+from listener.errors import Park, Retry
+from listener.sinks.amqp.message import Letter
+from listener.sinks.tls import is_refusal
+
+_CLOSE_S = 1.0
+
+_NEED_A_PERSON = (
+    exceptions.ProbableAuthenticationError,
+    exceptions.AuthenticationError,
+    exceptions.ConnectionNotAllowed,
+    exceptions.ChannelAccessRefused,
+    exceptions.ChannelNotFoundEntity,
+    exceptions.ChannelPreconditionFailed,
+)
+
+FAILURES = (exceptions.AMQPError, OSError, RuntimeError)
+"""What the client raises where the broker, or the way to it, is the matter."""
+
+
+class Session:
+    """A connection that is used until something is wrong with it, and then given up.
+
+    Args:
+        connection: to the broker.
+        channel: on it, with confirms, and errors for what is returned.
+        exchange: that messages go to; not asked for.
+    """
+
+    def __init__(self, *, connection: AbstractConnection, channel: AbstractChannel, exchange: AbstractExchange) -> None:
+        self._connection = connection
+        self._channel = channel
+        self._exchange = exchange
+
+    @classmethod
+    async def to(cls, exchange: str, **options: Any) -> Self:
+        """Connect once and log in. Raises one of FAILURES.
+
+        Args:
+            exchange: its name, empty for the default one.
+            options: arguments of `aio_pika.connect`.
+        """
+        connection = await aio_pika.connect(**options)
+        try:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            named = await channel.get_exchange(exchange, ensure=False)
+        except BaseException:
+            await _close(connection)
+            raise
+        return cls(connection=connection, channel=channel, exchange=named)
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing is known to be wrong with it."""
+        return not self._channel.is_closed
+
+    async def publish(self, letters: Mapping[int, Letter], *, timeout_s: float) -> Mapping[int, Exception | None]:
+        """Send messages, and wait for the confirms of all of them.
+
+        Returns by the letters' keys None for what is confirmed, or why it is not; what is missing was not answered in
+        time.
+        """
+        answers: dict[int, Exception | None] = {}
+
+        async def send(index: int, letter: Letter) -> None:
+            try:
+                await self._exchange.publish(letter.message, letter.routing_key, mandatory=True)
+            except FAILURES as exc:
+                answers[index] = exc
+            except Exception as exc:
+                if type(exc) is not Exception:  # which is what the client raises where a channel ends without a reason
+                    raise
+                answers[index] = ConnectionAbortedError("the channel was closed")
+            else:
+                answers[index] = None
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:
+                for index, letter in letters.items():
+                    group.create_task(send(index, letter))
+        return answers
+
+    def aside(self) -> AbstractChannel:
+        """Another channel on the same connection, to be entered; for questions whose answer may be its end."""
+        return self._connection.channel()
+
+    async def close(self) -> None:
+        """Release everything, without waiting for a broker that hangs."""
+        await _close(self._connection)
+
+
+async def _close(connection: AbstractConnection) -> None:
+    with contextlib.suppress(TimeoutError, *FAILURES):
+        async with asyncio.timeout(_CLOSE_S):
+            await connection.close()
+
+
+def largest_refused(exc: Exception | None) -> int | None:
+    """The size of the message that the broker closed the channel for, None where that was not why."""
+    if not isinstance(exc, exceptions.ChannelPreconditionFailed):
+        return None
+    found = re.search(r"message size (\d+) is larger than", str(exc))
+    return int(found[1]) if found else None
+
+
+def outcome_of(exc: Exception, place: str) -> Park | Retry:
+    """The one place that tells what passes by itself from work for a person.
+
+    Of a broker that closes the connection in place of opening a virtual host the client keeps no reason.
+    """
+    if isinstance(exc, TimeoutError):
+        return Retry(f"{place} did not answer in time")
+    if (secured := _tls_error(exc)) is not None:
+        return _of_tls(secured, place)
+    if isinstance(exc, exceptions.PublishError):
+        return Park(f"{place}: no queue takes what is sent with this routing key", detail=str(exc))
+    if isinstance(exc, exceptions.DeliveryError):
+        return Retry(f"{place}: the broker did not take it; a queue may be full")
+    if isinstance(exc, exceptions.InvalidFrameError) and re.search(r"Connection\.OpenOk.*Connection\.Close", str(exc)):
+        return Park(f"{place}: there is no such virtual host, or this user may not use it")
+    kind = Park if isinstance(exc, _NEED_A_PERSON) else Retry
+    return kind(f"{place}: {_text(exc) or type(exc).__name__}")
+
+
+def _of_tls(exc: ssl.SSLError, place: str) -> Park | Retry:
+    if isinstance(exc, ssl.SSLCertVerificationError):  # it will be renewed there, or trusted here after a restart
+        return Retry(f"{place} shows a certificate that is not trusted: {exc.verify_message}")
+    kind = Park if is_refusal(exc) else Retry
+    return kind(f"{place}: TLS: {exc.reason or exc}")
+
+
+def _tls_error(exc: BaseException | None) -> ssl.SSLError | None:
+    """The client wraps what it gets, once."""
+    return next((found for found in (exc, exc and exc.__cause__) if isinstance(found, ssl.SSLError)), None)
+
+
+def _text(exc: Exception) -> str:
+    """What the broker or the system says, which names queues, exchanges and users, and never events or passwords."""
+    return " ".join(str(argument) for argument in exc.args if isinstance(argument, int | str))

@@ -1,0 +1,35 @@
+"""Where everything of one audit file is: beside it, under its own name with an ending."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Places(NamedTuple):
+    """The names around an audit file."""
+
+    file: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """The signed checkpoints."""
+        return self.file.with_name(self.file.name + ".checkpoints")
+
+    @property
+    def key(self) -> Path:
+        """The private key, unless another one is configured."""
+        return self.file.with_name(self.file.name + ".key")
+
+    @property
+    def public_key(self) -> Path:
+        """Its public half."""
+        return self.file.with_name(self.file.name + ".pub")
+
+
+def sync_folder(folder: Path) -> None:
+    """The name of a file is durable only once its folder is. Raises OSError."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,215 @@
+"""Writing to a topic: one batch per partition at a time, acknowledgements, and what failures mean."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    PolicyViolationError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+)
+from aiokafka.partitioner import DefaultPartitioner
+
+from listener.errors import Park, Retry
+from listener.model import Event
+from listener.sinks.kafka.binding import Record, record_of
+from listener.sinks.kafka.connection import Producer, security_of, why_not, words_of
+from listener.sinks.kafka.settings import KafkaSettings
+from listener.sinks.kafka.topic import Topic, look_at, tell_worth
+from listener.sinks.registry import SinkContext
+from listener.sinks.verdict import Verdict
+
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+_NEED_A_PERSON = (
+    ClusterAuthorizationFailedError,
+    InvalidTimestampError,
+    InvalidTopicError,
+    PolicyViolationError,
+    TopicAuthorizationFailedError,
+)
+
+
+class Batch(NamedTuple):
+    """Records that become durable together or not at all, and the events that they are, by index."""
+
+    builder: Any
+    indexes: list[int]
+
+
+class KafkaSink:
+    """Writes to one topic with acks=all and an idempotent producer; the key is the chat.
+
+    A partition has one batch on its way, and the next only once that is acknowledged: what fails is not overtaken.
+    While `timeout_s` lasts the producer repeats a batch under its own sequence numbers, so that the broker recognizes
+    what it has. What fails then, in whatever way, ends the producer, because its numbers are off from there on: the
+    next delivery has a new one, from which an event may be there twice. Can be opened again after `close`.
+
+    Args:
+        context: the sink's name, the base of relative paths and how events are written.
+        settings: its keys.
+    """
+
+    def __init__(self, *, context: SinkContext, settings: KafkaSettings) -> None:
+        self._context = context
+        self._settings = settings
+        self._partition_of = DefaultPartitioner()  # that of the Java client, so that other producers find it, too
+        self._opened = False
+        self._producer: Producer | None = None
+        self._topic: Topic | None = None
+        self._batch_bytes: int | None = None
+        self._partitions: list[int] = []
+        self._delivery: asyncio.Timeout | None = None
+
+    async def open(self) -> None:
+        """See `ports.Sink`. Never makes the topic."""
+        await self.close()
+        self._opened = True
+        await self._connected()
+        if self._topic is not None:
+            tell_worth(self._context, self._settings, self._topic)
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry."""
+        producer = await self._connected()
+        verdict = Verdict()
+        records = [record_of(event, form=self._context.form, mode=self._settings.mode) for event in events]
+        try:
+            async with asyncio.timeout(None) as self._delivery, asyncio.TaskGroup() as group:
+                for partition, indexes in self._placed(records).items():
+                    batches = self._batches(producer, records, indexes, verdict)
+                    name = f"kafka-{self._context.name}-{partition}"
+                    group.create_task(self._send(producer, partition, batches, verdict), name=name)
+        except TimeoutError:  # that of `close`
+            verdict.hold(Retry(f"sinks.{self._context.name} was closed"))
+        finally:
+            self._delivery = None
+            if self._producer is not producer:
+                await producer.abort()
+        verdict.raise_outcome()
+
+    async def check(self) -> None:
+        """See `ports.Sink`: logs in over a connection of its own, and asks for the topic."""
+        await self._look(await security_of(self._context, self._settings))
+
+    async def close(self) -> None:
+        """See `ports.Sink`."""
+        self._opened = False
+        if self._delivery is not None:
+            self._delivery.reschedule(0)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.abort()
+
+    def _placed(self, records: Sequence[Record]) -> dict[int, list[int]]:
+        """The indexes of records by their partition, in order."""
+        placed: dict[int, list[int]] = {}
+        for index, record in enumerate(records):
+            partition = self._partition_of(record.key, self._partitions, self._partitions)
+            placed.setdefault(partition, []).append(index)
+        return placed
+
+    def _batches(
+        self, producer: Producer, records: Sequence[Record], indexes: Sequence[int], verdict: Verdict
+    ) -> Iterator[Batch]:
+        """Batches as large as they may be; a record that is too large even for one of its own is refused."""
+        batch = Batch(producer.create_batch(), [])
+        for index in indexes:
+            if not _appended(batch, index, records[index]):
+                yield batch
+                batch = Batch(producer.create_batch(), [])
+                _appended(batch, index, records[index])  # the first one always fits
+            largest = self._topic.largest_batch if self._topic is not None else None
+            if len(batch.indexes) == 1 and largest is not None and batch.builder.size() > largest:
+                verdict.refuse(index, f"larger than the {largest} bytes that topic {self._settings.topic} takes")
+                batch = Batch(producer.create_batch(), [])
+        if batch.indexes:
+            yield batch
+
+    async def _send(self, producer: Producer, partition: int, batches: Iterator[Batch], verdict: Verdict) -> None:
+        """Batch after batch, until one fails."""
+        for batch in batches:
+            try:
+                async with asyncio.timeout(self._settings.timeout_s):
+                    await (await producer.send_batch(batch.builder, self._settings.topic, partition=partition))
+            except (KafkaError, TimeoutError) as exc:
+                self._producer = None
+                self._judge(exc, batch, verdict)
+                return
+            verdict.delivered.update(batch.indexes)
+
+    def _judge(self, exc: Exception, batch: Batch, verdict: Verdict) -> None:
+        place = f"topic {self._settings.topic} at {self._settings.place}"
+        if isinstance(exc, TimeoutError):
+            verdict.hold(Retry(f"{place} did not acknowledge within {self._settings.timeout_s:g} s"))
+        elif isinstance(exc, _TOO_LARGE) and len(batch.indexes) == 1:
+            verdict.refuse(batch.indexes[0], f"larger than {place} takes", words_of(exc))
+        elif isinstance(exc, _TOO_LARGE):  # the topic does not tell its limit, or it has changed
+            self._batch_bytes = batch.builder.size() // 2
+            verdict.hold(Retry(f"{place} does not take a batch of {batch.builder.size()} bytes"))
+        elif isinstance(exc, _NEED_A_PERSON):
+            verdict.hold(Park(f"{place}: {words_of(exc)}"))
+        else:
+            verdict.hold(Retry(f"{place}: {words_of(exc)}"))
+
+    async def _connected(self) -> Producer:
+        """The producer that there is, or a new one once the topic is there. Raises Retry or Park."""
+        if not self._opened:
+            raise Retry(f"sinks.{self._context.name} is not open")
+        if self._producer is not None:
+            return self._producer
+        security = await security_of(self._context, self._settings)
+        self._topic = await self._look(security)
+        producer = await self._started(security, self._topic)
+        if not self._opened:  # closed meanwhile
+            await producer.abort()
+            raise Retry(f"sinks.{self._context.name} was closed")
+        self._producer = producer
+        return producer
+
+    async def _look(self, security: Mapping[str, Any]) -> Topic:
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                return await look_at(self._settings, security)
+        except KafkaConnectionError as exc:
+            raise await why_not(self._settings, dict(security)) from exc
+        except TimeoutError as exc:
+            raise Retry(f"{self._settings.place} did not answer within {self._settings.timeout_s:g} s") from exc
+        except (KafkaError, OSError) as exc:
+            raise Retry(f"{self._settings.place}: {words_of(exc)}") from exc
+
+    async def _started(self, security: Mapping[str, Any], topic: Topic) -> Producer:
+        producer = Producer(
+            bootstrap_servers=list(self._settings.bootstrap_servers),
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=min(self._batch_bytes or topic.batch_bytes, topic.batch_bytes),
+            **security,
+        )
+        place = self._settings.place
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                await producer.start()
+                self._partitions = sorted(await producer.partitions_for(self._settings.topic))
+        except BaseException as exc:
+            await producer.abort()
+            if isinstance(exc, ClusterAuthorizationFailedError):
+                raise Park(f"{place} does not let this user write idempotently: {words_of(exc)}") from exc
+            if isinstance(exc, KafkaError | OSError):
+                raise Retry(f"{place} cannot be used: {words_of(exc)}") from exc
+            raise
+        return producer
+
+
+def _appended(batch: Batch, index: int, record: Record) -> bool:
+    """Whether there was room for it."""
+    appended = batch.builder.append(timestamp=None, key=record.key, value=record.value, headers=record.headers)
+    if appended is not None:
+        batch.indexes.append(index)
+    return appended is not None

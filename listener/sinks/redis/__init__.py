@@ -1,0 +1,16 @@
+"""The `redis` sink: entries of a stream, each event once by its id, whole batches in one round trip."""
+
+from listener.ports import Sink
+from listener.sinks.redis.settings import RedisSettings
+from listener.sinks.registry import SinkContext, SinkKind
+
+__all__ = ["KIND"]
+
+
+def _build(context: SinkContext, settings: RedisSettings) -> Sink:
+    from listener.sinks.redis.sink import RedisSink  # noqa: PLC0415 - the client library is an extra
+
+    return RedisSink(context=context, settings=settings)
+
+
+KIND = SinkKind(name="redis", settings=RedisSettings, build=_build, extra="redis")

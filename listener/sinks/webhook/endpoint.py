@@ -1,0 +1,173 @@
+"""HTTP as this sink speaks it: one session, no redirects, no cookies, bounded answers, certificates taken up anew."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    ServerDisconnectedError,
+    TCPConnector,
+    hdrs,
+)
+from yarl import URL
+
+from listener import __version__
+from listener.backoff import retry_after_s
+from listener.errors import Park, StartError
+from listener.sinks.registry import SinkContext
+from listener.sinks.webhook.addresses import AddressDenied, public_socket
+from listener.sinks.webhook.failure import Failure, one_line
+from listener.sinks.webhook.settings import WebhookSettings
+
+_BODY_BYTES = 64 * 1024
+# What is named beyond that is a mistake; what is named below it is waited for in full.
+_LONGEST_WAIT_S = 366 * 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """A response. `after_s` is its Retry-After in seconds; `body` its first 64 KiB."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def after_s(self) -> float | None:
+        """The pause that the server names."""
+        return retry_after_s(self.headers.get(hdrs.RETRY_AFTER), limit_s=_LONGEST_WAIT_S)
+
+    @property
+    def ok(self) -> bool:
+        """Whether its status is one of success."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - the class of the status
+
+
+class Endpoint:
+    """The connections of one sink. Can be opened again after `close`.
+
+    Args:
+        context: the sink's surroundings.
+        settings: its keys.
+    """
+
+    def __init__(self, context: SinkContext, settings: WebhookSettings) -> None:
+        self._context = context
+        self._settings = settings
+        self._session: ClientSession | None = None
+        self._stamp: tuple[object, ...] = ()
+
+    async def open(self) -> None:
+        """Get ready, with the certificates of this moment; reaches nobody yet. Raises StartError: they are unusable."""
+        stamp = self._stamp_of_files()
+        tls = await asyncio.to_thread(self._tls)
+        await self.close()
+        settings = self._settings
+        headers: dict[str, str] = {
+            hdrs.USER_AGENT: f"disposition-listener/{__version__}",
+            hdrs.ACCEPT_ENCODING: "identity",
+        }
+        if settings.origin is not None:
+            headers["WebHook-Request-Origin"] = settings.origin
+        self._stamp = stamp
+        self._session = ClientSession(
+            connector=TCPConnector(
+                limit=settings.concurrency,
+                ssl=tls,
+                socket_factory=public_socket if settings.deny_private_networks else None,
+            ),
+            timeout=ClientTimeout(total=settings.timeout_s),
+            headers=headers,
+            cookie_jar=DummyCookieJar(),
+            auto_decompress=False,  # a small answer must not grow in our memory
+        )
+
+    async def renew(self) -> None:
+        """Take up certificates that were replaced since `open`. Unusable ones may be half written: the old stay."""
+        if self._session is not None and self._stamp_of_files() != self._stamp:
+            with suppress(StartError):
+                await self.open()
+
+    async def close(self) -> None:
+        """End all connections. Idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is between `open` and `close`."""
+        return self._session is not None
+
+    async def exchange(self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None) -> Answer | Failure:
+        """One request. Redirects are not followed: they would take the credentials elsewhere."""
+        if self._session is None:
+            return Failure(text=f"sinks.{self._context.name} is not open")
+        try:
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return Answer(status=response.status, headers=response.headers, body=await _read(response))
+        except (ClientError, OSError) as exc:
+            return self._no_answer(url, exc)
+
+    def _no_answer(self, url: URL, exc: Exception) -> Failure:
+        where, detail, verdict = place(url), "", None
+        match exc:
+            case TimeoutError():
+                text = f"{where} did not answer within {self._settings.timeout_s:g} s"
+            case ClientResponseError():  # its text would quote the whole URL, its message the answer
+                text, detail = f"{where} does not answer in HTTP", exc.message
+            case ServerDisconnectedError():  # its text may be the beginning of the answer
+                text = f"{where} closed the connection instead of answering"
+            case ClientConnectorError(os_error=AddressDenied() as denied):
+                text, verdict = f"{where} is not asked: {denied}", Park
+            case _:
+                text = f"{where} cannot be reached: {one_line(str(exc)) or type(exc).__name__}"
+        return Failure(text=text, detail=detail, verdict=verdict)
+
+    def _tls(self) -> ssl.SSLContext | bool:
+        settings = self._settings
+        urls = [settings.url, *([settings.oauth2.token_url] if settings.oauth2 is not None else [])]
+        if all(URL(url).scheme == "http" for url in urls):
+            return True
+        return settings.ssl_context(self._context)
+
+    def _stamp_of_files(self) -> tuple[object, ...]:
+        settings = self._settings
+        files = (settings.ca_file, settings.client_cert_file, settings.client_key_file)
+        return tuple(_stamp(self._context.base / file) for file in files if file is not None)
+
+
+def place(url: URL) -> str:
+    """Host and port alone: paths and query strings of webhooks often are their secret."""
+    return f"{url.host}:{url.port}"
+
+
+def _stamp(path: Path) -> object:
+    """What changes when a file is replaced or written."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - one call a batch
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+async def _read(response: ClientResponse) -> bytes:
+    """The beginning of a body; a connection with more to come is closed on release. The status decides without it."""
+    body = b""
+    with suppress(ClientError, OSError, TimeoutError):
+        while len(body) < _BODY_BYTES and (block := await response.content.read(_BODY_BYTES - len(body))):
+            body += block
+    return body

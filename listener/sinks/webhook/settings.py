@@ -1,0 +1,167 @@
+"""The keys of a sink of type `webhook`, and everything that can be wrong with them before anything is sent."""
+
+import re
+from collections.abc import Iterator
+from ipaddress import ip_address
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from yarl import URL
+
+from listener.forms import problem_of
+from listener.schema import InputFile, Section, Url
+from listener.sinks.secrets import LoginSettings
+from listener.sinks.tls import TlsSettings
+from listener.sinks.webhook.addresses import is_public
+from listener.sinks.webhook.signing import signing_key
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OURS = {
+    *("content-type", "content-length", "transfer-encoding", "host", "accept-encoding"),
+    *("webhook-id", "webhook-timestamp", "webhook-signature", "webhook-request-origin"),
+}
+
+
+def _header_name(name: str) -> None:
+    if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
+        raise ValueError(f"{name!r} cannot be set")
+
+
+def is_header_value(text: str) -> bool:
+    """Whether a text can be the value of a header (RFC 9110, 5.5)."""
+    return bool(text) and not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text)
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    if not is_header_value(value.get_secret_value()):
+        raise ValueError("the value of a header is not empty and holds no control characters")
+    return value
+
+
+def _headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name, value in headers.items():
+        _header_name(name)
+        _header_value(value)
+    return headers
+
+
+def _header_templates(templates: dict[str, str]) -> dict[str, str]:
+    for name, value in templates.items():
+        _header_name(name)
+        if name.lower() == "authorization":
+            raise ValueError(f"{name!r} cannot be set from an event")
+        if not value.isascii() or not value.strip():
+            raise ValueError(f"{name}: should be printable ASCII; fields of the event are percent-encoded")
+        if problem := problem_of(value, "text/plain"):
+            raise ValueError(f"{name}: {problem}")
+    return templates
+
+
+def _signing_secret(value: SecretStr) -> SecretStr:
+    signing_key(value.get_secret_value())
+    return value
+
+
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?", value):
+        raise ValueError('should be a DNS name, such as "listener.example.com"')
+    return value
+
+
+Token = Annotated[SecretStr, AfterValidator(_header_value)]
+
+
+class OAuth2Settings(Section):
+    """Where an access token comes from: the client credentials grant of OAuth 2.0 (RFC 6749, 4.4)."""
+
+    token_url: Url
+    client_id: str = Field(min_length=1)
+    client_secret: SecretStr | None = None
+    client_secret_file: InputFile | None = None
+    client_auth: Literal["basic", "body"] = "basic"
+    scope: str | None = None
+    audience: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_secret(self) -> Self:
+        if (self.client_secret is None) == (self.client_secret_file is None):
+            raise ValueError("give either client_secret or client_secret_file")
+        return self
+
+
+class WebhookSettings(TlsSettings, LoginSettings):
+    """Keys of a sink of type `webhook`. `concurrency` is the number of chats in flight at once."""
+
+    url: Url
+    method: Literal["POST", "PUT"] = "POST"
+    mode: Literal["structured", "binary", "batched"] = "structured"
+    timeout_s: float = Field(default=10.0, gt=0)
+    concurrency: int = Field(default=4, ge=1, le=256)
+    headers: Annotated[dict[str, SecretStr], AfterValidator(_headers)] = Field(default_factory=dict)
+    header_templates: Annotated[dict[str, str], AfterValidator(_header_templates)] = Field(default_factory=dict)
+    signing_secrets: list[Annotated[SecretStr, AfterValidator(_signing_secret)]] = Field(default_factory=list)
+    signing_secret_files: list[InputFile] = Field(default_factory=list)
+    bearer_token: Token | None = None
+    bearer_token_file: InputFile | None = None
+    oauth2: OAuth2Settings | None = None
+    validation: Literal["none", "options"] = "none"
+    origin: Annotated[str, AfterValidator(_origin)] | None = None
+    request_rate: int | None = Field(default=None, ge=1)
+    deny_private_networks: bool = False
+
+    @field_validator("username")
+    @classmethod
+    def _without_colon(cls, value: str | None) -> str | None:
+        """RFC 7617, 2."""
+        if value is not None and ":" in value:
+            raise ValueError("holds a colon, which ends the user name in HTTP Basic authentication")
+        return value
+
+    @model_validator(mode="after")
+    def _one_authorization(self) -> Self:
+        given = ["headers.Authorization" for name in self.headers if name.lower() == "authorization"]
+        keys = ("bearer_token", "bearer_token_file", "username", "oauth2")
+        given += [key for key in keys if getattr(self, key) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of {' and '.join(given)}")
+        return self
+
+    @model_validator(mode="after")
+    def _each_header_once(self) -> Self:
+        names = [name.lower() for name in (*self.headers, *self.header_templates)]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the header {twice[0]} is given more than once")
+        if self.mode == "binary" and (taken := [name for name in names if name.startswith("ce-")]):
+            raise ValueError(f'the header {taken[0]} cannot be set beside mode = "binary"')
+        if self.mode == "batched" and self.header_templates:
+            raise ValueError('header_templates and mode = "batched" do not go together: a request has several events')
+        return self
+
+    @model_validator(mode="after")
+    def _says_who_asks(self) -> Self:
+        if self.validation == "options" and self.origin is None:
+            raise ValueError('validation = "options" needs origin, the DNS name that the receiver knows us by')
+        return self
+
+    @model_validator(mode="after")
+    def _leads_outside(self) -> Self:
+        """An address that stands in the configuration is refused by `check`, one that a name leads to when it does."""
+        if not self.deny_private_networks:
+            return self
+        for key, url in (("url", self.url), ("oauth2.token_url", self.oauth2.token_url if self.oauth2 else None)):
+            if url is not None and _is_denied(URL(url).host or ""):
+                raise ValueError(f"{key} leads into a private network, which deny_private_networks refuses")
+        return self
+
+
+def _is_denied(host: str) -> bool:
+    try:
+        return not is_public(ip_address(host))
+    except ValueError:
+        return False
+
+
+def problems_beside(settings: WebhookSettings, form: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with a key beside the `format` of the sink's table: the key, and why."""
+    if settings.mode != "structured" and form != "cloudevents":
+        yield "mode", f'"{settings.mode}" writes CloudEvents, format = "{form}" does not'

@@ -1,0 +1,206 @@
+"""The writer of the `webhook` sink: requests of one event or of several, each chat's events in order."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from aiohttp import hdrs
+from yarl import URL
+
+from listener.errors import Reject
+from listener.model import Event
+from listener.ports import Sink
+from listener.sinks.registry import SinkContext, SinkKind
+from listener.sinks.webhook import handshake
+from listener.sinks.webhook.binding import Binding, Message
+from listener.sinks.webhook.credentials import Credentials, FixedCredentials
+from listener.sinks.webhook.endpoint import Answer, Endpoint, place
+from listener.sinks.webhook.failure import Failure, quoted
+from listener.sinks.webhook.oauth import AccessTokens
+from listener.sinks.webhook.progress import Progress
+from listener.sinks.webhook.settings import WebhookSettings, problems_beside
+from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
+
+_UNAUTHORIZED = 401
+_PROBE_FAILURES = (401, 403, 410)
+
+
+class WebhookSink:
+    """Sends each event with a request of its own, or all of a batch with one; a status of 2xx makes it durable.
+
+    An answer that judges one event for good leaves its chat going, one that may change holds the chat, and both leave
+    the other chats going. Trouble that meets them all (no answer, a named time to wait, a Park) lets what is in flight
+    finish and begins nothing more in this call. Can be opened again after `close`.
+
+    Args:
+        context: the sink's name and the base of relative paths.
+        settings: its keys.
+    """
+
+    def __init__(self, *, context: SinkContext, settings: WebhookSettings) -> None:
+        self._name = context.name
+        self._settings = settings
+        self._url = URL(settings.url, encoded=settings.url.isascii())  # sent as written: it may be signed
+        self._endpoint = Endpoint(context, settings)
+        self._credentials: Credentials = FixedCredentials(context, settings)
+        if settings.oauth2 is not None:
+            self._credentials = AccessTokens(context, settings.oauth2, self._endpoint)
+        self._binding = Binding(mode=settings.mode, form=context.form, templates=settings.header_templates)
+        self._signing = SigningKeys(
+            secrets=[secret.get_secret_value() for secret in settings.signing_secrets],
+            files=[context.base / file for file in settings.signing_secret_files],
+            setting=context.setting("signing_secret_files"),
+        )
+        self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
+        self._pace = handshake.Pace(time.monotonic)
+
+    async def open(self) -> None:
+        """See `ports.Sink`. Reaches nobody yet, unless permission has to be asked for."""
+        await self._endpoint.open()
+        if self._settings.validation == "options":
+            await self._ask_permission()
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry.
+
+        The lane learns at once of every event that is judged, and so sends none of them again; the trouble of the rest
+        is still there in the next call.
+        """
+        await self._endpoint.renew()
+        keys = await self._prepare()
+        progress = Progress(events)
+        if self._binding.batched:
+            await self._send_together(progress, range(len(events)), keys)
+        else:
+            async with asyncio.TaskGroup() as group:
+                for number in range(min(self._settings.concurrency, progress.chats)):
+                    group.create_task(self._work(progress, keys), name=f"webhook-{self._name}-{number}")
+        progress.raise_outcome()
+
+    async def check(self) -> None:
+        """See `ports.Sink`: an OPTIONS request.
+
+        Where permission has to be asked for, that is it. Else whatever is answered means that the receiver is there,
+        but for 401, 403 and 410.
+        """
+        opened = not self._endpoint.is_open
+        if opened:
+            await self._endpoint.open()
+        try:
+            await self._prepare()
+            if self._settings.validation == "options":
+                await self._ask_permission()
+                return
+            failure = self._failure(await self._options({}))
+        finally:
+            if opened:
+                await self._endpoint.close()
+        if failure is not None and (failure.status is None or failure.status in _PROBE_FAILURES):
+            raise failure.outcome()
+
+    async def close(self) -> None:
+        """See `ports.Sink`."""
+        await self._endpoint.close()
+
+    async def _prepare(self) -> tuple[SigningKey, ...]:
+        await self._credentials.prepare()
+        return await self._signing.now()
+
+    async def _options(self, headers: Mapping[str, str]) -> Answer | Failure:
+        sent = {**self._headers, **self._credentials.headers, **headers}
+        return await self._endpoint.exchange(hdrs.METH_OPTIONS, self._url, sent, None)
+
+    async def _ask_permission(self) -> None:
+        """Raises Park where there is none, Retry where nobody answers."""
+        await self._credentials.prepare()
+        origin, rate = self._settings.origin or "", self._settings.request_rate
+        answer = await self._options(handshake.request_headers(origin, rate))
+        allowed = (
+            answer
+            if isinstance(answer, Failure)
+            else handshake.allowed_rate(answer, origin=origin, rate=rate, where=place(self._url))
+        )
+        if isinstance(allowed, Failure):
+            raise allowed.outcome(after_s=allowed.after_s)
+        self._pace.set(allowed)
+
+    async def _work(self, progress: Progress, keys: Sequence[SigningKey]) -> None:
+        """Take chat after chat; stop with a chat at the first event that has to come again."""
+        for chat in progress.remaining():
+            for index in chat:
+                if progress.stopped:
+                    return
+                failure = await self._send(self._binding.message(progress.events[index]), keys)
+                if failure is None:
+                    progress.delivered.add(index)
+                elif not progress.goes_on(index, failure):
+                    break
+
+    async def _send_together(self, progress: Progress, indexes: Sequence[int], keys: Sequence[SigningKey]) -> bool:
+        """Bring events in one request; tells whether what is behind them may be sent.
+
+        A batch that is refused for good is brought in halves, one behind the other, until it is known which event it
+        was: the answer judges the batch and not each event in it.
+        """
+        failure = await self._send(self._binding.batch([progress.events[index] for index in indexes]), keys)
+        if failure is None:
+            progress.delivered.update(indexes)
+            return True
+        if failure.kind is not Reject or len(indexes) == 1:
+            return progress.goes_on(indexes[0], failure)
+        middle = len(indexes) // 2
+        return await self._send_together(progress, indexes[:middle], keys) and await self._send_together(
+            progress, indexes[middle:], keys
+        )
+
+    async def _send(self, message: Message, keys: Sequence[SigningKey]) -> Failure | None:
+        """One request, and once more where a refused token could be replaced; None is success."""
+        await self._pace.turn()
+        refused = self._credentials.headers
+        failure = await self._request(message, keys)
+        if failure is None or failure.status != _UNAUTHORIZED:
+            return failure
+        failure = await self._credentials.renew(refused, failure)
+        return failure if failure is not None else await self._request(message, keys)
+
+    async def _request(self, message: Message, keys: Sequence[SigningKey]) -> Failure | None:
+        """Standard Webhooks 1.0: the id stays the same, the timestamp is that of the attempt."""
+        timestamp = str(int(time.time()))
+        headers = {**self._headers, **self._credentials.headers, **message.headers}
+        headers |= {"webhook-id": message.id, "webhook-timestamp": timestamp}
+        signed = ""
+        if keys:
+            signed = signature(keys, message_id=message.id, timestamp=timestamp, body=message.body)
+            headers["webhook-signature"] = signed
+        answer = await self._endpoint.exchange(self._settings.method, self._url, headers, message.body)
+        return self._failure(answer, signed)
+
+    def _failure(self, answer: Answer | Failure, signed: str = "") -> Failure | None:
+        """The status decides alone; the body is quoted where it explains a failure."""
+        if isinstance(answer, Answer) and answer.ok:
+            return None
+        credentials = self._credentials
+        secrets = (*self._headers.values(), *credentials.headers.values(), *credentials.secrets, signed)
+        if isinstance(answer, Failure):
+            return replace(answer, detail=quoted(answer.detail, secrets))
+        return Failure(
+            text=f"{place(self._url)} answered {answer.status}",
+            detail=quoted(answer.body.decode("utf-8", "replace"), secrets),
+            status=answer.status,
+            after_s=answer.after_s,
+        )
+
+
+def _build(context: SinkContext, settings: WebhookSettings) -> Sink:
+    return WebhookSink(context=context, settings=settings)
+
+
+# Longer than a weekend: whoever comes on Monday still finds a receiver to be mended, not letters to be replayed.
+KIND = SinkKind(
+    name="webhook",
+    settings=WebhookSettings,
+    build=_build,
+    problems=problems_beside,
+    retry_horizon_s=75 * 3600.0,
+)

@@ -1,0 +1,114 @@
+"""How much one client may ask of the server: bytes, seconds, connections."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from listener.errors import HttpRefused
+from listener.web.refusals import Refusals
+
+CONNECTION_LIMIT_S = 10.0
+CONNECTIONS = 256  # more than the system lets arrive at one moment: a burst is not what ends a connection
+STREAMS = 16
+HEAD_LIMIT_BYTES = 4096  # of each line
+HEADERS_LIMIT = 64
+_LINGER_S = 2.0
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class LimitedServer(web.Server):
+    """aiohttp's low-level server with small limits, and an end for each connection.
+
+    aiohttp itself waits for a request's head without a limit. A connection that is older than `limit_s` is aborted, so
+    that a client that sends or reads slowly holds nothing; where there are more than `connections`, the oldest one is,
+    so that slow clients keep no probe out.
+
+    Args:
+        handler: answers a request.
+        refusals: is told of connections that are aborted, and of bytes that are no HTTP.
+        limit_s: see above.
+        connections: see above.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        refusals: Refusals,
+        limit_s: float = CONNECTION_LIMIT_S,
+        connections: int = CONNECTIONS,
+    ) -> None:
+        super().__init__(
+            handler,
+            access_log=None,
+            logger=refusals.logger(),
+            auto_decompress=False,
+            lingering_time=_LINGER_S,
+            max_line_size=HEAD_LIMIT_BYTES,
+            max_field_size=HEAD_LIMIT_BYTES,
+            max_headers=HEADERS_LIMIT,
+        )
+        self._refusals = refusals
+        self._limit_s = limit_s
+        self._limit = connections
+        self._timed: dict[RequestHandler, asyncio.TimerHandle] = {}
+        self._kept: set[RequestHandler] = set()
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Start the connection's time; asyncio calls this."""
+        super().connection_made(handler, transport)
+        self._timed[handler] = asyncio.get_running_loop().call_later(self._limit_s, self._abort, handler, "too_slow")
+        if len(self._timed) > self._limit:
+            self._abort(next(iter(self._timed)), "too_many_connections")
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget the connection; asyncio calls this."""
+        super().connection_lost(handler, exc)
+        self._kept.discard(handler)
+        self._forget(handler)
+
+    def keep(self, request: web.BaseRequest) -> bool:
+        """Take the time limit from a request's connection, for a stream; false where too many are without already."""
+        if len(self._kept) >= STREAMS:
+            return False
+        self._kept.add(request.protocol)
+        self._forget(request.protocol)
+        return True
+
+    def _forget(self, handler: RequestHandler) -> None:
+        timer = self._timed.pop(handler, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _abort(self, handler: RequestHandler, reason: str) -> None:
+        self._forget(handler)
+        if handler.transport is not None:
+            peer = handler.peername
+            self._refusals.note(reason, remote=peer[0] if isinstance(peer, tuple) else peer)
+            handler.transport.abort()
+
+
+async def body_of(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
+    """All of a request's body, however it comes. Raises HttpRefused where it is too large, compressed or broken."""
+    if not limit_bytes and request.can_read_body:
+        raise HttpRefused(413, "body", "no body is taken here")
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise HttpRefused(415, "media_type", "no Content-Encoding is taken here")
+    if (request.content_length or 0) > limit_bytes:
+        raise _too_large(limit_bytes)
+    body = bytearray()
+    try:
+        async for piece in request.content.iter_any():
+            body += piece
+            if len(body) > limit_bytes:
+                raise _too_large(limit_bytes)
+    except web.RequestPayloadError as exc:
+        raise HttpRefused(400, "malformed", "the body ends before its end, or is not encoded as it says") from exc
+    return bytes(body)
+
+
+def _too_large(limit_bytes: int) -> HttpRefused:
+    return HttpRefused(413, "body_too_large", f"a body has at most {limit_bytes} bytes here")

@@ -1,0 +1,114 @@
+"""`/openapi.json`: the description of the HTTP side (OpenAPI 3.1), its schemas made from what is sent and taken."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from listener import __version__
+from listener.model import Selection
+from listener.web import answers
+from listener.web.actions import Letters, Nothing, Resumed
+from listener.web.answers import Error
+from listener.web.routes import Call, Route
+from listener.web.status import Status
+
+_REF = "#/components/schemas/{name}"
+_SENT_AND_TAKEN = (Status, Selection, Nothing, Resumed, Letters, Error)
+_REASONS = {
+    "400": "Not what is expected here.",
+    "401": "The bearer token is missing, or another one.",
+    "403": "No token is configured, so nothing can be ordered.",
+    "404": "There is no sink of this name in the running daemon.",
+    "413": "The body is too large.",
+    "415": "The body is not JSON.",
+    "421": "Asked for by a name that leads here from elsewhere.",
+    "503": "Not now: the journal, or the file that holds the token, cannot be used.",
+}
+_EVERYWHERE = ("400", "401", "413", "415", "421", "503")
+
+
+def _ref(kind: type) -> dict[str, str]:
+    return {"$ref": _REF.format(name=kind.__name__)}
+
+
+def _content(media_type: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {media_type: {"schema": schema}}
+
+
+def _refusals(*more: str) -> dict[str, Any]:
+    return {
+        status: {"description": _REASONS[status], "content": _content(answers.JSON, _ref(Error))}
+        for status in sorted({*_EVERYWHERE, *more})
+    }
+
+
+def _told(description: str, content: Mapping[str, Any], *refusals: str) -> dict[str, Any]:
+    return {**_refusals(*refusals), "200": {"description": description, "content": content}}
+
+
+def _probe(summary: str, *, not_ready: str = "") -> dict[str, Any]:
+    """A probe needs no token; its texts are for people."""
+    line = _content("text/plain", {"type": "string"})
+    responses = _told("It is.", line)
+    if not_ready:
+        responses["503"] = {"description": not_ready, "content": line}
+    return {"get": {"summary": summary, "security": [], "responses": responses}}
+
+
+def _page(summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    return {"get": {"summary": summary, "responses": _told("As it is now.", content)}}
+
+
+def _action(summary: str, taken: type, answer: type, *parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "post": {
+            "summary": summary,
+            "parameters": list(parameters),
+            "requestBody": {"required": True, "content": _content(answers.JSON, _ref(taken))},
+            "responses": _told("Done, durably.", _content(answers.JSON, _ref(answer)), "403", "404"),
+        }
+    }
+
+
+def _paths() -> dict[str, Any]:
+    sink = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    return {
+        "/livez": _probe("Whether the process answers."),
+        "/readyz": _probe("Whether it does its whole work.", not_ready="What keeps it from it, one a line."),
+        "/metrics": _page("For Prometheus.", _content("text/plain", {"type": "string"})),
+        "/status.json": _page("Accounts, lanes, journal.", _content(answers.JSON, _ref(Status))),
+        "/openapi.json": _page("This description.", _content(answers.JSON, {"type": "object"})),
+        "/lanes/{name}/resume": _action("Let the lane of a parked sink go on.", Nothing, Resumed, sink),
+        "/dead-letters/replay": _action("Deliver dead letters once more.", Selection, Letters),
+    }
+
+
+def description(*, secured: bool) -> dict[str, Any]:
+    """The whole document; `secured` tells whether a token is configured."""
+    _, schemas = msgspec.json.schema_components(_SENT_AND_TAKEN, ref_template=_REF)
+    components: dict[str, Any] = {"schemas": schemas}
+    if secured:
+        components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "disposition-listener", "version": __version__},
+        "paths": _paths(),
+        "components": components,
+        "security": [{"bearer": []}] if secured else [],
+    }
+
+
+class Description:
+    """Serves the document."""
+
+    def __init__(self, *, secured: bool) -> None:
+        self._document = description(secured=secured)
+
+    def routes(self) -> list[Route]:
+        """The one path."""
+        return [Route("GET", "/openapi.json", self._show)]
+
+    async def _show(self, _call: Call) -> web.StreamResponse:
+        return answers.json(self._document)

@@ -1,0 +1,107 @@
+"""Which handler answers which method and path, and what its route asks of a request."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from listener.errors import HttpRefused
+
+
+class Call(NamedTuple):
+    """One request, admitted and read.
+
+    Attributes:
+        request: aiohttp's own.
+        names: what stands for the `{names}` of the route's path, decoded.
+        body: all of it; empty where the route takes none.
+        trusted: whether the client may see whatever there is to see: false for a probe without the token.
+        keep: lets the connection stay open beyond its time limit, for a stream of events; false where too many do.
+    """
+
+    request: web.BaseRequest
+    names: Mapping[str, str]
+    body: bytes
+    trusted: bool
+    keep: Callable[[], bool]
+
+
+class Route(NamedTuple):
+    """One method of one path.
+
+    Attributes:
+        method: GET (HEAD comes with it) or POST.
+        path: with `{name}` for a segment that differs.
+        answer: the handler; may raise HttpRefused.
+        is_open: answered without the token too.
+        is_action: changes something: only with a token, so not at all where none is configured, and a JSON body.
+        body_bytes: the largest body; 0 takes none.
+    """
+
+    method: str
+    path: str
+    answer: Callable[[Call], Awaitable[web.StreamResponse]]
+    is_open: bool = False
+    is_action: bool = False
+    body_bytes: int = 0
+
+
+class Found(NamedTuple):
+    """The routes of one path by method, and what its segments are called; no routes where there is no such path."""
+
+    routes: Mapping[str, Route]
+    names: Mapping[str, str]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the path is answered without the token."""
+        return any(route.is_open for route in self.routes.values())
+
+    def by(self, method: str) -> Route:
+        """The route of this method. Raises HttpRefused."""
+        if not self.routes:
+            raise HttpRefused(404, "not_found", "there is nothing at this path")
+        route = self.routes.get("GET" if method == "HEAD" else method)
+        if route is None:
+            allowed = ", ".join(self._allowed())
+            raise HttpRefused(405, "method", f"allowed here: {allowed}", headers={"Allow": allowed})
+        return route
+
+    def _allowed(self) -> Iterable[str]:
+        for method in self.routes:
+            yield from ("GET", "HEAD") if method == "GET" else (method,)
+
+
+class Routes:
+    """All of them. A path is matched segment by segment as it was sent: an encoded slash divides nothing."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._fixed: dict[str, dict[str, Route]] = {}
+        self._named: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            table = self._named if "{" in route.path else self._fixed
+            table.setdefault(route.path, {})[route.method] = route
+
+    def at(self, raw_path: str) -> Found:
+        """What there is at a path, percent-encoded as in the request."""
+        if raw_path in self._fixed:
+            return Found(self._fixed[raw_path], {})
+        for path, routes in self._named.items():
+            names = _names(path.split("/"), raw_path.split("/"))
+            if names is not None:
+                return Found(routes, names)
+        return Found({}, {})
+
+
+def _names(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
+    """What stands for the `{names}` of a pattern; None where the segments do not fit."""
+    if len(pattern) != len(segments):
+        return None
+    names = {}
+    for expected, segment in zip(pattern, segments, strict=True):
+        if expected.startswith("{"):
+            names[expected.strip("{}")] = unquote(segment)
+        elif expected != segment:
+            return None
+    return None if "" in names.values() else names

@@ -1,0 +1,152 @@
+"""`/status.json`: one versioned structure; the schema in `/openapi.json` is made from it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+from listener.model import Gap
+from listener.web import answers
+from listener.web.routes import Call, Route
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Times are RFC 3339, UTC. Within a schema version fields are only added: readers ignore those they do not know."""
+
+
+class Build(_Part, frozen=True, kw_only=True):
+    """What runs, and since when."""
+
+    version: str
+    python: str
+    started_at: str
+
+
+class Gaps(_Part, frozen=True, kw_only=True):
+    """Stretches of this process in which a disposition could have been missed; `last` is the newest of them."""
+
+    count: int
+    seconds: float
+    last: Gap | None
+
+
+class AccountReport(_Part, frozen=True, kw_only=True):
+    """One account's session. `epoch` counts its sessions in this process; it stands since `subscribed_at`."""
+
+    account: str
+    subscribed: bool
+    subscribed_at: str | None
+    epoch: int
+    ack: bool
+    silent_seconds: float
+    gaps: Gaps
+    last_error: str | None
+
+
+class LaneReport(_Part, frozen=True, kw_only=True):
+    """One sink's way through the journal. `parked` is why it waits for a person, null while it does not.
+
+    `lag_seconds` is the age of the oldest event that the sink has not got, `quiet_seconds` how long it goes on waiting
+    because its destination named a time, `dead_letters` what it did not take; null
+    while the journal cannot be asked.
+    """
+
+    sink: str
+    kind: str
+    cursor: int
+    lag_events: int
+    lag_seconds: float
+    delivered: int
+    failures: int
+    parked: str | None
+    stalled_seconds: float
+    quiet_seconds: float
+    last_error: str | None
+    dead_letters: int | None
+
+
+class Stored(_Part, frozen=True, kw_only=True):
+    """What the journal holds, delivered events included."""
+
+    events: int
+    first_sequence: int
+    oldest_at: str | None
+    damages: tuple["DamageReport", ...]
+
+
+class DamageReport(_Part, frozen=True, kw_only=True):
+    """A damaged journal that was set aside at a start, and how many of its events could be kept."""
+
+    at: str
+    set_aside: str
+    kept: int
+
+
+class JournalReport(_Part, frozen=True, kw_only=True):
+    """The journal. `depth` counts events that a sink has not got yet, `failing` is why it cannot commit now.
+
+    `stored` is null while the journal cannot be asked.
+    """
+
+    last_sequence: int
+    depth: int
+    oldest_seconds: float
+    bytes: int
+    failing: str | None
+    commit_waiting_seconds: float
+    stored: Stored | None
+
+
+class ConfigurationReport(_Part, frozen=True, kw_only=True):
+    """Since when the configuration is in force; `problems` are those of a later one, refused at `refused_at`."""
+
+    loaded_at: str
+    refused_at: str | None
+    problems: tuple[str, ...]
+
+
+class DeadLetters(_Part, frozen=True, kw_only=True):
+    """Events that sinks did not take, those of sinks that are no longer configured too."""
+
+    total: int
+    by_sink: dict[str, int]
+
+
+class Status(_Part, frozen=True, kw_only=True):
+    """The daemon at the moment `at`. `hindrances` say why it is not ready, in the words of `/readyz`.
+
+    `dead_letters` is null while the journal cannot be asked.
+    """
+
+    schema_version: Literal[1]
+    at: str
+    ready: bool
+    hindrances: tuple[str, ...]
+    build: Build
+    configuration: ConfigurationReport
+    accounts: tuple[AccountReport, ...]
+    lanes: tuple[LaneReport, ...]
+    gaps: Gaps
+    dead_letters: DeadLetters | None
+    journal: JournalReport
+
+
+class StatusPage:
+    """Serves the status.
+
+    Args:
+        status: the status at this moment; awaited once a request.
+    """
+
+    def __init__(self, *, status: Callable[[], Awaitable[Status]]) -> None:
+        self._status = status
+
+    def routes(self) -> list[Route]:
+        """The one path."""
+        return [Route("GET", "/status.json", self._show)]
+
+    async def _show(self, _call: Call) -> web.StreamResponse:
+        return answers.json(await self._status())

@@ -1,0 +1,88 @@
+"""Events of an audit file, typed; and each of them once."""
+
+import json
+from random import Random
+
+import pytest
+
+from listener.audit.events import Missed, Seen, Stretch, epoch_ms, event_of
+from listener.testing.events import SAMPLE_MS, sample_event, sample_gap, sample_test
+from support.told import missed, said
+
+
+def without(line, *members):
+    event = json.loads(line)
+    for member in members:
+        event.pop(member, None)
+        event["data"].pop(member, None)
+    return json.dumps(event).encode()
+
+
+def test_what_the_file_sink_writes_is_understood():
+    event = event_of(sample_event(7, sequence=3).to_json())
+    assert (event.id, event.kind, event.time_ms, event.sequence) == ("event-7", "disposition", SAMPLE_MS, "3")
+    assert (event.data.disposition, event.data.reference_id) == ("IssueResolved", 7)
+    assert event_of(sample_gap(1).to_json()).data.account == "agent1"
+    assert event_of(sample_test("audit").to_json()).data is None
+
+
+def test_fields_that_a_sink_leaves_out_cost_only_themselves():
+    event = event_of(without(said(), "key", "previous", "chatId", "account", "participants", "origin", "sequence"))
+    assert (event.data.disposition, event.data.previous, event.data.account) == ("IssueResolved", None, "")
+
+
+def test_any_zone_becomes_utc():
+    event = event_of(said("2026-11-22T10:39:00+01:00"))
+    assert (event.time, event.time_ms) == ("2026-11-22T09:39:00.000Z", epoch_ms("2026-11-22T09:39:00Z"))
+
+
+def test_a_gap_that_ends_before_it_begins_is_a_moment():
+    data = event_of(missed("2026-11-22T09:00:01Z", "2026-11-22T09:00:00Z")).data
+    start = epoch_ms("2026-11-22T09:00:01Z")
+    assert data == Missed("agent1", Stretch(start, start), "network", "poll")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\0" * 30,
+        b"{",
+        b"[]",
+        b'{"type": "x", "id": "1"}',
+        b"[" * 100_000,
+        said("yesterday"),
+        said("2026-11-22T09:39:00"),
+        said(disposition=5),
+        without(said(), "disposition"),
+        without(said(), "change"),
+        missed("2026-11-22T09:00:00Z", "2026-11-22T09:00:00Z").replace(b'"from": "2026', b'"from": "x'),
+    ],
+)
+def test_what_is_no_event_is_a_value_error(line):
+    with pytest.raises(ValueError, match=r"\S"):
+        event_of(line)
+
+
+def test_every_id_is_new_once():
+    chance, seen, known = Random(7), Seen(), set()  # noqa: S311 - the same ids every time
+    for _ in range(30_000):
+        id_ = f"id-{chance.randrange(20_000)}"
+        assert seen.add(id_) is (id_ not in known)
+        known.add(id_)
+
+
+def test_ids_that_share_a_bucket_are_told_apart(monkeypatch):
+    """Tails that would be found across two others, were it not for the places where they begin."""
+
+    class Digest:
+        def __init__(self, data, digest_size):
+            self._data = data
+
+        def digest(self):
+            return b"--" + self._data
+
+    monkeypatch.setattr("listener.audit.events.blake2b", Digest)
+    seen = Seen()
+    new = [seen.add(tail) for tail in ("aaaaabbbbb", "bbbbbaaaaa", "abbbbbbbbb", "bbbbbbbbbb", "abbbbbbbbb")]
+    assert new == [True, True, True, True, False]

@@ -1,0 +1,154 @@
+"""Who set what when, from files in any order, each event once, with what qualifies the answer."""
+
+import gzip
+import json
+
+import pytest
+
+from listener.audit.events import epoch_ms
+from listener.audit.report import GapRow, Row
+from support.told import event, missed, report_on, said
+
+DAY = "2026-11-22T"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """`write(line, line, name=…)`: a file of these lines."""
+
+    def make(*lines, name="audit.jsonl", pack=bytes):
+        path = tmp_path / name
+        path.write_bytes(pack(b"".join(lines)))
+        return path
+
+    return make
+
+
+def test_a_row_tells_who_set_what_when(write):
+    line = said(
+        f"{DAY}09:39:00.123Z", id="e1", change="changed", previous="Callback", agents=("Ann", "Bob"), referenceId=34
+    )
+    (row,), _ = report_on(write(line))
+    assert row == Row(
+        time=f"{DAY}09:39:00.123Z",
+        chat_id="chat-1",
+        agents=("Ann", "Bob"),
+        account="agent1",
+        key="DispositionCode",
+        previous="Callback",
+        disposition="IssueResolved",
+        change="changed",
+        origin="notification",
+        near_gap=False,
+        reference_id=34,
+        sequence=json.loads(line)["sequence"],
+        id="e1",
+    )
+
+
+def test_files_are_read_in_the_order_of_their_first_events_and_each_event_counts_once(write):
+    new = write(said(f"{DAY}11:00:00Z", id="c"), said(f"{DAY}12:00:00Z", id="d"))
+    old = write(said(f"{DAY}09:00:00Z", id="a"), said(f"{DAY}10:00:00Z", id="b"), name="old.gz", pack=gzip.compress)
+    mid = write(said(f"{DAY}10:00:00Z", id="b"), said(f"{DAY}11:00:00Z", id="c"), name="mid")
+    empty = write(name="empty")
+    rows, report = report_on(new, empty, mid, old, old)
+    assert [row.id for row in rows] == ["a", "b", "c", "d"]
+    summary = report.summary()
+    assert (summary.dispositions, summary.repeated, summary.lines, summary.files) == (4, 4, 8, 5)
+    assert (summary.first, summary.last) == (f"{DAY}09:00:00.000Z", f"{DAY}12:00:00.000Z")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids"),
+    [
+        ({"from_ms": epoch_ms(f"{DAY}10:00:00Z")}, ["b", "c"]),
+        ({"to_ms": epoch_ms(f"{DAY}10:00:00Z")}, ["a"]),
+        ({"chat": "chat-2"}, ["b"]),
+        ({"agent": "Bob"}, ["b", "c"]),
+        ({"agent": "Customer"}, []),
+        ({"account": "agent2"}, ["c"]),
+        ({"code": "Call*"}, ["b"]),
+        ({"code": "call*"}, []),
+        ({"code": ""}, ["c"]),
+        ({"key": "Other"}, ["a"]),
+        ({"agent": "Bob", "account": "agent1"}, ["b"]),
+    ],
+)
+def test_every_condition_narrows(write, wanted, ids):
+    path = write(
+        said(f"{DAY}09:00:00Z", id="a", key="Other"),
+        said(f"{DAY}10:00:00Z", id="b", chatId="chat-2", agents=("Ann", "Bob"), disposition="Callback"),
+        said(f"{DAY}11:00:00Z", id="c", account="agent2", agents=("Bob",), disposition=None, change="cleared"),
+    )
+    assert [row.id for row in report_on(path, **wanted)[0]] == ids
+
+
+def test_what_only_repeats_is_left_out_and_counted_unless_it_is_wanted(write):
+    path = write(said(id="a"), said(id="b", change="unchanged"))
+    rows, report = report_on(path)
+    assert ([row.id for row in rows], report.summary().left_out) == (["a"], 1)
+    rows, report = report_on(path, unchanged=True)
+    assert ([row.id for row in rows], report.summary().left_out) == (["a", "b"], 0)
+    assert report.summary().changes == {"set": 1, "unchanged": 1}
+
+
+def test_gaps_stand_among_the_rows_and_in_the_summary_and_are_known_before_their_line(write):
+    path = write(
+        said(f"{DAY}09:00:30Z", id="in"),
+        said(f"{DAY}09:00:30Z", id="other", account="agent2"),
+        said(f"{DAY}09:05:00Z", id="far"),
+        missed(f"{DAY}09:00:00Z", f"{DAY}09:01:00Z", id="gap"),
+        said(f"{DAY}09:01:30Z", id="near", origin="reconciled"),
+        missed(f"{DAY}08:00:00Z", f"{DAY}08:00:05Z", account="agent2"),
+    )
+    rows, report = report_on(path, from_ms=epoch_ms(f"{DAY}08:30:00Z"))
+    assert [(row.id, row.near_gap) for row in rows if isinstance(row, Row)] == [
+        ("in", True),
+        ("other", False),
+        ("far", False),
+        ("near", True),
+    ]
+    (gap,) = [row for row in rows if isinstance(row, GapRow)]
+    assert (gap.id, gap.seconds, gap.reason, gap.closed_by) == ("gap", 60.0, "network", "poll")
+    summary = report.summary()
+    assert [(one.account, one.gaps, one.seconds) for one in summary.gaps] == [("agent1", 1, 60.0)]
+    assert (summary.near_gap, summary.reconciled) == (2, 1)
+    assert next(row for row in rows if row.id == "near").notes == "found by re-reading, near a gap"
+
+
+def test_a_condition_on_chats_leaves_the_gaps_in_and_one_on_the_account_those_of_others_out(write):
+    path = write(
+        missed(f"{DAY}09:00:00Z", f"{DAY}09:01:00Z"), missed(f"{DAY}09:00:00Z", f"{DAY}09:01:00Z", account="b")
+    )
+    assert [row.account for row in report_on(path, chat="none")[0]] == ["agent1", "b"]
+    rows, report = report_on(path, account="b")
+    assert [row.account for row in rows] == [one.account for one in report.summary().gaps] == ["b"]
+
+
+def test_tests_and_unknown_types_are_counted_apart(write):
+    rows, report = report_on(write(event("test"), event("test"), event("later"), said(id="a")))
+    summary = report.summary()
+    assert ([row.id for row in rows], summary.tests, summary.dispositions) == (["a"], 2, 1)
+    assert summary.others == {"com.example.chat.later": 1}
+
+
+def test_what_cannot_be_read_is_told_with_its_place_and_costs_nothing_around_it(write):
+    told = []
+    path = write(said(id="a"), b"\0\0\0\n", b"{}\n", b"\n", said(id="b"), said(id="c")[:-40])
+    archive = write(
+        *(said(f"{DAY}12:00:00Z") for _ in range(99)), name="b.gz", pack=lambda data: gzip.compress(data)[:-30]
+    )
+    rows, report = report_on(path, archive, told=told)
+    assert [row.id for row in rows[:2]] == ["a", "b"]
+    places = [text.removeprefix(f"{path.parent}/").partition(": ")[0] for text in told]
+    assert places[:2] == ["audit.jsonl:2-3", "audit.jsonl:6"]
+    assert places[2].startswith("b.gz:")
+    assert "cannot be read further" in told[2]
+    assert report.summary().unreadable == 4
+
+
+def test_the_chart_gets_counts_by_hour_key_and_code(write):
+    path = write(*(said(f"{DAY}09:{minute}:00Z") for minute in range(10, 60)), said(f"{DAY}10:00:00Z", disposition="x"))
+    _, report = report_on(path)
+    nine = epoch_ms(f"{DAY}09:00:00Z") // 1000
+    assert report.hours == {(nine, "DispositionCode", "IssueResolved"): 50, (nine + 3600, "DispositionCode", "x"): 1}

@@ -1,0 +1,93 @@
+"""What `audit report` writes, output by output."""
+
+import json
+
+from listener.audit.gaps import AccountGaps
+from listener.audit.groups import By, GroupRow
+from listener.audit.page import MOST_ROWS
+from listener.audit.report import Summary
+from listener.cli.audit_outputs import Counts, JsonLines, Kept, Listing
+from support.told import missed, report_on, said
+
+SUMMARY = Summary(
+    files=2,
+    lines=9,
+    unreadable=1,
+    repeated=3,
+    dispositions=2,
+    changes={"changed": 1, "set": 1},
+    left_out=4,
+    reconciled=1,
+    near_gap=2,
+    tests=5,
+    others={"x.chat.\x1bnew": 6},
+    first="t1",
+    last="t2",
+    gaps=[AccountGaps(account="a", gaps=2, seconds=75.5), AccountGaps(account="b\x1b", gaps=1, seconds=0.25)],
+)
+TOLD = """\
+dispositions  2: 1 set, 1 changed
+              first t1, last t2
+              1 found by re-reading, 2 near a gap of their account
+left out      4 unchanged, 3 repeated, 5 test events
+              6 of an unknown type: x.chat.\\x1bnew
+read          9 lines of 2 files, 1 unreadable
+gaps          3, in which dispositions of these accounts could have been missed:
+              a: 2 of 75.500 s (1 min 15 s)
+              b\\x1b: 1 of 0.250 s
+"""
+
+
+def rows(tmp_path, *lines):
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(b"".join(lines))
+    return report_on(path)[0]
+
+
+def test_a_listing_has_a_line_each_and_gaps_among_them(tmp_path, capsys):
+    listing = Listing()
+    gap = missed("2026-11-22T09:30:00Z", "2026-11-22T09:39:00Z")
+    for row in rows(tmp_path, said(agents=(), disposition="\x1b[31m", change="changed", previous="x"), gap):
+        listing.add(row)
+    listing.end(SUMMARY)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == [
+        *("2026-11-22T09:39:00.123Z", "chat-1", "-", "agent1", "DispositionCode", "changed"),
+        *("x", "->", "\\x1b[31m", "near", "a", "gap"),
+    ]
+    assert lines[2].split() == [
+        *("2026-11-22T09:39:00.000Z", "-", "-", "agent1", "-", "gap"),
+        *("2026-11-22T09:30:00.000Z", "to", "2026-11-22T09:39:00.000Z:", "network"),
+    ]
+    assert "\n".join(lines[4:]) + "\n" == TOLD
+
+
+def test_counts_are_a_table(capsys):
+    counts = Counts(By.AGENT)
+    counts.add(
+        GroupRow(by=By.AGENT, group=None, key="k", code="x", events=7, changes={"set": 7}, first="t1", last="t2")
+    )
+    counts.end(SUMMARY)
+    heading, row, *rest = capsys.readouterr().out.splitlines()
+    assert heading.split()[:9] == ["agent", "code", "key", "events", "set", "changed", "unchanged", "cleared", "first"]
+    assert row.split() == ["-", "x", "k", "7", "7", "0", "0", "0", "t1", "t2"]
+    assert "\n".join(rest[1:]) + "\n" == TOLD
+
+
+def test_json_is_an_object_a_line_with_the_names_of_the_events(tmp_path, capfdbinary):
+    lines = JsonLines()
+    for row in rows(tmp_path, said(id="a", referenceId=3), missed("2026-11-22T09:30:00Z", "2026-11-22T09:39:00Z")):
+        lines.add(row)
+    lines.end(SUMMARY)
+    row, gap, summary = map(json.loads, capfdbinary.readouterr().out.splitlines())
+    assert (row["row"], row["chatId"], row["referenceId"], row["nearGap"]) == ("disposition", "chat-1", 3, True)
+    assert (gap["row"], gap["from"], gap["closedBy"]) == ("gap", "2026-11-22T09:30:00.000Z", "poll")
+    assert (summary["row"], summary["leftOut"], summary["gaps"][0]["seconds"]) == ("summary", 4, 75.5)
+
+
+def test_a_page_keeps_the_first_rows_and_the_count(tmp_path):
+    (row,) = rows(tmp_path, said())
+    kept = Kept()
+    for _ in range(MOST_ROWS + 5):
+        kept.add(row)
+    assert (len(kept.rows), kept.total) == (MOST_ROWS, MOST_ROWS + 5)

@@ -1,0 +1,149 @@
+"""The amqp sink at a real RabbitMQ."""
+
+import logging
+
+import pytest
+
+from listener.errors import Park, Reject, Retry
+from listener.testing.events import sample_event
+from support.authority import Authority
+from support.events import disposition_event, events_of
+from support.rabbitmq import MAX_BYTES, PASSWORD, QUEUE, READER, WRITER
+
+
+@pytest.fixture
+async def queue(rabbitmq):
+    await rabbitmq.make_queue()
+    return rabbitmq
+
+
+async def test_what_arrives_is_persistent_and_one_message_per_event(queue, make_sink):
+    await (await make_sink(mode="binary")).deliver([disposition_event(1)])
+    (message,) = await queue.take()
+    assert (message.message_id, message.delivery_mode) == ("event-1", 2)
+    assert (message.body, message.content_type) == (disposition_event(1).data, "application/json")
+    assert message.headers["cloudEvents:id"] == "event-1"
+
+
+async def test_a_login_of_odd_characters_reaches_the_broker_as_it_is(queue, make_sink, tmp_path):
+    (tmp_path / "secret").write_text(f"{PASSWORD}\n", encoding="utf-8")
+    for given in ({"password": PASSWORD}, {"password_file": "secret"}):
+        await (await make_sink(username=WRITER, **given)).deliver([disposition_event(1)])
+    assert len(await queue.take()) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"username": WRITER, "password": "wrong one"}, "ACCESS_REFUSED - Login was refused"),
+        ({"username": "nobody", "password": "wrong one"}, "ACCESS_REFUSED - Login was refused"),
+        ({"url": "/elsewhere"}, "virtual host elsewhere: there is no such virtual host"),
+        ({"url": "/contact%20center", "username": WRITER, "password": PASSWORD}, "or this user may not use it"),
+    ],
+)
+async def test_a_login_that_is_refused_needs_a_person_and_shows_no_password(queue, make_sink, options, text, caplog):
+    if "url" in options:
+        options = {**options, "url": f"amqp://127.0.0.1:{queue.port}{options['url']}"}
+    sink = await make_sink(opened=False, **options)
+    with caplog.at_level(logging.DEBUG):
+        for probe in (sink.check, sink.open):
+            with pytest.raises(Park, match=text) as caught:
+                await probe()
+            assert options.get("password", "-") not in str(caught.value)
+    assert options.get("password", "-") not in caplog.text
+
+
+async def test_who_may_not_write_there_needs_a_person(queue, make_sink):
+    sink = await make_sink(username=READER, password=PASSWORD)
+    with pytest.raises(Park, match="ACCESS_REFUSED"):
+        await sink.deliver(events_of(3))
+    assert await queue.take() == []
+
+
+async def test_an_event_that_no_queue_takes_parks_the_lane_and_the_others_count(queue, make_sink):
+    """A routing key that leads nowhere: mandatory (AMQP 0-9-1, 1.8.3.3)."""
+    sink = await make_sink(routing_key="$subject")
+    batch = [disposition_event(1, chat=QUEUE), disposition_event(2, chat="nowhere"), disposition_event(3, chat=QUEUE)]
+    with pytest.raises(Park, match="no queue takes what is sent with this routing key") as caught:
+        await sink.deliver(batch)
+    assert caught.value.delivered == {0, 2}
+    assert "nowhere" not in caught.value.reason
+    await queue.make_queue("nowhere")
+    await sink.deliver([batch[1]])
+    assert [message.message_id for message in await queue.take("nowhere")] == ["event-2"]
+
+
+async def test_an_exchange_that_goes_away_parks_the_lane(queue, make_sink):
+    async with queue.channel() as channel:
+        exchange = await channel.declare_exchange("passing", "fanout")
+        await (await channel.get_queue(QUEUE)).bind(exchange)
+        sink = await make_sink(exchange="passing")
+        await exchange.delete()
+    with pytest.raises(Park, match="NOT_FOUND - no exchange 'passing'"):
+        await sink.deliver(events_of(3))
+
+
+async def test_a_queue_that_is_full_is_waited_for_and_no_event_overtakes_another_of_its_chat(rabbitmq, make_sink):
+    await rabbitmq.make_queue(max_length=3, overflow="reject-publish")
+    sink = await make_sink()
+    batch = events_of(20, chats=4)
+    taken, reasons, left = [], set(), batch
+    for _ in range(40):
+        try:
+            await sink.deliver(left)
+            left = []
+        except Retry as outcome:
+            reasons.add(outcome.reason)
+            left = [event for index, event in enumerate(left) if index not in outcome.delivered]
+        taken += [message.message_id for message in await rabbitmq.take()]
+        if not left:
+            break
+    assert [reason.rpartition("; ")[2] for reason in reasons] == ["a queue may be full"]
+    assert sorted(taken) == sorted(event.id for event in batch)
+    for chat in range(4):
+        assert [id_ for id_ in taken if int(id_.removeprefix("event-")) % 4 == chat] == [
+            event.id for event in batch if event.subject == f"chat-{chat}"
+        ]
+
+
+async def test_what_can_never_be_sent_is_named_and_the_rest_goes_on(queue, make_sink):
+    sink = await make_sink()
+    batch = [sample_event(1), sample_event(2, data_bytes=MAX_BYTES), sample_event(3)]
+    with pytest.raises(Reject, match=r"takes no message of \d+ bytes") as caught:
+        await sink.deliver([batch[1]])
+    assert caught.value.letters.keys() == {0}
+    await sink.deliver([batch[0], batch[2]])
+    assert len(await queue.take()) == 2
+
+
+async def test_a_routing_key_that_is_too_long_is_refused_by_name(queue, make_sink):
+    sink = await make_sink(routing_key="$subject")
+    batch = [disposition_event(1, chat=QUEUE), disposition_event(2, chat="c" * 256)]
+    with pytest.raises(Reject, match=r"sinks\.bus\.routing_key makes a key of more than 255 bytes") as caught:
+        await sink.deliver(batch)
+    assert (caught.value.letters.keys(), caught.value.delivered) == ({1}, {0})
+
+
+async def test_over_tls_certificates_are_verified_and_shown(queue, make_sink, tmp_path):
+    url = f"amqps://127.0.0.1:{queue.tls_port}"
+    trusting = {"url": url, "ca_file": str(queue.authority.ca_file)}
+    client = str(queue.authority.issue("client"))
+    await (await make_sink(**trusting, client_cert_file=client)).deliver([disposition_event(1)])
+    assert len(await queue.take()) == 1
+    with pytest.raises((Park, Retry), match=r"CERTIFICATE_REQUIRED|reset"):  # the client may lose why
+        await make_sink(**trusting)
+    for strange in ({}, {"ca_file": str(Authority(tmp_path).ca_file)}):
+        with pytest.raises(Retry, match="a certificate that is not trusted"):
+            await make_sink(url=url, client_cert_file=client, **strange)
+
+
+async def test_a_broker_that_does_not_confirm_is_given_up_after_the_time_limit(queue, make_sink):
+    sink = await make_sink(timeout_s=0.5)
+    async with queue.stall():
+        with pytest.raises(Retry, match="did not answer in time"):
+            await sink.deliver([disposition_event(1)])
+
+
+async def test_a_sink_that_is_not_open_delivers_nothing(queue, make_sink):
+    with pytest.raises(Retry, match=r"sinks\.bus is not open"):
+        await (await make_sink(opened=False)).deliver([disposition_event(1)])

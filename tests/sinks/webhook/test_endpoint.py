@@ -1,0 +1,97 @@
+"""TLS, certificates that are replaced, and networks that are not to be reached."""
+
+import asyncio
+import socket
+
+import pytest
+
+from listener.errors import Park, Retry, StartError
+from support.authority import Authority
+from support.delivering import outcome_of
+from support.events import disposition_event
+from support.receiver import Answer, Receiver
+
+
+@pytest.mark.parametrize("trusting", [{"ca_file": "ca.pem"}, {"verify": False}])
+async def test_https_works_with_an_own_authority_and_unverified(tls_receiver, make_sink, trusting):
+    await (await make_sink(tls_receiver.url, **trusting)).deliver([disposition_event(1)])
+    assert len(tls_receiver.posts) == 1
+
+
+async def test_an_untrusted_certificate_is_a_retry_that_says_so(tls_receiver, make_sink):
+    with pytest.raises(Retry, match=r"(?i)certificate.verify.failed"):
+        await (await make_sink(tls_receiver.url)).deliver([disposition_event(1)])
+    assert tls_receiver.posts == []
+
+
+async def test_a_file_without_certificates_is_told_at_the_start(make_sink, tmp_path):
+    (tmp_path / "broken.pem").write_text("nothing")
+    with pytest.raises(StartError, match=r"^sinks\.crm\.ca_file: no usable certificate"):
+        await make_sink("https://127.0.0.1:1", ca_file="broken.pem")
+
+
+@pytest.fixture
+async def strict(owned, authority) -> Receiver:
+    """Takes only clients with a certificate."""
+    return await owned.enter_async_context(Receiver(tls=authority.server(wants_client=True)))
+
+
+async def test_a_receiver_that_wants_a_certificate_is_shown_ours(strict, make_sink, authority):
+    authority.issue("client")
+    await (await make_sink(strict.url, ca_file="ca.pem", client_cert_file="client.pem")).deliver([disposition_event(1)])
+    outcome = await outcome_of(await make_sink(strict.url, ca_file="ca.pem"), [disposition_event(2)])
+    assert isinstance(outcome, Retry)
+    assert len(strict.posts) == 1
+
+
+async def test_a_certificate_that_is_replaced_is_taken_up_without_a_restart(strict, make_sink, authority, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    wrong, right = Authority(other).issue("client"), authority.issue("right")
+    used = tmp_path / "client.pem"
+    used.write_bytes(wrong.read_bytes())
+    sink = await make_sink(strict.url, ca_file="ca.pem", client_cert_file="client.pem")
+    assert isinstance(await outcome_of(sink, [disposition_event(1)]), Retry)
+    used.write_text("half written")
+    assert isinstance(await outcome_of(sink, [disposition_event(1)]), Retry)
+    right.replace(used)
+    await sink.deliver([disposition_event(1)])
+    assert len(strict.posts) == 1
+
+
+@pytest.mark.parametrize("host", ["localhost", "localtest"])
+async def test_a_name_that_leads_into_a_private_network_is_not_asked(receiver, make_sink, monkeypatch, host):
+    """The address counts that is connected to, whatever the name server said before or says a moment later."""
+    resolve = asyncio.get_running_loop().getaddrinfo
+
+    async def lie(_host, port, **more):
+        return await resolve("127.0.0.1", port, **more)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lie)
+    url = receiver.url.replace("127.0.0.1", host)
+    sink = await make_sink(url, deny_private_networks=True)
+    for work in (sink.deliver([disposition_event(1)]), sink.check()):
+        with pytest.raises(Park, match=rf"^{host}:\d+ is not asked: it leads into a private network"):
+            await work
+    assert (receiver.posts, receiver.asked) == ([], [])
+    await (await make_sink(url)).deliver([disposition_event(1)])
+    assert len(receiver.posts) == 1, "it is refused only when told to"
+
+
+async def test_a_redirect_is_a_failure_and_is_not_followed(receiver, make_sink):
+    receiver.answers = Answer(status=308, headers={"Location": f"{receiver.url}/elsewhere"})
+    with pytest.raises(Park, match=r"answered 308$"):
+        await (await make_sink(f"{receiver.url}/hook")).deliver([disposition_event(1)])
+    assert [post.path for post in receiver.posts] == ["/hook"]
+
+
+async def test_a_retry_after_of_weeks_is_handed_on_in_full_and_one_of_ages_is_a_year(receiver, make_sink):
+    sink = await make_sink(receiver.url)
+    for named, expected in ((str(40 * 86_400), 40 * 86_400.0), ("9" * 400, 366 * 86_400.0)):
+        receiver.answers = Answer(status=429, headers={"Retry-After": named})
+        outcome = await outcome_of(sink, [disposition_event(1)])
+        assert outcome.after_s == expected
+
+
+def test_the_loopback_of_these_tests_is_private():
+    assert socket.gethostbyname("localhost") == "127.0.0.1"

@@ -1,0 +1,124 @@
+"""The HTTP side with its real parts on a port of the loopback, and clients that say just what a test wants."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from listener.condition import Hindrance  # noqa: TC001 - as its neighbours
+from listener.errors import ControlError
+from listener.metrics import Metrics
+from listener.model import LetterFilter
+from listener.web.actions import Actions
+from listener.web.auth import Guard
+from listener.web.openapi import Description
+from listener.web.probes import Probes
+from listener.web.routes import Route
+from listener.web.server import HttpServer
+from listener.web.status import SCHEMA_VERSION, Build, ConfigurationReport, Gaps, JournalReport, Status, StatusPage
+
+TOKEN = "c2VjcmV0.for-tests_only~1+/=="
+NO_GAPS = Gaps(count=0, seconds=0.0, last=None)
+STATUS = Status(
+    schema_version=SCHEMA_VERSION,
+    at="2026-11-22T09:39:00.123Z",
+    ready=True,
+    hindrances=(),
+    build=Build(version="1", python="3", started_at="2026-11-22T09:39:00.000Z"),
+    configuration=ConfigurationReport(loaded_at="2026-11-22T09:39:00.000Z", refused_at=None, problems=()),
+    accounts=(),
+    lanes=(),
+    gaps=NO_GAPS,
+    dead_letters=None,
+    journal=JournalReport(
+        last_sequence=0,
+        depth=0,
+        oldest_seconds=0.0,
+        bytes=0,
+        failing=None,
+        commit_waiting_seconds=0.0,
+        stored=None,
+    ),
+)
+
+
+class Pages:
+    """What the server asks for: answers that a test can change, and what was ordered."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.hindrances: list[Hindrance] = []
+        self.status: Any = STATUS
+        self.parked = {"crm"}
+        self.replayed: list[LetterFilter] = []
+        self.failure: Exception | None = None
+
+    async def _status(self) -> Status:
+        return self.status
+
+    async def _resume(self, sink: str) -> bool:
+        if sink not in {"crm", "audit"}:
+            raise ControlError(f"there is no sink {sink!r}")
+        parked = sink in self.parked
+        self.parked.discard(sink)
+        return parked
+
+    async def _replay(self, which: LetterFilter) -> int:
+        if self.failure is not None:
+            raise self.failure
+        self.replayed.append(which)
+        return 3
+
+    def routes(self, *, secured: bool) -> list[Route]:
+        parts = (
+            Probes(hindrances=lambda: self.hindrances, metrics=self.metrics),
+            StatusPage(status=self._status),
+            Actions(resume=self._resume, replay=self._replay),
+            Description(secured=secured),
+        )
+        return [route for part in parts for route in part.routes()]
+
+    def server(
+        self,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: Callable[[], str] | None = None,
+        more: Sequence[Route] = (),
+        **limits: Any,
+    ) -> HttpServer:
+        """A server with all pages; `only_here` is the loopback."""
+        return HttpServer(
+            host=host,
+            port=port,
+            routes=[*self.routes(secured=token is not None), *more],
+            guard=Guard(token=token, only_here="127.0.0.1"),
+            metrics=self.metrics,
+            **limits,
+        )
+
+
+@contextlib.asynccontextmanager
+async def running(server: HttpServer) -> AsyncIterator[HttpServer]:
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def raw(port: int, sent: bytes) -> bytes:
+    """Everything that comes back until the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        async with asyncio.timeout(20):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+def bearer(token: str = TOKEN) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}

@@ -1,0 +1,77 @@
+"""Orders over HTTP: only with the token, only as JSON, only what is meant."""
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from listener.errors import JournalFull
+from listener.model import Selection
+from support.pages import Pages
+
+
+async def test_a_parked_lane_is_let_go_on(secured: aiohttp.ClientSession, pages: Pages):
+    response = await secured.post("/lanes/crm/resume", json={})
+    assert (response.status, await response.json()) == (200, {"sink": "crm", "resumed": True})
+    response = await secured.post("/lanes/crm/resume", json={})
+    assert (response.status, await response.json()) == (200, {"sink": "crm", "resumed": False})
+    assert pages.parked == set()
+
+
+async def test_letters_are_replayed_by_the_filter_of_the_control_socket(secured: aiohttp.ClientSession, pages: Pages):
+    wanted = {"event_ids": ["a"], "sink": "crm", "since_ms": 1, "until_ms": 2}
+    response = await secured.post("/dead-letters/replay", json=wanted)
+    assert (response.status, await response.json()) == (200, {"letters": 3})
+    assert (await secured.post("/dead-letters/replay", json={"since_ms": 1.0})).status == 200
+    assert (await secured.post("/dead-letters/replay", json={})).status == 200
+    assert pages.replayed == [
+        Selection(event_ids=("a",), sink="crm", since_ms=1, until_ms=2),
+        Selection(since_ms=1),
+        Selection(),
+    ]
+
+
+@pytest.mark.parametrize("name", ["crn", "..%2F..", "%00", "x" * 3000, "%ff"])
+async def test_an_unknown_sink_is_not_found(secured: aiohttp.ClientSession, name: str):
+    response = await secured.post(URL(f"/lanes/{name}/resume", encoded=True), json={})
+    assert (response.status, list(await response.json())) == (404, ["error"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"null", b"[]", b"{", b'"crm"', b"\xff", b'{"sinks": "crm"}', b'{"since_ms": "1"}', b'{"sink": 1}'),
+        *(
+            b'{"since_ms": 1e300}',
+            b'{"since_ms": 1.5}',
+            b'{"since_ms": 9007199254740993}',
+            b'{"event_ids": "a"}',
+            b"[" * 100_000,
+            b"{} {}",
+        ),
+    ],
+)
+async def test_a_body_that_is_not_meant_marks_nothing(secured: aiohttp.ClientSession, pages: Pages, body: bytes):
+    headers = {"Content-Type": "application/json"}
+    response = await secured.post("/dead-letters/replay", data=body, headers=headers)
+    assert response.status == 400
+    assert (await response.json())["error"].startswith("the body is not what is expected here: ")
+    assert pages.replayed == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", "application/jsonp"]
+)
+async def test_what_a_form_can_send_is_not_taken(secured: aiohttp.ClientSession, pages: Pages, kind: str):
+    response = await secured.post("/dead-letters/replay", data=b"{}", headers={"Content-Type": kind})
+    assert (response.status, pages.replayed) == (415, [])
+    response = await secured.post("/lanes/crm/resume", data=b"{}", headers={"Content-Type": kind})
+    assert (response.status, pages.parked) == (415, {"crm"})
+
+
+async def test_a_journal_that_cannot_is_worth_another_try(secured: aiohttp.ClientSession, pages: Pages):
+    pages.failure = JournalFull("journal x: disk full")
+    response = await secured.post("/dead-letters/replay", json={})
+    assert (response.status, await response.json()) == (
+        503,
+        {"error": "the journal cannot do it now: journal x: disk full"},
+    )
