@@ -75,9 +75,6 @@ class Journal(Protocol):
     async def sessions(self) -> dict[str, SessionState]:
         """Per account, the last stored session."""
 
-    async def forget_session(self, account: str) -> None:
-        """Drop the stored session of an account, durably; unknown accounts are fine."""
-
     async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
 

@@ -91,10 +91,10 @@ class Lane:
             now_ms=now_ms,
             backoff=copy.copy(self._backoff),
         )
-        self._cursor = self._stored = self._oldest_ms = 0
+        self._cursor = self._stored = self._oldest_ms = self._delivered = 0
         self._buried: set[tuple[int, str]] = set()
-        self._delivered, self._idle = 0, False
         self._last_error: str | None = None
+        self._idle = False
         self._moved_at_s = monotonic()
         self._log = structlog.get_logger(__name__).bind(sink=name)
 
@@ -272,8 +272,9 @@ class Lane:
         """Hand the batch over until nothing of it is left; returns how many of its events are dead."""
         left = [event for event in wanted if (event.sequence, event.id) not in self._buried]
         dead = len(wanted) - len(left)
-        if left:
-            self._standing.begin(left[0].sequence)
+        if not left:
+            return dead
+        self._standing.begin(left[0].sequence)
         while left:
             async with self._destination.turn:
                 left, buried = await self._attempt(left)
@@ -293,8 +294,7 @@ class Lane:
             return await self._fail(brought, later, outcome, last=last)
         if later:
             self._standing.move_to(later[0].sequence)
-            self._oldest_ms = later[0].received_ms
-            await self._keep_progress(later[0].sequence - 1, ())
+            await self._keep_progress(brought, later, ())
         return later, 0
 
     async def _fail(
@@ -311,9 +311,8 @@ class Lane:
         if left:
             move = self._standing.give_up if given_up else self._standing.move_to
             move(left[0].sequence)
-            self._oldest_ms = left[0].received_ms
         self._tell_of(dead, outcome)
-        await self._keep_progress(left[0].sequence - 1 if left else brought[-1].sequence, dead)
+        await self._keep_progress(brought, left, dead)
         if len(left) < len(brought) + len(later):
             self._note_progress()
         if not isinstance(outcome, Reject):
@@ -331,11 +330,13 @@ class Lane:
             sequences = [letter.sequence for letter in dead[:_NAMED_AT_MOST]]
             self._log.error(event, events=len(dead), sequences=sequences, reason=outcome.reason)
 
-    async def _keep_progress(self, done: int, dead: Sequence[DeadLetter]) -> None:
-        """Everything up to there is done with, and so are dead letters: neither waits for what is left.
+    async def _keep_progress(self, brought: Sequence[Event], left: Sequence[Event], dead: Sequence[DeadLetter]) -> None:
+        """What is before the first event left is done with, and so are dead letters: neither waits for the rest.
 
         `_cursor` comes after the letters: it may be stored by itself at any moment.
         """
+        done = left[0].sequence - 1 if left else brought[-1].sequence
+        self._oldest_ms = left[0].received_ms if left else self._oldest_ms
         if dead or done > self._cursor:
             await self._advance(max(self._cursor, done), dead)
             self._cursor = max(self._cursor, done)

@@ -137,11 +137,6 @@ class MemoryJournal:
         self._require_open()
         return dict(self._sessions)
 
-    async def forget_session(self, account: str) -> None:
-        """Drop an account's session."""
-        self._require_open()
-        self._sessions.pop(account, None)
-
     async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
         self._require_open()
