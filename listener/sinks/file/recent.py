@@ -83,9 +83,14 @@ class Recent:
             pass
         self._offset = 0
 
-    def fresh(self, events: Sequence[Event], bodies: Sequence[bytes], fd: int) -> list[int]:
-        """The indexes of the events that do not stand in the file. A test event, which has no sequence, never does."""
+    def fresh(self, events: Sequence[Event], bodies: Sequence[bytes], fd: int) -> Sequence[int]:
+        """The indexes of the events that do not stand in the file. A test event, which has no sequence, never does.
+
+        Events are in journal order: where the first is above all that is there, so are the others.
+        """
         highest = self._highest
+        if events[0].sequence > highest:
+            return range(len(events))
         doubtful = [index for index, event in enumerate(events) if 0 < event.sequence <= highest]
         if not doubtful:
             return list(range(len(events)))

@@ -163,12 +163,14 @@ class Trail:
         try:
             fd = self._current()
             fresh = self._fresh(events, bodies, fd)
-            known = frozenset(range(len(events))) - set(fresh)
-            if known and self._options.fsync:
-                self._file.sync()
-            if fresh:
-                self._rotate_if_due(sum(len(bodies[index]) for index in fresh))
-                self._write([events[index] for index in fresh], [bodies[index] for index in fresh])
+            if len(fresh) < len(events):
+                known = frozenset(range(len(events))) - set(fresh)
+                events, bodies = [events[index] for index in fresh], [bodies[index] for index in fresh]
+                if self._options.fsync:
+                    self._file.sync()
+            if events:
+                self._rotate_if_due(sum(map(len, bodies)))
+                self._write(events, bodies)
         except CutShortError as exc:
             raise PartlyAppendedError(exc, known.union(fresh[: exc.whole])) from exc
         self.tick()
