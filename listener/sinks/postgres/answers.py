@@ -2,11 +2,14 @@
 
 import re
 
-from asyncpg import InterfaceError, PostgresError
+from asyncpg import InterfaceError, InternalClientError, PostgresError
 
 from listener.errors import Outcome, Park, Refusal, Retry
 
 _TEXT_CHARACTERS = 200
+
+TROUBLE = (PostgresError, InterfaceError, InternalClientError, OSError)
+"""What the client library raises where something does not work; the third when a connection ends amid an exchange."""
 
 # Classes of codes: the data of a row, and limits of the server that a row is beyond.
 _OF_A_ROW = {"22", "54"}
@@ -28,12 +31,12 @@ def refusal_of(place: str, error: PostgresError) -> Refusal:
     return Refusal(f"{place}: a value that PostgreSQL does not take: {_name(error)}", str(error))
 
 
-def outcome_of(place: str, error: PostgresError | InterfaceError | OSError) -> Outcome:
+def outcome_of(place: str, error: Exception) -> Outcome:
     """Park where a person is needed, Retry of the rest: it ends or starts, has too many connections, is read-only.
 
     Args:
         place: what the text begins with.
-        error: as the client library raised it.
+        error: one of `TROUBLE`.
     """
     if isinstance(error, PostgresError):
         code = _code(error)

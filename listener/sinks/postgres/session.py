@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from listener.sinks.postgres.answers import TROUBLE
 from listener.sinks.postgres.profile import QUESTION, Profile, profile_of
 from listener.sinks.postgres.rows import Row, by_column, insertion, portions
 from listener.sinks.postgres.settings import PostgresSettings
@@ -18,7 +19,7 @@ _CLOSE_S = 1.0
 class Session:
     """A connection that is used until something is wrong with it, and then given up. See `connect`.
 
-    Each method raises asyncpg.PostgresError, asyncpg.InterfaceError or OSError where it does not work.
+    Each method raises one of `answers.TROUBLE` where it does not work.
 
     Args:
         connection: an open one.
@@ -69,7 +70,7 @@ class Session:
 
     async def close(self) -> None:
         """Say goodbye where that is possible at once. Idempotent."""
-        with contextlib.suppress(TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        with contextlib.suppress(*TROUBLE):
             await self._connection.close(timeout=_CLOSE_S)
 
     def abort(self) -> None:
@@ -81,7 +82,7 @@ async def connect(context: SinkContext, settings: PostgresSettings) -> Session:
     """Connect once, with the credentials of this moment.
 
     Raises:
-        asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError: it did not work.
+        answers.TROUBLE: it did not work.
         Retry, StartError: a file with the password or a certificate cannot be used.
     """
     tls = await asyncio.to_thread(settings.ssl_context, context) if settings.encrypted else False

@@ -5,13 +5,13 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
 
-from asyncpg import InterfaceError, PostgresError
+from asyncpg import PostgresError
 from asyncpg.exceptions import DuplicateTableError, UniqueViolationError
 
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
 from listener.model import Event
 from listener.sinks.durability import tell
-from listener.sinks.postgres.answers import is_of_a_row, outcome_of, refusal_of
+from listener.sinks.postgres.answers import TROUBLE, is_of_a_row, outcome_of, refusal_of
 from listener.sinks.postgres.profile import Profile
 from listener.sinks.postgres.rows import Row, row_of
 from listener.sinks.postgres.session import Session, connect
@@ -20,8 +20,6 @@ from listener.sinks.registry import SinkContext
 
 _TABLE = files(__package__).joinpath("table.sql")
 _ENCODING = "UTF8"
-
-Trouble = (PostgresError, InterfaceError, OSError)  # TimeoutError is one of the last
 
 
 class PostgresSink:
@@ -72,7 +70,7 @@ class PostgresSink:
                         await self._probe(session, profile)
                 finally:
                     session.abort()
-        except Trouble as error:
+        except TROUBLE as error:
             raise self._outcome(error) from error
 
     async def close(self) -> None:
@@ -95,14 +93,14 @@ class PostgresSink:
                 session, self._session = self._session, None
                 if session is not None:
                     session.abort()
-                if isinstance(error, Trouble):
+                if isinstance(error, TROUBLE):
                     raise self._outcome(error) from error
                 raise
             finally:
                 self._deadline = None
 
-    def _outcome(self, error: PostgresError | InterfaceError | OSError) -> Outcome:
-        if isinstance(error, TimeoutError):
+    def _outcome(self, error: Exception) -> Outcome:
+        if isinstance(error, TimeoutError):  # an OSError
             return Retry(f"{self._place}: no answer within {self._settings.timeout_s} s, or closed meanwhile")
         return outcome_of(self._place, error)
 

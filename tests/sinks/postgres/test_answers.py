@@ -18,6 +18,7 @@ from listener.sinks.postgres.answers import is_of_a_row, outcome_of, refusal_of
         asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"),
         asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("another operation is in progress"),
         ConnectionRefusedError(111, "Connect call failed"),
     ],
 )
