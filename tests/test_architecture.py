@@ -101,6 +101,8 @@ LIBRARIES = {
     "cryptography": ["listener.audit", "listener.sinks"],
     "typer": ["listener.cli"],
     "rich": ["listener.cli"],
+    "redis": ["listener.sinks.redis"],
+    "asyncpg": ["listener.sinks.postgres"],
     "nats": ["listener.sinks.nats"],
     "aiokafka": ["listener.sinks.kafka"],
     "aio_pika": ["listener.sinks.amqp"],

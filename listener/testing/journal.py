@@ -250,4 +250,5 @@ def _is_meant(letter: DeadLetter, which: LetterFilter) -> bool:
         and (not which.event_ids or letter.event_id in which.event_ids)
         and (which.since_ms is None or letter.at_ms >= which.since_ms)
         and (which.until_ms is None or letter.at_ms <= which.until_ms)
+        and letter.sequence > which.after
     )

@@ -363,6 +363,8 @@ FILTERS = [
     (LetterFilter(since_ms=20), [2, 3, 4]),
     (LetterFilter(until_ms=20), [1, 2]),
     (LetterFilter(since_ms=20, until_ms=30, sink="crm"), [2, 3]),
+    (LetterFilter(after=2), [3, 4]),
+    (LetterFilter(after=2, sink="crm"), [3]),
     (LetterFilter(sink="unknown"), []),
 ]
 
