@@ -113,6 +113,7 @@ def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
         "sinks.crm: give either password or password_file",
         "sinks.log: give either password or password_file",
         "sinks.bus: give either password or password_file",
+        "sinks.rabbit: give either password or password_file",
         "sinks.stream: give either password or password_file",
         "sinks.table: give either password or password_file",
     ]
