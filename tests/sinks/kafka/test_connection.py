@@ -11,6 +11,8 @@ from support.events import disposition_event
 from support.kafkabroker import PASSWORD, USER
 from support.kafkacluster import messages_of, new_mock_topic, new_topic
 
+pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the broker
+
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 @pytest.mark.parametrize("tls", [True, False])

@@ -18,6 +18,8 @@ from support.faultproxy import FaultProxy
 from support.kafkabroker import PASSWORD, USER
 from support.kafkacluster import events_of_topic, messages_of, new_mock_topic, new_topic
 
+pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the broker
+
 AS_USER = {"username": USER, "password": PASSWORD}
 
 
@@ -51,7 +53,6 @@ async def bring_all(sink, events):
     raise AssertionError(f"{len(events)} are left")
 
 
-@pytest.mark.timeout(300)
 async def test_within_one_producer_session_nothing_is_doubled_when_the_broker_is_killed(broker, sink_to):
     """Amid 10,000 events, with a batch in flight: the producer repeats it under its numbers until it is taken."""
     topic = await new_topic(broker)

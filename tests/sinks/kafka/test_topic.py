@@ -6,6 +6,8 @@ from listener.errors import Park
 from support.events import disposition_event
 from support.kafkacluster import new_mock_topic, new_topic
 
+pytestmark = pytest.mark.timeout(300)  # the first test may have to fetch the broker
+
 ONE_REPLICA = "one replica: the only copy, which Kafka leaves to the operating system to fsync"
 
 
