@@ -87,7 +87,8 @@ ROOMS: dict[str, Collection[str]] = {
     "metrics": (),
     "backoff": (),
     "latch": (),
-    "logs": (),
+    "logs": ("redaction",),
+    "redaction": (),
 }
 
 # What kinds of sink have in common; beyond it they do not know each other.
