@@ -11,6 +11,7 @@ from listener.assembly import load_checked
 from listener.cli.app import build as build_app
 from listener.metrics import PREFIX, TABLE
 from listener.web.openapi import description
+from support.logged import events
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,3 +88,12 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path):
         ["systemd-analyze", "verify", tmp_path / "listener.service"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# Event names that stand in no call of a logger in so many words.
+BEYOND_CALLS = {"http_refused": ["error", "warning"], "library_log": ["critical", "error", "warning"]}
+
+
+def test_every_event_of_the_log_is_documented_and_every_documented_one_is_logged():
+    documented = {row[0]: row[1].split(", ") for row in rows((ROOT / "deploy" / "logs.md").read_text(encoding="utf-8"))}
+    assert documented == events() | BEYOND_CALLS
