@@ -124,7 +124,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 _ORDERS: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
 _EXPECTED = (
     'expected one JSON object a line, {"order": …} of lane-resume (name or all), letters-replay (filter),'
-    " letters-drop (filter), lanes, sink-test (name); a filter has event_ids, sink, since_ms, until_ms"
+    " letters-drop (filter), lanes, sink-test (name); a filter has event_ids, sink, since_ms, until_ms, after"
 )
 
 

@@ -265,6 +265,7 @@ class Selection(LetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     since_ms: _Milliseconds | None = None
     until_ms: _Milliseconds | None = None
+    after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
     @classmethod
     def of(cls, which: LetterFilter) -> "Selection":

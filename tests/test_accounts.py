@@ -70,7 +70,7 @@ async def test_an_account_that_is_started_anew_continues_its_session(world, sim)
     await world.apply(settings(sim.url, "agent1", "agent2"), ["agent1"], spawn, timeout_s=5.0)
     await subscribed(world, "agent1", "agent2")
     assert {one["agent"]: one["clientId"] for one in sim.state()["sessions"]} == before
-    assert [one.gaps for one in world.status()] == [0, 0]
+    assert [one.gaps.count for one in world.status()] == [0, 0]
 
 
 async def test_one_that_does_not_end_in_order_holds_nobody_up(world, sim):

@@ -101,6 +101,7 @@ async def test_logrotate_with_a_hangup_is_followed_at_once(site: Site, install: 
         done = await asyncio.create_subprocess_exec(logrotate, "--force", "--state", tmp_path / "state", config)
         assert await done.wait() == 0
         await eventually((tmp_path / AUDIT).exists)
+        await eventually((tmp_path / f"{AUDIT}.checkpoints").exists)
         heads = checkpoints(tmp_path / f"{AUDIT}.checkpoints", (tmp_path / f"{AUDIT}.pub").read_text())
         assert [size for _, size, _ in heads] == [5, 10][:turn], "the end of a file that is left is signed"
     await listening.stop()

@@ -18,7 +18,7 @@ SECRET = "PaSsWoRd"
 def plugin(tmp_path, monkeypatch):
     """Install a distribution `site-sinks` with one kind; its module has the given text."""
 
-    def install(text, *, kind="kafka", extras=""):
+    def install(text, *, kind="pulsar", extras=""):
         (tmp_path / "site_sink.py").write_text(text, encoding="utf-8")
         info = tmp_path / "site_sinks-1.dist-info"
         info.mkdir()
@@ -53,7 +53,7 @@ def test_a_kinds_name_is_that_of_its_entry_point_and_it_can_be_built(kind, optio
 def test_an_unknown_kind_is_told_with_the_nearest_and_the_known_ones():
     (problem,) = registry.problems("crm", lane("wehbook"))
     assert problem.path == "sinks.crm.type"
-    assert problem.text.startswith("unknown kind 'wehbook', did you mean 'webhook'? (known: file, ")
+    assert problem.text.startswith("unknown kind 'wehbook', did you mean 'webhook'? (known: amqp, file, ")
 
 
 def test_all_wrong_keys_are_told_at_once():
@@ -133,16 +133,16 @@ def test_a_relative_path_starts_from_the_base(tmp_path):
 
 def test_a_kind_is_imported_only_when_it_is_asked_for(plugin):
     plugin("raise RuntimeError('imported')")
-    assert "kafka" in registry.kinds()
+    assert "pulsar" in registry.kinds()
     assert registry.problems("out", lane("stdout")) == []
     with pytest.raises(RuntimeError, match="imported"):
-        registry.problems("k", lane("kafka"))
+        registry.problems("k", lane("pulsar"))
 
 
-@pytest.mark.parametrize(("extras", "extra"), [("", "kafka"), ("[streams]", "streams")])
+@pytest.mark.parametrize(("extras", "extra"), [("", "pulsar"), ("[streams]", "streams")])
 def test_a_missing_client_library_is_told_with_the_command_that_installs_it(plugin, extras, extra):
     plugin("import a_client_library", extras=extras)
-    (problem,) = registry.problems("events", lane("kafka"))
+    (problem,) = registry.problems("events", lane("pulsar"))
     assert problem.path == "sinks.events.type"
     assert f"pip install 'site-sinks[{extra}]'" in problem.text
     assert "a_client_library" in problem.text
@@ -158,20 +158,20 @@ class Keys(Section):
 def build(context, settings):
     import a_client_library
 
-KIND = SinkKind(name="kafka", settings=Keys, build=build, extra="streams")
+KIND = SinkKind(name="pulsar", settings=Keys, build=build, extra="streams")
 """
 
 
 def test_a_library_that_is_missing_when_the_sink_is_built_is_told_in_the_same_way(plugin):
     plugin(LATE)
     with pytest.raises(ConfigError, match=r"pip install 'site-sinks\[streams\]'"):
-        registry.build("events", lane("kafka", topic="t"), base=Path())
+        registry.build("events", lane("pulsar", topic="t"), base=Path())
 
 
 def test_an_installed_kind_tells_its_settings_or_what_stands_in_its_way(plugin):
     plugin(LATE)
-    (kafka,) = (registry.installed(point) for name, point in registry.kinds().items() if name == "kafka")
-    assert kafka == ("kafka", "site_sink, site-sinks 1", (("topic", "required"),), None)
+    (pulsar,) = (registry.installed(point) for name, point in registry.kinds().items() if name == "pulsar")
+    assert pulsar == ("pulsar", "site_sink, site-sinks 1", (("topic", "required"),), None)
     plugin_point = EntryPoint(name="broken", value="no_such_module:KIND", group=registry.GROUP)
     assert "unknown kind 'broken'" in (registry.installed(plugin_point).problem or "")
 
@@ -179,7 +179,7 @@ def test_an_installed_kind_tells_its_settings_or_what_stands_in_its_way(plugin):
 @pytest.mark.parametrize(("text", "reason"), [("", "site_sink:KIND does not exist"), ("KIND = 1", "is not a SinkKind")])
 def test_an_entry_point_that_leads_to_no_kind_is_a_problem(plugin, text, reason):
     plugin(text)
-    (problem,) = registry.problems("events", lane("kafka"))
+    (problem,) = registry.problems("events", lane("pulsar"))
     assert reason in problem.text
 
 

@@ -50,7 +50,11 @@ def write_config(folder: Path, *, server: Mapping[str, Any], webhook: str | None
 
 
 def audit_events(folder: Path) -> list[dict[str, Any]]:
-    """What the file sink of `write_config` holds: every whole line; empty before the file is there."""
+    """The events that the file sink of `write_config` holds, every whole line; empty before the file is there.
+
+    Without what makes a chain of them: other sinks get the same events, and no chain.
+    """
     path = folder / AUDIT
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.split("\n")[:-1]]
+    lines = [json.loads(line) for line in text.split("\n")[:-1]]
+    return [{name: value for name, value in line.items() if not name.startswith("chain")} for line in lines]
