@@ -142,7 +142,10 @@ def test_every_selector_and_every_name_leads_somewhere(objects):
     volumes = {volume["name"]: volume for volume in stateful["spec"]["template"]["spec"]["volumes"]}
     assert volumes["config"]["configMap"]["name"] == kind(objects, "ConfigMap")["metadata"]["name"]
     assert stateful["spec"]["serviceName"] == service["metadata"]["name"]
-    assert stateful["spec"]["template"]["spec"]["serviceAccountName"] == kind(objects, "ServiceAccount")["metadata"]["name"]
+    assert (
+        stateful["spec"]["template"]["spec"]["serviceAccountName"]
+        == kind(objects, "ServiceAccount")["metadata"]["name"]
+    )
     for secret in (each for each in objects if each["kind"] == "Secret"):
         assert volumes["secrets"]["secret"]["secretName"] == secret["metadata"]["name"]
 

@@ -73,8 +73,8 @@ def _node(word: str, expression: str, then: Nodes, otherwise: Nodes, scope: Scop
         return _text(otherwise, scope)
     if word == "range":
         pairs = sorted(value.items()) if isinstance(value, Mapping) else list(enumerate(value))
-        variables = [name.strip() for name in names.split(",")] if assigns else []
-        return "".join(_text(then, {**scope, ".": each, **dict(zip(variables, (key, each)))}) for key, each in pairs)
+        key_name, value_name = map(str.strip, names.split(",")) if assigns else ("", "")
+        return "".join(_text(then, {**scope, key_name: key, value_name: each, ".": each}) for key, each in pairs)
     return _text(then, {**scope, ".": value} if word == "with" else scope)
 
 
@@ -102,7 +102,7 @@ def _operand(word: str, scope: Scope) -> Any:
     if word.isdecimal():
         return int(word)
     start, _, path = word.partition(".")
-    value = scope["." if not start else start]
+    value = scope[start or "."]
     for key in filter(None, path.split(".")):
         if key not in value:
             raise ValueError(f"{word}: there is no {key}")
