@@ -46,7 +46,7 @@ def test_the_image_has_the_program_and_every_kind_of_sink():
 
 
 def test_nothing_is_installed_that_no_lock_names():
-    installs = re.findall(r"pip(?: --python \S+)? (?:install|wheel) [^&]*", " ".join(instructions("RUN")))
+    installs = re.findall(r"pip(?: --python \S+)? (?:install|wheel) [^&]*", " && ".join(instructions("RUN")))
     assert len(installs) == 4
     for command in installs:
         assert "--no-deps" in command

@@ -1,4 +1,4 @@
-"""deploy/kubernetes: what kustomize and Helm make of it is valid for Kubernetes, restricted, and runs our configuration."""
+"""deploy/kubernetes: what kustomize and Helm make of it is valid, restricted, and runs our configuration."""
 
 import base64
 import importlib.util
@@ -80,7 +80,7 @@ def complaints(objects: list[dict[str, Any]], version: str, folder: Path) -> str
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_takes_every_object_without_a_warning(objects, version: str, tmp_path: Path):
-    """A ServiceMonitor is the Prometheus Operator's own kind, which no schema here knows; its shape is checked below."""
+    """A ServiceMonitor is the Prometheus Operator's own kind, which no schema here knows; see its test below."""
     own = [each for each in objects if each["kind"] != "ServiceMonitor"]
     assert complaints(own, version, tmp_path) == ""
 
