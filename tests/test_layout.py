@@ -35,7 +35,12 @@ UNWANTED = {
     "a path of somebody's machine": re.compile(r"(?<![\w.])/(root|home|Users)/[a-z]"),
     "a package registry's address": re.compile(r"registry\.npm|pypi\.or[g]|pythonhoste[d]|--(extra-)?index-ur[l]"),
 }
-LOCKS = ("requirements.lock", "tests/interop/servers/package-lock.json")
+LOCKS = (
+    "requirements.lock",
+    "deploy/docker/requirements.lock",
+    "deploy/docker/build.lock",
+    "tests/interop/servers/package-lock.json",
+)
 HOST_IN_LOCK = re.compile(r'"resolved"|registry|index-ur[l]| @ http')
 
 

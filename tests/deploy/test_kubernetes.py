@@ -1,0 +1,287 @@
+"""deploy/kubernetes: what kustomize and Helm make of it is valid, restricted, and runs our configuration."""
+
+import base64
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from listener.assembly import load_checked
+from support.helmchart import merged, render
+from support.kustomize import build
+from support.tools import lacking
+
+KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
+CHART = KUBERNETES / "chart"
+VERSIONS = ("1.28", "1.33", "1.37")
+KUSTOMIZATIONS = ("base", "overlays/laboratory", "overlays/production")
+VALUES: dict[str, dict[str, Any]] = {
+    "as they are": {},
+    "everything on": {
+        "image": {"tag": "1.2.3", "pullSecrets": [{"name": "registry"}]},
+        "secrets": {"agent1.secret": 'a "quoted" one: #1', "http.token": "token"},
+        "persistence": {"storageClass": "fast", "accessMode": "ReadWriteOncePod"},
+        "networkPolicy": {"egressPorts": [443, 9093]},
+        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "podAnnotations": {"example.com/owner": "contact-center"},
+        "nodeSelector": {"disk": "ssd"},
+        "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
+        "priorityClassName": "important",
+    },
+    "everything off": {
+        "podDisruptionBudget": {"enabled": False},
+        "networkPolicy": {"enabled": False},
+    },
+}
+
+
+def chart(given: dict[str, Any]) -> list[dict[str, Any]]:
+    """The chart's objects for these values, by our renderer of its subset of templates."""
+    data = {
+        "Values": merged(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")), given),
+        "Release": {"Name": "north", "Service": "Helm", "Namespace": "dispositions"},
+        "Chart": {"AppVersion": yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]},
+    }
+    texts = [render(path.read_text(encoding="utf-8"), data) for path in sorted((CHART / "templates").glob("*.yaml"))]
+    return [each for text in texts for each in yaml.safe_load_all(text) if each]
+
+
+RENDERED = {name: lambda name=name: build(KUBERNETES / name) for name in KUSTOMIZATIONS} | {
+    f"chart, {name}": lambda given=given: chart(given) for name, given in VALUES.items()
+}
+
+
+@pytest.fixture(params=RENDERED)
+def objects(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    return RENDERED[request.param]()
+
+
+def kind(objects: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    (found,) = (each for each in objects if each["kind"] == name)
+    return found
+
+
+def complaints(objects: list[dict[str, Any]], version: str, folder: Path) -> str:
+    """What kubernetes-validate finds, warnings of unknown kinds included; empty where all is well."""
+    if importlib.util.find_spec("kubernetes_validate") is None:
+        lacking("kubernetes-validate is not installed (pip install kubernetes-validate)")
+    file = folder / f"{version}.yaml"
+    file.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
+    command = [sys.executable, "-m", "kubernetes_validate", "--strict", "--quiet", "-k", version, file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr + ("" if done.returncode == 0 else f"exit status {done.returncode}")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_takes_every_object_without_a_warning(objects, version: str, tmp_path: Path):
+    """A ServiceMonitor is the Prometheus Operator's own kind, which no schema here knows; see its test below."""
+    own = [each for each in objects if each["kind"] != "ServiceMonitor"]
+    assert complaints(own, version, tmp_path) == ""
+
+
+def test_what_is_not_valid_is_found(tmp_path: Path):
+    objects = build(KUBERNETES / "base")
+    kind(objects, "StatefulSet")["spec"]["replicaz"] = 1
+    objects.append({"apiVersion": "example.com/v1", "kind": "Unknown", "metadata": {"name": "x"}})
+    found = complaints(objects, VERSIONS[0], tmp_path)
+    assert "replicaz" in found
+    assert "WARN" in found
+
+
+def test_the_pod_is_as_pod_security_restricted_wants_it(objects):
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/, Restricted; and a read-only root."""
+    pod = kind(objects, "StatefulSet")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert {next(key for key in volume if key != "name") for volume in pod["volumes"]} <= {
+        "configMap",
+        "secret",
+        "emptyDir",
+    }
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"requests", "limits"} <= set(container["resources"])
+
+
+def test_one_process_owns_the_journal_and_has_time_to_close_it(objects):
+    spec = kind(objects, "StatefulSet")["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert spec["replicas"] == 1
+    assert pod["terminationGracePeriodSeconds"] == 30
+    assert [claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]] == ["state"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts["state"] == "/var/lib/disposition-listener"
+    assert set(mounts) == {"state"} | {volume["name"] for volume in pod["volumes"]}
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["args"][-1] == f"{mounts['config']}/listener.toml"
+
+
+def test_every_selector_and_every_name_leads_somewhere(objects):
+    """A selector that fits no pod makes a NetworkPolicy or a budget that protects nothing."""
+    stateful = kind(objects, "StatefulSet")
+    labels = stateful["spec"]["template"]["metadata"]["labels"]
+    service = kind(objects, "Service")
+    selectors = [stateful["spec"]["selector"]["matchLabels"], service["spec"]["selector"]]
+    selectors += [each["spec"]["selector"]["matchLabels"] for each in objects if each["kind"] == "PodDisruptionBudget"]
+    selectors += [each["spec"]["podSelector"]["matchLabels"] for each in objects if each["kind"] == "NetworkPolicy"]
+    assert all(selector and selector.items() <= labels.items() for selector in selectors)
+    volumes = {volume["name"]: volume for volume in stateful["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["config"]["configMap"]["name"] == kind(objects, "ConfigMap")["metadata"]["name"]
+    assert stateful["spec"]["serviceName"] == service["metadata"]["name"]
+    assert (
+        stateful["spec"]["template"]["spec"]["serviceAccountName"]
+        == kind(objects, "ServiceAccount")["metadata"]["name"]
+    )
+    for secret in (each for each in objects if each["kind"] == "Secret"):
+        assert volumes["secrets"]["secret"]["secretName"] == secret["metadata"]["name"]
+
+
+def test_the_configuration_is_one_that_the_listener_takes(objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With a secret of each name in CREDENTIALS_DIRECTORY, as the pod has it, and the folder of the journal here."""
+    (name, text), *others = kind(objects, "ConfigMap")["data"].items()
+    assert (name, others) == ("listener.toml", [])
+    (tmp_path / name).write_text(text.replace("/var/lib/disposition-listener", str(tmp_path)), encoding="utf-8")
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    for secret in ("agent1.secret", "agent2.secret", "kafka.secret", "http.token"):
+        (credentials / secret).write_text("not-a-real-one\n", encoding="utf-8")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    settings = load_checked(tmp_path / name)
+    assert settings.http is not None
+    assert settings.http.address == ("0.0.0.0", 9464)  # noqa: S104 - inside of a pod
+    assert settings.http.token_file is not None
+
+
+def test_a_service_monitor_brings_the_token_and_finds_the_service():
+    for objects in (build(KUBERNETES / "overlays/production"), chart(VALUES["everything on"])):
+        monitor, service = kind(objects, "ServiceMonitor"), kind(objects, "Service")
+        assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+        (endpoint,) = monitor["spec"]["endpoints"]
+        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+        volumes = kind(objects, "StatefulSet")["spec"]["template"]["spec"]["volumes"]
+        (secret,) = (volume["secret"]["secretName"] for volume in volumes if "secret" in volume)
+        assert endpoint["authorization"]["credentials"] == {"name": secret, "key": "http.token"}
+
+
+def test_a_changed_configuration_makes_a_new_pod_and_a_changed_secret_does_not(tmp_path: Path):
+    shutil.copytree(KUBERNETES, tmp_path / "k")
+    laboratory = tmp_path / "k/overlays/laboratory"
+    before = build(laboratory)
+    (laboratory / "secrets/agent1.secret").write_text("another\n", encoding="utf-8")
+    changed_secret = build(laboratory)
+    assert kind(changed_secret, "StatefulSet") == kind(before, "StatefulSet")
+    assert base64.b64decode(kind(changed_secret, "Secret")["data"]["agent1.secret"]) == b"another\n"
+    with (tmp_path / "k/base/listener.toml").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    assert kind(build(laboratory), "StatefulSet") != kind(before, "StatefulSet")
+    templates = [kind(chart(given), "StatefulSet")["spec"]["template"] for given in ({}, {"config": "# changed"})]
+    assert templates[0] != templates[1]
+
+
+def test_overlays_change_what_they_name_and_leave_the_rest():
+    base, production = build(KUBERNETES / "base"), build(KUBERNETES / "overlays/production")
+    (plain,), (patched,) = (
+        kind(objects, "StatefulSet")["spec"]["template"]["spec"]["containers"] for objects in (base, production)
+    )
+    assert patched["image"] == "registry.example.com/disposition-listener:0.1.0"
+    assert patched["resources"] != plain["resources"]
+    assert {**patched, "image": 0, "resources": 0} == {**plain, "image": 0, "resources": 0}
+    assert {each["metadata"].get("namespace") for each in production} == {None, "dispositions-production"}
+    assert kind(production, "Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_schema_of_the_values_takes_what_is_right(name: str):
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = merged(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")), VALUES[name])
+    jsonschema_rs = pytest.importorskip("jsonschema_rs")
+    jsonschema_rs.meta.validate(schema)
+    assert [error.message for error in jsonschema_rs.validator_for(schema).iter_errors(values)] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"replicas": 2},
+        {"image": {"tag": "with space"}},
+        {"config": ""},
+        {"secrets": {"a/b": "x"}},
+        {"secrets": {"agent1.secret": ""}},
+        {"persistence": {"size": "20"}},
+        {"persistence": {"accessMode": "ReadWriteMany"}},
+        {"podDisruptionBudget": {"maxUnavailable": 2}},
+        {"networkPolicy": {"egressPorts": [70000]}},
+        {"serviceMonitor": {"enabled": "yes"}},
+        {"terminationGracePeriodSeconds": 5},
+    ],
+    ids=str,
+)
+def test_the_schema_of_the_values_refuses_what_is_wrong(wrong: dict[str, Any]):
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = merged(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")), wrong)
+    assert not pytest.importorskip("jsonschema_rs").validator_for(schema).is_valid(values)
+
+
+def test_every_value_of_the_chart_is_in_its_schema_and_used():
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    assert set(values) == set(schema["properties"]) - {"global"}
+    templates = "".join(path.read_text(encoding="utf-8") for path in (CHART / "templates").glob("*.yaml"))
+    assert [name for name in values if f".Values.{name}" not in templates] == []
+
+
+def test_secrets_arrive_as_they_were_given():
+    given = VALUES["everything on"]
+    assert kind(chart(given), "Secret")["stringData"] == given["secrets"]
+    assert not [each for each in chart({}) if each["kind"] == "Secret"]
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_helm_makes_the_same_of_the_chart(name: str, tmp_path: Path):
+    helm = shutil.which("helm")
+    if helm is None:
+        pytest.skip("helm is not installed (no Debian package; https://helm.sh)")
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(VALUES[name]), encoding="utf-8")
+    command = [helm, "template", "north", CHART, "--namespace", "dispositions", "--values", tmp_path / "values.yaml"]
+    made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    by_kind = {each["kind"]: each for each in yaml.safe_load_all(made) if each}
+    assert by_kind == {each["kind"]: each for each in chart(VALUES[name])}
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("a\n{{- if .x }}\nb\n{{- else }}\nc\n{{- end }}\n", "a\nb\n"),
+        ("{{ if .none }}b{{ else }}c{{ end }}", "c"),
+        ("{{ with .map }}{{ toYaml . | nindent 2 }}{{ end }}", "\n  k: v"),
+        ("{{ range $k, $v := .map }}{{ $k }}={{ $v | quote }}{{ end }}", 'k="v"'),
+        ("{{ range .list }}[{{ . }}{{ $.x }}]{{ end }}", "[1yes][2yes]"),
+        ("{{ .none | default .x }} {{ .yes }}", "yes true"),
+    ],
+)
+def test_the_renderer_does_what_go_does(template: str, text: str):
+    data = {"x": "yes", "none": "", "map": {"k": "v"}, "list": [1, 2], "yes": True}
+    assert render(template, data) == text
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ .absent }}", "{{ include . }}", "{{ if .x }}", "{{ end }}", "{{ .map }}", "{{ .x | upper }}"]
+)
+def test_the_renderer_refuses_what_it_does_not_know(template: str):
+    with pytest.raises(ValueError, match=r"."):
+        render(template, {"x": "yes", "map": {}})
