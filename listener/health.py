@@ -64,6 +64,7 @@ class Health:
         self._configuration = configuration
         self._now_ms = now_ms
         self._started_ms = now_ms()
+        self._shown: set[str] = set()
         self._asking = asyncio.Lock()
         self._stats: JournalStats | None = None
         self._asked_s: float | None = None
@@ -91,6 +92,10 @@ class Health:
     def sample(self, metrics: Metrics) -> None:
         """Set the gauges that follow from where things stand."""
         now_ms, lanes = self._now_ms(), self._lanes()
+        for sink in self._shown - {lane.sink for lane in lanes}:  # since the configuration was read again
+            metrics.forget("sink_lag_events", sink)
+            metrics.forget("sink_lag_seconds", sink)
+        self._shown = {lane.sink for lane in lanes}
         for lane in lanes:
             metrics.set("sink_lag_events", lane.lag, lane.sink)
             metrics.set("sink_lag_seconds", lane.lag_s, lane.sink)

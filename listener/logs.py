@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from listener.redaction import Repeats, redact
+
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _FIRST = ("timestamp", "level", "logger", "event")
 Fields = MutableMapping[str, Any]
@@ -31,7 +33,10 @@ def configure(*, level: str = "info", style: str = "auto", stream: TextIO | None
         processors=[
             structlog.processors.add_log_level,
             _add_logger,
+            Repeats(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,  # before the next one, which looks at texts
+            redact,
             _Safe(_console(colors=terminal) if readable else _to_json),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -77,9 +82,8 @@ def _add_logger(logger: Any, _name: str, fields: Fields) -> Fields:
     return fields
 
 
-def _to_json(logger: Any, name: str, fields: Fields) -> str:
+def _to_json(_logger: Any, _name: str, fields: Fields) -> str:
     """One JSON object in ASCII, the common keys first."""
-    fields = structlog.processors.format_exc_info(logger, name, fields)
     ordered = {key: fields.pop(key) for key in _FIRST if key in fields}
     return json.dumps({**ordered, **fields}, default=repr)
 

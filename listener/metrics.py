@@ -143,6 +143,11 @@ class Metrics:
         for sampler in self._samplers:
             sampler()
 
+    def forget(self, name: str, *labels: str) -> None:
+        """Show a gauge no longer for these labels: what it told of is gone."""
+        if self._children.pop((name, labels), None) is not None:
+            self._rows[name].remove(*labels)
+
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Add a duration to a histogram."""
         child = self._child(name, labels)

@@ -245,13 +245,15 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which dead letters are meant: those that every given condition holds for. Times are epoch milliseconds.
 
-    `event_ids` are ids of events, `since_ms` and `until_ms` bound `DeadLetter.at_ms`, both included.
+    `event_ids` are ids of events, `since_ms` and `until_ms` bound `DeadLetter.at_ms`, both included. `after` is a
+    sequence: letters of events above it.
     """
 
     event_ids: tuple[str, ...] = ()
     sink: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    after: int = 0
 
 
 EVERY_LETTER = LetterFilter()

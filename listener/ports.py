@@ -75,9 +75,6 @@ class Journal(Protocol):
     async def sessions(self) -> dict[str, SessionState]:
         """Per account, the last stored session."""
 
-    async def forget_session(self, account: str) -> None:
-        """Drop the stored session of an account, durably; unknown accounts are fine."""
-
     async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
 
@@ -85,7 +82,11 @@ class Journal(Protocol):
         """Mark the letters that are meant for one more delivery, durably; returns how many are marked now."""
 
     async def drop_dead_letters(self, which: LetterFilter) -> int:
-        """Delete the letters that are meant, durably and for good; returns how many that were."""
+        """Delete the letters that are meant, durably and for good; returns how many that were.
+
+        The event of one that lies above its sink's cursor, since others of its batch are still tried, is nowhere on
+        record as done with then: a restart before the cursor has passed it brings it once more.
+        """
 
     async def replays(self, sink: str, limit: int) -> list[Event]:
         """At most `limit` events of a sink's letters that are marked for replay, in journal order.

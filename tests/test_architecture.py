@@ -87,7 +87,8 @@ ROOMS: dict[str, Collection[str]] = {
     "metrics": (),
     "backoff": (),
     "latch": (),
-    "logs": (),
+    "logs": ("redaction",),
+    "redaction": (),
 }
 
 # What kinds of sink have in common; beyond it they do not know each other.
@@ -101,6 +102,8 @@ LIBRARIES = {
     "cryptography": ["listener.audit", "listener.sinks"],
     "typer": ["listener.cli"],
     "rich": ["listener.cli"],
+    "redis": ["listener.sinks.redis"],
+    "asyncpg": ["listener.sinks.postgres"],
     "nats": ["listener.sinks.nats"],
     "aiokafka": ["listener.sinks.kafka"],
     "aio_pika": ["listener.sinks.amqp"],

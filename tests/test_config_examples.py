@@ -111,6 +111,9 @@ def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
         'sinks.audit: format = "template" and template = "…" go together',
         "http.token_file: give either token or token_file",
         "sinks.crm: give either password or password_file",
+        "sinks.log: give either password or password_file",
         "sinks.bus: give either password or password_file",
+        "sinks.rabbit: give either password or password_file",
         "sinks.stream: give either password or password_file",
+        "sinks.table: give either password or password_file",
     ]

@@ -11,6 +11,7 @@ from listener.assembly import load_checked
 from listener.cli.app import build as build_app
 from listener.metrics import PREFIX, TABLE
 from listener.web.openapi import description
+from support.logged import events
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -107,3 +108,12 @@ def test_the_services_configuration_passes_the_check_where_its_credentials_are(t
     credentials.mkdir()
     (credentials / "secrets_agent1.secret").write_text("not a real one\n", encoding="utf-8")
     assert load_checked(config, environ={"CREDENTIALS_DIRECTORY": str(credentials)}).accounts[0].username == "agent1"
+
+
+# Event names that stand in no call of a logger in so many words.
+BEYOND_CALLS = {"http_refused": ["error", "warning"], "library_log": ["critical", "error", "warning"]}
+
+
+def test_every_event_of_the_log_is_documented_and_every_documented_one_is_logged():
+    documented = {row[0]: row[1].split(", ") for row in rows((ROOT / "deploy" / "logs.md").read_text(encoding="utf-8"))}
+    assert documented == events() | BEYOND_CALLS

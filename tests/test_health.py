@@ -117,6 +117,17 @@ def test_gauges_follow_when_somebody_looks():
     assert value("session_epoch") == 5
 
 
+def test_a_sink_that_was_taken_out_of_the_configuration_is_not_behind_for_ever():
+    lanes = [LANE, replace(LANE, sink="audit")]
+    world = World(lanes=())
+    world.health._lanes = lambda: lanes
+    assert b'sink_lag_seconds{sink="crm"} 7.5' in world.metrics.exposition()
+    del lanes[0]
+    text = world.metrics.exposition()
+    assert b'sink_lag_seconds{sink="crm"}' not in text
+    assert b'sink_lag_seconds{sink="audit"} 7.5' in text
+
+
 def test_gauges_have_a_value_without_anything():
     value = World(lanes=()).metrics.value
     assert [value(name) for name in ("journal_depth_events", "session_oldest_age_seconds", "session_epoch")] == [0] * 3

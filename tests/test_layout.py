@@ -66,7 +66,7 @@ def unlocked(project: str, lock: str) -> list[str]:
     own = [text for text in wanted if text.startswith(f"{table.get('name')}[")]
     wanted += [text for line in own for name in re.findall(r"[\[,]([^],]+)", line) for text in extras[name]]
     names = [re.sub(r"[-_.]+", "-", re.split(r"[\s\[<>=!~;@]", text)[0]).lower() for text in wanted if text not in own]
-    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, flags=re.MULTILINE))
+    locked = set(re.findall(r"^([a-z0-9-]+)(?:\[[^]]+\])?==", lock, flags=re.MULTILINE))
     return [name for name in names if name not in locked]
 
 
@@ -151,4 +151,6 @@ def test_a_dependency_that_is_not_locked_is_found():
         '[project]\nname = "ours"\ndependencies = ["Some_Lib>=1", "other[x]>=2"]\n'
         '[project.optional-dependencies]\nbus = ["fourth>=1"]\ntest = ["ours[bus]", "third"]\n'
     )
-    assert unlocked(project, "some-lib==1.0 \\\n    --hash=sha256:00\n") == ["other", "third", "fourth"]
+    lock = "some-lib==1.0 \\\n    --hash=sha256:00\n"
+    assert unlocked(project, lock) == ["other", "third", "fourth"]
+    assert unlocked(project, f"{lock}other[x]==2.0\n") == ["third", "fourth"]

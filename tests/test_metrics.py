@@ -68,6 +68,15 @@ def test_a_gauge_holds_the_last_value(metrics: Metrics):
     assert metrics.value("sessions_subscribed") == 2
 
 
+def test_a_gauge_of_what_is_gone_is_shown_no_longer_and_may_come_back(metrics: Metrics):
+    metrics.set("sink_lag_events", 7, "crm")
+    metrics.forget("sink_lag_events", "crm")
+    metrics.forget("sink_lag_events", "crm")
+    assert b'sink_lag_events{sink="crm"}' not in metrics.exposition()
+    metrics.set("sink_lag_events", 2, "crm")
+    assert b'sink_lag_events{sink="crm"} 2.0' in metrics.exposition()
+
+
 def test_a_gauge_can_be_set_just_when_somebody_looks(metrics: Metrics):
     sizes = [1.0]
     metrics.sample(lambda: metrics.set("journal_bytes", sizes[-1]))

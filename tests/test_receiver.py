@@ -584,13 +584,13 @@ async def test_the_status_follows_the_session(make: Make):
     world = await make()
     status = world.receiver.status
     assert (status().subscribed, status().epoch, status().since_ms) == (False, 0, None)
-    await world.report(Trouble(reason="login_refused", text="wrong", retry_in_s=1.0, subscribed=False))
+    await world.report(Trouble(reason="login_refused", text="wrong", retry_in_s=1.0))
     assert status().last_error == "login_refused: wrong"
     await world.report(certain(ack=True))
     assert (status().subscribed, status().epoch, status().ack, status().since_ms) == (True, 1, True, NOW_MS)
     assert status().last_error is None
     assert (world.count("sessions_subscribed"), world.count("handshakes_total")) == (1, 1)
-    await world.report(*[Trouble(reason="network", text="reset", retry_in_s=0.5, subscribed=True)] * 2)
+    await world.report(*[Trouble(reason="network", text="reset", retry_in_s=0.5)] * 2)
     assert (status().subscribed, world.count("sessions_subscribed")) == (False, 0)
     assert world.count("exchanges_failed_total", "network") == 2
     await world.report(polled(at_ms=NOW_MS + 5))
@@ -599,14 +599,14 @@ async def test_the_status_follows_the_session(make: Make):
 
 async def test_a_busy_session_that_answers_again_with_events_is_subscribed(make: Make):
     world = await make()
-    await world.report(certain(), Trouble(reason="network", text="reset", retry_in_s=0.5, subscribed=True))
+    await world.report(certain(), Trouble(reason="network", text="reset", retry_in_s=0.5))
     await world.report(batch(with_data(DispositionCode="A")))
     assert (world.receiver.status().subscribed, world.count("sessions_subscribed")) == (True, 1)
 
 
 async def test_a_trouble_without_a_pause_is_a_note_and_no_outage(make: Make):
     world = await make()
-    await world.report(certain(), Trouble(reason="multiple_clients", text="jar", retry_in_s=0.0, subscribed=True))
+    await world.report(certain(), Trouble(reason="multiple_clients", text="jar", retry_in_s=0.0))
     assert world.receiver.status().subscribed
     assert world.receiver.status().last_error == "multiple_clients: jar"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from listener.condition import Configuration
 from listener.errors import Park, Reject
 from listener.health import Health
 from listener.http_settings import HttpSettings
@@ -39,6 +40,7 @@ async def served(world: World, base: Path, **settings: str) -> AsyncIterator[aio
         lanes=lambda: [world.lane.status()],
         journal=world.journal,
         journal_bytes=lambda: 0,
+        configuration=lambda: Configuration(loaded_ms=NOW_MS),
         recorder=Recorder(journal=world.journal, metrics=world.metrics, source="http://h", type_prefix="p"),
         now_ms=lambda: NOW_MS,
     )

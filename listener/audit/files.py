@@ -11,6 +11,12 @@ from typing import BinaryIO
 from listener.audit.chain import link_of
 
 _BLOCK_BYTES = 64 * 1024
+_BESIDE = (".checkpoints", ".key", ".pub")
+
+
+def of_the_trail(paths: Iterable[Path]) -> list[Path]:
+    """The paths without what a sink keeps beside its file: a pattern such as `dispositions.jsonl*` fits that too."""
+    return [path for path in paths if path.suffix not in _BESIDE]
 
 
 def lines_of(path: Path) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from listener.audit.files import of_the_trail
 from listener.audit.findings import Verdict
 from listener.audit.keys import load_verifier
 from listener.audit.notes import NoteError, VerifierKey
@@ -52,6 +53,7 @@ def verify_trail(
     where anything is found.
     """
     began_s = time.monotonic()
+    files = of_the_trail(files)
     try:
         key = load_verifier(pubkey) if pubkey is not None else _key_beside(files)
         signed = [one for path in checkpoint or _beside(files, ".checkpoints") for one in read_checkpoints(path)]
@@ -125,7 +127,8 @@ def _summary(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None
         yield "no checkpoints: a tail that was cut off, or a trail written anew as a whole, would not show"
         return
     unsigned = verdict.head.size - verdict.signed
-    yield f"{verdict.checkpoints} checkpoints signed by {key.name} cover all but the last {unsigned} records"
+    covered = f"all but the last {unsigned} records" if unsigned else "every record"
+    yield f"checkpoints signed by {key.name}: {verdict.checkpoints}, which cover {covered}"
     if not pinned:
         yield "the key was found beside the trail: who can change one can change both; keep it elsewhere, give --pubkey"
 

@@ -13,6 +13,7 @@ import typer
 from listener.audit.chart import draw_alone
 from listener.audit.distribution import distribute
 from listener.audit.events import epoch_ms
+from listener.audit.files import of_the_trail
 from listener.audit.groups import By, GroupRow, Groups
 from listener.audit.lines import AuditFile
 from listener.audit.page import Page, render
@@ -110,7 +111,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     )
     asked = _Asked(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
     with ExitStack() as stack:
-        opened = [stack.enter_context(AuditFile(path)) for path in files]
+        opened = [stack.enter_context(AuditFile(path)) for path in of_the_trail(files)]
         asked.require_sound(opened)
         unreadable = _answer(asked, opened, _on_stdout(asked, as_json=as_json), stack)
     if unreadable:

@@ -395,5 +395,4 @@ class Engine:
         await self._clock.sleep(delay_s)
 
     def _trouble(self, reason: str, text: str, retry_in_s: float) -> None:
-        alive = self.session.phase in (Phase.SUBSCRIBED, Phase.CONNECTED)
-        self._outbox.tell(Trouble(reason=reason, text=text, retry_in_s=retry_in_s, subscribed=alive))
+        self._outbox.tell(Trouble(reason=reason, text=text, retry_in_s=retry_in_s))

@@ -78,12 +78,11 @@ class Polled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """A step failed; the session goes on trying. `subscribed` tells whether the session may still be alive."""
+    """A step failed; the session goes on trying."""
 
     reason: str
     text: str
     retry_in_s: float
-    subscribed: bool
 
 
 class Rested(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,7 +40,7 @@ class Destination:
         standing: is told of parks, and of times that the destination names.
         metrics: counts attempts and failures.
         on_park: called when the lane halts.
-        shape: what of an event may leave the process.
+        shape: what of a batch's events may leave the process.
         patient: whether a StartError is waited for too.
     """
 
@@ -52,7 +52,7 @@ class Destination:
         standing: Standing,
         metrics: Metrics,
         on_park: Callable[[], None],
-        shape: Callable[[Event], Event],
+        shape: Callable[[Sequence[Event]], Sequence[Event]],
         patient: bool = False,
     ) -> None:
         self._patient = patient
@@ -117,7 +117,8 @@ class Destination:
         """One attempt; None where the sink has taken everything."""
         self._metrics.count("sink_attempts_total", 1, self._name)
         async with self._calls:
-            outcome = await hand_over(self._sink, [self._shape(event) for event in events])
+            theirs = list(self._shape(events))  # a foreign sink may empty its list; the lane counts in its own
+            outcome = await hand_over(self._sink, theirs)
         if outcome is not None:
             self._count(outcome)
         return outcome

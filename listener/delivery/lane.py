@@ -16,7 +16,7 @@ from listener.delivery.replays import Replays
 from listener.delivery.standing import Standing
 from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
 from listener.metrics import Metrics
-from listener.model import DeadLetter, Event, LaneStatus, epoch_ms
+from listener.model import DeadLetter, Event, LaneStatus, LetterFilter, epoch_ms
 from listener.ports import Journal, Sink
 
 _NAMED_AT_MOST = 10  # sequences in one log line
@@ -31,8 +31,9 @@ class Lane:
     Events go in journal order; the cursor follows only what the sink has made durable, what it does not take (dead
     letters) and what its settings leave out. A batch that fails is tried again with growing pauses, for ever or up to
     the policy's horizon; what is left of it then is brought once more, event by event, and what fails even so is a dead
-    letter. A sink that needs a person parks the lane until `resume`. Letters that are to be delivered once more go
-    between the batches.
+    letter. Where one dies before those in front of it in its batch have an end, the cursor waits and the letter does
+    not: no later start brings that event again, behind younger ones of its chat. A sink that needs a person parks the
+    lane until `resume`. Letters that are to be delivered once more go between the batches.
 
     Args:
         name: the sink's name in the configuration.
@@ -90,8 +91,8 @@ class Lane:
             now_ms=now_ms,
             backoff=copy.copy(self._backoff),
         )
-        self._cursor = self._stored = self._oldest_ms = 0
-        self._delivered = 0
+        self._cursor = self._stored = self._oldest_ms = self._delivered = 0
+        self._buried: set[tuple[int, str]] = set()
         self._last_error: str | None = None
         self._idle = False
         self._moved_at_s = monotonic()
@@ -101,6 +102,7 @@ class Lane:
         """Deliver until cancelled, which is safe at any point. The sink is closed on the way out."""
         try:
             self._cursor = self._stored = (await self._journal.cursors()).get(self.name, 0)
+            self._buried = await self._buried_ahead()
             await self._standing.restore()
             self._last_error = self._standing.state.last_error
             await self._find_oldest()
@@ -113,6 +115,11 @@ class Lane:
                 tasks.create_task(self._replays.run(), name=f"replays {self.name}")
         finally:
             await self._destination.close()
+
+    async def _buried_ahead(self) -> set[tuple[int, str]]:
+        """Events above the cursor that an earlier process made dead letters; with their ids, lest another is meant."""
+        letters = await self._journal.dead_letters(LetterFilter(sink=self.name, after=self._cursor))
+        return {(letter.sequence, letter.event_id) for letter in letters}
 
     async def drained(self) -> None:
         """Return once everything in the journal is delivered, and known to be; at once where the lane is parked."""
@@ -263,8 +270,11 @@ class Lane:
 
     async def _deliver(self, wanted: list[Event]) -> int:
         """Hand the batch over until nothing of it is left; returns how many of its events are dead."""
-        left, dead = wanted, 0
-        self._standing.begin(wanted[0].sequence)
+        left = [event for event in wanted if (event.sequence, event.id) not in self._buried]
+        dead = len(wanted) - len(left)
+        if not left:
+            return dead
+        self._standing.begin(left[0].sequence)
         while left:
             async with self._destination.turn:
                 left, buried = await self._attempt(left)
@@ -284,7 +294,7 @@ class Lane:
             return await self._fail(brought, later, outcome, last=last)
         if later:
             self._standing.move_to(later[0].sequence)
-            await self._keep_progress(later, ())
+            await self._keep_progress(brought, later, ())
         return later, 0
 
     async def _fail(
@@ -302,7 +312,7 @@ class Lane:
             move = self._standing.give_up if given_up else self._standing.move_to
             move(left[0].sequence)
         self._tell_of(dead, outcome)
-        await self._keep_progress(left, dead)
+        await self._keep_progress(brought, left, dead)
         if len(left) < len(brought) + len(later):
             self._note_progress()
         if not isinstance(outcome, Reject):
@@ -320,13 +330,16 @@ class Lane:
             sequences = [letter.sequence for letter in dead[:_NAMED_AT_MOST]]
             self._log.error(event, events=len(dead), sequences=sequences, reason=outcome.reason)
 
-    async def _keep_progress(self, left: Sequence[Event], dead: Sequence[DeadLetter]) -> None:
-        """What is before the first event left is done with, and so are dead letters: neither waits for the rest."""
-        done = left[0].sequence - 1 if left else self._cursor
+    async def _keep_progress(self, brought: Sequence[Event], left: Sequence[Event], dead: Sequence[DeadLetter]) -> None:
+        """What is before the first event left is done with, and so are dead letters: neither waits for the rest.
+
+        `_cursor` comes after the letters: it may be stored by itself at any moment.
+        """
+        done = left[0].sequence - 1 if left else brought[-1].sequence
         self._oldest_ms = left[0].received_ms if left else self._oldest_ms
         if dead or done > self._cursor:
+            await self._advance(max(self._cursor, done), dead)
             self._cursor = max(self._cursor, done)
-            await self._advance(self._cursor, dead)
 
     def _recovered(self) -> None:
         self._backoff.reset()

@@ -1,5 +1,6 @@
 """What a lane does whatever its sink."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -71,16 +72,19 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
             fnmatchcase(side, pattern) for pattern in self.dispositions for side in sides
         )
 
-    def shape(self, event: Event) -> Event:
-        """The event as it may leave the process."""
-        if self.fields is None or event.kind is not Kind.DISPOSITION:
-            return event
-        data = _FIELDS.decode(event.data)
-        return replace(
-            event, data=msgspec.json.encode({name: value for name, value in data.items() if name in self.fields})
-        )
+    def shape(self, events: Sequence[Event]) -> Sequence[Event]:
+        """The events as they may leave the process; the very batch where all of each may."""
+        fields = self.fields
+        if fields is None:
+            return events
+        return [_with_fields(event, fields) if event.kind is Kind.DISPOSITION else event for event in events]
 
     @property
     def given_up(self) -> str:
         """The reason in the letter of an event that was tried for that long."""
         return f"not taken within {(self.retry_horizon_s or 0.0) / 3600:g} h"
+
+
+def _with_fields(event: Event, fields: frozenset[str]) -> Event:
+    data = _FIELDS.decode(event.data)
+    return replace(event, data=msgspec.json.encode({name: value for name, value in data.items() if name in fields}))

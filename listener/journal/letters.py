@@ -134,12 +134,14 @@ def _where(which: LetterFilter) -> tuple[str, dict[str, Any]]:
     condition = (
         "(:ids IS NULL OR event_id IN (SELECT value FROM json_each(:ids))) AND (:sink IS NULL OR sink = :sink)"
         " AND (:since_ms IS NULL OR at_ms >= :since_ms) AND (:until_ms IS NULL OR at_ms <= :until_ms)"
+        " AND sequence > :after"
     )
     return condition, {
         "ids": msgspec.json.encode(which.event_ids).decode() if which.event_ids else None,
         "sink": which.sink,
         "since_ms": which.since_ms,
         "until_ms": which.until_ms,
+        "after": which.after,
     }
 
 

@@ -181,11 +181,6 @@ def replace_sessions(connection: sqlite3.Connection, batches: Iterable[JournalBa
     _insert(connection, _SESSION, _SESSION_WIDTH, flat)
 
 
-def forget_session(connection: sqlite3.Connection, account: str) -> None:
-    """Drop an account's session."""
-    connection.execute("DELETE FROM session WHERE account = ?", (account,))
-
-
 def advance(connection: sqlite3.Connection, sink: str, sequence: int) -> None:
     """Move a cursor forward, never back."""
     connection.execute(

@@ -189,10 +189,6 @@ class SqliteJournal:
         """Per account, the last stored session."""
         return await self._query(rows.select_sessions)
 
-    async def forget_session(self, account: str) -> None:
-        """Drop the stored session of an account, durably."""
-        await self._change(partial(rows.forget_session, account=account))
-
     async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
         return await self._query(partial(letters.select, which=which))

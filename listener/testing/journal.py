@@ -137,11 +137,6 @@ class MemoryJournal:
         self._require_open()
         return dict(self._sessions)
 
-    async def forget_session(self, account: str) -> None:
-        """Drop an account's session."""
-        self._require_open()
-        self._sessions.pop(account, None)
-
     async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
         self._require_open()
@@ -250,4 +245,5 @@ def _is_meant(letter: DeadLetter, which: LetterFilter) -> bool:
         and (not which.event_ids or letter.event_id in which.event_ids)
         and (which.since_ms is None or letter.at_ms >= which.since_ms)
         and (which.until_ms is None or letter.at_ms <= which.until_ms)
+        and letter.sequence > which.after
     )

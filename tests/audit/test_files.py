@@ -2,7 +2,7 @@ import gzip
 
 import pytest
 
-from listener.audit.files import beginning, in_order, last_line, lines_of
+from listener.audit.files import beginning, in_order, last_line, lines_of, of_the_trail
 from support.trail import trail, write
 
 LINES, HEAD = trail(5)
@@ -47,3 +47,9 @@ def test_the_last_whole_line_is_found_from_the_end(tmp_path, content, last):
 def test_a_long_last_line_is_found_whole(tmp_path):
     (tmp_path / "a").write_bytes(b"first\n" + b"y" * 300_000 + b"\n")
     assert last_line(tmp_path / "a") == b"y" * 300_000
+
+
+def test_what_a_sink_keeps_beside_its_file_is_none_of_the_trail(tmp_path):
+    names = ["a.jsonl", "a.jsonl.20261122T093900Z", "a.jsonl.20261122T093901Z.gz"]
+    beside = ["a.jsonl.checkpoints", "a.jsonl.key", "a.jsonl.pub"]
+    assert of_the_trail(tmp_path / name for name in [*names, *beside]) == [tmp_path / name for name in names]

@@ -311,7 +311,7 @@ async def test_an_unknown_session_is_begun_anew_and_the_gap_goes_back_to_the_las
     world.script.then(reply(**UNKNOWN), step=Step.CONNECT)
     world.script.end_hold()
     await world.fact(Polled)
-    await world.fact(Trouble, reason="expired", text="402::Unknown client", subscribed=False)
+    await world.fact(Trouble, reason="expired", text="402::Unknown client")
     await world.wait_and_advance(1)
     await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED, since_ms=sent_ms)
     assert [s.value for s in world.script.steps[-4:]] == ["handshake", "subscribe", "connect", "connect"]
@@ -356,7 +356,7 @@ async def test_a_failed_exchange_is_tried_again_on_the_same_session(make: Make):
     world.script.then(reply(), UNREACHED, UNREACHED, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(Trouble, reason="network", retry_in_s=0.5, subscribed=True)
+    await world.fact(Trouble, reason="network", retry_in_s=0.5)
     await world.wait_and_advance(0.5)
     await world.fact(Trouble, reason="network", retry_in_s=1.0)
     await world.wait_and_advance(1)
@@ -515,7 +515,7 @@ async def test_the_login_comes_first_and_is_tried_until_it_is_granted(make: Make
             raise troubles.pop(0)
 
     world = make(login=login).start()
-    await world.fact(Trouble, reason="login_refused", text="wrong password", subscribed=False)
+    await world.fact(Trouble, reason="login_refused", text="wrong password")
     await world.wait_and_advance(60)
     await world.fact(Trouble, reason="login_failed", text="no route")
     assert world.script.requests == []
@@ -549,9 +549,9 @@ async def test_a_server_that_goes_on_refusing_gets_a_new_handshake_and_pauses(ma
     world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 3, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(Trouble, reason="unauthorized", subscribed=True)
+    await world.fact(Trouble, reason="unauthorized")
     await world.wait_and_advance(1)
-    await world.fact(Trouble, reason="unauthorized", subscribed=False)
+    await world.fact(Trouble, reason="unauthorized")
     await world.wait_and_advance(1)
     await world.certain(regained=Regained.HANDSHAKE, cause=Cause.LOGIN)
 
@@ -606,7 +606,7 @@ async def test_a_server_without_the_configured_transport_is_named(make: Make):
     world = make()
     world.script.always(Step.HANDSHAKE, reply(clientId="c", supportedConnectionTypes=["websocket", "x"]))
     world.start()
-    trouble = await world.fact(Trouble, subscribed=False)
+    trouble = await world.fact(Trouble)
     assert trouble.text == "server.transport: the server does not offer 'long-polling', only 'websocket', 'x'"
 
 

@@ -10,7 +10,7 @@ RESUME = Resume(client_id="c1", connection_type="long-polling", ack=None)
 
 
 def trouble(number: int) -> Trouble:
-    return Trouble(reason="network", text=str(number), retry_in_s=1.0, subscribed=True)
+    return Trouble(reason="network", text=str(number), retry_in_s=1.0)
 
 
 async def test_facts_are_taken_in_their_order():

@@ -237,19 +237,12 @@ async def test_sessions_replace_those_of_the_same_account(journal):
     assert {name: one.ack for name, one in (await journal.sessions()).items()} == {"a": 3, "b": None}
 
 
-async def test_a_forgotten_session_is_gone_and_unknown_ones_are_fine(world):
-    await world.journal.append(JournalBatch(sessions=(session("a"), session("b"))))
-    await world.journal.forget_session("a")
-    await world.journal.forget_session("nobody")
-    assert set(await (await world.restart()).sessions()) == {"b"}
-
-
 async def test_calls_of_one_moment_take_effect_in_their_order(journal):
-    stored = JournalBatch(sessions=(session("a"),))
-    await asyncio.gather(journal.append(stored), journal.forget_session("a"))
-    assert await journal.sessions() == {}
-    await asyncio.gather(journal.forget_session("a"), journal.append(stored))
-    assert set(await journal.sessions()) == {"a"}
+    """A letter holds a copy of its event where that is there by then, and only such a letter can be replayed."""
+    await asyncio.gather(journal.append(batch(1)), journal.advance("crm", 1, [letter("crm", 1)]))
+    assert await journal.replay_dead_letters(EVERY_LETTER) == 1
+    await asyncio.gather(journal.advance("crm", 1, [letter("crm", 2)]), journal.append(batch(2)))
+    assert await journal.replay_dead_letters(EVERY_LETTER) == 1
 
 
 async def test_many_appenders_get_consecutive_sequences_in_the_order_of_their_calls(journal):
@@ -363,6 +356,8 @@ FILTERS = [
     (LetterFilter(since_ms=20), [2, 3, 4]),
     (LetterFilter(until_ms=20), [1, 2]),
     (LetterFilter(since_ms=20, until_ms=30, sink="crm"), [2, 3]),
+    (LetterFilter(after=2), [3, 4]),
+    (LetterFilter(after=2, sink="crm"), [3]),
     (LetterFilter(sink="unknown"), []),
 ]
 
@@ -579,7 +574,6 @@ async def test_closing_twice_or_before_opening_is_fine(world):
         lambda journal: journal.advance("crm", 1),
         lambda journal: journal.last_values(["c"]),
         lambda journal: journal.sessions(),
-        lambda journal: journal.forget_session("a"),
         lambda journal: journal.dead_letters(),
         lambda journal: journal.replay_dead_letters(EVERY_LETTER),
         lambda journal: journal.drop_dead_letters(EVERY_LETTER),

@@ -43,6 +43,7 @@ class AmqpPlace:
         return sample_event(event.sequence, chat=event.subject, data_bytes=MAX_BYTES, sequence=event.sequence)
 
 
+@pytest.mark.timeout(300)  # five starts of a broker that takes seconds for each, many on a busy machine
 class TestAmqp(SinkContract):
     @pytest.fixture
     async def place(self, rabbitmq):

@@ -23,10 +23,10 @@ BATCH = [sample_event(1), sample_event(2)]
 class World:
     """A destination and what it is made of."""
 
-    def __init__(self, *outcomes: Park | Retry | Reject | None) -> None:
+    def __init__(self, *outcomes: Park | Retry | Reject | None, sink: RecordingSink | None = None) -> None:
         clock = ManualClock()
         self.journal = MemoryJournal()
-        self.sink = RecordingSink(outcomes)
+        self.sink = sink or RecordingSink(outcomes)
         self.metrics = Metrics()
         self.halts = 0
         self.standing = Standing(
@@ -63,6 +63,17 @@ async def test_attempts_and_failures_are_counted_by_outcome():
     assert world.metrics.value("sink_attempts_total", "crm") == 4
     assert world.metrics.value("sink_failures_total", "crm", "retry") == 2
     assert world.destination.failures == 3
+
+
+async def test_a_sink_that_takes_its_batch_apart_takes_nothing_from_the_lane():
+    class Consuming(RecordingSink):
+        async def deliver(self, events):
+            events.clear()
+            raise Retry("503")
+
+    batch = list(BATCH)
+    await World(sink=Consuming()).destination.hand_over(batch)
+    assert batch == BATCH
 
 
 async def test_a_park_is_on_record_until_a_person_ends_it(world: World):

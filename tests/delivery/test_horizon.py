@@ -128,19 +128,25 @@ async def test_attempts_and_time_survive_a_restart_and_the_time_of_being_down_do
 
 
 async def test_a_time_that_the_destination_names_is_waited_for_also_at_the_end(start: Start):
+    began: list[float] = []
+    ended: list[float] = []
+
     class Ticking(Ailing):
         async def deliver(self, events):
-            self.advance(asyncio.get_running_loop().time() - world.clock.monotonic())
-            await super().deliver(events)
+            began.append(asyncio.get_running_loop().time())
+            self.advance(began[-1] - world.clock.monotonic())
+            try:
+                await super().deliver(events)
+            finally:
+                ended.append(asyncio.get_running_loop().time())
 
     world = World(*[Retry("503", after_s=0.05)] * 4, sink=Ticking(fails_for=(), takes_s=0.0), retry_horizon_s=0.08)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     await start(world, 1, 2)
     await world.drained()
-    assert loop.time() - started >= 4 * 0.05
-    assert [letter.sequence for letter in await world.letters()] == [1]
-    assert world.delivered() == [2]
+    assert len(began) > 4
+    pauses = [after - before for before, after in zip(ended[:4], began[1:5], strict=True)]
+    assert all(pause >= 0.045 for pause in pauses), "the loop's clock is a little coarse"
+    assert 1 in [letter.sequence for letter in await world.letters()]
 
 
 class Hurrying(selectors.SelectSelector):

@@ -65,9 +65,11 @@ def test_filters_leave_out_what_they_do_not_name(policy: LanePolicy, wanted: lis
 
 def test_only_allowed_fields_of_a_disposition_leave_and_gaps_are_whole():
     policy = LanePolicy(fields=frozenset({"disposition", "chatId", "reason"}))
-    assert list(json.loads(policy.shape(sample_event(1)).data).items()) == [
-        ("disposition", "IssueResolved"),
-        ("chatId", "0000Na9B26EF003M"),
-    ]
-    assert policy.shape(GAP) is GAP
-    assert LanePolicy().shape(sample_event(1)) == sample_event(1)
+    shaped, gap = policy.shape([sample_event(1), GAP])
+    assert list(json.loads(shaped.data).items()) == [("disposition", "IssueResolved"), ("chatId", "0000Na9B26EF003M")]
+    assert gap is GAP
+
+
+def test_a_batch_that_may_leave_whole_costs_nothing():
+    batch = [sample_event(1), GAP]
+    assert LanePolicy().shape(batch) is batch

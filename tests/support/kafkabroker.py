@@ -14,12 +14,13 @@ from support.tools import lacking
 
 PROJECT = Path(__file__).parents[1] / "interop" / "kafka"
 JARS = PROJECT / "jars"
+USER, PASSWORD = "agent", "s3cret-of-the-cluster"  # of a broker with logins
 _CLUSTER = "MkU3OEVBNTcwNTJENDM2Qg"
 _JVM = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info")
 
 
 def java_with_kafka() -> list[str]:
-    """How to run a class of Kafka's. Skips the test where Java or Maven is not installed: no more is asked of a host."""
+    """How to run a class of Kafka's. Skips the test where Java or Maven is not installed: no host has to have them."""
     java, maven = shutil.which("java"), shutil.which("mvn")
     if java is None or maven is None:
         missing = "java" if java is None else "mvn"
@@ -40,7 +41,8 @@ class KafkaBroker(Broker):
 
     Args:
         folder: an empty one.
-        listeners: further listeners, with the protocol of each: `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
+        listeners: further ones, named after their protocol: `SSL`, `SASL_PLAINTEXT`, `SASL_SSL`; or `LINK`, which tells
+            its clients to come through `link_port`, where a test may stand in between.
         properties: more of its configuration, by name.
         formatting: more arguments of its storage tool.
     """
@@ -53,6 +55,7 @@ class KafkaBroker(Broker):
         properties: Mapping[str, str] | None = None,
         formatting: tuple[str, ...] = (),
     ) -> None:
+        self.link_port = free_port()
         self.ports = {name: free_port() for name in ("PLAINTEXT", *listeners, "CONTROLLER")}
         config = folder / "server.properties"
         lines = {**self._properties(folder), **(properties or {})}
@@ -74,15 +77,18 @@ class KafkaBroker(Broker):
         return f"127.0.0.1:{self.ports[listener]}"
 
     def _properties(self, folder: Path) -> dict[str, str]:
-        for_clients = ",".join(f"{name}://{self.at(name)}" for name in self.ports if name != "CONTROLLER")
-        protocols = {name: "PLAINTEXT" if name == "CONTROLLER" else name for name in self.ports}
+        places = {name: self.at(name) for name in self.ports}
+        advertised = {name: place for name, place in places.items() if name != "CONTROLLER"}
+        if "LINK" in advertised:
+            advertised["LINK"] = f"127.0.0.1:{self.link_port}"
+        protocols = {name: "PLAINTEXT" if name in ("CONTROLLER", "LINK") else name for name in self.ports}
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@{self.at('CONTROLLER')}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"{for_clients},CONTROLLER://{self.at('CONTROLLER')}",
-            "advertised.listeners": for_clients,
+            "listeners": _listed(places),
+            "advertised.listeners": _listed(advertised),
             "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
             "log.dirs": str(folder / "data"),
             "auto.create.topics.enable": "true",  # the usual default, which the sink must not make use of
@@ -92,3 +98,7 @@ class KafkaBroker(Broker):
             "broker.session.timeout.ms": "1000",
             "broker.heartbeat.interval.ms": "200",
         }
+
+
+def _listed(places: Mapping[str, str]) -> str:
+    return ",".join(f"{name}://{place}" for name, place in places.items())

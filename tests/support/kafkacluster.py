@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 _NAMES = itertools.count()
@@ -81,21 +81,21 @@ def _wait_for_leaders(server: str, topic: str, partitions: int) -> None:
 
 
 def _messages(server: str, topic: str) -> Sequence[Message]:
-    options = {"bootstrap.servers": server, "group.id": "tests", "enable.auto.commit": False}
-    consumer = Consumer({**options, "enable.partition.eof": False})
+    consumer = Consumer({"bootstrap.servers": server, "group.id": "tests", "enable.auto.commit": False})
     try:
         known = consumer.list_topics(topic, timeout=_PATIENCE_S).topics[topic].partitions
+        places = [TopicPartition(topic, number) for number in known]
+        ends = [consumer.get_watermark_offsets(place, timeout=_PATIENCE_S) for place in places]
+        missing = sum(end - first for first, end in ends)
+        consumer.assign([TopicPartition(topic, place.partition, OFFSET_BEGINNING) for place in places])
         found: list[Message] = []
-        for number in sorted(known):
-            first, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_PATIENCE_S)
-            consumer.assign([TopicPartition(topic, number, first)])
-            while first < end:
-                batch = consumer.consume(min(500, end - first), timeout=_PATIENCE_S)
-                assert batch, f"nothing more of {topic} after {first}, which ends at {end}"
-                for message in batch:
-                    assert message.error() is None, message.error()
-                found += batch
-                first = (batch[-1].offset() or 0) + 1
-        return found
+        while missing > 0:
+            batch = consumer.consume(min(500, missing), timeout=_PATIENCE_S)
+            assert batch, f"{missing} messages of {topic} do not come"
+            for message in batch:
+                assert message.error() is None, message.error()
+            found += batch
+            missing -= len(batch)
+        return sorted(found, key=lambda message: (message.partition() or 0, message.offset() or 0))
     finally:
         consumer.close()

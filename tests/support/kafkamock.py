@@ -18,7 +18,7 @@ while True:
 
 
 class KafkaMock(Broker):
-    """A cluster in memory: killed, it has lost everything; stopped, it only keeps silent. Topics come with their use."""
+    """A cluster in memory: killed, it has lost everything; stopped, it keeps silent. Topics come with their use."""
 
     def __init__(self, folder: Path, *, brokers: int = 1) -> None:
         argv = [sys.executable, "-c", _PROGRAM, str(brokers)]

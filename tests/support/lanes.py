@@ -19,7 +19,9 @@ HOUR_S = 3600.0
 
 
 class CheckedJournal(MemoryJournal):
-    """Checks at every move of a cursor that the sink has what lies below it; can fail to read or to advance.
+    """Checks at every move of a cursor that the sink has what lies below it.
+
+    It can fail to read, to advance, and to store letters.
 
     Attributes:
         elsewhere: ids of events that the sink need not have.
@@ -31,6 +33,7 @@ class CheckedJournal(MemoryJournal):
         self.elsewhere: set[str] = set()
         self.read_errors: list[JournalError] = []
         self.advance_errors: list[JournalError] = []
+        self.letter_errors: list[JournalError] = []
         self.reads = 0
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
@@ -42,6 +45,8 @@ class CheckedJournal(MemoryJournal):
     async def advance(self, sink: str, sequence: int, dead: Sequence[Any] = ()) -> None:
         if self.advance_errors:
             raise self.advance_errors.pop(0)
+        if dead and self.letter_errors:
+            raise self.letter_errors.pop(0)
         await super().advance(sink, sequence, dead)
         done = {event.id for event in self._sink.events} | self.elsewhere
         done |= {letter.event_id for letter in await self.dead_letters(LetterFilter(sink=sink))}

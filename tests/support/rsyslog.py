@@ -11,7 +11,7 @@ from typing import Self
 from support.eventually import eventually
 from support.tools import lacking, need
 
-_MODULES = Path("/usr/lib/x86_64-linux-gnu/rsyslog")
+_LIBRARIES = Path("/usr/lib")
 
 
 class Rsyslog:
@@ -35,7 +35,7 @@ class Rsyslog:
         queue: str = "",
     ) -> None:
         self._program = need("rsyslogd", package="rsyslog")
-        if not (_MODULES / f"lmnsd_{driver}.so").exists():
+        if not any(_LIBRARIES.glob(f"*/rsyslog/lmnsd_{driver}.so")):
             lacking(f"rsyslog has no {driver} (Debian: apt-get install rsyslog-gnutls rsyslog-openssl)")
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]

@@ -29,8 +29,8 @@ def key_of(line: bytes) -> int | None:
 
 def sequence_of(line: bytes) -> int:
     """0 where there is none."""
-    place = line.find(_SEQUENCE) + len(_SEQUENCE)
-    digits = line[place : line.find(b'"', place)]
+    _, _, rest = line.partition(_SEQUENCE)
+    digits = rest[: rest.find(b'"')]
     return int(digits) if digits.isdigit() else 0
 
 
@@ -73,9 +73,9 @@ class Recent:
         while self._read_on(fd):
             pass
 
-    def note(self, events: Sequence[Event]) -> None:
-        """These have been appended."""
-        self._highest = max(self._highest, events[-1].sequence) if events else self._highest
+    def note(self, sequence: int) -> None:
+        """An event with this sequence has been appended."""
+        self._highest = max(self._highest, sequence)
 
     def leave(self, fd: int) -> None:
         """The file will be left: remember its end, and begin at the start of the next one."""
@@ -83,9 +83,14 @@ class Recent:
             pass
         self._offset = 0
 
-    def fresh(self, events: Sequence[Event], bodies: Sequence[bytes], fd: int) -> list[int]:
-        """The indexes of the events that do not stand in the file. A test event, which has no sequence, never does."""
+    def fresh(self, events: Sequence[Event], bodies: Sequence[bytes], fd: int) -> Sequence[int]:
+        """The indexes of the events that do not stand in the file. A test event, which has no sequence, never does.
+
+        Events are in journal order: where the first is above all that is there, so are the others.
+        """
         highest = self._highest
+        if events[0].sequence > highest:
+            return range(len(events))
         doubtful = [index for index, event in enumerate(events) if 0 < event.sequence <= highest]
         if not doubtful:
             return list(range(len(events)))

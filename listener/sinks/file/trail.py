@@ -22,7 +22,7 @@ from listener.sinks.file.closed import Closed, end_of, lines_before, newest_end
 from listener.sinks.file.linefile import CutShortError, LineFile
 from listener.sinks.file.notary import Notary
 from listener.sinks.file.places import Places
-from listener.sinks.file.recent import Recent
+from listener.sinks.file.recent import Recent, sequence_of
 
 _log = structlog.get_logger()
 _ROTATION_RETRY_S = 60.0
@@ -163,15 +163,15 @@ class Trail:
         try:
             fd = self._current()
             fresh = self._fresh(events, bodies, fd)
-            known = frozenset(range(len(events))) - set(fresh)
-            if known and self._options.fsync:
-                self._file.sync()
-            if fresh:
-                self._rotate_if_due(sum(len(bodies[index]) for index in fresh))
-                self._write([events[index] for index in fresh], [bodies[index] for index in fresh])
-                self._recent.note([events[index] for index in fresh])
+            if len(fresh) < len(events):
+                known = frozenset(range(len(events))) - set(fresh)
+                events, bodies = [events[index] for index in fresh], [bodies[index] for index in fresh]
+                if self._options.fsync:
+                    self._file.sync()
+            if events:
+                self._rotate_if_due(sum(map(len, bodies)))
+                self._write(events, bodies)
         except CutShortError as exc:
-            self._recent.note([events[index] for index in fresh[: exc.whole]])
             raise PartlyAppendedError(exc, known.union(fresh[: exc.whole])) from exc
         self.tick()
 
@@ -192,6 +192,7 @@ class Trail:
 
     def idle(self) -> None:
         """As `tick`, and close a file that is old enough."""
+        self._current()
         self._rotate_if_due(0)
         self.tick()
 
@@ -301,10 +302,17 @@ class Trail:
             self._file.write(make)
         except CutShortError as exc:
             self._head = (head_of(lines[exc.whole - 1][:-1]) or before) if exc.whole else before
+            self._note(lines[: exc.whole], owed)
             exc.whole = max(0, exc.whole - owed)
             raise
         self._head = head
+        self._note(lines, owed)
         self._notice(before)
+
+    def _note(self, lines: Sequence[bytes], owed: int) -> None:
+        """These stand in the file. The line that was owed is of another batch, which comes again."""
+        for line in (*lines[:owed], *lines[-1:]):
+            self._recent.note(sequence_of(line))
 
     def _chained(self, events: Sequence[Event], bodies: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:
         if not self._options.chain:

@@ -64,7 +64,6 @@ class KafkaSink:
         self._producer: Producer | None = None
         self._topic: Topic | None = None
         self._batch_bytes: int | None = None
-        self._partitions: list[int] = []
         self._delivery: asyncio.Timeout | None = None
 
     async def open(self) -> None:
@@ -81,8 +80,9 @@ class KafkaSink:
         verdict = Verdict()
         records = [record_of(event, form=self._context.form, mode=self._settings.mode) for event in events]
         try:
+            placed = await self._placed(producer, records, verdict)
             async with asyncio.timeout(None) as self._delivery, asyncio.TaskGroup() as group:
-                for partition, indexes in self._placed(records).items():
+                for partition, indexes in placed.items():
                     batches = self._batches(producer, records, indexes, verdict)
                     name = f"kafka-{self._context.name}-{partition}"
                     group.create_task(self._send(producer, partition, batches, verdict), name=name)
@@ -107,12 +107,19 @@ class KafkaSink:
         if producer is not None:
             await producer.abort()
 
-    def _placed(self, records: Sequence[Record]) -> dict[int, list[int]]:
-        """The indexes of records by their partition, in order."""
+    async def _placed(
+        self, producer: Producer, records: Sequence[Record], verdict: Verdict
+    ) -> Mapping[int, Sequence[int]]:
+        """The indexes of records by their partition, in order; nothing where the topic's partitions are not known."""
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                partitions = sorted(await producer.partitions_for(self._settings.topic))
+        except (KafkaError, TimeoutError) as exc:
+            self._give_up(exc, Batch(None, []), verdict)
+            return {}
         placed: dict[int, list[int]] = {}
         for index, record in enumerate(records):
-            partition = self._partition_of(record.key, self._partitions, self._partitions)
-            placed.setdefault(partition, []).append(index)
+            placed.setdefault(self._partition_of(record.key, partitions, partitions), []).append(index)
         return placed
 
     def _batches(
@@ -139,12 +146,13 @@ class KafkaSink:
                 async with asyncio.timeout(self._settings.timeout_s):
                     await (await producer.send_batch(batch.builder, self._settings.topic, partition=partition))
             except (KafkaError, TimeoutError) as exc:
-                self._producer = None
-                self._judge(exc, batch, verdict)
+                self._give_up(exc, batch, verdict)
                 return
             verdict.delivered.update(batch.indexes)
 
-    def _judge(self, exc: Exception, batch: Batch, verdict: Verdict) -> None:
+    def _give_up(self, exc: Exception, batch: Batch, verdict: Verdict) -> None:
+        """The producer is of no use any more; what that means for a batch."""
+        self._producer = None
         place = f"topic {self._settings.topic} at {self._settings.place}"
         if isinstance(exc, TimeoutError):
             verdict.hold(Retry(f"{place} did not acknowledge within {self._settings.timeout_s:g} s"))
@@ -196,7 +204,7 @@ class KafkaSink:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 await producer.start()
-                self._partitions = sorted(await producer.partitions_for(self._settings.topic))
+                await producer.partitions_for(self._settings.topic)
         except BaseException as exc:
             await producer.abort()
             if isinstance(exc, ClusterAuthorizationFailedError):

@@ -1,5 +1,7 @@
 """The topic that a `kafka` sink writes to: whether it is there, and what its acknowledgements are worth."""
 
+import asyncio
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from listener.sinks.registry import SinkContext
 
 _DEFAULT_LARGEST = 1_048_588  # bytes of a batch, unless a topic or its broker is configured otherwise
 _NO_ERROR = 0
+_CLOSE_S = 1.0
 
 
 class Topic(NamedTuple):
@@ -58,7 +61,9 @@ async def look_at(settings: KafkaSettings, security: Mapping[str, Any]) -> Topic
         replicas = min((len(partition["replicas"]) for partition in partitions), default=0)
         return Topic(replicas, await _config(admin, settings.topic))
     finally:
-        await admin.close()
+        with contextlib.suppress(TimeoutError):  # over TLS it waits for the other side to say goodbye
+            async with asyncio.timeout(_CLOSE_S):
+                await admin.close()
 
 
 def tell_worth(context: SinkContext, settings: KafkaSettings, topic: Topic) -> None:

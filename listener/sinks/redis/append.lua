@@ -67,7 +67,8 @@ for i = 5, #ARGV, width do
       return refused
     end
   end
-  -- A repetition is marked anew: that is a write as well, so that what waits for replicas or the disk waits for it.
+  -- A repetition is marked anew: after a write WAIT and WAITAOF wait for all that was written before, too. Of a connection
+  -- that has written nothing Redis 7.2 and later say at once that everybody has it.
   count = count + 1
   redis.call('ZADD', marks, string.format('%.0f', count), mark)
 end

@@ -44,8 +44,12 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         return self.role == "slave"
 
     def waits_for_fsync(self, settings: RedisSettings) -> bool:
-        """Whether a batch is acknowledged only once it is on the server's disk."""
-        return settings.wait_fsync and self.tells_fsync and self.appendonly == "yes"
+        """Whether a batch is acknowledged only once an fsync that is still to come has been.
+
+        With "always" it has been when Redis answers; with "no" WAITAOF waits in vain.
+        """
+        wanted = settings.wait_fsync and self.tells_fsync
+        return wanted and self.appendonly == "yes" and self.appendfsync == "everysec"
 
     def risks(self, settings: RedisSettings) -> Iterator[str]:
         """How an event that it has acknowledged may still be lost, a sentence each."""

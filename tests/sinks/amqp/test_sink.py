@@ -83,27 +83,21 @@ async def test_an_exchange_that_goes_away_parks_the_lane(queue, make_sink):
         await sink.deliver(events_of(3))
 
 
-async def test_a_queue_that_is_full_is_waited_for_and_no_event_overtakes_another_of_its_chat(rabbitmq, make_sink):
-    await rabbitmq.make_queue(max_length=3, overflow="reject-publish")
-    sink = await make_sink()
-    batch = events_of(20, chats=4)
-    taken, reasons, left = [], set(), batch
-    for _ in range(40):
-        try:
-            await sink.deliver(left)
-            left = []
-        except Retry as outcome:
-            reasons.add(outcome.reason)
-            left = [event for index, event in enumerate(left) if index not in outcome.delivered]
-        taken += [message.message_id for message in await rabbitmq.take()]
-        if not left:
-            break
-    assert [reason.rpartition("; ")[2] for reason in reasons] == ["a queue may be full"]
-    assert sorted(taken) == sorted(event.id for event in batch)
-    for chat in range(4):
-        assert [id_ for id_ in taken if int(id_.removeprefix("event-")) % 4 == chat] == [
-            event.id for event in batch if event.subject == f"chat-{chat}"
-        ]
+async def test_a_queue_that_is_full_is_waited_for_and_no_event_overtakes_another_of_its_chat(queue, make_sink):
+    await queue.make_queue("full", max_length=1, overflow="reject-publish")
+    sink = await make_sink(routing_key="$disposition")
+    await sink.deliver([disposition_event(1, value="full")])
+    batch = [
+        disposition_event(2, value="full"),
+        disposition_event(3, value=QUEUE),
+        disposition_event(4, value=QUEUE, chat="another"),
+    ]
+    with pytest.raises(Retry, match="a queue may be full") as caught:
+        await sink.deliver(batch)
+    assert caught.value.delivered == {2}
+    assert [message.message_id for message in await queue.take("full")] == ["event-1"]
+    await sink.deliver(batch[:2])
+    assert [message.message_id for message in await queue.take()] == ["event-4", "event-3"]
 
 
 async def test_what_can_never_be_sent_is_named_and_the_rest_goes_on(queue, make_sink):

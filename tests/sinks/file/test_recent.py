@@ -74,7 +74,7 @@ def test_above_the_highest_sequence_nothing_is_looked_up(file, looks):
         events = events_of(1, first=number)
         assert fresh(known, file, events) == [number]
         put(file, events)
-        known.note(events)
+        known.note(events[-1].sequence)
     assert looks == []
     assert known.remembered == 10, "the hot path remembers nothing"
 
@@ -83,7 +83,7 @@ def test_what_was_appended_since_is_found_by_reading_on(file):
     known = Recent()
     known.start(file)
     put(file, events_of(10))
-    known.note(events_of(10))
+    known.note(10)
     assert fresh(known, file, events_of(10)) == []
 
 
@@ -110,7 +110,7 @@ def test_a_new_journal_is_searched_for_once_and_never_again(file, monkeypatch, l
         batch = [replace(event, id=f"new-{event.sequence}") for event in events_of(10, first=first)]
         assert fresh(known, file, batch) == [event.sequence for event in batch]
         put(file, batch)
-        known.note(batch)
+        known.note(batch[-1].sequence)
         assert fresh(known, file, batch) == []
     assert len(looks) == 400
 
@@ -143,9 +143,9 @@ def test_a_file_that_is_left_is_remembered(file, tmp_path):
     known = Recent()
     known.start(file)
     put(file, events_of(5))
-    known.note(events_of(5))
+    known.note(5)
     known.leave(file)
     os.truncate(tmp_path / "events.jsonl", 0)
     put(file, events_of(2, first=6))
-    known.note(events_of(2, first=6))
+    known.note(7)
     assert fresh(known, file, events_of(8)) == [8]

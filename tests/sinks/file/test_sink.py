@@ -231,7 +231,7 @@ async def test_another_batch_after_a_cut_line_completes_the_line_first(sink, pat
     first, second = events_of(2)
     with file_size_limit(50), pytest.raises(Retry):
         await sink.deliver([first])
-    with file_size_limit(len(first.to_json()) + 50), pytest.raises(Retry) as caught:
+    with file_size_limit(len(trail(1)[0][0]) + 50), pytest.raises(Retry) as caught:
         await sink.deliver([second])
     assert caught.value.delivered == frozenset()
     await sink.deliver([second])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 
@@ -49,6 +50,21 @@ async def test_a_receiver_that_closes_too_soon_confirms_nothing(serve, authority
     for _ in range(5):
         with pytest.raises(OSError, match=r"reset|pipe|closed|not connected"):
             await sent_and_finished(address, trusting if secured else None)
+
+
+async def test_an_end_that_comes_before_everything_was_acknowledged_confirms_nothing(serve):
+    """It cannot be the answer to ours."""
+    let_go = threading.Event()
+
+    def end_without_reading(connection):
+        connection.shutdown(socket.SHUT_WR)
+        let_go.wait(10)
+
+    with contextlib.closing(await Connection.to(serve(end_without_reading), None)) as connection:
+        await connection.send(b"x" * 1_000_000)  # more than its host takes for it
+        with pytest.raises(ConnectionResetError, match="before it had everything"):
+            await connection.finish()
+    let_go.set()
 
 
 async def test_a_refusal_behind_the_handshake_is_told_whatever_was_written_meanwhile(serve, authority, trusting):

@@ -1,0 +1,155 @@
+"""A real PostgreSQL server, and what its tables hold."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from support.broker import Broker, free_port
+from support.tools import lacking
+
+TABLE = "dispositions"
+_ADMIN = "admin"
+_ACCOUNT = "postgres"  # it refuses to run as root
+
+
+class PostgresServer(Broker):
+    """On a free port of the loopback.
+
+    It has a temporary folder of its own: it may run as another account, and pytest closes its folders to others.
+
+    Args:
+        options: more of its configuration, or other values of it.
+        hba: who may log in from the loopback how; `admin` is trusted.
+        follows: the server that it is a standby of, under the name `standby`.
+    """
+
+    def __init__(
+        self,
+        *,
+        hba: str = "host all all all trust",
+        follows: "PostgresServer | None" = None,
+        **options: str | int | Path,
+    ) -> None:
+        port = free_port()
+        folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+        self.folder = folder
+        self.data = folder / "data"
+        if os.geteuid() == 0:
+            shutil.chown(folder, _ACCOUNT, _ACCOUNT)
+        if follows:
+            source = f"host=127.0.0.1 port={follows.port} user={_ADMIN} application_name=standby"
+            self._run("pg_basebackup", "-D", self.data, "-d", source, "-R", "-X", "stream", "-c", "fast")
+        else:
+            self._run("initdb", "-D", self.data, "-U", _ADMIN, "-A", "trust", "-N", "-E", "UTF8", "--locale", "C")
+        admin = f"local all all trust\nhost all {_ADMIN} all trust\nhost replication {_ADMIN} all trust\n"
+        (self.data / "pg_hba.conf").write_text(f"{admin}{hba}\n", encoding="utf-8")
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": folder,
+            "shared_buffers": "16MB",
+            **options,
+        }
+        argv = [*_as_account(), _program("postgres"), "-D", self.data, "-p", str(port)]
+        argv += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        super().__init__(argv, folder=folder, port=port, ready="database system is ready to accept", ready_within_s=30)
+
+    def __exit__(self, *exc_info: object) -> None:
+        super().__exit__(*exc_info)
+        shutil.rmtree(self.folder)
+
+    @property
+    def address(self) -> str:
+        return f"postgresql://127.0.0.1:{self.port}/postgres"
+
+    @contextlib.asynccontextmanager
+    async def client(self, **login: Any) -> AsyncIterator[Any]:
+        """A connection as `admin`."""
+        options = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "user": _ADMIN,
+            "database": "postgres",
+            "ssl": False,
+            **login,
+        }
+        client = await asyncpg.connect(**options)
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    async def execute(self, *statements: str, **login: Any) -> None:
+        async with self.client(**login) as client:
+            for statement in statements:
+                await client.execute(statement)
+
+    async def fetch(self, query: str, **login: Any) -> list[Any]:
+        async with self.client(**login) as client:
+            return list(await client.fetch(query))
+
+    async def events(self, table: str = TABLE) -> Sequence[Any]:
+        """In the order of the journal; none where there is no table."""
+        async with self.client() as client:
+            if await client.fetchval("SELECT to_regclass($1)", table) is None:
+                return []
+            query = f"SELECT event FROM {table} ORDER BY sequence"  # noqa: S608 - the tests' own tables
+            return [json.loads(row["event"]) for row in await client.fetch(query)]
+
+    async def empty(self, table: str = TABLE) -> None:
+        await self.execute(f"DROP TABLE IF EXISTS {table}")
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes, which are in sessions of their own; a new start has to wait for the last."""
+        children = self._children()
+        super().kill()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+
+    @contextlib.asynccontextmanager
+    async def stall(self) -> AsyncIterator[None]:
+        """The kernel takes connections, and nobody answers."""
+        async with super().stall():
+            children = self._children()
+            for child in children:
+                os.kill(child, signal.SIGSTOP)
+            try:
+                yield
+            finally:
+                for child in children:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child, signal.SIGCONT)
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        argv = [*_as_account(), _program(program), *map(str, arguments)]
+        subprocess.run(argv, check=True, capture_output=True, cwd=self.folder)
+
+    def _children(self) -> list[int]:
+        assert self._child is not None
+        listed = Path(f"/proc/{self._child.pid}/task/{self._child.pid}/children")
+        return [int(word) for word in listed.read_text(encoding="ascii").split()] if listed.exists() else []
+
+
+def _program(name: str) -> str:
+    """The newest that is installed; Debian keeps the server's programs out of the path."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    found = shutil.which(name, path=os.pathsep.join([*map(str, reversed(folders)), os.environ.get("PATH", "")]))
+    if found is None:
+        lacking(f"{name} is not installed (Debian: apt-get install postgresql)")
+    assert found is not None
+    return found
+
+
+def _as_account() -> list[str]:
+    if os.geteuid() != 0:
+        return []
+    return ["setpriv", "--reuid", _ACCOUNT, "--regid", _ACCOUNT, "--clear-groups"]
