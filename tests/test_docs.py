@@ -79,15 +79,35 @@ def test_every_path_is_documented_and_every_documented_path_is_one():
     assert {row[0] for row in rows(HTTP)} == paths
 
 
+UNITS = ("disposition-listener.service", "disposition-listener@.service")
+
+
+@pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path):
-    unit = (ROOT / "deploy/systemd/disposition-listener.service").read_text(encoding="utf-8")
-    installed = unit.replace("/opt/disposition-listener/bin/disposition-listener", "/bin/true")
-    (tmp_path / "listener.service").write_text(installed, encoding="utf-8")
-    done = subprocess.run(
-        ["systemd-analyze", "verify", tmp_path / "listener.service"], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+def test_systemd_finds_nothing_wrong_with_the_unit_and_little_that_it_may_do(tmp_path: Path, unit: str):
+    text = (ROOT / "deploy/systemd" / unit).read_text(encoding="utf-8")
+    installed = tmp_path / unit.replace("@.", "@north.")
+    installed.write_text(text.replace("/opt/disposition-listener/bin/disposition-listener", "/bin/true"), "utf-8")
+    for words in (["verify"], ["security", "--offline=yes", "--threshold=11"]):  # an exposure of 1.1 at most
+        done = subprocess.run(["systemd-analyze", *words, installed], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
+def test_the_units_differ_only_where_they_have_to():
+    one, template = ((ROOT / "deploy/systemd" / unit).read_text(encoding="utf-8").splitlines() for unit in UNITS)
+    own = [line for line in template if line not in one and not line.startswith("#")]
+    assert [line.partition("=")[0] for line in own if "%i" not in line] == ["SocketBindAllow"]
+    assert len([line for line in one if line not in template and not line.startswith("#")]) == len(own) - 1  # User=
+
+
+def test_the_services_configuration_passes_the_check_where_its_credentials_are(tmp_path: Path):
+    (snippet,) = blocks((ROOT / "deploy/systemd/README.md").read_text(encoding="utf-8"), "toml")
+    config = tmp_path / "listener.toml"
+    config.write_text(snippet.replace("/var/lib/disposition-listener", str(tmp_path)), encoding="utf-8")
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "secrets_agent1.secret").write_text("not a real one\n", encoding="utf-8")
+    assert load_checked(config, environ={"CREDENTIALS_DIRECTORY": str(credentials)}).accounts[0].username == "agent1"
 
 
 # Event names that stand in no call of a logger in so many words.
