@@ -44,6 +44,12 @@ def arrived(folder: Path, number: int) -> bool:
     return False
 
 
+def signed(folder: Path) -> list[int]:
+    """The sizes in the checkpoints beside the trail."""
+    notes = folder / f"{AUDIT}.checkpoints"
+    return [size for _, size, _ in checkpoints(notes, (folder / f"{AUDIT}.pub").read_text())] if notes.exists() else []
+
+
 async def proof(folder: Path, *arguments: str | Path) -> dict:
     """What `audit verify --json` says of the whole trail."""
     command = Command("audit", "verify", "--json", *arguments, *trail(folder), folder=folder)
@@ -100,10 +106,10 @@ async def test_logrotate_with_a_hangup_is_followed_at_once(site: Site, install: 
         config.chmod(0o600)
         done = await asyncio.create_subprocess_exec(logrotate, "--force", "--state", tmp_path / "state", config)
         assert await done.wait() == 0
-        await eventually((tmp_path / AUDIT).exists)
-        await eventually((tmp_path / f"{AUDIT}.checkpoints").exists)
-        heads = checkpoints(tmp_path / f"{AUDIT}.checkpoints", (tmp_path / f"{AUDIT}.pub").read_text())
-        assert [size for _, size, _ in heads] == [5, 10][:turn], "the end of a file that is left is signed"
+        await eventually(lambda turn=turn: signed(tmp_path) == [5, 10][:turn], what=listening.daemon.output)
+        assert (tmp_path / AUDIT).read_bytes() == b"", (
+            "the end of a file is signed when it is left, before an event comes"
+        )
     await listening.stop()
     await listening.start()
     await site.publish(11)
