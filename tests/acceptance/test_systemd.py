@@ -206,7 +206,7 @@ async def test_what_hangs_or_is_killed_is_started_anew_and_nothing_is_lost(servi
     (packages / "stuck_sink-1.dist-info" / "entry_points.txt").write_text(points, encoding="utf-8")
     trigger = f"{service.state}/trigger"
     service.configure(sinks={"foreign": {"type": "stuck", "trigger": trigger}})
-    service.drop_in("WatchdogSec=3s")
+    service.drop_in("WatchdogSec=3s\nRestartSec=500ms")
     await service.box.run("systemctl", "daemon-reload")
     await service.systemctl("restart")
     before, pid = len(service.events()), await service.main_pid()
