@@ -21,6 +21,7 @@ from support.service import (
     readme_commands,
 )
 from support.systemdbox import SystemdBox
+from support.tools import need
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -286,6 +287,7 @@ async def test_root_gives_orders_to_it_and_in_its_place_and_leaves_it_its_files(
 
 
 async def test_logrotate_rotates_and_the_chain_goes_on(service, site):
+    need("logrotate", package="logrotate")
     folder = service.box.path(f"{service.state}/")
 
     async def rotated():
