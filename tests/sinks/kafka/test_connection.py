@@ -90,7 +90,7 @@ async def test_a_producer_is_given_up_at_once_and_leaves_no_task_behind(mock):
         await producer.abort()
         await producer.abort()
         assert time.monotonic() - began < 10
-        await eventually(lambda: asyncio.all_tasks() <= before, what="its tasks end")
+    await eventually(lambda: asyncio.all_tasks() <= before, timeout_s=40.0, what="its tasks end")
 
 
 def test_the_names_that_giving_up_relies_on_are_there():
