@@ -21,6 +21,7 @@ from support.service import (
     readme_commands,
 )
 from support.systemdbox import SystemdBox
+from support.tools import need
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
@@ -206,7 +207,7 @@ async def test_what_hangs_or_is_killed_is_started_anew_and_nothing_is_lost(servi
     (packages / "stuck_sink-1.dist-info" / "entry_points.txt").write_text(points, encoding="utf-8")
     trigger = f"{service.state}/trigger"
     service.configure(sinks={"foreign": {"type": "stuck", "trigger": trigger}})
-    service.drop_in("WatchdogSec=3s")
+    service.drop_in("WatchdogSec=3s\nRestartSec=500ms")
     await service.box.run("systemctl", "daemon-reload")
     await service.systemctl("restart")
     before, pid = len(service.events()), await service.main_pid()
@@ -286,6 +287,7 @@ async def test_root_gives_orders_to_it_and_in_its_place_and_leaves_it_its_files(
 
 
 async def test_logrotate_rotates_and_the_chain_goes_on(service, site):
+    need("logrotate", package="logrotate")
     folder = service.box.path(f"{service.state}/")
 
     async def rotated():

@@ -16,6 +16,7 @@ from support.eventually import eventually
 from support.process import SOURCE
 from support.site_packages import install_into
 from support.systemdbox import SystemdBox
+from support.tools import need
 
 DEPLOY = SOURCE / "deploy" / "systemd"
 HOME = "/opt/disposition-listener"
@@ -139,6 +140,7 @@ class Site:
         self._box = box
 
     async def start(self) -> None:
+        need("curl", package="curl")
         words = ("simulate", "--ack", "--timeout-ms", "1000", "--max-interval-ms", "30000")
         await self._box.run("systemd-run", "--quiet", "--unit=site", COMMAND, *words)
 
