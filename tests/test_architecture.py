@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = load_package(ROOT)
 
 # Floor by floor, from the top. A room may import the rooms (or the single module of a room) that stand beside it.
-FOUNDATION = ("model", "condition", "errors", "metrics", "backoff", "latch")
+FOUNDATION = ("model", "condition", "durable", "errors", "metrics", "backoff", "latch")
 PARTS = (
     *("receiver", "rereading", "recorder", "delivery", "sinks", "web"),
     *("cometd", "webservices", "journal", "settings", "lane_settings", "schema", "forms", "ports", "trial"),
@@ -65,16 +65,16 @@ ROOMS: dict[str, Collection[str]] = {
     "rereading": ("webservices", *FOUNDATION),
     "recorder": ("ports", *FOUNDATION),
     "delivery": ("ports", *FOUNDATION),
-    "sinks": ("audit", "ports", "forms", "schema", "model", "errors", "backoff"),
+    "sinks": ("audit", "durable", "ports", "forms", "schema", "model", "errors", "backoff"),
     "control": ("model", "errors"),
     "trial": ("model",),
-    "audit": ("model", "errors"),
+    "audit": ("durable", "model", "errors"),
     "web": ("metrics", "model", "condition", "errors"),
     "simulator": ("errors",),
     "testing": ("ports", "model", "errors"),
     "cometd": ("backoff", "latch", "errors"),
     "webservices": ("model", "errors", "backoff"),
-    "journal": ("model", "errors"),
+    "journal": ("durable", "model", "errors"),
     "settings": ("http_settings", "lane_settings", "schema", "errors"),
     "http_settings": ("schema",),
     "lane_settings": ("forms", "schema"),
@@ -83,6 +83,7 @@ ROOMS: dict[str, Collection[str]] = {
     "ports": ("model",),
     "model": (),
     "condition": (),
+    "durable": (),
     "errors": (),
     "metrics": (),
     "backoff": (),

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from listener.audit.notes import NoteError, SigningKey, VerifierKey
+from listener.durable import sync_folder
 
 
 class Keys(NamedTuple):
@@ -79,8 +80,4 @@ def _write(path: Path, content: bytes, mode: int, *, replace: bool) -> None:
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

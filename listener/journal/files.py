@@ -1,19 +1,10 @@
-"""Files as a journal needs them: names that survive a power cut, and what a bad disk still gives."""
+"""What a bad disk still gives of a file."""
 
 import errno
 import os
 from pathlib import Path
 
 _PIECE = 4096  # what a disk gives or refuses as one
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was created, renamed or removed in `folder` durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def is_bad_sector(exc: OSError) -> bool:

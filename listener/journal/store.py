@@ -9,11 +9,11 @@ from pathlib import Path
 
 import structlog
 
+from listener.durable import sync_folder
 from listener.errors import JournalDamaged, JournalError
 from listener.journal import rows
 from listener.journal.damage import repair
 from listener.journal.database import connect_reader, connect_writer, journal_error, prepare
-from listener.journal.files import sync_folder
 from listener.journal.handle import Handle
 from listener.journal.lock import FileLock
 from listener.journal.walindex import WalIndex

@@ -30,6 +30,13 @@ class TlsSettings(Section):
             raise ValueError("client_key_file needs client_cert_file beside it (the same file may hold both)")
         return self
 
+    def refuse_tls_keys(self, why: str) -> None:
+        """For a connection without TLS: keys that would be of no use, and so mislead, raise ValueError with `why`."""
+        unused = [key for key in ("ca_file", "client_cert_file") if getattr(self, key) is not None]
+        unused += [] if self.verify else ["verify"]
+        if unused:
+            raise ValueError(f"{unused[0]} is for TLS, which {why}")
+
     def ssl_context(self, context: SinkContext) -> ssl.SSLContext:
         """The context of a client; reads the files anew, so blocks for as long as a few small files take.
 

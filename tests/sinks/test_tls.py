@@ -60,3 +60,11 @@ def test_a_key_without_its_certificate_is_refused(certificates):
     lane = LaneSettings(type="x", client_key_file="key.pem")
     with pytest.raises(ValueError, match="client_key_file needs client_cert_file"):
         TlsSettings.model_validate(lane.options, context=Folders(certificates))
+
+
+@pytest.mark.parametrize("options", [{"ca_file": "cert.pem"}, {"client_cert_file": "cert.pem"}, {"verify": False}])
+def test_keys_that_are_of_no_use_without_tls_are_refused_by_name(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"^{name} is for TLS, which is off$"):
+        TlsSettings(**options).refuse_tls_keys("is off")
+    TlsSettings().refuse_tls_keys("is off")

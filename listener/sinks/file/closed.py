@@ -13,8 +13,8 @@ import structlog
 
 from listener.audit.chain import Head, Link, head_of, link_of
 from listener.audit.files import lines_of
+from listener.durable import sync_folder
 from listener.sinks.file import reading
-from listener.sinks.file.places import sync_folder
 
 _log = structlog.get_logger()
 _BLOCK_BYTES = 1024 * 1024

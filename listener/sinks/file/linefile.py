@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import structlog
 
-from listener.sinks.file.places import sync_folder
+from listener.durable import sync_folder
 
 _log = structlog.get_logger()
 _BLOCK_BYTES = 64 * 1024

@@ -10,7 +10,7 @@ import structlog
 
 from listener.audit.chain import Head
 from listener.audit.notes import Checkpoint, NoteError, SigningKey, checkpoint_text, parse_checkpoint, written
-from listener.sinks.file.places import sync_folder
+from listener.durable import sync_folder
 
 _log = structlog.get_logger()
 _TAIL_BYTES = 64 * 1024

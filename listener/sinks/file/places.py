@@ -1,6 +1,5 @@
 """Where everything of one audit file is: beside it, under its own name with an ending."""
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +23,3 @@ class Places(NamedTuple):
     def public_key(self) -> Path:
         """Its public half."""
         return self.file.with_name(self.file.name + ".pub")
-
-
-def sync_folder(folder: Path) -> None:
-    """The name of a file is durable only once its folder is. Raises OSError."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

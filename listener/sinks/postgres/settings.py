@@ -54,10 +54,8 @@ class PostgresSettings(TlsSettings, LoginSettings):
 
     @model_validator(mode="after")
     def _tls_is_asked_for(self) -> Self:
-        unused = [key for key in ("ca_file", "client_cert_file") if getattr(self, key) is not None]
-        unused += [] if self.verify else ["verify"]
-        if unused and not self.encrypted:
-            raise ValueError(f"{unused[0]} is for TLS, which needs a host in url and tls = true")
+        if not self.encrypted:
+            self.refuse_tls_keys("needs a host in url and tls = true")
         return self
 
     @property

@@ -68,10 +68,8 @@ class RedisSettings(TlsSettings, LoginSettings):
 
     @model_validator(mode="after")
     def _tls_is_asked_for(self) -> Self:
-        unused = [key for key in ("ca_file", "client_cert_file") if getattr(self, key) is not None]
-        unused += [] if self.verify else ["verify"]
-        if unused and not self.tls:
-            raise ValueError(f"{unused[0]} is for TLS, which a url with rediss:// asks for")
+        if not self.tls:
+            self.refuse_tls_keys("a url with rediss:// asks for")
         return self
 
     @property

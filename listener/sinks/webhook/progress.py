@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
 from listener.model import Event
+from listener.sinks.verdict import chat_of
 from listener.sinks.webhook.failure import Failure
 
 
@@ -11,7 +12,7 @@ class Progress:
     """What becomes of a batch in one call.
 
     Args:
-        events: the batch. Gaps, whose subject is an account, are kept apart from the chats.
+        events: the batch.
     """
 
     def __init__(self, events: Sequence[Event]) -> None:
@@ -21,7 +22,7 @@ class Progress:
         self._failures: dict[int, Failure] = {}
         by_chat: dict[tuple[str, str], list[int]] = {}
         for index, event in enumerate(events):
-            by_chat.setdefault((event.kind, event.subject), []).append(index)
+            by_chat.setdefault(chat_of(event), []).append(index)
         self.chats = len(by_chat)
         self._remaining = iter(by_chat.values())
 

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
-from listener.sinks.file.places import Places, sync_folder
+from listener.sinks.file.places import Places
 
 
 def test_everything_is_beside_the_file_under_its_name():
@@ -14,9 +12,3 @@ def test_everything_is_beside_the_file_under_its_name():
         "audit.jsonl.key",
         "audit.jsonl.pub",
     ]
-
-
-def test_a_folder_that_is_gone_cannot_be_synced(tmp_path):
-    sync_folder(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        sync_folder(tmp_path / "gone")
