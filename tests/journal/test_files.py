@@ -1,6 +1,5 @@
 """Files of which a bad disk gives a part."""
 
-
 import pytest
 
 from listener.journal.files import copy_readable

@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
+from support.eventually import eventually
+
 _STOP_S = 5.0
 _TAIL = 40
 
@@ -110,6 +112,15 @@ class Broker:
         assert self._child is not None
         self._child.send_signal(signal.SIGSTOP)
         try:
+            await eventually(
+                lambda pid=self._child.pid: is_stopped(pid), what="every thread of the server stands still"
+            )
             yield
         finally:
             self._child.send_signal(signal.SIGCONT)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of a process stands still: SIGSTOP returns before they do."""
+    states = [path.read_text().rpartition(")")[2].split()[0] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state == "T" for state in states)

@@ -13,7 +13,8 @@ from typing import Any
 
 import asyncpg
 
-from support.broker import Broker, free_port
+from support.broker import Broker, free_port, is_stopped
+from support.eventually import eventually
 from support.tools import lacking
 
 TABLE = "dispositions"
@@ -123,6 +124,7 @@ class PostgresServer(Broker):
             for child in children:
                 os.kill(child, signal.SIGSTOP)
             try:
+                await eventually(lambda: all(map(is_stopped, children)), what="every session stands still")
                 yield
             finally:
                 for child in children:
