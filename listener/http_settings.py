@@ -79,11 +79,16 @@ def token_in(file: Path) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this host can reach it; any name but `localhost` may lead anywhere."""
+    """Whether only this host can reach it; any name but `localhost` may lead anywhere.
+
+    An IPv4 address inside of an IPv6 one is what it stands for: Pythons differ in what they make of it.
+    """
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return host.lower() == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _address(listen: str) -> tuple[str, int]:

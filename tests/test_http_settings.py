@@ -23,7 +23,10 @@ def problems(folder: Path, text: str, environ: dict[str, str] | None = None) -> 
     return []
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.9.9.9:1", "[::1]:9464", "localhost:9464", "LOCALHOST:1"])
+@pytest.mark.parametrize(
+    "listen",
+    ["127.0.0.1:0", "127.9.9.9:1", "[::1]:9464", "[::ffff:127.0.0.1]:1", "localhost:9464", "LOCALHOST:1"],
+)
 def test_on_the_loopback_nothing_more_is_needed(tmp_path: Path, listen: str):
     assert problems(tmp_path, f'listen = "{listen}"') == []
 
@@ -36,7 +39,7 @@ def test_on_the_loopback_nothing_more_is_needed(tmp_path: Path, listen: str):
         "192.0.2.1:9464",
         "listener.example:9464",
         "localhost.example:1",
-        "[::ffff:127.0.0.1]:1",
+        "[::ffff:192.0.2.1]:1",
     ],
 )
 def test_beyond_it_somebody_has_to_say_so(tmp_path: Path, listen: str):

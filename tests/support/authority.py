@@ -11,9 +11,23 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 DAY = timedelta(days=1)
 
+_Extension = tuple[x509.ExtensionType, bool]  # with whether it is critical
+
+_SIGNS = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Authority:
-    """Issues certificates; its own is in `ca_file`.
+    """Issues certificates as RFC 5280 wants them, which Python 3.13 and later insist on; its own is in `ca_file`.
 
     Args:
         folder: where files go.
@@ -23,7 +37,12 @@ class Authority:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"authority {folder.name}")])
-        certificate = self._sign(self._name, self._key.public_key(), x509.BasicConstraints(ca=True, path_length=0))
+        certificate = self._sign(
+            self._name,
+            self._key.public_key(),
+            _critical(x509.BasicConstraints(ca=True, path_length=0)),
+            _critical(_SIGNS),
+        )
         self.ca_file = folder / "ca.pem"
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -32,7 +51,8 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")])
-        certificate = self._sign(subject, key.public_key(), names)
+        issued_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        certificate = self._sign(subject, key.public_key(), (names, False), (issued_by, False))
         path = self._folder / f"{name}.pem"
         path.write_bytes(
             certificate.public_bytes(serialization.Encoding.PEM)
@@ -49,9 +69,16 @@ class Authority:
         context.verify_mode = ssl.CERT_REQUIRED if wants_client else ssl.CERT_NONE
         return context
 
-    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, what: x509.ExtensionType) -> x509.Certificate:
+    def _sign(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *extensions: _Extension) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
-        builder = builder.serial_number(x509.random_serial_number()).add_extension(what, critical=False)
+        builder = builder.serial_number(x509.random_serial_number())
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        for extension, is_critical in extensions:
+            builder = builder.add_extension(extension, critical=is_critical)
         builder = builder.not_valid_before(now - DAY).not_valid_after(now + DAY)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def _critical(extension: x509.ExtensionType) -> _Extension:
+    return extension, True
