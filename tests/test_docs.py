@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from listener.assembly import load_checked
-from listener.cli.app import build as build_app
 from listener.metrics import PREFIX, TABLE
 from listener.web.openapi import description
+from support.commands import commands
 from support.logged import events
 
 ROOT = Path(__file__).parents[1]
@@ -34,9 +34,7 @@ def test_the_readmes_configuration_passes_the_check(tmp_path: Path):
 
 
 def test_every_command_of_the_readme_exists():
-    app = build_app(rich=False)
-    known = {command.name or command.callback.__name__ for command in app.registered_commands}
-    known |= {group.name for group in app.registered_groups}
+    known = {words[0] for words in commands()}
     used = set(re.findall(r"disposition-listener ([a-z][a-z-]+)", README))
     assert used >= {"run", "check", "demo", "simulate", "set-disposition", "tail"}
     assert used - known == set()

@@ -1,62 +1,108 @@
 """All commands under one name, and the one place that turns errors into lines and exit statuses."""
 
 import functools
+import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
 
 import structlog
 import typer
+import typer.main
+from typer.core import TyperGroup
 
 from listener import __version__
-from listener.cli import audit, check, dead_letters, demo, journal, lane, set_disposition, simulate, sinks, tail
-from listener.cli import run as run_command
 from listener.errors import ConfigError, ListenerError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 INTERRUPTED = 130
-_GROUPS = {
-    "audit": ("Prove an audit trail, and tell who set what when.", audit.COMMANDS),
-    "journal": ("Look into the journal.", journal.COMMANDS),
-    "dead-letters": ("Look at what a sink did not take, deliver it once more, or drop it.", dead_letters.COMMANDS),
-    "lane": ("See how far the sinks are, and let go on what waits for a person.", lane.COMMANDS),
-    "sinks": ("List the kinds of sink that can be named, and try out a sink that is configured.", sinks.COMMANDS),
+
+
+class _Entry(NamedTuple):
+    """Where a command is: the function of a module, or a module whose COMMANDS are a group that `help` describes.
+
+    `alone` is the function for a group's name without one of its commands.
+    """
+
+    module: str
+    function: str = ""
+    help: str = ""
+    alone: str = ""
+
+
+_ENTRIES = {
+    "run": _Entry("run", "run"),
+    "check": _Entry("check", "check"),
+    "demo": _Entry("demo", "demo"),
+    "simulate": _Entry("simulate", "simulate"),
+    "set-disposition": _Entry("set_disposition", "set_disposition"),
+    "tail": _Entry("tail", "tail"),
+    "audit": _Entry("audit", help="Prove an audit trail, and tell who set what when."),
+    "journal": _Entry("journal", help="Look into the journal."),
+    "dead-letters": _Entry("dead_letters", help="Look at what a sink did not take, deliver it once more, or drop it."),
+    "lane": _Entry("lane", help="See how far the sinks are, and let go on what waits for a person."),
+    "sinks": _Entry(
+        "sinks",
+        help="List the kinds of sink that can be named, and try out a sink that is configured.",
+        alone="sinks",
+    ),
 }
-_ALONE: dict[str, Callable[..., Any]] = {"sinks": sinks.sinks}
 _OWN_EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 
 log = structlog.get_logger(__name__)
 
 
 def build(*, rich: bool) -> typer.Typer:
-    """The command line; with `rich`, help and usage errors are drawn for a terminal."""
+    """The command line; with `rich`, help and usage errors are drawn for a terminal.
+
+    A command is imported when it is asked for: most of them need neither HTTP nor the simulator, whose import takes
+    longer than what they do.
+    """
+
+    class Commands(TyperGroup):
+        """All of them."""
+
+        def list_commands(self, _ctx: Any) -> list[str]:
+            """In the order of the help."""
+            return list(_ENTRIES)
+
+        def get_command(self, _ctx: Any, cmd_name: str) -> Any:
+            """The command of a name, imported now; None where there is none."""
+            entry = _ENTRIES.get(cmd_name)
+            return None if entry is None else typer.main.get_command(_loaded(cmd_name, entry, rich=rich))
+
     app = _typer(rich=rich, help="Hears chat dispositions of Genesys Web Services and delivers them, durably.")
+    app.info.cls = Commands
     app.callback()(_options)
-    app.command("run")(guarded(run_command.run))
-    app.command("check")(guarded(check.check))
-    app.command("demo")(guarded(demo.demo))
-    app.command("simulate")(guarded(simulate.simulate))
-    app.command("set-disposition")(guarded(set_disposition.set_disposition))
-    app.command("tail")(guarded(tail.tail))
-    for name, (help_text, commands) in _GROUPS.items():
-        group = _typer(rich=rich, help=help_text, alone=_ALONE.get(name))
-        for command, function in commands.items():
-            group.command(command)(guarded(function))
-        app.add_typer(group, name=name)
+    return app
+
+
+def _loaded(name: str, entry: _Entry, *, rich: bool) -> typer.Typer:
+    """One command, or one group of them."""
+    module = importlib.import_module(f"listener.cli.{entry.module}")
+    if entry.function:
+        app = _typer(rich=rich)
+        app.command(name)(guarded(getattr(module, entry.function)))
+        return app
+    app = _typer(rich=rich, name=name, help=entry.help, alone=getattr(module, entry.alone) if entry.alone else None)
+    for command, function in module.COMMANDS.items():
+        app.command(command)(guarded(function))
     return app
 
 
 def _typer(
     *,
     rich: bool,
-    help: str,  # noqa: A002 - typer's own name for it
+    name: str | None = None,
+    help: str | None = None,  # noqa: A002 - typer's own name for it
     alone: Callable[..., Any] | None = None,
 ) -> typer.Typer:
     """A group of commands; `alone` is what its name does without one of them."""
     return typer.Typer(
+        name=name,
         help=help,
         invoke_without_command=alone is not None,
         callback=guarded(alone) if alone is not None else None,

@@ -13,14 +13,10 @@ from listener.control import (
     LettersReplay,
     ListLanes,
     Resumed,
-    SinkTest,
-    TrialResult,
     ask,
 )
 from listener.errors import DaemonEnded, NoDaemon
 from listener.model import LaneStatus, LetterFilter, Selection
-from listener.probes import try_out
-from listener.settings import Settings
 
 
 class Done(NamedTuple):
@@ -53,14 +49,6 @@ def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
     except NoDaemon:
         resumed, running_anyway = running.run(offline.resume(journal, name))
         return Resumed(resumed=resumed, running=running_anyway), False
-
-
-def test(settings: Settings, name: str) -> tuple[TrialResult, bool]:
-    """Send a test event to a sink; whether a daemon did it. Raises ControlError, or as `probes.try_out`."""
-    try:
-        return ask(settings.path(settings.journal.path), SinkTest(name=name), TrialResult), True
-    except NoDaemon:
-        return running.run(try_out(settings, name)), False
 
 
 def lanes(journal: Path) -> list[LaneStatus] | None:

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from listener.assembly import load_checked, sink_kinds
-from listener.cli import ordering
+from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.control import TrialResult
-from listener.errors import ListenerError
+from listener.control import SinkTest, TrialResult, ask
+from listener.errors import ListenerError, NoDaemon
+from listener.probes import try_out
+from listener.settings import Settings
 
 SinkArgument = Annotated[str, typer.Argument(metavar="NAME", help="The sink, as the configuration names it.")]
 
@@ -44,11 +46,19 @@ def try_sink(name: SinkArgument, config: ConfigOption = None) -> None:
     """
     settings = load_checked(config)
     began_s = time.monotonic()
-    tested, by_daemon = ordering.test(settings, name)
+    tested, by_daemon = _tested(settings, name)
     if tested.verdict != "taken":
         raise NotTaken(f"{name} did not take {tested.event_id}: {_verdict(tested)}")
     sender = "the daemon" if by_daemon else "this command, since no daemon runs"
     print(f"{name} took {tested.event_id} after {time.monotonic() - began_s:.2f} s (sent by {sender})")
+
+
+def _tested(settings: Settings, name: str) -> tuple[TrialResult, bool]:
+    """What became of a test event, and whether a daemon sent it. Raises ControlError, or as `probes.try_out`."""
+    try:
+        return ask(settings.path(settings.journal.path), SinkTest(name=name), TrialResult), True
+    except NoDaemon:
+        return running.run(try_out(settings, name)), False
 
 
 def _verdict(tested: TrialResult) -> str:

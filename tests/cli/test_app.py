@@ -1,5 +1,8 @@
 """The command line as a whole: errors become lines and exit statuses."""
 
+import subprocess
+import sys
+
 import pytest
 import structlog
 import typer
@@ -40,6 +43,25 @@ def test_every_command_explains_itself(invoke, command):
 
 def test_the_version_is_told(invoke):
     assert invoke("--version").stdout == f"disposition-listener {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "needless"),
+    [
+        (["--version"], ["aiohttp", "pydantic", "listener.simulator", "listener.daemon"]),
+        (["dead-letters", "list", "--help"], ["aiohttp", "listener.simulator", "listener.daemon"]),
+        (["lane", "list", "--help"], ["aiohttp", "listener.simulator", "listener.daemon"]),
+        (["run", "--help"], ["listener.simulator"]),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(words: list[str], needless: list[str]):
+    """Beside a daemon in trouble somebody types many of them, and waits for each."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "listener", *words], capture_output=True, text=True, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "listener.cli.app" in imported
+    assert imported.isdisjoint(needless)
 
 
 @pytest.mark.parametrize("arguments", [("rum",), ("run", "--konfig", "x"), ("tail", "-n", "many"), ("simulate", "80")])

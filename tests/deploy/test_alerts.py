@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from listener.cli.app import build as build_app
+from support.commands import commands
 from support.promql import unknown_metrics
 from support.tools import need
 
@@ -78,12 +78,7 @@ def test_a_page_says_what_it_means_what_to_look_at_and_what_to_do(page: Path):
 
 
 def test_every_command_of_a_page_exists():
-    app = build_app(rich=False)
-    known = {(each.name or each.callback.__name__,) for each in app.registered_commands}
-    for group in app.registered_groups:
-        known |= {
-            (group.name, each.name or each.callback.__name__) for each in group.typer_instance.registered_commands
-        }
+    known = commands()
     texts = " ".join(page.read_text(encoding="utf-8") for page in PAGES)
     used = set(re.findall(r"disposition-listener\s([a-z][a-z-]+)\s([a-z]+)?", texts))
     assert len(used) > 5
