@@ -2,7 +2,8 @@
 
 A record is a line of JSON, a CloudEvent with two extension attributes before its `data` (CloudEvents 1.0, "Extension
 Context Attributes": lower-case letters and digits): `chainindex`, its place, counted from 0 over all files, and
-`chainprevious`, the SHA-256 of the line before, without its line end, in hexadecimal. Before record 0 stands `GENESIS`.
+`chainprevious`, the SHA-256 of the line before, without its line end, in hexadecimal. Record 0 names `GENESIS`, or,
+where lines of no chain stand before it in its file, the SHA-256 of all of them, line ends included.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import re
 from typing import NamedTuple
 
 GENESIS = bytes(32)
-"""What the first record names as the hash before it."""
+"""What the first record names where it begins its file."""
 
 OPENING = b',"chainindex":"'
 """How a link begins in a record."""

@@ -50,7 +50,7 @@ class Verdict:
         first: the index of the first record; None where there is none.
         head: the end of the chain.
         records: how many records were read.
-        unchained: lines before the first record, as older versions wrote them; nothing proves those.
+        unchained: lines before the first record, from before there was a chain; nothing proves what they say.
         signed: up to how many records a checkpoint of the trusted key covers; 0 for none.
         checkpoints: how many checkpoints were signed by it.
     """

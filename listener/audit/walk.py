@@ -24,6 +24,31 @@ class Record(NamedTuple):
     place: Place
 
 
+class Older:
+    """The lines of a file before the first record: what record 0 names.
+
+    Attributes:
+        lines: how many.
+        first: where the first one stands.
+    """
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.first: Place | None = None
+        self._hash = sha256()
+
+    def take(self, place: Place, text: bytes) -> None:
+        """One more, without its line end."""
+        self.lines += 1
+        self.first = self.first or place
+        self._hash.update(text + b"\n")
+
+    @property
+    def hash(self) -> bytes:
+        """Of all of them."""
+        return self._hash.digest() if self.lines else GENESIS
+
+
 class Walk:
     """Reads files in the order in which they were written.
 
@@ -48,6 +73,7 @@ class Walk:
         self._missed_at: list[tuple[Span, Place]] = []
         self._side: Record | None = None
         self._plain = False
+        self._older = Older()
         self.first_place: Place | None = None
         self.last_place: Place | None = None
 
@@ -55,6 +81,7 @@ class Walk:
         """Every line of a file. Raises OSError."""
         lines = enumerate(lines_of(path), start=1)
         number, line = 0, b"\n"
+        self._older = Older()
         while True:
             stopped = self._run(path, lines) if self._plain else next(lines, None)
             if stopped is None:
@@ -96,7 +123,7 @@ class Walk:
         """A line that did not simply follow."""
         link = link_of(text)
         if link is None:
-            self._strange(place)
+            self._strange(place, text)
             return
         record = Record(link.number, link.previous, hash_of(text), place)
         self._judge(record)
@@ -160,11 +187,23 @@ class Walk:
         return self._last if self._plain else self._top
 
     def _begin(self, record: Record) -> None:
-        if record.number == 0 and record.previous != GENESIS:
-            self._verdict.find(Kind.EDITED, record.place, "record 0 names a record before it")
+        self._judge_older(record)
         self._verdict.first, self.first_place = record.number, record.place
         self._last = self._top = record
         self._plain = True
+
+    def _judge_older(self, record: Record) -> None:
+        """Before the first record its file holds what stood there when the chain began, mostly nothing."""
+        older = self._older
+        if record.previous == older.hash or (record.number and not older.lines):
+            return
+        if older.first is not None and (record.number or record.previous == GENESIS):
+            self._verdict.unchained -= older.lines
+            text = f"lines before record {record.number} that are no records of the chain: {older.lines}"
+            self._verdict.find(Kind.INSERTED, older.first, text)
+        else:
+            text = "what stands before record 0 in its file is not what stood there when it was written"
+            self._verdict.find(Kind.EDITED, record.place, text)
 
     def _follow(self, record: Record, before: Record, *, settled: bool) -> None:
         """The right place; another predecessor means that this line or the one before was changed."""
@@ -211,9 +250,10 @@ class Walk:
         else:
             self._verdict.find(Kind.INSERTED, record.place, f"record {record.number} stands before this line as well")
 
-    def _strange(self, place: Place) -> None:
+    def _strange(self, place: Place, text: bytes) -> None:
         if self._last is None:
             self._verdict.unchained += 1
+            self._older.take(place, text)
         else:
             self._foreign.append(place)
             self._plain, self._top = False, self._highest()

@@ -117,7 +117,7 @@ def _tell(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *
 
 def _summary(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> Iterator[str]:
     if verdict.unchained:
-        yield f"{verdict.unchained} lines before the first record are not chained: nothing proves them"
+        yield f"{verdict.unchained} lines before the first record are not chained: nothing proves what they say"
     if verdict.first is None:
         yield "no records"
         return

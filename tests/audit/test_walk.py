@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from listener.audit.chain import Head, chained, head_of, link_of
+from listener.audit.chain import Head, chained, hash_of, head_of, link_of
 from listener.audit.findings import Kind, Place
 from listener.audit.verify import verify
 from support.events import disposition_event
@@ -154,9 +154,32 @@ def test_a_line_without_its_end_is_found(number, missing):
     assert (Kind.CUT, number + 1) in found(tampered)
 
 
-def test_lines_of_older_versions_are_counted_and_not_proven():
-    verdict = verified([disposition_event(1).to_json() + b"\n"] * 3 + LINES)
+OLDER = [disposition_event(number).to_json() + b"\n" for number in range(3)]
+BEHIND_OLDER = trail(COUNT, start=Head(0, hash_of(b"".join(OLDER))))[0]
+
+
+def test_lines_from_before_the_chain_are_counted_and_not_proven():
+    verdict = verified([*OLDER, *BEHIND_OLDER])
     assert (verdict.findings, verdict.unchained, verdict.records) == ([], 3, COUNT)
+
+
+@given(st.integers(1, 3))
+def test_a_line_put_before_a_chain_that_began_its_file_is_found(count):
+    verdict = verified([*OLDER[:count], *LINES])
+    assert [(each.kind, each.place.line) for each in verdict.findings] == [(Kind.INSERTED, 1)]
+    assert (verdict.unchained, verdict.records) == (0, COUNT)
+
+
+@given(st.permutations(range(3)), st.integers(0, 3))
+def test_what_stood_before_the_chain_cannot_be_changed_either(order, kept):
+    older = [OLDER[number] for number in order][:kept]
+    expected = [] if older == OLDER else [(Kind.EDITED, kept + 1)]
+    assert [(each.kind, each.place.line) for each in verified([*older, *BEHIND_OLDER]).findings] == expected
+
+
+def test_a_line_put_before_the_first_record_of_a_later_file_is_found_without_the_earlier_ones():
+    kinds = {each.kind for each in verified([OLDER[0], *LINES[5:]]).findings}
+    assert Kind.INSERTED in kinds
 
 
 def test_nothing_is_nothing():

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import stat
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import structlog
 
 from listener.durable import sync_folder
+from listener.sinks.file.reading import blocks
 
 _log = structlog.get_logger()
 _BLOCK_BYTES = 64 * 1024
@@ -141,6 +143,16 @@ class LineFile:
         """Wait for the disk, also where `append` does not."""
         if self._fd is not None:
             self._flush(self._fd)
+
+    def digest(self) -> bytes | None:
+        """The SHA-256 of all that stands in the open file; None where it is empty."""
+        assert self._fd is not None  # noqa: S101 - it is open
+        if not os.fstat(self._fd).st_size:
+            return None
+        whole = hashlib.sha256()
+        for block in blocks(self._fd, 0):
+            whole.update(block)
+        return whole.digest()
 
     def append(self, lines: Sequence[bytes]) -> None:
         """`write` of lines that do not depend on what is there."""

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 _BLOCK_BYTES = 256 * 1024
 
 
-def _blocks(fd: int, start: int) -> Iterator[bytes]:
+def blocks(fd: int, start: int) -> Iterator[bytes]:
+    """All bytes from an offset on."""
     while block := os.pread(fd, _BLOCK_BYTES, start):
         yield block
         start += len(block)
@@ -15,7 +16,7 @@ def _blocks(fd: int, start: int) -> Iterator[bytes]:
 def lines_from(fd: int, start: int) -> Iterator[tuple[int, bytes]]:
     """The whole lines from an offset on, each with its end and with the offset behind it."""
     rest = b""
-    for block in _blocks(fd, start):
+    for block in blocks(fd, start):
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
             start += len(line) + 1

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
-from listener.audit.chain import Head, chained, head_of
+from listener.audit.chain import GENESIS, Head, chained, head_of
 from listener.audit.keys import load_or_create
 from listener.audit.notes import NoteError, SigningKey, VerifierKey
 from listener.model import Event, rfc3339
@@ -290,7 +290,9 @@ class Trail:
         head = before
 
         def make(torn: bytes) -> Sequence[bytes]:
-            nonlocal owed, lines, head
+            nonlocal before, owed, lines, head
+            if not (before.size or torn):
+                before = Head(0, self._file.digest() or GENESIS)
             lines, head = self._chained(events, bodies, before)
             owed = int(bool(torn) and lines[0] != torn)
             if owed:

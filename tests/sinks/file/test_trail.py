@@ -250,7 +250,9 @@ def test_an_older_file_is_continued_and_its_lines_are_not_repeated(make_trail, a
     path.write_bytes(b"".join(event.to_json() + b"\n" for event in events_of(10)))
     append(make_trail(), events_of(10, first=6))
     verdict = proven()
-    assert (lines_in(path), verdict.unchained, verdict.records) == ([*range(1, 16)], 10, 5)
+    assert (lines_in(path), verdict.findings, verdict.unchained, verdict.records) == ([*range(1, 16)], [], 10, 5)
+    path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
+    assert [each.kind for each in verify([path]).findings] == [Kind.EDITED]
 
 
 def test_where_nothing_can_be_made_beside_the_file_it_is_written_without_checkpoints(tmp_path, append, monkeypatch):
