@@ -21,10 +21,6 @@ _BLOCK_BYTES = 64 * 1024
 # A batch whose file was deleted in the middle is written once more; several such in a row are a rotation gone wild.
 _ROTATIONS = 3
 
-Make = Callable[[bytes], Sequence[bytes]]
-"""Gives the lines to append, each with its end. It gets the line that an earlier append has begun and not completed,
-empty mostly: the first of the lines must be that one."""
-
 
 class CutShortError(OSError):
     """An append failed in the middle; the first `whole` lines of it are durable."""
@@ -154,27 +150,30 @@ class LineFile:
             whole.update(block)
         return whole.digest()
 
+    def complete(self) -> bytes:
+        """Write the rest of a line that an earlier append has begun; returns that line, empty where there is none."""
+        self.current()
+        line = self._torn.line if self._torn is not None else b""
+        if line:
+            self._append([line])
+        return line
+
     def append(self, lines: Sequence[bytes]) -> None:
-        """`write` of lines that do not depend on what is there."""
-
-        def make(torn: bytes) -> Sequence[bytes]:
-            return lines if not torn or lines[0] == torn else [torn, *lines]
-
-        self.write(make)
-
-    def write(self, make: Make) -> None:
-        """Append lines; return once they are in a file that has a name, and on the disk.
+        """Append lines, each with its end; return once they are in a file that has a name, and on the disk.
 
         Looks before and after. What went into a file that was renamed in between stands there, and is not written
-        again; what went into one that is deleted by now is, into the new one.
+        again; what went into one that is deleted by now is, into the new one. A line that was begun is completed first.
 
         Raises:
             CutShortError: some of the lines are there.
         """
-        lines: Sequence[bytes] = ()
+        self.complete()
+        self._append(lines)
+
+    def _append(self, lines: Sequence[bytes]) -> None:
+        """The first of the lines is the one that was begun, if one was."""
         for _ in range(_ROTATIONS):
             fd = self.current()
-            lines = lines or make(self._torn.line if self._torn is not None else b"")
             self._put(fd, b"".join(lines))
             self._sync(fd)
             if not self._deleted(fd):

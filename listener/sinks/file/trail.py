@@ -160,9 +160,10 @@ class Trail:
             PartlyAppendedError: it failed, at first or in the middle.
         """
         known: frozenset[int] = frozenset()
+        fresh: Sequence[int] = ()
         try:
-            fd = self._current()
-            fresh = self._fresh(events, bodies, fd)
+            begun = self._complete()
+            fresh = self._fresh(events, bodies, begun)
             if len(fresh) < len(events):
                 known = frozenset(range(len(events))) - set(fresh)
                 events, bodies = [events[index] for index in fresh], [bodies[index] for index in fresh]
@@ -280,41 +281,43 @@ class Trail:
         self._recent.leave(fd)
         self._file.sync()
 
-    def _fresh(self, events: Sequence[Event], bodies: Sequence[bytes], fd: int) -> Sequence[int]:
-        return self._recent.fresh(events, bodies, fd) if self._options.recall else range(len(events))
+    def _complete(self) -> bytes:
+        """Write the rest of a line whose append failed in its middle; returns it, empty mostly."""
+        self._current()
+        before = self._head
+        begun = self._file.complete()
+        if begun:
+            self._head = head_of(begun[:-1]) or before
+            self._recent.note(sequence_of(begun))
+            self._notice(before)
+        return begun
+
+    def _fresh(self, events: Sequence[Event], bodies: Sequence[bytes], begun: bytes) -> Sequence[int]:
+        """The indexes of the events that do not stand there; `begun` is the line that was completed just now."""
+        if self._options.recall:
+            return self._recent.fresh(events, bodies, self._file.current())
+        return range(int(begun[:-1] == bodies[0]), len(events))
 
     def _write(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
         """Append the events as lines; the chain goes on from what is really there, also where that fails."""
-        before, owed = self._head, 0
-        lines: Sequence[bytes] = ()
-        head = before
-
-        def make(torn: bytes) -> Sequence[bytes]:
-            nonlocal before, owed, lines, head
-            if not (before.size or torn):
-                before = Head(0, self._file.digest() or GENESIS)
-            lines, head = self._chained(events, bodies, before)
-            owed = int(bool(torn) and lines[0] != torn)
-            if owed:
-                lines, head = self._chained(events, bodies, head_of(torn[:-1]) or before)
-                lines = [torn, *lines]
-            return lines
-
+        before = self._beginning()
+        lines, self._head = self._chained(events, bodies, before)
         try:
-            self._file.write(make)
+            self._file.append(lines)
         except CutShortError as exc:
-            self._head = (head_of(lines[exc.whole - 1][:-1]) or before) if exc.whole else before
-            self._note(lines[: exc.whole], owed)
-            exc.whole = max(0, exc.whole - owed)
+            newest = lines[exc.whole - 1] if exc.whole else b""
+            self._head = head_of(newest[:-1]) or before
+            self._recent.note(sequence_of(newest))
             raise
-        self._head = head
-        self._note(lines, owed)
+        self._recent.note(sequence_of(lines[-1]))
         self._notice(before)
 
-    def _note(self, lines: Sequence[bytes], owed: int) -> None:
-        """These stand in the file. The line that was owed is of another batch, which comes again."""
-        for line in (*lines[:owed], *lines[-1:]):
-            self._recent.note(sequence_of(line))
+    def _beginning(self) -> Head:
+        """The chain so far; where there is none yet, its first record names what stands in the file."""
+        if self._head.size or not self._options.chain:
+            return self._head
+        self._file.current()
+        return Head(0, self._file.digest() or GENESIS)
 
     def _chained(self, events: Sequence[Event], bodies: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:
         if not self._options.chain:

@@ -228,6 +228,22 @@ def test_a_full_disk_leaves_the_chain_as_it_is_in_the_file(make_trail, append, p
     assert proven().records == 8
 
 
+@pytest.mark.parametrize("again", ["the same events", "others first"])
+@pytest.mark.parametrize("room", [0, 1, 100, 700])
+def test_a_chain_that_a_full_disk_held_up_at_its_first_record_names_what_stood_before(
+    make_trail, append, proven, path, room, again
+):
+    path.write_bytes(b"".join(event.to_json() + b"\n" for event in events_of(10)))
+    trail = make_trail()
+    with file_size_limit(path.stat().st_size + room), pytest.raises(PartlyAppendedError) as caught:
+        append(trail, events_of(2, first=11))
+    left = [event for index, event in enumerate(events_of(2, first=11)) if index not in caught.value.delivered]
+    append(trail, left if again == "the same events" else [event_with(1, "late"), *left])
+    verdict = proven()
+    assert (verdict.findings, verdict.unchained) == ([], 10)
+    assert verdict.records == 2 + (again == "others first")
+
+
 def test_lines_that_are_missing_at_the_start_stay_missing(make_trail, append, path):
     """Whoever cuts the tail while nobody writes must not get the rest signed as if nothing had been there."""
     trail = make_trail()
