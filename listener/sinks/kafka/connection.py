@@ -14,6 +14,7 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.producer.sender import Sender
 
 from listener.errors import Park, Retry
 from listener.sinks.kafka.settings import KafkaSettings
@@ -63,19 +64,27 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc] # the library has no typ
         """Give up what is not acknowledged and release everything, within a second or two. Idempotent."""
         self._closed = True
         sending = self._sender.sender_task
-        if sending is not None:
-            sending.cancel()
+        tasks = [*self._requests(), *([] if sending is None else [sending])]
+        for task in tasks:
+            task.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await self.client.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_S):
-                while sending is not None and not sending.done():
-                    # What was cut off waits for metadata before it gives up, and nobody is left to fetch it.
-                    metadata = self.client._md_update_fut  # noqa: SLF001 - no public name; a test guards it
-                    if metadata is not None:
-                        metadata.cancel()
-                    await asyncio.wait([sending], timeout=_CLOSE_S / 20)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_S)
+
+    def _requests(self) -> list[asyncio.Task[Any]]:
+        """The tasks that wait for an answer to what was sent.
+
+        The sender keeps them to itself, and they outlive it: each tries again once there is metadata, which nobody
+        fetches any more.
+        """
+        return [task for task in asyncio.all_tasks() if self._is_request(task.get_coro())]
+
+    def _is_request(self, coroutine: Any) -> bool:
+        if getattr(coroutine, "cr_code", None) is not Sender._send_produce_req.__code__:  # noqa: SLF001 - a test guards it
+            return False
+        return coroutine.cr_frame is not None and coroutine.cr_frame.f_locals.get("self") is self._sender
 
 
 async def why_not(settings: KafkaSettings, security: dict[str, Any]) -> Park | Retry:

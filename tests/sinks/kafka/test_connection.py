@@ -1,8 +1,10 @@
 import asyncio
+import inspect
 import time
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.sender import Sender
 
 from listener.errors import Park, Retry, StartError
 from listener.sinks.kafka.connection import Producer
@@ -75,6 +77,7 @@ async def test_another_server_of_the_list_stands_in(mock, sink_to):
 async def test_a_producer_is_given_up_at_once(mock):
     """With requests in flight to two brokers that keep silent, which the library would wait for."""
     topic = await new_mock_topic(mock)
+    before = asyncio.all_tasks()
     producer = Producer(bootstrap_servers=mock.server, enable_idempotence=True, request_timeout_ms=30_000)
     await producer.start()
     partitions = await producer.partitions_for(topic)
@@ -84,10 +87,12 @@ async def test_a_producer_is_given_up_at_once(mock):
             batch.append(timestamp=None, key=b"a", value=b"b")
             await producer.send_batch(batch, topic, partition=partition)
         await asyncio.sleep(0.3)
+        assert len(producer._requests()) > 1, "one for each broker"
         began = time.monotonic()
         await producer.abort()
         await producer.abort()
         assert time.monotonic() - began < 10
+        assert [task for task in asyncio.all_tasks() - before if not task.done()] == []
 
 
 def test_the_names_that_giving_up_relies_on_are_there():
@@ -95,7 +100,7 @@ def test_the_names_that_giving_up_relies_on_are_there():
         producer = AIOKafkaProducer()
         assert producer._closed is False
         assert producer._sender.sender_task is None
-        assert producer.client._md_update_fut is None
+        assert inspect.iscoroutinefunction(Sender._send_produce_req)
         await producer.stop()
 
     asyncio.run(look())
