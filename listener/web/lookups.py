@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from listener.model import Change, Kind, rfc3339
 from listener.search import EventFilter, Found, LetterPage, Undelivered
 from listener.web import answers
-from listener.web.queries import Limit, Pattern, Position, Text, given, query_of, told
+from listener.web.queries import Limit, Position, Text, given, query_of, told
 from listener.web.routes import Call, Route
 
 
@@ -19,8 +19,8 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What `/events.json` takes; see `EventFilter`. `before` is a sequence, the events looked for are below it."""
 
     chat: Text | UnsetType = UNSET
-    agent: Pattern | UnsetType = UNSET
-    disposition: Pattern | UnsetType = UNSET
+    agent: Text | UnsetType = UNSET
+    disposition: Text | UnsetType = UNSET
     key: Text | UnsetType = UNSET
     change: Change | UnsetType = UNSET
     before: Position | UnsetType = UNSET

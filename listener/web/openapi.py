@@ -44,10 +44,12 @@ def _content(media_type: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refusals(*more: str) -> dict[str, Any]:
-    return {
+    refusals = {
         status: {"description": _REASONS[status], "content": _content(answers.JSON, _ref(Error))}
         for status in sorted({*_EVERYWHERE, *more})
     }
+    refusals["400"]["content"] |= _content("text/plain", {"type": "string"})  # where it is no request at all
+    return refusals
 
 
 def _told(description: str, content: Mapping[str, Any], *refusals: str) -> dict[str, Any]:
