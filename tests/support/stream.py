@@ -21,12 +21,13 @@ class Stream:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.response = response
         self.retry: str | None = None
+        self._rest = b""
 
     async def message(self, *, timeout_s: float = 10.0) -> Message:
         """The next message or comment. Raises EOFError: the stream is over."""
         fields: dict[str, str] = {}
         async with asyncio.timeout(timeout_s):
-            while line := (await self._line()).rstrip("\n"):
+            while line := await self._line():
                 name, _, value = line.partition(":")
                 fields[name] = value.removeprefix(" ")
         self.retry = fields.get("retry", self.retry)
@@ -43,18 +44,15 @@ class Stream:
         return events
 
     async def _line(self) -> str:
-        line = b""
-        while not line.endswith(b"\n"):
+        while b"\n" not in self._rest:
             try:
                 piece = await self.response.content.readany()
             except aiohttp.ClientPayloadError:
                 piece = b""
             if not piece:
                 raise EOFError
-            start, found, rest = piece.partition(b"\n")
-            line += start + found
-            if rest:
-                self.response.content.unread_data(rest)
+            self._rest += piece
+        line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
 
 
