@@ -35,7 +35,7 @@ def change(path, statement):
 @pytest.mark.parametrize("data", ["CAST('{' AS BLOB)", "CAST(replace(CAST(data AS TEXT), 'Iss', 'iss') AS BLOB)"])
 @pytest.mark.parametrize("which", [EventFilter(), EventFilter(chat="c50"), EventFilter(disposition="iss*")])
 async def test_an_event_that_is_not_what_was_stored_is_damage(journal, path, data, which):
-    change(path, f"UPDATE event SET data = {data} WHERE sequence = 50")
+    change(path, f"UPDATE event SET data = {data} WHERE sequence = 50")  # noqa: S608 - a test's own words
     with pytest.raises(JournalDamaged, match="event 50 is not what was stored"):
         await journal.search(which, limit=100)
     assert (path.parent / "journal.db.suspect").exists(), "the next start repairs"

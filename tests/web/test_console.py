@@ -49,14 +49,16 @@ async def test_a_file_comes_as_what_it_is_and_again_only_when_it_has_changed(htt
 
 
 async def test_the_page_holds_no_data_and_needs_no_token(pages: Pages):
-    async with running(pages.server(token=lambda: TOKEN)) as server:
-        async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as http:
-            for path in ("/", *(f"/console/{name}" for name in FILES)):
-                assert (await http.get(path)).status == 200
-                assert (await http.get(path, headers=bearer("wrong"))).status == 200
-            for path in ("/events", "/events.json", "/dead-letters.json"):
-                assert (await http.get(path)).status == 401
-                assert (await http.get(path, headers=bearer("wrong"))).status == 401
+    async with (
+        running(pages.server(token=lambda: TOKEN)) as server,
+        aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as http,
+    ):
+        for path in ("/", *(f"/console/{name}" for name in FILES)):
+            assert (await http.get(path)).status == 200
+            assert (await http.get(path, headers=bearer("wrong"))).status == 200
+        for path in ("/events", "/events.json", "/dead-letters.json"):
+            assert (await http.get(path)).status == 401
+            assert (await http.get(path, headers=bearer("wrong"))).status == 401
 
 
 @pytest.mark.parametrize(
