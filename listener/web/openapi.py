@@ -44,12 +44,10 @@ def _content(media_type: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refusals(*more: str) -> dict[str, Any]:
-    refusals = {
-        status: {"description": _REASONS[status], "content": _content(answers.JSON, _ref(Error))}
-        for status in sorted({*_EVERYWHERE, *more})
-    }
-    refusals["400"]["content"] |= _content("text/plain", {"type": "string"})  # where it is no request at all
-    return refusals
+    error = _content(answers.JSON, _ref(Error))
+    refusals = {status: {"description": _REASONS[status], "content": error} for status in sorted({*_EVERYWHERE, *more})}
+    no_request = _content("text/plain", {"type": "string"})
+    return {**refusals, "400": {"description": _REASONS["400"], "content": {**error, **no_request}}}
 
 
 def _told(description: str, content: Mapping[str, Any], *refusals: str) -> dict[str, Any]:
