@@ -30,7 +30,7 @@ _REASONS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "421": "Asked for by a name that leads here from elsewhere.",
-    "503": "Not now: the journal, or the file that holds the token, cannot be used, or there are too many streams.",
+    "503": "Not now: the journal, or the file that holds the token, cannot be used, or too many ask.",
 }
 _EVERYWHERE = ("400", "401", "413", "415", "421", "503")
 

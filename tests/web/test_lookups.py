@@ -12,6 +12,7 @@ from listener.errors import JournalError
 from listener.forms import CLOUD_EVENT
 from listener.model import Change, DeadLetter, JournalBatch
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap
+from listener.web.lookups import LOOKS
 from support.pages import Pages, running
 
 TIME = "2026-11-22T09:39:00.123Z"
@@ -153,6 +154,18 @@ async def test_one_look_at_a_time_goes_to_the_journal(pages: Pages):
             async with asyncio.timeout(0.001):
                 await http.get("/events.json")
         await get(http, "/events.json")
+
+
+async def test_no_more_wait_for_the_journal_than_it_can_soon_answer(pages: Pages):
+    """Who has gone is not seen to have gone while it waits."""
+    pages.journal = Counting()
+    await pages.journal.open()
+    async with running(pages.server()) as server, aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as http:
+        statuses = [answer.status for answer in await asyncio.gather(*(http.get("/events.json") for _ in range(40)))]
+        assert set(statuses) == {200, 503}
+        assert statuses.count(200) >= LOOKS
+        assert pages.metrics.value("http_refused_total", "too_many_looks") == statuses.count(503)
+        await get(http, "/dead-letters.json")
 
 
 async def test_a_searcher_that_is_refused_learns_why_not_what_it_asked(pages: Pages):
