@@ -38,8 +38,12 @@ export function matcher({ chat, agent, code, changesOnly }) {
 /** Whether the form asks for anything at all. */
 export const isEmpty = (filter) => !filter.chat && !filter.agent && !filter.code;
 
-/** The same question to the journal, which knows patterns but wants the chat's whole id. */
+/** The same question to the journal, whose patterns have `[` beside `*` and `?`; of a chat it wants the whole id. */
 export function query({ chat, agent, code }) {
-  const part = (text) => (text && !/[*?]/.test(text) ? `*${text}*` : text);
-  return { chat, agent: part(agent), disposition: part(code) };
+  return { chat, agent: pattern(agent), disposition: pattern(code) };
+}
+
+function pattern(text) {
+  const escaped = text.replaceAll("[", "[[]");
+  return !text || /[*?]/.test(text) ? escaped : `*${escaped}*`;
 }

@@ -51,7 +51,7 @@ export class History {
     this.#draw();
     if (!this.#dialog.open) this.#dialog.showModal();
     by("history-title").focus();
-    this.#look(1);
+    this.#look(PAGE);
   }
 
   #closed() {

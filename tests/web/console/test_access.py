@@ -1,0 +1,178 @@
+"""Everybody can use it: on a phone, in the dark, with the keyboard alone, with a screen reader."""
+
+import re
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from support.console import Reader, Site
+from support.contrast import contrast
+from support.receiver import Answer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+LOOKS: dict[str, dict[str, Any]] = {
+    "light": {"color_scheme": "light"},
+    "dark": {"color_scheme": "dark"},
+    "phone": {**PHONE, "color_scheme": "light"},
+    "dark phone": {**PHONE, "color_scheme": "dark"},
+}
+LONG = "A-code-that-goes-on-" * 6
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def troubled(browser, tmp_path_factory) -> Any:
+    """A daemon at its worst: no subscription, a parked lane, dead letters, gaps, long names, a refused configuration."""
+    async with Site(tmp_path_factory.mktemp("troubled")) as site:
+        site.receiver.judge = lambda event: Answer(status=400) if event["data"].get("disposition") == "Bad" else None
+        chat = site.chat("chat-with-a-very-long-id-" * 4)
+        site.set(chat, "Bad", "Callback", "Callback", LONG, "", "Refund")
+        await site.recorded(chat, 6)
+        site.simulator.control("expire")
+        await site.listening.daemon.logged("subscribed", count=4)
+        site.receiver.judge = lambda _: Answer(status=401)
+        site.set(chat, "Parks")
+        await site.listening.daemon.logged("lane_parked")
+        site.simulator.control("deny-handshake", count=100_000)
+        site.simulator.control("expire")
+        config = site.folder / "listener.toml"
+        config.write_text(config.read_text(encoding="utf-8") + "\n[unknown]\nkey = 1\n", encoding="utf-8")
+        import signal  # noqa: PLC0415
+
+        site.listening.daemon.send_signal(signal.SIGHUP)
+        yield site
+
+
+async def worst(look: Any, site: Site, **options: Any) -> Reader:
+    """The page with everything on it that there is to show."""
+    reader = await look(site, **options)
+    await reader.says("#verdict", "Not ready")
+    await reader.says("#configuration", "unknown")
+    await reader.says("#letters-table", "Bad")
+    await reader.says("#rows", "Gap")
+    await reader.says("#legend", "Refund")
+    await reader.page.locator("#codes-details summary").click()
+    return reader
+
+
+@pytest.mark.parametrize("name", LOOKS)
+async def test_axe_finds_nothing_serious(troubled: Site, look, name: str):
+    reader = await worst(look, troubled, **LOOKS[name])
+    assert await reader.barriers() == []
+    await reader.page.locator("#rows a.id").first.click()
+    await reader.says("#history-told", "to the journal’s beginning")
+    assert await reader.barriers() == []
+    await reader.press("Escape")
+    await reader.filter(code="Refund")
+    await reader.press("Enter")
+    await reader.says("#search-told", "found")
+    assert await reader.barriers() == []
+
+
+@pytest.mark.parametrize("name", LOOKS)
+async def test_axe_finds_nothing_serious_where_the_token_is_asked_for(site: Site, look, name: str):
+    reader = await look(site, shown=None, ready=False, **LOOKS[name])
+    await reader.page.get_by_label("Token", exact=True).fill("wrong")
+    await reader.press("Enter")
+    await reader.says("#token-problem", "not the daemon’s token")
+    assert await reader.barriers() == []
+
+
+async def test_axe_finds_what_is_wrong(site: Site, look):
+    reader = await look(site)
+    await reader.page.evaluate("document.querySelector('label').remove()")
+    assert any(one.startswith("label: ") for one in await reader.barriers())
+
+
+@pytest.mark.parametrize("width", [320, 360, 414, 700, 1000])
+async def test_no_page_is_wider_than_its_window(troubled: Site, look, width: int):
+    reader = await worst(look, troubled, viewport={"width": width, "height": 740})
+    assert await reader.overflow() <= 0
+    await reader.page.locator("#rows a.id").first.click()
+    await reader.says("#history-told", "beginning")
+    assert await reader.overflow() <= 0
+    wide = "document.getElementById('history').scrollWidth - document.getElementById('history').clientWidth"
+    assert await reader.page.evaluate(wide) <= 0
+    for part in ("#scroller", "#lanes", "#letters-table"):
+        wide = f"document.querySelector('{part}').scrollWidth - document.querySelector('{part}').clientWidth"
+        assert await reader.page.evaluate(wide) <= 0, part
+
+
+async def test_everything_can_be_done_with_the_keyboard_alone(troubled: Site, look):
+    reader = await look(troubled)
+    await reader.says("#letters-table", "Bad")
+    await reader.press("Tab")
+    assert await reader.focused() == "Skip to the dispositions"
+    reached = []
+    for _ in range(40):
+        await reader.press("Tab")
+        ring = await reader.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        reached.append((await reader.focused(), ring))
+        if reached[-1][0].startswith("Replay event"):
+            break
+    names = [name for name, _ in reached]
+    wanted = (
+        *("#forget", "Resume crm", "#filter-chat", "#filter-agent", "#filter-code", "#filter-changes"),
+        *("#search-start", "#pause", "#scroller", "chat-with", "As a table", "Replay all of crm", "Replay event"),
+    )
+    places = [next((at for at, name in enumerate(names) if name.startswith(start)), None) for start in wanted]
+    assert None not in places, dict(zip(wanted, places, strict=True))
+    assert places == sorted(places)
+    assert {ring for _, ring in reached} == {"solid"}
+
+
+async def test_the_skip_link_leads_past_the_state(troubled: Site, look):
+    reader = await look(troubled)
+    await reader.press("Tab", "Enter", "Tab")
+    assert (await reader.focused()).startswith("#filter-chat")
+
+
+async def test_parts_have_headings_and_landmarks(troubled: Site, look):
+    reader = await worst(look, troubled)
+    outline = await reader.page.locator("h1, h2, h3").evaluate_all(
+        "(all) => all.filter((one) => one.checkVisibility()).map((one) => `${one.tagName} ${one.textContent}`)"
+    )
+    assert outline == [
+        *("H1 Disposition listener", "H2 State", "H3 Accounts", "H3 Lanes"),
+        *("H2 Dispositions", "H2 Codes over time", "H2 Dead letters"),
+    ]
+    for role, name in (("banner", None), ("main", None), ("contentinfo", None), ("region", "State"), ("search", "Filter")):
+        assert await reader.page.get_by_role(role, **({"name": name} if name else {})).count() == 1, role
+
+
+async def test_nothing_moves_where_motion_is_not_wanted(site: Site, look):
+    still, moving = await look(site), await look(site, reduced_motion="no-preference")
+    script = """() => { document.getElementById('connection').dataset.state = 'trying';
+        return getComputedStyle(document.getElementById('connection-word'), '::before').animationName }"""
+    assert await still.page.evaluate(script) == "none"
+    assert await moving.page.evaluate(script) == "turn"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_colours_can_be_told_from_the_ground_and_do_not_stand_alone(site: Site, look, scheme: str):
+    reader = await look(site, color_scheme=scheme)
+    script = "(name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()"
+    colour = {name: await reader.page.evaluate(script, f"--{name}") for name in ("ground", "raised", "text", "quiet")}
+    for text in ("text", "quiet"):
+        assert min(contrast(colour[text], colour[ground]) for ground in ("ground", "raised")) >= 4.5
+    for number in range(7):
+        ink = await reader.page.evaluate(script, f"--ink{number}")
+        assert re.fullmatch("#[0-9a-f]{6}", ink)
+        assert contrast(ink, colour["ground"]) >= 3
+    hatches = await reader.page.locator("#chart pattern").evaluate_all("(all) => all.map((one) => one.innerHTML)")
+    assert len(set(hatches)) == 7
+
+
+async def test_the_policy_lets_nothing_in_from_elsewhere_and_nothing_inline(site: Site, look):
+    reader = await look(site)
+    response = await reader.page.reload()
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert "unsafe" not in policy
+    injected = """() => { const script = document.createElement('script'); script.textContent = 'window.owned = 1';
+        document.body.append(script); return window.owned === undefined }"""
+    assert await reader.page.evaluate(injected)
+    assert [one for one in reader.complaints if "CSP: script-src" in one], "and a violation is noticed"
+    reader.complaints.clear()

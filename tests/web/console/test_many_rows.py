@@ -1,0 +1,146 @@
+"""Ten thousand rows, of which a few are drawn; and rows that stand still while somebody reads them."""
+
+import pytest
+import pytest_asyncio
+
+from support.console import Reader, Site, column
+from support.eventually import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MOST_DRAWN = 60
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def reading(site: Site, look) -> tuple[Reader, str]:
+    """Somebody who looks at a chat with 60 rows; the chat."""
+    chat = f"many-{len(site.simulator.ledger)}"
+    site.chat(chat)
+    site.set(chat, *(f"M{number}" for number in range(60)))
+    await site.recorded(chat, 60)
+    reader = await look(site)
+    await reader.filter(chat=chat)
+    await reader.counts(60)
+    return reader, chat
+
+
+async def scroll(reader: Reader, top: int) -> None:
+    await reader.page.evaluate("(top) => { document.getElementById('scroller').scrollTop = top }", top)
+
+
+async def test_the_newest_ten_thousand_are_kept_and_each_can_be_reached(own_site, look):
+    site = await own_site()
+    chat = site.chat("thousands")
+    reader = await look(site)
+    site.set(chat, *(f"T{number}" for number in range(10_050)))
+    await reader.says("#rows-told", "10,000 rows loaded", timeout_s=30.0)
+
+    async def all_there() -> bool:
+        return (await reader.rows())[0]["code"] == "T10048 → T10049"
+
+    await eventually(all_there, timeout_s=20.0)
+    assert await reader.count() == 10_000
+    drawn = "document.querySelectorAll('#rows tr').length"
+    assert await reader.page.evaluate(drawn) < MOST_DRAWN
+    await scroll(reader, 10**9)
+
+    async def at_the_end() -> bool:
+        return (await reader.rows())[-1]["index"] == 10_001
+
+    await eventually(at_the_end)
+    rows = await reader.rows()
+    assert rows[-1]["code"] == "T49 → T50"
+    assert column(rows, "index") == list(range(10_001 - len(rows) + 1, 10_002))
+    last = reader.page.locator("#rows tbody tr:not(.spacer)").last
+    inside = "(row) => row.getBoundingClientRect().bottom <= scroller.getBoundingClientRect().bottom + 1"
+    assert await last.evaluate(inside)
+    assert await reader.page.evaluate(drawn) < MOST_DRAWN
+    await scroll(reader, 5_000 * 34)
+
+    async def in_the_middle() -> bool:
+        return 5_000 in column(await reader.rows(), "index")
+
+    await eventually(in_the_middle)
+    filtering = """() => { const field = document.getElementById('filter-code'); const begun = performance.now();
+        field.value = 'T99'; field.dispatchEvent(new Event('input', {bubbles: true})); return performance.now() - begun }"""
+    assert await reader.page.evaluate(filtering) < 500, "milliseconds, with the other core busy"
+    await reader.counts(111)
+
+
+async def test_rows_stand_still_while_one_has_scrolled_down_and_new_ones_are_counted(reading):
+    reader, chat = reading
+    await scroll(reader, 300)
+    before = await reader.rows()
+    reader.site.set(chat, *(f"N{number}" for number in range(37)))
+    button = reader.page.get_by_role("button", name="37 new, show")
+    await button.wait_for()
+    assert column(await reader.rows(), "seq") == column(before, "seq")
+    await button.click()
+    await reader.counts(97)
+    assert (await reader.rows())[0]["code"] == "N35 → N36"
+    assert await reader.page.evaluate("document.getElementById('scroller').scrollTop") == 0
+    assert not await reader.page.locator("#show-new").is_visible()
+
+
+async def test_scrolling_back_to_the_top_shows_the_new_ones_by_itself(reading):
+    reader, chat = reading
+    await scroll(reader, 300)
+    reader.site.set(chat, "Later")
+    await reader.page.get_by_role("button", name="1 new, show").wait_for()
+    await scroll(reader, 0)
+    await reader.counts(61)
+
+
+async def test_pause_holds_the_rows_until_it_is_released(reading):
+    reader, chat = reading
+    pause = reader.page.get_by_role("button", name="Pause")
+    assert await pause.get_attribute("aria-pressed") == "false"
+    await pause.click()
+    assert await pause.get_attribute("aria-pressed") == "true"
+    reader.site.set(chat, "Later")
+    await reader.page.get_by_role("button", name="1 new, show").wait_for()
+    assert await reader.count() == 60
+    assert "paused" in await reader.text("#rows-told")
+    await pause.click()
+    await reader.counts(61)
+    assert await pause.get_attribute("aria-pressed") == "false"
+    reader.site.set(chat, "Last")
+    await reader.counts(62)
+
+
+async def test_only_new_rows_that_fit_the_filter_are_counted(reading):
+    reader, chat = reading
+    other = reader.site.chat(f"{chat[::-1]}-other")
+    await scroll(reader, 300)
+    reader.site.set(other, "One", "Two")
+    reader.site.set(chat, "Three")
+    await reader.page.get_by_role("button", name="1 new, show").wait_for()
+
+
+async def test_the_arrows_lead_from_row_to_row_beyond_what_is_drawn(reading):
+    reader, chat = reading
+    await reader.page.locator("#scroller").focus()
+    await reader.press("Tab")
+
+    async def row() -> int:
+        return await reader.page.evaluate("Number(document.activeElement.closest('tr')?.ariaRowIndex)")
+
+    assert await row() == 2
+    await reader.press(*["ArrowDown"] * 45)
+    assert await row() == 47
+    seen = """() => { const row = document.activeElement.closest('tr').getBoundingClientRect();
+        const all = document.getElementById('scroller').getBoundingClientRect();
+        return row.top >= all.top && row.bottom <= all.bottom }"""
+    assert await reader.page.evaluate(seen)
+    await reader.press("End")
+    assert await row() == 61
+    assert await reader.page.evaluate(seen)
+    await reader.press("ArrowDown", "PageUp", "ArrowUp")
+    assert 30 < await row() < 60
+    reader.site.set(chat, "Later")
+    await reader.page.get_by_role("button", name="1 new, show").wait_for()
+    await reader.press("Home")
+    assert await row() == 2
+    await reader.press("Tab")
+    assert await reader.page.evaluate("document.activeElement.closest('#rows')") is None, "one stop for the whole table"
+    await reader.counts(61)
