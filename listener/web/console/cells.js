@@ -21,8 +21,9 @@ export function value(code) {
 export function values(row) {
   return [
     make("span", { class: "previous" }, value(row.previous)),
-    make("span", { class: "arrow", "aria-hidden": "true" }, " → "),
-    make("span", { class: "unseen" }, " became "),
+    " ",
+    make("span", { role: "img", "aria-label": "became" }, "→"),
+    " ",
     value(row.code),
   ];
 }

@@ -16,6 +16,7 @@ export class History {
   #before = null;
   #through = null;
   #cut = null;
+  #waiting = null; // rows that have come while the first page is asked for; null behind it
   #onClose;
 
   /** `onClose` is told when the dialogue has closed. */
@@ -38,7 +39,9 @@ export class History {
   /** Rows that are new; those of the chat are added. */
   note(rows) {
     const more = rows.filter((row) => row.chat === this.#chat);
-    if (this.#chat !== null && more.length) this.#add(more);
+    if (this.#chat === null || !more.length) return;
+    if (this.#waiting === null) this.#addNewer(more);
+    else this.#waiting.push(...more);
   }
 
   #open(chat) {
@@ -47,6 +50,7 @@ export class History {
     this.#rows = [];
     this.#before = null;
     this.#through = null;
+    this.#waiting = [];
     setText(by("history-title"), `Chat ${chat}`);
     this.#draw();
     if (!this.#dialog.open) this.#dialog.showModal();
@@ -76,6 +80,8 @@ export class History {
         this.#before = answer.before;
         if (answer.searchedThrough) this.#through = Date.parse(answer.searchedThrough);
         this.#add(answer.events.map(rowOf));
+        this.#addNewer(this.#waiting ?? []);
+        this.#waiting = null;
       } while (this.#before !== null && this.#rows.length < wanted);
       this.#told(false);
       show(by("history-more"), this.#before !== null);
@@ -92,10 +98,15 @@ export class History {
     setText(by("history-told"), looking ? `Looking${far} …` : `${counted(this.#rows.length, "disposition")}${end}.`);
   }
 
-  #add(rows) {
-    const there = new Set(this.#rows.map((row) => row.seq));
-    this.#rows.push(...rows.filter((row) => !there.has(row.seq)));
-    this.#rows.sort((a, b) => b.seq - a.seq);
+  #add(older) {
+    this.#rows.push(...older);
+    this.#draw();
+  }
+
+  /** Rows in the order of the journal, of which some may be here. */
+  #addNewer(rows) {
+    const newest = this.#rows[0]?.seq ?? 0;
+    this.#rows.unshift(...rows.filter((row) => row.seq > newest).reverse());
     this.#draw();
   }
 
