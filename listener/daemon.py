@@ -257,7 +257,12 @@ class Daemon:
         if self._settings.http is None:
             return
         server = http_server(
-            self._settings.http, base=self._settings.base, metrics=self.metrics, health=self.health, orders=orders
+            self._settings.http,
+            base=self._settings.base,
+            metrics=self.metrics,
+            health=self.health,
+            orders=orders,
+            journal=self._journal,
         )
         await server.start()
         stack.push_async_callback(server.stop)

@@ -84,6 +84,7 @@ TABLE = (
     ),
     Row(Counter, "http_requests_total", "Requests to this process that were answered, by status.", ("status",)),
     Row(Counter, "http_refused_total", "Requests and connections to this process that were refused.", ("reason",)),
+    Row(Gauge, "http_streams", "Streams of events that are open now."),
     Row(Counter, "config_reloads_total", "Times that the configuration was read again, by result.", ("result",)),
     Row(Gauge, "config_last_reload_success", "1 while the configuration read last is the one in force."),
     Row(Gauge, "build_info", "Always 1; the labels tell what runs.", ("version", "python")),

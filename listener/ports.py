@@ -15,6 +15,7 @@ from listener.model import (
     LetterFilter,
     SessionState,
 )
+from listener.search import EVERY_EVENT, EventFilter, Found, LetterPage
 
 
 class Journal(Protocol):
@@ -57,6 +58,13 @@ class Journal(Protocol):
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """At most `limit` durable events with a sequence above `after`, oldest first; empty when there are none."""
 
+    async def search(self, which: EventFilter = EVERY_EVENT, *, before: int | None = None, limit: int) -> Found:
+        """The newest durable events that are meant, with a sequence below `before` where that is given; newest first.
+
+        Brings at most `limit` (1 or more) and looks at a bounded number of events, so it may bring fewer although there
+        are more: `Found.before` tells where to look on.
+        """
+
     async def wait_beyond(self, sequence: int) -> None:
         """Return once `last_sequence` is above `sequence`. Cancelling is safe."""
 
@@ -77,6 +85,13 @@ class Journal(Protocol):
 
     async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
+
+    async def letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> LetterPage:
+        """Dead letters of events above `after`, of one sink or of all, in the order of the journal, with their events.
+
+        Brings `limit` of them (1 or more), and beyond those the ones of other sinks for the last event: a page never
+        ends within an event, so that its last sequence is where the next one begins.
+        """
 
     async def replay_dead_letters(self, which: LetterFilter) -> int:
         """Mark the letters that are meant for one more delivery, durably; returns how many are marked now."""

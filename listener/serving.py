@@ -9,8 +9,12 @@ from listener.http_settings import HttpSettings, is_loopback, token_in
 from listener.metrics import Metrics
 from listener.model import LetterFilter, Selection
 from listener.orders import Orders
+from listener.ports import Journal
 from listener.web.actions import Actions
 from listener.web.auth import Guard
+from listener.web.console import Console
+from listener.web.feed import Feed
+from listener.web.lookups import Lookups
 from listener.web.openapi import Description
 from listener.web.probes import Probes
 from listener.web.server import HttpServer
@@ -58,7 +62,9 @@ class _Ordered:
         return done.letters if isinstance(done, Letters) else 0
 
 
-def http_server(settings: HttpSettings, *, base: Path, metrics: Metrics, health: Health, orders: Orders) -> HttpServer:
+def http_server(
+    settings: HttpSettings, *, base: Path, metrics: Metrics, health: Health, orders: Orders, journal: Journal
+) -> HttpServer:
     """The server that `[http]` describes, not yet listening; `base` is where a relative path starts from."""
     host, port = settings.address
     token = _token(settings, base)
@@ -67,6 +73,15 @@ def http_server(settings: HttpSettings, *, base: Path, metrics: Metrics, health:
         Probes(hindrances=health.hindrances, metrics=metrics),
         StatusPage(status=health.status),
         Actions(resume=ordered.resume, replay=ordered.replay),
+        Console(),
+        Feed(
+            read=journal.read,
+            wait_beyond=journal.wait_beyond,
+            search=journal.search,
+            last_sequence=lambda: journal.last_sequence,
+            metrics=metrics,
+        ),
+        Lookups(search=journal.search, letters=journal.letter_page),
         Description(secured=token is not None),
     )
     return HttpServer(

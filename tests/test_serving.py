@@ -46,7 +46,12 @@ async def served(world: World, base: Path, **settings: str) -> AsyncIterator[aio
     )
     orders = Orders(journal=world.journal, lanes={"crm": world.lane}, trial=sample_test)
     server = http_server(
-        HttpSettings(listen="127.0.0.1:0", **settings), base=base, metrics=world.metrics, health=health, orders=orders
+        HttpSettings(listen="127.0.0.1:0", **settings),
+        base=base,
+        metrics=world.metrics,
+        health=health,
+        orders=orders,
+        journal=world.journal,
     )
     async with running(server), aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as http:
         yield http

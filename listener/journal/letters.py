@@ -9,8 +9,10 @@ from msgspec.structs import asdict, replace
 
 from listener.journal import rows
 from listener.model import Damage, DeadLetter, Event, JournalStats, LaneState, LetterFilter
+from listener.search import Undelivered
 
 _EVENT = "received_ms, type, source, subject, time, kind, account, change, origin, data"
+_WHOLE_EVENT = "sequence, received_ms, event_id, type, source, subject, time, kind, account, change, origin, data"
 _LETTER = ("sink", "sequence", "event_id", "reason", "attempts", "at_ms", "answer", "replaying")
 _STATE = tuple(field.name for field in msgspec.structs.fields(LaneState))
 
@@ -32,6 +34,20 @@ def select(connection: sqlite3.Connection, which: LetterFilter) -> list[DeadLett
         parameters,
     )
     return [_letter(row) for row in found.fetchall()]
+
+
+def select_undelivered(connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]) -> list[Undelivered]:
+    """The letters that a condition on sink and sequence holds for, with their events, in journal order."""
+    found = connection.execute(
+        f"SELECT {', '.join(_LETTER)}, {_WHOLE_EVENT} FROM dead_letter WHERE rowid IN"  # noqa: S608 - our own names
+        f" (SELECT rowid FROM dead_letter WHERE {condition}) ORDER BY sequence, sink",
+        parameters,
+    )
+    width = len(_LETTER)
+    return [
+        Undelivered(letter=_letter(row[:width]), event=None if row[-1] is None else rows.event_of(row[width:]))
+        for row in found.fetchall()
+    ]
 
 
 def mark(connection: sqlite3.Connection, which: LetterFilter) -> int:
@@ -152,8 +168,7 @@ def _letter(row: tuple[Any, ...]) -> DeadLetter:
 
 def _events(connection: sqlite3.Connection, condition: str, parameters: dict[str, Any], limit: int) -> list[Event]:
     found = connection.execute(
-        "SELECT sequence, received_ms, event_id, type, source, subject, time, kind, account, change, origin, data"  # noqa: S608 - our own names
-        f" FROM dead_letter WHERE {condition} ORDER BY sequence LIMIT :limit",
+        f"SELECT {_WHOLE_EVENT} FROM dead_letter WHERE {condition} ORDER BY sequence LIMIT :limit",  # noqa: S608 - our own names
         {**parameters, "limit": limit},
     )
     return [rows.event_of(row) for row in found.fetchall()]

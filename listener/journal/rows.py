@@ -32,7 +32,7 @@ _SESSION_WIDTH = 10
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
-_SELECT_EVENT = (
+SELECT_EVENT = (
     "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
 )
 
@@ -253,8 +253,8 @@ def delete_values(connection: sqlite3.Connection, before_ms: int, start: str, li
 def select_events(connection: sqlite3.Connection, after: int, limit: int, chat: str | None = None) -> list[Event]:
     """At most `limit` events above `after`, oldest first, of one chat or of all."""
     filtered, parameters = ("", (after, limit)) if chat is None else (" AND subject = ?", (after, chat, limit))
-    statement = f"{_SELECT_EVENT} WHERE sequence > ?{filtered} ORDER BY sequence LIMIT ?"
-    return [_intact_event_of(row) for row in connection.execute(statement, parameters).fetchall()]
+    statement = f"{SELECT_EVENT} WHERE sequence > ?{filtered} ORDER BY sequence LIMIT ?"
+    return [intact_event_of(row) for row in connection.execute(statement, parameters).fetchall()]
 
 
 def select_raw_events(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[Any, ...]]:
@@ -271,10 +271,11 @@ def select_ends(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
 
 def _select_stored(connection: sqlite3.Connection) -> str:
     (sums,) = connection.execute("SELECT count(*) FROM pragma_table_info('event') WHERE name = 'crc'").fetchone()
-    return _SELECT_EVENT if sums else _SELECT_EVENT.replace(", crc", ", NULL")
+    return SELECT_EVENT if sums else SELECT_EVENT.replace(", crc", ", NULL")
 
 
-def _intact_event_of(row: tuple[Any, ...]) -> Event:
+def intact_event_of(row: tuple[Any, ...]) -> Event:
+    """The event of a row as SELECT_EVENT brings it. Raises JournalDamaged: it is not what was stored."""
     if not is_intact(row):
         raise JournalDamaged(f"event {row[0]} is not what was stored: its checksum is wrong")
     return event_of(row[:-1])

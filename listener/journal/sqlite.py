@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from listener.errors import JournalDamaged, JournalError
-from listener.journal import letters, rows, suspect
+from listener.journal import letters, rows, search, suspect
 from listener.journal.database import journal_error
 from listener.journal.store import Store, open_store
 from listener.journal.tail import Tail
@@ -29,6 +29,7 @@ from listener.model import (
     LetterFilter,
     SessionState,
 )
+from listener.search import EVERY_EVENT, EventFilter, Found, LetterPage
 
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at: about a millisecond of the writer."""
@@ -156,6 +157,10 @@ class SqliteJournal:
             return recent
         return await self._query(partial(rows.select_events, after=after, limit=limit))
 
+    async def search(self, which: EventFilter = EVERY_EVENT, *, before: int | None = None, limit: int) -> Found:
+        """The newest events that are meant, from the file; see the port."""
+        return await self._query(partial(search.look, which=which, before=before, limit=limit))
+
     async def wait_beyond(self, sequence: int) -> None:
         """Return once `last_sequence` is above `sequence`. Cancelling is safe."""
         self._opened()
@@ -192,6 +197,10 @@ class SqliteJournal:
     async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
         return await self._query(partial(letters.select, which=which))
+
+    async def letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> LetterPage:
+        """Dead letters in journal order; see the port."""
+        return await self._query(partial(search.select_page, after=after, limit=limit, sink=sink))
 
     async def replay_dead_letters(self, which: LetterFilter) -> int:
         """Mark letters for one more delivery; see the port."""

@@ -18,6 +18,9 @@ from listener.model import (
     LetterFilter,
     SessionState,
 )
+from listener.search import EVERY_EVENT, EventFilter, Found, LetterPage, Undelivered
+
+_ROWS_A_LOOK = 5_000
 
 
 class MemoryJournal:
@@ -102,6 +105,18 @@ class MemoryJournal:
         start = max(0, after + 1 - self._events[0].sequence) if self._events else 0
         return self._events[start : start + limit]
 
+    async def search(self, which: EventFilter = EVERY_EVENT, *, before: int | None = None, limit: int) -> Found:
+        """The newest events that are meant; see the port."""
+        self._require_open()
+        older = [event for event in self._events if before is None or event.sequence < before]
+        looked_at, is_meant = older[: -_ROWS_A_LOOK - 1 : -1], which.condition()
+        events = tuple(event for event in looked_at if is_meant(event))[:limit]
+        if not looked_at:
+            return Found(events=(), before=None, through_ms=None)
+        oldest = events[-1] if len(events) == limit else looked_at[-1]
+        more = oldest.sequence > older[0].sequence
+        return Found(events=events, before=oldest.sequence if more else None, through_ms=oldest.received_ms)
+
     async def wait_beyond(self, sequence: int) -> None:
         """Return once `last_sequence` is above `sequence`."""
         self._require_open()
@@ -142,6 +157,15 @@ class MemoryJournal:
         self._require_open()
         found = [letter for letter in self._dead.values() if _is_meant(letter, which)]
         return sorted(found, key=lambda letter: (letter.at_ms, letter.sequence, letter.sink))
+
+    async def letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> LetterPage:
+        """Dead letters in journal order; see the port."""
+        found = await self.dead_letters(LetterFilter(sink=sink, after=after))
+        found.sort(key=lambda letter: (letter.sequence, letter.sink))
+        last = found[:limit][-1].sequence if found else 0
+        page = [letter for letter in found if letter.sequence <= last]
+        undelivered = (Undelivered(letter=one, event=self._copies.get(one.sequence)) for one in page)
+        return LetterPage(letters=tuple(undelivered), more=len(found) > len(page))
 
     async def replay_dead_letters(self, which: LetterFilter) -> int:
         """Mark the letters that are meant and have a copy of their event."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -55,7 +56,7 @@ class LimitedServer(web.Server):
         self._limit_s = limit_s
         self._limit = connections
         self._timed: dict[RequestHandler, asyncio.TimerHandle] = {}
-        self._kept: set[RequestHandler] = set()
+        self._kept: dict[RequestHandler, asyncio.Task[Any] | None] = {}
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Start the connection's time; asyncio calls this."""
@@ -67,16 +68,39 @@ class LimitedServer(web.Server):
     def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
         """Forget the connection; asyncio calls this."""
         super().connection_lost(handler, exc)
-        self._kept.discard(handler)
+        self._end(handler)
         self._forget(handler)
 
     def keep(self, request: web.BaseRequest) -> bool:
-        """Take the time limit from a request's connection, for a stream; false where too many are without already."""
+        """Take the time limit from a request's connection, for a stream; false where too many are without already.
+
+        The current task is cancelled when the connection is lost, which it may not notice for long, or by
+        `end_streams`.
+        """
         if len(self._kept) >= STREAMS:
             return False
-        self._kept.add(request.protocol)
+        self._kept[request.protocol] = asyncio.current_task()
         self._forget(request.protocol)
         return True
+
+    @property
+    def streams(self) -> int:
+        """How many connections are kept."""
+        return len(self._kept)
+
+    def cut(self, request: web.BaseRequest, reason: str) -> None:
+        """End a request's connection, whatever is still to be sent; noted as a refusal."""
+        self._abort(request.protocol, reason)
+
+    def end_streams(self) -> None:
+        """Let none of them hold up the server's end."""
+        for handler in list(self._kept):
+            self._end(handler)
+
+    def _end(self, handler: RequestHandler) -> None:
+        task = self._kept.pop(handler, None)
+        if task is not None:
+            task.cancel()
 
     def _forget(self, handler: RequestHandler) -> None:
         timer = self._timed.pop(handler, None)

@@ -1,30 +1,36 @@
 """`/openapi.json`: the description of the HTTP side (OpenAPI 3.1), its schemas made from what is sent and taken."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from listener import __version__
-from listener.model import Selection
+from listener.model import Change, Selection
 from listener.web import answers
 from listener.web.actions import Letters, Nothing, Resumed
 from listener.web.answers import Error
+from listener.web.console import TYPES, packaged
+from listener.web.feed import FeedQuery, Hello
+from listener.web.lookups import CloudEvent, DeadLetterList, EventQuery, Events, LetterQuery
 from listener.web.routes import Call, Route
 from listener.web.status import Status
 
 _REF = "#/components/schemas/{name}"
-_SENT_AND_TAKEN = (Status, Selection, Nothing, Resumed, Letters, Error)
+_SENT_AND_TAKEN = (
+    *(Status, Selection, Nothing, Resumed, Letters, Error),
+    *(CloudEvent, Events, DeadLetterList, Hello, Change),
+)
 _REASONS = {
     "400": "Not what is expected here.",
     "401": "The bearer token is missing, or another one.",
     "403": "No token is configured, so nothing can be ordered.",
-    "404": "There is no sink of this name in the running daemon.",
+    "404": "There is nothing of this name: no sink in the running daemon, no file of the page.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "421": "Asked for by a name that leads here from elsewhere.",
-    "503": "Not now: the journal, or the file that holds the token, cannot be used.",
+    "503": "Not now: the journal, or the file that holds the token, cannot be used, or there are too many streams.",
 }
 _EVERYWHERE = ("400", "401", "413", "415", "421", "503")
 
@@ -61,6 +67,32 @@ def _page(summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
     return {"get": {"summary": summary, "responses": _told("As it is now.", content)}}
 
 
+def _file(
+    summary: str, refusals: Sequence[str], *parameters: Mapping[str, Any], types: Sequence[str]
+) -> dict[str, Any]:
+    """What the page for people is made of holds no data, so that it needs no token."""
+    content = {media_type.partition(";")[0]: {"schema": {"type": "string"}} for media_type in types}
+    responses = _told("As it is in the package.", content, *refusals)
+    responses["304"] = {"description": "As the client has it (If-None-Match)."}
+    return {"get": {"summary": summary, "security": [], "parameters": list(parameters), "responses": responses}}
+
+
+def _asked(summary: str, query: type, content: Mapping[str, Any], *headers: Mapping[str, Any]) -> dict[str, Any]:
+    """A page that takes a query; each of its parameters once, and none beside them."""
+    _, schemas = msgspec.json.schema_components((query,), ref_template=_REF)
+    parameters = [
+        {"name": name, "in": "query", "schema": schema}
+        for name, schema in schemas[query.__name__]["properties"].items()
+    ]
+    return {
+        "get": {
+            "summary": summary,
+            "parameters": [*parameters, *headers],
+            "responses": _told("What there is.", content),
+        }
+    }
+
+
 def _action(summary: str, taken: type, answer: type, *parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "post": {
@@ -74,7 +106,16 @@ def _action(summary: str, taken: type, answer: type, *parameters: Mapping[str, A
 
 def _paths() -> dict[str, Any]:
     sink = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    file = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": sorted(packaged())}}
+    last = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}}
+    events, letters = _content(answers.JSON, _ref(Events)), _content(answers.JSON, _ref(DeadLetterList))
+    stream = _content("text/event-stream", {"type": "string"})
     return {
+        "/": _file("The page for people.", (), types=[TYPES[".html"]]),
+        "/console/{name}": _file("One file of it.", ("404",), file, types=list(TYPES.values())),
+        "/events": _asked("What is written to the journal, as server-sent events.", FeedQuery, stream, last),
+        "/events.json": _asked("Events that are looked for, newest first.", EventQuery, events),
+        "/dead-letters.json": _asked("What sinks did not take.", LetterQuery, letters),
         "/livez": _probe("Whether the process answers."),
         "/readyz": _probe("Whether it does its whole work.", not_ready="What keeps it from it, one a line."),
         "/metrics": _page("For Prometheus.", _content("text/plain", {"type": "string"})),

@@ -18,6 +18,7 @@ class Call(NamedTuple):
         body: all of it; empty where the route takes none.
         trusted: whether the client may see whatever there is to see: false for a probe without the token.
         keep: lets the connection stay open beyond its time limit, for a stream of events; false where too many do.
+        cut: ends the connection at once, for a reason in a word.
     """
 
     request: web.BaseRequest
@@ -25,6 +26,7 @@ class Call(NamedTuple):
     body: bytes
     trusted: bool
     keep: Callable[[], bool]
+    cut: Callable[[str], None]
 
 
 class Route(NamedTuple):

@@ -64,9 +64,10 @@ class HttpServer:
 
     async def start(self) -> None:
         """Listen. Raises `StartError`, naming `http.listen`, when the host does not allow it."""
-        self._server = LimitedServer(
+        server = self._server = LimitedServer(
             self._answer, refusals=self._refusals, limit_s=self._connection_limit_s, connections=self._connections
         )
+        self._metrics.sample(lambda: self._metrics.set("http_streams", server.streams))
         self._runner = web.ServerRunner(self._server, shutdown_timeout=_STOP_S)
         await self._runner.setup()
         try:
@@ -80,6 +81,7 @@ class HttpServer:
         """Close the port and every connection. Idempotent."""
         runner, self._runner = self._runner, None
         if runner is not None:
+            self._server.end_streams()
             await runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -106,7 +108,15 @@ class HttpServer:
         trusted = self._guard.admit(request, is_open=found.is_open, is_action=is_action)
         route = found.by(request.method)
         body = await body_of(request, limit_bytes=route.body_bytes)
-        call = Call(request, found.names, body, trusted, lambda: self._server.keep(request))
+        server = self._server
+        call = Call(
+            request,
+            found.names,
+            body,
+            trusted,
+            lambda: server.keep(request),
+            lambda reason: server.cut(request, reason),
+        )
         return await route.answer(call)
 
 

@@ -9,8 +9,12 @@ from listener.condition import Hindrance  # noqa: TC001 - as its neighbours
 from listener.errors import ControlError
 from listener.metrics import Metrics
 from listener.model import LetterFilter
+from listener.testing import MemoryJournal
 from listener.web.actions import Actions
 from listener.web.auth import Guard
+from listener.web.console import Console
+from listener.web.feed import Feed
+from listener.web.lookups import Lookups
 from listener.web.openapi import Description
 from listener.web.probes import Probes
 from listener.web.routes import Route
@@ -52,6 +56,8 @@ class Pages:
         self.parked = {"crm"}
         self.replayed: list[LetterFilter] = []
         self.failure: Exception | None = None
+        self.journal = MemoryJournal()
+        self.paces: dict[str, float] = {}
 
     async def _status(self) -> Status:
         return self.status
@@ -74,6 +80,16 @@ class Pages:
             Probes(hindrances=lambda: self.hindrances, metrics=self.metrics),
             StatusPage(status=self._status),
             Actions(resume=self._resume, replay=self._replay),
+            Console(),
+            Feed(
+                read=self.journal.read,
+                wait_beyond=self.journal.wait_beyond,
+                search=self.journal.search,
+                last_sequence=lambda: self.journal.last_sequence,
+                metrics=self.metrics,
+                **self.paces,
+            ),
+            Lookups(search=self.journal.search, letters=self.journal.letter_page),
             Description(secured=secured),
         )
         return [route for part in parts for route in part.routes()]

@@ -9,8 +9,11 @@ from support.pages import TOKEN, Pages, bearer, running
 
 
 @pytest.fixture
-def pages() -> Pages:
-    return Pages()
+async def pages() -> AsyncIterator[Pages]:
+    pages = Pages()
+    await pages.journal.open()
+    yield pages
+    await pages.journal.close()
 
 
 @pytest.fixture

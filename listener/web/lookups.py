@@ -1,0 +1,169 @@
+"""`/events.json` and `/dead-letters.json`: a bounded look at the journal for each request, one at a time."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, UnsetType
+
+from listener.model import Change, Kind, rfc3339
+from listener.search import EventFilter, Found, LetterPage, Undelivered
+from listener.web import answers
+from listener.web.queries import Limit, Pattern, Position, Text, given, query_of, told
+from listener.web.routes import Call, Route
+
+
+class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `/events.json` takes; see `EventFilter`. `before` is a sequence, the events looked for are below it."""
+
+    chat: Text | UnsetType = UNSET
+    agent: Pattern | UnsetType = UNSET
+    disposition: Pattern | UnsetType = UNSET
+    key: Text | UnsetType = UNSET
+    change: Change | UnsetType = UNSET
+    before: Position | UnsetType = UNSET
+    limit: Limit = 100
+
+
+class LetterQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `/dead-letters.json` takes: letters of events above `after`."""
+
+    after: Position = 0
+    limit: Limit = 100
+    sink: Text | UnsetType = UNSET
+
+
+class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as a sink with `format = "cloudevents"` gets it; what `data` holds depends on `type`."""
+
+    specversion: str
+    type: str
+    source: str
+    id: str
+    subject: str
+    time: str
+    datacontenttype: str
+    sequence: str
+    data: dict[str, Any]
+
+
+_AsCloudEvent = Annotated[
+    msgspec.Raw, msgspec.Meta(extra_json_schema={"$ref": f"#/components/schemas/{CloudEvent.__name__}"})
+]
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Newest first. `before` is what to ask on with, null where the journal has nothing older.
+
+    `searched_through` is when the oldest event was received that was looked at.
+    """
+
+    events: tuple[_AsCloudEvent, ...]
+    before: int | None
+    searched_through: str | None
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An event that a sink did not take, and why. `chat_id` and `disposition` are null where there is none."""
+
+    sink: str
+    sequence: int
+    event_id: str
+    chat_id: str | None
+    disposition: str | None
+    reason: str
+    attempts: int
+    at: str
+    replaying: bool
+
+
+class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True):
+    """In the order of the journal. `more` tells that there are some behind the last sequence."""
+
+    letters: tuple[DeadLetter, ...]
+    more: bool
+
+
+class Search(Protocol):
+    """`ports.Journal.search`."""
+
+    def __call__(self, which: EventFilter, *, before: int | None, limit: int) -> Awaitable[Found]: ...  # noqa: D102 - told above
+
+
+class LetterPages(Protocol):
+    """`ports.Journal.letter_page`."""
+
+    def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[LetterPage]: ...  # noqa: D102 - told above
+
+
+class Lookups:
+    """Looks into the journal, one request after the other: of several, a lane that reads waits for one at most.
+
+    Args:
+        search: see the port.
+        letters: see the port.
+    """
+
+    def __init__(self, *, search: Search, letters: LetterPages) -> None:
+        self._search = search
+        self._letters = letters
+        self._looking = asyncio.Lock()
+
+    def routes(self) -> list[Route]:
+        """Both paths."""
+        return [
+            Route("GET", "/events.json", self._find_events),
+            Route("GET", "/dead-letters.json", self._list_letters),
+        ]
+
+    async def _find_events(self, call: Call) -> web.StreamResponse:
+        query = query_of(call, EventQuery)
+        async with self._looking:
+            found = await told(self._search(_filter(query), before=given(query.before), limit=query.limit))
+        return answers.json(
+            Events(
+                events=tuple(msgspec.Raw(event.to_json()) for event in found.events),
+                before=found.before,
+                searched_through=None if found.through_ms is None else rfc3339(found.through_ms),
+            )
+        )
+
+    async def _list_letters(self, call: Call) -> web.StreamResponse:
+        query = query_of(call, LetterQuery)
+        async with self._looking:
+            page = await told(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
+        return answers.json(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
+
+
+def _filter(query: EventQuery) -> EventFilter:
+    return EventFilter(
+        chat=given(query.chat),
+        agent=given(query.agent),
+        disposition=given(query.disposition),
+        key=given(query.key),
+        change=given(query.change),
+    )
+
+
+class _Value(msgspec.Struct):
+    """What of a disposition's `data` is shown of it."""
+
+    disposition: str | None = None
+
+
+def _letter(one: Undelivered) -> DeadLetter:
+    letter, event = one.letter, one.event
+    of_chat = event is not None and event.kind is Kind.DISPOSITION
+    return DeadLetter(
+        sink=letter.sink,
+        sequence=letter.sequence,
+        event_id=letter.event_id,
+        chat_id=event.subject if event is not None and of_chat else None,
+        disposition=msgspec.json.decode(event.data, type=_Value).disposition if event is not None and of_chat else None,
+        reason=letter.reason,
+        attempts=letter.attempts,
+        at=rfc3339(letter.at_ms),
+        replaying=letter.replaying,
+    )
