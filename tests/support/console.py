@@ -16,11 +16,20 @@ from support.receiver import Receiver
 from support.tools import lacking, need
 
 AXE = SERVERS / "node_modules" / "axe-core" / "axe.min.js"
-KEY = "DispositionCode"
+KEYS = ["DispositionCode", "Outcome"]
 TOKEN_KEY = "disposition-listener.token"
 AGENTS = ("agent1", "agent2")
 _AWAY = "Failed to load resource: "
-_VIOLATIONS = "addEventListener('securitypolicyviolation', (one) => console.error(`CSP: ${one.violatedDirective}`))"
+_BEGIN_ANEW = """() => {
+    document.getElementById("history").close();
+    document.getElementById("search-end").click();
+    if (document.getElementById("pause").ariaPressed === "true") document.getElementById("pause").click();
+    document.getElementById("codes-details").open = false;
+    document.getElementById("filters").reset();
+    document.getElementById("filters").dispatchEvent(new Event("input"));
+    document.getElementById("scroller").scrollTop = 0;
+    document.activeElement.blur();
+}"""
 _ROWS = """(rows) => rows.map((row) => Object.fromEntries([
     ["seq", Number(row.dataset.seq)], ["index", Number(row.getAttribute("aria-rowindex"))], ["kind", row.className],
     ...[...row.cells].map((cell) => [cell.classList[0], cell.innerText.trim()]),
@@ -49,7 +58,6 @@ class Browser:
         size = {"width": 1280, "height": 900}
         context = await self._browser.new_context(**{"viewport": size, "reduced_motion": "reduce", **options})
         context.set_default_timeout(10_000)
-        await context.add_init_script(_VIOLATIONS)
         return context
 
 
@@ -111,7 +119,7 @@ class Site:
         self.simulator.add_chat(chat_id, agents or ("agent1",), user_data=user_data)
         return chat_id
 
-    def set(self, chat: str, *codes: str, agent: str = "agent1", key: str = KEY) -> None:
+    def set(self, chat: str, *codes: str, agent: str = "agent1", key: str = KEYS[0]) -> None:
         """Set these dispositions, one behind the other; an empty one clears."""
         for code in codes:
             self.simulator.set_disposition(agent, chat, code, key)
@@ -161,6 +169,11 @@ class Reader:
         if ready:
             await self.says("#connection-word", "Live")
         return self
+
+    async def begin_anew(self) -> None:
+        """Leave whatever a test was in: a dialogue, a search, a pause, filters, a place further down."""
+        self.requests.clear()
+        await self.page.evaluate(_BEGIN_ANEW)
 
     def _heard(self, message: Any) -> None:
         if message.type in {"error", "warning"}:
@@ -224,9 +237,9 @@ class Reader:
         for key in keys:
             await self.page.keyboard.press(key)
 
-    async def overflow(self) -> int:
-        """By how many pixels the page is wider than its window."""
-        return await self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    async def overflow(self, element: str) -> int:
+        """By how many pixels what is in an element is wider than it."""
+        return await self.page.evaluate(f"{element}.scrollWidth - {element}.clientWidth")
 
     async def barriers(self) -> list[str]:
         """What axe-core finds that is serious or critical."""

@@ -13,10 +13,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CODES = {"C-A": 8, "C-B": 7, "C-C": 6, "C-D": 5, "C-E": 4, "C-F": 3, "C-G": 2, "C-H": 1}
 
+ZONE_S = 19_800
+
 
 async def legend(reader: Reader) -> dict[str, int]:
-    items = (await reader.text("#legend")).split("\n")
-    return {name: int(number) for name, number in zip(items[::2], items[1::2], strict=True)}
+    script = "(all) => all.map((one) => [...one.querySelectorAll('span')].map((part) => part.textContent))"
+    items = await reader.page.locator("#legend li:has(.n)").evaluate_all(script)
+    return {name: int(number) for name, number in items}
 
 
 async def bars(reader: Reader) -> Counter[str]:
@@ -27,9 +30,8 @@ async def bars(reader: Reader) -> Counter[str]:
     return sum((Counter({one[1]: int(one[2].replace(",", ""))}) for one in found if one), Counter())
 
 
-async def test_the_numbers_are_those_of_what_was_set_and_repetitions_do_not_count(site: Site, look):
+async def test_the_numbers_are_those_of_what_was_set_and_repetitions_do_not_count(site: Site, reader: Reader):
     chat = site.chat("chart-1")
-    reader = await look(site)
     await reader.filter(chat=chat)
     for code, count in CODES.items():
         for _ in range(count):
@@ -58,11 +60,10 @@ async def table_fits(reader: Reader, wanted: dict[str, int]) -> None:
     assert dict(zip(heads[1:], sums, strict=True)) == {**wanted, "All": sum(wanted.values())}
 
 
-async def test_height_is_in_proportion(site: Site, look):
+async def test_height_is_in_proportion(site: Site, reader: Reader):
     chat = site.chat("chart-2")
     site.set(chat, *["H-1", "H-2"] * 3, "H-1")
     await site.recorded(chat, 7)
-    reader = await look(site)
     await reader.filter(chat=chat)
 
     async def drawn() -> bool:
@@ -76,8 +77,7 @@ async def test_height_is_in_proportion(site: Site, look):
     assert heights["H-1"] / heights["H-2"] == pytest.approx(4 / 3, rel=0.05)
 
 
-async def test_a_code_keeps_its_colour_while_others_overtake_it(site: Site, look):
-    reader = await look(site)
+async def test_a_code_keeps_its_colour_while_others_overtake_it(reader: Reader):
     script = "async ([totals, before]) => (await import('/console/buckets.js')).slotsFor(new Map(totals), before)"
     before = await reader.page.evaluate(script, [[["a", 3], ["b", 2]], []])
     assert before == ["a", "b", None, None, None, None]
@@ -94,20 +94,18 @@ def row(at_s: float, code: str | None, change: str = "set") -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("seconds", "width_s"), [(0, 1), (46, 1), (48, 5), (3600, 300), (86_400, 3600), (2_000_000, 43_200), (9e8, 19_353_600)]
 )
-async def test_there_are_at_most_48_bars_of_a_round_length(site: Site, look, seconds: float, width_s: int):
-    reader = await look(site, timezone_id="Asia/Kolkata")
+async def test_there_are_at_most_48_bars_of_a_round_length(reader: Reader, seconds: float, width_s: int):
     script = "async (rows) => (await import('/console/buckets.js')).distribution(rows)"
     told = await reader.page.evaluate(script, [row(1_790_000_000, "a"), row(1_790_000_000 + seconds, "b", "changed")])
     assert told["widthMs"] == width_s * 1000
     assert 1 <= len(told["bars"]) <= 49
     assert sum(bar["sum"] for bar in told["bars"]) == 2
-    assert (told["bars"][0]["from"] / 1000 + 19_800) % width_s == 0, "round in the reader's zone"
+    assert (told["bars"][0]["from"] / 1000 + ZONE_S) % width_s == 0, "round in the reader's zone"
     for bar in told["bars"]:
         assert bar["sum"] == sum(bar["counts"])
 
 
-async def test_a_gap_marks_the_bars_that_it_touches(site: Site, look):
-    reader = await look(site)
+async def test_a_gap_marks_the_bars_that_it_touches(reader: Reader):
     gap = {"kind": "gap", "from": 20_000, "to": 31_000}
     script = "async (rows) => (await import('/console/buckets.js')).distribution(rows)"
     told = await reader.page.evaluate(script, [row(0, "a"), gap, row(100, "b")])

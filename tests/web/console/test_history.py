@@ -3,7 +3,7 @@
 import pytest
 import pytest_asyncio
 
-from support.console import Site, column
+from support.console import Reader, Site, column
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -16,8 +16,7 @@ async def chat(site: Site) -> str:
     return chat
 
 
-async def test_a_click_opens_it_and_escape_leads_back_to_the_row(site: Site, look, chat: str):
-    reader = await look(site)
+async def test_a_click_opens_it_and_escape_leads_back_to_the_row(reader: Reader, chat: str):
     await reader.filter(chat=chat)
     await reader.counts(2)
     await reader.page.locator("#rows a.id").nth(1).click()
@@ -36,8 +35,7 @@ async def test_a_click_opens_it_and_escape_leads_back_to_the_row(site: Site, loo
     assert "#" not in reader.page.url
 
 
-async def test_the_keyboard_opens_and_closes_it(site: Site, look, chat: str):
-    reader = await look(site)
+async def test_the_keyboard_opens_and_closes_it(reader: Reader, chat: str):
     await reader.filter(chat=chat)
     await reader.counts(2)
     await reader.page.locator("#scroller").focus()
@@ -59,8 +57,7 @@ async def test_a_link_leads_to_it_and_what_happens_now_is_added(site: Site, look
     await reader.says("#history-values", "none")
 
 
-async def test_the_back_button_closes_it(site: Site, look, chat: str):
-    reader = await look(site)
+async def test_the_back_button_closes_it(reader: Reader, chat: str):
     await reader.filter(chat=chat)
     await reader.page.locator("#rows a.id").first.click()
     await reader.says("#history-title", chat)
@@ -77,12 +74,8 @@ async def test_a_chat_that_nobody_heard_of_has_no_history(site: Site, look):
     assert not await reader.page.locator("#history-table").is_visible()
 
 
-async def test_more_than_a_hundred_come_when_they_are_asked_for(own_site, look):
-    site = await own_site()
-    chat = site.chat("long")
-    site.set(chat, *(f"L{number}" for number in range(150)))
-    await site.recorded(chat, 150)
-    reader = await look(site, fragment="#chat=long")
+async def test_more_than_a_hundred_come_when_they_are_asked_for(crowded: Site, look):
+    reader = await look(crowded, fragment="#chat=long")
     await reader.says("#history-told", "100 dispositions, looked back to ")
     await reader.page.get_by_role("button", name="Look further back").click()
     await reader.says("#history-told", "150 dispositions, to the journal’s beginning.")

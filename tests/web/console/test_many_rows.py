@@ -12,13 +12,12 @@ MOST_DRAWN = 60
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def reading(site: Site, look) -> tuple[Reader, str]:
+async def reading(site: Site, reader: Reader) -> tuple[Reader, str]:
     """Somebody who looks at a chat with 60 rows; the chat."""
     chat = f"many-{len(site.simulator.ledger)}"
     site.chat(chat)
     site.set(chat, *(f"M{number}" for number in range(60)))
     await site.recorded(chat, 60)
-    reader = await look(site)
     await reader.filter(chat=chat)
     await reader.counts(60)
     return reader, chat
@@ -28,9 +27,8 @@ async def scroll(reader: Reader, top: int) -> None:
     await reader.page.evaluate("(top) => { document.getElementById('scroller').scrollTop = top }", top)
 
 
-async def test_the_newest_ten_thousand_are_kept_and_each_can_be_reached(own_site, look):
-    site = await own_site()
-    chat = site.chat("thousands")
+async def test_the_newest_ten_thousand_are_kept_and_each_can_be_reached(rough: Site, look):
+    site, chat = rough, rough.chat("thousands")
     reader = await look(site)
     site.set(chat, *(f"T{number}" for number in range(10_050)))
     await reader.says("#rows-told", "10,000 rows loaded", timeout_s=30.0)

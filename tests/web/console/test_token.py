@@ -10,7 +10,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_the_token_is_asked_for_and_a_wrong_one_is_told(site: Site, look):
     reader = await look(site, shown=None, ready=False)
-    field = reader.page.get_by_label("Token", exact=True)
+    field = reader.page.get_by_role("textbox", name="Token")
     await field.wait_for()
     assert await field.get_attribute("type") == "password"
     assert await field.get_attribute("autocomplete") == "off"
@@ -33,7 +33,7 @@ async def test_the_token_is_asked_for_and_a_wrong_one_is_told(site: Site, look):
 
 async def test_it_is_kept_in_the_tab_until_it_is_forgotten(site: Site, look):
     reader = await look(site, shown=None, ready=False)
-    await reader.page.get_by_label("Token", exact=True).fill(TOKEN)
+    await reader.page.get_by_role("textbox", name="Token").fill(TOKEN)
     await reader.press("Enter")
     await reader.says("#connection-word", "Live")
     stored = "JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie, location.href])"
@@ -41,7 +41,7 @@ async def test_it_is_kept_in_the_tab_until_it_is_forgotten(site: Site, look):
     await reader.page.reload()
     await reader.says("#connection-word", "Live")
     await reader.page.get_by_role("button", name="Forget token").click()
-    await reader.page.get_by_label("Token", exact=True).wait_for()
+    await reader.page.get_by_role("textbox", name="Token").wait_for()
     assert TOKEN not in await reader.page.evaluate(stored)
     assert not await reader.page.locator("#content").is_visible()
     assert not await reader.page.get_by_role("button", name="Forget token").is_visible()
@@ -50,11 +50,12 @@ async def test_it_is_kept_in_the_tab_until_it_is_forgotten(site: Site, look):
 async def test_it_goes_in_a_header_and_no_cookie_or_referrer_goes_with_it(site: Site, look):
     reader = await look(site, shown=None, ready=False)
     await reader.context.add_cookies([{"name": "other", "value": "1", "url": site.url}])
-    await reader.page.get_by_label("Token", exact=True).fill(TOKEN)
+    await reader.page.get_by_role("textbox", name="Token").fill(TOKEN)
     await reader.press("Enter")
     await reader.says("#connection-word", "Live")
     chat = site.chat("token-1")
     site.set(chat, "Callback")
+    await site.recorded(chat, 1)
     await reader.filter(chat=chat)
     await reader.press("Enter")
     await reader.says("#search-told", "1 found")
@@ -72,17 +73,18 @@ async def test_it_goes_in_a_header_and_no_cookie_or_referrer_goes_with_it(site: 
     assert {one.url.removeprefix(site.url)[0] for one in reader.requests} == {"/"}, "nobody else is asked"
 
 
-async def test_a_token_that_is_replaced_is_asked_for_anew_and_nothing_is_lost(own_site, look):
-    site = await own_site()
-    chat = site.chat("token-2")
-    site.set(chat, "Before")
-    reader = await look(site)
+async def test_a_token_that_is_replaced_is_asked_for_anew_and_nothing_is_lost(rough: Site, look):
+    chat = rough.chat("token-2")
+    rough.set(chat, "Before")
+    reader = await look(rough)
+    await reader.filter(chat=chat)
     await reader.counts(1)
-    (site.folder / "http.token").write_text("another\n", encoding="utf-8")
+    (rough.folder / "http.token").write_text("another\n", encoding="utf-8")
     await reader.says("#token-problem", "This is not the daemon’s token.")
     assert not await reader.page.locator("#content").is_visible()
-    site.set(chat, "Meanwhile")
-    await site.recorded(chat, 2)
-    await reader.page.get_by_label("Token", exact=True).fill("another")
+    rough.set(chat, "Meanwhile")
+    await rough.recorded(chat, 2)
+    await reader.page.get_by_role("textbox", name="Token").fill("another")
     await reader.press("Enter")
     await reader.shows("Before → Meanwhile", "none → Before")
+    (rough.folder / "http.token").write_text(f"{TOKEN}\n", encoding="utf-8")
