@@ -1,21 +1,16 @@
-"""The console in a real browser: the browser, what stands behind the page, and the page as its readers see it."""
+"""The console: what stands behind the page, and the page as its readers see it."""
 
-import shutil
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 from listener.simulator import Simulator, SimulatorOptions
-from support.bayeux import SERVERS
 from support.eventually import eventually
 from support.listening import Listening
 from support.pages import TOKEN
 from support.receiver import Receiver
-from support.tools import lacking, need
 
-AXE = SERVERS / "node_modules" / "axe-core" / "axe.min.js"
 KEYS = ["DispositionCode", "Outcome"]
 TOKEN_KEY = "disposition-listener.token"
 AGENTS = ("agent1", "agent2")
@@ -34,31 +29,6 @@ _ROWS = """(rows) => rows.map((row) => Object.fromEntries([
     ["seq", Number(row.dataset.seq)], ["index", Number(row.getAttribute("aria-rowindex"))], ["kind", row.className],
     ...[...row.cells].map((cell) => [cell.classList[0], cell.innerText.trim()]),
 ]))"""
-
-
-class Browser:
-    """Debian's chromium, driven by playwright. As a context manager it runs."""
-
-    async def __aenter__(self) -> Self:
-        if find_spec("playwright") is None:
-            lacking("playwright is not installed (extra `test`)")
-        chromium = need("chromium", package="chromium")
-        from playwright.async_api import async_playwright  # noqa: PLC0415 - only where it is installed
-
-        self._playwright = await async_playwright().start()
-        self._browser = await self._playwright.chromium.launch(executable_path=chromium)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self._browser.close()
-        await self._playwright.stop()
-
-    async def context(self, **options: Any) -> Any:
-        """A fresh profile: no cookies, no storage. Options are those of playwright's `new_context`."""
-        size = {"width": 1280, "height": 900}
-        context = await self._browser.new_context(**{"viewport": size, "reduced_motion": "reduce", **options})
-        context.set_default_timeout(10_000)
-        return context
 
 
 class Site:
@@ -145,30 +115,41 @@ class Reader:
 
     Args:
         site: what is looked at.
-        context: the profile, of `Browser.context`.
+        page: of `Browser.page`.
         through: the URL of a link that leads there.
     """
 
-    def __init__(self, site: Site, context: Any, *, through: str | None = None) -> None:
+    def __init__(self, site: Site, page: Any, *, through: str | None = None) -> None:
         self.site = site
-        self.context = context
+        self.page = page
         self.url = through or site.url
         self.complaints: list[str] = []
         self.requests: list[Any] = []
         self.refusals = 0
+        self._ears = {"console": self._heard, "pageerror": self._failed, "request": self._asked}
 
     async def open(self, *, shown: str | None = TOKEN, fragment: str = "", ready: bool = True) -> Self:
         """Open the page, with the token in its place, and wait until it is live."""
         if shown is not None and self.site.token is not None:
-            await self.context.add_init_script(f"sessionStorage.setItem('{TOKEN_KEY}', '{shown}')")
-        self.page = await self.context.new_page()
-        self.page.on("console", self._heard)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request))  # noqa: PLW0108 - playwright marks what it calls
+            await self.page.goto(f"{self.url}/console/icon.svg")
+            await self.page.evaluate(f"sessionStorage.setItem('{TOKEN_KEY}', '{shown}')")
+        for event, ear in self._ears.items():
+            self.page.on(event, ear)
         await self.page.goto(f"{self.url}/{fragment}")
         if ready:
             await self.says("#connection-word", "Live")
         return self
+
+    def leave(self) -> None:
+        """Listen no more."""
+        for event, ear in self._ears.items():
+            self.page.remove_listener(event, ear)
+
+    def _failed(self, error: Any) -> None:
+        self.complaints.append(str(error))
+
+    def _asked(self, request: Any) -> None:
+        self.requests.append(request)
 
     async def begin_anew(self) -> None:
         """Leave whatever a test was in: a dialogue, a search, a pause, filters, a place further down."""
@@ -240,26 +221,6 @@ class Reader:
     async def overflow(self, element: str) -> int:
         """By how many pixels what is in an element is wider than it."""
         return await self.page.evaluate(f"{element}.scrollWidth - {element}.clientWidth")
-
-    async def barriers(self) -> list[str]:
-        """What axe-core finds that is serious or critical."""
-        need_axe()
-        await self.page.evaluate(AXE.read_text(encoding="utf-8"))  # not as an element: the policy forbids it
-        found = await self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        return [
-            f"{one['id']}: {node['target']}: {node['failureSummary']}"
-            for one in found["violations"]
-            if one["impact"] in {"serious", "critical"}
-            for node in one["nodes"]
-        ]
-
-
-def need_axe() -> None:
-    """Skip the test, or let it fail, without axe-core."""
-    if shutil.which("npm") is None and not AXE.exists():
-        lacking("npm is not installed (Debian: apt-get install npm), and so axe-core is not")
-    if not AXE.exists():
-        lacking("axe-core is not installed: npm ci --prefix tests/interop/servers")
 
 
 def column(rows: Sequence[dict[str, Any]], name: str) -> list[Any]:

@@ -94,7 +94,7 @@ export class History {
 
   #told(looking) {
     const far = this.#through === null ? "" : `, looked back to ${clock(this.#through)}`;
-    const end = this.#before === null ? ", to the journal’s beginning" : far;
+    const end = this.#before === null ? ", to the beginning of the journal" : far;
     setText(by("history-told"), looking ? `Looking${far} …` : `${counted(this.#rows.length, "disposition")}${end}.`);
   }
 

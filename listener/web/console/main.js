@@ -78,7 +78,7 @@ function asksForToken(error) {
   show(by("token"), true);
   show(by("forget"), token.get() !== null);
   by("history").close();
-  setText(by("token-problem"), error.shown ? "This is not the daemon’s token." : "");
+  setText(by("token-problem"), error.shown ? "This is not the token of the daemon." : "");
   by("token-field").focus();
 }
 

@@ -93,7 +93,7 @@ function showVerdict({ ready, hindrances }) {
   by("verdict").dataset.state = ready ? "good" : "bad";
   setText(by("verdict-word"), ready ? "Ready" : "Not ready");
   setList(by("hindrances"), ready ? ["Every account is subscribed, every lane takes what comes."] : hindrances.map(sentence));
-  document.title = `${ready ? "Ready" : counted(hindrances.length, "hindrance")} – Disposition listener`;
+  document.title = `${ready ? "Ready" : counted(hindrances.length, "hindrance")} · Disposition listener`;
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);

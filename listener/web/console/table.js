@@ -82,9 +82,10 @@ export class LiveTable {
     const { scrollTop, clientHeight } = this.#scroller;
     const end = Math.min(this.#rows.length, Math.ceil((scrollTop + clientHeight) / height) + BEYOND);
     const start = Math.max(0, Math.min(end, Math.floor(scrollTop / height) - BEYOND));
-    this.#put(this.#rows.slice(start, end), start);
     this.#above.style.height = `${start * height}px`;
     this.#below.style.height = `${(this.#rows.length - end) * height}px`;
+    this.#put(this.#rows.slice(start, end), start);
+    this.#rove(this.#rows.slice(start, end)); // asks for places: only now the whole has its height again
   }
 
   #put(rows, start) {
@@ -104,7 +105,6 @@ export class LiveTable {
       element.setAttribute("aria-rowindex", start + at + 2);
     });
     if (hadFocus && !this.#body.contains(document.activeElement)) this.#scroller.focus({ preventScroll: true });
-    this.#rove(rows);
   }
 
   #add(row) {

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from support.console import KEYS, Browser, Reader, Site
+from support.chromium import Browser
+from support.console import KEYS, Reader, Site
 from support.pages import TOKEN
 
 Look = Callable[..., Awaitable[Reader]]
@@ -60,9 +61,9 @@ async def crowded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def look(browser: Browser) -> AsyncIterator[Look]:
-    """Somebody opens the console of a site: `await look(site, color_scheme="dark")`.
+    """Let somebody open the console of a site.
 
-    Whatever a test is about, the browser has nothing to complain about at its end.
+    `await look(site, color_scheme="dark")`. Whatever a test is about, the browser complains of nothing.
     """
     async with AsyncExitStack() as stack:
         readers = []
@@ -76,9 +77,9 @@ async def look(browser: Browser) -> AsyncIterator[Look]:
             through: str | None = None,
             **options: Any,
         ) -> Reader:
-            context = await browser.context(**options)
-            stack.push_async_callback(context.close)
-            reader = Reader(site, context, through=through)
+            reader = Reader(site, await browser.page(**options), through=through)
+            stack.push_async_callback(browser.put_back, reader.page, **options)
+            stack.callback(reader.leave)
             readers.append(reader)
             return await reader.open(fragment=fragment, ready=ready, shown=shown)
 
@@ -88,7 +89,7 @@ async def look(browser: Browser) -> AsyncIterator[Look]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def opened(browser: Browser, site: Site) -> Reader:
-    return await Reader(site, await browser.context(timezone_id="Asia/Kolkata")).open()
+    return await Reader(site, await browser.page(timezone_id="Asia/Kolkata")).open()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from support.console import Browser, Site
+from support.chromium import Browser
+from support.console import Site
+from support.eventually import eventually
 from support.receiver import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -47,7 +49,7 @@ async def test_a_parked_lane_shows_why_and_goes_on_when_it_is_resumed(rough: Sit
     await reader.page.get_by_role("button", name="Resume crm").click()
     await reader.says("#lanes-outcome", "crm goes on.")
     await reader.says("#verdict", "Ready")
-    assert [event["subject"] for event in rough.receiver.accepted()][-1:] == ["action-1"]
+    await eventually(lambda: [event["subject"] for event in rough.receiver.accepted()][-1:] == ["action-1"])
     assert not await reader.page.get_by_role("button", name="Resume").is_visible()
 
 

@@ -92,7 +92,8 @@ def row(at_s: float, code: str | None, change: str = "set") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "width_s"), [(0, 1), (46, 1), (48, 5), (3600, 300), (86_400, 3600), (2_000_000, 43_200), (9e8, 19_353_600)]
+    ("seconds", "width_s"),
+    [(0, 1), (46, 1), (48, 5), (3600, 300), (86_400, 3600), (2_000_000, 43_200), (9e8, 19_353_600)],
 )
 async def test_there_are_at_most_48_bars_of_a_round_length(reader: Reader, seconds: float, width_s: int):
     script = "async (rows) => (await import('/console/buckets.js')).distribution(rows)"

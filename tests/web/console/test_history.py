@@ -20,7 +20,7 @@ async def test_a_click_opens_it_and_escape_leads_back_to_the_row(reader: Reader,
     await reader.filter(chat=chat)
     await reader.counts(2)
     await reader.page.locator("#rows a.id").nth(1).click()
-    await reader.says("#history-told", "2 dispositions, to the journal’s beginning.")
+    await reader.says("#history-told", "2 dispositions, to the beginning of the journal.")
     assert await reader.focused() == f"#history-title Chat {chat}"
     assert [row[2:4] for row in await reader.cells("#history-table")] == [
         ["changed", "Callback → Refund"],
@@ -70,7 +70,7 @@ async def test_the_back_button_closes_it(reader: Reader, chat: str):
 
 async def test_a_chat_that_nobody_heard_of_has_no_history(site: Site, look):
     reader = await look(site, fragment="#chat=nothing")
-    await reader.says("#history-told", "0 dispositions, to the journal’s beginning.")
+    await reader.says("#history-told", "0 dispositions, to the beginning of the journal.")
     assert not await reader.page.locator("#history-table").is_visible()
 
 
@@ -78,6 +78,6 @@ async def test_more_than_a_hundred_come_when_they_are_asked_for(crowded: Site, l
     reader = await look(crowded, fragment="#chat=long")
     await reader.says("#history-told", "100 dispositions, looked back to ")
     await reader.page.get_by_role("button", name="Look further back").click()
-    await reader.says("#history-told", "150 dispositions, to the journal’s beginning.")
+    await reader.says("#history-told", "150 dispositions, to the beginning of the journal.")
     told = [row[3] for row in await reader.cells("#history-table")]
     assert told == [*(f"L{number - 1} → L{number}" for number in range(149, 0, -1)), "none → L0"]

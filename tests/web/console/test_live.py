@@ -67,7 +67,7 @@ async def test_a_gap_is_a_row_that_looks_like_none_of_the_others(rough: Site, lo
     await reader.says("#figures", "in all, the last until ")
     await reader.filter(agent="agent2")
     assert column([row for row in await reader.rows() if row["kind"] == "gap"][:1], "account") == ["agent2"]
-    await reader.filter(chat="live-4")
+    await reader.filter(agent="", chat="live-4")
     await reader.counts(1)
 
 

@@ -21,7 +21,7 @@ async def test_the_token_is_asked_for_and_a_wrong_one_is_told(site: Site, look):
     await reader.says("#token-problem", "no blanks")
     await field.fill("wrong")
     await reader.press("Enter")
-    await reader.says("#token-problem", "This is not the daemon’s token.")
+    await reader.says("#token-problem", "This is not the token of the daemon.")
     assert await field.input_value() == ""
     assert not await reader.page.locator("#content").is_visible()
     await field.fill(TOKEN)
@@ -49,7 +49,7 @@ async def test_it_is_kept_in_the_tab_until_it_is_forgotten(site: Site, look):
 
 async def test_it_goes_in_a_header_and_no_cookie_or_referrer_goes_with_it(site: Site, look):
     reader = await look(site, shown=None, ready=False)
-    await reader.context.add_cookies([{"name": "other", "value": "1", "url": site.url}])
+    await reader.page.context.add_cookies([{"name": "other", "value": "1", "url": site.url}])
     await reader.page.get_by_role("textbox", name="Token").fill(TOKEN)
     await reader.press("Enter")
     await reader.says("#connection-word", "Live")
@@ -80,7 +80,7 @@ async def test_a_token_that_is_replaced_is_asked_for_anew_and_nothing_is_lost(ro
     await reader.filter(chat=chat)
     await reader.counts(1)
     (rough.folder / "http.token").write_text("another\n", encoding="utf-8")
-    await reader.says("#token-problem", "This is not the daemon’s token.")
+    await reader.says("#token-problem", "This is not the token of the daemon.")
     assert not await reader.page.locator("#content").is_visible()
     rough.set(chat, "Meanwhile")
     await rough.recorded(chat, 2)
