@@ -61,6 +61,7 @@ async def test_ten_thousand_rows_can_be_loaded_each_is_reached_and_the_newest_ar
 async def load_all(reader: Reader) -> None:
     """As many rows as there may be, 1,000 at a time."""
     older = reader.page.get_by_role("button", name="Load older rows")
+    await reader.counts(1000)
     for rows in range(2000, 10_001, 1000):
         await older.click()
         await reader.counts(rows)
