@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from itertools import islice
 
 from msgspec.structs import replace
 
@@ -110,7 +111,7 @@ class MemoryJournal:
         self._require_open()
         older = [event for event in self._events if before is None or event.sequence < before]
         looked_at, is_meant = older[: -_ROWS_A_LOOK - 1 : -1], which.condition()
-        events = tuple(event for event in looked_at if is_meant(event))[:limit]
+        events = tuple(islice(filter(is_meant, looked_at), limit))
         if not looked_at:
             return Found(events=(), before=None, through_ms=None)
         oldest = events[-1] if len(events) == limit else looked_at[-1]

@@ -173,8 +173,8 @@ def _last_event_id(call: Call) -> int | None:
     if not shown:
         return None
     try:
-        return msgspec.convert(shown[0], Position, strict=False)
-    except msgspec.ValidationError as exc:
+        return msgspec.convert(",".join(shown), Position, strict=False)
+    except (msgspec.ValidationError, UnicodeEncodeError) as exc:
         raise HttpRefused(400, "query", "Last-Event-ID is no sequence") from exc
 
 

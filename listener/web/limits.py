@@ -74,13 +74,14 @@ class LimitedServer(web.Server):
     def keep(self, request: web.BaseRequest) -> bool:
         """Take the time limit from a request's connection, for a stream; false where too many are without already.
 
-        The current task is cancelled when the connection is lost, which it may not notice for long, or by
-        `end_streams`.
+        What the client still sends is dropped from now on. The current task is cancelled when the connection is lost,
+        which it may not notice for long, or by `end_streams`.
         """
         if len(self._kept) >= STREAMS:
             return False
         self._kept[request.protocol] = asyncio.current_task()
         self._forget(request.protocol)
+        request.protocol.close()  # to aiohttp: once the handler is done
         return True
 
     @property

@@ -1,26 +1,30 @@
 """`/events.json` and `/dead-letters.json`: a bounded look at the journal for each request, one at a time."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Protocol
 
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
+from listener.errors import HttpRefused
 from listener.model import Change, Kind, rfc3339
 from listener.search import EventFilter, Found, LetterPage, Undelivered
 from listener.web import answers
-from listener.web.queries import Limit, Pattern, Position, Text, given, query_of, told
+from listener.web.queries import Limit, Position, Text, given, query_of, told
 from listener.web.routes import Call, Route
+
+LOOKS = 16
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `/events.json` takes; see `EventFilter`. `before` is a sequence, the events looked for are below it."""
 
     chat: Text | UnsetType = UNSET
-    agent: Pattern | UnsetType = UNSET
-    disposition: Pattern | UnsetType = UNSET
+    agent: Text | UnsetType = UNSET
+    disposition: Text | UnsetType = UNSET
     key: Text | UnsetType = UNSET
     change: Change | UnsetType = UNSET
     before: Position | UnsetType = UNSET
@@ -110,6 +114,7 @@ class Lookups:
         self._search = search
         self._letters = letters
         self._looking = asyncio.Lock()
+        self._asked = 0
 
     def routes(self) -> list[Route]:
         """Both paths."""
@@ -120,7 +125,7 @@ class Lookups:
 
     async def _find_events(self, call: Call) -> web.StreamResponse:
         query = query_of(call, EventQuery)
-        async with self._looking:
+        async with self._turn():
             found = await told(self._search(_filter(query), before=given(query.before), limit=query.limit))
         return answers.json(
             Events(
@@ -132,9 +137,21 @@ class Lookups:
 
     async def _list_letters(self, call: Call) -> web.StreamResponse:
         query = query_of(call, LetterQuery)
-        async with self._looking:
+        async with self._turn():
             page = await told(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
         return answers.json(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Raises HttpRefused: too many wait already, some of them perhaps for clients that have gone."""
+        if self._asked >= LOOKS:
+            raise HttpRefused(503, "too_many_looks", f"{LOOKS} clients wait for the journal already")
+        self._asked += 1
+        try:
+            async with self._looking:
+                yield
+        finally:
+            self._asked -= 1
 
 
 def _filter(query: EventQuery) -> EventFilter:

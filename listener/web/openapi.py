@@ -30,7 +30,7 @@ _REASONS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "421": "Asked for by a name that leads here from elsewhere.",
-    "503": "Not now: the journal, or the file that holds the token, cannot be used, or there are too many streams.",
+    "503": "Not now: the journal, or the file that holds the token, cannot be used, or too many ask.",
 }
 _EVERYWHERE = ("400", "401", "413", "415", "421", "503")
 
@@ -44,10 +44,10 @@ def _content(media_type: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refusals(*more: str) -> dict[str, Any]:
-    return {
-        status: {"description": _REASONS[status], "content": _content(answers.JSON, _ref(Error))}
-        for status in sorted({*_EVERYWHERE, *more})
-    }
+    error = _content(answers.JSON, _ref(Error))
+    refusals = {status: {"description": _REASONS[status], "content": error} for status in sorted({*_EVERYWHERE, *more})}
+    no_request = _content("text/plain", {"type": "string"})
+    return {**refusals, "400": {"description": _REASONS["400"], "content": {**error, **no_request}}}
 
 
 def _told(description: str, content: Mapping[str, Any], *refusals: str) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from listener.web.routes import Call
 
 Position = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]  # what JavaScript counts up to
 Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
-Text = Annotated[str, msgspec.Meta(max_length=1024)]
-Pattern = Annotated[str, msgspec.Meta(max_length=256)]
+Text = Annotated[str, msgspec.Meta(max_length=80)]  # four of them fit into a request's line, whatever is in them
 
 T = TypeVar("T")
 

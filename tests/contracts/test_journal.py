@@ -10,6 +10,7 @@ from listener.errors import JournalError, JournalFull, JournalLocked
 from listener.journal import SqliteJournal, letters
 from listener.model import (
     EVERY_LETTER,
+    Change,
     Damage,
     DeadLetter,
     JournalBatch,
@@ -20,7 +21,8 @@ from listener.model import (
     Origin,
     SessionState,
 )
-from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
+from listener.search import EVERY_EVENT, EventFilter
+from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap
 
 DAY_MS = 86_400_000
 LIMIT_BYTES = 2**20
@@ -430,6 +432,134 @@ async def test_a_marked_letter_that_is_marked_again_counts(letters_of_two):
     assert await letters_of_two.journal.replay_dead_letters(LetterFilter(sink="crm")) == 3
 
 
+# --- looking for events and letters -----------------------------------------------------------------------------------
+
+
+async def looks(journal, which, *, limit, before=None):
+    """All looks one after the other, until the journal has nothing older."""
+    found = [await journal.search(which, before=before, limit=limit)]
+    while found[-1].before is not None:
+        found.append(await journal.search(which, before=found[-1].before, limit=limit))
+    return found
+
+
+async def various(journal):
+    """Ten events: dispositions of two chats by two accounts with three changes, and two gaps."""
+    changes = (Change.SET, Change.CHANGED, Change.CLEARED)
+    events = [
+        sample_gap(n, account=f"agent{n % 2}")
+        if n in (4, 9)
+        else sample_event(
+            n,
+            chat=f"c{n % 2}",
+            account=f"agent{n % 2}",
+            change=changes[n % 3],
+            disposition=f"Code{n}",
+            received_ms=SAMPLE_MS + n,
+        )
+        for n in range(1, 11)
+    ]
+    await journal.append(JournalBatch(events=tuple(events)))
+
+
+async def test_a_search_of_an_empty_journal_finds_nothing(journal):
+    found = await journal.search(limit=10)
+    assert (found.events, found.before, found.through_ms) == ((), None, None)
+
+
+SEARCHES = {
+    "every": (EVERY_EVENT, [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]),
+    "chat": (EventFilter(chat="c1"), [7, 5, 3, 1]),
+    "agent": (EventFilter(agent="AGENT1"), [9, 7, 5, 3, 1]),
+    "disposition": (EventFilter(disposition="code1*"), [10, 1]),
+    "key": (EventFilter(key="DispositionCode"), [10, 8, 7, 6, 5, 3, 2, 1]),
+    "another key": (EventFilter(key="Reason"), []),
+    "change": (EventFilter(change=Change.CHANGED), [10, 7, 1]),
+    "several": (EventFilter(chat="c1", change=Change.CHANGED, agent="*", disposition="*7"), [7]),
+}
+
+
+@pytest.mark.parametrize(("which", "expected"), SEARCHES.values(), ids=SEARCHES)
+async def test_a_search_brings_what_is_meant_newest_first_whatever_its_limit(journal, which, expected):
+    await various(journal)
+    stored = {event.sequence: event for event in await everything(journal)}
+    for limit in (1, 2, 3, 10, 500):
+        found = await looks(journal, which, limit=limit)
+        assert [event for look in found for event in look.events] == [stored[number] for number in expected]
+        assert all(len(look.events) <= limit for look in found)
+
+
+async def test_a_search_tells_how_far_it_has_looked(journal):
+    await various(journal)
+    found = await journal.search(EventFilter(chat="c1"), limit=2)
+    assert (sequences(found.events), found.before, found.through_ms) == ([7, 5], 5, SAMPLE_MS + 5)
+    found = await journal.search(EventFilter(chat="c1"), before=found.before, limit=3)
+    assert (sequences(found.events), found.before, found.through_ms) == ([3, 1], None, SAMPLE_MS + 1)
+    found = await journal.search(EventFilter(chat="c1"), before=1, limit=3)
+    assert (found.events, found.before, found.through_ms) == ((), None, None)
+
+
+async def test_a_search_looks_at_a_bounded_number_of_events(journal):
+    for start in range(0, 21_000, 1_000):
+        await journal.append(JournalBatch(events=tuple(sample_event(n) for n in range(start, start + 1_000))))
+    found = await journal.search(EventFilter(disposition="none"), limit=1)
+    assert found.events == ()
+    assert found.before is not None
+    assert found.before > 10_000
+    assert (
+        sum([len(look.events) for look in await looks(journal, EventFilter(disposition="Iss*"), limit=500)]) == 21_000
+    )
+    assert len(await looks(journal, EventFilter(chat="none"), limit=1)) > 1
+
+
+async def test_a_search_goes_on_where_retention_has_deleted_meanwhile(journal):
+    await various(journal)
+    found = await journal.search(limit=3)
+    assert await journal.retain(before_ms=SAMPLE_MS + 6, keep_for=()) == 5
+    found = await journal.search(before=found.before, limit=3)
+    assert (sequences(found.events), found.before) == ([7, 6], None)
+    assert await journal.retain(before_ms=SAMPLE_MS + 99, keep_for=()) == 5
+    assert (await journal.search(before=6, limit=3)).before is None
+
+
+async def test_letters_come_by_the_page_in_journal_order_with_their_events(letters_of_two):
+    journal = letters_of_two.journal
+    await journal.retain(before_ms=SAMPLE_MS + 1, keep_for=())
+    page = await journal.letter_page(limit=3)
+    assert [(one.letter.sink, one.letter.sequence, one.event.id) for one in page.letters] == [
+        ("crm", 1, "event-1"),
+        ("crm", 2, "event-2"),
+        ("crm", 3, "event-3"),
+    ]
+    assert page.more
+    page = await journal.letter_page(after=3, limit=3)
+    assert [one.letter for one in page.letters] == [letter("bi", 4, at_ms=40)]
+    assert not page.more
+    assert await journal.letter_page(after=4, limit=3) == await journal.letter_page(limit=3, sink="nobody")
+    page = await journal.letter_page(limit=1, sink="bi")
+    assert [(one.letter.sequence, page.more) for one in page.letters] == [(4, False)]
+
+
+async def test_a_page_of_letters_never_ends_within_an_event(journal):
+    await journal.append(batch(1, 2, 3))
+    for sink in ("a", "b", "c"):
+        await journal.advance(sink, 3, [letter(sink, n) for n in (1, 2)])
+    await journal.advance("a", 3, [letter("a", 3)])
+    page = await journal.letter_page(limit=4)
+    assert [(one.letter.sequence, one.letter.sink) for one in page.letters] == [(n, s) for n in (1, 2) for s in "abc"]
+    assert page.more
+    page = await journal.letter_page(after=1, limit=3)
+    assert (sequences(one.letter for one in page.letters), page.more) == ([2, 2, 2], True)
+    page = await journal.letter_page(after=2, limit=3)
+    assert (sequences(one.letter for one in page.letters), page.more) == ([3], False)
+
+
+async def test_a_letter_without_an_event_is_on_its_page(journal):
+    await journal.advance("crm", 9, [letter("crm", 9)])
+    (one,) = (await journal.letter_page(limit=1)).letters
+    assert (one.letter, one.event) == (letter("crm", 9), None)
+
+
 async def test_a_lanes_state_is_replaced_and_survives_a_restart(world):
     assert await world.journal.lane_states() == {}
     parked = LaneState(sink="crm", parked="HTTP 410", parked_ms=7, disabled=True)
@@ -569,6 +699,8 @@ async def test_closing_twice_or_before_opening_is_fine(world):
     [
         lambda journal: journal.append(batch(1)),
         lambda journal: journal.read(0, 1),
+        lambda journal: journal.search(limit=1),
+        lambda journal: journal.letter_page(limit=1),
         lambda journal: journal.wait_beyond(0),
         lambda journal: journal.cursors(),
         lambda journal: journal.advance("crm", 1),
