@@ -27,6 +27,12 @@ export const token = {
   canBe: (value) => SENDABLE.test(value),
 };
 
+/** What to say of a question that failed. */
+export function failureOf(error) {
+  if (error instanceof Refused) return `Refused: ${error.message}.`;
+  return error instanceof Unauthorized ? "Refused: the token is not taken." : "The daemon did not answer.";
+}
+
 /**
  * A response whose status is a success. Raises Unauthorized, Refused, and whatever `fetch` raises where no answer came.
  * No cookie and no login of the browser's goes along.

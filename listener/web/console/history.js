@@ -1,5 +1,5 @@
 // The history of one chat, in a dialogue of its own that a link can lead to: #chat=ID.
-import { get } from "./api.js";
+import { failureOf, get } from "./api.js";
 import { agentsText, changeMark, values } from "./cells.js";
 import { by, setTerms, setText, show } from "./dom.js";
 import { rowOf } from "./events.js";
@@ -85,9 +85,9 @@ export class History {
       } while (this.#before !== null && this.#rows.length < wanted);
       this.#told(false);
       show(by("history-more"), this.#before !== null);
-    } catch {
+    } catch (error) {
       if (signal.aborted) return;
-      setText(by("history-told"), "The daemon did not answer.");
+      setText(by("history-told"), failureOf(error));
       show(by("history-more"), true);
     }
   }

@@ -1,5 +1,5 @@
 // The section of dispositions: live rows, filters, a search in the journal, and when the rows stand still.
-import { get } from "./api.js";
+import { failureOf, get } from "./api.js";
 import { by, setText, show } from "./dom.js";
 import { rowOf } from "./events.js";
 import { isEmpty, matcher, read } from "./filters.js";
@@ -135,7 +135,7 @@ export class Live {
       }
       setText(told, this.#reachedStart ? "The journal begins here." : `Loaded back to ${clock(this.#store.rows[0].at)}.`);
     } catch (error) {
-      setText(told, "The daemon did not answer.");
+      setText(told, failureOf(error));
       this.#failed(error);
     }
     by("older").disabled = false;
@@ -164,7 +164,7 @@ export class Live {
     try {
       await search.run();
     } catch (error) {
-      if (search === this.#search) setText(by("search-told"), "The search broke off: the daemon did not answer.");
+      if (search === this.#search) setText(by("search-told"), `The search broke off. ${failureOf(error)}`);
       this.#failed(error);
     }
   }

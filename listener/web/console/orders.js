@@ -1,5 +1,5 @@
 // Whether the daemon takes orders from this page, and what to say where it does not.
-import { Refused, token, Unauthorized } from "./api.js";
+import { failureOf, Refused, token } from "./api.js";
 import { by, setText, show } from "./dom.js";
 
 const NO_TOKEN = "Nothing can be ordered here: the daemon takes orders with a token only, and none is configured (http.token or http.token_file).";
@@ -25,8 +25,7 @@ export class Orders {
   /** What to say of an order that failed. */
   failed(error) {
     if (error instanceof Refused && error.status === 403) this.#set(NO_TOKEN);
-    if (error instanceof Refused) return `Refused: ${error.message}.`;
-    return error instanceof Unauthorized ? "Refused: the token is not taken." : "The daemon did not answer; nothing is known of the order.";
+    return failureOf(error);
   }
 
   #set(reason) {

@@ -25,7 +25,7 @@ async def troubled(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -
     """A daemon at its worst: nothing subscribed, parked, dead letters, gaps, long names, a refused configuration."""
     async with Site(tmp_path_factory.mktemp("troubled")) as site:
         site.receiver.judge = lambda event: Answer(status=400) if event["data"].get("disposition") == "Bad" else None
-        chat = site.chat("chat-with-a-very-long-id-" * 4)
+        chat = site.chat("chat-with-a-very-long-id-" * 3)
         site.set(chat, "Bad", "Callback", "Callback", LONG, "", "Refund")
         await site.recorded(chat, 6)
         site.simulator.control("expire")
