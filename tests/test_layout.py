@@ -12,6 +12,8 @@ TESTS = ROOT / "tests"
 SUFFIXES = {
     ".cfg",
     ".conf",
+    ".css",
+    ".html",
     ".js",
     ".json",
     ".lock",

@@ -75,6 +75,11 @@ class Receiver:
         """Answer the next requests so, one each, in this order."""
         self._script.extend(answers)
 
+    def mend(self) -> None:
+        """Answer 200 to everything again."""
+        self._script.clear()
+        self.answers, self.judge = Answer(), None
+
     async def received(self, count: int, *, timeout_s: float = 10.0) -> list[Post]:
         """All POSTs, once there are at least `count`."""
         await eventually(

@@ -1,0 +1,57 @@
+// Small tables whose rows stay the same elements while what they say changes.
+import { make, setText } from "./dom.js";
+
+/**
+ * A table of all its items.
+ *
+ * @param table an empty `table`.
+ * @param columns `{label, class, text}` or `{label, class, draw}` each: `text` gives what a cell says of an item, `draw`
+ *   gets the cell and the item, and again whenever the item may have changed.
+ * @param key tells items apart.
+ */
+export class Grid {
+  #body;
+  #columns;
+  #key;
+  #rows = new Map();
+
+  constructor(table, columns, key) {
+    this.#columns = columns;
+    this.#key = key;
+    this.#body = make("tbody", { role: "rowgroup" });
+    const heads = columns.map((one) => make("th", { scope: "col", role: "columnheader", class: one.class }, one.label));
+    table.setAttribute("role", "table"); // on a phone its parts are blocks, which would take the meaning away
+    table.replaceChildren(make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...heads)), this.#body);
+  }
+
+  /** Show these items, in this order. */
+  update(items, classOf = () => "") {
+    const kept = new Set(items.map(this.#key));
+    for (const [key, row] of this.#rows) {
+      if (kept.has(key)) continue;
+      row.remove();
+      this.#rows.delete(key);
+    }
+    let before = this.#body.firstChild;
+    for (const item of items) {
+      const row = this.#rows.get(this.#key(item)) ?? this.#add(item);
+      if (row === before) before = before.nextSibling;
+      else this.#body.insertBefore(row, before);
+      row.className = classOf(item);
+      this.#columns.forEach((column, at) => write(column, row.children[at], item));
+    }
+  }
+
+  #add(item) {
+    const cells = this.#columns.map((one) => make("td", { role: "cell", class: one.class, "data-label": one.label }));
+    const row = make("tr", { role: "row" }, ...cells);
+    this.#rows.set(this.#key(item), row);
+    return row;
+  }
+}
+
+function write(column, cell, item) {
+  if (column.draw) column.draw(cell, item);
+  else setText(cell, column.text(item));
+  cell.classList.toggle("nothing", cell.textContent === "" && !cell.firstElementChild);
+}

@@ -1,0 +1,153 @@
+// The one-glance state, from /status.json.
+import { get, post } from "./api.js";
+import { by, make, setList, setTerms, setText, show } from "./dom.js";
+import { bytes, clock, count, counted, duration, setTime } from "./format.js";
+import { Grid } from "./grid.js";
+
+const EVERY_MS = 2000;
+
+/** Polls the status and shows it. `tell`: onStatus, onError; `permit` says why nothing can be ordered, null where it can. */
+export class State {
+  #tell;
+  #accounts;
+  #lanes;
+  #timer = null;
+  #status = null;
+  #orders;
+
+  constructor(tell, orders) {
+    this.#tell = tell;
+    this.#orders = orders;
+    this.#accounts = new Grid(by("accounts"), accountColumns(), (one) => one.account);
+    this.#lanes = new Grid(by("lanes"), laneColumns((cell, lane) => this.#button(cell, lane)), (one) => one.sink);
+  }
+
+  /** Ask now, and every two seconds from now on. */
+  async start() {
+    this.stop();
+    const round = Symbol("round");
+    this.#timer = round;
+    while (this.#timer === round) {
+      await this.#look();
+      await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+    }
+  }
+
+  stop() {
+    this.#timer = null;
+  }
+
+  async #look() {
+    try {
+      const status = await get("/status.json");
+      this.#status = status;
+      this.#tell.onStatus(status);
+      this.#draw(status);
+    } catch (error) {
+      this.#tell.onError(error);
+    }
+  }
+
+  #draw(status) {
+    showVerdict(status);
+    showConfiguration(status.configuration);
+    setTerms(by("figures"), figures(status));
+    this.#accounts.update(status.accounts, (one) => (one.subscribed && !one.silentSeconds ? "" : "wrong"));
+    this.#drawLanes();
+    setText(by("build"), `Disposition listener ${status.build.version} · Python ${status.build.python}`);
+  }
+
+  #drawLanes() {
+    this.#lanes.update(this.#status.lanes, (one) => (one.parked === null && !one.stalledSeconds ? "" : "wrong"));
+  }
+
+  /** Whether orders are taken has changed. */
+  refresh() {
+    if (this.#status) this.#drawLanes();
+  }
+
+  #button(cell, lane) {
+    if (!cell.firstChild) {
+      const button = make("button", { type: "button", onclick: () => this.#resume(lane.sink) }, "Resume");
+      button.append(make("span", { class: "unseen" }, ` ${lane.sink}`));
+      cell.append(button);
+    }
+    show(cell.firstChild, lane.parked !== null);
+    cell.firstChild.disabled = this.#orders.reason !== null;
+    cell.classList.toggle("nothing", lane.parked === null);
+  }
+
+  async #resume(sink) {
+    const outcome = by("lanes-outcome");
+    try {
+      const { resumed } = await post(`/lanes/${encodeURIComponent(sink)}/resume`, {});
+      setText(outcome, resumed ? `${sink} goes on.` : `${sink} was not parked.`);
+      await this.#look();
+    } catch (error) {
+      setText(outcome, this.#orders.failed(error));
+    }
+  }
+}
+
+function showVerdict({ ready, hindrances }) {
+  by("verdict").dataset.state = ready ? "good" : "bad";
+  setText(by("verdict-word"), ready ? "Ready" : "Not ready");
+  setList(by("hindrances"), ready ? ["Every account is subscribed, every lane takes what comes."] : hindrances.map(sentence));
+  document.title = `${ready ? "Ready" : counted(hindrances.length, "hindrance")} · Disposition listener`;
+}
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+function showConfiguration({ refusedAt, loadedAt, problems }) {
+  show(by("configuration"), refusedAt !== null);
+  if (refusedAt === null) return;
+  const when = `It was read at ${clock(Date.parse(refusedAt))}; that of ${clock(Date.parse(loadedAt))} is in force.`;
+  setText(by("configuration-when"), when);
+  setList(by("configuration-problems"), problems);
+}
+
+function figures(status) {
+  const { gaps, deadLetters, journal, build } = status;
+  const lastGap = gaps.last ? `${duration(gaps.seconds)} in all, the last until ${clock(Date.parse(gaps.last.to))}` : "since the start";
+  const letters = deadLetters === null ? "–" : count(deadLetters.total);
+  const bySink = Object.entries(deadLetters?.bySink ?? {}).map(([sink, number]) => `${sink} ${count(number)}`);
+  const stored = journal.stored ? `${counted(journal.stored.events, "event")}, ${bytes(journal.bytes)}` : bytes(journal.bytes);
+  const uptime = (Date.parse(status.at) - Date.parse(build.startedAt)) / 1000;
+  return [
+    ["Gaps", count(gaps.count), lastGap],
+    ["Dead letters", letters, bySink.join(", ") || "no sink refused anything"],
+    ["Not delivered yet", count(journal.depth), journal.depth ? `the oldest for ${duration(journal.oldestSeconds)}` : "nothing waits"],
+    ["Journal", journal.failing === null ? "Commits" : "Fails", journal.failing ?? stored],
+    ["Running for", duration(uptime), `since ${clock(Date.parse(build.startedAt))}`],
+  ];
+}
+
+function accountColumns() {
+  return [
+    { label: "Account", class: "lead", text: (one) => one.account },
+    { label: "Session", class: "state", text: (one) => (one.subscribed ? "Subscribed" : "Not subscribed") },
+    { label: "Since", draw: (cell, one) => setTime(cell, Date.parse(one.subscribedAt ?? "")) },
+    { label: "Silent for", class: "n", text: (one) => (one.silentSeconds ? duration(one.silentSeconds) : "") },
+    { label: "Gaps", class: "n", text: (one) => (one.gaps.count ? `${count(one.gaps.count)} (${duration(one.gaps.seconds)})` : "0") },
+    { label: "Last error", class: "long", text: (one) => one.lastError ?? "" },
+  ];
+}
+
+function laneColumns(button) {
+  return [
+    { label: "Sink", class: "lead", text: (one) => one.sink },
+    { label: "Kind", text: (one) => one.kind },
+    { label: "State", class: "state long", text: laneState },
+    { label: "Lag", class: "n", text: (one) => (one.lagEvents ? `${count(one.lagEvents)} (${duration(one.lagSeconds)})` : "0") },
+    { label: "Delivered", class: "n", text: (one) => count(one.delivered) },
+    { label: "Dead letters", class: "n", text: (one) => (one.deadLetters === null ? "–" : count(one.deadLetters)) },
+    { label: "Last error", class: "long", text: (one) => (one.parked === null ? one.lastError : null) ?? "" },
+    { label: "Action", class: "order", draw: button },
+  ];
+}
+
+function laneState(lane) {
+  if (lane.parked !== null) return `Parked: ${lane.parked}`;
+  if (lane.quietSeconds) return `Waits ${duration(lane.quietSeconds)}, as its destination asked`;
+  return lane.stalledSeconds ? `Has taken nothing for ${duration(lane.stalledSeconds)}` : "Runs";
+}

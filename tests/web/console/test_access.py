@@ -1,0 +1,203 @@
+"""Everybody can use it: on a phone, in the dark, with the keyboard alone, with a screen reader."""
+
+import re
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from support.chromium import Browser, barriers
+from support.console import Reader, Site
+from support.contrast import contrast
+from support.eventually import eventually
+from support.receiver import Answer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+LOOKS = {"light": ("light", DESK), "dark": ("dark", DESK), "phone": ("light", PHONE)}
+LONG = "A-code-that-goes-on-" * 6
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def troubled(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A daemon at its worst: nothing subscribed, parked, dead letters, gaps, long names, a refused configuration."""
+    async with Site(tmp_path_factory.mktemp("troubled")) as site:
+        site.receiver.judge = lambda event: Answer(status=400) if event["data"].get("disposition") == "Bad" else None
+        chat = site.chat("chat-with-a-very-long-id-" * 3)
+        site.set(chat, "Bad", "Callback", "Callback", LONG, "", "Refund")
+        await site.recorded(chat, 6)
+        site.simulator.control("expire")
+        await site.listening.daemon.logged("subscribed", count=4)
+        site.receiver.judge = lambda _: Answer(status=401)
+        site.set(chat, "Parks")
+        await site.listening.daemon.logged("lane_parked")
+        site.simulator.control("deny-handshake", count=100_000)
+        site.simulator.control("expire")
+        config = site.folder / "listener.toml"
+        config.write_text(config.read_text(encoding="utf-8") + "\n[unknown]\nkey = 1\n", encoding="utf-8")
+        site.listening.daemon.send_signal(signal.SIGHUP)
+        yield site
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def opened_there(browser: Browser, troubled: Site) -> Reader:
+    return await Reader(troubled, await browser.page()).open()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def worst(opened_there: Reader) -> AsyncIterator[Reader]:
+    """The page with everything on it that there is to show."""
+    reader = opened_there
+    await appear(reader, "light", DESK)
+    await reader.page.reload()
+    await reader.says("#connection-word", "Live")
+    await reader.says("#verdict", "Not ready")
+    await reader.says("#configuration", "unknown")
+    await reader.says("#letters-table", "Bad")
+    await reader.says("#rows", "Gap")
+    await reader.says("#legend", "Refund")
+    await reader.page.evaluate("document.getElementById('codes-details').open = true")
+    yield reader
+    assert reader.complaints == []
+
+
+async def appear(reader: Reader, scheme: str, size: dict[str, int]) -> None:
+    await reader.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    await reader.page.set_viewport_size(size)
+
+
+async def test_axe_finds_nothing_serious(worst: Reader):
+    await worst.filter(code="Refund")
+    await worst.press("Enter")
+    await worst.says("#search-told", "found")
+    found = {}
+    for name, look in LOOKS.items():
+        await appear(worst, *look)
+        found[name] = await barriers(worst.page)
+        await worst.page.locator("#rows a.id").first.click()
+        await worst.says("#history-told", "to the beginning of the journal")
+        found[name] += await barriers(worst.page)
+        await worst.press("Escape")
+    assert {name: one for name, one in found.items() if one} == {}
+
+
+async def test_axe_finds_nothing_serious_where_the_token_is_asked_for(site: Site, look):
+    reader = await look(site, shown=None, ready=False)
+    await reader.page.get_by_role("textbox", name="Token").fill("wrong")
+    await reader.press("Enter")
+    await reader.says("#token-problem", "not the token of the daemon")
+    found = {}
+    for name, one in LOOKS.items():
+        await appear(reader, *one)
+        found[name] = await barriers(reader.page)
+    await appear(reader, "light", DESK)
+    assert {name: one for name, one in found.items() if one} == {}
+
+
+async def test_an_account_without_a_session_shows_as_a_hindrance(worst: Reader):
+    await worst.says("#hindrances", "ccount agent2 has no subscription")
+    await worst.says("#accounts", "Not subscribed")
+    assert await worst.page.title() == "3 hindrances · Disposition listener"
+
+
+async def test_axe_finds_what_is_wrong(site: Site, look):
+    reader = await look(site)
+    await reader.page.evaluate("document.querySelector('[for=filter-chat]').remove()")
+    assert any(one.startswith("label: ") for one in await barriers(reader.page))
+
+
+async def test_no_page_is_wider_than_its_window(worst: Reader):
+    for width in (320, 360, 414, 700, 1000):
+        await worst.page.set_viewport_size({"width": width, "height": 740})
+        assert await worst.overflow("document.documentElement") <= 0, width
+        for part in ("#scroller", "#lanes", "#letters-table", "#legend"):
+            assert await worst.overflow(f"document.querySelector('{part}')") <= 0, (width, part)
+        await worst.page.locator("#rows a.id").first.click()
+        await worst.says("#history-told", "beginning")
+        assert await worst.overflow("document.documentElement") <= 0, width
+        assert await worst.overflow("document.querySelector('#history')") <= 0, width
+        await worst.press("Escape")
+
+
+async def test_everything_can_be_done_with_the_keyboard_alone(worst: Reader):
+    reader = worst
+    await reader.press("Tab")
+    assert await reader.focused() == "Skip to the dispositions"
+    reached = []
+    for _ in range(40):
+        await reader.press("Tab")
+        ring = await reader.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        reached.append((await reader.focused(), ring))
+        if reached[-1][0].startswith("Replay event"):
+            break
+    names = [name for name, _ in reached]
+    wanted = (
+        *("#forget", "Resume crm", "#filter-chat", "#filter-agent", "#filter-code", "#filter-changes"),
+        *("#search-start", "#pause", "#scroller", "chat-with", "As a table", "Replay all of crm", "Replay event"),
+    )
+    places = [next((at for at, name in enumerate(names) if name.startswith(start)), None) for start in wanted]
+    assert None not in places, dict(zip(wanted, places, strict=True))
+    assert places == sorted(places)
+    assert {ring for _, ring in reached} == {"solid"}
+
+
+async def test_the_skip_link_leads_past_the_state(worst: Reader):
+    await worst.press("Tab", "Enter", "Tab")
+    assert (await worst.focused()).startswith("#filter-chat")
+
+
+async def test_parts_have_headings_and_landmarks(worst: Reader):
+    outline = await worst.page.locator("h1, h2, h3").evaluate_all(
+        "(all) => all.filter((one) => one.checkVisibility()).map((one) => `${one.tagName} ${one.textContent}`)"
+    )
+    assert outline == [
+        *("H1 Disposition listener", "H2 State", "H3 Accounts", "H3 Lanes"),
+        *("H2 Dispositions", "H2 Codes over time", "H2 Dead letters"),
+    ]
+    for role, name in (
+        ("banner", None),
+        ("main", None),
+        ("contentinfo", None),
+        ("region", "State"),
+        ("search", "Filter"),
+    ):
+        assert await worst.page.get_by_role(role, **({"name": name} if name else {})).count() == 1, role
+
+
+async def test_nothing_moves_where_motion_is_not_wanted(reader: Reader):
+    script = """() => { document.getElementById('connection').dataset.state = 'trying';
+        return getComputedStyle(document.getElementById('connection-word'), '::before').animationName }"""
+    assert await reader.page.evaluate(script) == "none"
+    await reader.page.emulate_media(reduced_motion="no-preference")
+    assert await reader.page.evaluate(script) == "turn"
+    await reader.page.emulate_media(reduced_motion="reduce")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_colours_can_be_told_from_the_ground_and_do_not_stand_alone(reader: Reader, scheme: str):
+    await reader.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    script = "(name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()"
+    colour = {name: await reader.page.evaluate(script, f"--{name}") for name in ("ground", "raised", "text", "quiet")}
+    for text in ("text", "quiet"):
+        assert min(contrast(colour[text], colour[ground]) for ground in ("ground", "raised")) >= 4.5
+    for number in range(7):
+        ink = await reader.page.evaluate(script, f"--ink{number}")
+        assert re.fullmatch("#[0-9a-f]{6}", ink)
+        assert contrast(ink, colour["ground"]) >= 3
+    hatches = await reader.page.locator("#chart pattern").evaluate_all("(all) => all.map((one) => one.innerHTML)")
+    assert len(set(hatches)) == 7
+
+
+async def test_the_policy_lets_nothing_in_from_elsewhere_and_nothing_inline(site: Site, look):
+    reader = await look(site)
+    response = await reader.page.reload()
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+    assert "unsafe" not in policy
+    injected = """() => { const script = document.createElement('script'); script.textContent = 'window.owned = 1';
+        document.body.append(script); return window.owned === undefined }"""
+    assert await reader.page.evaluate(injected)
+    await eventually(lambda: "Content Security Policy" in str(reader.complaints), what="a violation is noticed")
+    reader.complaints.clear()

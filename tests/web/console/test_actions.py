@@ -1,0 +1,117 @@
+"""What can be ordered from the page: a parked lane goes on, dead letters are delivered once more."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from support.chromium import Browser
+from support.console import Site
+from support.eventually import eventually
+from support.receiver import Answer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def tokenless(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """A daemon without a token, with a dead letter and a parked lane."""
+    async with Site(tmp_path_factory.mktemp("tokenless"), token=None) as site:
+        site.receiver.judge = refuses("Bad")
+        site.set(site.chat("letters"), "Bad")
+        await site.listening.daemon.logged("events_rejected")
+        await park(site, "parked")
+        yield site
+
+
+async def park(site: Site, chat: str) -> None:
+    """Park the webhook's lane with one event of a new chat."""
+    site.receiver.answers = Answer(status=401)
+    parks = len([entry for entry in site.listening.daemon.log if entry["event"] == "lane_parked"])
+    site.set(site.chat(chat), "Callback")
+    await site.listening.daemon.logged("lane_parked", sink="crm", count=parks + 1)
+
+
+def refuses(*codes: str):
+    """A receiver's judgement: 400 for events with these codes."""
+    return lambda event: Answer(status=400) if event["data"].get("disposition") in codes else None
+
+
+async def test_a_parked_lane_shows_why_and_goes_on_when_it_is_resumed(rough: Site, look):
+    reader = await look(rough)
+    assert not await reader.page.get_by_role("button", name="Resume").is_visible()
+    await park(rough, "action-1")
+    await reader.says("#hindrances", "Sink crm is parked")
+    await reader.says("#lanes", "Parked: 127.0.0.1")
+    await reader.says("#lanes", "answered 401")
+    assert (await reader.cells("#lanes"))[1][3].startswith("1 (")
+    rough.receiver.mend()
+    await reader.page.get_by_role("button", name="Resume crm").click()
+    await reader.says("#lanes-outcome", "crm goes on.")
+    await reader.says("#verdict", "Ready")
+    await eventually(lambda: [event["subject"] for event in rough.receiver.accepted()][-1:] == ["action-1"])
+    assert not await reader.page.get_by_role("button", name="Resume").is_visible()
+
+
+async def test_an_order_for_a_sink_that_is_gone_is_told_to_have_failed(rough: Site, look):
+    reader = await look(rough)
+    await park(rough, "action-2")
+    other = f"{rough.url}/lanes/other/resume"
+    await reader.page.route("**/lanes/crm/resume", lambda route: route.continue_(url=other))
+    await reader.page.get_by_role("button", name="Resume crm").click()
+    await reader.says("#lanes-outcome", "Refused: there is no sink 'other'")
+    await reader.page.route("**/lanes/crm/resume", lambda route: route.abort())
+    await reader.page.get_by_role("button", name="Resume crm").click()
+    await reader.says("#lanes-outcome", "The daemon did not answer")
+    rough.receiver.mend()
+    await reader.page.unroute("**/lanes/crm/resume")
+    await reader.page.get_by_role("button", name="Resume crm").click()
+    await reader.says("#lanes-outcome", "crm goes on.")
+
+
+async def test_dead_letters_are_told_and_replayed_one_by_one_and_by_sink(rough: Site, look):
+    reader = await look(rough)
+    await reader.says("#letters", "There are none.")
+    rough.receiver.judge = refuses("Bad-1", "Bad-2", "Bad-3")
+    chat = rough.chat("action-3")
+    rough.set(chat, "Bad-1", "Good", "Bad-2", "Bad-3")
+    await reader.says("#letters-table", "Bad-3")
+    letters = await reader.cells("#letters-table")
+    assert [row[1:4] for row in letters] == [["crm", chat, f"Bad-{number}"] for number in (1, 2, 3)]
+    assert all("answered 400" in row[4] for row in letters)
+    await reader.says("#figures", "Dead letters\n3\ncrm 3")
+    rough.receiver.mend()
+    await reader.page.get_by_role("button", name="Replay event").nth(1).click()
+    await reader.says("#letters-outcome", "1 letter of crm will be delivered once more.")
+    await reader.page.locator("#letters-table tbody tr").nth(2).wait_for(state="detached")
+    assert [row[3] for row in await reader.cells("#letters-table")] == ["Bad-1", "Bad-3"]
+    await reader.page.get_by_role("button", name="Replay all of crm").click()
+    await reader.says("#letters-outcome", "2 letters of crm will be delivered once more.")
+    await reader.says("#letters", "There are none.")
+    assert not await reader.page.get_by_role("button", name="Replay all of crm").is_visible()
+    taken = [event["data"]["disposition"] for event in rough.receiver.accepted() if event["subject"] == chat]
+    assert sorted(taken) == ["Bad-1", "Bad-2", "Bad-3", "Good"]
+
+
+async def test_where_no_token_is_configured_nothing_is_asked_for_and_nothing_can_be_ordered(tokenless: Site, look):
+    reader = await look(tokenless)
+    assert not await reader.page.locator("#token").is_visible()
+    assert not await reader.page.get_by_role("button", name="Forget token").is_visible()
+    await reader.says("#lanes", "Parked")
+    await reader.says("#letters-table", "Bad")
+    for name in ("Resume crm", "Replay event", "Replay all of crm"):
+        assert await reader.page.get_by_role("button", name=name).is_disabled(), name
+    assert "none is configured (http.token or http.token_file)" in await reader.text("#no-actions")
+    assert "none is configured" in await reader.text("#letters-no-actions")
+    assert reader.refusals == 0
+
+
+async def test_a_token_that_nobody_asked_for_does_not_make_orders_possible(tokenless: Site, look):
+    """It may be a rest of another daemon: the answer to an order tells."""
+    reader = await look(tokenless, ready=False)
+    await reader.page.evaluate("sessionStorage.setItem('disposition-listener.token', 'old')")
+    await reader.page.reload()
+    await reader.page.get_by_role("button", name="Resume crm").click()
+    await reader.says("#lanes-outcome", "Refused: actions need a token")
+    assert await reader.page.get_by_role("button", name="Resume crm").is_disabled()
+    assert "none is configured" in await reader.text("#no-actions")

@@ -1,0 +1,83 @@
+"""The history of a chat: opened by hand, by keyboard, by a link; it knows more than the loaded rows."""
+
+import pytest
+import pytest_asyncio
+
+from support.console import Reader, Site, column
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def chat(site: Site) -> str:
+    chat = site.chat("history/1 & more")
+    site.set(chat, "Callback", "Refund")
+    await site.recorded(chat, 2)
+    return chat
+
+
+async def test_a_click_opens_it_and_escape_leads_back_to_the_row(reader: Reader, chat: str):
+    await reader.filter(chat=chat)
+    await reader.counts(2)
+    await reader.page.locator("#rows a.id").nth(1).click()
+    await reader.says("#history-told", "2 dispositions, to the beginning of the journal.")
+    assert await reader.focused() == f"#history-title Chat {chat}"
+    assert [row[2:4] for row in await reader.cells("#history-table")] == [
+        ["changed", "Callback → Refund"],
+        ["set", "none → Callback"],
+    ]
+    assert "DispositionCode\nRefund\nsince" in await reader.text("#history-values")
+    await reader.press("Escape")
+    assert not await reader.page.locator("#history").is_visible()
+    assert await reader.focused() == chat
+    seq = await reader.page.evaluate("Number(document.activeElement.closest('tr').dataset.seq)")
+    assert seq == column(await reader.rows(), "seq")[1], "the very row"
+    assert "#" not in reader.page.url
+
+
+async def test_the_keyboard_opens_and_closes_it(reader: Reader, chat: str):
+    await reader.filter(chat=chat)
+    await reader.counts(2)
+    await reader.page.locator("#scroller").focus()
+    await reader.press("Tab", "ArrowDown", "Enter")
+    await reader.says("#history-title", chat)
+    await reader.press("Tab")
+    assert await reader.focused() == "#history-close Close"
+    await reader.press("Enter")
+    assert await reader.focused() == chat
+
+
+async def test_a_link_leads_to_it_and_what_happens_now_is_added(site: Site, look, chat: str):
+    reader = await look(site, fragment="#chat=history%2F1%20%26%20more")
+    await reader.says("#history-title", f"Chat {chat}")
+    await reader.says("#history-told", "2 dispositions")
+    site.set(chat, "")
+    await reader.says("#history-table", "Refund → none")
+    assert len(await reader.cells("#history-table")) == 3
+    await reader.says("#history-values", "none")
+
+
+async def test_the_back_button_closes_it(reader: Reader, chat: str):
+    await reader.filter(chat=chat)
+    await reader.page.locator("#rows a.id").first.click()
+    await reader.says("#history-title", chat)
+    assert reader.page.url.endswith("#chat=history%2F1%20%26%20more")
+    await reader.page.go_back()
+    await reader.page.locator("#history").wait_for(state="hidden")
+    await reader.page.go_forward()
+    await reader.says("#history-title", chat)
+
+
+async def test_a_chat_that_nobody_heard_of_has_no_history(site: Site, look):
+    reader = await look(site, fragment="#chat=nothing")
+    await reader.says("#history-told", "0 dispositions, to the beginning of the journal.")
+    assert not await reader.page.locator("#history-table").is_visible()
+
+
+async def test_more_than_a_hundred_come_when_they_are_asked_for(crowded: Site, look):
+    reader = await look(crowded, fragment="#chat=long")
+    await reader.says("#history-told", "100 dispositions, looked back to ")
+    await reader.page.get_by_role("button", name="Look further back").click()
+    await reader.says("#history-told", "150 dispositions, to the beginning of the journal.")
+    told = [row[3] for row in await reader.cells("#history-table")]
+    assert told == [*(f"L{number - 1} → L{number}" for number in range(149, 0, -1)), "none → L0"]
