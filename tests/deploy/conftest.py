@@ -9,7 +9,7 @@ from support.podman import Podman
 
 @pytest.fixture(scope="session")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """podman with the image of this tree, `support.podman.IMAGE`."""
+    """One with the image of this tree, `support.podman.IMAGE`."""
     with Podman(tmp_path_factory.mktemp("podman") / "own") as podman:
         podman.import_base()
         podman.build()

@@ -11,11 +11,12 @@ from ast import literal_eval
 from pathlib import Path
 from typing import Any, Self
 
+from support.config import toml
 from support.process import SOURCE
 from support.tools import lacking, need
 
 IMAGE = "localhost/disposition-listener:latest"
-_BASE = "localhost/python:3.13-slim"
+BASE = "localhost/python:3.13-slim"
 _RELEASE = "trixie"  # Debian's, whose Python is 3.13
 _PACKAGES = "ca-certificates,netbase,tzdata,python3-pip,python3-venv,python-is-python3"
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
@@ -49,19 +50,17 @@ class Podman:
             need(tool, package=package)
         if os.geteuid() != 0:
             lacking("only root may run containers with limits and other users")
-        settings = {
-            "containers": {"netns": "host", "utsns": "host", "log_driver": "k8s-file", "default_ulimits": _LIMITS},
-            "engine": {"cgroup_manager": "cgroupfs", "events_logger": "file", "lock_type": "file", "runtime": "runc"}
-            | {"tmp_dir": str(self._folder / "tmp")},
-        }
-        lines = [
-            line
-            for name, table in settings.items()
-            for line in (f"[{name}]", *(f"{key}={json.dumps(value)}" for key, value in table.items()))
-        ]
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "containers.conf").write_text("\n".join(lines), encoding="utf-8")
+        (self._folder / "containers.conf").write_text(toml(self._settings()), encoding="utf-8")
         return self
+
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        """For machines without systemd, and for containers that get no more of its limits than this process has."""
+        engine = {"cgroup_manager": "cgroupfs", "events_logger": "file", "lock_type": "file", "runtime": "runc"}
+        return {
+            "containers": {"netns": "host", "utsns": "host", "log_driver": "k8s-file", "default_ulimits": _LIMITS},
+            "engine": {**engine, "tmp_dir": str(self._folder / "tmp")},
+        }
 
     def __exit__(self, *exc_info: object) -> None:
         for words in (("pod", "rm"), ("rm",), ("volume", "rm")):
@@ -88,6 +87,11 @@ class Podman:
         (found,) = json.loads(self.run(what, "inspect", name))
         return found
 
+    def process(self, name: str) -> dict[str, str]:
+        """What the kernel says of a container's first process, by the names of proc_pid_status(5)."""
+        text = Path(f"/proc/{self.inspect(name)['State']['Pid']}/status").read_text(encoding="utf-8")
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+
     def import_base(self) -> None:
         """Make an image like Python's slim one, of Debian's packages; no registry is asked."""
         mmdebstrap = need("mmdebstrap", package="mmdebstrap")
@@ -97,18 +101,28 @@ class Podman:
         done = subprocess.run([mmdebstrap, *options, _RELEASE, archive], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             lacking(f"mmdebstrap cannot make a Debian here: {done.stderr[-400:]}")
-        self.run("import", "--change", "ENV PATH=/usr/local/bin:/usr/bin:/bin", archive, _BASE)
+        self.run("import", "--change", "ENV PATH=/usr/local/bin:/usr/bin:/bin", archive, BASE)
         archive.unlink()
 
     def build(self, *, tag: str = IMAGE) -> None:
         """Build the image of this tree as deploy/docker/README.md says, anew, from `import_base`'s base."""
         podman, verb, *words = readme_command("podman build")
         assert (podman, verb, words[-3:]) == ("podman", "build", ["-t", "disposition-listener", "."])
-        own = ["--isolation=chroot", "--pull=never", "--no-cache", "--layers=false", f"--build-arg=PYTHON_IMAGE={_BASE}"]
-        self.run(verb, *own, *self._lent_to_pip(), *words[:-3], "-t", tag, ".", cwd=SOURCE)
+        anew = ["--isolation=chroot", "--pull=never", "--no-cache", "--layers=false"]
+        self.run(
+            verb,
+            *anew,
+            f"--build-arg=PYTHON_IMAGE={BASE}",
+            *self._lent_to_pip(),
+            *words[:-3],
+            "-t",
+            tag,
+            ".",
+            cwd=SOURCE,
+        )
 
     def _lent_to_pip(self) -> list[str]:
-        """Volumes of a build with the settings by which pip finds packages here; nothing of them is left in the image."""
+        """Volumes of a build with the settings by which pip finds packages here; they do not come into the image."""
         listed = subprocess.check_output([sys.executable, "-m", "pip", "config", "list"], text=True)
         pairs = [line.partition("=")[::2] for line in listed.splitlines()]
         pairs.sort(key=lambda pair: pair[0].startswith(":env:"))  # the environment has the last word

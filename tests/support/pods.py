@@ -46,7 +46,8 @@ def playable(objects: list[Manifest], *, image: str, secrets: Path) -> str:
         for field in ("ports", "startupProbe", "livenessProbe", "readinessProbe"):
             del container[field]
     folder = {"path": str(secrets), "type": "Directory"}
-    spec["volumes"] = [{"name": each["name"], "hostPath": folder} if "secret" in each else each for each in spec["volumes"]]
+    volumes = spec["volumes"]
+    spec["volumes"] = [{"name": each["name"], "hostPath": folder} if "secret" in each else each for each in volumes]
     spec["volumes"].append({"name": volume, "persistentVolumeClaim": {"claimName": f"{volume}-{name}"}})
     config = kind(objects, "ConfigMap")
     documents = [
