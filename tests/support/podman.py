@@ -92,6 +92,11 @@ class Podman:
         text = Path(f"/proc/{self.inspect(name)['State']['Pid']}/status").read_text(encoding="utf-8")
         return {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
 
+    def writable(self, name: str) -> set[str]:
+        """What a container's user may write to: of its own files all, of what is mounted there the topmost folder."""
+        found = "find / -xdev -writable -not -type l 2>/dev/null || :"
+        return set(self.run("exec", name, "sh", "-c", found).splitlines())
+
     def import_base(self) -> None:
         """Make an image like Python's slim one, of Debian's packages; no registry is asked."""
         mmdebstrap = need("mmdebstrap", package="mmdebstrap")
