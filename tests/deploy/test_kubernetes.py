@@ -251,6 +251,16 @@ def test_secrets_arrive_as_they_were_given():
     assert not [each for each in chart({}) if each["kind"] == "Secret"]
 
 
+@pytest.mark.parametrize("name", KUSTOMIZATIONS)
+def test_kustomize_makes_the_same_of_the_folders(name: str):
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not installed (no Debian package; https://kubernetes.io)")
+    made = subprocess.run([kubectl, "kustomize", KUBERNETES / name], capture_output=True, text=True, check=True).stdout
+    by_kind = {each["kind"]: each for each in yaml.safe_load_all(made)}
+    assert by_kind == {each["kind"]: each for each in build(KUBERNETES / name)}
+
+
 @pytest.mark.parametrize("name", VALUES)
 def test_helm_makes_the_same_of_the_chart(name: str, tmp_path: Path):
     helm = shutil.which("helm")

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,20 @@ def _generate(found: list[Manifest], kind: str, generator: Manifest, folder: Pat
     else:
         made["data"] = {name: data.decode("utf-8") for name, data in files.items()}
     if not generator.get("options", {}).get("disableNameSuffixHash"):
-        digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
-        made["_hashed"] = f"{generator['name']}-{digest[:10]}"
+        made["_hashed"] = f"{generator['name']}-{_suffix(made)}"
+    for replaced in present:
+        made["metadata"] = {**replaced["metadata"], **made["metadata"]}
     found[:] = [each for each in found if each not in present]
     found.append(made)
+
+
+def _suffix(made: Manifest) -> str:
+    """What kustomize puts behind a ConfigMap's name: it hashes JSON as Go writes it, and never finds the name in it."""
+    hashed = {"data": made["data"], "kind": made["kind"], "name": ""}
+    text = json.dumps(hashed, separators=(",", ":"), ensure_ascii=False)
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return hashlib.sha256(text.encode()).hexdigest()[:10].translate(str.maketrans("013ae", "ghkmt"))
 
 
 def _patch(found: list[Manifest], patch: Manifest) -> None:
