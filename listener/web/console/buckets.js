@@ -12,7 +12,9 @@ const nameOf = (row) => row.code ?? CLEARED;
 
 /** Seconds that a bar holds, for a stretch of so many milliseconds. */
 export function widthOf(ms) {
-  return WIDTHS_S.find((width) => ms / 1000 / width < MOST_BARS - 1) ?? Math.ceil(ms / 1000 / MOST_BARS / 604800) * 604800;
+  return (
+    WIDTHS_S.find((width) => ms / 1000 / width < MOST_BARS - 1) ?? Math.ceil(ms / 1000 / MOST_BARS / 604800) * 604800
+  );
 }
 
 /**
@@ -32,8 +34,9 @@ export function slotsFor(totals, before = []) {
 }
 
 /**
- * `{widthMs, slots, total, counted, bars}`; a bar is `{from, to, counts, sum, gap}` with a count for each slot and, last,
- * for all other codes. Bars begin at round times of the viewer's zone. Only changes count, gaps mark the bars they touch.
+ * `{widthMs, slots, totals, counted, bars}`; a bar is `{from, to, counts, sum, gap}` with a count for each slot and,
+ * last, for all other codes. Bars begin at round times of the viewer's zone. Only changes count; gaps mark the bars
+ * that they touch.
  */
 export function distribution(rows, before = []) {
   const changes = rows.filter(isChange);

@@ -112,11 +112,18 @@ export class Chart {
     const series = this.#series();
     const heads = ["From", ...series.map(([, name]) => name), "All"];
     const head = make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text))));
-    const rows = this.#shown.bars.filter((bar) => bar.sum || bar.gap).map((bar) => {
-      const cells = [...series.map(([slot]) => bar.counts[slot]), bar.sum];
-      const from = `${clock(bar.from)}${bar.gap ? " (gap)" : ""}`;
-      return make("tr", {}, make("th", { scope: "row" }, from), ...cells.map((one) => make("td", { class: "n" }, count(one))));
-    });
+    const rows = this.#shown.bars
+      .filter((bar) => bar.sum || bar.gap)
+      .map((bar) => {
+        const cells = [...series.map(([slot]) => bar.counts[slot]), bar.sum];
+        const from = `${clock(bar.from)}${bar.gap ? " (gap)" : ""}`;
+        return make(
+          "tr",
+          {},
+          make("th", { scope: "row" }, from),
+          ...cells.map((one) => make("td", { class: "n" }, count(one))),
+        );
+      });
     const caption = make("caption", {}, `Changes for each ${duration(this.#shown.widthMs / 1000)}`);
     this.#parts.table.replaceChildren(caption, head, make("tbody", {}, ...rows));
   }
@@ -140,13 +147,15 @@ function hatches() {
 
 function stack(bar, series, { x, bottom, thick, perEvent }) {
   let y = bottom;
-  return series.filter(([slot]) => bar.counts[slot]).map(([slot, name]) => {
-    const height = bar.counts[slot] * perEvent;
-    y -= height;
-    const seam = height > 3 ? 1 : 0;
-    const told = draw("title", {}, `${clock(bar.from)}, ${name}: ${count(bar.counts[slot])}`);
-    return draw("rect", { x, y: y + seam, width: thick, height: height - seam, fill: `url(#hatch${slot})` }, told);
-  });
+  return series
+    .filter(([slot]) => bar.counts[slot])
+    .map(([slot, name]) => {
+      const height = bar.counts[slot] * perEvent;
+      y -= height;
+      const seam = height > 3 ? 1 : 0;
+      const told = draw("title", {}, `${clock(bar.from)}, ${name}: ${count(bar.counts[slot])}`);
+      return draw("rect", { x, y: y + seam, width: thick, height: height - seam, fill: `url(#hatch${slot})` }, told);
+    });
 }
 
 function gapMark(bar, place) {
@@ -157,7 +166,16 @@ function gapMark(bar, place) {
 function label(bar, { x, y, widthMs, width }) {
   const text = widthMs < 60_000 ? clock(bar.from) : minute(bar.from);
   const fits = x + text.length * 3.5 < width - RIGHT;
-  return draw("text", { class: "says", x: fits ? Math.max(x, text.length * 3.5) : width - RIGHT, y, "text-anchor": fits ? "middle" : "end" }, text);
+  return draw(
+    "text",
+    {
+      class: "says",
+      x: fits ? Math.max(x, text.length * 3.5) : width - RIGHT,
+      y,
+      "text-anchor": fits ? "middle" : "end",
+    },
+    text,
+  );
 }
 
 function legendItem([slot, name, total]) {
@@ -167,6 +185,10 @@ function legendItem([slot, name, total]) {
 }
 
 function gapItem() {
-  const key = draw("svg", { width: 14, height: 14, "aria-hidden": "true" }, draw("rect", { class: "gap-mark", y: 5, width: 14, height: 5 }));
+  const key = draw(
+    "svg",
+    { width: 14, height: 14, "aria-hidden": "true" },
+    draw("rect", { class: "gap-mark", y: 5, width: 14, height: 5 }),
+  );
   return make("li", {}, key, make("span", {}, "a gap lies here"));
 }

@@ -22,7 +22,8 @@ export class Connection {
 
   /** The state of the stream: `waiting`, `live`, `broken`, `refused` with a reason, `unauthorized`. */
   feed(state, error) {
-    if (state !== this.#feed && (state === "live" || this.#feed === "live" || this.#feed === "waiting")) this.#since = Date.now();
+    if (state !== this.#feed && (state === "live" || this.#feed === "live" || this.#feed === "waiting"))
+      this.#since = Date.now();
     this.#feed = state;
     this.#reason = error?.message ?? "";
     this.#draw();

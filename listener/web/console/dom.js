@@ -1,8 +1,8 @@
 // What is drawn goes through here: elements, and texts that are only ever texts.
 
 /**
- * An element. `properties` are attributes; `class` as in HTML, true and false set and leave out, a function under `on…`
- * listens. Children are nodes or texts.
+ * An element. `properties` are attributes; `class` as in HTML, true and false set and leave out, a function under
+ * `on…` listens. Children are nodes or texts.
  */
 export function make(tag, properties = {}, ...children) {
   return dressed(document.createElement(tag), properties, children);

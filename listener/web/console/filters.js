@@ -11,11 +11,14 @@ export function read(form) {
   };
 }
 
-/** Whether a text fits: a pattern with `*` and `?` fits as a whole, anything else is a part of it. Case does not matter. */
+/** Whether a text fits: a pattern with `*` and `?` as a whole, anything else as a part. Case does not matter. */
 export function fits(wanted) {
   if (!wanted) return () => true;
   if (/[*?]/.test(wanted)) {
-    const escaped = wanted.replace(/[.+^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*").replaceAll("?", ".");
+    const escaped = wanted
+      .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+      .replaceAll("*", ".*")
+      .replaceAll("?", ".");
     const pattern = new RegExp(`^${escaped}$`, "isu");
     return (text) => pattern.test(text ?? "");
   }

@@ -41,7 +41,12 @@ export function setTime(element, ms) {
   if (!there?.isEqualNode(drawn)) element.replaceChildren(drawn);
 }
 
-const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+const UNITS = [
+  ["d", 86400],
+  ["h", 3600],
+  ["min", 60],
+  ["s", 1],
+];
 
 /** `0.4 s`, `14 s`, `3 min 5 s`, `2 d 4 h`: two units at most. */
 export function duration(seconds) {

@@ -5,8 +5,8 @@ import { make, setText } from "./dom.js";
  * A table of all its items.
  *
  * @param table an empty `table`.
- * @param columns `{label, class, text}` or `{label, class, draw}` each: `text` gives what a cell says of an item, `draw`
- *   gets the cell and the item, and again whenever the item may have changed.
+ * @param columns `{label, class, text}` or `{label, class, draw}` each: `text` gives what a cell says of an item,
+ *   `draw` gets the cell and the item, and again whenever the item may have changed.
  * @param key tells items apart.
  */
 export class Grid {

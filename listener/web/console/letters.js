@@ -69,7 +69,7 @@ export class Letters {
     const sinks = [...new Set(this.#letters.map((one) => one.sink))];
     show(by("letters-none"), !this.#letters.length);
     show(by("letters-table"), this.#letters.length > 0);
-    show(by("letters-no-actions"), reason !== null && this.#letters.length > 0);
+    this.#orders.tell(by("letters-no-actions"), this.#letters.length > 0);
     this.#grid.update(this.#letters, (one) => (one.replaying ? "replaying" : ""));
     const there = [...by("letters-all").children];
     for (const button of there) {
@@ -78,7 +78,9 @@ export class Letters {
     for (const sink of sinks) {
       if (there.some((button) => button.dataset.sink === sink)) continue;
       const ask = () => this.#replay({ sink });
-      by("letters-all").append(make("button", { type: "button", "data-sink": sink, onclick: ask }, `Replay all of ${sink}`));
+      by("letters-all").append(
+        make("button", { type: "button", "data-sink": sink, onclick: ask }, `Replay all of ${sink}`),
+      );
     }
     for (const button of by("letters-all").children) button.disabled = reason !== null;
   }

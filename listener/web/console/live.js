@@ -38,7 +38,8 @@ export class Live {
     by("search-stop").addEventListener("click", () => this.#search?.stop());
     by("search-on").addEventListener("click", () => this.#runSearch());
     by("search-end").addEventListener("click", () => this.#endSearch());
-    for (const moved of ["scroll", "focusout"]) by("scroller").addEventListener(moved, () => setTimeout(() => this.#catchUp()));
+    const left = () => setTimeout(() => this.#catchUp());
+    for (const moved of ["scroll", "focusout"]) by("scroller").addEventListener(moved, left);
     this.#redraw();
   }
 
@@ -81,10 +82,13 @@ export class Live {
     if (this.#paused) return;
     const wait = this.#charted + CHART_MS - Date.now();
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#charted = Date.now();
-      this.#chart.show(this.#store.rows.filter(matcher(this.#filter)));
-    }, Math.max(0, wait));
+    this.#timer = setTimeout(
+      () => {
+        this.#charted = Date.now();
+        this.#chart.show(this.#store.rows.filter(matcher(this.#filter)));
+      },
+      Math.max(0, wait),
+    );
   }
 
   #tell() {
@@ -129,11 +133,15 @@ export class Live {
       while (this.#store.rows.length < wanted && !this.#reachedStart) {
         setText(told, "Loading …");
         const limit = Math.min(OLDER_PAGE, wanted - this.#store.rows.length);
-        const { events, before } = await get("/events.json", { before: this.#store.first, limit });
-        this.#store.addOlder(events.map(rowOf));
+        const { first } = this.#store;
+        const { events, before } = await get("/events.json", { before: first, limit });
+        this.#store.addOlder(events.map(rowOf), first);
         this.#reachedStart = before === null;
       }
-      setText(told, this.#reachedStart ? "The journal begins here." : `Loaded back to ${clock(this.#store.rows[0].at)}.`);
+      setText(
+        told,
+        this.#reachedStart ? "The journal begins here." : `Loaded back to ${clock(this.#store.rows[0].at)}.`,
+      );
     } catch (error) {
       setText(told, failureOf(error));
       this.#failed(error);

@@ -38,7 +38,9 @@ const feed = new Feed({
   onSign: () => connection.sign(),
 });
 let opener = null;
-const chats = new History(() => live.focus(opener));
+const chats = new History(() => {
+  if (document.activeElement === document.body) live.focus(opener); // the browser could not lead back by itself
+});
 
 function take(rows) {
   const taken = store.add(rows);

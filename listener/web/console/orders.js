@@ -1,8 +1,10 @@
 // Whether the daemon takes orders from this page, and what to say where it does not.
 import { failureOf, Refused, token } from "./api.js";
-import { by, setText, show } from "./dom.js";
+import { setText, show } from "./dom.js";
 
-const NO_TOKEN = "Nothing can be ordered here: the daemon takes orders with a token only, and none is configured (http.token or http.token_file).";
+const NO_TOKEN =
+  "Nothing can be ordered here: the daemon takes orders with a token only, and none is configured " +
+  "(http.token or http.token_file).";
 
 export class Orders {
   /** Why nothing can be ordered; null where it can. */
@@ -28,13 +30,15 @@ export class Orders {
     return failureOf(error);
   }
 
+  /** Say in this element why nothing can be ordered, where there is something to order. */
+  tell(element, isWanted) {
+    setText(element, this.reason ?? "");
+    show(element, isWanted && this.reason !== null);
+  }
+
   #set(reason) {
     if (this.reason === reason) return;
     this.reason = reason;
-    for (const id of ["no-actions", "letters-no-actions"]) {
-      setText(by(id), reason ?? "");
-      show(by(id), reason !== null);
-    }
     this.onChange();
   }
 }

@@ -8,8 +8,8 @@ const ENOUGH = 100;
 /**
  * One search: `run` goes on until a hundred more are found, the journal's beginning is reached, or `stop`.
  *
- * Attributes: `filter`; `rows` found so far, newest first; `through`, how far it has looked, in epoch milliseconds, null before
- * the first answer; `ended`, whether the beginning was reached; `running`.
+ * Attributes: `filter`; `rows` found so far, newest first; `through`, how far it has looked, in epoch milliseconds,
+ * null before the first answer; `ended`, whether the beginning was reached; `running`.
  */
 export class Search {
   rows = [];
@@ -34,7 +34,11 @@ export class Search {
     this.#onProgress();
     try {
       while (!this.ended && this.rows.length < wanted && !signal.aborted) {
-        const answer = await get("/events.json", { ...query(this.filter), before: this.#before, limit: ENOUGH }, signal);
+        const answer = await get(
+          "/events.json",
+          { ...query(this.filter), before: this.#before, limit: ENOUGH },
+          signal,
+        );
         if (signal.aborted) return;
         this.rows.push(...answer.events.map(rowOf).filter(fits));
         this.#before = answer.before;

@@ -6,7 +6,7 @@ import { Grid } from "./grid.js";
 
 const EVERY_MS = 2000;
 
-/** Polls the status and shows it. `tell`: onStatus, onError; `permit` says why nothing can be ordered, null where it can. */
+/** Polls the status and shows it. `tell` has onStatus and onError; `orders` knows whether there may be any. */
 export class State {
   #tell;
   #accounts;
@@ -19,7 +19,11 @@ export class State {
     this.#tell = tell;
     this.#orders = orders;
     this.#accounts = new Grid(by("accounts"), accountColumns(), (one) => one.account);
-    this.#lanes = new Grid(by("lanes"), laneColumns((cell, lane) => this.#button(cell, lane)), (one) => one.sink);
+    this.#lanes = new Grid(
+      by("lanes"),
+      laneColumns((cell, lane) => this.#button(cell, lane)),
+      (one) => one.sink,
+    );
   }
 
   /** Ask now, and every two seconds from now on. */
@@ -58,7 +62,12 @@ export class State {
   }
 
   #drawLanes() {
-    this.#lanes.update(this.#status.lanes, (one) => (one.parked === null && !one.stalledSeconds ? "" : "wrong"));
+    const { lanes } = this.#status;
+    this.#orders.tell(
+      by("no-actions"),
+      lanes.some((one) => one.parked !== null),
+    );
+    this.#lanes.update(lanes, (one) => (one.parked === null && !one.stalledSeconds ? "" : "wrong"));
   }
 
   /** Whether orders are taken has changed. */
@@ -92,7 +101,10 @@ export class State {
 function showVerdict({ ready, hindrances }) {
   by("verdict").dataset.state = ready ? "good" : "bad";
   setText(by("verdict-word"), ready ? "Ready" : "Not ready");
-  setList(by("hindrances"), ready ? ["Every account is subscribed, every lane takes what comes."] : hindrances.map(sentence));
+  setList(
+    by("hindrances"),
+    ready ? ["Every account is subscribed, every lane takes what comes."] : hindrances.map(sentence),
+  );
   document.title = `${ready ? "Ready" : counted(hindrances.length, "hindrance")} · Disposition listener`;
 }
 
@@ -108,15 +120,23 @@ function showConfiguration({ refusedAt, loadedAt, problems }) {
 
 function figures(status) {
   const { gaps, deadLetters, journal, build } = status;
-  const lastGap = gaps.last ? `${duration(gaps.seconds)} in all, the last until ${clock(Date.parse(gaps.last.to))}` : "since the start";
+  const lastGap = gaps.last
+    ? `${duration(gaps.seconds)} in all, the last until ${clock(Date.parse(gaps.last.to))}`
+    : "since the start";
   const letters = deadLetters === null ? "–" : count(deadLetters.total);
   const bySink = Object.entries(deadLetters?.bySink ?? {}).map(([sink, number]) => `${sink} ${count(number)}`);
-  const stored = journal.stored ? `${counted(journal.stored.events, "event")}, ${bytes(journal.bytes)}` : bytes(journal.bytes);
+  const stored = journal.stored
+    ? `${counted(journal.stored.events, "event")}, ${bytes(journal.bytes)}`
+    : bytes(journal.bytes);
   const uptime = (Date.parse(status.at) - Date.parse(build.startedAt)) / 1000;
   return [
     ["Gaps", count(gaps.count), lastGap],
     ["Dead letters", letters, bySink.join(", ") || "no sink refused anything"],
-    ["Not delivered yet", count(journal.depth), journal.depth ? `the oldest for ${duration(journal.oldestSeconds)}` : "nothing waits"],
+    [
+      "Not delivered yet",
+      count(journal.depth),
+      journal.depth ? `the oldest for ${duration(journal.oldestSeconds)}` : "nothing waits",
+    ],
     ["Journal", journal.failing === null ? "Commits" : "Fails", journal.failing ?? stored],
     ["Running for", duration(uptime), `since ${clock(Date.parse(build.startedAt))}`],
   ];
@@ -128,7 +148,11 @@ function accountColumns() {
     { label: "Session", class: "state", text: (one) => (one.subscribed ? "Subscribed" : "Not subscribed") },
     { label: "Since", draw: (cell, one) => setTime(cell, Date.parse(one.subscribedAt ?? "")) },
     { label: "Silent for", class: "n", text: (one) => (one.silentSeconds ? duration(one.silentSeconds) : "") },
-    { label: "Gaps", class: "n", text: (one) => (one.gaps.count ? `${count(one.gaps.count)} (${duration(one.gaps.seconds)})` : "0") },
+    {
+      label: "Gaps",
+      class: "n",
+      text: (one) => (one.gaps.count ? `${count(one.gaps.count)} (${duration(one.gaps.seconds)})` : "0"),
+    },
     { label: "Last error", class: "long", text: (one) => one.lastError ?? "" },
   ];
 }
@@ -138,7 +162,11 @@ function laneColumns(button) {
     { label: "Sink", class: "lead", text: (one) => one.sink },
     { label: "Kind", text: (one) => one.kind },
     { label: "State", class: "state long", text: laneState },
-    { label: "Lag", class: "n", text: (one) => (one.lagEvents ? `${count(one.lagEvents)} (${duration(one.lagSeconds)})` : "0") },
+    {
+      label: "Lag",
+      class: "n",
+      text: (one) => (one.lagEvents ? `${count(one.lagEvents)} (${duration(one.lagSeconds)})` : "0"),
+    },
     { label: "Delivered", class: "n", text: (one) => count(one.delivered) },
     { label: "Dead letters", class: "n", text: (one) => (one.deadLetters === null ? "–" : count(one.deadLetters)) },
     { label: "Last error", class: "long", text: (one) => (one.parked === null ? one.lastError : null) ?? "" },

@@ -21,11 +21,9 @@ export class Store {
     return taken;
   }
 
-  /** Take rows from before the first, newest first, as far as there is room. */
-  addOlder(rows) {
-    const first = this.first;
-    const taken = rows.filter((row) => row.seq < first).slice(0, this.room);
-    this.rows.unshift(...taken.reverse());
+  /** Take the rows from before `first` on, newest first, as far as there is room; none where it is first no more. */
+  addOlder(rows, first) {
+    if (first === this.first) this.rows.unshift(...rows.slice(0, this.room).reverse());
   }
 
   /** The oldest sequence here; infinite for none. */

@@ -26,10 +26,15 @@ export class LiveTable {
   constructor(scroller, table) {
     this.#scroller = scroller;
     this.#table = table;
-    const heads = COLUMNS.map((name, at) => make("th", { scope: "col", role: "columnheader", class: name }, LABELS[at]));
+    const heads = COLUMNS.map((name, at) =>
+      make("th", { scope: "col", role: "columnheader", class: name }, LABELS[at]),
+    );
     heads[0].append(make("span", { class: "zone" }, ` ${zone()}`));
     table.setAttribute("role", "table");
-    table.append(make("thead", { role: "rowgroup" }, make("tr", { role: "row", "aria-rowindex": "1" }, ...heads)), this.#body);
+    table.append(
+      make("thead", { role: "rowgroup" }, make("tr", { role: "row", "aria-rowindex": "1" }, ...heads)),
+      this.#body,
+    );
     scroller.append(this.#probe);
     scroller.addEventListener("scroll", () => this.#draw(), { passive: true });
     scroller.addEventListener("keydown", (event) => this.#steer(event));
@@ -154,7 +159,8 @@ export class LiveTable {
     const { scrollTop, clientHeight } = this.#scroller;
     const top = at * height;
     if (top < scrollTop) this.#scroller.scrollTop = top;
-    else if (top + height + head > scrollTop + clientHeight) this.#scroller.scrollTop = top + height + head - clientHeight;
+    else if (top + height + head > scrollTop + clientHeight)
+      this.#scroller.scrollTop = top + height + head - clientHeight;
     this.#draw();
   }
 }

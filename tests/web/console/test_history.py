@@ -4,6 +4,8 @@ import pytest
 import pytest_asyncio
 
 from support.console import Reader, Site, column
+from support.eventually import eventually
+from support.receiver import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,6 +35,35 @@ async def test_a_click_opens_it_and_escape_leads_back_to_the_row(reader: Reader,
     seq = await reader.page.evaluate("Number(document.activeElement.closest('tr').dataset.seq)")
     assert seq == column(await reader.rows(), "seq")[1], "the very row"
     assert "#" not in reader.page.url
+
+
+async def test_where_its_row_has_gone_the_focus_goes_to_the_table(site: Site, reader: Reader):
+    chat = site.chat("history-2")
+    site.set(chat, "Callback")
+    await reader.filter(chat=chat)
+    await reader.counts(1)
+    await reader.page.locator("#rows a.id").click()
+    await reader.says("#history-told", "1 disposition")
+    site.set(chat, *(f"H{number}" for number in range(80)))
+    await reader.counts(81)
+    await reader.press("Escape")
+
+    async def is_there() -> bool:
+        return (await reader.focused()).startswith("#scroller")
+
+    await eventually(is_there)
+
+
+async def test_from_a_dead_letter_the_focus_leads_back_to_it(rough: Site, look):
+    rough.receiver.judge = lambda _: Answer(status=400)
+    chat = rough.chat("history-3")
+    rough.set(chat, "Callback")
+    reader = await look(rough)
+    link = reader.page.locator("#letters-table a.id", has_text=chat)
+    await link.click()
+    await reader.says("#history-title", chat)
+    await reader.press("Escape")
+    assert await link.evaluate("(link) => link === document.activeElement")
 
 
 async def test_the_keyboard_opens_and_closes_it(reader: Reader, chat: str):

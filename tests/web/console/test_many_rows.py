@@ -138,6 +138,9 @@ async def test_the_arrows_lead_from_row_to_row_beyond_what_is_drawn(reading):
         return await reader.page.evaluate("Number(document.activeElement.closest('tr')?.ariaRowIndex)")
 
     assert await row() == 2
+    reader.site.set(chat, "Sooner")
+    await reader.page.get_by_role("button", name="1 new, show").wait_for()
+    assert await row() == 2, "a row that has the focus does not move away"
     await reader.press(*["ArrowDown"] * 45)
     assert await row() == 47
     seen = """() => { const row = document.activeElement.closest('tr').getBoundingClientRect();
@@ -150,9 +153,19 @@ async def test_the_arrows_lead_from_row_to_row_beyond_what_is_drawn(reading):
     await reader.press("ArrowDown", "PageUp", "ArrowUp")
     assert 30 < await row() < 60
     reader.site.set(chat, "Later")
-    await reader.page.get_by_role("button", name="1 new, show").wait_for()
+    await reader.page.get_by_role("button", name="2 new, show").wait_for()
     await reader.press("Home")
     assert await row() == 2
     await reader.press("Tab")
     assert await reader.page.evaluate("document.activeElement.closest('#rows')") is None, "one stop for the whole table"
-    await reader.counts(61)
+    await reader.counts(62)
+
+
+async def test_a_row_that_comes_twice_is_there_once(reader: Reader):
+    script = """async () => { const { Store } = await import('/console/store.js'); const store = new Store();
+        const rows = (...all) => all.map((seq) => ({seq}));
+        const taken = [store.add(rows(3, 4)), store.add(rows(3, 4, 5)), store.add(rows(5, 4))];
+        store.addOlder(rows(2, 1), 3);
+        store.addOlder(rows(2, 1), 3);
+        return [taken.map((one) => one.map((row) => row.seq)), store.rows.map((row) => row.seq)] }"""
+    assert await reader.page.evaluate(script) == [[[3, 4], [5], []], [1, 2, 3, 4, 5]]

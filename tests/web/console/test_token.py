@@ -49,6 +49,9 @@ async def test_it_is_kept_in_the_tab_until_it_is_forgotten(site: Site, look):
 
 async def test_it_goes_in_a_header_and_no_cookie_or_referrer_goes_with_it(site: Site, look):
     reader = await look(site, shown=None, ready=False)
+    await reader.page.get_by_role("textbox", name="Token").wait_for()
+    (first,) = [one for one in reader.requests if one.url.endswith("/status.json")]
+    assert "authorization" not in await first.all_headers(), "where there is no token none is sent"
     await reader.page.context.add_cookies([{"name": "other", "value": "1", "url": site.url}])
     await reader.page.get_by_role("textbox", name="Token").fill(TOKEN)
     await reader.press("Enter")
