@@ -16,6 +16,7 @@ from listener.lane_settings import LaneSettings, SinkName
 from listener.schema import Folders, InputFile, Section, Url, did_you_mean, from_text, problems_of
 
 ENV_PREFIX = "LISTENER_"
+_NOTHING_GIVEN = f"there is no configuration: name its file with --config, or set {ENV_PREFIX} variables"
 
 
 def _json_safe(value: str) -> str:
@@ -166,6 +167,8 @@ def load(
     base = path.absolute().parent if path is not None else Path.cwd()
     data = _merged({"accounts": [], **(_read(path) if path is not None else {})}, _Environment(environ)())
     data = _merged(data, _nested(overrides or {}))
+    if path is None and data == {"accounts": []}:
+        raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
     problems = [] if data.pop("base", None) is None else [Problem("base", "unknown key")]
     try:
         settings = Settings.model_validate(data | {"base": base}, context=Folders.of(base, environ))

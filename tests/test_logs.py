@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import warnings
+from pathlib import Path
 
 import pytest
 import structlog
@@ -68,6 +69,12 @@ def test_a_text_from_outside_cannot_drive_the_terminal():
     assert "\x07" not in terminal.getvalue()
     assert "\x1b]0" not in terminal.getvalue()
     assert len(terminal.getvalue().splitlines()) == 1
+
+
+def test_every_logger_of_ours_has_a_name_so_that_a_line_tells_where_it_is_from():
+    modules = list(Path(logs.__file__).parent.rglob("*.py"))
+    assert [path.name for path in modules if "get_logger()" in path.read_text(encoding="utf-8")] == []
+    assert any("get_logger(__name__)" in path.read_text(encoding="utf-8") for path in modules)
 
 
 def test_what_is_below_the_level_is_not_written(stream):

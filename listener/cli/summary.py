@@ -1,6 +1,8 @@
 """What the demo has to say at its end."""
 
 import shlex
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ from rich.text import Text
 from listener.cli.readable import STYLES
 from listener.cli.tally import Tally
 from listener.simulator import Summary
+
+_NAME = "disposition-listener"
 
 
 def summarise(
@@ -32,8 +36,14 @@ def summarise(
     else:
         yield Text("Not everything is as it should be.\n", style="bold red")
     yield Text(f"The events, one JSON object a line, are in\n  {audit}\nTo look at them:")
-    yield Text(f"  disposition-listener tail {shlex.quote(str(audit))}")
-    yield Text(f"  disposition-listener journal stats --config {shlex.quote(str(config))}")
+    yield Text(f"  {_program()} tail {shlex.quote(str(audit))}")
+    yield Text(f"  {_program()} journal stats --config {shlex.quote(str(config))}")
+
+
+def _program() -> str:
+    """What a shell knows this command by: its name, or the file that was called where no folder of PATH holds it."""
+    called = sys.argv[0]
+    return shlex.quote(called) if Path(called).name == _NAME and shutil.which(_NAME) is None else _NAME
 
 
 def _heard(change: str, heard: int, published: int, note: str = "") -> Text:

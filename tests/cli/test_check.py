@@ -85,7 +85,15 @@ def test_the_environment_alone_is_a_configuration(invoke, monkeypatch, tmp_path)
 def test_nothing_at_all_is_no_configuration(invoke):
     result = invoke("check")
     assert result.exit_code == 78
-    assert "error: server: is required" in result.stderr
+    assert result.stderr.startswith("error: there is no configuration: name its file with --config")
+    assert "is required" not in result.stderr
+
+
+def test_a_variable_that_was_meant_to_be_the_configuration_is_named_beside_that(invoke, monkeypatch):
+    monkeypatch.setenv("LISTENER_SERVR__URL", "http://127.0.0.1:9")
+    result = invoke("check")
+    assert result.exit_code == 78
+    assert "error: LISTENER_SERVR__URL: unknown variable" in result.stderr
 
 
 @pytest.mark.parametrize("folder", ["missing", "file/below"])

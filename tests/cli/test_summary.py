@@ -39,6 +39,16 @@ def test_commands_can_be_pasted_whatever_the_folder_is_called():
     assert "  disposition-listener tail '/a folder/d.jsonl'\n" in words()
 
 
+def test_a_command_that_is_not_in_the_path_is_shown_as_it_was_called(monkeypatch, tmp_path):
+    called = tmp_path / "disposition-listener"
+    called.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(called), "demo"])
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert f"  {called} tail " in words()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "  disposition-listener tail " in words()
+
+
 def test_a_bad_run_names_each_fault():
     text = words(GOOD._replace(missing=2, unexpected=1, out_of_order=3))
     assert "Not everything is as it should be." in text

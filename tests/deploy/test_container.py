@@ -97,8 +97,10 @@ class Container:
             shutil.chown(etc / name, USER, USER)
             (etc / name).chmod(0o400)
         words = [word.replace("$PWD", str(folder)) for word in readme_command("podman run")[1:]]
-        at = words.index("-p")
-        del words[at : at + 2]  # nothing is published from a network of its own
+        words.remove("-d")
+        for option in ("--name", "-p"):  # nothing is published from a network of its own
+            at = words.index(option)
+            del words[at : at + 2]
         own = ["--name", self.name, "--network=none", "--read-only-tmpfs=false"]  # as docker runs it
         self._words = [words[0], *own, *words[1:-1], IMAGE]
 

@@ -40,6 +40,7 @@ class PostgresServer(Broker):
         follows: "PostgresServer | None" = None,
         **options: str | int | Path,
     ) -> None:
+        program = _program("postgres")  # first: the account comes with Debian's package, as the program does
         port = free_port()
         folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.folder = folder
@@ -59,7 +60,7 @@ class PostgresServer(Broker):
             "shared_buffers": "16MB",
             **options,
         }
-        argv = [*_as_account(), _program("postgres"), "-D", self.data, "-p", str(port)]
+        argv = [*_as_account(), program, "-D", self.data, "-p", str(port)]
         argv += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         super().__init__(argv, folder=folder, port=port, ready="database system is ready to accept", ready_within_s=30)
 

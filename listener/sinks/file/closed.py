@@ -16,7 +16,7 @@ from listener.audit.files import lines_of
 from listener.durable import sync_folder
 from listener.sinks.file import reading
 
-_log = structlog.get_logger()
+_log = structlog.get_logger(__name__)
 _BLOCK_BYTES = 1024 * 1024
 _LOOKED_AT = 16
 _ENOUGH = 1000  # lines at the end, one of which is of the chain

@@ -16,7 +16,7 @@ import structlog
 from listener.durable import sync_folder
 from listener.sinks.file.reading import blocks
 
-_log = structlog.get_logger()
+_log = structlog.get_logger(__name__)
 _BLOCK_BYTES = 64 * 1024
 # A batch whose file was deleted in the middle is written once more; several such in a row are a rotation gone wild.
 _ROTATIONS = 3

@@ -12,7 +12,7 @@ from listener.audit.chain import Head
 from listener.audit.notes import Checkpoint, NoteError, SigningKey, checkpoint_text, parse_checkpoint, written
 from listener.durable import sync_folder
 
-_log = structlog.get_logger()
+_log = structlog.get_logger(__name__)
 _TAIL_BYTES = 64 * 1024
 _SIGNED = re.compile(b"\n\xe2\x80\x94 [^\n]+\n\n")  # the end of a note, and the empty line behind it
 

@@ -18,7 +18,7 @@ from listener.sinks.file.trail import Hooks, PartlyAppendedError, Trail
 from listener.sinks.file.witness import Witness
 from listener.sinks.registry import SinkContext
 
-_log = structlog.get_logger()
+_log = structlog.get_logger(__name__)
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 P = ParamSpec("P")

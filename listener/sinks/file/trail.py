@@ -24,7 +24,7 @@ from listener.sinks.file.notary import Notary
 from listener.sinks.file.places import Places
 from listener.sinks.file.recent import Recent, sequence_of
 
-_log = structlog.get_logger()
+_log = structlog.get_logger(__name__)
 _ROTATION_RETRY_S = 60.0
 _TIME = b',"time":"'
 

@@ -10,7 +10,7 @@ from yarl import URL
 from listener import __version__
 from listener.backoff import Backoff
 
-_log = structlog.get_logger()
+_log = structlog.get_logger(__name__)
 _TIMEOUT_S = 10.0
 _TELL_EVERY = 100  # failures in a row
 
