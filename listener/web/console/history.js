@@ -19,7 +19,7 @@ export class History {
   #waiting = null; // rows that have come while the first page is asked for; null behind it
   #onClose;
 
-  /** `onClose` is told when the dialogue has closed. */
+  /** `onClose` gets the dialogue when it has closed. */
   constructor(onClose) {
     this.#onClose = onClose;
     by("history-close").addEventListener("click", () => this.#dialog.close());
@@ -62,7 +62,7 @@ export class History {
     this.#cut?.abort();
     this.#chat = null;
     if (location.hash) history.replaceState(null, "", location.pathname + location.search);
-    this.#onClose();
+    this.#onClose(this.#dialog);
   }
 
   /** Look back until so many more are found, or the beginning is reached. */

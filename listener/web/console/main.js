@@ -38,8 +38,10 @@ const feed = new Feed({
   onSign: () => connection.sign(),
 });
 let opener = null;
-const chats = new History(() => {
-  if (document.activeElement === document.body) live.focus(opener); // the browser could not lead back by itself
+const chats = new History((dialog) => {
+  const { activeElement, body } = document;
+  const isLost = activeElement === body || dialog.contains(activeElement); // the browser could not lead it back
+  if (isLost) live.focus(opener);
 });
 
 function take(rows) {
