@@ -14,6 +14,7 @@ from support.receiver import Receiver
 KEYS = ["DispositionCode", "Outcome"]
 TOKEN_KEY = "disposition-listener.token"
 AGENTS = ("agent1", "agent2")
+_LOOK_S = 0.08  # each look goes through three processes
 _AWAY = "Failed to load resource: "
 _BEGIN_ANEW = """() => {
     document.getElementById("history").close();
@@ -101,7 +102,7 @@ class Site:
             found = [event for event in self.listening.dispositions if event["subject"] == chat]
             return found if len(found) >= count else []
 
-        return await eventually(there, timeout_s=20.0)
+        return await eventually(there, timeout_s=20.0, interval_s=0.1)
 
 
 class Reader:
@@ -169,7 +170,7 @@ class Reader:
         async def told() -> bool:
             return text in await self.text(selector)
 
-        await eventually(told, timeout_s=timeout_s, interval_s=0.03, what=f"{selector} says {text!r}")
+        await eventually(told, timeout_s=timeout_s, interval_s=_LOOK_S, what=f"{selector} says {text!r}")
 
     async def text(self, selector: str) -> str:
         return await self.page.locator(selector).inner_text()
@@ -185,7 +186,7 @@ class Reader:
             rows = await self.rows()
             return rows if [row.get("code") for row in rows] == list(codes) else []
 
-        return await eventually(there, interval_s=0.03, what=lambda: f"rows {codes}")
+        return await eventually(there, interval_s=_LOOK_S, what=lambda: f"rows {codes}")
 
     async def filter(self, **texts: str) -> None:
         for name, text in texts.items():
@@ -201,7 +202,7 @@ class Reader:
         async def there() -> bool:
             return await self.count() == number
 
-        await eventually(there, timeout_s=timeout_s, interval_s=0.03, what=f"{number} rows")
+        await eventually(there, timeout_s=timeout_s, interval_s=_LOOK_S, what=f"{number} rows")
 
     async def cells(self, table: str) -> list[list[str]]:
         """What the cells of a small table say, row by row."""

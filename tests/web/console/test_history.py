@@ -1,5 +1,8 @@
 """The history of a chat: opened by hand, by keyboard, by a link; it knows more than the loaded rows."""
 
+import asyncio
+from typing import Any
+
 import pytest
 import pytest_asyncio
 
@@ -35,6 +38,33 @@ async def test_a_click_opens_it_and_escape_leads_back_to_the_row(reader: Reader,
     seq = await reader.page.evaluate("Number(document.activeElement.closest('tr').dataset.seq)")
     assert seq == column(await reader.rows(), "seq")[1], "the very row"
     assert "#" not in reader.page.url
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_what_comes_while_the_journal_is_asked_is_there_once(site: Site, reader: Reader, is_answered: bool):
+    """Whether the answer has it already, or was given before."""
+    chat = site.chat(f"history-4-{is_answered}")
+    site.set(chat, "Callback")
+    await reader.filter(chat=chat)
+    await reader.counts(1)
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def later(route: Any) -> None:
+        answer = await route.fetch() if is_answered else None
+        asked.set()
+        await released.wait()
+        await (route.fulfill(response=answer) if answer else route.continue_())
+
+    await reader.page.route("**/events.json?*", later)
+    await reader.page.locator("#rows a.id").click()
+    await asked.wait()
+    assert "Looking" in await reader.text("#history-told")
+    site.set(chat, "Refund")
+    await reader.counts(2)
+    released.set()
+    await reader.says("#history-told", "2 dispositions, to the beginning of the journal.")
+    await reader.page.unroute("**/events.json?*")
+    assert [row[3] for row in await reader.cells("#history-table")] == ["Callback → Refund", "none → Callback"]
 
 
 async def test_where_its_row_has_gone_the_focus_goes_to_the_table(site: Site, reader: Reader):

@@ -40,9 +40,11 @@ async def test_it_is_kept_in_the_tab_until_it_is_forgotten(site: Site, look):
     assert await reader.page.evaluate(stored) == f'[{{"{TOKEN_KEY}":"{TOKEN}"}},{{}},"","{site.url}/"]'
     await reader.page.reload()
     await reader.says("#connection-word", "Live")
+    assert "agent1" in await reader.page.content()
     await reader.page.get_by_role("button", name="Forget token").click()
     await reader.page.get_by_role("textbox", name="Token").wait_for()
     assert TOKEN not in await reader.page.evaluate(stored)
+    assert "agent1" not in await reader.page.content(), "what it opened is gone with it"
     assert not await reader.page.locator("#content").is_visible()
     assert not await reader.page.get_by_role("button", name="Forget token").is_visible()
 
