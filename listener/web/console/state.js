@@ -13,6 +13,7 @@ export class State {
   #lanes;
   #timer = null;
   #status = null;
+  #failures = 0;
   #orders;
 
   constructor(tell, orders) {
@@ -45,9 +46,12 @@ export class State {
     try {
       const status = await get("/status.json");
       this.#status = status;
+      this.#failures = 0;
       this.#tell.onStatus(status);
       this.#draw(status);
     } catch (error) {
+      this.#failures += 1;
+      if (this.#failures > 1 && this.#status) showUnknown(this.#status);
       this.#tell.onError(error);
     }
   }
@@ -106,6 +110,14 @@ function showVerdict({ ready, hindrances }) {
     ready ? ["Every account is subscribed, every lane takes what comes."] : hindrances.map(sentence),
   );
   document.title = `${ready ? "Ready" : counted(hindrances.length, "hindrance")} · Disposition listener`;
+}
+
+/** What the daemon said last may hold no more: nobody is to be calmed by it. */
+function showUnknown({ at }) {
+  by("verdict").dataset.state = "unknown";
+  setText(by("verdict-word"), "Not known");
+  setList(by("hindrances"), [`The daemon does not answer. What is shown is its state of ${clock(Date.parse(at))}.`]);
+  document.title = "No answer · Disposition listener";
 }
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
