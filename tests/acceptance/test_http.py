@@ -127,7 +127,7 @@ async def test_the_server_holds_to_its_description_whatever_is_sent(
     await become_ready(http, receiver)
     command = Path(sys.executable).with_name("schemathesis")
     url = str((await http.get("/openapi.json")).url)
-    options = ["-H", f"Authorization: Bearer {TOKEN}", "--max-examples", "25", "--seed", "1", "--warnings", "off"]
+    options = ["-H", f"Authorization: Bearer {TOKEN}", "--max-examples", "10", "--seed", "1", "--warnings", "off"]
     for part in (["--exclude-path", "/events"], ["--include-path", "/events", "--mode", "negative"]):  # it has no end
         status, output = await outcome_of(command, "run", url, *options, *part, folder=tmp_path)
         assert status == 0, output[-8000:]

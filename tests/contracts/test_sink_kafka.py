@@ -71,7 +71,7 @@ def mock(tmp_path_factory):
 class TestMock(SinkContract):
     @pytest.fixture
     async def place(self, mock):
-        return MockPlace(mock, await new_mock_topic(mock), timeout_s=1)
+        return MockPlace(mock, await new_mock_topic(mock), timeout_s=2)
 
 
 @pytest.mark.timeout(300)  # each start of a Java program takes seconds, many where others work, too

