@@ -1,5 +1,6 @@
-"""Names that survive a power cut."""
+"""Names that survive a power cut, and syncs that can be believed."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from listener.durable import sync_folder
+from listener.durable import require_sound, sync_file, sync_folder
+from support.disks import Mounts
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -34,3 +36,26 @@ def test_a_folder_that_is_gone_cannot_be_synced(tmp_path):
     sync_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync_folder(tmp_path / "gone")
+
+
+async def test_a_file_system_that_has_given_up_is_told_though_the_file_was_synced(tmp_path):
+    async with Mounts() as mounts:
+        disk = await mounts.disk(tmp_path / "disk", mib=16)
+        descriptor = os.open(disk.outside / "file", os.O_RDWR | os.O_CREAT)
+        try:
+            os.write(descriptor, b"kept")
+            sync_file(descriptor)
+            await disk.abort()
+            with pytest.raises(OSError, match=r"Read-only file system|Input/output error"):
+                require_sound(descriptor)
+            assert os.pread(descriptor, 4, 0) == b"kept"
+        finally:
+            os.close(descriptor)
+
+
+def test_where_all_is_well_nothing_is_written(tmp_path):
+    descriptor = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    sync_file(descriptor)
+    require_sound(descriptor)
+    assert os.fstat(descriptor).st_size == 0
+    os.close(descriptor)

@@ -1,5 +1,6 @@
 """The writing connection: given up after an I/O error, and checkpointed by us, so that no failure stays unseen."""
 
+import errno
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +66,16 @@ class Handle:
             self._failure = str(getattr(error, "sqlite_errorname", error))
 
     def committed(self, newest: int | None) -> None:
-        """Tell of a commit, and of its last event; folds the log where it is long enough."""
+        """Tell of a commit, and of its last event; folds the log where it is long enough.
+
+        Raises OSError: the disk turned read-only meanwhile. Then the commit is not to be believed, and no other one
+        follows it until the journal is opened anew, which finds out what is there.
+        """
+        try:
+            self._index.require_sound()
+        except OSError as exc:
+            self._failure = errno.errorcode.get(exc.errno or 0, str(exc))
+            raise
         self._durable = newest or self._durable
         self._told = False
         try:

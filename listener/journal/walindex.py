@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from listener.durable import require_sound
+
 # https://www.sqlite.org/walformat.html, section 2: two copies of a header of 48 bytes, then the checkpoint's state.
 _HEADER = struct.Struct("=IIIBBHII8s8s8s")
 _BACKFILLED_AT = 2 * _HEADER.size
@@ -51,6 +53,10 @@ class WalIndex:
     def open(cls, journal: Path) -> Self:
         """Open the index of a journal that a connection of this process has read. Raises OSError."""
         return cls(descriptor=os.open(f"{journal}-shm", os.O_RDWR | os.O_CLOEXEC))
+
+    def require_sound(self) -> None:
+        """See `durable.require_sound`, of the file system that the journal is on."""
+        require_sound(self._descriptor)
 
     def frames(self) -> int:
         """How many pages the log holds that are committed."""

@@ -204,8 +204,8 @@ class Writer:
         began_s = time.perf_counter()
         connection.execute("COMMIT")
         fsync_s = time.perf_counter() - began_s
-        self._last_sequence = last
         self._handle.committed(last if events else None)
+        self._last_sequence = last
         return Commit(group, results, events, last, None, fsync_s)
 
     def _store(self, appends: list[Append], last: int, results: list[Any], events: list[Event]) -> int:

@@ -125,6 +125,50 @@ def test_the_log_is_synced_through_a_new_descriptor_after_a_failed_sync(path):
     assert after[synced][1] == after[opened][2] != calls[failed][1]
 
 
+DOUBTFUL = """
+import asyncio, sys
+from pathlib import Path
+from listener.errors import JournalError
+from listener.journal import SqliteJournal
+from listener.model import JournalBatch
+from listener.testing import sample_event
+
+async def main():
+    journal = SqliteJournal(path=Path(sys.argv[1]))
+    await journal.open()
+    for number in range(5):
+        try:
+            print("durable", await journal.append(JournalBatch(events=(sample_event(number),))))
+        except JournalError as error:
+            print("doubtful", journal.last_sequence, error)
+    await journal.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_commit_is_not_believed_where_the_file_system_gave_up_meanwhile(path):
+    """Its sync may have succeeded all the same; a new start finds out what is there."""
+    open_store(path).close()
+    fault = ["-e", "trace=pwrite64", "-e", "inject=pwrite64:error=EROFS:when=3"]
+    strace = ["strace", "-f", "-o", path.with_name("trace"), "-P", path.with_name("journal.db-shm"), *fault]
+    command = [*strace, sys.executable, "-c", DOUBTFUL, path]
+    with closing(connect_writer(path)) as another:  # while it is there, SQLite need not write that file itself
+        another.execute("SELECT count(*) FROM event").fetchone()
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(("durable", "doubtful"))]
+    assert lines[:2] == ["durable 1", "durable 2"]
+    assert lines[2].startswith("doubtful 2 ")
+    assert "Read-only file system" in lines[2]
+    assert all(line.startswith("doubtful 2 ") for line in lines[3:])
+    assert done.returncode == 0, done.stderr
+    store = open_store(path)
+    assert store.last_sequence in (2, 3)
+    store.close()
+    assert views.verify(path) == []
+
+
 def io_error():
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC

@@ -64,7 +64,11 @@ class Stage:
     ) -> None:
         """Wait until all that was published so far is among the events."""
         due = {entry.value for entry in self.ledger}
-        await eventually(lambda: not due - values(events()), timeout_s=timeout_s, interval_s=0.1, what=what)
+
+        def standing() -> str:
+            return f"{what()}\nmissing: {sorted(due - values(events()))}\nserver: {self.simulator.state()}"
+
+        await eventually(lambda: not due - values(events()), timeout_s=timeout_s, interval_s=0.1, what=standing)
 
     async def all_written(self, listening: Listening, *, timeout_s: float = 30.0) -> None:
         """Wait until all that was published so far is in the audit file."""

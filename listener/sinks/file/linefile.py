@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import structlog
 
-from listener.durable import sync_folder
+from listener.durable import sync_file, sync_folder
 from listener.sinks.file.reading import blocks
 
 _log = structlog.get_logger(__name__)
@@ -250,7 +250,7 @@ class LineFile:
         What was written since the last good one is taken back then, for it comes again.
         """
         try:
-            os.fdatasync(fd)
+            sync_file(fd)
         except OSError:
             found = os.fstat(fd)
             self._doubtful = Doubtful(found.st_dev, found.st_ino, self._size)
