@@ -13,7 +13,7 @@ import structlog
 
 from listener.audit.chain import Head, Link, head_of, link_of
 from listener.audit.files import lines_of
-from listener.durable import sync_folder
+from listener.durable import sync_file, sync_folder
 from listener.sinks.file import reading
 
 _log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ class Closed:
                         return
                     file.write(block)
             target.flush()
-            os.fsync(target.fileno())
+            sync_file(target.fileno())
         os.utime(fresh, ns=(found.st_atime_ns, found.st_mtime_ns))
         fresh.rename(packed)
         sync_folder(packed.parent)

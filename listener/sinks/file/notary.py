@@ -10,7 +10,7 @@ import structlog
 
 from listener.audit.chain import Head
 from listener.audit.notes import Checkpoint, NoteError, SigningKey, checkpoint_text, parse_checkpoint, written
-from listener.durable import sync_folder
+from listener.durable import sync_file, sync_folder
 
 _log = structlog.get_logger(__name__)
 _TAIL_BYTES = 64 * 1024
@@ -98,7 +98,7 @@ class Notary:
             try:
                 while notes:
                     notes = notes[os.write(fd, notes) :]
-                os.fdatasync(fd)
+                sync_file(fd)
             except OSError:
                 os.ftruncate(fd, size)
                 raise
