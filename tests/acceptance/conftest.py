@@ -59,9 +59,12 @@ SITES: dict[str, Callable[[AsyncExitStack], Awaitable[Site]]] = {
 }
 
 
-@pytest.fixture(params=SITES)
+LONG_SITES = {"cometd without ack", "simulator with ack"}  # the others are both servers, and both with and without
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.long) if name in LONG_SITES else name for name in SITES])
 async def site(request: pytest.FixtureRequest, owned: AsyncExitStack) -> Site:
-    """Each site in turn, or those that a test names with `indirect`."""
+    """Each site in turn, two of them in the long tests, or those that a test names with `indirect`."""
     return await SITES[request.param](owned)
 
 

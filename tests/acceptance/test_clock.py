@@ -51,7 +51,9 @@ class WallClock:
         beside.rename(self._file)
 
 
-@pytest.mark.parametrize("site", ["simulator with ack", "simulator without ack"], indirect=True)
+@pytest.mark.parametrize(
+    "site", ["simulator without ack", pytest.param("simulator with ack", marks=pytest.mark.long)], indirect=True
+)
 async def test_a_wall_clock_that_jumps_loses_nothing_and_makes_no_gap(
     site: Site, install: Install, faketime: Path, tmp_path: Path, receiver: Receiver
 ):

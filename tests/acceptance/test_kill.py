@@ -30,7 +30,7 @@ Install = Callable[..., Awaitable[Listening]]
 Json = dict[str, Any]
 KILLS = 8
 MANY_KILLS = 200
-SITES_WITH_ACK = ["cometd with ack", "simulator with ack"]
+SITES_WITH_ACK = ["cometd with ack", pytest.param("simulator with ack", marks=pytest.mark.long)]
 
 
 @pytest.fixture
