@@ -34,8 +34,8 @@ def look(connection: sqlite3.Connection, which: EventFilter, before: int | None,
         events = tuple(_meant(connection, which, (floor, top), limit))
         through = events[-1].sequence if len(events) == limit else floor
         received_ms, more = connection.execute(
-            "SELECT received_ms, EXISTS (SELECT 1 FROM event WHERE sequence < ?1) FROM event WHERE sequence = ?1",
-            (through,),
+            "SELECT received_ms, EXISTS (SELECT 1 FROM event WHERE sequence < ?) FROM event WHERE sequence = ?",
+            (through, through),
         ).fetchone()
         return Found(events=events, before=through if more else None, through_ms=received_ms)
 
@@ -76,17 +76,17 @@ def _columns(which: EventFilter) -> tuple[str, list[Any]]:
 
 def select_page(connection: sqlite3.Connection, after: int, limit: int, sink: str | None) -> LetterPage:
     """Letters of events above `after`, in journal order; see the port. The index is walked, only the page is read."""
-    meant = f"sequence > ?1 AND {'?2 IS NULL' if sink is None else 'sink = ?2'}"
+    meant, of_the_sink = ("sequence > ?", ()) if sink is None else ("sequence > ? AND sink = ?", (sink,))
     with rows.snapshot(connection):
         (last,) = connection.execute(
-            f"SELECT max(sequence) FROM (SELECT sequence FROM dead_letter WHERE {meant} ORDER BY sequence LIMIT ?3)",  # noqa: S608 - our own names
-            (after, sink, limit),
+            f"SELECT max(sequence) FROM (SELECT sequence FROM dead_letter WHERE {meant} ORDER BY sequence LIMIT ?)",  # noqa: S608 - our own names
+            (after, *of_the_sink, limit),
         ).fetchone()
         if last is None:
             return LetterPage(letters=(), more=False)
-        page = letters.select_undelivered(connection, f"{meant} AND sequence <= ?3", (after, sink, last))
+        page = letters.select_undelivered(connection, f"{meant} AND sequence <= ?", (after, *of_the_sink, last))
         (more,) = connection.execute(
             f"SELECT EXISTS (SELECT 1 FROM dead_letter WHERE {meant})",  # noqa: S608 - our own names
-            (last, sink),
+            (last, *of_the_sink),
         ).fetchone()
         return LetterPage(letters=tuple(page), more=bool(more))
