@@ -15,6 +15,7 @@ from listener.simulator import Simulator, SimulatorOptions
 from support.bayeux import BayeuxServer
 from support.listening import Listening
 from support.publishing import CometdSite, SimulatedSite, Site
+from support.stage import Stage
 
 MAX_INTERVAL_MS = 20_000  # how long a site waits for a process that is gone
 HOLD_MS = 1000
@@ -66,6 +67,12 @@ LONG_SITES = {"cometd without ack", "simulator with ack"}  # the others are both
 async def site(request: pytest.FixtureRequest, owned: AsyncExitStack) -> Site:
     """Each site in turn, two of them in the long tests, or those that a test names with `indirect`."""
     return await SITES[request.param](owned)
+
+
+@pytest.fixture
+async def stage(owned: AsyncExitStack) -> Stage:
+    """The usual one; a file whose server is to be another one has its own."""
+    return await owned.enter_async_context(Stage())
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from support.stage import AGENT, Stage
 from support.stream import Stream, stream
 
 CUSTOMER = "FirstL"  # whom the simulator puts into each chat
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with Stage() as stage:
-        yield stage
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,6 @@ from support.stage import AGENT, Stage
 from support.tools import lacking, need
 
 SINKS = {"crm": {"retry_limit_s": 0.2}}
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with Stage() as stage:
-        yield stage
 
 
 @pytest.fixture
