@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
-from listener.model import (
+from listener.model.event import (
     EVERY_LETTER,
     Damage,
     DeadLetter,
@@ -15,7 +15,7 @@ from listener.model import (
     LetterFilter,
     SessionState,
 )
-from listener.search import EVERY_EVENT, EventFilter, Found, LetterPage
+from listener.model.filter import EVERY_EVENT, EventFilter, Found, LetterPage
 
 
 class Journal(Protocol):

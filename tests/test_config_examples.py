@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from listener import settings
-from listener.http_settings import HttpSettings
-from listener.settings import Settings, load
+from listener.config import settings
+from listener.config.http import HttpSettings
+from listener.config.settings import Settings, load
 from listener.sinks import registry
 
 CONFIG = Path(__file__).parents[1] / "config"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from listener.assembly import load_checked
-from listener.metrics import PREFIX, TABLE
+from listener.daemon.assembly import load_checked
+from listener.runtime.metrics import PREFIX, TABLE
 from listener.web.openapi import description
 from support.commands import commands
 from support.logged import events

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from listener.model import Kind, Participant, rfc3339
+from listener.model.event import Kind, Participant, rfc3339
 
 
 class Set(msgspec.Struct, frozen=True, rename="camel", gc=False):

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from listener.audit.notes import NoteError, SigningKey, VerifierKey
-from listener.durable import sync_folder
+from listener.runtime.durable import sync_folder
 
 
 class Keys(NamedTuple):

@@ -10,7 +10,7 @@ from listener.audit.events import Event, Missed, Seen, Set, event_of
 from listener.audit.gaps import AccountGaps, Gaps
 from listener.audit.lines import AuditFile, CutShort, Faults
 from listener.audit.periods import Calendar
-from listener.model import Change, Kind, Origin, rfc3339
+from listener.model.event import Change, Kind, Origin, rfc3339
 
 _AGENT = "Agent"
 _GAP_HINT = b".chat.gap"

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from listener.audit.groups import GroupRow
 from listener.audit.report import GapRow, Row
-from listener.model import Change
+from listener.model.event import Change
 
 LIST_HEADING = (
     *("time", "chat", "agents", "account", "key", "previous", "disposition", "change", "origin", "near_gap"),

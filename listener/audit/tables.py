@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from listener.audit.groups import By, GroupRow
 from listener.audit.markup import element, text
 from listener.audit.report import GapRow, Row
-from listener.model import Change
+from listener.model.event import Change
 
 CHANGES = tuple(map(str, Change))
 _NOTHING = "–"  # noqa: RUF001 - a dash, as it is set in print

@@ -2,8 +2,8 @@
 
 import sys
 
-from listener import logs
 from listener.cli.app import build
+from listener.runtime import logs
 
 __all__ = ["main"]
 

@@ -14,7 +14,7 @@ from listener.cli import table
 from listener.cli.columns import Columns
 from listener.cli.readable import NOTHING, STYLES, printable
 from listener.cli.table import duration
-from listener.model import Change
+from listener.model.event import Change
 
 AnyRow = Row | GapRow | GroupRow
 

@@ -25,7 +25,7 @@ from listener.cli.destinations import replacing, require_harmless
 from listener.cli.readable import printable
 from listener.cli.selection import time_ms
 from listener.errors import ListenerError
-from listener.model import rfc3339
+from listener.model.event import rfc3339
 
 FilesArgument = Annotated[
     list[Path],

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from listener.cli.readable import STYLES, Line, Row, Writer, parse, row_of
-from listener.model import Event
+from listener.model.event import Event
 
 _REFRESH_S = 0.1
 _MOST_ROWS = 14

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from listener.assembly import load_checked
 from listener.cli import running
 from listener.cli.options import ConfigOption
+from listener.config.settings import Settings
+from listener.daemon.assembly import load_checked
+from listener.daemon.probes import probe
 from listener.errors import ConfigError
-from listener.probes import probe
-from listener.settings import Settings
 
 _NAMED_ACCOUNTS = 5
 

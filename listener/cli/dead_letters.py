@@ -27,7 +27,7 @@ from listener.cli.selection import (
 )
 from listener.errors import ListenerError
 from listener.journal.views import letter_events, stats
-from listener.model import DeadLetter, Event, Kind, LetterFilter, rfc3339
+from listener.model.event import DeadLetter, Event, Kind, LetterFilter, rfc3339
 
 _HEADING = ("when", "sink", "sequence", "id", "chat", "tries", "reason")
 _NUMBERS = ("sequence", "tries")

@@ -13,16 +13,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from listener import logs
-from listener.assembly import load_checked
 from listener.cli import running
 from listener.cli.board import Board, LiveView, PlainView
 from listener.cli.readable import parse
 from listener.cli.summary import summarise
 from listener.cli.tally import Tally, compare, expected
-from listener.daemon import Daemon
+from listener.daemon.assembly import load_checked
+from listener.daemon.daemon import Daemon
 from listener.errors import ListenerError, StartError
-from listener.model import Event
+from listener.model.event import Event
+from listener.runtime import logs
 from listener.simulator import Simulator, SimulatorOptions, Summary, WorkingDay, play
 
 AUDIT, JOURNAL, LOG, CONFIG = "dispositions.jsonl", "journal.db", "listener.log", "listener.toml"

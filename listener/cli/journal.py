@@ -16,7 +16,7 @@ from listener.cli.readable import Writer, parse, printable, row_of
 from listener.cli.table import duration
 from listener.errors import ListenerError, StartError
 from listener.journal.views import export, show, stats, verify
-from listener.model import Event, JournalStats, rfc3339
+from listener.model.event import Event, JournalStats, rfc3339
 
 _PAGE = 1000
 

@@ -11,7 +11,7 @@ from listener.cli.options import ConfigOption, PathOption, place_of
 from listener.cli.readable import NOTHING
 from listener.errors import NoDaemon
 from listener.journal.views import stats
-from listener.model import JournalStats, LaneState, LaneStatus, rfc3339
+from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
 
 _HEADING = ("sink", "kind", "at", "to go", "dead", "state")
 _NUMBERS = ("at", "to go", "dead")

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from listener.settings import load
+from listener.config.settings import load
 
 ConfigOption = Annotated[
     Path | None,

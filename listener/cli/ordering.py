@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from listener import offline
 from listener.cli import running
-from listener.control import (
+from listener.daemon import offline
+from listener.daemon.control import (
     LaneResume,
     Lanes,
     Letters,
@@ -16,7 +16,7 @@ from listener.control import (
     ask,
 )
 from listener.errors import DaemonEnded, NoDaemon
-from listener.model import LaneStatus, LetterFilter, Selection
+from listener.model.event import LaneStatus, LetterFilter, Selection
 
 
 class Done(NamedTuple):

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from listener.cli import ordering
 from listener.journal.views import letters
-from listener.model import DeadLetter, LaneStatus, LetterFilter
+from listener.model.event import DeadLetter, LaneStatus, LetterFilter
 
 _LOOK_S = 0.2
 _LINE_S = 2.0

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
-from listener import logs
-from listener.assembly import load_checked
 from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.daemon import Daemon
-from listener.notify import Notifier
-from listener.settings import Settings
+from listener.config.settings import Settings
+from listener.daemon.assembly import load_checked
+from listener.daemon.daemon import Daemon
+from listener.runtime import logs
+from listener.runtime.notify import Notifier
 
 
 def run(config: ConfigOption = None) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from listener.errors import ListenerError
 from listener.journal.views import letters, stats
-from listener.model import DeadLetter, LetterFilter
+from listener.model.event import DeadLetter, LetterFilter
 
 SHOWN_ID = 12
 """So many characters of an event's id are shown in a table; that many name it."""

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from listener import probes
 from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.settings import load
+from listener.config.settings import load
+from listener.daemon import probes
 
 
 def set_disposition(

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from listener import logs
 from listener.cli import running
 from listener.errors import StartError
+from listener.runtime import logs
 from listener.simulator import SimulatorOptions, WorkingDay, serve
 from listener.simulator.state import FIRST_CHAT
 

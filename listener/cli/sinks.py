@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from listener.assembly import load_checked, sink_kinds
 from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.control import SinkTest, TrialResult, ask
+from listener.config.settings import Settings
+from listener.daemon.assembly import load_checked, sink_kinds
+from listener.daemon.control import SinkTest, TrialResult, ask
+from listener.daemon.probes import try_out
 from listener.errors import ListenerError, NoDaemon
-from listener.probes import try_out
-from listener.settings import Settings
 
 SinkArgument = Annotated[str, typer.Argument(metavar="NAME", help="The sink, as the configuration names it.")]
 

@@ -12,8 +12,8 @@ import typer
 from listener.cli.following import Follower, end_of_lines, lines_backwards
 from listener.cli.options import ChatOption, ConfigOption, JsonOption
 from listener.cli.readable import Line, Writer, parse, row_of
+from listener.config.settings import load
 from listener.errors import ConfigError, Problem, StartError
-from listener.settings import load
 
 _LOOK_EVERY_S = 0.2
 _SHOWN_BYTES = 60

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from listener.backoff import Backoff
 from listener.cometd import messages as wire
 from listener.cometd.certainty import Certainty
 from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Rested, Trouble
@@ -15,7 +14,8 @@ from listener.cometd.outbox import HELD_BYTES, Outbox
 from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
-from listener.latch import Latch
+from listener.runtime.backoff import Backoff
+from listener.runtime.latch import Latch
 
 _AUTH_STATUS = (401, 403)
 _ENDED_BY_THE_SECOND = 500  # what CometD answers the older of two connects of a session with

@@ -11,12 +11,12 @@ from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
 from yarl import URL
 
-from listener.backoff import retry_after_s
 from listener.cometd.engine import Payload
 from listener.cometd.link import Link
 from listener.cometd.protocol import Request
 from listener.cometd.transport import SessionTransport
 from listener.errors import ExchangeFailed
+from listener.runtime.backoff import retry_after_s
 
 _OK = 200
 _SERVER_ERRORS = 500

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from listener.cometd.facts import Fact, Polled
-from listener.latch import Latch
+from listener.runtime.latch import Latch
 
 HELD_BYTES = 2**20
 """How much one session may take from a server without acknowledgements while nothing becomes durable."""

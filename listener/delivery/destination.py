@@ -6,13 +6,13 @@ from enum import Enum, auto
 
 import structlog
 
-from listener.backoff import Backoff
 from listener.delivery.outcomes import hand_over, named_by, outcome_of, pause_after
 from listener.delivery.standing import Standing
 from listener.errors import Outcome, Park, Reject, Retry, StartError
-from listener.metrics import Metrics
-from listener.model import Event
+from listener.model.event import Event
 from listener.ports import Reopens, Sink
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
 
 _CLOSE_S = 5.0
 _TRIAL_S = 30.0

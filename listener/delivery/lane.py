@@ -8,16 +8,16 @@ from contextlib import suppress
 
 import structlog
 
-from listener.backoff import Backoff
 from listener.delivery.destination import Destination
 from listener.delivery.outcomes import last_words, left_of, pause_after, refused
 from listener.delivery.policy import LanePolicy
 from listener.delivery.replays import Replays
 from listener.delivery.standing import Standing
 from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
-from listener.metrics import Metrics
-from listener.model import DeadLetter, Event, LaneStatus, LetterFilter, epoch_ms
+from listener.model.event import DeadLetter, Event, LaneStatus, LetterFilter, epoch_ms
 from listener.ports import Journal, Sink
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
 
 _NAMED_AT_MOST = 10  # sequences in one log line
 _DISTANCE_S = 0.02

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from listener.backoff import Backoff
 from listener.errors import Outcome, Refusal, Reject, Retry
-from listener.model import Event
+from listener.model.event import Event
 from listener.ports import Sink
+from listener.runtime.backoff import Backoff
 
 
 async def hand_over(sink: Sink, events: Sequence[Event]) -> Outcome | None:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 import msgspec
 from msgspec.structs import replace
 
-from listener.model import Change, Event, Kind
+from listener.model.event import Change, Event, Kind
 
 
 class _Value(msgspec.Struct):

@@ -7,13 +7,13 @@ from typing import TypeVar
 
 import structlog
 
-from listener.backoff import Backoff
 from listener.delivery.destination import Destination
 from listener.delivery.outcomes import left_of, pause_after, refused
 from listener.errors import JournalError, Outcome, Park, Retry
-from listener.metrics import Metrics
-from listener.model import DeadLetter, Event, LetterFilter
+from listener.model.event import DeadLetter, Event, LetterFilter
 from listener.ports import Journal
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
 
 _MOST_AT_ONCE = 50  # the stream waits for that long, and a crash repeats as many
 _JOURNAL_RETRY_S = 1.0

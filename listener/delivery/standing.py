@@ -7,7 +7,7 @@ import structlog
 from msgspec.structs import replace
 
 from listener.errors import JournalError
-from listener.model import LaneState
+from listener.model.event import LaneState
 from listener.ports import Journal
 
 _STORED_EVERY_S = 10.0

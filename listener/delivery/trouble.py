@@ -1,7 +1,7 @@
 """When a lane does not do its work."""
 
-from listener.condition import Hindrance
-from listener.model import LaneStatus
+from listener.model.condition import Hindrance
+from listener.model.event import LaneStatus
 
 _STALLED_S = 300.0
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import structlog
 
-from listener.durable import sync_folder
 from listener.journal import inspection, letters, salvage, suspect, tables
 from listener.journal.database import connect
 from listener.journal.files import copy_readable, is_bad_sector
+from listener.runtime.durable import sync_folder
 
 _log = structlog.get_logger(__name__)
 

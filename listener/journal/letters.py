@@ -8,8 +8,8 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from listener.journal import rows
-from listener.model import Damage, DeadLetter, Event, JournalStats, LaneState, LetterFilter
-from listener.search import Undelivered
+from listener.model.event import Damage, DeadLetter, Event, JournalStats, LaneState, LetterFilter
+from listener.model.filter import Undelivered
 
 _EVENT = "received_ms, type, source, subject, time, kind, account, change, origin, data"
 _WHOLE_EVENT = "sequence, received_ms, event_id, type, source, subject, time, kind, account, change, origin, data"

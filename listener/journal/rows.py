@@ -10,7 +10,7 @@ from zlib import crc32
 import msgspec
 
 from listener.errors import JournalDamaged
-from listener.model import Change, Event, JournalBatch, JournalStats, Kind, LastValue, Origin, SessionState
+from listener.model.event import Change, Event, JournalBatch, JournalStats, Kind, LastValue, Origin, SessionState
 
 # A statement that inserts many rows is one step of SQLite: the interpreter lock changes hands once, not once a row,
 # which costs a quarter less and, under a busy event loop, saves waiting for the lock at every row. 64 rows of the

@@ -14,7 +14,7 @@ from listener.journal import letters, pages, rows
 from listener.journal.database import PAGE_BYTES, connect, create_newest
 from listener.journal.logfile import read_log
 from listener.journal.remains import Remains, read_remains
-from listener.model import Damage
+from listener.model.event import Damage
 
 JUMP = 1_000_000
 """By so much sequences go on above the last that is known where later ones may be lost: a sink may have seen them."""

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from listener.journal import letters, rows
-from listener.model import Change, Event
-from listener.search import EventFilter, Found, LetterPage
+from listener.model.event import Change, Event
+from listener.model.filter import EventFilter, Found, LetterPage
 
 ROWS_A_LOOK = 20_000
 DECODED_A_LOOK = 5_000

@@ -17,7 +17,7 @@ from listener.journal.database import journal_error
 from listener.journal.store import Store, open_store
 from listener.journal.tail import Tail
 from listener.journal.writer import Append, Call, Commit, Writer
-from listener.model import (
+from listener.model.event import (
     EVERY_LETTER,
     Damage,
     DeadLetter,
@@ -29,7 +29,7 @@ from listener.model import (
     LetterFilter,
     SessionState,
 )
-from listener.search import EVERY_EVENT, EventFilter, Found, LetterPage
+from listener.model.filter import EVERY_EVENT, EventFilter, Found, LetterPage
 
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at: about a millisecond of the writer."""

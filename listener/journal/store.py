@@ -9,7 +9,6 @@ from pathlib import Path
 
 import structlog
 
-from listener.durable import sync_folder
 from listener.errors import JournalDamaged, JournalError
 from listener.journal import rows
 from listener.journal.damage import repair
@@ -17,6 +16,7 @@ from listener.journal.database import connect_reader, connect_writer, journal_er
 from listener.journal.handle import Handle
 from listener.journal.lock import FileLock
 from listener.journal.walindex import WalIndex
+from listener.runtime.durable import sync_folder
 
 _log = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from listener.model import Event
+from listener.model.event import Event
 
 MAX_EVENTS = 4096
 MAX_BYTES = 8 * 2**20

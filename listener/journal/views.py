@@ -17,7 +17,7 @@ from listener.journal.database import connect_reader, journal_error
 from listener.journal.inspection import log_fault_of
 from listener.journal.salvage import rebuild
 from listener.journal.sqlite import size_bytes
-from listener.model import EVERY_LETTER, Change, DeadLetter, Event, JournalStats, Kind, LetterFilter, Origin
+from listener.model.event import EVERY_LETTER, Change, DeadLetter, Event, JournalStats, Kind, LetterFilter, Origin
 
 _PAGE = 1000
 

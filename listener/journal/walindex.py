@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from listener.durable import require_sound
+from listener.runtime.durable import require_sound
 
 # https://www.sqlite.org/walformat.html, section 2: two copies of a header of 48 bytes, then the checkpoint's state.
 _HEADER = struct.Struct("=IIIBBHII8s8s8s")

@@ -17,7 +17,7 @@ from listener.errors import JournalDamaged, JournalError, JournalFull
 from listener.journal import rows, suspect
 from listener.journal.database import journal_error
 from listener.journal.handle import Handle
-from listener.model import Event, JournalBatch
+from listener.model.event import Event, JournalBatch
 
 _QUIET_S = 60.0
 

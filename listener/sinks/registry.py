@@ -11,11 +11,11 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from listener import schema
+from listener.config import schema
+from listener.config.schema import Folders, did_you_mean, from_text, problems_of
 from listener.errors import ConfigError, Problem
-from listener.forms import CLOUD_EVENT, Form, FormName, form_of
+from listener.model.forms import CLOUD_EVENT, Form, FormName, form_of
 from listener.ports import Sink
-from listener.schema import Folders, did_you_mean, from_text, problems_of
 
 GROUP = "listener.sinks"
 _DISTRIBUTION = "disposition-listener"
@@ -74,7 +74,7 @@ class SinkKind(Generic[S]):
 
     Attributes:
         name: the value of `type` in the configuration, and the entry point's name.
-        settings: the kind's own keys; a model that refuses unknown ones (`listener.schema.Section`).
+        settings: the kind's own keys; a model that refuses unknown ones (`listener.config.schema.Section`).
         build: makes the sink; may import a client library, must not touch disk or network.
         extra: the extra of the distribution that brings the client library, None where none is needed.
         single: whether a configuration may hold one sink of this kind only, because it takes something that the

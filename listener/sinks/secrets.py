@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import SecretStr, model_validator
 
+from listener.config.schema import InputFile, Section
 from listener.errors import Retry
-from listener.schema import InputFile, Section
 from listener.sinks.registry import SinkContext
 
 

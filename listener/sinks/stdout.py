@@ -6,10 +6,10 @@ import os
 import select
 from collections.abc import Sequence
 
+from listener.config.schema import Section
 from listener.errors import Park, Retry
-from listener.model import Event
+from listener.model.event import Event
 from listener.ports import Sink
-from listener.schema import Section
 from listener.sinks.registry import SinkContext, SinkKind
 
 _STDOUT = 1

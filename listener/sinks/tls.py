@@ -5,8 +5,8 @@ from typing import Self
 
 from pydantic import model_validator
 
+from listener.config.schema import InputFile, Section
 from listener.errors import StartError
-from listener.schema import InputFile, Section
 from listener.sinks.registry import SinkContext
 
 # How a server tells that it does not take the certificate of a client, or the lack of one (RFC 8446, 6.2).

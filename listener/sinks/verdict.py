@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from listener.errors import Park, Refusal, Reject, Retry
-from listener.model import Event
+from listener.model.event import Event
 
 
 class Verdict:

@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from listener.errors import Outcome, Park, Reject, Retry, StartError
-from listener.model import Event
+from listener.model.event import Event
 from listener.ports import Sink
 from listener.testing.events import sample_event, sample_gap, sample_test
 

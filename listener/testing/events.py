@@ -3,7 +3,7 @@
 import msgspec
 from msgspec.structs import replace
 
-from listener.model import Change, Disposition, Event, Gap, Kind, Origin, Trial, rfc3339
+from listener.model.event import Change, Disposition, Event, Gap, Kind, Origin, Trial, rfc3339
 
 SAMPLE_MS = 1_795_340_340_123
 """When sample events are received unless the test says otherwise: 2026-11-22T09:39:00.123Z."""

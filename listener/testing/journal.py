@@ -7,7 +7,7 @@ from itertools import islice
 from msgspec.structs import replace
 
 from listener.errors import JournalError, JournalFull, JournalLocked
-from listener.model import (
+from listener.model.event import (
     EVERY_LETTER,
     Damage,
     DeadLetter,
@@ -19,7 +19,7 @@ from listener.model import (
     LetterFilter,
     SessionState,
 )
-from listener.search import EVERY_EVENT, EventFilter, Found, LetterPage, Undelivered
+from listener.model.filter import EVERY_EVENT, EventFilter, Found, LetterPage, Undelivered
 
 _ROWS_A_LOOK = 5_000
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 from listener.errors import Outcome
-from listener.model import Event
+from listener.model.event import Event
 
 
 class RecordingSink:

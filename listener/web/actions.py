@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from listener.errors import ControlError, HttpRefused, JournalError
-from listener.model import LetterFilter, Selection
+from listener.model.event import LetterFilter, Selection
 from listener.web import answers
 from listener.web.routes import Call, Route
 

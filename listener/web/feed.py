@@ -10,9 +10,9 @@ from aiohttp import hdrs, web
 from msgspec import UNSET, UnsetType
 
 from listener.errors import HttpRefused, JournalDamaged, JournalError
-from listener.metrics import Metrics
-from listener.model import Event
-from listener.search import EVERY_EVENT
+from listener.model.event import Event
+from listener.model.filter import EVERY_EVENT
+from listener.runtime.metrics import Metrics
 from listener.web import answers
 from listener.web.limits import STREAMS
 from listener.web.lookups import Search

@@ -10,8 +10,8 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from listener.errors import HttpRefused
-from listener.model import Change, Kind, rfc3339
-from listener.search import EventFilter, Found, LetterPage, Undelivered
+from listener.model.event import Change, Kind, rfc3339
+from listener.model.filter import EventFilter, Found, LetterPage, Undelivered
 from listener.web import answers
 from listener.web.queries import Limit, Position, Text, given, query_of, told
 from listener.web.routes import Call, Route

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from listener import __version__
-from listener.model import Change, Selection
+from listener.model.event import Change, Selection
 from listener.web import answers
 from listener.web.actions import Letters, Nothing, Resumed
 from listener.web.answers import Error

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from listener.condition import Hindrance
-from listener.metrics import Metrics
+from listener.model.condition import Hindrance
+from listener.runtime.metrics import Metrics
 from listener.web import answers
 from listener.web.routes import Call, Route
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
-from listener.metrics import Metrics
+from listener.runtime.metrics import Metrics
 
 _QUIET_S = 60.0
 

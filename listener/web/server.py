@@ -7,7 +7,7 @@ import structlog
 from aiohttp import web
 
 from listener.errors import HttpRefused, StartError
-from listener.metrics import Metrics
+from listener.runtime.metrics import Metrics
 from listener.web import answers
 from listener.web.auth import Guard
 from listener.web.limits import CONNECTION_LIMIT_S, CONNECTIONS, LimitedServer, body_of

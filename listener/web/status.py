@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
-from listener.model import Gap
+from listener.model.event import Gap
 from listener.web import answers
 from listener.web.routes import Call, Route
 

@@ -8,7 +8,6 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from listener.backoff import retry_after_s
 from listener.errors import (
     CsrfRejected,
     LoginRefused,
@@ -20,6 +19,7 @@ from listener.errors import (
     Unreachable,
     WebServicesError,
 )
+from listener.runtime.backoff import retry_after_s
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from listener.errors import NotificationRefused
-from listener.model import Observation, Origin, Participant
+from listener.model.event import Observation, Origin, Participant
 from listener.webservices.salvage import MESSAGE_TYPE, NOTIFICATION_TYPE, UNDECODABLE, Salvage
 from listener.webservices.shapes import Shapes
 

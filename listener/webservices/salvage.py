@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from listener.errors import NotificationRefused
-from listener.model import Participant
+from listener.model.event import Participant
 from listener.webservices.shapes import JSON_NAMES, ChatId, Shapes
 
 MESSAGE_TYPE = "ChatStateChangeMessage"

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, defstruct
 
-from listener.model import Participant
+from listener.model.event import Participant
 
 Text = Annotated[str, Meta(max_length=1024)]
 ChatId = Annotated[str, Meta(min_length=1, max_length=256)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from listener.model import rfc3339
+from listener.model.event import rfc3339
 from support.eventually import eventually
 from support.listening import CODE, Listening
 from support.publishing import Site

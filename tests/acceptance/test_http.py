@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from listener.metrics import PREFIX, TABLE
+from listener.runtime.metrics import PREFIX, TABLE
 from support.eventually import eventually
 from support.listening import Listening
 from support.pages import TOKEN, bearer, raw

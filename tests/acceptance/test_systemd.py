@@ -31,7 +31,7 @@ STUCK_SINK = """
 import time
 from pathlib import Path
 
-from listener.schema import Section
+from listener.config.schema import Section
 from listener.sinks.registry import SinkKind
 
 

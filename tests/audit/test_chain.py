@@ -4,7 +4,7 @@ import json
 import pytest
 
 from listener.audit.chain import GENESIS, Head, Link, chained, hash_of, head_of, link_of
-from listener.model import Kind
+from listener.model.event import Kind
 from listener.testing import sample_gap, sample_test
 from support.events import disposition_event
 

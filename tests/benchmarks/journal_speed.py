@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from listener.journal import SqliteJournal
-from listener.model import JournalBatch, LastValue
+from listener.model.event import JournalBatch, LastValue
 from listener.testing import sample_event
 
 DATA_BYTES = 600

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from listener.model import Event
+from listener.model.event import Event
 from listener.testing.contract import SinkContract
 from listener.testing.events import sample_event
 

@@ -19,7 +19,7 @@ import structlog
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from listener.lane_settings import LaneSettings
+from listener.config.lane import LaneSettings
 from listener.sinks import registry
 from support.events import disposition_event
 

@@ -8,10 +8,10 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from listener import logs
 from listener.cli.app import build
 from listener.journal import SqliteJournal
-from listener.model import JournalBatch
+from listener.model.event import JournalBatch
+from listener.runtime import logs
 from support.config import write_config
 from support.events import dead_letter, disposition_event, gap_event
 from support.process import Process, command_environment

@@ -48,9 +48,9 @@ def test_the_version_is_told(invoke):
 @pytest.mark.parametrize(
     ("words", "needless"),
     [
-        (["--version"], ["aiohttp", "pydantic", "listener.simulator", "listener.daemon"]),
-        (["dead-letters", "list", "--help"], ["aiohttp", "listener.simulator", "listener.daemon"]),
-        (["lane", "list", "--help"], ["aiohttp", "listener.simulator", "listener.daemon"]),
+        (["--version"], ["aiohttp", "pydantic", "listener.simulator", "listener.daemon.daemon"]),
+        (["dead-letters", "list", "--help"], ["aiohttp", "listener.simulator", "listener.daemon.daemon"]),
+        (["lane", "list", "--help"], ["aiohttp", "listener.simulator", "listener.daemon.daemon"]),
         (["run", "--help"], ["listener.simulator"]),
     ],
 )

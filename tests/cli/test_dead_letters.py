@@ -8,7 +8,7 @@ import pytest
 
 from listener.journal import SqliteJournal
 from listener.journal.views import letters as stored
-from listener.model import LaneState
+from listener.model.event import LaneState
 
 
 def keys(journal):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from listener.cli import journal as journal_command
 from listener.journal import SqliteJournal
 from listener.journal.views import stats
-from listener.model import Damage, JournalBatch, LaneState
+from listener.model.event import Damage, JournalBatch, LaneState
 from support.events import dead_letter, disposition_event, gap_event
 
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from listener.control import ControlServer, LaneResume, Lanes, Resumed
+from listener.daemon.control import ControlServer, LaneResume, Lanes, Resumed
 from listener.journal import SqliteJournal
 from listener.journal.views import stats
-from listener.model import LaneState, LaneStatus
+from listener.model.event import LaneState, LaneStatus
 
 PARKED_MS = 1_795_305_600_000
 

@@ -5,10 +5,19 @@ import asyncio
 import pytest
 
 from listener.cli import ordering
-from listener.control import ControlServer, LaneResume, Lanes, Letters, LettersDrop, LettersReplay, ListLanes, Resumed
+from listener.daemon.control import (
+    ControlServer,
+    LaneResume,
+    Lanes,
+    Letters,
+    LettersDrop,
+    LettersReplay,
+    ListLanes,
+    Resumed,
+)
 from listener.errors import ControlError
 from listener.journal import SqliteJournal, views
-from listener.model import LaneState, LaneStatus, LetterFilter
+from listener.model.event import LaneState, LaneStatus, LetterFilter
 
 CRM = LetterFilter(sink="crm")
 LANE = LaneStatus(sink="crm", kind="webhook", cursor=1, lag=2, delivered=1, failures=0, parked=None, last_error=None)

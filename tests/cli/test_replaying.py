@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from listener.cli import ordering, replaying
 from listener.cli.replaying import Replay, Standing, follow
 from listener.errors import ControlError
-from listener.model import LaneStatus
+from listener.model.event import LaneStatus
 from listener.testing import ManualClock
 from support.events import dead_letter
 

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import pytest
 
-from listener.backoff import Backoff
 from listener.cometd.engine import Engine, Payload
 from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
 from listener.cometd.outbox import HELD_BYTES
 from listener.cometd.protocol import Phase, Resume, Session, Step
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
+from listener.runtime.backoff import Backoff
 from listener.testing import ManualClock
 from support.script import TOPIC, UNKNOWN, Script, event, reply
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from listener import model
 from listener.cometd.facts import Batch, Cause, Certain, Polled, Rested, Trouble
+from listener.model import event as model
 
 
 @pytest.mark.parametrize("cause", Cause)

@@ -8,7 +8,7 @@ import pytest
 
 from listener.errors import JournalError, JournalFull, JournalLocked
 from listener.journal import SqliteJournal, letters
-from listener.model import (
+from listener.model.event import (
     EVERY_LETTER,
     Change,
     Damage,
@@ -21,7 +21,7 @@ from listener.model import (
     Origin,
     SessionState,
 )
-from listener.search import EVERY_EVENT, EventFilter
+from listener.model.filter import EVERY_EVENT, EventFilter
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap
 
 DAY_MS = 86_400_000

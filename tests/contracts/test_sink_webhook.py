@@ -5,8 +5,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from listener.config.lane import LaneSettings
 from listener.errors import Outcome, Reject
-from listener.lane_settings import LaneSettings
 from listener.sinks import registry
 from listener.testing.contract import SinkContract
 from support.events import events_of

@@ -5,14 +5,14 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from listener.backoff import Backoff
 from listener.delivery import destination as module
 from listener.delivery.destination import Destination
 from listener.delivery.policy import LanePolicy
 from listener.delivery.standing import Standing
 from listener.errors import Park, Reject, Retry, StartError
-from listener.metrics import Metrics
-from listener.model import LaneState
+from listener.model.event import LaneState
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
 from listener.testing import ManualClock, MemoryJournal, RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import NO_PAUSE

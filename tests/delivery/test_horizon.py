@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from listener.backoff import Backoff
 from listener.delivery import Lane, LanePolicy
 from listener.errors import Park, Retry
-from listener.metrics import Metrics
-from listener.model import JournalBatch
+from listener.model.event import JournalBatch
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal, RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import HOUR_S, Ailing, World

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from listener.errors import Park, Retry
-from listener.model import Event, rfc3339
+from listener.model.event import Event, rfc3339
 from listener.testing import RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import NOW_MS, World

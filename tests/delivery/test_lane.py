@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from listener.delivery import Lane, LanePolicy, lane
 from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry, StartError
-from listener.model import Change, Event, Kind, LaneState, LetterFilter
+from listener.model.event import Change, Event, Kind, LaneState, LetterFilter
 from listener.testing import RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import NOW_MS, World

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from listener.backoff import Backoff
 from listener.delivery import Lane, LanePolicy
 from listener.errors import Outcome, Park, Reject, Retry
 from listener.journal import SqliteJournal
-from listener.metrics import Metrics
-from listener.model import EVERY_LETTER, Event, JournalBatch, LetterFilter
+from listener.model.event import EVERY_LETTER, Event, JournalBatch, LetterFilter
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal, RecordingSink, sample_event
 from support.eventually import eventually
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from listener.backoff import Backoff
 from listener.delivery import outcome_of
 from listener.delivery.outcomes import hand_over, last_words, left_of, pause_after, refused
 from listener.errors import Park, Refusal, Reject, Retry
+from listener.runtime.backoff import Backoff
 from listener.testing import RecordingSink, sample_event
 
 BATCH = [sample_event(number) for number in range(4)]

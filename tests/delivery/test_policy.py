@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from listener.delivery import LanePolicy
-from listener.model import Change, Event, Kind
+from listener.model.event import Change, Event, Kind
 from listener.testing import sample_event
 
 

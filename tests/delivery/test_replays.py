@@ -8,7 +8,7 @@ import pytest
 
 from listener.delivery import replays
 from listener.errors import JournalError, Park, Refusal, Reject, Retry
-from listener.model import Event, LetterFilter
+from listener.model.event import Event, LetterFilter
 from support.eventually import eventually
 from support.lanes import Ailing, World
 

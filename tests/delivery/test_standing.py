@@ -4,7 +4,7 @@ import pytest
 
 from listener.delivery.standing import Standing
 from listener.errors import JournalError
-from listener.model import LaneState
+from listener.model.event import LaneState
 from listener.testing import ManualClock, MemoryJournal
 from support.lanes import HOUR_S
 

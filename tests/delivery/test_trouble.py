@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from listener.delivery import trouble_of
-from listener.model import LaneStatus
+from listener.model.event import LaneStatus
 
 FINE = LaneStatus(
     sink="crm", kind="webhook", cursor=3, lag=0, delivered=3, failures=0, parked=None, last_error=None, stalled_s=0.0

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from listener.assembly import load_checked
+from listener.daemon.assembly import load_checked
 from support.helmchart import merged, render
 from support.kustomize import build
 from support.tools import lacking

@@ -19,7 +19,7 @@ from listener.journal import SqliteJournal, database, rows, salvage, suspect, vi
 from listener.journal.database import PAGE_BYTES
 from listener.journal.lock import FileLock
 from listener.journal.salvage import JUMP
-from listener.model import DeadLetter, JournalBatch, LastValue, LetterFilter, SessionState
+from listener.model.event import DeadLetter, JournalBatch, LastValue, LetterFilter, SessionState
 from listener.testing import SAMPLE_MS, sample_event
 
 EVENTS = 300

@@ -33,7 +33,7 @@ import asyncio, sys
 from pathlib import Path
 from listener.errors import JournalError
 from listener.journal import SqliteJournal
-from listener.model import JournalBatch
+from listener.model.event import JournalBatch
 from listener.testing import sample_event
 
 async def append(journal, number):
@@ -130,7 +130,7 @@ import asyncio, sys
 from pathlib import Path
 from listener.errors import JournalError
 from listener.journal import SqliteJournal
-from listener.model import JournalBatch
+from listener.model.event import JournalBatch
 from listener.testing import sample_event
 
 async def main():

@@ -7,7 +7,7 @@ import pytest
 
 from listener.journal import letters, rows
 from listener.journal.database import newest_schema
-from listener.model import Damage, DeadLetter, LetterFilter
+from listener.model.event import Damage, DeadLetter, LetterFilter
 
 
 @pytest.fixture

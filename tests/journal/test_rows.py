@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from listener.journal import rows
 from listener.journal.database import newest_schema
-from listener.model import Change, JournalBatch, Kind, LastValue, Origin
+from listener.model.event import Change, JournalBatch, Kind, LastValue, Origin
 from listener.testing import sample_event
 
 

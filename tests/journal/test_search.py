@@ -8,8 +8,8 @@ import pytest
 from listener.errors import JournalDamaged
 from listener.journal import SqliteJournal, search
 from listener.journal.database import connect_reader
-from listener.model import DeadLetter, JournalBatch
-from listener.search import EventFilter
+from listener.model.event import DeadLetter, JournalBatch
+from listener.model.filter import EventFilter
 from listener.testing import sample_event
 
 

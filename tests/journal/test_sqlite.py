@@ -16,7 +16,7 @@ from listener.errors import JournalError, JournalLocked
 from listener.journal import SqliteJournal
 from listener.journal.database import WAL_LIMIT_BYTES
 from listener.journal.sqlite import size_bytes
-from listener.model import DeadLetter, JournalBatch
+from listener.model.event import DeadLetter, JournalBatch
 from listener.testing import SAMPLE_MS, sample_event
 from support.eventually import eventually
 
@@ -48,7 +48,7 @@ APPENDER = """
     import asyncio, os, sys
     from pathlib import Path
     from listener.journal import SqliteJournal
-    from listener.model import JournalBatch
+    from listener.model.event import JournalBatch
     from listener.testing import sample_event
 
     async def appender(journal, first):
@@ -134,7 +134,7 @@ FILLER = """
     from pathlib import Path
     from listener.errors import JournalFull
     from listener.journal import SqliteJournal
-    from listener.model import JournalBatch
+    from listener.model.event import JournalBatch
     from listener.testing import sample_event
 
     BATCH = JournalBatch(events=tuple(sample_event(n, data_bytes=600) for n in range(100)))

@@ -15,7 +15,7 @@ from listener.errors import JournalDamaged, JournalError
 from listener.journal import SqliteJournal, rows, views
 from listener.journal.database import PAGE_BYTES
 from listener.journal.store import open_store
-from listener.model import DeadLetter, JournalBatch, LetterFilter
+from listener.model.event import DeadLetter, JournalBatch, LetterFilter
 from listener.testing import SAMPLE_MS, sample_event
 
 NOT_SEALED = 77

@@ -11,7 +11,7 @@ from listener.errors import JournalError
 from listener.journal import rows
 from listener.journal.store import open_store
 from listener.journal.writer import Append, Call, Writer
-from listener.model import JournalBatch
+from listener.model.event import JournalBatch
 from listener.testing import sample_event
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from listener.config.lane import LaneSettings
 from listener.errors import ConfigError, Problem
-from listener.lane_settings import LaneSettings
 from listener.sinks import registry
 from listener.sinks.file import FileSink
 from listener.sinks.webhook import WebhookSink
@@ -149,7 +149,7 @@ def test_a_missing_client_library_is_told_with_the_command_that_installs_it(plug
 
 
 LATE = """
-from listener.schema import Section
+from listener.config.schema import Section
 from listener.sinks.registry import SinkKind
 
 class Keys(Section):

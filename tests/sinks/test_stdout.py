@@ -143,7 +143,7 @@ import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from support.events import events_of
-from listener.lane_settings import LaneSettings
+from listener.config.lane import LaneSettings
 from listener.sinks import registry
 
 async def main():

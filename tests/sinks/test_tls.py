@@ -3,9 +3,9 @@ import subprocess
 
 import pytest
 
+from listener.config.lane import LaneSettings
+from listener.config.schema import Folders
 from listener.errors import StartError
-from listener.lane_settings import LaneSettings
-from listener.schema import Folders
 from listener.sinks.registry import SinkContext
 from listener.sinks.tls import TlsSettings
 from support.tools import need

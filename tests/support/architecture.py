@@ -7,7 +7,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ MODULE_LINES = 400
 FUNCTION_LINES = 50
 AFTER_NOQA = re.compile(r"#\s*noqa(?!: [A-Z]+[0-9]+(, ?[A-Z]+[0-9]+)* - \S)")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+Floors = Sequence[Collection[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,26 +88,36 @@ def _within(name: str, place: str) -> bool:
     return name == place or name.startswith(f"{place}.")
 
 
-def undeclared_rooms(modules: Collection[Module], table: Mapping[str, Collection[str]]) -> list[str]:
-    """Rooms that the table does not know, so that no new one slips past it."""
-    return [f"{module.name}: no such room in the table" for module in modules if module.room not in {"", *table}]
+def undeclared_rooms(modules: Collection[Module], floors: Floors) -> list[str]:
+    """Rooms that stand on no floor, so that no new one slips past the rules."""
+    rooms = {room for floor in floors for room in floor}
+    return [f"{module.name}: no such room" for module in modules if module.room and module.room not in rooms]
 
 
-def forbidden_imports(modules: Collection[Module], table: Mapping[str, Collection[str]]) -> list[str]:
-    """Imports of ours that the table does not allow. A room may always import itself and the package's version."""
+def arrows(modules: Collection[Module]) -> dict[tuple[str, str], list[str]]:
+    """The rooms that import each other, and by which imports. The package's version is open to all."""
     known = {module.name for module in modules}
-    wrong = []
+    found: dict[tuple[str, str], list[str]] = {}
     for module in modules:
-        allowed = [f"{PACKAGE}.{place}" for place in (module.room, *table.get(module.room, ())) if place]
-        ours = {name for name in module.imports if _within(name, PACKAGE) and name != PACKAGE}
+        ours = {name for name in module.imports if _within(name, PACKAGE)}
         # `from listener.x import Y` names listener.x.Y too, which is no module: what counts is the module that holds Y.
-        targets = {name if name in known else name.rpartition(".")[0] for name in ours} - {PACKAGE}
-        wrong += [
-            f"{module.name} imports {name}"
-            for name in sorted(targets)
-            if not any(_within(name, place) for place in allowed)
-        ]
-    return wrong
+        targets = {name if name in known else name.rpartition(".")[0] for name in ours} - {PACKAGE, ""}
+        for name in sorted(targets):
+            room = name.split(".")[1]
+            if room != module.room:
+                found.setdefault((module.room, room), []).append(f"{module.name} imports {name}")
+    return found
+
+
+def not_downwards(modules: Collection[Module], floors: Floors) -> list[str]:
+    """Imports that lead up, or to a room on the same floor. `floors` are counted from the top."""
+    floor_of = {room: number for number, floor in enumerate(floors) for room in floor}
+    return [
+        wrong
+        for (source, target), imports in arrows(modules).items()
+        if source and floor_of.get(source, 0) >= floor_of.get(target, 0)
+        for wrong in imports
+    ]
 
 
 def imports_between(modules: Collection[Module], *, room: str, common: Collection[str]) -> list[str]:

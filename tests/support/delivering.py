@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from listener.errors import Outcome
-from listener.model import Event
+from listener.model.event import Event
 from listener.ports import Sink
 
 

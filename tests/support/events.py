@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from listener.model import Change, DeadLetter, Disposition, Event, Gap, Kind, Origin
+from listener.model.event import Change, DeadLetter, Disposition, Event, Gap, Kind, Origin
 
 _TIME = "2026-11-22T09:39:00.123Z"
 _MIDNIGHT_MS = 1_795_305_600_000  # of that day

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from listener.backoff import Backoff
 from listener.cometd.client import BatchClient
 from listener.cometd.engine import Engine
 from listener.cometd.facts import Batch, Certain, Fact, Rested
 from listener.cometd.link import Link
 from listener.cometd.protocol import Resume, Session
+from listener.runtime.backoff import Backoff
 from listener.simulator import Simulator
 from support.bareserver import new_http
 from support.script import TOPIC

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from listener.backoff import Backoff
 from listener.delivery import Lane, LanePolicy
 from listener.errors import JournalError, Outcome, Retry
-from listener.metrics import Metrics
-from listener.model import DeadLetter, Event, JournalBatch, LetterFilter
+from listener.model.event import DeadLetter, Event, JournalBatch, LetterFilter
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
 from listener.testing import ManualClock, MemoryJournal, RecordingSink, sample_event
 
 NOW_MS = 1_800_000_000_000

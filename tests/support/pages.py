@@ -5,10 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from listener.condition import Hindrance  # noqa: TC001 - as its neighbours
 from listener.errors import ControlError
-from listener.metrics import Metrics
-from listener.model import LetterFilter
+from listener.model.condition import Hindrance  # noqa: TC001 - as its neighbours
+from listener.model.event import LetterFilter
+from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal
 from listener.web.actions import Actions
 from listener.web.auth import Guard

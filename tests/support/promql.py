@@ -2,7 +2,7 @@
 
 import re
 
-from listener.metrics import PREFIX, TABLE, Histogram
+from listener.runtime.metrics import PREFIX, TABLE, Histogram
 
 _SERIES = {
     PREFIX + row.name + suffix

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from listener.metrics import PREFIX
+from listener.runtime.metrics import PREFIX
 
 
 class Scrape:

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from listener.metrics import Metrics
+from listener.runtime.metrics import Metrics
 from support.bareserver import BareServer
 from support.eventually import eventually
 from support.scrape import Scrape, imbalance, watching

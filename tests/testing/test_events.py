@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from listener.model import Change, Disposition, Kind
+from listener.model.event import Change, Disposition, Kind
 from listener.testing import SAMPLE_MS, sample_event
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from listener.errors import JournalError, JournalFull
-from listener.model import JournalBatch
+from listener.model.event import JournalBatch
 from listener.testing import MemoryJournal, sample_event
 
 

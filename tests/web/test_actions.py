@@ -5,7 +5,7 @@ import pytest
 from yarl import URL
 
 from listener.errors import JournalFull
-from listener.model import Selection
+from listener.model.event import Selection
 from support.pages import Pages
 
 

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from listener.forms import CLOUD_EVENT
 from listener.journal import SqliteJournal
-from listener.model import Event, JournalBatch
+from listener.model.event import Event, JournalBatch
+from listener.model.forms import CLOUD_EVENT
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap
 from listener.web.feed import BATCH
 from listener.web.limits import STREAMS

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from listener.errors import JournalError
-from listener.forms import CLOUD_EVENT
-from listener.model import Change, DeadLetter, JournalBatch
+from listener.model.event import Change, DeadLetter, JournalBatch
+from listener.model.forms import CLOUD_EVENT
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap
 from listener.web.lookups import LOOKS
 from support.pages import Pages, running

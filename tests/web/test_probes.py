@@ -2,7 +2,7 @@
 
 import aiohttp
 
-from listener.condition import Hindrance
+from listener.model.condition import Hindrance
 from support.pages import Pages
 
 CRM = Hindrance(brief="sink crm is parked", full="sink crm is parked: 401 for alice")

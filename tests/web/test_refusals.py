@@ -5,7 +5,7 @@ import logging
 from aiohttp.http_exceptions import BadStatusLine
 from structlog.testing import capture_logs
 
-from listener.metrics import Metrics
+from listener.runtime.metrics import Metrics
 from listener.testing import ManualClock
 from listener.web.refusals import Refusals
 

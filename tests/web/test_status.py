@@ -4,7 +4,7 @@ import aiohttp
 import msgspec
 from msgspec.structs import replace
 
-from listener.model import Gap
+from listener.model.event import Gap
 from listener.web.status import SCHEMA_VERSION, AccountReport, Gaps, Status
 from support.pages import STATUS, Pages
 

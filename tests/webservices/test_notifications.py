@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.model import Observation, Origin, Participant
+from listener.model.event import Observation, Origin, Participant
 from listener.webservices.notifications import NotificationDecoder
 from support.notifications import CHAT, DOCUMENTED, encoded, notification, with_data
 

@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 from aio_pika import DeliveryMode, Message
 from pamqp.common import FieldValue
 
-from listener.forms import CLOUD_EVENT, Form, TemplateForm
-from listener.model import Event
+from listener.model.event import Event
+from listener.model.forms import CLOUD_EVENT, Form, TemplateForm
 
 _LONGEST_KEY = 255  # bytes (AMQP 0-9-1, 4.2.5.3)
 _ATTRIBUTES = ("type", "source", "id", "subject", "time", "sequence")

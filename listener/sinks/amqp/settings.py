@@ -5,7 +5,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
-from listener.forms import problem_of
+from listener.model.forms import problem_of
 from listener.sinks.secrets import LoginSettings
 from listener.sinks.tls import TlsSettings
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from listener.errors import Retry
-from listener.model import Event
+from listener.model.event import Event
 from listener.sinks.amqp.message import Letter, LetterWriter
 from listener.sinks.amqp.queue import declare, look, worth_of
 from listener.sinks.amqp.session import FAILURES, Session, largest_refused, outcome_of

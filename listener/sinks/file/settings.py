@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from listener.forms import CLOUD_EVENT, FormName
-from listener.schema import InputFile, Section, Url
-from listener.sinks.file.trail import TrailOptions
+from listener.audit.trail import TrailOptions
+from listener.config.schema import InputFile, Section, Url
+from listener.model.forms import CLOUD_EVENT, FormName
 from listener.sinks.registry import SinkContext
 
 _OWNER_READS_AND_WRITES = 0o600

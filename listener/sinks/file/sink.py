@@ -9,13 +9,13 @@ from typing import ParamSpec
 
 import structlog
 
+from listener.audit.closed import Closed
 from listener.audit.notes import NoteError
+from listener.audit.trail import Hooks, PartlyAppendedError, Trail
+from listener.audit.witness import Witness
 from listener.errors import Retry, StartError
-from listener.model import Event
-from listener.sinks.file.closed import Closed
+from listener.model.event import Event
 from listener.sinks.file.settings import FileSettings, options_of
-from listener.sinks.file.trail import Hooks, PartlyAppendedError, Trail
-from listener.sinks.file.witness import Witness
 from listener.sinks.registry import SinkContext
 
 _log = structlog.get_logger(__name__)

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from listener.forms import CLOUD_EVENT, Form
-from listener.model import Event
+from listener.model.event import Event
+from listener.model.forms import CLOUD_EVENT, Form
 from listener.sinks.kafka.settings import Mode
 
 

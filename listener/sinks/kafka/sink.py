@@ -18,7 +18,7 @@ from aiokafka.errors import (
 from aiokafka.partitioner import DefaultPartitioner
 
 from listener.errors import Park, Retry
-from listener.model import Event
+from listener.model.event import Event
 from listener.sinks.kafka.binding import Record, record_of
 from listener.sinks.kafka.connection import Producer, security_of, why_not, words_of
 from listener.sinks.kafka.settings import KafkaSettings

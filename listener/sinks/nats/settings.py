@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from yarl import URL
 
-from listener.schema import InputFile
+from listener.config.schema import InputFile
 from listener.sinks.secrets import LoginSettings
 from listener.sinks.tls import TlsSettings
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from nats.errors import Error, NoServersError
 
 from listener.errors import Park, Retry
-from listener.model import Event
+from listener.model.event import Event
 from listener.sinks.nats.login import NoTlsError, login_of
 from listener.sinks.nats.session import NO_STREAM, Answer, Message, Session
 from listener.sinks.nats.settings import NatsSettings

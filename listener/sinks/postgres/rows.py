@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from listener.forms import Form
-from listener.model import Event
+from listener.model.event import Event
+from listener.model.forms import Form
 
 _PORTION_BYTES = 16 * 1024 * 1024
 _REPLACEMENT = "\ufffd"

@@ -9,7 +9,7 @@ from asyncpg import PostgresError
 from asyncpg.exceptions import DuplicateTableError, UniqueViolationError
 
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
-from listener.model import Event
+from listener.model.event import Event
 from listener.sinks.durability import tell
 from listener.sinks.postgres.answers import TROUBLE, is_of_a_row, outcome_of, refusal_of
 from listener.sinks.postgres.profile import Profile

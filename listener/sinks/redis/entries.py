@@ -5,7 +5,7 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import NamedTuple
 
-from listener.model import Event
+from listener.model.event import Event
 from listener.sinks.redis.session import Command
 from listener.sinks.redis.settings import RedisSettings
 

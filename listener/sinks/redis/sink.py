@@ -8,7 +8,7 @@ from typing import Any
 from redis.exceptions import RedisError, ResponseError
 
 from listener.errors import Refusal, Reject, Retry
-from listener.model import Event
+from listener.model.event import Event
 from listener.sinks.durability import tell
 from listener.sinks.redis.answers import moved_to, outcome_of
 from listener.sinks.redis.entries import Entry, calls, probe

@@ -4,8 +4,8 @@ import os
 import socket
 from collections.abc import Iterable
 
-from listener.forms import Form
-from listener.model import Event
+from listener.model.event import Event
+from listener.model.forms import Form
 from listener.sinks.syslog.settings import SyslogSettings
 
 _BOM = b"\xef\xbb\xbf"

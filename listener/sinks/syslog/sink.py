@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Sequence
 
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
-from listener.model import Event
+from listener.model.event import Event
 from listener.ports import Sink
 from listener.sinks.durability import tell
 from listener.sinks.registry import SinkContext, SinkKind

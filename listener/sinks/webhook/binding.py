@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from aiohttp import hdrs
 
-from listener.forms import Form, texts_of
-from listener.model import Event
+from listener.model.event import Event
+from listener.model.forms import Form, texts_of
 
 Mode = Literal["structured", "binary", "batched"]
 

@@ -23,8 +23,8 @@ from aiohttp import (
 from yarl import URL
 
 from listener import __version__
-from listener.backoff import retry_after_s
 from listener.errors import Park, StartError
+from listener.runtime.backoff import retry_after_s
 from listener.sinks.registry import SinkContext
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
 from listener.sinks.webhook.failure import Failure, one_line

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
-from listener.model import Event
+from listener.model.event import Event
 from listener.sinks.verdict import chat_of
 from listener.sinks.webhook.failure import Failure
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from yarl import URL
 
-from listener.forms import problem_of
-from listener.schema import InputFile, Section, Url
+from listener.config.schema import InputFile, Section, Url
+from listener.model.forms import problem_of
 from listener.sinks.secrets import LoginSettings
 from listener.sinks.tls import TlsSettings
 from listener.sinks.webhook.addresses import is_public

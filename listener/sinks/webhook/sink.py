@@ -9,7 +9,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from listener.errors import Reject
-from listener.model import Event
+from listener.model.event import Event
 from listener.ports import Sink
 from listener.sinks.registry import SinkContext, SinkKind
 from listener.sinks.webhook import handshake

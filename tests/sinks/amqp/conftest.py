@@ -2,7 +2,7 @@
 
 import pytest
 
-from listener.lane_settings import LaneSettings
+from listener.config.lane import LaneSettings
 from listener.sinks import registry
 from support.rabbitmq import QUEUE
 

@@ -1,7 +1,7 @@
 from aio_pika import DeliveryMode
 from msgspec.structs import replace
 
-from listener.forms import CLOUD_EVENT, form_of
+from listener.model.forms import CLOUD_EVENT, form_of
 from listener.sinks.amqp.message import LetterWriter
 from support.events import disposition_event
 

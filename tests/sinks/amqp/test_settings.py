@@ -1,6 +1,6 @@
 import pytest
 
-from listener.lane_settings import LaneSettings
+from listener.config.lane import LaneSettings
 from listener.sinks import registry
 from listener.sinks.amqp.settings import AmqpSettings
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from listener.forms import CLOUD_EVENT, DataForm
-from listener.lane_settings import LaneSettings
+from listener.config.lane import LaneSettings
+from listener.model.forms import CLOUD_EVENT, DataForm
 from listener.sinks import registry
 from listener.sinks.file.settings import FileSettings, options_of
 from listener.sinks.registry import SinkContext

@@ -293,7 +293,7 @@ class ShortWrites:
 
 
 async def test_short_writes_make_whole_lines(sink, path, monkeypatch):
-    monkeypatch.setattr("listener.sinks.file.linefile.os", ShortWrites())
+    monkeypatch.setattr("listener.audit.linefile.os", ShortWrites())
     await sink.deliver(events_of(3))
     assert held(path) == [1, 2, 3]
 
@@ -315,7 +315,7 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(sink, path, monkeypatch):
             return os.write(fd, data)
 
     released = threading.Event()
-    monkeypatch.setattr("listener.sinks.file.linefile.os", SlowDisk())
+    monkeypatch.setattr("listener.audit.linefile.os", SlowDisk())
     delivery = asyncio.ensure_future(sink.deliver([disposition_event(1)]))
     for _ in range(100):
         await asyncio.sleep(0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.lane_settings import LaneSettings
+from listener.config.lane import LaneSettings
 from listener.sinks import registry
 from support.authority import Authority
 from support.kafkabroker import PASSWORD, USER, KafkaBroker

@@ -6,7 +6,7 @@ from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.forms import CLOUD_EVENT, form_of
+from listener.model.forms import CLOUD_EVENT, form_of
 from listener.sinks.kafka.binding import record_of
 from support.events import disposition_event, gap_event
 

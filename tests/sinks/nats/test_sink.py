@@ -1,7 +1,7 @@
 import pytest
 
+from listener.config.lane import LaneSettings
 from listener.errors import Park, Reject, Retry
-from listener.lane_settings import LaneSettings
 from listener.sinks import registry
 from support.broker import free_port
 from support.events import disposition_event, events_of

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from listener.lane_settings import LaneSettings
+from listener.config.lane import LaneSettings
 from listener.sinks import registry
 from support.postgresserver import PostgresServer
 

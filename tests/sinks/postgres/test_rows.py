@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from listener.forms import CLOUD_EVENT
+from listener.model.forms import CLOUD_EVENT
 from listener.sinks.postgres.rows import by_column, insertion, portions, row_of
 from listener.testing.events import sample_event
 

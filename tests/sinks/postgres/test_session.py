@@ -3,7 +3,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from listener.forms import CLOUD_EVENT
+from listener.model.forms import CLOUD_EVENT
 from listener.sinks.postgres.rows import row_of
 from listener.sinks.postgres.session import connect
 from listener.sinks.postgres.settings import PostgresSettings

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from listener.errors import Park, Reject, Retry, StartError
-from listener.model import Change
+from listener.model.event import Change
 from listener.testing.events import sample_event, sample_gap
 from support.authority import Authority
 

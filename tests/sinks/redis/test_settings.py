@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.lane_settings import LaneSettings
+from listener.config.lane import LaneSettings
 from listener.sinks import registry
 from listener.sinks.redis.settings import RedisSettings
 

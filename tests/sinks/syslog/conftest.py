@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from listener.lane_settings import LaneSettings
+from listener.config.lane import LaneSettings
 from listener.sinks import registry
 from support.authority import Authority
 from support.syslogd import Syslogd

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from listener.forms import CLOUD_EVENT, form_of
+from listener.model.forms import CLOUD_EVENT, form_of
 from listener.sinks.syslog.message import MessageWriter, framed
 from listener.sinks.syslog.settings import SyslogSettings
 from support.events import disposition_event, gap_event

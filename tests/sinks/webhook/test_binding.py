@@ -8,7 +8,7 @@ from cloudevents.core.formats.json import JSONFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.forms import CLOUD_EVENT, DataForm, TemplateForm
+from listener.model.forms import CLOUD_EVENT, DataForm, TemplateForm
 from listener.sinks.webhook.binding import Binding, batch_id, encoded
 from support.events import disposition_event, events_of, gap_event
 

@@ -15,8 +15,8 @@ from listener import __version__
 from listener.delivery import Lane, LanePolicy
 from listener.errors import Park, Refusal, Reject, Retry
 from listener.journal import SqliteJournal
-from listener.metrics import Metrics
-from listener.model import JournalBatch
+from listener.model.event import JournalBatch
+from listener.runtime.metrics import Metrics
 from listener.sinks.webhook.binding import batch_id
 from support.delivering import outcome_of
 from support.events import disposition_event, events_of, gap_event

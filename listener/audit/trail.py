@@ -1,0 +1,375 @@
+"""The audit trail as its sink sees it: each event once, chained, signed now and then, in files of bounded size."""
+
+import contextlib
+import errno
+import re
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from listener.audit import reading
+from listener.audit.chain import GENESIS, Head, chained, head_of
+from listener.audit.closed import Closed, end_of, lines_before, newest_end
+from listener.audit.keys import load_or_create
+from listener.audit.linefile import CutShortError, LineFile
+from listener.audit.notes import NoteError, SigningKey, VerifierKey
+from listener.audit.paths import Places
+from listener.audit.signer import Notary
+from listener.audit.window import Recent, sequence_of
+from listener.model.event import Event, rfc3339
+
+_log = structlog.get_logger(__name__)
+_ROTATION_RETRY_S = 60.0
+_TIME = b',"time":"'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrailOptions:
+    """What a trail is to be.
+
+    Attributes:
+        path: the file; its folder must exist.
+        sink: the sink's name, which a new key is named after.
+        opening: how every event begins in the form that is written.
+        mode: permission bits of the files that are made.
+        fsync: whether `append` waits for the disk.
+        recall: whether lines show sequence and id, so that an event which stands there is not written again.
+        chain: whether lines are chained and the chain is signed; needs `recall`.
+        must_sign: whether a key that can be neither read nor made is an error.
+        key_file: the private key; one is made beside the file where this is None.
+        checkpoint_lines: after how many lines the chain is signed.
+        checkpoint_s: after how many seconds, where there are any.
+        rotate_bytes: the size that a file must not exceed; a batch is not divided.
+        rotate_s: the age at which a file is closed.
+    """
+
+    path: Path
+    sink: str
+    opening: bytes
+    mode: int = 0o640
+    fsync: bool = True
+    recall: bool = True
+    chain: bool = True
+    must_sign: bool = False
+    key_file: Path | None = None
+    checkpoint_lines: int = 1000
+    checkpoint_s: float = 300.0
+    rotate_bytes: int | None = None
+    rotate_s: float | None = None
+
+
+class Hooks(NamedTuple):
+    """Who is told: of each signed note, and that a file was closed."""
+
+    on_signed: Callable[[str], None] = lambda _note: None
+    on_closed: Callable[[], None] = lambda: None
+
+
+_NOBODY = Hooks()
+
+
+class PartlyAppendedError(OSError):
+    """An append failed; `delivered` are the indexes of its events that are in the file all the same."""
+
+    def __init__(self, cause: OSError, delivered: frozenset[int]) -> None:
+        super().__init__(cause.errno, cause.strerror)
+        self.delivered = delivered
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Since when the present file is written, and from when on something is due; epoch seconds."""
+
+    now: Callable[[], float]
+    file_since: float = 0.0
+    unsigned_since: float | None = None
+    rotate_not_before: float = field(default=0.0)
+
+
+class Trail:
+    """One file with its chain. Every method blocks and raises OSError; one thread uses it.
+
+    Args:
+        options: what it is to be.
+        closed: the files that it has closed.
+        hooks: who is told.
+        now: epoch seconds, for stamps and ages.
+    """
+
+    def __init__(
+        self, *, options: TrailOptions, closed: Closed, hooks: Hooks = _NOBODY, now: Callable[[], float] = time.time
+    ) -> None:
+        self._options = options
+        self._places = Places(options.path)
+        self._closed = closed
+        self._hooks = hooks
+        self._clock = _Clock(now)
+        self._recent = Recent()
+        self._file = LineFile(
+            path=options.path, mode=options.mode, fsync=options.fsync, opening=options.opening, on_leave=self._leave
+        )
+        self._notary: Notary | None = None
+        self._head = Head()
+        self._generation = 0
+
+    @property
+    def head(self) -> Head:
+        """The chain so far."""
+        return self._head
+
+    def open(self) -> None:
+        """Open or create the file, and find out where its chain goes on.
+
+        Raises:
+            NoteError: the key cannot be used; the text names its file.
+        """
+        fd = self._file.open()
+        self._generation = self._file.generation
+        if self._options.chain:
+            self._notary = self._opened_notary()
+            self._head = self._resumed(fd)
+        if self._options.recall:
+            self._recent.start(fd, lambda count: lines_before(self._options.path, fd, count))
+        self._clock.file_since = self._written_since(fd)
+        self._note_unsigned()
+
+    def close(self) -> None:
+        """Sign what is not signed yet, and let go. Idempotent."""
+        self._sign(self._head)
+        self._notary = None
+        self._file.close()
+
+    def probe(self) -> None:
+        """Raise what `open` would, without creating or changing anything."""
+        self._file.probe()
+
+    def append(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
+        """Return once every event stands in the file, durably. What stands there already is not written again.
+
+        Args:
+            events: in journal order.
+            bodies: each of them as it is written.
+
+        Raises:
+            PartlyAppendedError: it failed, at first or in the middle.
+        """
+        known: frozenset[int] = frozenset()
+        fresh: Sequence[int] = ()
+        try:
+            begun = self._complete()
+            fresh = self._fresh(events, bodies, begun)
+            if len(fresh) < len(events):
+                known = frozenset(range(len(events))) - set(fresh)
+                events, bodies = [events[index] for index in fresh], [bodies[index] for index in fresh]
+                if self._options.fsync:
+                    self._file.sync()
+            if events:
+                self._rotate_if_due(sum(map(len, bodies)))
+                self._write(events, bodies)
+        except CutShortError as exc:
+            raise PartlyAppendedError(exc, known.union(fresh[: exc.whole])) from exc
+        self.tick()
+
+    def reopen(self) -> None:
+        """Somebody may have renamed the file: go to the one that has its name now, and sign the old one's end."""
+        self._current()
+
+    def tick(self) -> None:
+        """Do what is due by now."""
+        if self._notary is None:
+            return
+        now = self._clock.now()
+        self._note_unsigned()
+        since = self._clock.unsigned_since
+        many = self._unsigned >= self._options.checkpoint_lines
+        if many or (since is not None and now >= since + self._options.checkpoint_s):
+            self._sign(self._head)
+
+    def idle(self) -> None:
+        """As `tick`, and close a file that is old enough."""
+        self._current()
+        self._rotate_if_due(0)
+        self.tick()
+
+    def due_in_s(self) -> float | None:
+        """Seconds until `idle` should be called; None where nothing will be due."""
+        due = []
+        if self._clock.unsigned_since is not None:
+            due.append(self._clock.unsigned_since + self._options.checkpoint_s)
+        if self._options.rotate_s is not None and self._file.size:
+            due.append(max(self._clock.file_since + self._options.rotate_s, self._clock.rotate_not_before))
+        return max(0.0, min(due) - self._clock.now()) if due else None
+
+    def _opened_notary(self) -> Notary | None:
+        """None where nothing can be made beside the file, and no chain was asked for: lines come before their proof."""
+        try:
+            notary = self._new_notary()
+            notary.open()
+        except OSError as exc:
+            if self._options.must_sign or exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            told = {"path": str(self._options.path), "reason": exc.strerror}
+            _log.error("audit_not_signed", **told, effect="lines are chained, and no checkpoints are made")
+            return None
+        return notary
+
+    def _new_notary(self) -> Notary:
+        return Notary(
+            path=self._places.checkpoints,
+            key=self._key(),
+            mode=self._options.mode,
+            now=lambda: rfc3339(int(self._clock.now() * 1000)),
+            on_signed=self._hooks.on_signed,
+        )
+
+    def _key(self) -> SigningKey:
+        """The key, made at the first start. Its name is that of the log for good, and so kept with its public half."""
+        path, public = self._options.key_file or self._places.key, self._places.public_key
+        name = f"{re.sub(r'[^A-Za-z0-9.-]', '-', socket.gethostname())}/disposition-listener/{self._options.sink}"
+        before = None
+        with contextlib.suppress(OSError, NoteError):
+            before = VerifierKey.parse(public.read_text(encoding="utf-8", errors="replace"))
+        key, created = load_or_create(path, name=before.name if before is not None else name, public=public)
+        told = {"sink": self._options.sink, "key_file": str(path), "public_key": str(key.verifier)}
+        if created:
+            _log.info("audit_key_created", **told)
+        if before is not None and before != key.verifier:
+            effect = "audit verify needs the public key of before for older checkpoints"
+            _log.warning("audit_key_exchanged", **told, before=str(before), effect=effect)
+        return key
+
+    def _resumed(self, fd: int) -> Head:
+        """The chain's head: in the file, in one that was rotated away, or where the last checkpoint says it is.
+
+        Nothing is ever signed that contradicts a checkpoint: what it covers and is no longer there stays missing.
+        """
+        found = end_of(line for _, line in reading.lines_backwards(fd)) or newest_end(self._options.path) or Head()
+        signed = self._notary.last if self._notary is not None else Head()
+        if found.size > signed.size or found == signed:
+            return found
+        effect = "the chain goes on behind what was signed; audit verify tells what is missing"
+        told = {"path": str(self._options.path), "signed": signed.size, "found": found.size}
+        _log.error("audit_records_missing", **told, effect=effect)
+        return signed
+
+    def _written_since(self, fd: int) -> float:
+        """When the first line came, by its own word; now where it has none."""
+        for _, line in reading.lines_from(fd, 0):
+            return _time_of(line) or self._clock.now()
+        return self._clock.now()
+
+    def _current(self) -> int:
+        fd = self._file.current()
+        self._notice(self._head)
+        return fd
+
+    def _notice(self, head: Head) -> None:
+        """Where the file is another one than before, or an empty one again: `head` is what the last one ended with."""
+        if self._file.generation != self._generation:
+            self._generation = self._file.generation
+            self._clock.file_since = self._clock.now()
+            self._sign(head)
+            self._hooks.on_closed()
+
+    def _leave(self, fd: int) -> None:
+        self._recent.leave(fd)
+        self._file.sync()
+
+    def _complete(self) -> bytes:
+        """Write the rest of a line whose append failed in its middle; returns it, empty mostly."""
+        self._current()
+        before = self._head
+        begun = self._file.complete()
+        if begun:
+            self._head = head_of(begun[:-1]) or before
+            self._recent.note(sequence_of(begun))
+            self._notice(before)
+        return begun
+
+    def _fresh(self, events: Sequence[Event], bodies: Sequence[bytes], begun: bytes) -> Sequence[int]:
+        """The indexes of the events that do not stand there; `begun` is the line that was completed just now."""
+        if self._options.recall:
+            return self._recent.fresh(events, bodies, self._file.current())
+        return range(int(begun[:-1] == bodies[0]), len(events))
+
+    def _write(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
+        """Append the events as lines; the chain goes on from what is really there, also where that fails."""
+        before = self._beginning()
+        lines, self._head = self._chained(events, bodies, before)
+        try:
+            self._file.append(lines)
+        except CutShortError as exc:
+            newest = lines[exc.whole - 1] if exc.whole else b""
+            self._head = head_of(newest[:-1]) or before
+            self._recent.note(sequence_of(newest))
+            raise
+        self._recent.note(sequence_of(lines[-1]))
+        self._notice(before)
+
+    def _beginning(self) -> Head:
+        """The chain so far; where there is none yet, its first record names what stands in the file."""
+        if self._head.size or not self._options.chain:
+            return self._head
+        self._file.current()
+        return Head(0, self._file.digest() or GENESIS)
+
+    def _chained(self, events: Sequence[Event], bodies: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:
+        if not self._options.chain:
+            return [body + b"\n" for body in bodies], head
+        lines = []
+        for event, body in zip(events, bodies, strict=True):
+            line, head = chained(body, len(event.data), head)
+            lines.append(line + b"\n")
+        return lines, head
+
+    def _rotate_if_due(self, more_bytes: int) -> None:
+        """Close the file where it is too large or too old. Where that cannot be done, it grows on."""
+        options, now, size = self._options, self._clock.now(), self._file.size
+        large = options.rotate_bytes is not None and size + more_bytes > options.rotate_bytes and more_bytes
+        old = options.rotate_s is not None and now >= self._clock.file_since + options.rotate_s
+        if not size or not (large or old) or now < self._clock.rotate_not_before:
+            return
+        try:
+            self._leave(self._file.current())
+            place = self._closed.close(now)
+        except OSError as exc:
+            self._clock.rotate_not_before = now + _ROTATION_RETRY_S
+            _log.warning("audit_file_not_rotated", path=str(options.path), reason=exc.strerror or str(exc))
+            return
+        _log.info("audit_file_rotated", path=str(place), bytes=size)
+        self._current()
+
+    @property
+    def _unsigned(self) -> int:
+        return self._head.size - self._notary.last.size if self._notary is not None else 0
+
+    def _note_unsigned(self) -> None:
+        if not self._unsigned:
+            self._clock.unsigned_since = None
+        elif self._clock.unsigned_since is None:
+            self._clock.unsigned_since = self._clock.now()
+
+    def _sign(self, head: Head) -> None:
+        """What is signed is on the disk, whatever `fsync` says of the rest."""
+        if self._notary is None or not self._unsigned:
+            return
+        if not self._options.fsync:
+            self._file.sync()
+        self._notary.sign(head)
+        self._clock.unsigned_since = None
+        self._note_unsigned()
+
+
+def _time_of(line: bytes) -> float | None:
+    """An event's own time, as epoch seconds; None where it has none that can be read."""
+    place = line.find(_TIME) + len(_TIME)
+    try:
+        return datetime.fromisoformat(line[place : line.find(b'"', place)].decode("ascii")).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,105 @@
+"""Posts signed checkpoints of an audit file to where those who can change the file cannot change them."""
+
+import asyncio
+import contextlib
+
+import structlog
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, hdrs
+from yarl import URL
+
+from listener import __version__
+from listener.runtime.backoff import Backoff
+
+_log = structlog.get_logger(__name__)
+_TIMEOUT_S = 10.0
+_TELL_EVERY = 100  # failures in a row
+
+
+class Witness:
+    """One task that posts the latest note; an older one that it could not post is left out, for the later covers it.
+
+    Nothing waits for it. A note that is not taken (2xx) is brought again with growing pauses. TLS is verified, and
+    redirects are not followed.
+
+    Args:
+        sink: the sink's name, for the log.
+        url: where to, as it was configured.
+    """
+
+    def __init__(self, *, sink: str, url: str) -> None:
+        self._sink = sink
+        self._url = URL(url, encoded=url.isascii())
+        self._latest = ""
+        self._news = asyncio.Event()
+        self._tried = asyncio.Event()
+        self._tried.set()
+        self._backoff = Backoff(first_s=1.0, limit_s=300.0)
+        self._failures = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, on the running loop."""
+        self._task = asyncio.create_task(self._run(), name=f"witness {self._sink}")
+
+    async def stop(self, patience_s: float = 2.0) -> None:
+        """Give the last note a moment to get there, and end. Idempotent."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await self._tried.wait()
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+
+    def post(self, note: str) -> None:
+        """Post this note as soon as possible. To be called on the loop."""
+        self._latest = note
+        self._news.set()
+        self._tried.clear()
+
+    async def _run(self) -> None:
+        async with ClientSession(
+            timeout=ClientTimeout(total=_TIMEOUT_S),
+            headers={hdrs.USER_AGENT: f"disposition-listener/{__version__}"},
+            cookie_jar=DummyCookieJar(),
+        ) as session:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                note = self._latest
+                problem = await self._post(session, note)
+                if self._latest is note:
+                    self._tried.set()
+                if problem is None:
+                    self._succeeded()
+                else:
+                    self._tell(problem)
+                    await asyncio.sleep(self._backoff.next())
+                    self._news.set()
+
+    async def _post(self, session: ClientSession, note: str) -> str | None:
+        """What went wrong; None where it was taken."""
+        headers = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"}
+        try:
+            async with session.post(self._url, data=note.encode(), headers=headers, allow_redirects=False) as response:
+                taken = 200 <= response.status < 300  # noqa: PLR2004 - the class of the status
+                return None if taken else f"it answered {response.status}"
+        except TimeoutError:
+            return f"no answer within {_TIMEOUT_S:g} s"
+        except (ClientError, OSError) as exc:
+            return type(exc).__name__
+
+    def _tell(self, problem: str) -> None:
+        if self._failures % _TELL_EVERY == 0:
+            place = f"{self._url.host}:{self._url.port}"
+            _log.warning("audit_checkpoint_not_posted", sink=self._sink, place=place, reason=problem)
+        self._failures += 1
+
+    def _succeeded(self) -> None:
+        if self._failures:
+            _log.info("audit_checkpoint_posted", sink=self._sink, failures=self._failures)
+        self._failures = 0
+        self._backoff.reset()

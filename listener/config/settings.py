@@ -1,0 +1,323 @@
+"""The whole configuration: TOML, environment (`LISTENER_SERVER__URL`), secret files. Problems come all at once."""
+
+import os
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from listener.config.http import HttpSettings
+from listener.config.lane import LaneSettings, SinkName
+from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, from_text, problems_of
+from listener.errors import ConfigError, Problem
+
+ENV_PREFIX = "LISTENER_"
+_NOTHING_GIVEN = f"there is no configuration: name its file with --config, or set {ENV_PREFIX} variables"
+
+
+def _json_safe(value: str) -> str:
+    if not value or any(c in '"\\' or ord(c) < ord(" ") for c in value):
+        raise ValueError("a userData key is not empty and holds no quotes, backslashes or control characters")
+    return value
+
+
+UserDataKey = Annotated[str, AfterValidator(_json_safe)]
+
+
+def _rooted(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("should start with /")
+    return value
+
+
+RootedPath = Annotated[str, AfterValidator(_rooted)]
+
+
+def _base_url(value: str) -> str:
+    if "?" in value or "#" in value:
+        raise ValueError("should end with the path: paths are added to it")
+    return value.rstrip("/")
+
+
+BaseUrl = Annotated[Url, AfterValidator(_base_url)]
+
+
+class ServerSettings(Section):
+    """Where the Web Services are and how to talk to them."""
+
+    url: BaseUrl
+    notifications: RootedPath = "/api/v2/notifications"
+    topic: RootedPath = "/v2/me/chats"
+    login: Literal["basic", "none"] = "basic"
+    transport: Literal["long-polling", "websocket"] = "long-polling"
+    ack: bool = True
+    verify: bool = True
+    ca_file: InputFile | None = None
+    client_cert_file: InputFile | None = None
+    client_key_file: InputFile | None = None
+    start_contact_center_session: bool = False
+    connect_timeout_s: float = Field(default=10.0, gt=0)
+    request_timeout_s: float = Field(default=30.0, gt=0)
+    poll_margin_s: float = Field(default=10.0, gt=0)
+    max_response_bytes: int = Field(default=64 * 2**20, ge=2**16)
+    keepalive_s: float = Field(default=600.0, gt=0)
+    reconcile_interval_s: float = Field(default=300.0, ge=0)
+
+
+class AccountSettings(Section):
+    """One agent, or one supervisor, whose chats are listened to."""
+
+    username: str = Field(min_length=1)
+    password: SecretStr | None = None
+    password_file: InputFile | None = None
+
+    def secret(self, base: Path) -> str:
+        """The password; a relative `password_file` is beside the configuration. Raises OSError when it cannot be read.
+
+        A file is read anew each time, so that a rotated password is found at the next login.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value()
+        if self.password_file is None:
+            return ""
+        return (base / self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+
+
+class DispositionSettings(Section):
+    """What is taken from a notification."""
+
+    keys: tuple[UserDataKey, ...] = Field(default=("DispositionCode",), min_length=1)
+    user_data: tuple[UserDataKey, ...] = ()
+    participants: Literal["agents", "all", "none"] = "agents"
+    type_prefix: str = Field(default="disposition-listener", pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")
+
+
+class JournalSettings(Section):
+    """The durable store."""
+
+    path: Path = Path("journal.db")
+    retention_days: float = Field(default=30.0, gt=0)
+    max_bytes: int | None = Field(default=None, ge=2**20)
+
+
+class LogSettings(Section):
+    """What is logged, and how. `auto` is readable on a terminal and JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Settings(Section):
+    """The whole configuration. `base` is the folder that relative paths start from.
+
+    Built in code, its tables are checked one by one; what spans tables is checked by `load`.
+    """
+
+    server: ServerSettings
+    accounts: tuple[AccountSettings, ...] = ()
+    disposition: DispositionSettings = DispositionSettings()
+    journal: JournalSettings = JournalSettings()
+    sinks: dict[SinkName, LaneSettings] = Field(min_length=1)
+    http: HttpSettings | None = None
+    log: LogSettings = LogSettings()
+    shutdown_timeout_s: float = Field(default=5.0, ge=0)
+    disconnect_on_stop: bool = False
+    base: Path = Field(default=Path(), exclude=True)
+
+    def listening_accounts(self) -> tuple[AccountSettings, ...]:
+        """The accounts; with `login = "none"` and none configured, one nameless listener."""
+        return self.accounts or (AccountSettings(username="listener"),)
+
+    def path(self, value: Path) -> Path:
+        """A configured path, made absolute from the configuration's folder."""
+        return self.base / value
+
+
+SinkCheck = Callable[[Mapping[str, LaneSettings], Path], Sequence[Problem]]
+
+
+def _leave_unchecked(_lanes: Mapping[str, LaneSettings], _base: Path) -> Sequence[Problem]:
+    return ()
+
+
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, Any] | None = None,
+    sink_problems: SinkCheck = _leave_unchecked,
+) -> Settings:
+    """Read the configuration. Blocks for as long as reading a few small files takes.
+
+    Args:
+        path: the TOML file; None for a configuration that is all environment, with the working folder as base.
+        environ: variables; `LISTENER_SERVER__URL` wins over `url` of `[server]` in the file. Dashes of a sink's name
+            are underscores there. Lists are JSON or comma-separated; entries of `accounts` go by number.
+        overrides: dotted keys, as `log.level`, with values that win over both; None stands for "not given".
+        sink_problems: what is wrong with the sinks' own keys, for their tables by name and the base folder. The kinds
+            are not known here: hand in `listener.sinks.registry.problems_of_all`.
+
+    Raises:
+        ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
+    """
+    base = path.absolute().parent if path is not None else Path.cwd()
+    data = _merged({"accounts": [], **(_read(path) if path is not None else {})}, _Environment(environ)())
+    data = _merged(data, _nested(overrides or {}))
+    if path is None and data == {"accounts": []}:
+        raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
+    problems = [] if data.pop("base", None) is None else [Problem("base", "unknown key")]
+    try:
+        settings = Settings.model_validate(data | {"base": base}, context=Folders.of(base, environ))
+    except ValidationError as exc:
+        problems += problems_of(exc, Settings)
+    problems += [*_problems_across(data), *_problems_of_sinks(data, base, sink_problems), *_unknown_variables(environ)]
+    if problems:
+        raise ConfigError([_with_origin(problem, environ) for problem in problems])
+    return settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's tables. A byte order mark, as some editors write it, is no error."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as exc:
+        raise ConfigError([Problem(str(path), f"cannot be read: {exc.strerror}")]) from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError([Problem(str(path), "is not UTF-8 text")]) from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError([Problem(str(path), f"is not TOML: {exc}")]) from exc
+
+
+class _Names(Settings, BaseSettings):
+    """The table of names that the environment is searched for; never built."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__")
+
+
+class _Environment(EnvSettingsSource):
+    """The variables as nested tables, their texts not yet checked."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__(_Names)
+        self.env_vars = {name.lower(): value for name, value in environ.items() if name.upper() != ENV_PREFIX + "BASE"}
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002 - the library's signature
+        """Unreadable JSON stays a text, and is then reported with every other wrong type."""
+        return from_text(field.annotation, value) if isinstance(field, FieldInfo) else value
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """`above` laid over `below`: tables key by key, lists by the number of the entry, all else replaced."""
+    if isinstance(below, list) and isinstance(above, dict):
+        return _merged_entries(below, above)
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    merged = dict(below)
+    written = {_as_variable(key): key for key in below}
+    for key, value in above.items():
+        name = written.get(_as_variable(key), key)
+        merged[name] = _merged(merged.get(name), value)
+    return merged
+
+
+def _merged_entries(below: list[Any], above: dict[str, Any]) -> list[Any]:
+    merged = list(below)
+    for key in sorted(above, key=lambda key: (len(key), key)):
+        if not key.isdecimal() or int(key) > len(merged):
+            raise ConfigError([Problem(f"accounts[{key}]", f"there is no such entry, the next one is {len(merged)}")])
+        merged[int(key) : int(key) + 1] = [_merged(dict(*merged[int(key) : int(key) + 1]), above[key])]
+    return merged
+
+
+def _as_variable(key: str) -> str:
+    """A key as it stands in the name of a variable, which holds no dash."""
+    return key.upper().replace("-", "_")
+
+
+def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables for dotted keys."""
+    tables: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if value is not None:
+            *parents, last = key.split(".")
+            table = {last: value}
+            for parent in reversed(parents):
+                table = {parent: table}
+            tables = _merged(tables, table)
+    return tables
+
+
+def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What no single field can tell; read from the unchecked tables, so that it comes beside their own problems."""
+    server = data.get("server")
+    server = server if isinstance(server, dict) else {}
+    basic = server.get("login", "basic") == "basic"
+    for one, other in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
+        if one in server and other not in server:
+            yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
+    accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
+    if basic and not accounts:
+        yield Problem("accounts", 'at least one [[accounts]] table is needed with server.login = "basic"')
+    names: set[object] = set()
+    for number, account in enumerate(accounts):
+        if isinstance(account, dict):
+            yield from _problems_of_account(f"accounts[{number}]", account, names, needs_password=basic)
+
+
+def _problems_of_account(
+    place: str, account: Mapping[str, Any], names: set[object], *, needs_password: bool
+) -> Iterator[Problem]:
+    name = str(account.get("username"))
+    if "username" in account and name in names:
+        yield Problem(f"{place}.username", f"{name!r} stands more than once")
+    names.add(name)
+    if "password" in account and "password_file" in account:
+        yield Problem(f"{place}.password_file", "give either password or password_file")
+    if needs_password and not account.get("password") and "password_file" not in account:
+        yield Problem(f"{place}.password_file", 'a password or password_file is required with server.login = "basic"')
+
+
+def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:
+    """The problems of the sinks' own keys, also where their shared keys have problems."""
+    sinks = data.get("sinks")
+    tables = sinks if isinstance(sinks, dict) else {}
+    lanes = {
+        name: LaneSettings.model_construct(**table)
+        for name, table in tables.items()
+        if isinstance(table, dict) and isinstance(table.get("type"), str)
+    }
+    return check(lanes, base)
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
+    """Variables that can only be meant for us and that nothing reads.
+
+    Kubernetes sets `LISTENER_SERVICE_HOST` and its like for a Service called `listener`: a name without `__` is a
+    problem only where it nearly is one of ours.
+    """
+    tables = [name for name in Settings.model_fields if name != "base"]
+    known = [ENV_PREFIX + name.upper() for name in (*tables, *_nested_names())]
+    for name in environ:
+        rest = name.upper().removeprefix(ENV_PREFIX)
+        if rest == name.upper() or rest.split("__")[0].lower() in tables:
+            continue
+        hint = did_you_mean(name.upper(), known, cutoff=0.6 if "__" in rest else 0.92)
+        if hint or "__" in rest:
+            yield Problem(name, "unknown variable" + hint)
+
+
+def _nested_names() -> Iterator[str]:
+    for table, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from (f"{table}__{key}" for key in field.annotation.model_fields)
+    yield from (f"http__{key}" for key in HttpSettings.model_fields)
+
+
+def _with_origin(problem: Problem, environ: Mapping[str, str]) -> Problem:
+    """Name the variable where the value in question came from one."""
+    name = ENV_PREFIX + _as_variable(problem.path.replace("[", ".").replace("]", "").replace(".", "__"))
+    return Problem(problem.path, f"{problem.text} (from {name})") if name in environ else problem

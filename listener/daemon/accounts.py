@@ -1,0 +1,221 @@
+"""The accounts that are listened to: each one's parts, its task, and its end in order, while others come and go."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import structlog
+
+from listener.config.settings import AccountSettings, Settings
+from listener.daemon import connections
+from listener.daemon.assembly import Account, WallClock, identity_of
+from listener.intake.receiver import Receiver, ReceiverOptions
+from listener.intake.reconciliation import Rereader
+from listener.intake.recorder import Recorder, digest_of
+from listener.model.event import AccountStatus, Kind, SessionState
+from listener.ports import Journal
+from listener.runtime.metrics import Metrics
+from listener.webservices.notifications import NotificationDecoder
+
+log = structlog.get_logger(__name__)
+
+_RECENT = 4096  # events
+_STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
+
+Spawn = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
+"""Runs a coroutine as a task of this name, whose death ends the daemon."""
+
+
+@dataclass(kw_only=True, slots=True)
+class _Listening:
+    """One account at work."""
+
+    settings: AccountSettings
+    parts: Account
+    receiver: Receiver
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class Accounts:
+    """Builds, starts and ends the accounts of a configuration.
+
+    Args:
+        settings: the configuration; of a later one only the accounts are looked at (see `apply`).
+        journal: open; holds the sessions that are continued.
+        recorder: makes events of what is heard, durably.
+        metrics: counts.
+        connector: shared by all accounts.
+        down_since_ms: since when nobody can have listened, where the journal lost what it held.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        journal: Journal,
+        recorder: Recorder,
+        metrics: Metrics,
+        connector: aiohttp.BaseConnector,
+        down_since_ms: int | None,
+    ) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._recorder = recorder
+        self._metrics = metrics
+        self._connector = connector
+        self._down_since_ms = down_since_ms
+        wanted = settings.disposition
+        self._decoder = NotificationDecoder(
+            keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants
+        )
+        self._listening: dict[str, _Listening] = {}
+
+    def __len__(self) -> int:
+        return len(self._listening)
+
+    def status(self) -> list[AccountStatus]:
+        """Every account at this moment, in the order in which they were started."""
+        return [one.receiver.status() for one in self._listening.values()]
+
+    async def build(self, accounts: Iterable[AccountSettings]) -> None:
+        """Make the parts of accounts that are not there yet; those whose session is stored continue it."""
+        saved = await self._journal.sessions()
+        digests = await self._recent_digests()
+        configured = list(accounts)
+        spread_s = min(10.0, max(1.0, len(configured) / 500))
+        for account in configured:
+            stored = saved.get(account.username)
+            known = tuple(digests.get(account.username, ()))
+            self._listening[account.username] = self._build(account, stored, known, spread_s)
+        self._metrics.set("sessions_configured", len(self._listening))
+
+    def start(self, spawn: Spawn) -> None:
+        """Start those that do not run yet, a little apart."""
+        waiting = [one for one in self._listening.values() if one.task is None]
+        for index, one in enumerate(waiting):
+            name = f"account {one.settings.username}"
+            one.task = spawn(name, _start_later(one.receiver, one.stop, index / _STARTS_PER_S))
+
+    async def apply(self, settings: Settings, changed: Iterable[str], spawn: Spawn, *, timeout_s: float) -> None:
+        """End the accounts of these names, in order where there is time, and start those that are configured now.
+
+        Args:
+            settings: the new configuration.
+            changed: the names of accounts that are added, removed, or to be started anew.
+            spawn: see `Spawn`.
+            timeout_s: how long the end of the old ones may take.
+        """
+        names = set(changed)
+        old = [self._listening[name] for name in names if name in self._listening]
+        await asyncio.gather(*(_end(one, timeout_s) for one in old))
+        for one in old:
+            del self._listening[one.settings.username]
+        self._settings = settings
+        await self.build(account for account in settings.listening_accounts() if account.username in names)
+        self.start(spawn)
+
+    async def stop(self) -> None:
+        """Let all of them end in order; returns when they have. Cancelling is safe."""
+        for one in self._listening.values():
+            one.stop.set()
+        await asyncio.gather(*(one.task for one in self._listening.values() if one.task is not None))
+
+    def abandon(self) -> None:
+        """End those that take too long."""
+        for one in self._listening.values():
+            if one.task is not None:
+                one.task.cancel()
+
+    async def close(self) -> None:
+        """Close what they reach the server through."""
+        for one in self._listening.values():
+            await one.parts.http.close()
+
+    async def _recent_digests(self) -> dict[str, list[bytes]]:
+        """Per account, what the newest events came from: a session that is continued may bring it once more."""
+        found: dict[str, list[bytes]] = {}
+        newest = self._journal.last_sequence
+        for event in await self._journal.read(max(0, newest - _RECENT), _RECENT):
+            digest = digest_of(event.id)
+            if digest is not None and event.kind is Kind.DISPOSITION:
+                found.setdefault(event.account, []).append(digest)
+        return found
+
+    def _build(
+        self, account: AccountSettings, stored: SessionState | None, digests: tuple[bytes, ...], spread_s: float
+    ) -> _Listening:
+        parts = Account(
+            settings=self._settings,
+            account=account,
+            connector=self._connector,
+            metrics=self._metrics,
+            saved=self._fitting(stored, account),
+            spread_s=spread_s,
+        )
+        return _Listening(settings=account, parts=parts, receiver=self._receiver(parts, stored, digests))
+
+    def _fitting(self, saved: SessionState | None, account: AccountSettings) -> SessionState | None:
+        """A stored session that belongs to this server, topic and transport."""
+        if saved is None:
+            return None
+        identity = identity_of(self._settings, account)
+        same = (saved.url, saved.topic) == (identity.url, identity.topic)
+        return saved if same and saved.connection_type == self._settings.server.transport else None
+
+    def _receiver(self, parts: Account, stored: SessionState | None, digests: tuple[bytes, ...]) -> Receiver:
+        receiver = Receiver(
+            identity=parts.identity,
+            client=parts.client,
+            decoder=self._decoder,
+            record=self._recorder.record,
+            rest=parts.rest,
+            rereader=self._rereader(parts),
+            cookies=lambda: connections.saved_cookies(parts.http),
+            saved=stored,
+            metrics=self._metrics,
+            options=ReceiverOptions(
+                keepalive_s=self._settings.server.keepalive_s,
+                disconnect_on_stop=self._settings.disconnect_on_stop,
+                down_since_ms=self._down_since_ms,
+                known_digests=digests,
+            ),
+        )
+        if stored is None:
+            parts.before_listening = receiver.learn_chats
+        return receiver
+
+    def _rereader(self, parts: Account) -> Rereader | None:
+        if parts.rest is None:
+            return None
+        return Rereader(
+            account=parts.identity.account,
+            rest=parts.rest,
+            decoder=self._decoder,
+            record=self._recorder.record,
+            differences=self._recorder.differences,
+            metrics=self._metrics,
+            now_ms=WallClock().now_ms,
+            interval_s=self._settings.server.reconcile_interval_s,
+        )
+
+
+async def _start_later(receiver: Receiver, stop: asyncio.Event, delay_s: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), delay_s)
+    await receiver.run(stop)
+
+
+async def _end(one: _Listening, timeout_s: float) -> None:
+    """End one account in order where there is time; its session is stored, so that it can be continued."""
+    one.stop.set()
+    if one.task is not None:
+        await asyncio.wait((one.task,), timeout=timeout_s)
+        if not one.task.done():
+            log.warning("account_not_ended_in_order", account=one.settings.username, after_s=timeout_s)
+            one.task.cancel()
+            await asyncio.wait((one.task,))
+    await one.parts.http.close()

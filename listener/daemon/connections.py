@@ -1,0 +1,87 @@
+"""What all accounts' HTTP goes through: one connector with one TLS context, and the cookies that outlive a process."""
+
+import ssl
+from http.cookies import Morsel
+
+import aiohttp
+from yarl import URL
+
+from listener.config.settings import ServerSettings
+from listener.errors import ConfigError, Problem
+
+Cookies = tuple[tuple[str, str, str, str], ...]
+"""Name, value, domain and path of each cookie."""
+
+
+def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
+    """How the server's certificate is checked, and ours shown.
+
+    Raises:
+        ConfigError: a certificate or key cannot be read.
+    """
+    if not server.verify and server.client_cert_file is None:
+        return False
+    try:
+        context = ssl.create_default_context(cafile=server.ca_file)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
+    if not server.verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if server.client_cert_file is not None:
+        _load_own(context, server)
+    return context
+
+
+def renew(context: ssl.SSLContext, server: ServerSettings) -> None:
+    """Read the certificates and the key of a context that is in use again; connections made from now on have them.
+
+    Authorities that are in the file no more are trusted until the process ends. Raises ConfigError as `tls_context`;
+    what could not be read stays as it was.
+    """
+    if server.ca_file is not None:
+        try:
+            context.load_verify_locations(server.ca_file)
+        except (OSError, ssl.SSLError) as exc:
+            raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
+    if server.client_cert_file is not None:
+        _load_own(context, server)
+
+
+def _load_own(context: ssl.SSLContext, server: ServerSettings) -> None:
+    assert server.client_cert_file is not None  # noqa: S101 - the callers' condition
+    try:
+        context.load_cert_chain(server.client_cert_file, server.client_key_file)
+    except (OSError, ssl.SSLError) as exc:
+        text = f"no certificate with its key in PEM form: {exc}"
+        raise ConfigError([Problem("server.client_cert_file", text)]) from exc
+
+
+def new_connector(server: ServerSettings, *, tls: ssl.SSLContext | bool | None = None) -> aiohttp.TCPConnector:
+    """The connector that every account shares: one held poll each, so without a limit.
+
+    Args:
+        server: where to.
+        tls: of `tls_context`; None makes one, which may raise ConfigError.
+    """
+    context = tls_context(server) if tls is None else tls
+    return aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=60.0)
+
+
+def saved_cookies(http: aiohttp.ClientSession) -> Cookies:
+    """The jar's content, to be stored beside the session that it belongs to."""
+    return tuple((cookie.key, cookie.value, cookie["domain"], cookie["path"]) for cookie in http.cookie_jar)
+
+
+def restore_cookies(http: aiohttp.ClientSession, url: str, cookies: Cookies) -> None:
+    """Put stored cookies back, as if the server at `url` had set them again."""
+    for name, value, _domain, path in cookies:
+        http.cookie_jar.update_cookies({name: _morsel(name, value, path or "/")}, URL(url))
+
+
+def _morsel(name: str, value: str, path: str) -> Morsel[str]:
+    """A cookie as it was taken from the server, whose names and values are wider than what Python lets one write."""
+    morsel: Morsel[str] = Morsel()
+    # What unpickling one does; typeshed does not know it.
+    morsel.__setstate__({"key": name, "value": value, "coded_value": value})  # type: ignore[attr-defined]
+    morsel["path"] = path
+    return morsel

@@ -1,0 +1,354 @@
+"""The composition root: builds every part from the settings, runs them, and ends them in order."""
+
+import asyncio
+import gc
+import resource
+import ssl
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from listener import __version__
+from listener.config.schema import input_files
+from listener.config.settings import Settings
+from listener.daemon import connections
+from listener.daemon.accounts import Accounts, Spawn
+from listener.daemon.assembly import WallClock, source_of, trial_for
+from listener.daemon.control import ControlServer
+from listener.daemon.credentials import FileWatch
+from listener.daemon.health import Health
+from listener.daemon.housekeeping import Retention, record_damages
+from listener.daemon.lanes import SinkLanes
+from listener.daemon.orders import Orders
+from listener.daemon.reloading import Reloads, changes_between
+from listener.daemon.serving import http_server
+from listener.daemon.supervision import Supervision
+from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
+from listener.intake.recorder import Recorder
+from listener.journal import SqliteJournal
+from listener.journal.sqlite import Committed, size_bytes
+from listener.model.event import AccountStatus, Event
+from listener.runtime.metrics import Metrics
+from listener.runtime.notify import Notifier
+
+log = structlog.get_logger(__name__)
+
+_OPEN_FILES = 65_536
+_LOOK_S = 10.0
+_SERVER = "[server]"  # no sink can be called so
+
+
+class Daemon:
+    """The listener as a whole.
+
+    Args:
+        settings: the configuration, checked.
+        metrics: handed in by whoever wants to look at them.
+        on_record: called with each group of events once it is durable.
+        load: reads the configuration again, for SIGHUP, and raises ConfigError; None where it cannot be read again.
+        notifier: is told where the service stands.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        metrics: Metrics | None = None,
+        on_record: Callable[[tuple[Event, ...]], None] | None = None,
+        load: Callable[[], Settings] | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self._settings = settings
+        self.metrics = metrics or Metrics()
+        self._on_record = on_record
+        self._stop = asyncio.Event()
+        self._hung_up = asyncio.Event()
+        self._notifier = notifier or Notifier({})
+        self._look = asyncio.Event()
+        self._load = load
+        self._accounts: Accounts | None = None
+        self._tls: ssl.SSLContext | bool = False
+        self._down_since_ms: int | None = None
+        path = settings.path(settings.journal.path)
+        self._journal = SqliteJournal(
+            path=path,
+            on_commit=self._count_commit,
+            max_bytes=settings.journal.max_bytes,
+        )
+        self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics)
+        self.reloads = Reloads(metrics=self.metrics, now_ms=WallClock().now_ms)
+        self._recorder = Recorder(
+            journal=self._journal,
+            metrics=self.metrics,
+            source=source_of(settings),
+            type_prefix=settings.disposition.type_prefix,
+            on_record=on_record,
+        )
+        self.health = Health(
+            accounts=self._account_status,
+            lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
+            configuration=self.reloads.status,
+            journal=self._journal,
+            journal_bytes=partial(size_bytes, path),
+            recorder=self._recorder,
+            now_ms=WallClock().now_ms,
+        )
+        self.metrics.sample(partial(self.health.sample, self.metrics))
+
+    def _count_commit(self, done: Committed) -> None:
+        self.metrics.observe("journal_fsync_seconds", done.fsync_s)
+        if done.waited_s is not None:
+            self.metrics.observe("journal_commit_seconds", done.waited_s)
+
+    def stop(self) -> None:
+        """Ask for an end in order; `run` then returns."""
+        self._stop.set()
+
+    def hang_up(self) -> None:
+        """What SIGHUP asks for: leave renamed files, read the configuration again, let go on who waits for a person."""
+        self._lanes.reopen()
+        self._hung_up.set()
+
+    async def run(self) -> None:
+        """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
+
+        Raises:
+            ListenerError: what kept it from starting, or from going on.
+        """
+        try:
+            async with AsyncExitStack() as stack:
+                await self._run(stack)
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+    async def _run(self, stack: AsyncExitStack) -> None:
+        _raise_open_files()
+        _calm_the_collector()
+        await self._open_journal(stack)
+        lanes = self._lanes.build(self._settings, self._settings.sinks, patient=False)
+        self._lanes.running.update(lanes)
+        orders = await self._take_orders(stack)
+        await self._serve_http(stack, orders)
+        accounts = self._accounts = await self._build_accounts(stack)
+        log.info(
+            "started",
+            version=__version__,
+            accounts=len(accounts),
+            sinks=list(lanes),
+            journal=str(self._settings.path(self._settings.journal.path)),
+            last_sequence=self._journal.last_sequence,
+        )
+        async with asyncio.TaskGroup() as tasks:
+
+            def spawn(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+                return tasks.create_task(_loud(work), name=name)
+
+            workers = [
+                spawn("recorder", self._recorder.run()),
+                spawn("retention", self._retention().run()),
+                spawn("damages", self._record_damages()),
+                spawn("reload", self._reload_when_asked(accounts, spawn)),
+                spawn("credentials", self._watch_files(spawn)),
+                spawn("supervision", self._supervision().run()),
+            ]
+            self._lanes.start(lanes, spawn)
+            accounts.start(spawn)
+            await self._stop.wait()
+            self._notifier.stopping()
+            await self._drain(accounts)
+            for worker in workers:
+                worker.cancel()
+            await self._lanes.end(list(self._lanes.running))
+        log.info("stopped", last_sequence=self._journal.last_sequence)
+
+    async def _drain(self, accounts: Accounts) -> None:
+        """Stop taking, then let the lanes finish; what does not fit into the time stays in the journal."""
+        log.info("stopping", timeout_s=self._settings.shutdown_timeout_s)
+        try:
+            async with asyncio.timeout(self._settings.shutdown_timeout_s):
+                await accounts.stop()
+                await self._lanes.drained()
+        except TimeoutError:
+            left = {name: status.lag for name, lane in self._lanes.running.items() if (status := lane.status()).lag}
+            log.warning("not_drained", left_in_the_journal=left)
+            accounts.abandon()
+
+    async def _reload_when_asked(self, accounts: Accounts, spawn: Spawn) -> None:
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            self._notifier.reloading()
+            await self._reload(accounts, spawn)
+            self._notifier.ready(self.reloads.summary())
+            log.info("lanes_resumed", sinks=self._lanes.resume())
+
+    async def _watch_files(self, spawn: Spawn) -> None:
+        """Certificates and secrets that are replaced take effect by themselves; passwords are read at each login."""
+        watch = FileWatch()
+        while True:
+            changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
+            try:
+                if _SERVER in changed and isinstance(self._tls, ssl.SSLContext):
+                    await asyncio.to_thread(connections.renew, self._tls, self._settings.server)
+                if sinks := changed - {_SERVER}:
+                    await self._lanes.exchange(self._settings, sorted(sinks), spawn)
+            except ConfigError as exc:
+                problems = [str(problem) for problem in exc.problems]
+                log.warning("credentials_not_renewed", problems=problems, effect="the old ones stay in use")
+            else:
+                if changed:
+                    log.info("credentials_renewed", of=sorted(changed))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), _LOOK_S)
+            self._look.clear()
+
+    def _input_files(self) -> dict[str, list[Path]]:
+        settings = self._settings
+        return {_SERVER: list(input_files(settings.server)), **self._lanes.files(settings)}
+
+    async def _reload(self, accounts: Accounts, spawn: Spawn) -> None:
+        """Take a new configuration over, or, where anything is wrong with it, nothing of it."""
+        if self._load is None:
+            return
+        try:
+            new = await asyncio.to_thread(self._load)
+            changes = changes_between(self._settings, new)
+            lanes = self._lanes.build(new, changes.sinks_started)
+        except ConfigError as exc:
+            self.reloads.refused(exc.problems)
+            return
+        await self._lanes.end(changes.sinks_ended)
+        self._settings = new
+        self._lanes.start(lanes, spawn)
+        self._look.set()
+        if changes.accounts:
+            await accounts.apply(new, changes.accounts, spawn, timeout_s=new.shutdown_timeout_s)
+        self.reloads.done(changes)
+
+    async def _open_journal(self, stack: AsyncExitStack) -> None:
+        """Raises JournalError, which names the setting."""
+        try:
+            await self._journal.open()
+        except JournalLocked:
+            raise  # names it already
+        except JournalError as exc:
+            raise JournalError(f"journal.path: {exc}") from exc
+        stack.push_async_callback(self._journal.close)
+        damages = await self._journal.pending_damages()
+        self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
+
+    async def _take_orders(self, stack: AsyncExitStack) -> Orders:
+        """Where the journal's folder takes no socket, listening goes on without its orders."""
+        orders = Orders(
+            journal=self._journal, lanes=self._lanes.running, trial=lambda sink: trial_for(self._settings, sink)
+        )
+        server = ControlServer(journal=self._settings.path(self._settings.journal.path), carry_out=orders.carry_out)
+        try:
+            await server.start()
+        except ControlError as exc:
+            log.warning("control_unavailable", reason=str(exc))
+        stack.push_async_callback(server.stop)
+        return orders
+
+    async def _serve_http(self, stack: AsyncExitStack, orders: Orders) -> None:
+        if self._settings.http is None:
+            return
+        server = http_server(
+            self._settings.http,
+            base=self._settings.base,
+            metrics=self.metrics,
+            health=self.health,
+            orders=orders,
+            journal=self._journal,
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
+
+    async def _build_accounts(self, stack: AsyncExitStack) -> Accounts:
+        self._tls = connections.tls_context(self._settings.server)
+        connector = connections.new_connector(self._settings.server, tls=self._tls)
+        stack.push_async_callback(connector.close)
+        accounts = Accounts(
+            settings=self._settings,
+            journal=self._journal,
+            recorder=self._recorder,
+            metrics=self.metrics,
+            connector=connector,
+            down_since_ms=self._down_since_ms,
+        )
+        await accounts.build(self._settings.listening_accounts())
+        stack.push_async_callback(accounts.close)
+        return accounts
+
+    def _supervision(self) -> Supervision:
+        return Supervision(
+            notifier=self._notifier,
+            progress=self._journal.pulse,
+            not_ready=self.not_ready,
+            summary=self.reloads.summary,
+        )
+
+    def _retention(self) -> Retention:
+        return Retention(
+            journal=self._journal,
+            keep_for=self._lanes.running.keys(),
+            retention_days=self._settings.journal.retention_days,
+            max_bytes=self._settings.journal.max_bytes,
+            now_ms=WallClock().now_ms,
+        )
+
+    async def _record_damages(self) -> None:
+        accounts = [account.username for account in self._settings.listening_accounts()]
+        await record_damages(self._journal, self._recorder.record, accounts, self.metrics)
+
+    def _account_status(self) -> list[AccountStatus]:
+        return self._accounts.status() if self._accounts is not None else []
+
+    def not_ready(self) -> list[str]:
+        """Why the daemon does not do its whole work now; empty when it does."""
+        return [hindrance.full for hindrance in self.health.hindrances()]
+
+
+def _raise_open_files() -> None:
+    """One held poll an account, one socket each: ask for as many as the host allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _calm_the_collector() -> None:
+    """What exists now lives as long as the process; what a batch makes holds no cycles: look for them less often."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+async def _loud(work: Coroutine[Any, Any, None]) -> None:
+    """Let what ends a task tell the task's name."""
+    try:
+        await work
+    except Exception as exc:
+        task = asyncio.current_task()
+        for leaf in _leaves(exc):
+            leaf.add_note(f"in {task.get_name() if task else 'no task'}")
+        raise
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The cause that a person should read: an error of ours where there is one."""
+    leaves = list(_leaves(group))
+    return next((exc for exc in leaves if isinstance(exc, ListenerError)), leaves[0])
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group of groups, from left to right."""
+    if isinstance(exc, BaseExceptionGroup):
+        for part in exc.exceptions:
+            yield from _leaves(part)
+    else:
+        yield exc

@@ -1,0 +1,224 @@
+"""What the daemon tells of itself: what keeps it from its work, where everything stands, and the gauges of it."""
+
+import asyncio
+import platform
+import time
+from collections.abc import Callable, Sequence
+
+from listener import __version__
+from listener.delivery import trouble_of
+from listener.errors import JournalError
+from listener.intake.recorder import Recorder
+from listener.model.condition import Configuration, Hindrance
+from listener.model.event import AccountStatus, Damage, GapTally, JournalStats, LaneStatus, rfc3339
+from listener.ports import Journal
+from listener.runtime.metrics import Metrics
+from listener.web.status import (
+    SCHEMA_VERSION,
+    AccountReport,
+    Build,
+    ConfigurationReport,
+    DamageReport,
+    DeadLetters,
+    Gaps,
+    JournalReport,
+    LaneReport,
+    Status,
+    Stored,
+)
+
+_COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
+_ASKED_EVERY_S = 1.0
+_ANSWER_S = 2.0
+
+
+class Health:
+    """Puts together what the parts say of themselves, at the moment somebody asks.
+
+    Args:
+        accounts: where the sessions stand, in the order of the configuration.
+        lanes: where the lanes stand.
+        journal: asked for its figures once a second at most, since lanes read through the same thread.
+        journal_bytes: the size of its files; must not raise.
+        recorder: knows of commits that fail.
+        configuration: what is in force, and what was refused.
+        now_ms: epoch milliseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        accounts: Callable[[], Sequence[AccountStatus]],
+        lanes: Callable[[], Sequence[LaneStatus]],
+        journal: Journal,
+        journal_bytes: Callable[[], int],
+        recorder: Recorder,
+        configuration: Callable[[], Configuration],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._accounts = accounts
+        self._lanes = lanes
+        self._journal = journal
+        self._journal_bytes = journal_bytes
+        self._recorder = recorder
+        self._configuration = configuration
+        self._now_ms = now_ms
+        self._started_ms = now_ms()
+        self._shown: set[str] = set()
+        self._asking = asyncio.Lock()
+        self._stats: JournalStats | None = None
+        self._asked_s: float | None = None
+
+    def hindrances(self) -> list[Hindrance]:
+        """What keeps the daemon from its whole work now; empty where nothing does."""
+        accounts = self._accounts()
+        found = [] if accounts else [Hindrance(brief="starting", full="starting")]
+        found += [_unsubscribed(place, one) for place, one in enumerate(accounts) if not one.subscribed]
+        found += [_silent(place, one) for place, one in enumerate(accounts) if one.silent_s]
+        found += [trouble for lane in self._lanes() if (trouble := trouble_of(lane))]
+        found += self._troubles_of_journal()
+        return found
+
+    def _troubles_of_journal(self) -> list[Hindrance]:
+        failing, waiting_s = self._recorder.failing, self._recorder.waiting_s()
+        if failing:
+            what = "the journal cannot commit"
+            return [Hindrance(brief=what, full=f"{what}: {failing}")]
+        if waiting_s > _COMMIT_S:
+            what = f"the journal has not committed for {waiting_s:.0f} s"
+            return [Hindrance(brief=what, full=what)]
+        return []
+
+    def sample(self, metrics: Metrics) -> None:
+        """Set the gauges that follow from where things stand."""
+        now_ms, lanes = self._now_ms(), self._lanes()
+        for sink in self._shown - {lane.sink for lane in lanes}:  # since the configuration was read again
+            metrics.forget("sink_lag_events", sink)
+            metrics.forget("sink_lag_seconds", sink)
+        self._shown = {lane.sink for lane in lanes}
+        for lane in lanes:
+            metrics.set("sink_lag_events", lane.lag, lane.sink)
+            metrics.set("sink_lag_seconds", lane.lag_s, lane.sink)
+        metrics.set("journal_depth_events", _depth(lanes))
+        metrics.set("journal_oldest_age_seconds", _oldest_s(lanes))
+        metrics.set("journal_bytes", self._journal_bytes())
+        accounts = self._accounts()
+        ages_s = [max(0, now_ms - one.since_ms) / 1000 for one in accounts if one.subscribed and one.since_ms]
+        metrics.set("session_youngest_age_seconds", min(ages_s, default=0.0))
+        metrics.set("session_oldest_age_seconds", max(ages_s, default=0.0))
+        metrics.set("session_epoch", max((one.epoch for one in accounts), default=0))
+
+    async def status(self) -> Status:
+        """Everything, for `/status.json`."""
+        stats = await self._journal_stats()
+        accounts, lanes, hindrances = self._accounts(), self._lanes(), self.hindrances()
+        letters = None if stats is None else stats.dead_letters
+        return Status(
+            schema_version=SCHEMA_VERSION,
+            at=rfc3339(self._now_ms()),
+            ready=not hindrances,
+            hindrances=tuple(one.full for one in hindrances),
+            build=Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms)),
+            configuration=_configuration(self._configuration()),
+            accounts=tuple(_account(one) for one in accounts),
+            lanes=tuple(_lane(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes),
+            gaps=_all_gaps([one.gaps for one in accounts]),
+            dead_letters=None if letters is None else DeadLetters(total=sum(letters.values()), by_sink=letters),
+            journal=self._journal_report(lanes, stats),
+        )
+
+    async def _journal_stats(self) -> JournalStats | None:
+        """The journal's own figures, at most a second old; None where it does not tell them soon."""
+        async with self._asking:
+            if self._asked_s is None or time.monotonic() - self._asked_s >= _ASKED_EVERY_S:
+                try:
+                    async with asyncio.timeout(_ANSWER_S):
+                        self._stats = await self._journal.stats()
+                except (JournalError, TimeoutError):
+                    self._stats = None
+                self._asked_s = time.monotonic()
+            return self._stats
+
+    def _journal_report(self, lanes: Sequence[LaneStatus], stats: JournalStats | None) -> JournalReport:
+        return JournalReport(
+            last_sequence=self._journal.last_sequence,
+            depth=_depth(lanes),
+            oldest_seconds=_oldest_s(lanes),
+            bytes=self._journal_bytes(),
+            failing=self._recorder.failing,
+            commit_waiting_seconds=round(self._recorder.waiting_s(), 3),
+            stored=None if stats is None else _stored(stats),
+        )
+
+
+def _unsubscribed(place: int, one: AccountStatus) -> Hindrance:
+    why = one.last_error or "connecting"
+    return Hindrance(
+        brief=f"accounts[{place}] has no subscription", full=f"account {one.account} has no subscription: {why}"
+    )
+
+
+def _silent(place: int, one: AccountStatus) -> Hindrance:
+    what = f"has been silent for {one.silent_s:.0f} s"
+    return Hindrance(brief=f"accounts[{place}] {what}", full=f"account {one.account} {what}")
+
+
+def _depth(lanes: Sequence[LaneStatus]) -> int:
+    return max((lane.lag for lane in lanes), default=0)
+
+
+def _oldest_s(lanes: Sequence[LaneStatus]) -> float:
+    return max((lane.lag_s for lane in lanes), default=0.0)
+
+
+def _configuration(one: Configuration) -> ConfigurationReport:
+    refused_at = None if one.refused_ms is None else rfc3339(one.refused_ms)
+    return ConfigurationReport(loaded_at=rfc3339(one.loaded_ms), refused_at=refused_at, problems=one.problems)
+
+
+def _account(one: AccountStatus) -> AccountReport:
+    return AccountReport(
+        account=one.account,
+        subscribed=one.subscribed,
+        subscribed_at=None if one.since_ms is None or not one.subscribed else rfc3339(one.since_ms),
+        epoch=one.epoch,
+        ack=one.ack,
+        silent_seconds=one.silent_s,
+        gaps=Gaps(count=one.gaps.count, seconds=one.gaps.seconds, last=one.gaps.last),
+        last_error=one.last_error,
+    )
+
+
+def _lane(one: LaneStatus, letters: int | None) -> LaneReport:
+    return LaneReport(
+        sink=one.sink,
+        kind=one.kind,
+        cursor=one.cursor,
+        lag_events=one.lag,
+        lag_seconds=one.lag_s,
+        delivered=one.delivered,
+        failures=one.failures,
+        parked=one.parked,
+        stalled_seconds=one.stalled_s,
+        quiet_seconds=one.quiet_s,
+        last_error=one.last_error,
+        dead_letters=letters,
+    )
+
+
+def _all_gaps(tallies: Sequence[GapTally]) -> Gaps:
+    last = max((tally.last for tally in tallies if tally.last is not None), key=lambda gap: gap.to, default=None)
+    return Gaps(count=sum(tally.count for tally in tallies), seconds=sum(tally.seconds for tally in tallies), last=last)
+
+
+def _stored(stats: JournalStats) -> Stored:
+    return Stored(
+        events=stats.events,
+        first_sequence=stats.first_sequence,
+        oldest_at=None if stats.oldest_ms is None else rfc3339(stats.oldest_ms),
+        damages=tuple(_damage(damage) for damage in stats.damages),
+    )
+
+
+def _damage(damage: Damage) -> DamageReport:
+    return DamageReport(at=rfc3339(damage.at_ms), set_aside=damage.set_aside, kept=damage.kept)

@@ -1,0 +1,120 @@
+"""Beside listening and delivering: retention, and putting on record what a damaged journal lost."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+import structlog
+
+from listener.errors import JournalError
+from listener.model.event import Entry, Gap, rfc3339
+from listener.ports import Journal
+from listener.runtime.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+AGE_EVERY_S = 300.0
+SIZE_EVERY_S = 10.0
+_JUMP_S = 600.0
+_DAY_MS = 86_400_000
+
+
+class Retention:
+    """Lets go of events that are old, or too many, and delivered everywhere.
+
+    The wall clock says what is old. One that jumped since the last look is not believed before the next, so that a
+    wrong time which is soon corrected costs nothing; nor is it right after the start.
+
+    Args:
+        journal: whose events.
+        keep_for: the sinks that must have an event first.
+        retention_days: how long events are kept.
+        max_bytes: how much they may take; None for any amount.
+        now_ms: epoch milliseconds.
+        monotonic_s: a clock that does not jump.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        keep_for: Collection[str],
+        retention_days: float,
+        max_bytes: int | None,
+        now_ms: Callable[[], int],
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._journal = journal
+        self._keep_for = keep_for
+        self._retention_ms = retention_days * _DAY_MS
+        self._max_bytes = max_bytes
+        self._kept_bytes = max_bytes and max_bytes * 9 // 10  # room is made before it runs out
+        self._now_ms = now_ms
+        self._monotonic_s = monotonic_s
+        self._looked = (now_ms(), monotonic_s())
+
+    async def run(self) -> None:
+        """Look now and then, until cancelled."""
+        while True:
+            if self._max_bytes is None:
+                await asyncio.sleep(AGE_EVERY_S)
+            for _ in range(int(AGE_EVERY_S / SIZE_EVERY_S) if self._max_bytes is not None else 0):
+                await self._retain(0)
+                await asyncio.sleep(SIZE_EVERY_S)
+            await self.by_age()
+
+    async def by_age(self) -> None:
+        """One look, unless the clock has jumped since the last."""
+        before_ms, before_s = self._looked
+        self._looked = now_ms, now_s = self._now_ms(), self._monotonic_s()
+        jumped_s = (now_ms - before_ms) / 1000 - (now_s - before_s)
+        if abs(jumped_s) > _JUMP_S:
+            log.warning("clock_jumped", by_s=round(jumped_s), effect="nothing is deleted by age until the next look")
+            return
+        await self._retain(now_ms - int(min(self._retention_ms, now_ms)))
+
+    async def _retain(self, before_ms: int) -> None:
+        try:
+            deleted = await self._journal.retain(
+                before_ms=before_ms, keep_for=self._keep_for, max_bytes=self._kept_bytes
+            )
+        except JournalError as exc:
+            log.warning("retention_failed", error=str(exc))
+        else:
+            if deleted:
+                log.info("retention", deleted=deleted)
+
+
+async def record_damages(
+    journal: Journal, record: Callable[[Entry], Awaitable[None]], accounts: Sequence[str], metrics: Metrics
+) -> None:
+    """Put on record, for every account, the stretches whose events a damaged journal may have lost.
+
+    What is told twice, because a crash came in between, has the same ids both times. Raises JournalError.
+    """
+    damages = await journal.pending_damages()
+    if not damages:
+        return
+    for damage in damages:
+        log.error(
+            "journal_loss_on_record",
+            set_aside=damage.set_aside,
+            kept=damage.kept,
+            stretches=[f"{rfc3339(start)} to {rfc3339(end)}" for start, end in damage.stretches],
+        )
+        for start, end in damage.stretches:
+            for account in accounts:
+                await record(Entry(account=account, gap=_gap(account, start, end)))
+                metrics.count("gaps_total", 1, "journal_damaged")
+            metrics.count("gap_seconds_total", (end - start) / 1000 * len(accounts))
+    await journal.settle_damages()
+
+
+def _gap(account: str, start_ms: int, end_ms: int) -> Gap:
+    return Gap(
+        account=account,
+        from_=rfc3339(start_ms),
+        to=rfc3339(end_ms),
+        reason="journal_damaged",
+        closed_by="salvage",
+    )

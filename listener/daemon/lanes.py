@@ -1,0 +1,106 @@
+"""The lanes of all sinks: built from their tables, started, and exchanged one by one while the others go on."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from listener.config.settings import Settings
+from listener.daemon.accounts import Spawn
+from listener.daemon.assembly import WallClock, policy_of, sink_problems
+from listener.delivery import Lane
+from listener.errors import ConfigError
+from listener.ports import Journal
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
+from listener.sinks import registry
+
+
+class SinkLanes:
+    """Builds, starts and ends the lanes of a configuration.
+
+    Attributes:
+        running: the lanes by the name of their sink, in the order of the configuration; changed in place.
+
+    Args:
+        journal: where events and cursors are.
+        metrics: counts.
+    """
+
+    def __init__(self, *, journal: Journal, metrics: Metrics) -> None:
+        self._journal = journal
+        self._metrics = metrics
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.running: dict[str, Lane] = {}
+
+    def build(self, settings: Settings, names: Iterable[str], *, patient: bool = True) -> dict[str, Lane]:
+        """The lanes of these sinks, as they are configured; nothing of them is opened. For `patient` see `LanePolicy`.
+
+        Raises:
+            ConfigError: with the problems of all sinks.
+        """
+        if problems := sink_problems(settings):
+            raise ConfigError(problems)
+        return {name: self._lane(settings, name, patient=patient) for name in names}
+
+    def start(self, lanes: Mapping[str, Lane], spawn: Spawn) -> None:
+        """Start lanes that were built."""
+        for name, lane in lanes.items():
+            self.running[name] = lane
+            self._tasks[name] = spawn(f"lane {name}", lane.run())
+
+    async def end(self, names: Iterable[str]) -> None:
+        """End these lanes; where they stand is in the journal. What was just delivered may be delivered again."""
+        tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        for name in names:
+            self.running.pop(name, None)
+
+    async def exchange(self, settings: Settings, names: Iterable[str], spawn: Spawn) -> None:
+        """Start these lanes anew with the same settings, since what the settings lead to is new.
+
+        Raises:
+            ConfigError: what they lead to cannot be used; the old lanes go on.
+        """
+        lanes = self.build(settings, names)
+        await self.end(lanes)
+        self.start(lanes, spawn)
+
+    def files(self, settings: Settings) -> dict[str, list[Path]]:
+        """The files that each sink reads, by its name. Blocks for as long as looking at them takes."""
+        found: dict[str, list[Path]] = {}
+        for name in list(self.running):
+            with suppress(ConfigError):  # one is not there for the moment
+                found[name] = registry.input_files(name, settings.sinks[name], settings.base)
+        return found
+
+    async def drained(self) -> None:
+        """Return once each lane has delivered everything, or is parked."""
+        await asyncio.gather(*(lane.drained() for lane in self.running.values()))
+
+    def resume(self) -> list[str]:
+        """Let every lane that waits for a person go on, but for those whose sink is disabled; returns their names."""
+        return [name for name, lane in self.running.items() if lane.resume()]
+
+    def reopen(self) -> None:
+        """Let every sink that writes to files go to those that have the names now."""
+        for lane in self.running.values():
+            lane.reopen()
+
+    def _lane(self, settings: Settings, name: str, *, patient: bool) -> Lane:
+        lane = settings.sinks[name]
+        return Lane(
+            name=name,
+            kind=lane.type,
+            sink=registry.build(name, lane, base=settings.base),
+            journal=self._journal,
+            policy=replace(policy_of(name, lane), patient=patient),
+            metrics=self._metrics,
+            now_ms=WallClock().now_ms,
+            backoff=Backoff(limit_s=lane.retry_limit_s),
+        )

@@ -1,0 +1,71 @@
+"""What the command line does with a journal that no daemon owns: it becomes the owner for a moment."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from listener.errors import ControlError, JournalError, JournalLocked
+from listener.journal import SqliteJournal
+from listener.model.event import LaneState, LetterFilter
+
+T = TypeVar("T")
+
+
+async def replay(path: Path, which: LetterFilter) -> int:
+    """Mark dead letters, durably: the next daemon delivers them once more. Returns how many are marked now.
+
+    Raises:
+        ControlError: another process owns the journal after all.
+        JournalError: there is no journal, or it could not do it.
+    """
+    return await _owning(path, lambda journal: journal.replay_dead_letters(which))
+
+
+async def drop(path: Path, which: LetterFilter) -> int:
+    """Delete dead letters for good; returns how many that were. Raises as `replay`."""
+    return await _owning(path, lambda journal: journal.drop_dead_letters(which))
+
+
+async def resume(path: Path, name: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Forget that a lane is parked or waits for a named time, or all of them.
+
+    The next daemon does so anyway for one that is merely parked. Returns the names of those that were halted, and of
+    the others. Raises as `replay`, and ControlError where there is no such lane.
+    """
+
+    async def work(journal: SqliteJournal) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        states = await journal.lane_states()
+        known = sorted({*states, *await journal.cursors()})
+        if name is not None and name not in known:
+            raise ControlError(f"this journal knows no sink {name!r} (known: {', '.join(known) or 'none'})")
+        meant = known if name is None else [name]
+        parked = tuple(sink for sink in meant if sink in states and _is_halted(states[sink]))
+        for sink in parked:
+            await journal.store_lane_state(
+                replace(states[sink], parked=None, parked_ms=0, disabled=False, quiet_from_ms=0, quiet_until_ms=0)
+            )
+        return parked, tuple(sink for sink in meant if sink not in parked)
+
+    return await _owning(path, work)
+
+
+def _is_halted(state: LaneState) -> bool:
+    return state.parked is not None or state.quiet_until_ms > time.time() * 1000
+
+
+async def _owning(path: Path, work: Callable[[SqliteJournal], Awaitable[T]]) -> T:
+    if not await asyncio.to_thread(path.exists):
+        raise JournalError(f"journal {path}: no such file")  # opening would make one
+    journal = SqliteJournal(path=path)
+    try:
+        await journal.open()
+    except JournalLocked as exc:
+        raise ControlError(f"{exc}, which takes no orders; if it is just starting or stopping, try again") from exc
+    try:
+        return await work(journal)
+    finally:
+        await journal.close()

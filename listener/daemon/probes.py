@@ -1,0 +1,172 @@
+"""What the command line asks of a configuration without running the daemon: probes, and one operation."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Iterable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from listener.cometd.facts import Trouble
+from listener.config.lane import LaneSettings
+from listener.config.settings import AccountSettings, ServerSettings, Settings
+from listener.daemon import connections
+from listener.daemon.assembly import Account, sink_problems, trial_for
+from listener.daemon.control import TrialResult
+from listener.delivery import outcome_of
+from listener.errors import ConfigError, ListenerError, Problem, StartError
+from listener.runtime.metrics import Metrics
+from listener.sinks import registry
+
+_HANDSHAKE_S = 10.0
+_AT_ONCE = 50  # logins: as in the daemon, a denial-of-service filter may stand before the server
+_PLACES = {f"server.{name}" for name in ServerSettings.model_fields}
+
+
+async def probe(settings: Settings) -> list[Problem]:
+    """Log every account in, shake hands over CometD, probe the journal's place and, without an event, every sink.
+
+    Returns every problem found, in the order of the configuration; takes some ten seconds where nothing answers.
+    """
+    async with AsyncExitStack() as stack:
+        connector = connections.new_connector(settings.server)
+        stack.push_async_callback(connector.close)
+        accounts = settings.listening_accounts()
+        places = asyncio.Semaphore(_AT_ONCE)
+        found = await asyncio.gather(
+            *(_within(places, _probe_account(settings, n, a, connector)) for n, a in enumerate(accounts)),
+            *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items()),
+        )
+    return [*_probe_journal(settings.path(settings.journal.path)), *(problem for some in found for problem in some)]
+
+
+async def _within(places: asyncio.Semaphore, probe: Awaitable[Iterable[Problem]]) -> Iterable[Problem]:
+    async with places:
+        return await probe
+
+
+def _probe_journal(path: Path) -> Iterator[Problem]:
+    """Whether the journal could be opened by us; another process may own it now."""
+    if not path.parent.is_dir():
+        yield Problem("journal.path", f"there is no folder {path.parent}")
+    elif not os.access(path.parent, os.W_OK | os.X_OK):
+        yield Problem("journal.path", f"cannot write to the folder {path.parent}")
+    elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        yield Problem("journal.path", f"cannot read and write {path}")
+
+
+async def set_disposition(
+    settings: Settings, *, chat_id: str, disposition: str, key: str | None = None, username: str | None = None
+) -> dict[str, Any]:
+    """Carry out SetDisposition as one of the accounts, the first by default; returns the server's answer.
+
+    Raises:
+        ConfigError: there is no such account, or the server has no REST API.
+        WebServicesError: the server did not do it.
+    """
+    account = _account(settings, username)
+    if settings.server.login == "none":
+        raise ConfigError([Problem("server.login", 'SetDisposition needs the REST API: login = "basic"')])
+    connector = connections.new_connector(settings.server)
+    try:
+        parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
+        try:
+            assert parts.rest is not None  # noqa: S101 - login is basic
+            return await parts.rest.set_disposition(chat_id, disposition, key)
+        finally:
+            await parts.http.close()
+    finally:
+        await connector.close()
+
+
+async def try_out(settings: Settings, name: str) -> TrialResult:
+    """Send one test event to a sink that no daemon holds.
+
+    Raises:
+        ConfigError: there is no such sink.
+        StartError: the host refuses what the sink needs.
+    """
+    lane = settings.sinks.get(name)
+    if lane is None:
+        known = ", ".join(settings.sinks)
+        raise ConfigError([Problem(f"sinks.{name}", f"there is no such sink (configured: {known or 'none'})")])
+    event = trial_for(settings, name)
+    sink = registry.build(name, lane, base=settings.base)
+    try:
+        await sink.open()
+        await sink.deliver([event])
+    except StartError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - as in a lane: whatever a sink raises is its verdict
+        return TrialResult.of(event.id, outcome_of(exc, 1))
+    finally:
+        await sink.close()
+    return TrialResult.of(event.id, None)
+
+
+def _account(settings: Settings, username: str | None) -> AccountSettings:
+    accounts = settings.listening_accounts()
+    if username is None:
+        return accounts[0]
+    for account in accounts:
+        if account.username == username:
+            return account
+    known = ", ".join(account.username for account in accounts)
+    raise ConfigError([Problem("--account", f"there is no account {username!r} (configured: {known})")])
+
+
+async def _probe_account(
+    settings: Settings, number: int, account: AccountSettings, connector: Any
+) -> Iterable[Problem]:
+    """What the session says of its own troubles, until it has its handshake."""
+    parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
+    opening = asyncio.create_task(parts.client.open(), name=f"probe {account.username}")  # awaited below
+    watching = asyncio.create_task(_first_trouble(parts), name="first trouble")
+    try:
+        await asyncio.wait((opening, watching), timeout=_HANDSHAKE_S, return_when=asyncio.FIRST_COMPLETED)
+        if opening.done():
+            opening.result()
+            await parts.client.close()
+            return []
+        if watching.done():
+            return [_as_problem(account, number, watching.result())]
+        return [Problem("server.url", f"no answer from {parts.identity.url} within {_HANDSHAKE_S:.0f} s")]
+    finally:
+        for task in (opening, watching):
+            task.cancel()
+        await asyncio.wait((opening, watching))
+        if parts.client.link.transport is not None:
+            await parts.client.link.transport.close()
+        await parts.http.close()
+
+
+async def _first_trouble(parts: Account) -> Trouble:
+    async for fact in parts.client.facts():
+        if isinstance(fact, Trouble):
+            return fact
+    raise AssertionError("facts end with their caller only")
+
+
+def _as_problem(account: AccountSettings, number: int, trouble: Trouble) -> Problem:
+    if trouble.reason == "login_refused":
+        key = "password" if account.password is not None else "password_file"
+        return Problem(f"accounts[{number}].{key}", trouble.text)
+    place, named, text = trouble.text.partition(": ")
+    if named and place in _PLACES:  # the session knows the setting
+        return Problem(place, text)
+    return Problem("server.url", trouble.text)
+
+
+async def _probe_sink(settings: Settings, name: str, lane: LaneSettings) -> Iterable[Problem]:
+    if any(problem.path.startswith(f"sinks.{name}.") for problem in sink_problems(settings)):
+        return []  # told by the check of the configuration
+    sink = registry.build(name, lane, base=settings.base)
+    try:
+        await sink.check()
+    except ListenerError as exc:
+        text = str(exc)
+        return [Problem("" if text.startswith(f"sinks.{name}") else f"sinks.{name}", text)]
+    else:
+        return []
+    finally:
+        await sink.close()

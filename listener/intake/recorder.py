@@ -1,0 +1,333 @@
+"""Between the receivers and the journal: classification in one order, and group commit over all accounts."""
+
+import asyncio
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from functools import lru_cache
+from hashlib import blake2b
+from zlib import crc32
+
+import msgspec
+import structlog
+
+from listener.errors import JournalError
+from listener.model.event import (
+    Change,
+    Difference,
+    Disposition,
+    Entry,
+    Event,
+    Gap,
+    JournalBatch,
+    Kind,
+    LastValue,
+    Observation,
+    Origin,
+    SessionState,
+    rfc3339,
+)
+from listener.ports import Journal
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_ENCODER = msgspec.json.Encoder()
+_KNOWN_CHATS = 100_000
+_LARGEST_GROUP = 5_000  # observations: some 30 ms of the event loop
+_NOTHING = JournalBatch()
+_ID_DIGITS, _MARK_DIGITS = 40, 8
+Values = dict[str, LastValue]
+
+
+class Recorder:
+    """The only writer of events.
+
+    Entries that arrive while a commit is under way share the next one. They are classified against the last values in
+    the order of their arrival, and a group whose commit failed is classified again: `previous` is always that of the
+    event before in the journal. A journal that cannot take a group is tried until it can; the callers wait, and what
+    they have not been promised the server still holds.
+
+    Args:
+        journal: where it goes.
+        metrics: counts events by change.
+        source: CloudEvents `source`.
+        type_prefix: what the CloudEvents `type` starts with.
+        backoff: pauses while the journal cannot commit.
+        on_record: called with each group of events once it is durable.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        metrics: Metrics,
+        source: str,
+        type_prefix: str,
+        backoff: Backoff | None = None,
+        on_record: Callable[[tuple[Event, ...]], None] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._metrics = metrics
+        self._source = source
+        self._disposition_type = f"{type_prefix}.chat.{Kind.DISPOSITION}"
+        self._gap_type = f"{type_prefix}.chat.{Kind.GAP}"
+        self._backoff = backoff or Backoff(first_s=0.2, limit_s=5.0)
+        self._on_record = on_record
+        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._arrived = asyncio.Event()
+        self._values: OrderedDict[str, Values] = OrderedDict()
+        self.failing: str | None = None
+        self._began_s: float | None = None
+
+    async def record(self, entry: Entry) -> None:
+        """Return once the entry is durable. A cancelled caller does not take its entry back."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, done))
+        self._arrived.set()
+        await done
+
+    async def differences(self, observations: Sequence[Observation], compared_ms: int) -> list[Difference]:
+        """Which of these, taken from re-read chats, would be events now; nothing is stored. Raises JournalError."""
+        while missing := {one.chat_id for one in observations if one.chat_id not in self._values}:
+            await self._learn(missing)
+        found = []
+        for one in observations:
+            last = self._values[one.chat_id].get(one.key)
+            change, _ = classify(last, one, compared_ms=compared_ms)
+            if not _is_nothing_new(last, one, change):
+                found.append(Difference(observation=one, known=last is not None))
+        return found
+
+    async def run(self) -> None:
+        """Commit groups until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            group = self._next_group()
+            self._began_s = time.monotonic()
+            await self._commit([entry for entry, _ in group])
+            self._began_s = None
+            for _, done in group:
+                if not done.done():
+                    done.set_result(None)
+
+    def waiting_s(self) -> float:
+        """For how long the group under way has been waiting for its commit; 0.0 without one."""
+        return 0.0 if self._began_s is None else time.monotonic() - self._began_s
+
+    def _next_group(self) -> list[tuple[Entry, asyncio.Future[None]]]:
+        """Who shares the next commit, in the order of arrival: as many as the event loop can bear in one step."""
+        size, count = 0, 0
+        while count < len(self._waiting) and size < _LARGEST_GROUP:
+            size += len(self._waiting[count][0].observations)
+            count += 1
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        if self._waiting:
+            self._arrived.set()
+        return group
+
+    async def _commit(self, entries: list[Entry]) -> None:
+        """Classify and append one group, until the journal takes it."""
+        while True:
+            try:
+                await self._learn({o.chat_id for entry in entries for o in entry.observations})
+                overlay: dict[str, Values] = {}
+                batch = self._batch(entries, overlay)
+                if batch != _NOTHING:
+                    await self._journal.append(batch)
+            except JournalError as exc:
+                await self._wait_for_journal(exc)
+            else:
+                self._recorded(batch, overlay)
+                return
+
+    async def _wait_for_journal(self, exc: JournalError) -> None:
+        if self.failing is None:
+            log.error("journal_cannot_commit", error=str(exc), effect="nothing is acknowledged until it can")
+        self.failing = str(exc)
+        self._metrics.count("journal_commit_failures_total")
+        await asyncio.sleep(self._backoff.next())
+
+    def _recorded(self, batch: JournalBatch, overlay: dict[str, Values]) -> None:
+        if self.failing is not None:
+            log.info("journal_commits_again")
+            self.failing = None
+        self._backoff.reset()
+        for chat_id, values in overlay.items():
+            self._values[chat_id].update(values)
+            self._values.move_to_end(chat_id)
+        while len(self._values) > _KNOWN_CHATS:
+            self._values.popitem(last=False)
+        self._metrics.set("journal_last_sequence", self._journal.last_sequence)
+        self._count(batch.events)
+        if self._on_record is not None and batch.events:
+            self._on_record(batch.events)
+
+    def _count(self, events: tuple[Event, ...]) -> None:
+        # By their plain values: the hash of a member of an Enum is a function in Python.
+        counts = Counter([(e.kind._value_, e.change and e.change._value_, e.origin._value_) for e in events])
+        for (kind, change, origin), amount in counts.items():
+            self._metrics.count("events_total", amount, kind, change or "", origin)
+            if origin == Origin.RECONCILED:
+                self._metrics.count("reconciled_total", amount)
+
+    async def _learn(self, chat_ids: set[str]) -> None:
+        """Fetch the last values of chats that are not at hand; a chat without any is at hand as such."""
+        unknown = [chat_id for chat_id in chat_ids if chat_id not in self._values]  # a set minus keys walks all keys
+        if not unknown:
+            return
+        found: dict[str, Values] = {chat_id: {} for chat_id in unknown}
+        for value in await self._journal.last_values(unknown):
+            found[value.chat_id][value.key] = value
+        for chat_id, values in found.items():
+            self._values.setdefault(chat_id, values)  # another task may have learned it, and more, meanwhile
+
+    def _batch(self, entries: list[Entry], overlay: dict[str, Values]) -> JournalBatch:
+        events: list[Event] = []
+        sessions: dict[str, SessionState] = {}
+        for entry in entries:
+            if entry.gap is not None:
+                events.append(self._gap_event(entry.gap))
+            events.extend(self._disposition_events(entry, overlay))
+            if entry.session is not None:
+                sessions[entry.account] = entry.session
+        values = tuple(value for of_chat in overlay.values() for value in of_chat.values())
+        return JournalBatch(events=tuple(events), values=values, sessions=tuple(sessions.values()))
+
+    def _disposition_events(self, entry: Entry, overlay: dict[str, Values]) -> Iterable[Event]:
+        seen: set[tuple[bytes, str]] = set()
+        for index, observation in enumerate(entry.observations):
+            chat, key = observation.chat_id, observation.key
+            fresh = overlay.get(chat)
+            last = fresh.get(key) if fresh is not None else None
+            if last is None:
+                last = self._values[chat].get(key)
+            if observation.prime and last is not None:
+                continue
+            change, newest = classify(last, observation, compared_ms=entry.compared_ms)
+            if newest is not None:
+                overlay.setdefault(chat, {})[key] = newest
+            if observation.prime or (entry.prime and last is None) or _is_nothing_new(last, observation, change):
+                continue
+            previous = last.value if last is not None else None
+            unique = observation.server_time_ms is not None and (observation.digest, key) not in seen
+            seen.add((observation.digest, key))
+            event_id = _event_id(observation, "" if unique else f"{entry.origin_id}:{index}")
+            yield self._disposition_event(observation, change, previous, event_id)
+
+    def _disposition_event(self, heard: Observation, change: Change, previous: str | None, event_id: str) -> Event:
+        received_at = rfc3339(heard.received_ms)
+        data = Disposition(
+            change=change,
+            key=heard.key,
+            disposition=heard.value,
+            previous=previous,
+            chat_id=heard.chat_id,
+            chat_state=heard.chat_state,
+            chat_uri=heard.chat_uri,
+            reference_id=heard.reference_id,
+            account=heard.account,
+            participants=heard.participants,
+            user_data=heard.user_data,
+            received_at=received_at,
+            origin=heard.origin,
+        )
+        return Event(
+            id=event_id,
+            type=self._disposition_type,
+            source=self._source,
+            subject=heard.chat_id,
+            time=received_at if heard.server_time_ms is None else rfc3339(heard.server_time_ms),
+            kind=Kind.DISPOSITION,
+            account=heard.account,
+            change=change,
+            origin=heard.origin,
+            received_ms=heard.received_ms,
+            data=_ENCODER.encode(data),
+        )
+
+    def _gap_event(self, gap: Gap) -> Event:
+        digest = blake2b(f"{gap.account}\0{gap.from_}\0{gap.to}\0{gap.reason}".encode(), digest_size=16)
+        return Event(
+            id=digest.hexdigest(),
+            type=self._gap_type,
+            source=self._source,
+            subject=gap.account,
+            time=gap.to,
+            kind=Kind.GAP,
+            account=gap.account,
+            change=None,
+            origin=Origin.NOTIFICATION,
+            received_ms=int(datetime.fromisoformat(gap.to).timestamp() * 1000),
+            data=_ENCODER.encode(gap),
+        )
+
+
+def classify(last: LastValue | None, heard: Observation, *, compared_ms: int = 0) -> tuple[Change, LastValue | None]:
+    """What `heard` did to the last value of its chat and key, and the new last value where there is one.
+
+    In a conference every agent's session hears the same change, in any order between sessions. The second to hear it
+    finds the value it brings: unchanged. An echo that is late, older by the server's own clock than what another
+    account has brought, changes nothing either; nor does a chat that was re-read before the last value was heard.
+    """
+    if last is not None and (
+        last.value == heard.value or _is_late_echo(last, heard) or _is_outdated(last, heard, compared_ms)
+    ):
+        return Change.UNCHANGED, None
+    newest = LastValue(
+        chat_id=heard.chat_id,
+        key=heard.key,
+        value=heard.value,
+        account=heard.account,
+        server_time_ms=heard.server_time_ms,
+        received_ms=heard.received_ms,
+    )
+    if heard.value is None:
+        return Change.CLEARED, newest
+    return (Change.SET if last is None or last.value is None else Change.CHANGED), newest
+
+
+def _is_late_echo(last: LastValue, heard: Observation) -> bool:
+    if last.server_time_ms is None or heard.server_time_ms is None or last.account == heard.account:
+        return False
+    return heard.server_time_ms < last.server_time_ms
+
+
+def _is_outdated(last: LastValue, heard: Observation, compared_ms: int) -> bool:
+    """Whether the last value came in between asking for the chats (`received_ms`) and comparing them: it may be newer.
+
+    A stamp after that is of a clock that was set back since, and tells nothing.
+    """
+    return heard.origin is Origin.RECONCILED and heard.received_ms < last.received_ms <= compared_ms
+
+
+def _is_nothing_new(last: LastValue | None, heard: Observation, change: Change) -> bool:
+    """Whether re-reading a chat has found what is known, or an empty value where none was ever heard of."""
+    never_set = last is None and heard.value is None
+    return heard.origin is Origin.RECONCILED and (change is Change.UNCHANGED or never_set)
+
+
+def _event_id(heard: Observation, place: str) -> str:
+    """40 hexadecimal digits: the digest of what was heard and by whom, and a mark of the key.
+
+    Stable over replicas where the server stamps notifications. Where it does not, two of them may be alike to the
+    letter, as they may within a batch: there their place in the session goes in.
+    """
+    digest = blake2b(heard.digest + place.encode(), digest_size=16).digest() if place else heard.digest
+    return digest.hex() + _mark(heard.key)
+
+
+def digest_of(event_id: str) -> bytes | None:
+    """The digest of the notification behind an event's id, as `_event_id` puts it there; None for any other id."""
+    try:
+        return bytes.fromhex(event_id[:-_MARK_DIGITS]) if len(event_id) == _ID_DIGITS else None
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def _mark(key: str) -> str:
+    return f"{crc32(key.encode()):08x}"

@@ -1,0 +1,123 @@
+"""What is looked for among the journal's events and dead letters, and what one look brings."""
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from listener.model.event import Change, DeadLetter, Event, Kind, Participant
+
+_AGENT = "Agent"
+
+
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events are meant: those that every given condition holds for.
+
+    `chat`, `key` and `change` are met exactly. `agent` and `disposition` are glob patterns without regard to case.
+    `agent` fits the nickname of an agent in the chat, or the account that heard the event; `disposition` the value that
+    the event brings or the one that it replaces, where no value counts as an empty one. A gap has an account and
+    nothing else of this.
+    """
+
+    chat: str | None = None
+    agent: str | None = None
+    disposition: str | None = None
+    key: str | None = None
+    change: Change | None = None
+
+    @property
+    def of_dispositions(self) -> bool:
+        """Whether no gap can be meant."""
+        return any(one is not None for one in (self.chat, self.disposition, self.key, self.change))
+
+    def within(self) -> Callable[[str, bytes], bool] | None:
+        """What has to hold of an event's account and `data`, ready to be asked of many; None where nothing has to.
+
+        Raises msgspec.DecodeError where `data` is none of an event.
+        """
+        if self.agent is None and self.disposition is None and self.key is None:
+            return None
+        return _condition_within(self.key, _pattern(self.disposition), _pattern(self.agent))
+
+    def condition(self) -> Callable[[Event], bool]:
+        """What holds for the events that are meant, ready to be asked of many."""
+        within = self.within()
+
+        def is_meant(event: Event) -> bool:
+            return (
+                not (self.of_dispositions and event.kind is not Kind.DISPOSITION)
+                and self.chat in (None, event.subject)
+                and self.change in (None, event.change)
+                and (within is None or within(event.account, event.data))
+            )
+
+        return is_meant
+
+
+EVERY_EVENT = EventFilter()
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What one look brought, newest first.
+
+    `before` is where to look on, None where the journal has nothing older. `through_ms` (epoch milliseconds) is when
+    the oldest event that was looked at was received, None where there was none.
+    """
+
+    events: tuple[Event, ...]
+    before: int | None
+    through_ms: int | None
+
+
+class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter with its event; None where the event was gone when the letter was written."""
+
+    letter: DeadLetter
+    event: Event | None
+
+
+class LetterPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters in the order of the journal; `more` tells whether there are some behind the last one."""
+
+    letters: tuple[Undelivered, ...]
+    more: bool
+
+
+class _Told(msgspec.Struct):
+    """What of an event's `data` is looked at."""
+
+    key: str | None = None
+    disposition: str | None = None
+    previous: str | None = None
+    participants: tuple[Participant, ...] = ()
+
+
+_TOLD = msgspec.json.Decoder(_Told)
+
+
+def _condition_within(
+    key: str | None, disposition: re.Pattern[str] | None, agent: re.Pattern[str] | None
+) -> Callable[[str, bytes], bool]:
+    """`data` is decoded once for all conditions."""
+
+    def holds(account: str, data: bytes) -> bool:
+        told = _TOLD.decode(data)
+        return (
+            key in (None, told.key)
+            and (disposition is None or any(disposition.match(one or "") for one in (told.disposition, told.previous)))
+            and (agent is None or any(agent.match(name) for name in _agents(account, told)))
+        )
+
+    return holds
+
+
+def _agents(account: str, told: _Told) -> Iterator[str]:
+    yield account
+    for one in told.participants:
+        if one.type == _AGENT and one.nickname is not None:
+            yield one.nickname
+
+
+def _pattern(glob: str | None) -> re.Pattern[str] | None:
+    return None if glob is None else re.compile(fnmatch.translate(glob), re.IGNORECASE)

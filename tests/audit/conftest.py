@@ -1,0 +1,78 @@
+"""Trails in files, and what proves them."""
+
+import pytest
+
+from listener.audit.closed import Closed
+from listener.audit.keys import load_verifier
+from listener.audit.trail import Hooks, Trail, TrailOptions
+from listener.audit.verify import read_checkpoints, verify
+from listener.model.forms import CLOUD_EVENT
+from support.checkpoints import chain_holds, checkpoints
+
+
+class Clock:
+    """Epoch seconds that pass when a test says so."""
+
+    def __init__(self):
+        self.now_s = 1_795_340_340.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "events.jsonl"
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def make_trail(path, clock):
+    """Trails on `path`, one at a time; those that are left open are closed at the end."""
+    made = []
+
+    def make(*, compress=False, keep_files=None, keep_days=None, hooks=None, closed=None, **options):
+        closed = closed or Closed(path, compress=compress, keep_files=keep_files, keep_days=keep_days)
+        options = TrailOptions(path=path, sink="audit", opening=CLOUD_EVENT.opening, **options)
+        made.append(Trail(options=options, closed=closed, hooks=hooks or Hooks(), now=clock))
+        made[-1].open()
+        return made[-1]
+
+    yield make
+    for trail in made:
+        trail.close()
+
+
+@pytest.fixture
+def append():
+    """Append events as the sink does."""
+
+    def put(trail, events):
+        trail.append(events, [event.to_json() for event in events])
+
+    return put
+
+
+@pytest.fixture
+def proven(path):
+    """Verify the whole trail with its checkpoints, ours and an auditor's verifier alike; gives the verdict."""
+
+    def prove(*others, partial=False):
+        notes, public = path.with_name("events.jsonl.checkpoints"), path.with_name("events.jsonl.pub")
+        key = load_verifier(str(public))
+        signed = list(read_checkpoints(notes)) if notes.exists() else []
+        files = [place for place in (*others, path) if place.exists()]
+        verdict = verify(files, checkpoints=signed, key=key, partial=partial)
+        assert verdict.findings == []
+        if signed:
+            heads = checkpoints(notes, public.read_text())
+            assert [(size, root) for _, size, root in heads] == [(one.head.size, one.head.hash) for _, one in signed]
+            if files == [path]:
+                assert all(chain_holds(path, size, root) for _, size, root in heads)
+        return verdict
+
+    return prove

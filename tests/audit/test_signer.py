@@ -1,0 +1,129 @@
+"""Checkpoints are appended whole, go on after a crash, and hold up nothing."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from structlog.testing import capture_logs
+
+from listener.audit.chain import Head
+from listener.audit.notes import SigningKey
+from listener.audit.signer import Notary
+from support.checkpoints import checkpoints
+
+KEY = SigningKey("host/audit", Ed25519PrivateKey.generate())
+OTHER = SigningKey("host/audit", Ed25519PrivateKey.generate())
+TIME = "2026-11-22T09:39:00.123Z"
+
+
+@pytest.fixture
+def notes(tmp_path):
+    return tmp_path / "notes"
+
+
+@pytest.fixture
+def make_notary(notes):
+    def make(key=KEY, **options):
+        notary = Notary(path=notes, key=key, mode=0o640, now=lambda: TIME, **options)
+        notary.open()
+        return notary
+
+    return make
+
+
+def head(size):
+    return Head(size, bytes([size]) * 32)
+
+
+def sizes(path, key=KEY):
+    return [size for _, size, _ in checkpoints(path, str(key.verifier))]
+
+
+def test_an_auditors_verifier_reads_what_is_signed(make_notary, notes):
+    posted = []
+    notary = make_notary(on_signed=posted.append)
+    notary.sign(head(3))
+    notary.sign(head(5))
+    assert checkpoints(notes, str(KEY.verifier)) == [
+        ("host/audit", 3, bytes([3]) * 32),
+        ("host/audit", 5, bytes([5]) * 32),
+    ]
+    assert "".join(f"{note}\n" for note in posted) == notes.read_text()
+    assert notes.stat().st_mode & 0o777 == 0o640
+
+
+def test_nothing_is_signed_twice_and_nothing_that_is_shorter(make_notary, notes):
+    notary = make_notary()
+    for size in (0, 5, 5, 3):
+        notary.sign(head(size))
+    assert sizes(notes) == [5]
+
+
+def test_the_next_one_knows_what_was_signed_last_by_its_own_key(make_notary):
+    assert make_notary().last == Head()
+    make_notary().sign(head(5))
+    make_notary(OTHER).sign(head(9))
+    assert make_notary().last == head(5)
+    assert make_notary(OTHER).last == head(9)
+
+
+def test_of_a_long_file_only_the_end_is_read(make_notary, notes):
+    notary = make_notary()
+    notary.sign(head(3))
+    notes.write_bytes(notes.read_bytes() * 500)
+    make_notary().sign(head(5))
+    assert make_notary().last == head(5)
+    assert len(sizes(notes)) == 501
+
+
+@pytest.mark.parametrize(
+    "tail", [b"host/audit\n7\nAAAA", b"host/audit\n7\nAAAA\n\n", "host/audit\n7\n\n\u2014 h".encode(), bytes(40)]
+)
+def test_what_a_crash_has_left_of_a_checkpoint_is_cut_off(make_notary, notes, tail):
+    make_notary().sign(head(5))
+    whole = notes.read_bytes()
+    notes.write_bytes(whole + tail)
+    with capture_logs() as logs:
+        notary = make_notary()
+    assert [(entry["event"], entry["cut_bytes"]) for entry in logs] == [("audit_checkpoints_mended", len(tail))]
+    assert (notary.last, notes.read_bytes()) == (head(5), whole)
+    notary.sign(head(6))
+    assert sizes(notes) == [5, 6]
+
+
+def test_a_first_checkpoint_that_a_crash_has_cut_is_none(make_notary, notes):
+    notes.write_bytes(b"host/audit\n7\nAA")
+    make_notary().sign(head(6))
+    assert sizes(notes) == [6]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    mount = tmp_path / "small"
+    mount.mkdir()
+    command = ("mount", "-t", "tmpfs", "-o", "size=8k", "none", mount)
+    if shutil.which("mount") is None or subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("this user cannot mount a tmpfs")
+    yield mount
+    subprocess.run(("umount", "--lazy", mount), check=True)
+
+
+def test_a_full_disk_is_told_once_and_leaves_no_half_of_a_checkpoint(small_disk):
+    notes, posted = small_disk / "notes", []
+    notary = Notary(path=notes, key=KEY, mode=0o640, now=lambda: TIME, on_signed=posted.append)
+    notary.sign(head(1))
+    whole = notes.read_bytes()
+    (small_disk / "ballast").write_bytes(bytes(4096))
+    os.truncate(notes, 4096 - 50)
+    with capture_logs() as logs:
+        notary.sign(head(2))
+        notary.sign(head(3))
+    assert [entry["event"] for entry in logs] == ["audit_checkpoint_not_written"]
+    assert (notary.last, notes.stat().st_size) == (head(1), 4096 - 50)
+    (small_disk / "ballast").unlink()
+    os.truncate(notes, len(whole))
+    notary.sign(head(4))
+    assert sizes(notes) == [1, 4]
+    assert len(posted) == 2

@@ -1,0 +1,310 @@
+import os
+
+import pytest
+
+from listener.config.lane import LaneSettings
+from listener.config.settings import load
+from listener.errors import ConfigError, Problem
+from listener.sinks import registry
+from support.config import toml
+
+SINK = {"audit": {"type": "stdout"}}
+GOOD = {
+    "server": {"url": "https://gws.example.com/base/"},
+    "accounts": [{"username": "agent1", "password": "PaSsWoRd"}],
+    "sinks": SINK,
+}
+SECRET = "PaSsWoRd"
+
+
+@pytest.fixture
+def loaded(tmp_path):
+    """Load a table as a file, with variables and overrides."""
+
+    def load_table(table, environ=None, **options):
+        path = tmp_path / "listener.toml"
+        path.write_text(table if isinstance(table, str) else toml(table), encoding="utf-8")
+        return load(path, environ=environ or {}, **options)
+
+    return load_table
+
+
+@pytest.fixture
+def problems(loaded):
+    """What is wrong with a table, as text by place."""
+
+    def of(table, environ=None, **options):
+        with pytest.raises(ConfigError) as caught:
+            loaded(table, environ, **options)
+        assert SECRET not in str(caught.value)
+        return {problem.path: problem.text for problem in caught.value.problems}
+
+    return of
+
+
+def test_a_small_file_is_filled_up_with_defaults(loaded, tmp_path):
+    settings = loaded(GOOD)
+    assert settings.server.url == "https://gws.example.com/base"
+    assert settings.disposition.keys == ("DispositionCode",)
+    assert settings.http is None
+    assert settings.base == tmp_path
+    assert settings.path(settings.journal.path) == tmp_path / "journal.db"
+
+
+def test_all_problems_are_told_at_once(problems):
+    found = problems(
+        {
+            "server": {"urll": "x", "login": "basci", "connect_timeout_s": 0, "client_cert_file": "no.pem"},
+            "accounts": [{"username": "", "password_file": "gone"}, {"username": "b", "password": 7}],
+            "disposition": {"keys": []},
+            "sinks": {"a": {"type": "stdout", "batch": "many"}, "b": {}, "c d": {"type": "stdout"}},
+            "http": {"listen": "9464"},
+            "log": {"level": "loud"},
+            "journl": {},
+        }
+    )
+    assert found["server.url"] == "is required"
+    assert found["server.urll"] == "unknown key, did you mean 'url'?"
+    assert found["server.login"] == "should be 'basic' or 'none'"
+    assert found["server.connect_timeout_s"] == "should be more than 0.0"
+    assert found["server.client_cert_file"].endswith("no.pem: No such file or directory")
+    assert found["server.client_key_file"].startswith("is required beside client_cert_file")
+    assert found["accounts[0].username"] == "must not be empty"
+    assert found["accounts[0].password_file"].endswith("gone: No such file or directory")
+    assert found["accounts[1].password"] == "should be a text in quotes"
+    assert found["disposition.keys"] == "should hold at least 1"
+    assert found["sinks.a.batch"] == "should be a whole number"
+    assert found["sinks.b.type"] == "is required"
+    assert found["sinks.c d"] == "a sink's name is made of letters, digits, - and _"
+    assert found["http.listen"].startswith("should be HOST:PORT")
+    assert found["log.level"].startswith("should be 'debug'")
+    assert found["journl"] == "unknown key, did you mean 'journal'?"
+
+
+def test_problems_of_the_sinks_own_keys_come_with_the_others(problems):
+    found = problems(
+        {**GOOD, "server": {}, "sinks": {"crm": {"type": "webhook", "url": "crm", "batch": 0, "bacth": 1}}},
+        sink_problems=registry.problems_of_all,
+    )
+    assert set(found) == {"server.url", "sinks.crm.url", "sinks.crm.batch", "sinks.crm.bacth"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place", "text"),
+    [
+        ({"server": "x"}, "server", "should be a table"),
+        ({"server": {"url": 1}}, "server.url", "should be a text in quotes"),
+        ({"server": {"url": "http://u:PaSsWoRd@h"}}, "server.url", "must hold no user name and no password"),
+        ({"server": {"url": "http://h?x=1"}}, "server.url", "should end with the path: paths are added to it"),
+        ({"server": {"url": "http://h", "topic": "v2"}}, "server.topic", "should start with /"),
+        ({"server": {"url": "http://h", "verify": "maybe"}}, "server.verify", "should be true or false"),
+        ({"disposition": {"keys": "A"}}, "disposition.keys", "should be a list"),
+        ({"disposition": {"keys": ["a\x1fb"]}}, "disposition.keys[0]", "a userData key is not empty and holds no"),
+        ({"accounts": []}, "accounts", "at least one [[accounts]] table"),
+        ({"accounts": {"username": "a"}}, "accounts", "should be a list"),
+        ({"sinks": {}}, "sinks", "should hold at least 1"),
+        ({"base": "/"}, "base", "unknown key"),
+        ({"http": {"listen": "localhost:99999"}}, "http.listen", "should be HOST:PORT"),
+        ({"http": {"listen": "::1:80"}}, "http.listen", "should be HOST:PORT"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_place_in_plain_words(problems, wrong, place, text):
+    assert problems({**GOOD, **wrong})[place].startswith(text)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "nan", '"always"', "[]"])
+def test_a_horizon_is_a_number_of_hours_or_never_and_anything_else_one_problem(problems, value):
+    found = problems(
+        f"""
+        server = {{ url = "http://gws.example.com", login = "none" }}
+        sinks.audit = {{ type = "stdout", retry_horizon_h = {value} }}
+        """
+    )
+    assert found == {"sinks.audit.retry_horizon_h": 'should be a number of hours above 0, or "never"'}
+
+
+@pytest.mark.parametrize(("text", "hours"), [("0.0005", 0.0005), ("75", 75.0), ("never", "never")])
+def test_a_horizon_can_come_from_the_environment(loaded, text, hours):
+    settings = loaded(GOOD, {"LISTENER_SINKS__AUDIT__RETRY_HORIZON_H": text})
+    assert settings.sinks["audit"].retry_horizon_h == hours
+
+
+@pytest.mark.parametrize("number", ["inf", "-inf", "nan", "1e999", '"inf"'])
+def test_a_number_has_to_be_finite_in_every_table(problems, number):
+    found = problems(
+        f"""
+        server = {{ url = "http://gws.example.com", login = "none", keepalive_s = {number} }}
+        journal = {{ retention_days = {number} }}
+        sinks.audit = {{ type = "stdout", retry_limit_s = {number} }}
+        sinks.crm = {{ type = "webhook", url = "http://crm.example.com", timeout_s = {number} }}
+        """,
+        sink_problems=registry.problems_of_all,
+    )
+    places = ("server.keepalive_s", "journal.retention_days", "sinks.audit.retry_limit_s", "sinks.crm.timeout_s")
+    assert found == dict.fromkeys(places, "should be a finite number")
+
+
+@pytest.mark.parametrize(
+    ("account", "place", "text"),
+    [
+        ({"username": "a"}, "accounts[0].password_file", "a password or password_file is required"),
+        ({"username": "a", "password": ""}, "accounts[0].password_file", "a password or password_file is required"),
+        (
+            {"username": "a", "password": SECRET, "password_file": "listener.toml"},
+            "accounts[0].password_file",
+            "give either password or password_file",
+        ),
+    ],
+)
+def test_an_account_has_one_password(problems, account, place, text):
+    assert problems({**GOOD, "accounts": [account]})[place].startswith(text)
+
+
+def test_a_username_stands_once(problems):
+    twice = {**GOOD, "accounts": [{"username": "a", "password": "x"}, {"username": "a", "password": "y"}]}
+    assert problems(twice) == {"accounts[1].username": "'a' stands more than once"}
+
+
+def test_without_login_neither_account_nor_password_is_needed(loaded):
+    settings = loaded({"server": {"url": "http://h", "login": "none"}, "sinks": SINK})
+    assert [account.username for account in settings.listening_accounts()] == ["listener"]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"[server\nurl = 1", "is not TOML"),
+        (b"\xff\xfe", "is not UTF-8 text"),
+        (None, "cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path, content, text):
+    path = tmp_path / "listener.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ={})
+    assert [problem.path for problem in caught.value.problems] == [str(path)]
+    assert caught.value.problems[0].text.startswith(text)
+    assert "TOML" not in text or "line 1, column 8" in caught.value.problems[0].text
+
+
+def test_a_byte_order_mark_is_no_error(tmp_path):
+    path = tmp_path / "listener.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + toml(GOOD).encode())
+    assert load(path, environ={}).accounts[0].username == "agent1"
+
+
+def test_each_value_can_come_from_the_environment_and_wins(loaded):
+    settings = loaded(
+        {**GOOD, "sinks": {"CRM-eu": {"type": "webhook", "url": "http://a", "headers": {"X-Key": "a"}}}},
+        {
+            "LISTENER_SERVER__URL": "http://other",
+            "LISTENER_ACCOUNTS__0__PASSWORD": "123",
+            "LISTENER_ACCOUNTS__1__USERNAME": "agent2",
+            "LISTENER_ACCOUNTS__1__PASSWORD": "b",
+            "LISTENER_DISPOSITION__KEYS": "A,B",
+            "LISTENER_DISPOSITION__USER_DATA": '["C,D"]',
+            "LISTENER_SINKS__CRM_EU__URL": "http://b",
+            "LISTENER_SINKS__CRM_EU__HEADERS__X_KEY": "42",
+            "LISTENER_SINKS__CRM_EU__BATCH": "7",
+            "LISTENER_SINKS__NEW__TYPE": "stdout",
+            "LISTENER_HTTP__LISTEN": "[::1]:80",
+            "LISTENER_LOG": '{"level": "debug"}',
+            "LISTENER_SHUTDOWN_TIMEOUT_S": "3.5",
+        },
+    )
+    assert settings.server.url == "http://other"
+    assert [account.username for account in settings.accounts] == ["agent1", "agent2"]
+    assert settings.accounts[0].secret(settings.base) == "123"
+    assert settings.disposition.keys == ("A", "B")
+    assert settings.disposition.user_data == ("C,D",)
+    assert settings.sinks["CRM-eu"].options == {"url": "http://b", "headers": {"X-Key": "42"}}
+    assert settings.sinks["CRM-eu"].batch == 7
+    assert settings.sinks["new"].type == "stdout"
+    assert settings.http is not None
+    assert settings.http.address == ("::1", 80)
+    assert settings.log.level == "debug"
+    assert settings.shutdown_timeout_s == 3.5
+
+
+def test_the_environment_alone_is_a_configuration():
+    settings = load(
+        None,
+        environ={
+            "LISTENER_SERVER__URL": "http://h",
+            "LISTENER_SERVER__LOGIN": "none",
+            "LISTENER_SINKS__OUT__TYPE": "stdout",
+        },
+    )
+    assert settings.sinks["out"] == LaneSettings(type="stdout")
+    assert settings.base.is_absolute()
+
+
+def test_variables_of_this_process_are_not_read_unless_they_are_handed_in(loaded, monkeypatch):
+    monkeypatch.setitem(os.environ, "LISTENER_LOG__LEVEL", "error")
+    assert loaded(GOOD).log.level == "info"
+
+
+def test_a_problem_of_a_variable_names_the_variable(problems):
+    found = problems(GOOD, {"LISTENER_LOG": "{", "LISTENER_ACCOUNTS__0__PASSWORDD": SECRET})
+    assert found == {
+        "log": "should be a table (from LISTENER_LOG)",
+        "accounts[0].passwordd": "unknown key, did you mean 'password'? (from LISTENER_ACCOUNTS__0__PASSWORDD)",
+    }
+
+
+def test_unknown_variables_are_problems_where_they_can_only_be_meant_for_us(problems):
+    found = problems(GOOD, {"LISTENER_SERVR__URL": "x", "LISTENER_LOG_LEVEL": "x", "LISTENER_SHUTDOWN_TIMEOUT": "1"})
+    assert found == {
+        "LISTENER_SERVR__URL": "unknown variable, did you mean 'LISTENER_SERVER__URL'?",
+        "LISTENER_LOG_LEVEL": "unknown variable, did you mean 'LISTENER_LOG__LEVEL'?",
+        "LISTENER_SHUTDOWN_TIMEOUT": "unknown variable, did you mean 'LISTENER_SHUTDOWN_TIMEOUT_S'?",
+    }
+
+
+def test_variables_that_kubernetes_sets_for_services_of_our_name_are_left_alone(loaded):
+    services = ("", "_HTTP", "_SERVER", "_JOURNAL")
+    names = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTP", "PORT", "PORT_9464_TCP_ADDR", "PORT_9464_TCP_PROTO")
+    assert loaded(GOOD, {f"LISTENER{service}_{name}": "tcp://10.0.0.1:1" for service in services for name in names})
+
+
+def test_an_account_cannot_be_numbered_past_the_next_one(problems):
+    assert "accounts[7]" in problems(GOOD, {"LISTENER_ACCOUNTS__7__USERNAME": "x"})
+
+
+def test_overrides_win_over_everything_and_none_is_not_given(loaded):
+    settings = loaded(
+        GOOD, {"LISTENER_LOG__LEVEL": "error"}, overrides={"log.level": "debug", "log.format": None, "http": {}}
+    )
+    assert settings.log.level == "debug"
+    assert settings.log.format == "auto"
+    assert settings.http is not None
+
+
+def test_a_password_file_is_read_anew_without_its_line_end(loaded, tmp_path):
+    (tmp_path / "secret").write_text("one\r\n", encoding="utf-8")
+    settings = loaded({**GOOD, "accounts": [{"username": "a", "password_file": "secret"}]})
+    assert settings.accounts[0].secret(settings.base) == "one"
+    (tmp_path / "secret").write_text("two", encoding="utf-8")
+    assert settings.accounts[0].secret(settings.base) == "two"
+
+
+def test_a_password_file_is_found_among_the_credentials_of_systemd(loaded, tmp_path):
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "agent1").write_text("from systemd\n", encoding="utf-8")
+    table = {**GOOD, "accounts": [{"username": "a", "password_file": "agent1"}]}
+    settings = loaded(table, {"CREDENTIALS_DIRECTORY": str(credentials)})
+    assert settings.accounts[0].secret(settings.base) == "from systemd"
+
+
+def test_the_text_of_the_settings_shows_no_password(loaded):
+    assert SECRET not in repr(loaded(GOOD))
+
+
+def test_the_error_counts_as_bad_configuration(loaded):
+    with pytest.raises(ConfigError) as caught:
+        loaded({})
+    assert caught.value.exit_status == 78
+    assert Problem("server", "is required") in caught.value.problems

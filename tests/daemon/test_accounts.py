@@ -1,0 +1,81 @@
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from listener.config.settings import Settings
+from listener.daemon import connections
+from listener.daemon.accounts import Accounts
+from listener.intake.recorder import Recorder
+from listener.runtime.metrics import Metrics
+from listener.simulator import Simulator
+from listener.testing import MemoryJournal
+from support.eventually import eventually
+
+
+def settings(url, *names):
+    accounts = [{"username": name, "password": "secret"} for name in names]
+    sinks = {"out": {"type": "file", "path": "out"}}
+    return Settings.model_validate({"server": {"url": url}, "accounts": accounts, "sinks": sinks})
+
+
+@pytest.fixture
+async def sim():
+    async with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
+async def world(sim, owned):
+    """Accounts `agent1` and `agent2` on a simulated site, and what they need."""
+    journal, metrics = MemoryJournal(), Metrics()
+    await journal.open()
+    both = settings(sim.url, "agent1", "agent2")
+    recorder = Recorder(journal=journal, metrics=metrics, source="http://h", type_prefix="p")
+    recording = spawn("recorder", recorder.run())
+    owned.callback(recording.cancel)
+    connector = connections.new_connector(both.server)
+    owned.push_async_callback(connector.close)
+    accounts = Accounts(
+        settings=both, journal=journal, recorder=recorder, metrics=metrics, connector=connector, down_since_ms=None
+    )
+    await accounts.build(both.accounts)
+    owned.push_async_callback(accounts.close)
+    accounts.start(spawn)
+    await subscribed(accounts, "agent1", "agent2")
+    tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("account ")]
+    yield accounts
+    accounts.abandon()
+    await asyncio.wait(tasks)
+
+
+def spawn(name, work):
+    return asyncio.get_running_loop().create_task(work, name=name)
+
+
+async def subscribed(accounts, *names):
+    await eventually(lambda: {one.account for one in accounts.status() if one.subscribed} == set(names))
+
+
+async def test_only_those_that_change_are_started_anew(world, sim):
+    epochs = {one.account: one.epoch for one in world.status()}
+    await world.apply(settings(sim.url, "agent2", "agent3"), ["agent1", "agent3"], spawn, timeout_s=5.0)
+    await subscribed(world, "agent2", "agent3")
+    assert len(world) == 2
+    assert {one.account: one.epoch for one in world.status()}["agent2"] == epochs["agent2"]
+
+
+async def test_an_account_that_is_started_anew_continues_its_session(world, sim):
+    before = {one["agent"]: one["clientId"] for one in sim.state()["sessions"]}
+    await world.apply(settings(sim.url, "agent1", "agent2"), ["agent1"], spawn, timeout_s=5.0)
+    await subscribed(world, "agent1", "agent2")
+    assert {one["agent"]: one["clientId"] for one in sim.state()["sessions"]} == before
+    assert [one.gaps.count for one in world.status()] == [0, 0]
+
+
+async def test_one_that_does_not_end_in_order_holds_nobody_up(world, sim):
+    await sim.stop()
+    with capture_logs() as logs:
+        await world.apply(settings(sim.url, "agent2"), ["agent1"], spawn, timeout_s=0.0)
+    assert [line["account"] for line in logs if line["event"] == "account_not_ended_in_order"] == ["agent1"]
+    assert [one.account for one in world.status()] == ["agent2"]

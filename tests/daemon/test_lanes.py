@@ -1,0 +1,92 @@
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from listener.config.settings import Settings
+from listener.daemon.lanes import SinkLanes
+from listener.errors import ConfigError
+from listener.model.event import JournalBatch
+from listener.runtime.metrics import Metrics
+from listener.testing import MemoryJournal, sample_event
+from support.eventually import eventually
+
+
+def settings(folder, **sinks):
+    return Settings.model_validate({"server": {"url": "http://h"}, "sinks": sinks, "base": folder})
+
+
+def file(name):
+    return {"type": "file", "path": name}
+
+
+@pytest.fixture
+async def journal():
+    journal = MemoryJournal()
+    await journal.open()
+    await journal.append(JournalBatch(events=[sample_event(number) for number in (1, 2, 3)]))
+    return journal
+
+
+@pytest.fixture
+async def lanes(journal):
+    lanes = SinkLanes(journal=journal, metrics=Metrics())
+    yield lanes
+    await lanes.end(list(lanes.running))
+
+
+def spawn(name, work):
+    return asyncio.get_running_loop().create_task(work, name=name)
+
+
+def lines(path):
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+async def test_lanes_run_side_by_side_and_end_one_by_one(lanes, journal, tmp_path):
+    both = settings(tmp_path, a=file("a"), b=file("b"))
+    lanes.start(lanes.build(both, both.sinks), spawn)
+    await eventually(lambda: lines(tmp_path / "a") == lines(tmp_path / "b") == 3)
+    await lanes.end(["a"])
+    assert list(lanes.running) == ["b"]
+    await journal.append(JournalBatch(events=[sample_event(4)]))
+    await lanes.drained()
+    assert (lines(tmp_path / "a"), lines(tmp_path / "b")) == (3, 4)
+
+
+async def test_a_lane_that_is_exchanged_goes_on_where_the_old_one_stood(lanes, journal, tmp_path):
+    one = settings(tmp_path, a=file("a"))
+    lanes.start(lanes.build(one, one.sinks), spawn)
+    await lanes.drained()
+    old = lanes.running["a"]
+    await lanes.exchange(one, ["a"], spawn)
+    assert lanes.running["a"] is not old
+    await journal.append(JournalBatch(events=[sample_event(4)]))
+    await lanes.drained()
+    assert lines(tmp_path / "a") == 4
+
+
+async def test_what_cannot_be_built_leaves_the_old_lane_at_work(lanes, journal, tmp_path):
+    (tmp_path / "token").write_text("t")
+    crm = {"type": "webhook", "url": "http://127.0.0.1:9", "bearer_token_file": "token"}
+    one = settings(tmp_path, crm=crm)
+    lanes.start(lanes.build(one, one.sinks), spawn)
+    assert lanes.files(one) == {"crm": [tmp_path / "token"]}
+    old = lanes.running["crm"]
+    (tmp_path / "token").unlink()
+    with pytest.raises(ConfigError, match="bearer_token_file"):
+        await lanes.exchange(one, ["crm"], spawn)
+    assert lanes.running["crm"] is old
+    assert lanes.files(one) == {}, "what cannot be read now is not looked at now"
+
+
+async def test_a_host_that_refuses_is_fatal_at_the_start_and_waited_for_later(lanes, tmp_path):
+    gone = settings(tmp_path, a={"type": "file", "path": "gone/a", "retry_limit_s": 0.2})
+    strict = lanes.build(gone, gone.sinks, patient=False)
+    with suppress(Exception):
+        await asyncio.wait_for(strict["a"].run(), 5.0)
+    assert strict["a"].status().failures == 0, "it ended at once"
+    lanes.start(lanes.build(gone, gone.sinks), spawn)
+    await eventually(lambda: lanes.running["a"].status().failures > 1)
+    (tmp_path / "gone").mkdir()
+    await eventually(lambda: lines(tmp_path / "gone" / "a") == 3)

@@ -1,0 +1,622 @@
+"""Classification in one order, group commit over all accounts, and what an event looks like."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.errors import JournalError, JournalFull
+from listener.intake.recorder import Recorder, classify, digest_of
+from listener.model.event import (
+    Change,
+    Entry,
+    Event,
+    Gap,
+    JournalBatch,
+    LastValue,
+    Observation,
+    Origin,
+    Participant,
+    SessionState,
+)
+from listener.runtime.backoff import Backoff
+from listener.runtime.metrics import Metrics
+from listener.testing import MemoryJournal
+from listener.webservices.notifications import NotificationDecoder
+from support.eventually import eventually
+from support.notifications import DOCUMENTED
+
+CHAT = "0000Na9B26EF003M"
+KEY = "DispositionCode"
+RECEIVED_MS = 1_795_340_340_123
+RECEIVED_AT = "2026-11-22T09:39:00.123Z"
+NO_PAUSE = Backoff(first_s=0.0, limit_s=0.0, floor_s=0.0)
+
+
+class SlowJournal(MemoryJournal):
+    """Counts the appends, and holds them up while its gate is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.appends: list[JournalBatch] = []
+        self.asked: list[set[str]] = []
+
+    async def append(self, batch: JournalBatch) -> int:
+        self.appends.append(batch)
+        await self.gate.wait()
+        return await super().append(batch)
+
+    async def last_values(self, chat_ids: Any) -> list[LastValue]:
+        self.asked.append(set(chat_ids))
+        return await super().last_values(chat_ids)
+
+
+class World:
+    """A recorder at work on a journal in memory."""
+
+    def __init__(self, journal: SlowJournal | None = None) -> None:
+        self.journal = journal or SlowJournal()
+        self.metrics = Metrics()
+        self.told: list[Event] = []
+        self.recorder = Recorder(
+            journal=self.journal,
+            metrics=self.metrics,
+            source="http://127.0.0.1/api/v2/me/chats",
+            type_prefix="disposition-listener",
+            backoff=NO_PAUSE,
+            on_record=self.told.extend,
+        )
+
+    async def events(self) -> list[Event]:
+        return list(await self.journal.read(0, 10_000))
+
+    async def data(self) -> list[dict[str, Any]]:
+        return [json.loads(event.data) for event in await self.events()]
+
+    async def changes(self) -> list[tuple[str, str | None, str | None]]:
+        """(change, previous, disposition) of every event in the journal."""
+        return [(one["change"], one["previous"], one["disposition"]) for one in await self.data()]
+
+
+def heard(value: str | None, **more: Any) -> Observation:
+    return Observation(
+        **{
+            "account": "agent1",
+            "chat_id": CHAT,
+            "key": KEY,
+            "value": value,
+            "server_time_ms": None,
+            "received_ms": RECEIVED_MS,
+            "digest": b"0123456789abcdef",
+            **more,
+        }
+    )
+
+
+def entry(*observations: Observation, account: str = "agent1", origin_id: str = "c1:1", **more: Any) -> Entry:
+    return Entry(account=account, observations=observations, origin_id=origin_id, **more)
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[..., Any]]:
+    """Start a recorder (on the journal of an earlier one, if given)."""
+    async with AsyncExitStack() as stack:
+
+        async def new(journal: SlowJournal | None = None) -> World:
+            world = World(journal)
+            if journal is None:
+                await world.journal.open()
+            task = asyncio.create_task(world.recorder.run(), name="recorder under test")
+
+            async def end() -> None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+            stack.push_async_callback(end)
+            return world
+
+        yield new
+
+
+@pytest.fixture
+async def world(start: Callable[..., Any]) -> World:
+    return await start()
+
+
+# --- classification ---------------------------------------------------------------------------------------------------
+
+
+def known(value: str | None, *, account: str = "agent1", at: int | None = 100, received_ms: int = 0) -> LastValue:
+    return LastValue(chat_id=CHAT, key=KEY, value=value, account=account, server_time_ms=at, received_ms=received_ms)
+
+
+@pytest.mark.parametrize(
+    ("last", "now", "expected"),
+    [
+        (None, heard("A"), Change.SET),
+        (known("A"), heard("B"), Change.CHANGED),
+        (known("A"), heard("A"), Change.UNCHANGED),
+        (known("A"), heard(None), Change.CLEARED),
+        (None, heard(None), Change.CLEARED),
+        (known(None), heard(None), Change.UNCHANGED),
+        (known(None), heard("A"), Change.SET),
+        # the same change as another session of the conference hears it, early, late, or with a clock that stands still
+        (known("A", account="agent2", at=100), heard("A", server_time_ms=100), Change.UNCHANGED),
+        (known("B", account="agent2", at=100), heard("A", server_time_ms=99), Change.UNCHANGED),
+        (known("B", account="agent2", at=100), heard("A", server_time_ms=100), Change.CHANGED),
+        (known("B", account="agent2", at=100), heard("A", server_time_ms=101), Change.CHANGED),
+        (known("B", account="agent2", at=None), heard("A", server_time_ms=99), Change.CHANGED),
+        (known("B", account="agent2", at=100), heard("A"), Change.CHANGED),
+        # one session hears in order, whatever the server's clock does
+        (known("B", at=100), heard("A", server_time_ms=99), Change.CHANGED),
+        # what was re-read before the last value was heard
+        (known("B", received_ms=5), heard("A", received_ms=4, origin=Origin.RECONCILED), Change.UNCHANGED),
+        (known("B", received_ms=5), heard("A", received_ms=5, origin=Origin.RECONCILED), Change.CHANGED),
+        (known("B", received_ms=11), heard("A", received_ms=4, origin=Origin.RECONCILED), Change.CHANGED),
+        (known("B", received_ms=5), heard("A", received_ms=4), Change.CHANGED),
+    ],
+)
+def test_a_value_is_classified_against_the_last_one(last: LastValue | None, now: Observation, expected: Change):
+    change, newest = classify(last, now, compared_ms=10)
+    assert change is expected
+    assert (newest is None) == (change is Change.UNCHANGED)
+    if newest is not None:
+        assert (newest.value, newest.account, newest.server_time_ms) == (now.value, now.account, now.server_time_ms)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["chat1", "chat2"]),
+        st.sampled_from([KEY, "Second"]),
+        st.sampled_from(["A", "B", None]),
+        st.sampled_from(["agent1", "agent2"]),
+        st.booleans(),  # whether the entry ends here
+    ),
+    max_size=30,
+)
+
+
+def model(steps: list[Any]) -> list[tuple[str, str | None, str | None]]:
+    """What the words of the specification say of a stream in which no clock is involved."""
+    values: dict[tuple[str, str], str | None] = {}
+    expected = []
+    for chat, key, value, _account, _ends in steps:
+        never, last = (chat, key) not in values, values.get((chat, key))
+        if not never and last == value:
+            change = "unchanged"
+        elif value is None:
+            change = "cleared"
+        else:
+            change = "changed" if last is not None else "set"
+        expected.append((change, last, value))
+        values[chat, key] = value
+    return expected
+
+
+@given(STEPS)
+def test_a_stream_is_classified_as_the_specification_says_however_it_is_cut_into_entries(steps: list[Any]):
+    async def play() -> list[tuple[str, str | None, str | None]]:
+        world = World()
+        await world.journal.open()
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(world.recorder.run())
+            collected: list[Observation] = []
+            recording = []
+            for chat, key, value, account, ends in steps:
+                collected.append(heard(value, chat_id=chat, key=key, account=account))
+                if ends:
+                    recording.append(tasks.create_task(world.recorder.record(entry(*collected))))
+                    await asyncio.sleep(0)
+                    collected = []
+            recording.append(tasks.create_task(world.recorder.record(entry(*collected))))
+            await asyncio.gather(*recording)
+            running.cancel()
+        return await world.changes()
+
+    assert asyncio.run(play()) == model(steps)
+
+
+async def test_in_a_conference_the_second_to_hear_a_change_makes_no_second_one(world: World):
+    for account in ("agent1", "agent2", "agent3"):
+        await world.recorder.record(entry(heard("A", account=account, server_time_ms=100), account=account))
+    assert await world.changes() == [("set", None, "A"), ("unchanged", "A", "A"), ("unchanged", "A", "A")]
+
+
+async def test_an_echo_that_is_late_does_not_bring_an_old_value_back(world: World):
+    await world.recorder.record(entry(heard("A", server_time_ms=100)))
+    await world.recorder.record(entry(heard("B", server_time_ms=200)))
+    await world.recorder.record(entry(heard("A", server_time_ms=100, account="agent2"), account="agent2"))
+    await world.recorder.record(entry(heard("C", server_time_ms=300)))
+    assert await world.changes() == [
+        ("set", None, "A"),
+        ("changed", "A", "B"),
+        ("unchanged", "B", "A"),
+        ("changed", "B", "C"),
+    ]
+
+
+async def test_previous_is_right_in_the_next_process(start: Callable[..., Any]):
+    first = await start()
+    await first.recorder.record(entry(heard("A")))
+    second = await start(first.journal)
+    await second.recorder.record(entry(heard("B"), heard("C")))
+    assert await second.changes() == [("set", None, "A"), ("changed", "A", "B"), ("changed", "B", "C")]
+
+
+async def test_the_journal_is_asked_once_for_what_is_known_of_a_chat(world: World):
+    for value in ("A", "B", "C"):
+        await world.recorder.record(entry(heard(value), heard(value, chat_id="other")))
+    assert world.journal.asked == [{CHAT, "other"}]
+
+
+# --- what leaves no event ---------------------------------------------------------------------------------------------
+
+
+async def test_a_first_look_at_the_chats_makes_last_values_and_no_events(world: World):
+    await world.recorder.record(entry(heard("A", origin=Origin.RECONCILED), prime=True))
+    assert await world.events() == []
+    await world.recorder.record(entry(heard("B")))
+    assert await world.changes() == [("changed", "A", "B")]
+
+
+async def test_a_first_look_of_one_account_does_not_swallow_a_change_that_another_has_missed(world: World):
+    await world.recorder.record(entry(heard("A")))
+    later = {"origin": Origin.RECONCILED, "account": "agent2", "received_ms": RECEIVED_MS + 1}
+    await world.recorder.record(entry(heard("B", **later), account="agent2", prime=True))
+    assert await world.changes() == [("set", None, "A"), ("changed", "A", "B")]
+
+
+async def test_what_is_found_by_re_reading_is_an_event_only_if_it_is_new(world: World):
+    await world.recorder.record(entry(heard("A")))
+    found = [
+        heard(value, chat_id=chat, origin=Origin.RECONCILED, received_ms=RECEIVED_MS + 1)
+        for chat, value in ((CHAT, "A"), ("missed", "B"), ("never set", None))
+    ]
+    await world.recorder.record(entry(*found))
+    data = await world.data()
+    assert [(one["chatId"], one["change"], one["origin"]) for one in data[1:]] == [("missed", "set", "reconciled")]
+    assert world.metrics.value("reconciled_total") == 1
+    assert world.metrics.value("events_total", "disposition", "set", "reconciled") == 1
+
+
+async def test_a_value_that_was_cleared_in_a_gap_is_found(world: World):
+    await world.recorder.record(entry(heard("A")))
+    await world.recorder.record(entry(heard(None, origin=Origin.RECONCILED, received_ms=RECEIVED_MS + 1)))
+    assert (await world.changes())[1:] == [("cleared", "A", None)]
+
+
+# --- group commit and failures ----------------------------------------------------------------------------------------
+
+
+async def test_what_arrives_during_a_commit_shares_the_next_one(world: World):
+    world.journal.gate.clear()
+    first = asyncio.create_task(world.recorder.record(entry(heard("0"))))
+    await asyncio.sleep(0.01)
+    others = [
+        asyncio.create_task(world.recorder.record(entry(heard(str(n), account=f"agent{n}"), account=f"agent{n}")))
+        for n in range(1, 51)
+    ]
+    await asyncio.sleep(0.01)
+    assert not first.done()
+    world.journal.gate.set()
+    await asyncio.gather(first, *others)
+    assert [len(batch.events) for batch in world.journal.appends] == [1, 50]
+    assert await world.changes() == [
+        ("set", None, "0"),
+        *(("changed", str(n - 1), str(n)) for n in range(1, 51)),
+    ]
+
+
+async def test_recording_returns_only_when_the_entry_is_durable(world: World):
+    world.journal.gate.clear()
+    recording = asyncio.create_task(world.recorder.record(entry(heard("A"))))
+    await asyncio.sleep(0.02)
+    assert not recording.done()
+    assert world.told == []
+    world.journal.gate.set()
+    await recording
+    assert len(await world.events()) == 1
+
+
+async def test_a_caller_that_is_cancelled_does_not_take_its_entry_back(world: World):
+    world.journal.gate.clear()
+    recording = asyncio.create_task(world.recorder.record(entry(heard("A"))))
+    await asyncio.sleep(0.01)
+    recording.cancel()
+    await asyncio.wait((recording,))
+    world.journal.gate.set()
+    await world.recorder.record(entry(heard("B")))
+    assert await world.changes() == [("set", None, "A"), ("changed", "A", "B")]
+
+
+@pytest.mark.parametrize("error", [JournalFull("disk full"), JournalError("disk I/O error")])
+async def test_a_journal_that_cannot_commit_is_tried_until_it_can_and_nothing_is_lost(
+    world: World, error: JournalError
+):
+    await world.recorder.record(entry(heard("A")))
+    world.journal.fail_appends(error)
+    waiting = [asyncio.create_task(world.recorder.record(entry(heard(value)))) for value in ("B", "C")]
+    await eventually(lambda: world.metrics.value("journal_commit_failures_total") >= 3)
+    assert world.recorder.failing == str(error)
+    assert not any(task.done() for task in waiting)
+    late = asyncio.create_task(world.recorder.record(entry(heard("D"))))
+    await asyncio.sleep(0)
+    world.journal.heal()
+    await asyncio.gather(*waiting, late)
+    assert await world.changes() == [
+        ("set", None, "A"),
+        ("changed", "A", "B"),
+        ("changed", "B", "C"),
+        ("changed", "C", "D"),
+    ]
+    assert world.recorder.failing is None
+    assert [event.sequence for event in await world.events()] == [1, 2, 3, 4]
+
+
+async def test_a_group_that_failed_once_is_not_classified_against_itself(world: World):
+    world.journal.fail_appends(JournalError("once"), times=1)
+    await world.recorder.record(entry(heard("A"), heard("B")))
+    assert await world.changes() == [("set", None, "A"), ("changed", "A", "B")]
+
+
+async def test_only_the_newest_value_and_session_of_a_group_are_stored(world: World):
+    sessions = [
+        SessionState(
+            account="agent1",
+            url="u",
+            topic="t",
+            client_id="c1",
+            connection_type="long-polling",
+            ack=n,
+            seen_ms=n,
+        )
+        for n in (1, 2)
+    ]
+    world.journal.gate.clear()
+    tasks = [asyncio.create_task(world.recorder.record(entry(heard("0"))))]
+    await asyncio.sleep(0.01)
+    tasks += [
+        asyncio.create_task(world.recorder.record(entry(heard(str(session.ack)), session=session)))
+        for session in sessions
+    ]
+    await asyncio.sleep(0.01)
+    world.journal.gate.set()
+    await asyncio.gather(*tasks)
+    batch = world.journal.appends[-1]
+    assert [value.value for value in batch.values] == ["2"]
+    assert batch.sessions == (sessions[1],)
+
+
+async def test_a_session_is_stored_in_the_transaction_of_its_events(world: World):
+    session = SessionState(
+        account="agent1", url="u", topic="t", client_id="c1", connection_type="long-polling", ack=7, seen_ms=1
+    )
+    await world.recorder.record(entry(heard("A"), session=session))
+    (batch,) = world.journal.appends
+    assert (len(batch.events), batch.sessions) == (1, (session,))
+    assert await world.journal.sessions() == {"agent1": session}
+
+
+# --- the events -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_event_has_the_documented_fields_in_the_documented_order(world: World):
+    observation = heard(
+        "IssueResolved",
+        chat_state="Chatting",
+        chat_uri="http://localhost:8080/api/v2/chats/0000Na9B26EF003M",
+        reference_id=34,
+        participants=(Participant(nickname="TestName", type="Agent", participant_id="009052C73228006D"),),
+        user_data={"Queue": "q1"},
+    )
+    await world.recorder.record(entry(observation))
+    (event,) = await world.events()
+    line = json.loads(event.to_json())
+    assert list(line) == [
+        *("specversion", "type", "source", "id", "subject", "time"),
+        *("datacontenttype", "sequence", "data"),
+    ]
+    assert line == {
+        "specversion": "1.0",
+        "type": "disposition-listener.chat.disposition",
+        "source": "http://127.0.0.1/api/v2/me/chats",
+        "id": event.id,
+        "subject": CHAT,
+        "time": RECEIVED_AT,
+        "datacontenttype": "application/json",
+        "sequence": "1",
+        "data": {
+            "change": "set",
+            "key": KEY,
+            "disposition": "IssueResolved",
+            "previous": None,
+            "chatId": CHAT,
+            "chatState": "Chatting",
+            "chatUri": "http://localhost:8080/api/v2/chats/0000Na9B26EF003M",
+            "referenceId": 34,
+            "account": "agent1",
+            "participants": [{"nickname": "TestName", "type": "Agent", "participantId": "009052C73228006D"}],
+            "userData": {"Queue": "q1"},
+            "receivedAt": RECEIVED_AT,
+            "origin": "notification",
+        },
+    }
+    assert list(line["data"]) == [
+        *("change", "key", "disposition", "previous", "chatId", "chatState", "chatUri", "referenceId", "account"),
+        *("participants", "userData", "receivedAt", "origin"),
+    ]
+
+
+async def test_the_time_of_an_event_is_the_servers_where_it_has_one(world: World):
+    await world.recorder.record(entry(heard("A", server_time_ms=RECEIVED_MS - 1000)))
+    (event,) = await world.events()
+    assert event.time == "2026-11-22T09:38:59.123Z"
+    assert json.loads(event.data)["receivedAt"] == RECEIVED_AT
+    assert event.received_ms == RECEIVED_MS
+
+
+async def test_a_gap_is_an_event_and_comes_before_what_was_found_because_of_it(world: World):
+    gap = Gap(
+        account="agent1",
+        from_="2026-11-22T09:30:00.000Z",
+        to=RECEIVED_AT,
+        reason="session_expired",
+        closed_by="handshake",
+    )
+    await world.recorder.record(entry(heard("A", origin=Origin.RECONCILED), gap=gap))
+    event, found = await world.events()
+    line = json.loads(event.to_json())
+    assert (line["type"], line["subject"], line["time"]) == ("disposition-listener.chat.gap", "agent1", RECEIVED_AT)
+    assert line["data"] == {
+        "account": "agent1",
+        "from": "2026-11-22T09:30:00.000Z",
+        "to": RECEIVED_AT,
+        "reason": "session_expired",
+        "closedBy": "handshake",
+    }
+    assert (event.change, event.account, event.received_ms) == (None, "agent1", RECEIVED_MS)
+    assert found.origin is Origin.RECONCILED
+    assert world.metrics.value("events_total", "gap", "", "notification") == 1
+
+
+async def test_whoever_watches_is_told_of_what_is_durable(world: World):
+    await world.recorder.record(entry(heard("A")))
+    await world.recorder.record(entry())
+    assert [event.id for event in world.told] == [event.id for event in await world.events()]
+
+
+# --- ids --------------------------------------------------------------------------------------------------------------
+
+
+def observations(account: str = "agent1", *, server_time_ms: int | None = None, value: str = "A") -> list[Observation]:
+    note: dict[str, Any] = {**DOCUMENTED, "chat": {**DOCUMENTED["chat"], "userData": {KEY: value, "Second": value}}}
+    if server_time_ms is not None:
+        note["metrics"] = {"eventProcessing": {"serverGenerationTimestamp": server_time_ms}}
+    decoder = NotificationDecoder(keys=(KEY, "Second"))
+    return decoder.decode([json.dumps(note).encode()], account=account, received_ms=RECEIVED_MS).observations
+
+
+async def ids(start: Callable[..., Any], *entries: Entry) -> list[str]:
+    world = await start()
+    for one in entries:
+        await world.recorder.record(one)
+    return [event.id for event in await world.events()]
+
+
+@pytest.mark.parametrize("server_time_ms", [None, RECEIVED_MS])
+async def test_the_same_event_has_the_same_id_wherever_and_how_often_it_is_made(
+    start: Callable[..., Any], server_time_ms: int | None
+):
+    one = entry(*observations(server_time_ms=server_time_ms))
+    first = await ids(start, one)
+    assert await ids(start, entry(heard("other")), one) == [(await ids(start, entry(heard("other"))))[0], *first]
+    world = await start()
+    world.journal.fail_appends(JournalError("once"), times=1)
+    await world.recorder.record(one)
+    assert [event.id for event in await world.events()] == first
+
+
+async def test_with_the_servers_time_an_id_does_not_depend_on_session_or_batch(start: Callable[..., Any]):
+    made = [
+        await ids(start, entry(*observations(server_time_ms=5), origin_id=origin)) for origin in ("c1:1", "other:9")
+    ]
+    assert made[0] == made[1]
+
+
+async def test_different_events_have_different_ids(start: Callable[..., Any]):
+    alike = observations()
+    stamped = observations(server_time_ms=5)
+    made = await ids(
+        start,
+        entry(*alike, *alike, origin_id="c1:1"),  # two keys each, twice in one batch
+        entry(*alike, origin_id="c1:2"),  # in the next batch
+        entry(*alike, origin_id="c2:1"),  # in another session
+        entry(*stamped, *stamped),  # the server sent the same twice, in one batch
+        entry(*observations(server_time_ms=6)),
+        entry(*observations("agent2"), account="agent2"),  # another account hears it
+        entry(*observations("agent2", server_time_ms=5), account="agent2"),
+        entry(*observations(value="B")),
+    )
+    assert len(made) == 20
+    assert len(set(made)) == len(made)
+    assert all(len(one) >= 32 and one.isalnum() for one in made)
+
+
+# --- re-read chats, and what chats come with --------------------------------------------------------------------------
+
+
+async def test_what_a_chat_came_with_is_what_its_first_change_follows_on(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("Transferred", prime=True)))
+    assert world.told == []
+    await world.recorder.record(entry(heard("Sold")))
+    assert [json.loads(event.data)["previous"] for event in world.told] == ["Transferred"]
+
+
+async def test_what_a_chat_came_with_changes_nothing_that_is_known(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("A")))
+    await world.recorder.record(entry(heard("B", prime=True)))
+    await world.recorder.record(entry(heard("A")))
+    assert [event.change for event in world.told] == [Change.SET, Change.UNCHANGED]
+
+
+async def test_an_entry_that_leaves_nothing_costs_no_commit(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("A")))
+    before = len(world.journal.appends)
+    await world.recorder.record(entry(heard("A", prime=True)))
+    assert len(world.journal.appends) == before
+
+
+async def test_the_differences_of_re_read_chats_are_told_and_not_stored(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("A"), heard("X", chat_id="chat-2")))
+    found = await world.recorder.differences(
+        [
+            heard("B", origin=Origin.RECONCILED),
+            heard("X", chat_id="chat-2", origin=Origin.RECONCILED),
+            heard("N", chat_id="chat-3", origin=Origin.RECONCILED),
+            heard(None, chat_id="chat-4", origin=Origin.RECONCILED),
+        ],
+        RECEIVED_MS + 1,
+    )
+    assert [(one.observation.value, one.known) for one in found] == [("B", True), ("N", False)]
+    assert len(world.told) == 2
+
+
+async def test_what_was_heard_since_the_chats_were_asked_for_is_no_difference(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("B", received_ms=RECEIVED_MS + 10)))
+    assert await world.recorder.differences([heard("A", origin=Origin.RECONCILED)], RECEIVED_MS + 20) == []
+
+
+async def test_a_group_that_waits_for_the_disk_tells_for_how_long(start: Callable[..., Any]):
+    world = await start()
+    assert world.recorder.waiting_s() == 0.0
+    world.journal.gate.clear()
+    task = asyncio.create_task(world.recorder.record(entry(heard("A"))))
+    await eventually(lambda: world.recorder.waiting_s() > 0.01)
+    world.journal.gate.set()
+    await task
+    assert world.recorder.waiting_s() == 0.0
+
+
+async def test_the_digest_of_a_notification_with_the_servers_time_is_in_its_events_id(start: Callable[..., Any]):
+    world = await start()
+    await world.recorder.record(entry(heard("A", server_time_ms=5)))
+    (event,) = world.told
+    assert digest_of(event.id) == b"0123456789abcdef"
+
+
+@pytest.mark.parametrize("text", ["", "event-1", "z" * 40, "0" * 39])
+def test_an_id_of_another_make_has_no_digest(text: str):
+    assert digest_of(text) is None

@@ -1,9 +1,0 @@
-import pytest
-
-from listener.condition import Configuration, Hindrance
-
-
-@pytest.mark.parametrize("value", [Configuration(loaded_ms=1), Hindrance(brief="a", full="b")])
-def test_what_is_told_does_not_change_afterwards(value):
-    with pytest.raises(AttributeError):
-        value.problems = ("late",)
