@@ -2,8 +2,7 @@
 
 import asyncio
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from urllib.parse import quote_plus, urlencode
 
 import msgspec
@@ -52,13 +51,12 @@ class AccessTokens:
         context: SinkContext,
         settings: OAuth2Settings,
         endpoint: Endpoint,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._context = context
         self._settings = settings
         self._endpoint = endpoint
         self._url = URL(settings.token_url, encoded=settings.token_url.isascii())
-        self._monotonic = monotonic
+        self._monotonic = context.host.clock.monotonic_s
         self._fetching = asyncio.Lock()
         self._fresh_until_s = 0.0
         self._failed: Failure | None = None

@@ -90,7 +90,7 @@ async def test_requests_keep_the_distance_that_the_rate_asks_for(monkeypatch):
         clock.advance(seconds)
 
     monkeypatch.setattr("listener.sinks.webhook.handshake.asyncio.sleep", sleep)
-    pace = Pace(clock.monotonic)
+    pace = Pace(clock.monotonic_s)
     await pace.turn()
     assert waits == []
     pace.set(120)
