@@ -290,6 +290,8 @@ class Receiver:
         if self._rereader is not None:
             if gap is not None:
                 self._rereader.ask()
+            elif fact.regained is Regained.HANDSHAKE:
+                self._rereader.check()
             elif fact.regained is Regained.RESUME and not (self._saved and self._saved.clean):
                 self._rereader.owe()
         self._went_up(fact, gap)
