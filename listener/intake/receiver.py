@@ -122,10 +122,8 @@ class Receiver:
         self._rereader = rereader
         if rereader is not None:
             rereader.subscription = self
-        self._clean = False
+        self._clean = self._ack = self._subscribed = False
         self._rested = Latch()
-        self._ack = False
-        self._subscribed = False
         self._since_ms: int | None = None
         self._epoch = 0
         self._gaps = GapTally()

@@ -23,9 +23,12 @@ class Repeats:
 
     def strike(self, harvest: Harvest) -> None:
         """Take out of a batch what came before; it counts as filtered, by the reason `repeated`."""
-        stamped = dict.fromkeys([one.digest for one in harvest.observations if one.server_time_ms is not None])
+        digests = [one.digest for one in harvest.observations if one.server_time_ms is not None]
+        stamped = dict.fromkeys(digests)
         if not stamped:
             return
+        if len(digests) > len(stamped):
+            self._strike_twins(harvest)
         known = frozenset(stamped.keys() & self._recent.keys())
         self._recent |= stamped
         self._forget(max(_REMEMBERED, len(stamped) + self._before))
@@ -38,6 +41,22 @@ class Repeats:
         if excess > 0:
             for digest in list(self._recent)[:excess]:
                 del self._recent[digest]
+
+    @staticmethod
+    def _strike_twins(harvest: Harvest) -> None:
+        """Leave one of those that came twice in the batch; of one payload every key has its observation."""
+        seen: set[tuple[bytes, str]] = set()
+        kept = []
+        first_keys: dict[bytes, str] = {}
+        for one in harvest.observations:
+            first_key = first_keys.setdefault(one.digest, one.key)
+            if one.server_time_ms is None or (one.digest, one.key) not in seen:
+                seen.add((one.digest, one.key))
+                kept.append(one)
+            elif one.key == first_key and not one.prime:
+                harvest.forwarded -= 1
+                harvest.filtered["repeated"] += 1
+        harvest.observations = kept
 
     @staticmethod
     def _strike(harvest: Harvest, known: frozenset[bytes]) -> None:

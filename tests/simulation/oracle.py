@@ -22,6 +22,10 @@ STORED_S = 10.0
 """How far behind the certainty of an idle session may be that is stored for the next process."""
 RETRY_S = 35.0
 """The longest pause between two attempts, and what an attempt takes."""
+LOGIN_S = 65.0
+"""The longest pause between two logins that were refused, beyond that."""
+REFUSALS = ("Fail", "StandIn", "LoseLogins", "RotateCsrf", "RefuseInBayeux")
+"""Faults that may end in a login."""
 KEPT_SHARE = 0.25
 """Of maxInterval: a session that could have been polled for so long without a break must not be lost."""
 _SLACK_S = 0.01
@@ -97,16 +101,18 @@ class Case:
         return [self._gap(event, self.data[event.id]) for event in self.evidence.journal if event.kind is Kind.GAP]
 
     def _gap(self, event: Event, data: Mapping[str, Any]) -> Gap:
-        recorded = self.recorded.get(event.id)
-        at = self.evidence.ended_at if recorded is None else recorded.at
+        at = self.recorded[event.id].at if event.id in self.recorded else self.evidence.ended_at
         to_ms = epoch_ms(data["to"])
+        # Written a moment ago, in which the clock may have been set.
+        shown = [self.wall_ms(at), *(EPOCH_MS + int(at * 1000) + offset for _, offset in self.evidence.clock)]
+        ends_at = [at + (to_ms - now_ms) / 1000 for now_ms in shown if to_ms <= now_ms]
         return Gap(
             agent=event.account,
             reason=data["reason"],
             from_ms=epoch_ms(data["from"]),
             to_ms=to_ms,
             recorded_at=at,
-            ends_at=at + (to_ms - self.wall_ms(at)) / 1000,
+            ends_at=max(ends_at, default=at),
         )
 
     def is_covered(self, agent: str, at: float) -> bool:
@@ -296,9 +302,14 @@ def gaps_are_honest(case: Case) -> Iterator[Finding]:
     """6a. A gap has a cause, and is not longer than that and the stated bounds."""
     before_s = 2 * case.plan.hold_ms / 1000 + STORED_S + 3.0
     after_s = case.plan.hold_ms / 1000 + RETRY_S
+    login_s = after_s + LOGIN_S
     for gap in case.gaps:
         troubles = [one for one in case.evidence.troubles if gap.agent in one.agents]
-        reach = [(one.since - before_s, one.until + after_s) for one in troubles if one.since <= gap.ends_at]
+        reach = [
+            (one.since - before_s, one.until + (login_s if one.fault in REFUSALS else after_s))
+            for one in troubles
+            if one.since <= gap.ends_at
+        ]
         since, until = _stretch(reach, gap.ends_at)
         if not since <= gap.ends_at <= until:
             text = f"a gap ({gap.reason}) of {gap.length_s:.3f} s without a cause"

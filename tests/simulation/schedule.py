@@ -61,7 +61,7 @@ class Cut(Fault, frozen=True):
 class Garbled(Fault, frozen=True):
     """Another body takes the place of that of the next answer of the CometD server."""
 
-    kind: Literal["truncated", "object", "html", "empty", "null", "array"]
+    kind: Literal["truncated", "html", "empty", "null", "array"]
 
 
 class StandIn(Fault, frozen=True):
@@ -298,7 +298,7 @@ def _weighted() -> list[tuple[int, Draw]]:
             4,
             lambda d, at, _: Cut(at=at, after_bytes=d.choice((0, 1, 40, 300, 700)), only=d.choice(("any", "messages"))),
         ),
-        (2, lambda d, at, _: Garbled(at=at, kind=d.choice(("truncated", "object", "html", "empty", "null", "array")))),
+        (2, lambda d, at, _: Garbled(at=at, kind=d.choice(("truncated", "html", "empty", "null", "array")))),
         (6, _stand_in),
         (5, _fail),
         (3, lambda d, at, _: Slow(at=at, for_s=_outage(d), by_ms=d.choice((50, 900, 4000)))),

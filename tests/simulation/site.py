@@ -13,7 +13,7 @@ from listener.runtime.host import Host
 from listener.simulator import Simulator, SimulatorOptions
 from listener.simulator.bayeux import CometdSession, reply_to
 from listener.simulator.wire import Call, Reply
-from simulation.evidence import KEY, Evidence, Publication, Session, Spoilt
+from simulation.evidence import KEY, Evidence, Publication, Session, Spoilt, Trouble
 from simulation.loop import Loop
 from simulation.schedule import StandIn
 
@@ -38,6 +38,8 @@ class Site(Simulator):
         self._idle_since: dict[str, float] = {}
         self._told: set[str] = set()  # sessions that know that they are over, or were asked to begin anew
         self._bayeux._sweep = self._swept  # type: ignore[method-assign]
+        self._unwatched_before = self._faults.before
+        self._faults.before = self._before  # type: ignore[method-assign]
 
     def stand_in(self, fault: StandIn) -> None:
         """Spoil the next answers of the CometD server."""
@@ -57,12 +59,19 @@ class Site(Simulator):
         self._told.update(session.client_id for session in self._bayeux.sessions_of(agent))
 
     def heal(self) -> None:
-        """Nothing goes wrong any more."""
+        """Nothing goes wrong any more; a login that has run out needs another, all the same."""
         self.control("clear")
         self._logins._refused_until_s = 0.0
         self._stand_ins.clear()
-        self._refused.clear()
         self._unsubscribable.clear()
+
+    def listens(self, agent: str) -> bool:
+        """Whether one of the agent's sessions would hear something, and has been polled as it should be."""
+        since = self._loop.now_s - (self.options.timeout_ms + self.options.max_interval_ms) / 1000
+        return self.subscribed(agent) and any(
+            session.held is not None or self._idle_since.get(session.client_id, 0.0) >= since
+            for session in self._bayeux.sessions_of(agent)
+        )
 
     # --- what is watched ----------------------------------------------------------------------------------------------
 
@@ -135,6 +144,14 @@ class Site(Simulator):
                     self._told.add(other.client_id)
                     self._note(other, "abandoned")
 
+    def _note_trouble(self, agent: str, fault: str) -> None:
+        now_s = self._loop.now_s
+        self.evidence.troubles.append(Trouble(since=now_s, until=now_s, agents=frozenset([agent]), fault=fault))
+
+    def _agent_of(self, call: Call) -> str:
+        login = self._logins._sessions.get(call.cookies.get("JSESSIONID", ""))
+        return "" if login is None else str(login.user)
+
     # --- what goes wrong ----------------------------------------------------------------------------------------------
 
     def _refusal(self, call: Call, messages: Sequence[Mapping[str, Any]]) -> Reply | None:
@@ -147,14 +164,20 @@ class Site(Simulator):
             left = self._unsubscribable.get(session.user, 0)
             if left:
                 self._unsubscribable[session.user] = left - 1
+                self._note_trouble(session.user, "DenySubscription")
                 return _refused(messages, "403::Subscription denied")
         return None
+
+    def _before(self, call: Call) -> Reply | None:
+        reply = self._unwatched_before(call)
+        if reply is not None:
+            self._note_trouble(self._agent_of(call), "Fail")
+        return reply
 
     def _through_the_gateway(self, call: Call, reply: Reply) -> Reply:
         for fault in self._stand_ins:
             if fault.only == "any" or reply.events:
-                login = self._logins._sessions.get(call.cookies.get("JSESSIONID", ""))
-                agent = "" if login is None else str(login.user)
+                agent = self._agent_of(call)
                 self.evidence.spoilt.append(Spoilt(at=self._loop.now_s, agent=agent, fault=fault, body=reply.body))
                 self._stand_ins.remove(fault)
                 if fault.count > 1:

@@ -32,7 +32,7 @@ from simulation.receiver import Receiver
 from simulation.schedule import Schedule, ends_at
 from simulation.site import Agents, Site
 
-SETTLES_WITHIN_S = 90.0
+SETTLES_WITHIN_S = 120.0
 RECONCILE_S = 15.0
 PACE_S = 1.0
 _LATENCY_S = (0.001, 0.02)
@@ -142,7 +142,10 @@ class World:
 
     def _left(self) -> list[str]:
         running = self.running
-        return ["the listener does not run"] if running is None else running.not_settled()
+        if running is None:
+            return ["the listener does not run"]
+        deaf = [f"account {agent} does not listen" for agent in self.agents if not self.site.listens(agent)]
+        return running.not_settled() + deaf
 
     async def _end(self) -> None:
         """Stop in order, and look at everything."""
