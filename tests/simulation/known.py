@@ -161,11 +161,13 @@ def _receiver_wants_a_year(case: Case, finding: Finding) -> bool:
 
 
 def _died_in_silence(case: Case, finding: Finding) -> bool:
-    """The server had forgotten what this agent's sessions were subscribed to, and the gap begins later than that."""
+    """The server had forgotten what this agent's sessions were subscribed to: nobody knows, or since when nobody does."""
     lost = finding.about
+    forgotten = [fault.at for fault in case.plan.faults if isinstance(fault, Forget) and fault.agent == finding.agent]
+    if finding.promise == "unsettled" and finding.text.endswith("does not listen"):
+        return bool(forgotten)
     if not isinstance(lost, Publication) or lost.heard:
         return False
-    forgotten = [fault.at for fault in case.plan.faults if isinstance(fault, Forget) and fault.agent == finding.agent]
     return any(at <= lost.at <= at + _FOUND_LATER_S + RETRY_S for at in forgotten)
 
 
@@ -280,7 +282,7 @@ CASES: tuple[OpenCase, ...] = (
     OpenCase(
         id="silent-death",
         text="a subscription that the server has forgotten in silence: what was set in a chat that was completed before"
-        " the next look, or before a start of the listener, lies before the gap, which begins at that look or start",
+        " the next look, or before a start of the listener, lies before the gap, which begins at that look or start; and where nothing is set, nobody notices",
         promise="lost",
         shown_by=(
             '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
