@@ -196,9 +196,9 @@ class Receiver:
         """Whether the session stands and nothing is known to be missing."""
         return self.stands() and self._doubted_since_ms is None and not (self._rereader and self._rereader.left_undone)
 
-    def has_heard_of(self, chat_id: str) -> bool:
-        """Whether this session brought anything about that chat."""
-        return chat_id in self._heard
+    def heard_of_since(self, chat_id: str) -> int | None:
+        """When this session first brought anything about that chat."""
+        return self._heard.since(chat_id)
 
     def proved(self, at_ms: int) -> None:
         """What the chats said then was all that had been heard."""
@@ -250,7 +250,7 @@ class Receiver:
     def _note(self, harvest: Harvest, at_ms: int) -> None:
         """What the batch says of the subscription and of chats, beside its dispositions."""
         if harvest.chats:
-            self._heard.add(harvest.chats)
+            self._heard.add(harvest.chats, at_ms)
             if self._rereader is not None and self._rereader.left_undone:
                 # What a chat came with may have been set in the gap: that is for the re-reading to find.
                 harvest.observations = [one for one in harvest.observations if not one.prime]

@@ -46,8 +46,8 @@ class Subscription(Protocol):
     def believed_alive(self) -> bool:
         """Whether the session stands and nothing is known to be missing."""
 
-    def has_heard_of(self, chat_id: str) -> bool:
-        """Whether this session brought anything about that chat."""
+    def heard_of_since(self, chat_id: str) -> int | None:
+        """When this session first brought anything about that chat (epoch milliseconds), None if it never did."""
 
     def proved(self, at_ms: int) -> None:
         """What the chats said then was all that had been heard."""
@@ -204,8 +204,14 @@ class Rereader:
         self._tell_dead([one for one in news if not self._arrived_with_it(one)])
 
     def _arrived_with_it(self, found: Difference) -> bool:
-        """Whether the value may have come with the chat, by a transfer, and the session did bring the chat."""
-        return not found.known and self.subscription.has_heard_of(found.observation.chat_id)
+        """Whether the value may have come with the chat, by a transfer, and the session did bring the chat.
+
+        What is known of it then is nothing, or what another account had heard before the chat came here.
+        """
+        last, since_ms = found.last, self.subscription.heard_of_since(found.observation.chat_id)
+        if since_ms is None or last is None:
+            return since_ms is not None
+        return last.account != self._account and last.received_ms < since_ms
 
     def _tell_dead(self, unreported: list[Difference]) -> None:
         if not unreported:

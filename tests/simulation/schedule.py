@@ -277,7 +277,7 @@ Draw = Callable[[random.Random, float, str], AnyFault]
 _MANY_SHARE = 0.01  # of the seeds; such a world takes as long as twenty others
 _JUMP_IN_IT = 0.1
 _WITH_A_KILL = (DiskFull, DiskStall, ReceiverAnswers, ReceiverHangs)  # whatever waits then must not be gone
-_KILL_IN_IT = 0.3
+_KILL_IN_IT = 0.5
 _POWER_CUT = 0.3
 _OUTAGES_S = (0.5, 1.5, 4.0, 7.0, 9.0, 12.0, 20.0)
 _JUMPS_S = (-3600.0, -30.0, 30.0, 3600.0, 90_000.0)
@@ -319,7 +319,7 @@ def _weighted() -> list[tuple[int, Draw]]:
         (7, lambda d, at, _: Kill(at=at, for_s=d.choice((0.2, 1.0, 4.0, 15.0)), power=d.random() < _POWER_CUT)),
         (4, lambda d, at, _: Restart(at=at, for_s=d.choice((0.2, 1.0, 4.0, 15.0)))),
         (1, lambda _, at, __: Second(at=at)),
-        (2, lambda d, at, _: DiskFull(at=at, for_s=_outage(d))),
+        (4, lambda d, at, _: DiskFull(at=at, for_s=_outage(d))),
         (2, lambda d, at, _: DiskStall(at=at, for_s=_outage(d), by_s=d.choice((0.05, 0.5, 3.0)))),
         (4, _receiver_answers),
         (2, lambda d, at, _: ReceiverHangs(at=at, for_s=_outage(d))),

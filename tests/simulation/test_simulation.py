@@ -12,7 +12,7 @@ pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs 
 
 from simulation.explore import Outcome, play, play_seed
 from simulation.known import CASES, OpenCase
-from simulation.schedule import Duplicate, Schedule, Slow, draw
+from simulation.schedule import Duplicate, RefuseInBayeux, Schedule, Slow, draw
 from simulation.shrink import shrunk
 
 OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text), id=case.id) for case in CASES]
@@ -106,3 +106,12 @@ def test_a_notification_that_comes_twice_in_one_answer_is_one():
         faults=(Slow(at=7.919, for_s=9.385, by_ms=4000), Duplicate(at=12.726, count=1)),
     )
     assert play(plan).unknown == []
+
+
+def test_a_chat_that_came_from_a_deaf_account_is_no_sign_of_death():
+    fault = RefuseInBayeux(at=8.0, agent="agent1", error="401::Authentication invalid")
+    plan = Schedule(
+        seed=7, ack=False, accounts=2, hold_ms=5000, csrf=False, batched=False, lasts_s=60.0, faults=(fault,)
+    )
+    outcome = play(plan)
+    assert outcome.unknown == [], told(outcome)
