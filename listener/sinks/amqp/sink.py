@@ -12,7 +12,7 @@ from listener.sinks.amqp.message import Letter, LetterWriter
 from listener.sinks.amqp.queue import declare, look, worth_of
 from listener.sinks.amqp.session import FAILURES, Session, largest_refused, outcome_of
 from listener.sinks.amqp.settings import AmqpSettings
-from listener.sinks.durability import tell
+from listener.sinks.durability import report_durability
 from listener.sinks.registry import SinkContext
 from listener.sinks.verdict import Verdict, chat_of, waves
 
@@ -159,7 +159,7 @@ class AmqpSink:
             f"{self._place}, exchange {settings.exchange or '(default)'}, queue {settings.target or '(unknown)'}"
         )
         facts = {"durable": worth.durable, "queue_type": worth.type}
-        tell(self._context, destination=destination, risks=worth.risks(settings.target), **facts)
+        report_durability(self._context, destination=destination, risks=worth.risks(settings.target), **facts)
 
     async def _drop(self) -> None:
         session, self._session = self._session, None

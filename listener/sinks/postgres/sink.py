@@ -10,7 +10,7 @@ from asyncpg.exceptions import DuplicateTableError, UniqueViolationError
 
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
 from listener.model.event import Event
-from listener.sinks.durability import tell
+from listener.sinks.durability import report_durability
 from listener.sinks.postgres.answers import TROUBLE, is_of_a_row, outcome_of, refusal_of
 from listener.sinks.postgres.profile import Profile
 from listener.sinks.postgres.rows import Row, row_of
@@ -154,7 +154,7 @@ class PostgresSink:
         return refused | await self._store(session, profile, rows[half:])
 
     def _tell(self, profile: Profile) -> None:
-        tell(
+        report_durability(
             self._context,
             destination=f"{self._settings.url}, table {self._settings.table}",
             risks=tuple(profile.risks()),

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from listener.errors import Refusal, Reject, Retry
 from listener.model.event import Event
-from listener.sinks.durability import tell
+from listener.sinks.durability import report_durability
 from listener.sinks.redis.answers import moved_to, outcome_of
 from listener.sinks.redis.entries import Entry, calls, probe
 from listener.sinks.redis.profile import QUESTIONS, Profile, profile_of
@@ -165,7 +165,7 @@ class RedisSink:
             raise Reject(min(rejected), refusal.reason, rejected=rejected, delivered=delivered)
 
     def _tell(self, profile: Profile) -> None:
-        tell(
+        report_durability(
             self._context,
             destination=f"{self._settings.url}, stream {self._settings.stream}",
             risks=tuple(profile.risks(self._settings)),
