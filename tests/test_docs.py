@@ -15,8 +15,8 @@ from support.logged import events
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-METRICS = (ROOT / "deploy" / "metrics.md").read_text(encoding="utf-8")
-HTTP = (ROOT / "deploy" / "http.md").read_text(encoding="utf-8")
+METRICS = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -113,5 +113,5 @@ BEYOND_CALLS = {"http_refused": ["error", "warning"], "library_log": ["critical"
 
 
 def test_every_event_of_the_log_is_documented_and_every_documented_one_is_logged():
-    documented = {row[0]: row[1].split(", ") for row in rows((ROOT / "deploy" / "logs.md").read_text(encoding="utf-8"))}
+    documented = {row[0]: row[1].split(", ") for row in rows((ROOT / "docs" / "logs.md").read_text(encoding="utf-8"))}
     assert documented == events() | BEYOND_CALLS
