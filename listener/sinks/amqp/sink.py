@@ -1,7 +1,6 @@
 """Publishing to a broker: batches in waves, confirms, and what failures mean."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,8 +11,9 @@ from listener.sinks.amqp.message import Letter, LetterWriter
 from listener.sinks.amqp.queue import declare, look, worth_of
 from listener.sinks.amqp.session import FAILURES, Session, largest_refused, outcome_of
 from listener.sinks.amqp.settings import AmqpSettings
-from listener.sinks.durability import tell
+from listener.sinks.durability import report_durability
 from listener.sinks.registry import SinkContext
+from listener.sinks.session import KeptSession
 from listener.sinks.verdict import Verdict, chat_of, waves
 
 # Whatever they have to say is in the outcome of a delivery; some of their lines quote messages.
@@ -37,26 +37,22 @@ class AmqpSink:
         self._context = context
         self._settings = settings
         self._writer = LetterWriter(form=context.form, mode=settings.mode, key=settings.key_template)
-        self._session: Session | None = None
-        self._opened = False
+        self._session = KeptSession(context.name, self._connect)
 
     async def open(self) -> None:
         """See `ports.Sink`. Makes exchange and queue where the settings ask for that."""
-        await self.close()
-        session = await self._connect()
         try:
-            await self._ready(session)
+            await self._ready(await self._session.open())
         except FAILURES as exc:
-            await session.close()
+            await self.close()
             raise outcome_of(exc, self._place) from exc
         except BaseException:
-            await session.close()
+            await self.close()
             raise
-        self._session, self._opened = session, True
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry."""
-        session = await self._connected()
+        session = await self._session.get()
         verdict = Verdict()
         held: set[tuple[str, str]] = set()
         try:
@@ -65,10 +61,10 @@ class AmqpSink:
                 done = await self._publish(session, {index: events[index] for index in going}, verdict)
                 held |= {chat_of(events[index]) for index in going if index not in done}
         except BaseException:
-            await self._drop()  # a confirm of this delivery could be taken for one of the next
+            await self._session.drop()  # a confirm of this delivery could be taken for one of the next
             raise
         if not session.usable:
-            await self._drop()
+            await self._session.drop()
         verdict.raise_outcome()
 
     async def check(self) -> None:
@@ -85,8 +81,7 @@ class AmqpSink:
 
     async def close(self) -> None:
         """See `ports.Sink`."""
-        self._opened = False
-        await self._drop()
+        await self._session.close()
 
     async def _publish(self, session: Session, events: Mapping[int, Event], verdict: Verdict) -> set[int]:
         """One wave; returns what need not hold up the next event of its chat."""
@@ -110,20 +105,6 @@ class AmqpSink:
             return True
         verdict.hold(Retry(f"{self._place} closed the channel") if refused else outcome_of(answer, self._place))
         return False
-
-    async def _connected(self) -> Session:
-        """The session while it is good, or a new one."""
-        if not self._opened:
-            raise Retry(f"sinks.{self._context.name} is not open")
-        if self._session is not None and self._session.usable:
-            return self._session
-        await self._drop()
-        session = await self._connect()
-        if not self._opened:
-            await session.close()
-            raise Retry(f"sinks.{self._context.name} was closed meanwhile")
-        self._session = session
-        return session
 
     async def _connect(self) -> Session:
         """Raises what `deliver` would, and StartError for a certificate of ours."""
@@ -159,13 +140,7 @@ class AmqpSink:
             f"{self._place}, exchange {settings.exchange or '(default)'}, queue {settings.target or '(unknown)'}"
         )
         facts = {"durable": worth.durable, "queue_type": worth.type}
-        tell(self._context, destination=destination, risks=worth.risks(settings.target), **facts)
-
-    async def _drop(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            with contextlib.suppress(*FAILURES):
-                await session.close()
+        report_durability(self._context, destination=destination, risks=worth.risks(settings.target), **facts)
 
     @property
     def _place(self) -> str:

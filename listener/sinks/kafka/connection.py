@@ -58,10 +58,16 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc] # the library has no typ
     """A producer that can be given up.
 
     An idempotent one tries for ever, and `stop` waits for it: neither tells of a cluster that is away.
+
+    Attributes:
+        usable: whether it has not been given up.
     """
 
-    async def abort(self) -> None:
+    usable = True
+
+    async def close(self) -> None:
         """Give up what is not acknowledged and release everything, within a second or two. Idempotent."""
+        self.usable = False
         self._closed = True
         sending = self._sender.sender_task
         tasks = [*self._requests(), *([] if sending is None else [sending])]

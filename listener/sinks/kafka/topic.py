@@ -10,7 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from listener.errors import Park
-from listener.sinks.durability import tell
+from listener.sinks.durability import report_durability
 from listener.sinks.kafka.settings import KafkaSettings
 from listener.sinks.registry import SinkContext
 
@@ -69,7 +69,7 @@ async def look_at(settings: KafkaSettings, security: Mapping[str, Any]) -> Topic
 def tell_worth(context: SinkContext, settings: KafkaSettings, topic: Topic) -> None:
     """Log what an acknowledgement of all in-sync replicas is worth."""
     in_sync = topic.config.get("min.insync.replicas")
-    tell(
+    report_durability(
         context,
         destination=f"{settings.place}, topic {settings.topic}",
         risks=tuple(_risks(topic)),

@@ -10,7 +10,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error
-from nats.js import JetStreamContext
+from nats.js import JetStreamContext, api
 
 from listener.errors import Park, Retry
 from listener.sinks.nats.login import Login
@@ -77,10 +77,12 @@ class Session:
 
     Attributes:
         trouble: the first thing that went wrong, None while nothing has.
+        stream: what whoever connected has learnt of the stream; None where this user may not ask.
     """
 
     def __init__(self, *, timeout_s: float) -> None:
         self.trouble: Exception | None = None
+        self.stream: api.StreamConfig | None = None
         self._timeout_s = timeout_s
         self._client = Client()
         self._inbox = ""
@@ -117,6 +119,11 @@ class Session:
         await self._client.flush()  # the server has judged the subscription
         if self.trouble is not None:
             raise self.trouble
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing has gone wrong."""
+        return self.trouble is None
 
     @property
     def max_payload(self) -> int:

@@ -12,6 +12,7 @@ from listener.sinks.nats.session import NO_STREAM, Answer, Message, Session
 from listener.sinks.nats.settings import NatsSettings
 from listener.sinks.nats.stream import look_at, tell_worth
 from listener.sinks.registry import SinkContext
+from listener.sinks.session import KeptSession
 from listener.sinks.verdict import Verdict, chat_of, waves
 
 # The server's words for a login that it does not take (nats-server, server/errors.go), in lower case.
@@ -39,18 +40,16 @@ class NatsSink:
     def __init__(self, *, context: SinkContext, settings: NatsSettings) -> None:
         self._context = context
         self._settings = settings
-        self._session: Session | None = None
-        self._opened = False
+        self._session = KeptSession(context.name, self._connect)
 
     async def open(self) -> None:
         """See `ports.Sink`. Creates the stream where the settings ask for that."""
-        await self.close()
-        self._opened = True
-        await self._connected(tell=True)
+        session = await self._session.open()
+        tell_worth(self._context, self._settings, session.stream)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry."""
-        session = await self._connected()
+        session = await self._session.get()
         verdict = Verdict()
         held: set[tuple[str, str]] = set()
         for wave in waves(events):
@@ -74,10 +73,7 @@ class NatsSink:
 
     async def close(self) -> None:
         """See `ports.Sink`."""
-        self._opened = False
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._session.close()
 
     def _message(self, event: Event) -> Message:
         headers = {
@@ -116,22 +112,7 @@ class NatsSink:
             return Park(f"{place} does not let this user publish: {trouble}")
         return Retry(f"the connection to {place} was lost: {trouble}")
 
-    async def _connected(self, *, tell: bool = False) -> Session:
-        """The session that there is, or a new one in place of one that something is wrong with."""
-        if not self._opened:
-            raise Retry(f"sinks.{self._context.name} is not open")
-        if self._session is not None and self._session.trouble is None:
-            return self._session
-        if self._session is not None:
-            await self._session.close()
-        session = await self._connect(create=True, tell=tell)
-        if not self._opened:  # closed meanwhile
-            await session.close()
-            raise Retry(f"sinks.{self._context.name} was closed")
-        self._session = session
-        return session
-
-    async def _connect(self, *, create: bool, tell: bool = False) -> Session:
+    async def _connect(self, *, create: bool = True) -> Session:
         """Log in, and look at the stream. Raises Retry or Park."""
         settings = self._settings
         login = await login_of(self._context, settings)
@@ -139,15 +120,13 @@ class NatsSink:
         try:
             async with asyncio.timeout(settings.timeout_s):
                 await session.connect(login)
-            config = await look_at(session, settings, create=create)
+            session.stream = await look_at(session, settings, create=create)
         except BaseException as exc:
             cause = session.trouble if isinstance(exc, NoServersError) else exc
             await session.close()
             if isinstance(exc, NoTlsError | Error | OSError):
                 raise self._refusal(cause or exc) from exc
             raise
-        if tell:
-            tell_worth(self._context, settings, config)
         return session
 
     def _refusal(self, exc: BaseException) -> Park | Retry:

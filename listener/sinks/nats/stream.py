@@ -9,7 +9,7 @@ from nats.js.api import PersistMode, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from listener.errors import Park, Retry
-from listener.sinks.durability import tell
+from listener.sinks.durability import report_durability
 from listener.sinks.nats.session import ApiError, Session
 from listener.sinks.nats.settings import NatsSettings
 from listener.sinks.registry import SinkContext
@@ -53,9 +53,9 @@ def tell_worth(context: SinkContext, settings: NatsSettings, config: StreamConfi
     """Log what an acknowledgement of this stream is worth, and for how long a repetition is recognized."""
     destination = f"{settings.place}, stream {settings.stream}"
     if config is None:
-        tell(context, destination=destination, risks=(_UNKNOWN,))
+        report_durability(context, destination=destination, risks=(_UNKNOWN,))
         return
-    tell(context, destination=destination, risks=tuple(_risks(config)), **_facts(config))
+    report_durability(context, destination=destination, risks=tuple(_risks(config)), **_facts(config))
     if config.duplicate_window < _LEAST_WINDOW_S:
         _log.warning(
             "sink_duplicates_possible",

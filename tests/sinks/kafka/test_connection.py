@@ -89,8 +89,8 @@ async def test_a_producer_is_given_up_at_once(mock):
         await asyncio.sleep(0.3)
         assert producer._requests()
         began = time.monotonic()
-        await producer.abort()
-        await producer.abort()
+        await producer.close()
+        await producer.close()
         assert time.monotonic() - began < 10
         assert [task for task in asyncio.all_tasks() - before if not task.done()] == []
 
