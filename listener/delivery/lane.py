@@ -1,4 +1,4 @@
-"""One sink's way through the journal."""
+"""One sink's way through the journal, and when that is not what it should be."""
 
 import asyncio
 import copy
@@ -7,12 +7,12 @@ from contextlib import suppress
 
 import structlog
 
-from listener.delivery.destination import Destination
-from listener.delivery.outcomes import last_words, left_of, pause_after, refused
+from listener.delivery.destination import Destination, last_words, left_of, pause_after, refused
 from listener.delivery.policy import LanePolicy
 from listener.delivery.replays import Replays
 from listener.delivery.standing import Standing
 from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
+from listener.model.condition import Hindrance
 from listener.model.event import DeadLetter, Event, LaneStatus, LetterFilter, epoch_ms
 from listener.ports import Journal, Sink
 from listener.runtime.backoff import Backoff
@@ -23,6 +23,7 @@ _NAMED_AT_MOST = 10  # sequences in one log line
 _DISTANCE_S = 0.02
 _CURSOR_LAG_S = 0.05
 _JOURNAL_RETRY_S = 1.0
+_STALLED_S = 300.0
 
 
 class Lane:
@@ -358,3 +359,18 @@ class Lane:
             attempts=self._standing.attempts,
             at_ms=self._now_ms(),
         )
+
+
+def trouble_of(status: LaneStatus) -> Hindrance | None:
+    """Why a lane does not bring its sink what it should; None where it does, or may soon."""
+    if status.parked is not None:
+        return _hindrance(f"sink {status.sink} is parked", status.parked)
+    if status.stalled_s > _STALLED_S:
+        return _hindrance(
+            f"sink {status.sink} has taken nothing for {status.stalled_s:.0f} s", status.last_error or "no answer"
+        )
+    return None
+
+
+def _hindrance(what: str, why: str) -> Hindrance:
+    return Hindrance(brief=what, full=f"{what}: {why}")

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from listener.errors import JournalDamaged, JournalError, JournalFull
 from listener.journal import rows, suspect
 from listener.journal.database import journal_error
-from listener.journal.handle import Handle
+from listener.journal.store import Handle
 from listener.model.event import Event, JournalBatch
 
 _QUIET_S = 60.0

@@ -25,25 +25,31 @@ S = TypeVar("S", bound=BaseModel)
 
 
 class Lane(Protocol):
-    """What the configuration says of one sink: its kind, the kind's own keys, the names of the other keys, its form."""
+    """What the configuration says of one sink."""
 
     @property
-    def type(self) -> str: ...  # noqa: D102 - told above
+    def type(self) -> str:
+        """The name of its kind."""
 
     @property
-    def format(self) -> FormName: ...  # noqa: D102 - told above
+    def format(self) -> FormName:
+        """How its events are written."""
 
     @property
-    def template(self) -> str | None: ...  # noqa: D102 - told above
+    def template(self) -> str | None:
+        """The template of `format = "template"`."""
 
     @property
-    def template_type(self) -> str: ...  # noqa: D102 - told above
+    def template_type(self) -> str:
+        """The media type of what the template makes."""
 
     @property
-    def options(self) -> dict[str, Any]: ...  # noqa: D102 - told above
+    def options(self) -> dict[str, Any]:
+        """The kind's own keys."""
 
     @property
-    def shared_keys(self) -> tuple[str, ...]: ...  # noqa: D102 - told above
+    def shared_keys(self) -> tuple[str, ...]:
+        """The names of the other keys, which every kind has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

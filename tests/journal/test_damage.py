@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from listener.errors import JournalDamaged, JournalError, JournalLocked
 from listener.journal import SqliteJournal, database, rows, salvage, suspect, views
+from listener.journal.damage import copy_readable
 from listener.journal.database import PAGE_BYTES
 from listener.journal.lock import FileLock
 from listener.journal.salvage import JUMP
@@ -550,3 +551,12 @@ async def test_no_room_for_the_repair_leaves_everything_as_it_was(closed, monkey
     after = {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith(".lock")}
     assert after == before
     assert (await reopened(path))["damages"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 10_000])
+def test_what_can_be_read_is_copied_as_it_is(tmp_path, size):
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 40)
+    with (tmp_path / "file").open("r+b") as file:
+        file.truncate(size)
+    assert copy_readable(tmp_path / "file", tmp_path / "copy") == 0
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "file").read_bytes()

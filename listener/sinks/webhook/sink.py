@@ -19,6 +19,7 @@ from listener.sinks.webhook.settings import WebhookSettings, problems_beside
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
 _ALL = "*"
+_NO_OPTIONS = 405  # 4.2: OPTIONS is not supported
 _UNAUTHORIZED = 401
 _PROBE_FAILURES = (401, 403, 410)
 
@@ -100,7 +101,7 @@ def allowed_rate(answer: Answer, *, origin: str, rate: int | None, where: str) -
     allowed = answer.headers.get("WebHook-Allowed-Origin", "").strip()
     if allowed.lower() not in (origin.lower(), _ALL):
         found = Failure(text=f"{where} answered {answer.status}", status=answer.status, after_s=answer.after_s)
-        if found.kind is Retry and answer.status != 405:  # noqa: PLR2004 - 4.2: OPTIONS is not supported
+        if found.kind is Retry and answer.status != _NO_OPTIONS:
             return found
         said = f"WebHook-Allowed-Origin is not {origin}" if allowed else "no WebHook-Allowed-Origin"
         text = f"{where} answered {answer.status} and does not allow us to send: {said}"
