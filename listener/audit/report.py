@@ -8,8 +8,8 @@ import msgspec
 
 from listener.audit.events import Event, Missed, Seen, Set, event_of
 from listener.audit.gaps import AccountGaps, Gaps
-from listener.audit.lines import AuditFile, CutShort, Faults
 from listener.audit.periods import Calendar
+from listener.audit.reading import AuditFile, CutShort
 from listener.model.event import Change, Kind, Origin, rfc3339
 
 _AGENT = "Agent"
@@ -93,6 +93,35 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fie
     first: str | None
     last: str | None
     gaps: list[AccountGaps]
+
+
+class Faults:
+    """Counts the lines that cannot be read, and tells of each: those that follow one another in one text.
+
+    Args:
+        tell: gets `FILE:LINE: what is wrong`, or `FILE:FIRST-LAST: …`.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._name, self._why = "", ""
+        self._first = self._last = 0
+        self.count = 0
+
+    def add(self, name: str, number: int, why: str) -> None:
+        """A line of the file `name`, counted from 1."""
+        self.count += 1
+        if (name, number) != (self._name, self._last + 1):
+            self.end()
+            self._name, self._first, self._why = name, number, why
+        self._last = number
+
+    def end(self) -> None:
+        """Tell of what was not told yet."""
+        if self._name:
+            lines = f"{self._first}" if self._first == self._last else f"{self._first}-{self._last}"
+            self._tell(f"{self._name}:{lines}: {self._why}")
+        self._name = ""
 
 
 class Report:

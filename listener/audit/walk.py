@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from listener.audit.chain import GENESIS, OPENING, Head, hash_of, link_of, written
-from listener.audit.files import lines_of
 from listener.audit.findings import Kind, Place, Verdict
+from listener.audit.reading import lines_of
 from listener.audit.spans import Span, Spans
 
 

@@ -15,9 +15,9 @@ from listener.audit.distribution import distribute
 from listener.audit.events import epoch_ms
 from listener.audit.files import of_the_trail
 from listener.audit.groups import By, GroupRow, Groups
-from listener.audit.lines import AuditFile
 from listener.audit.page import Page, render
 from listener.audit.periods import Calendar
+from listener.audit.reading import AuditFile
 from listener.audit.report import GapRow, Report, Row, Summary, Wanted
 from listener.audit.sheet import GROUP_HEADING, LIST_HEADING, Sheet
 from listener.cli.audit_outputs import Counts, JsonLines, Kept, Listing, Output, Spread, Told

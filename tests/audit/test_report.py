@@ -6,7 +6,7 @@ import json
 import pytest
 
 from listener.audit.events import epoch_ms
-from listener.audit.report import GapRow, Row
+from listener.audit.report import Faults, GapRow, Row
 from support.told import event, missed, report_on, said
 
 DAY = "2026-11-22T"
@@ -152,3 +152,13 @@ def test_the_chart_gets_counts_by_hour_key_and_code(write):
     _, report = report_on(path)
     nine = epoch_ms(f"{DAY}09:00:00Z") // 1000
     assert report.hours == {(nine, "DispositionCode", "IssueResolved"): 50, (nine + 3600, "DispositionCode", "x"): 1}
+
+
+def test_faults_that_follow_one_another_are_told_together_and_all_are_counted():
+    told = []
+    faults = Faults(told.append)
+    for name, number in [("a", 3), ("a", 4), ("a", 5), ("a", 9), ("b", 10)]:
+        faults.add(name, number, "is bad")
+    faults.end()
+    faults.end()
+    assert (faults.count, told) == (5, ["a:3-5: is bad", "a:9: is bad", "b:10: is bad"])

@@ -16,7 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.audit.findings import Kind
-from listener.audit.keys import load_verifier
+from listener.audit.notes import load_verifier
 from listener.audit.verify import read_checkpoints, verify
 from listener.errors import Retry, StartError
 from listener.sinks.file import FileSettings, FileSink
