@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, Places, beside, of_the_trail
-from listener.audit.findings import Verdict
 from listener.audit.notes import NoteError, VerifierKey, load_verifier
-from listener.audit.verify import Signed, read_checkpoints, verify
+from listener.audit.verify import Signed, Verdict, read_checkpoints, verify
 from listener.cli import audit_report
 from listener.cli.readable import printable
 from listener.errors import ListenerError

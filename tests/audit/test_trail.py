@@ -14,10 +14,9 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from listener.audit.files import Closed
-from listener.audit.findings import Kind
 from listener.audit.notes import NoteError, load_verifier
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail, TrailOptions
-from listener.audit.verify import read_checkpoints, verify
+from listener.audit.verify import Kind, read_checkpoints, verify
 from listener.model.forms import CLOUD_EVENT
 from support.events import disposition_event, events_of, sequences
 
