@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from listener.audit.escaping import printable
 from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, Places, beside, of_the_trail
 from listener.audit.notes import NoteError, VerifierKey, load_verifier
 from listener.audit.verify import Signed, Verdict, read_checkpoints, verify
 from listener.cli import audit_report
-from listener.cli.readable import printable
 from listener.errors import ListenerError
 
 _SHOWN = 100  # findings; where there are more, the trail is not worth reading on
