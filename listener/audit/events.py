@@ -94,18 +94,15 @@ def event_of(line: bytes) -> Event:
         if kind == Kind.DISPOSITION:
             data = _SET.decode(envelope.data)
         elif kind == Kind.GAP:
-            data = _missed(_GAP.decode(envelope.data))
+            gap = _GAP.decode(envelope.data)
+            start, end = epoch_ms(gap.from_), epoch_ms(gap.to)
+            data = Missed(gap.account, Stretch(start, max(start, end)), gap.reason, gap.closed_by)
     except (msgspec.MsgspecError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
     time, time_ms = envelope.time, epoch_ms(envelope.time)
     if len(time) != _TIME_LENGTH or time[-1] != "Z":
         time = rfc3339(time_ms)
     return Event(envelope.id, kind, envelope.type, time, time_ms, envelope.subject, envelope.sequence, data)
-
-
-def _missed(gap: _Gap) -> Missed:
-    start, end = epoch_ms(gap.from_), epoch_ms(gap.to)
-    return Missed(gap.account, Stretch(start, max(start, end)), gap.reason, gap.closed_by)
 
 
 def epoch_ms(text: str) -> int:

@@ -122,12 +122,20 @@ class LineFile:
         fd = self._fd
         if fd is None:
             return self.open()
-        if self._moved(fd):
+        try:
+            moved = not os.path.samestat(self._path.stat(), os.fstat(fd))
+        except FileNotFoundError:
+            moved = True
+        if moved:
             self._on_leave(fd)
             return self.open()
         size = os.fstat(fd).st_size
         if size < self._size or (self._torn is not None and size != self._torn.size):
-            self._altered(fd)
+            # Somebody truncated it, as logrotate's copytruncate does, or wrote behind a line of ours under way.
+            self._torn = None
+            self._mend(fd)
+            self._size = os.fstat(fd).st_size
+            self.generation += not self._size
         return fd
 
     @property
@@ -195,20 +203,6 @@ class LineFile:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OSError(errno.EAGAIN, "another sink or process writes to it") from None
-
-    def _moved(self, fd: int) -> bool:
-        """Whether the path leads to another file than the open one, or to none."""
-        try:
-            return not os.path.samestat(self._path.stat(), os.fstat(fd))
-        except FileNotFoundError:
-            return True
-
-    def _altered(self, fd: int) -> None:
-        """Somebody truncated the file, as logrotate's copytruncate does, or wrote behind a line of ours under way."""
-        self._torn = None
-        self._mend(fd)
-        self._size = os.fstat(fd).st_size
-        self.generation += not self._size
 
     def _put(self, fd: int, data: bytes) -> None:
         """Write all of it, going on in its first line where that was begun."""

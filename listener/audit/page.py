@@ -220,7 +220,7 @@ def table(rows: Sequence[Row | GapRow | GroupRow], *, total: int) -> Iterator[st
     caption += f" {left:,} more rows are left out here; --csv has all of them." if left else ""
     yield element("h2", f"By {first.by}" if isinstance(first, GroupRow) else "One by one")
     yield f'<div class="wide"><table>{element("caption", text(caption))}'
-    yield _group_heading(first.by, with_key=several) if isinstance(first, GroupRow) else _list_heading(with_key=several)
+    yield _heading_of(first, with_key=several)
     yield "<tbody>"
     for row in rows:
         yield _row(row, with_key=several) + "\n"
@@ -233,14 +233,11 @@ def heading(names: Sequence[str], *, numbers: Sequence[str] = ()) -> str:
     return element("thead", element("tr", *cells))
 
 
-def _group_heading(by: By, *, with_key: bool) -> str:
-    names = ("code",) if by is By.CODE else (str(by), "code")
+def _heading_of(first: Row | GapRow | GroupRow, *, with_key: bool) -> str:
     key = ("key",) if with_key else ()
-    return heading((*names, *key, "events", *CHANGES, "first", "last"), numbers=("events", *CHANGES))
-
-
-def _list_heading(*, with_key: bool) -> str:
-    key = ("key",) if with_key else ()
+    if isinstance(first, GroupRow):
+        names = ("code",) if first.by is By.CODE else (str(first.by), "code")
+        return heading((*names, *key, "events", *CHANGES, "first", "last"), numbers=("events", *CHANGES))
     return heading(("when", "chat", "agents", "account", *key, "previous", "disposition", "change", "notes"))
 
 

@@ -189,8 +189,9 @@ class Report:
             for line in file.lines():
                 if first_ms is not None and _GAP_HINT not in line:
                     continue
-                event = _event_or_none(line)
-                if event is None:
+                try:
+                    event = event_of(line)
+                except ValueError:
                     continue
                 first_ms = event.time_ms if first_ms is None else first_ms
                 if isinstance(event.data, Missed):
@@ -300,13 +301,6 @@ class Report:
 
 def _agents(data: Set) -> tuple[str, ...]:
     return tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
-
-
-def _event_or_none(line: bytes) -> Event | None:
-    try:
-        return event_of(line)
-    except ValueError:
-        return None
 
 
 class By(StrEnum):

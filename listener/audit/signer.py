@@ -167,7 +167,8 @@ def load_or_create(path: Path, *, name: str, public: Path) -> Keys:
     """
     created = not path.exists()
     if created:
-        _create(path)
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        _write(path, pem, 0o600, replace=False)
     signing = SigningKey(name, load(path))
     text = f"{signing.verifier}\n"
     if not public.exists() or public.read_text(encoding="utf-8") != text:
@@ -184,12 +185,6 @@ def load(path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise NoteError(f"{path} holds a key that is not Ed25519")
     return key
-
-
-def _create(path: Path) -> None:
-    key = Ed25519PrivateKey.generate()
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _write(path, pem, 0o600, replace=False)
 
 
 def _write(path: Path, content: bytes, mode: int, *, replace: bool) -> None:

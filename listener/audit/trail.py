@@ -129,7 +129,8 @@ class Trail:
             self._head = self._resumed(fd)
         if self._options.recall:
             self._recent.start(fd, lambda count: lines_before(self._options.path, fd, count))
-        self._clock.file_since = self._written_since(fd)
+        first = next((line for _, line in lines_from(fd, 0)), b"")
+        self._clock.file_since = _time_of(first) or self._clock.now()
         self._note_unsigned()
 
     def close(self) -> None:
@@ -233,12 +234,6 @@ class Trail:
         _log.error("audit_records_missing", **told, effect=effect)
         return signed
 
-    def _written_since(self, fd: int) -> float:
-        """When the first line came, by its own word; now where it has none."""
-        for _, line in lines_from(fd, 0):
-            return _time_of(line) or self._clock.now()
-        return self._clock.now()
-
     def _current(self) -> int:
         fd = self._file.current()
         self._notice(self._head)
@@ -275,7 +270,10 @@ class Trail:
 
     def _write(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
         """Append the events as lines; the chain goes on from what is really there, also where that fails."""
-        before = self._beginning()
+        before = self._head
+        if self._options.chain and not before.size:
+            # The first record of a chain names what stands in its file before it.
+            before = Head(0, self._file.digest() or GENESIS)
         lines, self._head = self._chained(events, bodies, before)
         try:
             self._file.append(lines)
@@ -286,12 +284,6 @@ class Trail:
             raise
         self._recent.note(sequence_of(lines[-1]))
         self._notice(before)
-
-    def _beginning(self) -> Head:
-        """The chain so far; where there is none yet, its first record names what stands in the file."""
-        if self._head.size or not self._options.chain:
-            return self._head
-        return Head(0, self._file.digest() or GENESIS)
 
     def _chained(self, events: Sequence[Event], bodies: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:
         if not self._options.chain:

@@ -316,7 +316,8 @@ class Walk:
         self._settle_twin(None)
         self._tell_strange()
         for span in self._missing:
-            self._verdict.find(Kind.DELETED, self._place_of(span), f"{_records(span)} missing before this line")
+            place = next(place for whole, place in self._missed_at if whole.first <= span.first <= whole.last)
+            self._verdict.find(Kind.DELETED, place, f"{_records(span)} missing before this line")
         top = self._highest()
         if top is not None:
             self._verdict.head = Head(top.number + 1, top.hash)
@@ -445,9 +446,6 @@ class Walk:
         if mark != record.hash:
             text = f"another record {record.number} was signed in {place}"
             self._verdict.find(Kind.FORKED, record.place, text)
-
-    def _place_of(self, missing: Span) -> Place:
-        return next(place for span, place in self._missed_at if span.first <= missing.first <= span.last)
 
 
 def _records(span: Span) -> str:
