@@ -32,7 +32,7 @@ ALONE = {
 }
 
 # What kinds of sink have in common; beyond it they do not know each other.
-SHARED_BY_SINKS = ("registry", "tls", "secrets", "durability", "verdict")
+SHARED_BY_SINKS = ("registry", "session", "tls", "secrets", "durability", "verdict")
 
 # Libraries that only these know.
 LIBRARIES = {

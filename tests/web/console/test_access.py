@@ -10,7 +10,7 @@ import pytest_asyncio
 from support.chromium import Browser, barriers
 from support.console import Reader, Site
 from support.contrast import contrast
-from support.eventually import eventually
+from support.eventually import comes_to, eventually
 from support.receiver import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -59,13 +59,14 @@ async def worst(opened_there: Reader) -> AsyncIterator[Reader]:
     await reader.says("#rows", "Gap")
     await reader.says("#legend", "Refund")
     await reader.page.evaluate("document.getElementById('codes-details').open = true")
+    await reader.says("#codes-table", "Refund")
     yield reader
     assert reader.complaints == []
 
 
 async def appear(reader: Reader, scheme: str, size: dict[str, int]) -> None:
     await reader.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    await reader.page.set_viewport_size(size)
+    await reader.resize(**size)
 
 
 async def test_axe_finds_nothing_serious(worst: Reader):
@@ -99,7 +100,7 @@ async def test_axe_finds_nothing_serious_where_the_token_is_asked_for(site: Site
 async def test_an_account_without_a_session_shows_as_a_hindrance(worst: Reader):
     await worst.says("#hindrances", "ccount agent2 has no subscription")
     await worst.says("#accounts", "Not subscribed")
-    assert await worst.page.title() == "3 hindrances · Disposition listener"
+    await comes_to(worst.page.title, "3 hindrances · Disposition listener")
 
 
 async def test_axe_finds_what_is_wrong(site: Site, look):
@@ -110,7 +111,7 @@ async def test_axe_finds_what_is_wrong(site: Site, look):
 
 async def test_no_page_is_wider_than_its_window(worst: Reader):
     for width in (320, 360, 414, 700, 1000):
-        await worst.page.set_viewport_size({"width": width, "height": 740})
+        await worst.resize(width)
         assert await worst.overflow("document.documentElement") <= 0, width
         for part in ("#scroller", "#lanes", "#letters-table", "#legend"):
             assert await worst.overflow(f"document.querySelector('{part}')") <= 0, (width, part)
@@ -186,6 +187,7 @@ async def test_colours_can_be_told_from_the_ground_and_do_not_stand_alone(reader
         ink = await reader.page.evaluate(script, f"--ink{number}")
         assert re.fullmatch("#[0-9a-f]{6}", ink)
         assert contrast(ink, colour["ground"]) >= 3
+    await reader.page.locator("#chart pattern").nth(6).wait_for(state="attached")
     hatches = await reader.page.locator("#chart pattern").evaluate_all("(all) => all.map((one) => one.innerHTML)")
     assert len(set(hatches)) == 7
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.console import Reader, Site
-from support.eventually import eventually
+from support.eventually import comes_to
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,10 +40,7 @@ async def test_the_numbers_are_those_of_what_was_set_and_repetitions_do_not_coun
     await site.recorded(chat, 3 * sum(CODES.values()))
     wanted = {"(cleared)": 36, "C-A": 8, "C-B": 7, "C-C": 6, "C-D": 5, "C-E": 4, "other": 3 + 2 + 1}
 
-    async def complete() -> bool:
-        return await legend(reader) == wanted
-
-    await eventually(complete, timeout_s=15.0)
+    await comes_to(lambda: legend(reader), wanted, timeout_s=15.0)
     assert await bars(reader) == wanted
     assert f"{changes} changes among 108 loaded rows, " in await reader.text("#codes-range")
     assert await reader.page.locator("#chart [fill^='url(#hatch']").count() > 6
@@ -54,10 +51,14 @@ async def test_the_numbers_are_those_of_what_was_set_and_repetitions_do_not_coun
 
 async def table_fits(reader: Reader, wanted: dict[str, int]) -> None:
     await reader.page.locator("#codes-details summary").click()
-    heads = await reader.page.locator("#codes-table thead th").all_inner_texts()
-    rows = await reader.cells("#codes-table")
-    sums = [sum(int(row[at]) for row in rows) for at in range(1, len(heads))]
-    assert dict(zip(heads[1:], sums, strict=True)) == {**wanted, "All": sum(wanted.values())}
+
+    async def sums() -> dict[str, int]:
+        heads, *rows = await reader.page.locator("#codes-table tr").evaluate_all(
+            "(rows) => rows.map((row) => [...row.cells].slice(1).map((cell) => cell.innerText))"
+        ) or [[]]
+        return {head: sum(int(row[at]) for row in rows) for at, head in enumerate(heads)}
+
+    await comes_to(sums, {**wanted, "All": sum(wanted.values())})
 
 
 async def test_height_is_in_proportion(site: Site, reader: Reader):
@@ -65,11 +66,7 @@ async def test_height_is_in_proportion(site: Site, reader: Reader):
     site.set(chat, *["H-1", "H-2"] * 3, "H-1")
     await site.recorded(chat, 7)
     await reader.filter(chat=chat)
-
-    async def drawn() -> bool:
-        return await legend(reader) == {"H-1": 4, "H-2": 3}
-
-    await eventually(drawn)
+    await comes_to(lambda: legend(reader), {"H-1": 4, "H-2": 3})
     script = """(all) => all.map((one) => [one.textContent, one.parentElement.getAttribute("height")])"""
     heights: Counter[str] = Counter()
     for told, height in await reader.page.locator("#chart rect > title").evaluate_all(script):

@@ -4,6 +4,7 @@ import pytest
 import pytest_asyncio
 
 from support.console import Reader, Site, column
+from support.eventually import comes_to
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,6 +46,7 @@ async def test_loaded_rows_are_filtered_by_chat_agent_and_code(filled: Site, rea
 
 async def test_changes_only_leaves_out_what_repeats_a_value(filled: Site, reader: Reader):
     await reader.filter(chat="filter-a")
+    await reader.counts(3)
     assert column(await reader.rows(), "change") == ["changed", "unchanged", "set"]
     await reader.page.get_by_label("Changes only").check()
     assert column(await reader.rows(), "change") == ["changed", "set"]
@@ -114,4 +116,4 @@ async def test_the_journals_beginning_is_told_where_it_is_reached(site: Site, lo
     await reader.page.get_by_role("button", name="Load older rows").click()
     await reader.says("#older-told", "The journal begins here.")
     assert not await reader.page.get_by_role("button", name="Load older rows").is_visible()
-    assert await reader.count() == len(site.listening.events)
+    await comes_to(lambda: len(site.listening.events), await reader.count())

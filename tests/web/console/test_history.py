@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from support.console import Reader, Site, column
-from support.eventually import eventually
+from support.eventually import comes_to
 from support.receiver import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -21,7 +21,7 @@ async def chat(site: Site) -> str:
     return chat
 
 
-async def test_a_click_opens_it_and_escape_leads_back_to_the_row(reader: Reader, chat: str):
+async def test_a_click_opens_it_and_escape_leads_back_to_the_row(site: Site, reader: Reader, chat: str):
     await reader.filter(chat=chat)
     await reader.counts(2)
     await reader.page.locator("#rows a.id").nth(1).click()
@@ -33,11 +33,11 @@ async def test_a_click_opens_it_and_escape_leads_back_to_the_row(reader: Reader,
     ]
     assert "DispositionCode\nRefund\nsince" in await reader.text("#history-values")
     await reader.press("Escape")
-    assert not await reader.page.locator("#history").is_visible()
-    assert await reader.focused() == chat
+    await reader.page.locator("#history").wait_for(state="hidden")
+    await comes_to(reader.focused, chat)
     seq = await reader.page.evaluate("Number(document.activeElement.closest('tr').dataset.seq)")
     assert seq == column(await reader.rows(), "seq")[1], "the very row"
-    assert "#" not in reader.page.url
+    await comes_to(lambda: reader.page.url, f"{site.url}/")
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -77,11 +77,7 @@ async def test_where_its_row_has_gone_the_focus_goes_to_the_table(site: Site, re
     site.set(chat, *(f"H{number}" for number in range(80)))
     await reader.counts(81)
     await reader.press("Escape")
-
-    async def is_there() -> bool:
-        return (await reader.focused()).startswith("#scroller")
-
-    await eventually(is_there)
+    await comes_to(lambda: reader.page.evaluate("document.activeElement.id"), "scroller")
 
 
 async def test_from_a_dead_letter_the_focus_leads_back_to_it(rough: Site, look):
@@ -93,7 +89,7 @@ async def test_from_a_dead_letter_the_focus_leads_back_to_it(rough: Site, look):
     await link.click()
     await reader.says("#history-title", chat)
     await reader.press("Escape")
-    assert await link.evaluate("(link) => link === document.activeElement")
+    await comes_to(lambda: link.evaluate("(link) => link === document.activeElement"), wanted=True)
 
 
 async def test_the_keyboard_opens_and_closes_it(reader: Reader, chat: str):
@@ -105,11 +101,14 @@ async def test_the_keyboard_opens_and_closes_it(reader: Reader, chat: str):
     await reader.press("Tab")
     assert await reader.focused() == "#history-close Close"
     await reader.press("Enter")
-    assert await reader.focused() == chat
+    await comes_to(reader.focused, chat)
 
 
-async def test_a_link_leads_to_it_and_what_happens_now_is_added(site: Site, look, chat: str):
-    reader = await look(site, fragment="#chat=history%2F1%20%26%20more")
+async def test_a_link_leads_to_it_and_what_happens_now_is_added(site: Site, look):
+    chat = site.chat("history/5 & more")
+    site.set(chat, "Callback", "Refund")
+    await site.recorded(chat, 2)
+    reader = await look(site, fragment="#chat=history%2F5%20%26%20more")
     await reader.says("#history-title", f"Chat {chat}")
     await reader.says("#history-told", "2 dispositions")
     site.set(chat, "")
@@ -118,11 +117,11 @@ async def test_a_link_leads_to_it_and_what_happens_now_is_added(site: Site, look
     await reader.says("#history-values", "none")
 
 
-async def test_the_back_button_closes_it(reader: Reader, chat: str):
+async def test_the_back_button_closes_it(site: Site, reader: Reader, chat: str):
     await reader.filter(chat=chat)
     await reader.page.locator("#rows a.id").first.click()
     await reader.says("#history-title", chat)
-    assert reader.page.url.endswith("#chat=history%2F1%20%26%20more")
+    await comes_to(lambda: reader.page.url, f"{site.url}/#chat=history%2F1%20%26%20more")
     await reader.page.go_back()
     await reader.page.locator("#history").wait_for(state="hidden")
     await reader.page.go_forward()
