@@ -8,7 +8,7 @@ from typing import ParamSpec
 
 import structlog
 
-from listener.audit.closed import Closed
+from listener.audit.files import Closed
 from listener.audit.notes import NoteError
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail
 from listener.audit.witness import Witness
