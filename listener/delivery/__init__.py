@@ -9,7 +9,7 @@ retries, parks, the horizon and replays as a user sees them.
 """
 
 from listener.delivery.destination import outcome_of
-from listener.delivery.lane import Lane, trouble_of
+from listener.delivery.lane import Lane, readiness_problem
 from listener.delivery.policy import LanePolicy
 
-__all__ = ["Lane", "LanePolicy", "outcome_of", "trouble_of"]
+__all__ = ["Lane", "LanePolicy", "outcome_of", "readiness_problem"]

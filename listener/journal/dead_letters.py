@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from listener.journal import rows
-from listener.model.event import Damage, DeadLetter, Event, JournalStats, LaneState, LetterFilter
+from listener.model.event import Damage, DeadLetter, DeadLetterFilter, Event, JournalStats, LaneState
 from listener.model.filter import Undelivered
 
 _LETTER = ("sink", "sequence", "event_id", "reason", "attempts", "at_ms", "answer", "replaying")
@@ -56,7 +56,7 @@ def insert(connection: sqlite3.Connection, letters: Iterable[DeadLetter]) -> Non
     connection.executemany(_INSERT, [asdict(letter) for letter in letters])
 
 
-def select(connection: sqlite3.Connection, which: LetterFilter) -> list[DeadLetter]:
+def select(connection: sqlite3.Connection, which: DeadLetterFilter) -> list[DeadLetter]:
     """The letters that are meant, oldest first."""
     found = connection.execute(f"{_SELECT} WHERE {_MEANT} ORDER BY at_ms, sequence, sink", _meant_by(which))
     return [_letter(row) for row in found.fetchall()]
@@ -72,17 +72,17 @@ def select_undelivered(connection: sqlite3.Connection, condition: str, parameter
     ]
 
 
-def mark(connection: sqlite3.Connection, which: LetterFilter) -> int:
+def mark(connection: sqlite3.Connection, which: DeadLetterFilter) -> int:
     """Mark the letters that are meant for replay; those that are already count, those without event cannot be."""
     return connection.execute(f"{_MARK} {_MEANT}", _meant_by(which)).rowcount
 
 
-def drop(connection: sqlite3.Connection, which: LetterFilter) -> int:
+def drop(connection: sqlite3.Connection, which: DeadLetterFilter) -> int:
     """Delete the letters that are meant."""
     return connection.execute(f"{_DROP} {_MEANT}", _meant_by(which)).rowcount
 
 
-def select_events(connection: sqlite3.Connection, which: LetterFilter, limit: int = -1) -> list[Event]:
+def select_events(connection: sqlite3.Connection, which: DeadLetterFilter, limit: int = -1) -> list[Event]:
     """The events of the letters that are meant, in journal order; a letter whose event was gone has none."""
     return _events(connection, f"data IS NOT NULL AND {_MEANT}", _meant_by(which), limit)
 
@@ -157,7 +157,7 @@ def settle_damages(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE damage SET pending = 0")
 
 
-def _meant_by(which: LetterFilter) -> dict[str, Any]:
+def _meant_by(which: DeadLetterFilter) -> dict[str, Any]:
     """The parameters of _MEANT."""
     return {
         "ids": msgspec.json.encode(which.event_ids).decode() if which.event_ids else None,
