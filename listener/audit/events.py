@@ -9,7 +9,7 @@ import msgspec
 from listener.model.event import Kind, Participant, rfc3339
 
 
-class Set(msgspec.Struct, frozen=True, rename="camel", gc=False):
+class DispositionData(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """`data` of a disposition. What a sink's `fields` may have left out has a default; without the rest it is none."""
 
     change: str
@@ -30,7 +30,7 @@ class Stretch(NamedTuple):
     end_ms: int
 
 
-class Missed(NamedTuple):
+class GapData(NamedTuple):
     """What a gap tells: a stretch in which a disposition of the account could have been missed."""
 
     account: str
@@ -49,7 +49,7 @@ class Event(NamedTuple):
     time_ms: int
     subject: str
     sequence: str
-    data: Set | Missed | None
+    data: DispositionData | GapData | None
 
 
 class _Gap(msgspec.Struct, frozen=True, rename={"from_": "from", "closed_by": "closedBy"}):
@@ -74,7 +74,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
-_SET = msgspec.json.Decoder(Set)
+_SET = msgspec.json.Decoder(DispositionData)
 _GAP = msgspec.json.Decoder(_Gap)
 _MARK = ".chat."
 _TIME_LENGTH = len(rfc3339(0))
@@ -85,7 +85,7 @@ def event_of(line: bytes) -> Event:
     try:
         envelope = _ENVELOPE.decode(line)
         kind = envelope.type.rpartition(_MARK)[2] if _MARK in envelope.type else ""
-        data: Set | Missed | None = None
+        data: DispositionData | GapData | None = None
         if kind == Kind.DISPOSITION:
             data = _SET.decode(envelope.data)
         elif kind == Kind.GAP:
@@ -98,9 +98,9 @@ def event_of(line: bytes) -> Event:
     return Event(envelope.id, kind, envelope.type, time, time_ms, envelope.subject, envelope.sequence, data)
 
 
-def _missed(gap: _Gap) -> Missed:
+def _missed(gap: _Gap) -> GapData:
     start, end = epoch_ms(gap.from_), epoch_ms(gap.to)
-    return Missed(gap.account, Stretch(start, max(start, end)), gap.reason, gap.closed_by)
+    return GapData(gap.account, Stretch(start, max(start, end)), gap.reason, gap.closed_by)
 
 
 def epoch_ms(text: str) -> int:
@@ -111,7 +111,7 @@ def epoch_ms(text: str) -> int:
     return round(moment.timestamp() * 1000)
 
 
-class Seen:
+class SeenIds:
     """Ids that have come before, in some 12 bytes each: 96 bits of a digest, which no two ids in practice share."""
 
     def __init__(self) -> None:

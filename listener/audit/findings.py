@@ -20,7 +20,7 @@ class Kind(StrEnum):
     FOREIGN_KEY = "foreign key"
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A line in a file, counted from 1."""
 
     file: Path
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
     """One thing that is wrong, and where."""
 
     kind: Kind
-    place: Place
+    place: Location
     text: str
 
     def __str__(self) -> str:
@@ -63,6 +63,6 @@ class Verdict:
     signed: int = 0
     checkpoints: int = 0
 
-    def find(self, kind: Kind, place: Place, text: str) -> None:
+    def find(self, kind: Kind, place: Location, text: str) -> None:
         """Add a finding."""
         self.findings.append(Finding(kind, place, text))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from listener.audit.events import Missed, Stretch
+from listener.audit.events import GapData, Stretch
 
 NEAR_MS = 60_000
 """So close to a gap of its account an event counts as near it: re-reading the chats follows a gap by seconds."""
@@ -33,7 +33,7 @@ class Gaps:
         self._stretches: dict[str, list[Stretch]] = {}
         self._widened: dict[str, list[Stretch]] = {}
 
-    def add(self, id_: str, gap: Missed) -> None:
+    def add(self, id_: str, gap: GapData) -> None:
         """Note a gap; one that comes again counts once."""
         if id_ not in self._ids:
             self._ids.add(id_)

@@ -101,8 +101,8 @@ class Faults:
         tell: gets `FILE:LINE: what is wrong`, or `FILE:FIRST-LAST: …`.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
         self._name, self._why = "", ""
         self._first = self._last = 0
         self.count = 0
@@ -119,5 +119,5 @@ class Faults:
         """Tell of what was not told yet."""
         if self._name:
             lines = f"{self._first}" if self._first == self._last else f"{self._first}-{self._last}"
-            self._tell(f"{self._name}:{lines}: {self._why}")
+            self._report(f"{self._name}:{lines}: {self._why}")
         self._name = ""

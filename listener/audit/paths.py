@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Places(NamedTuple):
+class Paths(NamedTuple):
     """The names around an audit file."""
 
     file: Path

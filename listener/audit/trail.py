@@ -19,9 +19,9 @@ from listener.audit.closed import Closed, end_of, lines_before, newest_end
 from listener.audit.keys import load_or_create
 from listener.audit.linefile import CutShortError, LineFile
 from listener.audit.notes import NoteError, SigningKey, VerifierKey
-from listener.audit.paths import Places
-from listener.audit.signer import Notary
-from listener.audit.window import Recent, sequence_of
+from listener.audit.paths import Paths
+from listener.audit.signer import CheckpointSigner
+from listener.audit.window import DedupWindow, sequence_of
 from listener.model.event import Event, rfc3339
 
 _log = structlog.get_logger(__name__)
@@ -106,15 +106,15 @@ class Trail:
         self, *, options: TrailOptions, closed: Closed, hooks: Hooks = _NOBODY, now: Callable[[], float] = time.time
     ) -> None:
         self._options = options
-        self._places = Places(options.path)
+        self._paths = Paths(options.path)
         self._closed = closed
         self._hooks = hooks
         self._clock = _Clock(now)
-        self._recent = Recent()
+        self._window = DedupWindow()
         self._file = LineFile(
             path=options.path, mode=options.mode, fsync=options.fsync, opening=options.opening, on_leave=self._leave
         )
-        self._notary: Notary | None = None
+        self._signer: CheckpointSigner | None = None
         self._head = Head()
         self._generation = 0
 
@@ -132,17 +132,17 @@ class Trail:
         fd = self._file.open()
         self._generation = self._file.generation
         if self._options.chain:
-            self._notary = self._opened_notary()
+            self._signer = self._opened_signer()
             self._head = self._resumed(fd)
         if self._options.recall:
-            self._recent.start(fd, lambda count: lines_before(self._options.path, fd, count))
+            self._window.start(fd, lambda count: lines_before(self._options.path, fd, count))
         self._clock.file_since = self._written_since(fd)
         self._note_unsigned()
 
     def close(self) -> None:
         """Sign what is not signed yet, and let go. Idempotent."""
         self._sign(self._head)
-        self._notary = None
+        self._signer = None
         self._file.close()
 
     def probe(self) -> None:
@@ -182,7 +182,7 @@ class Trail:
 
     def tick(self) -> None:
         """Do what is due by now."""
-        if self._notary is None:
+        if self._signer is None:
             return
         now = self._clock.now()
         self._note_unsigned()
@@ -206,22 +206,22 @@ class Trail:
             due.append(max(self._clock.file_since + self._options.rotate_s, self._clock.rotate_not_before))
         return max(0.0, min(due) - self._clock.now()) if due else None
 
-    def _opened_notary(self) -> Notary | None:
+    def _opened_signer(self) -> CheckpointSigner | None:
         """None where nothing can be made beside the file, and no chain was asked for: lines come before their proof."""
         try:
-            notary = self._new_notary()
-            notary.open()
+            signer = self._new_signer()
+            signer.open()
         except OSError as exc:
             if self._options.must_sign or exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             told = {"path": str(self._options.path), "reason": exc.strerror}
             _log.error("audit_not_signed", **told, effect="lines are chained, and no checkpoints are made")
             return None
-        return notary
+        return signer
 
-    def _new_notary(self) -> Notary:
-        return Notary(
-            path=self._places.checkpoints,
+    def _new_signer(self) -> CheckpointSigner:
+        return CheckpointSigner(
+            path=self._paths.checkpoints,
             key=self._key(),
             mode=self._options.mode,
             now=lambda: rfc3339(int(self._clock.now() * 1000)),
@@ -230,7 +230,7 @@ class Trail:
 
     def _key(self) -> SigningKey:
         """The key, made at the first start. Its name is that of the log for good, and so kept with its public half."""
-        path, public = self._options.key_file or self._places.key, self._places.public_key
+        path, public = self._options.key_file or self._paths.key, self._paths.public_key
         name = f"{re.sub(r'[^A-Za-z0-9.-]', '-', socket.gethostname())}/disposition-listener/{self._options.sink}"
         before = None
         with contextlib.suppress(OSError, NoteError):
@@ -250,7 +250,7 @@ class Trail:
         Nothing is ever signed that contradicts a checkpoint: what it covers and is no longer there stays missing.
         """
         found = end_of(line for _, line in reading.lines_backwards(fd)) or newest_end(self._options.path) or Head()
-        signed = self._notary.last if self._notary is not None else Head()
+        signed = self._signer.last if self._signer is not None else Head()
         if found.size > signed.size or found == signed:
             return found
         effect = "the chain goes on behind what was signed; audit verify tells what is missing"
@@ -278,7 +278,7 @@ class Trail:
             self._hooks.on_closed()
 
     def _leave(self, fd: int) -> None:
-        self._recent.leave(fd)
+        self._window.leave(fd)
         self._file.sync()
 
     def _complete(self) -> bytes:
@@ -288,14 +288,14 @@ class Trail:
         begun = self._file.complete()
         if begun:
             self._head = head_of(begun[:-1]) or before
-            self._recent.note(sequence_of(begun))
+            self._window.note(sequence_of(begun))
             self._notice(before)
         return begun
 
     def _fresh(self, events: Sequence[Event], bodies: Sequence[bytes], begun: bytes) -> Sequence[int]:
         """The indexes of the events that do not stand there; `begun` is the line that was completed just now."""
         if self._options.recall:
-            return self._recent.fresh(events, bodies, self._file.current())
+            return self._window.fresh(events, bodies, self._file.current())
         return range(int(begun[:-1] == bodies[0]), len(events))
 
     def _write(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
@@ -307,9 +307,9 @@ class Trail:
         except CutShortError as exc:
             newest = lines[exc.whole - 1] if exc.whole else b""
             self._head = head_of(newest[:-1]) or before
-            self._recent.note(sequence_of(newest))
+            self._window.note(sequence_of(newest))
             raise
-        self._recent.note(sequence_of(lines[-1]))
+        self._window.note(sequence_of(lines[-1]))
         self._notice(before)
 
     def _beginning(self) -> Head:
@@ -347,7 +347,7 @@ class Trail:
 
     @property
     def _unsigned(self) -> int:
-        return self._head.size - self._notary.last.size if self._notary is not None else 0
+        return self._head.size - self._signer.last.size if self._signer is not None else 0
 
     def _note_unsigned(self) -> None:
         if not self._unsigned:
@@ -357,11 +357,11 @@ class Trail:
 
     def _sign(self, head: Head) -> None:
         """What is signed is on the disk, whatever `fsync` says of the rest."""
-        if self._notary is None or not self._unsigned:
+        if self._signer is None or not self._unsigned:
             return
         if not self._options.fsync:
             self._file.sync()
-        self._notary.sign(head)
+        self._signer.sign(head)
         self._clock.unsigned_since = None
         self._note_unsigned()
 

@@ -4,18 +4,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from listener.audit.files import in_order
-from listener.audit.findings import Kind, Place, Verdict
+from listener.audit.findings import Kind, Location, Verdict
 from listener.audit.notes import Checkpoint, VerifierKey, parse_checkpoints
 from listener.audit.walk import Walk
 
-Signed = tuple[Place, Checkpoint]
+Signed = tuple[Location, Checkpoint]
 """A checkpoint, and the place of its note: the file, and its number among the notes."""
 
 
 def read_checkpoints(path: Path) -> list[Signed]:
     """The checkpoints of a file. Raises OSError, NoteError."""
     notes = parse_checkpoints(path.read_text(encoding="utf-8"))
-    return [(Place(path, number), checkpoint) for number, checkpoint in enumerate(notes, start=1)]
+    return [(Location(path, number), checkpoint) for number, checkpoint in enumerate(notes, start=1)]
 
 
 def verify(
@@ -67,7 +67,7 @@ def _trusted(checkpoints: Sequence[Signed], key: VerifierKey | None, verdict: Ve
             yield place, checkpoint
 
 
-def _hold_against(trusted: Sequence[Signed], verdict: Verdict, last_place: Place | None) -> None:
+def _hold_against(trusted: Sequence[Signed], verdict: Verdict, last_place: Location | None) -> None:
     """The largest checkpoint says how long the trail was at least."""
     if not trusted:
         return

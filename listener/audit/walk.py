@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from listener.audit.chain import GENESIS, OPENING, Head, hash_of, link_of, written
 from listener.audit.files import lines_of
-from listener.audit.findings import Kind, Place, Verdict
+from listener.audit.findings import Kind, Location, Verdict
 from listener.audit.spans import Span, Spans
 
 
@@ -21,7 +21,7 @@ class Record(NamedTuple):
     number: int
     previous: bytes
     hash: bytes
-    place: Place
+    place: Location
 
 
 class Older:
@@ -34,10 +34,10 @@ class Older:
 
     def __init__(self) -> None:
         self.lines = 0
-        self.first: Place | None = None
+        self.first: Location | None = None
         self._hash = sha256()
 
-    def take(self, place: Place, text: bytes) -> None:
+    def take(self, place: Location, text: bytes) -> None:
         """One more, without its line end."""
         self.lines += 1
         self.first = self.first or place
@@ -61,21 +61,21 @@ class Walk:
         last_place: where the last line stands.
     """
 
-    def __init__(self, verdict: Verdict, signed: Mapping[int, tuple[Place, bytes]]) -> None:
+    def __init__(self, verdict: Verdict, signed: Mapping[int, tuple[Location, bytes]]) -> None:
         self._verdict = verdict
         self._signed = signed
         self._last: Record | None = None
         self._top: Record | None = None
         self._changed: Record | None = None
         self._twin: Record | None = None
-        self._foreign: list[Place] = []
+        self._foreign: list[Location] = []
         self._missing = Spans()
-        self._missed_at: list[tuple[Span, Place]] = []
+        self._missed_at: list[tuple[Span, Location]] = []
         self._side: Record | None = None
         self._plain = False
         self._older = Older()
-        self.first_place: Place | None = None
-        self.last_place: Place | None = None
+        self.first_place: Location | None = None
+        self.last_place: Location | None = None
 
     def read(self, path: Path) -> None:
         """Every line of a file. Raises OSError."""
@@ -87,12 +87,12 @@ class Walk:
             if stopped is None:
                 break
             number, line = stopped
-            self._take(Place(path, number), line.removesuffix(b"\n"))
+            self._take(Location(path, number), line.removesuffix(b"\n"))
         if self._last is not None and self._last.place.file == path and self._last.place.line > number:
             number, line = self._last.place.line, b"\n"
         if not line.endswith(b"\n"):
-            self._verdict.find(Kind.CUT, Place(path, number), "the last line has no end")
-        self.last_place = Place(path, number) if number else self.last_place
+            self._verdict.find(Kind.CUT, Location(path, number), "the last line has no end")
+        self.last_place = Location(path, number) if number else self.last_place
 
     def _run(self, path: Path, lines: Iterator[tuple[int, bytes]]) -> tuple[int, bytes] | None:
         """Go on while each record follows the one before; returns the line that does not, None at the end.
@@ -113,13 +113,13 @@ class Walk:
             size, reached = size + 1, number
             expected = written(Head(size, mark))
             if size in signed:
-                self._compare(Record(size - 1, before, mark, Place(path, number)))
+                self._compare(Record(size - 1, before, mark, Location(path, number)))
         if size - 1 > began:
-            self._last = Record(size - 1, before, mark, Place(path, reached))
+            self._last = Record(size - 1, before, mark, Location(path, reached))
             self._verdict.records += size - 1 - began
         return stopped
 
-    def _take(self, place: Place, text: bytes) -> None:
+    def _take(self, place: Location, text: bytes) -> None:
         """A line that did not simply follow."""
         link = link_of(text)
         if link is None:
@@ -137,7 +137,7 @@ class Walk:
             text = "this line or the next is not as it was written: the next one does not follow it"
             self._verdict.find(Kind.EDITED, self._changed.place, text)
         self._settle_twin(None)
-        self._tell_strange()
+        self._report_strange()
         for span in self._missing:
             self._verdict.find(Kind.DELETED, self._place_of(span), f"{_records(span)} missing before this line")
         top = self._highest()
@@ -176,7 +176,7 @@ class Walk:
         self._accept(record, top)
 
     def _accept(self, record: Record, top: Record) -> None:
-        self._tell_strange()
+        self._report_strange()
         self._missing.discard(record.number)
         self._top = record if record.number > top.number else top
         self._last, self._side = record, None
@@ -250,7 +250,7 @@ class Walk:
         else:
             self._verdict.find(Kind.INSERTED, record.place, f"record {record.number} stands before this line as well")
 
-    def _strange(self, place: Place, text: bytes) -> None:
+    def _strange(self, place: Location, text: bytes) -> None:
         if self._last is None:
             self._verdict.unchained += 1
             self._older.take(place, text)
@@ -258,7 +258,7 @@ class Walk:
             self._foreign.append(place)
             self._plain, self._top = False, self._highest()
 
-    def _tell_strange(self) -> None:
+    def _report_strange(self) -> None:
         for place in self._foreign:
             self._verdict.find(Kind.INSERTED, place, "the line is no record of the chain")
         self._foreign = []
@@ -269,7 +269,7 @@ class Walk:
             text = f"another record {record.number} was signed in {place}"
             self._verdict.find(Kind.FORKED, record.place, text)
 
-    def _place_of(self, missing: Span) -> Place:
+    def _place_of(self, missing: Span) -> Location:
         return next(place for span, place in self._missed_at if span.first <= missing.first <= span.last)
 
 

@@ -90,7 +90,7 @@ class JsonLines:
         self.add(summary)
 
 
-class Spread:
+class SheetRows:
     """A sheet; the summary is for somebody else."""
 
     def __init__(self, sheet: Sheet) -> None:
@@ -100,7 +100,7 @@ class Spread:
         """See `Output`."""
 
 
-class Told:
+class SummaryOnly:
     """The summary alone."""
 
     def __init__(self, file: TextIO) -> None:
@@ -114,7 +114,7 @@ class Told:
         write_summary(summary, self._file)
 
 
-class Kept:
+class FirstRows:
     """The rows that a page shows: the first ones, and how many there were."""
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from listener.audit.events import Missed, Stretch
+from listener.audit.events import GapData, Stretch
 from listener.audit.gaps import NEAR_MS, Gaps
 
 S = 1000
@@ -11,7 +11,7 @@ S = 1000
 def gaps(*stretches, from_ms=None, to_ms=None):
     found = Gaps(from_ms=from_ms, to_ms=to_ms)
     for number, (account, start, end) in enumerate(stretches):
-        found.add(f"id-{number}", Missed(account, Stretch(start * S, end * S), "network", "poll"))
+        found.add(f"id-{number}", GapData(account, Stretch(start * S, end * S), "network", "poll"))
     return found
 
 
@@ -27,7 +27,7 @@ def test_seconds_that_two_gaps_share_count_once_and_accounts_count_apart():
 
 def test_a_gap_that_comes_again_counts_once():
     found = gaps(("a", 10, 30))
-    found.add("id-0", Missed("a", Stretch(10 * S, 30 * S), "network", "poll"))
+    found.add("id-0", GapData("a", Stretch(10 * S, 30 * S), "network", "poll"))
     assert figures(found) == [("a", 1, 20.0)]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from listener.audit.groups import By, Groups
 from listener.audit.periods import Calendar
-from support.told import report_on, said
+from support.reports import report_on, said
 
 LINES = [
     said("2026-11-22T09:00:00Z", chatId="c1", agents=("Ann", "Bob")),

@@ -11,7 +11,7 @@ import pytest
 from listener.audit.distribution import distribute
 from listener.audit.page import Page, render
 from listener.audit.periods import Calendar
-from support.told import event, missed, report_on, said
+from support.reports import event, missed, report_on, said
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
 

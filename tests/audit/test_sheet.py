@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from listener.audit.groups import By, GroupRow
 from listener.audit.sheet import GROUP_HEADING, LIST_HEADING, Sheet, defused
-from support.told import missed, report_on, said
+from support.reports import missed, report_on, said
 
 
 def read(heading, *rows):

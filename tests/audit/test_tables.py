@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 from listener.audit.groups import By, GroupRow
 from listener.audit.tables import heading, table
-from support.told import missed, report_on, said
+from support.reports import missed, report_on, said
 
 
 class Cells(HTMLParser):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.audit.chain import Head, chained, head_of
-from listener.audit.findings import Kind, Place
+from listener.audit.findings import Kind, Location
 from listener.audit.notes import SigningKey, checkpoint_text, parse_checkpoint, written
 from listener.audit.verify import read_checkpoints, verify
 from support.checkpoints import chain_holds, checkpoints
@@ -68,7 +68,7 @@ def test_a_tail_that_was_cut_is_found_where_a_later_checkpoint_exists(left, tmp_
     paths = write(folder, LINES[:left])
     verdict = verify(paths, checkpoints=signed(folder / "n", 20), key=KEY.verifier)
     assert kinds(verdict) == [Kind.CUT]
-    assert verdict.findings[0].place == Place(paths[0], left)
+    assert verdict.findings[0].place == Location(paths[0], left)
     assert f"{20 - left} fewer" in verdict.findings[0].text
     assert verify(paths, checkpoints=signed(folder / "n", left), key=KEY.verifier).findings == []
 
@@ -83,7 +83,7 @@ def test_an_edit_of_the_very_last_record_is_found_by_its_checkpoint(tmp_path, no
 def test_a_checkpoint_of_another_key_is_named_with_its_place(tmp_path, notes):
     verdict = verify(write(tmp_path, LINES), checkpoints=signed(notes, 5, 20, key=OTHER), key=KEY.verifier)
     assert kinds(verdict) == [Kind.FOREIGN_KEY] * 2
-    assert {finding.place for finding in verdict.findings} == {Place(notes, 1), Place(notes, 2)}
+    assert {finding.place for finding in verdict.findings} == {Location(notes, 1), Location(notes, 2)}
     assert verdict.signed == 0
 
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from listener.audit.chain import Head, chained, hash_of, head_of, link_of
-from listener.audit.findings import Kind, Place
+from listener.audit.findings import Kind, Location
 from listener.audit.verify import verify
 from support.events import disposition_event
 from support.trail import trail, write
@@ -199,4 +199,4 @@ def test_edits_beside_each_other_are_found(count):
 def test_a_place_is_a_file_and_a_line(tmp_path):
     paths = write(tmp_path, [*LINES[:20], b"{}\n", *LINES[20:]], files=2)
     (finding,) = verify(paths).findings
-    assert finding.place == Place(paths[1], 8)
+    assert finding.place == Location(paths[1], 8)

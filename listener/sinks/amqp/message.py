@@ -12,7 +12,7 @@ _LONGEST_KEY = 255  # bytes (AMQP 0-9-1, 4.2.5.3)
 _ATTRIBUTES = ("type", "source", "id", "subject", "time", "sequence")
 
 
-class Letter(NamedTuple):
+class AmqpMessage(NamedTuple):
     """A message with its address."""
 
     message: Message
@@ -24,7 +24,7 @@ class Letter(NamedTuple):
         return len(self.routing_key.encode()) <= _LONGEST_KEY
 
 
-class LetterWriter:
+class AmqpMessageWriter:
     """Writes events for one sink.
 
     The binding is one of AMQP 1.0; here its application properties are headers, which RabbitMQ turns into each other.
@@ -40,7 +40,7 @@ class LetterWriter:
         self._binary = mode == "binary"
         self._key = TemplateForm(key, "text/plain")
 
-    def letter(self, event: Event) -> Letter:
+    def letter(self, event: Event) -> AmqpMessage:
         """The message of one event."""
         body, content_type = self._form.body(event), self._form.content_type
         if self._binary and self._form is CLOUD_EVENT:
@@ -54,7 +54,7 @@ class LetterWriter:
             app_id="disposition-listener",
             headers=_attributes(event) if self._binary else None,
         )
-        return Letter(message, self._key.body(event).decode())
+        return AmqpMessage(message, self._key.body(event).decode())
 
 
 def _attributes(event: Event) -> dict[str, FieldValue]:

@@ -10,7 +10,7 @@ from listener.sinks.amqp.session import Session
 from listener.sinks.amqp.settings import AmqpSettings
 
 
-class Worth(NamedTuple):
+class QueueProperties(NamedTuple):
     """What is known of a queue; None stands for what the broker does not tell."""
 
     durable: bool | None = None
@@ -54,7 +54,7 @@ async def look(session: Session, settings: AmqpSettings) -> None:
             await channel.get_queue(settings.target)
 
 
-async def worth_of(session: Session, queue: str | None) -> Worth:
+async def properties_of(session: Session, queue: str | None) -> QueueProperties:
     """Ask for the properties of a queue that is there.
 
     AMQP has no question for them. But declaring a queue that is there changes nothing, and where its properties are
@@ -62,22 +62,22 @@ async def worth_of(session: Session, queue: str | None) -> Worth:
     configure the queue; without it nothing is known.
     """
     if queue is None:
-        return Worth()
+        return QueueProperties()
     try:
         async with session.aside() as channel:
             await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
     except exceptions.ChannelPreconditionFailed as exc:
         return _of_refusal(str(exc))
     except exceptions.AMQPError:
-        return Worth()
-    return Worth(durable=True, type="quorum")
+        return QueueProperties()
+    return QueueProperties(durable=True, type="quorum")
 
 
-def _of_refusal(text: str) -> Worth:
+def _of_refusal(text: str) -> QueueProperties:
     """`durable` is what RabbitMQ compares first. A queue that was declared without a type is a classic one."""
     found = re.search(r"inequivalent arg '([^']+)'.* but current is (?:[^']*'([^']*)'|none)", text)
     if found is None:
-        return Worth()
+        return QueueProperties()
     if found[1] == "durable":
-        return Worth(durable=False)
-    return Worth(durable=True, type=(found[2] or "classic") if found[1] == "x-queue-type" else None)
+        return QueueProperties(durable=False)
+    return QueueProperties(durable=True, type=(found[2] or "classic") if found[1] == "x-queue-type" else None)

@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aiormq import exceptions  # the layer below, whose errors come through as they are
 
 from listener.errors import Park, Retry
-from listener.sinks.amqp.message import Letter
+from listener.sinks.amqp.message import AmqpMessage
 from listener.sinks.tls import is_refusal
 
 _CLOSE_S = 1.0
@@ -66,7 +66,7 @@ class Session:
         """Whether nothing is known to be wrong with it."""
         return not self._channel.is_closed
 
-    async def publish(self, letters: Mapping[int, Letter], *, timeout_s: float) -> Mapping[int, Exception | None]:
+    async def publish(self, letters: Mapping[int, AmqpMessage], *, timeout_s: float) -> Mapping[int, Exception | None]:
         """Send messages, and wait for the confirms of all of them.
 
         Returns by the letters' keys None for what is confirmed, or why it is not; what is missing was not answered in
@@ -74,7 +74,7 @@ class Session:
         """
         answers: dict[int, Exception | None] = {}
 
-        async def send(index: int, letter: Letter) -> None:
+        async def send(index: int, letter: AmqpMessage) -> None:
             try:
                 await self._exchange.publish(letter.message, letter.routing_key, mandatory=True)
             except FAILURES as exc:

@@ -8,11 +8,11 @@ from typing import Any
 
 from listener.errors import Retry
 from listener.model.event import Event
-from listener.sinks.amqp.message import Letter, LetterWriter
-from listener.sinks.amqp.queue import declare, look, worth_of
+from listener.sinks.amqp.message import AmqpMessage, AmqpMessageWriter
+from listener.sinks.amqp.queue import declare, look, properties_of
 from listener.sinks.amqp.session import FAILURES, Session, largest_refused, outcome_of
 from listener.sinks.amqp.settings import AmqpSettings
-from listener.sinks.durability import tell
+from listener.sinks.durability import report
 from listener.sinks.registry import SinkContext
 from listener.sinks.verdict import Verdict, chat_of, waves
 
@@ -36,7 +36,7 @@ class AmqpSink:
     def __init__(self, *, context: SinkContext, settings: AmqpSettings) -> None:
         self._context = context
         self._settings = settings
-        self._writer = LetterWriter(form=context.form, mode=settings.mode, key=settings.key_template)
+        self._writer = AmqpMessageWriter(form=context.form, mode=settings.mode, key=settings.key_template)
         self._session: Session | None = None
         self._opened = False
 
@@ -98,7 +98,9 @@ class AmqpSink:
         answers = await session.publish(sent, timeout_s=self._settings.timeout_s)
         return unsendable | {index for index, letter in sent.items() if self._judge(index, letter, answers, verdict)}
 
-    def _judge(self, index: int, letter: Letter, answers: Mapping[int, Exception | None], verdict: Verdict) -> bool:
+    def _judge(
+        self, index: int, letter: AmqpMessage, answers: Mapping[int, Exception | None], verdict: Verdict
+    ) -> bool:
         """Take down what became of one event; tells whether it is done with."""
         answer = answers.get(index, TimeoutError())
         if answer is None:
@@ -154,12 +156,12 @@ class AmqpSink:
             if settings.declare:
                 await declare(session, settings)
             await look(session, settings)
-            worth = await worth_of(session, settings.target)
+            properties = await properties_of(session, settings.target)
         destination = (
             f"{self._place}, exchange {settings.exchange or '(default)'}, queue {settings.target or '(unknown)'}"
         )
-        facts = {"durable": worth.durable, "queue_type": worth.type}
-        tell(self._context, destination=destination, risks=worth.risks(settings.target), **facts)
+        facts = {"durable": properties.durable, "queue_type": properties.type}
+        report(self._context, destination=destination, risks=properties.risks(settings.target), **facts)
 
     async def _drop(self) -> None:
         session, self._session = self._session, None

@@ -22,7 +22,7 @@ from listener.model.event import Event
 from listener.sinks.kafka.binding import Record, record_of
 from listener.sinks.kafka.connection import Producer, security_of, why_not, words_of
 from listener.sinks.kafka.settings import KafkaSettings
-from listener.sinks.kafka.topic import Topic, look_at, tell_worth
+from listener.sinks.kafka.topic import Topic, look_at, report_durability
 from listener.sinks.registry import SinkContext
 from listener.sinks.verdict import Verdict
 
@@ -72,7 +72,7 @@ class KafkaSink:
         self._opened = True
         await self._connected()
         if self._topic is not None:
-            tell_worth(self._context, self._settings, self._topic)
+            report_durability(self._context, self._settings, self._topic)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry."""

@@ -10,7 +10,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from listener.errors import Park
-from listener.sinks.durability import tell
+from listener.sinks.durability import report
 from listener.sinks.kafka.settings import KafkaSettings
 from listener.sinks.registry import SinkContext
 
@@ -66,10 +66,10 @@ async def look_at(settings: KafkaSettings, security: Mapping[str, Any]) -> Topic
                 await admin.close()
 
 
-def tell_worth(context: SinkContext, settings: KafkaSettings, topic: Topic) -> None:
+def report_durability(context: SinkContext, settings: KafkaSettings, topic: Topic) -> None:
     """Log what an acknowledgement of all in-sync replicas is worth."""
     in_sync = topic.config.get("min.insync.replicas")
-    tell(
+    report(
         context,
         destination=f"{settings.place}, topic {settings.topic}",
         risks=tuple(_risks(topic)),

@@ -10,7 +10,7 @@ from listener.model.event import Event
 from listener.sinks.nats.login import NoTlsError, login_of
 from listener.sinks.nats.session import NO_STREAM, Answer, Message, Session
 from listener.sinks.nats.settings import NatsSettings
-from listener.sinks.nats.stream import look_at, tell_worth
+from listener.sinks.nats.stream import look_at, report_durability
 from listener.sinks.registry import SinkContext
 from listener.sinks.verdict import Verdict, chat_of, waves
 
@@ -147,7 +147,7 @@ class NatsSink:
                 raise self._refusal(cause or exc) from exc
             raise
         if tell:
-            tell_worth(self._context, settings, config)
+            report_durability(self._context, settings, config)
         return session
 
     def _refusal(self, exc: BaseException) -> Park | Retry:

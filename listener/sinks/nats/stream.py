@@ -9,7 +9,7 @@ from nats.js.api import PersistMode, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from listener.errors import Park, Retry
-from listener.sinks.durability import tell
+from listener.sinks.durability import report
 from listener.sinks.nats.session import ApiError, Session
 from listener.sinks.nats.settings import NatsSettings
 from listener.sinks.registry import SinkContext
@@ -49,13 +49,13 @@ async def look_at(session: Session, settings: NatsSettings, *, create: bool) -> 
     return config
 
 
-def tell_worth(context: SinkContext, settings: NatsSettings, config: StreamConfig | None) -> None:
+def report_durability(context: SinkContext, settings: NatsSettings, config: StreamConfig | None) -> None:
     """Log what an acknowledgement of this stream is worth, and for how long a repetition is recognized."""
     destination = f"{settings.place}, stream {settings.stream}"
     if config is None:
-        tell(context, destination=destination, risks=(_UNKNOWN,))
+        report(context, destination=destination, risks=(_UNKNOWN,))
         return
-    tell(context, destination=destination, risks=tuple(_risks(config)), **_facts(config))
+    report(context, destination=destination, risks=tuple(_risks(config)), **_facts(config))
     if config.duplicate_window < _LEAST_WINDOW_S:
         _log.warning(
             "sink_duplicates_possible",

@@ -10,7 +10,7 @@ from asyncpg.exceptions import DuplicateTableError, UniqueViolationError
 
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
 from listener.model.event import Event
-from listener.sinks.durability import tell
+from listener.sinks.durability import report
 from listener.sinks.postgres.answers import TROUBLE, is_of_a_row, outcome_of, refusal_of
 from listener.sinks.postgres.profile import Profile
 from listener.sinks.postgres.rows import Row, row_of
@@ -112,7 +112,7 @@ class PostgresSink:
                 profile = await self._with_table(session)
             await self._probe(session, profile)
             if profile != self._profile:
-                self._tell(profile)
+                self._report(profile)
             self._profile = profile
         return self._session, self._profile
 
@@ -153,8 +153,8 @@ class PostgresSink:
         refused = await self._store(session, profile, rows[:half])
         return refused | await self._store(session, profile, rows[half:])
 
-    def _tell(self, profile: Profile) -> None:
-        tell(
+    def _report(self, profile: Profile) -> None:
+        report(
             self._context,
             destination=f"{self._settings.url}, table {self._settings.table}",
             risks=tuple(profile.risks()),

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from listener.errors import Refusal, Reject, Retry
 from listener.model.event import Event
-from listener.sinks.durability import tell
+from listener.sinks.durability import report
 from listener.sinks.redis.answers import moved_to, outcome_of
 from listener.sinks.redis.entries import Entry, calls, probe
 from listener.sinks.redis.profile import QUESTIONS, Profile, profile_of
@@ -102,7 +102,7 @@ class RedisSink:
         if self._session is None or self._profile is None:
             session, profile = await self._connect()
             if profile != self._profile:
-                self._tell(profile)
+                self._report(profile)
             self._session, self._profile = session, profile
         return self._session, self._profile
 
@@ -164,8 +164,8 @@ class RedisSink:
         if rejected:
             raise Reject(min(rejected), refusal.reason, rejected=rejected, delivered=delivered)
 
-    def _tell(self, profile: Profile) -> None:
-        tell(
+    def _report(self, profile: Profile) -> None:
+        report(
             self._context,
             destination=f"{self._settings.url}, stream {self._settings.stream}",
             risks=tuple(profile.risks(self._settings)),

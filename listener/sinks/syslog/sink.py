@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
 from listener.model.event import Event
 from listener.ports import Sink
-from listener.sinks.durability import tell
+from listener.sinks.durability import report
 from listener.sinks.registry import SinkContext, SinkKind
 from listener.sinks.syslog.connection import Connection
 from listener.sinks.syslog.message import MessageWriter, framed
@@ -58,7 +58,7 @@ class SyslogSink:
         risks: tuple[str, ...] = (_READ if self._settings.confirm == "close" else _SENT,)
         if self._settings.tls and not self._says_goodbye:
             risks += (_UNSAID,)
-        tell(self._context, destination=self._place, risks=risks, confirm=self._settings.confirm)
+        report(self._context, destination=self._place, risks=risks, confirm=self._settings.confirm)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. A batch is taken whole or not at all, and only then begun when every event fits."""

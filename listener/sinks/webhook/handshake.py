@@ -46,7 +46,7 @@ def _no_rate(where: str) -> Failure:
     return Failure(text=f"{where} allows us to send, but its WebHook-Allowed-Rate is no number", verdict=Park)
 
 
-class Pace:
+class RateLimiter:
     """Spreads requests evenly over each minute.
 
     Args:

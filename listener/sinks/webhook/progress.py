@@ -30,10 +30,10 @@ class Progress:
         """The indexes of chats that no worker has taken yet; shared by all workers."""
         return self._remaining
 
-    def goes_on(self, index: int, failure: Failure) -> bool:
+    def can_continue(self, index: int, failure: Failure) -> bool:
         """Note a failure, which may end the call for all chats; tells whether the chat's next event may be sent."""
         self._failures[index] = failure
-        self.stopped = self.stopped or failure.meets_all
+        self.stopped = self.stopped or failure.affects_all
         return failure.kind is Reject
 
     def raise_outcome(self) -> None:

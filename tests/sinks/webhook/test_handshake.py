@@ -5,7 +5,7 @@ import pytest
 from listener.errors import Park, Retry
 from listener.sinks.webhook.endpoint import Answer as Response
 from listener.sinks.webhook.failure import Failure
-from listener.sinks.webhook.handshake import Pace, allowed_rate
+from listener.sinks.webhook.handshake import RateLimiter, allowed_rate
 from listener.testing import ManualClock
 from support.events import disposition_event, events_of
 from support.receiver import Answer
@@ -90,7 +90,7 @@ async def test_requests_keep_the_distance_that_the_rate_asks_for(monkeypatch):
         clock.advance(seconds)
 
     monkeypatch.setattr("listener.sinks.webhook.handshake.asyncio.sleep", sleep)
-    pace = Pace(clock.monotonic)
+    pace = RateLimiter(clock.monotonic)
     await pace.turn()
     assert waits == []
     pace.set(120)
@@ -107,12 +107,12 @@ async def test_a_sink_keeps_to_the_rate(receiver, make_sink, monkeypatch):
     turns = []
     receiver.permission = allowed(rate="6000")
     sink = await make_sink(receiver.url, **ASKING)
-    turn = sink._pace.turn
+    turn = sink._rate_limiter.turn
 
     async def counted():
-        turns.append(sink._pace._distance_s)
+        turns.append(sink._rate_limiter._distance_s)
         await turn()
 
-    monkeypatch.setattr(sink._pace, "turn", counted)
+    monkeypatch.setattr(sink._rate_limiter, "turn", counted)
     await sink.deliver(events_of(5, chats=5))
     assert turns == [0.01] * 5

@@ -18,7 +18,7 @@ def test_every_reject_is_told_before_a_park_and_a_park_before_a_retry(failures, 
     progress = Progress(events_of(10, chats=10))
     progress.delivered |= delivered
     for index, status in failures.items():
-        progress.goes_on(index, Failure(text=str(status), status=status))
+        progress.can_continue(index, Failure(text=str(status), status=status))
     kinds = {Failure(text="", status=status).kind for status in failures.values()}
     expected = next((kind for kind in (Reject, Park, Retry) if kind in kinds), None)
     if expected is None:
