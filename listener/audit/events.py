@@ -14,7 +14,7 @@ NEAR_MS = 60_000
 """So close to a gap of its account an event counts as near it: re-reading the chats follows a gap by seconds."""
 
 
-class Set(msgspec.Struct, frozen=True, rename="camel", gc=False):
+class DispositionData(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """`data` of a disposition. What a sink's `fields` may have left out has a default; without the rest it is none."""
 
     change: str
@@ -35,7 +35,7 @@ class Stretch(NamedTuple):
     end_ms: int
 
 
-class Missed(NamedTuple):
+class GapData(NamedTuple):
     """What a gap tells: a stretch in which a disposition of the account could have been missed."""
 
     account: str
@@ -54,7 +54,7 @@ class Event(NamedTuple):
     time_ms: int
     subject: str
     sequence: str
-    data: Set | Missed | None
+    data: DispositionData | GapData | None
 
 
 class _Gap(msgspec.Struct, frozen=True, rename={"from_": "from", "closed_by": "closedBy"}):
@@ -79,7 +79,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
-_SET = msgspec.json.Decoder(Set)
+_SET = msgspec.json.Decoder(DispositionData)
 _GAP = msgspec.json.Decoder(_Gap)
 _MARK = ".chat."
 _TIME_LENGTH = len(rfc3339(0))
@@ -90,13 +90,13 @@ def event_of(line: bytes) -> Event:
     try:
         envelope = _ENVELOPE.decode(line)
         kind = envelope.type.rpartition(_MARK)[2] if _MARK in envelope.type else ""
-        data: Set | Missed | None = None
+        data: DispositionData | GapData | None = None
         if kind == Kind.DISPOSITION:
             data = _SET.decode(envelope.data)
         elif kind == Kind.GAP:
             gap = _GAP.decode(envelope.data)
             start, end = epoch_ms(gap.from_), epoch_ms(gap.to)
-            data = Missed(gap.account, Stretch(start, max(start, end)), gap.reason, gap.closed_by)
+            data = GapData(gap.account, Stretch(start, max(start, end)), gap.reason, gap.closed_by)
     except (msgspec.MsgspecError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
     time, time_ms = envelope.time, epoch_ms(envelope.time)
@@ -113,7 +113,7 @@ def epoch_ms(text: str) -> int:
     return round(moment.timestamp() * 1000)
 
 
-class Seen:
+class SeenIds:
     """Ids that have come before, in some 12 bytes each: 96 bits of a digest, which no two ids in practice share."""
 
     def __init__(self) -> None:
@@ -157,7 +157,7 @@ class Gaps:
         self._stretches: dict[str, list[Stretch]] = {}
         self._widened: dict[str, list[Stretch]] = {}
 
-    def add(self, id_: str, gap: Missed) -> None:
+    def add(self, id_: str, gap: GapData) -> None:
         """Note a gap; one that comes again counts once."""
         if id_ not in self._ids:
             self._ids.add(id_)

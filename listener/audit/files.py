@@ -27,7 +27,7 @@ _ENOUGH = 1000  # lines at the end, one of which is of the chain
 _DAY_S = 86_400.0
 
 
-class Places(NamedTuple):
+class Paths(NamedTuple):
     """The names around an audit file."""
 
     file: Path

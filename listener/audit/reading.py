@@ -228,14 +228,14 @@ class Follower:
         if not os.path.samestat(named, held):
             if held.st_size > self._size:
                 return True  # the old one is read to its end first
-            self._tell("is a new file", rest)
+            self._report("is a new file", rest)
             self.close()
             return self._open()
         if named.st_size < max(self._size, self._offset):
-            self._tell("was truncated", rest)
+            self._report("was truncated", rest)
             self._offset = self._size = 0
             return True
         return False
 
-    def _tell(self, what: str, rest: int) -> None:
+    def _report(self, what: str, rest: int) -> None:
         self._notice(f"{self._path} {what}" + (f"; {rest} bytes before it are no whole line" if rest else ""))

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from listener.audit.events import AccountGaps, Event, Gaps, Missed, Seen, Set, epoch_ms, event_of
+from listener.audit.events import AccountGaps, DispositionData, Event, GapData, Gaps, SeenIds, epoch_ms, event_of
 from listener.audit.periods import Calendar, Unit
 from listener.audit.reading import AuditFile, CutShort
 from listener.model.event import Change, Kind, Origin, rfc3339
@@ -102,8 +102,8 @@ class Faults:
         tell: gets `FILE:LINE: what is wrong`, or `FILE:FIRST-LAST: …`.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
         self._name, self._why = "", ""
         self._first = self._last = 0
         self.count = 0
@@ -120,7 +120,7 @@ class Faults:
         """Tell of what was not told yet."""
         if self._name:
             lines = f"{self._first}" if self._first == self._last else f"{self._first}-{self._last}"
-            self._tell(f"{self._name}:{lines}: {self._why}")
+            self._report(f"{self._name}:{lines}: {self._why}")
         self._name = ""
 
 
@@ -140,15 +140,15 @@ class Report:
     """
 
     def __init__(
-        self, files: Sequence[AuditFile], *, wanted: Wanted, calendar: Calendar, tell: Callable[[str], None]
+        self, files: Sequence[AuditFile], *, wanted: Wanted, calendar: Calendar, report: Callable[[str], None]
     ) -> None:
         self.wanted = wanted
         self.hours: Counter[tuple[int, str, str | None]] = Counter()
         self._calendar = calendar
         self.gaps = Gaps(from_ms=wanted.from_ms, to_ms=wanted.to_ms)
         self._files = files
-        self._faults = Faults(tell)
-        self._seen = Seen()
+        self._faults = Faults(report)
+        self._seen = SeenIds()
         self._count: Counter[str] = Counter()
         self._changes: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
@@ -194,7 +194,7 @@ class Report:
                 except ValueError:
                     continue
                 first_ms = event.time_ms if first_ms is None else first_ms
-                if isinstance(event.data, Missed):
+                if isinstance(event.data, GapData):
                     self.gaps.add(event.id, event.data)
         except CutShort:
             pass  # the second reading comes to the same place, and tells
@@ -217,9 +217,9 @@ class Report:
 
     def _row_of(self, event: Event) -> Row | GapRow | None:
         match event.data:
-            case Set() if self._is_in_period(event.time_ms):
+            case DispositionData() if self._is_in_period(event.time_ms):
                 return self._disposition(event, event.data)
-            case Missed():
+            case GapData():
                 return self._gap(event, event.data)
             case None if self._is_in_period(event.time_ms) and self._is_first(event):
                 if event.kind == Kind.TEST:
@@ -228,7 +228,7 @@ class Report:
                     self._others[event.type] += 1
         return None
 
-    def _disposition(self, event: Event, data: Set) -> Row | None:
+    def _disposition(self, event: Event, data: DispositionData) -> Row | None:
         if not self._is_wanted(event, data) or not self._is_first(event):
             return None
         if data.change == Change.UNCHANGED and not self.wanted.unchanged:
@@ -260,7 +260,7 @@ class Report:
         self._first_ms = time_ms if self._first_ms is None else min(self._first_ms, time_ms)
         self._last_ms = time_ms if self._last_ms is None else max(self._last_ms, time_ms)
 
-    def _gap(self, event: Event, data: Missed) -> GapRow | None:
+    def _gap(self, event: Event, data: GapData) -> GapRow | None:
         stretch = data.stretch
         if self.wanted.account not in (None, data.account) or not self.gaps.is_in_period(stretch):
             return None
@@ -283,7 +283,7 @@ class Report:
         too_early = wanted.from_ms is not None and time_ms < wanted.from_ms
         return not (too_early or (wanted.to_ms is not None and time_ms >= wanted.to_ms))
 
-    def _is_wanted(self, event: Event, data: Set) -> bool:
+    def _is_wanted(self, event: Event, data: DispositionData) -> bool:
         wanted = self.wanted
         return (
             wanted.chat in (None, data.chat_id or event.subject)
@@ -299,7 +299,7 @@ class Report:
         return first
 
 
-def _agents(data: Set) -> tuple[str, ...]:
+def _agents(data: DispositionData) -> tuple[str, ...]:
     return tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
 
 

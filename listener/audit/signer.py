@@ -29,7 +29,7 @@ _TAIL_BYTES = 64 * 1024
 _SIGNED = re.compile(b"\n\xe2\x80\x94 [^\n]+\n\n")  # the end of a note, and the empty line behind it
 
 
-class Notary:
+class CheckpointSigner:
     """The file of checkpoints. Every method blocks.
 
     Trouble with it is told once in a row of failures, and holds up nothing: the records are chained and durable, and
@@ -84,7 +84,7 @@ class Notary:
         try:
             self._append(written([note]).encode())
         except OSError as exc:
-            self._tell(exc)
+            self._report(exc)
             return
         self._failing, self.last = False, head
         self._on_signed(note)
@@ -119,7 +119,7 @@ class Notary:
         if created:
             sync_folder(self._path.parent)
 
-    def _tell(self, exc: OSError) -> None:
+    def _report(self, exc: OSError) -> None:
         if not self._failing:
             _log.warning("audit_checkpoint_not_written", path=str(self._path), reason=exc.strerror or str(exc))
         self._failing = True

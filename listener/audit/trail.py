@@ -11,11 +11,11 @@ from typing import NamedTuple
 import structlog
 
 from listener.audit.chain import GENESIS, Head, chained, end_of, head_of
-from listener.audit.files import Closed, Places, lines_before, newest_end
+from listener.audit.files import Closed, Paths, lines_before, newest_end
 from listener.audit.linefile import CutShortError, LineFile
 from listener.audit.reading import lines_backwards, lines_from
-from listener.audit.signer import Notary, signing_key
-from listener.audit.window import Recent, sequence_of
+from listener.audit.signer import CheckpointSigner, signing_key
+from listener.audit.window import DedupWindow, sequence_of
 from listener.model.event import Event, rfc3339
 
 _log = structlog.get_logger(__name__)
@@ -103,11 +103,11 @@ class Trail:
         self._closed = closed
         self._hooks = hooks
         self._clock = _Clock(now)
-        self._recent = Recent()
+        self._window = DedupWindow()
         self._file = LineFile(
             path=options.path, mode=options.mode, fsync=options.fsync, opening=options.opening, on_leave=self._leave
         )
-        self._notary: Notary | None = None
+        self._signer: CheckpointSigner | None = None
         self._head = Head()
         self._generation = 0
 
@@ -125,10 +125,10 @@ class Trail:
         fd = self._file.open()
         self._generation = self._file.generation
         if self._options.chain:
-            self._notary = self._opened_notary()
+            self._signer = self._opened_signer()
             self._head = self._resumed(fd)
         if self._options.recall:
-            self._recent.start(fd, lambda count: lines_before(self._options.path, fd, count))
+            self._window.start(fd, lambda count: lines_before(self._options.path, fd, count))
         first = next((line for _, line in lines_from(fd, 0)), b"")
         self._clock.file_since = _time_of(first) or self._clock.now()
         self._note_unsigned()
@@ -136,7 +136,7 @@ class Trail:
     def close(self) -> None:
         """Sign what is not signed yet, and let go. Idempotent."""
         self._sign(self._head)
-        self._notary = None
+        self._signer = None
         self._file.close()
 
     def probe(self) -> None:
@@ -176,7 +176,7 @@ class Trail:
 
     def tick(self) -> None:
         """Do what is due by now."""
-        if self._notary is None:
+        if self._signer is None:
             return
         now = self._clock.now()
         self._note_unsigned()
@@ -200,25 +200,25 @@ class Trail:
             due.append(max(self._clock.file_since + self._options.rotate_s, self._clock.rotate_not_before))
         return max(0.0, min(due) - self._clock.now()) if due else None
 
-    def _opened_notary(self) -> Notary | None:
+    def _opened_signer(self) -> CheckpointSigner | None:
         """None where nothing can be made beside the file, and no chain was asked for: lines come before their proof."""
-        options, places = self._options, Places(self._options.path)
+        options, paths = self._options, Paths(self._options.path)
         try:
-            notary = Notary(
-                path=places.checkpoints,
-                key=signing_key(options.key_file or places.key, public=places.public_key, sink=options.sink),
+            signer = CheckpointSigner(
+                path=paths.checkpoints,
+                key=signing_key(options.key_file or paths.key, public=paths.public_key, sink=options.sink),
                 mode=options.mode,
                 now=lambda: rfc3339(int(self._clock.now() * 1000)),
                 on_signed=self._hooks.on_signed,
             )
-            notary.open()
+            signer.open()
         except OSError as exc:
             if options.must_sign or exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             told = {"path": str(options.path), "reason": exc.strerror}
             _log.error("audit_not_signed", **told, effect="lines are chained, and no checkpoints are made")
             return None
-        return notary
+        return signer
 
     def _resumed(self, fd: int) -> Head:
         """The chain's head: in the file, in one that was rotated away, or where the last checkpoint says it is.
@@ -226,7 +226,7 @@ class Trail:
         Nothing is ever signed that contradicts a checkpoint: what it covers and is no longer there stays missing.
         """
         found = end_of(line for _, line in lines_backwards(fd)) or newest_end(self._options.path) or Head()
-        signed = self._notary.last if self._notary is not None else Head()
+        signed = self._signer.last if self._signer is not None else Head()
         if found.size > signed.size or found == signed:
             return found
         effect = "the chain goes on behind what was signed; audit verify tells what is missing"
@@ -248,7 +248,7 @@ class Trail:
             self._hooks.on_closed()
 
     def _leave(self, fd: int) -> None:
-        self._recent.leave(fd)
+        self._window.leave(fd)
         self._file.sync()
 
     def _complete(self) -> bytes:
@@ -258,14 +258,14 @@ class Trail:
         begun = self._file.complete()
         if begun:
             self._head = head_of(begun[:-1]) or before
-            self._recent.note(sequence_of(begun))
+            self._window.note(sequence_of(begun))
             self._notice(before)
         return begun
 
     def _fresh(self, events: Sequence[Event], bodies: Sequence[bytes], begun: bytes) -> Sequence[int]:
         """The indexes of the events that do not stand there; `begun` is the line that was completed just now."""
         if self._options.recall:
-            return self._recent.fresh(events, bodies, self._file.current())
+            return self._window.fresh(events, bodies, self._file.current())
         return range(int(begun[:-1] == bodies[0]), len(events))
 
     def _write(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
@@ -280,9 +280,9 @@ class Trail:
         except CutShortError as exc:
             newest = lines[exc.whole - 1] if exc.whole else b""
             self._head = head_of(newest[:-1]) or before
-            self._recent.note(sequence_of(newest))
+            self._window.note(sequence_of(newest))
             raise
-        self._recent.note(sequence_of(lines[-1]))
+        self._window.note(sequence_of(lines[-1]))
         self._notice(before)
 
     def _chained(self, events: Sequence[Event], bodies: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:
@@ -313,7 +313,7 @@ class Trail:
 
     @property
     def _unsigned(self) -> int:
-        return self._head.size - self._notary.last.size if self._notary is not None else 0
+        return self._head.size - self._signer.last.size if self._signer is not None else 0
 
     def _note_unsigned(self) -> None:
         if not self._unsigned:
@@ -323,11 +323,11 @@ class Trail:
 
     def _sign(self, head: Head) -> None:
         """What is signed is on the disk, whatever `fsync` says of the rest."""
-        if self._notary is None or not self._unsigned:
+        if self._signer is None or not self._unsigned:
             return
         if not self._options.fsync:
             self._file.sync()
-        self._notary.sign(head)
+        self._signer.sign(head)
         self._clock.unsigned_since = None
         self._note_unsigned()
 

@@ -30,7 +30,7 @@ class Kind(StrEnum):
     FOREIGN_KEY = "foreign key"
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A line in a file, counted from 1."""
 
     file: Path
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
     """One thing that is wrong, and where."""
 
     kind: Kind
-    place: Place
+    place: Location
     text: str
 
     def __str__(self) -> str:
@@ -73,19 +73,19 @@ class Verdict:
     signed: int = 0
     checkpoints: int = 0
 
-    def find(self, kind: Kind, place: Place, text: str) -> None:
+    def find(self, kind: Kind, place: Location, text: str) -> None:
         """Add a finding."""
         self.findings.append(Finding(kind, place, text))
 
 
-Signed = tuple[Place, Checkpoint]
+Signed = tuple[Location, Checkpoint]
 """A checkpoint, and the place of its note: the file, and its number among the notes."""
 
 
 def read_checkpoints(path: Path) -> list[Signed]:
     """The checkpoints of a file. Raises OSError, NoteError."""
     notes = parse_checkpoints(path.read_text(encoding="utf-8"))
-    return [(Place(path, number), checkpoint) for number, checkpoint in enumerate(notes, start=1)]
+    return [(Location(path, number), checkpoint) for number, checkpoint in enumerate(notes, start=1)]
 
 
 def verify(
@@ -137,7 +137,7 @@ def _trusted(checkpoints: Sequence[Signed], key: VerifierKey | None, verdict: Ve
             yield place, checkpoint
 
 
-def _hold_against(trusted: Sequence[Signed], verdict: Verdict, last_place: Place | None) -> None:
+def _hold_against(trusted: Sequence[Signed], verdict: Verdict, last_place: Location | None) -> None:
     """The largest checkpoint says how long the trail was at least."""
     if not trusted:
         return
@@ -154,7 +154,7 @@ class Record(NamedTuple):
     number: int
     previous: bytes
     hash: bytes
-    place: Place
+    place: Location
 
 
 class Older:
@@ -167,10 +167,10 @@ class Older:
 
     def __init__(self) -> None:
         self.lines = 0
-        self.first: Place | None = None
+        self.first: Location | None = None
         self._hash = sha256()
 
-    def take(self, place: Place, text: bytes) -> None:
+    def take(self, place: Location, text: bytes) -> None:
         """One more, without its line end."""
         self.lines += 1
         self.first = self.first or place
@@ -239,21 +239,21 @@ class Walk:
         last_place: where the last line stands.
     """
 
-    def __init__(self, verdict: Verdict, signed: Mapping[int, tuple[Place, bytes]]) -> None:
+    def __init__(self, verdict: Verdict, signed: Mapping[int, tuple[Location, bytes]]) -> None:
         self._verdict = verdict
         self._signed = signed
         self._last: Record | None = None
         self._top: Record | None = None
         self._changed: Record | None = None
         self._twin: Record | None = None
-        self._foreign: list[Place] = []
+        self._foreign: list[Location] = []
         self._missing = Spans()
-        self._missed_at: list[tuple[Span, Place]] = []
+        self._missed_at: list[tuple[Span, Location]] = []
         self._side: Record | None = None
         self._plain = False
         self._older = Older()
-        self.first_place: Place | None = None
-        self.last_place: Place | None = None
+        self.first_place: Location | None = None
+        self.last_place: Location | None = None
 
     def read(self, path: Path) -> None:
         """Every line of a file. Raises OSError."""
@@ -266,12 +266,12 @@ class Walk:
             if stopped is None:
                 break
             number, line = stopped
-            self._take(Place(path, number), line.removesuffix(b"\n"))
+            self._take(Location(path, number), line.removesuffix(b"\n"))
         if self._last is not None and self._last.place.file == path and self._last.place.line > number:
             number, line = self._last.place.line, b"\n"
         if not line.endswith(b"\n"):
-            self._verdict.find(Kind.CUT, Place(path, number), "the last line has no end")
-        self.last_place = Place(path, number) if number else self.last_place
+            self._verdict.find(Kind.CUT, Location(path, number), "the last line has no end")
+        self.last_place = Location(path, number) if number else self.last_place
 
     def _run(self, path: Path, lines: Iterator[tuple[int, bytes]], last: Record) -> tuple[int, bytes] | None:
         """Go on from `last` while each record follows the one before; returns the line that does not, None at the end.
@@ -290,13 +290,13 @@ class Walk:
             size, reached = size + 1, number
             expected = written(Head(size, mark))
             if size in signed:
-                self._compare(Record(size - 1, before, mark, Place(path, number)))
+                self._compare(Record(size - 1, before, mark, Location(path, number)))
         if size - 1 > began:
-            self._last = Record(size - 1, before, mark, Place(path, reached))
+            self._last = Record(size - 1, before, mark, Location(path, reached))
             self._verdict.records += size - 1 - began
         return stopped
 
-    def _take(self, place: Place, text: bytes) -> None:
+    def _take(self, place: Location, text: bytes) -> None:
         """A line that did not simply follow."""
         link = link_of(text)
         if link is None:
@@ -314,7 +314,7 @@ class Walk:
             text = "this line or the next is not as it was written: the next one does not follow it"
             self._verdict.find(Kind.EDITED, self._changed.place, text)
         self._settle_twin(None)
-        self._tell_strange()
+        self._report_strange()
         for span in self._missing:
             place = next(place for whole, place in self._missed_at if whole.first <= span.first <= whole.last)
             self._verdict.find(Kind.DELETED, place, f"{_records(span)} missing before this line")
@@ -354,7 +354,7 @@ class Walk:
         self._accept(record, top)
 
     def _accept(self, record: Record, top: Record) -> None:
-        self._tell_strange()
+        self._report_strange()
         self._missing.discard(record.number)
         self._top = record if record.number > top.number else top
         self._last, self._side = record, None
@@ -428,7 +428,7 @@ class Walk:
         else:
             self._verdict.find(Kind.INSERTED, record.place, f"record {record.number} stands before this line as well")
 
-    def _strange(self, place: Place, text: bytes) -> None:
+    def _strange(self, place: Location, text: bytes) -> None:
         if self._last is None:
             self._verdict.unchained += 1
             self._older.take(place, text)
@@ -436,7 +436,7 @@ class Walk:
             self._foreign.append(place)
             self._plain, self._top = False, self._highest()
 
-    def _tell_strange(self) -> None:
+    def _report_strange(self) -> None:
         for place in self._foreign:
             self._verdict.find(Kind.INSERTED, place, "the line is no record of the chain")
         self._foreign = []

@@ -34,7 +34,7 @@ def sequence_of(line: bytes) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-class Recent:
+class DedupWindow:
     """The keys of a stretch of the file, mostly its end; read from the file, and only when an event may be there.
 
     An event above every sequence at the file's end is new: nothing is looked up. Another one is looked for among the
@@ -97,13 +97,13 @@ class Recent:
         if os.fstat(fd).st_size < self._offset:
             self._offset = 0
         missing = {key_of(bodies[index]): index for index in doubtful}
-        self._strike(missing, fd)
+        self._drop_found(missing, fd)
         if missing and not self._searched:
             self._search(missing, fd)
         new = set(missing.values())
         return [index for index, event in enumerate(events) if index in new or not 0 < event.sequence <= highest]
 
-    def _strike(self, missing: dict[int | None, int], fd: int) -> None:
+    def _drop_found(self, missing: dict[int | None, int], fd: int) -> None:
         """Take what is found out of `missing`, reading on as long as something is left."""
         while True:
             for key in missing.keys() & self._keys.keys():
@@ -126,7 +126,7 @@ class Recent:
             return
         self._keys.clear()
         self._offset = first
-        self._strike(missing, fd)
+        self._drop_found(missing, fd)
 
     def _read_on(self, fd: int) -> bool:
         """Remember the next lines; tells whether there were any."""

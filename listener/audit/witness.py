@@ -76,7 +76,7 @@ class Witness:
                 if problem is None:
                     self._succeeded()
                 else:
-                    self._tell(problem)
+                    self._report(problem)
                     await asyncio.sleep(self._backoff.next())
                     self._news.set()
 
@@ -91,7 +91,7 @@ class Witness:
         except (ClientError, OSError) as exc:
             return type(exc).__name__
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         if self._failures % _TELL_EVERY == 0:
             place = f"{self._url.host}:{self._url.port}"
             _log.warning("audit_checkpoint_not_posted", sink=self._sink, place=place, reason=problem)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from listener.audit.escaping import printable
-from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, Places, beside, of_the_trail
+from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, Paths, beside, of_the_trail
 from listener.audit.notes import NoteError, VerifierKey, load_verifier
 from listener.audit.verify import Signed, Verdict, read_checkpoints, verify
 from listener.cli import audit_report
@@ -61,11 +61,11 @@ def verify_trail(
             raise NoteError("there are checkpoints and no key to hold them against: give --pubkey")
         verdict = verify(files, checkpoints=signed, key=key, partial=partial)
     except (OSError, UnicodeDecodeError) as exc:
-        raise ListenerError(_told(exc)) from exc
+        raise ListenerError(_why_unreadable(exc)) from exc
     if as_json:
         print(json.dumps(_as_json(verdict, key)))
     else:
-        _tell(verdict, signed, key, pinned=pubkey is not None)
+        _report(verdict, signed, key, pinned=pubkey is not None)
         print(f"{verdict.records} lines in {time.monotonic() - began_s:.1f} s")
     if verdict.findings:
         raise NotProven(f"the trail is not what was written: {len(verdict.findings)} findings")
@@ -74,12 +74,12 @@ def verify_trail(
 def show_key(file: FileArgument) -> None:
     """Print the public key of an audit file, to be kept where nobody who can change the file can change it."""
     try:
-        print(load_verifier(str(Places(file).public_key)))
+        print(load_verifier(str(Paths(file).public_key)))
     except (OSError, UnicodeDecodeError) as exc:
-        raise ListenerError(_told(exc)) from exc
+        raise ListenerError(_why_unreadable(exc)) from exc
 
 
-def _told(exc: OSError | UnicodeDecodeError) -> str:
+def _why_unreadable(exc: OSError | UnicodeDecodeError) -> str:
     if isinstance(exc, UnicodeDecodeError):
         return "a file of checkpoints or of a key is no text"
     return f"{exc.filename}: {exc.strerror}" if exc.filename is not None else str(exc)
@@ -92,7 +92,7 @@ def _key_beside(files: Sequence[Path]) -> VerifierKey | None:
     return next(iter(keys), None)
 
 
-def _tell(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> None:
+def _report(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> None:
     for finding in verdict.findings[:_SHOWN]:
         print(printable(str(finding)))
     if len(verdict.findings) > _SHOWN:

@@ -150,7 +150,7 @@ def _disposition(row: Row) -> tuple[str, ...]:
     )
 
 
-class Told:
+class SummaryOnly:
     """The summary alone."""
 
     def __init__(self, file: TextIO) -> None:
@@ -164,7 +164,7 @@ class Told:
         write_summary(summary, self._file)
 
 
-class Kept:
+class FirstRows:
     """The rows that a page shows: the first ones, and how many there were."""
 
     def __init__(self) -> None:

@@ -22,12 +22,12 @@ from listener.cli.audit_outputs import (
     GROUP_HEADING,
     LIST_HEADING,
     Counts,
+    FirstRows,
     JsonLines,
-    Kept,
     Listing,
     Output,
     Sheet,
-    Told,
+    SummaryOnly,
 )
 from listener.cli.destinations import replacing, require_harmless
 from listener.cli.selection import time_ms
@@ -116,7 +116,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         key=key,
         unchanged=every,
     )
-    asked = _Asked(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
+    asked = _Request(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
     with ExitStack() as stack:
         opened = [stack.enter_context(AuditFile(path)) for path in of_the_trail(files)]
         asked.require_sound(opened)
@@ -125,7 +125,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         raise Unreadable(f"{_lines(unreadable)} could not be read, and the report is without what they hold")
 
 
-class _Asked(NamedTuple):
+class _Request(NamedTuple):
     """The question, and the files that the answer goes to."""
 
     wanted: Wanted
@@ -151,21 +151,21 @@ class _Asked(NamedTuple):
         return LIST_HEADING if self.by is None else GROUP_HEADING
 
 
-def _on_stdout(asked: _Asked, *, as_json: bool) -> list[Output]:
+def _on_stdout(asked: _Request, *, as_json: bool) -> list[Output]:
     """The table, unless something else was asked for."""
     if as_json:
         return [JsonLines()]
     if asked.csv == _STDOUT:
-        return [Sheet(sys.stdout, asked.heading), Told(sys.stderr)]
+        return [Sheet(sys.stdout, asked.heading), SummaryOnly(sys.stderr)]
     if asked.csv or asked.html or asked.svg:
-        return [Told(sys.stdout)]
+        return [SummaryOnly(sys.stdout)]
     return [Listing() if asked.by is None else Counts(asked.by)]
 
 
-def _answer(asked: _Asked, opened: Sequence[AuditFile], outputs: list[Output], stack: ExitStack) -> int:
+def _answer(asked: _Request, opened: Sequence[AuditFile], outputs: list[Output], stack: ExitStack) -> int:
     """Read, and write all that was asked for; returns how many lines could not be read."""
-    found = Report(opened, wanted=asked.wanted, calendar=asked.calendar, tell=_say)
-    kept = Kept()
+    found = Report(opened, wanted=asked.wanted, calendar=asked.calendar, report=_say)
+    kept = FirstRows()
     if asked.html is not None:
         outputs.append(kept)
     if asked.csv is not None and asked.csv != _STDOUT:
@@ -181,7 +181,7 @@ def _answer(asked: _Asked, opened: Sequence[AuditFile], outputs: list[Output], s
     return summary.unreadable
 
 
-def _rows(found: Report, asked: _Asked) -> Iterator[Row | GapRow | GroupRow]:
+def _rows(found: Report, asked: _Request) -> Iterator[Row | GapRow | GroupRow]:
     if asked.by is None:
         yield from found.rows()
         return
@@ -192,7 +192,7 @@ def _rows(found: Report, asked: _Asked) -> Iterator[Row | GapRow | GroupRow]:
     yield from groups.rows()
 
 
-def _draw(asked: _Asked, found: Report, kept: Kept, names: Sequence[str]) -> None:
+def _draw(asked: _Request, found: Report, kept: FirstRows, names: Sequence[str]) -> None:
     """The page and the chart."""
     wanted = asked.wanted
     shown = distribute(
@@ -222,7 +222,7 @@ def _draw(asked: _Asked, found: Report, kept: Kept, names: Sequence[str]) -> Non
             file.writelines(render(page))
 
 
-def _period(asked: _Asked, found: Summary) -> str:
+def _period(asked: _Request, found: Summary) -> str:
     """What was asked for, or where that is open, what there is; on the clocks of the zone."""
     wanted = asked.wanted
     start_ms = wanted.from_ms if wanted.from_ms is not None or found.first is None else epoch_ms(found.first)
@@ -233,7 +233,7 @@ def _period(asked: _Asked, found: Summary) -> str:
     return f"{start} to {end}, {asked.zone}"
 
 
-def _conditions(asked: _Asked) -> list[str]:
+def _conditions(asked: _Request) -> list[str]:
     wanted = asked.wanted
     named = (
         ("chat", wanted.chat),

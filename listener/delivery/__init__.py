@@ -11,6 +11,6 @@ retries, parks, the horizon and replays as a user sees them.
 from listener.delivery.lane import Lane
 from listener.delivery.outcomes import outcome_of
 from listener.delivery.policy import LanePolicy
-from listener.delivery.trouble import trouble_of
+from listener.delivery.readiness import readiness_problem
 
-__all__ = ["Lane", "LanePolicy", "outcome_of", "trouble_of"]
+__all__ = ["Lane", "LanePolicy", "outcome_of", "readiness_problem"]

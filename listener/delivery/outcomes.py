@@ -49,11 +49,11 @@ def pause_after(outcome: Outcome, backoff: Backoff | None) -> float:
 
     A Park needs more than a pause: 0.0.
     """
-    named_s = named_by(outcome)
+    named_s = retry_after_of(outcome)
     return max(named_s, backoff.next() if backoff is not None and isinstance(outcome, Retry) else 0.0)
 
 
-def named_by(outcome: Outcome) -> float:
+def retry_after_of(outcome: Outcome) -> float:
     """The seconds for which the destination asked to be left alone; 0.0 where it did not."""
     match outcome:
         case Retry(after_s=float() | int() as after_s) | Reject(after_s=float() | int() as after_s):
@@ -61,6 +61,6 @@ def named_by(outcome: Outcome) -> float:
     return 0.0
 
 
-def last_words(outcome: Outcome) -> str:
+def error_text(outcome: Outcome) -> str:
     """What a destination said that named no event: for the letter of an event that it did not take in time."""
     return f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from listener.journal import inspection, letters, salvage, suspect, tables
+from listener.journal import damage_marker, dead_letters, inspection, salvage, tables
 from listener.journal.database import connect
 from listener.journal.files import copy_readable, is_bad_sector
 from listener.runtime.durable import sync_folder
@@ -34,10 +34,10 @@ def repair(path: Path) -> None:
         if not log.exists() or not log.stat().st_size:
             return
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would remove the log
-    fault = inspection.fault_of(path, thorough=suspect.is_noted(path))
+    fault = inspection.fault_of(path, thorough=damage_marker.exists(path))
     if fault is not None:
         _rebuild(path, fault)
-    suspect.forget(path)
+    damage_marker.remove(path)
 
 
 def _rebuild(path: Path, fault: str) -> None:
@@ -109,7 +109,7 @@ def _take_place(path: Path) -> None:
 def _aside_of(finished: Path, path: Path) -> Path:
     """The name that the new journal has on record, or a free one where that cannot be told."""
     with suppress(*tables.UNREADABLE, IndexError), closing(connect(finished, "ro&immutable=1")) as connection:
-        return path.with_name(letters.select_damages(connection)[-1].set_aside)
+        return path.with_name(dead_letters.select_damages(connection)[-1].set_aside)
     return _free_name(path, time.time_ns() // 1_000_000)
 
 

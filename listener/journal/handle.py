@@ -49,13 +49,13 @@ class Handle:
         self._connect = connect
         self._index = index
         self._failure: str | None = None
-        self._told = False
+        self._logged = False
         self._damage: JournalDamaged | None = None
         self._is_unfolded = False
         self._durable = rows.select_newest(connection)
 
     @property
-    def is_suspect(self) -> bool:
+    def had_io_error(self) -> bool:
         """An I/O error was seen, and no connection took this one's place yet."""
         return self._failure is not None
 
@@ -77,7 +77,7 @@ class Handle:
             self._failure = errno.errorcode.get(exc.errno or 0, str(exc))
             raise
         self._durable = newest or self._durable
-        self._told = False
+        self._logged = False
         try:
             self._fold()
         except (sqlite3.Error, OSError) as exc:  # what was committed is on the disk, in the log
@@ -115,9 +115,9 @@ class Handle:
             raise
         self.connection, old = fresh, self.connection
         old.close()
-        if not self._told:  # a disk that fails each commit would have it said each time
+        if not self._logged:  # a disk that fails each commit would have it said each time
             _log.warning("journal_reopened", path=str(self._path), error=self._failure, last_sequence=self._durable)
-        self._failure, self._told = None, True
+        self._failure, self._logged = None, True
         return fresh
 
     def _rewrite(self, fresh: sqlite3.Connection) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from listener.journal import letters, rows
+from listener.journal import dead_letters, rows
 from listener.model.event import Change, Event
-from listener.model.filter import EventFilter, Found, LetterPage
+from listener.model.filter import DeadLetterPage, EventFilter, Found
 
 ROWS_A_LOOK = 20_000
 DECODED_A_LOOK = 5_000
@@ -20,7 +20,7 @@ lane that reads may have to wait."""
 _ABOVE_ALL = 2**63 - 1
 
 
-def look(connection: sqlite3.Connection, which: EventFilter, before: int | None, limit: int) -> Found:
+def search_back(connection: sqlite3.Connection, which: EventFilter, before: int | None, limit: int) -> Found:
     """The newest events below `before` that are meant, at most `limit` of them; see the port."""
     top = _ABOVE_ALL if before is None else before
     looked_at = ROWS_A_LOOK if which.within() is None else DECODED_A_LOOK
@@ -74,7 +74,7 @@ def _columns(which: EventFilter) -> tuple[str, list[Any]]:
     return condition, parameters
 
 
-def select_page(connection: sqlite3.Connection, after: int, limit: int, sink: str | None) -> LetterPage:
+def select_page(connection: sqlite3.Connection, after: int, limit: int, sink: str | None) -> DeadLetterPage:
     """Letters of events above `after`, in journal order; see the port. The index is walked, only the page is read."""
     meant, of_the_sink = ("sequence > ?", ()) if sink is None else ("sequence > ? AND sink = ?", (sink,))
     with rows.snapshot(connection):
@@ -83,10 +83,10 @@ def select_page(connection: sqlite3.Connection, after: int, limit: int, sink: st
             (after, *of_the_sink, limit),
         ).fetchone()
         if last is None:
-            return LetterPage(letters=(), more=False)
-        page = letters.select_undelivered(connection, f"{meant} AND sequence <= ?", (after, *of_the_sink, last))
+            return DeadLetterPage(letters=(), more=False)
+        page = dead_letters.select_undelivered(connection, f"{meant} AND sequence <= ?", (after, *of_the_sink, last))
         (more,) = connection.execute(
             f"SELECT EXISTS (SELECT 1 FROM dead_letter WHERE {meant})",  # noqa: S608 - our own names
             (last, *of_the_sink),
         ).fetchone()
-        return LetterPage(letters=tuple(page), more=bool(more))
+        return DeadLetterPage(letters=tuple(page), more=bool(more))

@@ -238,7 +238,7 @@ class SinkContract:
         batch[3] = place.poison(batch[3])
         others = [event for event in batch if event is not batch[3]]
         async with _open(place.sink()) as sink:
-            left, rejected = await _bring_judged(sink, batch)
+            left, rejected = await _deliver_judged(sink, batch)
         assert left == []
         assert [event.id for event in rejected] == [batch[3].id]
         arrived = await place.events()
@@ -293,7 +293,7 @@ async def _bring(sink: Sink, events: Sequence[Event]) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def _bring_judged(sink: Sink, events: Sequence[Event]) -> tuple[Sequence[Event], list[Event]]:
+async def _deliver_judged(sink: Sink, events: Sequence[Event]) -> tuple[Sequence[Event], list[Event]]:
     """The same, where some are rejected; what is left at the end, and what was rejected."""
     rejected: list[Event] = []
     for _ in range(2 * len(events)):

@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from listener.audit.events import NEAR_MS, Gaps, Missed, Seen, Stretch, epoch_ms, event_of
+from listener.audit.events import NEAR_MS, GapData, Gaps, SeenIds, Stretch, epoch_ms, event_of
 from listener.testing.events import SAMPLE_MS, sample_event, sample_gap, sample_test
-from support.told import missed, said
+from support.reports import missed, said
 
 
 def without(line, *members):
@@ -39,7 +39,7 @@ def test_any_zone_becomes_utc():
 def test_a_gap_that_ends_before_it_begins_is_a_moment():
     data = event_of(missed("2026-11-22T09:00:01Z", "2026-11-22T09:00:00Z")).data
     start = epoch_ms("2026-11-22T09:00:01Z")
-    assert data == Missed("agent1", Stretch(start, start), "network", "poll")
+    assert data == GapData("agent1", Stretch(start, start), "network", "poll")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_is_no_event_is_a_value_error(line):
 
 
 def test_every_id_is_new_once():
-    chance, seen, known = Random(7), Seen(), set()  # noqa: S311 - the same ids every time
+    chance, seen, known = Random(7), SeenIds(), set()  # noqa: S311 - the same ids every time
     for _ in range(30_000):
         id_ = f"id-{chance.randrange(20_000)}"
         assert seen.add(id_) is (id_ not in known)
@@ -83,7 +83,7 @@ def test_ids_that_share_a_bucket_are_told_apart(monkeypatch):
             return b"--" + self._data
 
     monkeypatch.setattr("listener.audit.events.blake2b", Digest)
-    seen = Seen()
+    seen = SeenIds()
     new = [seen.add(tail) for tail in ("aaaaabbbbb", "bbbbbaaaaa", "abbbbbbbbb", "bbbbbbbbbb", "abbbbbbbbb")]
     assert new == [True, True, True, True, False]
 
@@ -94,7 +94,7 @@ S = 1000
 def gaps(*stretches, from_ms=None, to_ms=None):
     found = Gaps(from_ms=from_ms, to_ms=to_ms)
     for number, (account, start, end) in enumerate(stretches):
-        found.add(f"id-{number}", Missed(account, Stretch(start * S, end * S), "network", "poll"))
+        found.add(f"id-{number}", GapData(account, Stretch(start * S, end * S), "network", "poll"))
     return found
 
 
@@ -110,7 +110,7 @@ def test_seconds_that_two_gaps_share_count_once_and_accounts_count_apart():
 
 def test_a_gap_that_comes_again_counts_once():
     found = gaps(("a", 10, 30))
-    found.add("id-0", Missed("a", Stretch(10 * S, 30 * S), "network", "poll"))
+    found.add("id-0", GapData("a", Stretch(10 * S, 30 * S), "network", "poll"))
     assert figures(found) == [("a", 1, 20.0)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from listener.audit.chain import Head, head_of
-from listener.audit.files import Closed, Places, beginning, in_order, lines_before, newest_end, of_the_trail
+from listener.audit.files import Closed, Paths, beginning, in_order, lines_before, newest_end, of_the_trail
 from support.trail import trail, write
 
 NOON_S = 1_795_348_800.0  # 2026-11-22T12:00:00Z
@@ -142,8 +142,8 @@ def test_what_a_sink_keeps_beside_its_file_is_none_of_the_trail(tmp_path):
 
 
 def test_everything_is_beside_the_file_under_its_name():
-    places = Places(Path("/var/audit.jsonl"))
-    assert [place.name for place in (places.checkpoints, places.key, places.public_key)] == [
+    paths = Paths(Path("/var/audit.jsonl"))
+    assert [place.name for place in (paths.checkpoints, paths.key, paths.public_key)] == [
         "audit.jsonl.checkpoints",
         "audit.jsonl.key",
         "audit.jsonl.pub",

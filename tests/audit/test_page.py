@@ -13,7 +13,7 @@ from listener.audit.page import STYLE, Page, heading, render, table
 from listener.audit.periods import Calendar
 from listener.audit.report import By, GroupRow
 from support.contrast import contrast
-from support.told import event, missed, report_on, said
+from support.reports import event, missed, report_on, said
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
 

@@ -10,7 +10,7 @@ import pytest
 from listener.audit.events import epoch_ms
 from listener.audit.periods import Calendar
 from listener.audit.report import By, Faults, GapRow, Groups, Row
-from support.told import event, missed, report_on, said
+from support.reports import event, missed, report_on, said
 
 DAY = "2026-11-22T"
 
@@ -143,9 +143,9 @@ def test_what_cannot_be_read_is_told_with_its_place_and_costs_nothing_around_it(
     )
     rows, report = report_on(path, archive, told=told)
     assert [row.id for row in rows[:2]] == ["a", "b"]
-    places = [text.removeprefix(f"{path.parent}/").partition(": ")[0] for text in told]
-    assert places[:2] == ["audit.jsonl:2-3", "audit.jsonl:6"]
-    assert places[2].startswith("b.gz:")
+    paths = [text.removeprefix(f"{path.parent}/").partition(": ")[0] for text in told]
+    assert paths[:2] == ["audit.jsonl:2-3", "audit.jsonl:6"]
+    assert paths[2].startswith("b.gz:")
     assert "cannot be read further" in told[2]
     assert report.summary().unreadable == 4
 

@@ -103,7 +103,7 @@ def test_after_a_restart_the_chain_goes_on_and_nothing_stands_there_twice(make_t
     append(trail, events_of(20))
     if killed:
         trail._file.close()
-        trail._notary = None
+        trail._signer = None
     trail.close()
     append(make_trail(), events_of(30, first=11))
     assert lines_in(path) == list(range(1, 41))
@@ -146,7 +146,7 @@ def test_over_a_rotation_by_others_the_chain_goes_on_and_nothing_is_repeated(
     append(trail, events_of(10))
     if restart:
         trail._file.close()
-        trail._notary = None
+        trail._signer = None
     old = path.with_name("events.jsonl.1")
     if how == "copied and truncated":
         shutil.copy(path, old)
@@ -323,11 +323,11 @@ class Life:
         self.start()
 
     def kill(self, count):
-        self.trail._notary = None
+        self.trail._signer = None
         self.stop(count)
 
     def tear(self, count):
-        self.trail._notary = None
+        self.trail._signer = None
         self.trail.close()
         with self.path.open("ab") as file:
             file.write(disposition_event(self.last + 1).to_json()[:100])
@@ -366,10 +366,10 @@ def test_whatever_happens_in_whatever_order_each_event_stands_there_once_and_all
     for step, count in life:
         getattr(led, step)(count)
     led.trail.close()
-    places = [place for place in folder.iterdir() if place.suffix not in (".checkpoints", ".key", ".pub")]
+    paths = [place for place in folder.iterdir() if place.suffix not in (".checkpoints", ".key", ".pub")]
     notes = folder / "events.jsonl.checkpoints"
     verdict = verify(
-        places,
+        paths,
         checkpoints=read_checkpoints(notes) if notes.exists() else [],
         key=load_verifier(f"{folder}/events.jsonl.pub"),
     )

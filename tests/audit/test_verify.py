@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from listener.audit.chain import Head, chained, hash_of, head_of, link_of
 from listener.audit.notes import SigningKey, checkpoint_text, parse_checkpoint, written
-from listener.audit.verify import Finding, Kind, Place, Spans, Verdict, read_checkpoints, verify
+from listener.audit.verify import Finding, Kind, Location, Spans, Verdict, read_checkpoints, verify
 from support.checkpoints import chain_holds, checkpoints
 from support.events import disposition_event
 from support.trail import trail, write
@@ -205,7 +205,7 @@ def test_edits_beside_each_other_are_found(count):
 def test_a_place_is_a_file_and_a_line(tmp_path):
     paths = write(tmp_path, [*LINES[:20], b"{}\n", *LINES[20:]], files=2)
     (finding,) = verify(paths).findings
-    assert finding.place == Place(paths[1], 8)
+    assert finding.place == Location(paths[1], 8)
 
 
 def signed(path, *sizes, key=KEY, heads=None):
@@ -257,7 +257,7 @@ def test_a_tail_that_was_cut_is_found_where_a_later_checkpoint_exists(left, tmp_
     paths = write(folder, TWENTY[:left])
     verdict = verify(paths, checkpoints=signed(folder / "n", 20), key=KEY.verifier)
     assert kinds(verdict) == [Kind.CUT]
-    assert verdict.findings[0].place == Place(paths[0], left)
+    assert verdict.findings[0].place == Location(paths[0], left)
     assert f"{20 - left} fewer" in verdict.findings[0].text
     assert verify(paths, checkpoints=signed(folder / "n", left), key=KEY.verifier).findings == []
 
@@ -272,7 +272,7 @@ def test_an_edit_of_the_very_last_record_is_found_by_its_checkpoint(tmp_path, no
 def test_a_checkpoint_of_another_key_is_named_with_its_place(tmp_path, notes):
     verdict = verify(write(tmp_path, TWENTY), checkpoints=signed(notes, 5, 20, key=OTHER), key=KEY.verifier)
     assert kinds(verdict) == [Kind.FOREIGN_KEY] * 2
-    assert {finding.place for finding in verdict.findings} == {Place(notes, 1), Place(notes, 2)}
+    assert {finding.place for finding in verdict.findings} == {Location(notes, 1), Location(notes, 2)}
     assert verdict.signed == 0
 
 
@@ -304,9 +304,9 @@ def test_a_note_that_two_have_signed_is_good_for_either():
 
 def test_a_finding_names_the_place_the_kind_and_what_is_wrong():
     verdict = Verdict()
-    verdict.find(Kind.EDITED, Place(Path("a.jsonl"), 3), "it is not what it was")
+    verdict.find(Kind.EDITED, Location(Path("a.jsonl"), 3), "it is not what it was")
     assert [str(finding) for finding in verdict.findings] == ["a.jsonl:3: edited: it is not what it was"]
-    assert verdict.findings == [Finding(Kind.EDITED, Place(Path("a.jsonl"), 3), "it is not what it was")]
+    assert verdict.findings == [Finding(Kind.EDITED, Location(Path("a.jsonl"), 3), "it is not what it was")]
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), max_size=8), st.lists(st.integers(0, 60)))

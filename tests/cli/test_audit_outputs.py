@@ -7,8 +7,8 @@ import json
 from listener.audit.events import AccountGaps
 from listener.audit.page import MOST_ROWS
 from listener.audit.report import By, GroupRow, Summary
-from listener.cli.audit_outputs import GROUP_HEADING, LIST_HEADING, Counts, JsonLines, Kept, Listing, Sheet
-from support.told import missed, report_on, said
+from listener.cli.audit_outputs import GROUP_HEADING, LIST_HEADING, Counts, FirstRows, JsonLines, Listing, Sheet
+from support.reports import missed, report_on, said
 
 SUMMARY = Summary(
     files=2,
@@ -88,7 +88,7 @@ def test_json_is_an_object_a_line_with_the_names_of_the_events(tmp_path, capfdbi
 
 def test_a_page_keeps_the_first_rows_and_the_count(tmp_path):
     (row,) = rows(tmp_path, said())
-    kept = Kept()
+    kept = FirstRows()
     for _ in range(MOST_ROWS + 5):
         kept.add(row)
     assert (len(kept.rows), kept.total) == (MOST_ROWS, MOST_ROWS + 5)

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from listener.delivery import destination as module
 from listener.delivery.destination import Destination
 from listener.delivery.policy import LanePolicy
-from listener.delivery.standing import Standing
+from listener.delivery.retry_state import RetryState
 from listener.errors import Park, Reject, Retry, StartError
 from listener.model.event import LaneState
 from listener.runtime.backoff import Backoff
@@ -29,13 +29,13 @@ class World:
         self.sink = sink or RecordingSink(outcomes)
         self.metrics = Metrics()
         self.halts = 0
-        self.standing = Standing(
+        self.retry_state = RetryState(
             sink="crm", journal=self.journal, horizon_s=None, now_ms=clock.now_ms, monotonic=clock.monotonic
         )
         self.destination = Destination(
             name="crm",
             sink=self.sink,
-            standing=self.standing,
+            retry_state=self.retry_state,
             metrics=self.metrics,
             on_park=self._halt,
             shape=LanePolicy().shape,
@@ -81,12 +81,12 @@ async def test_a_park_is_on_record_until_a_person_ends_it(world: World):
     await eventually(world.stored_park)
     assert (world.destination.parked, world.halts, world.metrics.value("sink_parked", "crm")) == ("401", 1, 1)
     assert await world.stored_park() == "401"
-    assert world.destination.resume(ordered=False) is True
+    assert world.destination.resume(by_command=False) is True
     async with asyncio.timeout(5):
         await waiting
     assert (world.destination.parked, world.metrics.value("sink_parked", "crm")) == (None, 0)
     assert await world.stored_park() is None
-    assert world.destination.resume(ordered=True) is False
+    assert world.destination.resume(by_command=True) is False
 
 
 async def test_a_daemon_that_ends_leaves_the_park_on_record(world: World):
@@ -130,18 +130,18 @@ async def test_a_sink_that_cannot_be_closed_holds_nobody_up(world: World, monkey
 
 async def test_what_an_earlier_process_was_told_holds_before_the_sink_is_opened(world: World):
     await world.journal.store_lane_state(LaneState(sink="crm", parked="410", disabled=True))
-    await world.standing.restore()
+    await world.retry_state.restore()
     waiting = asyncio.create_task(world.destination.wait_on())
     await eventually(lambda: world.destination.parked == "410")
-    assert world.destination.resume(ordered=False) is False
-    assert world.destination.resume(ordered=True) is True
+    assert world.destination.resume(by_command=False) is False
+    assert world.destination.resume(by_command=True) is True
     async with asyncio.timeout(5):
         await waiting
     assert await world.journal.lane_states() == {"crm": LaneState(sink="crm")}
 
 
 async def test_where_nothing_was_told_nothing_is_waited_for(world: World):
-    await world.standing.restore()
+    await world.retry_state.restore()
     async with asyncio.timeout(5):
         await world.destination.wait_on()
 

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from listener.delivery import outcome_of
-from listener.delivery.outcomes import hand_over, last_words, left_of, pause_after, refused
+from listener.delivery.outcomes import error_text, hand_over, left_of, pause_after, refused
 from listener.errors import Park, Refusal, Reject, Retry
 from listener.runtime.backoff import Backoff
 from listener.testing import RecordingSink, sample_event
@@ -59,5 +59,5 @@ def test_without_a_backoff_only_a_named_time_makes_a_pause():
 
 
 def test_the_last_words_of_a_destination_are_its_status_and_what_it_said():
-    assert last_words(Retry("crm answered 500", detail="boom")) == "crm answered 500: boom"
-    assert last_words(Retry("crm cannot be reached")) == "crm cannot be reached"
+    assert error_text(Retry("crm answered 500", detail="boom")) == "crm answered 500: boom"
+    assert error_text(Retry("crm cannot be reached")) == "crm cannot be reached"

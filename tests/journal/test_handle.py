@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from listener.errors import JournalError
-from listener.journal import rows, suspect, views
+from listener.journal import damage_marker, rows, views
 from listener.journal.database import PAGE_BYTES, connect_writer
 from listener.journal.handle import CHECKPOINT_PAGES, UNFOLDED_PAGES
 from listener.journal.store import open_store
@@ -106,7 +106,7 @@ def test_a_log_that_cannot_be_read_is_repaired_by_the_next_open_before_it_grows_
     done = subprocess.run(command, capture_output=True, timeout=100, check=False)
     assert b"JournalDamaged" in done.stderr
     assert log.stat().st_size < 2 * UNFOLDED_PAGES * PAGE_BYTES
-    assert suspect.is_noted(path)
+    assert damage_marker.exists(path)
     store = open_store(path)
     assert store.last_sequence > CHECKPOINT_PAGES / 7
     store.close()
@@ -236,7 +236,7 @@ def test_what_is_not_where_it_was_is_an_error_and_tried_again(path):
     for _ in range(2):
         with pytest.raises(JournalError, match="ends at 0 after SQLITE_IOERR_FSYNC, not at 7"):
             store.handle.ready()
-    assert store.handle.is_suspect
+    assert store.handle.had_io_error
     with structlog.testing.capture_logs() as logs:
         store.close()
     assert [line["event"] for line in logs] == ["journal_left_unfolded"]
@@ -273,7 +273,7 @@ def test_a_reader_that_keeps_the_log_only_delays_it(path, monkeypatch):
         with pytest.raises(JournalError, match="another process keeps its log"):
             store.handle.ready()
     store.handle.ready()
-    assert not store.handle.is_suspect
+    assert not store.handle.had_io_error
     store.close()
 
 

@@ -71,7 +71,7 @@ class Failure:
         return Reject
 
     @property
-    def meets_all(self) -> bool:
+    def affects_all(self) -> bool:
         """Whether the next request would fare the same, whatever event it carries."""
         if self.kind is Retry:
             return self.status is None or self.status in _STAND_INS or self.after_s is not None

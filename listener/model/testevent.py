@@ -2,10 +2,10 @@
 
 import msgspec
 
-from listener.model.event import Event, Kind, Trial, rfc3339
+from listener.model.event import Event, Kind, SinkTestData, rfc3339
 
 
-def trial_event(*, sink: str, type_prefix: str, source: str, now_ms: int, mark: str) -> Event:
+def make_test_event(*, sink: str, type_prefix: str, source: str, now_ms: int, mark: str) -> Event:
     """A test event.
 
     Args:
@@ -15,7 +15,7 @@ def trial_event(*, sink: str, type_prefix: str, source: str, now_ms: int, mark: 
         now_ms: epoch milliseconds.
         mark: makes the id one of its own.
     """
-    trial = Trial(message="This is a test: no chat has changed.", sink=sink, sent_at=rfc3339(now_ms))
+    data = SinkTestData(message="This is a test: no chat has changed.", sink=sink, sent_at=rfc3339(now_ms))
     return Event(
         id=f"test-{mark}",
         type=f"{type_prefix}.chat.{Kind.TEST}",
@@ -26,5 +26,5 @@ def trial_event(*, sink: str, type_prefix: str, source: str, now_ms: int, mark: 
         account="",
         change=None,
         received_ms=now_ms,
-        data=msgspec.json.encode(trial),
+        data=msgspec.json.encode(data),
     )

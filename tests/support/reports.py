@@ -72,7 +72,7 @@ def report_on(*paths: Path, told: list[str] | None = None, zone=UTC, **wanted) -
     """The rows that are asked for, and the report that they are of."""
     files = [AuditFile(path) for path in paths]
     tell = (lambda text: None) if told is None else told.append
-    report = Report(files, wanted=Wanted(**wanted), calendar=Calendar(zone), tell=tell)
+    report = Report(files, wanted=Wanted(**wanted), calendar=Calendar(zone), report=tell)
     rows = list(report.rows())
     for file in files:
         file.__exit__()

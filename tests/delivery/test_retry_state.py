@@ -2,7 +2,7 @@
 
 import pytest
 
-from listener.delivery.standing import Standing
+from listener.delivery.retry_state import RetryState
 from listener.errors import JournalError
 from listener.model.event import LaneState
 from listener.testing import ManualClock, MemoryJournal
@@ -14,14 +14,14 @@ class World:
 
     def __init__(self, journal: MemoryJournal, clock: ManualClock) -> None:
         self.journal, self.clock = journal, clock
-        self.standing = Standing(
+        self.retry_state = RetryState(
             sink="crm", journal=journal, horizon_s=10 * HOUR_S, now_ms=clock.now_ms, monotonic=clock.monotonic
         )
 
     def fail(self, *, times: int = 1, every_s: float = HOUR_S) -> None:
         for _ in range(times):
             self.clock.advance(every_s)
-            self.standing.failed("503", 0.0)
+            self.retry_state.failed("503", 0.0)
 
     async def stored(self) -> LaneState | None:
         return (await self.journal.lane_states()).get("crm")
@@ -35,15 +35,15 @@ async def world() -> World:
 
 
 def test_the_clock_runs_from_failure_to_failure(world: World):
-    world.standing.begin(7)
+    world.retry_state.begin(7)
     world.fail(times=10)
-    assert (world.standing.attempts, world.standing.is_over) == (10, False), "nine hours lie between ten failures"
+    assert (world.retry_state.attempts, world.retry_state.is_over) == (10, False), "nine hours lie between ten failures"
     world.fail()
-    assert (world.standing.attempts, world.standing.is_over) == (11, True)
+    assert (world.retry_state.attempts, world.retry_state.is_over) == (11, True)
 
 
 def test_without_a_horizon_nothing_is_ever_over(world: World):
-    for_ever = Standing(
+    for_ever = RetryState(
         sink="crm", journal=world.journal, horizon_s=None, now_ms=world.clock.now_ms, monotonic=world.clock.monotonic
     )
     for_ever.begin(1)
@@ -54,52 +54,60 @@ def test_without_a_horizon_nothing_is_ever_over(world: World):
 
 
 def test_it_starts_again_when_the_head_is_taken_and_runs_on_when_it_is_given_up(world: World):
-    world.standing.begin(7)
+    world.retry_state.begin(7)
     world.fail(times=11)
-    world.standing.give_up(8)
-    assert (world.standing.is_over, world.standing.attempts, world.standing.state.sequence) == (True, 10, 8)
-    world.standing.move_to(8)
-    assert world.standing.is_over, "still the same head"
-    world.standing.move_to(9)
-    assert (world.standing.is_over, world.standing.state.sequence, world.standing.state.failing_ms) == (False, 9, 0)
+    world.retry_state.give_up(8)
+    assert (world.retry_state.is_over, world.retry_state.attempts, world.retry_state.state.sequence) == (True, 10, 8)
+    world.retry_state.move_to(8)
+    assert world.retry_state.is_over, "still the same head"
+    world.retry_state.move_to(9)
+    assert (world.retry_state.is_over, world.retry_state.state.sequence, world.retry_state.state.failing_ms) == (
+        False,
+        9,
+        0,
+    )
 
 
 def test_another_batch_starts_from_nothing(world: World):
-    world.standing.begin(7)
+    world.retry_state.begin(7)
     world.fail(times=11)
-    world.standing.clear()
-    world.standing.begin(8)
-    assert (world.standing.is_over, world.standing.attempts, world.standing.state) == (False, 0, LaneState(sink="crm"))
+    world.retry_state.clear()
+    world.retry_state.begin(8)
+    assert (world.retry_state.is_over, world.retry_state.attempts, world.retry_state.state) == (
+        False,
+        0,
+        LaneState(sink="crm"),
+    )
 
 
 async def test_the_time_in_which_a_lane_is_parked_does_not_count(world: World):
-    world.standing.begin(7)
+    world.retry_state.begin(7)
     world.fail(times=2)
-    await world.standing.park("401")
+    await world.retry_state.park("401")
     assert (await world.stored()).parked == "401"
     assert (await world.stored()).parked_ms == world.clock.now_ms()
     world.clock.advance(1000 * HOUR_S)
-    await world.standing.resume()
+    await world.retry_state.resume()
     world.fail(times=2)
     stored = await world.stored()
     assert (stored.parked, stored.parked_ms) == (None, 0)
-    assert world.standing.state.failing_ms == 2 * HOUR_S * 1000
+    assert world.retry_state.state.failing_ms == 2 * HOUR_S * 1000
 
 
 def test_a_machine_that_was_suspended_has_made_one_attempt_of_an_hour_at_most(world: World):
-    world.standing.begin(7)
-    world.standing.failed("503", 60.0)
+    world.retry_state.begin(7)
+    world.retry_state.failed("503", 60.0)
     world.clock.advance(1000 * HOUR_S)
-    world.standing.failed("503", 60.0)
-    assert world.standing.state.failing_ms == (HOUR_S + 60) * 1000
+    world.retry_state.failed("503", 60.0)
+    assert world.retry_state.state.failing_ms == (HOUR_S + 60) * 1000
 
 
 async def test_it_is_stored_at_failures_but_not_at_each_of_many(world: World):
-    world.standing.begin(7)
+    world.retry_state.begin(7)
     seen = []
     for _ in range(25):
         world.fail(every_s=1.0)
-        await world.standing.store_now_and_then()
+        await world.retry_state.store_now_and_then()
         seen.append((await world.stored()).attempts)
     assert sorted(set(seen)) == [1, 11, 21]
 
@@ -108,64 +116,66 @@ async def test_it_is_stored_at_failures_but_not_at_each_of_many(world: World):
 async def test_a_restart_goes_on_counting_where_the_same_event_is_at_the_head(
     world: World, head: int, hours: int, attempts: int
 ):
-    world.standing.begin(7)
+    world.retry_state.begin(7)
     world.fail(times=5)
-    await world.standing.store()
+    await world.retry_state.store()
     world.clock.advance(1000 * HOUR_S)
     again = World(world.journal, world.clock)
-    await again.standing.restore()
-    again.standing.begin(head)
-    assert (again.standing.state.failing_ms, again.standing.attempts) == (hours * HOUR_S * 1000, attempts)
+    await again.retry_state.restore()
+    again.retry_state.begin(head)
+    assert (again.retry_state.state.failing_ms, again.retry_state.attempts) == (hours * HOUR_S * 1000, attempts)
     again.fail()
-    assert again.standing.attempts == attempts + 1
-    assert again.standing.state.failing_ms == hours * HOUR_S * 1000, "nobody tried while it was down"
+    assert again.retry_state.attempts == attempts + 1
+    assert again.retry_state.state.failing_ms == hours * HOUR_S * 1000, "nobody tried while it was down"
 
 
 async def test_a_start_ends_a_park_durably_and_keeps_the_rest(world: World):
-    world.standing.begin(7)
+    world.retry_state.begin(7)
     world.fail(times=3)
-    await world.standing.park("401")
+    await world.retry_state.park("401")
     again = World(world.journal, world.clock)
-    await again.standing.restore()
+    await again.retry_state.restore()
     stored = await world.stored()
     assert (stored.parked, stored.sequence, stored.attempts, stored.last_error) == (None, 7, 3, "503")
 
 
 async def test_a_sink_that_is_disabled_stays_so_over_restarts_until_it_is_resumed(world: World):
-    await world.standing.park("410", disabled=True)
+    await world.retry_state.park("410", disabled=True)
     for _ in range(2):
         again = World(world.journal, world.clock)
-        await again.standing.restore()
-        assert (again.standing.state.parked, again.standing.state.disabled) == ("410", True)
-    await again.standing.resume()
+        await again.retry_state.restore()
+        assert (again.retry_state.state.parked, again.retry_state.state.disabled) == ("410", True)
+    await again.retry_state.resume()
     assert await world.stored() == LaneState(sink="crm")
 
 
 async def test_the_silence_that_a_destination_asked_for_goes_on_after_a_restart(world: World):
-    world.standing.begin(7)
+    world.retry_state.begin(7)
     world.fail()
-    await world.standing.be_quiet(600.0)
+    await world.retry_state.be_quiet(600.0)
     world.clock.advance(100.0)
     again = World(world.journal, world.clock)
-    await again.standing.restore()
-    assert again.standing.quiet_s == 500.0
-    again.standing.begin(8)
-    assert again.standing.quiet_s == 500.0, "another batch at the head changes nothing about it"
+    await again.retry_state.restore()
+    assert again.retry_state.quiet_s == 500.0
+    again.retry_state.begin(8)
+    assert again.retry_state.quiet_s == 500.0, "another batch at the head changes nothing about it"
     world.clock.advance(600.0)
-    assert again.standing.quiet_s == 0.0
+    assert again.retry_state.quiet_s == 0.0
 
 
 async def test_a_wall_clock_that_was_set_back_makes_no_silence_longer_than_was_asked_for(world: World):
-    await world.standing.be_quiet(600.0)
+    await world.retry_state.be_quiet(600.0)
     early = ManualClock()
     early.advance(-86_400.0)
-    again = Standing(sink="crm", journal=world.journal, horizon_s=None, now_ms=early.now_ms, monotonic=early.monotonic)
+    again = RetryState(
+        sink="crm", journal=world.journal, horizon_s=None, now_ms=early.now_ms, monotonic=early.monotonic
+    )
     await again.restore()
     assert again.quiet_s == 600.0
 
 
 def test_of_long_pauses_only_so_much_counts_that_ten_attempts_are_made(world: World):
-    week = Standing(
+    week = RetryState(
         sink="crm",
         journal=world.journal,
         horizon_s=75 * HOUR_S,
@@ -184,21 +194,21 @@ async def test_what_does_not_change_is_not_written(world: World, monkeypatch: py
         raise AssertionError("written")
 
     monkeypatch.setattr(world.journal, "store_lane_state", refuse)
-    await world.standing.restore()
-    world.standing.begin(1)
-    world.standing.clear()
-    await world.standing.store()
+    await world.retry_state.restore()
+    world.retry_state.begin(1)
+    world.retry_state.clear()
+    await world.retry_state.store()
 
 
 async def test_a_journal_in_trouble_costs_the_state_and_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch):
     async def fail(_: LaneState) -> None:
         raise JournalError("disk full")
 
-    world.standing.begin(7)
+    world.retry_state.begin(7)
     world.fail()
     with monkeypatch.context() as patch:
         patch.setattr(world.journal, "store_lane_state", fail)
-        await world.standing.park("401")
+        await world.retry_state.park("401")
     assert await world.stored() is None
-    await world.standing.store()
+    await world.retry_state.store()
     assert (await world.stored()).parked == "401"

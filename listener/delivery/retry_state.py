@@ -15,7 +15,7 @@ _LONGEST_ATTEMPT_S = 3600.0
 _LEAST_ATTEMPTS = 10
 
 
-class Standing:
+class RetryState:
     """The state of one lane, and the clock of its horizon.
 
     The clock belongs to the event at the head of what fails: it starts again when that event is taken or rejected, so
@@ -93,15 +93,15 @@ class Standing:
             self._head = head
             self._failed_at_s = None
             self._failing_s = 0.0
-            self._note_head()
+            self._set_head()
 
     def give_up(self, head: int) -> None:
         """What stood before this event of the batch is given up; this one has failed as long, and once less often."""
         self._head = head
         self._state = replace(self._state, attempts=self._state.attempts - 1)
-        self._note_head()
+        self._set_head()
 
-    def _note_head(self) -> None:
+    def _set_head(self) -> None:
         if self._state.sequence:
             self._state = replace(self._state, sequence=self._head, failing_ms=round(self._failing_s * 1000))
 
@@ -143,7 +143,7 @@ class Standing:
         self._state = replace(self._state, quiet_from_ms=now_ms, quiet_until_ms=now_ms + math.ceil(seconds * 1000))
         await self.store()
 
-    def break_silence(self) -> None:
+    def end_quiet(self) -> None:
         """It need no longer be."""
         self._state = replace(self._state, quiet_from_ms=0, quiet_until_ms=0)
 

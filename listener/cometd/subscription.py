@@ -2,18 +2,18 @@
 
 import msgspec
 
-from listener.cometd.facts import Cause, Regained
+from listener.cometd.facts import Cause, RestoredBy
 
 
-class Return(msgspec.Struct, frozen=True, kw_only=True):
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """A subscription is certain again. `since_ms` is when it last was, None if not yet in this process."""
 
     since_ms: int | None
-    regained: Regained
+    restored_by: RestoredBy
     cause: Cause
 
 
-class Certainty:
+class SubscriptionState:
     """What an engine knows of its subscription; it is told of everything that bears on it.
 
     Certain is that the session was known when a connect reached the server that was granted then, not that it still was
@@ -54,16 +54,16 @@ class Certainty:
         self.lost(Cause.SESSION_EXPIRED)
         self._new_session = True
 
-    def regained(self) -> Return | None:
+    def restored(self) -> Restored | None:
         """A connect was granted; None if the subscription was certain before."""
-        returned = self._return(self._cause) if self._cause is not None else None
+        restored = self._restored(self._cause) if self._cause is not None else None
         self.last_ms, self._cause = self.asked_ms, None
         self._new_session = self._network_failed = self.cut = False
-        return returned
+        return restored
 
-    def _return(self, cause: Cause) -> Return:
+    def _restored(self, cause: Cause) -> Restored:
         if self._new_session:
-            return Return(since_ms=self.last_ms, regained=Regained.HANDSHAKE, cause=cause)
-        regained = Regained.RESUME if self.last_ms is None else Regained.POLL
+            return Restored(since_ms=self.last_ms, restored_by=RestoredBy.HANDSHAKE, cause=cause)
+        restored_by = RestoredBy.RESUME if self.last_ms is None else RestoredBy.POLL
         # A session that stands has lost what was cut and no more.
-        return Return(since_ms=self.last_ms, regained=regained, cause=Cause.NO_ACK_CUT if self.cut else cause)
+        return Restored(since_ms=self.last_ms, restored_by=restored_by, cause=Cause.NO_ACK_CUT if self.cut else cause)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 MOST_CHATS = 1000
 
 
-class HeardChats:
+class SeenChats:
     """A bounded set of chat ids: the one that was not heard of for longest goes first."""
 
     def __init__(self) -> None:

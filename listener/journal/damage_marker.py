@@ -9,17 +9,17 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 
-def note_of(journal: Path) -> Path:
+def path_of(journal: Path) -> Path:
     """The file whose presence is the note."""
     return journal.with_name(f"{journal.name}.suspect")
 
 
-def note(journal: Path, reason: str) -> None:
+def leave(journal: Path, reason: str) -> None:
     """Leave the note, durably; a disk that refuses is logged, and the next failure tries again."""
-    if is_noted(journal):
+    if exists(journal):
         return
     try:
-        descriptor = os.open(note_of(journal), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path_of(journal), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(descriptor, reason.encode(errors="replace"), 0)
             os.fsync(descriptor)
@@ -30,12 +30,12 @@ def note(journal: Path, reason: str) -> None:
     _log.error("journal_suspect", path=str(journal), error=reason)
 
 
-def is_noted(journal: Path) -> bool:
+def exists(journal: Path) -> bool:
     """Whether somebody left the note."""
-    return note_of(journal).exists()
+    return path_of(journal).exists()
 
 
-def forget(journal: Path) -> None:
+def remove(journal: Path) -> None:
     """Take the note away; there may be none."""
     with suppress(FileNotFoundError):
-        note_of(journal).unlink()
+        path_of(journal).unlink()

@@ -1,21 +1,21 @@
 """When a lane does not do its work."""
 
-from listener.model.condition import Hindrance
+from listener.model.condition import ReadinessProblem
 from listener.model.event import LaneStatus
 
 _STALLED_S = 300.0
 
 
-def trouble_of(status: LaneStatus) -> Hindrance | None:
+def readiness_problem(status: LaneStatus) -> ReadinessProblem | None:
     """Why a lane does not bring its sink what it should; None where it does, or may soon."""
     if status.parked is not None:
-        return _hindrance(f"sink {status.sink} is parked", status.parked)
+        return _problem(f"sink {status.sink} is parked", status.parked)
     if status.stalled_s > _STALLED_S:
-        return _hindrance(
+        return _problem(
             f"sink {status.sink} has taken nothing for {status.stalled_s:.0f} s", status.last_error or "no answer"
         )
     return None
 
 
-def _hindrance(what: str, why: str) -> Hindrance:
-    return Hindrance(brief=what, full=f"{what}: {why}")
+def _problem(what: str, why: str) -> ReadinessProblem:
+    return ReadinessProblem(brief=what, full=f"{what}: {why}")

@@ -5,9 +5,9 @@ from contextlib import closing
 
 import pytest
 
-from listener.journal import letters, rows
+from listener.journal import dead_letters, rows
 from listener.journal.database import newest_schema
-from listener.model.event import Damage, DeadLetter, LetterFilter
+from listener.model.event import Damage, DeadLetter, DeadLetterFilter
 
 
 @pytest.fixture
@@ -23,36 +23,36 @@ def letter(sequence, **more):
 
 
 def test_a_dead_letter_without_its_event_is_stored_all_the_same(connection):
-    letters.insert(connection, [letter(9)])
-    assert letters.select(connection, LetterFilter(sink="crm")) == [letter(9)]
+    dead_letters.insert(connection, [letter(9)])
+    assert dead_letters.select(connection, DeadLetterFilter(sink="crm")) == [letter(9)]
 
 
 def test_a_dead_letter_without_its_event_cannot_be_replayed(connection):
-    letters.insert(connection, [letter(9)])
-    assert letters.mark(connection, LetterFilter()) == 0
-    assert letters.select_events(connection, LetterFilter()) == []
+    dead_letters.insert(connection, [letter(9)])
+    assert dead_letters.mark(connection, DeadLetterFilter()) == 0
+    assert dead_letters.select_events(connection, DeadLetterFilter()) == []
 
 
 def test_more_ids_than_sqlite_has_parameters(connection):
-    letters.insert(connection, [letter(9)])
+    dead_letters.insert(connection, [letter(9)])
     many = tuple(f"event-{n}" for n in range(300_000))
-    assert letters.drop(connection, LetterFilter(event_ids=many)) == 1
+    assert dead_letters.drop(connection, DeadLetterFilter(event_ids=many)) == 1
 
 
 def test_figures_are_of_one_moment_and_leave_no_transaction(connection):
-    assert letters.select_stats(connection, 5).bytes == 5
+    assert dead_letters.select_stats(connection, 5).bytes == 5
     assert not connection.in_transaction
 
 
 def test_damage_is_pending_until_it_is_settled(connection):
     damage = Damage(at_ms=3, set_aside="journal.db.damaged", kept=7, stretches=((1, 2),))
-    letters.insert_damage(connection, damage)
-    assert letters.select_damages(connection, pending=True) == [damage]
-    letters.settle_damages(connection)
-    assert letters.select_damages(connection, pending=True) == []
-    assert letters.select_damages(connection) == [damage]
+    dead_letters.insert_damage(connection, damage)
+    assert dead_letters.select_damages(connection, pending=True) == [damage]
+    dead_letters.settle_damages(connection)
+    assert dead_letters.select_damages(connection, pending=True) == []
+    assert dead_letters.select_damages(connection) == [damage]
 
 
 def test_the_last_sequence_is_not_counted_from_letters(connection):
-    letters.insert(connection, [letter(9)])
+    dead_letters.insert(connection, [letter(9)])
     assert rows.select_last_sequence(connection) == 0

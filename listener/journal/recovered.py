@@ -14,7 +14,7 @@ _HEADER_BYTES = 100
 _PAGE_COUNT = slice(28, 32)
 
 
-class Remains(NamedTuple):
+class Recovered(NamedTuple):
     """The tables as far as they can be read, and the first and last sequence; 0 for no event, None for unreadable."""
 
     tables: dict[str, tables.Found]
@@ -25,10 +25,10 @@ class Remains(NamedTuple):
         return [row[column] for row in self.tables[table].rows if column in row]
 
 
-_NOTHING = Remains({table: tables.Found([], whole=False) for table in tables.TABLES}, None)
+_NOTHING = Recovered({table: tables.Found([], whole=False) for table in tables.TABLES}, None)
 
 
-def read_remains(source: Path, scratch: Path, *, with_log: bool) -> Remains:
+def read_recovered(source: Path, scratch: Path, *, with_log: bool) -> Recovered:
     """Read the tables of the journal at `source`, which is not changed; nothing that SQLite refuses is an error.
 
     The first page holds the header and says where the tables are. Where it is of no use a copy gets another header, and
@@ -46,14 +46,14 @@ def read_remains(source: Path, scratch: Path, *, with_log: bool) -> Remains:
     return found
 
 
-def _read(path: Path) -> Remains:
+def _read(path: Path) -> Recovered:
     log = path.with_name(f"{path.name}-wal")
     with closing(connect(path, "ro" if log.exists() else "ro&immutable=1")) as old:
         old.text_factory = tables.text_or_bytes
         with suppress(*tables.UNREADABLE):
             old.execute("PRAGMA writable_schema = ON")  # a file that lost its end is then read as far as it goes
         found = {table: tables.read(old, table) for table in tables.TABLES}
-        return Remains(found, _ends(old))
+        return Recovered(found, _ends(old))
 
 
 def _ends(old: sqlite3.Connection) -> tuple[int, int] | None:

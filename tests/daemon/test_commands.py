@@ -6,20 +6,20 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from listener.daemon.commands import CommandHandler
 from listener.daemon.control import (
-    LaneResume,
-    Lanes,
-    Letters,
-    LettersDrop,
-    LettersReplay,
+    DeadLetterCount,
+    DropDeadLetters,
+    LaneList,
     ListLanes,
+    ReplayDeadLetters,
     Resumed,
-    SinkTest,
-    TrialResult,
+    ResumeLane,
+    SendTestEvent,
+    SinkTestResult,
 )
-from listener.daemon.orders import Orders
 from listener.errors import ControlError, Outcome, Park, Reject, Retry
-from listener.model.event import Selection
+from listener.model.event import ControlFilter
 from listener.testing import sample_test
 from support.eventually import eventually
 from support.lanes import World
@@ -37,8 +37,8 @@ async def world() -> AsyncIterator[World]:
 
 
 @pytest.fixture
-def orders(world: World) -> Orders:
-    return Orders(journal=world.journal, lanes={"crm": world.lane}, trial=sample_test)
+def commands(world: World) -> CommandHandler:
+    return CommandHandler(journal=world.journal, lanes={"crm": world.lane}, new_test_event=sample_test)
 
 
 async def parked(world: World, *, disabled: bool = False) -> None:
@@ -47,35 +47,35 @@ async def parked(world: World, *, disabled: bool = False) -> None:
     await eventually(lambda: world.lane.status().parked)
 
 
-@pytest.mark.parametrize("order", [LaneResume(name="crm"), LaneResume(all=True)])
+@pytest.mark.parametrize("command", [ResumeLane(name="crm"), ResumeLane(all=True)])
 @pytest.mark.parametrize("disabled", [False, True])
-async def test_a_parked_lane_goes_on(world: World, orders: Orders, order: LaneResume, disabled: bool):
+async def test_a_parked_lane_goes_on(world: World, commands: CommandHandler, command: ResumeLane, disabled: bool):
     await parked(world, disabled=disabled)
     with capture_logs() as logs:
-        assert await orders.carry_out(order) == Resumed(resumed=("crm",))
+        assert await commands.execute(command) == Resumed(resumed=("crm",))
         await world.drained()
         await world.sink.wait_for_events(1)
     assert [line["sinks"] for line in logs if line["event"] == "lanes_resumed"] == [("crm",)]
-    assert await orders.carry_out(order) == Resumed(resumed=(), running=("crm",))
+    assert await commands.execute(command) == Resumed(resumed=(), running=("crm",))
 
 
-@pytest.mark.parametrize("order", [LaneResume(), LaneResume(name="crm", all=True)])
-async def test_who_resumes_says_what(orders: Orders, order: LaneResume):
+@pytest.mark.parametrize("command", [ResumeLane(), ResumeLane(name="crm", all=True)])
+async def test_who_resumes_says_what(commands: CommandHandler, command: ResumeLane):
     with pytest.raises(ControlError, match="give either name or all"):
-        await orders.carry_out(order)
+        await commands.execute(command)
 
 
-@pytest.mark.parametrize("order", [LaneResume(name="crn"), LettersReplay(filter=Selection(sink="crn"))])
-async def test_a_sink_that_is_not_there_is_told_with_those_that_are(orders: Orders, order: LaneResume):
+@pytest.mark.parametrize("command", [ResumeLane(name="crn"), ReplayDeadLetters(filter=ControlFilter(sink="crn"))])
+async def test_a_sink_that_is_not_there_is_told_with_those_that_are(commands: CommandHandler, command: ResumeLane):
     with pytest.raises(ControlError, match=r"there is no sink 'crn' in the running daemon \(it has: crm\)"):
-        await orders.carry_out(order)
+        await commands.execute(command)
 
 
-async def test_letters_are_marked_and_their_lane_delivers_them(world: World, orders: Orders):
+async def test_letters_are_marked_and_their_lane_delivers_them(world: World, commands: CommandHandler):
     world.sink.then(Reject(0, "422"))
     await world.number(1, 2)
     await world.drained()
-    assert await orders.carry_out(LettersReplay(filter=Selection())) == Letters(letters=1)
+    assert await commands.execute(ReplayDeadLetters(filter=ControlFilter())) == DeadLetterCount(letters=1)
     await world.sink.wait_for_events(2)
     assert world.delivered() == [2, 1]
 
@@ -84,32 +84,36 @@ async def test_letters_of_a_sink_that_is_configured_no_more_are_not_marked(world
     world.sink.then(Reject(0, "422"))
     await world.number(1)
     await world.drained()
-    others = Orders(journal=world.journal, lanes={}, trial=sample_test)
-    assert await others.carry_out(LettersReplay(filter=Selection())) == Letters(letters=0)
+    others = CommandHandler(journal=world.journal, lanes={}, new_test_event=sample_test)
+    assert await others.execute(ReplayDeadLetters(filter=ControlFilter())) == DeadLetterCount(letters=0)
     assert [letter.replaying for letter in await world.letters()] == [False]
 
 
-async def test_letters_are_dropped(world: World, orders: Orders):
+async def test_letters_are_dropped(world: World, commands: CommandHandler):
     world.sink.then(Reject(0, "422"))
     await world.number(1)
     await world.drained()
-    assert await orders.carry_out(LettersDrop(filter=Selection(event_ids=("event-9",)))) == Letters(letters=0)
-    assert await orders.carry_out(LettersDrop(filter=Selection(event_ids=("event-1",)))) == Letters(letters=1)
+    assert await commands.execute(DropDeadLetters(filter=ControlFilter(event_ids=("event-9",)))) == DeadLetterCount(
+        letters=0
+    )
+    assert await commands.execute(DropDeadLetters(filter=ControlFilter(event_ids=("event-1",)))) == DeadLetterCount(
+        letters=1
+    )
     assert await world.letters() == []
 
 
-async def test_the_lanes_are_told_as_they_stand(world: World, orders: Orders):
+async def test_the_lanes_are_told_as_they_stand(world: World, commands: CommandHandler):
     await parked(world)
-    answer = await orders.carry_out(ListLanes())
-    assert isinstance(answer, Lanes)
+    answer = await commands.execute(ListLanes())
+    assert isinstance(answer, LaneList)
     assert [(lane.sink, lane.parked) for lane in answer.lanes] == [("crm", "401")]
 
 
-async def test_a_test_event_goes_past_what_waits_and_leaves_nothing_behind(world: World, orders: Orders):
+async def test_a_test_event_goes_past_what_waits_and_leaves_nothing_behind(world: World, commands: CommandHandler):
     """Also where the lane is parked: that is when somebody wants to know."""
     await parked(world)
-    tested = await orders.carry_out(SinkTest(name="crm"))
-    assert tested == TrialResult(event_id="test-1", verdict="taken")
+    tested = await commands.execute(SendTestEvent(name="crm"))
+    assert tested == SinkTestResult(event_id="test-1", verdict="taken")
     assert [event.id for event in world.sink.events] == ["test-1"]
     assert world.lane.status().parked == "401"
     assert world.lane.status().delivered == 0
@@ -120,13 +124,13 @@ async def test_a_test_event_goes_past_what_waits_and_leaves_nothing_behind(world
     ("outcome", "verdict"), [(Retry("503"), "retry"), (Park("401"), "park"), (Reject(0, "422", detail="no"), "reject")]
 )
 async def test_what_the_sink_says_of_a_test_event_is_told_and_changes_nothing(
-    world: World, orders: Orders, outcome: Outcome, verdict: str
+    world: World, commands: CommandHandler, outcome: Outcome, verdict: str
 ):
     await eventually(lambda: world.sink.opened)
     await asyncio.sleep(0)
     world.sink.then(outcome)
-    tested = await orders.carry_out(SinkTest(name="crm"))
-    assert tested == TrialResult(event_id="test-1", verdict=verdict, reason=outcome.reason, answer=outcome.detail)
+    tested = await commands.execute(SendTestEvent(name="crm"))
+    assert tested == SinkTestResult(event_id="test-1", verdict=verdict, reason=outcome.reason, answer=outcome.detail)
     assert (world.lane.status().parked, world.lane.status().last_error) == (None, None)
     assert await world.letters() == []
 
@@ -137,10 +141,10 @@ async def test_a_sink_that_cannot_be_opened_is_told():
     await shut.journal.open()
     task = asyncio.create_task(shut.lane.run(), name="lane that cannot open")
     await eventually(lambda: shut.lane.status().last_error)
-    tested = await Orders(journal=shut.journal, lanes={"crm": shut.lane}, trial=sample_test).carry_out(
-        SinkTest(name="crm")
+    tested = await CommandHandler(journal=shut.journal, lanes={"crm": shut.lane}, new_test_event=sample_test).execute(
+        SendTestEvent(name="crm")
     )
     task.cancel()
     await asyncio.wait((task,))
-    assert isinstance(tested, TrialResult)
+    assert isinstance(tested, SinkTestResult)
     assert (tested.verdict, tested.reason) == ("retry", "the sink is not open yet: no route")

@@ -6,27 +6,27 @@ import structlog
 from msgspec.structs import replace
 
 from listener.daemon.control import (
-    LaneResume,
-    Lanes,
-    Letters,
-    LettersDrop,
-    LettersReplay,
+    Command,
+    DeadLetterCount,
+    DropDeadLetters,
+    LaneList,
     ListLanes,
-    Order,
+    ReplayDeadLetters,
     Result,
     Resumed,
-    SinkTest,
-    TrialResult,
+    ResumeLane,
+    SendTestEvent,
+    SinkTestResult,
 )
 from listener.delivery import Lane
 from listener.errors import ControlError
-from listener.model.event import Event, LetterFilter
+from listener.model.event import DeadLetterFilter, Event
 from listener.ports import Journal
 
 log = structlog.get_logger(__name__)
 
 
-class Orders:
+class CommandHandler:
     """Carries out orders on the daemon's own journal and lanes.
 
     Args:
@@ -35,47 +35,47 @@ class Orders:
         trial: makes the test event for a sink of a name.
     """
 
-    def __init__(self, *, journal: Journal, lanes: Mapping[str, Lane], trial: Callable[[str], Event]) -> None:
+    def __init__(self, *, journal: Journal, lanes: Mapping[str, Lane], new_test_event: Callable[[str], Event]) -> None:
         self._journal = journal
         self._lanes = lanes
-        self._trial = trial
+        self._new_test_event = new_test_event
 
-    async def carry_out(self, order: Order) -> Result:
+    async def execute(self, command: Command) -> Result:
         """Do what is ordered; durable where it is a change of the journal.
 
         Raises:
             ControlError: there is no such sink, or the order contradicts itself.
             JournalError: the journal could not do it.
         """
-        match order:
-            case LaneResume():
-                return self._resume(order)
-            case LettersReplay(filter=which):
+        match command:
+            case ResumeLane():
+                return self._resume(command)
+            case ReplayDeadLetters(filter=which):
                 return await self._replay(which)
-            case LettersDrop(filter=which):
+            case DropDeadLetters(filter=which):
                 letters = await self._journal.drop_dead_letters(which)
                 log.info("dead_letters_dropped", letters=letters, sink=which.sink)
-                return Letters(letters=letters)
-            case SinkTest(name=name):
+                return DeadLetterCount(letters=letters)
+            case SendTestEvent(name=name):
                 return await self._test(self._lane(name))
             case ListLanes():
-                return Lanes(lanes=tuple(lane.status() for lane in self._lanes.values()))
+                return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
 
-    def _resume(self, order: LaneResume) -> Resumed:
-        if (order.name is None) != order.all:
+    def _resume(self, command: ResumeLane) -> Resumed:
+        if (command.name is None) != command.all:
             raise ControlError("lane-resume: give either name or all")
-        lanes = [self._lane(order.name)] if order.name is not None else list(self._lanes.values())
-        resumed = tuple(lane.name for lane in lanes if lane.resume(ordered=True))
+        lanes = [self._lane(command.name)] if command.name is not None else list(self._lanes.values())
+        resumed = tuple(lane.name for lane in lanes if lane.resume(by_command=True))
         log.info("lanes_resumed", sinks=resumed)
         return Resumed(resumed=resumed, running=tuple(lane.name for lane in lanes if lane.name not in resumed))
 
-    async def _test(self, lane: Lane) -> TrialResult:
-        event = self._trial(lane.name)
-        tested = TrialResult.of(event.id, await lane.try_out(event))
+    async def _test(self, lane: Lane) -> SinkTestResult:
+        event = self._new_test_event(lane.name)
+        tested = SinkTestResult.of(event.id, await lane.send_test_event(event))
         log.info("sink_tested", sink=lane.name, event_id=event.id, verdict=tested.verdict, reason=tested.reason)
         return tested
 
-    async def _replay(self, which: LetterFilter) -> Letters:
+    async def _replay(self, which: DeadLetterFilter) -> DeadLetterCount:
         """Only letters of lanes that run here are marked: those of other sinks would wait for ever."""
         lanes = [self._lane(which.sink)] if which.sink is not None else list(self._lanes.values())
         letters = 0
@@ -85,7 +85,7 @@ class Orders:
             if marked:
                 lane.replay()
         log.info("dead_letters_replayed", letters=letters, sink=which.sink)
-        return Letters(letters=letters)
+        return DeadLetterCount(letters=letters)
 
     def _lane(self, name: str) -> Lane:
         lane = self._lanes.get(name)

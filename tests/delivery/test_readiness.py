@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from listener.delivery import trouble_of
+from listener.delivery import readiness_problem
 from listener.model.event import LaneStatus
 
 FINE = LaneStatus(
@@ -22,6 +22,6 @@ FINE = LaneStatus(
     ],
 )
 def test_a_lane_is_in_trouble_while_it_is_parked_or_takes_nothing_for_too_long(status: LaneStatus, trouble: str | None):
-    found = trouble_of(status)
+    found = readiness_problem(status)
     assert (found and found.full) == trouble
     assert found is None or found.full.startswith(f"{found.brief}: "), "the words of a server are left out of `brief`"

@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from listener.journal import rows
-from listener.model.event import Damage, DeadLetter, Event, JournalStats, LaneState, LetterFilter
+from listener.model.event import Damage, DeadLetter, DeadLetterFilter, Event, JournalStats, LaneState
 from listener.model.filter import Undelivered
 
 _EVENT = "received_ms, type, source, subject, time, kind, account, change, origin, data"
@@ -26,7 +26,7 @@ def insert(connection: sqlite3.Connection, letters: Iterable[DeadLetter]) -> Non
     )
 
 
-def select(connection: sqlite3.Connection, which: LetterFilter) -> list[DeadLetter]:
+def select(connection: sqlite3.Connection, which: DeadLetterFilter) -> list[DeadLetter]:
     """The letters that are meant, oldest first."""
     condition, parameters = _where(which)
     found = connection.execute(
@@ -50,20 +50,20 @@ def select_undelivered(connection: sqlite3.Connection, condition: str, parameter
     ]
 
 
-def mark(connection: sqlite3.Connection, which: LetterFilter) -> int:
+def mark(connection: sqlite3.Connection, which: DeadLetterFilter) -> int:
     """Mark the letters that are meant for replay; those that are already count, those without event cannot be."""
     condition, parameters = _where(which)
     statement = f"UPDATE dead_letter SET replaying = 1 WHERE data IS NOT NULL AND {condition}"  # noqa: S608 - our own names
     return connection.execute(statement, parameters).rowcount
 
 
-def drop(connection: sqlite3.Connection, which: LetterFilter) -> int:
+def drop(connection: sqlite3.Connection, which: DeadLetterFilter) -> int:
     """Delete the letters that are meant."""
     condition, parameters = _where(which)
     return connection.execute(f"DELETE FROM dead_letter WHERE {condition}", parameters).rowcount  # noqa: S608 - our own names
 
 
-def select_events(connection: sqlite3.Connection, which: LetterFilter, limit: int = -1) -> list[Event]:
+def select_events(connection: sqlite3.Connection, which: DeadLetterFilter, limit: int = -1) -> list[Event]:
     """The events of the letters that are meant, in journal order; a letter whose event was gone has none."""
     condition, parameters = _where(which)
     return _events(connection, f"data IS NOT NULL AND {condition}", parameters, limit)
@@ -145,7 +145,7 @@ def settle_damages(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE damage SET pending = 0")
 
 
-def _where(which: LetterFilter) -> tuple[str, dict[str, Any]]:
+def _where(which: DeadLetterFilter) -> tuple[str, dict[str, Any]]:
     """The condition and its parameters. Ids go as one JSON array: there may be more than SQLite has parameters."""
     condition = (
         "(:ids IS NULL OR event_id IN (SELECT value FROM json_each(:ids))) AND (:sink IS NULL OR sink = :sink)"

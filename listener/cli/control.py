@@ -6,17 +6,17 @@ from typing import NamedTuple
 from listener.cli import running
 from listener.daemon import offline
 from listener.daemon.control import (
-    LaneResume,
-    Lanes,
-    Letters,
-    LettersDrop,
-    LettersReplay,
+    DeadLetterCount,
+    DropDeadLetters,
+    LaneList,
     ListLanes,
+    ReplayDeadLetters,
     Resumed,
+    ResumeLane,
     ask,
 )
 from listener.errors import DaemonEnded, NoDaemon
-from listener.model.event import LaneStatus, LetterFilter, Selection
+from listener.model.event import ControlFilter, DeadLetterFilter, LaneStatus
 
 
 class Done(NamedTuple):
@@ -26,18 +26,20 @@ class Done(NamedTuple):
     daemon: bool
 
 
-def replay(journal: Path, which: LetterFilter) -> Done:
+def replay(journal: Path, which: DeadLetterFilter) -> Done:
     """Mark letters for one more delivery. Raises ControlError or JournalError: it could not be done."""
     try:
-        return Done(ask(journal, LettersReplay(filter=Selection.of(which)), Letters).letters, daemon=True)
+        return Done(
+            ask(journal, ReplayDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount).letters, daemon=True
+        )
     except NoDaemon:
         return Done(running.run(offline.replay(journal, which)), daemon=False)
 
 
-def drop(journal: Path, which: LetterFilter) -> Done:
+def drop(journal: Path, which: DeadLetterFilter) -> Done:
     """Delete letters for good. Raises as `replay`."""
     try:
-        return Done(ask(journal, LettersDrop(filter=Selection.of(which)), Letters).letters, daemon=True)
+        return Done(ask(journal, DropDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount).letters, daemon=True)
     except NoDaemon:
         return Done(running.run(offline.drop(journal, which)), daemon=False)
 
@@ -45,7 +47,7 @@ def drop(journal: Path, which: LetterFilter) -> Done:
 def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
     """Let a parked lane go on, or all of them; whether a daemon did it. Raises as `replay`."""
     try:
-        return ask(journal, LaneResume(name=name, all=name is None), Resumed), True
+        return ask(journal, ResumeLane(name=name, all=name is None), Resumed), True
     except NoDaemon:
         resumed, running_anyway = running.run(offline.resume(journal, name))
         return Resumed(resumed=resumed, running=running_anyway), False
@@ -54,6 +56,6 @@ def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
 def lanes(journal: Path) -> list[LaneStatus] | None:
     """The lanes of the daemon, None where none runs any more. Raises ControlError: it does not answer."""
     try:
-        return list(ask(journal, ListLanes(), Lanes).lanes)
+        return list(ask(journal, ListLanes(), LaneList).lanes)
     except (NoDaemon, DaemonEnded):
         return None
