@@ -7,7 +7,7 @@ import msgspec
 
 from listener.cometd.protocol import Resume
 
-__all__ = ["Batch", "Cause", "Subscribed", "Fact", "Polled", "RestoredBy", "PollingEnded", "Resume", "SessionProblem"]
+__all__ = ["Batch", "Cause", "Fact", "Polled", "PollingEnded", "RestoredBy", "Resume", "SessionProblem", "Subscribed"]
 
 
 class Cause(StrEnum):
@@ -69,7 +69,7 @@ class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Polled(msgspec.Struct, frozen=True, kw_only=True):
-    """A poll was answered without events. `repeated` counts what was not taken again, `subscribed_ms` is as in a Batch."""
+    """A poll was answered without events. `repeated` counts what was durable before; `subscribed_ms`: as in Batch."""
 
     at_ms: int
     resume: Resume

@@ -36,7 +36,7 @@ class SinkLanes:
         self.running: dict[str, Lane] = {}
 
     def build(self, settings: Settings, names: Iterable[str], *, retry_start_errors: bool = True) -> dict[str, Lane]:
-        """The lanes of these sinks, as they are configured; nothing of them is opened. For `retry_start_errors` see `LanePolicy`.
+        """The lanes of these sinks, as configured; none is opened. For `retry_start_errors` see `LanePolicy`.
 
         Raises:
             ConfigError: with the problems of all sinks.

@@ -68,11 +68,11 @@ def http_server(
     """The server that `[http]` describes, not yet listening; `base` is where a relative path starts from."""
     host, port = settings.address
     token = _token(settings, base)
-    by_command = _ControlActions(commands)
+    actions = _ControlActions(commands)
     parts = (
         Probes(problems=health.problems, metrics=metrics),
         StatusPage(status=health.status),
-        Actions(resume=by_command.resume, replay=by_command.replay),
+        Actions(resume=actions.resume, replay=actions.replay),
         Console(),
         Feed(
             read=journal.read,

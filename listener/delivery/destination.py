@@ -196,8 +196,8 @@ class Destination:
         """End a park; tells whether there was something to end.
 
         Args:
-            by_command: somebody means this lane. That ends as well what a mere look at all of them (SIGHUP) does not: that
-                the sink is disabled, or that its destination named a time.
+            by_command: a person named this lane. That also ends what a reload (SIGHUP) leaves alone: a sink that is
+                disabled, or a pause that its destination asked for.
         """
         ends = {Halt.PARKED, Halt.DISABLED, Halt.QUIET} if by_command else {Halt.PARKED}
         resumed = self._halt in ends

@@ -100,7 +100,7 @@ def test_a_daemon_that_ends_meanwhile_is_told(world):
         (ReplayProgress(0, 0, 3), "0 delivered, 3 still to come"),
     ],
 )
-def test_a_standing_in_words(progress, text):
+def test_progress_in_words(progress, text):
     assert str(progress) == text
 
 
