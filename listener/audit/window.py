@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 
-from listener.audit import reading
+from listener.audit.reading import lines_backwards, lines_from
 from listener.model.event import Event
 
 WINDOW = 20_000
@@ -64,7 +64,7 @@ class DedupWindow:
         self._keys.clear()
         self._searched, self._offset = False, 0
         lines = 0
-        for start, _ in reading.lines_backwards(fd):
+        for start, _ in lines_backwards(fd):
             lines, self._offset = lines + 1, start
             if lines == WINDOW:
                 break
@@ -114,7 +114,7 @@ class DedupWindow:
     def _search(self, missing: dict[int | None, int], fd: int) -> None:
         """Look through the whole file, from its end; remember from there on where something is found."""
         left, first = set(missing), None
-        for start, line in reading.lines_backwards(fd):
+        for start, line in lines_backwards(fd):
             key = key_of(line)
             if key in left:
                 left.discard(key)
@@ -131,7 +131,7 @@ class DedupWindow:
     def _read_on(self, fd: int) -> bool:
         """Remember the next lines; tells whether there were any."""
         lines = []
-        for offset, line in reading.lines_from(fd, self._offset):
+        for offset, line in lines_from(fd, self._offset):
             lines.append(line)
             self._offset = offset
             if len(lines) == _STEP:

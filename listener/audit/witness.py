@@ -85,8 +85,7 @@ class Witness:
         headers = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"}
         try:
             async with session.post(self._url, data=note.encode(), headers=headers, allow_redirects=False) as response:
-                taken = 200 <= response.status < 300  # noqa: PLR2004 - the class of the status
-                return None if taken else f"it answered {response.status}"
+                return None if response.status in range(200, 300) else f"it answered {response.status}"
         except TimeoutError:
             return f"no answer within {_TIMEOUT_S:g} s"
         except (ClientError, OSError) as exc:

@@ -10,19 +10,26 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from listener.audit.chart import draw_alone
-from listener.audit.distribution import distribute
+from listener.audit.chart import distribute, draw_alone
+from listener.audit.escaping import printable
 from listener.audit.events import epoch_ms
 from listener.audit.files import of_the_trail
-from listener.audit.groups import By, GroupRow, Groups
-from listener.audit.lines import AuditFile
 from listener.audit.page import Page, render
 from listener.audit.periods import Calendar
-from listener.audit.report import GapRow, Report, Row, Summary, Wanted
-from listener.audit.sheet import GROUP_HEADING, LIST_HEADING, Sheet
-from listener.cli.audit_outputs import Counts, FirstRows, JsonLines, Listing, Output, SheetRows, SummaryOnly
+from listener.audit.reading import AuditFile
+from listener.audit.report import By, GapRow, GroupRow, Groups, Report, Row, Summary, Wanted
+from listener.cli.audit_outputs import (
+    GROUP_HEADING,
+    LIST_HEADING,
+    Counts,
+    FirstRows,
+    JsonLines,
+    Listing,
+    Output,
+    Sheet,
+    SummaryOnly,
+)
 from listener.cli.destinations import replacing, require_harmless
-from listener.cli.readable import printable
 from listener.cli.selection import time_ms
 from listener.errors import ListenerError
 from listener.model.event import rfc3339
@@ -149,7 +156,7 @@ def _on_stdout(asked: _Request, *, as_json: bool) -> list[Output]:
     if as_json:
         return [JsonLines()]
     if asked.csv == _STDOUT:
-        return [SheetRows(Sheet(sys.stdout, asked.heading)), SummaryOnly(sys.stderr)]
+        return [Sheet(sys.stdout, asked.heading), SummaryOnly(sys.stderr)]
     if asked.csv or asked.html or asked.svg:
         return [SummaryOnly(sys.stdout)]
     return [Listing() if asked.by is None else Counts(asked.by)]
@@ -162,8 +169,7 @@ def _answer(asked: _Request, opened: Sequence[AuditFile], outputs: list[Output],
     if asked.html is not None:
         outputs.append(kept)
     if asked.csv is not None and asked.csv != _STDOUT:
-        sheet = Sheet(stack.enter_context(replacing(asked.csv, "--csv")), asked.heading)
-        outputs.append(SheetRows(sheet))
+        outputs.append(Sheet(stack.enter_context(replacing(asked.csv, "--csv")), asked.heading))
     for row in _rows(found, asked):
         for output in outputs:
             output.add(row)

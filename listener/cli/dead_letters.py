@@ -9,9 +9,10 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 
+from listener.audit.escaping import printable
 from listener.cli import control, table
 from listener.cli.options import ConfigOption, PathOption, place_of
-from listener.cli.readable import NOTHING, printable
+from listener.cli.readable import NOTHING
 from listener.cli.replaying import Replay, ReplayProgress, follow
 from listener.cli.selection import (
     SHOWN_ID,

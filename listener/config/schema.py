@@ -125,6 +125,14 @@ def from_text(annotation: Any, text: str) -> Any:
     return [part.strip() for part in text.split(",")] if a_list else text
 
 
+def field_of(annotation: Any, key: str) -> Any:
+    """The annotation of a key of the table that `annotation` speaks of; None where the key is unknown."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[-1]
+    known = (model.model_fields[key].annotation for model in _models_in(annotation) if key in model.model_fields)
+    return next(known, None)
+
+
 def dotted(steps: Sequence[str | int]) -> str:
     """`accounts[0].password_file` for the steps `accounts`, 0, `password_file`."""
     path = ""

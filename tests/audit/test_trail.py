@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from listener.audit.closed import Closed
-from listener.audit.findings import Kind
-from listener.audit.keys import load_verifier
-from listener.audit.notes import NoteError
+from listener.audit.files import Closed
+from listener.audit.notes import NoteError, load_verifier
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail, TrailOptions
-from listener.audit.verify import read_checkpoints, verify
+from listener.audit.verify import Kind, read_checkpoints, verify
 from listener.model.forms import CLOUD_EVENT
 from support.events import disposition_event, events_of, sequences
 
@@ -277,7 +275,7 @@ def test_where_nothing_can_be_made_beside_the_file_it_is_written_without_checkpo
     def refused(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("listener.audit.trail.load_or_create", refused)
+    monkeypatch.setattr("listener.audit.signer.load_or_create", refused)
     closed = Closed(path, compress=False, keep_files=None, keep_days=None)
     options = {"path": path, "sink": "audit", "opening": CLOUD_EVENT.opening}
     with capture_logs() as logs:

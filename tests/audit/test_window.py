@@ -41,7 +41,7 @@ def looks(monkeypatch):
             counted.append(1)
             yield found
 
-    monkeypatch.setattr(recent.reading, "lines_backwards", counting)
+    monkeypatch.setattr(recent, "lines_backwards", counting)
     return counted
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 
-from listener.audit.lines import AuditFile
 from listener.audit.periods import Calendar
+from listener.audit.reading import AuditFile
 from listener.audit.report import Report, Wanted
 
 _COUNT = iter(range(10**9))

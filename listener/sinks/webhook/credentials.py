@@ -2,9 +2,8 @@
 
 import asyncio
 import re
-import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import quote_plus, urlencode
 
@@ -105,7 +104,6 @@ class AccessTokens:
         context: the sink's surroundings.
         settings: where tokens come from.
         endpoint: what the token endpoint is asked through.
-        monotonic: seconds that only run forward.
     """
 
     def __init__(
@@ -113,13 +111,12 @@ class AccessTokens:
         context: SinkContext,
         settings: OAuth2Settings,
         endpoint: Endpoint,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._context = context
         self._settings = settings
         self._endpoint = endpoint
         self._url = URL(settings.token_url, encoded=settings.token_url.isascii())
-        self._monotonic = monotonic
+        self._monotonic = context.host.clock.monotonic_s
         self._fetching = asyncio.Lock()
         self._fresh_until_s = 0.0
         self._failed: Failure | None = None

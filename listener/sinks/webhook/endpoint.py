@@ -109,16 +109,12 @@ def one_line(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """A response. `after_s` is its Retry-After in seconds; `body` its first 64 KiB."""
+    """A response. `after_s` is the pause that it names (Retry-After), in seconds; `body` its first 64 KiB."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-    @property
-    def after_s(self) -> float | None:
-        """The pause that the server names."""
-        return retry_after_s(self.headers.get(hdrs.RETRY_AFTER), limit_s=_LONGEST_WAIT_S)
+    after_s: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -190,7 +186,13 @@ class Endpoint:
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                return Answer(status=response.status, headers=response.headers, body=await _read(response))
+                named = response.headers.get(hdrs.RETRY_AFTER)
+                return Answer(
+                    status=response.status,
+                    headers=response.headers,
+                    body=await _read(response),
+                    after_s=retry_after_s(named, limit_s=_LONGEST_WAIT_S, now_s=self._context.host.time_s),
+                )
         except (ClientError, OSError) as exc:
             return self._no_answer(url, exc)
 

@@ -1,7 +1,6 @@
 """The writer of the webhook sink: asks permission, sends requests of one event or of several, each chat's in order."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -157,6 +156,7 @@ class WebhookSink:
 
     def __init__(self, *, context: SinkContext, settings: WebhookSettings) -> None:
         self._name = context.name
+        self._time_s = context.host.time_s
         self._settings = settings
         self._url = URL(settings.url, encoded=settings.url.isascii())  # sent as written: it may be signed
         self._endpoint = Endpoint(context, settings)
@@ -170,7 +170,7 @@ class WebhookSink:
             setting=context.setting("signing_secret_files"),
         )
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        self._rate_limiter = RateLimiter(time.monotonic)
+        self._rate_limiter = RateLimiter(context.host.clock.monotonic_s)
 
     async def open(self) -> None:
         """See `ports.Sink`. Reaches nobody yet, unless permission has to be asked for."""
@@ -283,7 +283,7 @@ class WebhookSink:
 
     async def _request(self, message: Message, keys: Sequence[SigningKey]) -> Failure | None:
         """Standard Webhooks 1.0: the id stays the same, the timestamp is that of the attempt."""
-        timestamp = str(int(time.time()))
+        timestamp = str(int(self._time_s()))
         headers = {**self._headers, **self._credentials.headers, **message.headers}
         headers |= {"webhook-id": message.id, "webhook-timestamp": timestamp}
         signed = ""
