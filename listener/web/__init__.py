@@ -9,7 +9,7 @@ and ended (`limits.py`).
 To add a page, write a class with `routes()` that is given callables and never the daemon. Add a line to
 `serving.http_server` and the path to `openapi.py`, which a test demands. A stream calls `Call.keep()` before it
 answers: that lifts the time limit of its connection, or is false where 16 streams are open. What it sends carries
-`answers.HEADERS`. Its task is cancelled when its connection is lost and when the server stops.
+`routes.HEADERS`. Its task is cancelled when its connection is lost and when the server stops.
 
 - `status.py` holds the structure of `/status.json`, and `openapi.py` makes its schema from it. The journal's own
   figures are at most a second old and waited for 2 s at most: lanes read through the same thread.
@@ -21,8 +21,8 @@ answers: that lifts the time limit of its connection, or is false where 16 strea
   wait.
 - Actions go the same way as orders over the control socket. They need the token in the header and JSON as their type;
   neither can be sent by a page from elsewhere.
-- The console is files without a build step. `feed.js` reads the stream, `store.js` keeps rows without holes, `table.js`
-  draws the visible ones. `events.js` keeps only what is shown, so nothing of a customer. Texts reach the page through
+- The console is files without a build step. `feed.js` reads the stream, `events.js` keeps rows without holes and only
+  what is shown of them, so nothing of a customer; `table.js` draws the visible ones. Texts reach the page through
   `dom.js` alone, as texts.
 - Gauges are set when somebody looks (`Metrics.sample`); the hot path counts once a batch. No label holds an account.
 """
