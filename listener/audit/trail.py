@@ -4,7 +4,6 @@ import contextlib
 import errno
 import re
 import socket
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +22,7 @@ from listener.audit.paths import Places
 from listener.audit.signer import Notary
 from listener.audit.window import Recent, sequence_of
 from listener.model.event import Event, rfc3339
+from listener.runtime.host import THIS_HOST
 
 _log = structlog.get_logger(__name__)
 _ROTATION_RETRY_S = 60.0
@@ -103,7 +103,12 @@ class Trail:
     """
 
     def __init__(
-        self, *, options: TrailOptions, closed: Closed, hooks: Hooks = _NOBODY, now: Callable[[], float] = time.time
+        self,
+        *,
+        options: TrailOptions,
+        closed: Closed,
+        hooks: Hooks = _NOBODY,
+        now: Callable[[], float] = THIS_HOST.time_s,
     ) -> None:
         self._options = options
         self._places = Places(options.path)

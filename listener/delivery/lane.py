@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -17,6 +16,7 @@ from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
 from listener.model.event import DeadLetter, Event, LaneStatus, LetterFilter, epoch_ms
 from listener.ports import Journal, Sink
 from listener.runtime.backoff import Backoff
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 
 _NAMED_AT_MOST = 10  # sequences in one log line
@@ -58,7 +58,7 @@ class Lane:
         metrics: Metrics,
         now_ms: Callable[[], int],
         backoff: Backoff | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
     ) -> None:
         self.name = name
         self._kind = kind

@@ -1,7 +1,6 @@
 """Damage that needs no hand: the damaged journal is set aside, and a sound one takes its place."""
 
 import os
-import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -19,8 +18,10 @@ _log = structlog.get_logger(__name__)
 _BESIDE = ("", "-wal", "-shm")
 
 
-def repair(path: Path) -> None:
+def repair(path: Path, at_ms: int) -> None:
     """Make the journal at `path` one that can be opened; for its owner, before any connection. Blocks.
+
+    `at_ms` is the present moment, in epoch milliseconds.
 
     Where it is damaged, what can be read of it becomes a new journal beside it, complete and on the disk under a name
     of its own. Only then is the damaged one renamed, with its log, and the new one takes its place. A process that dies
@@ -28,7 +29,7 @@ def repair(path: Path) -> None:
 
     Raises OSError, sqlite3.Error: the new one does not fit, or something cannot be read or renamed for now.
     """
-    _take_place(path)
+    _take_place(path, at_ms)
     log = path.with_name(f"{path.name}-wal")
     if not path.exists():
         if not log.exists() or not log.stat().st_size:
@@ -36,12 +37,11 @@ def repair(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would remove the log
     fault = inspection.fault_of(path, thorough=suspect.is_noted(path))
     if fault is not None:
-        _rebuild(path, fault)
+        _rebuild(path, fault, at_ms)
     suspect.forget(path)
 
 
-def _rebuild(path: Path, fault: str) -> None:
-    at_ms = time.time_ns() // 1_000_000
+def _rebuild(path: Path, fault: str, at_ms: int) -> None:
     aside = _free_name(path, at_ms)
     part = path.with_name(f"{path.name}.part")
     _remove(part)
@@ -52,7 +52,7 @@ def _rebuild(path: Path, fault: str) -> None:
         raise
     part.rename(_finished(path))
     sync_folder(path.parent)
-    _take_place(path)
+    _take_place(path, at_ms)
     damage = salvaged.damage
     _log.error(
         "journal_damaged",
@@ -93,12 +93,12 @@ def _finished(path: Path) -> Path:
     return path.with_name(f"{path.name}.repaired")
 
 
-def _take_place(path: Path) -> None:
+def _take_place(path: Path, at_ms: int) -> None:
     """Set aside what a finished repair replaces, and put it in its place; again from the start after a crash."""
     finished = _finished(path)
     if not finished.exists():
         return
-    aside = _aside_of(finished, path)
+    aside = _aside_of(finished, path, at_ms)
     for suffix, file in _files(path):
         file.rename(_free(aside.with_name(f"{aside.name}{suffix}")))
     sync_folder(path.parent)
@@ -106,11 +106,11 @@ def _take_place(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _aside_of(finished: Path, path: Path) -> Path:
+def _aside_of(finished: Path, path: Path, at_ms: int) -> Path:
     """The name that the new journal has on record, or a free one where that cannot be told."""
     with suppress(*tables.UNREADABLE, IndexError), closing(connect(finished, "ro&immutable=1")) as connection:
         return path.with_name(letters.select_damages(connection)[-1].set_aside)
-    return _free_name(path, time.time_ns() // 1_000_000)
+    return _free_name(path, at_ms)
 
 
 def _free_name(path: Path, at_ms: int) -> Path:

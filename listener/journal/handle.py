@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Handle:
-    """The connection that the writer thread uses now.
+    """The connection that the writer uses now.
 
     The kernel reports a lost write to an fsync once and then takes the page for written, so a second fsync that
     succeeds tells nothing. Nothing is therefore tried again on a connection that saw an I/O error: `ready` opens a

@@ -16,13 +16,14 @@ from listener.journal.database import connect_reader, connect_writer, journal_er
 from listener.journal.handle import Handle
 from listener.journal.lock import FileLock
 from listener.journal.walindex import WalIndex
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.durable import sync_folder
 
 _log = structlog.get_logger(__name__)
 
 
 class Store:
-    """An owned journal: the lock, the writer thread's connection and that of the reader thread. Made by `open_store`.
+    """An owned journal: the lock, the writer's connection and that of the reader. Made by `open_store`.
 
     The reader's connection is closed first: whoever closes last folds the WAL into the file, and a reader may not.
     After an I/O error that is just what is wanted, and the next open recovers the WAL.
@@ -36,7 +37,7 @@ class Store:
 
     @property
     def write(self) -> sqlite3.Connection:
-        """The connection of the writer thread at this moment."""
+        """The connection of the writer at this moment."""
         return self.handle.connection
 
     def close(self) -> None:
@@ -48,8 +49,12 @@ class Store:
             stack.callback(first.close)
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: Path, now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms) -> Store:
     """Take ownership of the journal at `path`; creates, migrates or, where it is damaged, repairs it. Blocks.
+
+    Args:
+        path: the database.
+        now_ms: epoch milliseconds, for the names and the record of damage.
 
     Raises:
         JournalLocked: another process owns it.
@@ -58,14 +63,14 @@ def open_store(path: Path) -> Store:
     with ExitStack() as stack:
         try:
             stack.callback(FileLock.acquire(path).release)
-            return _open(path, stack)
+            return _open(path, stack, now_ms)
         except (sqlite3.Error, OSError, UnicodeDecodeError, JournalError, JournalDamaged) as exc:
             raise journal_error(path, exc) from exc
 
 
-def _open(path: Path, stack: ExitStack) -> Store:
+def _open(path: Path, stack: ExitStack, now_ms: Callable[[], int]) -> Store:
     """Open both connections; what `stack` holds is left to the store."""
-    repair(path)
+    repair(path, now_ms())
     _create(path)
     connect = partial(connect_writer, path)
     with ExitStack() as connections:

@@ -16,6 +16,7 @@ from listener.config.schema import Folders, did_you_mean, from_text, problems_of
 from listener.errors import ConfigError, Problem
 from listener.model.forms import CLOUD_EVENT, Form, FormName, form_of
 from listener.ports import Sink
+from listener.runtime.host import THIS_HOST, Host
 
 GROUP = "listener.sinks"
 _DISTRIBUTION = "disposition-listener"
@@ -53,11 +54,13 @@ class SinkContext:
         name: the sink's name.
         base: the folder that relative paths start from.
         form: how its events are written.
+        host: time, chance and workers.
     """
 
     name: str
     base: Path
     form: Form = CLOUD_EVENT
+    host: Host = THIS_HOST
 
     def setting(self, key: str) -> str:
         """The dotted path of one of the sink's keys, as errors name it."""
@@ -182,7 +185,7 @@ def _is_single(name: str, wanted: str) -> bool:
         return False
 
 
-def build(name: str, lane: Lane, *, base: Path) -> Sink:
+def build(name: str, lane: Lane, *, base: Path, host: Host = THIS_HOST) -> Sink:
     """The sink, not yet opened.
 
     Raises:
@@ -191,7 +194,7 @@ def build(name: str, lane: Lane, *, base: Path) -> Sink:
     kind, settings = _settings(name, lane, base)
     try:
         form = form_of(lane.format, lane.template, lane.template_type)
-        return kind.build(SinkContext(name=name, base=base, form=form), settings)
+        return kind.build(SinkContext(name=name, base=base, form=form, host=host), settings)
     except ImportError as exc:
         raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
 

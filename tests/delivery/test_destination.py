@@ -30,7 +30,7 @@ class World:
         self.metrics = Metrics()
         self.halts = 0
         self.standing = Standing(
-            sink="crm", journal=self.journal, horizon_s=None, now_ms=clock.now_ms, monotonic=clock.monotonic
+            sink="crm", journal=self.journal, horizon_s=None, now_ms=clock.now_ms, monotonic=clock.monotonic_s
         )
         self.destination = Destination(
             name="crm",

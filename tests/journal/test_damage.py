@@ -359,7 +359,7 @@ async def repaired_on_a_bad_disk(path, *, readable):
     `readable` says which of those fail, in the words of strace.
     """
     program = (
-        "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]), 0)"
     )
     whole = "inject=read,pread64,sendfile,copy_file_range:error=EIO"
     strace = ["strace", "-o", "/dev/null", "-P", path, "-e", whole, "-e", f"inject=preadv,preadv2:error=EIO:{readable}"]
@@ -479,7 +479,9 @@ async def test_another_process_is_refused_before_anything_is_touched(closed):
     lock.release()
 
 
-REPAIR = "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]))"
+REPAIR = (
+    "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]), 0)"
+)
 POINTS = [(call, number) for call in ("rename", "fsync") for number in range(1, 5)]
 
 

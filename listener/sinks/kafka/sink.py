@@ -1,4 +1,4 @@
-"""Writing to a topic: one batch per partition at a time, acknowledgements, and what failures mean."""
+"""Writing to a topic: events as records, one batch per partition at a time, and what failures mean."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,15 +19,15 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from listener.errors import Park, Retry
 from listener.model.event import Event
-from listener.sinks.kafka.binding import Record, record_of
-from listener.sinks.kafka.connection import Producer, security_of, why_not, words_of
-from listener.sinks.kafka.settings import KafkaSettings
-from listener.sinks.kafka.topic import Topic, look_at, tell_worth
+from listener.model.forms import CLOUD_EVENT, Form
+from listener.sinks.kafka.session import Producer, Topic, look_at, security_of, tell_worth, why_not, words_of
+from listener.sinks.kafka.settings import KafkaSettings, Mode
 from listener.sinks.registry import SinkContext
 from listener.sinks.session import KeptSession
 from listener.sinks.verdict import Verdict
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
 _NEED_A_PERSON = (
     ClusterAuthorizationFailedError,
     InvalidTimestampError,
@@ -35,6 +35,44 @@ _NEED_A_PERSON = (
     PolicyViolationError,
     TopicAuthorizationFailedError,
 )
+
+
+class Record(NamedTuple):
+    """What becomes one record."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+def record_of(event: Event, *, form: Form, mode: Mode) -> Record:
+    """The event as a record whose key is the chat's id, or the account of a gap: what shares it keeps its order.
+
+    Structured: the body as the sink's form writes it. Binary: the attributes are headers, and the body is the event's
+    data alone, or what another form than the CloudEvent makes of it.
+    """
+    if mode == "structured":
+        return Record(event.subject.encode(), form.body(event), [_content_type(form.content_type)])
+    headers = [(f"ce_{name}", value.encode()) for name, value in _attributes(event).items()]
+    if form is CLOUD_EVENT:
+        return Record(event.subject.encode(), event.data, [_content_type("application/json"), *headers])
+    return Record(event.subject.encode(), form.body(event), [_content_type(form.content_type), *headers])
+
+
+def _content_type(media_type: str) -> tuple[str, bytes]:
+    return "content-type", media_type.encode()
+
+
+def _attributes(event: Event) -> dict[str, str]:
+    return {
+        "specversion": "1.0",
+        "type": event.type,
+        "source": event.source,
+        "id": event.id,
+        "subject": event.subject,
+        "time": event.time,
+        "sequence": str(event.sequence),
+    }
 
 
 class Batch(NamedTuple):
