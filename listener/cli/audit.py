@@ -8,13 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from listener.audit.files import of_the_trail
-from listener.audit.findings import Verdict
-from listener.audit.keys import load_verifier
-from listener.audit.notes import NoteError, VerifierKey
-from listener.audit.verify import Signed, read_checkpoints, verify
+from listener.audit.escaping import printable
+from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, Paths, beside, of_the_trail
+from listener.audit.notes import NoteError, VerifierKey, load_verifier
+from listener.audit.verify import Signed, Verdict, read_checkpoints, verify
 from listener.cli import audit_report
-from listener.cli.readable import printable
 from listener.errors import ListenerError
 
 _SHOWN = 100  # findings; where there are more, the trail is not worth reading on
@@ -56,18 +54,18 @@ def verify_trail(
     files = of_the_trail(files)
     try:
         key = load_verifier(pubkey) if pubkey is not None else _key_beside(files)
-        signed = [one for path in checkpoint or _beside(files, ".checkpoints") for one in read_checkpoints(path)]
+        signed = [one for path in checkpoint or beside(files, CHECKPOINTS) for one in read_checkpoints(path)]
         if checkpoint and not signed:
             raise NoteError(f"{', '.join(map(str, checkpoint))}: no checkpoint in there")
         if signed and key is None:
             raise NoteError("there are checkpoints and no key to hold them against: give --pubkey")
         verdict = verify(files, checkpoints=signed, key=key, partial=partial)
     except (OSError, UnicodeDecodeError) as exc:
-        raise ListenerError(_told(exc)) from exc
+        raise ListenerError(_why_unreadable(exc)) from exc
     if as_json:
         print(json.dumps(_as_json(verdict, key)))
     else:
-        _tell(verdict, signed, key, pinned=pubkey is not None)
+        _report(verdict, signed, key, pinned=pubkey is not None)
         print(f"{verdict.records} lines in {time.monotonic() - began_s:.1f} s")
     if verdict.findings:
         raise NotProven(f"the trail is not what was written: {len(verdict.findings)} findings")
@@ -76,37 +74,25 @@ def verify_trail(
 def show_key(file: FileArgument) -> None:
     """Print the public key of an audit file, to be kept where nobody who can change the file can change it."""
     try:
-        print(load_verifier(str(file.with_name(f"{file.name}.pub"))))
+        print(load_verifier(str(Paths(file).public_key)))
     except (OSError, UnicodeDecodeError) as exc:
-        raise ListenerError(_told(exc)) from exc
+        raise ListenerError(_why_unreadable(exc)) from exc
 
 
-def _told(exc: OSError | UnicodeDecodeError) -> str:
+def _why_unreadable(exc: OSError | UnicodeDecodeError) -> str:
     if isinstance(exc, UnicodeDecodeError):
         return "a file of checkpoints or of a key is no text"
     return f"{exc.filename}: {exc.strerror}" if exc.filename is not None else str(exc)
 
 
-def _beside(files: Sequence[Path], suffix: str) -> list[Path]:
-    """What the sink keeps beside the file that these are, or were before their rotation."""
-    found: dict[Path, None] = {}
-    for file in files:
-        name = file.name
-        while name:
-            if (path := file.with_name(name + suffix)).is_file():
-                found[path] = None
-            name = name.rpartition(".")[0]
-    return list(found)
-
-
 def _key_beside(files: Sequence[Path]) -> VerifierKey | None:
-    keys = {load_verifier(str(path)) for path in _beside(files, ".pub")}
+    keys = {load_verifier(str(path)) for path in beside(files, PUBLIC_KEY)}
     if len(keys) > 1:
         raise NoteError("the files have more than one public key beside them: give --pubkey")
     return next(iter(keys), None)
 
 
-def _tell(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> None:
+def _report(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> None:
     for finding in verdict.findings[:_SHOWN]:
         print(printable(str(finding)))
     if len(verdict.findings) > _SHOWN:

@@ -10,19 +10,26 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from listener.audit.chart import draw_alone
-from listener.audit.distribution import distribute
+from listener.audit.chart import distribute, draw_alone
+from listener.audit.escaping import printable
 from listener.audit.events import epoch_ms
 from listener.audit.files import of_the_trail
-from listener.audit.groups import By, GroupRow, Groups
-from listener.audit.lines import AuditFile
 from listener.audit.page import Page, render
 from listener.audit.periods import Calendar
-from listener.audit.report import GapRow, Report, Row, Summary, Wanted
-from listener.audit.sheet import GROUP_HEADING, LIST_HEADING, Sheet
-from listener.cli.audit_outputs import Counts, JsonLines, Kept, Listing, Output, Spread, Told
+from listener.audit.reading import AuditFile
+from listener.audit.report import By, GapRow, GroupRow, Groups, Report, Row, Summary, Wanted
+from listener.cli.audit_outputs import (
+    GROUP_HEADING,
+    LIST_HEADING,
+    Counts,
+    FirstRows,
+    JsonLines,
+    Listing,
+    Output,
+    Sheet,
+    SummaryOnly,
+)
 from listener.cli.destinations import replacing, require_harmless
-from listener.cli.readable import printable
 from listener.cli.selection import time_ms
 from listener.errors import ListenerError
 from listener.model.event import rfc3339
@@ -109,7 +116,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         key=key,
         unchanged=every,
     )
-    asked = _Asked(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
+    asked = _Request(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
     with ExitStack() as stack:
         opened = [stack.enter_context(AuditFile(path)) for path in of_the_trail(files)]
         asked.require_sound(opened)
@@ -118,7 +125,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         raise Unreadable(f"{_lines(unreadable)} could not be read, and the report is without what they hold")
 
 
-class _Asked(NamedTuple):
+class _Request(NamedTuple):
     """The question, and the files that the answer goes to."""
 
     wanted: Wanted
@@ -144,26 +151,25 @@ class _Asked(NamedTuple):
         return LIST_HEADING if self.by is None else GROUP_HEADING
 
 
-def _on_stdout(asked: _Asked, *, as_json: bool) -> list[Output]:
+def _on_stdout(asked: _Request, *, as_json: bool) -> list[Output]:
     """The table, unless something else was asked for."""
     if as_json:
         return [JsonLines()]
     if asked.csv == _STDOUT:
-        return [Spread(Sheet(sys.stdout, asked.heading)), Told(sys.stderr)]
+        return [Sheet(sys.stdout, asked.heading), SummaryOnly(sys.stderr)]
     if asked.csv or asked.html or asked.svg:
-        return [Told(sys.stdout)]
+        return [SummaryOnly(sys.stdout)]
     return [Listing() if asked.by is None else Counts(asked.by)]
 
 
-def _answer(asked: _Asked, opened: Sequence[AuditFile], outputs: list[Output], stack: ExitStack) -> int:
+def _answer(asked: _Request, opened: Sequence[AuditFile], outputs: list[Output], stack: ExitStack) -> int:
     """Read, and write all that was asked for; returns how many lines could not be read."""
-    found = Report(opened, wanted=asked.wanted, calendar=asked.calendar, tell=_say)
-    kept = Kept()
+    found = Report(opened, wanted=asked.wanted, calendar=asked.calendar, report=_say)
+    kept = FirstRows()
     if asked.html is not None:
         outputs.append(kept)
     if asked.csv is not None and asked.csv != _STDOUT:
-        sheet = Sheet(stack.enter_context(replacing(asked.csv, "--csv")), asked.heading)
-        outputs.append(Spread(sheet))
+        outputs.append(Sheet(stack.enter_context(replacing(asked.csv, "--csv")), asked.heading))
     for row in _rows(found, asked):
         for output in outputs:
             output.add(row)
@@ -175,7 +181,7 @@ def _answer(asked: _Asked, opened: Sequence[AuditFile], outputs: list[Output], s
     return summary.unreadable
 
 
-def _rows(found: Report, asked: _Asked) -> Iterator[Row | GapRow | GroupRow]:
+def _rows(found: Report, asked: _Request) -> Iterator[Row | GapRow | GroupRow]:
     if asked.by is None:
         yield from found.rows()
         return
@@ -186,7 +192,7 @@ def _rows(found: Report, asked: _Asked) -> Iterator[Row | GapRow | GroupRow]:
     yield from groups.rows()
 
 
-def _draw(asked: _Asked, found: Report, kept: Kept, names: Sequence[str]) -> None:
+def _draw(asked: _Request, found: Report, kept: FirstRows, names: Sequence[str]) -> None:
     """The page and the chart."""
     wanted = asked.wanted
     shown = distribute(
@@ -216,7 +222,7 @@ def _draw(asked: _Asked, found: Report, kept: Kept, names: Sequence[str]) -> Non
             file.writelines(render(page))
 
 
-def _period(asked: _Asked, found: Summary) -> str:
+def _period(asked: _Request, found: Summary) -> str:
     """What was asked for, or where that is open, what there is; on the clocks of the zone."""
     wanted = asked.wanted
     start_ms = wanted.from_ms if wanted.from_ms is not None or found.first is None else epoch_ms(found.first)
@@ -227,7 +233,7 @@ def _period(asked: _Asked, found: Summary) -> str:
     return f"{start} to {end}, {asked.zone}"
 
 
-def _conditions(asked: _Asked) -> list[str]:
+def _conditions(asked: _Request) -> list[str]:
     wanted = asked.wanted
     named = (
         ("chat", wanted.chat),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from listener.cli.readable import printable
+from listener.audit.escaping import printable
 
 _BLOCK = 500
 _APART = "  "

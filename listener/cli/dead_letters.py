@@ -9,10 +9,11 @@ from typing import Annotated, Any, NoReturn
 import msgspec
 import typer
 
-from listener.cli import ordering, table
+from listener.audit.escaping import printable
+from listener.cli import control, table
 from listener.cli.options import ConfigOption, PathOption, place_of
-from listener.cli.readable import NOTHING, printable
-from listener.cli.replaying import Replay, Standing, follow
+from listener.cli.readable import NOTHING
+from listener.cli.replaying import Replay, ReplayProgress, follow
 from listener.cli.selection import (
     SHOWN_ID,
     AllOption,
@@ -26,8 +27,8 @@ from listener.cli.selection import (
     select,
 )
 from listener.errors import ListenerError
-from listener.journal.views import letter_events, stats
-from listener.model.event import DeadLetter, Event, Kind, LetterFilter, rfc3339
+from listener.journal.views import dead_letter_events, stats
+from listener.model.event import DeadLetter, DeadLetterFilter, Event, Kind, rfc3339
 
 _HEADING = ("when", "sink", "sequence", "id", "chat", "tries", "reason")
 _NUMBERS = ("sequence", "tries")
@@ -60,7 +61,7 @@ def list_letters(
             print(msgspec.json.encode(letter).decode())
         return
     if found:
-        chats = {event.sequence: _chat(event) for event in letter_events(journal, LetterFilter(sink=sink))}
+        chats = {event.sequence: _chat(event) for event in dead_letter_events(journal, DeadLetterFilter(sink=sink))}
         table.write(_HEADING, [_row(letter, chats) for letter in found], numbers=_NUMBERS)
     else:
         print("no dead letters")
@@ -95,7 +96,7 @@ def show_letter(
         for name, text in _figures(letter):
             print(f"{name:<9} {printable(text)}")
         print()
-    for one in letter_events(journal, LetterFilter(event_ids=(found[0].event_id,), sink=found[0].sink)):
+    for one in dead_letter_events(journal, DeadLetterFilter(event_ids=(found[0].event_id,), sink=found[0].sink)):
         print(_printable_json(msgspec.json.format(one.to_json(), indent=2).decode()))
 
 
@@ -135,8 +136,8 @@ def replay_letters(
     meant = _meant(journal, selection, every=every)
     if not meant:
         return
-    done = ordering.replay(journal, filter_of(meant, selection))
-    _tell_unmarked(len(meant) - done.letters)
+    done = control.replay(journal, filter_of(meant, selection))
+    _report_unmarked(len(meant) - done.letters)
     if not done.letters:
         raise NotReplayed("nothing to replay")
     if not done.daemon:
@@ -152,18 +153,18 @@ def replay_letters(
         raise typer.Exit(_INTERRUPTED) from None
 
 
-def _tell_unmarked(count: int) -> None:
+def _report_unmarked(count: int) -> None:
     """A letter has no event where retention was before it, and no lane where its sink is configured no more."""
     if count > 0:
         text = "cannot be replayed: their sink is not configured, or their event is gone"
         print(f"{_letters(count)} {text}", file=sys.stderr)
 
 
-def _conclude(standing: Standing) -> None:
-    print(standing)
-    if standing.halt is not None:
-        raise NotReplayed(standing.halt)
-    if standing.rejected:
+def _conclude(progress: ReplayProgress) -> None:
+    print(progress)
+    if progress.halt is not None:
+        raise NotReplayed(progress.halt)
+    if progress.rejected:
         raise NotReplayed("`dead-letters list` shows why they were rejected")
 
 
@@ -185,7 +186,7 @@ def drop_letters(
         return
     if not yes and not _confirmed(meant):
         _refuse("without a terminal to ask on, --yes is needed")
-    print(f"{_letters(ordering.drop(journal, filter_of(meant, selection)).letters)} dropped")
+    print(f"{_letters(control.drop(journal, filter_of(meant, selection)).letters)} dropped")
 
 
 def _confirmed(meant: Sequence[DeadLetter]) -> bool:

@@ -8,7 +8,7 @@ from typing import TextIO
 
 import typer
 
-from listener.audit.lines import AuditFile
+from listener.audit.reading import AuditFile
 from listener.errors import StartError
 
 _MODE = 0o640  # as that of the audit file: what is reported holds the same data

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from listener.audit.escaping import printable
 from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of
-from listener.cli.readable import Writer, parse, printable, row_of
+from listener.cli.readable import Writer, parse, row_of
 from listener.cli.table import duration
 from listener.errors import ListenerError, StartError
 from listener.journal.views import export, show, stats, verify

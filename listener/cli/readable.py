@@ -8,6 +8,8 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from listener.audit.escaping import printable
+
 STYLES = {"set": "green", "changed": "yellow", "cleared": "magenta", "unchanged": "dim", "gap": "bold red"}
 NOTHING = "-"
 _USUAL_KEY = "DispositionCode"
@@ -80,13 +82,6 @@ def _gap(data: dict[str, Any]) -> str:
 
 def _text(value: Any, missing: str = NOTHING) -> str:
     return missing if value is None else str(value)
-
-
-def printable(text: str) -> str:
-    """Control characters and what cannot be encoded as their escapes: a value must not drive the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Writer:

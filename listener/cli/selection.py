@@ -9,8 +9,8 @@ from typing import Annotated, NamedTuple
 import typer
 
 from listener.errors import ListenerError
-from listener.journal.views import letters, stats
-from listener.model.event import DeadLetter, LetterFilter
+from listener.journal.views import dead_letters, stats
+from listener.model.event import DeadLetter, DeadLetterFilter
 
 SHOWN_ID = 12
 """So many characters of an event's id are shown in a table; that many name it."""
@@ -58,12 +58,12 @@ def select(journal: Path, selection: Selection) -> list[DeadLetter]:
         JournalError: there is no such journal.
     """
     now = datetime.now(UTC)
-    which = LetterFilter(
+    which = DeadLetterFilter(
         sink=selection.sink,
         since_ms=time_ms(selection.since, "--since", now),
         until_ms=time_ms(selection.until, "--until", now),
     )
-    found = letters(journal, which)
+    found = dead_letters(journal, which)
     if selection.sink is not None and not found:
         _require_known(journal, selection.sink)
     if not selection.ids:
@@ -72,9 +72,9 @@ def select(journal: Path, selection: Selection) -> list[DeadLetter]:
     return [letter for letter in found if letter.event_id in ids]
 
 
-def filter_of(meant: Sequence[DeadLetter], selection: Selection) -> LetterFilter:
+def filter_of(meant: Sequence[DeadLetter], selection: Selection) -> DeadLetterFilter:
     """A filter that means these letters, and none that is added later."""
-    return LetterFilter(
+    return DeadLetterFilter(
         event_ids=tuple({letter.event_id: None for letter in meant}) if selection.ids else (),
         sink=selection.sink,
         since_ms=min(letter.at_ms for letter in meant) if selection.since else None,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from listener.cli.readable import printable
+from listener.audit.escaping import printable
 
 _APART = 2
 _INDENT = 4

@@ -13,7 +13,7 @@ from listener.config.settings import AccountSettings, Settings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, identity_of
 from listener.intake.receiver import Receiver, ReceiverOptions
-from listener.intake.reconciliation import Rereader
+from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder, digest_of
 from listener.model.event import AccountStatus, Kind, SessionState
 from listener.ports import Journal
@@ -178,7 +178,7 @@ class Accounts:
             decoder=self._decoder,
             record=self._recorder.record,
             rest=parts.rest,
-            rereader=self._rereader(parts),
+            reconciler=self._reconciler(parts),
             cookies=lambda: connections.saved_cookies(parts.http),
             saved=stored,
             metrics=self._metrics,
@@ -194,10 +194,10 @@ class Accounts:
             parts.before_listening = receiver.learn_chats
         return receiver
 
-    def _rereader(self, parts: Account) -> Rereader | None:
+    def _reconciler(self, parts: Account) -> Reconciler | None:
         if parts.rest is None:
             return None
-        return Rereader(
+        return Reconciler(
             account=parts.identity.account,
             rest=parts.rest,
             decoder=self._decoder,

@@ -17,7 +17,7 @@ from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
 from listener.model.event import Event, SessionState
-from listener.model.trial import trial_event
+from listener.model.testevent import make_test_event
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
@@ -120,9 +120,9 @@ def identity_of(settings: Settings, account: AccountSettings) -> Identity:
     return Identity(account=account.username, url=server.url + server.notifications, topic=server.topic)
 
 
-def trial_for(settings: Settings, sink: str, host: Host = THIS_HOST) -> Event:
+def new_test_event(settings: Settings, sink: str, host: Host = THIS_HOST) -> Event:
     """A test event for a sink of this configuration."""
-    return trial_event(
+    return make_test_event(
         sink=sink,
         type_prefix=settings.disposition.type_prefix,
         source=source_of(settings),

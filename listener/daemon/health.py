@@ -5,10 +5,10 @@ import platform
 from collections.abc import Callable, Sequence
 
 from listener import __version__
-from listener.delivery import trouble_of
+from listener.delivery import readiness_problem
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
-from listener.model.condition import Configuration, Hindrance
+from listener.model.condition import Configuration, ReadinessProblem
 from listener.model.event import AccountStatus, Damage, GapTally, JournalStats, LaneStatus, rfc3339
 from listener.ports import Journal
 from listener.runtime.clock import SYSTEM_CLOCK
@@ -72,24 +72,24 @@ class Health:
         self._stats: JournalStats | None = None
         self._asked_s: float | None = None
 
-    def hindrances(self) -> list[Hindrance]:
+    def problems(self) -> list[ReadinessProblem]:
         """What keeps the daemon from its whole work now; empty where nothing does."""
         accounts = self._accounts()
-        found = [] if accounts else [Hindrance(brief="starting", full="starting")]
+        found = [] if accounts else [ReadinessProblem(brief="starting", full="starting")]
         found += [_unsubscribed(place, one) for place, one in enumerate(accounts) if not one.subscribed]
         found += [_silent(place, one) for place, one in enumerate(accounts) if one.silent_s]
-        found += [trouble for lane in self._lanes() if (trouble := trouble_of(lane))]
-        found += self._troubles_of_journal()
+        found += [trouble for lane in self._lanes() if (trouble := readiness_problem(lane))]
+        found += self._journal_problems()
         return found
 
-    def _troubles_of_journal(self) -> list[Hindrance]:
+    def _journal_problems(self) -> list[ReadinessProblem]:
         failing, waiting_s = self._recorder.failing, self._recorder.waiting_s()
         if failing:
             what = "the journal cannot commit"
-            return [Hindrance(brief=what, full=f"{what}: {failing}")]
+            return [ReadinessProblem(brief=what, full=f"{what}: {failing}")]
         if waiting_s > _COMMIT_S:
             what = f"the journal has not committed for {waiting_s:.0f} s"
-            return [Hindrance(brief=what, full=what)]
+            return [ReadinessProblem(brief=what, full=what)]
         return []
 
     def sample(self, metrics: Metrics) -> None:
@@ -114,13 +114,13 @@ class Health:
     async def status(self) -> Status:
         """Everything, for `/status.json`."""
         stats = await self._journal_stats()
-        accounts, lanes, hindrances = self._accounts(), self._lanes(), self.hindrances()
+        accounts, lanes, problems = self._accounts(), self._lanes(), self.problems()
         letters = None if stats is None else stats.dead_letters
         return Status(
             schema_version=SCHEMA_VERSION,
             at=rfc3339(self._now_ms()),
-            ready=not hindrances,
-            hindrances=tuple(one.full for one in hindrances),
+            ready=not problems,
+            problems=tuple(one.full for one in problems),
             build=Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms)),
             configuration=_configuration(self._configuration()),
             accounts=tuple(_account(one) for one in accounts),
@@ -154,16 +154,16 @@ class Health:
         )
 
 
-def _unsubscribed(place: int, one: AccountStatus) -> Hindrance:
+def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
     why = one.last_error or "connecting"
-    return Hindrance(
+    return ReadinessProblem(
         brief=f"accounts[{place}] has no subscription", full=f"account {one.account} has no subscription: {why}"
     )
 
 
-def _silent(place: int, one: AccountStatus) -> Hindrance:
+def _silent(place: int, one: AccountStatus) -> ReadinessProblem:
     what = f"has been silent for {one.silent_s:.0f} s"
-    return Hindrance(brief=f"accounts[{place}] {what}", full=f"account {one.account} {what}")
+    return ReadinessProblem(brief=f"accounts[{place}] {what}", full=f"account {one.account} {what}")
 
 
 def _depth(lanes: Sequence[LaneStatus]) -> int:

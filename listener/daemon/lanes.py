@@ -38,15 +38,15 @@ class SinkLanes:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.running: dict[str, Lane] = {}
 
-    def build(self, settings: Settings, names: Iterable[str], *, patient: bool = True) -> dict[str, Lane]:
-        """The lanes of these sinks, as they are configured; nothing of them is opened. For `patient` see `LanePolicy`.
+    def build(self, settings: Settings, names: Iterable[str], *, retry_start_errors: bool = True) -> dict[str, Lane]:
+        """The lanes of these sinks, as configured; none is opened. For `retry_start_errors` see `LanePolicy`.
 
         Raises:
             ConfigError: with the problems of all sinks.
         """
         if problems := sink_problems(settings):
             raise ConfigError(problems)
-        return {name: self._lane(settings, name, patient=patient) for name in names}
+        return {name: self._lane(settings, name, retry_start_errors=retry_start_errors) for name in names}
 
     def start(self, lanes: Mapping[str, Lane], spawn: Spawn) -> None:
         """Start lanes that were built."""
@@ -95,14 +95,14 @@ class SinkLanes:
         for lane in self.running.values():
             lane.reopen()
 
-    def _lane(self, settings: Settings, name: str, *, patient: bool) -> Lane:
+    def _lane(self, settings: Settings, name: str, *, retry_start_errors: bool) -> Lane:
         lane = settings.sinks[name]
         return Lane(
             name=name,
             kind=lane.type,
             sink=registry.build(name, lane, base=settings.base, host=self._host),
             journal=self._journal,
-            policy=replace(policy_of(name, lane), patient=patient),
+            policy=replace(policy_of(name, lane), retry_start_errors=retry_start_errors),
             metrics=self._metrics,
             now_ms=self._host.clock.now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s, uniform=self._host.random.uniform),

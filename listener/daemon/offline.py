@@ -9,13 +9,13 @@ from msgspec.structs import replace
 
 from listener.errors import ControlError, JournalError, JournalLocked
 from listener.journal import SqliteJournal
-from listener.model.event import LaneState, LetterFilter
+from listener.model.event import DeadLetterFilter, LaneState
 from listener.runtime.clock import SYSTEM_CLOCK
 
 T = TypeVar("T")
 
 
-async def replay(path: Path, which: LetterFilter) -> int:
+async def replay(path: Path, which: DeadLetterFilter) -> int:
     """Mark dead letters, durably: the next daemon delivers them once more. Returns how many are marked now.
 
     Raises:
@@ -25,7 +25,7 @@ async def replay(path: Path, which: LetterFilter) -> int:
     return await _owning(path, lambda journal: journal.replay_dead_letters(which))
 
 
-async def drop(path: Path, which: LetterFilter) -> int:
+async def drop(path: Path, which: DeadLetterFilter) -> int:
     """Delete dead letters for good; returns how many that were. Raises as `replay`."""
     return await _owning(path, lambda journal: journal.drop_dead_letters(which))
 

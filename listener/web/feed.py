@@ -16,7 +16,7 @@ from listener.runtime.metrics import Metrics
 from listener.web import answers
 from listener.web.limits import STREAMS
 from listener.web.lookups import Search
-from listener.web.queries import Position, given, query_of, told
+from listener.web.queries import Position, answered, given, query_of
 from listener.web.routes import Call, Route
 
 BATCH = 500
@@ -104,9 +104,9 @@ class Feed:
             return web.Response(headers=_HEADERS)
         if not call.keep():
             raise HttpRefused(503, "too_many_streams", f"{STREAMS} streams are open already")
-        hello = await told(self._hello(after))
+        hello = await answered(self._hello(after))
         if after is None or hello.reset:
-            after = await told(self._before_the_newest(query.recent))
+            after = await answered(self._before_the_newest(query.recent))
         response = web.StreamResponse(headers=_HEADERS)
         response.force_close()
         await response.prepare(call.request)

@@ -11,9 +11,9 @@ from msgspec import UNSET, UnsetType
 
 from listener.errors import HttpRefused
 from listener.model.event import Change, Kind, rfc3339
-from listener.model.filter import EventFilter, Found, LetterPage, Undelivered
+from listener.model.filter import DeadLetterPage, EventFilter, Found, Undelivered
 from listener.web import answers
-from listener.web.queries import Limit, Position, Text, given, query_of, told
+from listener.web.queries import Limit, Position, Text, answered, given, query_of
 from listener.web.routes import Call, Route
 
 LOOKS = 16
@@ -31,7 +31,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     limit: Limit = 100
 
 
-class LetterQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DeadLetterQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `/dead-letters.json` takes: letters of events above `after`."""
 
     after: Position = 0
@@ -96,10 +96,10 @@ class Search(Protocol):
     def __call__(self, which: EventFilter, *, before: int | None, limit: int) -> Awaitable[Found]: ...  # noqa: D102 - told above
 
 
-class LetterPages(Protocol):
+class DeadLetterPages(Protocol):
     """`ports.Journal.letter_page`."""
 
-    def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[LetterPage]: ...  # noqa: D102 - told above
+    def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[DeadLetterPage]: ...  # noqa: D102 - told above
 
 
 class Lookups:
@@ -110,7 +110,7 @@ class Lookups:
         letters: see the port.
     """
 
-    def __init__(self, *, search: Search, letters: LetterPages) -> None:
+    def __init__(self, *, search: Search, letters: DeadLetterPages) -> None:
         self._search = search
         self._letters = letters
         self._looking = asyncio.Lock()
@@ -126,7 +126,7 @@ class Lookups:
     async def _find_events(self, call: Call) -> web.StreamResponse:
         query = query_of(call, EventQuery)
         async with self._turn():
-            found = await told(self._search(_filter(query), before=given(query.before), limit=query.limit))
+            found = await answered(self._search(_filter(query), before=given(query.before), limit=query.limit))
         return answers.json(
             Events(
                 events=tuple(msgspec.Raw(event.to_json()) for event in found.events),
@@ -136,9 +136,9 @@ class Lookups:
         )
 
     async def _list_letters(self, call: Call) -> web.StreamResponse:
-        query = query_of(call, LetterQuery)
+        query = query_of(call, DeadLetterQuery)
         async with self._turn():
-            page = await told(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
+            page = await answered(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
         return answers.json(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
 
     @asynccontextmanager

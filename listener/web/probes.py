@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from listener.model.condition import Hindrance
+from listener.model.condition import ReadinessProblem
 from listener.runtime.metrics import Metrics
 from listener.web import answers
 from listener.web.routes import Call, Route
@@ -24,8 +24,8 @@ class Probes:
         metrics: what `/metrics` exposes, in the Prometheus text format.
     """
 
-    def __init__(self, *, hindrances: Callable[[], Sequence[Hindrance]], metrics: Metrics) -> None:
-        self._hindrances = hindrances
+    def __init__(self, *, problems: Callable[[], Sequence[ReadinessProblem]], metrics: Metrics) -> None:
+        self._problems = problems
         self._metrics = metrics
 
     def routes(self) -> list[Route]:
@@ -40,7 +40,7 @@ class Probes:
         return answers.text("ok")
 
     async def _ready(self, call: Call) -> web.StreamResponse:
-        found = self._hindrances()
+        found = self._problems()
         if not found:
             return answers.text("ready")
         return answers.text("\n".join(one.full if call.trusted else one.brief for one in found), status=503)

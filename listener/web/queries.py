@@ -35,7 +35,7 @@ def given(value: T | UnsetType) -> T | None:
     return None if value is UNSET else value
 
 
-async def told(answer: Awaitable[T]) -> T:
+async def answered(answer: Awaitable[T]) -> T:
     """What the journal tells. Raises HttpRefused: it cannot be asked now."""
     try:
         return await answer

@@ -26,7 +26,7 @@ class Refusals:
         self._metrics = metrics
         self._monotonic = monotonic
         self._quiet_until_s: dict[str, float] = {}
-        self._untold: dict[str, int] = {}
+        self._unlogged: dict[str, int] = {}
 
     def note(self, reason: str, *, remote: str | None, error: BaseException | None = None) -> None:
         """One request, or connection, was refused.
@@ -39,11 +39,11 @@ class Refusals:
         self._metrics.count("http_refused_total", 1, reason)
         now_s = self._monotonic()
         if now_s < self._quiet_until_s.get(reason, now_s):
-            self._untold[reason] = self._untold.get(reason, 0) + 1
+            self._unlogged[reason] = self._unlogged.get(reason, 0) + 1
             return
         self._quiet_until_s[reason] = now_s + _QUIET_S
-        tell = _log.warning if error is None else _log.error
-        tell("http_refused", reason=reason, remote=remote, more_before=self._untold.pop(reason, 0), exc_info=error)
+        log = _log.warning if error is None else _log.error
+        log("http_refused", reason=reason, remote=remote, more_before=self._unlogged.pop(reason, 0), exc_info=error)
 
     def logger(self) -> logging.Logger:
         """A logger for aiohttp, which reports by it what never becomes a request: what it says is noted here."""

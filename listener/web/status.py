@@ -116,7 +116,7 @@ class DeadLetters(_Part, frozen=True, kw_only=True):
 
 
 class Status(_Part, frozen=True, kw_only=True):
-    """The daemon at the moment `at`. `hindrances` say why it is not ready, in the words of `/readyz`.
+    """The daemon at the moment `at`. `problems` say why it is not ready, in the words of `/readyz`.
 
     `dead_letters` is null while the journal cannot be asked.
     """
@@ -124,7 +124,7 @@ class Status(_Part, frozen=True, kw_only=True):
     schema_version: Literal[1]
     at: str
     ready: bool
-    hindrances: tuple[str, ...]
+    problems: tuple[str, ...]
     build: Build
     configuration: ConfigurationReport
     accounts: tuple[AccountReport, ...]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from listener.webservices.notifications import Harvest
+from listener.webservices.notifications import DecodedBatch
 
 _REMEMBERED = 128  # notifications; or the last two batches, where those are larger
 
@@ -21,9 +21,9 @@ class Repeats:
         self._recent = dict.fromkeys(known)
         self._before = 0
 
-    def strike(self, harvest: Harvest) -> None:
+    def drop_repeats(self, decoded: DecodedBatch) -> None:
         """Take out of a batch what came before; it counts as filtered, by the reason `repeated`."""
-        stamped = dict.fromkeys([one.digest for one in harvest.observations if one.server_time_ms is not None])
+        stamped = dict.fromkeys([one.digest for one in decoded.observations if one.server_time_ms is not None])
         if not stamped:
             return
         known = frozenset(stamped.keys() & self._recent.keys())
@@ -31,7 +31,7 @@ class Repeats:
         self._forget(max(_REMEMBERED, len(stamped) + self._before))
         self._before = len(stamped)
         if known:
-            self._strike(harvest, known)
+            self._drop_repeats(decoded, known)
 
     def _forget(self, most: int) -> None:
         excess = len(self._recent) - most
@@ -40,11 +40,11 @@ class Repeats:
                 del self._recent[digest]
 
     @staticmethod
-    def _strike(harvest: Harvest, known: frozenset[bytes]) -> None:
-        repeated = [one for one in harvest.observations if one.digest in known]
-        harvest.observations = [one for one in harvest.observations if one.digest not in known]
+    def _drop_repeats(decoded: DecodedBatch, known: frozenset[bytes]) -> None:
+        repeated = [one for one in decoded.observations if one.digest in known]
+        decoded.observations = [one for one in decoded.observations if one.digest not in known]
         first_keys: dict[bytes, str] = {}
         # One payload gives one observation a key: those of its first key count it.
         payloads = sum(one.key == first_keys.setdefault(one.digest, one.key) for one in repeated if not one.prime)
-        harvest.forwarded -= payloads
-        harvest.filtered["repeated"] += payloads
+        decoded.forwarded -= payloads
+        decoded.filtered["repeated"] += payloads

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from listener.audit.chain import head_of
-from listener.audit.keys import load_or_create
 from listener.audit.notes import checkpoint_text, written
+from listener.audit.signer import load_or_create
 from support.trail import trail
 
 LINES, HEAD = trail(30)

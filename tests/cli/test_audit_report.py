@@ -10,7 +10,7 @@ import pytest
 
 from listener.audit.chain import Head, chained
 from listener.testing.events import sample_event
-from support.told import event, missed, said
+from support.reports import event, missed, said
 
 
 @pytest.fixture

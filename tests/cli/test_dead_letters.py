@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from listener.journal import SqliteJournal
-from listener.journal.views import letters as stored
+from listener.journal.views import dead_letters as stored
 from listener.model.event import LaneState
 
 

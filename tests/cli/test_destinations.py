@@ -5,7 +5,7 @@ import stat
 import pytest
 import typer
 
-from listener.audit.lines import AuditFile
+from listener.audit.reading import AuditFile
 from listener.cli.destinations import replacing, require_harmless
 from listener.errors import StartError
 

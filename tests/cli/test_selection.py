@@ -8,7 +8,7 @@ import typer
 
 from listener.cli import selection
 from listener.cli.selection import Selected, Selection, filter_of, select
-from listener.journal.views import letters as stored
+from listener.journal.views import dead_letters as stored
 
 
 def meant(journal, **conditions):

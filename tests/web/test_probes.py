@@ -2,24 +2,24 @@
 
 import aiohttp
 
-from listener.model.condition import Hindrance
+from listener.model.condition import ReadinessProblem
 from support.pages import Pages
 
-CRM = Hindrance(brief="sink crm is parked", full="sink crm is parked: 401 for alice")
-ACCOUNT = Hindrance(brief="accounts[0] has no subscription", full="account alice has no subscription: denied")
+CRM = ReadinessProblem(brief="sink crm is parked", full="sink crm is parked: 401 for alice")
+ACCOUNT = ReadinessProblem(brief="accounts[0] has no subscription", full="account alice has no subscription: denied")
 
 
 async def test_a_living_process_says_ok(http: aiohttp.ClientSession, pages: Pages):
-    pages.hindrances = [CRM]
+    pages.problems = [CRM]
     response = await http.get("/livez")
     assert (response.status, await response.text()) == (200, "ok\n")
 
 
 async def test_readiness_follows_the_hindrances_one_a_line(http: aiohttp.ClientSession, pages: Pages):
-    pages.hindrances = [CRM, ACCOUNT]
+    pages.problems = [CRM, ACCOUNT]
     response = await http.get("/readyz")
     assert (response.status, await response.text()) == (503, f"{CRM.full}\n{ACCOUNT.full}\n")
-    pages.hindrances = []
+    pages.problems = []
     response = await http.get("/readyz")
     assert (response.status, await response.text()) == (200, "ready\n")
 
@@ -27,7 +27,7 @@ async def test_readiness_follows_the_hindrances_one_a_line(http: aiohttp.ClientS
 async def test_who_shows_no_token_is_told_which_part_it_is_and_nobodys_name(
     secured: aiohttp.ClientSession, pages: Pages
 ):
-    pages.hindrances = [CRM, ACCOUNT]
+    pages.problems = [CRM, ACCOUNT]
     shown = await (await secured.get("/readyz")).text()
     hidden = await (await secured.get("/readyz", headers={"Authorization": "Bearer no"})).text()
     assert "alice" in shown

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from yarl import URL
 
 from listener.errors import HttpRefused, JournalDamaged, JournalError
-from listener.web.queries import Limit, Position, Text, given, query_of, told
+from listener.web.queries import Limit, Position, Text, answered, given, query_of
 from listener.web.routes import Call
 
 
@@ -71,5 +71,5 @@ async def test_a_journal_that_cannot_answer_is_no_fault_of_the_page(error: Excep
         raise error
 
     with pytest.raises(HttpRefused, match=str(error)) as refused:
-        await told(ask())
+        await answered(ask())
     assert (refused.value.status, refused.value.reason) == (503, "journal")

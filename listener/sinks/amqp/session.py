@@ -35,7 +35,7 @@ FAILURES = (exceptions.AMQPError, OSError, RuntimeError)
 """What the client raises where the broker, or the way to it, is the matter."""
 
 
-class Letter(NamedTuple):
+class AmqpMessage(NamedTuple):
     """A message with its address."""
 
     message: Message
@@ -47,7 +47,7 @@ class Letter(NamedTuple):
         return len(self.routing_key.encode()) <= _LONGEST_KEY
 
 
-class LetterWriter:
+class AmqpMessageWriter:
     """Writes events for one sink.
 
     The binding is one of AMQP 1.0; here its application properties are headers, which RabbitMQ turns into each other.
@@ -63,7 +63,7 @@ class LetterWriter:
         self._binary = mode == "binary"
         self._key = TemplateForm(key, "text/plain")
 
-    def letter(self, event: Event) -> Letter:
+    def letter(self, event: Event) -> AmqpMessage:
         """The message of one event."""
         body, content_type = self._form.body(event), self._form.content_type
         if self._binary and self._form is CLOUD_EVENT:
@@ -77,7 +77,7 @@ class LetterWriter:
             app_id="disposition-listener",
             headers=_attributes(event) if self._binary else None,
         )
-        return Letter(message, self._key.body(event).decode())
+        return AmqpMessage(message, self._key.body(event).decode())
 
 
 def _attributes(event: Event) -> dict[str, FieldValue]:
@@ -122,7 +122,7 @@ class Session:
         """Whether nothing is known to be wrong with it."""
         return not self._channel.is_closed
 
-    async def publish(self, letters: Mapping[int, Letter], *, timeout_s: float) -> Mapping[int, Exception | None]:
+    async def publish(self, letters: Mapping[int, AmqpMessage], *, timeout_s: float) -> Mapping[int, Exception | None]:
         """Send messages, and wait for the confirms of all of them.
 
         Returns by the letters' keys None for what is confirmed, or why it is not; what is missing was not answered in
@@ -130,7 +130,7 @@ class Session:
         """
         answers: dict[int, Exception | None] = {}
 
-        async def send(index: int, letter: Letter) -> None:
+        async def send(index: int, letter: AmqpMessage) -> None:
             try:
                 await self._exchange.publish(letter.message, letter.routing_key, mandatory=True)
             except FAILURES as exc:

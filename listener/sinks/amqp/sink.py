@@ -13,8 +13,8 @@ from listener.errors import Retry
 from listener.model.event import Event
 from listener.sinks.amqp.session import (
     FAILURES,
-    Letter,
-    LetterWriter,
+    AmqpMessage,
+    AmqpMessageWriter,
     Session,
     largest_refused,
     outcome_of,
@@ -26,7 +26,7 @@ from listener.sinks.session import KeptSession
 from listener.sinks.verdict import Verdict, chat_of, waves
 
 
-class Worth(NamedTuple):
+class QueueProperties(NamedTuple):
     """What is known of a queue; None stands for what the broker does not tell."""
 
     durable: bool | None = None
@@ -70,7 +70,7 @@ async def look(session: Session, settings: AmqpSettings) -> None:
             await channel.get_queue(settings.target)
 
 
-async def worth_of(session: Session, queue: str | None) -> Worth:
+async def properties_of(session: Session, queue: str | None) -> QueueProperties:
     """Ask for the properties of a queue that is there.
 
     AMQP has no question for them. But declaring a queue that is there changes nothing, and where its properties are
@@ -78,25 +78,25 @@ async def worth_of(session: Session, queue: str | None) -> Worth:
     configure the queue; without it nothing is known.
     """
     if queue is None:
-        return Worth()
+        return QueueProperties()
     try:
         async with session.aside() as channel:
             await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
     except exceptions.ChannelPreconditionFailed as exc:
         return _of_refusal(str(exc))
     except exceptions.AMQPError:
-        return Worth()
-    return Worth(durable=True, type="quorum")
+        return QueueProperties()
+    return QueueProperties(durable=True, type="quorum")
 
 
-def _of_refusal(text: str) -> Worth:
+def _of_refusal(text: str) -> QueueProperties:
     """`durable` is what RabbitMQ compares first. A queue that was declared without a type is a classic one."""
     found = re.search(r"inequivalent arg '([^']+)'.* but current is (?:[^']*'([^']*)'|none)", text)
     if found is None:
-        return Worth()
+        return QueueProperties()
     if found[1] == "durable":
-        return Worth(durable=False)
-    return Worth(durable=True, type=(found[2] or "classic") if found[1] == "x-queue-type" else None)
+        return QueueProperties(durable=False)
+    return QueueProperties(durable=True, type=(found[2] or "classic") if found[1] == "x-queue-type" else None)
 
 
 # Whatever they have to say is in the outcome of a delivery; some of their lines quote messages.
@@ -119,7 +119,7 @@ class AmqpSink:
     def __init__(self, *, context: SinkContext, settings: AmqpSettings) -> None:
         self._context = context
         self._settings = settings
-        self._writer = LetterWriter(form=context.form, mode=settings.mode, key=settings.key_template)
+        self._writer = AmqpMessageWriter(form=context.form, mode=settings.mode, key=settings.key_template)
         self._session = KeptSession(context.name, self._connect)
 
     async def open(self) -> None:
@@ -176,7 +176,9 @@ class AmqpSink:
         answers = await session.publish(sent, timeout_s=self._settings.timeout_s)
         return unsendable | {index for index, letter in sent.items() if self._judge(index, letter, answers, verdict)}
 
-    def _judge(self, index: int, letter: Letter, answers: Mapping[int, Exception | None], verdict: Verdict) -> bool:
+    def _judge(
+        self, index: int, letter: AmqpMessage, answers: Mapping[int, Exception | None], verdict: Verdict
+    ) -> bool:
         """Take down what became of one event; tells whether it is done with."""
         answer = answers.get(index, TimeoutError())
         if answer is None:
@@ -218,12 +220,12 @@ class AmqpSink:
             if settings.declare:
                 await declare(session, settings)
             await look(session, settings)
-            worth = await worth_of(session, settings.target)
+            properties = await properties_of(session, settings.target)
         destination = (
             f"{self._place}, exchange {settings.exchange or '(default)'}, queue {settings.target or '(unknown)'}"
         )
-        facts = {"durable": worth.durable, "queue_type": worth.type}
-        report_durability(self._context, destination=destination, risks=worth.risks(settings.target), **facts)
+        facts = {"durable": properties.durable, "queue_type": properties.type}
+        report_durability(self._context, destination=destination, risks=properties.risks(settings.target), **facts)
 
     @property
     def _place(self) -> str:

@@ -8,7 +8,7 @@ from typing import ParamSpec
 
 import structlog
 
-from listener.audit.closed import Closed
+from listener.audit.files import Closed
 from listener.audit.notes import NoteError
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail
 from listener.audit.witness import Witness
@@ -89,7 +89,7 @@ class FileSink:
     def reopen(self) -> None:
         """Go to the file that has the path's name now, at once and not with the next event. Does not wait for it."""
         if self._worker is not None:
-            self._worker.submit(self._trail.reopen).add_done_callback(self._tell)
+            self._worker.submit(self._trail.reopen).add_done_callback(self._report)
 
     async def close(self) -> None:
         """See `ports.Sink`. Waits for a write that is under way; compressing is left for the next time."""
@@ -135,11 +135,11 @@ class FileSink:
             work.add_done_callback(self._after_idle)
 
     def _after_idle(self, work: "asyncio.Future[None]") -> None:
-        self._tell(work)
+        self._report(work)
         if not self._stopping:
             self._set_timer()
 
-    def _tell(self, work: asyncio.Future[None] | Future[None]) -> None:
+    def _report(self, work: asyncio.Future[None] | Future[None]) -> None:
         """What nobody waits for has failed: the next delivery meets the same, and says so to its lane."""
         if not work.cancelled() and (exc := work.exception()) is not None:
             reason = self._reason(exc) if isinstance(exc, OSError) else repr(exc)

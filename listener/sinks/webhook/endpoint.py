@@ -1,7 +1,6 @@
 """HTTP as this sink speaks it: no redirects, no cookies, bounded answers, and what it means where none is a success."""
 
 import asyncio
-import os
 import re
 import ssl
 from collections.abc import Iterable, Mapping
@@ -31,6 +30,10 @@ from listener.sinks.webhook.addresses import AddressDenied, public_socket
 from listener.sinks.webhook.settings import WebhookSettings
 
 _TEXT_CHARACTERS = 1000
+
+# The classes of statuses (RFC 9110, 15).
+_SUCCESS = range(200, 300)
+_REFUSAL, _FAULT = 400, 500
 
 # A person must act: the address, the credentials or the receiver's configuration are wrong for every event alike.
 _GONE = 410
@@ -64,14 +67,14 @@ class Failure:
         """The one place that tells a passing failure from a wrong event and from work for a person."""
         if self.verdict is not None:
             return self.verdict
-        if self.status is None or self.status >= 500 or self.status in _RETRIES:  # noqa: PLR2004 - the class of the status
+        if self.status is None or self.status in _RETRIES or self.status >= _FAULT:
             return Retry
-        if self.status < 400 or self.status in _PARKS:  # noqa: PLR2004 - a redirect: the address is wrong
+        if self.status in _PARKS or self.status < _REFUSAL:  # a redirect: the address is wrong
             return Park
         return Reject
 
     @property
-    def meets_all(self) -> bool:
+    def affects_all(self) -> bool:
         """Whether the next request would fare the same, whatever event it carries."""
         if self.kind is Retry:
             return self.status is None or self.status in _STAND_INS or self.after_s is not None
@@ -116,7 +119,7 @@ class Answer:
     @property
     def ok(self) -> bool:
         """Whether its status is one of success."""
-        return 200 <= self.status < 300  # noqa: PLR2004 - the class of the status
+        return self.status in _SUCCESS
 
 
 class Endpoint:
@@ -229,7 +232,7 @@ def place(url: URL) -> str:
 def _stamp(path: Path) -> object:
     """What changes when a file is replaced or written."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - one call a batch
+        found = path.stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size

@@ -19,6 +19,7 @@ from listener.sinks.webhook.settings import WebhookSettings, problems_beside
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
 _ALL = "*"
+_NO_OPTIONS = 405  # 4.2: OPTIONS is not supported
 _UNAUTHORIZED = 401
 _PROBE_FAILURES = (401, 403, 410)
 
@@ -45,10 +46,10 @@ class Progress:
         """The indexes of chats that no worker has taken yet; shared by all workers."""
         return self._remaining
 
-    def goes_on(self, index: int, failure: Failure) -> bool:
+    def can_continue(self, index: int, failure: Failure) -> bool:
         """Note a failure, which may end the call for all chats; tells whether the chat's next event may be sent."""
         self._failures[index] = failure
-        self.stopped = self.stopped or failure.meets_all
+        self.stopped = self.stopped or failure.affects_all
         return failure.kind is Reject
 
     def raise_outcome(self) -> None:
@@ -100,7 +101,7 @@ def allowed_rate(answer: Answer, *, origin: str, rate: int | None, where: str) -
     allowed = answer.headers.get("WebHook-Allowed-Origin", "").strip()
     if allowed.lower() not in (origin.lower(), _ALL):
         found = Failure(text=f"{where} answered {answer.status}", status=answer.status, after_s=answer.after_s)
-        if found.kind is Retry and answer.status != 405:  # noqa: PLR2004 - 4.2: OPTIONS is not supported
+        if found.kind is Retry and answer.status != _NO_OPTIONS:
             return found
         said = f"WebHook-Allowed-Origin is not {origin}" if allowed else "no WebHook-Allowed-Origin"
         text = f"{where} answered {answer.status} and does not allow us to send: {said}"
@@ -115,7 +116,7 @@ def _no_rate(where: str) -> Failure:
     return Failure(text=f"{where} allows us to send, but its WebHook-Allowed-Rate is no number", verdict=Park)
 
 
-class Pace:
+class RateLimiter:
     """Spreads requests evenly over each minute.
 
     Args:
@@ -169,7 +170,7 @@ class WebhookSink:
             setting=context.setting("signing_secret_files"),
         )
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        self._pace = Pace(context.host.clock.monotonic_s)
+        self._rate_limiter = RateLimiter(context.host.clock.monotonic_s)
 
     async def open(self) -> None:
         """See `ports.Sink`. Reaches nobody yet, unless permission has to be asked for."""
@@ -239,7 +240,7 @@ class WebhookSink:
         )
         if isinstance(allowed, Failure):
             raise allowed.outcome(after_s=allowed.after_s)
-        self._pace.set(allowed)
+        self._rate_limiter.set(allowed)
 
     async def _work(self, progress: Progress, keys: Sequence[SigningKey]) -> None:
         """Take chat after chat; stop with a chat at the first event that has to come again."""
@@ -250,7 +251,7 @@ class WebhookSink:
                 failure = await self._send(self._binding.message(progress.events[index]), keys)
                 if failure is None:
                     progress.delivered.add(index)
-                elif not progress.goes_on(index, failure):
+                elif not progress.can_continue(index, failure):
                     break
 
     async def _send_together(self, progress: Progress, indexes: Sequence[int], keys: Sequence[SigningKey]) -> bool:
@@ -264,7 +265,7 @@ class WebhookSink:
             progress.delivered.update(indexes)
             return True
         if failure.kind is not Reject or len(indexes) == 1:
-            return progress.goes_on(indexes[0], failure)
+            return progress.can_continue(indexes[0], failure)
         middle = len(indexes) // 2
         return await self._send_together(progress, indexes[:middle], keys) and await self._send_together(
             progress, indexes[middle:], keys
@@ -272,7 +273,7 @@ class WebhookSink:
 
     async def _send(self, message: Message, keys: Sequence[SigningKey]) -> Failure | None:
         """One request, and once more where a refused token could be replaced; None is success."""
-        await self._pace.turn()
+        await self._rate_limiter.turn()
         refused = self._credentials.headers
         failure = await self._request(message, keys)
         if failure is None or failure.status != _UNAUTHORIZED:

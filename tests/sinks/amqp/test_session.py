@@ -9,14 +9,14 @@ from msgspec.structs import replace
 
 from listener.errors import Park, Retry
 from listener.model.forms import CLOUD_EVENT, form_of
-from listener.sinks.amqp.session import LetterWriter, largest_refused, outcome_of
+from listener.sinks.amqp.session import AmqpMessageWriter, largest_refused, outcome_of
 from support.events import disposition_event
 
 EVENT = disposition_event(7)
 
 
 def written(*, event=EVENT, form=CLOUD_EVENT, mode="structured", key="k"):
-    return LetterWriter(form=form, mode=mode, key=key).letter(event)
+    return AmqpMessageWriter(form=form, mode=mode, key=key).letter(event)
 
 
 def test_a_message_is_persistent_and_carries_the_id_of_its_event():

@@ -22,7 +22,7 @@ def test_what_is_gone_is_disabled_and_says_so():
 
 
 @pytest.mark.parametrize(
-    ("failure", "kind", "meets_all"),
+    ("failure", "kind", "affects_all"),
     [
         (Failure(text=""), Retry, True),
         (Failure(text="", status=500), Retry, False),
@@ -34,8 +34,8 @@ def test_what_is_gone_is_disabled_and_says_so():
         (Failure(text="", status=400, verdict=Park), Park, True),
     ],
 )
-def test_a_failure_means_something_for_its_event_and_for_the_others(failure, kind, meets_all):
-    assert (failure.kind, failure.meets_all) == (kind, meets_all)
+def test_a_failure_means_something_for_its_event_and_for_the_others(failure, kind, affects_all):
+    assert (failure.kind, failure.affects_all) == (kind, affects_all)
 
 
 def test_an_answer_is_quoted_on_one_short_line_without_secrets():

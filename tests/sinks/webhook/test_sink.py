@@ -23,7 +23,7 @@ from listener.runtime.metrics import Metrics
 from listener.sinks.webhook.binding import batch_id
 from listener.sinks.webhook.endpoint import Answer as Response
 from listener.sinks.webhook.endpoint import Failure
-from listener.sinks.webhook.sink import Pace, Progress, allowed_rate
+from listener.sinks.webhook.sink import Progress, RateLimiter, allowed_rate
 from listener.testing import ManualClock
 from support.delivering import outcome_of
 from support.events import disposition_event, events_of, gap_event
@@ -39,7 +39,7 @@ def test_every_reject_is_told_before_a_park_and_a_park_before_a_retry(failures, 
     progress = Progress(events_of(10, chats=10))
     progress.delivered |= delivered
     for index, status in failures.items():
-        progress.goes_on(index, Failure(text=str(status), status=status))
+        progress.can_continue(index, Failure(text=str(status), status=status))
     kinds = {Failure(text="", status=status).kind for status in failures.values()}
     expected = next((kind for kind in (Reject, Park, Retry) if kind in kinds), None)
     if expected is None:
@@ -133,7 +133,7 @@ async def test_requests_keep_the_distance_that_the_rate_asks_for(monkeypatch):
         clock.advance(seconds)
 
     monkeypatch.setattr("listener.sinks.webhook.sink.asyncio.sleep", sleep)
-    pace = Pace(clock.monotonic_s)
+    pace = RateLimiter(clock.monotonic_s)
     await pace.turn()
     assert waits == []
     pace.set(120)
@@ -150,13 +150,13 @@ async def test_a_sink_keeps_to_the_rate(receiver, make_sink, monkeypatch):
     turns = []
     receiver.permission = allowed(rate="6000")
     sink = await make_sink(receiver.url, **ASKING)
-    turn = sink._pace.turn
+    turn = sink._rate_limiter.turn
 
     async def counted():
-        turns.append(sink._pace._distance_s)
+        turns.append(sink._rate_limiter._distance_s)
         await turn()
 
-    monkeypatch.setattr(sink._pace, "turn", counted)
+    monkeypatch.setattr(sink._rate_limiter, "turn", counted)
     await sink.deliver(events_of(5, chats=5))
     assert turns == [0.01] * 5
 
