@@ -10,9 +10,9 @@ import msgspec
 import typer
 
 from listener.audit.escaping import printable
-from listener.cli import control, table
+from listener.cli import control
 from listener.cli.options import ConfigOption, PathOption, place_of
-from listener.cli.readable import NOTHING
+from listener.cli.readable import NOTHING, write_table
 from listener.cli.replaying import Replay, ReplayProgress, follow
 from listener.cli.selection import (
     SHOWN_ID,
@@ -62,7 +62,7 @@ def list_letters(
         return
     if found:
         chats = {event.sequence: _chat(event) for event in dead_letter_events(journal, DeadLetterFilter(sink=sink))}
-        table.write(_HEADING, [_row(letter, chats) for letter in found], numbers=_NUMBERS)
+        write_table(_HEADING, [_row(letter, chats) for letter in found], numbers=_NUMBERS)
     else:
         print("no dead letters")
     for name, state in sorted(stats(journal).lanes.items()):

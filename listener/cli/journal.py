@@ -13,8 +13,7 @@ import typer
 
 from listener.audit.escaping import printable
 from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of
-from listener.cli.readable import Writer, parse, row_of
-from listener.cli.table import duration
+from listener.cli.readable import Writer, duration, parse, row_of
 from listener.errors import ListenerError, StartError
 from listener.journal.views import export, show, stats, verify
 from listener.model.event import Event, JournalStats, rfc3339
