@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from listener.cli import control, table
+from listener.cli import control
 from listener.cli.options import ConfigOption, PathOption, place_of
-from listener.cli.readable import NOTHING
+from listener.cli.readable import NOTHING, write_table
 from listener.errors import NoDaemon
 from listener.journal.views import stats
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
@@ -33,7 +33,7 @@ def list_lanes(config: ConfigOption = None, path: PathOption = None, as_json: La
             print(msgspec.json.encode(lane).decode())
         return
     rows = _stored(found, place.kinds or {}) if lanes is None else _running(lanes, found)
-    table.write(_HEADING, list(rows), numbers=_NUMBERS)
+    write_table(_HEADING, list(rows), numbers=_NUMBERS)
     if lanes is None:
         print("no daemon runs; this is how the last one left them")
 

@@ -619,7 +619,7 @@ async def test_a_receiver_that_is_gone_gets_nothing_more_whatever_restarts(recei
         await journal.close()
     receiver.answers = Answer()
     lane, task = await run(journal)
-    assert lane.resume(ordered=True)
+    assert lane.resume(by_command=True)
     await receiver.received(4)
     task.cancel()
     await asyncio.wait((task,))
