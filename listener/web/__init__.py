@@ -2,7 +2,7 @@
 
 Each request takes the same way through `server.py`: `auth.Guard` first, so that a stranger does not even learn which
 paths there are; then the route, the body within its limit, and the handler. A handler gets a `routes.Call` and answers,
-or raises `HttpRefused`. `refusals.py` counts each refusal and logs once a minute and reason, never a path, which may
+or raises `HttpRefused`. `limits.py` counts each refusal and logs once a minute and reason, never a path, which may
 hold a chat. All of it stands on aiohttp's low-level server: only there can a connection be timed from its first byte
 and ended (`limits.py`).
 
