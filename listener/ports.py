@@ -4,18 +4,18 @@ from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from listener.model.event import (
-    EVERY_LETTER,
+    EVERY_DEAD_LETTER,
     Damage,
     DeadLetter,
+    DeadLetterFilter,
     Event,
     JournalBatch,
     JournalStats,
     LaneState,
     LastValue,
-    LetterFilter,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, EventFilter, Found, LetterPage
+from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
 
 
 class Journal(Protocol):
@@ -83,20 +83,20 @@ class Journal(Protocol):
     async def sessions(self) -> dict[str, SessionState]:
         """Per account, the last stored session."""
 
-    async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+    async def dead_letters(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
 
-    async def letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> LetterPage:
+    async def dead_letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> DeadLetterPage:
         """Dead letters of events above `after`, of one sink or of all, in the order of the journal, with their events.
 
         Brings `limit` of them (1 or more), and beyond those the ones of other sinks for the last event: a page never
         ends within an event, so that its last sequence is where the next one begins.
         """
 
-    async def replay_dead_letters(self, which: LetterFilter) -> int:
+    async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """Mark the letters that are meant for one more delivery, durably; returns how many are marked now."""
 
-    async def drop_dead_letters(self, which: LetterFilter) -> int:
+    async def drop_dead_letters(self, which: DeadLetterFilter) -> int:
         """Delete the letters that are meant, durably and for good; returns how many that were.
 
         The event of one that lies above its sink's cursor, since others of its batch are still tried, is nowhere on
@@ -136,7 +136,7 @@ class Journal(Protocol):
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
 
-    async def pulse(self) -> None:
+    async def ping(self) -> None:
         """Return once whatever writes has answered, whether or not it could write: it does not hang."""
 
 

@@ -152,22 +152,22 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except ListenerError as exc:
-            raise typer.Exit(_tell(exc)) from None
+            raise typer.Exit(_report(exc)) from None
         except Exception as exc:  # noqa: BLE001 - the last line of defence: a person reads one line, the log the rest
-            raise typer.Exit(_tell_unexpected(command.__name__, exc)) from None
+            raise typer.Exit(_report_unexpected(command.__name__, exc)) from None
         return result
 
     return wrapper
 
 
-def _tell(exc: ListenerError) -> int:
+def _report(exc: ListenerError) -> int:
     lines = exc.problems if isinstance(exc, ConfigError) else (exc,)
     for line in lines:
         print(f"error: {line}", file=sys.stderr)
     return exc.exit_status
 
 
-def _tell_unexpected(command: str, exc: Exception) -> int:
+def _report_unexpected(command: str, exc: Exception) -> int:
     where = "".join(f" {note}" for note in getattr(exc, "__notes__", ()))
     log.critical("command_failed", command=command, error=type(exc).__name__, exc_info=exc)
     print(f"error: {command}: unexpected {type(exc).__name__}{where}: {exc} (the log has more)", file=sys.stderr)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from listener.cli import ordering, table
+from listener.cli import control
 from listener.cli.options import ConfigOption, PathOption, place_of
-from listener.cli.readable import NOTHING
+from listener.cli.readable import NOTHING, write_table
 from listener.errors import NoDaemon
 from listener.journal.views import stats
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
@@ -25,7 +25,7 @@ def list_lanes(config: ConfigOption = None, path: PathOption = None, as_json: La
     """Show how far each sink has come, and what is in its way."""
     place = place_of(config, path)
     found = stats(place.journal)
-    lanes = ordering.lanes(place.journal)
+    lanes = control.lanes(place.journal)
     if as_json:
         if lanes is None:
             raise NoDaemon("--json: no daemon runs; `journal stats --json` has what the last one left")
@@ -33,7 +33,7 @@ def list_lanes(config: ConfigOption = None, path: PathOption = None, as_json: La
             print(msgspec.json.encode(lane).decode())
         return
     rows = _stored(found, place.kinds or {}) if lanes is None else _running(lanes, found)
-    table.write(_HEADING, list(rows), numbers=_NUMBERS)
+    write_table(_HEADING, list(rows), numbers=_NUMBERS)
     if lanes is None:
         print("no daemon runs; this is how the last one left them")
 
@@ -78,7 +78,7 @@ def resume_lane(
     """Let a lane go on that is parked or was told to wait, once what was wrong is mended."""
     if (name is None) != every:
         raise typer.BadParameter("give either NAME or --all")
-    done, by_daemon = ordering.resume(place_of(config, path).journal, name)
+    done, by_daemon = control.resume(place_of(config, path).journal, name)
     for sink in done.resumed:
         print(f"{sink} goes on" + ("" if by_daemon else " when the daemon runs"))
     if name is not None:

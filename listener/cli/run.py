@@ -27,5 +27,5 @@ def run(config: ConfigOption = None) -> None:
 async def _listen(settings: Settings, load: Callable[[], Settings]) -> None:
     daemon = Daemon(settings, load=load, notifier=Notifier())
     running.on_request(daemon.stop)
-    running.on_hangup(daemon.hang_up)
+    running.on_hangup(daemon.reload)
     await daemon.run()

@@ -10,8 +10,8 @@ from listener.cli import running
 from listener.cli.options import ConfigOption
 from listener.config.settings import Settings
 from listener.daemon.assembly import load_checked, sink_kinds
-from listener.daemon.control import SinkTest, TrialResult, ask
-from listener.daemon.probes import try_out
+from listener.daemon.control import SendTestEvent, SinkTestResult, ask
+from listener.daemon.probes import send_test_event
 from listener.errors import ListenerError, NoDaemon
 
 SinkArgument = Annotated[str, typer.Argument(metavar="NAME", help="The sink, as the configuration names it.")]
@@ -53,15 +53,15 @@ def try_sink(name: SinkArgument, config: ConfigOption = None) -> None:
     print(f"{name} took {tested.event_id} after {time.monotonic() - began_s:.2f} s (sent by {sender})")
 
 
-def _tested(settings: Settings, name: str) -> tuple[TrialResult, bool]:
+def _tested(settings: Settings, name: str) -> tuple[SinkTestResult, bool]:
     """What became of a test event, and whether a daemon sent it. Raises ControlError, or as `probes.try_out`."""
     try:
-        return ask(settings.path(settings.journal.path), SinkTest(name=name), TrialResult), True
+        return ask(settings.path(settings.journal.path), SendTestEvent(name=name), SinkTestResult), True
     except NoDaemon:
-        return running.run(try_out(settings, name)), False
+        return running.run(send_test_event(settings, name)), False
 
 
-def _verdict(tested: TrialResult) -> str:
+def _verdict(tested: SinkTestResult) -> str:
     what_follows = {
         "retry": "a lane would try it again",
         "park": "a lane would wait for a person",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from listener.cli.following import Follower, end_of_lines, lines_backwards
+from listener.audit.reading import Follower, end_of_lines, lines_backwards
 from listener.cli.options import ChatOption, ConfigOption, JsonOption
 from listener.cli.readable import Line, Writer, parse, row_of
 from listener.config.settings import load
@@ -87,8 +87,9 @@ class _Reader:
     def _last(self, count: int) -> int:
         """Write the last `count` wanted lines; returns the offset behind them."""
         with self._path.open("rb") as file:
-            offset = end_of_lines(file)
-            last = list(islice(self._wanted(lines_backwards(file)), count))
+            fd = file.fileno()
+            offset = end_of_lines(fd)
+            last = list(islice(self._wanted(line[:-1] for _, line in lines_backwards(fd)), count))
         for line, event in reversed(last):
             self._write(line, event)
         return offset

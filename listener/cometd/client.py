@@ -60,15 +60,15 @@ class BatchClient(Client):
         """Whether facts wait to be taken."""
         return self.link.engine.pending()
 
-    async def rest(self) -> None:
-        """End polling in order; the last fact is `Rested`."""
-        await self.link.engine.rest()
+    async def end_polling(self) -> None:
+        """End polling in order; the last fact is `PollingEnded`."""
+        await self.link.engine.end_polling()
 
-    def distrust(self) -> None:
+    def rehandshake(self) -> None:
         """Handshake anew although polls succeed."""
-        self.link.engine.distrust()
+        self.link.engine.rehandshake()
 
-    def longest_silence_s(self) -> float:
+    def max_silence_s(self) -> float:
         """How long a session that is well may report nothing: a held poll and a pause, with margins."""
         session = self.link.engine.session
         return session.timeout_ms / 1000 + session.interval_ms / 1000 + self.link.margin_s + SILENCE_S

@@ -7,7 +7,7 @@ import msgspec
 
 from listener.cometd.protocol import Resume
 
-__all__ = ["Batch", "Cause", "Certain", "Fact", "Polled", "Regained", "Rested", "Resume", "Trouble"]
+__all__ = ["Batch", "Cause", "Fact", "Polled", "PollingEnded", "RestoredBy", "Resume", "SessionProblem", "Subscribed"]
 
 
 class Cause(StrEnum):
@@ -20,7 +20,7 @@ class Cause(StrEnum):
     NO_ACK_CUT = "no_ack_cut"
 
 
-class Regained(StrEnum):
+class RestoredBy(StrEnum):
     """What made a subscription certain: a new session, one of an earlier process, or the same session again."""
 
     HANDSHAKE = "handshake"
@@ -36,7 +36,7 @@ class Batch(msgspec.Struct, kw_only=True):
     same for a batch that is sent again where the server numbers them. `refused` counts elements that were no messages,
     `repeated` events that were durable before.
 
-    `certain_ms` is the last moment at which the subscription was certain: when the last connect that was granted was
+    `subscribed_ms` is the last moment at which the subscription was certain: when the last connect that was granted was
     sent. A server may forget a session while it holds a connect, and grant the answer all the same. None stands for
     `at_ms`.
     """
@@ -49,10 +49,10 @@ class Batch(msgspec.Struct, kw_only=True):
     client_id: str
     resume: Resume | None
     confirm: Callable[[], None]
-    certain_ms: int | None = None
+    subscribed_ms: int | None = None
 
 
-class Certain(msgspec.Struct, frozen=True, kw_only=True):
+class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
     """The subscription is certain again: a connect was granted, and its answer read at `at_ms`.
 
     `since_ms` is the last moment at which it was certain before, None where there was none in this process. Between
@@ -61,23 +61,23 @@ class Certain(msgspec.Struct, frozen=True, kw_only=True):
 
     at_ms: int
     since_ms: int | None
-    regained: Regained
+    restored_by: RestoredBy
     cause: Cause
     ack: bool
     resume: Resume
-    certain_ms: int | None = None
+    subscribed_ms: int | None = None
 
 
 class Polled(msgspec.Struct, frozen=True, kw_only=True):
-    """A poll was answered without events. `repeated` counts what was not taken again, `certain_ms` is as in a Batch."""
+    """A poll was answered without events. `repeated` counts what was durable before; `subscribed_ms`: as in Batch."""
 
     at_ms: int
     resume: Resume
     repeated: int = 0
-    certain_ms: int | None = None
+    subscribed_ms: int | None = None
 
 
-class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+class SessionProblem(msgspec.Struct, frozen=True, kw_only=True):
     """A step failed; the session goes on trying."""
 
     reason: str
@@ -85,15 +85,15 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     retry_in_s: float
 
 
-class Rested(msgspec.Struct, frozen=True, kw_only=True):
+class PollingEnded(msgspec.Struct, frozen=True, kw_only=True):
     """Polling ended. In order: the server queues for `resume` what nobody reads. None where that is not certain.
 
-    `certain_ms` is as in a Batch.
+    `subscribed_ms` is as in a Batch.
     """
 
     at_ms: int
     resume: Resume | None
-    certain_ms: int | None = None
+    subscribed_ms: int | None = None
 
 
-Fact = Batch | Certain | Polled | Trouble | Rested
+Fact = Batch | Subscribed | Polled | SessionProblem | PollingEnded

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon, Outcome
-from listener.model.event import LaneStatus, Selection
+from listener.model.event import ControlFilter, LaneStatus
 
 LINE_BYTES = 2**20
 LINE_S = 10.0
@@ -26,40 +26,40 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
-class _Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="order", forbid_unknown_fields=True):
+class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", forbid_unknown_fields=True):
     """What all orders have."""
 
 
-class LaneResume(_Order, frozen=True, kw_only=True, tag="lane-resume"):
+class ResumeLane(_Command, frozen=True, kw_only=True, tag="lane-resume"):
     """Go on with one parked lane, or with `all`. Answered with `Resumed`."""
 
     name: str | None = None
     all: bool = False
 
 
-class LettersReplay(_Order, frozen=True, kw_only=True, tag="letters-replay"):
-    """Deliver these letters once more. Answered with `Letters`: how many are marked for it now, durably."""
+class ReplayDeadLetters(_Command, frozen=True, kw_only=True, tag="letters-replay"):
+    """Deliver these letters once more. Answered with `DeadLetterCount`: how many are marked for it now, durably."""
 
-    filter: Selection
-
-
-class LettersDrop(_Order, frozen=True, kw_only=True, tag="letters-drop"):
-    """Delete these letters for good. Answered with `Letters`: how many that were."""
-
-    filter: Selection
+    filter: ControlFilter
 
 
-class ListLanes(_Order, frozen=True, kw_only=True, tag="lanes"):
-    """Tell where the lanes stand. Answered with `Lanes`."""
+class DropDeadLetters(_Command, frozen=True, kw_only=True, tag="letters-drop"):
+    """Delete these letters for good. Answered with `DeadLetterCount`: how many that were."""
+
+    filter: ControlFilter
 
 
-class SinkTest(_Order, frozen=True, kw_only=True, tag="sink-test"):
-    """Send one test event to a sink, past what waits for it. Answered with `TrialResult`."""
+class ListLanes(_Command, frozen=True, kw_only=True, tag="lanes"):
+    """Tell where the lanes stand. Answered with `LaneList`."""
+
+
+class SendTestEvent(_Command, frozen=True, kw_only=True, tag="sink-test"):
+    """Send one test event to a sink, past what waits for it. Answered with `SinkTestResult`."""
 
     name: str
 
 
-Order = LaneResume | LettersReplay | LettersDrop | ListLanes | SinkTest
+Command = ResumeLane | ReplayDeadLetters | DropDeadLetters | ListLanes | SendTestEvent
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,19 +69,19 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     running: tuple[str, ...] = ()
 
 
-class Letters(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterCount(msgspec.Struct, frozen=True, kw_only=True):
     """How many letters an order meant."""
 
     letters: int
 
 
-class Lanes(msgspec.Struct, frozen=True, kw_only=True):
+class LaneList(msgspec.Struct, frozen=True, kw_only=True):
     """Every lane of the daemon at one moment."""
 
     lanes: tuple[LaneStatus, ...]
 
 
-class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
+class SinkTestResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a test event.
 
     Attributes:
@@ -97,7 +97,7 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = ""
 
     @classmethod
-    def of(cls, event_id: str, outcome: Outcome | None) -> "TrialResult":
+    def of(cls, event_id: str, outcome: Outcome | None) -> "SinkTestResult":
         """The verdict in an outcome; None is that the event was taken."""
         if outcome is None:
             return cls(event_id=event_id, verdict="taken")
@@ -105,7 +105,7 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
         return cls(event_id=event_id, verdict=verdict, reason=outcome.reason, answer=outcome.detail)
 
 
-Result = Resumed | Letters | Lanes | TrialResult
+Result = Resumed | DeadLetterCount | LaneList | SinkTestResult
 
 
 class _Ok(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,9 +121,9 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-_ORDERS: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
+_COMMANDS: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _EXPECTED = (
-    'expected one JSON object a line, {"order": …} of lane-resume (name or all), letters-replay (filter),'
+    'expected one JSON object a line, {"command": …} of lane-resume (name or all), letters-replay (filter),'
     " letters-drop (filter), lanes, sink-test (name); a filter has event_ids, sink, since_ms, until_ms, after"
 )
 
@@ -155,15 +155,15 @@ class ControlServer:
 
     Args:
         journal: the journal's path. Its lock must be held: whatever socket lies there then has no owner.
-        carry_out: does what is ordered; raises ListenerError with a text for the peer.
+        execute: does what is ordered; raises ListenerError with a text for the peer.
         line_s: the time for a line to arrive, and for an answer to be taken.
     """
 
     def __init__(
-        self, *, journal: Path, carry_out: Callable[[Order], Awaitable[Result]], line_s: float = LINE_S
+        self, *, journal: Path, execute: Callable[[Command], Awaitable[Result]], line_s: float = LINE_S
     ) -> None:
         self._path = socket_path(journal)
-        self._carry_out = carry_out
+        self._execute = execute
         self._line_s = line_s
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[Any]] = set()
@@ -201,7 +201,7 @@ class ControlServer:
         self._clients.add(task)
         try:
             await self._converse(reader, writer)
-            await self._hang_up(writer)
+            await self._close(writer)
         except (OSError, TimeoutError) as exc:
             _log.warning("control_client_lost", reason=str(exc) or f"takes no answer within {self._line_s:g} s")
         except asyncio.CancelledError:
@@ -215,19 +215,19 @@ class ControlServer:
         try:
             self._admit()
             while line := await self._line(reader):
-                order = _parse(line)
-                await self._write(writer, await self._answer(order))
+                command = _parse(line)
+                await self._write(writer, await self._answer(command))
         except ControlError as exc:
             _log.warning("control_client_refused", reason=str(exc))
             await self._write(writer, _Error(error=str(exc)))
 
-    async def _answer(self, order: Order) -> _Ok | _Error:
+    async def _answer(self, command: Command) -> _Ok | _Error:
         try:
-            return _Ok(ok=await self._carry_out(order))
+            return _Ok(ok=await self._execute(command))
         except ListenerError as exc:
             return _Error(error=str(exc))
         except Exception as exc:  # noqa: BLE001 - a bug in an order costs the order; the daemon has more to do
-            _log.error("order_failed", order=type(order).__name__, exc_info=exc)
+            _log.error("order_failed", command=type(command).__name__, exc_info=exc)
             return _Error(error=f"unexpected {type(exc).__name__} (the daemon's log has more)")
 
     def _admit(self) -> None:
@@ -252,7 +252,7 @@ class ControlServer:
         async with asyncio.timeout(self._line_s):
             await writer.drain()
 
-    async def _hang_up(self, writer: asyncio.StreamWriter) -> None:
+    async def _close(self, writer: asyncio.StreamWriter) -> None:
         """Close, once the peer has taken its answer."""
         writer.close()
         async with asyncio.timeout(self._line_s):
@@ -270,19 +270,19 @@ def _clear(name: str, folder: int) -> None:
     os.unlink(name, dir_fd=folder)
 
 
-def _parse(line: bytes) -> Order:
+def _parse(line: bytes) -> Command:
     try:
-        return _ORDERS.decode(line)
+        return _COMMANDS.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise ControlError(f"{exc}; {_EXPECTED}") from exc
 
 
-def ask(journal: Path, order: Order, expected: type[T], *, timeout_s: float = _ANSWER_S) -> T:
+def ask(journal: Path, command: Command, expected: type[T], *, timeout_s: float = _ANSWER_S) -> T:
     """Give an order to the daemon that owns a journal, and wait for its answer. Blocks.
 
     Args:
         journal: the journal's path.
-        order: what to do.
+        command: what to do.
         expected: the answer that belongs to it.
         timeout_s: how long the daemon may take.
 
@@ -298,7 +298,7 @@ def ask(journal: Path, order: Order, expected: type[T], *, timeout_s: float = _A
             with _short_path(path) as (address, _):
                 connection.connect(address)
             with suppress(BrokenPipeError):  # who is refused at the door finds the reason there all the same
-                connection.sendall(msgspec.json.encode(order) + b"\n")
+                connection.sendall(msgspec.json.encode(command) + b"\n")
             line = _received_line(connection)
         except (FileNotFoundError, ConnectionRefusedError) as exc:
             raise NoDaemon(f"no daemon takes orders at {path}") from exc

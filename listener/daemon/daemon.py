@@ -17,13 +17,13 @@ from listener.config.schema import input_files
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts, Spawn
-from listener.daemon.assembly import WallClock, source_of, trial_for
+from listener.daemon.assembly import new_test_event, source_of
+from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
 from listener.daemon.health import Health
 from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
-from listener.daemon.orders import Orders
 from listener.daemon.reloading import Reloads, changes_between
 from listener.daemon.serving import http_server
 from listener.daemon.supervision import Supervision
@@ -32,6 +32,7 @@ from listener.intake.recorder import Recorder
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import Committed, size_bytes
 from listener.model.event import AccountStatus, Event
+from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.runtime.notify import Notifier
 
@@ -51,6 +52,8 @@ class Daemon:
         on_record: called with each group of events once it is durable.
         load: reads the configuration again, for SIGHUP, and raises ConfigError; None where it cannot be read again.
         notifier: is told where the service stands.
+        host: time, chance and workers.
+        takes_orders: whether it listens on the control socket beside the journal.
     """
 
     def __init__(
@@ -61,12 +64,16 @@ class Daemon:
         on_record: Callable[[tuple[Event, ...]], None] | None = None,
         load: Callable[[], Settings] | None = None,
         notifier: Notifier | None = None,
+        host: Host = THIS_HOST,
+        takes_orders: bool = True,
     ) -> None:
         self._settings = settings
+        self._host = host
+        self._takes_orders = takes_orders
         self.metrics = metrics or Metrics()
         self._on_record = on_record
         self._stop = asyncio.Event()
-        self._hung_up = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
         self._notifier = notifier or Notifier({})
         self._look = asyncio.Event()
         self._load = load
@@ -75,18 +82,17 @@ class Daemon:
         self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
-            path=path,
-            on_commit=self._count_commit,
-            max_bytes=settings.journal.max_bytes,
+            path=path, on_commit=self._count_commit, max_bytes=settings.journal.max_bytes, host=host
         )
-        self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics)
-        self.reloads = Reloads(metrics=self.metrics, now_ms=WallClock().now_ms)
+        self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
+        self.reloads = Reloads(metrics=self.metrics, now_ms=host.clock.now_ms)
         self._recorder = Recorder(
             journal=self._journal,
             metrics=self.metrics,
             source=source_of(settings),
             type_prefix=settings.disposition.type_prefix,
             on_record=on_record,
+            host=host,
         )
         self.health = Health(
             accounts=self._account_status,
@@ -95,7 +101,8 @@ class Daemon:
             journal=self._journal,
             journal_bytes=partial(size_bytes, path),
             recorder=self._recorder,
-            now_ms=WallClock().now_ms,
+            now_ms=host.clock.now_ms,
+            monotonic_s=host.clock.monotonic_s,
         )
         self.metrics.sample(partial(self.health.sample, self.metrics))
 
@@ -108,10 +115,10 @@ class Daemon:
         """Ask for an end in order; `run` then returns."""
         self._stop.set()
 
-    def hang_up(self) -> None:
+    def reload(self) -> None:
         """What SIGHUP asks for: leave renamed files, read the configuration again, let go on who waits for a person."""
         self._lanes.reopen()
-        self._hung_up.set()
+        self._reload_wanted.set()
 
     async def run(self) -> None:
         """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
@@ -127,12 +134,12 @@ class Daemon:
 
     async def _run(self, stack: AsyncExitStack) -> None:
         _raise_open_files()
-        _calm_the_collector()
+        _tune_gc()
         await self._open_journal(stack)
-        lanes = self._lanes.build(self._settings, self._settings.sinks, patient=False)
+        lanes = self._lanes.build(self._settings, self._settings.sinks, retry_start_errors=False)
         self._lanes.running.update(lanes)
-        orders = await self._take_orders(stack)
-        await self._serve_http(stack, orders)
+        commands = await self._serve_control(stack)
+        await self._serve_http(stack, commands)
         accounts = self._accounts = await self._build_accounts(stack)
         log.info(
             "started",
@@ -179,8 +186,8 @@ class Daemon:
 
     async def _reload_when_asked(self, accounts: Accounts, spawn: Spawn) -> None:
         while True:
-            await self._hung_up.wait()
-            self._hung_up.clear()
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
             self._notifier.reloading()
             await self._reload(accounts, spawn)
             self._notifier.ready(self.reloads.summary())
@@ -241,20 +248,24 @@ class Daemon:
         damages = await self._journal.pending_damages()
         self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
 
-    async def _take_orders(self, stack: AsyncExitStack) -> Orders:
+    async def _serve_control(self, stack: AsyncExitStack) -> CommandHandler:
         """Where the journal's folder takes no socket, listening goes on without its orders."""
-        orders = Orders(
-            journal=self._journal, lanes=self._lanes.running, trial=lambda sink: trial_for(self._settings, sink)
+        commands = CommandHandler(
+            journal=self._journal,
+            lanes=self._lanes.running,
+            new_test_event=lambda sink: new_test_event(self._settings, sink, self._host),
         )
-        server = ControlServer(journal=self._settings.path(self._settings.journal.path), carry_out=orders.carry_out)
+        if not self._takes_orders:
+            return commands
+        server = ControlServer(journal=self._settings.path(self._settings.journal.path), execute=commands.execute)
         try:
             await server.start()
         except ControlError as exc:
             log.warning("control_unavailable", reason=str(exc))
         stack.push_async_callback(server.stop)
-        return orders
+        return commands
 
-    async def _serve_http(self, stack: AsyncExitStack, orders: Orders) -> None:
+    async def _serve_http(self, stack: AsyncExitStack, commands: CommandHandler) -> None:
         if self._settings.http is None:
             return
         server = http_server(
@@ -262,7 +273,7 @@ class Daemon:
             base=self._settings.base,
             metrics=self.metrics,
             health=self.health,
-            orders=orders,
+            commands=commands,
             journal=self._journal,
         )
         await server.start()
@@ -279,6 +290,7 @@ class Daemon:
             metrics=self.metrics,
             connector=connector,
             down_since_ms=self._down_since_ms,
+            host=self._host,
         )
         await accounts.build(self._settings.listening_accounts())
         stack.push_async_callback(accounts.close)
@@ -287,7 +299,7 @@ class Daemon:
     def _supervision(self) -> Supervision:
         return Supervision(
             notifier=self._notifier,
-            progress=self._journal.pulse,
+            progress=self._journal.ping,
             not_ready=self.not_ready,
             summary=self.reloads.summary,
         )
@@ -298,7 +310,8 @@ class Daemon:
             keep_for=self._lanes.running.keys(),
             retention_days=self._settings.journal.retention_days,
             max_bytes=self._settings.journal.max_bytes,
-            now_ms=WallClock().now_ms,
+            now_ms=self._host.clock.now_ms,
+            monotonic_s=self._host.clock.monotonic_s,
         )
 
     async def _record_damages(self) -> None:
@@ -310,7 +323,7 @@ class Daemon:
 
     def not_ready(self) -> list[str]:
         """Why the daemon does not do its whole work now; empty when it does."""
-        return [hindrance.full for hindrance in self.health.hindrances()]
+        return [hindrance.full for hindrance in self.health.problems()]
 
 
 def _raise_open_files() -> None:
@@ -322,7 +335,7 @@ def _raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _calm_the_collector() -> None:
+def _tune_gc() -> None:
     """What exists now lives as long as the process; what a batch makes holds no cycles: look for them less often."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

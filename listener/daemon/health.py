@@ -2,16 +2,16 @@
 
 import asyncio
 import platform
-import time
 from collections.abc import Callable, Sequence
 
 from listener import __version__
-from listener.delivery import trouble_of
+from listener.delivery import readiness_problem
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
-from listener.model.condition import Configuration, Hindrance
+from listener.model.condition import Configuration, ReadinessProblem
 from listener.model.event import AccountStatus, Damage, GapTally, JournalStats, LaneStatus, rfc3339
 from listener.ports import Journal
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 from listener.web.status import (
     SCHEMA_VERSION,
@@ -43,6 +43,7 @@ class Health:
         recorder: knows of commits that fail.
         configuration: what is in force, and what was refused.
         now_ms: epoch milliseconds.
+        monotonic_s: seconds that only run forward.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Health:
         recorder: Recorder,
         configuration: Callable[[], Configuration],
         now_ms: Callable[[], int],
+        monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
     ) -> None:
         self._accounts = accounts
         self._lanes = lanes
@@ -63,30 +65,31 @@ class Health:
         self._recorder = recorder
         self._configuration = configuration
         self._now_ms = now_ms
+        self._monotonic_s = monotonic_s
         self._started_ms = now_ms()
         self._shown: set[str] = set()
         self._asking = asyncio.Lock()
         self._stats: JournalStats | None = None
         self._asked_s: float | None = None
 
-    def hindrances(self) -> list[Hindrance]:
+    def problems(self) -> list[ReadinessProblem]:
         """What keeps the daemon from its whole work now; empty where nothing does."""
         accounts = self._accounts()
-        found = [] if accounts else [Hindrance(brief="starting", full="starting")]
+        found = [] if accounts else [ReadinessProblem(brief="starting", full="starting")]
         found += [_unsubscribed(place, one) for place, one in enumerate(accounts) if not one.subscribed]
         found += [_silent(place, one) for place, one in enumerate(accounts) if one.silent_s]
-        found += [trouble for lane in self._lanes() if (trouble := trouble_of(lane))]
-        found += self._troubles_of_journal()
+        found += [trouble for lane in self._lanes() if (trouble := readiness_problem(lane))]
+        found += self._journal_problems()
         return found
 
-    def _troubles_of_journal(self) -> list[Hindrance]:
+    def _journal_problems(self) -> list[ReadinessProblem]:
         failing, waiting_s = self._recorder.failing, self._recorder.waiting_s()
         if failing:
             what = "the journal cannot commit"
-            return [Hindrance(brief=what, full=f"{what}: {failing}")]
+            return [ReadinessProblem(brief=what, full=f"{what}: {failing}")]
         if waiting_s > _COMMIT_S:
             what = f"the journal has not committed for {waiting_s:.0f} s"
-            return [Hindrance(brief=what, full=what)]
+            return [ReadinessProblem(brief=what, full=what)]
         return []
 
     def sample(self, metrics: Metrics) -> None:
@@ -111,13 +114,13 @@ class Health:
     async def status(self) -> Status:
         """Everything, for `/status.json`."""
         stats = await self._journal_stats()
-        accounts, lanes, hindrances = self._accounts(), self._lanes(), self.hindrances()
+        accounts, lanes, problems = self._accounts(), self._lanes(), self.problems()
         letters = None if stats is None else stats.dead_letters
         return Status(
             schema_version=SCHEMA_VERSION,
             at=rfc3339(self._now_ms()),
-            ready=not hindrances,
-            hindrances=tuple(one.full for one in hindrances),
+            ready=not problems,
+            problems=tuple(one.full for one in problems),
             build=Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms)),
             configuration=_configuration(self._configuration()),
             accounts=tuple(_account(one) for one in accounts),
@@ -130,13 +133,13 @@ class Health:
     async def _journal_stats(self) -> JournalStats | None:
         """The journal's own figures, at most a second old; None where it does not tell them soon."""
         async with self._asking:
-            if self._asked_s is None or time.monotonic() - self._asked_s >= _ASKED_EVERY_S:
+            if self._asked_s is None or self._monotonic_s() - self._asked_s >= _ASKED_EVERY_S:
                 try:
                     async with asyncio.timeout(_ANSWER_S):
                         self._stats = await self._journal.stats()
                 except (JournalError, TimeoutError):
                     self._stats = None
-                self._asked_s = time.monotonic()
+                self._asked_s = self._monotonic_s()
             return self._stats
 
     def _journal_report(self, lanes: Sequence[LaneStatus], stats: JournalStats | None) -> JournalReport:
@@ -151,16 +154,16 @@ class Health:
         )
 
 
-def _unsubscribed(place: int, one: AccountStatus) -> Hindrance:
+def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
     why = one.last_error or "connecting"
-    return Hindrance(
+    return ReadinessProblem(
         brief=f"accounts[{place}] has no subscription", full=f"account {one.account} has no subscription: {why}"
     )
 
 
-def _silent(place: int, one: AccountStatus) -> Hindrance:
+def _silent(place: int, one: AccountStatus) -> ReadinessProblem:
     what = f"has been silent for {one.silent_s:.0f} s"
-    return Hindrance(brief=f"accounts[{place}] {what}", full=f"account {one.account} {what}")
+    return ReadinessProblem(brief=f"accounts[{place}] {what}", full=f"account {one.account} {what}")
 
 
 def _depth(lanes: Sequence[LaneStatus]) -> int:

@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from listener.config.settings import Settings
 from listener.daemon.accounts import Spawn
-from listener.daemon.assembly import WallClock, policy_of, sink_problems
+from listener.daemon.assembly import policy_of, sink_problems
 from listener.delivery import Lane
 from listener.errors import ConfigError
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
+from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 
@@ -27,23 +28,25 @@ class SinkLanes:
     Args:
         journal: where events and cursors are.
         metrics: counts.
+        host: time, chance and workers.
     """
 
-    def __init__(self, *, journal: Journal, metrics: Metrics) -> None:
+    def __init__(self, *, journal: Journal, metrics: Metrics, host: Host) -> None:
+        self._host = host
         self._journal = journal
         self._metrics = metrics
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.running: dict[str, Lane] = {}
 
-    def build(self, settings: Settings, names: Iterable[str], *, patient: bool = True) -> dict[str, Lane]:
-        """The lanes of these sinks, as they are configured; nothing of them is opened. For `patient` see `LanePolicy`.
+    def build(self, settings: Settings, names: Iterable[str], *, retry_start_errors: bool = True) -> dict[str, Lane]:
+        """The lanes of these sinks, as configured; none is opened. For `retry_start_errors` see `LanePolicy`.
 
         Raises:
             ConfigError: with the problems of all sinks.
         """
         if problems := sink_problems(settings):
             raise ConfigError(problems)
-        return {name: self._lane(settings, name, patient=patient) for name in names}
+        return {name: self._lane(settings, name, retry_start_errors=retry_start_errors) for name in names}
 
     def start(self, lanes: Mapping[str, Lane], spawn: Spawn) -> None:
         """Start lanes that were built."""
@@ -92,15 +95,16 @@ class SinkLanes:
         for lane in self.running.values():
             lane.reopen()
 
-    def _lane(self, settings: Settings, name: str, *, patient: bool) -> Lane:
+    def _lane(self, settings: Settings, name: str, *, retry_start_errors: bool) -> Lane:
         lane = settings.sinks[name]
         return Lane(
             name=name,
             kind=lane.type,
-            sink=registry.build(name, lane, base=settings.base),
+            sink=registry.build(name, lane, base=settings.base, host=self._host),
             journal=self._journal,
-            policy=replace(policy_of(name, lane), patient=patient),
+            policy=replace(policy_of(name, lane), retry_start_errors=retry_start_errors),
             metrics=self._metrics,
-            now_ms=WallClock().now_ms,
-            backoff=Backoff(limit_s=lane.retry_limit_s),
+            now_ms=self._host.clock.now_ms,
+            backoff=Backoff(limit_s=lane.retry_limit_s, uniform=self._host.random.uniform),
+            monotonic=self._host.clock.monotonic_s,
         )

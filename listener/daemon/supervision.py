@@ -48,12 +48,12 @@ class Supervision:
             return
         every_s = min(_LOOK_S, (self._notifier.watchdog_s or 3 * _LOOK_S) / 3)
         while True:
-            if await self._gets_on(every_s):
+            if await self._is_alive(every_s):
                 self._notifier.alive()
-                self._tell()
+                self._report()
             await asyncio.sleep(every_s if self._ready else min(_STARTING_S, every_s))
 
-    async def _gets_on(self, patience_s: float) -> bool:
+    async def _is_alive(self, patience_s: float) -> bool:
         try:
             async with asyncio.timeout(patience_s):
                 await self._progress()
@@ -62,7 +62,7 @@ class Supervision:
             return False
         return True
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         reasons = self._not_ready()
         status = "; ".join(reasons[:_SHOWN]) + (f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else "")
         if self._ready:

@@ -50,7 +50,7 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     dispositions: tuple[str, ...] = ()
     fields: frozenset[str] | None = None
     retry_horizon_s: float | None = None
-    patient: bool = False
+    retry_start_errors: bool = False
 
     def wants(self, event: Event) -> bool:
         """Whether the sink gets this event."""

@@ -7,10 +7,9 @@ from typing import TypeVar
 
 import structlog
 
-from listener.delivery.destination import Destination
-from listener.delivery.outcomes import left_of, pause_after, refused
+from listener.delivery.destination import Destination, left_of, pause_after, refused
 from listener.errors import JournalError, Outcome, Park, Retry
-from listener.model.event import DeadLetter, Event, LetterFilter
+from listener.model.event import DeadLetter, DeadLetterFilter, Event
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
@@ -74,20 +73,20 @@ class Replays:
             await self._wanted.wait()
             self._wanted.clear()
             while events := await self._next():
-                await self._bring(events)
+                await self._deliver(events)
             self._attempts.clear()
             self.last_error = None
 
     async def _next(self) -> list[Event]:
         """Marked events that did not fail in this round; the next round begins when there are no more."""
         limit = self._batch + len(self._failed)
-        marked = await self._insist(lambda: self._journal.replays(self._name, limit))
+        marked = await self._retry_journal(lambda: self._journal.replays(self._name, limit))
         untried = [event for event in marked if event.sequence not in self._failed]
         if not untried:
             self._failed.clear()
         return (untried or marked)[: self._batch]
 
-    async def _bring(self, events: Sequence[Event]) -> None:
+    async def _deliver(self, events: Sequence[Event]) -> None:
         async with self._destination.turn:
             outcome = await self._destination.hand_over(events)
             await self._settle(events, outcome)
@@ -108,7 +107,7 @@ class Replays:
         settled = [event.sequence for event in events if event.sequence not in left]
         if settled:
             delivered = sorted({*settled} - {letter.sequence for letter in dead})
-            await self._insist(lambda: self._journal.settle_replays(self._name, delivered, dead))
+            await self._retry_journal(lambda: self._journal.settle_replays(self._name, delivered, dead))
             self._metrics.count("sink_replayed_total", len(delivered), self._name)
             self._log.info("dead_letters_settled", delivered=len(delivered), rejected=len(dead))
             for sequence in settled:
@@ -125,8 +124,8 @@ class Replays:
         again = refused(events, outcome)
         if not again:
             return []
-        which = LetterFilter(sink=self._name, event_ids=tuple(event.id for event, _ in again))
-        found = await self._insist(lambda: self._journal.dead_letters(which))
+        which = DeadLetterFilter(sink=self._name, event_ids=tuple(event.id for event, _ in again))
+        found = await self._retry_journal(lambda: self._journal.dead_letters(which))
         before = {letter.sequence: letter.attempts for letter in found}
         return [
             DeadLetter(
@@ -141,7 +140,7 @@ class Replays:
             for event, refusal in again
         ]
 
-    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_journal(self, work: Callable[[], Awaitable[T]]) -> T:
         """The journal's answer, asked for as often as it takes."""
         while True:
             try:

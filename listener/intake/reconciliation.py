@@ -1,7 +1,6 @@
 """Re-reading an account's chats: after each gap, and now and then to see whether the subscription is alive."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -10,6 +9,7 @@ import structlog
 
 from listener.errors import JournalDamaged, ListenerError
 from listener.model.event import Difference, Entry, Observation
+from listener.runtime.host import THIS_HOST
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import NotificationDecoder
@@ -40,23 +40,23 @@ class Subscription(Protocol):
     def pending(self) -> bool:
         """Whether something that was heard waits to be taken."""
 
-    def stands(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether polls are granted: what is notified now is heard now."""
 
-    def believed_alive(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether the session stands and nothing is known to be missing."""
 
-    def has_heard_of(self, chat_id: str) -> bool:
+    def has_seen(self, chat_id: str) -> bool:
         """Whether this session brought anything about that chat."""
 
-    def proved(self, at_ms: int) -> None:
+    def mark_alive(self, at_ms: int) -> None:
         """What the chats said then was all that had been heard."""
 
-    def distrust(self) -> None:
+    def rehandshake(self) -> None:
         """It is dead although polls succeed: begin anew."""
 
 
-class Rereader:
+class Reconciler:
     """Compares what the chats say with what the journal knows, and puts on record what was missed.
 
     Args:
@@ -68,6 +68,7 @@ class Rereader:
         metrics: counts.
         now_ms: epoch milliseconds.
         interval_s: between two looks at a session that is believed to be alive; 0 for none.
+        uniform: source of randomness, `random.uniform` by signature.
 
     Attributes:
         subscription: what is known of the session; its receiver puts itself here.
@@ -86,6 +87,7 @@ class Rereader:
         metrics: Metrics,
         now_ms: Callable[[], int],
         interval_s: float,
+        uniform: Callable[[float, float], float] = THIS_HOST.random.uniform,
     ) -> None:
         self._account = account
         self._rest = rest
@@ -95,13 +97,14 @@ class Rereader:
         self._metrics = metrics
         self._now_ms = now_ms
         self._interval_s = interval_s
+        self._uniform = uniform
         self._asked = Latch()
         self._reading = False
         self._owed = False
         self._log = log.bind(account=account)
 
     @property
-    def left_undone(self) -> bool:
+    def is_due(self) -> bool:
         """Whether something may have been missed that the chats have not been asked for yet."""
         return self._reading or self._owed or self._asked.is_set()
 
@@ -133,12 +136,12 @@ class Rereader:
 
     async def run(self) -> None:
         """Re-read whenever it is asked for, and while it is not, in intervals; until cancelled."""
-        pause_s = self._interval_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the accounts, guards nothing
+        pause_s = self._interval_s * self._uniform(0.5, 1.0)  # spreads the accounts
         while True:
             if self._interval_s <= 0:
                 await self._asked.wait()
             elif not await self._asked.within(pause_s):
-                await self._look()
+                await self._check()
                 pause_s = self._interval_s
                 continue
             await self._after_gap()
@@ -157,15 +160,15 @@ class Rereader:
         else:
             await asyncio.sleep(_SETTLE_S)
             # What the server could not tell while polls failed is older than what the chats said, and comes first.
-            while not self.subscription.stands():  # noqa: ASYNC110 - as coarse as the settling, and seldom
+            while not self.subscription.is_connected():  # noqa: ASYNC110 - as coarse as the settling, and seldom
                 await asyncio.sleep(_SETTLE_S)
             await self._compare(chats, asked_ms, prime=False)
             self._count("done")
             self._reading = False
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         """Compare while all seems well. What is found then was never reported: the subscription is dead."""
-        if not self.subscription.believed_alive():
+        if not self.subscription.is_healthy():
             return  # the gap that this ends in will ask
         asked_ms = self._now_ms()
         try:
@@ -180,21 +183,21 @@ class Rereader:
             self._count("failed")
             self._log.warning("reconcile_failed", error=str(exc))
             return
-        if self._asked.is_set() or not self.subscription.believed_alive():
+        if self._asked.is_set() or not self.subscription.is_healthy():
             return
         if not news:
             self._count("done")
-            self.subscription.proved(asked_ms)
+            self.subscription.mark_alive(asked_ms)
             return
         await self._compare(chats, asked_ms, prime=False)
         self._count("different")
-        self._tell_dead([one for one in news if not self._arrived_with_it(one)])
+        self._report_dead([one for one in news if not self._arrived_with_it(one)])
 
     def _arrived_with_it(self, found: Difference) -> bool:
         """Whether the value may have come with the chat, by a transfer, and the session did bring the chat."""
-        return not found.known and self.subscription.has_heard_of(found.observation.chat_id)
+        return not found.known and self.subscription.has_seen(found.observation.chat_id)
 
-    def _tell_dead(self, unreported: list[Difference]) -> None:
+    def _report_dead(self, unreported: list[Difference]) -> None:
         if not unreported:
             return
         self._metrics.count("unreported_changes_total", len(unreported))
@@ -203,7 +206,7 @@ class Rereader:
             unreported=len(unreported),
             effect="a new handshake; the stretch since the subscription was last seen alive goes on record",
         )
-        self.subscription.distrust()
+        self.subscription.rehandshake()
 
     async def _news(self, chats: Sequence[msgspec.Raw], asked_ms: int) -> Sequence[Difference]:
         """What the chats said that nobody has heard of by now."""

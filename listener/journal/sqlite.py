@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,24 +12,25 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from listener.errors import JournalDamaged, JournalError
-from listener.journal import letters, rows, search, suspect
+from listener.journal import damage_marker, dead_letters, rows, search
 from listener.journal.database import journal_error
 from listener.journal.store import Store, open_store
 from listener.journal.tail import Tail
 from listener.journal.writer import Append, Call, Commit, Writer
 from listener.model.event import (
-    EVERY_LETTER,
+    EVERY_DEAD_LETTER,
     Damage,
     DeadLetter,
+    DeadLetterFilter,
     Event,
     JournalBatch,
     JournalStats,
     LaneState,
     LastValue,
-    LetterFilter,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, EventFilter, Found, LetterPage
+from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
+from listener.runtime.host import THIS_HOST, Host
 
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at: about a millisecond of the writer."""
@@ -51,15 +52,16 @@ def size_bytes(path: Path) -> int:
 class _Opened:
     """What exists between `open` and `close`."""
 
-    def __init__(self, *, store: Store, writer: Writer, reads: ThreadPoolExecutor) -> None:
+    def __init__(self, *, store: Store, writer: Writer, writes: Executor, reads: Executor) -> None:
         self.store = store
         self.writer = writer
         self.reads = reads
+        self._writes = writes
 
     def shut_down(self) -> None:
-        """Finish reads and writes, fold the WAL, release the lock. Blocks."""
+        """Finish the reads, fold the WAL, release the lock; in the writer's executor, as its last. Blocks."""
         self.reads.shutdown()
-        self.writer.stop()
+        self._writes.shutdown(wait=False)
         self.store.close()
 
 
@@ -80,7 +82,7 @@ class Committed(NamedTuple):
 class SqliteJournal:
     """`ports.Journal` in one SQLite file with a write-ahead log.
 
-    Writes go through one thread with group commit, reads through another with a connection of its own, so a long read
+    Writes go through one worker with group commit, reads through another with a connection of its own, so a long read
     delays no commit; the newest events are read from memory. The file, its WAL and its lock are for the owner only
     (mode 0600). Use it from one event loop.
 
@@ -88,11 +90,18 @@ class SqliteJournal:
         path: the database; `<path>.lock`, `<path>-wal` and `<path>-shm` stand beside it. The folder must exist.
         on_commit: called on the event loop after each commit.
         max_bytes: how much events may take: then appends with events raise JournalFull until there is room.
+        host: time, and the two workers.
     """
 
     def __init__(
-        self, *, path: Path, on_commit: Callable[[Committed], None] | None = None, max_bytes: int | None = None
+        self,
+        *,
+        path: Path,
+        on_commit: Callable[[Committed], None] | None = None,
+        max_bytes: int | None = None,
+        host: Host = THIS_HOST,
     ) -> None:
+        self._host = host
         self._max_bytes = max_bytes
         self._path = path
         self._on_commit = on_commit
@@ -105,22 +114,24 @@ class SqliteJournal:
     async def open(self) -> None:
         """Take ownership, create or migrate the schema; see the port."""
         loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(None, open_store, self._path)
+        opening = loop.run_in_executor(None, open_store, self._path, self._host.clock.now_ms)
         try:
             store = await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_discard)
             raise
+        writes = self._host.new_executor("journal-writer")
         writer = Writer(
             path=self._path,
             handle=store.handle,
             last_sequence=store.last_sequence,
-            loop=loop,
+            executor=writes,
             settled=self._settled,
+            monotonic_s=self._host.clock.monotonic_s,
             max_bytes=self._max_bytes,
         )
-        writer.start()
-        self._part = _Opened(store=store, writer=writer, reads=ThreadPoolExecutor(1, "journal-reader"))
+        reads = self._host.new_executor("journal-reader")
+        self._part = _Opened(store=store, writer=writer, writes=writes, reads=reads)
         self._closing = None
         self._last_sequence = store.last_sequence
         self._tail = Tail(last_sequence=store.last_sequence)
@@ -130,7 +141,7 @@ class SqliteJournal:
         """Finish what is queued and release the journal. Idempotent; cancelling does not stop the closing."""
         if self._part is not None:
             part, self._part = self._part, None
-            self._closing = asyncio.get_running_loop().run_in_executor(None, part.shut_down)
+            self._closing = part.writer.stop(part.shut_down)
             for waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_exception(self._closed())
@@ -146,7 +157,7 @@ class SqliteJournal:
         """Store the batch atomically; see the port."""
         writer = self._opened().writer
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        writer.submit(Append(batch=batch, future=future))
+        writer.submit(Append(batch=batch, arrived_s=self._host.clock.monotonic_s(), future=future))
         return await future
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
@@ -159,7 +170,7 @@ class SqliteJournal:
 
     async def search(self, which: EventFilter = EVERY_EVENT, *, before: int | None = None, limit: int) -> Found:
         """The newest events that are meant, from the file; see the port."""
-        return await self._query(partial(search.look, which=which, before=before, limit=limit))
+        return await self._query(partial(search.search_back, which=which, before=before, limit=limit))
 
     async def wait_beyond(self, sequence: int) -> None:
         """Return once `last_sequence` is above `sequence`. Cancelling is safe."""
@@ -182,7 +193,7 @@ class SqliteJournal:
 
         def work(connection: sqlite3.Connection) -> None:
             rows.advance(connection, sink, sequence)
-            letters.insert(connection, dead)
+            dead_letters.insert(connection, dead)
 
         await self._change(work)
 
@@ -194,45 +205,45 @@ class SqliteJournal:
         """Per account, the last stored session."""
         return await self._query(rows.select_sessions)
 
-    async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+    async def dead_letters(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
-        return await self._query(partial(letters.select, which=which))
+        return await self._query(partial(dead_letters.select, which=which))
 
-    async def letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> LetterPage:
+    async def dead_letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> DeadLetterPage:
         """Dead letters in journal order; see the port."""
         return await self._query(partial(search.select_page, after=after, limit=limit, sink=sink))
 
-    async def replay_dead_letters(self, which: LetterFilter) -> int:
+    async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """Mark letters for one more delivery; see the port."""
-        return await self._change(partial(letters.mark, which=which))
+        return await self._change(partial(dead_letters.mark, which=which))
 
-    async def drop_dead_letters(self, which: LetterFilter) -> int:
+    async def drop_dead_letters(self, which: DeadLetterFilter) -> int:
         """Delete letters for good; see the port."""
-        return await self._change(partial(letters.drop, which=which))
+        return await self._change(partial(dead_letters.drop, which=which))
 
     async def replays(self, sink: str, limit: int) -> list[Event]:
         """Events that are marked for replay; see the port."""
-        return await self._query(partial(letters.select_replays, sink=sink, limit=limit))
+        return await self._query(partial(dead_letters.select_replays, sink=sink, limit=limit))
 
     async def settle_replays(self, sink: str, delivered: Collection[int], dead: Sequence[DeadLetter] = ()) -> None:
         """What became of replays; see the port."""
-        await self._change(partial(letters.settle, sink=sink, delivered=tuple(delivered), dead=tuple(dead)))
+        await self._change(partial(dead_letters.settle, sink=sink, delivered=tuple(delivered), dead=tuple(dead)))
 
     async def lane_states(self) -> dict[str, LaneState]:
         """Per sink, what its lane stored last."""
-        return await self._query(letters.select_states)
+        return await self._query(dead_letters.select_states)
 
     async def store_lane_state(self, state: LaneState) -> None:
         """Replace a lane's state, durably."""
-        await self._change(partial(letters.replace_state, state=state))
+        await self._change(partial(dead_letters.replace_state, state=state))
 
     async def pending_damages(self) -> list[Damage]:
         """Damage whose gaps are not on record yet; see the port."""
-        return await self._query(partial(letters.select_damages, pending=True))
+        return await self._query(partial(dead_letters.select_damages, pending=True))
 
     async def settle_damages(self) -> None:
         """The gaps of all pending damages are on record."""
-        await self._change(letters.settle_damages)
+        await self._change(dead_letters.settle_damages)
 
     async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values in steps of RETENTION_STEP; see the port."""
@@ -260,9 +271,9 @@ class SqliteJournal:
 
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
-        return await self._query(lambda connection: letters.select_stats(connection, size_bytes(self._path)))
+        return await self._query(lambda connection: dead_letters.select_stats(connection, size_bytes(self._path)))
 
-    async def pulse(self) -> None:
+    async def ping(self) -> None:
         """Return once the writer has answered; an empty transaction costs no fsync."""
         with suppress(JournalError):
             await self._change(lambda _: None)
@@ -283,14 +294,14 @@ class SqliteJournal:
         return await future
 
     async def _query(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in the reader thread."""
+        """Run `work` in the reader."""
         part = self._opened()
         try:
             return await asyncio.get_running_loop().run_in_executor(part.reads, work, part.store.read)
         except (sqlite3.Error, KeyError, ValueError, OSError, JournalDamaged) as exc:
             error = journal_error(self._path, exc)
             if isinstance(error, JournalDamaged):
-                suspect.note(self._path, str(error))
+                damage_marker.leave(self._path, str(error))
             raise error from exc
 
     def _settled(self, commits: Sequence[Commit]) -> None:
@@ -302,10 +313,11 @@ class SqliteJournal:
         for waiter, sequence in self._waiters.items():
             if self._last_sequence > sequence and not waiter.done():
                 waiter.set_result(None)
+        now_s = self._host.clock.monotonic_s()
         for commit in commits:
             if commit.error is None and self._on_commit is not None:
                 self._on_commit(
-                    Committed(waited_s=commit.waited_s(), fsync_s=commit.fsync_s, events=len(commit.events))
+                    Committed(waited_s=commit.waited_s(now_s), fsync_s=commit.fsync_s, events=len(commit.events))
                 )
 
 

@@ -11,7 +11,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
-class Hindrance(msgspec.Struct, frozen=True, kw_only=True):
+class ReadinessProblem(msgspec.Struct, frozen=True, kw_only=True):
     """What keeps the daemon from its whole work.
 
     `full` is for who may see everything; `brief` says which part it is without a word of an agent, a customer or a

@@ -76,7 +76,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "c
     closed_by: str
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class SinkTestData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`data` of a test event: it says of itself that it is none of a chat."""
 
     message: str
@@ -242,7 +242,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     replaying: bool = False
 
 
-class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which dead letters are meant: those that every given condition holds for. Times are epoch milliseconds.
 
     `event_ids` are ids of events, `since_ms` and `until_ms` bound `DeadLetter.at_ms`, both included. `after` is a
@@ -256,19 +256,19 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     after: int = 0
 
 
-EVERY_LETTER = LetterFilter()
+EVERY_DEAD_LETTER = DeadLetterFilter()
 _Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
 
 
-class Selection(LetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A LetterFilter that comes from outside: a condition that is misspelt must not be one that is left out."""
+class ControlFilter(DeadLetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A DeadLetterFilter that comes from outside: a condition that is misspelt must not be one that is left out."""
 
     since_ms: _Milliseconds | None = None
     until_ms: _Milliseconds | None = None
     after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
     @classmethod
-    def of(cls, which: LetterFilter) -> "Selection":
+    def of(cls, which: DeadLetterFilter) -> "ControlFilter":
         """The same letters."""
         return cls(**asdict(which))
 

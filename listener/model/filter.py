@@ -77,14 +77,14 @@ class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
     event: Event | None
 
 
-class LetterPage(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
     """Dead letters in the order of the journal; `more` tells whether there are some behind the last one."""
 
     letters: tuple[Undelivered, ...]
     more: bool
 
 
-class _Told(msgspec.Struct):
+class _Searched(msgspec.Struct):
     """What of an event's `data` is looked at."""
 
     key: str | None = None
@@ -93,7 +93,7 @@ class _Told(msgspec.Struct):
     participants: tuple[Participant, ...] = ()
 
 
-_TOLD = msgspec.json.Decoder(_Told)
+_SEARCHED = msgspec.json.Decoder(_Searched)
 
 
 def _condition_within(
@@ -102,19 +102,21 @@ def _condition_within(
     """`data` is decoded once for all conditions."""
 
     def holds(account: str, data: bytes) -> bool:
-        told = _TOLD.decode(data)
+        found = _SEARCHED.decode(data)
         return (
-            key in (None, told.key)
-            and (disposition is None or any(disposition.match(one or "") for one in (told.disposition, told.previous)))
-            and (agent is None or any(agent.match(name) for name in _agents(account, told)))
+            key in (None, found.key)
+            and (
+                disposition is None or any(disposition.match(one or "") for one in (found.disposition, found.previous))
+            )
+            and (agent is None or any(agent.match(name) for name in _agents(account, found)))
         )
 
     return holds
 
 
-def _agents(account: str, told: _Told) -> Iterator[str]:
+def _agents(account: str, found: _Searched) -> Iterator[str]:
     yield account
-    for one in told.participants:
+    for one in found.participants:
         if one.type == _AGENT and one.nickname is not None:
             yield one.nickname
 

@@ -25,7 +25,7 @@ class Notifier:
         name = environ.get("NOTIFY_SOCKET", "")
         self._address = f"\0{name[1:]}" if name.startswith("@") else name
         self._watchdog_us = _own_watchdog_us(environ)
-        self._told = False
+        self._logged = False
 
     @property
     def listens(self) -> bool:
@@ -72,9 +72,9 @@ class Notifier:
                 sender.setblocking(False)
                 sender.sendto(message, self._address)
         except OSError as exc:
-            if not self._told:
+            if not self._logged:
                 _log.warning("systemd_not_told", error=exc.strerror or str(exc))
-            self._told = True
+            self._logged = True
 
 
 def _own_watchdog_us(environ: Mapping[str, str]) -> int:

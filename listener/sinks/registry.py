@@ -16,6 +16,7 @@ from listener.config.schema import Folders, did_you_mean, from_text, problems_of
 from listener.errors import ConfigError, Problem
 from listener.model.forms import CLOUD_EVENT, Form, FormName, form_of
 from listener.ports import Sink
+from listener.runtime.host import THIS_HOST, Host
 
 GROUP = "listener.sinks"
 _DISTRIBUTION = "disposition-listener"
@@ -25,25 +26,31 @@ S = TypeVar("S", bound=BaseModel)
 
 
 class Lane(Protocol):
-    """What the configuration says of one sink: its kind, the kind's own keys, the names of the other keys, its form."""
+    """What the configuration says of one sink."""
 
     @property
-    def type(self) -> str: ...  # noqa: D102 - told above
+    def type(self) -> str:
+        """The name of its kind."""
 
     @property
-    def format(self) -> FormName: ...  # noqa: D102 - told above
+    def format(self) -> FormName:
+        """How its events are written."""
 
     @property
-    def template(self) -> str | None: ...  # noqa: D102 - told above
+    def template(self) -> str | None:
+        """The template of `format = "template"`."""
 
     @property
-    def template_type(self) -> str: ...  # noqa: D102 - told above
+    def template_type(self) -> str:
+        """The media type of what the template makes."""
 
     @property
-    def options(self) -> dict[str, Any]: ...  # noqa: D102 - told above
+    def options(self) -> dict[str, Any]:
+        """The kind's own keys."""
 
     @property
-    def shared_keys(self) -> tuple[str, ...]: ...  # noqa: D102 - told above
+    def shared_keys(self) -> tuple[str, ...]:
+        """The names of the other keys, which every kind has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,11 +61,13 @@ class SinkContext:
         name: the sink's name.
         base: the folder that relative paths start from.
         form: how its events are written.
+        host: time, chance and workers.
     """
 
     name: str
     base: Path
     form: Form = CLOUD_EVENT
+    host: Host = THIS_HOST
 
     def setting(self, key: str) -> str:
         """The dotted path of one of the sink's keys, as errors name it."""
@@ -183,7 +192,7 @@ def _is_single(name: str, wanted: str) -> bool:
         return False
 
 
-def build(name: str, lane: Lane, *, base: Path) -> Sink:
+def build(name: str, lane: Lane, *, base: Path, host: Host = THIS_HOST) -> Sink:
     """The sink, not yet opened.
 
     Raises:
@@ -192,7 +201,7 @@ def build(name: str, lane: Lane, *, base: Path) -> Sink:
     kind, settings = _settings(name, lane, base)
     try:
         form = form_of(lane.format, lane.template, lane.template_type)
-        return kind.build(SinkContext(name=name, base=base, form=form), settings)
+        return kind.build(SinkContext(name=name, base=base, form=form, host=host), settings)
     except ImportError as exc:
         raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
 

@@ -7,9 +7,8 @@ import msgspec
 from aiohttp import web
 
 from listener.errors import ControlError, HttpRefused, JournalError
-from listener.model.event import LetterFilter, Selection
-from listener.web import answers
-from listener.web.routes import Call, Route
+from listener.model.event import ControlFilter, DeadLetterFilter
+from listener.web.routes import JSON, Call, Route, json_answer
 
 BODY_BYTES = 2**20  # as much as a line of the control socket
 
@@ -27,7 +26,7 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     resumed: bool
 
 
-class Letters(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterCount(msgspec.Struct, frozen=True, kw_only=True):
     """How many letters are marked to be delivered once more; a mark is durable."""
 
     letters: int
@@ -46,7 +45,7 @@ class Actions:
         self,
         *,
         resume: Callable[[str], Awaitable[bool]],
-        replay: Callable[[LetterFilter], Awaitable[int]],
+        replay: Callable[[DeadLetterFilter], Awaitable[int]],
     ) -> None:
         self._resume = resume
         self._replay = replay
@@ -61,17 +60,17 @@ class Actions:
     async def _resume_lane(self, call: Call) -> web.StreamResponse:
         _decoded(call, Nothing)
         sink = call.names["name"]
-        return answers.json(Resumed(sink=sink, resumed=await _carried_out(self._resume(sink))))
+        return json_answer(Resumed(sink=sink, resumed=await _executed(self._resume(sink))))
 
     async def _replay_letters(self, call: Call) -> web.StreamResponse:
-        which = _decoded(call, Selection)
-        return answers.json(Letters(letters=await _carried_out(self._replay(which))))
+        which = _decoded(call, ControlFilter)
+        return json_answer(DeadLetterCount(letters=await _executed(self._replay(which))))
 
 
 def _decoded(call: Call, expected: type[T]) -> T:
     """The body. A form of a web page cannot be sent as JSON without the server's leave, which is never given."""
-    if call.request.content_type != answers.JSON:
-        raise HttpRefused(415, "media_type", f"the body has to come as {answers.JSON}")
+    if call.request.content_type != JSON:
+        raise HttpRefused(415, "media_type", f"the body has to come as {JSON}")
     try:
         return msgspec.convert(_with_integers(msgspec.json.decode(call.body)), type=expected)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
@@ -85,9 +84,9 @@ def _with_integers(value: Any) -> Any:
     return {key: int(one) if isinstance(one, float) and one.is_integer() else one for key, one in value.items()}
 
 
-async def _carried_out(order: Awaitable[T]) -> T:
+async def _executed(command: Awaitable[T]) -> T:
     try:
-        return await order
+        return await command
     except ControlError as exc:
         raise HttpRefused(404, "unknown_sink", str(exc)) from exc
     except JournalError as exc:

@@ -1,7 +1,6 @@
 """`/events`: the journal from a place on, as server-sent events (HTML Living Standard, 9.2)."""
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, NoReturn
 
@@ -12,12 +11,11 @@ from msgspec import UNSET, UnsetType
 from listener.errors import HttpRefused, JournalDamaged, JournalError
 from listener.model.event import Event
 from listener.model.filter import EVERY_EVENT
+from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
-from listener.web import answers
 from listener.web.limits import STREAMS
 from listener.web.lookups import Search
-from listener.web.queries import Position, given, query_of, told
-from listener.web.routes import Call, Route
+from listener.web.routes import HEADERS, Call, Position, Route, answered, given, query_of
 
 BATCH = 500
 COMMENT_S = 10.0
@@ -26,7 +24,7 @@ WRITE_S = 10.0
 _PIECE_BYTES = 64 * 2**10
 _RETRY_MS = 2000
 _HEADERS = {
-    **answers.HEADERS,
+    **HEADERS,
     "Content-Type": "text/event-stream",
     "X-Accel-Buffering": "no",  # nginx would hold messages back
 }
@@ -66,6 +64,7 @@ class Feed:
         comment_s: after so many seconds of silence a comment tells that the connection stands.
         pause_s: see above.
         write_s: a client that takes longer for a piece of 64 KiB is cut off.
+        host: names this start of the journal.
     """
 
     def __init__(
@@ -79,6 +78,7 @@ class Feed:
         comment_s: float = COMMENT_S,
         pause_s: float = PAUSE_S,
         write_s: float = WRITE_S,
+        host: Host = THIS_HOST,
     ) -> None:
         self._read = read
         self._wait_beyond = wait_beyond
@@ -88,7 +88,7 @@ class Feed:
         self._comment_s = comment_s
         self._pause_s = pause_s
         self._write_s = write_s
-        self._journal = secrets.token_hex(8)
+        self._journal = host.token(8)
 
     def routes(self) -> list[Route]:
         """The one path."""
@@ -102,9 +102,9 @@ class Feed:
             return web.Response(headers=_HEADERS)
         if not call.keep():
             raise HttpRefused(503, "too_many_streams", f"{STREAMS} streams are open already")
-        hello = await told(self._hello(after))
+        hello = await answered(self._hello(after))
         if after is None or hello.reset:
-            after = await told(self._before_the_newest(query.recent))
+            after = await answered(self._before_the_newest(query.recent))
         response = web.StreamResponse(headers=_HEADERS)
         response.force_close()
         await response.prepare(call.request)

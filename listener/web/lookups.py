@@ -11,10 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from listener.errors import HttpRefused
 from listener.model.event import Change, Kind, rfc3339
-from listener.model.filter import EventFilter, Found, LetterPage, Undelivered
-from listener.web import answers
-from listener.web.queries import Limit, Position, Text, given, query_of, told
-from listener.web.routes import Call, Route
+from listener.model.filter import DeadLetterPage, EventFilter, Found, Undelivered
+from listener.web.routes import Call, Limit, Position, Route, Text, answered, given, json_answer, query_of
 
 LOOKS = 16
 
@@ -31,7 +29,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     limit: Limit = 100
 
 
-class LetterQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DeadLetterQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What `/dead-letters.json` takes: letters of events above `after`."""
 
     after: Position = 0
@@ -93,13 +91,15 @@ class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True):
 class Search(Protocol):
     """`ports.Journal.search`."""
 
-    def __call__(self, which: EventFilter, *, before: int | None, limit: int) -> Awaitable[Found]: ...  # noqa: D102 - told above
+    def __call__(self, which: EventFilter, *, before: int | None, limit: int) -> Awaitable[Found]:
+        """See the port."""
 
 
-class LetterPages(Protocol):
+class DeadLetterPages(Protocol):
     """`ports.Journal.letter_page`."""
 
-    def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[LetterPage]: ...  # noqa: D102 - told above
+    def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[DeadLetterPage]:
+        """See the port."""
 
 
 class Lookups:
@@ -110,7 +110,7 @@ class Lookups:
         letters: see the port.
     """
 
-    def __init__(self, *, search: Search, letters: LetterPages) -> None:
+    def __init__(self, *, search: Search, letters: DeadLetterPages) -> None:
         self._search = search
         self._letters = letters
         self._looking = asyncio.Lock()
@@ -126,8 +126,8 @@ class Lookups:
     async def _find_events(self, call: Call) -> web.StreamResponse:
         query = query_of(call, EventQuery)
         async with self._turn():
-            found = await told(self._search(_filter(query), before=given(query.before), limit=query.limit))
-        return answers.json(
+            found = await answered(self._search(_filter(query), before=given(query.before), limit=query.limit))
+        return json_answer(
             Events(
                 events=tuple(msgspec.Raw(event.to_json()) for event in found.events),
                 before=found.before,
@@ -136,10 +136,10 @@ class Lookups:
         )
 
     async def _list_letters(self, call: Call) -> web.StreamResponse:
-        query = query_of(call, LetterQuery)
+        query = query_of(call, DeadLetterQuery)
         async with self._turn():
-            page = await told(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
-        return answers.json(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
+            page = await answered(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
+        return json_answer(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

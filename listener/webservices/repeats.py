@@ -1,10 +1,33 @@
-"""Notifications that a server sends once more: recognised, counted, and not taken again."""
+"""What a session brought of late: notifications that come once more, and the chats that it said anything about."""
 
 from collections.abc import Iterable
 
-from listener.webservices.notifications import Harvest
+from listener.webservices.notifications import DecodedBatch
 
+MOST_CHATS = 1000
 _REMEMBERED = 128  # notifications; or the last two batches, where those are larger
+
+
+class SeenChats:
+    """A bounded set of chat ids: the one that was not heard of for longest goes first."""
+
+    def __init__(self) -> None:
+        self._chats: dict[str, None] = {}
+
+    def __contains__(self, chat_id: str) -> bool:
+        return chat_id in self._chats
+
+    def add(self, chat_ids: Iterable[str]) -> None:
+        """Something was told of these."""
+        for chat_id in chat_ids:
+            self._chats.pop(chat_id, None)
+            self._chats[chat_id] = None
+        while len(self._chats) > MOST_CHATS:
+            del self._chats[next(iter(self._chats))]
+
+    def clear(self) -> None:
+        """Another session begins."""
+        self._chats.clear()
 
 
 class Repeats:
@@ -21,9 +44,9 @@ class Repeats:
         self._recent = dict.fromkeys(known)
         self._before = 0
 
-    def strike(self, harvest: Harvest) -> None:
+    def drop_repeats(self, decoded: DecodedBatch) -> None:
         """Take out of a batch what came before; it counts as filtered, by the reason `repeated`."""
-        stamped = dict.fromkeys([one.digest for one in harvest.observations if one.server_time_ms is not None])
+        stamped = dict.fromkeys([one.digest for one in decoded.observations if one.server_time_ms is not None])
         if not stamped:
             return
         known = frozenset(stamped.keys() & self._recent.keys())
@@ -31,7 +54,7 @@ class Repeats:
         self._forget(max(_REMEMBERED, len(stamped) + self._before))
         self._before = len(stamped)
         if known:
-            self._strike(harvest, known)
+            self._drop_repeats(decoded, known)
 
     def _forget(self, most: int) -> None:
         excess = len(self._recent) - most
@@ -40,11 +63,11 @@ class Repeats:
                 del self._recent[digest]
 
     @staticmethod
-    def _strike(harvest: Harvest, known: frozenset[bytes]) -> None:
-        repeated = [one for one in harvest.observations if one.digest in known]
-        harvest.observations = [one for one in harvest.observations if one.digest not in known]
+    def _drop_repeats(decoded: DecodedBatch, known: frozenset[bytes]) -> None:
+        repeated = [one for one in decoded.observations if one.digest in known]
+        decoded.observations = [one for one in decoded.observations if one.digest not in known]
         first_keys: dict[bytes, str] = {}
         # One payload gives one observation a key: those of its first key count it.
         payloads = sum(one.key == first_keys.setdefault(one.digest, one.key) for one in repeated if not one.prime)
-        harvest.forwarded -= payloads
-        harvest.filtered["repeated"] += payloads
+        decoded.forwarded -= payloads
+        decoded.filtered["repeated"] += payloads

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from listener.audit.files import in_order, lines_of
+from listener.audit.files import in_order
+from listener.audit.reading import lines_of
 from support.checkpoints import checkpoints
 from support.config import AUDIT
 from support.eventually import eventually

@@ -2,8 +2,8 @@
 
 import pytest
 
-from listener.audit.closed import Closed
-from listener.audit.keys import load_verifier
+from listener.audit.files import Closed
+from listener.audit.notes import load_verifier
 from listener.audit.trail import Hooks, Trail, TrailOptions
 from listener.audit.verify import read_checkpoints, verify
 from listener.model.forms import CLOUD_EVENT

@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from listener.audit.closed import Closed
-from listener.audit.findings import Kind
-from listener.audit.keys import load_verifier
-from listener.audit.notes import NoteError
+from listener.audit.files import Closed
+from listener.audit.notes import NoteError, load_verifier
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail, TrailOptions
-from listener.audit.verify import read_checkpoints, verify
+from listener.audit.verify import Kind, read_checkpoints, verify
 from listener.model.forms import CLOUD_EVENT
 from support.events import disposition_event, events_of, sequences
 
@@ -105,7 +103,7 @@ def test_after_a_restart_the_chain_goes_on_and_nothing_stands_there_twice(make_t
     append(trail, events_of(20))
     if killed:
         trail._file.close()
-        trail._notary = None
+        trail._signer = None
     trail.close()
     append(make_trail(), events_of(30, first=11))
     assert lines_in(path) == list(range(1, 41))
@@ -148,7 +146,7 @@ def test_over_a_rotation_by_others_the_chain_goes_on_and_nothing_is_repeated(
     append(trail, events_of(10))
     if restart:
         trail._file.close()
-        trail._notary = None
+        trail._signer = None
     old = path.with_name("events.jsonl.1")
     if how == "copied and truncated":
         shutil.copy(path, old)
@@ -277,7 +275,7 @@ def test_where_nothing_can_be_made_beside_the_file_it_is_written_without_checkpo
     def refused(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("listener.audit.trail.load_or_create", refused)
+    monkeypatch.setattr("listener.audit.signer.load_or_create", refused)
     closed = Closed(path, compress=False, keep_files=None, keep_days=None)
     options = {"path": path, "sink": "audit", "opening": CLOUD_EVENT.opening}
     with capture_logs() as logs:
@@ -325,11 +323,11 @@ class Life:
         self.start()
 
     def kill(self, count):
-        self.trail._notary = None
+        self.trail._signer = None
         self.stop(count)
 
     def tear(self, count):
-        self.trail._notary = None
+        self.trail._signer = None
         self.trail.close()
         with self.path.open("ab") as file:
             file.write(disposition_event(self.last + 1).to_json()[:100])
@@ -368,10 +366,10 @@ def test_whatever_happens_in_whatever_order_each_event_stands_there_once_and_all
     for step, count in life:
         getattr(led, step)(count)
     led.trail.close()
-    places = [place for place in folder.iterdir() if place.suffix not in (".checkpoints", ".key", ".pub")]
+    paths = [place for place in folder.iterdir() if place.suffix not in (".checkpoints", ".key", ".pub")]
     notes = folder / "events.jsonl.checkpoints"
     verdict = verify(
-        places,
+        paths,
         checkpoints=read_checkpoints(notes) if notes.exists() else [],
         key=load_verifier(f"{folder}/events.jsonl.pub"),
     )

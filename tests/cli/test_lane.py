@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from listener.daemon.control import ControlServer, LaneResume, Lanes, Resumed
+from listener.daemon.control import ControlServer, LaneList, Resumed, ResumeLane
 from listener.journal import SqliteJournal
 from listener.journal.views import stats
 from listener.model.event import LaneState, LaneStatus
@@ -41,7 +41,7 @@ async def daemon(parked):
         return LaneStatus(sink=sink, kind="webhook", cursor=4, lag=12, delivered=1, failures=0, **fields)
 
     async def obey(order):
-        if isinstance(order, LaneResume):
+        if isinstance(order, ResumeLane):
             return Resumed(resumed=("crm",), running=("audit",))
         lanes = (
             lane("audit"),
@@ -49,9 +49,9 @@ async def daemon(parked):
             lane("crm", parked="crm answered 401"),
             lane("erp", last_error="429", quiet_s=599.6),
         )
-        return Lanes(lanes=lanes)
+        return LaneList(lanes=lanes)
 
-    server = ControlServer(journal=parked, carry_out=obey)
+    server = ControlServer(journal=parked, execute=obey)
     await server.start()
     yield parked
     await server.stop()

@@ -69,7 +69,7 @@ class World:
         self.metrics.sample(lambda: self.health.sample(self.metrics))
 
     def told(self) -> list[tuple[str, str]]:
-        return [(one.brief, one.full) for one in self.health.hindrances()]
+        return [(one.brief, one.full) for one in self.health.problems()]
 
 
 def test_nothing_hinders_what_works():
@@ -146,7 +146,7 @@ async def test_the_status_shows_everything():
     await world.journal.advance("crm", 1, [letter])
     shown: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(await world.health.status()))
     assert (shown["at"], shown["ready"]) == ("2026-11-22T09:39:00.123Z", False)
-    assert shown["hindrances"] == ["account bob has no subscription: connecting"]
+    assert shown["problems"] == ["account bob has no subscription: connecting"]
     assert [one["subscribedAt"] for one in shown["accounts"]] == ["2026-11-22T09:38:00.123Z", None]
     assert (shown["gaps"]["count"], shown["gaps"]["seconds"], shown["gaps"]["last"]["to"]) == (2, 3.5, gap.to)
     (lane,) = shown["lanes"]

@@ -7,6 +7,7 @@ from listener.config.settings import Settings
 from listener.daemon.lanes import SinkLanes
 from listener.errors import ConfigError
 from listener.model.event import JournalBatch
+from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal, sample_event
 from support.eventually import eventually
@@ -30,7 +31,7 @@ async def journal():
 
 @pytest.fixture
 async def lanes(journal):
-    lanes = SinkLanes(journal=journal, metrics=Metrics())
+    lanes = SinkLanes(journal=journal, metrics=Metrics(), host=THIS_HOST)
     yield lanes
     await lanes.end(list(lanes.running))
 
@@ -82,7 +83,7 @@ async def test_what_cannot_be_built_leaves_the_old_lane_at_work(lanes, journal, 
 
 async def test_a_host_that_refuses_is_fatal_at_the_start_and_waited_for_later(lanes, tmp_path):
     gone = settings(tmp_path, a={"type": "file", "path": "gone/a", "retry_limit_s": 0.2})
-    strict = lanes.build(gone, gone.sinks, patient=False)
+    strict = lanes.build(gone, gone.sinks, retry_start_errors=False)
     with suppress(Exception):
         await asyncio.wait_for(strict["a"].run(), 5.0)
     assert strict["a"].status().failures == 0, "it ended at once"

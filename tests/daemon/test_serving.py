@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from listener.config.http import HttpSettings
+from listener.daemon.commands import CommandHandler
 from listener.daemon.health import Health
-from listener.daemon.orders import Orders
 from listener.daemon.serving import TokenFile, http_server
 from listener.errors import Park, Reject
 from listener.intake.recorder import Recorder
@@ -44,13 +44,13 @@ async def served(world: World, base: Path, **settings: str) -> AsyncIterator[aio
         recorder=Recorder(journal=world.journal, metrics=world.metrics, source="http://h", type_prefix="p"),
         now_ms=lambda: NOW_MS,
     )
-    orders = Orders(journal=world.journal, lanes={"crm": world.lane}, trial=sample_test)
+    commands = CommandHandler(journal=world.journal, lanes={"crm": world.lane}, new_test_event=sample_test)
     server = http_server(
         HttpSettings(listen="127.0.0.1:0", **settings),
         base=base,
         metrics=world.metrics,
         health=health,
-        orders=orders,
+        commands=commands,
         journal=world.journal,
     )
     async with running(server), aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as http:

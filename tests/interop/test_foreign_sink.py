@@ -76,6 +76,14 @@ async def test_it_passes_the_contract_suite(run, tmp_path):
     assert re.match(r"1\d passed, 3 skipped", lines[-1])
 
 
+def test_it_imports_nothing_of_ours_but_the_public_surface():
+    ours = {
+        name: set(re.findall(r"^(?:from|import) (listener\S*)", text, re.MULTILINE)) for name, text in FILES.items()
+    }
+    assert ours["spool_sink.py"] == {"listener.sinks.api"}
+    assert ours["test_spool.py"] == {"listener.sinks.api", "listener.testing.contract"}
+
+
 def test_it_is_small_enough_to_be_read():
     code = [
         line for line in FILES["spool_sink.py"].splitlines() if line.strip() and not line.startswith(("import", "from"))

@@ -12,10 +12,11 @@ import aiohttp
 
 from listener.cometd.client import BatchClient
 from listener.cometd.engine import Engine
-from listener.cometd.facts import Batch, Certain, Fact, Rested
+from listener.cometd.facts import Batch, Fact, PollingEnded, Subscribed
 from listener.cometd.link import Link
 from listener.cometd.protocol import Resume, Session
 from listener.runtime.backoff import Backoff
+from listener.runtime.host import Host
 from listener.simulator import Simulator
 from support.bareserver import new_http
 from support.script import TOPIC
@@ -28,6 +29,9 @@ class QuickClock:
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(min(delay_s, 0.05))
@@ -49,7 +53,7 @@ class Guest:
             self.session.resume(resume)
         self.engine = Engine(
             session=self.session,
-            clock=QuickClock(),
+            host=Host(clock=QuickClock()),
             exchange_backoff=Backoff(first_s=0.01, limit_s=0.05),
             handshake_backoff=Backoff(first_s=0.01, limit_s=0.05),
         )
@@ -68,8 +72,8 @@ class Guest:
                     fact.confirm()
         raise AssertionError("facts end with their caller only")
 
-    async def certain(self) -> Certain:
-        return await self.until(Certain)
+    async def certain(self) -> Subscribed:
+        return await self.until(Subscribed)
 
     async def heard(self, *numbers: int) -> None:
         """Take facts until events of these numbers have been heard."""
@@ -77,9 +81,9 @@ class Guest:
             while set(numbers) - set(self.numbers):
                 (await self.until(Batch)).confirm()
 
-    async def rest(self) -> Rested:
-        await self.client.rest()
-        return await self.until(Rested)
+    async def end_polling(self) -> PollingEnded:
+        await self.client.end_polling()
+        return await self.until(PollingEnded)
 
     @property
     def numbers(self) -> list[int]:

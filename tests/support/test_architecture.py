@@ -87,7 +87,7 @@ def one(source: str) -> list[Module]:
             rules.calls_of(one("def f():\n    print('x')"), "print", outside=["cli"]),
             "listener.web.server:2 calls print()",
         ),
-        (rules.oversized(one("x = 1\n" * 401)), "listener.web.server has 401 lines"),
+        (rules.oversized(one("x = 1\n" * 501)), "listener.web.server has 501 lines"),
         (rules.oversized(one("async def f():\n" + "    x = 1\n" * 50)), "listener.web.server.f has 51 lines"),
         (rules.badly_opened(one("x = 1")), "listener.web.server: opens with ''"),
         (rules.badly_opened(one('"""Two lines\nof text."""')), "listener.web.server: opens with 'Two lines'"),
@@ -104,7 +104,7 @@ def test_a_rule_that_is_broken_says_where(found: list[str], expected: str):
 @pytest.mark.parametrize(
     ("rule", "source"),
     [
-        (rules.oversized, "x = 1\n" * 400),
+        (rules.oversized, "x = 1\n" * 500),
         (rules.oversized, "def f():\n" + "    x = 1\n" * 49),
         (rules.badly_opened, '"""One line."""\n'),
         (rules.badly_opened, '"""One line.\n\nAnd more, further down.\n"""\n'),
@@ -140,3 +140,32 @@ def test_a_bare_task_is_found(source: str):
 )
 def test_a_task_of_a_group_is_not(source: str):
     assert rules.bare_tasks(one(source)) == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\nnow = time.monotonic()",
+        "import time as t\ndef f(now=t.time_ns): ...",
+        "from time import monotonic\nnow = monotonic()",
+        "from random import uniform as dice\ndice(0, 1)",
+        "def f():\n    import secrets\n    return secrets.token_hex(8)",
+        "from concurrent.futures import ThreadPoolExecutor\nThreadPoolExecutor(1)",
+    ],
+)
+def test_a_use_of_what_is_the_hosts_is_found(source: str):
+    names = ("time", "random", "secrets", "concurrent.futures.ThreadPoolExecutor")
+    assert len(rules.uses_of(one(source), names)["listener.web.server"]) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import random\ndef play(rng: random.Random): ...",
+        "def f(time, clock):\n    return time.monotonic() + clock.time()",
+        "from concurrent.futures import Executor",
+        "from listener.sinks import secrets\nsecrets.read()",
+    ],
+)
+def test_a_use_of_something_else_is_not(source: str):
+    assert rules.uses_of(one(source), ("time", "random", "secrets", "concurrent.futures"), but=("random.Random",)) == {}

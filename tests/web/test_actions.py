@@ -5,7 +5,7 @@ import pytest
 from yarl import URL
 
 from listener.errors import JournalFull
-from listener.model.event import Selection
+from listener.model.event import ControlFilter
 from support.pages import Pages
 
 
@@ -24,9 +24,9 @@ async def test_letters_are_replayed_by_the_filter_of_the_control_socket(secured:
     assert (await secured.post("/dead-letters/replay", json={"since_ms": 1.0})).status == 200
     assert (await secured.post("/dead-letters/replay", json={})).status == 200
     assert pages.replayed == [
-        Selection(event_ids=("a",), sink="crm", since_ms=1, until_ms=2),
-        Selection(since_ms=1),
-        Selection(),
+        ControlFilter(event_ids=("a",), sink="crm", since_ms=1, until_ms=2),
+        ControlFilter(since_ms=1),
+        ControlFilter(),
     ]
 
 

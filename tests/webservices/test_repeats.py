@@ -4,9 +4,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.webservices.notifications import Harvest, NotificationDecoder
-from listener.webservices.repeats import Repeats
+from listener.webservices.notifications import DecodedBatch, NotificationDecoder
+from listener.webservices.repeats import MOST_CHATS, Repeats, SeenChats
 from support.notifications import encoded, notification
+
+
+def test_chats_are_known_until_the_session_ends():
+    heard = SeenChats()
+    heard.add(["a", "b"])
+    assert "a" in heard
+    assert "c" not in heard
+    heard.clear()
+    assert "a" not in heard
+
+
+def test_of_too_many_the_one_not_heard_of_for_longest_goes():
+    heard = SeenChats()
+    heard.add(["first", "second"])
+    heard.add(str(number) for number in range(MOST_CHATS - 2))
+    heard.add(["first"])
+    heard.add(["one more"])
+    assert "first" in heard
+    assert "second" not in heard
+
 
 KEYS = ("DispositionCode", "Reason")
 
@@ -17,15 +37,15 @@ def stamped(number, **user_data):
     return notification(metrics=metrics, chat={"userData": {"DispositionCode": f"code-{number}", **user_data}})
 
 
-def take(repeats, *messages) -> Harvest:
+def take(repeats, *messages) -> DecodedBatch:
     decoder = NotificationDecoder(keys=KEYS)
-    harvest = decoder.decode([encoded(message) for message in messages], account="agent1", received_ms=1)
-    repeats.strike(harvest)
-    return harvest
+    decoded = decoder.decode([encoded(message) for message in messages], account="agent1", received_ms=1)
+    repeats.drop_repeats(decoded)
+    return decoded
 
 
-def values(harvest):
-    return [one.value for one in harvest.observations]
+def values(decoded):
+    return [one.value for one in decoded.observations]
 
 
 def test_a_batch_that_comes_again_is_not_taken_again():
@@ -78,9 +98,9 @@ def test_every_payload_is_counted_once_whatever_comes_again(batches):
             {**stamped(n, **({"Reason": "R"} if both else {})), **({} if timed else {"metrics": None})}
             for n, both, timed in batch
         ]
-        harvest = take(repeats, *messages)
-        assert harvest.forwarded + harvest.filtered.total() + harvest.refused.total() == len(messages)
-        assert harvest.forwarded >= 0
+        decoded = take(repeats, *messages)
+        assert decoded.forwarded + decoded.filtered.total() + decoded.refused.total() == len(messages)
+        assert decoded.forwarded >= 0
 
 
 def test_what_an_earlier_process_took_is_recognised():

@@ -102,21 +102,21 @@ export class State {
   }
 }
 
-function showVerdict({ ready, hindrances }) {
+function showVerdict({ ready, problems }) {
   by("verdict").dataset.state = ready ? "good" : "bad";
   setText(by("verdict-word"), ready ? "Ready" : "Not ready");
   setList(
-    by("hindrances"),
-    ready ? ["Every account is subscribed, every lane takes what comes."] : hindrances.map(sentence),
+    by("problems"),
+    ready ? ["Every account is subscribed, every lane takes what comes."] : problems.map(sentence),
   );
-  document.title = `${ready ? "Ready" : counted(hindrances.length, "hindrance")} · Disposition listener`;
+  document.title = `${ready ? "Ready" : counted(problems.length, "hindrance")} · Disposition listener`;
 }
 
 /** What the daemon said last may hold no more: nobody is to be calmed by it. */
 function showUnknown({ at }) {
   by("verdict").dataset.state = "unknown";
   setText(by("verdict-word"), "Not known");
-  setList(by("hindrances"), [`The daemon does not answer. What is shown is its state of ${clock(Date.parse(at))}.`]);
+  setList(by("problems"), [`The daemon does not answer. What is shown is its state of ${clock(Date.parse(at))}.`]);
   document.title = "No answer · Disposition listener";
 }
 

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from listener.audit.findings import Kind
-from listener.audit.keys import load_verifier
-from listener.audit.verify import read_checkpoints, verify
+from listener.audit.notes import load_verifier
+from listener.audit.verify import Kind, read_checkpoints, verify
 from listener.errors import Retry, StartError
 from listener.sinks.file import FileSettings, FileSink
 from listener.sinks.registry import SinkContext

@@ -98,7 +98,7 @@ async def test_axe_finds_nothing_serious_where_the_token_is_asked_for(site: Site
 
 
 async def test_an_account_without_a_session_shows_as_a_hindrance(worst: Reader):
-    await worst.says("#hindrances", "ccount agent2 has no subscription")
+    await worst.says("#problems", "ccount agent2 has no subscription")
     await worst.says("#accounts", "Not subscribed")
     await comes_to(worst.page.title, "3 hindrances · Disposition listener")
 

@@ -41,7 +41,7 @@ async def test_a_parked_lane_shows_why_and_goes_on_when_it_is_resumed(rough: Sit
     reader = await look(rough)
     assert not await reader.page.get_by_role("button", name="Resume").is_visible()
     await park(rough, "action-1")
-    await reader.says("#hindrances", "Sink crm is parked")
+    await reader.says("#problems", "Sink crm is parked")
     await reader.says("#lanes", "Parked: 127.0.0.1")
     await reader.says("#lanes", "answered 401")
     assert (await reader.cells("#lanes"))[1][3].startswith("1 (")

@@ -1,0 +1,61 @@
+"""Orders to the daemon that owns a journal; where none runs, the same is done on the journal itself."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from listener.cli import running
+from listener.daemon import offline
+from listener.daemon.control import (
+    DeadLetterCount,
+    DropDeadLetters,
+    LaneList,
+    ListLanes,
+    ReplayDeadLetters,
+    Resumed,
+    ResumeLane,
+    ask,
+)
+from listener.errors import DaemonEnded, NoDaemon
+from listener.model.event import ControlFilter, DeadLetterFilter, LaneStatus
+
+
+class Done(NamedTuple):
+    """How many letters it was, and whether a daemon did it."""
+
+    letters: int
+    daemon: bool
+
+
+def replay(journal: Path, which: DeadLetterFilter) -> Done:
+    """Mark letters for one more delivery. Raises ControlError or JournalError: it could not be done."""
+    try:
+        return Done(
+            ask(journal, ReplayDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount).letters, daemon=True
+        )
+    except NoDaemon:
+        return Done(running.run(offline.replay(journal, which)), daemon=False)
+
+
+def drop(journal: Path, which: DeadLetterFilter) -> Done:
+    """Delete letters for good. Raises as `replay`."""
+    try:
+        return Done(ask(journal, DropDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount).letters, daemon=True)
+    except NoDaemon:
+        return Done(running.run(offline.drop(journal, which)), daemon=False)
+
+
+def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
+    """Let a parked lane go on, or all of them; whether a daemon did it. Raises as `replay`."""
+    try:
+        return ask(journal, ResumeLane(name=name, all=name is None), Resumed), True
+    except NoDaemon:
+        resumed, running_anyway = running.run(offline.resume(journal, name))
+        return Resumed(resumed=resumed, running=running_anyway), False
+
+
+def lanes(journal: Path) -> list[LaneStatus] | None:
+    """The lanes of the daemon, None where none runs any more. Raises ControlError: it does not answer."""
+    try:
+        return list(ask(journal, ListLanes(), LaneList).lanes)
+    except (NoDaemon, DaemonEnded):
+        return None
