@@ -25,7 +25,7 @@ FLOORS = (
 
 # Where the floors would allow more than is wanted: these rooms know no others of ours.
 ALONE = {
-    "simulator": {"errors"},  # shares no code with the client that it tries out
+    "simulator": {"errors", "runtime"},  # shares no code with the client that it tries out
     "audit": {"model", "runtime", "errors"},  # an auditor needs nothing but the files
     "testing": {"ports", "model", "errors"},
     "__main__": {"cli"},
@@ -57,6 +57,19 @@ LONE_TASKS = {
     "listener.cometd.transport": "aiocometd calls connect() and close() apart; the transport holds the task in between",
     "listener.testing.contract": "a test; each of its tasks is awaited before the test is over",
     "listener.daemon.probes": "a probe races the handshake against the first trouble, and ends both before it returns",
+}
+
+# Time, chance and threads come from the host that the composition root hands down, so that a simulation can hand in
+# another. The loop's own executor (asyncio.to_thread) is the loop's matter.
+OF_THE_HOST = ("time", "random", "secrets", "uuid", "os.urandom", "threading", "concurrent.futures.ThreadPoolExecutor")
+OF_THE_HOST += ("datetime.datetime.now", "datetime.datetime.utcnow", "datetime.date.today")
+DICE = ("random.Random",)  # thrown from a seed that is given, or handed in
+
+# Who reaches for them all the same, and why.
+REACHES_FOR_THE_HOST = {
+    "listener.runtime.clock": "the clocks",
+    "listener.runtime.host": "chance, and workers",
+    "listener.runtime.notify": "systemd asks for the kernel's clock by name",
 }
 
 
@@ -95,6 +108,13 @@ def test_a_library_stays_in_its_room(library: str):
 def test_the_protocol_core_knows_no_io_no_clock_and_no_chance():
     banned = ["asyncio", "aiohttp", "aiocometd", "time", "datetime", "random", "socket", "threading"]
     assert rules.imports_of(MODULES, "listener.cometd.protocol", banned, within="listener.cometd") == []
+
+
+def test_time_chance_and_threads_come_from_the_host():
+    inside = [module for module in MODULES if module.room != "cli"]
+    used = rules.uses_of(inside, OF_THE_HOST, but=DICE)
+    assert {name: places for name, places in used.items() if name not in REACHES_FOR_THE_HOST} == {}
+    assert set(REACHES_FOR_THE_HOST) - set(used) == set(), "these no longer need an exception"
 
 
 def test_only_the_command_line_prints():

@@ -42,8 +42,9 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def spans(text: str) -> list[str]:
-    """What stands between backticks, outside of blocks."""
-    return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    """What stands between backticks, outside of blocks; its lines as one."""
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return [" ".join(span.split()) for span in re.findall(r"`((?:[^`\n]|\n(?!\n))+)`", outside)]
 
 
 def page(path: Path) -> str:
@@ -95,6 +96,12 @@ def test_every_file_that_is_named_exists(path: Path):
     assert [name for name in named if not any((base / name).exists() for base in (ROOT, SOURCE, path.parent))] == []
 
 
+@pytest.mark.parametrize("package", sorted(SOURCE.glob("*/__init__.py")), ids=page)
+def test_a_package_names_modules_that_it_has(package: Path):
+    named = re.findall(r"`([\w.-]+\.(?:py|js))`", package.read_text(encoding="utf-8"))
+    assert [name for name in named if not list(package.parent.rglob(name))] == []
+
+
 def defined(file: Path) -> Iterator[str]:
     """The names that a module defines: functions, classes, their methods, constants."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
@@ -133,30 +140,32 @@ def test_the_events_that_are_shown_have_the_fields_of_real_ones():
     assert set(event["data"]) | set(gap) == set(DATA_FIELDS)
 
 
-def asked(text: str) -> Iterator[tuple[tuple[str, ...], set[str]]]:
-    """Each command that a text shows, with its options."""
-    for line in "\n".join([*blocks(text.replace("\\\n", ""), "sh"), *spans(text)]).splitlines():
-        for command in re.findall(r"disposition-listener ([a-z][^|#>&]*)", line):
-            words = command.split()
-            known = next((key for size in (2, 1) if (key := tuple(words[:size])) in COMMANDS), tuple(words[:1]))
-            yield known, {word for word in words if word.startswith("-") and len(word) > 1}
+GROUPS = {command[0] for command in COMMANDS if len(command) > 1}
+SHOWN = re.compile(rf"disposition-listener ([a-z][^|#>&\n]*)|^((?:{'|'.join(GROUPS)}) [a-z].*)", re.MULTILINE)
+
+
+def shown(text: str) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+    """Each command that a text shows, with its options; one of a group also without the program's name."""
+    lines = "\n".join([*blocks(text.replace("\\\n", ""), "sh"), *spans(text)])
+    for words in map(str.split, map("".join, SHOWN.findall(lines))):
+        named = 2 if words[0] in GROUPS and words[1:] and words[1].isalpha() else 1
+        yield tuple(words[:named]), {word for word in words if re.match("--?[a-z]", word)}
 
 
 @every_page
 def test_every_command_that_is_shown_exists_with_its_options(path: Path):
-    for command, options in asked(path.read_text(encoding="utf-8")):
+    for command, options in shown(path.read_text(encoding="utf-8")):
         assert command in COMMANDS, command
         assert options - COMMANDS[command] == set(), command
 
 
 def test_every_command_is_listed_with_options_that_it_has():
-    groups = {command[:1] for command in COMMANDS if len(command) > 1}
     listed = {}
     for row in re.findall(r"^\| `([^`]+)` \|", read("docs/operations.md"), re.MULTILINE):
         words = [word for word in row.split() if word.islower() and word.replace("-", "").isalpha()]
         if words:
             listed[tuple(words)] = set(re.findall(r"--[a-z-]+", row))
-    assert set(listed) == set(COMMANDS) - groups
+    assert set(listed) == {command for command in COMMANDS if len(command) > 1 or command[0] not in GROUPS}
     assert {
         command: options - COMMANDS[command] for command, options in listed.items() if options - COMMANDS[command]
     } == {}

@@ -1,7 +1,6 @@
 """The audit trail as its sink sees it: each event once, chained, signed now and then, in files of bounded size."""
 
 import errno
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +16,7 @@ from listener.audit.reading import lines_backwards, lines_from
 from listener.audit.signer import CheckpointSigner, signing_key
 from listener.audit.window import DedupWindow, sequence_of
 from listener.model.event import Event, rfc3339
+from listener.runtime.host import THIS_HOST
 
 _log = structlog.get_logger(__name__)
 _ROTATION_RETRY_S = 60.0
@@ -97,7 +97,12 @@ class Trail:
     """
 
     def __init__(
-        self, *, options: TrailOptions, closed: Closed, hooks: Hooks = _NOBODY, now: Callable[[], float] = time.time
+        self,
+        *,
+        options: TrailOptions,
+        closed: Closed,
+        hooks: Hooks = _NOBODY,
+        now: Callable[[], float] = THIS_HOST.time_s,
     ) -> None:
         self._options = options
         self._closed = closed

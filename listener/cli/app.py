@@ -1,6 +1,7 @@
 """All commands under one name, and the one place that turns errors into lines and exit statuses."""
 
 import functools
+import gc
 import importlib
 import os
 import sys
@@ -10,7 +11,7 @@ from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
 import structlog
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from listener import __version__
 from listener.errors import ConfigError, ListenerError
@@ -22,7 +23,7 @@ INTERRUPTED = 130
 
 
 class _Entry(NamedTuple):
-    """Where a command is: the function of a module, or a module whose COMMANDS are a group that `help` describes.
+    """Where a command is: the function of a module, or a module whose COMMANDS are a group; and what `help` says of it.
 
     `alone` is the function for a group's name without one of its commands.
     """
@@ -34,12 +35,12 @@ class _Entry(NamedTuple):
 
 
 _ENTRIES = {
-    "run": _Entry("run", "run"),
-    "check": _Entry("check", "check"),
-    "demo": _Entry("demo", "demo"),
-    "simulate": _Entry("simulate", "simulate"),
-    "set-disposition": _Entry("set_disposition", "set_disposition"),
-    "tail": _Entry("tail", "tail"),
+    "run": _Entry("run", "run", help="Run the daemon."),
+    "check": _Entry("check", "check", help="Tell what is wrong with a configuration."),
+    "demo": _Entry("demo", "demo", help="Show the listener at work."),
+    "simulate": _Entry("simulate", "simulate", help="Be a Web Services node, for trials."),
+    "set-disposition": _Entry("set_disposition", "set_disposition", help="Set a chat's disposition."),
+    "tail": _Entry("tail", "tail", help="Show the events of an audit file."),
     "audit": _Entry("audit", help="Prove an audit trail, and tell who set what when."),
     "journal": _Entry("journal", help="Look into the journal."),
     "dead-letters": _Entry("dead_letters", help="Look at what a sink did not take, deliver it once more, or drop it."),
@@ -70,9 +71,14 @@ def build(*, rich: bool) -> typer.Typer:
             return list(_ENTRIES)
 
         def get_command(self, _ctx: Any, cmd_name: str) -> Any:
-            """The command of a name, imported now; None where there is none."""
+            """What the help says of a command, which is not imported for that; None where there is none."""
             entry = _ENTRIES.get(cmd_name)
-            return None if entry is None else typer.main.get_command(_loaded(cmd_name, entry, rich=rich))
+            return None if entry is None else TyperCommand(cmd_name, help=entry.help)
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            """The command that the arguments begin with, imported now."""
+            name, _, rest = super().resolve_command(ctx, args)
+            return name, typer.main.get_command(_loaded(str(name), rich=rich)), rest
 
     app = _typer(rich=rich, help="Hears chat dispositions of Genesys Web Services and delivers them, durably.")
     app.info.cls = Commands
@@ -80,8 +86,9 @@ def build(*, rich: bool) -> typer.Typer:
     return app
 
 
-def _loaded(name: str, entry: _Entry, *, rich: bool) -> typer.Typer:
+def _loaded(name: str, *, rich: bool) -> typer.Typer:
     """One command, or one group of them."""
+    entry = _ENTRIES[name]
     module = importlib.import_module(f"listener.cli.{entry.module}")
     if entry.function:
         app = _typer(rich=rich)
@@ -133,6 +140,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        gc.enable()  # see `main`
         try:
             result = command(*args, **kwargs)
             sys.stdout.flush()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -15,6 +15,7 @@ from listener.cometd.protocol import Phase, Received, Request, Resume, Session, 
 from listener.cometd.subscription import SubscriptionState
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 from listener.runtime.backoff import Backoff
+from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 
 _AUTH_STATUS = (401, 403)
@@ -25,16 +26,6 @@ _KEEP_ALIVE_S = 3.0
 _KEEP_ALIVE_FLOOR_S = 0.1
 _END_S = 5.0
 _DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell its own
-
-
-class Clock(Protocol):
-    """Wall clock and waiting; the event loop's in real life."""
-
-    def now_ms(self) -> int:
-        """Epoch milliseconds, for stamps only."""
-
-    async def sleep(self, delay_s: float) -> None:
-        """Wait."""
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -56,7 +47,7 @@ class Engine:
 
     Args:
         session: the protocol core.
-        clock: wall clock and waiting.
+        host: time and chance.
         login: logs in, raises ListenerError; None where the server has no login.
         exchange_backoff: pauses between failed requests.
         handshake_backoff: pauses between handshakes of sessions that did not last.
@@ -66,7 +57,7 @@ class Engine:
         self,
         *,
         session: Session,
-        clock: Clock,
+        host: Host = THIS_HOST,
         login: Callable[[], Awaitable[None]] | None = None,
         exchange_backoff: Backoff | None = None,
         handshake_backoff: Backoff | None = None,
@@ -74,12 +65,14 @@ class Engine:
         self.session = session
         self.exchange: Exchange
         self.connected = Latch()
-        self._clock = clock
+        self._clock = clock = host.clock
+        uniform = host.random.uniform
         self._login = login
-        self._login_backoff = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0)  # directories lock who asks too often
+        # Directories lock who asks too often.
+        self._login_backoff = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._logged_in = login is None
-        self._exchange_backoff = exchange_backoff or Backoff()
-        self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0)
+        self._exchange_backoff = exchange_backoff or Backoff(uniform=uniform)
+        self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0, uniform=uniform)
         self._in_flight = InFlight()
         self._subscription = SubscriptionState()
         self._refusals = 0

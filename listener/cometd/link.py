@@ -11,6 +11,7 @@ import aiohttp
 from aiocometd.extensions import AuthExtension
 
 from listener.cometd.engine import Engine
+from listener.runtime.host import THIS_HOST
 
 
 class Closing(Protocol):
@@ -33,6 +34,7 @@ class Link(AuthExtension):
         connect_timeout_s: time for a connection to come about.
         margin_s: time beyond the advised hold after which a silent connection counts as dead.
         max_bytes: largest response body or frame.
+        time_s: epoch seconds, for a Retry-After that names a date.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class Link(AuthExtension):
         connect_timeout_s: float = 10.0,
         margin_s: float = 10.0,
         max_bytes: int = 64 * 2**20,
+        time_s: Callable[[], float] = THIS_HOST.time_s,
     ) -> None:
         self.engine = engine
         self.http = http
         self.connect_timeout_s = connect_timeout_s
         self.margin_s = margin_s
         self.max_bytes = max_bytes
+        self.time_s = time_s
         self.transport: Closing | None = None
         self._headers = headers
 

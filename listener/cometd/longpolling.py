@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import aiohttp
@@ -61,7 +61,7 @@ class LongPollingTransport(SessionTransport):
             timeout=self._timeout,
         ) as response:
             if response.status != _OK:
-                raise _refusal(response)
+                raise _refusal(response, self.link.time_s)
             while chunk := await response.content.readany():
                 body += chunk
                 if len(body) > self.link.max_bytes:
@@ -70,13 +70,13 @@ class LongPollingTransport(SessionTransport):
                     )
 
 
-def _refusal(response: aiohttp.ClientResponse) -> ExchangeFailed:
+def _refusal(response: aiohttp.ClientResponse, time_s: Callable[[], float]) -> ExchangeFailed:
     """A status other than 200. A gateway's 5xx may stand in for an answer that it had from the server and lost."""
     status = response.status
     return ExchangeFailed(
         f"HTTP {status} {response.reason or ''}".rstrip(),
         http_status=status,
-        retry_after_s=retry_after_s(response.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S),
+        retry_after_s=retry_after_s(response.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S, now_s=time_s),
         maybe_lost=status >= _SERVER_ERRORS and status != _UNAVAILABLE,
     )
 

@@ -34,11 +34,6 @@ class Message(msgspec.Struct, rename="camel"):
     supported_connection_types: Any = None
 
     @property
-    def is_meta(self) -> bool:
-        """Whether this is protocol, not an event."""
-        return self.channel.startswith(META_PREFIX)
-
-    @property
     def is_event(self) -> bool:
         """Whether an application published this; replies to publishes carry no data."""
         return bool(self.data) and not self.channel.startswith(META_PREFIX)  # called for each: no frame to spare

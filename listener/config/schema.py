@@ -3,7 +3,7 @@
 import difflib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
 
@@ -73,21 +73,36 @@ def _is_read(parts: Sequence[Any]) -> bool:
     return any(part == _READABLE or _is_read([*get_args(part), *getattr(part, "__metadata__", ())]) for part in parts)
 
 
-def _plain_url(value: str) -> str:
-    """Checked and kept as written; user names and passwords in it would end in logs and events."""
-    try:
-        url = URL(value)
-        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
-    except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in value):
-        raise ValueError("should be a URL that starts with http:// or https:// and names a host")
-    if url.user is not None or url.password is not None:
-        raise ValueError("must hold no user name and no password")
-    return value
+def url_that(usable: Callable[[URL], bool], expected: str) -> AfterValidator:
+    """A check of a URL, which is kept as written; user names and passwords in it would end in logs and events.
+
+    Args:
+        usable: whether it leads somewhere; a ValueError says that it does not.
+        expected: what it should be.
+    """
+
+    def checked(value: str) -> str:
+        try:
+            url = URL(value)
+            fits = usable(url)
+        except ValueError:
+            fits = False
+        if not fits or any(character.isspace() for character in value):
+            raise ValueError(expected)
+        if url.user is not None or url.password is not None:
+            raise ValueError("must hold no user name and no password")
+        return value
+
+    return AfterValidator(checked)
 
 
-Url = Annotated[str, AfterValidator(_plain_url)]
+def _leads_to_a_web_server(url: URL) -> bool:
+    return url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
+
+
+Url = Annotated[
+    str, url_that(_leads_to_a_web_server, "should be a URL that starts with http:// or https:// and names a host")
+]
 
 
 def did_you_mean(word: str, known: Collection[str], *, cutoff: float = 0.6) -> str:
@@ -108,6 +123,14 @@ def from_text(annotation: Any, text: str) -> Any:
     if isinstance(value, list | dict):
         return value
     return [part.strip() for part in text.split(",")] if a_list else text
+
+
+def field_of(annotation: Any, key: str) -> Any:
+    """The annotation of a key of the table that `annotation` speaks of; None where the key is unknown."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[-1]
+    known = (model.model_fields[key].annotation for model in _models_in(annotation) if key in model.model_fields)
+    return next(known, None)
 
 
 def dotted(steps: Sequence[str | int]) -> str:

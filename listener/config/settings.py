@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from listener.config.http import HttpSettings
 from listener.config.lane import LaneSettings, SinkName
-from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, from_text, problems_of
+from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, field_of, from_text, problems_of
 from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
@@ -165,7 +163,7 @@ def load(
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
     base = path.absolute().parent if path is not None else Path.cwd()
-    data = _merged({"accounts": [], **(_read(path) if path is not None else {})}, _Environment(environ)())
+    data = _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == {"accounts": []}:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
@@ -192,22 +190,22 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError([Problem(str(path), f"is not TOML: {exc}")]) from exc
 
 
-class _Names(Settings, BaseSettings):
-    """The table of names that the environment is searched for; never built."""
-
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__")
-
-
-class _Environment(EnvSettingsSource):
-    """The variables as nested tables, their texts not yet checked."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        super().__init__(_Names)
-        self.env_vars = {name.lower(): value for name, value in environ.items() if name.upper() != ENV_PREFIX + "BASE"}
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002 - the library's signature
-        """Unreadable JSON stays a text, and is then reported with every other wrong type."""
-        return from_text(field.annotation, value) if isinstance(field, FieldInfo) else value
+def _from_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The variables as nested tables, their texts not yet checked. A whole table as JSON comes before its keys."""
+    known = Settings.model_fields.keys() - {"base"}
+    tables: dict[str, Any] = {}
+    for name, text in sorted(environ.items(), key=lambda variable: variable[0].count("__")):
+        steps = name.lower().removeprefix(ENV_PREFIX.lower()).split("__")
+        if not name.upper().startswith(ENV_PREFIX) or steps[0] not in known:
+            continue
+        table: Any = tables
+        annotation: Any = Settings
+        for step in steps[:-1]:
+            table = table.setdefault(step, {}) if isinstance(table, dict) else None
+            annotation = field_of(annotation, step)
+        if isinstance(table, dict):
+            table[steps[-1]] = from_text(field_of(annotation, steps[-1]), text) if text else text
+    return tables
 
 
 def _merged(below: Any, above: Any) -> Any:

@@ -11,12 +11,13 @@ import structlog
 
 from listener.config.settings import AccountSettings, Settings
 from listener.daemon import connections
-from listener.daemon.assembly import Account, WallClock, identity_of
+from listener.daemon.assembly import Account, identity_of
 from listener.intake.receiver import Receiver, ReceiverOptions
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder, digest_of
 from listener.model.event import AccountStatus, Kind, SessionState
 from listener.ports import Journal
+from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import NotificationDecoder
 
@@ -50,6 +51,7 @@ class Accounts:
         metrics: counts.
         connector: shared by all accounts.
         down_since_ms: since when nobody can have listened, where the journal lost what it held.
+        host: time and chance.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Accounts:
         metrics: Metrics,
         connector: aiohttp.BaseConnector,
         down_since_ms: int | None,
+        host: Host,
     ) -> None:
         self._settings = settings
+        self._host = host
         self._journal = journal
         self._recorder = recorder
         self._metrics = metrics
@@ -155,6 +159,7 @@ class Accounts:
             metrics=self._metrics,
             saved=self._fitting(stored, account),
             spread_s=spread_s,
+            host=self._host,
         )
         return _Listening(settings=account, parts=parts, receiver=self._receiver(parts, stored, digests))
 
@@ -183,6 +188,7 @@ class Accounts:
                 down_since_ms=self._down_since_ms,
                 known_digests=digests,
             ),
+            monotonic_s=self._host.clock.monotonic_s,
         )
         if stored is None:
             parts.before_listening = receiver.learn_chats
@@ -198,8 +204,9 @@ class Accounts:
             record=self._recorder.record,
             differences=self._recorder.differences,
             metrics=self._metrics,
-            now_ms=WallClock().now_ms,
+            now_ms=self._host.clock.now_ms,
             interval_s=self._settings.server.reconcile_interval_s,
+            uniform=self._host.random.uniform,
         )
 
 

@@ -1,9 +1,6 @@
 """Parts made from settings: what the daemon and the probes are composed of."""
 
-import asyncio
 import os
-import secrets
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -22,21 +19,10 @@ from listener.intake.receiver import Identity
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
 from listener.runtime.backoff import Backoff
+from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
-
-
-class WallClock:
-    """The clock of `cometd.engine.Clock` in real life."""
-
-    def now_ms(self) -> int:
-        """Epoch milliseconds."""
-        return time.time_ns() // 1_000_000
-
-    async def sleep(self, delay_s: float) -> None:
-        """Wait, on the monotonic clock."""
-        await asyncio.sleep(delay_s)
 
 
 class Account:
@@ -51,6 +37,7 @@ class Account:
         metrics: counts logins.
         saved: the session of an earlier process, if it fits this configuration.
         spread_s: over how long handshakes of all accounts are spread.
+        host: time and chance.
     """
 
     def __init__(
@@ -62,18 +49,19 @@ class Account:
         metrics: Metrics,
         saved: SessionState | None = None,
         spread_s: float = 1.0,
+        host: Host = THIS_HOST,
     ) -> None:
         server = settings.server
         self.identity = identity_of(settings, account)
         self.http = new_session(connector)
-        self.rest = self._web_services(settings, account, metrics) if server.login == "basic" else None
+        self.rest = self._web_services(settings, account, metrics, host) if server.login == "basic" else None
         self.before_listening: Callable[[], Awaitable[None]] | None = None
         self._login_restored = saved is not None
         self.engine = Engine(
             session=self._session(server, saved),
-            clock=WallClock(),
+            host=host,
             login=self._log_in if self.rest else None,
-            handshake_backoff=Backoff(first_s=spread_s),
+            handshake_backoff=Backoff(first_s=spread_s, uniform=host.random.uniform),
         )
         link = Link(
             engine=self.engine,
@@ -82,10 +70,11 @@ class Account:
             connect_timeout_s=server.connect_timeout_s,
             margin_s=server.poll_margin_s,
             max_bytes=server.max_response_bytes,
+            time_s=host.time_s,
         )
         self.client = BatchClient(url=self.identity.url, link=link)
 
-    def _web_services(self, settings: Settings, account: AccountSettings, metrics: Metrics) -> WebServices:
+    def _web_services(self, settings: Settings, account: AccountSettings, metrics: Metrics, host: Host) -> WebServices:
         return WebServices(
             url=settings.server.url,
             username=account.username,
@@ -94,6 +83,7 @@ class Account:
             request_timeout_s=settings.server.request_timeout_s,
             start_contact_center_session=settings.server.start_contact_center_session,
             on_login=lambda result: metrics.count("logins_total", 1, result),
+            time_s=host.time_s,
         )
 
     def _session(self, server: ServerSettings, saved: SessionState | None) -> Session:
@@ -130,14 +120,14 @@ def identity_of(settings: Settings, account: AccountSettings) -> Identity:
     return Identity(account=account.username, url=server.url + server.notifications, topic=server.topic)
 
 
-def new_test_event(settings: Settings, sink: str) -> Event:
+def new_test_event(settings: Settings, sink: str, host: Host = THIS_HOST) -> Event:
     """A test event for a sink of this configuration."""
     return make_test_event(
         sink=sink,
         type_prefix=settings.disposition.type_prefix,
         source=source_of(settings),
-        now_ms=WallClock().now_ms(),
-        mark=secrets.token_hex(8),
+        now_ms=host.clock.now_ms(),
+        mark=host.token(8),
     )
 
 

@@ -14,13 +14,15 @@ Cookies = tuple[tuple[str, str, str, str], ...]
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
-    """How the server's certificate is checked, and ours shown.
+    """How the server's certificate is checked, and ours shown; True stands for aiohttp's own context.
 
     Raises:
         ConfigError: a certificate or key cannot be read.
     """
     if not server.verify and server.client_cert_file is None:
         return False
+    if server.ca_file is None and server.client_cert_file is None:
+        return True
     try:
         context = ssl.create_default_context(cafile=server.ca_file)
     except (OSError, ssl.SSLError) as exc:

@@ -17,7 +17,7 @@ from listener.config.schema import input_files
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts, Spawn
-from listener.daemon.assembly import WallClock, new_test_event, source_of
+from listener.daemon.assembly import new_test_event, source_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
@@ -32,6 +32,7 @@ from listener.intake.recorder import Recorder
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import Committed, size_bytes
 from listener.model.event import AccountStatus, Event
+from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.runtime.notify import Notifier
 
@@ -51,6 +52,8 @@ class Daemon:
         on_record: called with each group of events once it is durable.
         load: reads the configuration again, for SIGHUP, and raises ConfigError; None where it cannot be read again.
         notifier: is told where the service stands.
+        host: time, chance and workers.
+        takes_orders: whether it listens on the control socket beside the journal.
     """
 
     def __init__(
@@ -61,8 +64,12 @@ class Daemon:
         on_record: Callable[[tuple[Event, ...]], None] | None = None,
         load: Callable[[], Settings] | None = None,
         notifier: Notifier | None = None,
+        host: Host = THIS_HOST,
+        takes_orders: bool = True,
     ) -> None:
         self._settings = settings
+        self._host = host
+        self._takes_orders = takes_orders
         self.metrics = metrics or Metrics()
         self._on_record = on_record
         self._stop = asyncio.Event()
@@ -75,18 +82,17 @@ class Daemon:
         self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
-            path=path,
-            on_commit=self._count_commit,
-            max_bytes=settings.journal.max_bytes,
+            path=path, on_commit=self._count_commit, max_bytes=settings.journal.max_bytes, host=host
         )
-        self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics)
-        self.reloads = Reloads(metrics=self.metrics, now_ms=WallClock().now_ms)
+        self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
+        self.reloads = Reloads(metrics=self.metrics, now_ms=host.clock.now_ms)
         self._recorder = Recorder(
             journal=self._journal,
             metrics=self.metrics,
             source=source_of(settings),
             type_prefix=settings.disposition.type_prefix,
             on_record=on_record,
+            host=host,
         )
         self.health = Health(
             accounts=self._account_status,
@@ -95,7 +101,8 @@ class Daemon:
             journal=self._journal,
             journal_bytes=partial(size_bytes, path),
             recorder=self._recorder,
-            now_ms=WallClock().now_ms,
+            now_ms=host.clock.now_ms,
+            monotonic_s=host.clock.monotonic_s,
         )
         self.metrics.sample(partial(self.health.sample, self.metrics))
 
@@ -246,8 +253,10 @@ class Daemon:
         commands = CommandHandler(
             journal=self._journal,
             lanes=self._lanes.running,
-            new_test_event=lambda sink: new_test_event(self._settings, sink),
+            new_test_event=lambda sink: new_test_event(self._settings, sink, self._host),
         )
+        if not self._takes_orders:
+            return commands
         server = ControlServer(journal=self._settings.path(self._settings.journal.path), execute=commands.execute)
         try:
             await server.start()
@@ -281,6 +290,7 @@ class Daemon:
             metrics=self.metrics,
             connector=connector,
             down_since_ms=self._down_since_ms,
+            host=self._host,
         )
         await accounts.build(self._settings.listening_accounts())
         stack.push_async_callback(accounts.close)
@@ -300,7 +310,8 @@ class Daemon:
             keep_for=self._lanes.running.keys(),
             retention_days=self._settings.journal.retention_days,
             max_bytes=self._settings.journal.max_bytes,
-            now_ms=WallClock().now_ms,
+            now_ms=self._host.clock.now_ms,
+            monotonic_s=self._host.clock.monotonic_s,
         )
 
     async def _record_damages(self) -> None:

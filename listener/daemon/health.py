@@ -2,7 +2,6 @@
 
 import asyncio
 import platform
-import time
 from collections.abc import Callable, Sequence
 
 from listener import __version__
@@ -12,6 +11,7 @@ from listener.intake.recorder import Recorder
 from listener.model.condition import Configuration, ReadinessProblem
 from listener.model.event import AccountStatus, Damage, GapTally, JournalStats, LaneStatus, rfc3339
 from listener.ports import Journal
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 from listener.web.status import (
     SCHEMA_VERSION,
@@ -43,6 +43,7 @@ class Health:
         recorder: knows of commits that fail.
         configuration: what is in force, and what was refused.
         now_ms: epoch milliseconds.
+        monotonic_s: seconds that only run forward.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Health:
         recorder: Recorder,
         configuration: Callable[[], Configuration],
         now_ms: Callable[[], int],
+        monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
     ) -> None:
         self._accounts = accounts
         self._lanes = lanes
@@ -63,6 +65,7 @@ class Health:
         self._recorder = recorder
         self._configuration = configuration
         self._now_ms = now_ms
+        self._monotonic_s = monotonic_s
         self._started_ms = now_ms()
         self._shown: set[str] = set()
         self._asking = asyncio.Lock()
@@ -130,13 +133,13 @@ class Health:
     async def _journal_stats(self) -> JournalStats | None:
         """The journal's own figures, at most a second old; None where it does not tell them soon."""
         async with self._asking:
-            if self._asked_s is None or time.monotonic() - self._asked_s >= _ASKED_EVERY_S:
+            if self._asked_s is None or self._monotonic_s() - self._asked_s >= _ASKED_EVERY_S:
                 try:
                     async with asyncio.timeout(_ANSWER_S):
                         self._stats = await self._journal.stats()
                 except (JournalError, TimeoutError):
                     self._stats = None
-                self._asked_s = time.monotonic()
+                self._asked_s = self._monotonic_s()
             return self._stats
 
     def _journal_report(self, lanes: Sequence[LaneStatus], stats: JournalStats | None) -> JournalReport:

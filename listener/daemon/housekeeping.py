@@ -1,7 +1,6 @@
 """Beside listening and delivering: retention, and putting on record what a damaged journal lost."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
@@ -9,6 +8,7 @@ import structlog
 from listener.errors import JournalError
 from listener.model.event import Entry, Gap, rfc3339
 from listener.ports import Journal
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class Retention:
         retention_days: float,
         max_bytes: int | None,
         now_ms: Callable[[], int],
-        monotonic_s: Callable[[], float] = time.monotonic,
+        monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
     ) -> None:
         self._journal = journal
         self._keep_for = keep_for

@@ -9,11 +9,12 @@ from msgspec.structs import replace
 
 from listener.config.settings import Settings
 from listener.daemon.accounts import Spawn
-from listener.daemon.assembly import WallClock, policy_of, sink_problems
+from listener.daemon.assembly import policy_of, sink_problems
 from listener.delivery import Lane
 from listener.errors import ConfigError
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
+from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 
@@ -27,9 +28,11 @@ class SinkLanes:
     Args:
         journal: where events and cursors are.
         metrics: counts.
+        host: time, chance and workers.
     """
 
-    def __init__(self, *, journal: Journal, metrics: Metrics) -> None:
+    def __init__(self, *, journal: Journal, metrics: Metrics, host: Host) -> None:
+        self._host = host
         self._journal = journal
         self._metrics = metrics
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -97,10 +100,11 @@ class SinkLanes:
         return Lane(
             name=name,
             kind=lane.type,
-            sink=registry.build(name, lane, base=settings.base),
+            sink=registry.build(name, lane, base=settings.base, host=self._host),
             journal=self._journal,
             policy=replace(policy_of(name, lane), retry_start_errors=retry_start_errors),
             metrics=self._metrics,
-            now_ms=WallClock().now_ms,
-            backoff=Backoff(limit_s=lane.retry_limit_s),
+            now_ms=self._host.clock.now_ms,
+            backoff=Backoff(limit_s=lane.retry_limit_s, uniform=self._host.random.uniform),
+            monotonic=self._host.clock.monotonic_s,
         )

@@ -1,7 +1,6 @@
 """What the command line does with a journal that no daemon owns: it becomes the owner for a moment."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 from listener.errors import ControlError, JournalError, JournalLocked
 from listener.journal import SqliteJournal
 from listener.model.event import DeadLetterFilter, LaneState
+from listener.runtime.clock import SYSTEM_CLOCK
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ async def resume(path: Path, name: str | None) -> tuple[tuple[str, ...], tuple[s
 
 
 def _is_halted(state: LaneState) -> bool:
-    return state.parked is not None or state.quiet_until_ms > time.time() * 1000
+    return state.parked is not None or state.quiet_until_ms > SYSTEM_CLOCK.now_ms()
 
 
 async def _owning(path: Path, work: Callable[[SqliteJournal], Awaitable[T]]) -> T:

@@ -1,28 +1,29 @@
-"""One sink's way through the journal."""
+"""One sink's way through the journal, and when that is not what it should be."""
 
 import asyncio
 import copy
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
 
-from listener.delivery.destination import Destination
-from listener.delivery.outcomes import error_text, left_of, pause_after, refused
+from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused
 from listener.delivery.policy import LanePolicy
 from listener.delivery.replays import Replays
 from listener.delivery.retry_state import RetryState
 from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
+from listener.model.condition import ReadinessProblem
 from listener.model.event import DeadLetter, DeadLetterFilter, Event, LaneStatus, epoch_ms
 from listener.ports import Journal, Sink
 from listener.runtime.backoff import Backoff
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 
 _NAMED_AT_MOST = 10  # sequences in one log line
 _DISTANCE_S = 0.02
 _CURSOR_LAG_S = 0.05
 _JOURNAL_RETRY_S = 1.0
+_STALLED_S = 300.0
 
 
 class Lane:
@@ -58,7 +59,7 @@ class Lane:
         metrics: Metrics,
         now_ms: Callable[[], int],
         backoff: Backoff | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
     ) -> None:
         self.name = name
         self._kind = kind
@@ -358,3 +359,18 @@ class Lane:
             attempts=self._retry_state.attempts,
             at_ms=self._now_ms(),
         )
+
+
+def readiness_problem(status: LaneStatus) -> ReadinessProblem | None:
+    """Why a lane does not bring its sink what it should; None where it does, or may soon."""
+    if status.parked is not None:
+        return _problem(f"sink {status.sink} is parked", status.parked)
+    if status.stalled_s > _STALLED_S:
+        return _problem(
+            f"sink {status.sink} has taken nothing for {status.stalled_s:.0f} s", status.last_error or "no answer"
+        )
+    return None
+
+
+def _problem(what: str, why: str) -> ReadinessProblem:
+    return ReadinessProblem(brief=what, full=f"{what}: {why}")

@@ -7,8 +7,7 @@ from typing import TypeVar
 
 import structlog
 
-from listener.delivery.destination import Destination
-from listener.delivery.outcomes import left_of, pause_after, refused
+from listener.delivery.destination import Destination, left_of, pause_after, refused
 from listener.errors import JournalError, Outcome, Park, Retry
 from listener.model.event import DeadLetter, DeadLetterFilter, Event
 from listener.ports import Journal

@@ -1,7 +1,6 @@
 """One account: what its session reports becomes entries of the journal, and only then is the server told so."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
@@ -13,6 +12,7 @@ from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, Rest
 from listener.errors import ListenerError
 from listener.intake.reconciliation import Reconciler, Rest
 from listener.model.event import AccountStatus, Entry, Gap, GapTally, SessionState, rfc3339
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import DecodedBatch, NotificationDecoder
@@ -101,7 +101,7 @@ class Receiver:
         saved: SessionState | None,
         metrics: Metrics,
         options: ReceiverOptions,
-        monotonic_s: Callable[[], float] = time.monotonic,
+        monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
     ) -> None:
         self._identity = identity
         self._client = client

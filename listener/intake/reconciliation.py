@@ -1,7 +1,6 @@
 """Re-reading an account's chats: after each gap, and now and then to see whether the subscription is alive."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -10,6 +9,7 @@ import structlog
 
 from listener.errors import JournalDamaged, ListenerError
 from listener.model.event import Difference, Entry, Observation
+from listener.runtime.host import THIS_HOST
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import NotificationDecoder
@@ -68,6 +68,7 @@ class Reconciler:
         metrics: counts.
         now_ms: epoch milliseconds.
         interval_s: between two looks at a session that is believed to be alive; 0 for none.
+        uniform: source of randomness, `random.uniform` by signature.
 
     Attributes:
         subscription: what is known of the session; its receiver puts itself here.
@@ -86,6 +87,7 @@ class Reconciler:
         metrics: Metrics,
         now_ms: Callable[[], int],
         interval_s: float,
+        uniform: Callable[[float, float], float] = THIS_HOST.random.uniform,
     ) -> None:
         self._account = account
         self._rest = rest
@@ -95,6 +97,7 @@ class Reconciler:
         self._metrics = metrics
         self._now_ms = now_ms
         self._interval_s = interval_s
+        self._uniform = uniform
         self._asked = Latch()
         self._reading = False
         self._owed = False
@@ -133,7 +136,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Re-read whenever it is asked for, and while it is not, in intervals; until cancelled."""
-        pause_s = self._interval_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads the accounts, guards nothing
+        pause_s = self._interval_s * self._uniform(0.5, 1.0)  # spreads the accounts
         while True:
             if self._interval_s <= 0:
                 await self._asked.wait()

@@ -1,7 +1,6 @@
 """Between the receivers and the journal: classification in one order, and group commit over all accounts."""
 
 import asyncio
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -30,6 +29,7 @@ from listener.model.event import (
 )
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
+from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -57,6 +57,7 @@ class Recorder:
         type_prefix: what the CloudEvents `type` starts with.
         backoff: pauses while the journal cannot commit.
         on_record: called with each group of events once it is durable.
+        host: time and chance.
     """
 
     def __init__(
@@ -68,13 +69,15 @@ class Recorder:
         type_prefix: str,
         backoff: Backoff | None = None,
         on_record: Callable[[tuple[Event, ...]], None] | None = None,
+        host: Host = THIS_HOST,
     ) -> None:
         self._journal = journal
+        self._monotonic_s = host.clock.monotonic_s
         self._metrics = metrics
         self._source = source
         self._disposition_type = f"{type_prefix}.chat.{Kind.DISPOSITION}"
         self._gap_type = f"{type_prefix}.chat.{Kind.GAP}"
-        self._backoff = backoff or Backoff(first_s=0.2, limit_s=5.0)
+        self._backoff = backoff or Backoff(first_s=0.2, limit_s=5.0, uniform=host.random.uniform)
         self._on_record = on_record
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._arrived = asyncio.Event()
@@ -107,7 +110,7 @@ class Recorder:
             await self._arrived.wait()
             self._arrived.clear()
             group = self._next_group()
-            self._began_s = time.monotonic()
+            self._began_s = self._monotonic_s()
             await self._commit([entry for entry, _ in group])
             self._began_s = None
             for _, done in group:
@@ -116,7 +119,7 @@ class Recorder:
 
     def waiting_s(self) -> float:
         """For how long the group under way has been waiting for its commit; 0.0 without one."""
-        return 0.0 if self._began_s is None else time.monotonic() - self._began_s
+        return 0.0 if self._began_s is None else self._monotonic_s() - self._began_s
 
     def _next_group(self) -> list[tuple[Entry, asyncio.Future[None]]]:
         """Who shares the next commit, in the order of arrival: as many as the event loop can bear in one step."""

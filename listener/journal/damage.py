@@ -1,7 +1,6 @@
 """Damage that needs no hand: the damaged journal is set aside, and a sound one takes its place."""
 
 import os
-import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -9,18 +8,20 @@ from pathlib import Path
 
 import structlog
 
-from listener.journal import damage_marker, dead_letters, inspection, salvage, tables
+from listener.journal import damage_marker, dead_letters, inspection, recovered, salvage
 from listener.journal.database import connect
-from listener.journal.files import copy_readable, is_bad_sector
+from listener.journal.inspection import is_bad_sector
 from listener.runtime.durable import sync_folder
 
 _log = structlog.get_logger(__name__)
-
 _BESIDE = ("", "-wal", "-shm")
+_PIECE = 4096  # what a disk gives or refuses as one
 
 
-def repair(path: Path) -> None:
+def repair(path: Path, at_ms: int) -> None:
     """Make the journal at `path` one that can be opened; for its owner, before any connection. Blocks.
+
+    `at_ms` is the present moment, in epoch milliseconds.
 
     Where it is damaged, what can be read of it becomes a new journal beside it, complete and on the disk under a name
     of its own. Only then is the damaged one renamed, with its log, and the new one takes its place. A process that dies
@@ -28,7 +29,7 @@ def repair(path: Path) -> None:
 
     Raises OSError, sqlite3.Error: the new one does not fit, or something cannot be read or renamed for now.
     """
-    _take_place(path)
+    _take_place(path, at_ms)
     log = path.with_name(f"{path.name}-wal")
     if not path.exists():
         if not log.exists() or not log.stat().st_size:
@@ -36,12 +37,11 @@ def repair(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would remove the log
     fault = inspection.fault_of(path, thorough=damage_marker.exists(path))
     if fault is not None:
-        _rebuild(path, fault)
+        _rebuild(path, fault, at_ms)
     damage_marker.remove(path)
 
 
-def _rebuild(path: Path, fault: str) -> None:
-    at_ms = time.time_ns() // 1_000_000
+def _rebuild(path: Path, fault: str, at_ms: int) -> None:
     aside = _free_name(path, at_ms)
     part = path.with_name(f"{path.name}.part")
     _remove(part)
@@ -52,7 +52,7 @@ def _rebuild(path: Path, fault: str) -> None:
         raise
     part.rename(_finished(path))
     sync_folder(path.parent)
-    _take_place(path)
+    _take_place(path, at_ms)
     damage = salvaged.damage
     _log.error(
         "journal_damaged",
@@ -93,12 +93,12 @@ def _finished(path: Path) -> Path:
     return path.with_name(f"{path.name}.repaired")
 
 
-def _take_place(path: Path) -> None:
+def _take_place(path: Path, at_ms: int) -> None:
     """Set aside what a finished repair replaces, and put it in its place; again from the start after a crash."""
     finished = _finished(path)
     if not finished.exists():
         return
-    aside = _aside_of(finished, path)
+    aside = _aside_of(finished, path, at_ms)
     for suffix, file in _files(path):
         file.rename(_free(aside.with_name(f"{aside.name}{suffix}")))
     sync_folder(path.parent)
@@ -106,11 +106,11 @@ def _take_place(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _aside_of(finished: Path, path: Path) -> Path:
+def _aside_of(finished: Path, path: Path, at_ms: int) -> Path:
     """The name that the new journal has on record, or a free one where that cannot be told."""
-    with suppress(*tables.UNREADABLE, IndexError), closing(connect(finished, "ro&immutable=1")) as connection:
+    with suppress(*recovered.UNREADABLE, IndexError), closing(connect(finished, "ro&immutable=1")) as connection:
         return path.with_name(dead_letters.select_damages(connection)[-1].set_aside)
-    return _free_name(path, time.time_ns() // 1_000_000)
+    return _free_name(path, at_ms)
 
 
 def _free_name(path: Path, at_ms: int) -> Path:
@@ -128,3 +128,29 @@ def _remove(part: Path) -> None:
     for copy in ("", "-copy", "-readable"):
         for suffix in (*_BESIDE, "-journal"):
             part.with_name(f"{part.name}{copy}{suffix}").unlink(missing_ok=True)
+
+
+def copy_readable(source: Path, target: Path) -> int:
+    """Copy what the disk gives of a file, zeros in place of the rest; returns how many bytes those are. Blocks.
+
+    Raises OSError: nothing can be read at all, or there is no room for the copy.
+    """
+    lost, refusal = 0, None
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        with target.open("wb") as copy:
+            for at in range(0, size, _PIECE):
+                piece = bytearray(min(_PIECE, size - at))
+                try:
+                    os.preadv(descriptor, [piece], at)
+                except OSError as exc:
+                    if not is_bad_sector(exc):
+                        raise
+                    lost, refusal = lost + len(piece), exc
+                copy.write(piece)
+    finally:
+        os.close(descriptor)
+    if refusal is not None and lost == size:
+        raise refusal
+    return lost

@@ -11,38 +11,60 @@ from listener.journal import rows
 from listener.model.event import Damage, DeadLetter, DeadLetterFilter, Event, JournalStats, LaneState
 from listener.model.filter import Undelivered
 
-_EVENT = "received_ms, type, source, subject, time, kind, account, change, origin, data"
-_WHOLE_EVENT = "sequence, received_ms, event_id, type, source, subject, time, kind, account, change, origin, data"
 _LETTER = ("sink", "sequence", "event_id", "reason", "attempts", "at_ms", "answer", "replaying")
-_STATE = tuple(field.name for field in msgspec.structs.fields(LaneState))
+
+_INSERT = (
+    "INSERT OR REPLACE INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms, answer, replaying,"
+    " received_ms, type, source, subject, time, kind, account, change, origin, data)"
+    " SELECT :sink, :sequence, :event_id, :reason, :attempts, :at_ms, :answer, :replaying,"
+    " received_ms, type, source, subject, time, kind, account, change, origin, data"
+    " FROM (SELECT 1) LEFT JOIN event ON event.sequence = :sequence"
+)
+_SELECT = "SELECT sink, sequence, event_id, reason, attempts, at_ms, answer, replaying FROM dead_letter"
+_SELECT_WITH_EVENT = (
+    "SELECT sink, sequence, event_id, reason, attempts, at_ms, answer, replaying,"
+    " sequence, received_ms, event_id, type, source, subject, time, kind, account, change, origin, data"
+    " FROM dead_letter WHERE rowid IN (SELECT rowid FROM dead_letter WHERE"
+)
+_SELECT_EVENT = (
+    "SELECT sequence, received_ms, event_id, type, source, subject, time, kind, account, change, origin, data"
+    " FROM dead_letter WHERE"
+)
+_MARK = "UPDATE dead_letter SET replaying = 1 WHERE data IS NOT NULL AND"
+_DROP = "DELETE FROM dead_letter WHERE"
+
+# Ids go as one JSON array: there may be more than SQLite has parameters.
+_MEANT = (
+    "(:ids IS NULL OR event_id IN (SELECT value FROM json_each(:ids))) AND (:sink IS NULL OR sink = :sink)"
+    " AND (:since_ms IS NULL OR at_ms >= :since_ms) AND (:until_ms IS NULL OR at_ms <= :until_ms)"
+    " AND sequence > :after"
+)
+
+_SELECT_STATES = (
+    "SELECT sink, parked, parked_ms, sequence, attempts, failing_ms, last_error, disabled, quiet_from_ms,"
+    " quiet_until_ms FROM lane_state"
+)
+_REPLACE_STATE = (
+    "INSERT OR REPLACE INTO lane_state (sink, parked, parked_ms, sequence, attempts, failing_ms, last_error,"
+    " disabled, quiet_from_ms, quiet_until_ms) VALUES (:sink, :parked, :parked_ms, :sequence, :attempts,"
+    " :failing_ms, :last_error, :disabled, :quiet_from_ms, :quiet_until_ms)"
+)
 
 
 def insert(connection: sqlite3.Connection, letters: Iterable[DeadLetter]) -> None:
     """Store letters with a copy of their event: retention removes it from `event`. A letter of an event replaces it."""
-    connection.executemany(
-        f"INSERT OR REPLACE INTO dead_letter ({', '.join(_LETTER)}, {_EVENT})"  # noqa: S608 - our own names
-        f" SELECT :{', :'.join(_LETTER)}, {_EVENT} FROM (SELECT 1) LEFT JOIN event ON event.sequence = :sequence",
-        [asdict(letter) for letter in letters],
-    )
+    connection.executemany(_INSERT, [asdict(letter) for letter in letters])
 
 
 def select(connection: sqlite3.Connection, which: DeadLetterFilter) -> list[DeadLetter]:
     """The letters that are meant, oldest first."""
-    condition, parameters = _where(which)
-    found = connection.execute(
-        f"SELECT {', '.join(_LETTER)} FROM dead_letter WHERE {condition} ORDER BY at_ms, sequence, sink",  # noqa: S608 - our own names
-        parameters,
-    )
+    found = connection.execute(f"{_SELECT} WHERE {_MEANT} ORDER BY at_ms, sequence, sink", _meant_by(which))
     return [_letter(row) for row in found.fetchall()]
 
 
 def select_undelivered(connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]) -> list[Undelivered]:
     """The letters that a condition on sink and sequence holds for, with their events, in journal order."""
-    found = connection.execute(
-        f"SELECT {', '.join(_LETTER)}, {_WHOLE_EVENT} FROM dead_letter WHERE rowid IN"  # noqa: S608 - our own names
-        f" (SELECT rowid FROM dead_letter WHERE {condition}) ORDER BY sequence, sink",
-        parameters,
-    )
+    found = connection.execute(f"{_SELECT_WITH_EVENT} {condition}) ORDER BY sequence, sink", parameters)
     width = len(_LETTER)
     return [
         Undelivered(letter=_letter(row[:width]), event=None if row[-1] is None else rows.event_of(row[width:]))
@@ -52,21 +74,17 @@ def select_undelivered(connection: sqlite3.Connection, condition: str, parameter
 
 def mark(connection: sqlite3.Connection, which: DeadLetterFilter) -> int:
     """Mark the letters that are meant for replay; those that are already count, those without event cannot be."""
-    condition, parameters = _where(which)
-    statement = f"UPDATE dead_letter SET replaying = 1 WHERE data IS NOT NULL AND {condition}"  # noqa: S608 - our own names
-    return connection.execute(statement, parameters).rowcount
+    return connection.execute(f"{_MARK} {_MEANT}", _meant_by(which)).rowcount
 
 
 def drop(connection: sqlite3.Connection, which: DeadLetterFilter) -> int:
     """Delete the letters that are meant."""
-    condition, parameters = _where(which)
-    return connection.execute(f"DELETE FROM dead_letter WHERE {condition}", parameters).rowcount  # noqa: S608 - our own names
+    return connection.execute(f"{_DROP} {_MEANT}", _meant_by(which)).rowcount
 
 
 def select_events(connection: sqlite3.Connection, which: DeadLetterFilter, limit: int = -1) -> list[Event]:
     """The events of the letters that are meant, in journal order; a letter whose event was gone has none."""
-    condition, parameters = _where(which)
-    return _events(connection, f"data IS NOT NULL AND {condition}", parameters, limit)
+    return _events(connection, f"data IS NOT NULL AND {_MEANT}", _meant_by(which), limit)
 
 
 def select_replays(connection: sqlite3.Connection, sink: str, limit: int) -> list[Event]:
@@ -88,21 +106,15 @@ def settle(connection: sqlite3.Connection, sink: str, delivered: Collection[int]
 
 def select_states(connection: sqlite3.Connection) -> dict[str, LaneState]:
     """Per sink, its lane's state."""
-    found = connection.execute(f"SELECT {', '.join(_STATE)} FROM lane_state").fetchall()  # noqa: S608 - our own names
-    return {row[0]: _state(row) for row in found}
-
-
-def _state(row: Sequence[Any]) -> LaneState:
-    state = LaneState(**dict(zip(_STATE, row, strict=True)))
-    return replace(state, disabled=bool(state.disabled))
+    found = connection.execute(_SELECT_STATES)
+    names = [column[0] for column in found.description]
+    states = (LaneState(**dict(zip(names, row, strict=True))) for row in found.fetchall())
+    return {state.sink: replace(state, disabled=bool(state.disabled)) for state in states}
 
 
 def replace_state(connection: sqlite3.Connection, state: LaneState) -> None:
     """Store a lane's state."""
-    connection.execute(
-        f"INSERT OR REPLACE INTO lane_state ({', '.join(_STATE)}) VALUES (:{', :'.join(_STATE)})",  # noqa: S608 - our own names
-        asdict(state),
-    )
+    connection.execute(_REPLACE_STATE, asdict(state))
 
 
 def insert_damage(connection: sqlite3.Connection, damage: Damage) -> None:
@@ -145,14 +157,9 @@ def settle_damages(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE damage SET pending = 0")
 
 
-def _where(which: DeadLetterFilter) -> tuple[str, dict[str, Any]]:
-    """The condition and its parameters. Ids go as one JSON array: there may be more than SQLite has parameters."""
-    condition = (
-        "(:ids IS NULL OR event_id IN (SELECT value FROM json_each(:ids))) AND (:sink IS NULL OR sink = :sink)"
-        " AND (:since_ms IS NULL OR at_ms >= :since_ms) AND (:until_ms IS NULL OR at_ms <= :until_ms)"
-        " AND sequence > :after"
-    )
-    return condition, {
+def _meant_by(which: DeadLetterFilter) -> dict[str, Any]:
+    """The parameters of _MEANT."""
+    return {
         "ids": msgspec.json.encode(which.event_ids).decode() if which.event_ids else None,
         "sink": which.sink,
         "since_ms": which.since_ms,
@@ -167,8 +174,6 @@ def _letter(row: tuple[Any, ...]) -> DeadLetter:
 
 
 def _events(connection: sqlite3.Connection, condition: str, parameters: dict[str, Any], limit: int) -> list[Event]:
-    found = connection.execute(
-        f"SELECT {_WHOLE_EVENT} FROM dead_letter WHERE {condition} ORDER BY sequence LIMIT :limit",  # noqa: S608 - our own names
-        {**parameters, "limit": limit},
-    )
+    statement = f"{_SELECT_EVENT} {condition} ORDER BY sequence LIMIT :limit"
+    found = connection.execute(statement, {**parameters, "limit": limit})
     return [rows.event_of(row) for row in found.fetchall()]

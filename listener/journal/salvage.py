@@ -12,8 +12,8 @@ import msgspec
 
 from listener.journal import dead_letters, pages, rows
 from listener.journal.database import PAGE_BYTES, connect, create_newest
-from listener.journal.logfile import read_log
 from listener.journal.recovered import Recovered, read_recovered
+from listener.journal.wal import read_log
 from listener.model.event import Damage
 
 JUMP = 1_000_000
@@ -80,9 +80,8 @@ def _floor(known: Recovered) -> int:
 def _copy_events(new: sqlite3.Connection, found: Iterable[pages.Row], floor: int) -> None:
     """Of several rows of one sequence the first counts."""
     above = (row for row in found if row[0] > floor)
-    statement = f"INSERT OR IGNORE INTO event VALUES ({', '.join('?' * 13)})"  # noqa: S608 - only marks
     while chunk := list(islice(above, _CHUNK)):
-        new.executemany(statement, chunk)
+        new.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", chunk)
 
 
 def _complete(new: sqlite3.Connection, known: Recovered, *, at_ms: int, set_aside: str, tail: bool) -> Damage:

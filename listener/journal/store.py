@@ -1,5 +1,6 @@
-"""Taking ownership of a journal: the lock, the file, its connections."""
+"""Taking ownership of a journal: the file, its connections, and the writing one that is given up after an I/O error."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -13,16 +14,141 @@ from listener.errors import JournalDamaged, JournalError
 from listener.journal import rows
 from listener.journal.damage import repair
 from listener.journal.database import connect_reader, connect_writer, journal_error, prepare
-from listener.journal.handle import Handle
 from listener.journal.lock import FileLock
-from listener.journal.walindex import WalIndex
+from listener.journal.wal import WalIndex
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.durable import sync_folder
+
+CHECKPOINT_PAGES = 512
+"""Pages (of 8 KiB) in the log at which it is folded into the file."""
+
+UNFOLDED_PAGES = 8 * CHECKPOINT_PAGES
+"""Pages at which a log that cannot be read is damage; up to there the disk may give it after all."""
 
 _log = structlog.get_logger(__name__)
 
 
+class Handle:
+    """The connection that the writer uses now.
+
+    The kernel reports a lost write to an fsync once and then takes the page for written, so a second fsync that
+    succeeds tells nothing. Nothing is therefore tried again on a connection that saw an I/O error: `ready` opens a
+    new one first and lets it write every page of the log into the database again, from frames that were synced before
+    the error. The old one is closed after that: as long as another is open, closing folds nothing, and nobody recovers
+    the log, where the transaction that failed may stand whole and would be stored twice when its caller tries again.
+    The log's descriptor is always a new one. The database's may be one that SQLite kept for us (it closes none while a
+    lock of POSIX is held on the file): every page is written through it anew, and it hears of every error since.
+
+    SQLite itself tells nobody when the checkpoint that it does in a commit fails; the connection must have it switched
+    off. `fold` does that work.
+
+    Args:
+        path: for the text of errors.
+        connect: opens a writing connection.
+        connection: the first one.
+        index: closed by its owner, after the last connection.
+    """
+
+    def __init__(
+        self, *, path: Path, connect: Callable[[], sqlite3.Connection], connection: sqlite3.Connection, index: WalIndex
+    ) -> None:
+        self.connection = connection
+        self._path = path
+        self._connect = connect
+        self._index = index
+        self._failure: str | None = None
+        self._logged = False
+        self._damage: JournalDamaged | None = None
+        self._is_unfolded = False
+        self._durable = rows.select_newest(connection)
+
+    @property
+    def had_io_error(self) -> bool:
+        """An I/O error was seen, and no connection took this one's place yet."""
+        return self._failure is not None
+
+    def failed(self, error: BaseException) -> None:
+        """Tell of an error of the connection; an I/O error is remembered."""
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF == sqlite3.SQLITE_IOERR:
+            self._failure = str(getattr(error, "sqlite_errorname", error))
+
+    def committed(self, newest: int | None) -> None:
+        """Tell of a commit, and of its last event; folds the log where it is long enough.
+
+        Raises OSError: the disk turned read-only meanwhile. Then the commit is not to be believed, and no other one
+        follows it until the journal is opened anew, which finds out what is there.
+        """
+        try:
+            self._index.require_sound()
+        except OSError as exc:
+            self._failure = errno.errorcode.get(exc.errno or 0, str(exc))
+            raise
+        self._durable = newest or self._durable
+        self._logged = False
+        try:
+            self._fold()
+        except (sqlite3.Error, OSError) as exc:  # what was committed is on the disk, in the log
+            self.failed(exc)
+            error = journal_error(self._path, exc)
+            if isinstance(error, JournalDamaged) and self._index.frames() >= UNFOLDED_PAGES:
+                self._damage = error
+            if not self._is_unfolded:
+                _log.warning("journal_fold_failed", path=str(self._path), error=str(exc))
+            self._is_unfolded = True
+
+    def _fold(self) -> None:
+        """Where a reader keeps the log from starting again, every commit tries it, so that it does so soon."""
+        if self._index.frames() >= CHECKPOINT_PAGES:
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._is_unfolded = False
+
+    def ready(self) -> sqlite3.Connection:
+        """The connection for the next transaction, a new one after an I/O error.
+
+        Raises:
+            JournalDamaged: the log cannot be read, so that it cannot be folded, and grows.
+            JournalError: the new one does not find what is known to be durable, or a reader keeps the log.
+            sqlite3.Error, OSError: the disk still fails; the next call tries again.
+        """
+        if self._damage is not None:
+            raise self._damage
+        if self._failure is None:
+            return self.connection
+        fresh = self._connect()
+        try:
+            self._rewrite(fresh)
+        except BaseException:
+            fresh.close()
+            raise
+        self.connection, old = fresh, self.connection
+        old.close()
+        if not self._logged:  # a disk that fails each commit would have it said each time
+            _log.warning("journal_reopened", path=str(self._path), error=self._failure, last_sequence=self._durable)
+        self._failure, self._logged = None, True
+        return fresh
+
+    def _rewrite(self, fresh: sqlite3.Connection) -> None:
+        self._index.forget_backfill()
+        busy, _, _ = fresh.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise JournalError(f"journal {self._path}: another process keeps its log after {self._failure}")
+        found = rows.select_newest(fresh)
+        if found != self._durable:
+            raise JournalError(f"journal {self._path}: ends at {found} after {self._failure}, not at {self._durable}")
+
+    def recover(self) -> bool:
+        """`ready` for who only wants to close; False where the disk still fails."""
+        try:
+            self.ready()
+        except (sqlite3.Error, OSError, JournalError, JournalDamaged) as exc:
+            _log.error("journal_left_unfolded", path=str(self._path), error=str(exc))
+            return False
+        return True
+
+
 class Store:
-    """An owned journal: the lock, the writer thread's connection and that of the reader thread. Made by `open_store`.
+    """An owned journal: the lock, the writer's connection and that of the reader. Made by `open_store`.
 
     The reader's connection is closed first: whoever closes last folds the WAL into the file, and a reader may not.
     After an I/O error that is just what is wanted, and the next open recovers the WAL.
@@ -36,7 +162,7 @@ class Store:
 
     @property
     def write(self) -> sqlite3.Connection:
-        """The connection of the writer thread at this moment."""
+        """The connection of the writer at this moment."""
         return self.handle.connection
 
     def close(self) -> None:
@@ -48,8 +174,12 @@ class Store:
             stack.callback(first.close)
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: Path, now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms) -> Store:
     """Take ownership of the journal at `path`; creates, migrates or, where it is damaged, repairs it. Blocks.
+
+    Args:
+        path: the database.
+        now_ms: epoch milliseconds, for the names and the record of damage.
 
     Raises:
         JournalLocked: another process owns it.
@@ -58,14 +188,14 @@ def open_store(path: Path) -> Store:
     with ExitStack() as stack:
         try:
             stack.callback(FileLock.acquire(path).release)
-            return _open(path, stack)
+            return _open(path, stack, now_ms)
         except (sqlite3.Error, OSError, UnicodeDecodeError, JournalError, JournalDamaged) as exc:
             raise journal_error(path, exc) from exc
 
 
-def _open(path: Path, stack: ExitStack) -> Store:
+def _open(path: Path, stack: ExitStack, now_ms: Callable[[], int]) -> Store:
     """Open both connections; what `stack` holds is left to the store."""
-    repair(path)
+    repair(path, now_ms())
     _create(path)
     connect = partial(connect_writer, path)
     with ExitStack() as connections:

@@ -1,13 +1,11 @@
-"""The one thread that writes: what is queued at a moment becomes one transaction, with one fsync."""
+"""The one writer: what is queued at a moment becomes one transaction, with one fsync."""
 
 import asyncio
 import sqlite3
-import threading
-import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from itertools import groupby
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import structlog
@@ -16,7 +14,7 @@ from msgspec.structs import replace
 from listener.errors import JournalDamaged, JournalError, JournalFull
 from listener.journal import damage_marker, rows
 from listener.journal.database import journal_error
-from listener.journal.handle import Handle
+from listener.journal.store import Handle
 from listener.model.event import Event, JournalBatch
 
 _QUIET_S = 60.0
@@ -29,9 +27,9 @@ class Append:
 
     __slots__ = ("arrived_s", "batch", "future")
 
-    def __init__(self, *, batch: JournalBatch, future: asyncio.Future[Any]) -> None:
+    def __init__(self, *, batch: JournalBatch, arrived_s: float, future: asyncio.Future[Any]) -> None:
         self.batch = batch
-        self.arrived_s = time.perf_counter()
+        self.arrived_s = arrived_s
         self.future = future
 
 
@@ -73,24 +71,25 @@ class Commit(NamedTuple):
             else:
                 operation.future.set_exception(self.error)
 
-    def waited_s(self) -> float | None:
+    def waited_s(self, now_s: float) -> float | None:
         """How long the oldest batch waited for its commit, in seconds; None without one."""
         arrivals = [operation.arrived_s for operation in self.operations if isinstance(operation, Append)]
-        return time.perf_counter() - min(arrivals) if arrivals and self.error is None else None
+        return now_s - min(arrivals) if arrivals and self.error is None else None
 
 
 class Writer:
-    """Owns the writing connection and the sequence counter from `start` to `stop`.
+    """Owns the writing connection and the sequence counter until `stop`.
 
     While one transaction is on its way to the disk, everything that arrives queues up and becomes the next one: the
     more sessions write at the same moment, the fewer fsyncs each of them costs.
 
     Args:
         path: for the text of errors.
-        handle: used by the thread alone.
+        handle: used in the executor alone.
         last_sequence: the last sequence ever used.
-        loop: where `settled` is called, once per group.
-        settled: gets what became of the group.
+        executor: a single worker.
+        settled: called on the event loop with what became of a group.
+        monotonic_s: seconds that only run forward.
         max_bytes: how much the rows may take before events are refused; None for as much as there is room.
     """
 
@@ -100,60 +99,54 @@ class Writer:
         path: Path,
         handle: Handle,
         last_sequence: int,
-        loop: asyncio.AbstractEventLoop,
+        executor: Executor,
         settled: Callable[[Sequence[Commit]], None],
+        monotonic_s: Callable[[], float],
         max_bytes: int | None = None,
     ) -> None:
         self._path = path
         self._handle = handle
         self._last_sequence = last_sequence
-        self._loop = loop
+        self._loop = asyncio.get_running_loop()
+        self._executor = executor
         self._settled = settled
+        self._monotonic_s = monotonic_s
         self._max_bytes = max_bytes
         self._logged = ""
         self._quiet_until_s = 0.0
-        self._queue: SimpleQueue[Operation | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        self._waiting: list[Operation] = []
+        self._is_busy = False
 
     def submit(self, operation: Operation) -> None:
         """Queue an operation; the order of the calls is the order of the sequences."""
-        self._queue.put(operation)
+        self._waiting.append(operation)
+        if not self._is_busy:
+            self._is_busy = True
+            self._loop.call_soon(self._begin)  # what else arrives in this turn of the loop shares the commit
 
-    def stop(self) -> None:
-        """Finish what is queued and end the thread. Blocks."""
-        self._queue.put(None)
-        self._thread.join()
+    def stop(self, last: Callable[[], None]) -> asyncio.Future[None]:
+        """Commit what is queued, then call `last` in the executor; nothing may be submitted any more."""
+        self._begin()
+        return self._loop.run_in_executor(self._executor, last)
 
-    def _run(self) -> None:
-        running = True
-        while running:
-            drained = [self._queue.get()]
-            drained += [self._queue.get_nowait() for _ in range(self._queue.qsize())]
-            group = [operation for operation in drained if operation is not None]
-            running = len(group) == len(drained)
-            if group and not self._report(self._outcome(group)):
-                break
+    def _begin(self) -> None:
+        if self._waiting:
+            group, self._waiting = self._waiting, []
+            self._loop.run_in_executor(self._executor, self._outcome, group).add_done_callback(self._finish)
+
+    def _finish(self, group: "asyncio.Future[Sequence[Commit]]") -> None:
+        """The next group is on its way before anybody hears of this one."""
+        self._is_busy = bool(self._waiting)
+        self._begin()
+        self._settled(group.result())
 
     def _outcome(self, group: Sequence[Operation]) -> Sequence[Commit]:
-        """What became of a group, whatever happens: a thread that died would leave its callers waiting for ever."""
+        """What became of a group, whatever happens; in the executor, as all that follows."""
         try:
             return self._commit(group)
         except Exception as exc:  # noqa: BLE001 - a bug is its callers' to die of, loudly
             self._roll_back()
             return [Commit(group, (), (), self._last_sequence, exc)]
-
-    def _report(self, commits: Sequence[Commit]) -> bool:
-        """Hand the outcome to the loop; False when there is no loop left to hear it."""
-        try:
-            self._loop.call_soon_threadsafe(self._settled, commits)
-        except RuntimeError:  # the loop was closed under us: the data is safe, nobody is left to be told
-            _log.exception("journal_left_open", path=str(self._path))
-            return False
-        return True
 
     def _commit(self, group: Sequence[Operation]) -> Sequence[Commit]:
         """One transaction for all; where that fails, one for each, so that none pays for its neighbour."""
@@ -167,7 +160,7 @@ class Writer:
 
     def _log_failures(self, errors: Sequence[Exception], operations: int) -> None:
         """A disk that is full fails every commit, several a second: the same words come once a minute."""
-        text, now_s = str(errors[0]), time.monotonic()
+        text, now_s = str(errors[0]), self._monotonic_s()
         if text == self._logged and now_s < self._quiet_until_s:
             return
         self._logged, self._quiet_until_s = text, now_s + _QUIET_S
@@ -179,7 +172,7 @@ class Writer:
             return self._transaction(group)
         except (sqlite3.Error, OSError, JournalError, UnicodeDecodeError) as exc:
             return self._failed(group, journal_error(self._path, exc))
-        except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the thread lives on
+        except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the writer goes on
             return self._failed(group, exc)
 
     def _failed(self, group: Sequence[Operation], error: Exception) -> Commit:
@@ -201,9 +194,9 @@ class Writer:
                 last = self._store([one for one in run if isinstance(one, Append)], last, results, events)
             else:
                 results += [one.work(connection) for one in run if isinstance(one, Call)]
-        began_s = time.perf_counter()
+        began_s = self._monotonic_s()
         connection.execute("COMMIT")
-        fsync_s = time.perf_counter() - began_s
+        fsync_s = self._monotonic_s() - began_s
         self._handle.committed(last if events else None)
         self._last_sequence = last
         return Commit(group, results, events, last, None, fsync_s)

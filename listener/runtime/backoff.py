@@ -1,10 +1,10 @@
 """Delays between attempts: exponential growth with full jitter, and those that a server asks for."""
 
-import random
-import time
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+
+from listener.runtime.host import THIS_HOST
 
 
 class Backoff:
@@ -26,7 +26,7 @@ class Backoff:
         first_s: float = 0.5,
         limit_s: float = 30.0,
         floor_s: float = 0.05,
-        uniform: Callable[[float, float], float] = random.uniform,
+        uniform: Callable[[float, float], float] = THIS_HOST.random.uniform,
     ) -> None:
         self._first_s = first_s
         self._limit_s = limit_s
@@ -45,7 +45,7 @@ class Backoff:
         self.attempts = attempts
 
 
-def retry_after_s(value: str | None, *, limit_s: float, now_s: Callable[[], float] = time.time) -> float | None:
+def retry_after_s(value: str | None, *, limit_s: float, now_s: Callable[[], float] = THIS_HOST.time_s) -> float | None:
     """`Retry-After` (RFC 9110, 10.2.3: seconds or an HTTP date) as seconds from now; None if it is neither.
 
     `limit_s` bounds it: a wait without end would look like a dead listener.

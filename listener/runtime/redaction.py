@@ -5,11 +5,12 @@ of an exception or of a library that quotes what it was given.
 """
 
 import re
-import time
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
+
+from listener.runtime.clock import SYSTEM_CLOCK
 
 Fields = MutableMapping[str, Any]
 
@@ -63,7 +64,7 @@ class Repeats:
         clock: seconds that only run forward.
     """
 
-    def __init__(self, *, per_minute: int = 60, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, per_minute: int = 60, clock: Callable[[], float] = SYSTEM_CLOCK.monotonic_s) -> None:
         self._per_minute = per_minute
         self._clock = clock
         self._minute = clock()

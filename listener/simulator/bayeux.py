@@ -1,13 +1,13 @@
 """CometD sessions and the meta messages, as CometD 3.1.12 answers them; holding a poll is `longpoll.py`'s part."""
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 from typing import Any
 
 import msgspec
 
+from listener.runtime.host import Host
 from listener.simulator.options import SimulatorOptions
 from listener.simulator.queues import MessageQueue
 
@@ -70,7 +70,8 @@ class CometdSession:
 class Bayeux:
     """All CometD sessions of the node."""
 
-    def __init__(self, *, options: SimulatorOptions, may_hear: Callable[[str], bool]) -> None:
+    def __init__(self, *, options: SimulatorOptions, may_hear: Callable[[str], bool], host: Host) -> None:
+        self._host = host
         self._options = options
         self._may_hear = may_hear
         self._sessions: dict[str, CometdSession] = {}
@@ -112,7 +113,7 @@ class Bayeux:
 
     def handshake(self, message: Mapping[str, Any], *, user: str, browser: str, login: str) -> dict[str, Any]:
         """Open a session; its poll is expected within maxInterval."""
-        session = CometdSession(client_id=secrets.token_hex(13), user=user, browser=browser, login=login)
+        session = CometdSession(client_id=self._host.token(13), user=user, browser=browser, login=login)
         session.queue = MessageQueue(ack=self._options.ack and _ext(message).get("ack") is True)
         self._add(session)
         self.handshakes += 1

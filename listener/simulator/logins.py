@@ -1,11 +1,11 @@
 """HTTP sessions: Basic login, JSESSIONID, CSRF, idle life."""
 
 import binascii
-import secrets
 from base64 import b64decode
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from listener.runtime.host import Host
 from listener.simulator.options import SimulatorOptions
 from listener.simulator.wire import Call, Reply, json_reply, plain_reply
 
@@ -37,10 +37,11 @@ class Admission:
 class Logins:
     """Lets requests in. Without a login the answer is 403 with statusCode 20, never 401."""
 
-    def __init__(self, *, options: SimulatorOptions, users: Collection[str], clock_s: Callable[[], float]) -> None:
+    def __init__(self, *, options: SimulatorOptions, users: Collection[str], host: Host) -> None:
+        self._host = host
         self._options = options
         self._users = users
-        self._clock_s = clock_s
+        self._clock_s = host.clock.monotonic_s
         self._sessions: dict[str, HttpSession] = {}  # the one seen longest ago comes first
         self._refused_until_s = float("-inf")
         self.csrf = options.csrf
@@ -89,7 +90,7 @@ class Logins:
         self.csrf = self.csrf if enabled is None else enabled
         self.csrf_header = header or self.csrf_header
         for session in self._sessions.values():
-            session.csrf_token = secrets.token_hex(16)
+            session.csrf_token = self._host.token(16)
 
     def _find(self, call: Call) -> HttpSession | None:
         self._drop_idle()
@@ -135,7 +136,7 @@ class Logins:
 
     def _create(self, user: str | None) -> HttpSession:
         session = HttpSession(
-            id=secrets.token_hex(16).upper(), user=user, csrf_token=secrets.token_hex(16), seen_s=self._clock_s()
+            id=self._host.token(16).upper(), user=user, csrf_token=self._host.token(16), seen_s=self._clock_s()
         )
         self._sessions[session.id] = session
         return session

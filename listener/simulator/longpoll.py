@@ -1,13 +1,13 @@
 """The long-polling transport: a body of messages in, held polls, events and replies out."""
 
 import asyncio
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from listener.runtime.host import Host
 from listener.simulator.bayeux import Bayeux, CometdSession, Wake, acknowledged, reply_to, unknown_client
 from listener.simulator.faults import Faults
 from listener.simulator.logins import HttpSession
@@ -44,7 +44,8 @@ class _Exchange:
 class LongPolling:
     """Answers the notifications path for requests that are logged in."""
 
-    def __init__(self, *, bayeux: Bayeux, faults: Faults, options: SimulatorOptions) -> None:
+    def __init__(self, *, bayeux: Bayeux, faults: Faults, options: SimulatorOptions, host: Host) -> None:
+        self._host = host
         self._bayeux = bayeux
         self._faults = faults
         self._options = options
@@ -91,7 +92,7 @@ class LongPolling:
             return reply_to(message, successful=False) | refusal
         browser = exchange.browser
         if browser is None:
-            browser = secrets.token_hex(8)
+            browser = self._host.token(8)
             exchange.cookies = ((COOKIE, browser),)
         return self._bayeux.handshake(message, user=exchange.user, browser=browser, login=exchange.login)
 

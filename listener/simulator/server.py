@@ -1,8 +1,7 @@
 """The simulated Web Services node: its parts put together behind one real HTTP port."""
 
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from listener.errors import StartError
+from listener.runtime.host import THIS_HOST, Host
 from listener.simulator.bayeux import CHATS, Bayeux, Wake
 from listener.simulator.control import PREFIX, Control
 from listener.simulator.faults import Faults
@@ -35,17 +35,15 @@ class Simulator:
     node would; chats stay, and a second start takes the same port.
     """
 
-    def __init__(
-        self, options: SimulatorOptions | None = None, *, clock_s: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, options: SimulatorOptions | None = None, *, host: Host = THIS_HOST) -> None:
         self.options = options or SimulatorOptions()
         self.center = ContactCenter(agents=self.options.agents)
-        self._logins = Logins(options=self.options, users=self.center.agents, clock_s=clock_s)
-        self._bayeux = Bayeux(options=self.options, may_hear=self._logins.may_hear)
-        self.desk = Desk(center=self.center, publish=self.publish, options=self.options, clock_ms=_epoch_ms)
+        self._logins = Logins(options=self.options, users=self.center.agents, host=host)
+        self._bayeux = Bayeux(options=self.options, may_hear=self._logins.may_hear, host=host)
+        self.desk = Desk(center=self.center, publish=self.publish, options=self.options, clock_ms=host.clock.now_ms)
         self._faults = Faults()
         self._rest = Rest(center=self.center, desk=self.desk, logins=self._logins, options=self.options)
-        self._polling = LongPolling(bayeux=self._bayeux, faults=self._faults, options=self.options)
+        self._polling = LongPolling(bayeux=self._bayeux, faults=self._faults, options=self.options, host=host)
         self._control = Control(center=self.center, logins=self._logins, bayeux=self._bayeux, faults=self._faults)
         self._runner: web.AppRunner | None = None
         self._port = self.options.port
@@ -88,7 +86,7 @@ class Simulator:
             why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror  # asyncio wraps the words
             raise StartError(f"port: cannot listen on {self.options.host}:{self._port}: {why}") from exc
         self._runner = runner
-        self._port = runner.addresses[0][1]
+        self._port = self._port or runner.addresses[0][1]
         log.info("simulator_started", url=self.url, agents=self.options.agents)
 
     async def stop(self) -> None:
@@ -178,7 +176,3 @@ class Simulator:
             reply, headers=(*reply.headers, *admission.headers), cookies=(*admission.cookies, *reply.cookies)
         )
         return await self._faults.after(call, dressed)
-
-
-def _epoch_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -23,7 +23,7 @@ class ManualClock:
         """The wall clock in epoch milliseconds."""
         return self._start_ms + round(self._elapsed_s * 1000)
 
-    def monotonic(self) -> float:
+    def monotonic_s(self) -> float:
         """The monotonic clock in seconds."""
         return self._elapsed_s
 

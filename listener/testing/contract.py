@@ -22,6 +22,8 @@ from listener.testing.events import sample_event, sample_gap, sample_test
 
 _MANY = 10_000
 _BATCH = 500
+_OUTAGE_BEFORE = 8  # any batch in between
+_LOOKS = 5  # a tenth of a second
 _PATIENCE_S = 60.0
 _ODD = 'a\nb\r\u2028\x00"\\é\U0001f600'
 
@@ -195,7 +197,7 @@ class SinkContract:
                     await asyncio.sleep(0.002 * number)
                     async with place.outage():
                         left = await delivery
-                elif number == 8:  # noqa: PLR2004 - any batch in between
+                elif number == _OUTAGE_BEFORE:
                     async with place.outage():
                         pass
                 await _bring(sink, left)
@@ -320,7 +322,7 @@ def _left(events: Sequence[Event], outcome: Outcome) -> list[Event]:
 async def _settled(measure: Callable[[], int]) -> int:
     """The figure once it has not changed for a while: sockets close behind their close()."""
     last, same = measure(), 0
-    while same < 5:  # noqa: PLR2004 - five looks, a tenth of a second
+    while same < _LOOKS:
         await asyncio.sleep(0.02)
         now = measure()
         last, same = now, same + 1 if now == last else 0

@@ -1,7 +1,6 @@
 """`/events`: the journal from a place on, as server-sent events (HTML Living Standard, 9.2)."""
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, NoReturn
 
@@ -12,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from listener.errors import HttpRefused, JournalDamaged, JournalError
 from listener.model.event import Event
 from listener.model.filter import EVERY_EVENT
+from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.web import answers
 from listener.web.limits import STREAMS
@@ -66,6 +66,7 @@ class Feed:
         comment_s: after so many seconds of silence a comment tells that the connection stands.
         pause_s: see above.
         write_s: a client that takes longer for a piece of 64 KiB is cut off.
+        host: names this start of the journal.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Feed:
         comment_s: float = COMMENT_S,
         pause_s: float = PAUSE_S,
         write_s: float = WRITE_S,
+        host: Host = THIS_HOST,
     ) -> None:
         self._read = read
         self._wait_beyond = wait_beyond
@@ -88,7 +90,7 @@ class Feed:
         self._comment_s = comment_s
         self._pause_s = pause_s
         self._write_s = write_s
-        self._journal = secrets.token_hex(8)
+        self._journal = host.token(8)
 
     def routes(self) -> list[Route]:
         """The one path."""

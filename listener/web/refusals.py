@@ -1,12 +1,12 @@
 """What is refused is counted each time, and logged once a minute and reason: who knocks all day fills no disk."""
 
 import logging
-import time
 from collections.abc import Callable
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 
 _QUIET_S = 60.0
@@ -22,7 +22,7 @@ class Refusals:
         monotonic: seconds.
     """
 
-    def __init__(self, *, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, metrics: Metrics, monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic_s) -> None:
         self._metrics = metrics
         self._monotonic = monotonic
         self._quiet_until_s: dict[str, float] = {}

@@ -1,6 +1,6 @@
 """What an answer of the Web Services means: success, or exactly one error of ours."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
@@ -55,8 +55,8 @@ class Answer(msgspec.Struct, frozen=True, rename="camel"):
     status_message: object = None
 
 
-def check(reply: Reply) -> None:
-    """Return if the reply says success (HTTP 2xx and statusCode 0).
+def check(reply: Reply, now_s: Callable[[], float]) -> None:
+    """Return if the reply says success (HTTP 2xx and statusCode 0); `now_s` is epoch seconds.
 
     Raises:
         LoginRefused: HTTP 401 or 403, or statusCode 20.
@@ -73,7 +73,7 @@ def check(reply: Reply) -> None:
     kind = _kind(reply, code)
     text = _describe(reply, answer)
     if issubclass(kind, ServerFault):
-        wait_s = retry_after_s(reply.headers.get("Retry-After"), limit_s=LONGEST_WAIT_S)
+        wait_s = retry_after_s(reply.headers.get("Retry-After"), limit_s=LONGEST_WAIT_S, now_s=now_s)
         raise kind(text, http_status=reply.status, status_code=code, retry_after_s=wait_s)
     raise kind(text, http_status=reply.status, status_code=code)
 

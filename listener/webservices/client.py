@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 
 from listener.errors import ParameterInvalid, ParameterMissing
+from listener.runtime.host import THIS_HOST
 from listener.webservices.answers import decode
 from listener.webservices.session import ME, Session
 
@@ -69,6 +70,7 @@ class WebServices:
         request_timeout_s: for one exchange, from the connection to the last byte.
         start_contact_center_session: log the agent in to the contact center's chat after each login.
         on_login: told the result of each login: `ok`, `refused` or `failed`.
+        time_s: epoch seconds, for a Retry-After that names a date.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class WebServices:
         request_timeout_s: float = 30.0,
         start_contact_center_session: bool = False,
         on_login: Callable[[str], None] = lambda _: None,
+        time_s: Callable[[], float] = THIS_HOST.time_s,
     ) -> None:
         self._session = Session(
             url=url,
@@ -90,6 +93,7 @@ class WebServices:
             request_timeout_s=request_timeout_s,
             start_contact_center_session=start_contact_center_session,
             on_login=on_login,
+            time_s=time_s,
         )
 
     def headers(self) -> dict[str, str]:

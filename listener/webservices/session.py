@@ -39,6 +39,7 @@ class Session:
         request_timeout_s: float,
         start_contact_center_session: bool,
         on_login: Callable[[str], None],
+        time_s: Callable[[], float],
     ) -> None:
         base = URL(url)
         self._base = str(base).rstrip("/")
@@ -49,6 +50,7 @@ class Session:
         self._timeout_s = request_timeout_s
         self._start_contact_center_session = start_contact_center_session
         self._on_login = on_login
+        self._time_s = time_s
         self._csrf: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._logins = 0  # finished ones; whoever waited for the lock sees that one finished meanwhile
@@ -166,7 +168,7 @@ class Session:
         except (aiohttp.ClientError, OSError) as exc:
             raise unanswered(exc, method=method, path=path, server=self._server, timeout_s=self._timeout_s) from exc
         self._take_csrf(reply.headers)
-        check(reply)
+        check(reply, self._time_s)
         return reply
 
     def _take_csrf(self, headers: Mapping[str, str]) -> None:

@@ -241,7 +241,7 @@ class World:
         self.lanes = [CRM]
         monkeypatch.setattr(dead_letters_command, "dead_letters", lambda _path, which: self._letters(which))
         monkeypatch.setattr(control, "lanes", lambda _path: self.lanes)
-        self.replay = Replay(journal=path, before=self.before, clock=self.clock.monotonic)
+        self.replay = Replay(journal=path, before=self.before, clock=self.clock.monotonic_s)
 
     def _letters(self, which):
         return [letter for letter in self.letters if which.sink in (None, letter.sink)]
@@ -299,7 +299,7 @@ def test_one_lane_of_two_that_goes_on_is_waited_for(world):
     world.before.append(dead_letter(1, hour=9, sink="bi"))
     world.letters.append(replace(world.before[-1], replaying=True))
     world.lanes = [replace(CRM, parked="401"), replace(CRM, sink="bi")]
-    both = Replay(journal=world.replay._journal, before=world.before, clock=world.clock.monotonic)
+    both = Replay(journal=world.replay._journal, before=world.before, clock=world.clock.monotonic_s)
     assert not both.poll().is_over
     world.lanes[1] = replace(CRM, sink="bi", parked="403")
     assert both.poll().halt.count("is parked") == 2

@@ -15,6 +15,7 @@ from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
 from listener.cometd.protocol import Phase, Resume, Session, Step
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
 from listener.runtime.backoff import Backoff
+from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.script import TOPIC, UNKNOWN, Script, event, reply
 
@@ -46,7 +47,7 @@ class World:
             session.resume(resume)
         self.engine = Engine(
             session=session,
-            clock=self.clock,
+            host=Host(clock=self.clock),
             login=login,
             exchange_backoff=Backoff(uniform=uniform),
             handshake_backoff=Backoff(first_s=1.0, uniform=uniform),

@@ -5,6 +5,7 @@ from aiocometd.extensions import AuthExtension
 from listener.cometd.engine import Engine
 from listener.cometd.link import Link
 from listener.cometd.protocol import Session
+from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.bareserver import new_http
 
@@ -16,7 +17,9 @@ async def test_a_link_is_what_aiocometd_hands_to_transports_and_carries_what_eve
     async def login() -> None:
         logins.append("in")
 
-    engine = Engine(session=Session(topics=[], connection_type="long-polling"), clock=ManualClock(), login=login)
+    engine = Engine(
+        session=Session(topics=[], connection_type="long-polling"), host=Host(clock=ManualClock()), login=login
+    )
     async with new_http() as http:
         link = Link(engine=engine, http=http, headers=lambda: {"X-CSRF-TOKEN": next(tokens)})
         assert isinstance(link, AuthExtension)

@@ -18,6 +18,7 @@ from listener.cometd.link import Link
 from listener.cometd.longpolling import LongPollingTransport
 from listener.cometd.protocol import Request, Session, Step
 from listener.errors import ExchangeFailed
+from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.bareserver import BareServer, Handler, new_http
 
@@ -31,7 +32,7 @@ class Line:
     """A transport on its way to a server."""
 
     def __init__(self, url: str, http: aiohttp.ClientSession, **options: Any) -> None:
-        engine = Engine(session=Session(topics=[], connection_type="long-polling"), clock=ManualClock())
+        engine = Engine(session=Session(topics=[], connection_type="long-polling"), host=Host(clock=ManualClock()))
         link = Link(engine=engine, http=http, **{"margin_s": 1.0, **options})
         self.transport = LongPollingTransport(url=url, auth=link)
         self.exchange = engine.exchange

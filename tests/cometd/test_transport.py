@@ -13,6 +13,7 @@ from listener.cometd.longpolling import LongPollingTransport
 from listener.cometd.protocol import Session, Step
 from listener.cometd.transport import SessionTransport
 from listener.errors import ExchangeFailed
+from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.bareserver import new_http
 from support.eventually import eventually
@@ -32,7 +33,7 @@ class Scripted:
 @pytest.fixture
 async def scripted() -> AsyncIterator[Scripted]:
     script = Script()
-    engine = Engine(session=Session(topics=[TOPIC], connection_type="long-polling"), clock=ManualClock())
+    engine = Engine(session=Session(topics=[TOPIC], connection_type="long-polling"), host=Host(clock=ManualClock()))
     async with new_http() as http:
         transport = LongPollingTransport(url=URL, auth=Link(engine=engine, http=http), incoming_queue=None, loop=None)
         engine.exchange = script.exchange

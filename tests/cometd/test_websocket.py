@@ -15,6 +15,7 @@ from listener.cometd.link import Link
 from listener.cometd.protocol import Request, Session, Step
 from listener.cometd.websocket import WebsocketTransport
 from listener.errors import ExchangeFailed
+from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.bareserver import BareServer, new_http
 from support.eventually import eventually
@@ -42,7 +43,7 @@ class Line:
 
     async def open(self, stack: AsyncExitStack, **options: Any) -> "Line":
         await stack.enter_async_context(self.server)
-        engine = Engine(session=Session(topics=[], connection_type="websocket"), clock=ManualClock())
+        engine = Engine(session=Session(topics=[], connection_type="websocket"), host=Host(clock=ManualClock()))
         link = Link(engine=engine, http=await stack.enter_async_context(new_http()), **{"margin_s": 1.0, **options})
         self.transport = WebsocketTransport(url=self.server.url, auth=link)
         self.exchange = engine.exchange

@@ -7,6 +7,7 @@ from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts
 from listener.intake.recorder import Recorder
+from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.simulator import Simulator
 from listener.testing import MemoryJournal
@@ -37,7 +38,13 @@ async def world(sim, owned):
     connector = connections.new_connector(both.server)
     owned.push_async_callback(connector.close)
     accounts = Accounts(
-        settings=both, journal=journal, recorder=recorder, metrics=metrics, connector=connector, down_since_ms=None
+        settings=both,
+        journal=journal,
+        recorder=recorder,
+        metrics=metrics,
+        connector=connector,
+        down_since_ms=None,
+        host=THIS_HOST,
     )
     await accounts.build(both.accounts)
     owned.push_async_callback(accounts.close)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from listener.config.lane import LaneSettings
 from listener.config.settings import Settings
 from listener.daemon import assembly
-from listener.daemon.assembly import Account, WallClock, identity_of, policy_of, source_of
+from listener.daemon.assembly import Account, identity_of, policy_of, source_of
 from listener.errors import ConfigError, LoginRefused, Unreachable
 from listener.model.event import SessionState
 from listener.runtime.metrics import Metrics
@@ -93,13 +93,6 @@ def test_a_session_belongs_to_an_account_at_a_url_with_a_topic():
     wanted = settings(url="http://h:1/", topic="/t")
     identity = identity_of(wanted, wanted.accounts[0])
     assert (identity.account, identity.url, identity.topic) == ("agent1", "http://h:1/api/v2/notifications", "/t")
-
-
-async def test_the_wall_clock_waits():
-    clock = WallClock()
-    before = clock.now_ms()
-    await clock.sleep(0.02)
-    assert clock.now_ms() - before >= 19
 
 
 async def test_every_setting_of_the_server_reaches_the_part_that_it_is_for(world: World):

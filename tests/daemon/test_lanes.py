@@ -7,6 +7,7 @@ from listener.config.settings import Settings
 from listener.daemon.lanes import SinkLanes
 from listener.errors import ConfigError
 from listener.model.event import JournalBatch
+from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal, sample_event
 from support.eventually import eventually
@@ -30,7 +31,7 @@ async def journal():
 
 @pytest.fixture
 async def lanes(journal):
-    lanes = SinkLanes(journal=journal, metrics=Metrics())
+    lanes = SinkLanes(journal=journal, metrics=Metrics(), host=THIS_HOST)
     yield lanes
     await lanes.end(list(lanes.running))
 

@@ -134,7 +134,7 @@ async def test_a_time_that_the_destination_names_is_waited_for_also_at_the_end(s
     class Ticking(Ailing):
         async def deliver(self, events):
             began.append(asyncio.get_running_loop().time())
-            self.advance(began[-1] - world.clock.monotonic())
+            self.advance(began[-1] - world.clock.monotonic_s())
             try:
                 await super().deliver(events)
             finally:

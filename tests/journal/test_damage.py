@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from listener.errors import JournalDamaged, JournalError, JournalLocked
 from listener.journal import SqliteJournal, damage_marker, database, rows, salvage, views
+from listener.journal.damage import copy_readable
 from listener.journal.database import PAGE_BYTES
 from listener.journal.lock import FileLock
 from listener.journal.salvage import JUMP
@@ -359,7 +360,7 @@ async def repaired_on_a_bad_disk(path, *, readable):
     `readable` says which of those fail, in the words of strace.
     """
     program = (
-        "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]))"
+        "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]), 0)"
     )
     whole = "inject=read,pread64,sendfile,copy_file_range:error=EIO"
     strace = ["strace", "-o", "/dev/null", "-P", path, "-e", whole, "-e", f"inject=preadv,preadv2:error=EIO:{readable}"]
@@ -479,7 +480,9 @@ async def test_another_process_is_refused_before_anything_is_touched(closed):
     lock.release()
 
 
-REPAIR = "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]))"
+REPAIR = (
+    "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]), 0)"
+)
 POINTS = [(call, number) for call in ("rename", "fsync") for number in range(1, 5)]
 
 
@@ -548,3 +551,12 @@ async def test_no_room_for_the_repair_leaves_everything_as_it_was(closed, monkey
     after = {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith(".lock")}
     assert after == before
     assert (await reopened(path))["damages"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 10_000])
+def test_what_can_be_read_is_copied_as_it_is(tmp_path, size):
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 40)
+    with (tmp_path / "file").open("r+b") as file:
+        file.truncate(size)
+    assert copy_readable(tmp_path / "file", tmp_path / "copy") == 0
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "file").read_bytes()

@@ -4,10 +4,24 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from msgspec.structs import asdict
 
 from listener.journal import dead_letters, rows
 from listener.journal.database import newest_schema
-from listener.model.event import Damage, DeadLetter, DeadLetterFilter
+from listener.model.event import Damage, DeadLetter, DeadLetterFilter, LaneState
+
+SET = LaneState(
+    sink="crm",
+    parked="a person is needed",
+    parked_ms=1,
+    sequence=2,
+    attempts=3,
+    failing_ms=4,
+    last_error="why",
+    disabled=True,
+    quiet_from_ms=5,
+    quiet_until_ms=6,
+)
 
 
 @pytest.fixture
@@ -56,3 +70,10 @@ def test_damage_is_pending_until_it_is_settled(connection):
 def test_the_last_sequence_is_not_counted_from_letters(connection):
     dead_letters.insert(connection, [letter(9)])
     assert rows.select_last_sequence(connection) == 0
+
+
+def test_every_field_of_a_lanes_state_is_stored(connection):
+    unset = LaneState(sink="crm")
+    assert [name for name, value in asdict(SET).items() if value == getattr(unset, name)] == ["sink"]
+    dead_letters.replace_state(connection, SET)
+    assert dead_letters.select_states(connection) == {"crm": SET}

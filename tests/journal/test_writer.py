@@ -1,8 +1,9 @@
-"""Group commit, seen from the thread that does it."""
+"""Group commit, seen from the worker that does it."""
 
 import asyncio
 import sqlite3
 import threading
+import time
 
 import pytest
 import structlog
@@ -12,6 +13,7 @@ from listener.journal import rows
 from listener.journal.store import open_store
 from listener.journal.writer import Append, Call, Writer
 from listener.model.event import JournalBatch
+from listener.runtime.host import one_worker
 from listener.testing import sample_event
 
 
@@ -24,7 +26,15 @@ class Bench:
         self.groups = []
         self.loop = asyncio.get_running_loop()
         self.store.write.set_trace_callback(self.sql.append)
-        self.writer = Writer(path=path, handle=self.store.handle, last_sequence=0, loop=self.loop, settled=self.settled)
+        self.executor = one_worker("journal-writer")
+        self.writer = Writer(
+            path=path,
+            handle=self.store.handle,
+            last_sequence=0,
+            executor=self.executor,
+            settled=self.settled,
+            monotonic_s=time.monotonic,
+        )
         self.held = threading.Event()
 
     def settled(self, commits):
@@ -38,17 +48,17 @@ class Bench:
         return operation.future
 
     def append(self, *events):
-        operation = Append(batch=JournalBatch(events=events), future=self.loop.create_future())
+        operation = Append(batch=JournalBatch(events=events), arrived_s=0.0, future=self.loop.create_future())
         self.writer.submit(operation)
         return operation.future
 
     async def hold(self):
-        """Keep the thread busy in a transaction of its own until `held` is set."""
+        """Keep the worker busy in a transaction of its own until `held` is set."""
         running = asyncio.Event()
 
         def work(connection):
             self.loop.call_soon_threadsafe(running.set)
-            self.held.wait(30)
+            return self.held.wait(30)
 
         future = self.call(work)
         await running.wait()
@@ -64,11 +74,10 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path):
     bench = Bench(tmp_path / "journal.db")
-    bench.writer.start()
     yield bench
     bench.held.set()
-    await bench.loop.run_in_executor(None, bench.writer.stop)
-    bench.store.close()
+    await bench.writer.stop(bench.store.close)
+    bench.executor.shutdown()
 
 
 def refusal(error):
@@ -172,27 +181,29 @@ async def test_operations_of_other_kinds_keep_their_place(bench):
 async def test_stopping_finishes_what_is_queued(tmp_path):
     bench = Bench(tmp_path / "journal.db")
     appends = [bench.append(sample_event(n)) for n in range(5)]
-    bench.writer.start()
-    await bench.loop.run_in_executor(None, bench.writer.stop)
-    assert await asyncio.gather(*appends) == [1, 2, 3, 4, 5]
-    bench.store.close()
+    await bench.writer.stop(bench.store.close)
+    assert [append.result() for append in appends] == [1, 2, 3, 4, 5]
+    bench.executor.shutdown()
 
 
-async def test_a_loop_that_is_gone_loses_no_data_and_ends_the_thread(tmp_path):
+async def test_what_arrives_in_one_turn_of_the_loop_shares_a_commit(bench):
+    appends = [bench.append(sample_event(n)) for n in range(5)]
+    await asyncio.gather(*appends)
+    assert bench.commits() == 1
+
+
+async def test_stopping_in_the_middle_of_a_commit_finishes_what_waits_behind_it(tmp_path):
     bench = Bench(tmp_path / "journal.db")
-    gone = asyncio.new_event_loop()
-    gone.close()
-    bench.writer._loop = gone
-    with structlog.testing.capture_logs() as logs:
-        bench.append(sample_event(1))
-        bench.writer.start()
-        await bench.loop.run_in_executor(None, bench.writer.stop)
-    assert [line["event"] for line in logs] == ["journal_left_open"]
-    assert bench.events() == ["event-1"]
-    bench.store.close()
+    held = await bench.hold()
+    appends = [bench.append(sample_event(n)) for n in range(3)]
+    stopped = bench.writer.stop(bench.store.close)
+    bench.held.set()
+    await stopped
+    assert [append.result() for append in (held, *appends)] == [True, 1, 2, 3]
+    bench.executor.shutdown()
 
 
-async def test_a_bug_in_what_follows_on_a_failure_reaches_the_caller_and_the_thread_lives_on(bench, monkeypatch):
+async def test_a_bug_in_what_follows_on_a_failure_reaches_the_caller_and_the_writer_goes_on(bench, monkeypatch):
     def break_down(_error):
         raise RuntimeError("a bug")
 

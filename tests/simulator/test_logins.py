@@ -4,7 +4,9 @@ import json
 
 import pytest
 
+from listener.runtime.host import Host
 from listener.simulator import Simulator, SimulatorOptions
+from listener.testing import ManualClock
 from support.browser import CHAT_PATH, SET_DISPOSITION, basic
 
 DENIED = {"statusCode": 20, "statusMessage": "Access denied"}
@@ -97,24 +99,25 @@ async def test_without_csrf_no_get_tells_a_token(simulate, browse):
 
 @pytest.mark.parametrize(("refreshes", "status"), [(True, 200), (False, 403)])
 async def test_an_idle_login_ends_and_polls_count_as_activity_or_not(stack, browse, refreshes, status):
-    now_s = [0.0]
+    clock = ManualClock()
     options = SimulatorOptions(http_session_s=100, poll_refreshes_login=refreshes)
-    sim = await stack.enter_async_context(Simulator(options, clock_s=lambda: now_s[0]))
+    sim = await stack.enter_async_context(Simulator(options, host=Host(clock=clock)))
     browser = await browse(sim)
     await browser.listen()
-    now_s[0] = 99.0
+    clock.advance(99.0)
     await browser.connect(timeout_ms=0)
-    now_s[0] = 198.0
+    clock.advance(99.0)
     response, _ = await browser.get("/api/v2/me")
     assert response.status == status
 
 
 async def test_a_login_that_is_used_over_rest_lives_on(stack, browse):
-    now_s = [0.0]
-    sim = await stack.enter_async_context(Simulator(SimulatorOptions(http_session_s=100), clock_s=lambda: now_s[0]))
+    clock = ManualClock()
+    sim = await stack.enter_async_context(Simulator(SimulatorOptions(http_session_s=100), host=Host(clock=clock)))
     browser = await browse(sim)
     await browser.login()
-    for now_s[0] in (99.0, 198.0):
+    for _ in range(2):
+        clock.advance(99.0)
         assert (await browser.get("/api/v2/me"))[0].status == 200
-    now_s[0] = 298.0
+    clock.advance(100.0)
     assert (await browser.get("/api/v2/me"))[0].status == 403

@@ -7,7 +7,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -281,3 +281,41 @@ def silenced_without_reason(modules: Collection[Module]) -> list[str]:
         for token in tokenize.generate_tokens(io.StringIO(module.source).readline)
         if token.type == tokenize.COMMENT and AFTER_NOQA.search(token.string)
     ]
+
+
+def uses_of(modules: Collection[Module], names: Collection[str], *, but: Collection[str] = ()) -> dict[str, list[str]]:
+    """By module, the places that use a library's names, whatever they are called there; `but` names exceptions.
+
+    A name stands for all below it: `random` for `random.uniform`.
+    """
+    found: dict[str, list[str]] = {}
+    for module in modules:
+        known = _known_as(module.tree)
+        for node in ast.walk(module.tree):
+            name = _full_name(node, known)
+            if any(_within(name, banned) for banned in names) and not any(_within(name, kind) for kind in but):
+                found.setdefault(module.name, []).append(f"{module.name}:{node.lineno} uses {name}")
+    return found
+
+
+def _known_as(tree: ast.Module) -> dict[str, str]:
+    """What the imported names of a module stand for."""
+    known = {}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                known.update({alias.asname or alias.name: alias.name for alias in names})
+            case ast.ImportFrom(module=str(base), names=names, level=0):
+                known.update({alias.asname or alias.name: f"{base}.{alias.name}" for alias in names})
+    return known
+
+
+def _full_name(node: ast.AST, known: Mapping[str, str]) -> str:
+    """The dotted name that an expression reads, empty for any other; of a module that is only named, none."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name) or node.id not in known or not (parts or "." in known[node.id]):
+        return ""
+    return ".".join([known[node.id], *reversed(parts)])

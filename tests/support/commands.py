@@ -14,7 +14,7 @@ def commands() -> dict[tuple[str, ...], set[str]]:
     context = Context(top)
     known: dict[tuple[str, ...], set[str]] = {}
     for name in top.list_commands(context):
-        command = top.get_command(context, name)
+        _, command, _ = top.resolve_command(context, [name])
         known[name,] = _options(command)
         known |= {(name, each): _options(one) for each, one in getattr(command, "commands", {}).items()}
     return known

@@ -16,6 +16,7 @@ from listener.cometd.facts import Batch, Fact, PollingEnded, Subscribed
 from listener.cometd.link import Link
 from listener.cometd.protocol import Resume, Session
 from listener.runtime.backoff import Backoff
+from listener.runtime.host import Host
 from listener.simulator import Simulator
 from support.bareserver import new_http
 from support.script import TOPIC
@@ -28,6 +29,9 @@ class QuickClock:
 
     def now_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        return time.monotonic()
 
     async def sleep(self, delay_s: float) -> None:
         await asyncio.sleep(min(delay_s, 0.05))
@@ -49,7 +53,7 @@ class Guest:
             self.session.resume(resume)
         self.engine = Engine(
             session=self.session,
-            clock=QuickClock(),
+            host=Host(clock=QuickClock()),
             exchange_backoff=Backoff(first_s=0.01, limit_s=0.05),
             handshake_backoff=Backoff(first_s=0.01, limit_s=0.05),
         )

@@ -74,7 +74,7 @@ class World:
             metrics=self.metrics,
             now_ms=lambda: NOW_MS,
             backoff=Backoff(**NO_PAUSE),
-            monotonic=self.clock.monotonic,
+            monotonic=self.clock.monotonic_s,
         )
         self.task: asyncio.Task[None]
         if isinstance(self.sink, Ailing):

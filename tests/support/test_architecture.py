@@ -140,3 +140,32 @@ def test_a_bare_task_is_found(source: str):
 )
 def test_a_task_of_a_group_is_not(source: str):
     assert rules.bare_tasks(one(source)) == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import time\nnow = time.monotonic()",
+        "import time as t\ndef f(now=t.time_ns): ...",
+        "from time import monotonic\nnow = monotonic()",
+        "from random import uniform as dice\ndice(0, 1)",
+        "def f():\n    import secrets\n    return secrets.token_hex(8)",
+        "from concurrent.futures import ThreadPoolExecutor\nThreadPoolExecutor(1)",
+    ],
+)
+def test_a_use_of_what_is_the_hosts_is_found(source: str):
+    names = ("time", "random", "secrets", "concurrent.futures.ThreadPoolExecutor")
+    assert len(rules.uses_of(one(source), names)["listener.web.server"]) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import random\ndef play(rng: random.Random): ...",
+        "def f(time, clock):\n    return time.monotonic() + clock.time()",
+        "from concurrent.futures import Executor",
+        "from listener.sinks import secrets\nsecrets.read()",
+    ],
+)
+def test_a_use_of_something_else_is_not(source: str):
+    assert rules.uses_of(one(source), ("time", "random", "secrets", "concurrent.futures"), but=("random.Random",)) == {}

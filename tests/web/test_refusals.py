@@ -12,7 +12,7 @@ from listener.web.refusals import Refusals
 
 def test_each_reason_is_logged_once_a_minute_and_tells_what_it_kept_back():
     clock, metrics = ManualClock(), Metrics()
-    refusals = Refusals(metrics=metrics, monotonic=clock.monotonic)
+    refusals = Refusals(metrics=metrics, monotonic=clock.monotonic_s)
     with capture_logs() as logs:
         for _ in range(100):
             refusals.note("wrong_token", remote="192.0.2.1")

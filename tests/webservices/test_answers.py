@@ -28,13 +28,13 @@ def reply(status, body, headers=JSON):
 
 def error(status, body, headers=JSON):
     with pytest.raises(WebServicesError) as raised:
-        check(reply(status, body, headers))
+        check(reply(status, body, headers), lambda: NOW_S)
     return raised.value
 
 
 @pytest.mark.parametrize("status", [200, 201])
 def test_status_code_zero_is_success(status):
-    assert check(reply(status, b'{"statusCode":0,"user":{},"new":[1]}')) is None
+    assert check(reply(status, b'{"statusCode":0,"user":{},"new":[1]}'), lambda: NOW_S) is None
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
-"""The sink: a thread of its own for the file, one timer, and what goes on beside the stream."""
+"""The sink: a worker of its own for the file, one timer, and what goes on beside the stream."""
 
 import asyncio
 import errno
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import ParamSpec
 
 import structlog
@@ -25,32 +24,31 @@ P = ParamSpec("P")
 
 
 class FileSink:
-    """Appends to a file from a thread of its own, so that the loop never waits for the disk.
+    """Appends to a file in a worker of its own, so that the loop never waits for the disk.
 
     What the host refuses at `open` is a StartError that names the setting. Later it is a Retry and never a Park: once
     the folder is back, its rights are mended or the disk has room, the lane goes on without a restart. Can be
     opened again after `close`.
 
     Args:
-        context: the sink's name and the base of a relative path.
+        context: the sink's surroundings.
         settings: its keys.
-        now: epoch seconds.
     """
 
-    def __init__(self, *, context: SinkContext, settings: FileSettings, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, context: SinkContext, settings: FileSettings) -> None:
         self._context = context
         self._path = context.base / settings.path
-        self._now = now
         self._closed = Closed(
             self._path, compress=settings.compress, keep_files=settings.keep_files, keep_days=settings.keep_days
         )
+        self._now = context.host.time_s
         hooks = Hooks(on_signed=self._on_signed, on_closed=self._on_closed)
-        self._trail = Trail(options=options_of(context, settings), closed=self._closed, hooks=hooks, now=now)
+        self._trail = Trail(options=options_of(context, settings), closed=self._closed, hooks=hooks, now=self._now)
         url = settings.checkpoint_url
         self._witness = Witness(sink=context.name, url=url) if url is not None else None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: ThreadPoolExecutor | None = None
-        self._tidying: ThreadPoolExecutor | None = None
+        self._worker: Executor | None = None
+        self._tidying: Executor | None = None
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -90,20 +88,20 @@ class FileSink:
 
     def reopen(self) -> None:
         """Go to the file that has the path's name now, at once and not with the next event. Does not wait for it."""
-        if self._thread is not None:
-            self._thread.submit(self._trail.reopen).add_done_callback(self._report)
+        if self._worker is not None:
+            self._worker.submit(self._trail.reopen).add_done_callback(self._report)
 
     async def close(self) -> None:
         """See `ports.Sink`. Waits for a write that is under way; compressing is left for the next time."""
         self._stopping = True
         self._stop_timer()
-        if self._thread is None:
+        if self._worker is None:
             return
         try:
             await self._run(self._trail.close)
         finally:
-            thread, self._thread = self._thread, None
-            thread.shutdown(wait=False)
+            worker, self._worker = self._worker, None
+            worker.shutdown(wait=False)
             tidying, self._tidying = self._tidying, None
             if tidying is not None:
                 tidying.shutdown(wait=False, cancel_futures=True)
@@ -114,15 +112,15 @@ class FileSink:
         self._trail.append(events, [self._context.form.body(event) for event in events])
 
     async def _run(self, work: Callable[P, object], *args: P.args, **_: P.kwargs) -> None:
-        # One thread: what a cancelled caller began ends before the next batch begins.
-        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix=f"sink-{self._context.name}")
-        await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
+        # One worker: what a cancelled caller began ends before the next batch begins.
+        self._worker = self._worker or self._context.host.new_executor(f"sink-{self._context.name}")
+        await asyncio.get_running_loop().run_in_executor(self._worker, work, *args)
 
     def _set_timer(self) -> None:
         """One timer for what falls due while no event comes."""
         self._stop_timer()
         due_in_s = self._trail.due_in_s()
-        if due_in_s is not None and self._loop is not None and self._thread is not None:
+        if due_in_s is not None and self._loop is not None and self._worker is not None:
             self._timer = self._loop.call_later(due_in_s + 0.01, self._idle)
 
     def _stop_timer(self) -> None:
@@ -132,8 +130,8 @@ class FileSink:
 
     def _idle(self) -> None:
         self._timer = None
-        if self._thread is not None and self._loop is not None:
-            work = self._loop.run_in_executor(self._thread, self._trail.idle)
+        if self._worker is not None and self._loop is not None:
+            work = self._loop.run_in_executor(self._worker, self._trail.idle)
             work.add_done_callback(self._after_idle)
 
     def _after_idle(self, work: "asyncio.Future[None]") -> None:
@@ -141,21 +139,21 @@ class FileSink:
         if not self._stopping:
             self._set_timer()
 
-    def _report(self, work: "asyncio.Future[None] | Future[None]") -> None:
+    def _report(self, work: asyncio.Future[None] | Future[None]) -> None:
         """What nobody waits for has failed: the next delivery meets the same, and says so to its lane."""
         if not work.cancelled() and (exc := work.exception()) is not None:
             reason = self._reason(exc) if isinstance(exc, OSError) else repr(exc)
             _log.warning("audit_file_not_tended", sink=self._context.name, reason=reason)
 
     def _on_signed(self, note: str) -> None:
-        """In the sink's thread."""
+        """In the sink's worker."""
         if self._witness is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._witness.post, note)
 
     def _on_closed(self) -> None:
-        """Compress and delete beside the stream, in a thread that nothing waits for."""
+        """Compress and delete beside the stream, in a worker that nothing waits for."""
         if not self._stopping:
-            self._tidying = self._tidying or ThreadPoolExecutor(1, thread_name_prefix=f"tidy-{self._context.name}")
+            self._tidying = self._tidying or self._context.host.new_executor(f"tidy-{self._context.name}")
             self._tidying.submit(self._closed.tidy, self._now(), lambda: self._stopping)
 
     def _reason(self, exc: OSError) -> str:

@@ -172,7 +172,7 @@ async def look_at(settings: KafkaSettings, security: Mapping[str, Any]) -> Topic
                 await admin.close()
 
 
-def report_durability(context: SinkContext, settings: KafkaSettings, topic: Topic) -> None:
+def report_topic(context: SinkContext, settings: KafkaSettings, topic: Topic) -> None:
     """Log what an acknowledgement of all in-sync replicas is worth."""
     in_sync = topic.config.get("min.insync.replicas")
     report_durability(

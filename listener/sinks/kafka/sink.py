@@ -20,7 +20,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from listener.errors import Park, Retry
 from listener.model.event import Event
 from listener.model.forms import CLOUD_EVENT, Form
-from listener.sinks.kafka.session import Producer, Topic, look_at, report_durability, security_of, why_not, words_of
+from listener.sinks.kafka.session import Producer, Topic, look_at, report_topic, security_of, why_not, words_of
 from listener.sinks.kafka.settings import KafkaSettings, Mode
 from listener.sinks.registry import SinkContext
 from listener.sinks.session import KeptSession
@@ -109,7 +109,7 @@ class KafkaSink:
         await self.close()
         await self._producer.open()
         if self._topic is not None:
-            report_durability(self._context, self._settings, self._topic)
+            report_topic(self._context, self._settings, self._topic)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry."""

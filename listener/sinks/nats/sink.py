@@ -62,7 +62,7 @@ async def look_at(session: Session, settings: NatsSettings, *, create: bool) -> 
     return config
 
 
-def report_durability(context: SinkContext, settings: NatsSettings, config: StreamConfig | None) -> None:
+def report_stream(context: SinkContext, settings: NatsSettings, config: StreamConfig | None) -> None:
     """Log what an acknowledgement of this stream is worth, and for how long a repetition is recognized."""
     destination = f"{settings.place}, stream {settings.stream}"
     if config is None:
@@ -156,7 +156,7 @@ class NatsSink:
     async def open(self) -> None:
         """See `ports.Sink`. Creates the stream where the settings ask for that."""
         session = await self._session.open()
-        report_durability(self._context, self._settings, session.stream)
+        report_stream(self._context, self._settings, session.stream)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import AuthenticationError, ConnectionError, NoPermissionError, RedisError, ResponseError  # noqa: A004 - the library's own name
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 
 from listener.errors import Outcome, Park, Retry
 from listener.sinks.redis.settings import RedisSettings
@@ -210,7 +211,7 @@ def outcome_of(place: str, error: RedisError) -> Outcome:
     if isinstance(error, ResponseError):
         kind = Park if any(words in str(error) for words in _NEED_A_PERSON) else Retry
         return kind(f"{place}: {_said(error)}")
-    if isinstance(error, ConnectionError):
+    if isinstance(error, exceptions.ConnectionError):
         return Retry(f"{place}: {_said(error)}")
     return Retry(f"{place}: no usable answer ({type(error).__name__})")  # its text would quote what came instead
 

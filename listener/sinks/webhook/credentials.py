@@ -2,9 +2,8 @@
 
 import asyncio
 import re
-import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import quote_plus, urlencode
 
@@ -18,29 +17,27 @@ from listener.sinks.secrets import secret_of
 from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place
 from listener.sinks.webhook.settings import OAuth2Settings, WebhookSettings, is_header_value
 
+_SCHEME = "Bearer"  # RFC 6750
 _MARGIN_S = 60.0
 _FOR_A_PERSON = range(300, 500)
 _FOR_LATER = {408, 425, 429}
 
 
 class Credentials(Protocol):
-    """What goes with every request.
-
-    Attributes:
-        headers: as of the last `prepare` or `renew`.
-        secrets: what an answer may quote of them beside the headers.
-    """
+    """What goes with every request."""
 
     @property
-    def headers(self) -> Mapping[str, str]: ...  # noqa: D102 - told above
+    def headers(self) -> Mapping[str, str]:
+        """Those that say it, as of the last `prepare` or `renew`."""
 
     @property
-    def secrets(self) -> tuple[str, ...]: ...  # noqa: D102 - told above
+    def secrets(self) -> tuple[str, ...]:
+        """What an answer may quote of them beside the headers."""
 
     async def prepare(self) -> None:
         """Have them at hand, once a batch. Raises Retry or Park."""
 
-    async def renew(self, refused: Mapping[str, str], failure: Failure) -> Failure | None:
+    async def renew(self, refused: Mapping[str, str], failure: Failure, /) -> Failure | None:
         """What to make of a request with the headers `refused` that was answered 401.
 
         Returns None where there are others now, to be tried once; else the failure that this one becomes.
@@ -79,9 +76,9 @@ class FixedCredentials:
         )
         if token is not None and not is_header_value(token):
             raise Retry(f"{self._context.setting('bearer_token_file')}: holds no token, but control characters")
-        self.headers = {hdrs.AUTHORIZATION: f"Bearer {token}"} if token is not None else {}
+        self.headers = {hdrs.AUTHORIZATION: f"{_SCHEME} {token}"} if token is not None else {}
 
-    async def renew(self, refused: Mapping[str, str], failure: Failure) -> Failure | None:  # noqa: ARG002 - the protocol's
+    async def renew(self, _refused: Mapping[str, str], failure: Failure, /) -> Failure | None:
         """See `Credentials`: there are no others."""
         return failure
 
@@ -90,7 +87,7 @@ class _Token(msgspec.Struct):
     """RFC 6749, 5.1. Some servers write the lifetime as a text."""
 
     access_token: str
-    token_type: str = "Bearer"  # noqa: S105 - the name of a scheme
+    token_type: str = _SCHEME
     expires_in: float | str | None = None
 
 
@@ -107,7 +104,6 @@ class AccessTokens:
         context: the sink's surroundings.
         settings: where tokens come from.
         endpoint: what the token endpoint is asked through.
-        monotonic: seconds that only run forward.
     """
 
     def __init__(
@@ -115,13 +111,12 @@ class AccessTokens:
         context: SinkContext,
         settings: OAuth2Settings,
         endpoint: Endpoint,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._context = context
         self._settings = settings
         self._endpoint = endpoint
         self._url = URL(settings.token_url, encoded=settings.token_url.isascii())
-        self._monotonic = monotonic
+        self._monotonic = context.host.clock.monotonic_s
         self._fetching = asyncio.Lock()
         self._fresh_until_s = 0.0
         self._failed: Failure | None = None
@@ -137,7 +132,7 @@ class AccessTokens:
         if self._failed is not None:
             raise self._failed.outcome(after_s=self._failed.after_s)
 
-    async def renew(self, refused: Mapping[str, str], failure: Failure) -> Failure | None:  # noqa: ARG002 - the protocol's
+    async def renew(self, refused: Mapping[str, str], _failure: Failure, /) -> Failure | None:
         """See `Credentials`: a token that was refused is replaced once, whoever of several requests tells first."""
         async with self._fetching:
             if self.headers == refused:
@@ -180,9 +175,9 @@ class AccessTokens:
             lifetime_s = float(token.expires_in) if token.expires_in is not None else float("inf")
         except (msgspec.DecodeError, ValueError):
             return self._failure("answered without a token")
-        if token.token_type.lower() != "bearer" or not is_header_value(token.access_token):
+        if token.token_type.lower() != _SCHEME.lower() or not is_header_value(token.access_token):
             return self._failure("answered without a bearer token")
-        self.headers = {hdrs.AUTHORIZATION: f"Bearer {token.access_token}"}
+        self.headers = {hdrs.AUTHORIZATION: f"{_SCHEME} {token.access_token}"}
         self._fresh_until_s = self._monotonic() + lifetime_s - min(_MARGIN_S, lifetime_s / 10)
         return None
 

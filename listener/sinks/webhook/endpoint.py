@@ -1,7 +1,6 @@
 """HTTP as this sink speaks it: no redirects, no cookies, bounded answers, and what it means where none is a success."""
 
 import asyncio
-import os
 import re
 import ssl
 from collections.abc import Iterable, Mapping
@@ -31,6 +30,10 @@ from listener.sinks.webhook.addresses import AddressDenied, public_socket
 from listener.sinks.webhook.settings import WebhookSettings
 
 _TEXT_CHARACTERS = 1000
+
+# The classes of statuses (RFC 9110, 15).
+_SUCCESS = range(200, 300)
+_REFUSAL, _FAULT = 400, 500
 
 # A person must act: the address, the credentials or the receiver's configuration are wrong for every event alike.
 _GONE = 410
@@ -64,9 +67,9 @@ class Failure:
         """The one place that tells a passing failure from a wrong event and from work for a person."""
         if self.verdict is not None:
             return self.verdict
-        if self.status is None or self.status >= 500 or self.status in _RETRIES:  # noqa: PLR2004 - the class of the status
+        if self.status is None or self.status in _RETRIES or self.status >= _FAULT:
             return Retry
-        if self.status < 400 or self.status in _PARKS:  # noqa: PLR2004 - a redirect: the address is wrong
+        if self.status in _PARKS or self.status < _REFUSAL:  # a redirect: the address is wrong
             return Park
         return Reject
 
@@ -106,21 +109,17 @@ def one_line(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """A response. `after_s` is its Retry-After in seconds; `body` its first 64 KiB."""
+    """A response. `after_s` is the pause that it names (Retry-After), in seconds; `body` its first 64 KiB."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-
-    @property
-    def after_s(self) -> float | None:
-        """The pause that the server names."""
-        return retry_after_s(self.headers.get(hdrs.RETRY_AFTER), limit_s=_LONGEST_WAIT_S)
+    after_s: float | None = None
 
     @property
     def ok(self) -> bool:
         """Whether its status is one of success."""
-        return 200 <= self.status < 300  # noqa: PLR2004 - the class of the status
+        return self.status in _SUCCESS
 
 
 class Endpoint:
@@ -187,7 +186,13 @@ class Endpoint:
             async with self._session.request(
                 method, url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                return Answer(status=response.status, headers=response.headers, body=await _read(response))
+                named = response.headers.get(hdrs.RETRY_AFTER)
+                return Answer(
+                    status=response.status,
+                    headers=response.headers,
+                    body=await _read(response),
+                    after_s=retry_after_s(named, limit_s=_LONGEST_WAIT_S, now_s=self._context.host.time_s),
+                )
         except (ClientError, OSError) as exc:
             return self._no_answer(url, exc)
 
@@ -227,7 +232,7 @@ def place(url: URL) -> str:
 def _stamp(path: Path) -> object:
     """What changes when a file is replaced or written."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - one call a batch
+        found = path.stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size

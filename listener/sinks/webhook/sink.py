@@ -1,7 +1,6 @@
 """The writer of the webhook sink: asks permission, sends requests of one event or of several, each chat's in order."""
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from listener.sinks.webhook.settings import WebhookSettings, problems_beside
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
 _ALL = "*"
+_NO_OPTIONS = 405  # 4.2: OPTIONS is not supported
 _UNAUTHORIZED = 401
 _PROBE_FAILURES = (401, 403, 410)
 
@@ -101,7 +101,7 @@ def allowed_rate(answer: Answer, *, origin: str, rate: int | None, where: str) -
     allowed = answer.headers.get("WebHook-Allowed-Origin", "").strip()
     if allowed.lower() not in (origin.lower(), _ALL):
         found = Failure(text=f"{where} answered {answer.status}", status=answer.status, after_s=answer.after_s)
-        if found.kind is Retry and answer.status != 405:  # noqa: PLR2004 - 4.2: OPTIONS is not supported
+        if found.kind is Retry and answer.status != _NO_OPTIONS:
             return found
         said = f"WebHook-Allowed-Origin is not {origin}" if allowed else "no WebHook-Allowed-Origin"
         text = f"{where} answered {answer.status} and does not allow us to send: {said}"
@@ -156,6 +156,7 @@ class WebhookSink:
 
     def __init__(self, *, context: SinkContext, settings: WebhookSettings) -> None:
         self._name = context.name
+        self._time_s = context.host.time_s
         self._settings = settings
         self._url = URL(settings.url, encoded=settings.url.isascii())  # sent as written: it may be signed
         self._endpoint = Endpoint(context, settings)
@@ -169,7 +170,7 @@ class WebhookSink:
             setting=context.setting("signing_secret_files"),
         )
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        self._rate_limiter = RateLimiter(time.monotonic)
+        self._rate_limiter = RateLimiter(context.host.clock.monotonic_s)
 
     async def open(self) -> None:
         """See `ports.Sink`. Reaches nobody yet, unless permission has to be asked for."""
@@ -282,7 +283,7 @@ class WebhookSink:
 
     async def _request(self, message: Message, keys: Sequence[SigningKey]) -> Failure | None:
         """Standard Webhooks 1.0: the id stays the same, the timestamp is that of the attempt."""
-        timestamp = str(int(time.time()))
+        timestamp = str(int(self._time_s()))
         headers = {**self._headers, **self._credentials.headers, **message.headers}
         headers |= {"webhook-id": message.id, "webhook-timestamp": timestamp}
         signed = ""

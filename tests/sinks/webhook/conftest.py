@@ -3,6 +3,7 @@
 import pytest
 
 from listener.config.lane import LaneSettings
+from listener.runtime.host import THIS_HOST
 from listener.sinks import registry
 from support.authority import Authority
 from support.receiver import Receiver
@@ -13,8 +14,8 @@ async def make_sink(tmp_path):
     """Open sinks; closed at the end."""
     made = []
 
-    async def make(url, *, opened=True, **options):
-        sink = registry.build("crm", LaneSettings(type="webhook", url=url, **options), base=tmp_path)
+    async def make(url, *, opened=True, host=THIS_HOST, **options):
+        sink = registry.build("crm", LaneSettings(type="webhook", url=url, **options), base=tmp_path, host=host)
         made.append(sink)
         if opened:
             await sink.open()
