@@ -35,19 +35,11 @@ def read_header(content: bytes) -> IndexHeader | None:
         or content[: _INDEX_HEADER.size] != content[_INDEX_HEADER.size : _BACKFILLED_AT]
     ):
         return None
-    *_, is_set, _big_endian, _page, frames, _pages, _sums, salts, checksum = _INDEX_HEADER.unpack_from(content)
-    if not is_set or _checksum(content[: _INDEX_HEADER.size - 8]) != checksum:
+    *_, is_set, _big_endian, _page, frames, _pages, _last_sums, salts, checksum = _INDEX_HEADER.unpack_from(content)
+    if not is_set or struct.pack("=II", *_sums(content[: _INDEX_HEADER.size - 8], "=", (0, 0))) != checksum:
         return None
     (backfilled,) = struct.unpack_from("=I", content, _BACKFILLED_AT)
     return IndexHeader(frames, salts, backfilled)
-
-
-def _checksum(content: bytes) -> bytes:
-    first = second = 0
-    for one, other in struct.iter_unpack("=II", content):
-        first = (first + one + second) & 0xFFFFFFFF
-        second = (second + other + first) & 0xFFFFFFFF
-    return struct.pack("=II", first, second)
 
 
 class WalIndex:
