@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from asyncpg import PostgresError
-from asyncpg.exceptions import DuplicateTableError, UniqueViolationError
+from asyncpg.exceptions import DuplicateObjectError, DuplicateTableError, UniqueViolationError
 
 from listener.errors import Park, Retry
 from listener.model.event import Event
@@ -106,7 +106,9 @@ class PostgresSink:
 
     async def _make_table(self, session: Session) -> None:
         statements = _TABLE.read_text(encoding="utf-8").replace('"dispositions"', self._settings.quoted_table)
-        with contextlib.suppress(DuplicateTableError, UniqueViolationError):  # somebody else was faster
+        with contextlib.suppress(
+            DuplicateTableError, DuplicateObjectError, UniqueViolationError
+        ):  # somebody else was faster
             await session.create(statements)
         await session.ask_profile()
 
