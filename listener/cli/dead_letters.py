@@ -58,7 +58,7 @@ def list_letters(
     found = select(journal, Selection(ids or (), sink, since, until))
     if as_json:
         for letter in found:
-            print(msgspec.json.encode(letter).decode())
+            print(json.dumps(_as_json(letter)))
         return
     if found:
         chats = {event.sequence: _chat(event) for event in dead_letter_events(journal, DeadLetterFilter(sink=sink))}
@@ -68,6 +68,20 @@ def list_letters(
     for name, state in sorted(stats(journal).lanes.items()):
         if state.parked is not None and sink in (None, name):
             print(f"sink {name} is parked since {rfc3339(state.parked_ms)}: {printable(state.parked)}")
+
+
+def _as_json(letter: DeadLetter) -> dict[str, Any]:
+    """Named as in `/dead-letters.json`; the answer is here alone, since it may quote an event."""
+    return {
+        "sink": letter.sink,
+        "sequence": letter.sequence,
+        "eventId": letter.event_id,
+        "reason": letter.reason,
+        "answer": letter.answer,
+        "attempts": letter.attempts,
+        "at": rfc3339(letter.at_ms),
+        "replaying": letter.replaying,
+    }
 
 
 def _row(letter: DeadLetter, chats: dict[int, str]) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ class Replay:
 
     def _problem(self, lane: LaneStatus) -> str | None:
         if lane.parked is not None:
-            return f"sink {lane.sink} is parked: {lane.parked}; `lane resume {lane.sink}` lets it go on"
+            return f"sink {lane.sink} is parked: {lane.parked}; `sinks resume {lane.sink}` lets it go on"
         if lane.last_error is not None and self._clock() - self._moved_s > _NO_PROGRESS_S:
             return f"sink {lane.sink} takes none now: {lane.last_error}; it is tried again by itself"
         return None

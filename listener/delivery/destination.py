@@ -227,7 +227,7 @@ class Destination:
         self._resumed.clear()
         self._on_park()
         self._metrics.set("sink_parked", 1, self._name)
-        until = "lane resume" if outcome.disabled else "lane resume, SIGHUP or a restart"
+        until = "sinks resume" if outcome.disabled else "sinks resume, SIGHUP or a restart"
         self._log.error("lane_parked", reason=outcome.reason, effect="events are kept", until=until)
         try:
             await self._retry_state.park(outcome.reason, disabled=outcome.disabled)

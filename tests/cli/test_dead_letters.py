@@ -31,7 +31,7 @@ def test_the_list_can_be_narrowed_and_come_as_json(invoke, letters):
     found = [
         json.loads(line) for line in invoke("dead-letters", "list", "--path", letters, *options).stdout.splitlines()
     ]
-    assert [(one["sequence"], one["event_id"], one["answer"]) for one in found] == [
+    assert [(one["sequence"], one["eventId"], one["answer"]) for one in found] == [
         (2, "event-2", "no such chat: 2"),
         (3, "event-3", "no such chat: 3"),
     ]

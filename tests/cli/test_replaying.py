@@ -65,7 +65,7 @@ def test_there_is_nothing_to_wait_for_where_the_lane_is_parked(world):
     world.lanes = [replace(CRM, parked="401"), replace(CRM, sink="audit")]
     progress = world.replay.poll()
     assert progress.is_over
-    assert progress.halt == "sink crm is parked: 401; `lane resume crm` lets it go on"
+    assert progress.halt == "sink crm is parked: 401; `sinks resume crm` lets it go on"
 
 
 def test_a_lane_that_fails_is_waited_for_a_little(world):

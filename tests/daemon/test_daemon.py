@@ -320,7 +320,7 @@ async def test_the_status_has_every_account_and_sink(start: Start):
     status = await running.daemon.health.status()
     assert (status.ready, status.problems) == (True, ())
     assert [(one.account, one.subscribed, one.epoch) for one in status.accounts] == [("agent1", True, 1)]
-    assert [(one.sink, one.kind, one.lag_events, one.dead_letters) for one in status.lanes] == [("audit", "file", 0, 0)]
+    assert [(one.sink, one.kind, one.lag_events, one.dead_letters) for one in status.sinks] == [("audit", "file", 0, 0)]
     await running.stop()
 
 

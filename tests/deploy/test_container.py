@@ -154,7 +154,7 @@ async def test_the_readmes_container_has_no_rights_and_does_its_work(podman: Pod
     container.exec("disposition-listener", "set-disposition", "--config", CONFIG, CHAT, "sold")
     text = await eventually(lambda: container.exec("cat", f"{STATE}/{AUDIT}"), timeout_s=15.0, interval_s=0.2)
     assert [json.loads(line)["data"]["disposition"] for line in text.splitlines()] == ["sold"]
-    assert "running" in container.exec("disposition-listener", "lane", "list", "--config", CONFIG)
+    assert "running" in container.exec("disposition-listener", "sinks", "list", "--config", CONFIG)
 
 
 async def test_its_health_check_follows_the_process(container: Container):
