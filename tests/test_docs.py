@@ -96,6 +96,12 @@ def test_every_file_that_is_named_exists(path: Path):
     assert [name for name in named if not any((base / name).exists() for base in (ROOT, SOURCE, path.parent))] == []
 
 
+@pytest.mark.parametrize("package", sorted(SOURCE.glob("*/__init__.py")), ids=page)
+def test_a_package_names_modules_that_it_has(package: Path):
+    named = re.findall(r"`([\w.-]+\.(?:py|js))`", package.read_text(encoding="utf-8"))
+    assert [name for name in named if not list(package.parent.rglob(name))] == []
+
+
 def defined(file: Path) -> Iterator[str]:
     """The names that a module defines: functions, classes, their methods, constants."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:

@@ -10,10 +10,7 @@ import msgspec
 from listener.audit.escaping import defused, printable
 from listener.audit.page import MOST_ROWS
 from listener.audit.report import By, GapRow, GroupRow, Row, Summary
-from listener.cli import table
-from listener.cli.columns import Columns
-from listener.cli.readable import NOTHING, STYLES
-from listener.cli.table import duration
+from listener.cli.readable import MINUTE_S, NOTHING, STYLES, Columns, duration, write_table
 from listener.model.event import Change
 
 AnyRow = Row | GapRow | GroupRow
@@ -81,7 +78,7 @@ class Counts:
     def end(self, summary: Summary) -> None:
         """See `Output`."""
         names = ("code", "key") if self._by is By.CODE else (self._by, "code", "key")
-        table.write((*names, *_COUNTED, "first (UTC)", "last (UTC)"), self._rows, numbers=_COUNTED)
+        write_table((*names, *_COUNTED, "first (UTC)", "last (UTC)"), self._rows, numbers=_COUNTED)
         print()
         write_summary(summary, sys.stdout)
 
@@ -207,8 +204,8 @@ def _gaps(summary: Summary) -> Iterator[tuple[str, str]]:
         return
     yield "gaps", f"{count}, in which dispositions of these accounts could have been missed:"
     for one in summary.gaps:
-        length = f"{one.seconds:.3f} s" + (f" ({duration(int(one.seconds * 1000))})" if one.seconds >= 60 else "")  # noqa: PLR2004 - a minute
-        yield "", f"{one.account}: {one.gaps} of {length}"
+        in_words = f" ({duration(int(one.seconds * 1000))})" if one.seconds >= MINUTE_S else ""
+        yield "", f"{one.account}: {one.gaps} of {one.seconds:.3f} s{in_words}"
 
 
 def _or_nothing(value: str | None) -> str:

@@ -2,38 +2,48 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import typer
+from msgspec.structs import replace
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from listener.audit.escaping import printable
-from listener.cli import control, table
-from listener.cli.options import ConfigOption, PathOption, place_of
-from listener.cli.readable import NOTHING
-from listener.cli.replaying import Replay, ReplayProgress, follow
-from listener.cli.selection import (
-    SHOWN_ID,
-    AllOption,
-    IdsArgument,
-    IdsOption,
-    Selection,
-    SinceOption,
-    SinkOption,
-    UntilOption,
-    filter_of,
-    select,
-)
+from listener.cli import control
+from listener.cli.options import ConfigOption, PathOption, place_of, time_ms
+from listener.cli.readable import NOTHING, write_table
 from listener.errors import ListenerError
-from listener.journal.views import dead_letter_events, stats
-from listener.model.event import DeadLetter, DeadLetterFilter, Event, Kind, rfc3339
+from listener.journal.views import dead_letter_events, dead_letters, stats
+from listener.model.event import DeadLetter, DeadLetterFilter, Event, Kind, LaneStatus, rfc3339
+
+SHOWN_ID = 12
+"""So many characters of an event's id are shown in a table; that many name it."""
 
 _HEADING = ("when", "sink", "sequence", "id", "chat", "tries", "reason")
 _NUMBERS = ("sequence", "tries")
 _INTERRUPTED = 130
+_LOOK_S = 0.2
+_LINE_S = 2.0
+_NO_PROGRESS_S = 10.0
+_NAMED_IDS = 5  # enough to see how they differ
 
+SinkOption = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Those of this sink.")]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Those not older: 2026-11-22T09:39:00Z, or 2h, 3d for so long ago."),
+]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Those not younger.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All there are.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Events' ids, or how they begin.")]
+IdsOption = Annotated[
+    list[str] | None, typer.Option("--id", metavar="ID", help="An event's id, or how it begins. Can be repeated.")
+]
 LettersJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a letter and line.")]
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Leave the delivery to the daemon.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -42,6 +52,76 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The event's id, o
 
 class NotReplayed(ListenerError):
     """Not every letter was delivered."""
+
+
+class Selected(ListenerError):
+    """What was asked for cannot be selected; the text says what could be."""
+
+
+class Selection(NamedTuple):
+    """What a command line says of the letters that it means; `ids` may be beginnings of ids."""
+
+    ids: Sequence[str] = ()
+    sink: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was said."""
+        return not (self.ids or self.sink or self.since or self.until)
+
+
+def select(journal: Path, selection: Selection) -> list[DeadLetter]:
+    """The letters that are meant, oldest first; none where the journal has none that fit.
+
+    Raises:
+        Selected: a sink that is not there, an id that belongs to no letter or to several.
+        BadParameter: a time that is none.
+        JournalError: there is no such journal.
+    """
+    now = datetime.now(UTC)
+    which = DeadLetterFilter(
+        sink=selection.sink,
+        since_ms=time_ms(selection.since, "--since", now),
+        until_ms=time_ms(selection.until, "--until", now),
+    )
+    found = dead_letters(journal, which)
+    if selection.sink is not None and not found:
+        _require_known(journal, selection.sink)
+    if not selection.ids:
+        return found
+    ids = {_resolve(beginning, found) for beginning in selection.ids}
+    return [letter for letter in found if letter.event_id in ids]
+
+
+def filter_of(meant: Sequence[DeadLetter], selection: Selection) -> DeadLetterFilter:
+    """A filter that means these letters, and none that is added later."""
+    return DeadLetterFilter(
+        event_ids=tuple({letter.event_id: None for letter in meant}) if selection.ids else (),
+        sink=selection.sink,
+        since_ms=min(letter.at_ms for letter in meant) if selection.since else None,
+        until_ms=max(letter.at_ms for letter in meant),
+    )
+
+
+def _require_known(journal: Path, sink: str) -> None:
+    found = stats(journal)
+    known = sorted({*found.cursors, *found.lanes, *found.dead_letters})
+    if sink not in known:
+        raise Selected(f"--sink: this journal knows no sink {sink!r} (known: {', '.join(known) or 'none'})")
+
+
+def _resolve(beginning: str, found: Sequence[DeadLetter]) -> str:
+    ids = sorted({letter.event_id for letter in found if letter.event_id.startswith(beginning)})
+    if beginning in ids:
+        return beginning
+    if not ids:
+        raise Selected(f"no dead letter of an event {beginning!r}; `dead-letters list` shows those that there are")
+    if len(ids) > 1:
+        named = ", ".join([*ids[:_NAMED_IDS], *(["…"] if len(ids) > _NAMED_IDS else [])])
+        raise Selected(f"several events begin with {beginning!r}: {named}")
+    return ids[0]
 
 
 def list_letters(
@@ -62,7 +142,7 @@ def list_letters(
         return
     if found:
         chats = {event.sequence: _chat(event) for event in dead_letter_events(journal, DeadLetterFilter(sink=sink))}
-        table.write(_HEADING, [_row(letter, chats) for letter in found], numbers=_NUMBERS)
+        write_table(_HEADING, [_row(letter, chats) for letter in found], numbers=_NUMBERS)
     else:
         print("no dead letters")
     for name, state in sorted(stats(journal).lanes.items()):
@@ -130,6 +210,121 @@ def _figures(letter: DeadLetter) -> Iterator[tuple[str, str]]:
     yield "replay", "to be delivered once more" if letter.replaying else NOTHING
 
 
+class ReplayProgress(NamedTuple):
+    """What became of a replay so far; `halt` is why there is nothing to wait for although some are pending."""
+
+    delivered: int
+    rejected: int
+    pending: int
+    halt: str | None = None
+
+    @property
+    def done(self) -> int:
+        """Those that are decided."""
+        return self.delivered + self.rejected
+
+    @property
+    def is_over(self) -> bool:
+        """Whether waiting is of no use any more."""
+        return not self.pending or self.halt is not None
+
+    def __str__(self) -> str:
+        parts = [f"{self.delivered} delivered"]
+        parts += [f"{self.rejected} rejected again"] if self.rejected else []
+        parts += [f"{self.pending} still to come"] if self.pending else []
+        return ", ".join(parts)
+
+
+class Replay:
+    """Letters on their way: what the journal and the lanes say of them.
+
+    Args:
+        journal: the journal's path.
+        before: the letters as they were before they were marked.
+        clock: seconds that only run forward.
+    """
+
+    def __init__(
+        self, *, journal: Path, before: Sequence[DeadLetter], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._journal = journal
+        self._before = {(letter.sink, letter.sequence): letter for letter in before}
+        self._clock = clock
+        self._moved_s = clock()
+        self._last_done = 0
+
+    def poll(self) -> ReplayProgress:
+        """How it stands now. Raises ControlError or JournalError."""
+        now = self._now()
+        gone = [place for place in self._before if place not in now]
+        waiting = [letter for place, letter in now.items() if letter.replaying]
+        rejected = [place for place, letter in now.items() if not letter.replaying and self._is_news(place, letter)]
+        progress = ReplayProgress(delivered=len(gone), rejected=len(rejected), pending=len(waiting))
+        if progress.done != self._last_done:
+            self._last_done, self._moved_s = progress.done, self._clock()
+        return progress._replace(halt=self._halt({letter.sink for letter in waiting})) if waiting else progress
+
+    def _now(self) -> dict[tuple[str, int], DeadLetter]:
+        sinks = {sink for sink, _ in self._before}
+        found = dead_letters(self._journal, DeadLetterFilter(sink=sinks.pop() if len(sinks) == 1 else None))
+        return {place: letter for letter in found if (place := (letter.sink, letter.sequence)) in self._before}
+
+    def _is_news(self, place: tuple[str, int], letter: DeadLetter) -> bool:
+        return replace(self._before[place], replaying=False) != letter
+
+    def _halt(self, sinks: set[str]) -> str | None:
+        """Why none of these sinks takes anything now; None where one may."""
+        lanes = control.lanes(self._journal)
+        if lanes is None:
+            return "the daemon has ended; what is left is delivered when it runs again"
+        reasons = [self._problem(lane) for lane in lanes if lane.sink in sinks]
+        return "; ".join(reason for reason in reasons if reason) if reasons and all(reasons) else None
+
+    def _problem(self, lane: LaneStatus) -> str | None:
+        if lane.parked is not None:
+            return f"sink {lane.sink} is parked: {lane.parked}; `sinks resume {lane.sink}` lets it go on"
+        if lane.last_error is not None and self._clock() - self._moved_s > _NO_PROGRESS_S:
+            return f"sink {lane.sink} takes none now: {lane.last_error}; it is tried again by itself"
+        return None
+
+
+def follow(replay: Replay, *, sleep: Callable[[float], None] = time.sleep) -> ReplayProgress:
+    """Show a replay until it is over, or until Ctrl-C, which raises KeyboardInterrupt."""
+    shown = _draw_bar if sys.stdout.isatty() else _print_lines
+    return shown(_polls(replay, sleep))
+
+
+def _polls(replay: Replay, sleep: Callable[[float], None]) -> Iterator[ReplayProgress]:
+    """Look again and again; a look into a large journal takes long, and must not be all that the disk does."""
+    while True:
+        began_s = time.monotonic()
+        progress = replay.poll()
+        yield progress
+        if progress.is_over:
+            return
+        sleep(max(_LOOK_S, 4 * (time.monotonic() - began_s)))
+
+
+def _draw_bar(polls: Iterator[ReplayProgress]) -> ReplayProgress:
+    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = ReplayProgress(0, 0, 0)
+    with Progress(*columns, console=Console(highlight=False), transient=True) as bar:
+        task = bar.add_task("replaying")
+        for progress in polls:
+            bar.update(task, completed=progress.done, total=progress.done + progress.pending)
+    return progress
+
+
+def _print_lines(polls: Iterator[ReplayProgress]) -> ReplayProgress:
+    progress = printed = ReplayProgress(0, 0, 0)
+    printed_s = time.monotonic()
+    for progress in polls:
+        if progress != printed and not progress.is_over and time.monotonic() - printed_s >= _LINE_S:
+            print(progress, flush=True)
+            printed, printed_s = progress, time.monotonic()
+    return progress
+
+
 def replay_letters(
     ids: IdsArgument = None,
     config: ConfigOption = None,
@@ -151,7 +346,10 @@ def replay_letters(
     if not meant:
         return
     done = control.replay(journal, filter_of(meant, selection))
-    _report_unmarked(len(meant) - done.letters)
+    if (unmarked := len(meant) - done.letters) > 0:
+        # Retention was before the event of such a letter, or its sink is configured no more.
+        text = "cannot be replayed: their sink is not configured, or their event is gone"
+        print(f"{_letters(unmarked)} {text}", file=sys.stderr)
     if not done.letters:
         raise NotReplayed("nothing to replay")
     if not done.daemon:
@@ -161,20 +359,10 @@ def replay_letters(
         print(f"{_letters(done.letters)} to be replayed")
         return
     try:
-        _conclude(follow(Replay(journal=journal, before=meant)))
+        progress = follow(Replay(journal=journal, before=meant))
     except KeyboardInterrupt:
         print("\nThe rest is left to the daemon; `dead-letters list` shows what becomes of it.")
         raise typer.Exit(_INTERRUPTED) from None
-
-
-def _report_unmarked(count: int) -> None:
-    """A letter has no event where retention was before it, and no lane where its sink is configured no more."""
-    if count > 0:
-        text = "cannot be replayed: their sink is not configured, or their event is gone"
-        print(f"{_letters(count)} {text}", file=sys.stderr)
-
-
-def _conclude(progress: ReplayProgress) -> None:
     print(progress)
     if progress.halt is not None:
         raise NotReplayed(progress.halt)
@@ -199,7 +387,7 @@ def drop_letters(
     if not meant:
         return
     if not yes and not _confirmed(meant):
-        _refuse("without a terminal to ask on, --yes is needed")
+        raise typer.BadParameter("without a terminal to ask on, --yes is needed")
     print(f"{_letters(control.drop(journal, filter_of(meant, selection)).letters)} dropped")
 
 
@@ -215,17 +403,13 @@ def _confirmed(meant: Sequence[DeadLetter]) -> bool:
 def _meant(journal: Path, selection: Selection, *, every: bool) -> list[DeadLetter]:
     """The letters that a command changes: some selection has to be made for it."""
     if selection.is_empty and not every:
-        _refuse("say which: ID…, --sink, --since, --until, or --all")
+        raise typer.BadParameter("say which: ID…, --sink, --since, --until, or --all")
     if every and not selection.is_empty:
-        _refuse("--all stands alone")
+        raise typer.BadParameter("--all stands alone")
     found = select(journal, selection)
     if not found:
         print("no such dead letters")
     return found
-
-
-def _refuse(text: str) -> NoReturn:
-    raise typer.BadParameter(text)
 
 
 def _letters(count: int) -> str:

@@ -1,8 +1,6 @@
 """`journal`: figures, events, soundness and export of the durable store; reads only, also beside the daemon."""
 
 import json
-import os
-import shutil
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,10 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from listener.audit.escaping import printable
-from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of
-from listener.cli.readable import Writer, parse, row_of
-from listener.cli.table import duration
-from listener.errors import ListenerError, StartError
+from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of, replacing
+from listener.cli.readable import Writer, duration, parse, row_of
+from listener.errors import ListenerError
 from listener.journal.views import export, show, stats, verify
 from listener.model.event import Event, JournalStats, LaneState, rfc3339
 
@@ -161,22 +158,10 @@ def journal_export(config: ConfigOption = None, path: PathOption = None, output:
     if output is None:
         _write_bytes(events)
     else:
-        _write_whole(events, output)
+        with replacing(output, "--output", mode=0o666) as file:
+            file.buffer.writelines(events)
     if damage:
         raise Damaged(f"{damage[0]}; what can be read of it was written")
-
-
-def _write_whole(events: Iterator[bytes], output: Path) -> None:
-    """Raises StartError."""
-    part = output.with_name(f"{output.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.writelines(events)
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.move(part, output)
-    except OSError as exc:
-        raise StartError(f"--output: cannot write {output}: {exc.strerror}") from exc
 
 
 def _write_bytes(lines: Iterator[bytes]) -> None:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from listener.cli import control, table
+from listener.cli import control
 from listener.cli.options import ConfigOption, PathOption, place_of
-from listener.cli.readable import NOTHING
+from listener.cli.readable import NOTHING, write_table
 from listener.errors import NoDaemon
 from listener.journal.views import stats
 from listener.model.condition import SinkReport
@@ -34,7 +34,7 @@ def list_sinks(config: ConfigOption = None, path: PathOption = None, as_json: Si
             print(msgspec.json.encode(SinkReport.of(lane, found.dead_letters.get(lane.sink, 0))).decode())
         return
     rows = _stored(found, place.kinds or {}) if lanes is None else _running(lanes, found)
-    table.write(_HEADING, list(rows), numbers=_NUMBERS)
+    write_table(_HEADING, list(rows), numbers=_NUMBERS)
     if lanes is None:
         print("no daemon is running; this is how the last one left them")
 

@@ -11,6 +11,7 @@ from listener.runtime import logs
 from listener.simulator import SimulatorOptions, WorkingDay, serve
 from listener.simulator.state import FIRST_CHAT
 
+_ON_A_LINE = 10  # names of accounts
 _BODY = '{"operationName": "SetDisposition", "disposition": "IssueResolved"}'
 
 PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="TCP port; 0 takes a free one.")]
@@ -67,7 +68,7 @@ async def _serve(options: SimulatorOptions, day: WorkingDay | None) -> None:
 def _welcome(url: str, options: SimulatorOptions) -> Iterator[str]:
     yield f"listening  {url}"
     names = [f"agent{number}" for number in range(1, options.agents + 1)]
-    shown = ", ".join(names) if len(names) <= 10 else f"{names[0]} to {names[-1]}"  # noqa: PLR2004 - one line
+    shown = ", ".join(names) if len(names) <= _ON_A_LINE else f"{names[0]} to {names[-1]}"
     yield f"accounts   {shown} (password {options.password!r})"
     yield f"chat       {FIRST_CHAT} of agent1"
     yield "try"

@@ -16,9 +16,8 @@ from listener.web.console import Console
 from listener.web.feed import Feed
 from listener.web.lookups import Lookups
 from listener.web.openapi import Description
-from listener.web.probes import Probes
 from listener.web.server import HttpServer
-from listener.web.status import StatusPage
+from listener.web.status import Probes, StatusPage
 
 
 class TokenFile:

@@ -16,8 +16,7 @@ from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import DecodedBatch, NotificationDecoder
-from listener.webservices.repeats import Repeats
-from listener.webservices.seen import SeenChats
+from listener.webservices.repeats import Repeats, SeenChats
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The durable store: one SQLite file, one writer thread with group commit, readers beside it.
+"""The durable store: one SQLite file, one writer with group commit, readers beside it.
 
 Rules that are easy to break:
 

@@ -8,8 +8,7 @@ from aiohttp import web
 
 from listener.errors import ControlError, HttpRefused, JournalError
 from listener.model.event import ControlFilter, DeadLetterFilter
-from listener.web import answers
-from listener.web.routes import Call, Route
+from listener.web.routes import JSON, Call, Route, json_answer
 
 BODY_BYTES = 2**20  # as much as a line of the control socket
 
@@ -61,17 +60,17 @@ class Actions:
     async def _resume_lane(self, call: Call) -> web.StreamResponse:
         _decoded(call, Nothing)
         sink = call.names["name"]
-        return answers.json(Resumed(sink=sink, resumed=await _executed(self._resume(sink))))
+        return json_answer(Resumed(sink=sink, resumed=await _executed(self._resume(sink))))
 
     async def _replay_letters(self, call: Call) -> web.StreamResponse:
         which = _decoded(call, ControlFilter)
-        return answers.json(DeadLetterCount(letters=await _executed(self._replay(which))))
+        return json_answer(DeadLetterCount(letters=await _executed(self._replay(which))))
 
 
 def _decoded(call: Call, expected: type[T]) -> T:
     """The body. A form of a web page cannot be sent as JSON without the server's leave, which is never given."""
-    if call.request.content_type != answers.JSON:
-        raise HttpRefused(415, "media_type", f"the body has to come as {answers.JSON}")
+    if call.request.content_type != JSON:
+        raise HttpRefused(415, "media_type", f"the body has to come as {JSON}")
     try:
         return msgspec.convert(_with_integers(msgspec.json.decode(call.body)), type=expected)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:

@@ -13,11 +13,9 @@ from listener.model.event import Event
 from listener.model.filter import EVERY_EVENT
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
-from listener.web import answers
 from listener.web.limits import STREAMS
 from listener.web.lookups import Search
-from listener.web.queries import Position, answered, given, query_of
-from listener.web.routes import Call, Route
+from listener.web.routes import HEADERS, Call, Position, Route, answered, given, query_of
 
 BATCH = 500
 COMMENT_S = 10.0
@@ -26,7 +24,7 @@ WRITE_S = 10.0
 _PIECE_BYTES = 64 * 2**10
 _RETRY_MS = 2000
 _HEADERS = {
-    **answers.HEADERS,
+    **HEADERS,
     "Content-Type": "text/event-stream",
     "X-Accel-Buffering": "no",  # nginx would hold messages back
 }

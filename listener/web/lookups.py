@@ -12,9 +12,7 @@ from msgspec import UNSET, UnsetType
 from listener.errors import HttpRefused
 from listener.model.event import Change, Kind, rfc3339
 from listener.model.filter import DeadLetterPage, EventFilter, Found, Undelivered
-from listener.web import answers
-from listener.web.queries import Limit, Position, Text, answered, given, query_of
-from listener.web.routes import Call, Route
+from listener.web.routes import Call, Limit, Position, Route, Text, answered, given, json_answer, query_of
 
 LOOKS = 16
 
@@ -93,13 +91,15 @@ class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True):
 class Search(Protocol):
     """`ports.Journal.search`."""
 
-    def __call__(self, which: EventFilter, *, before: int | None, limit: int) -> Awaitable[Found]: ...  # noqa: D102 - told above
+    def __call__(self, which: EventFilter, *, before: int | None, limit: int) -> Awaitable[Found]:
+        """See the port."""
 
 
 class DeadLetterPages(Protocol):
     """`ports.Journal.letter_page`."""
 
-    def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[DeadLetterPage]: ...  # noqa: D102 - told above
+    def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[DeadLetterPage]:
+        """See the port."""
 
 
 class Lookups:
@@ -127,7 +127,7 @@ class Lookups:
         query = query_of(call, EventQuery)
         async with self._turn():
             found = await answered(self._search(_filter(query), before=given(query.before), limit=query.limit))
-        return answers.json(
+        return json_answer(
             Events(
                 events=tuple(msgspec.Raw(event.to_json()) for event in found.events),
                 before=found.before,
@@ -139,7 +139,7 @@ class Lookups:
         query = query_of(call, DeadLetterQuery)
         async with self._turn():
             page = await answered(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
-        return answers.json(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
+        return json_answer(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

@@ -8,13 +8,11 @@ from aiohttp import web
 
 from listener import __version__
 from listener.model.event import Change, ControlFilter
-from listener.web import answers
 from listener.web.actions import DeadLetterCount, Nothing, Resumed
-from listener.web.answers import Error
 from listener.web.console import TYPES, packaged
 from listener.web.feed import FeedQuery, Hello
 from listener.web.lookups import CloudEvent, DeadLetterList, DeadLetterQuery, EventQuery, Events
-from listener.web.routes import Call, Route
+from listener.web.routes import JSON, Call, Error, Route, json_answer
 from listener.web.status import Status
 
 _REF = "#/components/schemas/{name}"
@@ -44,7 +42,7 @@ def _content(media_type: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refusals(*more: str) -> dict[str, Any]:
-    error = _content(answers.JSON, _ref(Error))
+    error = _content(JSON, _ref(Error))
     refusals = {status: {"description": _REASONS[status], "content": error} for status in sorted({*_EVERYWHERE, *more})}
     no_request = _content("text/plain", {"type": "string"})
     return {**refusals, "400": {"description": _REASONS["400"], "content": {**error, **no_request}}}
@@ -98,8 +96,8 @@ def _action(summary: str, taken: type, answer: type, *parameters: Mapping[str, A
         "post": {
             "summary": summary,
             "parameters": list(parameters),
-            "requestBody": {"required": True, "content": _content(answers.JSON, _ref(taken))},
-            "responses": _described("Done, durably.", _content(answers.JSON, _ref(answer)), "403", "404"),
+            "requestBody": {"required": True, "content": _content(JSON, _ref(taken))},
+            "responses": _described("Done, durably.", _content(JSON, _ref(answer)), "403", "404"),
         }
     }
 
@@ -108,7 +106,7 @@ def _paths() -> dict[str, Any]:
     sink = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     file = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": sorted(packaged())}}
     last = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}}
-    events, letters = _content(answers.JSON, _ref(Events)), _content(answers.JSON, _ref(DeadLetterList))
+    events, letters = _content(JSON, _ref(Events)), _content(JSON, _ref(DeadLetterList))
     stream = _content("text/event-stream", {"type": "string"})
     return {
         "/": _file("The page for people.", (), types=[TYPES[".html"]]),
@@ -119,8 +117,8 @@ def _paths() -> dict[str, Any]:
         "/livez": _probe("Whether the process answers."),
         "/readyz": _probe("Whether it does its whole work.", not_ready="What keeps it from it, one a line."),
         "/metrics": _page("For Prometheus.", _content("text/plain", {"type": "string"})),
-        "/status.json": _page("Accounts, sinks, journal.", _content(answers.JSON, _ref(Status))),
-        "/openapi.json": _page("This description.", _content(answers.JSON, {"type": "object"})),
+        "/status.json": _page("Accounts, sinks, journal.", _content(JSON, _ref(Status))),
+        "/openapi.json": _page("This description.", _content(JSON, {"type": "object"})),
         "/sinks/{name}/resume": _action("Resume a parked sink.", Nothing, Resumed, sink),
         "/dead-letters/replay": _action("Deliver dead letters once more.", ControlFilter, DeadLetterCount),
     }
@@ -152,4 +150,4 @@ class Description:
         return [Route("GET", "/openapi.json", self._show)]
 
     async def _show(self, _call: Call) -> web.StreamResponse:
-        return answers.json(self._document)
+        return json_answer(self._document)

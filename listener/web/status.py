@@ -1,17 +1,55 @@
-"""`/status.json`: one versioned structure; the schema in `/openapi.json` is made from it."""
+"""What the daemon tells of itself: `/livez`, `/readyz`, `/metrics`, and `/status.json`, whose schema it makes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import msgspec
 from aiohttp import web
 
-from listener.model.condition import SinkReport
+from listener.model.condition import ReadinessProblem, SinkReport
 from listener.model.event import Gap
-from listener.web import answers
-from listener.web.routes import Call, Route
+from listener.runtime.metrics import Metrics
+from listener.web.routes import Call, Route, json_answer, text_answer
 
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 SCHEMA_VERSION: Literal[1] = 1
+
+
+class Probes:
+    """Liveness, readiness and metrics.
+
+    `/livez` says only that the process answers: a sink that is down is no reason to restart it. `/readyz` is 503 while
+    there is a hindrance, one a line: in full for who may know, and otherwise without a word of a customer, an agent or
+    a server.
+
+    Args:
+        hindrances: what keeps the process from its whole work now.
+        metrics: what `/metrics` exposes, in the Prometheus text format.
+    """
+
+    def __init__(self, *, problems: Callable[[], Sequence[ReadinessProblem]], metrics: Metrics) -> None:
+        self._problems = problems
+        self._metrics = metrics
+
+    def routes(self) -> list[Route]:
+        """The three paths."""
+        return [
+            Route("GET", "/livez", self._live, is_open=True),
+            Route("GET", "/readyz", self._ready, is_open=True),
+            Route("GET", "/metrics", self._exposition),
+        ]
+
+    async def _live(self, _call: Call) -> web.StreamResponse:
+        return text_answer("ok")
+
+    async def _ready(self, call: Call) -> web.StreamResponse:
+        found = self._problems()
+        if not found:
+            return text_answer("ready")
+        return text_answer("\n".join(one.full if call.trusted else one.brief for one in found), status=503)
+
+    async def _exposition(self, _call: Call) -> web.StreamResponse:
+        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": _EXPOSITION})
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -128,4 +166,4 @@ class StatusPage:
         return [Route("GET", "/status.json", self._show)]
 
     async def _show(self, _call: Call) -> web.StreamResponse:
-        return answers.json(await self._status())
+        return json_answer(await self._status())

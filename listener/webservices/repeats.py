@@ -1,10 +1,33 @@
-"""Notifications that a server sends once more: recognised, counted, and not taken again."""
+"""What a session brought of late: notifications that come once more, and the chats that it said anything about."""
 
 from collections.abc import Iterable
 
 from listener.webservices.notifications import DecodedBatch
 
+MOST_CHATS = 1000
 _REMEMBERED = 128  # notifications; or the last two batches, where those are larger
+
+
+class SeenChats:
+    """A bounded set of chat ids: the one that was not heard of for longest goes first."""
+
+    def __init__(self) -> None:
+        self._chats: dict[str, None] = {}
+
+    def __contains__(self, chat_id: str) -> bool:
+        return chat_id in self._chats
+
+    def add(self, chat_ids: Iterable[str]) -> None:
+        """Something was told of these."""
+        for chat_id in chat_ids:
+            self._chats.pop(chat_id, None)
+            self._chats[chat_id] = None
+        while len(self._chats) > MOST_CHATS:
+            del self._chats[next(iter(self._chats))]
+
+    def clear(self) -> None:
+        """Another session begins."""
+        self._chats.clear()
 
 
 class Repeats:

@@ -16,10 +16,18 @@ from listener.web.console import Console
 from listener.web.feed import Feed
 from listener.web.lookups import Lookups
 from listener.web.openapi import Description
-from listener.web.probes import Probes
 from listener.web.routes import Route
 from listener.web.server import HttpServer
-from listener.web.status import SCHEMA_VERSION, Build, ConfigurationReport, Gaps, JournalReport, Status, StatusPage
+from listener.web.status import (
+    SCHEMA_VERSION,
+    Build,
+    ConfigurationReport,
+    Gaps,
+    JournalReport,
+    Probes,
+    Status,
+    StatusPage,
+)
 
 TOKEN = "c2VjcmV0.for-tests_only~1+/=="
 NO_GAPS = Gaps(count=0, seconds=0.0, last=None)
