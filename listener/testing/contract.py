@@ -63,9 +63,15 @@ class Place(Protocol):
 
 
 class SinkContract:
-    """The suite. Order is per chat; what "arrives" is asked of the destination itself."""
+    """The suite. Order is per chat; what "arrives" is asked of the destination itself.
+
+    Attributes:
+        deaths: before which of the twenty batches the destination dies; before the ninth it does so between two
+            batches, before others with the batch in flight. Fewer where each start of it takes many seconds.
+    """
 
     pytestmark = pytest.mark.asyncio
+    deaths: Sequence[int] = (5, 8, 12)
 
     async def test_a_batch_is_durable_when_deliver_returns(self, place: Place) -> None:
         batch = [*_events(20, chats=3), sample_gap(21, sequence=21)]
@@ -186,18 +192,17 @@ class SinkContract:
         _assert_all_there(await place.events(), _events(2))
 
     async def test_nothing_is_missing_when_the_destination_dies_amid_ten_thousand_events(self, place: Place) -> None:
-        """Twice it dies with a batch in flight, once between two batches."""
         everything = _events(_MANY, chats=50)
         batches = [everything[start : start + _BATCH] for start in range(0, _MANY, _BATCH)]
         async with _open(place.sink()) as sink:
             for number, batch in enumerate(batches):
                 left: Sequence[Event] = batch
-                if number in (5, 12):
+                if number in self.deaths and number != _OUTAGE_BEFORE:
                     delivery = asyncio.ensure_future(_attempt(sink, batch))
                     await asyncio.sleep(0.002 * number)
                     async with place.outage():
                         left = await delivery
-                elif number == _OUTAGE_BEFORE:
+                elif number in self.deaths:
                     async with place.outage():
                         pass
                 await _bring(sink, left)

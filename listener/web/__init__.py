@@ -2,14 +2,13 @@
 
 Each request takes the same way through `server.py`: `auth.Guard` first, so that a stranger does not even learn which
 paths there are; then the route, the body within its limit, and the handler. A handler gets a `routes.Call` and answers,
-or raises `HttpRefused`. `refusals.py` counts each refusal and logs once a minute and reason, never a path, which may
-hold a chat. All of it stands on aiohttp's low-level server: only there can a connection be timed from its first byte
-and ended (`limits.py`).
+or raises `HttpRefused`. `limits.py` counts each refusal and logs once a minute and reason, never a path, which may hold a chat. All
+of it stands on aiohttp's low-level server: only there can a connection be timed from its first byte and ended.
 
 To add a page, write a class with `routes()` that is given callables and never the daemon. Add a line to
 `serving.http_server` and the path to `openapi.py`, which a test demands. A stream calls `Call.keep()` before it
 answers: that lifts the time limit of its connection, or is false where 16 streams are open. What it sends carries
-`answers.HEADERS`. Its task is cancelled when its connection is lost and when the server stops.
+`routes.HEADERS`. Its task is cancelled when its connection is lost and when the server stops.
 
 - `status.py` holds the structure of `/status.json`, and `openapi.py` makes its schema from it. The journal's own
   figures are at most a second old and waited for 2 s at most: lanes read through the same thread.

@@ -196,7 +196,12 @@ async def kill_it(service, trigger):
 
 
 @pytest.mark.parametrize(
-    ("strike", "result"), [(stop_it_where_it_stands, "watchdog"), (block_its_loop, "watchdog"), (kill_it, "signal")]
+    ("strike", "result"),
+    [
+        pytest.param(stop_it_where_it_stands, "watchdog", marks=pytest.mark.long),
+        (block_its_loop, "watchdog"),
+        (kill_it, "signal"),
+    ],
 )
 async def test_what_hangs_or_is_killed_is_started_anew_and_nothing_is_lost(service, site, strike, result):
     (packages,) = service.box.path(HOME).glob("lib/python3.*/site-packages")

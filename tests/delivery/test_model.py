@@ -131,7 +131,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     async def _heal(self) -> None:
         """Once nothing goes wrong any more, everything has an end: at the sink, dead, or dropped."""
         self.sink.plan.clear()
-        await eventually(self._is_through)
+        await eventually(self._is_through, interval_s=0.001)
         dead = {letter.event_id for letter in await self.journal.dead_letters(EVERY_DEAD_LETTER)}
         assert set(self.appended) == {event.id for event in self.sink.events} | dead | self.dropped
 
@@ -201,7 +201,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         await self.journal.replay_dead_letters(DeadLetterFilter(event_ids=tuple(ids)))
         self.lane.replay()
         if self.lane.status().parked is None and not self.sink.plan:
-            await eventually(self._nothing_is_replaying)
+            await eventually(self._nothing_is_replaying, interval_s=0.001)
 
     async def _nothing_is_replaying(self) -> bool:
         letters = await self.journal.dead_letters(EVERY_DEAD_LETTER)

@@ -89,9 +89,14 @@ class Process:
 
     async def line(self, matches: Callable[[str], Any], *, count: int = 1, timeout_s: float = 10.0) -> str:
         """The `count`-th line that matches, of all since the start. Fails at once when the process ended without it."""
+        hits: list[str] = []
+        seen = 0
 
         def found() -> list[str]:
-            hits = [line for line in self.lines if matches(line)]
+            nonlocal seen
+            fresh = self.lines[seen:]
+            seen += len(fresh)
+            hits.extend(line for line in fresh if matches(line))
             if len(hits) < count and all(reader.done() for reader in self._readers):
                 raise AssertionError(f"ended with {self.exit_status} before the line:\n{self.output()}")
             return hits[count - 1 : count]
