@@ -2,8 +2,9 @@
 
 Each request takes the same way through `server.py`: `auth.Guard` first, so that a stranger does not even learn which
 paths there are; then the route, the body within its limit, and the handler. A handler gets a `routes.Call` and answers,
-or raises `HttpRefused`. `limits.py` counts each refusal and logs once a minute and reason, never a path, which may hold a chat. All
-of it stands on aiohttp's low-level server: only there can a connection be timed from its first byte and ended.
+or raises `HttpRefused`. `limits.py` counts each refusal and logs it once a minute and reason, never with its path,
+which may hold a chat. All of it stands on aiohttp's low-level server: only there can a connection be timed from its
+first byte and ended.
 
 To add a page, write a class with `routes()` that is given callables and never the daemon. Add a line to
 `serving.http_server` and the path to `openapi.py`, which a test demands. A stream calls `Call.keep()` before it
