@@ -80,7 +80,7 @@ async def test_a_sink_that_refuses_the_credentials_waits_with_everything_until_i
 ):
     receiver.answers = Answer(status=401)
     await site.publish(1, 5)
-    await listening.daemon.logged("lane_parked", sink="crm")
+    await listening.daemon.logged("sink_parked", sink="crm")
     await site.publish(6, 5)
     await listening.heard(range(1, 11))
     posts = len(receiver.posts)
@@ -96,7 +96,7 @@ async def test_a_sink_that_refuses_the_credentials_waits_with_everything_until_i
         assert await run("sinks", "resume", "crm") == (0, ["crm resumed"])
     elif by == "hangup":
         listening.daemon.send_signal(signal.SIGHUP)
-        assert (await listening.daemon.logged("lanes_resumed"))["sinks"] == ["crm"]
+        assert (await listening.daemon.logged("sinks_resumed"))["sinks"] == ["crm"]
     else:
         await listening.stop()
         await listening.start()

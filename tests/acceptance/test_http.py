@@ -36,7 +36,7 @@ async def listening(owned: Any, stage: Stage, receiver: Receiver, tmp_path: Path
     await receiver.received(1)
     receiver.answers = Answer(status=401)
     stage.simulator.set_disposition(AGENT, stage.chats[0], "B", "DispositionCode")
-    await there.daemon.logged("lane_parked")
+    await there.daemon.logged("sink_parked")
     await eventually(lambda: len(there.dispositions) == 2)
     return there
 
@@ -81,7 +81,7 @@ async def test_readiness_tells_strangers_which_part_it_is_and_nobody_by_name(
 ):
     stage.simulator.control("deny-handshake", count=1000)
     stage.simulator.control("expire")
-    await eventually(lambda: "session_trouble" in str(listening.daemon.log))
+    await eventually(lambda: "session_problem" in str(listening.daemon.log))
 
     async def texts() -> tuple[str, str] | None:
         hidden = await (await http.get("/readyz", headers={"Authorization": ""})).text()

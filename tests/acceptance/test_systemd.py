@@ -174,7 +174,7 @@ async def test_passwords_come_as_credentials_that_nobody_else_can_read(service, 
         await site.control("expire-http")
         await service.systemctl("start", "--no-block")
         await service.becomes(ActiveState="activating", StatusText="starting: .*agent1.*")
-        troubles = await eventually(lambda: service.log("session_trouble"), timeout_s=30.0, interval_s=0.2)
+        troubles = await eventually(lambda: service.log("session_problem"), timeout_s=30.0, interval_s=0.2)
         assert "wrong" not in str(troubles), "no password in the log"
     finally:
         password.write_text("secret\n", encoding="utf-8")

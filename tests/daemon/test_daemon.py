@@ -283,7 +283,7 @@ async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim:
     with capture_logs() as logs:
         running.daemon.reload()
         await eventually(receiver.accepted)
-    assert next(line["sinks"] for line in logs if line["event"] == "lanes_resumed") == ["crm"]
+    assert next(line["sinks"] for line in logs if line["event"] == "sinks_resumed") == ["crm"]
     await running.ready()
     await running.stop()
 

@@ -172,7 +172,7 @@ async def test_it_takes_a_new_configuration_over_and_ends_when_it_is_told_to(pod
     container.start()
     await container.logged("http_listening")
     podman.run("kill", "--signal", "HUP", container.name)
-    await container.logged("lanes_resumed")
+    await container.logged("sinks_resumed")
     began = time.monotonic()
     podman.run("stop", container.name)
     assert time.monotonic() - began < 10.0

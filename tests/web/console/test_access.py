@@ -32,7 +32,7 @@ async def troubled(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -
         await site.listening.daemon.logged("subscribed", count=4)
         site.receiver.judge = lambda _: Answer(status=401)
         site.set(chat, "Parks")
-        await site.listening.daemon.logged("lane_parked")
+        await site.listening.daemon.logged("sink_parked")
         site.simulator.control("deny-handshake", count=100_000)
         site.simulator.control("expire")
         config = site.folder / "listener.toml"

@@ -27,9 +27,9 @@ async def tokenless(browser: Browser, tmp_path_factory: pytest.TempPathFactory) 
 async def park(site: Site, chat: str) -> None:
     """Park the webhook's lane with one event of a new chat."""
     site.receiver.answers = Answer(status=401)
-    parks = len([entry for entry in site.listening.daemon.log if entry["event"] == "lane_parked"])
+    parks = len([entry for entry in site.listening.daemon.log if entry["event"] == "sink_parked"])
     site.set(site.chat(chat), "Callback")
-    await site.listening.daemon.logged("lane_parked", sink="crm", count=parks + 1)
+    await site.listening.daemon.logged("sink_parked", sink="crm", count=parks + 1)
 
 
 def refuses(*codes: str):
