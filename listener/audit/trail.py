@@ -41,6 +41,9 @@ class TrailOptions:
         checkpoint_s: after how many seconds, where there are any.
         rotate_bytes: the size that a file must not exceed; a batch is not divided.
         rotate_s: the age at which a file is closed.
+        compress: whether closed files are packed with gzip.
+        keep_files: how many closed files stay; None for all.
+        keep_days: for how long they stay after their last line; None for ever.
     """
 
     path: Path
@@ -56,6 +59,9 @@ class TrailOptions:
     checkpoint_s: float = 300.0
     rotate_bytes: int | None = None
     rotate_s: float | None = None
+    compress: bool = False
+    keep_files: int | None = None
+    keep_days: float | None = None
 
 
 class Hooks(NamedTuple):
@@ -87,11 +93,10 @@ class _Clock:
 
 
 class Trail:
-    """One file with its chain. Every method blocks and raises OSError; one thread uses it.
+    """One file with its chain. Every method blocks; all but `tidy` raise OSError, and one thread uses them.
 
     Args:
         options: what it is to be.
-        closed: the files that it has closed.
         hooks: who is told.
         now: epoch seconds, for stamps and ages.
     """
@@ -100,12 +105,13 @@ class Trail:
         self,
         *,
         options: TrailOptions,
-        closed: Closed,
         hooks: Hooks = _NOBODY,
         now: Callable[[], float] = THIS_HOST.time_s,
     ) -> None:
         self._options = options
-        self._closed = closed
+        self._closed = Closed(
+            options.path, compress=options.compress, keep_files=options.keep_files, keep_days=options.keep_days
+        )
         self._hooks = hooks
         self._clock = _Clock(now)
         self._window = DedupWindow()
@@ -195,6 +201,10 @@ class Trail:
         self._current()
         self._rotate_if_due(0)
         self.tick()
+
+    def tidy(self, stopped: Callable[[], bool]) -> None:
+        """Compress and delete closed files as `Closed.tidy` does, in whatever thread. Blocks, and raises nothing."""
+        self._closed.tidy(self._clock.now(), stopped)
 
     def due_in_s(self) -> float | None:
         """Seconds until `idle` should be called; None where nothing will be due."""

@@ -246,7 +246,8 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         asked.require_sound(opened)
         unreadable = _answer(asked, opened, _on_stdout(asked, as_json=as_json), stack)
     if unreadable:
-        raise Unreadable(f"{_lines(unreadable)} could not be read, and the report is without what they hold")
+        lines = f"{unreadable} line{'' if unreadable == 1 else 's'}"
+        raise Unreadable(f"{lines} could not be read, and the report is without what they hold")
 
 
 def require_harmless(path: Path, option: str, suffixes: Sequence[str], inputs: Sequence[AuditFile]) -> None:
@@ -387,10 +388,6 @@ def _zone(name: str) -> tzinfo:
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
         text = f"this host knows no zone {name!r}: give one such as Europe/Berlin (its data is Debian's package tzdata)"
         raise typer.BadParameter(text, param_hint="--zone") from exc
-
-
-def _lines(count: int) -> str:
-    return f"{count} line{'' if count == 1 else 's'}"
 
 
 def _say(text: str) -> None:

@@ -29,9 +29,8 @@ class Done(NamedTuple):
 def replay(journal: Path, which: DeadLetterFilter) -> Done:
     """Mark letters for one more delivery. Raises ControlError or JournalError: it could not be done."""
     try:
-        return Done(
-            ask(journal, ReplayDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount).letters, daemon=True
-        )
+        done = ask(journal, ReplayDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount)
+        return Done(done.letters, daemon=True)
     except NoDaemon:
         return Done(running.run(offline.replay(journal, which)), daemon=False)
 
@@ -39,7 +38,8 @@ def replay(journal: Path, which: DeadLetterFilter) -> Done:
 def drop(journal: Path, which: DeadLetterFilter) -> Done:
     """Delete letters for good. Raises as `replay`."""
     try:
-        return Done(ask(journal, DropDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount).letters, daemon=True)
+        done = ask(journal, DropDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount)
+        return Done(done.letters, daemon=True)
     except NoDaemon:
         return Done(running.run(offline.drop(journal, which)), daemon=False)
 

@@ -20,7 +20,7 @@ from listener.cli.options import ConfigOption, PathOption, place_of, time_ms
 from listener.cli.readable import NOTHING, write_table
 from listener.errors import ListenerError
 from listener.journal.views import dead_letter_events, dead_letters, stats
-from listener.model.event import DeadLetter, DeadLetterFilter, Event, Kind, LaneStatus, rfc3339
+from listener.model.event import DeadLetter, DeadLetterFilter, Kind, LaneStatus, rfc3339
 
 SHOWN_ID = 12
 """So many characters of an event's id are shown in a table; that many name it."""
@@ -88,7 +88,11 @@ def select(journal: Path, selection: Selection) -> list[DeadLetter]:
     )
     found = dead_letters(journal, which)
     if selection.sink is not None and not found:
-        _require_known(journal, selection.sink)
+        known = stats(journal)
+        names = sorted({*known.cursors, *known.lanes, *known.dead_letters})
+        if selection.sink not in names:
+            text = f"--sink: this journal knows no sink {selection.sink!r} (known: {', '.join(names) or 'none'})"
+            raise Selected(text)
     if not selection.ids:
         return found
     ids = {_resolve(beginning, found) for beginning in selection.ids}
@@ -103,13 +107,6 @@ def filter_of(meant: Sequence[DeadLetter], selection: Selection) -> DeadLetterFi
         since_ms=min(letter.at_ms for letter in meant) if selection.since else None,
         until_ms=max(letter.at_ms for letter in meant),
     )
-
-
-def _require_known(journal: Path, sink: str) -> None:
-    found = stats(journal)
-    known = sorted({*found.cursors, *found.lanes, *found.dead_letters})
-    if sink not in known:
-        raise Selected(f"--sink: this journal knows no sink {sink!r} (known: {', '.join(known) or 'none'})")
 
 
 def _resolve(beginning: str, found: Sequence[DeadLetter]) -> str:
@@ -141,7 +138,8 @@ def list_letters(
             print(json.dumps(_as_json(letter)))
         return
     if found:
-        chats = {event.sequence: _chat(event) for event in dead_letter_events(journal, DeadLetterFilter(sink=sink))}
+        events = dead_letter_events(journal, DeadLetterFilter(sink=sink))
+        chats = {event.sequence: event.subject for event in events if event.kind is not Kind.GAP}
         write_table(_HEADING, [_row(letter, chats) for letter in found], numbers=_NUMBERS)
     else:
         print("no dead letters")
@@ -174,10 +172,6 @@ def _row(letter: DeadLetter, chats: dict[int, str]) -> tuple[str, ...]:
         str(letter.attempts),
         letter.reason + (" (to be replayed)" if letter.replaying else ""),
     )
-
-
-def _chat(event: Event) -> str:
-    return NOTHING if event.kind is Kind.GAP else event.subject
 
 
 def show_letter(
@@ -255,22 +249,20 @@ class Replay:
 
     def poll(self) -> ReplayProgress:
         """How it stands now. Raises ControlError or JournalError."""
-        now = self._now()
+        sinks = {sink for sink, _ in self._before}
+        found = dead_letters(self._journal, DeadLetterFilter(sink=sinks.pop() if len(sinks) == 1 else None))
+        now = {place: letter for letter in found if (place := (letter.sink, letter.sequence)) in self._before}
         gone = [place for place in self._before if place not in now]
         waiting = [letter for place, letter in now.items() if letter.replaying]
-        rejected = [place for place, letter in now.items() if not letter.replaying and self._is_news(place, letter)]
+        rejected = [
+            place
+            for place, letter in now.items()
+            if not letter.replaying and letter != replace(self._before[place], replaying=False)
+        ]
         progress = ReplayProgress(delivered=len(gone), rejected=len(rejected), pending=len(waiting))
         if progress.done != self._last_done:
             self._last_done, self._moved_s = progress.done, self._clock()
         return progress._replace(halt=self._halt({letter.sink for letter in waiting})) if waiting else progress
-
-    def _now(self) -> dict[tuple[str, int], DeadLetter]:
-        sinks = {sink for sink, _ in self._before}
-        found = dead_letters(self._journal, DeadLetterFilter(sink=sinks.pop() if len(sinks) == 1 else None))
-        return {place: letter for letter in found if (place := (letter.sink, letter.sequence)) in self._before}
-
-    def _is_news(self, place: tuple[str, int], letter: DeadLetter) -> bool:
-        return replace(self._before[place], replaying=False) != letter
 
     def _halt(self, sinks: set[str]) -> str | None:
         """Why none of these sinks takes anything now; None where one may."""

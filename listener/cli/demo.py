@@ -7,8 +7,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -105,17 +105,14 @@ class _Demo:
         self._options = options
         self._day = day
         self._board = Board()
-        self._view = self._new_view()
+        self._view: View = PlainView(board=self._board)
+        console = Console()
+        if console.is_terminal:
+            title = f"{options.agents} agents on a simulated server, one listener"
+            self._view = LiveView(board=self._board, console=console, wanted=day.events, title=title)
         self._played_s = 0.0
         self._played: Summary
         self.tally: Tally
-
-    def _new_view(self) -> View:
-        console = Console()
-        if not console.is_terminal:
-            return PlainView(board=self._board)
-        title = f"{self._options.agents} agents on a simulated server, one listener"
-        return LiveView(board=self._board, console=console, wanted=self._day.events, title=title)
 
     async def run(self) -> None:
         """Raises ListenerError where the listener cannot start, or ends by itself."""
@@ -202,7 +199,9 @@ class Board:
         self.counts.update(row.change for row in rows)
         self.recent.extend(rows)
         self._moments.extend([time.monotonic()] * len(rows))
-        self.latencies_ms += [_age_ms(line) for line in lines if line.change != "gap"]
+        now_s = time.time()
+        stamped = [datetime.fromisoformat(line.time).timestamp() for line in lines if line.change != "gap"]
+        self.latencies_ms += [max(0.0, now_s - stamp_s) * 1000 for stamp_s in stamped]
         self._more.set()
         return rows
 
@@ -300,11 +299,6 @@ class LiveView:
         return table
 
 
-def _age_ms(line: Line) -> float:
-    """How long ago the server stamped the event."""
-    return max(0.0, time.time() - datetime.fromisoformat(line.time).timestamp()) * 1000
-
-
 Heard = tuple[str, str]
 """An account and a chat."""
 
@@ -345,44 +339,28 @@ def compare(ledger: Iterable[Published], lines: Sequence[Line]) -> Tally:
     """Hold the lines of the file against the simulator's ledger."""
     once = {(line.sequence, line.id): line for line in lines}
     dispositions = [line for line in once.values() if line.change != "gap"]
-    wanted, found = _by_chat(_published(ledger)), _by_chat(_heard(dispositions))
-    places = wanted.keys() | found.keys()
+    wanted: dict[Heard, list[Any]] = defaultdict(list)
+    found: dict[Heard, list[Any]] = defaultdict(list)
+    for entry in ledger:
+        for account in entry.heard_by if entry.key is not None else ():
+            wanted[account, entry.chat_id].append(entry.value or None)  # empty is cleared
+    for line in dispositions:
+        found[str(line.data.get("account")), line.subject].append(line.data.get("disposition"))
+    missing = unexpected = out_of_order = 0
+    for place in wanted.keys() | found.keys():
+        lost = (Counter(wanted[place]) - Counter(found[place])).total()
+        added = (Counter(found[place]) - Counter(wanted[place])).total()
+        missing, unexpected = missing + lost, unexpected + added
+        out_of_order += not lost and not added and wanted[place] != found[place]
     return Tally(
         published=sum(map(len, wanted.values())),
         events=len(dispositions),
-        missing=sum(_surplus(wanted.get(place, []), found.get(place, [])) for place in places),
-        unexpected=sum(_surplus(found.get(place, []), wanted.get(place, [])) for place in places),
+        missing=missing,
+        unexpected=unexpected,
         duplicates=len(lines) - len(once),
-        out_of_order=sum(_shuffled(wanted.get(place, []), found.get(place, [])) for place in places),
+        out_of_order=out_of_order,
         gaps=len(once) - len(dispositions),
     )
-
-
-def _published(ledger: Iterable[Published]) -> Iterator[tuple[Heard, Any]]:
-    for entry in ledger:
-        if entry.key is not None:
-            for account in entry.heard_by:
-                yield (account, entry.chat_id), entry.value or None  # empty is cleared
-
-
-def _heard(lines: Iterable[Line]) -> Iterator[tuple[Heard, Any]]:
-    for line in lines:
-        yield (str(line.data.get("account")), line.subject), line.data.get("disposition")
-
-
-def _by_chat(pairs: Iterable[tuple[Heard, Any]]) -> Mapping[Heard, list[Any]]:
-    values: dict[Heard, list[Any]] = {}
-    for place, value in pairs:
-        values.setdefault(place, []).append(value)
-    return values
-
-
-def _surplus(these: list[Any], those: list[Any]) -> int:
-    return (Counter(these) - Counter(those)).total()
-
-
-def _shuffled(these: list[Any], those: list[Any]) -> bool:
-    return these != those and Counter(these) == Counter(those)
 
 
 def summarise(

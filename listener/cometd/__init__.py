@@ -4,7 +4,7 @@ aiocometd 0.4.5, the last release, does not run on Python 3.10 or later as it st
 acknowledge nothing, sleep milliseconds as seconds, and never subscribe again after a refusal. Its public face is sound
 and is what we use: `Client` (negotiation, open, close, subscribe), `Transport`, `register_transport`, `AuthExtension`,
 the constants and the exceptions. `transport.py` implements `Transport` as a face of the engine, and our transports are
-registered in place of aiocometd's own. Everything of ours reaches them as the client's `auth` extension (`link.py`). No
+registered in place of aiocometd's own. Everything of ours reaches them as the client's `auth` extension (`Link`). No
 private name is touched and nothing is patched. The version is pinned, and a test fails if a name that we rely on
 disappears. `Client.receive` is replaced by `facts()`.
 

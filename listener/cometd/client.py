@@ -11,7 +11,7 @@ from aiocometd.exceptions import ClientInvalidOperation
 # Importing them registers them in place of aiocometd's own.
 from listener.cometd import longpolling, websocket
 from listener.cometd.facts import Fact
-from listener.cometd.link import Link
+from listener.cometd.transport import Link
 
 SILENCE_S = 120.0
 TRANSPORTS = (longpolling.LongPollingTransport, websocket.WebsocketTransport)

@@ -10,7 +10,6 @@ import msgspec
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
-from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.cometd.subscription import SubscriptionState
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
@@ -18,6 +17,9 @@ from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 
+HELD_MS = 50
+NOT_HELD_AT_MOST = 10
+NOT_HELD_PAUSE_S = 0.5
 _AUTH_STATUS = (401, 403)
 _ENDED_BY_THE_SECOND = 500  # what CometD answers the older of two connects of a session with
 _LARGE_BYTES = 2**18  # what takes longer to decode, damaged above all, is no matter for the event loop
@@ -26,6 +28,23 @@ _KEEP_ALIVE_S = 3.0
 _KEEP_ALIVE_FLOOR_S = 0.1
 _END_S = 5.0
 _DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell its own
+
+
+class Pacing:
+    """The advised interval; more where the server neither holds polls nor has events, which would make a storm."""
+
+    def __init__(self) -> None:
+        self._not_held = 0
+
+    def pause_s(self, *, idle: bool, took_ms: int, interval_ms: int) -> float:
+        """The pause after a poll that took so long and, if `idle`, brought nothing."""
+        self._not_held = self._not_held + 1 if idle and took_ms < HELD_MS else 0
+        return max(interval_ms / 1000, NOT_HELD_PAUSE_S if self._not_held > NOT_HELD_AT_MOST else 0.0)
+
+    @property
+    def slowed_down(self) -> bool:
+        """Whether the last pause was the first of the longer ones."""
+        return self._not_held == NOT_HELD_AT_MOST + 1
 
 
 class Payload(msgspec.Struct, frozen=True):

@@ -12,9 +12,8 @@ from aiocometd.transports.registry import register_transport
 from yarl import URL
 
 from listener.cometd.engine import Payload
-from listener.cometd.link import Link
 from listener.cometd.protocol import Request
-from listener.cometd.transport import SessionTransport
+from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
 

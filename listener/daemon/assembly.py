@@ -8,8 +8,8 @@ import aiohttp
 
 from listener.cometd.client import BatchClient
 from listener.cometd.engine import Engine
-from listener.cometd.link import Link
 from listener.cometd.protocol import Resume, Session
+from listener.cometd.transport import Link
 from listener.config.lane import LaneSettings
 from listener.config.settings import AccountSettings, ServerSettings, Settings, load
 from listener.daemon import connections

@@ -148,7 +148,7 @@ class Destination:
                 if not self._retry_start_errors:
                     raise
                 await self._wait_to_open(Retry(str(exc)), backoff)
-            except Exception as exc:  # noqa: BLE001 - as in deliver: a foreign sink's bug is its own lane's matter
+            except Exception as exc:  # noqa: BLE001 - a foreign sink's bug is its own lane's matter
                 await self._wait_to_open(outcome_of(exc), backoff)
             else:
                 break
@@ -167,7 +167,7 @@ class Destination:
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._sink.close()
-        except Exception as exc:  # noqa: BLE001 - as in deliver
+        except Exception as exc:  # noqa: BLE001 - a foreign sink's bug at the end holds nobody up
             self._log.error("sink_not_closed", error=f"{type(exc).__name__}: {exc}")
 
     async def hand_over(self, events: Sequence[Event]) -> Outcome | None:

@@ -84,8 +84,9 @@ class ExclusiveSession(Generic[A]):
 
     Args:
         connect: makes one.
-        failures: what says that an exchange has failed, TimeoutError among them.
-        outcome_of: what such a failure means.
+        place: where it leads to, for the text of an outcome.
+        failures: what says that an exchange has failed, beside TimeoutError.
+        outcome_of: what such a failure means at that place.
         timeout_s: for an exchange, connecting included.
     """
 
@@ -93,11 +94,13 @@ class ExclusiveSession(Generic[A]):
         self,
         connect: Callable[[], Awaitable[A]],
         *,
+        place: str,
         failures: tuple[type[Exception], ...],
-        outcome_of: Callable[[Exception], Outcome],
+        outcome_of: Callable[[str, Exception], Outcome],
         timeout_s: float,
     ) -> None:
         self._connect = connect
+        self._place = place
         self._failures = failures
         self._outcome_of = outcome_of
         self._timeout_s = timeout_s
@@ -111,8 +114,17 @@ class ExclusiveSession(Generic[A]):
         try:
             async with asyncio.timeout(self._timeout_s) as deadline:
                 yield deadline
+        except TimeoutError as error:
+            text = f"{self._place}: no answer within {self._timeout_s} s, or closed meanwhile"
+            raise Retry(text) from error
         except self._failures as error:
-            raise self._outcome_of(error) from error
+            raise self._outcome_of(self._place, error) from error
+
+    async def open(self) -> None:
+        """Begin anew, with a first session."""
+        await self.close()
+        async with self.exchange():
+            """Connecting is all there is to do."""
 
     @contextlib.asynccontextmanager
     async def exchange(self) -> AsyncIterator[A]:

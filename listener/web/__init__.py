@@ -2,9 +2,9 @@
 
 Each request takes the same way through `server.py`: `auth.Guard` first, so that a stranger does not even learn which
 paths there are; then the route, the body within its limit, and the handler. A handler gets a `routes.Call` and answers,
-or raises `HttpRefused`. `limits.py` counts each refusal and logs it once a minute and reason, never with its path,
-which may hold a chat. All of it stands on aiohttp's low-level server: only there can a connection be timed from its
-first byte and ended.
+or raises `HttpRefused`. `limits.py` counts each refusal and logs once a minute and reason, never a path, which may
+hold a chat. All of it stands on aiohttp's low-level server: only there can a connection be timed from its first byte
+and ended.
 
 To add a page, write a class with `routes()` that is given callables and never the daemon. Add a line to
 `serving.http_server` and the path to `openapi.py`, which a test demands. A stream calls `Call.keep()` before it
@@ -21,8 +21,8 @@ answers: that lifts the time limit of its connection, or is false where 16 strea
   wait.
 - Actions go the same way as orders over the control socket. They need the token in the header and JSON as their type;
   neither can be sent by a page from elsewhere.
-- The console is files without a build step. `feed.js` reads the stream, `store.js` keeps rows without holes, `table.js`
-  draws the visible ones. `events.js` keeps only what is shown, so nothing of a customer. Texts reach the page through
+- The console is files without a build step. `feed.js` reads the stream, `events.js` keeps rows without holes and only
+  what is shown of them, so nothing of a customer; `table.js` draws the visible ones. Texts reach the page through
   `dom.js` alone, as texts.
 - Gauges are set when somebody looks (`Metrics.sample`); the hot path counts once a batch. No label holds an account.
 """

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from listener.cli.app import build
 from listener.model.event import epoch_ms, rfc3339
 from support.eventually import eventually
 from support.listening import CODE, Listening
@@ -34,11 +36,20 @@ def refuses(*numbers: int, status: int = 422) -> Callable[[dict[str, Any]], Answ
 
 @pytest.fixture
 def run(start_command, tmp_path) -> Run:
-    """A command on the configuration of the installation; gives its exit status and lines."""
+    """A command on the configuration of the installation; gives its exit status and lines.
+
+    What changes something is a process; what looks is asked for often, and needs none of its own.
+    """
+    options = ("--config", tmp_path / "listener.toml")
 
     async def on_the_configuration(*words: str) -> tuple[int, list[str]]:
-        command = await start_command(*words, "--config", tmp_path / "listener.toml")
-        return await command.wait(timeout_s=30.0), command.lines
+        if words[1] not in {"list", "show", "stats"}:
+            command = await start_command(*words, *options)
+            return await command.wait(timeout_s=30.0), command.lines
+        done = await asyncio.to_thread(
+            CliRunner().invoke, build(rich=False), [str(word) for word in (*words, *options)]
+        )
+        return done.exit_code, done.output.splitlines()
 
     return on_the_configuration
 

@@ -197,12 +197,12 @@ def test_files_are_closed_by_size_and_by_age(make_trail, append, proven, path, c
     assert proven(*files).records == 31
 
 
-def test_a_file_that_cannot_be_closed_grows_on(make_trail, append, path):
-    class Stuck(Closed):
-        def close(self, now_s):
-            raise PermissionError(1, "Operation not permitted")
+def test_a_file_that_cannot_be_closed_grows_on(make_trail, append, path, monkeypatch):
+    def refuse(*_args):
+        raise PermissionError(1, "Operation not permitted")
 
-    trail = make_trail(rotate_bytes=5000, closed=Stuck(path, compress=False, keep_files=None, keep_days=None))
+    monkeypatch.setattr(Closed, "close", refuse)
+    trail = make_trail(rotate_bytes=5000)
     with capture_logs() as logs:
         for number in range(1, 21):
             append(trail, events_of(1, first=number))
@@ -276,17 +276,16 @@ def test_where_nothing_can_be_made_beside_the_file_it_is_written_without_checkpo
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("listener.audit.signer.load_or_create", refused)
-    closed = Closed(path, compress=False, keep_files=None, keep_days=None)
     options = {"path": path, "sink": "audit", "opening": CLOUD_EVENT.opening}
     with capture_logs() as logs:
-        trail = Trail(options=TrailOptions(**options), closed=closed)
+        trail = Trail(options=TrailOptions(**options))
         trail.open()
     append(trail, events_of(3))
     trail.close()
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("audit_not_signed", "error")]
     assert verify([path]).records == 3
     with pytest.raises(PermissionError):
-        Trail(options=TrailOptions(**options, must_sign=True), closed=closed).open()
+        Trail(options=TrailOptions(**options, must_sign=True)).open()
 
 
 class Life:
@@ -299,12 +298,17 @@ class Life:
 
     def start(self):
         options = TrailOptions(
-            path=self.path, sink="audit", opening=CLOUD_EVENT.opening, fsync=False, rotate_s=3600.0, checkpoint_lines=7
+            path=self.path,
+            sink="audit",
+            opening=CLOUD_EVENT.opening,
+            fsync=False,
+            rotate_s=3600.0,
+            checkpoint_lines=7,
+            compress=True,
         )
-        closed = Closed(self.path, compress=True, keep_files=None, keep_days=None)
-        self.trail = Trail(options=options, closed=closed, now=lambda: self.now_s)
+        self.trail = Trail(options=options, now=lambda: self.now_s)
         self.trail.open()
-        closed.tidy(self.now_s, lambda: False)
+        self.trail.tidy(lambda: False)
 
     def put(self, first, last):
         events = events_of(last + 1 - first, first=first)

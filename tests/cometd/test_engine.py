@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from listener.cometd.engine import Engine, Payload
+from listener.cometd.engine import NOT_HELD_AT_MOST, NOT_HELD_PAUSE_S, Engine, Pacing, Payload
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
 from listener.cometd.protocol import Phase, Resume, Session, Step
@@ -18,6 +18,30 @@ from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.script import TOPIC, UNKNOWN, Script, event, reply
+
+
+def test_the_advised_interval_is_kept():
+    assert Pacing().pause_s(idle=True, took_ms=1000, interval_ms=1500) == 1.5
+
+
+def test_a_server_that_does_not_hold_polls_is_asked_less_often_from_some_time_on():
+    pacing = Pacing()
+    pauses = [pacing.pause_s(idle=True, took_ms=1, interval_ms=0) for _ in range(NOT_HELD_AT_MOST)]
+    assert pauses == [0.0] * NOT_HELD_AT_MOST
+    assert not pacing.slowed_down
+    assert pacing.pause_s(idle=True, took_ms=1, interval_ms=0) == NOT_HELD_PAUSE_S
+    assert pacing.slowed_down
+    assert pacing.pause_s(idle=True, took_ms=1, interval_ms=0) == NOT_HELD_PAUSE_S
+    assert not pacing.slowed_down, "that is told once"
+
+
+def test_events_and_held_polls_end_that():
+    pacing = Pacing()
+    for _ in range(NOT_HELD_AT_MOST + 5):
+        pacing.pause_s(idle=True, took_ms=1, interval_ms=0)
+    assert pacing.pause_s(idle=False, took_ms=1, interval_ms=0) == 0.0
+    assert pacing.pause_s(idle=True, took_ms=1, interval_ms=0) == 0.0
+
 
 F = TypeVar("F", bound=Fact)
 DENIED = reply(successful=False, error="403::Handshake denied", advice={"reconnect": "none", "interval": 0})

@@ -50,8 +50,9 @@ def kept(destination: Destination) -> KeptSession[Connection]:
 def exclusive(destination: Destination) -> ExclusiveSession[Connection]:
     return ExclusiveSession(
         destination.connect,
-        failures=(TimeoutError, OSError),
-        outcome_of=lambda error: Park(type(error).__name__),
+        place="sinks.bus.url db",
+        failures=(OSError,),
+        outcome_of=lambda place, error: Park(f"{place}: {type(error).__name__}"),
         timeout_s=0.2,
     )
 
@@ -89,6 +90,14 @@ async def test_a_kept_session_that_is_closed_while_it_connects_leaves_nothing_op
     assert [connection.ended for connection in destination.made] == [["close"]]
 
 
+async def test_it_is_opened_with_a_session_and_anew_with_another(
+    destination: Destination, exclusive: ExclusiveSession[Connection]
+):
+    await exclusive.open()
+    await exclusive.open()
+    assert [connection.ended for connection in destination.made] == [["close"], []]
+
+
 async def test_exchanges_come_one_after_another_over_one_session(
     destination: Destination, exclusive: ExclusiveSession[Connection]
 ):
@@ -122,7 +131,7 @@ async def test_an_exchange_has_a_time_limit_that_holds_for_connecting_too(
     destination: Destination, exclusive: ExclusiveSession[Connection]
 ):
     destination.opening.clear()
-    with pytest.raises(Park, match="TimeoutError"):
+    with pytest.raises(Retry, match=r"^sinks.bus.url db: no answer within 0.2 s, or closed meanwhile$"):
         async with exclusive.exchange():
             pytest.fail("nothing was connected to")
 
@@ -137,6 +146,6 @@ async def test_closing_ends_the_exchange_that_is_under_way(
     talking = asyncio.create_task(talk())
     await asyncio.sleep(0.01)
     await exclusive.close()
-    with pytest.raises(Park, match="TimeoutError"):
+    with pytest.raises(Retry, match=r"^sinks.bus.url db: no answer within 0.2 s, or closed meanwhile$"):
         await talking
     assert [connection.ended for connection in destination.made] == [["abort"]]

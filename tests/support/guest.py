@@ -13,8 +13,8 @@ import aiohttp
 from listener.cometd.client import BatchClient
 from listener.cometd.engine import Engine
 from listener.cometd.facts import Batch, Fact, PollingEnded, Subscribed
-from listener.cometd.link import Link
 from listener.cometd.protocol import Resume, Session
+from listener.cometd.transport import Link
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.simulator import Simulator

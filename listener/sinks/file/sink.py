@@ -8,7 +8,6 @@ from typing import ParamSpec
 
 import structlog
 
-from listener.audit.files import Closed
 from listener.audit.notes import NoteError
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail
 from listener.audit.witness import Witness
@@ -38,12 +37,8 @@ class FileSink:
     def __init__(self, *, context: SinkContext, settings: FileSettings) -> None:
         self._context = context
         self._path = context.base / settings.path
-        self._closed = Closed(
-            self._path, compress=settings.compress, keep_files=settings.keep_files, keep_days=settings.keep_days
-        )
-        self._now = context.host.time_s
         hooks = Hooks(on_signed=self._on_signed, on_closed=self._on_closed)
-        self._trail = Trail(options=options_of(context, settings), closed=self._closed, hooks=hooks, now=self._now)
+        self._trail = Trail(options=options_of(context, settings), hooks=hooks, now=context.host.time_s)
         url = settings.checkpoint_url
         self._witness = Witness(sink=context.name, url=url) if url is not None else None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -154,7 +149,7 @@ class FileSink:
         """Compress and delete beside the stream, in a worker that nothing waits for."""
         if not self._stopping:
             self._tidying = self._tidying or self._context.host.new_executor(f"tidy-{self._context.name}")
-            self._tidying.submit(self._closed.tidy, self._now(), lambda: self._stopping)
+            self._tidying.submit(self._trail.tidy, lambda: self._stopping)
 
     def _reason(self, exc: OSError) -> str:
         setting = self._context.setting("path")

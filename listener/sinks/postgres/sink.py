@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from asyncpg import PostgresError
-from asyncpg.exceptions import DuplicateTableError, UniqueViolationError
+from asyncpg.exceptions import DuplicateObjectError, DuplicateTableError, UniqueViolationError
 
-from listener.errors import Outcome, Park, Retry
+from listener.errors import Park, Retry
 from listener.model.event import Event
 from listener.sinks.durability import report_durability
 from listener.sinks.postgres.session import (
@@ -45,15 +45,17 @@ class PostgresSink:
         self._settings = settings
         self._place = f"{context.setting('url')} {settings.url}"
         self._session = ExclusiveSession(
-            self._connect, failures=TROUBLE, outcome_of=self._outcome, timeout_s=settings.timeout_s
+            self._connect,
+            place=self._place,
+            failures=TROUBLE,
+            outcome_of=outcome_of,
+            timeout_s=settings.timeout_s,
         )
         self._profile: Profile | None = None
 
     async def open(self) -> None:
         """See `ports.Sink`."""
-        await self.close()
-        async with self._session.exchange():
-            """To be connected is all."""
+        await self._session.open()
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. A batch is stored whole, or up to an event that is refused and the others by themselves."""
@@ -77,11 +79,6 @@ class PostgresSink:
     async def close(self) -> None:
         """See `ports.Sink`. A delivery that is under way ends at once."""
         await self._session.close()
-
-    def _outcome(self, error: Exception) -> Outcome:
-        if isinstance(error, TimeoutError):  # an OSError
-            return Retry(f"{self._place}: no answer within {self._settings.timeout_s} s, or closed meanwhile")
-        return outcome_of(self._place, error)
 
     async def _connect(self) -> Session:
         """A session over which rows can be stored; what the server is is logged where it is not as it was."""
@@ -109,7 +106,9 @@ class PostgresSink:
 
     async def _make_table(self, session: Session) -> None:
         statements = _TABLE.read_text(encoding="utf-8").replace('"dispositions"', self._settings.quoted_table)
-        with contextlib.suppress(DuplicateTableError, UniqueViolationError):  # somebody else was faster
+        with contextlib.suppress(
+            DuplicateTableError, DuplicateObjectError, UniqueViolationError
+        ):  # somebody else was faster
             await session.create(statements)
         await session.ask_profile()
 

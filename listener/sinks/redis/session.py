@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from listener.errors import Outcome, Park, Retry
 from listener.sinks.redis.settings import RedisSettings
@@ -197,12 +197,12 @@ def _value(answer: Any, otherwise: str) -> str:
     return answer[1].decode() if isinstance(answer, list) and len(answer) > 1 else otherwise
 
 
-def outcome_of(place: str, error: RedisError) -> Outcome:
+def outcome_of(place: str, error: Exception) -> Outcome:
     """Retry for what passes by itself (OOM, READONLY, LOADING, CLUSTERDOWN, MISCONF, …), Park for the rest.
 
     Args:
         place: what the text begins with.
-        error: as the client library raised it.
+        error: a RedisError, as the client library raised it.
     """
     if isinstance(error, AuthenticationError):
         return Park(f"{place}: Redis refuses the login (username and password, or that none is given)")
@@ -228,7 +228,7 @@ def moved_to(answer: Any) -> dict[str, str | int] | None:
     return {"port": int(found[2])} | ({"host": found[1]} if found[1] else {})
 
 
-def _said(error: RedisError) -> str:
+def _said(error: Exception) -> str:
     """One line. Redis quotes arguments, so perhaps an event or a password, only behind the words that it is cut at."""
     text = str(error).partition(", with args beginning")[0]
     return re.sub(r"[^ -~]+", " ", text)[:_TEXT_CHARACTERS] or type(error).__name__

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
 
-from listener.errors import Outcome, Retry
+from listener.errors import Retry
 from listener.model.event import Event
 from listener.sinks.durability import report_durability
 from listener.sinks.redis.session import Command, Profile, Session, connect, moved_to, outcome_of
@@ -21,7 +21,6 @@ _MARK_BYTES = 16
 _ARGUMENTS = 18  # of an event: entry id, mark, and the names and values of eight fields
 _CALL_BYTES = 4 * 1024 * 1024
 _HOPS = 3
-_FAILURES = (RedisError, TimeoutError)
 
 
 class Entry(NamedTuple):
@@ -47,15 +46,17 @@ class RedisSink:
         self._settings = settings
         self._place = f"{context.setting('url')} {settings.url}"
         self._session = ExclusiveSession(
-            self._connect_and_report, failures=_FAILURES, outcome_of=self._outcome, timeout_s=settings.timeout_s
+            self._connect_and_report,
+            place=self._place,
+            failures=(RedisError,),
+            outcome_of=outcome_of,
+            timeout_s=settings.timeout_s,
         )
         self._profile: Profile | None = None
 
     async def open(self) -> None:
         """See `ports.Sink`."""
-        await self.close()
-        async with self._session.exchange():
-            """To be connected is all."""
+        await self._session.open()
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of a batch that fails anything may be there; brought again, it is there once."""
@@ -76,11 +77,6 @@ class RedisSink:
     async def close(self) -> None:
         """See `ports.Sink`. A delivery that is under way ends at once."""
         await self._session.close()
-
-    def _outcome(self, error: Exception) -> Outcome:
-        if isinstance(error, RedisError):
-            return outcome_of(self._place, error)
-        return Retry(f"{self._place}: no answer within {self._settings.timeout_s} s, or closed meanwhile")
 
     async def _connect_and_report(self) -> Session:
         session = await self._connect()

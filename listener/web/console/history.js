@@ -1,10 +1,9 @@
 // The history of one chat, in a dialogue of its own that a link can lead to: #chat=ID.
 import { failureOf, get } from "./api.js";
-import { agentsText, changeMark, values } from "./cells.js";
 import { by, setTerms, setText, show } from "./dom.js";
 import { rowOf } from "./events.js";
 import { clock, counted, setTime } from "./format.js";
-import { Grid } from "./grid.js";
+import { agentsText, changeMark, Grid, values } from "./grid.js";
 
 const PAGE = 100;
 

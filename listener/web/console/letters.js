@@ -1,9 +1,8 @@
 // Dead letters: what sinks refused for good, and another attempt for them.
 import { get, post } from "./api.js";
-import { chatLink, value } from "./cells.js";
 import { by, make, setText, show } from "./dom.js";
 import { count, counted, setTime } from "./format.js";
-import { Grid } from "./grid.js";
+import { chatLink, Grid, value } from "./grid.js";
 
 const PAGE = 100;
 

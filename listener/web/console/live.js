@@ -1,11 +1,9 @@
 // The section of dispositions: live rows, filters, a search in the journal, and when the rows stand still.
 import { failureOf, get } from "./api.js";
 import { by, setText, show } from "./dom.js";
-import { rowOf } from "./events.js";
-import { isEmpty, matcher, read } from "./filters.js";
+import { CAPACITY, rowOf } from "./events.js";
 import { clock, count, counted } from "./format.js";
-import { Search } from "./search.js";
-import { CAPACITY } from "./store.js";
+import { isEmpty, matcher, read, Search } from "./search.js";
 import { LiveTable } from "./table.js";
 
 const CHART_MS = 1000;

@@ -3,13 +3,13 @@ import { token, Unauthorized } from "./api.js";
 import { Chart } from "./chart.js";
 import { Connection } from "./connection.js";
 import { by, setText, show } from "./dom.js";
+import { Store } from "./events.js";
 import { Feed } from "./feed.js";
 import { History } from "./history.js";
 import { Letters } from "./letters.js";
 import { Live } from "./live.js";
 import { Orders } from "./orders.js";
 import { State } from "./state.js";
-import { Store } from "./store.js";
 
 const connection = new Connection();
 const store = new Store();

@@ -75,7 +75,7 @@ async def test_height_is_in_proportion(site: Site, reader: Reader):
 
 
 async def test_a_code_keeps_its_colour_while_others_overtake_it(reader: Reader):
-    script = "async ([totals, before]) => (await import('/console/buckets.js')).slotsFor(new Map(totals), before)"
+    script = "async ([totals, before]) => (await import('/console/chart.js')).slotsFor(new Map(totals), before)"
     before = await reader.page.evaluate(script, [[["a", 3], ["b", 2]], []])
     assert before == ["a", "b", None, None, None, None]
     after = await reader.page.evaluate(script, [[["a", 3], ["b", 9], ["c", 5]], before])
@@ -93,7 +93,7 @@ def row(at_s: float, code: str | None, change: str = "set") -> dict[str, Any]:
     [(0, 1), (46, 1), (48, 5), (3600, 300), (86_400, 3600), (2_000_000, 43_200), (9e8, 19_353_600)],
 )
 async def test_there_are_at_most_48_bars_of_a_round_length(reader: Reader, seconds: float, width_s: int):
-    script = "async (rows) => (await import('/console/buckets.js')).distribution(rows)"
+    script = "async (rows) => (await import('/console/chart.js')).distribution(rows)"
     told = await reader.page.evaluate(script, [row(1_790_000_000, "a"), row(1_790_000_000 + seconds, "b", "changed")])
     assert told["widthMs"] == width_s * 1000
     assert 1 <= len(told["bars"]) <= 49
@@ -105,6 +105,6 @@ async def test_there_are_at_most_48_bars_of_a_round_length(reader: Reader, secon
 
 async def test_a_gap_marks_the_bars_that_it_touches(reader: Reader):
     gap = {"kind": "gap", "from": 20_000, "to": 31_000}
-    script = "async (rows) => (await import('/console/buckets.js')).distribution(rows)"
+    script = "async (rows) => (await import('/console/chart.js')).distribution(rows)"
     told = await reader.page.evaluate(script, [row(0, "a"), gap, row(100, "b")])
     assert [bar["from"] / 1000 for bar in told["bars"] if bar["gap"]] == [20, 25, 30]

@@ -164,7 +164,7 @@ async def test_the_arrows_lead_from_row_to_row_beyond_what_is_drawn(reading):
 
 
 async def test_a_row_that_comes_twice_is_there_once(reader: Reader):
-    script = """async () => { const { Store } = await import('/console/store.js'); const store = new Store();
+    script = """async () => { const { Store } = await import('/console/events.js'); const store = new Store();
         const rows = (...all) => all.map((seq) => ({seq}));
         const taken = [store.add(rows(3, 4)), store.add(rows(3, 4, 5)), store.add(rows(5, 4))];
         store.addOlder(rows(2, 1), 3);
