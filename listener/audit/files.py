@@ -129,7 +129,7 @@ class Closed:
                 if place.suffix != ".gz" and not stopped():
                     self._pack(place, stopped)
         except OSError as exc:
-            _log.warning("audit_file_not_tidied", path=str(self._path), reason=exc.strerror or str(exc))
+            _log.warning("audit_file_cleanup_failed", path=str(self._path), reason=exc.strerror or str(exc))
 
     def _delete(self, now_s: float) -> None:
         found = self.files()

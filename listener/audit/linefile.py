@@ -271,7 +271,7 @@ class LineFile:
         if keep:
             os.write(fd, b"\n")
         os.fsync(fd)
-        _log.warning("file_tail_mended", path=str(self._path), tail_bytes=len(tail), kept_bytes=keep)
+        _log.warning("audit_file_repaired", path=str(self._path), tail_bytes=len(tail), kept_bytes=keep)
 
 
 def _is_object(line: bytes) -> bool:

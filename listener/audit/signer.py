@@ -73,7 +73,7 @@ class CheckpointSigner:
         end = max((match.end() for match in _SIGNED.finditer(data)), default=0)
         if data[end:] and (end or not start):
             os.truncate(self._path, start + end)  # what a crash has left of one that was under way
-            _log.warning("audit_checkpoints_mended", path=str(self._path), cut_bytes=len(data) - end)
+            _log.warning("audit_checkpoints_repaired", path=str(self._path), cut_bytes=len(data) - end)
 
     def sign(self, head: Head) -> None:
         """Sign the head of a chain whose records are on the disk, unless the last checkpoint says as much."""
@@ -142,7 +142,7 @@ def signing_key(path: Path, *, public: Path, sink: str) -> SigningKey:
         _log.info("audit_key_created", **told)
     if before is not None and before != key.verifier:
         effect = "audit verify needs the public key of before for older checkpoints"
-        _log.warning("audit_key_exchanged", **told, before=str(before), effect=effect)
+        _log.warning("audit_key_changed", **told, before=str(before), effect=effect)
     return key
 
 

@@ -5,7 +5,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
 
 import structlog
@@ -23,17 +23,22 @@ INTERRUPTED = 130
 
 
 class _Entry(NamedTuple):
-    """Where a command is: the function of a module, or a module whose COMMANDS are a group; and what `help` says of it.
+    """Where a command is: a function of a module, or the COMMANDS of modules as a group; and its line in the help.
 
-    `alone` is the function for a group's name without one of its commands.
+    `commands` names the module of each command where a group has several: only the one that is needed is imported.
     """
 
-    module: str
+    module: str = ""
     function: str = ""
     help: str = ""
-    alone: str = ""
+    commands: Mapping[str, str] = {}
+    hidden: bool = False
 
 
+_SINKS = _Entry(
+    help="Show how far each sink is, resume a parked one, send a test event, list the kinds of sink.",
+    commands={"list": "lane", "resume": "lane", "test": "sinks", "kinds": "sinks"},
+)
 _ENTRIES = {
     "run": _Entry("run", "run", help="Run the daemon."),
     "check": _Entry("check", "check", help="Tell what is wrong with a configuration."),
@@ -44,12 +49,8 @@ _ENTRIES = {
     "audit": _Entry("audit", help="Prove an audit trail, and tell who set what when."),
     "journal": _Entry("journal", help="Look into the journal."),
     "dead-letters": _Entry("dead_letters", help="Look at what a sink did not take, deliver it once more, or drop it."),
-    "lane": _Entry("lane", help="See how far the sinks are, and let go on what waits for a person."),
-    "sinks": _Entry(
-        "sinks",
-        help="List the kinds of sink that can be named, and try out a sink that is configured.",
-        alone="sinks",
-    ),
+    "sinks": _SINKS,
+    "lane": _SINKS._replace(hidden=True),  # the name before
 }
 _OWN_EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 
@@ -73,12 +74,12 @@ def build(*, rich: bool) -> typer.Typer:
         def get_command(self, _ctx: Any, cmd_name: str) -> Any:
             """What the help says of a command, which is not imported for that; None where there is none."""
             entry = _ENTRIES.get(cmd_name)
-            return None if entry is None else TyperCommand(cmd_name, help=entry.help)
+            return None if entry is None else TyperCommand(cmd_name, help=entry.help, hidden=entry.hidden)
 
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             """The command that the arguments begin with, imported now."""
             name, _, rest = super().resolve_command(ctx, args)
-            return name, typer.main.get_command(_loaded(str(name), rich=rich)), rest
+            return name, typer.main.get_command(_loaded(str(name), *rest[:1], rich=rich)), rest
 
     app = _typer(rich=rich, help="Hears chat dispositions of Genesys Web Services and delivers them, durably.")
     app.info.cls = Commands
@@ -86,17 +87,20 @@ def build(*, rich: bool) -> typer.Typer:
     return app
 
 
-def _loaded(name: str, *, rich: bool) -> typer.Typer:
-    """One command, or one group of them."""
+def _loaded(name: str, command: str = "", *, rich: bool) -> typer.Typer:
+    """One command, or one group of them with at least this command of it."""
     entry = _ENTRIES[name]
-    module = importlib.import_module(f"listener.cli.{entry.module}")
+    needed = entry.commands.get(command, entry.module)
+    names = [needed] if needed else dict.fromkeys(entry.commands.values())
+    modules = [importlib.import_module(f"listener.cli.{module}") for module in names]
     if entry.function:
         app = _typer(rich=rich)
-        app.command(name)(guarded(getattr(module, entry.function)))
+        app.command(name)(guarded(getattr(modules[0], entry.function)))
         return app
-    app = _typer(rich=rich, name=name, help=entry.help, alone=getattr(module, entry.alone) if entry.alone else None)
-    for command, function in module.COMMANDS.items():
-        app.command(command)(guarded(function))
+    app = _typer(rich=rich, name=name, help=entry.help)
+    for module in modules:
+        for known, function in module.COMMANDS.items():
+            app.command(known)(guarded(function))
     return app
 
 
@@ -105,15 +109,12 @@ def _typer(
     rich: bool,
     name: str | None = None,
     help: str | None = None,  # noqa: A002 - typer's own name for it
-    alone: Callable[..., Any] | None = None,
 ) -> typer.Typer:
-    """A group of commands; `alone` is what its name does without one of them."""
+    """A group of commands."""
     return typer.Typer(
         name=name,
         help=help,
-        invoke_without_command=alone is not None,
-        callback=guarded(alone) if alone is not None else None,
-        no_args_is_help=alone is None,
+        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,  # they show local variables, secrets among them
         rich_markup_mode="rich" if rich else None,

@@ -1,12 +1,12 @@
 """`journal`: figures, events, soundness and export of the durable store; reads only, also beside the daemon."""
 
+import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
 from listener.audit.escaping import printable
@@ -14,7 +14,7 @@ from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOptio
 from listener.cli.readable import Writer, duration, parse, row_of
 from listener.errors import ListenerError
 from listener.journal.views import export, show, stats, verify
-from listener.model.event import Event, JournalStats, rfc3339
+from listener.model.event import Event, JournalStats, LaneState, rfc3339
 
 _PAGE = 1000
 
@@ -36,10 +36,47 @@ def journal_stats(config: ConfigOption = None, path: PathOption = None, as_json:
     """Show how much the journal holds and how far each sink has come."""
     found = stats(place_of(config, path).journal)
     if as_json:
-        print(msgspec.json.encode(found).decode())
+        print(json.dumps(_as_json(found)))
         return
     for name, text in _figures(found):
         print(f"{name:<13} {printable(text)}")
+
+
+def _as_json(found: JournalStats) -> dict[str, Any]:
+    """Named as in `/status.json`."""
+    return {
+        "events": found.events,
+        "firstSequence": found.first_sequence,
+        "lastSequence": found.last_sequence,
+        "oldestAt": None if found.oldest_ms is None else rfc3339(found.oldest_ms),
+        "bytes": found.bytes,
+        "sinks": [_sink_as_json(sink, found) for sink in sorted({*found.cursors, *found.lanes, *found.dead_letters})],
+        "damages": [
+            {
+                "at": rfc3339(damage.at_ms),
+                "setAside": damage.set_aside,
+                "kept": damage.kept,
+                "missing": [{"from": rfc3339(start), "to": rfc3339(end)} for start, end in damage.stretches],
+            }
+            for damage in found.damages
+        ],
+    }
+
+
+def _sink_as_json(sink: str, found: JournalStats) -> dict[str, Any]:
+    cursor, state = found.cursors.get(sink, 0), found.lanes.get(sink, LaneState(sink=sink))
+    return {
+        "sink": sink,
+        "cursor": cursor,
+        "lagEvents": found.last_sequence - cursor,
+        "deadLetters": found.dead_letters.get(sink, 0),
+        "parked": state.parked,
+        "parkedAt": None if state.parked is None else rfc3339(state.parked_ms),
+        "disabled": state.disabled,
+        "attempts": state.attempts,
+        "failingSeconds": state.failing_ms / 1000,
+        "lastError": state.last_error,
+    }
 
 
 def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:

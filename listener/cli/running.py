@@ -37,7 +37,7 @@ def on_request(stop: Callable[[], None]) -> None:
     def handle(number: signal.Signals) -> None:
         heard.append(number)
         if len(heard) > 1:
-            log.warning("left_at_once", signal=number.name)
+            log.warning("forced_exit", signal=number.name)
             os._exit(128 + number)
         log.info("stop_requested", signal=number.name)
         stop()

@@ -222,7 +222,7 @@ async def _end(one: _Listening, timeout_s: float) -> None:
     if one.task is not None:
         await asyncio.wait((one.task,), timeout=timeout_s)
         if not one.task.done():
-            log.warning("account_not_ended_in_order", account=one.settings.username, after_s=timeout_s)
+            log.warning("account_not_stopped_in_time", account=one.settings.username, after_s=timeout_s)
             one.task.cancel()
             await asyncio.wait((one.task,))
     await one.parts.http.close()

@@ -66,7 +66,7 @@ class CommandHandler:
             raise ControlError("lane-resume: give either name or all")
         lanes = [self._lane(command.name)] if command.name is not None else list(self._lanes.values())
         resumed = tuple(lane.name for lane in lanes if lane.resume(by_command=True))
-        log.info("lanes_resumed", sinks=resumed)
+        log.info("sinks_resumed", sinks=resumed)
         return Resumed(resumed=resumed, running=tuple(lane.name for lane in lanes if lane.name not in resumed))
 
     async def _test(self, lane: Lane) -> SinkTestResult:

@@ -227,7 +227,7 @@ class ControlServer:
         except ListenerError as exc:
             return _Error(error=str(exc))
         except Exception as exc:  # noqa: BLE001 - a bug in an order costs the order; the daemon has more to do
-            _log.error("order_failed", command=type(command).__name__, exc_info=exc)
+            _log.error("control_command_failed", command=type(command).__name__, exc_info=exc)
             return _Error(error=f"unexpected {type(exc).__name__} (the daemon's log has more)")
 
     def _admit(self) -> None:

@@ -191,7 +191,7 @@ class Daemon:
             self._notifier.reloading()
             await self._reload(accounts, spawn)
             self._notifier.ready(self.reloads.summary())
-            log.info("lanes_resumed", sinks=self._lanes.resume())
+            log.info("sinks_resumed", sinks=self._lanes.resume())
 
     async def _watch_files(self, spawn: Spawn) -> None:
         """Certificates and secrets that are replaced take effect by themselves; passwords are read at each login."""

@@ -8,7 +8,7 @@ from listener import __version__
 from listener.delivery import readiness_problem
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
-from listener.model.condition import Configuration, ReadinessProblem
+from listener.model.condition import Configuration, ReadinessProblem, SinkReport
 from listener.model.event import AccountStatus, Damage, GapTally, JournalStats, LaneStatus, rfc3339
 from listener.ports import Journal
 from listener.runtime.clock import SYSTEM_CLOCK
@@ -22,7 +22,6 @@ from listener.web.status import (
     DeadLetters,
     Gaps,
     JournalReport,
-    LaneReport,
     Status,
     Stored,
 )
@@ -124,7 +123,7 @@ class Health:
             build=Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms)),
             configuration=_configuration(self._configuration()),
             accounts=tuple(_account(one) for one in accounts),
-            lanes=tuple(_lane(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes),
+            sinks=tuple(SinkReport.of(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes),
             gaps=_all_gaps([one.gaps for one in accounts]),
             dead_letters=None if letters is None else DeadLetters(total=sum(letters.values()), by_sink=letters),
             journal=self._journal_report(lanes, stats),
@@ -145,8 +144,8 @@ class Health:
     def _journal_report(self, lanes: Sequence[LaneStatus], stats: JournalStats | None) -> JournalReport:
         return JournalReport(
             last_sequence=self._journal.last_sequence,
-            depth=_depth(lanes),
-            oldest_seconds=_oldest_s(lanes),
+            depth_events=_depth(lanes),
+            oldest_age_seconds=_oldest_s(lanes),
             bytes=self._journal_bytes(),
             failing=self._recorder.failing,
             commit_waiting_seconds=round(self._recorder.waiting_s(), 3),
@@ -189,23 +188,6 @@ def _account(one: AccountStatus) -> AccountReport:
         silent_seconds=one.silent_s,
         gaps=Gaps(count=one.gaps.count, seconds=one.gaps.seconds, last=one.gaps.last),
         last_error=one.last_error,
-    )
-
-
-def _lane(one: LaneStatus, letters: int | None) -> LaneReport:
-    return LaneReport(
-        sink=one.sink,
-        kind=one.kind,
-        cursor=one.cursor,
-        lag_events=one.lag,
-        lag_seconds=one.lag_s,
-        delivered=one.delivered,
-        failures=one.failures,
-        parked=one.parked,
-        stalled_seconds=one.stalled_s,
-        quiet_seconds=one.quiet_s,
-        last_error=one.last_error,
-        dead_letters=letters,
     )
 
 

@@ -97,7 +97,7 @@ async def record_damages(
         return
     for damage in damages:
         log.error(
-            "journal_loss_on_record",
+            "journal_loss_recorded",
             set_aside=damage.set_aside,
             kept=damage.kept,
             stretches=[f"{rfc3339(start)} to {rfc3339(end)}" for start, end in damage.stretches],

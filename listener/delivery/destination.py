@@ -136,7 +136,7 @@ class Destination:
         if state.parked is not None:
             await self._park(Park(state.parked, disabled=state.disabled))
         if self._retry_state.quiet_s:
-            self._log.info("delivery_waits_on", reason=state.last_error, for_s=round(self._retry_state.quiet_s, 1))
+            self._log.info("delivery_paused", reason=state.last_error, for_s=round(self._retry_state.quiet_s, 1))
             await self._stay_quiet(self._retry_state.quiet_s)
 
     async def open(self, backoff: Backoff) -> None:
@@ -214,7 +214,7 @@ class Destination:
         try:
             async with asyncio.timeout(seconds):
                 await self._resumed.wait()
-            self._log.info("lane_resumed")
+            self._log.info("sink_resumed")
         except TimeoutError:
             pass
         finally:
@@ -227,8 +227,8 @@ class Destination:
         self._resumed.clear()
         self._on_park()
         self._metrics.set("sink_parked", 1, self._name)
-        until = "lane resume" if outcome.disabled else "lane resume, SIGHUP or a restart"
-        self._log.error("lane_parked", reason=outcome.reason, effect="events are kept", until=until)
+        until = "sinks resume" if outcome.disabled else "sinks resume, SIGHUP or a restart"
+        self._log.error("sink_parked", reason=outcome.reason, effect="events are kept", until=until)
         try:
             await self._retry_state.park(outcome.reason, disabled=outcome.disabled)
             await self._resumed.wait()
@@ -237,7 +237,7 @@ class Destination:
             self._halt = Halt.NONE
             self._metrics.set("sink_parked", 0, self._name)
         await self._retry_state.resume()
-        self._log.info("lane_resumed")
+        self._log.info("sink_resumed")
 
     @property
     def quiet_s(self) -> float:

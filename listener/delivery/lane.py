@@ -214,7 +214,7 @@ class Lane:
 
     async def _skip_to(self, newest: int) -> None:
         """Nothing above the cursor is left up to there: retention took it before this sink was configured."""
-        self._log.warning("events_no_longer_kept", after=self._cursor, up_to=newest)
+        self._log.warning("events_already_deleted", after=self._cursor, up_to=newest)
         await self._advance(newest)
         self._cursor = newest
 

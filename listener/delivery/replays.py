@@ -146,5 +146,5 @@ class Replays:
             try:
                 return await work()
             except JournalError as exc:
-                self._log.warning("replays_wait_for_the_journal", error=str(exc))
+                self._log.warning("replays_delayed", error=str(exc))
                 await asyncio.sleep(_JOURNAL_RETRY_S)

@@ -166,7 +166,7 @@ class RetryState:
         try:
             await self._journal.store_lane_state(state)
         except JournalError as exc:
-            self._log.warning("lane_state_not_stored", error=str(exc))
+            self._log.warning("sink_state_not_stored", error=str(exc))
         else:
             self._stored = state
             self._stored_at_s = self._monotonic()

@@ -354,7 +354,7 @@ class Receiver:
     def _on_problem(self, fact: SessionProblem) -> None:
         self._metrics.count("exchanges_failed_total", 1, fact.reason)
         self._last_error = f"{fact.reason}: {fact.text}"
-        self._log.warning("session_trouble", reason=fact.reason, error=fact.text, retry_in_s=round(fact.retry_in_s, 2))
+        self._log.warning("session_problem", reason=fact.reason, error=fact.text, retry_in_s=round(fact.retry_in_s, 2))
         if fact.retry_in_s and self._subscribed:
             self._subscribed = False
             self._metrics.add("sessions_subscribed", -1)

@@ -132,7 +132,7 @@ class Reconciler:
             await self._compare(await self._rest.chats(), asked_ms, prime=prime)
         except ListenerError as exc:
             _raise_damage(exc)
-            self._log.warning("chats_not_learned", error=str(exc), effect="`previous` may be unknown at first")
+            self._log.warning("chats_not_read", error=str(exc), effect="`previous` may be unknown at first")
 
     async def run(self) -> None:
         """Re-read whenever it is asked for, and while it is not, in intervals; until cancelled."""
@@ -154,7 +154,7 @@ class Reconciler:
             chats = await self._rest.chats()
         except ListenerError as exc:
             self._count("failed")
-            self._log.warning("reread_failed", error=str(exc))
+            self._log.warning("reconciliation_failed", error=str(exc))
             await asyncio.sleep(_AGAIN_S)
             self._asked.set()
         else:
@@ -181,7 +181,7 @@ class Reconciler:
         except ListenerError as exc:
             _raise_damage(exc)
             self._count("failed")
-            self._log.warning("reconcile_failed", error=str(exc))
+            self._log.warning("reconciliation_check_failed", error=str(exc))
             return
         if self._asked.is_set() or not self.subscription.is_healthy():
             return
@@ -238,7 +238,7 @@ class Reconciler:
             await asyncio.sleep(_QUIET_S)
 
     def _count(self, result: str) -> None:
-        self._metrics.count("reconciles_total", 1, result)
+        self._metrics.count("reconciliations_total", 1, result)
 
 
 def _raise_damage(exc: ListenerError) -> None:

@@ -26,8 +26,8 @@ def leave(journal: Path, reason: str) -> None:
         finally:
             os.close(descriptor)
     except OSError as exc:
-        _log.error("journal_suspicion_not_noted", path=str(journal), error=str(exc))
-    _log.error("journal_suspect", path=str(journal), error=reason)
+        _log.error("journal_damage_not_noted", path=str(journal), error=str(exc))
+    _log.error("journal_damage_found", path=str(journal), error=reason)
 
 
 def exists(journal: Path) -> bool:

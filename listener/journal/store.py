@@ -94,7 +94,7 @@ class Handle:
             if isinstance(error, JournalDamaged) and self._index.frames() >= UNFOLDED_PAGES:
                 self._damage = error
             if not self._is_unfolded:
-                _log.warning("journal_fold_failed", path=str(self._path), error=str(exc))
+                _log.warning("journal_checkpoint_failed", path=str(self._path), error=str(exc))
             self._is_unfolded = True
 
     def _fold(self) -> None:
@@ -142,7 +142,7 @@ class Handle:
         try:
             self.ready()
         except (sqlite3.Error, OSError, JournalError, JournalDamaged) as exc:
-            _log.error("journal_left_unfolded", path=str(self._path), error=str(exc))
+            _log.error("journal_not_checkpointed", path=str(self._path), error=str(exc))
             return False
         return True
 
@@ -237,4 +237,4 @@ def _narrow(path: Path) -> None:
     for file in wide:
         file.chmod(0o600)
     if wide:
-        _log.warning("journal_mode_narrowed", path=str(path), files=[file.name for file in wide], mode="0600")
+        _log.warning("journal_permissions_narrowed", path=str(path), files=[file.name for file in wide], mode="0600")

@@ -44,7 +44,7 @@ TABLE = (
     Row(Counter, "gaps_total", "Stretches in which a disposition could have been missed, by reason.", ("reason",)),
     Row(Counter, "gap_seconds_total", "Length of those stretches, in seconds."),
     Row(Counter, "reconciled_total", "Dispositions found by re-reading the chats."),
-    Row(Counter, "reconciles_total", "Comparisons of the chats with what was heard, by result.", ("result",)),
+    Row(Counter, "reconciliations_total", "Comparisons of the chats with what was heard, by result.", ("result",)),
     Row(Counter, "unreported_changes_total", "Dispositions found so that a session believed alive had not brought."),
     Row(Gauge, "sessions_subscribed", "Accounts whose session is subscribed now."),
     Row(Gauge, "sessions_configured", "Accounts in the configuration."),

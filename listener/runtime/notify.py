@@ -73,7 +73,7 @@ class Notifier:
                 sender.sendto(message, self._address)
         except OSError as exc:
             if not self._logged:
-                _log.warning("systemd_not_told", error=exc.strerror or str(exc))
+                _log.warning("systemd_not_notified", error=exc.strerror or str(exc))
             self._logged = True
 
 

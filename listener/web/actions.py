@@ -53,7 +53,7 @@ class Actions:
     def routes(self) -> list[Route]:
         """Both paths."""
         return [
-            Route("POST", "/lanes/{name}/resume", self._resume_lane, is_action=True, body_bytes=BODY_BYTES),
+            Route("POST", "/sinks/{name}/resume", self._resume_lane, is_action=True, body_bytes=BODY_BYTES),
             Route("POST", "/dead-letters/replay", self._replay_letters, is_action=True, body_bytes=BODY_BYTES),
         ]
 

@@ -145,7 +145,7 @@ class Lookups:
     async def _turn(self) -> AsyncIterator[None]:
         """Raises HttpRefused: too many wait already, some of them perhaps for clients that have gone."""
         if self._asked >= LOOKS:
-            raise HttpRefused(503, "too_many_looks", f"{LOOKS} clients wait for the journal already")
+            raise HttpRefused(503, "too_many_searches", f"{LOOKS} clients wait for the journal already")
         self._asked += 1
         try:
             async with self._looking:

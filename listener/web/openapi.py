@@ -117,9 +117,9 @@ def _paths() -> dict[str, Any]:
         "/livez": _probe("Whether the process answers."),
         "/readyz": _probe("Whether it does its whole work.", not_ready="What keeps it from it, one a line."),
         "/metrics": _page("For Prometheus.", _content("text/plain", {"type": "string"})),
-        "/status.json": _page("Accounts, lanes, journal.", _content(JSON, _ref(Status))),
+        "/status.json": _page("Accounts, sinks, journal.", _content(JSON, _ref(Status))),
         "/openapi.json": _page("This description.", _content(JSON, {"type": "object"})),
-        "/lanes/{name}/resume": _action("Let the lane of a parked sink go on.", Nothing, Resumed, sink),
+        "/sinks/{name}/resume": _action("Resume a parked sink.", Nothing, Resumed, sink),
         "/dead-letters/replay": _action("Deliver dead letters once more.", ControlFilter, DeadLetterCount),
     }
 

@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
-from listener.model.condition import ReadinessProblem
+from listener.model.condition import ReadinessProblem, SinkReport
 from listener.model.event import Gap
 from listener.runtime.metrics import Metrics
 from listener.web.routes import Call, Route, json_answer, text_answer
@@ -85,28 +85,6 @@ class AccountReport(_Part, frozen=True, kw_only=True):
     last_error: str | None
 
 
-class LaneReport(_Part, frozen=True, kw_only=True):
-    """One sink's way through the journal. `parked` is why it waits for a person, null while it does not.
-
-    `lag_seconds` is the age of the oldest event that the sink has not got, `quiet_seconds` how long it goes on waiting
-    because its destination named a time, `dead_letters` what it did not take; null
-    while the journal cannot be asked.
-    """
-
-    sink: str
-    kind: str
-    cursor: int
-    lag_events: int
-    lag_seconds: float
-    delivered: int
-    failures: int
-    parked: str | None
-    stalled_seconds: float
-    quiet_seconds: float
-    last_error: str | None
-    dead_letters: int | None
-
-
 class Stored(_Part, frozen=True, kw_only=True):
     """What the journal holds, delivered events included."""
 
@@ -125,14 +103,14 @@ class DamageReport(_Part, frozen=True, kw_only=True):
 
 
 class JournalReport(_Part, frozen=True, kw_only=True):
-    """The journal. `depth` counts events that a sink has not got yet, `failing` is why it cannot commit now.
+    """The journal. `depth_events` counts events that a sink has not got yet, `failing` is why it cannot commit now.
 
     `stored` is null while the journal cannot be asked.
     """
 
     last_sequence: int
-    depth: int
-    oldest_seconds: float
+    depth_events: int
+    oldest_age_seconds: float
     bytes: int
     failing: str | None
     commit_waiting_seconds: float
@@ -167,7 +145,7 @@ class Status(_Part, frozen=True, kw_only=True):
     build: Build
     configuration: ConfigurationReport
     accounts: tuple[AccountReport, ...]
-    lanes: tuple[LaneReport, ...]
+    sinks: tuple[SinkReport, ...]
     gaps: Gaps
     dead_letters: DeadLetters | None
     journal: JournalReport

@@ -97,7 +97,7 @@ class Session:
             try:
                 await self._exchange("GET", ME)
             except LoginRefused as exc:  # a token may have come all the same: strangers get one too
-                _log.info("session_unknown", account=self._username, http_status=exc.http_status)
+                _log.info("login_expired", account=self._username, http_status=exc.http_status)
             else:
                 if self._csrf != rejected:
                     return

@@ -148,8 +148,8 @@ async def test_a_configuration_that_is_not_there_or_not_toml(refused: Outcome, t
 async def troubled(start_daemon, config: Path, reason: str) -> str:
     """What the daemon says is the matter; it must still run afterwards, and end in order."""
     daemon = await start_daemon(config)
-    text = (await daemon.logged("session_trouble", reason=reason))["error"]
-    await daemon.logged("session_trouble", reason=reason, count=2)
+    text = (await daemon.logged("session_problem", reason=reason))["error"]
+    await daemon.logged("session_problem", reason=reason, count=2)
     assert daemon.exit_status is None
     assert await daemon.stop() == 0
     assert not any("pa55word" in line for line in daemon.lines)

@@ -50,7 +50,7 @@ async def test_what_a_dead_subscription_missed_is_found_and_the_session_begins_a
     await eventually(lambda: listening.lies_in_a_gap(missed_at))
     metrics = await listening.metrics()
     assert metrics.total("unreported_changes_total") == 2
-    assert metrics.total("reconciles_total", result="different") == 1
+    assert metrics.total("reconciliations_total", result="different") == 1
     assert await site.handshakes() == 2
 
 
@@ -63,7 +63,7 @@ async def test_a_subscription_that_lives_is_left_alone(simulator: Simulator, ins
     await listening.start()
 
     async def looked(times: int) -> bool:
-        return (await listening.metrics()).total("reconciles_total", result="done") >= times
+        return (await listening.metrics()).total("reconciliations_total", result="done") >= times
 
     for number in range(1, 60):
         await site.publish(number)

@@ -89,7 +89,7 @@ def test_what_a_crash_has_left_of_a_checkpoint_is_cut_off(make_notary, notes, ta
     notes.write_bytes(whole + tail)
     with capture_logs() as logs:
         signer = make_notary()
-    assert [(entry["event"], entry["cut_bytes"]) for entry in logs] == [("audit_checkpoints_mended", len(tail))]
+    assert [(entry["event"], entry["cut_bytes"]) for entry in logs] == [("audit_checkpoints_repaired", len(tail))]
     assert (signer.last, notes.read_bytes()) == (head(5), whole)
     signer.sign(head(6))
     assert sizes(notes) == [5, 6]

@@ -64,7 +64,7 @@ def test_a_key_of_ones_own_is_used_and_an_exchanged_one_is_told(make_trail, path
     assert not path.with_name("events.jsonl.key").exists()
     with capture_logs() as logs:
         make_trail().close()
-    assert [entry["log_level"] for entry in logs if entry["event"] == "audit_key_exchanged"] == ["warning"]
+    assert [entry["log_level"] for entry in logs if entry["event"] == "audit_key_changed"] == ["warning"]
 
 
 def test_a_key_that_is_none_is_refused_and_stays(make_trail, path):

@@ -15,7 +15,7 @@ from listener.cli.app import build, guarded
 from listener.errors import ConfigError, JournalFull, Problem, StartError
 from support.process import command_environment
 
-COMMANDS = ("run", "check", "demo", "simulate", "set-disposition", "tail", "journal", "dead-letters", "lane", "sinks")
+COMMANDS = ("run", "check", "demo", "simulate", "set-disposition", "tail", "journal", "dead-letters", "sinks")
 
 
 def outcome(raised):
@@ -67,7 +67,7 @@ sinks.audit = { type = "file", path = "audit.jsonl" }
         (["--help"], 0, ["pydantic", "rich.console", "listener.cli.run", "listener.cli.tail", *DAEMON]),
         (["tail", "--help"], 0, DAEMON),
         (["dead-letters", "list", "--help"], 0, DAEMON),
-        (["lane", "list", "--help"], 0, DAEMON),
+        (["sinks", "list", "--help"], 0, DAEMON),
         (["run", "--help"], 0, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),
         (["check", "--config", "listener.toml"], 0, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),
         (["run", "--config", "listener.toml"], 1, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),

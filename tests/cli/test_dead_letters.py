@@ -39,7 +39,7 @@ def test_the_list_can_be_narrowed_and_come_as_json(invoke, letters):
     found = [
         json.loads(line) for line in invoke("dead-letters", "list", "--path", letters, *options).stdout.splitlines()
     ]
-    assert [(one["sequence"], one["event_id"], one["answer"]) for one in found] == [
+    assert [(one["sequence"], one["eventId"], one["answer"]) for one in found] == [
         (2, "event-2", "no such chat: 2"),
         (3, "event-3", "no such chat: 3"),
     ]
@@ -283,7 +283,7 @@ def test_there_is_nothing_to_wait_for_where_the_lane_is_parked(world):
     world.lanes = [replace(CRM, parked="401"), replace(CRM, sink="audit")]
     progress = world.replay.poll()
     assert progress.is_over
-    assert progress.halt == "sink crm is parked: 401; `lane resume crm` lets it go on"
+    assert progress.halt == "sink crm is parked: 401; `sinks resume crm` lets it go on"
 
 
 def test_a_lane_that_fails_is_waited_for_a_little(world):

@@ -77,7 +77,9 @@ def test_stats_tell_of_damage_and_of_the_file_that_was_set_aside(invoke, monkeyp
 
 def test_stats_come_as_json_too(invoke, journal):
     found = json.loads(invoke("journal", "stats", "--path", journal, "--json").stdout)
-    assert (found["events"], found["last_sequence"], found["cursors"]) == (5, 5, {"audit": 3})
+    assert (found["events"], found["firstSequence"], found["lastSequence"]) == (5, 1, 5)
+    (sink,) = found["sinks"]
+    assert (sink["sink"], sink["cursor"], sink["lagEvents"], sink["parkedAt"]) == ("audit", 3, 2, None)
 
 
 @pytest.mark.parametrize(

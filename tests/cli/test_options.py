@@ -10,7 +10,12 @@ from listener.cli.options import replacing, time_ms
 from listener.errors import StartError
 
 NEEDS_CONFIG = [("run",), ("check",), ("set-disposition", "chat", "code"), ("journal", "stats"), ("tail",)]
-NEEDS_CONFIG += [("dead-letters", "list"), ("dead-letters", "drop", "--all"), ("lane", "list"), ("lane", "resume", "x")]
+NEEDS_CONFIG += [
+    ("dead-letters", "list"),
+    ("dead-letters", "drop", "--all"),
+    ("sinks", "list"),
+    ("sinks", "resume", "x"),
+]
 
 
 @pytest.mark.parametrize("command", NEEDS_CONFIG, ids=" ".join)

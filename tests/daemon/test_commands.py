@@ -55,7 +55,7 @@ async def test_a_parked_lane_goes_on(world: World, commands: CommandHandler, com
         assert await commands.execute(command) == Resumed(resumed=("crm",))
         await world.drained()
         await world.sink.wait_for_events(1)
-    assert [line["sinks"] for line in logs if line["event"] == "lanes_resumed"] == [("crm",)]
+    assert [line["sinks"] for line in logs if line["event"] == "sinks_resumed"] == [("crm",)]
     assert await commands.execute(command) == Resumed(resumed=(), running=("crm",))
 
 

@@ -146,7 +146,7 @@ async def test_a_bug_in_an_order_costs_the_order_alone(serve: Serve, journal: Pa
             client.send(b'{"command": "lane-resume", "all": true}\n{"command": "lanes"}\n')
             assert await client.answer() == {"error": "unexpected ZeroDivisionError (the daemon's log has more)"}
             assert list(await client.answer()) == ["ok"]
-    assert [entry["event"] for entry in logs] == ["order_failed"]
+    assert [entry["event"] for entry in logs] == ["control_command_failed"]
 
 
 async def test_a_file_of_that_name_is_not_taken_for_a_socket(serve: Serve, journal: Path):

@@ -283,7 +283,7 @@ async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim:
     with capture_logs() as logs:
         running.daemon.reload()
         await eventually(receiver.accepted)
-    assert next(line["sinks"] for line in logs if line["event"] == "lanes_resumed") == ["crm"]
+    assert next(line["sinks"] for line in logs if line["event"] == "sinks_resumed") == ["crm"]
     await running.ready()
     await running.stop()
 
@@ -320,7 +320,7 @@ async def test_the_status_has_every_account_and_sink(start: Start):
     status = await running.daemon.health.status()
     assert (status.ready, status.problems) == (True, ())
     assert [(one.account, one.subscribed, one.epoch) for one in status.accounts] == [("agent1", True, 1)]
-    assert [(one.sink, one.kind, one.lag_events, one.dead_letters) for one in status.lanes] == [("audit", "file", 0, 0)]
+    assert [(one.sink, one.kind, one.lag_events, one.dead_letters) for one in status.sinks] == [("audit", "file", 0, 0)]
     await running.stop()
 
 

@@ -163,7 +163,7 @@ async def test_what_the_destination_said_is_in_the_dead_letter_and_neither_logge
         await eventually(lambda: world.lane.status().parked)
     letters = [(letter.reason, letter.answer) for letter in await world.journal.dead_letters()]
     assert letters == [("422", "IssueResolved is no code of ours"), ("413", "IssueResolved")]
-    assert {"events_rejected", "delivery_failed", "lane_parked"} <= {line["event"] for line in logs}
+    assert {"events_rejected", "delivery_failed", "sink_parked"} <= {line["event"] for line in logs}
     assert "IssueResolved" not in f"{logs} {world.lane.status()}"
 
 

@@ -105,7 +105,7 @@ class World:
         return [(one["disposition"], one["origin"]) for one in found]
 
     def results(self, result: str) -> float:
-        return self.metrics.value("reconciles_total", result)
+        return self.metrics.value("reconciliations_total", result)
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ async def test_an_expired_session_is_survived_and_what_was_missed_lies_in_a_gap(
 async def test_a_denied_handshake_is_asked_for_until_it_is_granted(server: BayeuxServer, listening: Listening):
     await server.deny()
     await server.expire()
-    await listening.daemon.logged("session_trouble", reason="handshake_refused")
+    await listening.daemon.logged("session_problem", reason="handshake_refused")
     denied = datetime.now(UTC)
     await server.deny(deny=False)
     await server.subscribed(timeout_s=30.0)

@@ -48,7 +48,7 @@ def config(tmp_path):
 
 
 async def test_it_is_listed_with_where_it_comes_from_and_its_settings(run):
-    status, lines = await run("listener", "sinks")
+    status, lines = await run("listener", "sinks", "kinds")
     assert status == 0
     row = lines.index("spool        spool_sink, site-sinks 1.0")
     assert lines[row + 1] == "  folder  required"
@@ -64,7 +64,7 @@ async def test_its_configuration_is_checked_like_any_other(run, config):
 
 async def test_it_takes_events(run, config, tmp_path):
     status, lines = await run("listener", "sinks", "test", "crm", "--config", config)
-    assert (status, lines[-1].partition(" took ")[0]) == (0, "crm")
+    assert (status, lines[-1].partition(" accepted ")[0]) == (0, "crm")
     (file,) = (tmp_path / "spool").glob("*.jsonl")
     assert json.loads(file.read_bytes())["type"] == "disposition-listener.chat.test"
 

@@ -240,7 +240,7 @@ def test_what_is_not_where_it_was_is_an_error_and_tried_again(path):
     assert store.handle.had_io_error
     with structlog.testing.capture_logs() as logs:
         store.close()
-    assert [line["event"] for line in logs] == ["journal_left_unfolded"]
+    assert [line["event"] for line in logs] == ["journal_not_checkpointed"]
 
 
 def test_a_log_that_could_not_be_made_sure_is_left_to_the_next_open(path, monkeypatch):
@@ -328,7 +328,7 @@ def test_a_journal_that_others_can_read_becomes_its_owners_alone(tmp_path, path)
     with structlog.testing.capture_logs() as logs:
         store = open_store(path)
     assert {name: stat.S_IMODE(path.with_name(name).stat().st_mode) for name in names} == dict.fromkeys(names, 0o600)
-    (line,) = [line for line in logs if line["event"] == "journal_mode_narrowed"]
+    (line,) = [line for line in logs if line["event"] == "journal_permissions_narrowed"]
     assert (line["path"], line["files"]) == (str(path), names)
     assert store.read.execute("SELECT sequence FROM sink_cursor").fetchall() == [(7,)]
     store.close()

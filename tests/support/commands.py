@@ -1,4 +1,4 @@
-"""Every command of the command line, as what is imported when it is asked for."""
+"""Every command of the command line that the help shows, as what is imported when it is asked for."""
 
 from typing import Any
 
@@ -14,6 +14,8 @@ def commands() -> dict[tuple[str, ...], set[str]]:
     context = Context(top)
     known: dict[tuple[str, ...], set[str]] = {}
     for name in top.list_commands(context):
+        if top.get_command(context, name).hidden:
+            continue
         _, command, _ = top.resolve_command(context, [name])
         known[name,] = _options(command)
         known |= {(name, each): _options(one) for each, one in getattr(command, "commands", {}).items()}

@@ -35,7 +35,7 @@ ROUTES = Routes(
     [
         Route("GET", "/livez", answer, is_open=True),
         Route("GET", "/chats/{id}", answer),
-        Route("POST", "/lanes/{name}/resume", answer),
+        Route("POST", "/sinks/{name}/resume", answer),
     ]
 )
 
@@ -44,9 +44,9 @@ ROUTES = Routes(
     ("path", "names"),
     [
         ("/livez", {}),
-        ("/lanes/crm/resume", {"name": "crm"}),
-        ("/lanes/a%2Fb/resume", {"name": "a/b"}),
-        ("/lanes/%C3%A4/resume", {"name": "ä"}),
+        ("/sinks/crm/resume", {"name": "crm"}),
+        ("/sinks/a%2Fb/resume", {"name": "a/b"}),
+        ("/sinks/%C3%A4/resume", {"name": "ä"}),
         ("/chats/0000Na9B26EF003M", {"id": "0000Na9B26EF003M"}),
     ],
 )
@@ -55,7 +55,7 @@ def test_a_path_finds_its_route_and_names(path: str, names: dict[str, str]):
     assert (len(found.routes), found.names) == (1, names)
 
 
-@pytest.mark.parametrize("path", ["", "/", "/livez/", "/lanes/crm", "/lanes//resume", "/lanes/a/b/resume", "/LIVEZ"])
+@pytest.mark.parametrize("path", ["", "/", "/livez/", "/sinks/crm", "/sinks//resume", "/sinks/a/b/resume", "/LIVEZ"])
 def test_what_only_looks_like_a_path_is_none(path: str):
     with pytest.raises(HttpRefused) as refused:
         ROUTES.at(path).by("GET")
@@ -68,19 +68,19 @@ def test_another_method_is_told_which_are_taken():
         ROUTES.at("/livez").by("POST")
     assert (refused.value.status, refused.value.headers) == (405, {"Allow": "GET, HEAD"})
     with pytest.raises(HttpRefused) as refused:
-        ROUTES.at("/lanes/crm/resume").by("HEAD")
+        ROUTES.at("/sinks/crm/resume").by("HEAD")
     assert (refused.value.status, refused.value.headers) == (405, {"Allow": "POST"})
 
 
 def test_only_an_open_path_is_open():
     assert ROUTES.at("/livez").is_open
-    assert not ROUTES.at("/lanes/crm/resume").is_open
+    assert not ROUTES.at("/sinks/crm/resume").is_open
     assert not ROUTES.at("/nothing").is_open
 
 
 @hypothesis.given(name=st.text(min_size=1).filter(lambda name: name not in {".", ".."}))
 def test_any_name_arrives_as_it_was_meant(name: str):
-    path = URL.build(scheme="http", host="a", path="/lanes") / name.replace("/", "%2F") / "resume"
+    path = URL.build(scheme="http", host="a", path="/sinks") / name.replace("/", "%2F") / "resume"
     found = ROUTES.at(path.raw_path)
     if "/" not in name and "%" not in name:
         assert found.names == {"name": name}

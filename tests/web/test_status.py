@@ -79,9 +79,9 @@ async def test_it_is_what_the_daemon_says_now_in_camel_case(http: aiohttp.Client
 def test_its_keys_are_the_agreement_with_who_reads_it():
     """Adding one is fine, and changes this list; taking one away or renaming it is a new schema version."""
     assert list(msgspec.to_builtins(STATUS)) == [
-        *("schemaVersion", "at", "ready", "problems", "build", "configuration", "accounts", "lanes", "gaps"),
+        *("schemaVersion", "at", "ready", "problems", "build", "configuration", "accounts", "sinks", "gaps"),
         *("deadLetters", "journal"),
     ]
     assert list(msgspec.to_builtins(STATUS.journal)) == [
-        *("lastSequence", "depth", "oldestSeconds", "bytes", "failing", "commitWaitingSeconds", "stored")
+        *("lastSequence", "depthEvents", "oldestAgeSeconds", "bytes", "failing", "commitWaitingSeconds", "stored")
     ]

@@ -138,7 +138,7 @@ class FileSink:
         """What nobody waits for has failed: the next delivery meets the same, and says so to its lane."""
         if not work.cancelled() and (exc := work.exception()) is not None:
             reason = self._reason(exc) if isinstance(exc, OSError) else repr(exc)
-            _log.warning("audit_file_not_tended", sink=self._context.name, reason=reason)
+            _log.warning("audit_file_maintenance_failed", sink=self._context.name, reason=reason)
 
     def _on_signed(self, note: str) -> None:
         """In the sink's worker."""

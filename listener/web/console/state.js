@@ -10,7 +10,7 @@ const EVERY_MS = 2000;
 export class State {
   #tell;
   #accounts;
-  #lanes;
+  #sinks;
   #timer = null;
   #status = null;
   #failures = 0;
@@ -20,9 +20,9 @@ export class State {
     this.#tell = tell;
     this.#orders = orders;
     this.#accounts = new Grid(by("accounts"), accountColumns(), (one) => one.account);
-    this.#lanes = new Grid(
-      by("lanes"),
-      laneColumns((cell, lane) => this.#button(cell, lane)),
+    this.#sinks = new Grid(
+      by("sinks"),
+      sinkColumns((cell, sink) => this.#button(cell, sink)),
       (one) => one.sink,
     );
   }
@@ -61,40 +61,40 @@ export class State {
     showConfiguration(status.configuration);
     setTerms(by("figures"), figures(status));
     this.#accounts.update(status.accounts, (one) => (one.subscribed && !one.silentSeconds ? "" : "wrong"));
-    this.#drawLanes();
+    this.#drawSinks();
     setText(by("build"), `Disposition listener ${status.build.version} · Python ${status.build.python}`);
   }
 
-  #drawLanes() {
-    const { lanes } = this.#status;
+  #drawSinks() {
+    const { sinks } = this.#status;
     this.#orders.tell(
       by("no-actions"),
-      lanes.some((one) => one.parked !== null),
+      sinks.some((one) => one.parked !== null),
     );
-    this.#lanes.update(lanes, (one) => (one.parked === null && !one.stalledSeconds ? "" : "wrong"));
+    this.#sinks.update(sinks, (one) => (one.parked === null && !one.stalledSeconds ? "" : "wrong"));
   }
 
   /** Whether orders are taken has changed. */
   refresh() {
-    if (this.#status) this.#drawLanes();
+    if (this.#status) this.#drawSinks();
   }
 
-  #button(cell, lane) {
+  #button(cell, sink) {
     if (!cell.firstChild) {
-      const button = make("button", { type: "button", onclick: () => this.#resume(lane.sink) }, "Resume");
-      button.append(make("span", { class: "unseen" }, ` ${lane.sink}`));
+      const button = make("button", { type: "button", onclick: () => this.#resume(sink.sink) }, "Resume");
+      button.append(make("span", { class: "unseen" }, ` ${sink.sink}`));
       cell.append(button);
     }
-    show(cell.firstChild, lane.parked !== null);
+    show(cell.firstChild, sink.parked !== null);
     cell.firstChild.disabled = this.#orders.reason !== null;
-    cell.classList.toggle("nothing", lane.parked === null);
+    cell.classList.toggle("nothing", sink.parked === null);
   }
 
   async #resume(sink) {
-    const outcome = by("lanes-outcome");
+    const outcome = by("sinks-outcome");
     try {
-      const { resumed } = await post(`/lanes/${encodeURIComponent(sink)}/resume`, {});
-      setText(outcome, resumed ? `${sink} goes on.` : `${sink} was not parked.`);
+      const { resumed } = await post(`/sinks/${encodeURIComponent(sink)}/resume`, {});
+      setText(outcome, resumed ? `${sink} resumed.` : `${sink} was not parked.`);
       await this.#look();
     } catch (error) {
       setText(outcome, this.#orders.failed(error));
@@ -107,9 +107,9 @@ function showVerdict({ ready, problems }) {
   setText(by("verdict-word"), ready ? "Ready" : "Not ready");
   setList(
     by("problems"),
-    ready ? ["Every account is subscribed, every lane takes what comes."] : problems.map(sentence),
+    ready ? ["Every account is subscribed, and every sink takes events."] : problems.map(sentence),
   );
-  document.title = `${ready ? "Ready" : counted(problems.length, "hindrance")} · Disposition listener`;
+  document.title = `${ready ? "Ready" : counted(problems.length, "problem")} · Disposition listener`;
 }
 
 /** What the daemon said last may hold no more: nobody is to be calmed by it. */
@@ -146,8 +146,8 @@ function figures(status) {
     ["Dead letters", letters, bySink.join(", ") || "no sink refused anything"],
     [
       "Not delivered yet",
-      count(journal.depth),
-      journal.depth ? `the oldest for ${duration(journal.oldestSeconds)}` : "nothing waits",
+      count(journal.depthEvents),
+      journal.depthEvents ? `the oldest for ${duration(journal.oldestAgeSeconds)}` : "nothing waits",
     ],
     ["Journal", journal.failing === null ? "Commits" : "Fails", journal.failing ?? stored],
     ["Running for", duration(uptime), `since ${clock(Date.parse(build.startedAt))}`],
@@ -169,11 +169,11 @@ function accountColumns() {
   ];
 }
 
-function laneColumns(button) {
+function sinkColumns(button) {
   return [
     { label: "Sink", class: "lead", text: (one) => one.sink },
     { label: "Kind", text: (one) => one.kind },
-    { label: "State", class: "state long", text: laneState },
+    { label: "State", class: "state long", text: sinkState },
     {
       label: "Lag",
       class: "n",
@@ -186,8 +186,8 @@ function laneColumns(button) {
   ];
 }
 
-function laneState(lane) {
-  if (lane.parked !== null) return `Parked: ${lane.parked}`;
-  if (lane.quietSeconds) return `Waits ${duration(lane.quietSeconds)}, as its destination asked`;
-  return lane.stalledSeconds ? `Has taken nothing for ${duration(lane.stalledSeconds)}` : "Runs";
+function sinkState(sink) {
+  if (sink.parked !== null) return `Parked: ${sink.parked}`;
+  if (sink.quietSeconds) return `Waits ${duration(sink.quietSeconds)}, as its destination asked`;
+  return sink.stalledSeconds ? `Has taken nothing for ${duration(sink.stalledSeconds)}` : "Runs";
 }

@@ -412,7 +412,7 @@ async def test_reopening_that_fails_is_told_and_made_good_with_the_next_event(ma
     shutil.rmtree(folder)
     with capture_logs() as logs:
         sink.reopen()
-        await eventually(lambda: [entry["event"] for entry in logs] == ["audit_file_not_tended"])
+        await eventually(lambda: [entry["event"] for entry in logs] == ["audit_file_maintenance_failed"])
     folder.mkdir()
     await sink.deliver([disposition_event(1)])
     assert held(folder / "events.jsonl") == [1]

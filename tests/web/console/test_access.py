@@ -32,7 +32,7 @@ async def troubled(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -
         await site.listening.daemon.logged("subscribed", count=4)
         site.receiver.judge = lambda _: Answer(status=401)
         site.set(chat, "Parks")
-        await site.listening.daemon.logged("lane_parked")
+        await site.listening.daemon.logged("sink_parked")
         site.simulator.control("deny-handshake", count=100_000)
         site.simulator.control("expire")
         config = site.folder / "listener.toml"
@@ -100,7 +100,7 @@ async def test_axe_finds_nothing_serious_where_the_token_is_asked_for(site: Site
 async def test_an_account_without_a_session_shows_as_a_hindrance(worst: Reader):
     await worst.says("#problems", "ccount agent2 has no subscription")
     await worst.says("#accounts", "Not subscribed")
-    await comes_to(worst.page.title, "3 hindrances · Disposition listener")
+    await comes_to(worst.page.title, "3 problems · Disposition listener")
 
 
 async def test_axe_finds_what_is_wrong(site: Site, look):
@@ -113,7 +113,7 @@ async def test_no_page_is_wider_than_its_window(worst: Reader):
     for width in (320, 360, 414, 700, 1000):
         await worst.resize(width)
         assert await worst.overflow("document.documentElement") <= 0, width
-        for part in ("#scroller", "#lanes", "#letters-table", "#legend"):
+        for part in ("#scroller", "#sinks", "#letters-table", "#legend"):
             assert await worst.overflow(f"document.querySelector('{part}')") <= 0, (width, part)
         await worst.page.locator("#rows a.id").first.click()
         await worst.says("#history-told", "beginning")
@@ -154,7 +154,7 @@ async def test_parts_have_headings_and_landmarks(worst: Reader):
         "(all) => all.filter((one) => one.checkVisibility()).map((one) => `${one.tagName} ${one.textContent}`)"
     )
     assert outline == [
-        *("H1 Disposition listener", "H2 State", "H3 Accounts", "H3 Lanes"),
+        *("H1 Disposition listener", "H2 State", "H3 Accounts", "H3 Sinks"),
         *("H2 Dispositions", "H2 Codes over time", "H2 Dead letters"),
     ]
     for role, name in (

@@ -109,14 +109,14 @@ async def test_the_state_is_told_in_one_glance(site: Site, reader: Reader):
     await reader.says("#verdict", "Ready")
     accounts = await reader.cells("#accounts")
     assert [row[:2] for row in accounts] == [["agent1", "Subscribed"], ["agent2", "Subscribed"]]
-    lanes = await reader.cells("#lanes")
+    lanes = await reader.cells("#sinks")
     assert [row[:3] for row in lanes] == [["audit", "file", "Runs"], ["crm", "webhook", "Runs"]]
     delivered = [int(row[4].replace(",", "")) for row in lanes]
     chat = site.chat("live-7")
     site.set(chat, "Callback")
 
     async def grown() -> bool:
-        now = [int(row[4].replace(",", "")) for row in await reader.cells("#lanes")]
+        now = [int(row[4].replace(",", "")) for row in await reader.cells("#sinks")]
         return all(after > before for before, after in zip(delivered, now, strict=True))
 
     await eventually(grown)

@@ -64,13 +64,13 @@ async def test_it_goes_in_a_header_and_no_cookie_or_referrer_goes_with_it(site: 
     await reader.filter(chat=chat)
     await reader.press("Enter")
     await reader.says("#search-told", "1 found")
-    await reader.page.evaluate("import('/console/api.js').then((api) => api.post('/lanes/crm/resume', {}))")
+    await reader.page.evaluate("import('/console/api.js').then((api) => api.post('/sinks/crm/resume', {}))")
     asked = {}
     for request in reader.requests:
         path = request.url.removeprefix(site.url).partition("?")[0]
         if path != "/" and not path.startswith("/console/"):
             asked[path] = await request.all_headers()
-    wanted = {"/status.json", "/events", "/events.json", "/dead-letters.json", "/lanes/crm/resume"}
+    wanted = {"/status.json", "/events", "/events.json", "/dead-letters.json", "/sinks/crm/resume"}
     assert set(asked) == wanted
     assert {headers["authorization"] for headers in asked.values()} == {f"Bearer {TOKEN}"}
     assert [path for path, headers in asked.items() if {"cookie", "referer"} & set(headers)] == []
