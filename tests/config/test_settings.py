@@ -228,6 +228,24 @@ def test_each_value_can_come_from_the_environment_and_wins(loaded):
     assert settings.shutdown_timeout_s == 3.5
 
 
+def test_a_table_can_be_json_in_one_variable_and_those_of_its_keys_win_whatever_comes_first(loaded):
+    whole = {
+        "listener_log": '{"level": "debug", "format": "json"}',
+        "LISTENER_SINKS__OTHER": '{"type": "webhook", "url": "http://a"}',
+    }
+    of_keys = {"LISTENER_LOG__LEVEL": "error", "LISTENER_SINKS__OTHER__URL": "http://b"}
+    for variables in (whole | of_keys, of_keys | whole):
+        settings = loaded(GOOD, variables)
+        assert (settings.log.level, settings.log.format) == ("error", "json")
+        assert settings.sinks["other"] == LaneSettings(type="webhook", url="http://b")
+
+
+def test_a_variable_below_what_is_no_table_is_a_problem(problems):
+    found = problems(GOOD, {"LISTENER_SHUTDOWN_TIMEOUT_S__X": "1", "LISTENER_DISPOSITION__KEYS": ""})
+    assert found["shutdown_timeout_s"] == "should be a number"
+    assert found["disposition.keys"] == "should be a list (from LISTENER_DISPOSITION__KEYS)"
+
+
 def test_the_environment_alone_is_a_configuration():
     settings = load(
         None,
