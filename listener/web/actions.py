@@ -1,4 +1,4 @@
-"""What may be ordered over HTTP: to let a parked lane go on, and to deliver dead letters once more."""
+"""Actions over HTTP: resume a parked sink, replay dead letters."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -16,18 +16,18 @@ T = TypeVar("T")
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An empty object: nothing is left to say."""
+    """An empty object."""
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """The lane goes on; `resumed` is false where it was not parked."""
+    """The sink resumes; `resumed` is false if it was not parked."""
 
     sink: str
     resumed: bool
 
 
 class DeadLetterCount(msgspec.Struct, frozen=True, kw_only=True):
-    """How many letters are marked to be delivered once more; a mark is durable."""
+    """How many dead letters are marked, durably, for another delivery."""
 
     letters: int
 
@@ -36,8 +36,8 @@ class Actions:
     """The two paths that change something. Their route says that they need a token.
 
     Args:
-        resume: lets the lane of this sink go on; tells whether it was parked. Raises ControlError for an unknown sink.
-        replay: marks the letters that are meant, durably; tells how many. Raises ControlError for an unknown sink and
+        resume: resumes this sink; returns whether it was parked. Raises ControlError for an unknown sink.
+        replay: marks the matching letters, durably; returns how many. Raises ControlError for an unknown sink and
             JournalError.
     """
 
@@ -68,13 +68,13 @@ class Actions:
 
 
 def _decoded(call: Call, expected: type[T]) -> T:
-    """The body. A form of a web page cannot be sent as JSON without the server's leave, which is never given."""
+    """The body. A web page of another origin cannot send JSON without permission, which is never given."""
     if call.request.content_type != JSON:
-        raise HttpRefused(415, "media_type", f"the body has to come as {JSON}")
+        raise HttpRefused(415, "media_type", f"the body must be {JSON}")
     try:
         return msgspec.convert(_with_integers(msgspec.json.decode(call.body)), type=expected)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise HttpRefused(400, "not_json", f"the body is not what is expected here: {exc}") from exc
+        raise HttpRefused(400, "not_json", f"the body is not as expected: {exc}") from exc
 
 
 def _with_integers(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How much one client may ask of the server; what is refused is counted, and logged once a minute and reason."""
+"""Limits on clients; refusals are counted, and logged once a minute and reason."""
 
 import asyncio
 import logging
@@ -177,11 +177,11 @@ class LimitedServer(web.Server):
 
 
 async def body_of(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
-    """All of a request's body, however it comes. Raises HttpRefused where it is too large, compressed or broken."""
+    """The whole body of a request. Raises HttpRefused if it is too large, compressed or broken."""
     if not limit_bytes and request.can_read_body:
-        raise HttpRefused(413, "body", "no body is taken here")
+        raise HttpRefused(413, "body", "no body is accepted here")
     if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise HttpRefused(415, "media_type", "no Content-Encoding is taken here")
+        raise HttpRefused(415, "media_type", "no Content-Encoding is accepted here")
     if (request.content_length or 0) > limit_bytes:
         raise _too_large(limit_bytes)
     body = bytearray()
@@ -191,9 +191,9 @@ async def body_of(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
             if len(body) > limit_bytes:
                 raise _too_large(limit_bytes)
     except web.RequestPayloadError as exc:
-        raise HttpRefused(400, "malformed", "the body ends before its end, or is not encoded as it says") from exc
+        raise HttpRefused(400, "malformed", "the body is incomplete, or not encoded as declared") from exc
     return bytes(body)
 
 
 def _too_large(limit_bytes: int) -> HttpRefused:
-    return HttpRefused(413, "body_too_large", f"a body has at most {limit_bytes} bytes here")
+    return HttpRefused(413, "body_too_large", f"a body may have at most {limit_bytes} bytes here")

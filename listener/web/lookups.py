@@ -1,4 +1,4 @@
-"""`/events.json` and `/dead-letters.json`: a bounded look at the journal for each request, one at a time."""
+"""`/events.json` and `/dead-letters.json`: bounded searches of the journal, one at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -18,7 +18,7 @@ LOOKS = 16
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `/events.json` takes; see `EventFilter`. `before` is a sequence, the events looked for are below it."""
+    """The query of `/events.json`; see `EventFilter`. Events are below the sequence `before`."""
 
     chat: Text | UnsetType = UNSET
     agent: Text | UnsetType = UNSET
@@ -30,7 +30,7 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class DeadLetterQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `/dead-letters.json` takes: letters of events above `after`."""
+    """The query of `/dead-letters.json`: dead letters of events above `after`."""
 
     after: Position = 0
     limit: Limit = 100
@@ -57,9 +57,9 @@ _AsCloudEvent = Annotated[
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Newest first. `before` is what to ask on with, null where the journal has nothing older.
+    """Newest first. `before` is where to continue, null if the journal has nothing older.
 
-    `searched_through` is when the oldest event was received that was looked at.
+    `searched_through` is when the oldest event that was searched was received.
     """
 
     events: tuple[_AsCloudEvent, ...]
@@ -68,7 +68,7 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An event that a sink did not take, and why. `chat_id` and `disposition` are null where there is none."""
+    """An event that a sink did not take, and why. `chat_id` and `disposition` are null if there are none."""
 
     sink: str
     sequence: int
@@ -82,7 +82,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True):
-    """In the order of the journal. `more` tells that there are some behind the last sequence."""
+    """In the order of the journal. `more` says whether there are more after the last one."""
 
     letters: tuple[DeadLetter, ...]
     more: bool
@@ -103,7 +103,7 @@ class DeadLetterPages(Protocol):
 
 
 class Lookups:
-    """Looks into the journal, one request after the other: of several, a lane that reads waits for one at most.
+    """Searches the journal, one request after the other: a lane that reads waits for one of them at most.
 
     Args:
         search: see the port.
@@ -143,9 +143,9 @@ class Lookups:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Raises HttpRefused: too many wait already, some of them perhaps for clients that have gone."""
+        """Raises HttpRefused if too many wait already, some perhaps for clients that have gone."""
         if self._asked >= LOOKS:
-            raise HttpRefused(503, "too_many_searches", f"{LOOKS} clients wait for the journal already")
+            raise HttpRefused(503, "too_many_searches", f"{LOOKS} clients are already waiting for the journal")
         self._asked += 1
         try:
             async with self._looking:
@@ -165,7 +165,7 @@ def _filter(query: EventQuery) -> EventFilter:
 
 
 class _Value(msgspec.Struct):
-    """What of a disposition's `data` is shown of it."""
+    """The part of a disposition's `data` that is shown."""
 
     disposition: str | None = None
 

@@ -1,4 +1,4 @@
-"""`/openapi.json`: the description of the HTTP side (OpenAPI 3.1), its schemas made from what is sent and taken."""
+"""`/openapi.json`: the description of the HTTP interface (OpenAPI 3.1), generated from its structures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,14 +21,14 @@ _SENT_AND_TAKEN = (
     *(CloudEvent, Events, DeadLetterList, Hello, Change),
 )
 _REASONS = {
-    "400": "Not what is expected here.",
-    "401": "The bearer token is missing, or another one.",
-    "403": "No token is configured, so nothing can be ordered.",
-    "404": "There is nothing of this name: no sink in the running daemon, no file of the page.",
+    "400": "The request is not as expected.",
+    "401": "The bearer token is missing or wrong.",
+    "403": "No token is configured, so there are no actions.",
+    "404": "There is no sink or file of this name.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
-    "421": "Asked for by a name that leads here from elsewhere.",
-    "503": "Not now: the journal, or the file that holds the token, cannot be used, or too many ask.",
+    "421": "The Host header names another host.",
+    "503": "Not now: the journal or the token file cannot be used, or there are too many requests.",
 }
 _EVERYWHERE = ("400", "401", "413", "415", "421", "503")
 
@@ -62,7 +62,7 @@ def _probe(summary: str, *, not_ready: str = "") -> dict[str, Any]:
 
 
 def _page(summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": _described("As it is now.", content)}}
+    return {"get": {"summary": summary, "responses": _described("The current state.", content)}}
 
 
 def _file(
@@ -70,8 +70,8 @@ def _file(
 ) -> dict[str, Any]:
     """What the page for people is made of holds no data, so that it needs no token."""
     content = {media_type.partition(";")[0]: {"schema": {"type": "string"}} for media_type in types}
-    responses = _described("As it is in the package.", content, *refusals)
-    responses["304"] = {"description": "As the client has it (If-None-Match)."}
+    responses = _described("The file.", content, *refusals)
+    responses["304"] = {"description": "Not modified (If-None-Match)."}
     return {"get": {"summary": summary, "security": [], "parameters": list(parameters), "responses": responses}}
 
 
@@ -86,7 +86,7 @@ def _asked(summary: str, query: type, content: Mapping[str, Any], *headers: Mapp
         "get": {
             "summary": summary,
             "parameters": [*parameters, *headers],
-            "responses": _described("What there is.", content),
+            "responses": _described("The result.", content),
         }
     }
 
@@ -109,18 +109,18 @@ def _paths() -> dict[str, Any]:
     events, letters = _content(JSON, _ref(Events)), _content(JSON, _ref(DeadLetterList))
     stream = _content("text/event-stream", {"type": "string"})
     return {
-        "/": _file("The page for people.", (), types=[TYPES[".html"]]),
-        "/console/{name}": _file("One file of it.", ("404",), file, types=list(TYPES.values())),
-        "/events": _asked("What is written to the journal, as server-sent events.", FeedQuery, stream, last),
-        "/events.json": _asked("Events that are looked for, newest first.", EventQuery, events),
-        "/dead-letters.json": _asked("What sinks did not take.", DeadLetterQuery, letters),
+        "/": _file("The console.", (), types=[TYPES[".html"]]),
+        "/console/{name}": _file("One file of the console.", ("404",), file, types=list(TYPES.values())),
+        "/events": _asked("Events as they are written to the journal, as server-sent events.", FeedQuery, stream, last),
+        "/events.json": _asked("A search for events, newest first.", EventQuery, events),
+        "/dead-letters.json": _asked("Events that sinks did not take.", DeadLetterQuery, letters),
         "/livez": _probe("Whether the process answers."),
-        "/readyz": _probe("Whether it does its whole work.", not_ready="What keeps it from it, one a line."),
+        "/readyz": _probe("Whether the daemon is ready.", not_ready="The problems, one per line."),
         "/metrics": _page("For Prometheus.", _content("text/plain", {"type": "string"})),
         "/status.json": _page("Accounts, sinks, journal.", _content(JSON, _ref(Status))),
         "/openapi.json": _page("This description.", _content(JSON, {"type": "object"})),
         "/sinks/{name}/resume": _action("Resume a parked sink.", Nothing, Resumed, sink),
-        "/dead-letters/replay": _action("Deliver dead letters once more.", ControlFilter, DeadLetterCount),
+        "/dead-letters/replay": _action("Deliver dead letters again.", ControlFilter, DeadLetterCount),
     }
 
 

@@ -76,7 +76,7 @@ def test_it_is_described_for_who_cannot_see_it():
     assert (svg.get("role"), svg.get("aria-labelledby")) == ("img", "chart-title chart-desc")
     assert svg.find(f"{SVG}title").text == "Dispositions by code, November"
     assert svg.find(f"{SVG}desc").text.endswith(": a 33. Gaps touch 1 of the 49 bars.")
-    assert "a gap lies here: a disposition may have been missed" in [text.text for text in svg.iter(f"{SVG}text")]
+    assert "a gap: a disposition may have been missed" in [text.text for text in svg.iter(f"{SVG}text")]
 
 
 def test_without_dispositions_it_says_so():

@@ -54,7 +54,7 @@ async def test_a_body_that_is_not_meant_marks_nothing(secured: aiohttp.ClientSes
     headers = {"Content-Type": "application/json"}
     response = await secured.post("/dead-letters/replay", data=body, headers=headers)
     assert response.status == 400
-    assert (await response.json())["error"].startswith("the body is not what is expected here: ")
+    assert (await response.json())["error"].startswith("the body is not as expected: ")
     assert pages.replayed == []
 
 

@@ -123,9 +123,9 @@ export class Chart {
     const width = Math.max(240, Math.floor(this.#parts.figure.clientWidth));
     const series = this.#series();
     const title = draw("title", { id: "chart-title" }, "Codes over time");
-    const told = draw("desc", { id: "chart-told" }, this.#told(series));
+    const told = draw("desc", { id: "chart-status" }, this.#told(series));
     const attributes = { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img" };
-    const svg = draw("svg", { ...attributes, "aria-labelledby": "chart-title chart-told" }, title, told, hatches());
+    const svg = draw("svg", { ...attributes, "aria-labelledby": "chart-title chart-status" }, title, told, hatches());
     svg.append(...this.#scale(width), ...this.#bars(width, series));
     this.#parts.figure.replaceChildren(svg);
     this.#parts.legend.replaceChildren(...series.map(legendItem), ...(this.#hasGaps ? [gapItem()] : []));
@@ -140,7 +140,7 @@ export class Chart {
     const { bars, widthMs } = this.#shown;
     const span = `from ${clock(bars[0].from)} to ${clock(bars.at(-1).to)}`;
     const sums = series.map(([, name, total]) => `${name} ${count(total)}`).join(", ");
-    return `Stacked bars, one for each ${duration(widthMs / 1000)}, ${span}: ${sums}.`;
+    return `Stacked bars, one per ${duration(widthMs / 1000)}, ${span}: ${sums}.`;
   }
 
   get #top() {
@@ -194,7 +194,7 @@ export class Chart {
           ...cells.map((one) => make("td", { class: "n" }, count(one))),
         );
       });
-    const caption = make("caption", {}, `Changes for each ${duration(this.#shown.widthMs / 1000)}`);
+    const caption = make("caption", {}, `Changes per ${duration(this.#shown.widthMs / 1000)}`);
     this.#parts.table.replaceChildren(caption, head, make("tbody", {}, ...rows));
   }
 }
@@ -202,7 +202,7 @@ export class Chart {
 function rangeOf(rows, { counted: changes, widthMs }) {
   if (!rows.length) return "No rows are loaded";
   const span = `${clock(rows[0].at)} to ${clock(rows.at(-1).at)}`;
-  const bars = widthMs ? `, a bar for each ${duration(widthMs / 1000)}` : "";
+  const bars = widthMs ? `, one bar per ${duration(widthMs / 1000)}` : "";
   return `${counted(changes, "change")} among ${counted(rows.length, "loaded row")}, ${span}${bars}`;
 }
 
@@ -229,7 +229,7 @@ function stack(bar, series, { x, bottom, thick, perEvent }) {
 }
 
 function gapMark(bar, place) {
-  const told = draw("title", {}, `${clock(bar.from)}: a gap, in which a disposition may have been missed`);
+  const told = draw("title", {}, `${clock(bar.from)}: a gap, a disposition may have been missed`);
   return draw("rect", { class: "gap-mark", height: 5, ...place }, told);
 }
 
@@ -260,5 +260,5 @@ function gapItem() {
     { width: 14, height: 14, "aria-hidden": "true" },
     draw("rect", { class: "gap-mark", y: 5, width: 14, height: 5 }),
   );
-  return make("li", {}, key, make("span", {}, "a gap lies here"));
+  return make("li", {}, key, make("span", {}, "a gap"));
 }

@@ -39,7 +39,7 @@ const REASONS = {
   session_expired: "the server had ended the session",
   network: "the server could not be reached",
   login: "the login was refused",
-  no_ack_cut: "an answer was cut off on its way",
+  no_ack_cut: "a response was cut off",
   journal_damaged: "the journal was damaged",
 };
 

@@ -86,15 +86,15 @@ export class History {
       show(by("history-more"), this.#before !== null);
     } catch (error) {
       if (signal.aborted) return;
-      setText(by("history-told"), failureOf(error));
+      setText(by("history-status"), failureOf(error));
       show(by("history-more"), true);
     }
   }
 
   #told(looking) {
-    const far = this.#through === null ? "" : `, looked back to ${clock(this.#through)}`;
+    const far = this.#through === null ? "" : `, searched back to ${clock(this.#through)}`;
     const end = this.#before === null ? ", to the beginning of the journal" : far;
-    setText(by("history-told"), looking ? `Looking${far} …` : `${counted(this.#rows.length, "disposition")}${end}.`);
+    setText(by("history-status"), looking ? `Searching${far} …` : `${counted(this.#rows.length, "disposition")}${end}.`);
   }
 
   #add(older) {

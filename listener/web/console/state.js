@@ -6,7 +6,7 @@ import { Grid } from "./grid.js";
 
 const EVERY_MS = 2000;
 
-/** Polls the status and shows it. `tell` has onStatus and onError; `orders` knows whether there may be any. */
+/** Polls the status and shows it. `tell` has onStatus and onError; `actions` knows whether they are allowed. */
 export class State {
   #tell;
   #accounts;
@@ -14,11 +14,11 @@ export class State {
   #timer = null;
   #status = null;
   #failures = 0;
-  #orders;
+  #actions;
 
-  constructor(tell, orders) {
+  constructor(tell, actions) {
     this.#tell = tell;
-    this.#orders = orders;
+    this.#actions = actions;
     this.#accounts = new Grid(by("accounts"), accountColumns(), (one) => one.account);
     this.#sinks = new Grid(
       by("sinks"),
@@ -67,14 +67,14 @@ export class State {
 
   #drawSinks() {
     const { sinks } = this.#status;
-    this.#orders.tell(
+    this.#actions.tell(
       by("no-actions"),
       sinks.some((one) => one.parked !== null),
     );
     this.#sinks.update(sinks, (one) => (one.parked === null && !one.stalledSeconds ? "" : "wrong"));
   }
 
-  /** Whether orders are taken has changed. */
+  /** Whether actions are allowed has changed. */
   refresh() {
     if (this.#status) this.#drawSinks();
   }
@@ -86,7 +86,7 @@ export class State {
       cell.append(button);
     }
     show(cell.firstChild, sink.parked !== null);
-    cell.firstChild.disabled = this.#orders.reason !== null;
+    cell.firstChild.disabled = this.#actions.reason !== null;
     cell.classList.toggle("nothing", sink.parked === null);
   }
 
@@ -97,7 +97,7 @@ export class State {
       setText(outcome, resumed ? `${sink} resumed.` : `${sink} was not parked.`);
       await this.#look();
     } catch (error) {
-      setText(outcome, this.#orders.failed(error));
+      setText(outcome, this.#actions.failed(error));
     }
   }
 }
@@ -116,7 +116,7 @@ function showVerdict({ ready, problems }) {
 function showUnknown({ at }) {
   by("verdict").dataset.state = "unknown";
   setText(by("verdict-word"), "Not known");
-  setList(by("problems"), [`The daemon does not answer. What is shown is its state of ${clock(Date.parse(at))}.`]);
+  setList(by("problems"), [`The daemon does not answer. This is its state of ${clock(Date.parse(at))}.`]);
   document.title = "No answer · Disposition listener";
 }
 
@@ -125,7 +125,7 @@ const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 function showConfiguration({ refusedAt, loadedAt, problems }) {
   show(by("configuration"), refusedAt !== null);
   if (refusedAt === null) return;
-  const when = `It was read at ${clock(Date.parse(refusedAt))}; that of ${clock(Date.parse(loadedAt))} is in force.`;
+  const when = `It was read at ${clock(Date.parse(refusedAt))}; the one of ${clock(Date.parse(loadedAt))} stays in force.`;
   setText(by("configuration-when"), when);
   setList(by("configuration-problems"), problems);
 }
@@ -143,9 +143,9 @@ function figures(status) {
   const uptime = (Date.parse(status.at) - Date.parse(build.startedAt)) / 1000;
   return [
     ["Gaps", count(gaps.count), lastGap],
-    ["Dead letters", letters, bySink.join(", ") || "no sink refused anything"],
+    ["Dead letters", letters, bySink.join(", ") || "no sink rejected anything"],
     [
-      "Not delivered yet",
+      "Waiting for delivery",
       count(journal.depthEvents),
       journal.depthEvents ? `the oldest for ${duration(journal.oldestAgeSeconds)}` : "nothing waits",
     ],
@@ -188,6 +188,6 @@ function sinkColumns(button) {
 
 function sinkState(sink) {
   if (sink.parked !== null) return `Parked: ${sink.parked}`;
-  if (sink.quietSeconds) return `Waits ${duration(sink.quietSeconds)}, as its destination asked`;
-  return sink.stalledSeconds ? `Has taken nothing for ${duration(sink.stalledSeconds)}` : "Runs";
+  if (sink.quietSeconds) return `Paused for ${duration(sink.quietSeconds)}, as its destination asked`;
+  return sink.stalledSeconds ? `Has taken nothing for ${duration(sink.stalledSeconds)}` : "Running";
 }

@@ -72,13 +72,13 @@ async def appear(reader: Reader, scheme: str, size: dict[str, int]) -> None:
 async def test_axe_finds_nothing_serious(worst: Reader):
     await worst.filter(code="Refund")
     await worst.press("Enter")
-    await worst.says("#search-told", "found")
+    await worst.says("#search-status", "found")
     found = {}
     for name, look in LOOKS.items():
         await appear(worst, *look)
         found[name] = await barriers(worst.page)
         await worst.page.locator("#rows a.id").first.click()
-        await worst.says("#history-told", "to the beginning of the journal")
+        await worst.says("#history-status", "to the beginning of the journal")
         found[name] += await barriers(worst.page)
         await worst.press("Escape")
     assert {name: one for name, one in found.items() if one} == {}
@@ -88,7 +88,7 @@ async def test_axe_finds_nothing_serious_where_the_token_is_asked_for(site: Site
     reader = await look(site, shown=None, ready=False)
     await reader.page.get_by_role("textbox", name="Token").fill("wrong")
     await reader.press("Enter")
-    await reader.says("#token-problem", "not the token of the daemon")
+    await reader.says("#token-problem", "not the daemon's token")
     found = {}
     for name, one in LOOKS.items():
         await appear(reader, *one)
@@ -116,7 +116,7 @@ async def test_no_page_is_wider_than_its_window(worst: Reader):
         for part in ("#scroller", "#sinks", "#letters-table", "#legend"):
             assert await worst.overflow(f"document.querySelector('{part}')") <= 0, (width, part)
         await worst.page.locator("#rows a.id").first.click()
-        await worst.says("#history-told", "beginning")
+        await worst.says("#history-status", "beginning")
         assert await worst.overflow("document.documentElement") <= 0, width
         assert await worst.overflow("document.querySelector('#history')") <= 0, width
         await worst.press("Escape")

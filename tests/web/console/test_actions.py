@@ -82,11 +82,11 @@ async def test_dead_letters_are_told_and_replayed_one_by_one_and_by_sink(rough: 
     await reader.says("#figures", "Dead letters\n3\ncrm 3")
     rough.receiver.mend()
     await reader.page.get_by_role("button", name="Replay event").nth(1).click()
-    await reader.says("#letters-outcome", "1 letter of crm will be delivered once more.")
+    await reader.says("#letters-outcome", "1 letter of crm will be delivered again.")
     await reader.page.locator("#letters-table tbody tr").nth(2).wait_for(state="detached")
     assert [row[3] for row in await reader.cells("#letters-table")] == ["Bad-1", "Bad-3"]
     await reader.page.get_by_role("button", name="Replay all of crm").click()
-    await reader.says("#letters-outcome", "2 letters of crm will be delivered once more.")
+    await reader.says("#letters-outcome", "2 letters of crm will be delivered again.")
     await reader.says("#letters", "There are none.")
     assert not await reader.page.get_by_role("button", name="Replay all of crm").is_visible()
     taken = [event["data"]["disposition"] for event in rough.receiver.accepted() if event["subject"] == chat]

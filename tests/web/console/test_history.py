@@ -25,7 +25,7 @@ async def test_a_click_opens_it_and_escape_leads_back_to_the_row(site: Site, rea
     await reader.filter(chat=chat)
     await reader.counts(2)
     await reader.page.locator("#rows a.id").nth(1).click()
-    await reader.says("#history-told", "2 dispositions, to the beginning of the journal.")
+    await reader.says("#history-status", "2 dispositions, to the beginning of the journal.")
     assert await reader.focused() == f"#history-title Chat {chat}"
     assert [row[2:4] for row in await reader.cells("#history-table")] == [
         ["changed", "Callback → Refund"],
@@ -58,11 +58,11 @@ async def test_what_comes_while_the_journal_is_asked_is_there_once(site: Site, r
     await reader.page.route("**/events.json?*", later)
     await reader.page.locator("#rows a.id").click()
     await asked.wait()
-    assert "Looking" in await reader.text("#history-told")
+    assert "Searching" in await reader.text("#history-status")
     site.set(chat, "Refund")
     await reader.counts(2)
     released.set()
-    await reader.says("#history-told", "2 dispositions, to the beginning of the journal.")
+    await reader.says("#history-status", "2 dispositions, to the beginning of the journal.")
     await reader.page.unroute("**/events.json?*")
     assert [row[3] for row in await reader.cells("#history-table")] == ["Callback → Refund", "none → Callback"]
 
@@ -73,7 +73,7 @@ async def test_where_its_row_has_gone_the_focus_goes_to_the_table(site: Site, re
     await reader.filter(chat=chat)
     await reader.counts(1)
     await reader.page.locator("#rows a.id").click()
-    await reader.says("#history-told", "1 disposition")
+    await reader.says("#history-status", "1 disposition")
     site.set(chat, *(f"H{number}" for number in range(80)))
     await reader.counts(81)
     await reader.press("Escape")
@@ -110,7 +110,7 @@ async def test_a_link_leads_to_it_and_what_happens_now_is_added(site: Site, look
     await site.recorded(chat, 2)
     reader = await look(site, fragment="#chat=history%2F5%20%26%20more")
     await reader.says("#history-title", f"Chat {chat}")
-    await reader.says("#history-told", "2 dispositions")
+    await reader.says("#history-status", "2 dispositions")
     site.set(chat, "")
     await reader.says("#history-table", "Refund → none")
     assert len(await reader.cells("#history-table")) == 3
@@ -130,14 +130,14 @@ async def test_the_back_button_closes_it(site: Site, reader: Reader, chat: str):
 
 async def test_a_chat_that_nobody_heard_of_has_no_history(site: Site, look):
     reader = await look(site, fragment="#chat=nothing")
-    await reader.says("#history-told", "0 dispositions, to the beginning of the journal.")
+    await reader.says("#history-status", "0 dispositions, to the beginning of the journal.")
     assert not await reader.page.locator("#history-table").is_visible()
 
 
 async def test_more_than_a_hundred_come_when_they_are_asked_for(crowded: Site, look):
     reader = await look(crowded, fragment="#chat=long")
-    await reader.says("#history-told", "100 dispositions, looked back to ")
-    await reader.page.get_by_role("button", name="Look further back").click()
-    await reader.says("#history-told", "150 dispositions, to the beginning of the journal.")
+    await reader.says("#history-status", "100 dispositions, searched back to ")
+    await reader.page.get_by_role("button", name="Search further back").click()
+    await reader.says("#history-status", "150 dispositions, to the beginning of the journal.")
     told = [row[3] for row in await reader.cells("#history-table")]
     assert told == [*(f"L{number - 1} → L{number}" for number in range(149, 0, -1)), "none → L0"]

@@ -67,7 +67,7 @@ async def load_all(reader: Reader) -> None:
     for rows in range(2000, 10_001, 1000):
         await older.click()
         await reader.counts(rows)
-    await reader.says("#rows-told", "10,000 rows loaded")
+    await reader.says("#rows-status", "10,000 rows loaded")
     await older.wait_for(state="hidden")
 
 
@@ -114,7 +114,7 @@ async def test_pause_holds_the_rows_until_it_is_released(reading):
     reader.site.set(chat, "Later")
     await reader.page.get_by_role("button", name="1 new, show").wait_for()
     assert await reader.count() == 60
-    assert "paused" in await reader.text("#rows-told")
+    assert "paused" in await reader.text("#rows-status")
     await pause.click()
     await reader.counts(61)
     assert await pause.get_attribute("aria-pressed") == "false"

@@ -41,7 +41,7 @@ async def test_a_killed_daemon_is_told_of_and_its_rows_go_on_where_they_were(rou
     await reader.says("#connection-word", "The daemon has been away since ")
     await reader.says("#connection-age", "s ago")
     await reader.says("#verdict", "Not known")
-    await reader.says("#verdict", "The daemon does not answer. What is shown is its state of ")
+    await reader.says("#verdict", "The daemon does not answer. This is its state of ")
     assert await reader.page.title() == "No answer · Disposition listener"
     site.set(chat, "K8", "K9")
     await site.start()

@@ -1,36 +1,36 @@
-// Whether the daemon takes orders from this page, and what to say where it does not.
+// Whether the daemon allows actions from this page, and what to say if it does not.
 import { failureOf, Refused, token } from "./api.js";
 import { setText, show } from "./dom.js";
 
 const NO_TOKEN =
-  "Nothing can be ordered here: the daemon takes orders with a token only, and none is configured " +
+  "Actions are disabled: the daemon requires a token for them, and none is configured " +
   "(http.token or http.token_file).";
 
-export class Orders {
-  /** Why nothing can be ordered; null where it can. */
+export class Actions {
+  /** Why there are no actions; null if there are. */
   reason = null;
 
   constructor(onChange) {
     this.onChange = onChange;
   }
 
-  /** The daemon has answered a question: where that needed no token, there is none that an order could come with. */
+  /** The daemon has answered a question: if that needed no token, none is configured, and there are no actions. */
   answered() {
     if (token.get() === null) this.#set(NO_TOKEN);
   }
 
-  /** A token has been taken. */
+  /** A token was accepted. */
   permitted() {
     this.#set(null);
   }
 
-  /** What to say of an order that failed. */
+  /** What to say about a failed action. */
   failed(error) {
     if (error instanceof Refused && error.status === 403) this.#set(NO_TOKEN);
     return failureOf(error);
   }
 
-  /** Say in this element why nothing can be ordered, where there is something to order. */
+  /** Say in this element why there are no actions, if there is something to act on. */
   tell(element, isWanted) {
     setText(element, this.reason ?? "");
     show(element, isWanted && this.reason !== null);
