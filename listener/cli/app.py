@@ -41,14 +41,16 @@ _SINKS = _Entry(
 )
 _ENTRIES = {
     "run": _Entry("run", "run", help="Run the daemon."),
-    "check": _Entry("check", "check", help="Tell what is wrong with a configuration."),
+    "check": _Entry("check", "check", help="Check a configuration and list every problem."),
     "demo": _Entry("demo", "demo", help="Show the listener at work."),
-    "simulate": _Entry("simulate", "simulate", help="Be a Web Services node, for trials."),
+    "simulate": _Entry("simulate", "simulate", help="Run a simulated Web Services node, for tests."),
     "set-disposition": _Entry("set_disposition", "set_disposition", help="Set a chat's disposition."),
     "tail": _Entry("tail", "tail", help="Show the events of an audit file."),
-    "audit": _Entry("audit", help="Prove an audit trail, and tell who set what when."),
-    "journal": _Entry("journal", help="Look into the journal."),
-    "dead-letters": _Entry("dead_letters", help="Look at what a sink did not take, deliver it once more, or drop it."),
+    "audit": _Entry("audit", help="Verify an audit trail, and report who set what when."),
+    "journal": _Entry("journal", help="Inspect the journal."),
+    "dead-letters": _Entry(
+        "dead_letters", help="List events that a sink did not take; deliver them again, or delete them."
+    ),
     "sinks": _SINKS,
     "lane": _SINKS._replace(hidden=True),  # the name before
 }
@@ -65,14 +67,14 @@ def build(*, rich: bool) -> typer.Typer:
     """
 
     class Commands(TyperGroup):
-        """All of them."""
+        """Every command."""
 
         def list_commands(self, _ctx: Any) -> list[str]:
             """In the order of the help."""
             return list(_ENTRIES)
 
         def get_command(self, _ctx: Any, cmd_name: str) -> Any:
-            """What the help says of a command, which is not imported for that; None where there is none."""
+            """A stand-in for the help, so that the command is not imported; None if there is no such command."""
             entry = _ENTRIES.get(cmd_name)
             return None if entry is None else TyperCommand(cmd_name, help=entry.help, hidden=entry.hidden)
 
@@ -81,7 +83,7 @@ def build(*, rich: bool) -> typer.Typer:
             name, _, rest = super().resolve_command(ctx, args)
             return name, typer.main.get_command(_loaded(str(name), *rest[:1], rich=rich)), rest
 
-    app = _typer(rich=rich, help="Hears chat dispositions of Genesys Web Services and delivers them, durably.")
+    app = _typer(rich=rich, help="Receives chat dispositions from Genesys Web Services and delivers them durably.")
     app.info.cls = Commands
     app.callback()(_options)
     return app
@@ -137,7 +139,7 @@ def _options(
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """The command with its errors as lines on standard error and its exit status as the class of error says."""
+    """The command, with errors printed on standard error and the exit status of their class."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -154,7 +156,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(INTERRUPTED) from None
         except ListenerError as exc:
             raise typer.Exit(_report(exc)) from None
-        except Exception as exc:  # noqa: BLE001 - the last line of defence: a person reads one line, the log the rest
+        except Exception as exc:  # noqa: BLE001 - the last line of defence: a person gets one line, the log the rest
             raise typer.Exit(_report_unexpected(command.__name__, exc)) from None
         return result
 
@@ -176,7 +178,7 @@ def _report_unexpected(command: str, exc: Exception) -> int:
 
 
 def _drop_output() -> None:
-    """Whoever read standard output is gone; what is still buffered must not fail again at exit."""
+    """The reader of standard output is gone; what is still buffered must not fail again at exit."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())
     os.close(nothing)

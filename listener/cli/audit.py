@@ -1,4 +1,4 @@
-"""`audit`: whether an audit trail is what was written, the key that says so, and who set what when."""
+"""`audit`: verify a trail, show its key, and report who set what when."""
 
 import json
 import sys
@@ -37,20 +37,21 @@ from listener.cli.options import replacing, time_ms
 from listener.errors import ListenerError
 from listener.model.event import rfc3339
 
-_SHOWN = 100  # findings; where there are more, the trail is not worth reading on
+_SHOWN = 100  # findings; a trail with more is not worth reading further
 
 TrailArgument = Annotated[
-    list[Path], typer.Argument(metavar="FILES…", help="The audit file and its predecessors, .gz too, in any order.")
+    list[Path],
+    typer.Argument(metavar="FILES…", help="The audit file and its predecessors, plain or .gz, in any order."),
 ]
 CheckpointOption = Annotated[
     list[Path] | None,
-    typer.Option("--checkpoint", metavar="FILE", help="Signed checkpoints; without it those beside the files."),
+    typer.Option("--checkpoint", metavar="FILE", help="Signed checkpoints; by default those beside the files."),
 ]
 PubkeyOption = Annotated[
     str | None,
-    typer.Option("--pubkey", metavar="KEY", help="The public key that must have signed them, or a file that holds it."),
+    typer.Option("--pubkey", metavar="KEY", help="The public key that must have signed them, or a file with it."),
 ]
-PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were deleted, or are left out on purpose.")]
+PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were deleted, or are omitted on purpose.")]
 VerdictJsonOption = Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")]
 TrailFileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.")]
 
@@ -73,32 +74,33 @@ CodeOption = Annotated[
     typer.Option("--code", metavar="GLOB", help="Only dispositions like this: Refund*; a cleared one is empty."),
 ]
 KeyOption = Annotated[str | None, typer.Option("--key", metavar="KEY", help="Only this disposition key.")]
-AllOption = Annotated[bool, typer.Option("--all", help="Also what only repeats the known value.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Also events that only repeat the known value.")]
 ByOption = Annotated[By | None, typer.Option("--by", help="Counts by this and code, instead of one row each.")]
 ZoneOption = Annotated[
     str,
-    typer.Option("--zone", metavar="NAME", help="Of days and hours, and of a TIME without one, as Europe/Berlin."),
+    typer.Option("--zone", metavar="NAME", help="The time zone of days, hours and TIME, such as Europe/Berlin."),
 ]
 CsvOption = Annotated[
     Path | None,
     typer.Option(
         "--csv",
         metavar="FILE",
-        help="Rows as CSV; - is standard output. What a spreadsheet would run as a formula gets a ' in front.",
+        help="Rows as CSV; - is standard output. What a spreadsheet would run as a formula is prefixed with '.",
     ),
 ]
 HtmlOption = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="A page with summary, chart and the first 2000 rows.")
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="An HTML page with summary, chart and the first 2000 rows."),
 ]
 SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The chart alone.")]
-ReportJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a row, the summary last.")]
+ReportJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per row, the summary last.")]
 
 _STDOUT = Path("-")
 _SUFFIXES = {"--csv": (".csv",), "--html": (".html", ".htm"), "--svg": (".svg",)}
 
 
 class NotProven(ListenerError):
-    """The trail is not what was written."""
+    """The trail was altered."""
 
 
 def verify_trail(
@@ -108,11 +110,11 @@ def verify_trail(
     partial: PartialOption = False,
     as_json: VerdictJsonOption = False,
 ) -> None:
-    """Prove that a trail is what was written, or name what was done to it, with file and line.
+    """Verify that a trail is as it was written, or list each alteration with file and line.
 
-    Edits, insertions, deletions and another order show in the files alone. That the end was cut off, or all of it
-    written anew, shows against a checkpoint that was signed later: copies of those belong elsewhere. Exit status 1
-    where anything is found.
+    The files alone reveal edits, insertions, deletions and reordering. Only a checkpoint signed later reveals that the
+    end was cut off or that everything was rewritten: keep copies of checkpoints elsewhere. Exit status 1 if anything
+    is found.
     """
     began_s = time.monotonic()
     files = of_the_trail(files)
@@ -122,7 +124,7 @@ def verify_trail(
         if checkpoint and not signed:
             raise NoteError(f"{', '.join(map(str, checkpoint))}: no checkpoint in there")
         if signed and key is None:
-            raise NoteError("there are checkpoints and no key to hold them against: give --pubkey")
+            raise NoteError("there are checkpoints but no key to verify them with: give --pubkey")
         verdict = verify(files, checkpoints=signed, key=key, partial=partial)
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
@@ -132,11 +134,11 @@ def verify_trail(
         _print_verdict(verdict, signed, key, pinned=pubkey is not None)
         print(f"{verdict.records} lines in {time.monotonic() - began_s:.1f} s")
     if verdict.findings:
-        raise NotProven(f"the trail is not what was written: {len(verdict.findings)} findings")
+        raise NotProven(f"the trail was altered: {len(verdict.findings)} findings")
 
 
 def show_key(file: TrailFileArgument) -> None:
-    """Print the public key of an audit file, to be kept where nobody who can change the file can change it."""
+    """Print the public key of an audit file. Keep it where nobody who can change the file can change it."""
     try:
         print(load_verifier(str(Paths(file).public_key)))
     except (OSError, UnicodeDecodeError) as exc:
@@ -167,7 +169,7 @@ def _print_verdict(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey 
 
 def _in_words(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> Iterator[str]:
     if verdict.unchained:
-        yield f"{verdict.unchained} lines before the first record are not chained: nothing proves what they say"
+        yield f"{verdict.unchained} lines before the first record are not chained: nothing proves their content"
     if verdict.first is None:
         yield "no records"
         return
@@ -180,7 +182,7 @@ def _in_words(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | Non
     covered = f"all but the last {unsigned} records" if unsigned else "every record"
     yield f"checkpoints signed by {key.name}: {verdict.checkpoints}, which cover {covered}"
     if not pinned:
-        yield "the key was found beside the trail: who can change one can change both; keep it elsewhere, give --pubkey"
+        yield "the key was found beside the trail, where both can be changed: keep it elsewhere and give --pubkey"
 
 
 def _verdict_json(verdict: Verdict, key: VerifierKey | None) -> dict[str, Any]:
@@ -222,10 +224,10 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     svg: SvgOption = None,
     as_json: ReportJsonOption = False,
 ) -> None:
-    """Tell who set which disposition when.
+    """Report who set which disposition when.
 
-    Each event counts once, however often it stands in the files. Gaps, in which something could have been missed, are
-    told beside the answer. Lines that cannot be read are named on standard error; exit status 1 then, after the report.
+    Each event counts once, however often the files contain it. The report also lists gaps, in which a disposition could
+    have been missed. Unreadable lines are named on standard error; the exit status is then 1, after the report.
     """
     if as_json and csv == _STDOUT:
         raise typer.BadParameter("--json and --csv - both need standard output")
@@ -247,11 +249,11 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         unreadable = _answer(asked, opened, _on_stdout(asked, as_json=as_json), stack)
     if unreadable:
         lines = f"{unreadable} line{'' if unreadable == 1 else 's'}"
-        raise Unreadable(f"{lines} could not be read, and the report is without what they hold")
+        raise Unreadable(f"{lines} could not be read; the report lacks them")
 
 
 def require_harmless(path: Path, option: str, suffixes: Sequence[str], inputs: Sequence[AuditFile]) -> None:
-    """Raise BadParameter where the path could be that of an audit file, as after an option without its value."""
+    """Raise BadParameter if the path could be an audit file, such as after an option without its value."""
     if path.suffix.lower() not in suffixes:
         text = f"{path} should end in {' or '.join(suffixes)}, so that no audit file is overwritten by mistake"
         raise typer.BadParameter(text, param_hint=option)
@@ -260,7 +262,7 @@ def require_harmless(path: Path, option: str, suffixes: Sequence[str], inputs: S
 
 
 class _Request(NamedTuple):
-    """The question, and the files that the answer goes to."""
+    """What is asked for, and the files that get the answer."""
 
     wanted: Wanted
     by: By | None
@@ -286,7 +288,7 @@ class _Request(NamedTuple):
 
 
 def _on_stdout(asked: _Request, *, as_json: bool) -> list[Output]:
-    """The table, unless something else was asked for."""
+    """The table, unless another output was asked for."""
     if as_json:
         return [JsonLines()]
     if asked.csv == _STDOUT:
@@ -357,7 +359,7 @@ def _draw(asked: _Request, found: Report, kept: FirstRows, names: Sequence[str])
 
 
 def _period(asked: _Request, found: Summary) -> str:
-    """What was asked for, or where that is open, what there is; on the clocks of the zone."""
+    """The period asked for; where it is open, that of the rows. In the time zone."""
     wanted = asked.wanted
     start_ms = wanted.from_ms if wanted.from_ms is not None or found.first is None else epoch_ms(found.first)
     end_ms = wanted.to_ms if wanted.to_ms is not None or found.last is None else epoch_ms(found.last)
@@ -386,7 +388,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
-        text = f"this host knows no zone {name!r}: give one such as Europe/Berlin (its data is Debian's package tzdata)"
+        text = f"this host has no time zone {name!r}: give one such as Europe/Berlin (Debian: package tzdata)"
         raise typer.BadParameter(text, param_hint="--zone") from exc
 
 

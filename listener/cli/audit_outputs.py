@@ -1,4 +1,4 @@
-"""What `audit report` writes: rows as they come, and in the end what was read and what qualifies it."""
+"""What `audit report` writes: rows as they come, then a summary."""
 
 import csv
 import sys
@@ -32,11 +32,11 @@ class Output(Protocol):
         """One more row."""
 
     def end(self, summary: Summary) -> None:
-        """There are no more; this is what was read."""
+        """There are no more rows."""
 
 
 class Listing:
-    """A line each, as they come, on standard output."""
+    """One line per row, as it comes, on standard output."""
 
     def __init__(self) -> None:
         self._columns = Columns(_LISTED)
@@ -84,7 +84,7 @@ class Counts:
 
 
 class JsonLines:
-    """One JSON object a row on standard output, the summary last."""
+    """One JSON object per row on standard output, the summary last."""
 
     def add(self, row: AnyRow | Summary) -> None:
         """See `Output`."""
@@ -179,7 +179,7 @@ class FirstRows:
 
 
 def write_summary(summary: Summary, file: TextIO) -> None:
-    """What was read, and what qualifies the rows, line by line."""
+    """What was read, and what limits the answer, line by line."""
     for name, text in _figures(summary):
         print(f"{name:<12}  {printable(text)}", file=file)
 
@@ -200,7 +200,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
 def _gaps(summary: Summary) -> Iterator[tuple[str, str]]:
     count = sum(one.gaps for one in summary.gaps)
     if not count:
-        yield "gaps", "none: no stretch is on record in which a disposition could have been missed"
+        yield "gaps", "none: no gap is on record"
         return
     yield "gaps", f"{count}, in which dispositions of these accounts could have been missed:"
     for one in summary.gaps:

@@ -1,4 +1,4 @@
-"""Orders to the daemon that owns a journal; where none runs, the same is done on the journal itself."""
+"""Commands to the daemon that owns a journal; if none runs, the same is done on the journal directly."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,14 +20,14 @@ from listener.model.event import ControlFilter, DeadLetterFilter, LaneStatus
 
 
 class Done(NamedTuple):
-    """How many letters it was, and whether a daemon did it."""
+    """How many dead letters, and whether a daemon did it."""
 
     letters: int
     daemon: bool
 
 
 def replay(journal: Path, which: DeadLetterFilter) -> Done:
-    """Mark letters for one more delivery. Raises ControlError or JournalError: it could not be done."""
+    """Mark dead letters for another delivery. Raises ControlError or JournalError if that fails."""
     try:
         done = ask(journal, ReplayDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount)
         return Done(done.letters, daemon=True)
@@ -36,7 +36,7 @@ def replay(journal: Path, which: DeadLetterFilter) -> Done:
 
 
 def drop(journal: Path, which: DeadLetterFilter) -> Done:
-    """Delete letters for good. Raises as `replay`."""
+    """Delete dead letters for good. Raises as `replay` does."""
     try:
         done = ask(journal, DropDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount)
         return Done(done.letters, daemon=True)
@@ -45,7 +45,7 @@ def drop(journal: Path, which: DeadLetterFilter) -> Done:
 
 
 def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
-    """Let a parked lane go on, or all of them; whether a daemon did it. Raises as `replay`."""
+    """Resume a parked sink, or all; returns also whether a daemon did it. Raises as `replay` does."""
     try:
         return ask(journal, ResumeLane(name=name, all=name is None), Resumed), True
     except NoDaemon:
@@ -54,7 +54,7 @@ def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
 
 
 def lanes(journal: Path) -> list[LaneStatus] | None:
-    """The lanes of the daemon, None where none runs any more. Raises ControlError: it does not answer."""
+    """The lanes of the daemon, None if no daemon runs. Raises ControlError if it does not answer."""
     try:
         return list(ask(journal, ListLanes(), LaneList).lanes)
     except (NoDaemon, DaemonEnded):

@@ -1,4 +1,4 @@
-"""`dead-letters`: what sinks did not take; looked at, delivered once more, or dropped, also while the daemon runs."""
+"""`dead-letters`: list, show, replay or drop what sinks did not take, also while the daemon runs."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ from listener.journal.views import dead_letter_events, dead_letters, stats
 from listener.model.event import DeadLetter, DeadLetterFilter, Kind, LaneStatus, rfc3339
 
 SHOWN_ID = 12
-"""So many characters of an event's id are shown in a table; that many name it."""
+"""Characters of an event's id that a table shows; so many identify it."""
 
 _HEADING = ("when", "sink", "sequence", "id", "chat", "tries", "reason")
 _NUMBERS = ("sequence", "tries")
@@ -33,33 +33,33 @@ _LINE_S = 2.0
 _NO_PROGRESS_S = 10.0
 _NAMED_IDS = 5  # enough to see how they differ
 
-SinkOption = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Those of this sink.")]
+SinkOption = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Only those of this sink.")]
 SinceOption = Annotated[
     str | None,
-    typer.Option("--since", metavar="TIME", help="Those not older: 2026-11-22T09:39:00Z, or 2h, 3d for so long ago."),
+    typer.Option("--since", metavar="TIME", help="Only those since: 2026-11-22T09:39:00Z, or 2h, 3d ago."),
 ]
-UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Those not younger.")]
-AllOption = Annotated[bool, typer.Option("--all", help="All there are.")]
-IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Events' ids, or how they begin.")]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only those until: as --since.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All dead letters.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Event ids, or their beginnings.")]
 IdsOption = Annotated[
-    list[str] | None, typer.Option("--id", metavar="ID", help="An event's id, or how it begins. Can be repeated.")
+    list[str] | None, typer.Option("--id", metavar="ID", help="An event id, or its beginning. Can be repeated.")
 ]
-LettersJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a letter and line.")]
-NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Leave the delivery to the daemon.")]
+LettersJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per dead letter and line.")]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the deliveries.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The event's id, or how it begins.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The event id, or its beginning.")]
 
 
 class NotReplayed(ListenerError):
-    """Not every letter was delivered."""
+    """Not every dead letter was delivered."""
 
 
 class Selected(ListenerError):
-    """What was asked for cannot be selected; the text says what could be."""
+    """There is nothing like what was asked for; the text says what there is."""
 
 
 class Selection(NamedTuple):
-    """What a command line says of the letters that it means; `ids` may be beginnings of ids."""
+    """Which dead letters a command line selects; `ids` may be beginnings of ids."""
 
     ids: Sequence[str] = ()
     sink: str | None = None
@@ -68,16 +68,16 @@ class Selection(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was said."""
+        """Whether nothing was selected."""
         return not (self.ids or self.sink or self.since or self.until)
 
 
 def select(journal: Path, selection: Selection) -> list[DeadLetter]:
-    """The letters that are meant, oldest first; none where the journal has none that fit.
+    """The selected dead letters, oldest first; empty if none match.
 
     Raises:
-        Selected: a sink that is not there, an id that belongs to no letter or to several.
-        BadParameter: a time that is none.
+        Selected: an unknown sink, or an id that belongs to no dead letter or to several.
+        BadParameter: not a time.
         JournalError: there is no such journal.
     """
     now = datetime.now(UTC)
@@ -100,7 +100,7 @@ def select(journal: Path, selection: Selection) -> list[DeadLetter]:
 
 
 def filter_of(meant: Sequence[DeadLetter], selection: Selection) -> DeadLetterFilter:
-    """A filter that means these letters, and none that is added later."""
+    """A filter for these letters, which excludes any that are added later."""
     return DeadLetterFilter(
         event_ids=tuple({letter.event_id: None for letter in meant}) if selection.ids else (),
         sink=selection.sink,
@@ -114,7 +114,7 @@ def _resolve(beginning: str, found: Sequence[DeadLetter]) -> str:
     if beginning in ids:
         return beginning
     if not ids:
-        raise Selected(f"no dead letter of an event {beginning!r}; `dead-letters list` shows those that there are")
+        raise Selected(f"no dead letter of an event {beginning!r}; `dead-letters list` shows what there is")
     if len(ids) > 1:
         named = ", ".join([*ids[:_NAMED_IDS], *(["…"] if len(ids) > _NAMED_IDS else [])])
         raise Selected(f"several events begin with {beginning!r}: {named}")
@@ -130,7 +130,7 @@ def list_letters(
     ids: IdsOption = None,
     as_json: LettersJsonOption = False,
 ) -> None:
-    """List dead letters, oldest first, and the lanes that are parked."""
+    """List dead letters, oldest first, and the sinks that are parked."""
     journal = place_of(config, path).journal
     found = select(journal, Selection(ids or (), sink, since, until))
     if as_json:
@@ -145,7 +145,7 @@ def list_letters(
         print("no dead letters")
     for name, state in sorted(stats(journal).lanes.items()):
         if state.parked is not None and sink in (None, name):
-            print(f"sink {name} is parked since {rfc3339(state.parked_ms)}: {printable(state.parked)}")
+            print(f"sink {name} has been parked since {rfc3339(state.parked_ms)}: {printable(state.parked)}")
 
 
 def _as_json(letter: DeadLetter) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def _row(letter: DeadLetter, chats: dict[int, str]) -> tuple[str, ...]:
 def show_letter(
     event: IdArgument, config: ConfigOption = None, path: PathOption = None, sink: SinkOption = None
 ) -> None:
-    """Show all that is known of an event that was not taken, and the event itself."""
+    """Show everything known of a dead letter, and its event."""
     journal = place_of(config, path).journal
     found = select(journal, Selection(ids=(event,), sink=sink))
     for letter in found:
@@ -201,11 +201,11 @@ def _figures(letter: DeadLetter) -> Iterator[tuple[str, str]]:
     yield "attempts", str(letter.attempts)
     yield "reason", letter.reason
     yield "answer", letter.answer or NOTHING
-    yield "replay", "to be delivered once more" if letter.replaying else NOTHING
+    yield "replay", "to be delivered again" if letter.replaying else NOTHING
 
 
 class ReplayProgress(NamedTuple):
-    """What became of a replay so far; `halt` is why there is nothing to wait for although some are pending."""
+    """How far a replay is; `halt` says why waiting is pointless although some are pending."""
 
     delivered: int
     rejected: int
@@ -214,12 +214,12 @@ class ReplayProgress(NamedTuple):
 
     @property
     def done(self) -> int:
-        """Those that are decided."""
+        """Those that are settled."""
         return self.delivered + self.rejected
 
     @property
     def is_over(self) -> bool:
-        """Whether waiting is of no use any more."""
+        """Whether there is nothing left to wait for."""
         return not self.pending or self.halt is not None
 
     def __str__(self) -> str:
@@ -230,7 +230,7 @@ class ReplayProgress(NamedTuple):
 
 
 class Replay:
-    """Letters on their way: what the journal and the lanes say of them.
+    """Dead letters being replayed: what the journal and the daemon say of them.
 
     Args:
         journal: the journal's path.
@@ -248,7 +248,7 @@ class Replay:
         self._last_done = 0
 
     def poll(self) -> ReplayProgress:
-        """How it stands now. Raises ControlError or JournalError."""
+        """How far it is now. Raises ControlError or JournalError."""
         sinks = {sink for sink, _ in self._before}
         found = dead_letters(self._journal, DeadLetterFilter(sink=sinks.pop() if len(sinks) == 1 else None))
         now = {place: letter for letter in found if (place := (letter.sink, letter.sequence)) in self._before}
@@ -265,18 +265,18 @@ class Replay:
         return progress._replace(halt=self._halt({letter.sink for letter in waiting})) if waiting else progress
 
     def _halt(self, sinks: set[str]) -> str | None:
-        """Why none of these sinks takes anything now; None where one may."""
+        """Why none of these sinks takes anything now; None if one may."""
         lanes = control.lanes(self._journal)
         if lanes is None:
-            return "the daemon has ended; what is left is delivered when it runs again"
+            return "the daemon has stopped; the rest is delivered when it runs again"
         reasons = [self._problem(lane) for lane in lanes if lane.sink in sinks]
         return "; ".join(reason for reason in reasons if reason) if reasons and all(reasons) else None
 
     def _problem(self, lane: LaneStatus) -> str | None:
         if lane.parked is not None:
-            return f"sink {lane.sink} is parked: {lane.parked}; `sinks resume {lane.sink}` lets it go on"
+            return f"sink {lane.sink} is parked: {lane.parked}; `sinks resume {lane.sink}` resumes it"
         if lane.last_error is not None and self._clock() - self._moved_s > _NO_PROGRESS_S:
-            return f"sink {lane.sink} takes none now: {lane.last_error}; it is tried again by itself"
+            return f"sink {lane.sink} takes none now: {lane.last_error}; the daemon keeps trying"
         return None
 
 
@@ -287,7 +287,7 @@ def follow(replay: Replay, *, sleep: Callable[[float], None] = time.sleep) -> Re
 
 
 def _polls(replay: Replay, sleep: Callable[[float], None]) -> Iterator[ReplayProgress]:
-    """Look again and again; a look into a large journal takes long, and must not be all that the disk does."""
+    """Poll until it is over; a large journal takes long to read, and the disk has other work."""
     while True:
         began_s = time.monotonic()
         progress = replay.poll()
@@ -327,10 +327,10 @@ def replay_letters(
     every: AllOption = False,
     no_wait: NoWaitOption = False,
 ) -> None:
-    """Deliver dead letters once more, as the events that they were.
+    """Deliver dead letters again, with their original ids.
 
-    They come after younger events of their chats. Where a daemon runs, this waits until they are decided; Ctrl-C
-    leaves the rest to the daemon. Exit status 1 where not all were delivered.
+    They arrive after younger events of their chats. If a daemon runs, this waits until all are settled; Ctrl-C leaves
+    the rest to the daemon. Exit status 1 if not all were delivered.
     """
     journal = place_of(config, path).journal
     selection = Selection(ids or (), sink, since, until)
@@ -339,13 +339,13 @@ def replay_letters(
         return
     done = control.replay(journal, filter_of(meant, selection))
     if (unmarked := len(meant) - done.letters) > 0:
-        # Retention was before the event of such a letter, or its sink is configured no more.
+        # Retention deleted the event before it became a dead letter, or its sink is no longer configured.
         text = "cannot be replayed: their sink is not configured, or their event is gone"
         print(f"{_letters(unmarked)} {text}", file=sys.stderr)
     if not done.letters:
         raise NotReplayed("nothing to replay")
     if not done.daemon:
-        print(f"{_letters(done.letters)} to be replayed: no daemon runs, the next one delivers them")
+        print(f"{_letters(done.letters)} to be replayed: no daemon is running, the next one delivers them")
         return
     if no_wait:
         print(f"{_letters(done.letters)} to be replayed")
@@ -353,7 +353,7 @@ def replay_letters(
     try:
         progress = follow(Replay(journal=journal, before=meant))
     except KeyboardInterrupt:
-        print("\nThe rest is left to the daemon; `dead-letters list` shows what becomes of it.")
+        print("\nThe daemon delivers the rest; `dead-letters list` shows the result.")
         raise typer.Exit(_INTERRUPTED) from None
     print(progress)
     if progress.halt is not None:
@@ -372,19 +372,19 @@ def drop_letters(
     every: AllOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Delete dead letters for good; asks first."""
+    """Delete dead letters for good, after confirmation."""
     journal = place_of(config, path).journal
     selection = Selection(ids or (), sink, since, until)
     meant = _meant(journal, selection, every=every)
     if not meant:
         return
     if not yes and not _confirmed(meant):
-        raise typer.BadParameter("without a terminal to ask on, --yes is needed")
+        raise typer.BadParameter("without a terminal for the question, give --yes")
     print(f"{_letters(control.drop(journal, filter_of(meant, selection)).letters)} dropped")
 
 
 def _confirmed(meant: Sequence[DeadLetter]) -> bool:
-    """Whether there was somebody to ask; who says no ends the command."""
+    """Ask for confirmation; False without a terminal. A no ends the command."""
     if not sys.stdin.isatty():
         return False
     sinks = ", ".join(sorted({letter.sink for letter in meant}))
@@ -393,11 +393,11 @@ def _confirmed(meant: Sequence[DeadLetter]) -> bool:
 
 
 def _meant(journal: Path, selection: Selection, *, every: bool) -> list[DeadLetter]:
-    """The letters that a command changes: some selection has to be made for it."""
+    """The dead letters that a command changes; a selection is required."""
     if selection.is_empty and not every:
-        raise typer.BadParameter("say which: ID…, --sink, --since, --until, or --all")
+        raise typer.BadParameter("say which ones: ID…, --sink, --since, --until, or --all")
     if every and not selection.is_empty:
-        raise typer.BadParameter("--all stands alone")
+        raise typer.BadParameter("--all excludes every other selection")
     found = select(journal, selection)
     if not found:
         print("no such dead letters")

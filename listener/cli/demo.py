@@ -115,7 +115,7 @@ class _Demo:
         self.tally: Tally
 
     async def run(self) -> None:
-        """Raises ListenerError where the listener cannot start, or ends by itself."""
+        """Raises ListenerError if the listener cannot start, or stops unexpectedly."""
         async with Simulator(self._options) as sim:
             config = self._home / CONFIG
             config.write_text(_config(sim.url, self._options), encoding="utf-8")
@@ -133,7 +133,7 @@ class _Demo:
             self.tally = compare(sim.ledger, [parse(line) for line in lines])
 
     async def _act(self, sim: Simulator, daemon: Daemon) -> None:
-        """Wait for the listener, play, wait until everything is heard, and end the listener in order."""
+        """Wait for the listener, play, wait until everything has arrived, and stop the listener."""
         await _within(_START_S, lambda: all(map(sim.subscribed, sim.center.agents)) and not daemon.not_ready())
         started = time.monotonic()
         rng = random.Random(_SEED)  # noqa: S311 - dice of a play, nothing secret
@@ -144,7 +144,7 @@ class _Demo:
         daemon.stop()
 
     def summary(self) -> Iterator[Text]:
-        """What was played, what came of it, and where it is."""
+        """What was played, what arrived, and where it is."""
         return summarise(
             day=self._played,
             played_s=self._played_s,
@@ -166,14 +166,14 @@ async def _within(limit_s: float, ready: Callable[[], bool]) -> None:
 
 
 def _config(url: str, options: SimulatorOptions) -> str:
-    """The configuration that a user would write, and that `journal` and `tail` can be shown afterwards."""
+    """The configuration that a user would write; `journal` and `tail` accept it afterwards."""
     accounts = [
         f'[[accounts]]\nusername = "agent{number}"\npassword = "{options.password}"\n'
         for number in range(1, options.agents + 1)
     ]
     return "\n".join(
         (
-            "# Written by `disposition-listener demo`. The simulated server is gone with it.",
+            "# Written by `disposition-listener demo`. The simulated server ended with it.",
             f'[server]\nurl = "{url}"\n',
             *accounts,
             f'[journal]\npath = "{JOURNAL}"\n',
@@ -207,7 +207,7 @@ class Board:
 
     @property
     def dispositions(self) -> int:
-        """How many events were heard that are no gaps."""
+        """How many events, without gaps."""
         return self.counts.total() - self.counts["gap"]
 
     async def heard(self, count: int) -> None:
@@ -222,7 +222,7 @@ class Board:
         return sum(moment > since for moment in self._moments) / _RATE_OVER_S
 
     def latency(self) -> str:
-        """From the server's stamp to the moment at which the event was on the disk, in words."""
+        """The time from the server's stamp to the disk, in words."""
         if not self.latencies_ms:
             return "unknown"
         return f"{median(self.latencies_ms):.0f} ms median, {max(self.latencies_ms):.0f} ms at most"
@@ -313,7 +313,7 @@ class Tally(NamedTuple):
         unexpected: in the file, and not published.
         duplicates: lines that brought an event of the journal again.
         out_of_order: chats of one account whose values stand in another order than they were published in.
-        gaps: stretches in which something could have been missed.
+        gaps: periods in which a disposition could have been missed.
     """
 
     published: int
@@ -366,7 +366,7 @@ def compare(ledger: Iterable[Published], lines: Sequence[Line]) -> Tally:
 def summarise(
     *, day: Summary, played_s: float, counts: Counter[str], tally: Tally, latency: str, audit: Path, config: Path
 ) -> Iterator[Text]:
-    """Line by line: what was played, what came of it, and where it is now."""
+    """Line by line: what was played, what arrived, and where it is now."""
     yield Text(f"\n{day.chats} chats, {day.conferences} of them with two agents, in {played_s:.1f} s\n", style="bold")
     for change, published in (("set", day.set), ("changed", day.changed), ("cleared", day.cleared)):
         yield _counted(change, counts[change], published)
@@ -379,10 +379,10 @@ def summarise(
     yield Text(f"  {'rate':<12}{tally.events / played_s:.1f} events a second, at this pace")
     yield Text(f"  {'latency':<12}{latency}, from the server's stamp to the disk\n")
     if tally.good:
-        yield Text("Everything that was published is on the disk: once, and in order.\n", style="green")
+        yield Text("Everything that was published is on the disk, once and in order.\n", style="green")
     else:
-        yield Text("Not everything is as it should be.\n", style="bold red")
-    yield Text(f"The events, one JSON object a line, are in\n  {audit}\nTo look at them:")
+        yield Text("Something is wrong.\n", style="bold red")
+    yield Text(f"The events, one JSON object a line, are in\n  {audit}\nTo read them:")
     yield Text(f"  {_program()} tail {shlex.quote(str(audit))}")
     yield Text(f"  {_program()} journal stats --config {shlex.quote(str(config))}")
 
@@ -399,15 +399,15 @@ def _counted(change: str, heard: int, published: int, note: str = "") -> Text:
 
 
 def _faults(tally: Tally) -> Iterator[Text]:
-    """What a good run has none of; the last two are not spoken of then."""
+    """Faults, of which a good run has none; the last two are shown only if there are any."""
     told = (
         ("missing", tally.missing, "published, and not in the file"),
         ("duplicates", tally.duplicates, "in the file more than once"),
-        ("gaps", tally.gaps, "stretches in which something could have been missed"),
+        ("gaps", tally.gaps, "periods in which a disposition could have been missed"),
     )
     if_any = (
         ("unexpected", tally.unexpected, "in the file, and never published"),
-        ("misordered", tally.out_of_order, "chats whose events are not in their order"),
+        ("misordered", tally.out_of_order, "chats whose events are out of order"),
     )
     for name, count, note in (*told, *(fault for fault in if_any if fault[1])):
         yield Text(f"  {name:<10}{count:>5}          {note}", style="bold red" if count else "")

@@ -22,23 +22,23 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help="The configuration, TOML. Can be left out where LISTENER_ variables say everything.",
+        help="The configuration (TOML). Optional if LISTENER_ variables set everything.",
     ),
 ]
 PathOption = Annotated[Path | None, typer.Option("--path", metavar="FILE", help="The journal, instead of --config.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="The events as they are, one JSON object a line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The events unchanged, one JSON object per line.")]
 ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
 
 
 class Place(NamedTuple):
-    """A journal, and the kinds of the configured sinks by name; None where no configuration was read."""
+    """A journal, and the kinds of the configured sinks by name; None without a configuration."""
 
     journal: Path
     kinds: Mapping[str, str] | None
 
 
 def place_of(config: Path | None, path: Path | None) -> Place:
-    """What --config or --path names. Raises BadParameter where it is both or none, ConfigError as `settings.load`."""
+    """What --config or --path names. Raises BadParameter for both or neither, ConfigError as `settings.load`."""
     if (config is None) == (path is None):
         raise typer.BadParameter("give either --config or --path")
     if path is not None:
@@ -49,7 +49,7 @@ def place_of(config: Path | None, path: Path | None) -> Place:
 
 
 def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) -> int | None:
-    """Epoch milliseconds of RFC 3339, in `zone` where it names none, or of so long ago. Raises BadParameter."""
+    """Epoch milliseconds of an RFC 3339 time (in `zone` if it has none) or of an age. Raises BadParameter."""
     if text is None:
         return None
     try:
@@ -60,13 +60,13 @@ def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) ->
             at = at if at.tzinfo is not None else at.replace(tzinfo=zone)
         return round(at.timestamp() * 1000)
     except (ValueError, OverflowError) as exc:
-        text = f"{text!r} is no time: give 2026-11-22T09:39:00Z, or so long ago as 45s, 30m, 2h, 3d, 1w"
+        text = f"{text!r} is not a time: give 2026-11-22T09:39:00Z, or an age such as 45s, 30m, 2h, 3d, 1w"
         raise typer.BadParameter(text, param_hint=option) from exc
 
 
 @contextlib.contextmanager
 def replacing(path: Path, option: str, *, mode: int = 0o640) -> Iterator[TextIO]:
-    """A text file that gets its name once it is whole and on the disk.
+    """A text file that gets its name when it is complete and on the disk.
 
     Args:
         path: what it will be called.

@@ -1,4 +1,4 @@
-"""What people read: an event as a row, rows under a heading, lengths of time; in colour where there is a terminal."""
+"""Output for people: events as rows, tables, durations; in colour on a terminal."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +24,7 @@ _UNITS = ((86_400, "d"), (3600, "h"), (MINUTE_S, "min"), (1, "s"))
 
 
 class Line(msgspec.Struct, frozen=True):
-    """The fields of an event that a reader needs; unknown ones are ignored, as every reader must."""
+    """The fields of an event that a reader needs; unknown ones are ignored."""
 
     type: str
     time: str
@@ -35,7 +35,7 @@ class Line(msgspec.Struct, frozen=True):
 
     @property
     def change(self) -> str:
-        """`set`, `changed`, `unchanged`, `cleared`; for an event that is no disposition its kind, such as `gap`."""
+        """`set`, `changed`, `unchanged` or `cleared`; for other events their kind, such as `gap`."""
         kind = self.type.rpartition(".chat.")[2]
         return _text(self.data.get("change"), kind) if kind == "disposition" else kind
 
@@ -67,7 +67,7 @@ def parse(line: bytes) -> Line:
 
 
 def row_of(line: Line) -> Row:
-    """The row of an event; whatever came from outside has no control characters left."""
+    """The row of an event, without any control characters from outside."""
     is_gap = line.change == "gap"
     what = _gap(line.data) if is_gap else _disposition(line.change, line.data)
     account = _text(line.data.get("account"))
@@ -117,7 +117,7 @@ class Writer:
 
 
 class Columns:
-    """Writes to standard output under a heading; columns only ever grow wider, from one block to the next.
+    """Writes columns to standard output; they only grow wider from one block to the next.
 
     Args:
         heading: the names of the columns, written above the first row.
@@ -129,7 +129,7 @@ class Columns:
         self._widths = [0] * len(heading)
 
     def add(self, cells: Sequence[str], style: str = "") -> None:
-        """A row, in a style for the terminal. What came from outside cannot drive it."""
+        """Add a row, in a style for the terminal; its control characters are escaped."""
         self._rows.append(([printable(cell) for cell in cells], style))
         if len(self._rows) >= _BLOCK:
             self.end()
@@ -151,8 +151,7 @@ class Columns:
 def write_table(heading: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """Print a table. Columns of `numbers` are set to the right.
 
-    Where a terminal is too narrow the last column, which tells why, is wrapped; with little room left for that, it
-    stands in lines of its own.
+    On a narrow terminal the last column is wrapped; if little room is left, it gets lines of its own.
     """
     clean = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
@@ -200,7 +199,7 @@ def _grid(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequen
 
 
 def duration(ms: int) -> str:
-    """A length of time in its two largest units: `3 d 4 h`, `12 s`."""
+    """A duration in its two largest units: `3 d 4 h`, `12 s`."""
     left = max(0, ms) // 1000
     parts = []
     for seconds, unit in _UNITS:

@@ -57,7 +57,7 @@ def _tested(settings: Settings, name: str) -> tuple[SinkTestResult, bool]:
 
 def _verdict(tested: SinkTestResult) -> str:
     what_follows = {
-        "retry": "the daemon would try it again",
+        "retry": "the daemon would retry it",
         "park": "the daemon would park the sink",
         "reject": "the daemon would make it a dead letter",
     }[tested.verdict]

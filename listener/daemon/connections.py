@@ -29,8 +29,7 @@ def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
         raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
     if not server.verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if server.client_cert_file is not None:
-        _load_own(context, server)
+    _load_own(context, server)
     return context
 
 
@@ -45,12 +44,12 @@ def renew(context: ssl.SSLContext, server: ServerSettings) -> None:
             context.load_verify_locations(server.ca_file)
         except (OSError, ssl.SSLError) as exc:
             raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
-    if server.client_cert_file is not None:
-        _load_own(context, server)
+    _load_own(context, server)
 
 
 def _load_own(context: ssl.SSLContext, server: ServerSettings) -> None:
-    assert server.client_cert_file is not None  # noqa: S101 - the callers' condition
+    if server.client_cert_file is None:
+        return
     try:
         context.load_cert_chain(server.client_cert_file, server.client_key_file)
     except (OSError, ssl.SSLError) as exc:

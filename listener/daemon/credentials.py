@@ -1,6 +1,5 @@
 """Files of secrets, certificates and keys: noticing that one was replaced, without being told."""
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def _differs(before: Mapping[Path, Fingerprint], now: Mapping[Path, Fingerprint]
 
 def _fingerprint(path: Path) -> Fingerprint:
     try:
-        found = os.stat(path)  # noqa: PTH116 - follows links, as reading does
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

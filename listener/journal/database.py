@@ -142,9 +142,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     found = _version(connection, path)
     if found > len(scripts):
         raise JournalError(f"journal {path}: schema version {found} is newer than this program's {len(scripts)}")
-    if found == 0:
+    if found <= 0:  # less is what damage left in the header of an empty one
         create_newest(connection)
-    for version, script in enumerate(scripts[found:] if found else (), found + 1):
+    for version, script in enumerate(scripts[found:] if found > 0 else (), found + 1):
         _run(connection, script, version)
         _log.info("journal_migrated", path=str(path), version=version)
 

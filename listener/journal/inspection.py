@@ -115,12 +115,12 @@ def _schema(connection: sqlite3.Connection) -> tuple[bool, str | None]:
     if version > len(scripts):
         return False, None
     with closing(sqlite3.connect(":memory:")) as expected:
-        for script in scripts[:version]:
+        for script in scripts[: max(0, version)]:
             expected.executescript(script)
         wrong = [table for table, columns in _columns(expected).items() if found.get(table) != columns]
     if wrong:
         return True, f"its schema is wrong for table {wrong[0]}"
-    return bool(found), "its schema has no version" if found and not version else None
+    return bool(found), "its schema has no version" if found and version < 1 else None
 
 
 def _columns(connection: sqlite3.Connection) -> dict[str, list[str]]:

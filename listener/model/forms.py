@@ -21,18 +21,15 @@ NAMES = (*_ATTRIBUTES, *DATA_FIELDS)
 
 
 class Form(Protocol):
-    """How events are written for one sink. Both methods are pure, and never fail on an event of the journal.
-
-    Attributes:
-        content_type: the media type of a body, with its parameters.
-        opening: how every body begins; empty where that depends on the event.
-    """
+    """How events are written for one sink. Its methods are pure and never fail on an event of the journal."""
 
     @property
-    def content_type(self) -> str: ...  # noqa: D102 - told above
+    def content_type(self) -> str:
+        """The media type of a body, with its parameters."""
 
     @property
-    def opening(self) -> bytes: ...  # noqa: D102 - told above
+    def opening(self) -> bytes:
+        """How every body begins; empty where that depends on the event."""
 
     def body(self, event: Event) -> bytes:
         """The event, without a line end in it or behind it."""

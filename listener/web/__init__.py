@@ -17,9 +17,9 @@ answers: that lifts the time limit of its connection, or is false where 16 strea
   streams cost at most 64 reads a second.
 - `lookups.py` answers one search after the other; 15 may wait. A search goes backwards over a bounded number of rows
   without an index of its own, which each append would pay for: 20,000 where columns decide, 5,000 where `data` has to
-  be decoded. Either takes the reader 20 to 50 ms, for which a lane that reads from the file may have to
-  wait.
-- Actions go the same way as orders over the control socket. They need the token in the header and JSON as their type;
+  be decoded. Either takes the reader 20 to 50 ms, for which a lane that reads from the file may have
+  to wait.
+- Actions go the same way as commands over the control socket. They need the token in the header and JSON as their type;
   neither can be sent by a page from elsewhere.
 - The console is files without a build step. `feed.js` reads the stream, `events.js` keeps rows without holes and only
   what is shown of them, so nothing of a customer; `table.js` draws the visible ones. Texts reach the page through

@@ -205,7 +205,7 @@ async def test_who_is_marked_while_no_daemon_runs_is_delivered_by_the_next(
     await settled(run, 1, 2)
     await listening.stop()
     receiver.judge = None
-    text = "2 dead letters to be replayed: no daemon runs, the next one delivers them"
+    text = "2 dead letters to be replayed: no daemon is running, the next one delivers them"
     assert await run("dead-letters", "replay", "--sink", "crm") == (0, [text])
     await settled(run, 1, 2, replaying=True)
     await listening.start()
@@ -222,7 +222,7 @@ async def test_what_is_dropped_is_gone(listening: Listening, site: Site, receive
         await listening.stop()
     status, lines = await run("dead-letters", "drop", "--all")
     assert status == 2
-    assert any("--yes is needed" in line for line in lines)
+    assert any("give --yes" in line for line in lines)
     assert await run("dead-letters", "drop", first["eventId"], "--yes") == (0, ["1 dead letter dropped"])
     await settled(run, 2)
     assert await run("dead-letters", "drop", "--sink", "crm", "--yes") == (0, ["1 dead letter dropped"])

@@ -222,6 +222,7 @@ def received(number):
 @settings(max_examples=40)
 @given(operations=st.lists(OPERATIONS, min_size=1, max_size=3))
 @example(operations=[("flip", 6767, 128)])  # the message about the schema is no text
+@example(operations=[("write", 60, b"\x80")])  # a negative schema version
 @example(operations=[("flip", 68, 1), ("write", 43, b"\0\0\0\0\5")])  # another program's, for a newer SQLite
 def test_a_damaged_file_opens_and_keeps_what_is_readable(journals, tmp_path_factory, operations):
     _, before = journals
