@@ -121,10 +121,8 @@ class Receiver:
         self._reconciler = reconciler
         if reconciler is not None:
             reconciler.subscription = self
-        self._clean = False
+        self._clean = self._ack = self._subscribed = False
         self._polling_ended = Latch()
-        self._ack = False
-        self._subscribed = False
         self._since_ms: int | None = None
         self._epoch = 0
         self._gaps = GapTally()
@@ -291,6 +289,8 @@ class Receiver:
         if self._reconciler is not None:
             if gap is not None:
                 self._reconciler.ask()
+            elif fact.restored_by is RestoredBy.HANDSHAKE:
+                self._reconciler.check()
             elif fact.restored_by is RestoredBy.RESUME and not (self._saved and self._saved.clean):
                 self._reconciler.owe()
         self._log_subscribed(fact, gap)
