@@ -1,4 +1,4 @@
-"""What a table of the configuration is made of: sections, checked texts, files to read, problems in plain words."""
+"""The parts of a configuration table: sections, validated texts, files to read, problems in plain words."""
 
 import difflib
 import json
@@ -21,7 +21,7 @@ class Section(BaseModel):
 
 
 class Folders(NamedTuple):
-    """Where a relative path to a file that is read may lead: beside the configuration, then systemd's credentials."""
+    """Where relative paths of files are looked up: beside the configuration, then in systemd's credentials."""
 
     base: Path
     credentials: Path | None = None
@@ -41,7 +41,7 @@ class Folders(NamedTuple):
 
 
 def _readable(path: Path, info: ValidationInfo) -> Path:
-    """Found and readable where the validation knows the folders, as it does when a configuration is loaded."""
+    """Checks that the file is readable, if the validation knows the folders, as when a configuration is loaded."""
     if not isinstance(info.context, Folders):
         return path
     found = info.context.find(path)
@@ -59,7 +59,7 @@ InputFile = Annotated[Path, _READABLE]
 
 
 def input_files(section: BaseModel) -> Iterator[Path]:
-    """The files that a table names to be read, those of its tables included."""
+    """The input files that a table names, those of its subtables included."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, BaseModel):
@@ -90,7 +90,7 @@ def url_that(usable: Callable[[URL], bool], expected: str) -> AfterValidator:
         if not fits or any(character.isspace() for character in value):
             raise ValueError(expected)
         if url.user is not None or url.password is not None:
-            raise ValueError("must hold no user name and no password")
+            raise ValueError("must not contain a user name or password")
         return value
 
     return AfterValidator(checked)

@@ -19,7 +19,7 @@ _NOTHING_GIVEN = f"there is no configuration: name its file with --config, or se
 
 def _json_safe(value: str) -> str:
     if not value or any(c in '"\\' or ord(c) < ord(" ") for c in value):
-        raise ValueError("a userData key is not empty and holds no quotes, backslashes or control characters")
+        raise ValueError("a userData key must not be empty or contain quotes, backslashes or control characters")
     return value
 
 
@@ -250,7 +250,7 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
-    """What no single field can tell; read from the unchecked tables, so that it comes beside their own problems."""
+    """Problems across fields; found in the unchecked tables, so that they come together with the fields' own."""
     server = data.get("server")
     server = server if isinstance(server, dict) else {}
     basic = server.get("login", "basic") == "basic"
@@ -271,7 +271,7 @@ def _problems_of_account(
 ) -> Iterator[Problem]:
     name = str(account.get("username"))
     if "username" in account and name in names:
-        yield Problem(f"{place}.username", f"{name!r} stands more than once")
+        yield Problem(f"{place}.username", f"{name!r} is given more than once")
     names.add(name)
     if "password" in account and "password_file" in account:
         yield Problem(f"{place}.password_file", "give either password or password_file")
@@ -280,7 +280,7 @@ def _problems_of_account(
 
 
 def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:
-    """The problems of the sinks' own keys, also where their shared keys have problems."""
+    """The problems of the sinks' own keys, even if their shared keys have problems."""
     sinks = data.get("sinks")
     tables = sinks if isinstance(sinks, dict) else {}
     lanes = {
@@ -292,7 +292,7 @@ def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) ->
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Variables that can only be meant for us and that nothing reads.
+    """Variables that can only be meant for this program, but that nothing reads.
 
     Kubernetes sets `LISTENER_SERVICE_HOST` and its like for a Service called `listener`: a name without `__` is a
     problem only where it nearly is one of ours.
@@ -316,6 +316,6 @@ def _nested_names() -> Iterator[str]:
 
 
 def _with_origin(problem: Problem, environ: Mapping[str, str]) -> Problem:
-    """Name the variable where the value in question came from one."""
+    """Name the variable if the value came from one."""
     name = ENV_PREFIX + _as_variable(problem.path.replace("[", ".").replace("]", "").replace(".", "__"))
     return Problem(problem.path, f"{problem.text} (from {name})") if name in environ else problem

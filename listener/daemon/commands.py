@@ -1,4 +1,4 @@
-"""What the running daemon does when it is ordered to over the control socket."""
+"""Executes the commands of the control socket on the running daemon."""
 
 from collections.abc import Callable, Mapping
 
@@ -27,12 +27,12 @@ log = structlog.get_logger(__name__)
 
 
 class CommandHandler:
-    """Carries out orders on the daemon's own journal and lanes.
+    """Executes commands on the daemon's journal and lanes.
 
     Args:
         journal: open.
         lanes: by the name of their sink.
-        trial: makes the test event for a sink of a name.
+        new_test_event: makes the test event for the sink of a name.
     """
 
     def __init__(self, *, journal: Journal, lanes: Mapping[str, Lane], new_test_event: Callable[[str], Event]) -> None:
@@ -41,10 +41,10 @@ class CommandHandler:
         self._new_test_event = new_test_event
 
     async def execute(self, command: Command) -> Result:
-        """Do what is ordered; durable where it is a change of the journal.
+        """Execute a command; changes of the journal are durable.
 
         Raises:
-            ControlError: there is no such sink, or the order contradicts itself.
+            ControlError: there is no such sink, or the command contradicts itself.
             JournalError: the journal could not do it.
         """
         match command:
@@ -76,7 +76,7 @@ class CommandHandler:
         return tested
 
     async def _replay(self, which: DeadLetterFilter) -> DeadLetterCount:
-        """Only letters of lanes that run here are marked: those of other sinks would wait for ever."""
+        """Mark only letters of running lanes: those of other sinks would wait for ever."""
         lanes = [self._lane(which.sink)] if which.sink is not None else list(self._lanes.values())
         letters = 0
         for lane in lanes:

@@ -1,4 +1,4 @@
-"""Files of secrets, certificates and keys: noticing that one was replaced, without being told."""
+"""Notices when a file of secrets, certificates or keys is replaced."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,10 +7,10 @@ Fingerprint = tuple[int, int, int, int] | None
 
 
 class FileWatch:
-    """Tells whose files have changed since the last look.
+    """Finds whose files have changed since the last look.
 
-    A file that is replaced through a symbolic link (as Kubernetes does with a Secret) has changed too. One that cannot
-    be read now has not: it may be in the middle of a rotation.
+    A file replaced through a symbolic link (as Kubernetes does with a Secret) has changed too. An unreadable one has
+    not: it may be in the middle of a rotation.
     """
 
     def __init__(self) -> None:

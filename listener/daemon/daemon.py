@@ -1,4 +1,4 @@
-"""The composition root: builds every part from the settings, runs them, and ends them in order."""
+"""The composition root: builds every part from the settings, runs them, and stops them in order."""
 
 import asyncio
 import gc
@@ -48,10 +48,10 @@ class Daemon:
 
     Args:
         settings: the configuration, checked.
-        metrics: handed in by whoever wants to look at them.
+        metrics: passed in by whoever wants to read them.
         on_record: called with each group of events once it is durable.
-        load: reads the configuration again, for SIGHUP, and raises ConfigError; None where it cannot be read again.
-        notifier: is told where the service stands.
+        load: rereads the configuration for SIGHUP, and raises ConfigError; None if it cannot be reread.
+        notifier: gets the state of the service.
         host: time, chance and workers.
         takes_orders: whether it listens on the control socket beside the journal.
     """
@@ -112,11 +112,11 @@ class Daemon:
             self.metrics.observe("journal_commit_seconds", done.waited_s)
 
     def stop(self) -> None:
-        """Ask for an end in order; `run` then returns."""
+        """Ask for a clean stop; `run` then returns."""
         self._stop.set()
 
     def reload(self) -> None:
-        """What SIGHUP asks for: leave renamed files, read the configuration again, let go on who waits for a person."""
+        """Handle SIGHUP: reopen renamed files, reload the configuration, resume parked sinks."""
         self._lanes.reopen()
         self._reload_wanted.set()
 
@@ -124,7 +124,7 @@ class Daemon:
         """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
 
         Raises:
-            ListenerError: what kept it from starting, or from going on.
+            ListenerError: why it could not start, or continue.
         """
         try:
             async with AsyncExitStack() as stack:
@@ -173,7 +173,7 @@ class Daemon:
         log.info("stopped", last_sequence=self._journal.last_sequence)
 
     async def _drain(self, accounts: Accounts) -> None:
-        """Stop taking, then let the lanes finish; what does not fit into the time stays in the journal."""
+        """Stop listening, then let the lanes finish; what does not fit into the time stays in the journal."""
         log.info("stopping", timeout_s=self._settings.shutdown_timeout_s)
         try:
             async with asyncio.timeout(self._settings.shutdown_timeout_s):
@@ -194,7 +194,7 @@ class Daemon:
             log.info("sinks_resumed", sinks=self._lanes.resume())
 
     async def _watch_files(self, spawn: Spawn) -> None:
-        """Certificates and secrets that are replaced take effect by themselves; passwords are read at each login."""
+        """Reload replaced certificates and secrets; passwords are read at each login."""
         watch = FileWatch()
         while True:
             changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
@@ -218,7 +218,7 @@ class Daemon:
         return {_SERVER: list(input_files(settings.server)), **self._lanes.files(settings)}
 
     async def _reload(self, accounts: Accounts, spawn: Spawn) -> None:
-        """Take a new configuration over, or, where anything is wrong with it, nothing of it."""
+        """Apply a new configuration completely, or, if it has any problem, not at all."""
         if self._load is None:
             return
         try:
@@ -249,7 +249,7 @@ class Daemon:
         self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
 
     async def _serve_control(self, stack: AsyncExitStack) -> CommandHandler:
-        """Where the journal's folder takes no socket, listening goes on without its orders."""
+        """If the journal's folder cannot hold a socket, the daemon runs without control commands."""
         commands = CommandHandler(
             journal=self._journal,
             lanes=self._lanes.running,
@@ -322,12 +322,12 @@ class Daemon:
         return self._accounts.status() if self._accounts is not None else []
 
     def not_ready(self) -> list[str]:
-        """Why the daemon does not do its whole work now; empty when it does."""
+        """Why the daemon is not ready; empty if it is."""
         return [hindrance.full for hindrance in self.health.problems()]
 
 
 def _raise_open_files() -> None:
-    """One held poll an account, one socket each: ask for as many as the host allows."""
+    """Each account holds one poll on one socket: ask for as many as the host allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -336,13 +336,13 @@ def _raise_open_files() -> None:
 
 
 def _tune_gc() -> None:
-    """What exists now lives as long as the process; what a batch makes holds no cycles: look for them less often."""
+    """What exists now lives as long as the process, and batches create no cycles: collect less often."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
 async def _loud(work: Coroutine[Any, Any, None]) -> None:
-    """Let what ends a task tell the task's name."""
+    """Add the task's name to whatever ends the task."""
     try:
         await work
     except Exception as exc:
@@ -353,7 +353,7 @@ async def _loud(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The cause that a person should read: an error of ours where there is one."""
+    """The cause to show to a person: an error of ours, if there is one."""
     leaves = list(_leaves(group))
     return next((exc for exc in leaves if isinstance(exc, ListenerError)), leaves[0])
 

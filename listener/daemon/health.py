@@ -1,4 +1,4 @@
-"""What the daemon tells of itself: what keeps it from its work, where everything stands, and the gauges of it."""
+"""The state of the daemon: readiness problems, `/status.json`, and gauges."""
 
 import asyncio
 import platform
@@ -32,14 +32,14 @@ _ANSWER_S = 2.0
 
 
 class Health:
-    """Puts together what the parts say of themselves, at the moment somebody asks.
+    """Collects the state of all parts when somebody asks.
 
     Args:
-        accounts: where the sessions stand, in the order of the configuration.
-        lanes: where the lanes stand.
+        accounts: the state of the sessions, in the order of the configuration.
+        lanes: the state of the lanes.
         journal: asked for its figures once a second at most, since lanes read through the same thread.
         journal_bytes: the size of its files; must not raise.
-        recorder: knows of commits that fail.
+        recorder: knows about failing commits.
         configuration: what is in force, and what was refused.
         now_ms: epoch milliseconds.
         monotonic_s: seconds that only run forward.
@@ -72,7 +72,7 @@ class Health:
         self._asked_s: float | None = None
 
     def problems(self) -> list[ReadinessProblem]:
-        """What keeps the daemon from its whole work now; empty where nothing does."""
+        """Why the daemon is not ready; empty if it is."""
         accounts = self._accounts()
         found = [] if accounts else [ReadinessProblem(brief="starting", full="starting")]
         found += [_unsubscribed(place, one) for place, one in enumerate(accounts) if not one.subscribed]
@@ -92,7 +92,7 @@ class Health:
         return []
 
     def sample(self, metrics: Metrics) -> None:
-        """Set the gauges that follow from where things stand."""
+        """Set the gauges that are derived from the state."""
         now_ms, lanes = self._now_ms(), self._lanes()
         for sink in self._shown - {lane.sink for lane in lanes}:  # since the configuration was read again
             metrics.forget("sink_lag_events", sink)
@@ -130,7 +130,7 @@ class Health:
         )
 
     async def _journal_stats(self) -> JournalStats | None:
-        """The journal's own figures, at most a second old; None where it does not tell them soon."""
+        """The journal's own figures, at most a second old; None if it does not answer in time."""
         async with self._asking:
             if self._asked_s is None or self._monotonic_s() - self._asked_s >= _ASKED_EVERY_S:
                 try:

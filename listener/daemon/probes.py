@@ -1,4 +1,4 @@
-"""What the command line asks of a configuration without running the daemon: probes, and one operation."""
+"""What the command line does without a daemon: probes, a test event, SetDisposition."""
 
 import asyncio
 import os
@@ -24,9 +24,9 @@ _SERVER_KEYS = {f"server.{name}" for name in ServerSettings.model_fields}
 
 
 async def probe(settings: Settings) -> list[Problem]:
-    """Log every account in, shake hands over CometD, probe the journal's place and, without an event, every sink.
+    """Log in every account, do a CometD handshake, probe the journal's path and, without an event, every sink.
 
-    Returns every problem found, in the order of the configuration; takes some ten seconds where nothing answers.
+    Returns every problem found, in the order of the configuration; takes some ten seconds if nothing answers.
     """
     async with AsyncExitStack() as stack:
         connector = connections.new_connector(settings.server)
@@ -58,7 +58,7 @@ def _probe_journal(path: Path) -> Iterator[Problem]:
 async def set_disposition(
     settings: Settings, *, chat_id: str, disposition: str, key: str | None = None, username: str | None = None
 ) -> dict[str, Any]:
-    """Carry out SetDisposition as one of the accounts, the first by default; returns the server's answer.
+    """Execute SetDisposition as one of the accounts, the first by default; returns the server's answer.
 
     Raises:
         ConfigError: there is no such account, or the server has no REST API.
@@ -118,10 +118,10 @@ def _account(settings: Settings, username: str | None) -> AccountSettings:
 async def _probe_account(
     settings: Settings, number: int, account: AccountSettings, connector: Any
 ) -> Iterable[Problem]:
-    """What the session says of its own troubles, until it has its handshake."""
+    """The first problem of the session before its handshake is granted."""
     parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
     opening = asyncio.create_task(parts.client.open(), name=f"probe {account.username}")  # awaited below
-    watching = asyncio.create_task(_first_problem(parts), name="first trouble")
+    watching = asyncio.create_task(_first_problem(parts), name="first problem")
     try:
         await asyncio.wait((opening, watching), timeout=_HANDSHAKE_S, return_when=asyncio.FIRST_COMPLETED)
         if opening.done():
@@ -159,7 +159,7 @@ def _as_problem(account: AccountSettings, number: int, reported: SessionProblem)
 
 async def _probe_sink(settings: Settings, name: str, lane: LaneSettings) -> Iterable[Problem]:
     if any(problem.path.startswith(f"sinks.{name}.") for problem in sink_problems(settings)):
-        return []  # told by the check of the configuration
+        return []  # the check of the configuration reports it
     sink = registry.build(name, lane, base=settings.base)
     try:
         await sink.check()

@@ -1,4 +1,4 @@
-"""The HTTP side as the daemon has it: its pages on the health and the orders, and the token that guards them."""
+"""The daemon's HTTP server: its routes, and the token that guards them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ from listener.web.status import Probes, StatusPage
 
 
 class TokenFile:
-    """The token in a file, read again when the file has changed: a rotated one holds at once.
+    """The token in a file, reread when the file has changed: a rotated token is valid at once.
 
     Args:
         path: the file.
@@ -33,7 +33,7 @@ class TokenFile:
         self._token = ""
 
     def __call__(self) -> str:
-        """The token. Raises OSError or ValueError where the file holds none: then nobody has it."""
+        """The token. Raises OSError or ValueError if the file has none: then every request is refused."""
         now = self._path.stat()
         seen = (now.st_ino, now.st_size, now.st_mtime_ns)
         if seen != self._seen:
@@ -45,7 +45,7 @@ class TokenFile:
 
 
 class _ControlActions:
-    """The orders of the control socket, as the web room asks for them."""
+    """The commands of the control socket, in the form that `listener.web` needs."""
 
     def __init__(self, commands: CommandHandler) -> None:
         self._commands = commands
@@ -64,7 +64,7 @@ class _ControlActions:
 def http_server(
     settings: HttpSettings, *, base: Path, metrics: Metrics, health: Health, commands: CommandHandler, journal: Journal
 ) -> HttpServer:
-    """The server that `[http]` describes, not yet listening; `base` is where a relative path starts from."""
+    """The server that `[http]` describes, not yet listening; relative paths start from `base`."""
     host, port = settings.address
     token = _token(settings, base)
     actions = _ControlActions(commands)

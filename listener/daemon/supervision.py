@@ -1,4 +1,4 @@
-"""What the supervisor of the process is told: ready once everything is, alive as long as something gets on."""
+"""Reports to systemd: ready once everything is, alive as long as there is progress."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,15 +16,16 @@ _SHOWN = 3  # reasons in a status line
 
 
 class Supervision:
-    """Feeds the watchdog with real progress, and keeps the status line of `systemctl status` true.
+    """Feeds the watchdog with real progress, and keeps the line in `systemctl status` up to date.
 
-    Progress is a turn of the event loop in which the journal's writer has answered. A service that hangs in either is
-    not fed, and systemd starts it anew; one whose disk is full or whose server is away gets on, and says so.
+    Progress is a turn of the event loop in which the journal's writer has answered. If either hangs, the watchdog is
+    not fed, and systemd restarts the service. A service whose disk is full or whose server is away makes progress, and
+    says so.
 
     Args:
-        notifier: who is told.
+        notifier: where to report.
         progress: returns once the journal's writer has answered.
-        not_ready: why the daemon does not do its whole work; empty when it does.
+        not_ready: why the daemon is not ready; empty if it is.
         summary: what it does, in a line.
     """
 
@@ -43,7 +44,7 @@ class Supervision:
         self._ready = False
 
     async def run(self) -> None:
-        """Until cancelled. Returns at once where nobody listens."""
+        """Run until cancelled. Returns at once if nobody listens."""
         if not self._notifier.listens:
             return
         every_s = min(_LOOK_S, (self._notifier.watchdog_s or 3 * _LOOK_S) / 3)

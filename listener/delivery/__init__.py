@@ -1,8 +1,9 @@
 """Delivery lanes: each takes the journal to one sink at its own pace, and keeps everything until the sink has it.
 
-`Lane` brings a batch until nothing of it is left. The cursor follows, and a dead letter is one transaction with it.
-Where an older event of the batch is still tried, the cursor stays before it and the dead letters lie above the cursor;
-the next start reads them and leaves their events out, which would otherwise come behind younger ones of their chat.
+`Lane` delivers a batch until nothing of it is left. The cursor follows; dead letters are stored in the same
+transaction. While an older event of the batch is still retried, the cursor stays before it and the dead letters are
+above the cursor; the next start reads them and skips their events, which would otherwise arrive after younger ones of
+their chat.
 
 The stream and the replays share a sink through `Destination.turn`, taken once a batch. `docs/sinks.md` describes
 retries, parks, the horizon and replays as a user sees them.

@@ -1,4 +1,4 @@
-"""A sink as its lane sees it: one call at a time and what its outcome means, pauses, a halt where it needs a person."""
+"""A sink as its lane sees it: one call at a time, the meaning of its outcome, pauses, and parking."""
 
 import asyncio
 import math
@@ -20,16 +20,16 @@ _WORTH_STORING_S = 1.0
 
 
 async def hand_over(sink: Sink, events: Sequence[Event]) -> Outcome | None:
-    """One call of `deliver`; None where everything was taken."""
+    """One call of `deliver`; None if everything was taken."""
     try:
         await sink.deliver(events)
-    except Exception as exc:  # noqa: BLE001 - the bug of a foreign sink stops its own lane, loudly, and nothing else
+    except Exception as exc:  # noqa: BLE001 - the bug of a foreign sink stops its own lane, visibly, and nothing else
         return outcome_of(exc, len(events))
     return None
 
 
 def outcome_of(exc: Exception, events: int = 0) -> Outcome:
-    """What an exception means that a sink raised over so many events; the one place that decides it."""
+    """The outcome that an exception of a sink stands for; the one place that decides it."""
     if isinstance(exc, Reject) and (strange := [index for index in exc.letters if not 0 <= index < events]):
         return Retry(f"the sink rejects event {strange[0]} of {events}: {exc.reason}", delivered=exc.delivered)
     if isinstance(exc, Outcome):
@@ -38,7 +38,7 @@ def outcome_of(exc: Exception, events: int = 0) -> Outcome:
 
 
 def refused(batch: Sequence[Event], outcome: Outcome | None) -> list[tuple[Event, Refusal]]:
-    """The events of a batch that can never be taken, in its order, each with why."""
+    """The events of a batch that can never be taken, in its order, each with the reason."""
     if not isinstance(outcome, Reject):
         return []
     return [(batch[index], refusal) for index, refusal in outcome.letters.items()]
@@ -64,7 +64,7 @@ def pause_after(outcome: Outcome, backoff: Backoff | None) -> float:
 
 
 def retry_after_of(outcome: Outcome) -> float:
-    """The seconds for which the destination asked to be left alone; 0.0 where it did not."""
+    """The pause in seconds that the destination asked for; 0.0 if it did not."""
     match outcome:
         case Retry(after_s=float() | int() as after_s) | Reject(after_s=float() | int() as after_s):
             return max(0.0, after_s) if math.isfinite(after_s) else 0.0
@@ -72,12 +72,12 @@ def retry_after_of(outcome: Outcome) -> float:
 
 
 def error_text(outcome: Outcome) -> str:
-    """What a destination said that named no event: for the letter of an event that it did not take in time."""
+    """The destination's answer that named no event: for the dead letter of an event that it did not take in time."""
     return f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
 
 
 class Halt(Enum):
-    """Why a lane stands still although there may be something to deliver."""
+    """Why a lane does not deliver although there may be events."""
 
     NONE = auto()
     PARKED = auto()
@@ -86,19 +86,19 @@ class Halt(Enum):
 
 
 class Destination:
-    """Shared by the two ways that lead to a sink: the stream of the journal, and replayed letters.
+    """The sink, shared by the stream of the journal and by replayed dead letters.
 
-    Whoever delivers holds `turn`, in the pause after a failure too where the failure meets the other way as well. A
-    test event needs no turn: it goes between two calls.
+    Whoever delivers holds `turn`, also in the pause after a failure if the failure concerns both. A test event needs no
+    turn: it goes between two calls.
 
     Args:
         name: the sink's name.
         sink: the sink.
-        standing: is told of parks, and of times that the destination names.
+        retry_state: stores parking, and pauses that the destination asks for.
         metrics: counts attempts and failures.
-        on_park: called when the lane halts.
-        shape: what of a batch's events may leave the process.
-        patient: whether a StartError is waited for too.
+        on_park: called when the sink is parked.
+        shape: removes from a batch's events what may not leave the process.
+        retry_start_errors: whether a StartError is retried too.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Destination:
         metrics.expect_sink(name)
 
     async def wait_on(self) -> None:
-        """Before the first attempt: what an earlier process was told to wait for, a person or a time, still holds."""
+        """Before the first attempt: stay parked, or paused, if an earlier process was."""
         state = self._retry_state.state
         if state.parked is not None:
             await self._park(Park(state.parked, disabled=state.disabled))
@@ -140,7 +140,7 @@ class Destination:
             await self._stay_quiet(self._retry_state.quiet_s)
 
     async def open(self, backoff: Backoff) -> None:
-        """Open the sink, as often as it takes. Raises StartError where the host refuses, unless that is waited for."""
+        """Open the sink, as often as it takes. Raises StartError if the host refuses, unless that is retried."""
         while True:
             try:
                 await self._sink.open()
@@ -148,7 +148,7 @@ class Destination:
                 if not self._retry_start_errors:
                     raise
                 await self._wait_to_open(Retry(str(exc)), backoff)
-            except Exception as exc:  # noqa: BLE001 - a foreign sink's bug is its own lane's matter
+            except Exception as exc:  # noqa: BLE001 - a foreign sink's bug concerns its own lane alone
                 await self._wait_to_open(outcome_of(exc), backoff)
             else:
                 break
@@ -163,25 +163,25 @@ class Destination:
         await self.wait_after(outcome, pause_after(outcome, backoff))
 
     async def close(self) -> None:
-        """Close the sink. One that cannot be closed holds nobody up."""
+        """Close the sink. One that cannot be closed delays nobody."""
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._sink.close()
-        except Exception as exc:  # noqa: BLE001 - a foreign sink's bug at the end holds nobody up
+        except Exception as exc:  # noqa: BLE001 - a foreign sink's bug at the end delays nobody
             self._log.error("sink_not_closed", error=f"{type(exc).__name__}: {exc}")
 
     async def hand_over(self, events: Sequence[Event]) -> Outcome | None:
-        """One attempt; None where the sink has taken everything."""
+        """One attempt; None if the sink has taken everything."""
         self._metrics.count("sink_attempts_total", 1, self._name)
         async with self._calls:
-            theirs = list(self._shape(events))  # a foreign sink may empty its list; the lane counts in its own
+            theirs = list(self._shape(events))  # a foreign sink may change its list; the lane counts in its own
             outcome = await hand_over(self._sink, theirs)
         if outcome is not None:
             self._count(outcome)
         return outcome
 
     async def send_test_event(self, event: Event) -> Outcome | None:
-        """Hand over an event that is none of the journal's: at once, whatever the lane waits for."""
+        """Deliver an event that is not from the journal: at once, whatever the lane waits for."""
         if not self._opened:
             return Retry(f"the sink is not open yet: {self.parked or self.opening_error or 'the lane is starting'}")
         try:
@@ -195,7 +195,7 @@ class Destination:
         self._metrics.count("sink_failures_total", 1, self._name, type(outcome).__name__.lower())
 
     async def wait_after(self, outcome: Outcome, pause_s: float) -> None:
-        """Take the pause after a failure; after a Park, stand still until a person says otherwise."""
+        """Take the pause after a failure; after a Park, wait until a person resumes the sink."""
         if isinstance(outcome, Park):
             await self._park(outcome)
             return
@@ -241,16 +241,16 @@ class Destination:
 
     @property
     def quiet_s(self) -> float:
-        """How long the lane goes on waiting because the destination named a time; 0.0 while it does not."""
+        """How much longer the lane waits because the destination asked for it; 0.0 if it does not."""
         return self._retry_state.quiet_s if self._halt is Halt.QUIET else 0.0
 
     def reopen(self) -> None:
-        """Let a sink that can go to what has the name of its destination now; others have nothing to do."""
+        """Let a sink that writes to files reopen them; other sinks have nothing to do."""
         if self._opened and isinstance(self._sink, Reopens):
             self._sink.reopen()
 
     def resume(self, *, by_command: bool) -> bool:
-        """End a park; tells whether there was something to end.
+        """Resume a parked sink; returns whether it was parked.
 
         Args:
             by_command: a person named this lane. That also ends what a reload (SIGHUP) leaves alone: a sink that is

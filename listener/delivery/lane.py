@@ -1,4 +1,4 @@
-"""One sink's way through the journal, and when that is not what it should be."""
+"""The delivery worker of one sink, and its readiness."""
 
 import asyncio
 import copy
@@ -27,14 +27,14 @@ _STALLED_S = 300.0
 
 
 class Lane:
-    """One sink's way through the journal.
+    """The delivery worker of one sink.
 
-    Events go in journal order; the cursor follows only what the sink has made durable, what it does not take (dead
-    letters) and what its settings leave out. A batch that fails is tried again with growing pauses, for ever or up to
-    the policy's horizon; what is left of it then is brought once more, event by event, and what fails even so is a dead
-    letter. Where one dies before those in front of it in its batch have an end, the cursor waits and the letter does
-    not: no later start brings that event again, behind younger ones of its chat. A sink that needs a person parks the
-    lane until `resume`. Letters that are to be delivered once more go between the batches.
+    Events go in journal order. The cursor moves past an event once the sink has made it durable, has rejected it (a
+    dead letter), or its settings exclude it. A failed batch is retried with growing pauses, for ever or up to the
+    policy's horizon; then the rest of it is tried one last time, event by event, and whatever fails becomes a dead
+    letter. If an event becomes one while an earlier event of its batch is still retried, the cursor waits but the dead
+    letter is stored: no later start delivers that event again, after younger ones of its chat. A sink that needs a
+    person is parked until `resume`. Replayed dead letters go between the batches.
 
     Args:
         name: the sink's name in the configuration.
@@ -118,33 +118,33 @@ class Lane:
             await self._destination.close()
 
     async def _dead_ahead(self) -> set[tuple[int, str]]:
-        """Events above the cursor that an earlier process made dead letters; with their ids, lest another is meant."""
+        """Events above the cursor that an earlier process made dead letters; with their ids, to be certain."""
         letters = await self._journal.dead_letters(DeadLetterFilter(sink=self.name, after=self._cursor))
         return {(letter.sequence, letter.event_id) for letter in letters}
 
     async def drained(self) -> None:
-        """Return once everything in the journal is delivered, and known to be; at once where the lane is parked."""
+        """Return once everything in the journal is delivered and the cursor stored; at once if the sink is parked."""
         while self._stored < self._journal.last_sequence and self._destination.parked is None:
             self._progress.clear()
             await self._progress.wait()
 
     def resume(self, *, by_command: bool = False) -> bool:
-        """A person has looked at it: try again. Tells whether the lane stood still; see `Destination.resume`."""
+        """Resume after a park; returns whether the sink was parked. See `Destination.resume`."""
         resumed = self._destination.resume(by_command=by_command)
         if resumed:
             self._note_progress()
         return resumed
 
     def reopen(self) -> None:
-        """Files may have been rotated: write to those that have the names now."""
+        """Files may have been rotated: reopen them."""
         self._destination.reopen()
 
     async def send_test_event(self, event: Event) -> Outcome | None:
-        """Hand a test event to the sink, past what waits for it; None where it was taken."""
+        """Send a test event to the sink, ahead of waiting events; None if it was taken."""
         return await self._destination.send_test_event(event)
 
     def replay(self) -> None:
-        """Letters of this lane have been marked for replay in the journal."""
+        """Dead letters of this sink have been marked for replay in the journal."""
         self._replays.wake()
 
     def status(self) -> LaneStatus:
@@ -179,7 +179,7 @@ class Lane:
         return max(0, self._now_ms() - self._oldest_ms) / 1000
 
     async def _find_oldest(self) -> None:
-        """What waits already, for a sink that cannot be opened: nothing is read before it is."""
+        """Set the age of the oldest waiting event: nothing is read before the sink is open."""
         with suppress(JournalError):
             for event in await self._journal.read(self._cursor, 1):
                 self._oldest_ms = event.received_ms
@@ -213,13 +213,13 @@ class Lane:
         self._note_progress()
 
     async def _skip_to(self, newest: int) -> None:
-        """Nothing above the cursor is left up to there: retention took it before this sink was configured."""
+        """Skip events that retention deleted before this sink was configured."""
         self._log.warning("events_already_deleted", after=self._cursor, up_to=newest)
         await self._advance(newest)
         self._cursor = newest
 
     async def _carry(self, events: Sequence[Event]) -> None:
-        """Bring one batch to its end: delivered, dead or left out."""
+        """Settle one batch: delivered, dead or excluded."""
         self._oldest_ms = events[0].received_ms
         wanted = [event for event in events if self._policy.wants(event)]
         dead = await self._deliver(wanted) if wanted else 0
@@ -229,7 +229,7 @@ class Lane:
         self._count(events, wanted, dead)
 
     async def _store_cursor(self) -> None:
-        """Bring the cursor to the journal a little behind the deliveries: a commit for many batches, not for each.
+        """Store the cursor a little behind the deliveries: one commit for many batches.
 
         A crash in between costs repeated deliveries with the same ids.
         """
@@ -241,14 +241,14 @@ class Lane:
             await self._retry_state.store()
 
     async def _advance(self, sequence: int, dead: Sequence[DeadLetter] = ()) -> None:
-        """Store the cursor, as often as it takes: a full disk stops no lane."""
+        """Store the cursor, as often as it takes: a full disk stops no delivery."""
         logged = False
         while True:
             try:
                 await self._journal.advance(self.name, sequence, dead)
             except JournalError as exc:
                 if not logged:
-                    self._log.warning("cursor_not_stored", error=str(exc), effect="tried again until it is")
+                    self._log.warning("cursor_not_stored", error=str(exc), effect="retried until it is stored")
                 logged = True
                 await asyncio.sleep(_JOURNAL_RETRY_S)
             else:
@@ -270,7 +270,7 @@ class Lane:
                 self._metrics.observe(name, max(0, now_ms - since_ms) / 1000, self.name)
 
     async def _deliver(self, wanted: list[Event]) -> int:
-        """Hand the batch over until nothing of it is left; returns how many of its events are dead."""
+        """Deliver the batch until nothing of it is left; returns how many of its events are dead."""
         left = [event for event in wanted if (event.sequence, event.id) not in self._already_dead]
         dead = len(wanted) - len(left)
         if not left:
@@ -284,7 +284,7 @@ class Lane:
         return dead
 
     async def _attempt(self, left: list[Event]) -> tuple[list[Event], int]:
-        """Hand over what is left of a batch; at the end of the horizon its first event alone, for the last time.
+        """Try what is left of a batch; at the end of the horizon its first event alone, one last time.
 
         Returns what is left then, after the pause that a failure asks for, and how many events have died.
         """
@@ -324,7 +324,7 @@ class Lane:
         return left, len(dead)
 
     def _log_failures(self, dead: Sequence[DeadLetter], outcome: Outcome) -> None:
-        """One line for all of them; their own reasons are in the letters."""
+        """One line for all of them; the dead letters hold their own reasons."""
         if dead:
             self._metrics.count("sink_dead_letters_total", len(dead), self.name)
             event = "events_rejected" if isinstance(outcome, Reject) else "events_given_up"

@@ -1,4 +1,4 @@
-"""Dead letters that are delivered once more, because a person said so."""
+"""Replays dead letters at a person's command."""
 
 import asyncio
 from collections import Counter
@@ -100,7 +100,7 @@ class Replays:
             await self._destination.wait_after(outcome, pause_s)
 
     async def _settle(self, events: Sequence[Event], outcome: Outcome | None) -> None:
-        """Put on record what became of them."""
+        """Store the result."""
         self._attempts.update(event.sequence for event in events)
         dead = await self._letters(events, outcome)
         left = {event.sequence for event in left_of(events, outcome)}

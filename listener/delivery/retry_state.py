@@ -1,4 +1,4 @@
-"""How a lane stands: what fails now, for how long already, and whether it waits for a person; kept over restarts."""
+"""The retry state of a lane: what fails now, for how long, and whether it is parked; kept over restarts."""
 
 import math
 from collections.abc import Callable
@@ -138,7 +138,7 @@ class RetryState:
         await self.store()
 
     async def be_quiet(self, seconds: float) -> None:
-        """The destination is to be left alone for so long, also over restarts."""
+        """The destination asked for this pause; it lasts over restarts too."""
         now_ms = self._now_ms()
         self._state = replace(self._state, quiet_from_ms=now_ms, quiet_until_ms=now_ms + math.ceil(seconds * 1000))
         await self.store()

@@ -226,10 +226,10 @@ class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a sink did not take and that is no longer tried by itself. `at_ms` is epoch milliseconds.
+    """An event that a sink did not take and that is no longer retried. `at_ms` is epoch milliseconds.
 
-    `reason` is why in our words, `answer` what the destination said last, which may quote the event: for who asks for
-    the letter, not for a log. `replaying` tells that it is to be delivered once more.
+    `reason` is why in our words, `answer` what the destination said last, which may quote the event: for whoever
+    asks for the letter, not for a log. `replaying` says that it is to be delivered again.
     """
 
     sink: str
@@ -243,7 +243,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which dead letters are meant: those that every given condition holds for. Times are epoch milliseconds.
+    """Selects dead letters that fulfil every given condition. Times are epoch milliseconds.
 
     `event_ids` are ids of events, `since_ms` and `until_ms` bound `DeadLetter.at_ms`, both included. `after` is a
     sequence: letters of events above it.
@@ -261,7 +261,7 @@ _Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a jo
 
 
 class ControlFilter(DeadLetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A DeadLetterFilter that comes from outside: a condition that is misspelt must not be one that is left out."""
+    """A DeadLetterFilter from outside: a misspelt condition must be an error, not a missing condition."""
 
     since_ms: _Milliseconds | None = None
     until_ms: _Milliseconds | None = None
@@ -274,12 +274,12 @@ class ControlFilter(DeadLetterFilter, frozen=True, kw_only=True, forbid_unknown_
 
 
 class LaneState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lane wants to know after a restart, and what a look into the journal shows of it.
+    """The stored state of a lane, for the next start and for `sinks list`.
 
-    `parked` is the reason why it stands still since `parked_ms` (epoch milliseconds), None while it runs; with
+    `parked` is the reason why the sink is parked since `parked_ms` (epoch milliseconds), None while it runs; with
     `disabled` a restart does not end that. `sequence` is the first event of the batch that fails now, 0 while none
     does; it was tried `attempts` times, over `failing_ms` of a running daemon (by the monotonic clock), with
-    `last_error` at the end. The destination asked for silence from `quiet_from_ms` to `quiet_until_ms` (epoch
+    `last_error` at the end. The destination asked for a pause from `quiet_from_ms` to `quiet_until_ms` (epoch
     milliseconds, 0 for none).
     """
 
@@ -326,10 +326,10 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery lane at one moment. `parked` is the reason why it stands still, None while it runs.
+    """A delivery lane at one moment. `parked` is the reason why the sink is parked, None while it is not.
 
-    `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `quiet_s` is how long it goes
-    on waiting because its destination named a time; 0.0 while it does not. `stalled_s` is how long, by the monotonic
+    `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `quiet_s` is how much longer
+    its destination asked for a pause; 0.0 if it did not. `stalled_s` is how long, by the monotonic
     clock, it has made no progress although there is something to deliver; 0.0 while it is parked.
     """
 

@@ -1,4 +1,4 @@
-"""What is looked for among the journal's events and dead letters, and what one look brings."""
+"""Filters for events and dead letters of the journal, and pages of results."""
 
 import fnmatch
 import re
@@ -12,7 +12,7 @@ _AGENT = "Agent"
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events are meant: those that every given condition holds for.
+    """Selects events that fulfil every given condition.
 
     `chat`, `key` and `change` are met exactly. `agent` and `disposition` are glob patterns without regard to case.
     `agent` fits the nickname of an agent in the chat, or the account that heard the event; `disposition` the value that
@@ -28,7 +28,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def of_dispositions(self) -> bool:
-        """Whether no gap can be meant."""
+        """Whether this excludes gaps."""
         return any(one is not None for one in (self.chat, self.disposition, self.key, self.change))
 
     def within(self) -> Callable[[str, bytes], bool] | None:
@@ -59,9 +59,9 @@ EVERY_EVENT = EventFilter()
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What one look brought, newest first.
+    """The result of one search, newest first.
 
-    `before` is where to look on, None where the journal has nothing older. `through_ms` (epoch milliseconds) is when
+    `before` is where to continue, None if the journal has nothing older. `through_ms` (epoch milliseconds) is when
     the oldest event that was looked at was received, None where there was none.
     """
 

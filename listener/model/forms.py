@@ -1,4 +1,4 @@
-"""What an event looks like at a destination: the whole CloudEvent, its data alone, or a text with named fields."""
+"""The forms of an event at a destination: the CloudEvent, its data, or a template."""
 
 import json
 import string

@@ -1,4 +1,4 @@
-"""The event that tries a sink out: clearly marked, in no journal, of no chat."""
+"""The test event for a sink: clearly marked, in no journal, of no chat."""
 
 import msgspec
 

@@ -85,6 +85,6 @@ def test_without_a_daemon_a_park_is_forgotten_and_a_time_that_was_named(letters,
 async def test_an_owner_that_takes_no_orders_is_told(letters):
     journal = SqliteJournal(path=letters)
     await journal.open()
-    with pytest.raises(ControlError, match=r"in use by another process .*, which takes no orders; if it is just start"):
+    with pytest.raises(ControlError, match=r"in use by another process .*, which takes no commands; if it is start"):
         await asyncio.to_thread(control.drop, letters, CRM)
     await journal.close()

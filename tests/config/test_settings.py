@@ -75,7 +75,7 @@ def test_all_problems_are_told_at_once(problems):
     assert found["disposition.keys"] == "should hold at least 1"
     assert found["sinks.a.batch"] == "should be a whole number"
     assert found["sinks.b.type"] == "is required"
-    assert found["sinks.c d"] == "a sink's name is made of letters, digits, - and _"
+    assert found["sinks.c d"] == "a sink's name consists of letters, digits, - and _"
     assert found["http.listen"].startswith("should be HOST:PORT")
     assert found["log.level"].startswith("should be 'debug'")
     assert found["journl"] == "unknown key, did you mean 'journal'?"
@@ -94,12 +94,12 @@ def test_problems_of_the_sinks_own_keys_come_with_the_others(problems):
     [
         ({"server": "x"}, "server", "should be a table"),
         ({"server": {"url": 1}}, "server.url", "should be a text in quotes"),
-        ({"server": {"url": "http://u:PaSsWoRd@h"}}, "server.url", "must hold no user name and no password"),
+        ({"server": {"url": "http://u:PaSsWoRd@h"}}, "server.url", "must not contain a user name or password"),
         ({"server": {"url": "http://h?x=1"}}, "server.url", "should end with the path: paths are added to it"),
         ({"server": {"url": "http://h", "topic": "v2"}}, "server.topic", "should start with /"),
         ({"server": {"url": "http://h", "verify": "maybe"}}, "server.verify", "should be true or false"),
         ({"disposition": {"keys": "A"}}, "disposition.keys", "should be a list"),
-        ({"disposition": {"keys": ["a\x1fb"]}}, "disposition.keys[0]", "a userData key is not empty and holds no"),
+        ({"disposition": {"keys": ["a\x1fb"]}}, "disposition.keys[0]", "a userData key must not be empty or contain"),
         ({"accounts": []}, "accounts", "at least one [[accounts]] table"),
         ({"accounts": {"username": "a"}}, "accounts", "should be a list"),
         ({"sinks": {}}, "sinks", "should hold at least 1"),
@@ -162,7 +162,7 @@ def test_an_account_has_one_password(problems, account, place, text):
 
 def test_a_username_stands_once(problems):
     twice = {**GOOD, "accounts": [{"username": "a", "password": "x"}, {"username": "a", "password": "y"}]}
-    assert problems(twice) == {"accounts[1].username": "'a' stands more than once"}
+    assert problems(twice) == {"accounts[1].username": "'a' is given more than once"}
 
 
 def test_without_login_neither_account_nor_password_is_needed(loaded):

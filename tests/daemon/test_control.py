@@ -151,7 +151,7 @@ async def test_a_bug_in_an_order_costs_the_order_alone(serve: Serve, journal: Pa
 
 async def test_a_file_of_that_name_is_not_taken_for_a_socket(serve: Serve, journal: Path):
     socket_path(journal).write_text("somebody's", encoding="utf-8")
-    with pytest.raises(ControlError, match="there is something that is no socket"):
+    with pytest.raises(ControlError, match="there is something that is not a socket"):
         await serve()
     assert socket_path(journal).read_text(encoding="utf-8") == "somebody's"
 
@@ -196,13 +196,13 @@ async def test_the_path_may_be_longer_than_an_address(serve: Serve, tmp_path: Pa
 
 
 async def test_a_folder_that_takes_no_socket_is_told(serve: Serve, tmp_path: Path):
-    with pytest.raises(ControlError, match=r"cannot take orders at .*journal.db.control: "):
+    with pytest.raises(ControlError, match=r"cannot listen at .*journal.db.control: "):
         await serve(journal=tmp_path / "none" / "journal.db")
 
 
 @pytest.mark.parametrize("folder", ["", "none"])
 def test_without_a_daemon_there_is_an_error_of_its_own(tmp_path: Path, folder: str):
-    with pytest.raises(NoDaemon, match="no daemon takes orders at"):
+    with pytest.raises(NoDaemon, match="no daemon listens at"):
         ask(tmp_path / folder / "journal.db", ListLanes(), LaneList)
 
 
@@ -246,9 +246,9 @@ async def test_a_daemon_that_is_killed_before_it_read_the_order_gave_no_answer(j
 
 
 REFUSED = {
-    "garbage": (b"\x00\xff\xfe rm -rf\n", "expected one JSON object a line"),
-    "no object": (b"[]\n", "expected one JSON object a line"),
-    "an HTTP request": (b"GET / HTTP/1.1\r\n", "expected one JSON object a line"),
+    "garbage": (b"\x00\xff\xfe rm -rf\n", "expected one JSON object per line"),
+    "no object": (b"[]\n", "expected one JSON object per line"),
+    "an HTTP request": (b"GET / HTTP/1.1\r\n", "expected one JSON object per line"),
     "an unknown order": (b'{"command": "shutdown"}\n', "lane-resume (name or all), letters-replay (filter)"),
     "no order": (b'{"name": "crm"}\n', "`command`"),
     "an unknown member": (b'{"command": "lanes", "sink": "crm"}\n', "unknown field `sink`"),
@@ -256,9 +256,9 @@ REFUSED = {
     "no filter": (b'{"command": "letters-drop"}\n', "`filter`"),
     "a wrong type": (b'{"command": "letters-replay", "filter": {"since_ms": "1"}}\n', "`$.filter.since_ms`"),
     "a time beyond all": (b'{"command": "letters-drop", "filter": {"until_ms": %d}}\n' % 2**70, "`$.filter.until_ms`"),
-    "half a surrogate": (b'{"command": "lane-resume", "name": "\\ud800"}\n', "expected one JSON object a line"),
-    "depth": (b"[" * 100_000 + b"\n", "expected one JSON object a line"),
-    "depth within": (b'{"command": "lanes", "x": ' + b"[" * 100_000 + b"\n", "expected one JSON object a line"),
+    "half a surrogate": (b'{"command": "lane-resume", "name": "\\ud800"}\n', "expected one JSON object per line"),
+    "depth": (b"[" * 100_000 + b"\n", "expected one JSON object per line"),
+    "depth within": (b'{"command": "lanes", "x": ' + b"[" * 100_000 + b"\n", "expected one JSON object per line"),
 }
 
 

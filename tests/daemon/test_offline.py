@@ -47,7 +47,7 @@ async def test_letters_are_dropped(path: Path):
 
 @pytest.mark.parametrize("work", [offline.replay, offline.drop])
 async def test_a_journal_that_is_owned_is_left_alone(owner: SqliteJournal, tmp_path: Path, work):
-    with pytest.raises(ControlError, match=r"is in use by another process \(pid \d+\), which takes no orders"):
+    with pytest.raises(ControlError, match=r"is in use by another process \(pid \d+\), which takes no commands"):
         await work(tmp_path / "journal.db", DeadLetterFilter())
     assert len(await owner.dead_letters()) == 2
 
