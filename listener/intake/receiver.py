@@ -79,7 +79,7 @@ class Receiver:
         decoder: takes the dispositions out of notifications.
         record: stores an entry; returns once it is durable.
         rest: the REST API, None where the server has none.
-        rereader: reads the chats again over it.
+        reconciler: reads the chats again over it.
         cookies: the jar's content, for the next process.
         saved: the session that the journal held at start.
         metrics: counts what came.
@@ -181,7 +181,7 @@ class Receiver:
         silent_s = self._monotonic_s() - self._last_fact_s
         return silent_s if silent_s > self._client.max_silence_s() and not self.turn.locked() else 0.0
 
-    # --- what the re-reading asks: `rereading.Subscription` -------------------------------------------------------
+    # --- what the re-reading asks: `reconciliation.Subscription` ---------------------------------------------------
 
     def pending(self) -> bool:
         """Whether something that was heard waits to be taken."""
