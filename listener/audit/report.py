@@ -99,7 +99,7 @@ class Faults:
     """Counts the lines that cannot be read, and tells of each: those that follow one another in one text.
 
     Args:
-        tell: gets `FILE:LINE: what is wrong`, or `FILE:FIRST-LAST: …`.
+        report: gets `FILE:LINE: what is wrong`, or `FILE:FIRST-LAST: …`.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -133,7 +133,7 @@ class Report:
         files: open audit files.
         wanted: the question.
         calendar: whose hours are counted.
-        tell: gets a line of text for each place that cannot be read.
+        report: gets a line of text for each place that cannot be read.
 
     Attributes:
         hours: how many rows there were by the start of their hour (epoch seconds), key and code.

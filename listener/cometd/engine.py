@@ -61,8 +61,9 @@ Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
 class Engine:
     """Keeps one session alive and reports what happens, as facts.
 
-    It ends only by being cancelled or by a bug: every failure of server or network is reported as Trouble and answered
-    with a pause. It outlives the transports that aiocometd makes for one client; each puts itself into `exchange`.
+    It ends only by being cancelled or by a bug: every failure of server or network is reported as `SessionProblem` and
+    answered with a pause. It outlives the transports that aiocometd makes for one client; each puts itself into
+    `exchange`.
 
     Args:
         session: the protocol core.

@@ -31,10 +31,10 @@ class RestoredBy(StrEnum):
 class Batch(msgspec.Struct, kw_only=True):
     """All events of one response, read at `at_ms` (epoch milliseconds, as in every fact).
 
-    The session does not acknowledge it, and takes no other, until `confirm` is called. `resume` is what continues the
-    session once this batch is durable; store both in one transaction. `number` counts batches within the session, the
-    same for a batch that is sent again where the server numbers them. `refused` counts elements that were no messages,
-    `repeated` events that were durable before.
+    The session does not acknowledge it until `confirm` is called; with acknowledgements it takes no other before.
+    `resume` is what continues the session once this batch is durable; store both in one transaction. `number` counts
+    batches within the session, the same for a batch that is sent again where the server numbers them. `refused` counts
+    elements that were no messages, `repeated` events that were durable before.
 
     `subscribed_ms` is the last moment at which the subscription was certain: when the last connect that was granted was
     sent. A server may forget a session while it holds a connect, and grant the answer all the same. None stands for

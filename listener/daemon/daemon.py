@@ -323,7 +323,7 @@ class Daemon:
 
     def not_ready(self) -> list[str]:
         """Why the daemon is not ready; empty if it is."""
-        return [hindrance.full for hindrance in self.health.problems()]
+        return [problem.full for problem in self.health.problems()]
 
 
 def _raise_open_files() -> None:

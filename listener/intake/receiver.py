@@ -79,7 +79,7 @@ class Receiver:
         decoder: takes the dispositions out of notifications.
         record: stores an entry; returns once it is durable.
         rest: the REST API, None where the server has none.
-        rereader: reads the chats again over it.
+        reconciler: reads the chats again over it.
         cookies: the jar's content, for the next process.
         saved: the session that the journal held at start.
         metrics: counts what came.
@@ -121,10 +121,8 @@ class Receiver:
         self._reconciler = reconciler
         if reconciler is not None:
             reconciler.subscription = self
-        self._clean = False
+        self._clean = self._ack = self._subscribed = False
         self._polling_ended = Latch()
-        self._ack = False
-        self._subscribed = False
         self._since_ms: int | None = None
         self._epoch = 0
         self._gaps = GapTally()
@@ -183,7 +181,7 @@ class Receiver:
         silent_s = self._monotonic_s() - self._last_fact_s
         return silent_s if silent_s > self._client.max_silence_s() and not self.turn.locked() else 0.0
 
-    # --- what the re-reading asks: `rereading.Subscription` -------------------------------------------------------
+    # --- what the re-reading asks: `reconciliation.Subscription` ---------------------------------------------------
 
     def pending(self) -> bool:
         """Whether something that was heard waits to be taken."""
@@ -291,6 +289,8 @@ class Receiver:
         if self._reconciler is not None:
             if gap is not None:
                 self._reconciler.ask()
+            elif fact.restored_by is RestoredBy.HANDSHAKE:
+                self._reconciler.check()
             elif fact.restored_by is RestoredBy.RESUME and not (self._saved and self._saved.clean):
                 self._reconciler.owe()
         self._log_subscribed(fact, gap)

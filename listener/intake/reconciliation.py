@@ -100,16 +100,25 @@ class Reconciler:
         self._uniform = uniform
         self._asked = Latch()
         self._reading = False
+        self._missed = False
         self._owed = False
         self._log = log.bind(account=account)
 
     @property
     def is_due(self) -> bool:
         """Whether something may have been missed that the chats have not been asked for yet."""
-        return self._reading or self._owed or self._asked.is_set()
+        return self._owed or (self._missed and (self._reading or self._asked.is_set()))
 
     def ask(self) -> None:
         """Something may have been missed: re-read now."""
+        self._missed = True
+        self._asked.set()
+
+    def check(self) -> None:
+        """The very first subscription stands: re-read now, since a change between `learn` and it was not notified.
+
+        Found later, by a look, it would seem to be the work of a dead subscription.
+        """
         self._asked.set()
 
     def owe(self) -> None:
@@ -165,6 +174,7 @@ class Reconciler:
             await self._compare(chats, asked_ms, prime=False)
             self._count("done")
             self._reading = False
+            self._missed = self._asked.is_set()
 
     async def _check(self) -> None:
         """Compare while all seems well. What is found then was never reported: the subscription is dead."""

@@ -359,7 +359,7 @@ class GapTally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's session at one moment. `epoch` counts its handshakes in this process.
+    """An account's session at one moment. `epoch` counts the sessions that began or were resumed in this process.
 
     `silent_s` is how long nothing at all happened in it, 0.0 while that is no longer than it may be.
     """

@@ -96,7 +96,7 @@ class Search(Protocol):
 
 
 class DeadLetterPages(Protocol):
-    """`ports.Journal.letter_page`."""
+    """`ports.Journal.dead_letter_page`."""
 
     def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[DeadLetterPage]:
         """See the port."""

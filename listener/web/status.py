@@ -19,11 +19,11 @@ class Probes:
     """Liveness, readiness and metrics.
 
     `/livez` says only that the process answers: a sink that is down is no reason to restart it. `/readyz` is 503 while
-    there is a hindrance, one a line: in full for who may know, and otherwise without a word of a customer, an agent or
+    there is a problem, one a line: in full for who may know, and otherwise without a word of a customer, an agent or
     a server.
 
     Args:
-        hindrances: what keeps the process from its whole work now.
+        problems: what keeps the process from its whole work now.
         metrics: what `/metrics` exposes, in the Prometheus text format.
     """
 

@@ -46,9 +46,12 @@ class Repeats:
 
     def drop_repeats(self, decoded: DecodedBatch) -> None:
         """Take out of a batch what came before; it counts as filtered, by the reason `repeated`."""
-        stamped = dict.fromkeys([one.digest for one in decoded.observations if one.server_time_ms is not None])
+        digests = [one.digest for one in decoded.observations if one.server_time_ms is not None]
+        stamped = dict.fromkeys(digests)
         if not stamped:
             return
+        if len(digests) > len(stamped):
+            self._drop_twins(decoded)
         known = frozenset(stamped.keys() & self._recent.keys())
         self._recent |= stamped
         self._forget(max(_REMEMBERED, len(stamped) + self._before))
@@ -61,6 +64,22 @@ class Repeats:
         if excess > 0:
             for digest in list(self._recent)[:excess]:
                 del self._recent[digest]
+
+    @staticmethod
+    def _drop_twins(decoded: DecodedBatch) -> None:
+        """Leave one of those that came twice in the batch; of one payload every key has its observation."""
+        seen: set[tuple[bytes, str]] = set()
+        kept = []
+        first_keys: dict[bytes, str] = {}
+        for one in decoded.observations:
+            first_key = first_keys.setdefault(one.digest, one.key)
+            if one.server_time_ms is None or (one.digest, one.key) not in seen:
+                seen.add((one.digest, one.key))
+                kept.append(one)
+            elif one.key == first_key and not one.prime:
+                decoded.forwarded -= 1
+                decoded.filtered["repeated"] += 1
+        decoded.observations = kept
 
     @staticmethod
     def _drop_repeats(decoded: DecodedBatch, known: frozenset[bytes]) -> None:

@@ -93,6 +93,12 @@ def one(source: str) -> list[Module]:
         (rules.badly_opened(one('"""Two lines\nof text."""')), "listener.web.server: opens with 'Two lines'"),
         (rules.silenced_without_reason(one("x = 1  # noqa")), "listener.web.server:1 # noqa"),
         (rules.silenced_without_reason(one("x = 1  # noqa: F401")), "listener.web.server:1 # noqa: F401"),
+        (
+            rules.arguments_that_are_none(
+                one('def f(b):\n    """X.\n\n    Args:\n        a: gone.\n        b: there.\n    """')
+            ),
+            "listener.web.server.f: a",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

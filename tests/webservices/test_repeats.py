@@ -122,3 +122,9 @@ def test_memory_is_bounded():
     for number in range(1000):
         take(repeats, stamped(number))
     assert len(repeats._recent) <= 130
+
+
+def test_a_notification_that_comes_twice_in_one_batch_is_one():
+    decoded = take(Repeats(), stamped(1, Reason="R"), stamped(1, Reason="R"), stamped(2))
+    assert values(decoded) == ["code-1", "R", "code-2"]
+    assert (decoded.forwarded, dict(decoded.filtered)) == (2, {"repeated": 1})

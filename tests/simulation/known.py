@@ -1,0 +1,320 @@
+"""What the simulation has found and nobody has mended yet: each case, what shows it, and which findings it explains.
+
+A finding is explained only by the mechanism of a case: the schedule holds the fault, it met this agent, at this time.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from listener.model.event import Change, Origin
+from simulation.evidence import Publication, Session
+from simulation.oracle import REFUSALS, RETRY_S, Case, Finding, Gap
+from simulation.schedule import (
+    Advise,
+    AnyFault,
+    ClockJump,
+    Forget,
+    Kill,
+    ReceiverAnswers,
+    RefuseInBayeux,
+    Restart,
+    Schedule,
+)
+from simulation.world import RECONCILE_S
+
+_FOUND_LATER_S = 2 * RECONCILE_S + 10.0
+"""A change that was lost is found by the second look at the chats, at the latest."""
+_FAILURES = (*REFUSALS, "Partition", "Refuse", "Reset", "Drop", "Cut", "Garbled", "Slow", "ServerRestart")
+_STARTS_PER_S = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenCase:
+    """A fault of the product that is known.
+
+    Attributes:
+        id: its name here.
+        text: what goes wrong.
+        promise: what the oracle says then.
+        shown_by: the smallest schedule that shows it.
+        explains: whether a finding in a world is this case.
+    """
+
+    id: str
+    text: str
+    promise: str
+    shown_by: str
+    explains: Callable[[Case, Finding], bool]
+
+    @property
+    def schedule(self) -> Schedule:
+        """As one that can be played."""
+        return Schedule.from_json(self.shown_by)
+
+
+def _was_spoilt(case: Case, finding: Finding, *, keeps_body: bool) -> bool:
+    """What was lost stood in an answer that a gateway dressed up, or is what was made of the loss later."""
+    if case.plan.ack:
+        return False
+    for spoilt in case.evidence.spoilt:
+        if spoilt.fault.keeps_body is not keeps_body:
+            continue
+        if isinstance(finding.about, Publication):
+            stamp = f'"serverGenerationTimestamp":{finding.about.stamp_ms}'.encode()
+            if spoilt.agent == finding.agent and stamp in spoilt.body and finding.about.chat.encode() in spoilt.body:
+                return True
+        elif finding.promise in ("session abandoned", "gap without cause", "gap too long"):
+            at = finding.at
+            if b'"PropertiesUpdated"' in spoilt.body and spoilt.at <= at <= spoilt.at + _FOUND_LATER_S:
+                return spoilt.agent == finding.agent
+    return False
+
+
+def _outlived_by_a_pause(case: Case, finding: Finding) -> bool:
+    """An exchange had failed, and the pause after it outlived the session."""
+    session = finding.about
+    return (
+        finding.promise == "session lost"
+        and isinstance(session, Session)
+        and _troubled(case, session.agent, _FAILURES, session.idle_since - 1.0, session.at)
+    )
+
+
+def _refused_too_often(case: Case, finding: Finding) -> bool:
+    """HTTP 401 or 403 came several times on a session that lived."""
+    return finding.promise == "session abandoned" and _troubled(
+        case, finding.agent, REFUSALS, finding.at - case.plan.max_interval_ms / 1000 - RETRY_S, finding.at
+    )
+
+
+def _troubled(case: Case, agent: str, faults: Iterable[str], since: float, until: float) -> bool:
+    return any(
+        one.fault in faults and agent in one.agents and one.since <= until and one.until >= since
+        for one in case.evidence.troubles
+    )
+
+
+def _clock_was_set(case: Case, finding: Finding) -> bool:
+    """A gap stands for a stretch in which, or before which, the clock of the listener's host was set."""
+    jumps = [fault for fault in case.plan.faults if isinstance(fault, ClockJump) and fault.host == "listener"]
+    if isinstance(finding.about, Gap):
+        return any(_is_bent(finding.about, jump) for jump in jumps)
+    if not isinstance(finding.about, Publication):
+        return False
+    at = finding.about.at
+    return any(
+        gap.agent == finding.agent and at <= gap.recorded_at <= at + _FOUND_LATER_S + RETRY_S and _is_bent(gap, jump)
+        for gap in case.gaps
+        for jump in jumps
+    )
+
+
+def _is_bent(gap: Gap, jump: ClockJump) -> bool:
+    """Set back, moments before the jump lie in the future for as long; set forward, the gap is longer by that."""
+    since = jump.at - RETRY_S
+    if jump.by_s < 0:
+        return since <= gap.recorded_at <= jump.at - jump.by_s + RETRY_S and gap.length_s < -jump.by_s
+    began_at = gap.ends_at - (gap.length_s - jump.by_s)
+    return gap.length_s >= jump.by_s - RETRY_S and began_at - RETRY_S <= jump.at <= gap.recorded_at
+
+
+def _resumed_too_late(case: Case, finding: Finding) -> bool:
+    """So many accounts started one after the other that the last ones came too late."""
+    spread_s = case.plan.accounts / _STARTS_PER_S
+    starts = [life[0] for life in case.evidence.lives] + [one.at + one.for_s for one in _of(case, Restart, Kill)]
+    return (
+        finding.promise == "session lost"
+        and spread_s > case.plan.max_interval_ms / 1000 / 2
+        and any(start <= finding.at <= start + spread_s + 1.0 for start in starts)
+    )
+
+
+def _of(case: Case, *kinds: type[AnyFault]) -> list[AnyFault]:
+    return [fault for fault in case.plan.faults if isinstance(fault, kinds)]
+
+
+def _refused_in_bayeux(case: Case, finding: Finding) -> bool:
+    """The login of this agent had run out, and the server said so under HTTP 200; what its session held is gone too."""
+    return any(
+        isinstance(fault, RefuseInBayeux) and fault.agent == finding.agent and fault.at - RETRY_S <= finding.at
+        for fault in case.plan.faults
+    )
+
+
+def _told_to_pause_for_ever(case: Case, finding: Finding) -> bool:
+    """The server had advised this agent to pause for longer than it keeps a session."""
+    return any(
+        isinstance(fault, Advise)
+        and fault.agent == finding.agent
+        and fault.interval_ms > case.plan.max_interval_ms
+        and fault.at <= finding.at
+        for fault in case.plan.faults
+    )
+
+
+def _receiver_wants_a_year(case: Case, finding: Finding) -> bool:
+    """The receiver had named a pause that nobody can mean."""
+    return "sink crm" in finding.text and any(
+        isinstance(fault, ReceiverAnswers) and len(fault.retry_after or "") > 9 and (fault.retry_after or "").isdigit()
+        for fault in case.plan.faults
+    )
+
+
+def _died_in_silence(case: Case, finding: Finding) -> bool:
+    """The server had forgotten what this agent's sessions were subscribed to, and the gap begins later than that."""
+    lost = finding.about
+    if not isinstance(lost, Publication) or lost.heard:
+        return False
+    forgotten = [fault.at for fault in case.plan.faults if isinstance(fault, Forget) and fault.agent == finding.agent]
+    return any(at <= lost.at <= at + _FOUND_LATER_S + RETRY_S for at in forgotten)
+
+
+def _joined_a_chat(case: Case, finding: Finding) -> bool:
+    """This agent's look had just found a value in a chat that had been another's, whose change that one missed."""
+    if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
+        return False
+    last: dict[str, str] = {}
+    for event in case.dispositions:
+        recorded = case.recorded.get(event.id)
+        owner = last.setdefault(event.subject, event.account)
+        if (
+            event.origin is Origin.RECONCILED
+            and event.account == finding.agent != owner
+            and recorded is not None
+            and finding.at - RECONCILE_S < recorded.at <= finding.at
+        ):
+            return True
+        if event.change is not Change.UNCHANGED:
+            last[event.subject] = event.account
+    return False
+
+
+CASES: tuple[OpenCase, ...] = (
+    OpenCase(
+        id="success-but-not-200",
+        text="without acknowledgements, an answer to a poll under HTTP 202, 203 or 206 is thrown away, events and all",
+        promise="lost",
+        shown_by=(
+            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"lasts_s":14.0,"faults":[{"type":"StandIn","status":202,"count":1,"keeps_body":true,"on'
+            'ly":"messages","at":8.0}]}'
+        ),
+        explains=lambda case, finding: _was_spoilt(case, finding, keeps_body=True),
+    ),
+    OpenCase(
+        id="stand-in",
+        text="without acknowledgements, a gateway's answer to a poll (302, 401, 403, 404, 408, 503) is taken for the"
+        " server's, which had answered with events: no gap on record",
+        promise="lost",
+        shown_by=(
+            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"lasts_s":14.0,"faults":[{"type":"StandIn","status":404,"count":1,"keeps_body":false,"o'
+            'nly":"messages","at":8.0}]}'
+        ),
+        explains=lambda case, finding: _was_spoilt(case, finding, keeps_body=False),
+    ),
+    OpenCase(
+        id="pause-outlives-session",
+        text="the pause after failed exchanges grows beyond maxInterval, and the session is lost after a short outage",
+        promise="session lost",
+        shown_by=(
+            '{"seed":0,"ack":true,"accounts":3,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched"'
+            ':false,"lasts_s":21.0,"faults":[{"type":"Refuse","host":"gws","at":8.0,"for_s":7.0}]}'
+        ),
+        explains=_outlived_by_a_pause,
+    ),
+    OpenCase(
+        id="handshake-while-alive",
+        text="the third HTTP 401 or 403 in a row throws a session away that lives",
+        promise="session abandoned",
+        shown_by=(
+            '{"seed":0,"ack":true,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched"'
+            ':false,"lasts_s":14.0,"faults":[{"type":"Fail","status":401,"count":12,"target":"notifications"'
+            ',"at":8.0}]}'
+        ),
+        explains=_refused_too_often,
+    ),
+    OpenCase(
+        id="clock-set-in-gap",
+        text="a wall clock that is set while a session is away, or before, bends the gap: no length, or hours",
+        promise="lost",
+        shown_by=(
+            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"lasts_s":26.0,"faults":[{"type":"Refuse","host":"gws","at":8.0,"for_s":12.0},{"type":"'
+            'ClockJump","host":"listener","by_s":-3600.0,"at":14.0}]}'
+        ),
+        explains=_clock_was_set,
+    ),
+    OpenCase(
+        id="resumed-too-late",
+        text="a hundred accounts a second go on after a start, also where their sessions cannot wait for so long",
+        promise="session lost",
+        shown_by=(
+            '{"seed":0,"ack":true,"accounts":150,"hold_ms":8000,"max_interval_ms":1000,"csrf":false,"batched'
+            '":true,"lasts_s":14.2,"faults":[{"type":"Restart","at":8.0,"for_s":0.2}]}'
+        ),
+        explains=_resumed_too_late,
+    ),
+    OpenCase(
+        id="refused-in-bayeux",
+        text="a login that ran out and is refused in Bayeux under HTTP 200 is not renewed",
+        promise="lost",
+        shown_by=(
+            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"lasts_s":60.0,"faults":[{"type":"RefuseInBayeux","agent":"agent1","error":"401::Authen'
+            'tication invalid","at":8.0}]}'
+        ),
+        explains=_refused_in_bayeux,
+    ),
+    OpenCase(
+        id="absurd-interval",
+        text="an advised interval far beyond maxInterval is obeyed: no poll for up to a day",
+        promise="unsettled",
+        shown_by=(
+            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"lasts_s":30.0,"faults":[{"type":"Advise","agent":"agent1","kind":"interval","interval_'
+            'ms":1e18,"successful":true,"at":8.0}]}'
+        ),
+        explains=_told_to_pause_for_ever,
+    ),
+    OpenCase(
+        id="silent-death",
+        text="a subscription that the server has forgotten in silence: what was set in a chat that was completed before"
+        " the next look, or before a start of the listener, lies before the gap, which begins at that look or start",
+        promise="lost",
+        shown_by=(
+            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"lasts_s":21.0,"faults":[{"type":"Forget","agent":"agent1","at":8.0},{"type":"Restart",'
+            '"at":14.0,"for_s":1.0}]}'
+        ),
+        explains=_died_in_silence,
+    ),
+    OpenCase(
+        id="joined-chat",
+        text="an agent who joins a chat in which another, deaf for the moment, has missed a change seems to have a dead"
+        " subscription himself: his session is thrown away",
+        promise="gap without cause",
+        shown_by=(
+            '{"seed":7,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"lasts_s":60.0,"faults":[{"type":"RefuseInBayeux","agent":"agent1","error":"401::Authen'
+            'tication invalid","at":8.0}]}'
+        ),
+        explains=_joined_a_chat,
+    ),
+    OpenCase(
+        id="absurd-retry-after",
+        text="a receiver's Retry-After of many years is obeyed for 366 days",
+        promise="not delivered",
+        shown_by=(
+            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"lasts_s":18.0,"faults":[{"type":"ReceiverAnswers","status":429,"retry_after":"10000000'
+            '00000","at":8.0,"for_s":4.0}]}'
+        ),
+        explains=_receiver_wants_a_year,
+    ),
+)
+
+
+def explained_by(case: Case, finding: Finding) -> OpenCase | None:
+    """The open case that a finding is; None for one that nobody knows yet."""
+    return next((known for known in CASES if known.explains(case, finding)), None)

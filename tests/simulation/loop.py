@@ -1,0 +1,153 @@
+"""The event loop of a simulated world: simloop's, with processes to be killed and workers that take time."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from concurrent.futures import Executor, Future
+from contextvars import ContextVar
+from typing import Any
+
+from simloop import SimLoop
+
+_WORKER_S = (0.0002, 0.003)  # what a thread and an fsync take
+_END_S = 60.0
+
+
+class Life:
+    """A process. What runs in its context runs no more once it is dead: no `finally`, no `except` of it either."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.left: list[Any] = []
+
+
+LIFE: ContextVar[Life | None] = ContextVar("life", default=None)
+"""The process that a callback belongs to."""
+
+
+class Loop(SimLoop):
+    """Runs callbacks in the order in which asyncio promises them; what a seed varies is how long everything takes.
+
+    Attributes:
+        steps: how many callbacks have run.
+        stall_s: by how much longer a worker takes for each thing.
+        errors: what a callback or a task raised that nobody waits for.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.steps = 0
+        self.stall_s = 0.0
+        self.errors: list[BaseException] = []
+        self._dice = random.Random(f"{seed}:workers")
+        self._recorder = _Mute()  # type: ignore[assignment]  # a world keeps a record of its own
+        self.set_exception_handler(self._note_error)
+
+    @property
+    def now_s(self) -> float:
+        """Virtual seconds since the world began."""
+        return self._now
+
+    def play(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run until `work` is done. Raises what it raised."""
+        task = self.create_task(work)
+        task.add_done_callback(lambda _: self.stop())
+        self.run_forever()
+        if not task.done():
+            raise RuntimeError("nothing is left to run, and the world is not at its end")
+        task.result()
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """A worker's turn, or one of the many threads of the default executor."""
+        return asyncio.wrap_future((executor or Worker(self)).submit(func, *args), loop=self)
+
+    def worker_s(self) -> float:
+        """How long the next thing takes in a worker."""
+        return self._dice.uniform(*_WORKER_S) + self.stall_s
+
+    def _note_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        life = LIFE.get()
+        if isinstance(context.get("exception"), BaseException) and (life is None or life.alive):
+            self.errors.append(context["exception"])
+
+    def _step(self) -> None:
+        if not self._ready:
+            self._advance_clock()
+        entry = self._ready.pop(0)
+        handle = entry[2]
+        if handle.cancelled():
+            return
+        life = handle.get_context().get(LIFE)
+        if life is not None and not life.alive:
+            life.left.append(entry)
+            return
+        self.steps += 1
+        handle._run()
+
+    def end(self, lives: Iterable[Life]) -> None:
+        """Let everything come to its end, killed processes too: nobody looks any more, and nothing is to stay open."""
+        for life in lives:
+            life.alive = True
+            self._ready += life.left
+        while tasks := asyncio.all_tasks(self):
+            for task in tasks:
+                task.cancel()
+            self.play(_wait(tasks))
+        self.close()
+
+
+class Worker(Executor):
+    """One thing after the other, each at a step of the loop; what a killed process had queued is never done."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._is_busy = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See `Executor`."""
+        future: Future[Any] = Future()
+
+        def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = fn(*args, **kwargs)
+            except Exception as exc:  # noqa: BLE001 - as an executor does
+                future.set_exception(exc)
+            else:
+                future.set_result(result)
+
+        self._jobs.append(job)
+        self._go_on()
+        return future
+
+    def _go_on(self) -> None:
+        if not self._is_busy and self._jobs:
+            self._is_busy = True
+            self._loop.call_later(self._loop.worker_s(), self._do_one)
+
+    def _do_one(self) -> None:
+        self._is_busy = False
+        if self._jobs:
+            self._jobs.popleft()()
+        self._go_on()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """See `Executor`."""
+        if cancel_futures:
+            self._jobs.clear()
+        while wait and self._jobs:
+            self._jobs.popleft()()
+
+
+async def _wait(tasks: Collection[asyncio.Task[Any]]) -> None:
+    await asyncio.wait(tasks, timeout=_END_S)
+
+
+class _Mute:
+    """Stands in for simloop's record of every callback."""
+
+    def record(self, *_: object) -> None:
+        """Keep nothing."""

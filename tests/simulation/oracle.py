@@ -1,0 +1,401 @@
+"""What must hold in every world, whatever went wrong in it: each promise is a function that yields what breaks it.
+
+Times are virtual seconds. A gap is written in the wall clock of the listener's host; what it covers is looked at as a
+reader would (by the time that the clock showed), and by its length back from its end.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from listener.model.event import Change, Event, Kind, Origin, epoch_ms
+from simulation.clock import EPOCH_MS
+from simulation.evidence import Evidence, Publication, Recorded, Session
+from simulation.schedule import Schedule
+
+STORED_S = 10.0
+"""How far behind the certainty of an idle session may be that is stored for the next process."""
+RETRY_S = 35.0
+"""The longest pause between two attempts, and what an attempt takes."""
+LOGIN_S = 65.0
+"""The longest pause between two logins that were refused, beyond that."""
+REFUSALS = ("Fail", "StandIn", "LoseLogins", "RotateCsrf", "RefuseInBayeux")
+"""Faults that may end in a login."""
+KEPT_SHARE = 0.25
+"""Of maxInterval: a session that could have been polled for so long without a break must not be lost."""
+_SLACK_S = 0.01
+_SESSION_STORED_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gap:
+    """A gap on record: wall clock times in epoch milliseconds, and the virtual moments that it stands for."""
+
+    agent: str
+    reason: str
+    from_ms: int
+    to_ms: int
+    recorded_at: float
+    ends_at: float
+
+    @property
+    def length_s(self) -> float:
+        """As it is written."""
+        return (self.to_ms - self.from_ms) / 1000
+
+    @property
+    def begins_at(self) -> float:
+        """The virtual moment, by its length."""
+        return self.ends_at - self.length_s
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """A promise that was broken: which, when, for whom, and how in words; `about` is what it was broken on."""
+
+    promise: str
+    at: float
+    agent: str
+    text: str
+    about: Publication | Gap | Session | None = None
+
+    def __str__(self) -> str:
+        return f"{self.promise} ({self.agent or 'all'} at {self.at:.3f} s): {self.text}"
+
+
+class Case:
+    """A world's evidence, made ready to be looked at."""
+
+    def __init__(self, plan: Schedule, evidence: Evidence) -> None:
+        self.plan = plan
+        self.evidence = evidence
+
+    def wall_ms(self, at: float) -> int:
+        """What the clock of the listener's host showed."""
+        offset_ms = next(offset for since, offset in reversed(self.evidence.clock) if since <= at)
+        return EPOCH_MS + int(at * 1000) + offset_ms
+
+    @cached_property
+    def data(self) -> dict[str, dict[str, Any]]:
+        """What the events of the journal say, by their id."""
+        return {event.id: msgspec.json.decode(event.data) for event in self.evidence.journal}
+
+    @cached_property
+    def recorded(self) -> dict[str, Recorded]:
+        """When each event was durable, by its id."""
+        return {one.event.id: one for one in reversed(self.evidence.recorded)}
+
+    @cached_property
+    def dispositions(self) -> list[Event]:
+        """The journal's events without its gaps."""
+        return [event for event in self.evidence.journal if event.kind is Kind.DISPOSITION]
+
+    @cached_property
+    def gaps(self) -> list[Gap]:
+        """The journal's gaps."""
+        return [self._gap(event, self.data[event.id]) for event in self.evidence.journal if event.kind is Kind.GAP]
+
+    def _gap(self, event: Event, data: Mapping[str, Any]) -> Gap:
+        at = self.recorded[event.id].at if event.id in self.recorded else self.evidence.ended_at
+        to_ms = epoch_ms(data["to"])
+        # Written a moment ago, in which the clock may have been set.
+        shown = [self.wall_ms(at), *(EPOCH_MS + int(at * 1000) + offset for _, offset in self.evidence.clock)]
+        ends_at = [at + (to_ms - now_ms) / 1000 for now_ms in shown if to_ms <= now_ms]
+        return Gap(
+            agent=event.account,
+            reason=data["reason"],
+            from_ms=epoch_ms(data["from"]),
+            to_ms=to_ms,
+            recorded_at=at,
+            ends_at=max(ends_at, default=at),
+        )
+
+    def is_covered(self, agent: str, at: float) -> bool:
+        """Whether a gap of the agent holds this moment."""
+        wall_ms = self.wall_ms(at)
+        return any(
+            gap.agent == agent
+            and (
+                gap.begins_at - _SLACK_S <= at <= gap.ends_at + _SLACK_S
+                or (gap.from_ms - 10 <= wall_ms <= gap.to_ms + 10 and at <= gap.recorded_at)
+            )
+            for gap in self.gaps
+        )
+
+    @cached_property
+    def events_of(self) -> dict[tuple[str, str, str | None, int], list[Event]]:
+        """The events that came from notifications, by agent, chat, value and the server's stamp."""
+        found: dict[tuple[str, str, str | None, int], list[Event]] = defaultdict(list)
+        for event in self.dispositions:
+            if event.origin is Origin.NOTIFICATION:
+                found[event.account, event.subject, self.data[event.id]["disposition"], epoch_ms(event.time)].append(
+                    event
+                )
+        return found
+
+    @cached_property
+    def listened_since(self) -> dict[str, float]:
+        """By agent, when something was heard for the first time."""
+        first: dict[str, float] = {}
+        for one in self.evidence.published:
+            if one.heard:
+                first.setdefault(one.agent, one.at)
+        return first
+
+
+def key_of(one: Publication) -> tuple[str, str, str | None, int]:
+    """What its event is found by."""
+    return one.agent, one.chat, one.value, one.stamp_ms
+
+
+def everything_is_accounted_for(case: Case) -> Iterator[Finding]:
+    """1a. What was published is in the journal, or in a gap of its agent, or came by reading the chats again."""
+    reread: dict[tuple[str, str | None], float] = {}
+    for event in case.dispositions:
+        if event.origin is Origin.RECONCILED and event.id in case.recorded:
+            reread[event.subject, case.data[event.id]["disposition"]] = case.recorded[event.id].at
+    for one in case.evidence.published:
+        since = case.listened_since.get(one.agent)
+        if since is None or one.at < since or key_of(one) in case.events_of:
+            continue
+        if case.is_covered(one.agent, one.at) or reread.get((one.chat, one.value), 0.0) > one.at:
+            continue
+        what = f"{one.value!r} of chat {one.chat} (heard by the session: {one.heard})"
+        yield Finding(
+            promise="lost", at=one.at, agent=one.agent, text=f"{what} is neither recorded nor in a gap", about=one
+        )
+
+
+def what_is_durable_stays(case: Case) -> Iterator[Finding]:
+    """1b. What the journal had taken is in it at the end."""
+    kept = {event.id: replace(event, sequence=0) for event in case.evidence.journal}
+    for one in case.evidence.recorded:
+        if kept.get(one.event.id) != replace(one.event, sequence=0):
+            text = f"event {one.event.id} of {one.event.subject} was durable and is gone or altered"
+            yield Finding(promise="not durable", at=one.at, agent=one.event.account, text=text)
+
+
+def every_sink_gets_everything(case: Case) -> Iterator[Finding]:
+    """1c. What is in the journal is in every sink, or a dead letter of it."""
+    filed = {line["id"] for line in case.evidence.lines if "id" in line}
+    posted = {one.id for one in case.evidence.posted}
+    dead = {(letter.sink, letter.event_id) for letter in case.evidence.letters}
+    for event in case.evidence.journal:
+        for sink, taken in (("audit", filed), ("crm", posted)):
+            if event.id not in taken and (sink, event.id) not in dead:
+                text = f"event {event.sequence} never came to sink {sink}"
+                yield Finding(promise="not delivered", at=_at(case, event), agent=event.account, text=text)
+
+
+def _at(case: Case, event: Event) -> float:
+    recorded = case.recorded.get(event.id)
+    return case.evidence.ended_at if recorded is None else recorded.at
+
+
+def nothing_is_invented(case: Case) -> Iterator[Finding]:
+    """2a. Every event is of something that was published, or that a chat said when it was read."""
+    published = Counter(key_of(one) for one in case.evidence.published)
+    said: dict[tuple[str, str | None], float] = {}
+    for one in case.evidence.published:
+        said.setdefault((one.chat, one.value), one.at)
+    for event in case.dispositions:
+        data = case.data[event.id]
+        if event.origin is Origin.RECONCILED:
+            known = said.get((event.subject, data["disposition"])) is not None
+        else:
+            known = (event.account, event.subject, data["disposition"], epoch_ms(event.time)) in published
+        if not known:
+            text = f"event {event.sequence} ({data['disposition']!r} of {event.subject}) was never published"
+            yield Finding(promise="invented", at=_at(case, event), agent=event.account, text=text)
+
+
+def nothing_is_altered(case: Case) -> Iterator[Finding]:
+    """2b. A sink gets an event as it is in the journal, and `previous` is what the chat's event before it said."""
+    kept = {event.id: event for event in case.evidence.journal}
+    for sink, bodies in (
+        ("audit", [line for line in case.evidence.lines if "id" in line]),
+        ("crm", [one.body for one in case.evidence.posted]),
+    ):
+        for body in bodies:
+            event = kept.get(body["id"])
+            if event is None or (body["data"], body["subject"]) != (case.data[event.id], event.subject):
+                text = f"{body['id']} in sink {sink} is not what the journal holds"
+                yield Finding(promise="altered", at=case.evidence.ended_at, agent="", text=text)
+    last: dict[str, str | None] = {}
+    for event in case.dispositions:
+        data = case.data[event.id]
+        if event.subject in last and data["previous"] != last[event.subject]:
+            text = f"event {event.sequence}: previous is {data['previous']!r}, not {last[event.subject]!r}"
+            yield Finding(promise="altered", at=_at(case, event), agent=event.account, text=text)
+        if event.change is not Change.UNCHANGED:
+            last[event.subject] = data["disposition"]
+
+
+def chats_are_in_order(case: Case) -> Iterator[Finding]:
+    """3. The journal has a chat's events in the order of their publication, and each sink has them in the journal's."""
+    number = {key_of(one): one.number for one in reversed(case.evidence.published)}
+    newest: dict[tuple[str, str], int] = {}
+    for event in case.dispositions:
+        key = (event.account, event.subject, case.data[event.id]["disposition"], epoch_ms(event.time))
+        if event.origin is Origin.RECONCILED or key not in number:
+            continue
+        if number[key] < newest.get(key[:2], -1):
+            text = f"event {event.sequence} of {event.subject} stands behind a younger one"
+            yield Finding(promise="order", at=_at(case, event), agent=event.account, text=text)
+        newest[key[:2]] = number[key]
+    yield from _file_is_in_order(case)
+    yield from _posts_are_in_order(case)
+
+
+def _file_is_in_order(case: Case) -> Iterator[Finding]:
+    sequence = {event.id: event.sequence for event in case.evidence.journal}
+    before = 0
+    for line in case.evidence.lines:
+        this = sequence.get(line.get("id", ""), 0)
+        if this and this <= before:
+            text = f"event {this} stands in the file behind {before}"
+            yield Finding(promise="order", at=case.evidence.ended_at, agent="", text=text)
+        before = max(this, before)
+
+
+def _posts_are_in_order(case: Case) -> Iterator[Finding]:
+    events = {event.id: event for event in case.evidence.journal}
+    newest: dict[str, int] = {}
+    seen: set[str] = set()
+    for post in case.evidence.posted:
+        event = events.get(post.id)
+        if event is None or post.id in seen:
+            continue
+        seen.add(post.id)
+        if event.sequence < newest.get(event.subject, 0):
+            text = f"event {event.sequence} of {event.subject} was posted behind {newest[event.subject]}"
+            yield Finding(promise="order", at=post.at, agent=event.account, text=text)
+        newest[event.subject] = max(event.sequence, newest.get(event.subject, 0))
+
+
+def ids_are_stable(case: Case) -> Iterator[Finding]:
+    """4. One id an event, and one event a publication."""
+    for event_id, amount in Counter(event.id for event in case.evidence.journal).items():
+        if amount > 1:
+            text = f"{event_id} stands {amount} times in the journal"
+            yield Finding(promise="id", at=case.evidence.ended_at, agent="", text=text)
+    published = Counter(key_of(one) for one in case.evidence.published)
+    for key, events in case.events_of.items():
+        if len(events) > max(1, published[key]):
+            text = f"{key[2]!r} of {key[1]} is in the journal as events {[event.sequence for event in events]}"
+            yield Finding(promise="id", at=_at(case, events[-1]), agent=key[0], text=text)
+
+
+def every_notification_is_counted(case: Case) -> Iterator[Finding]:
+    """5. received = forwarded + filtered + refused, whenever one looks."""
+    for at, process, counts in case.evidence.counts:
+        if counts["received"] != counts["forwarded"] + counts["filtered"] + counts["refused"]:
+            yield Finding(promise="counts", at=at, agent="", text=f"process {process}: {counts}")
+
+
+def gaps_are_honest(case: Case) -> Iterator[Finding]:
+    """6a. A gap has a cause, and is not longer than that and the stated bounds."""
+    before_s = 2 * case.plan.hold_ms / 1000 + STORED_S + 3.0
+    after_s = case.plan.hold_ms / 1000 + RETRY_S
+    login_s = after_s + LOGIN_S
+    for gap in case.gaps:
+        troubles = [one for one in case.evidence.troubles if gap.agent in one.agents]
+        reach = [
+            (one.since - before_s, one.until + (login_s if one.fault in REFUSALS else after_s))
+            for one in troubles
+            if one.since <= gap.ends_at
+        ]
+        since, until = _stretch(reach, gap.ends_at)
+        if not since <= gap.ends_at <= until:
+            text = f"a gap ({gap.reason}) of {gap.length_s:.3f} s without a cause"
+            yield Finding(promise="gap without cause", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
+        elif gap.length_s > gap.ends_at - since + _SLACK_S:
+            text = f"a gap ({gap.reason}) of {gap.length_s:.3f} s for trouble since {since + before_s:.3f} s"
+            yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
+
+
+def _stretch(reach: Sequence[tuple[float, float]], at: float) -> tuple[float, float]:
+    """The stretch of overlapping ones that holds the moment."""
+    since, until = at + 1.0, at
+    for one_since, one_until in sorted(reach, reverse=True):
+        if one_since <= at and one_until >= min(since, at):
+            since, until = min(since, one_since), max(until, one_until)
+    return since, until
+
+
+def sessions_are_kept(case: Case) -> Iterator[Finding]:
+    """6b. No session is lost that could have been kept."""
+    begun = {one.client_id: one.at for one in case.evidence.sessions if one.what == "began"}
+    for session in case.evidence.sessions:
+        if session.what == "abandoned" and not _was_not_stored(case, begun.get(session.client_id, 0.0), session.at):
+            text = "a handshake took the place of a session that lived"
+            yield Finding(promise="session abandoned", at=session.at, agent=session.agent, text=text, about=session)
+        if session.what == "swept":
+            free_s = _longest_free_s(case, session)
+            if free_s >= KEPT_SHARE * case.plan.max_interval_ms / 1000:
+                text = f"no poll since {session.idle_since:.3f} s, of which {free_s:.1f} s nothing stood in its way"
+                yield Finding(promise="session lost", at=session.at, agent=session.agent, text=text, about=session)
+
+
+def _was_not_stored(case: Case, began_at: float, ended_at: float) -> bool:
+    """Whether a process was killed before it can have known of the session."""
+    return any(began_at <= end <= ended_at and end - began_at < _SESSION_STORED_S for _, end, _ in case.evidence.lives)
+
+
+def _longest_free_s(case: Case, session: Session) -> float:
+    """The longest stretch without trouble between a session's last poll and its end."""
+    busy = sorted((one.since, one.until) for one in case.evidence.troubles if one.cuts and session.agent in one.agents)
+    at, longest = session.idle_since, 0.0
+    for since, until in busy:
+        longest = max(longest, min(since, session.at) - at)
+        at = max(at, until)
+    return max(longest, session.at - at)
+
+
+def everything_settles(case: Case) -> Iterator[Finding]:
+    """7. Once nothing goes wrong any more, all is as it should be within a bound, and no process ended by itself."""
+    for text in case.evidence.unsettled:
+        agent = text.split()[1] if text.startswith("account ") else ""
+        yield Finding(promise="unsettled", at=case.evidence.ended_at, agent=agent, text=text)
+    for at, text in case.evidence.crashes:
+        yield Finding(promise="crash", at=at, agent="", text=text)
+
+
+def the_journal_knows_how_chats_stand(case: Case) -> Iterator[Finding]:
+    """8. In the end the last event of a chat says what the chat says."""
+    last: dict[str, str | None] = {}
+    for event in case.dispositions:
+        if event.change is not Change.UNCHANGED:
+            last[event.subject] = case.data[event.id]["disposition"]
+    for (agent, chat), value in case.evidence.values.items():
+        if chat in last and last[chat] != value:
+            text = f"chat {chat} says {value!r}, its last event {last[chat]!r}"
+            yield Finding(promise="stale", at=case.evidence.ended_at, agent=agent, text=text)
+
+
+Promise = Callable[[Case], Iterator[Finding]]
+PROMISES: tuple[Promise, ...] = (
+    everything_is_accounted_for,
+    what_is_durable_stays,
+    every_sink_gets_everything,
+    nothing_is_invented,
+    nothing_is_altered,
+    chats_are_in_order,
+    ids_are_stable,
+    every_notification_is_counted,
+    gaps_are_honest,
+    sessions_are_kept,
+    everything_settles,
+    the_journal_knows_how_chats_stand,
+)
+
+
+def judge(plan: Schedule, evidence: Evidence) -> list[Finding]:
+    """Everything that breaks a promise."""
+    case = Case(plan, evidence)
+    return [finding for promise in PROMISES for finding in promise(case)]

@@ -1,0 +1,127 @@
+"""One process of the listener in a simulated world: started, stopped in order, or killed."""
+
+import random
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from listener.config.settings import Settings
+from listener.daemon.daemon import Daemon
+from listener.model.event import Event
+from listener.runtime.host import Host
+from simulation.clock import WorldClock
+from simulation.loop import LIFE, Life, Loop, Worker
+
+HOST = "listener"
+COUNTERS = ("received", "forwarded", "filtered", "refused")
+_SYNCED = 2  # PRAGMA synchronous = FULL
+
+
+class Process:
+    """The real daemon with its real journal and sinks.
+
+    Args:
+        loop: of the world.
+        clock: of its host.
+        settings: its configuration.
+        number: of the process, and of its dice.
+        on_record: called with events that became durable.
+        on_end: called with what ended it, None for an orderly end.
+    """
+
+    def __init__(
+        self,
+        *,
+        loop: Loop,
+        clock: WorldClock,
+        settings: Settings,
+        number: int,
+        on_record: Callable[[int, tuple[Event, ...]], None],
+        on_end: Callable[["Process", BaseException | None], None],
+    ) -> None:
+        self.number = number
+        self.folder: Path = settings.base
+        self.started_at = loop.now_s
+        self.life = Life()
+        self._loop = loop
+        self._on_end = on_end
+        host = Host(
+            clock=clock,
+            random=random.Random(f"{loop.seed}:process:{number}"),
+            new_executor=lambda _: Worker(loop),
+        )
+        self.daemon = Daemon(
+            settings, host=host, takes_orders=False, on_record=lambda events: on_record(number, events)
+        )
+        token = LIFE.set(self.life)
+        try:
+            self.task = loop.net.host(HOST).create_task(self._run(), name=f"process {number}")
+        finally:
+            LIFE.reset(token)
+
+    async def _run(self) -> None:
+        try:
+            await self.daemon.run()
+        except Exception as exc:  # noqa: BLE001 - whatever ends it is for the world to judge
+            self._on_end(self, exc)
+        else:
+            self._on_end(self, None)
+
+    def kill(self, *, power: bool) -> None:
+        """SIGKILL: its code runs no more. The kernel resets its connections, unless there is no power for that."""
+        self.life.alive = False
+        net = self._loop.net
+        for transport in [one for key, one in net._streams.items() if key[1] == HOST]:
+            if not power:
+                transport._send("rst")
+            transport._closed = True
+            transport._protocol = None
+            net._drop_stream(transport._conn, *transport._local)
+        for number in [number for number, one in net._pending.items() if one.local[0] == HOST]:
+            del net._pending[number]
+
+    @property
+    def _handle(self) -> Any:
+        part = self.daemon._journal._part
+        return None if part is None else part.store.handle
+
+    @property
+    def commits_are_synced(self) -> bool:
+        """Whether SQLite syncs each commit."""
+        handle = self._handle
+        return handle is None or handle.connection.execute("PRAGMA synchronous").fetchone()[0] >= _SYNCED
+
+    def fill_disk(self, *, is_full: bool) -> None:
+        """Let the journal's file grow no more, or again."""
+        handle = self._handle
+        if handle is not None:
+            with suppress(sqlite3.Error):
+                pages = handle.connection.execute("PRAGMA page_count").fetchone()[0] if is_full else 2**30
+                handle.connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def counts(self) -> dict[str, float]:
+        """What it has counted: notifications received, and what became of them."""
+        children = self.daemon.metrics._children
+        counts = dict.fromkeys(COUNTERS, 0.0)
+        for (name, _), child in children.items():
+            kind = name.removeprefix("notifications_").removesuffix("_total")
+            if kind in counts:
+                counts[kind] += child._value.get()  # type: ignore[attr-defined]
+        return counts
+
+    def not_settled(self) -> list[str]:
+        """What it has not finished."""
+        found = list(self.daemon.not_ready())
+        found += [
+            f"sink {name} lags by {status.lag}"
+            for name, lane in self.daemon._lanes.running.items()
+            if (status := lane.status()).lag
+        ]
+        accounts = self.daemon._accounts
+        for one in accounts._listening.values() if accounts is not None else ():
+            reconciler = one.receiver._reconciler
+            if reconciler is not None and reconciler.is_due:
+                found.append(f"account {one.settings.username} has chats to read again")
+        return found

@@ -1,0 +1,260 @@
+"""The site: the simulated server with its agents at work, a gateway before it, and a record of what they did."""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from listener.errors import NotFound, ParameterInvalid
+from listener.runtime.host import Host
+from listener.simulator import Simulator, SimulatorOptions
+from listener.simulator.bayeux import CometdSession, reply_to
+from listener.simulator.wire import Call, Reply
+from simulation.evidence import KEY, Evidence, Publication, Session, SessionProblem, Spoilt
+from simulation.loop import Loop
+from simulation.schedule import StandIn
+
+PORT = 8080
+CODES = ("resolved", "callback", "spam")  # beside those that are used once
+_ENDS = (b"402::", b'"reconnect":"handshake"', b'"reconnect":"none"')
+_DECODE = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
+class Site(Simulator):
+    """The simulator, watched; it can refuse a login in Bayeux, and a gateway can stand in for its answers."""
+
+    def __init__(self, options: SimulatorOptions, *, host: Host, loop: Loop, evidence: Evidence) -> None:
+        super().__init__(options, host=host)
+        self._loop = loop
+        self._host = host
+        self.evidence = evidence
+        self._stand_ins: list[StandIn] = []
+        self._refused: dict[str, tuple[str, frozenset[str]]] = {}
+        self._unsubscribable: dict[str, int] = {}
+        self._begun: set[str] = set()
+        self._idle_since: dict[str, float] = {}
+        self._logged: set[str] = set()  # sessions that know that they are over, or were asked to begin anew
+        self._bayeux._sweep = self._swept  # type: ignore[method-assign]
+        self._unwatched_before = self._faults.before
+        self._faults.before = self._before  # type: ignore[method-assign]
+
+    def stand_in(self, fault: StandIn) -> None:
+        """Spoil the next answers of the CometD server."""
+        self._stand_ins.append(fault)
+
+    def refuse_in_bayeux(self, agent: str, error: str) -> None:
+        """Take no request of the agent's present logins any more, and say so under HTTP 200."""
+        known = frozenset(one.id for one in self._logins._sessions.values() if one.user == agent)
+        self._refused[agent] = (error, known)
+
+    def deny_subscription(self, agent: str, count: int) -> None:
+        """Refuse the agent's next subscriptions."""
+        self._unsubscribable[agent] = count
+
+    def excuse(self, agent: str) -> None:
+        """Whatever becomes of the agent's present sessions is not the listener's fault."""
+        self._logged.update(session.client_id for session in self._bayeux.sessions_of(agent))
+
+    def heal(self) -> None:
+        """Nothing goes wrong any more; a login that has run out needs another, all the same."""
+        self.control("clear")
+        self._logins._refused_until_s = 0.0
+        self._stand_ins.clear()
+        self._unsubscribable.clear()
+
+    def listens(self, agent: str) -> bool:
+        """Whether one of the agent's sessions would hear something, and has been polled as it should be."""
+        since = self._loop.now_s - (self.options.timeout_ms + self.options.max_interval_ms) / 1000
+        return self.subscribed(agent) and any(
+            session.held is not None or self._idle_since.get(session.client_id, 0.0) >= since
+            for session in self._bayeux.sessions_of(agent)
+        )
+
+    # --- what is watched ----------------------------------------------------------------------------------------------
+
+    def publish(self, agent: str, data: Mapping[str, Any] | Sequence[Any] | bytes | None) -> int:
+        """Put a notification on the agent's channel, and on record."""
+        heard = super().publish(agent, data)
+        if isinstance(data, Mapping) and data.get("notificationType") == "PropertiesUpdated":
+            values = data["chat"].get("userData", {})
+            if KEY in values:
+                self.evidence.published.append(
+                    Publication(
+                        number=len(self.evidence.published),
+                        at=self._loop.now_s,
+                        stamp_ms=data["metrics"]["eventProcessing"]["serverGenerationTimestamp"],
+                        agent=agent,
+                        chat=data["chat"]["id"],
+                        value=values[KEY] or None,
+                        heard=heard > 0,
+                    )
+                )
+        return heard
+
+    def _note(self, session: CometdSession, what: str) -> None:
+        idle_since = self._idle_since.get(session.client_id, self._loop.now_s)
+        self.evidence.sessions.append(
+            Session(
+                at=self._loop.now_s,
+                agent=session.user,
+                client_id=session.client_id,
+                what=what,
+                idle_since=idle_since,
+            )
+        )
+
+    def _swept(self, session: CometdSession) -> None:
+        if session.client_id in self._idle_since and session.client_id not in self._logged:
+            self._note(session, "swept")
+        type(self._bayeux)._sweep(self._bayeux, session)
+
+    async def _serve(self, call: Call) -> Reply:
+        if not call.notifications:
+            return await super()._serve(call)
+        messages = _DECODE(call.body)
+        refusal = self._refusal(call, messages)
+        if refusal is not None:
+            return refusal
+        reply = await super()._serve(call)
+        for message in messages:
+            client_id = message.get("clientId")
+            if message.get("channel") == "/meta/connect" and isinstance(client_id, str):
+                self._idle_since[client_id] = self._loop.now_s
+                if any(words in reply.body for words in _ENDS):
+                    self._logged.add(client_id)
+            elif message.get("channel") == "/meta/handshake":
+                self._note_beginnings()
+        return self._through_the_gateway(call, reply)
+
+    def _note_beginnings(self) -> None:
+        """Note sessions that are new, and those of the same agent that they take the place of.
+
+        One that was never polled is none: the answer to its handshake may not have arrived.
+        """
+        for session in self._bayeux.sessions:
+            if session.client_id in self._begun:
+                continue
+            self._begun.add(session.client_id)
+            self._note(session, "began")
+            for other in self._bayeux.sessions_of(session.user):
+                if other is not session and other.client_id in self._idle_since.keys() - self._logged:
+                    self._logged.add(other.client_id)
+                    self._note(other, "abandoned")
+
+    def _note_trouble(self, agent: str, fault: str) -> None:
+        now_s = self._loop.now_s
+        self.evidence.troubles.append(SessionProblem(since=now_s, until=now_s, agents=frozenset([agent]), fault=fault))
+
+    def _agent_of(self, call: Call) -> str:
+        login = self._logins._sessions.get(call.cookies.get("JSESSIONID", ""))
+        return "" if login is None else str(login.user)
+
+    # --- what goes wrong ----------------------------------------------------------------------------------------------
+
+    def _refusal(self, call: Call, messages: Sequence[Mapping[str, Any]]) -> Reply | None:
+        """An error in Bayeux under HTTP 200: a login that ran out, or a subscription that is not allowed."""
+        for error, logins in self._refused.values():
+            if call.cookies.get("JSESSIONID") in logins:
+                return _refused(messages, error)
+        session = self._bayeux._sessions.get(str(messages[0].get("clientId")))
+        if messages[0].get("channel") == "/meta/subscribe" and session is not None:
+            left = self._unsubscribable.get(session.user, 0)
+            if left:
+                self._unsubscribable[session.user] = left - 1
+                self._note_trouble(session.user, "DenySubscription")
+                return _refused(messages, "403::Subscription denied")
+        return None
+
+    def _before(self, call: Call) -> Reply | None:
+        reply = self._unwatched_before(call)
+        if reply is not None:
+            self._note_trouble(self._agent_of(call), "Fail")
+        return reply
+
+    def _through_the_gateway(self, call: Call, reply: Reply) -> Reply:
+        for fault in self._stand_ins:
+            if fault.only == "any" or reply.events:
+                agent = self._agent_of(call)
+                self.evidence.spoilt.append(Spoilt(at=self._loop.now_s, agent=agent, fault=fault, body=reply.body))
+                self._stand_ins.remove(fault)
+                if fault.count > 1:
+                    self._stand_ins.insert(0, msgspec.structs.replace(fault, count=fault.count - 1))
+                return _dressed(reply, fault)
+        return reply
+
+
+def _refused(messages: Sequence[Mapping[str, Any]], error: str) -> Reply:
+    return Reply(body=msgspec.json.encode([reply_to(one, successful=False) | {"error": error} for one in messages]))
+
+
+def _dressed(reply: Reply, fault: StandIn) -> Reply:
+    if fault.keeps_body:
+        return replace(reply, status=fault.status)
+    headers = (("Location", "http://gws:8080/login"),) if fault.status == 302 else ()
+    return replace(reply, status=fault.status, body=b"<html>gateway</html>", content_type="text/html", headers=headers)
+
+
+class Agents:
+    """Agents at work: they set, change, clear and repeat dispositions, take chats, share and complete them.
+
+    Args:
+        site: where they work.
+        names: who.
+        dice: when and what.
+    """
+
+    def __init__(self, site: Site, names: Sequence[str], dice: random.Random) -> None:
+        self._site = site
+        self._names = names
+        self._dice = dice
+        self._codes = 0
+        for name in names:
+            self._take_chat(name)
+
+    async def work(self, pace_s: float) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(self._dice.expovariate(1 / pace_s))
+            try:
+                self._do_something(self._dice.choice(self._names))
+            except (NotFound, ParameterInvalid):
+                continue
+
+    def _do_something(self, agent: str) -> None:
+        chats = [chat.id for chat in self._site.center.chats_of(agent)]
+        if not chats or (len(chats) < 4 and self._dice.random() < 0.15):
+            self._take_chat(agent)
+            return
+        chat = self._dice.choice(chats)
+        match self._dice.choices(range(5), (60, 10, 8, 8, 5))[0]:
+            case 0:
+                self._codes += 1
+                self._site.set_disposition(agent, chat, f"code-{self._codes}")
+            case 1:
+                self._site.set_disposition(agent, chat, self._dice.choice(CODES))
+            case 2:
+                self._site.set_disposition(agent, chat, "")
+            case 3:
+                self._site.operate(agent, chat, "Complete")
+            case 4:
+                other = self._dice.choice(self._names)
+                if other not in self._site.center.chat_of(agent, chat).states:
+                    self._site.desk.join(chat, agent, other, base_url=self._site.url)
+
+    def _take_chat(self, agent: str) -> None:
+        chat = self._site.center.fresh_chat_id()
+        self._site.desk.invite(chat, agent, user_data={}, base_url=self._site.url)
+        self._site.operate(agent, chat, "Accept")
+
+
+def values_of(site: Site) -> dict[tuple[str, str], str | None]:
+    """What the chats say now, by agent and chat; only where a disposition was ever set."""
+    return {
+        (agent, chat.id): chat.user_data[KEY] or None
+        for agent in site.center.agents
+        for chat in site.center.chats_of(agent)
+        if KEY in chat.user_data
+    }

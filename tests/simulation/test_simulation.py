@@ -1,0 +1,108 @@
+"""Worlds that are played each time: a fixed set of seeds, a few new ones, the open cases, and what was mended."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs Python 3.12")
+
+from simulation.explore import Outcome, play, play_seed
+from simulation.known import CASES, OpenCase
+from simulation.schedule import Duplicate, Schedule, Slow, draw
+from simulation.shrink import shrunk
+
+OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text), id=case.id) for case in CASES]
+ROOT = Path(__file__).parents[2]
+FIXED = range(24)
+FRESH = [random.SystemRandom().randrange(10**6, 10**9) for _ in range(4)]
+
+
+def told(outcome: Outcome) -> str:
+    """What a failure prints: the command that plays it again, and the findings."""
+    command = f"python -m tests.simulation --seed {outcome.plan.seed} --shrink"
+    return "\n".join([command, *map(str, outcome.unknown)])
+
+
+@pytest.mark.parametrize("seed", FIXED)
+def test_nothing_is_found_but_open_cases(seed: int):
+    outcome = play_seed(seed)
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("place", range(len(FRESH)))
+def test_nor_by_seeds_that_nobody_has_tried(place: int):
+    outcome = play_seed(FRESH[place])
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("case", OPEN)
+def test_an_open_case_is_mended(case: OpenCase):
+    outcome = play(case.schedule)
+    assert case.id not in outcome.known
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_an_open_case_is_shown_by_its_schedule_and_explains_all_of_it(case: OpenCase):
+    outcome = play(case.schedule)
+    assert outcome.known[case.id].promise == case.promise
+    assert outcome.unknown == [], told(outcome)
+
+
+# --- the same seed, the same world ------------------------------------------------------------------------------------
+
+
+def test_a_seed_plays_alike_twice():
+    assert [play_seed(seed).trace for seed in (1, 2, 3)] == [play_seed(seed).trace for seed in (1, 2, 3)]
+
+
+def test_a_seed_plays_alike_in_another_process_whatever_its_hashes():
+    traces = set()
+    for hash_seed in ("0", "1"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.simulation", "--seed", "3"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=True,
+        )
+        traces.add(next(line.split()[1].rstrip(",") for line in done.stdout.splitlines() if line.startswith("trace")))
+    assert traces == {play_seed(3).trace}
+
+
+def test_a_schedule_is_printed_and_read_again():
+    for seed in range(200):
+        assert Schedule.from_json(draw(seed).to_json()) == draw(seed)
+
+
+def test_a_schedule_shrinks_to_what_it_takes():
+    plan = draw(15)
+    kind = type(plan.faults[-1])
+    small = shrunk(plan, lambda candidate: any(isinstance(fault, kind) for fault in candidate.faults))
+    assert [type(fault) for fault in small.faults] == [kind]
+
+
+# --- what the simulation found, and what was mended -------------------------------------------------------------------
+
+
+def test_a_change_between_the_first_look_and_the_subscription_is_no_sign_of_death():
+    assert play_seed(41).unknown == [], told(play_seed(41))
+
+
+def test_a_notification_that_comes_twice_in_one_answer_is_one():
+    plan = Schedule(
+        seed=75,
+        ack=True,
+        accounts=2,
+        hold_ms=3000,
+        csrf=False,
+        batched=False,
+        lasts_s=90.0,
+        faults=(Slow(at=7.919, for_s=9.385, by_ms=4000), Duplicate(at=12.726, count=1)),
+    )
+    assert play(plan).unknown == []
