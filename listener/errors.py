@@ -266,7 +266,7 @@ class Refusal(NamedTuple):
 
 
 class Reject(Outcome):
-    """Some events can never be taken: they become dead letters, the rest goes on.
+    """Some events can never be taken: they become dead letters, the rest continues.
 
     A sink that rejects several events of a call names all of them: whatever it does not name is delivered again.
 

@@ -100,7 +100,7 @@ class Journal(Protocol):
         """Delete the matching letters, durably and for good; returns how many there were.
 
         The event of one that lies above its sink's cursor, since others of its batch are still tried, is nowhere on
-        record as done with then: a restart before the cursor has passed it brings it once more.
+        record as done with then: a restart before the cursor has passed it brings it again.
         """
 
     async def replays(self, sink: str, limit: int) -> list[Event]:

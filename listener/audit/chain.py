@@ -64,7 +64,7 @@ def written(head: Head) -> bytes:
 
 
 def link_of(line: bytes) -> Link | None:
-    """What a line says of its place in a chain; None where it is no record of one.
+    """What a line says of its place in a chain; None if it is no record of one.
 
     Only the first such pair counts: what stands in `data` comes behind it.
     """
@@ -73,16 +73,16 @@ def link_of(line: bytes) -> Link | None:
 
 
 def first_link(lines: Iterable[bytes]) -> Link | None:
-    """The link of the first record among lines; None where none is a record."""
+    """The link of the first record among lines; None if none is a record."""
     return next((link for line in lines if (link := link_of(line)) is not None), None)
 
 
 def head_of(line: bytes) -> Head | None:
-    """The head that a chain has whose last record this line is; None where it is no record."""
+    """The head that a chain has whose last record this line is; None if it is no record."""
     link = link_of(line)
     return Head(link.number + 1, hash_of(line)) if link is not None else None
 
 
 def end_of(lines: Iterable[bytes]) -> Head | None:
-    """The head of the chain in lines that come last one first, each with its end; None where none is a record."""
+    """The head of the chain in lines that come last one first, each with its end; None if none is a record."""
     return next((head for line in lines if (head := head_of(line.removesuffix(b"\n"))) is not None), None)

@@ -191,7 +191,7 @@ def draw_alone(distribution: Distribution, *, title: str) -> str:
 
 
 def describe(distribution: Distribution) -> str:
-    """The chart in words, for who cannot see it."""
+    """The chart in words, for whoever cannot see it."""
     if not distribution.labels:
         return "There are no dispositions in this period."
     series = ", ".join(f"{one.name} {one.total:,}" for one in distribution.series)

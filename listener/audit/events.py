@@ -147,7 +147,7 @@ class Gaps:
     """All gaps that are on record, by account.
 
     Args:
-        from_ms: the start of the period, None where it is open. Of a gap that crosses it the part within counts.
+        from_ms: the start of the period, None if it is open. Of a gap that crosses it the part within counts.
         to_ms: its end, excluded.
     """
 

@@ -178,7 +178,7 @@ def predecessors(path: Path) -> list[Path]:
 
 
 def newest_end(path: Path) -> Head | None:
-    """The head of the longest chain in a file that was this one; None where none has a chain."""
+    """The head of the longest chain in a file that was this one; None if none has a chain."""
     heads = [head for place in predecessors(path) if (head := end_of(reversed(_last_lines(place, _ENOUGH))))]
     return max(heads, key=lambda head: head.size, default=None)
 
@@ -197,7 +197,7 @@ def lines_before(path: Path, fd: int, count: int) -> Iterator[bytes]:
 
 
 def _last_lines(path: Path, count: int) -> Sequence[bytes]:
-    """Empty where it cannot be read: then it tells nothing."""
+    """Empty if it cannot be read: then it tells nothing."""
     with contextlib.suppress(OSError):
         return deque(lines_of(path), maxlen=count)
     return ()

@@ -17,7 +17,7 @@ from listener.audit.reading import blocks, end_of_lines
 from listener.runtime.durable import sync_file, sync_folder
 
 _log = structlog.get_logger(__name__)
-# A batch whose file was deleted in the middle is written once more; several such in a row are a rotation gone wild.
+# A batch whose file was deleted in the middle is written again; several such in a row are a rotation gone wild.
 _ROTATIONS = 3
 
 
@@ -149,7 +149,7 @@ class LineFile:
             self._flush(self._fd)
 
     def digest(self) -> bytes | None:
-        """The SHA-256 of all that stands in the file; None where it is empty."""
+        """The SHA-256 of all that stands in the file; None if it is empty."""
         fd = self.current()
         if not os.fstat(fd).st_size:
             return None
@@ -159,7 +159,7 @@ class LineFile:
         return whole.digest()
 
     def complete(self) -> bytes:
-        """Write the rest of a line that an earlier append has begun; returns that line, empty where there is none."""
+        """Write the rest of a line that an earlier append has begun; returns that line, empty if there is none."""
         self.current()
         line = self._torn.line if self._torn is not None else b""
         if line:

@@ -104,7 +104,7 @@ class Signature(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """What a note says of a log. `text` is what its signatures sign; `time` is None where the note has none."""
+    """What a note says of a log. `text` is what its signatures sign; `time` is None if the note has none."""
 
     origin: str
     head: Head

@@ -188,7 +188,7 @@ def load(path: Path) -> Ed25519PrivateKey:
 
 
 def _write(path: Path, content: bytes, mode: int, *, replace: bool) -> None:
-    """Whole and durable, or not at all. Raises FileExistsError where it must not replace anything."""
+    """Whole and durable, or not at all. Raises FileExistsError if it must not replace anything."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:

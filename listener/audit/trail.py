@@ -75,7 +75,7 @@ _NOBODY = Hooks()
 
 
 class PartlyAppendedError(OSError):
-    """An append failed; `delivered` are the indexes of its events that are in the file all the same."""
+    """An append failed; `delivered` are the indexes of its events that are in the file nevertheless."""
 
     def __init__(self, cause: OSError, delivered: frozenset[int]) -> None:
         super().__init__(cause.errno, cause.strerror)
@@ -128,7 +128,7 @@ class Trail:
         return self._head
 
     def open(self) -> None:
-        """Open or create the file, and find out where its chain goes on.
+        """Open or create the file, and find out where its chain continues.
 
         Raises:
             NoteError: the key cannot be used; the text names its file.
@@ -207,7 +207,7 @@ class Trail:
         self._closed.tidy(self._clock.now(), stopped)
 
     def due_in_s(self) -> float | None:
-        """Seconds until `idle` should be called; None where nothing will be due."""
+        """Seconds until `idle` should be called; None if nothing will be due."""
         due = []
         if self._clock.unsigned_since is not None:
             due.append(self._clock.unsigned_since + self._options.checkpoint_s)
@@ -216,7 +216,7 @@ class Trail:
         return max(0.0, min(due) - self._clock.now()) if due else None
 
     def _opened_signer(self) -> CheckpointSigner | None:
-        """None where nothing can be made beside the file, and no chain was asked for: lines come before their proof."""
+        """None if nothing can be made beside the file, and no chain was asked for: lines come before their proof."""
         options, paths = self._options, Paths(self._options.path)
         try:
             signer = CheckpointSigner(
@@ -284,7 +284,7 @@ class Trail:
         return range(int(begun[:-1] == bodies[0]), len(events))
 
     def _write(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
-        """Append the events as lines; the chain goes on from what is really there, also where that fails."""
+        """Append the events as lines; the chain continues from what is really there, also where that fails."""
         before = self._head
         if self._options.chain and not before.size:
             # The first record of a chain names what stands in its file before it.
@@ -348,7 +348,7 @@ class Trail:
 
 
 def _time_of(line: bytes) -> float | None:
-    """An event's own time, as epoch seconds; None where it has none that can be read."""
+    """An event's own time, as epoch seconds; None if it has none that can be read."""
     place = line.find(_TIME) + len(_TIME)
     try:
         return datetime.fromisoformat(line[place : line.find(b'"', place)].decode("ascii")).timestamp()

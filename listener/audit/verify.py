@@ -56,8 +56,8 @@ class Verdict:
     """What a verification came to.
 
     Attributes:
-        findings: what is wrong; empty where the trail is proven.
-        first: the index of the first record; None where there is none.
+        findings: what is wrong; empty if the trail is proven.
+        first: the index of the first record; None if there is none.
         head: the end of the chain.
         records: how many records were read.
         unchained: lines before the first record, from before there was a chain; nothing proves what they say.
@@ -409,7 +409,7 @@ class Walk:
         return true_one if true_one is second else None
 
     def _leave_out(self, record: Record, top: Record) -> None:
-        """Records are missing; where as many strange lines stand, they are what became of them."""
+        """Records are missing; if there are as many unknown lines, they replaced them."""
         span = Span(top.number + 1, record.number - 1)
         strange, self._foreign = self._foreign, []
         if len(strange) == span.last - span.first + 1:

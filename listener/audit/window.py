@@ -28,7 +28,7 @@ def key_of(line: bytes) -> int | None:
 
 
 def sequence_of(line: bytes) -> int:
-    """0 where there is none."""
+    """0 if there is none."""
     _, _, rest = line.partition(_SEQUENCE)
     digits = rest[: rest.find(b'"')]
     return int(digits) if digits.isdigit() else 0

@@ -81,7 +81,7 @@ class Witness:
                     self._news.set()
 
     async def _post(self, session: ClientSession, note: str) -> str | None:
-        """What went wrong; None where it was taken."""
+        """What went wrong; None if it was taken."""
         headers = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"}
         try:
             async with session.post(self._url, data=note.encode(), headers=headers, allow_redirects=False) as response:

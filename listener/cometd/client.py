@@ -38,8 +38,7 @@ class BatchClient(Client):
         """Open, and keep the session alive until cancelled.
 
         Args:
-            disconnect: tell the server on the way out that the session is over. Otherwise it is left standing, for the
-                next process to continue.
+            disconnect: tell the server at the end that the session is over. Otherwise the next process can continue it.
         """
         try:
             await self.open()
@@ -61,15 +60,15 @@ class BatchClient(Client):
         return self.link.engine.pending()
 
     async def end_polling(self) -> None:
-        """End polling in order; the last fact is `PollingEnded`."""
+        """Stop polling cleanly; the last fact is `PollingEnded`."""
         await self.link.engine.end_polling()
 
     def rehandshake(self) -> None:
-        """Handshake anew although polls succeed."""
+        """Do a new handshake although polls succeed."""
         self.link.engine.rehandshake()
 
     def max_silence_s(self) -> float:
-        """How long a session that is well may report nothing: a held poll and a pause, with margins."""
+        """How long a healthy session may report nothing: a held poll and a pause, with margins."""
         session = self.link.engine.session
         return session.timeout_ms / 1000 + session.interval_ms / 1000 + self.link.margin_s + SILENCE_S
 

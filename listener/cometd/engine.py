@@ -1,4 +1,4 @@
-"""The cycle of one session: handshake, subscribe, connect, for ever; what failed is reported and tried again."""
+"""The cycle of one session: handshake, subscribe, connect, for ever; failures are reported and retried."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -31,7 +31,7 @@ _DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell it
 
 
 class Pacing:
-    """The advised interval; more where the server neither holds polls nor has events, which would make a storm."""
+    """The advised interval; longer if the server neither holds polls nor has events, to avoid a storm."""
 
     def __init__(self) -> None:
         self._not_held = 0
@@ -55,7 +55,7 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
-"""Sends a request and yields each payload as it comes. Raises ExchangeFailed where nothing more will come."""
+"""Sends a request and yields each payload as it comes. Raises ExchangeFailed if nothing more will come."""
 
 
 class Engine:
@@ -68,7 +68,7 @@ class Engine:
     Args:
         session: the protocol core.
         host: time and chance.
-        login: logs in, raises ListenerError; None where the server has no login.
+        login: logs in, raises ListenerError; None if the server has no login.
         exchange_backoff: pauses between failed requests.
         handshake_backoff: pauses between handshakes of sessions that did not last.
     """
@@ -88,7 +88,7 @@ class Engine:
         self._clock = clock = host.clock
         uniform = host.random.uniform
         self._login = login
-        # Directories lock who asks too often.
+        # Directories lock users who log in too often.
         self._login_backoff = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._logged_in = login is None
         self._exchange_backoff = exchange_backoff or Backoff(uniform=uniform)
@@ -114,16 +114,16 @@ class Engine:
         return self._in_flight.pending()
 
     def rehandshake(self) -> None:
-        """The subscription turned out to be dead although polls succeed: handshake anew after the poll under way."""
+        """The subscription is dead although polls succeed: do a new handshake after the current poll."""
         self._rehandshake_wanted = True
 
     async def end_polling(self) -> None:
-        """End polling so that nothing is lost on the way, and report it.
+        """Stop polling so that nothing is lost, and report it.
 
         Without acknowledgements the server would write the next events into the answer of a connect that nobody reads.
         A second connect ends the first (CometD answers that with HTTP 500); it asks for an answer at once, and what
-        either brings is handed out as usual. With acknowledgements what nobody read comes again. A websocket without
-        them is never at rest: the server writes whenever it has something.
+        either brings is reported as usual. With acknowledgements, unread events are sent again. A websocket without
+        them cannot stop cleanly: the server writes whenever it has something.
         """
         self._ending = True
         at_rest = False
@@ -180,7 +180,7 @@ class Engine:
             elif failure.http_status is None or (failure.maybe_lost and failure.http_status != _ENDED_BY_THE_SECOND):
                 self._subscription.failed(cut=True)
         if self._ending:
-            await asyncio.get_running_loop().create_future()  # whoever lets the session rest ends the cycle
+            await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
 
     async def _alone(self, request: Request) -> Received:
         self._idle.clear()
@@ -214,7 +214,7 @@ class Engine:
         self._logged_in = True
 
     async def _converse(self, request: Request) -> Received:
-        """Send a request, hand out what comes, and return what its reply means."""
+        """Send a request, report what comes, and return what its reply means."""
         async with aclosing(self.exchange(request)) as payloads:
             async for payload in payloads:
                 if not payload.whole:
@@ -226,7 +226,7 @@ class Engine:
         raise ExchangeFailed("the answer holds no reply to the request", maybe_lost=True)
 
     async def _take(self, request: Request, payload: Payload) -> Received:
-        """Decode one payload, hand its events out, and wait until they are durable."""
+        """Decode one payload, report its events, and wait until they are durable."""
         large = len(payload.body) > _LARGE_BYTES
         envelope = await asyncio.to_thread(wire.decode, payload.body) if large else wire.decode(payload.body)
         client_id, at_ms = self.session.client_id, self._clock.now_ms()
@@ -250,7 +250,7 @@ class Engine:
         return received
 
     async def _take_fragment(self, payload: Payload) -> None:
-        """A cut response: without acknowledgements, what it had brought would not come again."""
+        """A cut response: without acknowledgements, its content would not be sent again."""
         if self.session.ack_granted:
             return
         with suppress(ExchangeFailed):
@@ -264,13 +264,13 @@ class Engine:
     async def _hand_out(
         self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
     ) -> None:
-        """Hand events out as one batch; return when durable, or where silence would lose more a bit earlier."""
+        """Report events as one batch; return when durable, or earlier if waiting would lose more."""
         self._numbered += 1
         durable, count = self._in_flight.add_bytes(size)
 
         def confirm() -> None:
             if self.session.client_id == client_id:
-                self.session.confirm(received.ack)  # at once: a session that rests now is left with this number
+                self.session.confirm(received.ack)  # at once: a session that stops now continues with this number
             count()
 
         self._in_flight.put(
@@ -315,11 +315,11 @@ class Engine:
             try:
                 await self._login()
             except ListenerError:
-                return False  # directories lock who asks too often; the cycle will tell of it
+                return False  # directories lock users who log in too often; the cycle will report it
         return may_log_in
 
     def _on_connected(self, at_ms: int) -> None:
-        """A connect was granted: report it if the subscription was not certain before."""
+        """A connect was granted: report it if the subscription was lost before."""
         self._refusals = 0
         self._exchange_backoff.reset()
         restored = self._subscription.restored()
@@ -347,7 +347,7 @@ class Engine:
     # --- what follows from an answer ------------------------------------------------------------------------------
 
     async def _act_on(self, request: Request, received: Received) -> None:
-        """What the verdict asks for: an advised pause, or one that grows."""
+        """Act on the verdict: take an advised pause, or a growing one."""
         if received.multiple_clients and not self._multiple_clients:
             self._multiple_clients = True
             self._report("multiple_clients", "another session shares this cookie jar: the server asks for pauses", 0.0)
@@ -366,12 +366,12 @@ class Engine:
         took_ms = self._clock.now_ms() - self._subscription.asked_ms
         delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
         if self._pacing.slowed_down:
-            self._report("not_held", f"the server does not hold polls: one each {NOT_HELD_PAUSE_S} s from now on", 0.0)
+            self._report("not_held", f"the server does not hold polls: from now on one every {NOT_HELD_PAUSE_S} s", 0.0)
         if delay_s:
             await self._clock.sleep(delay_s)
 
     def _on_handshake(self) -> None:
-        """A handshake was granted. Raises ExchangeFailed where the server lacks the configured transport."""
+        """A handshake was granted. Raises ExchangeFailed if the server lacks the configured transport."""
         offered = self.session.supported_connection_types
         if self.session.connection_type not in offered:
             self.session.expire()
@@ -394,7 +394,7 @@ class Engine:
         await self._pause(reason, str(failure), at_least_s=failure.retry_after_s or 0.0)
 
     async def _refused_by_http(self, failure: ExchangeFailed) -> None:
-        """401 or 403: log in and try the same session; a fresh handshake at once would throw its queue away."""
+        """401 or 403: log in and try the same session; a new handshake would discard its queue."""
         self._refusals += 1
         if self._refusals > _LOGINS_BEFORE_HANDSHAKE:
             self.session.expire()
@@ -404,7 +404,7 @@ class Engine:
         await self.log_in()
 
     async def _pause(self, reason: str, text: str, *, at_least_s: float = 0.0) -> None:
-        """Report the trouble and wait: handshakes have a growth of their own, so that no two failures make a storm."""
+        """Report the problem and wait: handshakes have a backoff of their own, to avoid a storm."""
         self.connected.clear()
         handshake_next = self.session.phase is Phase.UNCONNECTED
         backoff = self._handshake_backoff if handshake_next else self._exchange_backoff

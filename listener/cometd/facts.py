@@ -1,4 +1,4 @@
-"""What a CometD session tells its user: frozen facts, in the order in which they happened."""
+"""The facts that a CometD session reports, in the order in which they happened."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -11,7 +11,7 @@ __all__ = ["Batch", "Cause", "Fact", "Polled", "PollingEnded", "RestoredBy", "Re
 
 
 class Cause(StrEnum):
-    """Why the certainty of a subscription ended."""
+    """Why a subscription was lost."""
 
     RESTART = "restart"
     SESSION_EXPIRED = "session_expired"
@@ -21,7 +21,7 @@ class Cause(StrEnum):
 
 
 class RestoredBy(StrEnum):
-    """What made a subscription certain: a new session, one of an earlier process, or the same session again."""
+    """How a subscription was restored: a new session, one of an earlier process, or the same session again."""
 
     HANDSHAKE = "handshake"
     RESUME = "resume"
@@ -36,8 +36,8 @@ class Batch(msgspec.Struct, kw_only=True):
     batches within the session, the same for a batch that is sent again where the server numbers them. `refused` counts
     elements that were no messages, `repeated` events that were durable before.
 
-    `subscribed_ms` is the last moment at which the subscription was certain: when the last connect that was granted was
-    sent. A server may forget a session while it holds a connect, and grant the answer all the same. None stands for
+    `subscribed_ms` is the last moment at which the subscription certainly existed: when the last granted connect was
+    sent. A server may forget a session while it holds a connect, and grant the answer nevertheless. None means
     `at_ms`.
     """
 
@@ -53,9 +53,9 @@ class Batch(msgspec.Struct, kw_only=True):
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
-    """The subscription is certain again: a connect was granted, and its answer read at `at_ms`.
+    """The subscription exists (again): a connect was granted, and its answer read at `at_ms`.
 
-    `since_ms` is the last moment at which it was certain before, None where there was none in this process. Between
+    `since_ms` is the last moment at which it certainly existed before, None if there was none in this process. Between
     the two, events may have been missed because of `cause`; a resumed session with acknowledgements missed none.
     """
 
@@ -78,7 +78,7 @@ class Polled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionProblem(msgspec.Struct, frozen=True, kw_only=True):
-    """A step failed; the session goes on trying."""
+    """A step failed; the session keeps trying."""
 
     reason: str
     text: str
@@ -86,7 +86,7 @@ class SessionProblem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PollingEnded(msgspec.Struct, frozen=True, kw_only=True):
-    """Polling ended. In order: the server queues for `resume` what nobody reads. None where that is not certain.
+    """Polling ended. The server queues events for `resume` from now on; None if that is not certain.
 
     `subscribed_ms` is as in a Batch.
     """

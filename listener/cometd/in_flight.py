@@ -1,4 +1,4 @@
-"""Facts on their way from the engine to its user: in order, bounded, with a count of what is not durable yet."""
+"""The in-flight window: facts on their way from the engine to its user, and the bytes not yet durable."""
 
 from collections import deque
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _CROWDED = 16
 
 
 class InFlight:
-    """What is told waits here until the user takes it.
+    """Facts wait here until the user takes them.
 
     Attributes:
         bytes_in_flight: size of the response bodies whose batches are not durable yet.
@@ -28,7 +28,7 @@ class InFlight:
         self._confirmed = Latch(is_open=True)
 
     def put(self, fact: Fact) -> None:
-        """Add a fact. Where nobody takes them, an empty poll replaces the one before it, which says no more."""
+        """Add a fact. If nobody takes them, an empty poll replaces the one before it, which says the same."""
         if len(self._facts) > _CROWDED and isinstance(fact, Polled) and isinstance(self._facts[-1], Polled):
             self._facts.pop()
         self._facts.append(fact)
@@ -53,7 +53,7 @@ class InFlight:
             await self._taken.wait()
 
     def add_bytes(self, size: int) -> tuple[Latch, Callable[[], None]]:
-        """Count a batch of so many bytes until its `confirm`, the second of the two, opens the latch."""
+        """Count a batch of this size until its `confirm`, the second of the two, opens the latch."""
         durable = Latch()
         self.bytes_in_flight += size
 
@@ -66,7 +66,7 @@ class InFlight:
         return durable, confirm
 
     async def drop_to(self, limit_bytes: int) -> None:
-        """Return once no more than `limit_bytes` are not durable."""
+        """Return once at most `limit_bytes` are in flight."""
         while self.bytes_in_flight > limit_bytes:
             self._confirmed.clear()
             await self._confirmed.wait()

@@ -81,7 +81,7 @@ def _refusal(response: aiohttp.ClientResponse, time_s: Callable[[], float]) -> E
 
 
 def _failure(exc: Exception) -> ExchangeFailed:
-    """What went wrong with one exchange, and whether the server may have answered it all the same."""
+    """What went wrong with one exchange, and whether the server may have answered it nevertheless."""
     if isinstance(exc, ExchangeFailed):
         return exc
     if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):

@@ -129,7 +129,7 @@ class _Salvage:
         return ""
 
     def _next_message(self, broken: int) -> int:
-        """Where to go on after the object at `broken`: behind the next message, or at the end."""
+        """Where to continue after the object at `broken`: behind the next message, or at the end."""
         for begin in _BEGINS.finditer(self._body, broken + 1):
             start = begin.start()
             end, ended = _end_of_object(self._body, start)

@@ -1,4 +1,4 @@
-"""Whether a subscription is certain, since when, and why it was not: what a gap on record is made of."""
+"""The state of a subscription: whether it certainly exists, since when, and why it was lost. Gaps follow from it."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from listener.cometd.facts import Cause, RestoredBy
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription is certain again. `since_ms` is when it last was, None if not yet in this process."""
+    """A subscription is restored. `since_ms` is when it last existed, None if not yet in this process."""
 
     since_ms: int | None
     restored_by: RestoredBy
@@ -14,13 +14,13 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubscriptionState:
-    """What an engine knows of its subscription; it is told of everything that bears on it.
+    """What an engine knows about its subscription; the engine reports everything that concerns it.
 
-    Certain is that the session was known when a connect reached the server that was granted then, not that it still was
-    when the answer to a held one left: a server may forget a session meanwhile and grant the answer all the same.
+    A granted connect proves that the session existed when the connect reached the server, not when its answer left: a
+    server may forget a session while it holds a connect, and grant the answer nevertheless.
 
     Attributes:
-        last_ms: the last certain moment (epoch milliseconds), None before the first.
+        last_ms: the last moment at which it certainly existed (epoch milliseconds), None before the first.
         asked_ms: when the request under way was sent (epoch milliseconds).
         cut: an answer that could not come again was lost since then.
     """
@@ -45,7 +45,7 @@ class SubscriptionState:
             self.lost(Cause.NO_ACK_CUT)
 
     def lost(self, cause: Cause) -> None:
-        """Certainty ended, or its end turns out to be worse than a cut answer; the first real cause stays."""
+        """The subscription is lost, or its loss turns out to be worse than a cut answer; the first real cause stays."""
         if self._cause in (None, Cause.NO_ACK_CUT):
             self._cause = Cause.NETWORK if cause is Cause.SESSION_EXPIRED and self._network_failed else cause
 
@@ -55,7 +55,7 @@ class SubscriptionState:
         self._new_session = True
 
     def restored(self) -> Restored | None:
-        """A connect was granted; None if the subscription was certain before."""
+        """A connect was granted; None if the subscription was not lost before."""
         restored = self._restored(self._cause) if self._cause is not None else None
         self.last_ms, self._cause = self.asked_ms, None
         self._new_session = self._network_failed = self.cut = False
@@ -65,5 +65,5 @@ class SubscriptionState:
         if self._new_session:
             return Restored(since_ms=self.last_ms, restored_by=RestoredBy.HANDSHAKE, cause=cause)
         restored_by = RestoredBy.RESUME if self.last_ms is None else RestoredBy.POLL
-        # A session that stands has lost what was cut and no more.
+        # A session that still exists has lost only what was cut.
         return Restored(since_ms=self.last_ms, restored_by=restored_by, cause=Cause.NO_ACK_CUT if self.cut else cause)

@@ -1,4 +1,4 @@
-"""aiocometd's transport as a face of the engine, and the link by which everything of ours reaches it."""
+"""aiocometd's transport, implemented by the engine, and the link that gives it our parts."""
 
 import asyncio
 from abc import abstractmethod

@@ -126,7 +126,7 @@ def from_text(annotation: Any, text: str) -> Any:
 
 
 def field_of(annotation: Any, key: str) -> Any:
-    """The annotation of a key of the table that `annotation` speaks of; None where the key is unknown."""
+    """The annotation of a key of the table that `annotation` speaks of; None if the key is unknown."""
     if get_origin(annotation) is dict:
         return get_args(annotation)[-1]
     known = (model.model_fields[key].annotation for model in _models_in(annotation) if key in model.model_fields)

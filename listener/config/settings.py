@@ -76,7 +76,7 @@ class AccountSettings(Section):
     def secret(self, base: Path) -> str:
         """The password; a relative `password_file` is beside the configuration. Raises OSError when it cannot be read.
 
-        A file is read anew each time, so that a rotated password is found at the next login.
+        A file is reread each time, so that a rotated password is found at the next login.
         """
         if self.password is not None:
             return self.password.get_secret_value()

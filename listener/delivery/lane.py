@@ -362,7 +362,7 @@ class Lane:
 
 
 def readiness_problem(status: LaneStatus) -> ReadinessProblem | None:
-    """Why a lane does not bring its sink what it should; None where it does, or may soon."""
+    """Why a lane does not bring its sink what it should; None if it does, or may soon."""
     if status.parked is not None:
         return _problem(f"sink {status.sink} is parked", status.parked)
     if status.stalled_s > _STALLED_S:

@@ -26,7 +26,7 @@ class Replays:
     A replayed event is the one it was, its id and sequence included, and comes after younger ones of its chat: that
     is what the person decided who replays it. What is delivered is a letter no more; what is rejected again stays one,
     unmarked. A Retry leaves the mark, and the letter is tried again behind all others, with growing pauses in which the
-    stream goes on; a Park, or a time that the destination names, halts both.
+    stream continues; a Park, or a time that the destination names, halts both.
 
     Args:
         name: the lane's name.

@@ -1,4 +1,4 @@
-"""One account: what its session reports becomes entries of the journal, and only then is the server told so."""
+"""One account: stores what its session reports in the journal, and only then acknowledges it."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ from listener.webservices.repeats import Repeats, SeenChats
 
 log = structlog.get_logger(__name__)
 
-_STORE_EVERY_MS = 10_000  # how far the recorded certainty of an idle session may lag behind; bounds a gap after a crash
+_STORE_EVERY_MS = 10_000  # how far the stored time of an idle session may lag behind; limits a gap after a crash
 
 
 class Client(Protocol):
@@ -36,17 +36,17 @@ class Client(Protocol):
         """Whether facts wait to be taken."""
 
     async def end_polling(self) -> None:
-        """End polling in order."""
+        """Stop polling cleanly."""
 
     def rehandshake(self) -> None:
-        """Handshake anew although polls succeed."""
+        """Do a new handshake although polls succeed."""
 
     def max_silence_s(self) -> float:
-        """How long a session that is well may report nothing."""
+        """How long a healthy session may report nothing."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose session this is; a saved one is continued only where all of it is the same."""
+    """Identifies a session; a saved one is continued only if all of this is the same."""
 
     account: str
     url: str
@@ -54,13 +54,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be chosen about a receiver.
+    """Options of a receiver.
 
     Attributes:
         keepalive_s: pause between cheap requests that keep the login alive.
         disconnect_on_stop: end the session on the server instead of leaving it to the next process.
-        down_since_ms: since when (epoch milliseconds) nobody can have listened, where the journal has lost the session
-            that it held.
+        down_since_ms: since when (epoch milliseconds) nobody can have listened, if the journal lost the stored session.
         known_digests: of the notifications that an earlier process took last (see `Repeats`).
     """
 
@@ -78,8 +77,8 @@ class Receiver:
         client: the CometD client, not yet running.
         decoder: takes the dispositions out of notifications.
         record: stores an entry; returns once it is durable.
-        rest: the REST API, None where the server has none.
-        reconciler: reads the chats again over it.
+        rest: the REST API, None if the server has none.
+        reconciler: rereads the chats over it.
         cookies: the jar's content, for the next process.
         saved: the session that the journal held at start.
         metrics: counts what came.
@@ -131,7 +130,7 @@ class Receiver:
         self._log = log.bind(account=identity.account)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Listen until `stop` is set, then end in order; whatever dies here is raised."""
+        """Listen until `stop` is set, then stop cleanly; raises whatever fails."""
         await self._mark_unclean()
         async with asyncio.TaskGroup() as tasks:
             name = self._identity.account
@@ -148,18 +147,18 @@ class Receiver:
             await self._client.end_polling()
             await self._polling_ended.wait()
             polling.cancel()
-            await asyncio.wait((polling,))  # the answer to a disconnect may bring events too: they are listened to
+            await asyncio.wait((polling,))  # the answer to a disconnect may contain events too
             for task in (listening, *helpers):
                 task.cancel()
 
     async def _mark_unclean(self) -> None:
-        """A saved session is clean once: from now on an answer may be under way when the process dies."""
+        """A saved session is clean only once: from now on an answer may be in flight when the process dies."""
         if self._saved is not None and self._saved.clean:
             spent = msgspec.structs.replace(self._saved, clean=False)
             await self._record(Entry(account=self._identity.account, session=spent))
 
     async def learn_chats(self) -> None:
-        """Before the very first subscription: see `Reconciler.learn`. After a loss in the journal all is news."""
+        """Before the very first subscription: see `Reconciler.learn`. After a loss in the journal all is new."""
         if self._reconciler is not None:
             await self._reconciler.learn(prime=self._options.down_since_ms is None)
 
@@ -181,32 +180,32 @@ class Receiver:
         silent_s = self._monotonic_s() - self._last_fact_s
         return silent_s if silent_s > self._client.max_silence_s() and not self.turn.locked() else 0.0
 
-    # --- what the re-reading asks: `reconciliation.Subscription` ---------------------------------------------------
+    # --- for the reconciler: `reconciliation.Subscription`       ---------------------------------------------------
 
     def pending(self) -> bool:
-        """Whether something that was heard waits to be taken."""
+        """Whether received facts wait to be processed."""
         return self._client.pending()
 
     def is_connected(self) -> bool:
-        """Whether polls are granted, and no failure since the last one asks for a pause."""
+        """Whether polls succeed: no failure since the last one."""
         return self._subscribed
 
     def is_healthy(self) -> bool:
-        """Whether the session stands and nothing is known to be missing."""
+        """Whether the session is connected and nothing is known to be missing."""
         return (
             self.is_connected() and self._dead_since_ms is None and not (self._reconciler and self._reconciler.is_due)
         )
 
     def has_seen(self, chat_id: str) -> bool:
-        """Whether this session brought anything about that chat."""
+        """Whether this session received anything about that chat."""
         return chat_id in self._seen_chats
 
     def mark_alive(self, at_ms: int) -> None:
-        """What the chats said then was all that had been heard."""
+        """Everything in the chats at this time had been received: the subscription was alive."""
         self._alive_ms = max(at_ms, self._alive_ms or at_ms)
 
     def rehandshake(self) -> None:
-        """It is dead although polls succeed; since when, nobody knows: the gap begins where it was last seen alive."""
+        """Dead although polls succeed, for an unknown time: the gap begins when it was last seen alive."""
         self._dead_since_ms = self._alive_ms
         self._client.rehandshake()
 
@@ -249,7 +248,7 @@ class Receiver:
         batch.confirm()
 
     def _note(self, decoded: DecodedBatch, at_ms: int) -> None:
-        """What the batch says of the subscription and of chats, beside its dispositions."""
+        """Note what the batch says about the subscription and about chats, apart from dispositions."""
         if decoded.chats:
             self._seen_chats.add(decoded.chats)
             if self._reconciler is not None and self._reconciler.is_due:
@@ -276,7 +275,7 @@ class Receiver:
             count("batches_repeated_total")
 
     async def _on_subscribed(self, fact: Subscribed) -> None:
-        """The subscription stands: put the stretch before on record if something could have been missed in it."""
+        """The subscription exists (again): record a gap if something could have been missed before."""
         since_ms = self._gap_start_ms(fact)
         gap = None
         if since_ms is not None and self._missed(fact):
@@ -296,7 +295,7 @@ class Receiver:
         self._log_subscribed(fact, gap)
 
     def _gap_start_ms(self, fact: Subscribed) -> int | None:
-        """When the subscription was last certain, or last seen alive; None where there never was one."""
+        """When the subscription last certainly existed, or was last seen alive; None if there never was one."""
         if fact.since_ms is None:
             return self._saved.seen_ms if self._saved else self._options.down_since_ms
         if fact.restored_by is RestoredBy.HANDSHAKE and self._dead_since_ms is not None:
@@ -360,7 +359,7 @@ class Receiver:
             self._metrics.add("sessions_subscribed", -1)
 
     async def _on_polling_ended(self, fact: PollingEnded) -> None:
-        """Leave what the next process needs; `clean` tells it that nothing was under way and nothing is left to do."""
+        """Store what the next process needs; `clean` says that nothing was in flight and nothing is left to do."""
         self._clean = self._reconciler is None or not self._reconciler.is_due
         session = self._session(fact)
         if session is not None and not self._options.disconnect_on_stop:
@@ -373,7 +372,7 @@ class Receiver:
             self._metrics.add("sessions_subscribed", 1)
 
     def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:
-        """Where the session stands, to be stored; None where there is nothing to continue."""
+        """Where the session stands, to be stored; None if there is nothing to continue."""
         resume = fact.resume
         if resume is None:
             return None
@@ -392,7 +391,7 @@ class Receiver:
         )
 
     async def _stay_logged_in(self, rest: Rest) -> None:
-        """Whether a long poll refreshes the HTTP session is not documented: a cheap request now and then is certain."""
+        """It is undocumented whether a long poll refreshes the HTTP session: send a cheap request now and then."""
         while True:
             await asyncio.sleep(self._options.keepalive_s)
             try:

@@ -1,4 +1,4 @@
-"""Re-reading an account's chats: after each gap, and now and then to see whether the subscription is alive."""
+"""Rereads an account's chats: after each gap, and periodically to check that the subscription is alive."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,7 +17,7 @@ from listener.webservices.notifications import NotificationDecoder
 log = structlog.get_logger(__name__)
 
 _QUIET_S = 0.01
-_SETTLE_S = 0.5  # what was notified before the chats were read has arrived by then, and counts as the newer of the two
+_SETTLE_S = 0.5  # notifications sent before the chats were read have arrived by then, and count as newer
 _CONFIRM_S = 5.0  # a difference that a slow notification explains is gone by then
 _AGAIN_S = 10.0
 
@@ -38,36 +38,36 @@ class Subscription(Protocol):
     turn: asyncio.Lock
 
     def pending(self) -> bool:
-        """Whether something that was heard waits to be taken."""
+        """Whether received facts wait to be processed."""
 
     def is_connected(self) -> bool:
         """Whether polls are granted: what is notified now is heard now."""
 
     def is_healthy(self) -> bool:
-        """Whether the session stands and nothing is known to be missing."""
+        """Whether the session is connected and nothing is known to be missing."""
 
     def has_seen(self, chat_id: str) -> bool:
-        """Whether this session brought anything about that chat."""
+        """Whether this session received anything about that chat."""
 
     def mark_alive(self, at_ms: int) -> None:
-        """What the chats said then was all that had been heard."""
+        """Everything in the chats at this time had been received: the subscription was alive."""
 
     def rehandshake(self) -> None:
-        """It is dead although polls succeed: begin anew."""
+        """The subscription is dead although polls succeed: subscribe again."""
 
 
 class Reconciler:
-    """Compares what the chats say with what the journal knows, and puts on record what was missed.
+    """Compares the chats with the journal, and records what was missed.
 
     Args:
         account: whose chats.
         rest: where they are read.
         decoder: takes the dispositions out of them.
         record: stores an entry; returns once it is durable.
-        differences: which of some observations would be news now.
+        differences: which observations would be new now.
         metrics: counts.
         now_ms: epoch milliseconds.
-        interval_s: between two looks at a session that is believed to be alive; 0 for none.
+        interval_s: between two checks of a session that seems alive; 0 for none.
         uniform: source of randomness, `random.uniform` by signature.
 
     Attributes:
@@ -106,23 +106,23 @@ class Reconciler:
 
     @property
     def is_due(self) -> bool:
-        """Whether something may have been missed that the chats have not been asked for yet."""
+        """Whether something may have been missed and the chats have not been reread yet."""
         return self._owed or (self._missed and (self._reading or self._asked.is_set()))
 
     def ask(self) -> None:
-        """Something may have been missed: re-read now."""
+        """Something may have been missed: reread now."""
         self._missed = True
         self._asked.set()
 
     def check(self) -> None:
-        """The very first subscription stands: re-read now, since a change between `learn` and it was not notified.
+        """The very first subscription exists: reread now, since a change between `learn` and it was not notified.
 
-        Found later, by a look, it would seem to be the work of a dead subscription.
+        Found by a later check, it would look like the effect of a dead subscription.
         """
         self._asked.set()
 
     def owe(self) -> None:
-        """Re-read once the session has brought what it still holds, which is older than what the chats say."""
+        """Reread once the session has delivered what it still holds, which is older than the chats."""
         self._owed = True
 
     def polled(self) -> None:
@@ -132,9 +132,9 @@ class Reconciler:
             self.ask()
 
     async def learn(self, *, prime: bool) -> None:
-        """Before the very first subscription: what the chats say now is what the first notifications follow on.
+        """Before the very first subscription: store the chats' values, which the first notifications will change.
 
-        Learned later, a change that is notified at that moment would look like one that was known.
+        Read later, a change notified at that moment would look like a known one.
         """
         asked_ms = self._now_ms()
         try:
@@ -144,7 +144,7 @@ class Reconciler:
             self._log.warning("chats_not_read", error=str(exc), effect="`previous` may be unknown at first")
 
     async def run(self) -> None:
-        """Re-read whenever it is asked for, and while it is not, in intervals; until cancelled."""
+        """Reread whenever asked to, and otherwise in intervals; until cancelled."""
         pause_s = self._interval_s * self._uniform(0.5, 1.0)  # spreads the accounts
         while True:
             if self._interval_s <= 0:
@@ -177,9 +177,9 @@ class Reconciler:
             self._missed = self._asked.is_set()
 
     async def _check(self) -> None:
-        """Compare while all seems well. What is found then was never reported: the subscription is dead."""
+        """Compare while all seems well. Any difference was never notified: the subscription is dead."""
         if not self.subscription.is_healthy():
-            return  # the gap that this ends in will ask
+            return  # the gap in which this ends will reread
         asked_ms = self._now_ms()
         try:
             chats = await self._rest.chats()
@@ -204,7 +204,7 @@ class Reconciler:
         self._report_dead([one for one in news if not self._arrived_with_it(one)])
 
     def _arrived_with_it(self, found: Difference) -> bool:
-        """Whether the value may have come with the chat, by a transfer, and the session did bring the chat."""
+        """Whether the value may have come with the chat, by a transfer that the session did notify."""
         return not found.known and self.subscription.has_seen(found.observation.chat_id)
 
     def _report_dead(self, unreported: list[Difference]) -> None:
@@ -214,17 +214,17 @@ class Reconciler:
         self._log.error(
             "subscription_dead",
             unreported=len(unreported),
-            effect="a new handshake; the stretch since the subscription was last seen alive goes on record",
+            effect="a new handshake; the time since the subscription was last seen alive is recorded as a gap",
         )
         self.subscription.rehandshake()
 
     async def _news(self, chats: Sequence[msgspec.Raw], asked_ms: int) -> Sequence[Difference]:
-        """What the chats said that nobody has heard of by now."""
+        """What the chats contain and nobody has notified so far."""
         await self._until_quiet()
         return await self._differences(self._observations(chats, asked_ms), self._now_ms())
 
     async def _compare(self, chats: Sequence[msgspec.Raw], asked_ms: int, *, prime: bool) -> None:
-        """What the chats said goes behind what is still on its way to the journal.
+        """Record the chats after everything that is still on its way to the journal.
 
         It carries the time at which it was asked for: what has been heard since then is the newer of the two.
         """
@@ -244,7 +244,7 @@ class Reconciler:
         return self._decoder.decode_chats(chats, account=self._account, received_ms=asked_ms).observations
 
     async def _until_quiet(self) -> None:
-        while self.subscription.pending() or self.subscription.turn.locked():  # noqa: ASYNC110 - nothing signals that all is quiet
+        while self.subscription.pending() or self.subscription.turn.locked():  # noqa: ASYNC110 - nothing signals that nothing is pending
             await asyncio.sleep(_QUIET_S)
 
     def _count(self, result: str) -> None:

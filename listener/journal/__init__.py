@@ -3,7 +3,7 @@
 Rules that are easy to break:
 
 - A connection is given up after any I/O error. The next attempt opens anew beside the old connection, so that the
-  shared WAL index stays valid. Then the whole log is folded into the file and checked against the last sequence.
+  shared WAL index stays valid. Then the whole log is checkpointed into the file and checked against the last sequence.
 - SQLite's automatic checkpoint hides its errors: it is off, and the writer checkpoints.
 - A sync counts only where the file system still takes a write directly afterwards (`durable.require_sound`).
 - Every event read from the file is checked against its checksum. `JournalDamaged` is no `JournalError`: nothing waits

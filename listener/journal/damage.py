@@ -25,7 +25,7 @@ def repair(path: Path, at_ms: int) -> None:
 
     Where it is damaged, what can be read of it becomes a new journal beside it, complete and on the disk under a name
     of its own. Only then is the damaged one renamed, with its log, and the new one takes its place. A process that dies
-    in between leaves either the damaged journal where it was, or the new one whole: the next open goes on from there.
+    in between leaves either the damaged journal where it was, or the new one whole: the next open continues from there.
 
     Raises OSError, sqlite3.Error: the new one does not fit, or something cannot be read or renamed for now.
     """

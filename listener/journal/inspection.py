@@ -25,7 +25,7 @@ _OURS = {"event", "last_value", "session", "sink_cursor", "dead_letter", "meta"}
 
 
 def fault_of(path: Path, *, thorough: bool) -> str | None:
-    """What is wrong with a journal, in a few words; None where nothing is, or where that is no damage.
+    """What is wrong with a journal, in a few words; None if nothing is, or where that is no damage.
 
     Another program's database, one of a newer version and what cannot be opened for now are none: they are for who
     opens it to refuse. `thorough` looks at all of a large journal too. No connection to it is open in this process.
@@ -60,7 +60,7 @@ def _fault_of(path: Path, *, thorough: bool) -> str | None:
 
 
 def log_fault_of(path: Path) -> str | None:
-    """What is wrong with the log of a journal whose owner is gone; None where one may be there, and knows.
+    """What is wrong with the log of a journal whose owner is gone; None if one may be there, and knows.
 
     An owner that comes meanwhile writes to the log first, and only then to the index: what is read in this order while
     nobody wrote to the log belongs together. Raises OSError.

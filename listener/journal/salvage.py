@@ -17,7 +17,7 @@ from listener.journal.wal import read_log
 from listener.model.event import Damage
 
 JUMP = 1_000_000
-"""By so much sequences go on above the last that is known where later ones may be lost: a sink may have seen them."""
+"""If later events may be lost, sequences continue this far above the last known one: a sink may have seen them."""
 
 MAX_STRETCHES = 16
 

@@ -58,7 +58,7 @@ def _meant(connection: sqlite3.Connection, which: EventFilter, between: tuple[in
 
 
 def _may_fit(within: Callable[[str, bytes], bool], row: tuple[Any, ...]) -> bool:
-    """Where `data` cannot be read, it may: the row's checksum will tell what became of it."""
+    """If `data` cannot be read, it may: the row's checksum decides later."""
     try:
         return within(row[1], row[2])
     except msgspec.DecodeError:

@@ -226,7 +226,7 @@ class SqliteJournal:
         return await self._query(partial(dead_letters.select_replays, sink=sink, limit=limit))
 
     async def settle_replays(self, sink: str, delivered: Collection[int], dead: Sequence[DeadLetter] = ()) -> None:
-        """What became of replays; see the port."""
+        """The outcome of replays; see the port."""
         await self._change(partial(dead_letters.settle, sink=sink, delivered=tuple(delivered), dead=tuple(dead)))
 
     async def lane_states(self) -> dict[str, LaneState]:

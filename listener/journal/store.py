@@ -20,9 +20,9 @@ from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.durable import sync_folder
 
 CHECKPOINT_PAGES = 512
-"""Pages (of 8 KiB) in the log at which it is folded into the file."""
+"""Pages (of 8 KiB) in the log at which it is checkpointed into the file."""
 
-UNFOLDED_PAGES = 8 * CHECKPOINT_PAGES
+MAX_LOG_PAGES = 8 * CHECKPOINT_PAGES
 """Pages at which a log that cannot be read is damage; up to there the disk may give it after all."""
 
 _log = structlog.get_logger(__name__)
@@ -34,13 +34,13 @@ class Handle:
     The kernel reports a lost write to an fsync once and then takes the page for written, so a second fsync that
     succeeds tells nothing. Nothing is therefore tried again on a connection that saw an I/O error: `ready` opens a
     new one first and lets it write every page of the log into the database again, from frames that were synced before
-    the error. The old one is closed after that: as long as another is open, closing folds nothing, and nobody recovers
+    the error. The old one is closed after that: as long as another is open, closing checkpoints nothing, and nobody recovers
     the log, where the transaction that failed may stand whole and would be stored twice when its caller tries again.
     The log's descriptor is always a new one. The database's may be one that SQLite kept for us (it closes none while a
     lock of POSIX is held on the file): every page is written through it anew, and it hears of every error since.
 
     SQLite itself tells nobody when the checkpoint that it does in a commit fails; the connection must have it switched
-    off. `fold` does that work.
+    off. `_checkpoint` does that work.
 
     Args:
         path: for the text of errors.
@@ -59,7 +59,7 @@ class Handle:
         self._failure: str | None = None
         self._logged = False
         self._damage: JournalDamaged | None = None
-        self._is_unfolded = False
+        self._checkpoint_failing = False
         self._durable = rows.select_newest(connection)
 
     @property
@@ -68,16 +68,16 @@ class Handle:
         return self._failure is not None
 
     def failed(self, error: BaseException) -> None:
-        """Tell of an error of the connection; an I/O error is remembered."""
+        """Note an error of the connection; an I/O error is remembered."""
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF == sqlite3.SQLITE_IOERR:
             self._failure = str(getattr(error, "sqlite_errorname", error))
 
     def committed(self, newest: int | None) -> None:
-        """Tell of a commit, and of its last event; folds the log where it is long enough.
+        """Note a commit and its last event; checkpoints the log if it is long enough.
 
         Raises OSError: the disk turned read-only meanwhile. Then the commit is not to be believed, and no other one
-        follows it until the journal is opened anew, which finds out what is there.
+        follows it until the journal is reopened, which finds out what is there.
         """
         try:
             self._index.require_sound()
@@ -87,27 +87,27 @@ class Handle:
         self._durable = newest or self._durable
         self._logged = False
         try:
-            self._fold()
+            self._checkpoint()
         except (sqlite3.Error, OSError) as exc:  # what was committed is on the disk, in the log
             self.failed(exc)
             error = journal_error(self._path, exc)
-            if isinstance(error, JournalDamaged) and self._index.frames() >= UNFOLDED_PAGES:
+            if isinstance(error, JournalDamaged) and self._index.frames() >= MAX_LOG_PAGES:
                 self._damage = error
-            if not self._is_unfolded:
+            if not self._checkpoint_failing:
                 _log.warning("journal_checkpoint_failed", path=str(self._path), error=str(exc))
-            self._is_unfolded = True
+            self._checkpoint_failing = True
 
-    def _fold(self) -> None:
+    def _checkpoint(self) -> None:
         """Where a reader keeps the log from starting again, every commit tries it, so that it does so soon."""
         if self._index.frames() >= CHECKPOINT_PAGES:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            self._is_unfolded = False
+            self._checkpoint_failing = False
 
     def ready(self) -> sqlite3.Connection:
         """The connection for the next transaction, a new one after an I/O error.
 
         Raises:
-            JournalDamaged: the log cannot be read, so that it cannot be folded, and grows.
+            JournalDamaged: the log cannot be read, so that it cannot be checkpointed, and grows.
             JournalError: the new one does not find what is known to be durable, or a reader keeps the log.
             sqlite3.Error, OSError: the disk still fails; the next call tries again.
         """
@@ -138,7 +138,7 @@ class Handle:
             raise JournalError(f"journal {self._path}: ends at {found} after {self._failure}, not at {self._durable}")
 
     def recover(self) -> bool:
-        """`ready` for who only wants to close; False where the disk still fails."""
+        """`ready` for whoever only wants to close; False if the disk still fails."""
         try:
             self.ready()
         except (sqlite3.Error, OSError, JournalError, JournalDamaged) as exc:
@@ -150,7 +150,7 @@ class Handle:
 class Store:
     """An owned journal: the lock, the writer's connection and that of the reader. Made by `open_store`.
 
-    The reader's connection is closed first: whoever closes last folds the WAL into the file, and a reader may not.
+    The reader's connection is closed first: whoever closes last checkpoints the WAL into the file, and a reader may not.
     After an I/O error that is just what is wanted, and the next open recovers the WAL.
     """
 
@@ -166,7 +166,7 @@ class Store:
         return self.handle.connection
 
     def close(self) -> None:
-        """Fold the WAL into the file, close, and let the next one in."""
+        """Checkpoint the WAL into the file, close, and let the next one in."""
         with ExitStack() as stack:
             stack.callback(self._last)
             first, then = (self.read, self.write) if self.handle.recover() else (self.write, self.read)

@@ -29,7 +29,7 @@ class IndexHeader(NamedTuple):
 
 
 def read_header(content: bytes) -> IndexHeader | None:
-    """The header in an index file's content; None where it was not written whole, or is no index."""
+    """The header in an index file's content; None if it was not written whole, or is no index."""
     if (
         len(content) < _BACKFILLED_AT + 4
         or content[: _INDEX_HEADER.size] != content[_INDEX_HEADER.size : _BACKFILLED_AT]
@@ -85,7 +85,7 @@ class Frame(NamedTuple):
 
 
 class Log(NamedTuple):
-    """The frames of the log to go by, oldest first, and what is wrong with it, None where nothing is."""
+    """The frames of the log to go by, oldest first, and what is wrong with it, None if nothing is."""
 
     frames: list[Frame]
     fault: str | None

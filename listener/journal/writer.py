@@ -47,7 +47,7 @@ Operation = Append | Call
 
 
 class Commit(NamedTuple):
-    """What became of some operations: durable with their results and events, or all of them failed.
+    """The outcome of some operations: durable with their results and events, or all of them failed.
 
     `error` is a JournalError where trying again can help, and JournalDamaged where only the next open does. Anything
     else is a bug, or a value that no journal can hold (sqlite3 raises OverflowError for a number of more than 64 bits):
@@ -88,7 +88,7 @@ class Writer:
         handle: used in the executor alone.
         last_sequence: the last sequence ever used.
         executor: a single worker.
-        settled: called on the event loop with what became of a group.
+        settled: called on the event loop with the outcome of a group.
         monotonic_s: seconds that only run forward.
         max_bytes: how much the rows may take before events are refused; None for as much as there is room.
     """
@@ -141,7 +141,7 @@ class Writer:
         self._settled(group.result())
 
     def _outcome(self, group: Sequence[Operation]) -> Sequence[Commit]:
-        """What became of a group, whatever happens; in the executor, as all that follows."""
+        """The outcome of a group, whatever happens; in the executor, as all that follows."""
         try:
             return self._commit(group)
         except Exception as exc:  # noqa: BLE001 - a bug is its callers' to die of, loudly
@@ -172,7 +172,7 @@ class Writer:
             return self._transaction(group)
         except (sqlite3.Error, OSError, JournalError, UnicodeDecodeError) as exc:
             return self._failed(group, journal_error(self._path, exc))
-        except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the writer goes on
+        except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the writer continues
             return self._failed(group, exc)
 
     def _failed(self, group: Sequence[Operation], error: Exception) -> Commit:

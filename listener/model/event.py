@@ -44,7 +44,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Disposition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`data` of a disposition event. `previous` and `disposition` are None where there is no value."""
+    """`data` of a disposition event. `previous` and `disposition` are None if there is no value."""
 
     change: Change
     key: str
@@ -140,7 +140,7 @@ _ENCODER = msgspec.json.Encoder()
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One disposition key heard in one notification (or found by re-reading a chat), not yet classified.
 
-    `value` is None where the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
+    `value` is None if the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
     time in milliseconds where the notification has one. `digest` identifies the notification within its account. With
     `prime` it only tells what a chat came with: it becomes the last value where none is known, and never an event.
     """

@@ -32,9 +32,9 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
         return any(one is not None for one in (self.chat, self.disposition, self.key, self.change))
 
     def within(self) -> Callable[[str, bytes], bool] | None:
-        """What has to hold of an event's account and `data`, ready to be asked of many; None where nothing has to.
+        """What has to hold of an event's account and `data`, ready to be asked of many; None if nothing has to.
 
-        Raises msgspec.DecodeError where `data` is none of an event.
+        Raises msgspec.DecodeError if `data` is none of an event.
         """
         if self.agent is None and self.disposition is None and self.key is None:
             return None
@@ -62,7 +62,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one search, newest first.
 
     `before` is where to continue, None if the journal has nothing older. `through_ms` (epoch milliseconds) is when
-    the oldest event that was looked at was received, None where there was none.
+    the oldest event that was looked at was received, None if there was none.
     """
 
     events: tuple[Event, ...]
@@ -71,7 +71,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter with its event; None where the event was gone when the letter was written."""
+    """A dead letter with its event; None if the event was gone when the letter was written."""
 
     letter: DeadLetter
     event: Event | None

@@ -29,7 +29,7 @@ class Form(Protocol):
 
     @property
     def opening(self) -> bytes:
-        """How every body begins; empty where that depends on the event."""
+        """How every body begins; empty if that depends on the event."""
 
     def body(self, event: Event) -> bytes:
         """The event, without a line end in it or behind it."""
@@ -91,7 +91,7 @@ def is_json(content_type: str) -> bool:
 
 
 def problem_of(template: str, content_type: str) -> str | None:
-    """What is wrong with a template; None where it can be used."""
+    """What is wrong with a template; None if it can be used."""
     if any(not character.isprintable() for character in template) and not is_json(content_type):
         return "holds a line end or a control character: an event is one line"
     texts = [template]

@@ -153,7 +153,7 @@ class Metrics:
         self._child(Histogram, name, labels).observe(seconds)
 
     def value(self, name: str, *labels: str) -> float:
-        """The value of one counter or gauge now; 0.0 where nothing was counted. Sums nothing."""
+        """The value of one counter or gauge now; 0.0 if nothing was counted. Sums nothing."""
         self._sample()
         names = dict(zip(next(row.labels for row in TABLE if row.name == name), labels, strict=True))
         return self.registry.get_sample_value(PREFIX + name, names) or 0.0

@@ -34,7 +34,7 @@ class Notifier:
 
     @property
     def watchdog_s(self) -> float | None:
-        """Within how many seconds systemd wants to hear `alive` (sd_watchdog_enabled(3)); None where it does not."""
+        """Within how many seconds systemd wants to hear `alive` (sd_watchdog_enabled(3)); None if it does not."""
         return self._watchdog_us / _MICROSECONDS if self._watchdog_us else None
 
     def ready(self, status: str) -> None:

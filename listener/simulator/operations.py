@@ -25,7 +25,7 @@ class Publish(Protocol):
 class Published:
     """One PropertiesUpdated as it went out.
 
-    `key` and `value` are the disposition that it carries, `key` None where it carries none. `value` is as in the user
+    `key` and `value` are the disposition that it carries, `key` None if it carries none. `value` is as in the user
     data: a string, empty when cleared, or whatever a client has attached under that key. `agents` are all in the
     chat, `heard_by` those who had a subscribed session.
     """
@@ -79,7 +79,7 @@ class Desk:
     def perform(self, agent: str, chat_id: str, body: Mapping[str, Any], *, base_url: str) -> Published | None:
         """Do what the body of `POST /api/v2/me/chats/{id}` asks.
 
-        Returns the PropertiesUpdated that it caused, None where it caused another notification. Raises
+        Returns the PropertiesUpdated that it caused, None if it caused another notification. Raises
         ParameterMissing, ParameterInvalid, NotFound; nothing has changed then.
         """
         self._center.chat_of(agent, chat_id)

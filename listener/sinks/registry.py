@@ -86,7 +86,7 @@ class SinkKind(Generic[S]):
         name: the value of `type` in the configuration, and the entry point's name.
         settings: the kind's own keys; a model that refuses unknown ones (`listener.config.schema.Section`).
         build: makes the sink; may import a client library, must not touch disk or network.
-        extra: the extra of the distribution that brings the client library, None where none is needed.
+        extra: the extra of the distribution that brings the client library, None if none is needed.
         single: whether a configuration may hold one sink of this kind only, because it takes something that the
             process has once.
         retry_horizon_s: for how long its lanes try a batch that fails, unless the configuration says otherwise; None

@@ -1,4 +1,4 @@
-"""Secrets of a sink: written in the configuration, or in a file that is read anew each time; never in a URL."""
+"""Secrets of a sink: written in the configuration, or in a file that is reread each time; never in a URL."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from listener.sinks.registry import SinkContext
 
 
 async def secret_of(context: SinkContext, key: str, *, inline: SecretStr | None, file: Path | None) -> str | None:
-    """The secret, without the line end of its file; None where neither is given.
+    """The secret, without the line end of its file; None if neither is given.
 
     Args:
         context: the sink's surroundings.

@@ -34,7 +34,7 @@ A = TypeVar("A", bound=Abortable)
 
 
 class KeptSession(Generic[U]):
-    """The session of a sink that several things go on over at once, between `open` and `close`.
+    """The session of a sink that several things continue over at once, between `open` and `close`.
 
     Args:
         name: the sink's.

@@ -8,7 +8,7 @@ and ended.
 
 To add a page, write a class with `routes()` that is given callables and never the daemon. Add a line to
 `serving.http_server` and the path to `openapi.py`, which a test demands. A stream calls `Call.keep()` before it
-answers: that lifts the time limit of its connection, or is false where 16 streams are open. What it sends carries
+answers: that lifts the time limit of its connection, or is false if 16 streams are open. What it sends carries
 `routes.HEADERS`. Its task is cancelled when its connection is lost and when the server stops.
 
 - `status.py` holds the structure of `/status.json`, and `openapi.py` makes its schema from it. The journal's own

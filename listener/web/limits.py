@@ -89,7 +89,7 @@ class LimitedServer(web.Server):
 
     Args:
         handler: answers a request.
-        refusals: is told of connections that are aborted, and of bytes that are no HTTP.
+        refusals: gets connections that are aborted, and of bytes that are no HTTP.
         limit_s: see above.
         connections: see above.
     """
@@ -132,7 +132,7 @@ class LimitedServer(web.Server):
         self._forget(handler)
 
     def keep(self, request: web.BaseRequest) -> bool:
-        """Take the time limit from a request's connection, for a stream; false where too many are without already.
+        """Take the time limit from a request's connection, for a stream; false if too many are without already.
 
         What the client still sends is dropped from now on. The current task is cancelled when the connection is lost,
         which it may not notice for long, or by `end_streams`.

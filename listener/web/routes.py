@@ -25,9 +25,9 @@ class Call(NamedTuple):
     Attributes:
         request: aiohttp's own.
         names: what stands for the `{names}` of the route's path, decoded.
-        body: all of it; empty where the route takes none.
+        body: all of it; empty if the route takes none.
         trusted: whether the client may see whatever there is to see: false for a probe without the token.
-        keep: lets the connection stay open beyond its time limit, for a stream of events; false where too many do.
+        keep: lets the connection stay open beyond its time limit, for a stream of events; false if too many do.
         cut: ends the connection at once, for a reason in a word.
     """
 
@@ -107,7 +107,7 @@ class Routes:
 
 
 def _names(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
-    """What stands for the `{names}` of a pattern; None where the segments do not fit."""
+    """What stands for the `{names}` of a pattern; None if the segments do not fit."""
     if len(pattern) != len(segments):
         return None
     names = {}

@@ -32,7 +32,7 @@ VERSION = "/api/v2/diagnostics/version"
 
 
 class Session:
-    """What every call of one account goes through; see `client.WebServices` for the arguments.
+    """The HTTP session of one account; see `client.WebServices` for the arguments.
 
     The session cookie is the login; it is kept in the jar of `http`. When the server does not know it (any more), a
     call logs in and is repeated once. Callers that need a login at the same moment share one, its failure too: a wrong
@@ -96,7 +96,7 @@ class Session:
                 return
             try:
                 await self._exchange("GET", ME)
-            except LoginRefused as exc:  # a token may have come all the same: strangers get one too
+            except LoginRefused as exc:  # a token may have come nevertheless: strangers get one too
                 _log.info("login_expired", account=self._username, http_status=exc.http_status)
             else:
                 if self._csrf != rejected:

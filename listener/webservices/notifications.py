@@ -1,4 +1,4 @@
-"""From the notifications of one batch to observations: typed decode, filter, extraction, each message on its own."""
+"""Decodes the notifications of a batch into observations: typed decode, filter, extraction, each message by itself."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ MAX_DEPTH = 32  # of an allow-listed value: readers further down have stacks too
 
 
 class DecodedBatch(msgspec.Struct, kw_only=True):
-    """What one batch brought.
+    """The observations of one batch.
 
     Every payload is counted once: `len(payloads) == forwarded + sum(filtered) + sum(refused)`.
 
@@ -56,7 +56,7 @@ class _Batch:
 
 
 class NotificationDecoder:
-    """Takes the configured disposition keys out of chat notifications. Never raises over what a server sends.
+    """Extracts the configured disposition keys from chat notifications. Never raises, whatever a server sends.
 
     Only a `ChatStateChangeMessage` with `notificationType` `PropertiesUpdated` is taken: it carries `chat.userData`
     (Web Services, Chat API). What a `StatusChange` carries is observed with `prime`: a chat may arrive with a code.

@@ -1,4 +1,4 @@
-"""What a session brought of late: notifications that come once more, and the chats that it said anything about."""
+"""What a session received recently: recognises repeated notifications and seen chats."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ _REMEMBERED = 128  # notifications; or the last two batches, where those are lar
 
 
 class SeenChats:
-    """A bounded set of chat ids: the one that was not heard of for longest goes first."""
+    """A bounded set of chat ids: the least recently seen one is removed first."""
 
     def __init__(self) -> None:
         self._chats: dict[str, None] = {}
@@ -18,7 +18,7 @@ class SeenChats:
         return chat_id in self._chats
 
     def add(self, chat_ids: Iterable[str]) -> None:
-        """Something was told of these."""
+        """These chats were seen."""
         for chat_id in chat_ids:
             self._chats.pop(chat_id, None)
             self._chats[chat_id] = None
@@ -26,14 +26,14 @@ class SeenChats:
             del self._chats[next(iter(self._chats))]
 
     def clear(self) -> None:
-        """Another session begins."""
+        """A new session begins."""
         self._chats.clear()
 
 
 class Repeats:
-    """What was brought of late to one account.
+    """The notifications that one account received recently.
 
-    Only what carries the server's time can be recognised: two of these that are alike to the letter, the millisecond of
+    Only what carries the server's time can be recognised: two of these that are alike exactly, the millisecond of
     their making included, are one. Of others nobody can tell whether they are two; they are kept.
 
     Args:
@@ -45,7 +45,7 @@ class Repeats:
         self._before = 0
 
     def drop_repeats(self, decoded: DecodedBatch) -> None:
-        """Take out of a batch what came before; it counts as filtered, by the reason `repeated`."""
+        """Remove repeated notifications from a batch; they count as filtered, with the reason `repeated`."""
         digests = [one.digest for one in decoded.observations if one.server_time_ms is not None]
         stamped = dict.fromkeys(digests)
         if not stamped:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from listener.errors import JournalError, JournalLocked
 from listener.journal import damage_marker, rows, views
 from listener.journal.database import PAGE_BYTES, connect_reader, connect_writer
-from listener.journal.store import CHECKPOINT_PAGES, UNFOLDED_PAGES, open_store
+from listener.journal.store import CHECKPOINT_PAGES, MAX_LOG_PAGES, open_store
 from listener.journal.wal import read_header
 from listener.testing import sample_event
 
@@ -106,7 +106,7 @@ def test_a_log_that_cannot_be_read_is_repaired_by_the_next_open_before_it_grows_
     command = [*strace, sys.executable, "-c", program, path]
     done = subprocess.run(command, capture_output=True, timeout=100, check=False)
     assert b"JournalDamaged" in done.stderr
-    assert log.stat().st_size < 2 * UNFOLDED_PAGES * PAGE_BYTES
+    assert log.stat().st_size < 2 * MAX_LOG_PAGES * PAGE_BYTES
     assert damage_marker.exists(path)
     store = open_store(path)
     assert store.last_sequence > CHECKPOINT_PAGES / 7
@@ -346,7 +346,7 @@ def test_another_programs_database_keeps_its_mode(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-def test_closing_folds_the_log_into_the_file(tmp_path, path):
+def test_closing_checkpoints_the_log_into_the_file(tmp_path, path):
     open_store(path).close()
     assert {file.name for file in tmp_path.iterdir()} == {"journal.db", "journal.db.lock"}
 

@@ -125,10 +125,10 @@ def test_an_owner_who_stays_is_read_beside(closed):
     with closing(views._Reader(closed)) as reader:
         assert reader.read(sinks) == ["crm"]
         owner = open_store(closed)
-        add_cursor(owner.write, "folded")
+        add_cursor(owner.write, "checkpointed")
         owner.write.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         add_cursor(owner.write, "logged")
-        assert reader.read(sinks) == ["crm", "folded", "logged"]
+        assert reader.read(sinks) == ["crm", "checkpointed", "logged"]
         owner.close()
 
 

@@ -164,7 +164,7 @@ async def _close(connection: AbstractConnection) -> None:
 
 
 def largest_refused(exc: Exception | None) -> int | None:
-    """The size of the message that the broker closed the channel for, None where that was not why."""
+    """The size of the message that the broker closed the channel for, None if that was not why."""
     if not isinstance(exc, exceptions.ChannelPreconditionFailed):
         return None
     found = re.search(r"message size (\d+) is larger than", str(exc))

@@ -179,7 +179,7 @@ class AmqpSink:
     def _judge(
         self, index: int, letter: AmqpMessage, answers: Mapping[int, Exception | None], verdict: Verdict
     ) -> bool:
-        """Take down what became of one event; tells whether it is done with."""
+        """Take down the outcome of one event; tells whether it is done with."""
         answer = answers.get(index, TimeoutError())
         if answer is None:
             verdict.delivered.add(index)

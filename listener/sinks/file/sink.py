@@ -1,4 +1,4 @@
-"""The sink: a worker of its own for the file, one timer, and what goes on beside the stream."""
+"""The sink: a worker of its own for the file, one timer, and what continues beside the stream."""
 
 import asyncio
 import errno
@@ -26,7 +26,7 @@ class FileSink:
     """Appends to a file in a worker of its own, so that the loop never waits for the disk.
 
     What the host refuses at `open` is a StartError that names the setting. Later it is a Retry and never a Park: once
-    the folder is back, its rights are mended or the disk has room, the lane goes on without a restart. Can be
+    the folder is back, its rights are mended or the disk has room, the lane continues without a restart. Can be
     opened again after `close`.
 
     Args:

@@ -102,7 +102,7 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc] # the library has no typ
 
 
 async def why_not(settings: KafkaSettings, security: dict[str, Any]) -> Park | Retry:
-    """Knock at each server once more: the library keeps to itself why none of them lets it in."""
+    """Knock at each server again: the library keeps to itself why none of them lets it in."""
     reasons: list[str] = []
     for server in settings.bootstrap_servers:
         host, _, port = server.rpartition(":")
@@ -130,7 +130,7 @@ class Topic(NamedTuple):
 
     Attributes:
         replicas: those of the partition that has the fewest.
-        config: its settings by name; empty where this user may not ask, or the broker does not tell.
+        config: its settings by name; empty if this user may not ask, or the broker does not tell.
     """
 
     replicas: int
@@ -138,7 +138,7 @@ class Topic(NamedTuple):
 
     @property
     def largest_batch(self) -> int | None:
-        """Bytes of the largest batch that is taken; None where that is not known."""
+        """Bytes of the largest batch that is taken; None if that is not known."""
         value = self.config.get("max.message.bytes", "")
         return int(value) if value.isdigit() else None
 

@@ -182,7 +182,7 @@ class Session:
 
     Attributes:
         trouble: the first thing that went wrong, None while nothing has.
-        stream: what whoever connected has learnt of the stream; None where this user may not ask.
+        stream: what whoever connected has learnt of the stream; None if this user may not ask.
     """
 
     def __init__(self, *, timeout_s: float) -> None:

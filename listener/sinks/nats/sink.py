@@ -33,7 +33,7 @@ _NEED_A_PERSON = (
 
 
 async def look_at(session: Session, settings: NatsSettings, *, create: bool) -> StreamConfig | None:
-    """The stream's configuration; None where this user may not ask for it.
+    """The stream's configuration; None if this user may not ask for it.
 
     Args:
         session: a connection that is up.
@@ -96,7 +96,7 @@ def _error_of(exc: APIError) -> ApiError:
 
 
 def _problem(config: StreamConfig, subject: str) -> str:
-    """Why nothing can be published to it; empty where it can."""
+    """Why nothing can be published to it; empty if it can."""
     if config.mirror is not None:
         return "is a mirror of another"
     if config.sealed:

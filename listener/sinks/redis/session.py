@@ -193,7 +193,7 @@ def _lines(info: Any) -> Iterator[tuple[str, str]]:
 
 
 def _value(answer: Any, otherwise: str) -> str:
-    """Of an answer to CONFIG GET, which is empty where a service hides the parameter."""
+    """Of an answer to CONFIG GET, which is empty if a service hides the parameter."""
     return answer[1].decode() if isinstance(answer, list) and len(answer) > 1 else otherwise
 
 

@@ -40,7 +40,7 @@ class Credentials(Protocol):
     async def renew(self, refused: Mapping[str, str], failure: Failure, /) -> Failure | None:
         """What to make of a request with the headers `refused` that was answered 401.
 
-        Returns None where there are others now, to be tried once; else the failure that this one becomes.
+        Returns None if there are others now, to be tried once; else the failure that this one becomes.
         """
 
 
@@ -50,7 +50,7 @@ def basic(user: str, password: str) -> str:
 
 
 class FixedCredentials:
-    """Those of the configuration; files are read anew for each batch, so that a rotated secret needs no restart.
+    """Those of the configuration; files are reread for each batch, so that a rotated secret needs no restart.
 
     Args:
         context: the sink's surroundings.

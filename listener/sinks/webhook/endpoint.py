@@ -52,7 +52,7 @@ _LONGEST_WAIT_S = 366 * 86_400.0
 class Failure:
     """What came of a request that did not succeed.
 
-    `status` is None where nobody answered; `verdict` is what it means where the status does not tell. `detail` quotes
+    `status` is None if nobody answered; `verdict` is what it means where the status does not tell. `detail` quotes
     the answer, which often quotes the event: not for a log.
     """
 

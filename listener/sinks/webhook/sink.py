@@ -229,7 +229,7 @@ class WebhookSink:
         return await self._endpoint.exchange(hdrs.METH_OPTIONS, self._url, sent, None)
 
     async def _ask_permission(self) -> None:
-        """Raises Park where there is none, Retry where nobody answers."""
+        """Raises Park if there is none, Retry where nobody answers."""
         await self._credentials.prepare()
         origin, rate = self._settings.origin or "", self._settings.request_rate
         answer = await self._options(request_headers(origin, rate))
@@ -272,7 +272,7 @@ class WebhookSink:
         )
 
     async def _send(self, message: Message, keys: Sequence[SigningKey]) -> Failure | None:
-        """One request, and once more where a refused token could be replaced; None is success."""
+        """One request, and again where a refused token could be replaced; None is success."""
         await self._rate_limiter.turn()
         refused = self._credentials.headers
         failure = await self._request(message, keys)
