@@ -74,9 +74,9 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 def connect_writer(path: Path) -> sqlite3.Connection:
     """A connection whose commits are on the disk when they return.
 
-    The WAL is checkpointed into the file by its owner (`Handle`), never by SQLite within a commit, and then written from its
-    start again; WAL_LIMIT_BYTES cuts it back after a burst in which a reader held it. Pages that retention frees are
-    reused, the file is not shrunk: with a steady load its size is that of the retention window.
+    The WAL is checkpointed into the file by its owner (`Handle`), never by SQLite within a commit, and then written
+    from its start again; WAL_LIMIT_BYTES cuts it back after a burst in which a reader held it. Pages that retention
+    frees are reused, the file is not shrunk: with a steady load its size is that of the retention window.
     """
     connection = connect(path, "rw")
     try:
