@@ -6,7 +6,7 @@ ListenerError
   JournalError              the journal could not do what was asked; nothing of the batch is stored
     JournalLocked           another process owns it
     JournalFull             no room: disk, quota or the configured limit
-  JournalDamaged            what is stored cannot be read; the next start sets it aside and goes on
+  JournalDamaged            what is stored cannot be read; the next start sets it aside
   WebServicesError          an answer of the REST API that is not success
     LoginRefused            statusCode 20, HTTP 401 or 403
     CsrfRejected            the CSRF header is missing or expired
@@ -18,12 +18,12 @@ ListenerError
     Unreachable             no answer: DNS, TCP, TLS, timeout
   CometdError               the CometD session
     ExchangeFailed          one request brought no usable answer: network, HTTP status, body
-  ControlError              the control socket: an order was refused, or not answered
-    NoDaemon                nobody takes orders there
+  ControlError              the control socket: a command was refused, or not answered
+    NoDaemon                no daemon listens there
     DaemonEnded             the daemon ended before it answered
   HttpRefused               a request to our own HTTP side is refused; `reason` is a metric label
   NotificationRefused       one notification cannot be used; `reason` is a metric label
-  Outcome                   what a sink says of a batch that it did not take whole
+  Outcome                   the outcome of a batch that a sink did not take completely
     Retry                   later, unchanged
     Park                    a person is needed
     Reject                  these events, never
@@ -88,9 +88,9 @@ class JournalFull(JournalError):
 
 
 class JournalDamaged(ListenerError):
-    """What the journal holds cannot be read, and trying again will not help: the next start repairs it.
+    """What the journal holds cannot be read, and a retry will not help: the next start repairs it.
 
-    No JournalError, so that nothing which waits for a journal in trouble waits for this one.
+    Not a JournalError: whatever waits for a failing journal must not wait for this one.
     """
 
 
@@ -109,7 +109,7 @@ class WebServicesError(ListenerError):
 
 
 class LoginRefused(WebServicesError):
-    """The server does not know this user, or no longer."""
+    """The server does not know this user, or does not any more."""
 
 
 class CsrfRejected(WebServicesError):
@@ -135,7 +135,7 @@ class NotFound(WebServicesError):
 class ServerFault(WebServicesError):
     """The server failed, or answered with something that is not its JSON.
 
-    `retry_after_s` is the server's own wish, in seconds.
+    `retry_after_s` is what the server asked for, in seconds.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class ExchangeFailed(CometdError):
 
     Attributes:
         http_status: status of the response, None without one.
-        retry_after_s: the server's own wish, in seconds.
+        retry_after_s: what the server asked for, in seconds.
         maybe_lost: the request reached the server and its answer did not arrive whole, so events that the server
             wrote into it are gone unless the ack extension brings them again.
     """
@@ -183,15 +183,15 @@ class ExchangeFailed(CometdError):
 
 
 class ControlError(ListenerError):
-    """An order to the running daemon was refused, or there was no answer."""
+    """A command to the running daemon was refused, or there was no answer."""
 
 
 class NoDaemon(ControlError):
-    """No daemon takes orders for this journal."""
+    """No daemon runs on this journal."""
 
 
 class DaemonEnded(ControlError):
-    """The daemon ended before it answered an order; it may have carried it out."""
+    """The daemon ended before it answered a command; it may have executed it."""
 
 
 class HttpRefused(ListenerError):
@@ -219,12 +219,12 @@ class NotificationRefused(ListenerError):
 
 
 class Outcome(ListenerError):
-    """What a sink says of a batch that it did not take whole.
+    """The outcome of a batch that a sink did not take completely.
 
     Attributes:
-        reason: for the log and the status, so without anything that could come from an event.
-        delivered: indexes into the batch of the events that are durable at the destination all the same.
-        detail: what the destination said, which may quote an event; only a dead letter keeps it.
+        reason: for the log and the status, so it quotes no event.
+        delivered: indexes of the events in the batch that are durable at the destination nevertheless.
+        detail: the destination's answer, which may quote an event; only a dead letter keeps it.
     """
 
     def __init__(self, reason: str, *, delivered: frozenset[int] = frozenset(), detail: str = "") -> None:
@@ -235,7 +235,7 @@ class Outcome(ListenerError):
 
 
 class Retry(Outcome):
-    """Not now: the lane tries the rest again, after `after_s` seconds if the destination named a time."""
+    """Not now: the lane retries the rest, after `after_s` seconds if the destination named a time."""
 
     def __init__(
         self, reason: str, *, after_s: float | None = None, delivered: frozenset[int] = frozenset(), detail: str = ""
@@ -248,7 +248,7 @@ class Park(Outcome):
     """A person is needed (401, 403, a missing topic): the lane stops and keeps everything.
 
     Attributes:
-        disabled: the destination wants no more, ever (410): only the order to resume this lane ends it, no restart.
+        disabled: the destination wants no more events (410): only `sinks resume` ends it, no restart.
     """
 
     def __init__(
@@ -259,21 +259,21 @@ class Park(Outcome):
 
 
 class Refusal(NamedTuple):
-    """Why one event can never be taken: in our words, and in the destination's, which may quote the event."""
+    """Why an event can never be taken: in our words, and in the destination's, which may quote the event."""
 
     reason: str
     answer: str = ""
 
 
 class Reject(Outcome):
-    """Some events can never be taken: they become dead letters, the rest goes on.
+    """Some events can never be taken: they become dead letters, the rest continues.
 
-    A sink that judges several events in one call tells them all at once: what it does not name is brought again.
+    A sink that rejects several events of a call names all of them: whatever it does not name is delivered again.
 
     Attributes:
-        index: one of them, whose reason stands for the outcome.
+        index: one of them; its reason is that of the outcome.
         rejected: the others by index, each with what its dead letter keeps.
-        after_s: seconds until the rest may be brought, if the destination named a time over it.
+        after_s: seconds until the rest may be delivered, if the destination named a time.
     """
 
     def __init__(

@@ -1,21 +1,21 @@
-"""The two ports: what the receiver and the lanes need of a journal and of a sink. The contract is in the docstrings."""
+"""The two ports: the contracts of a journal and of a sink."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from listener.model.event import (
-    EVERY_LETTER,
+    EVERY_DEAD_LETTER,
     Damage,
     DeadLetter,
+    DeadLetterFilter,
     Event,
     JournalBatch,
     JournalStats,
     LaneState,
     LastValue,
-    LetterFilter,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, EventFilter, Found, LetterPage
+from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
 
 
 class Journal(Protocol):
@@ -59,7 +59,7 @@ class Journal(Protocol):
         """At most `limit` durable events with a sequence above `after`, oldest first; empty when there are none."""
 
     async def search(self, which: EventFilter = EVERY_EVENT, *, before: int | None = None, limit: int) -> Found:
-        """The newest durable events that are meant, with a sequence below `before` where that is given; newest first.
+        """The newest durable events that match, below the sequence `before` if given; newest first.
 
         Brings at most `limit` (1 or more) and looks at a bounded number of events, so it may bring fewer although there
         are more: `Found.before` tells where to look on.
@@ -69,7 +69,7 @@ class Journal(Protocol):
         """Return once `last_sequence` is above `sequence`. Cancelling is safe."""
 
     async def cursors(self) -> dict[str, int]:
-        """Per sink, the sequence up to which everything is done with."""
+        """Per sink, the sequence up to which everything is settled."""
 
     async def advance(self, sink: str, sequence: int, dead: Sequence[DeadLetter] = ()) -> None:
         """Move a sink's cursor to `sequence` and store its dead letters, in one durable transaction.
@@ -83,24 +83,24 @@ class Journal(Protocol):
     async def sessions(self) -> dict[str, SessionState]:
         """Per account, the last stored session."""
 
-    async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
-        """The dead letters that are meant, oldest first."""
+    async def dead_letters(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
+        """The dead letters that match, oldest first."""
 
-    async def letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> LetterPage:
+    async def dead_letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> DeadLetterPage:
         """Dead letters of events above `after`, of one sink or of all, in the order of the journal, with their events.
 
         Brings `limit` of them (1 or more), and beyond those the ones of other sinks for the last event: a page never
         ends within an event, so that its last sequence is where the next one begins.
         """
 
-    async def replay_dead_letters(self, which: LetterFilter) -> int:
-        """Mark the letters that are meant for one more delivery, durably; returns how many are marked now."""
+    async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
+        """Mark the matching letters for another delivery, durably; returns how many are marked now."""
 
-    async def drop_dead_letters(self, which: LetterFilter) -> int:
-        """Delete the letters that are meant, durably and for good; returns how many that were.
+    async def drop_dead_letters(self, which: DeadLetterFilter) -> int:
+        """Delete the matching letters, durably and for good; returns how many there were.
 
         The event of one that lies above its sink's cursor, since others of its batch are still tried, is nowhere on
-        record as done with then: a restart before the cursor has passed it brings it once more.
+        record as done with then: a restart before the cursor has passed it brings it again.
         """
 
     async def replays(self, sink: str, limit: int) -> list[Event]:
@@ -119,7 +119,7 @@ class Journal(Protocol):
         """Replace a lane's state, durably."""
 
     async def pending_damages(self) -> list[Damage]:
-        """What was damaged at an `open`, this one or an earlier, and is not settled yet; oldest first."""
+        """Damage found by this `open` or an earlier one that is not settled yet; oldest first."""
 
     async def settle_damages(self) -> None:
         """The gaps of all pending damages are on record. Durable."""
@@ -136,8 +136,8 @@ class Journal(Protocol):
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
 
-    async def pulse(self) -> None:
-        """Return once whatever writes has answered, whether or not it could write: it does not hang."""
+    async def ping(self) -> None:
+        """Return once the writer has answered, whether or not it can write: it does not hang."""
 
 
 class Sink(Protocol):
@@ -147,7 +147,7 @@ class Sink(Protocol):
     """
 
     async def open(self) -> None:
-        """Get ready: open the file, the connection.
+        """Open the file or the connection.
 
         Raises `Retry` or `Park`, or `StartError` for what the host refuses. May be called again after a failure.
         """
@@ -156,12 +156,12 @@ class Sink(Protocol):
         """Return when every event is durable at the destination (fsynced, 2xx, acked by the broker).
 
         `events` is never empty and in journal order; events of one chat must reach the destination in that order.
-        Being cancelled in the middle is allowed: the lane will bring the batch again.
+        It may be cancelled at any point: the lane will deliver the batch again.
 
         Raises:
-            Retry: not all of it now; `delivered` names what is durable all the same.
+            Retry: not all of it now; `delivered` names what is durable nevertheless.
             Park: a person is needed.
-            Reject: some events can never be taken; names all that this call found out about.
+            Reject: some events can never be taken; names all that this call found.
         """
 
     async def check(self) -> None:
@@ -173,7 +173,7 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Reopens(Protocol):
-    """What a sink has as well that writes to a name which others may give to something else, as a file is rotated."""
+    """A sink that writes to files, which others may rotate, has this too."""
 
     def reopen(self) -> None:
-        """Go to what has the name now. Neither waits nor raises; comes at any time between `open` and `close`."""
+        """Reopen the file of the name. Neither waits nor raises; called at any time between `open` and `close`."""

@@ -12,6 +12,7 @@ from support.faultproxy import FaultProxy
 from support.process import Command, Daemon
 from support.rabbitmq import RabbitMQ
 from support.receiver import Receiver
+from support.workers import ByFile, longest_first
 
 StartBayeux = Callable[..., Awaitable[BayeuxServer]]
 StartDaemon = Callable[..., Awaitable[Daemon]]
@@ -25,6 +26,15 @@ hypothesis.settings.register_profile(
     "steady", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
 hypothesis.settings.load_profile("steady")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
 
 
 @pytest.fixture

@@ -1,27 +1,127 @@
-"""The documents against the code: what a reader copies out of them works."""
+"""The documents against the code: what a reader copies out of them, or looks up by them, is there and works."""
 
+import ast
+import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from listener.daemon.assembly import load_checked
+from listener.model.forms import CLOUD_EVENT, DATA_FIELDS
 from listener.runtime.metrics import PREFIX, TABLE
+from listener.sinks.registry import kinds
+from listener.testing import sample_event
 from listener.web.openapi import description
 from support.commands import commands
 from support.logged import events
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-METRICS = (ROOT / "deploy" / "metrics.md").read_text(encoding="utf-8")
-HTTP = (ROOT / "deploy" / "http.md").read_text(encoding="utf-8")
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+SOURCE = ROOT / "listener"
+PAGES = sorted(
+    path for pattern in ("*.md", "docs/*.md", "deploy/**/*.md", "tests/benchmarks/*.md") for path in ROOT.glob(pattern)
+)
+COMMANDS = commands()
+LONGEST = {"README.md": 150, "ARCHITECTURE.md": 200}
+LARGEST_PICTURE = 150_000
+FILE = re.compile(r"([\w.-]+/)+[\w.-]+\.(py|js|sql|lua|md|toml)")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+README, METRICS, HTTP = read("README.md"), read("docs/metrics.md"), read("docs/http.md")
 
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def spans(text: str) -> list[str]:
+    """What stands between backticks, outside of blocks; its lines as one."""
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return [" ".join(span.split()) for span in re.findall(r"`((?:[^`\n]|\n(?!\n))+)`", outside)]
+
+
+def page(path: Path) -> str:
+    """A page as a test's parameter shows it."""
+    return str(path.relative_to(ROOT))
+
+
+every_page = pytest.mark.parametrize("path", PAGES, ids=page)
+
+
+@pytest.mark.parametrize("name", LONGEST)
+def test_a_page_that_everybody_reads_stays_short(name: str):
+    assert len(read(name).splitlines()) <= LONGEST[name]
+
+
+def anchors(path: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_page
+def test_every_link_leads_somewhere(path: Path):
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)|(?:href|src)=\"([^\"]+)\"", text)
+    for link in filter(lambda link: "://" not in link, map("".join, links)):
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_one_click_from_the_readme_and_from_the_list():
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert {link.removeprefix("docs/") for link in re.findall(r"\]\((docs/[^)#]+\.md)\)", README)} == pages
+    assert set(re.findall(r"^\| \[[^]]+\]\(([^)]+)\)", read("docs/README.md"), re.MULTILINE)) == pages
+
+
+def test_the_readme_shows_pictures_that_load_quickly():
+    pictures = set(re.findall(r"docs/images/[\w-]+\.(?:png|svg)", README))
+    assert pictures == {"docs/images/console.png", "docs/images/tail.svg"}
+    assert all(0 < (ROOT / picture).stat().st_size <= LARGEST_PICTURE for picture in pictures)
+    assert "http" not in re.sub(r'xmlns="[^"]+"|<!--.*?-->', "", read("docs/images/tail.svg"))
+
+
+@every_page
+def test_every_file_that_is_named_exists(path: Path):
+    named = [name for name in spans(path.read_text(encoding="utf-8")) if FILE.fullmatch(name)]
+    assert [name for name in named if not any((base / name).exists() for base in (ROOT, SOURCE, path.parent))] == []
+
+
+@pytest.mark.parametrize("package", sorted(SOURCE.glob("*/__init__.py")), ids=page)
+def test_a_package_names_modules_that_it_has(package: Path):
+    named = re.findall(r"`([\w.-]+\.(?:py|js))`", package.read_text(encoding="utf-8"))
+    assert [name for name in named if not list(package.parent.rglob(name))] == []
+
+
+def defined(file: Path) -> Iterator[str]:
+    """The names that a module defines: functions, classes, their methods, constants."""
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+            yield from (f"{node.name}.{getattr(each, 'name', '')}" for each in getattr(node, "body", ()))
+        if isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+
+
+def test_what_the_architecture_tells_to_look_at_is_there():
+    named = re.findall(r"`([\w/]+\.py)` `([\w.]+)`", read("ARCHITECTURE.md"))
+    assert len(named) > 30
+    assert [(file, name) for file, name in named if name not in set(defined(SOURCE / file))] == []
+
+
+def test_the_architecture_shows_every_room():
+    rooms = {path.name for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    shown = re.findall(r"^\| \d \| `([\w.]+)/?`", read("ARCHITECTURE.md"), re.MULTILINE)
+    assert sorted(shown) == sorted(rooms - {"__init__.py"})
 
 
 def test_the_readmes_configuration_passes_the_check(tmp_path: Path):
@@ -33,15 +133,52 @@ def test_the_readmes_configuration_passes_the_check(tmp_path: Path):
     assert sorted(settings.sinks) == ["audit", "crm"]
 
 
-def test_every_command_of_the_readme_exists():
-    known = {words[0] for words in commands()}
-    used = set(re.findall(r"disposition-listener ([a-z][a-z-]+)", README))
-    assert used >= {"run", "check", "demo", "simulate", "set-disposition", "tail"}
-    assert used - known == set()
+def test_the_events_that_are_shown_have_the_fields_of_real_ones():
+    event, gap = map(json.loads, blocks(read("docs/events.md"), "json"))
+    real = json.loads(CLOUD_EVENT.body(sample_event(1)))
+    assert (set(event), set(event["data"])) == (set(real), set(real["data"]))
+    assert set(event["data"]) | set(gap) == set(DATA_FIELDS)
+
+
+GROUPS = {command[0] for command in COMMANDS if len(command) > 1}
+SHOWN = re.compile(rf"disposition-listener ([a-z][^|#>&\n]*)|^((?:{'|'.join(GROUPS)}) [a-z].*)", re.MULTILINE)
+
+
+def shown(text: str) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+    """Each command that a text shows, with its options; one of a group also without the program's name."""
+    lines = "\n".join([*blocks(text.replace("\\\n", ""), "sh"), *spans(text)])
+    for words in map(str.split, map("".join, SHOWN.findall(lines))):
+        named = 2 if words[0] in GROUPS and words[1:] and words[1].isalpha() else 1
+        yield tuple(words[:named]), {word for word in words if re.match("--?[a-z]", word)}
+
+
+@every_page
+def test_every_command_that_is_shown_exists_with_its_options(path: Path):
+    for command, options in shown(path.read_text(encoding="utf-8")):
+        assert command in COMMANDS, command
+        assert options - COMMANDS[command] == set(), command
+
+
+def test_every_command_is_listed_with_options_that_it_has():
+    listed = {}
+    for row in re.findall(r"^\| `([^`]+)` \|", read("docs/operations.md"), re.MULTILINE):
+        words = [word for word in row.split() if word.islower() and word.replace("-", "").isalpha()]
+        if words:
+            listed[tuple(words)] = set(re.findall(r"--[a-z-]+", row))
+    assert set(listed) == {command for command in COMMANDS if len(command) > 1 or command[0] not in GROUPS}
+    assert {
+        command: options - COMMANDS[command] for command, options in listed.items() if options - COMMANDS[command]
+    } == {}
+
+
+def test_every_kind_of_sink_is_listed_with_what_it_needs():
+    listed = {row[0]: row[3] for row in rows(read("docs/sinks.md")) if len(row) == 4}
+    extras = {name: point.load().extra for name, point in kinds().items()}
+    assert listed == {name: f"disposition-listener[{extra}]" if extra else "-" for name, extra in extras.items()}
 
 
 def test_ci_runs_what_the_readme_says():
-    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    ci = read(".ci/run")
     demo, test = (block for block in blocks(README, "sh") if "venv" in block)
     assert len(demo.strip().splitlines()) == len(test.strip().splitlines()) == 1
     for words in ("disposition-listener demo",):
@@ -99,7 +236,7 @@ def test_the_units_differ_only_where_they_have_to():
 
 
 def test_the_services_configuration_passes_the_check_where_its_credentials_are(tmp_path: Path):
-    (snippet,) = blocks((ROOT / "deploy/systemd/README.md").read_text(encoding="utf-8"), "toml")
+    (snippet,) = blocks(read("deploy/systemd/README.md"), "toml")
     config = tmp_path / "listener.toml"
     config.write_text(snippet.replace("/var/lib/disposition-listener", str(tmp_path)), encoding="utf-8")
     credentials = tmp_path / "credentials"
@@ -113,5 +250,5 @@ BEYOND_CALLS = {"http_refused": ["error", "warning"], "library_log": ["critical"
 
 
 def test_every_event_of_the_log_is_documented_and_every_documented_one_is_logged():
-    documented = {row[0]: row[1].split(", ") for row in rows((ROOT / "deploy" / "logs.md").read_text(encoding="utf-8"))}
+    documented = {row[0]: row[1].split(", ") for row in rows(read("docs/logs.md"))}
     assert documented == events() | BEYOND_CALLS

@@ -8,6 +8,7 @@ where lines of no chain stand before it in its file, the SHA-256 of all of them,
 
 import hashlib
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 GENESIS = bytes(32)
@@ -46,9 +47,13 @@ def chained(event: bytes, data_bytes: int, head: Head) -> tuple[bytes, Head]:
         event: CloudEvents JSON whose last member is `data`.
         data_bytes: how long the value of `data` is.
         head: the end of the chain so far.
+
+    Raises:
+        ValueError: the event has another form.
     """
     cut = len(event) - len(_DATA) - data_bytes - 1
-    assert event[cut : cut + len(_DATA)] == _DATA  # noqa: S101 - the form that the caller chose
+    if event[cut : cut + len(_DATA)] != _DATA:
+        raise ValueError("an event whose last member is not `data` cannot be chained")
     line = b"".join((event[:cut], written(head), event[cut + len(_DATA) :]))
     return line, Head(head.size + 1, hash_of(line))
 
@@ -59,7 +64,7 @@ def written(head: Head) -> bytes:
 
 
 def link_of(line: bytes) -> Link | None:
-    """What a line says of its place in a chain; None where it is no record of one.
+    """What a line says of its place in a chain; None if it is no record of one.
 
     Only the first such pair counts: what stands in `data` comes behind it.
     """
@@ -67,7 +72,17 @@ def link_of(line: bytes) -> Link | None:
     return Link(int(found[1]), bytes.fromhex(found[2].decode())) if found is not None else None
 
 
+def first_link(lines: Iterable[bytes]) -> Link | None:
+    """The link of the first record among lines; None if none is a record."""
+    return next((link for line in lines if (link := link_of(line)) is not None), None)
+
+
 def head_of(line: bytes) -> Head | None:
-    """The head that a chain has whose last record this line is; None where it is no record."""
+    """The head that a chain has whose last record this line is; None if it is no record."""
     link = link_of(line)
     return Head(link.number + 1, hash_of(line)) if link is not None else None
+
+
+def end_of(lines: Iterable[bytes]) -> Head | None:
+    """The head of the chain in lines that come last one first, each with its end; None if none is a record."""
+    return next((head for line in lines if (head := head_of(line.removesuffix(b"\n"))) is not None), None)

@@ -1,5 +1,7 @@
-"""The events of an audit file, typed; and which of them have come before."""
+"""The events of audit files, typed; which have come before; and the gaps, in which others could have been missed."""
 
+from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
@@ -8,8 +10,11 @@ import msgspec
 
 from listener.model.event import Kind, Participant, rfc3339
 
+NEAR_MS = 60_000
+"""So close to a gap of its account an event counts as near it: re-reading the chats follows a gap by seconds."""
 
-class Set(msgspec.Struct, frozen=True, rename="camel", gc=False):
+
+class DispositionData(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """`data` of a disposition. What a sink's `fields` may have left out has a default; without the rest it is none."""
 
     change: str
@@ -30,7 +35,7 @@ class Stretch(NamedTuple):
     end_ms: int
 
 
-class Missed(NamedTuple):
+class GapData(NamedTuple):
     """What a gap tells: a stretch in which a disposition of the account could have been missed."""
 
     account: str
@@ -49,7 +54,7 @@ class Event(NamedTuple):
     time_ms: int
     subject: str
     sequence: str
-    data: Set | Missed | None
+    data: DispositionData | GapData | None
 
 
 class _Gap(msgspec.Struct, frozen=True, rename={"from_": "from", "closed_by": "closedBy"}):
@@ -74,7 +79,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
-_SET = msgspec.json.Decoder(Set)
+_SET = msgspec.json.Decoder(DispositionData)
 _GAP = msgspec.json.Decoder(_Gap)
 _MARK = ".chat."
 _TIME_LENGTH = len(rfc3339(0))
@@ -85,22 +90,19 @@ def event_of(line: bytes) -> Event:
     try:
         envelope = _ENVELOPE.decode(line)
         kind = envelope.type.rpartition(_MARK)[2] if _MARK in envelope.type else ""
-        data: Set | Missed | None = None
+        data: DispositionData | GapData | None = None
         if kind == Kind.DISPOSITION:
             data = _SET.decode(envelope.data)
         elif kind == Kind.GAP:
-            data = _missed(_GAP.decode(envelope.data))
+            gap = _GAP.decode(envelope.data)
+            start, end = epoch_ms(gap.from_), epoch_ms(gap.to)
+            data = GapData(gap.account, Stretch(start, max(start, end)), gap.reason, gap.closed_by)
     except (msgspec.MsgspecError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
     time, time_ms = envelope.time, epoch_ms(envelope.time)
     if len(time) != _TIME_LENGTH or time[-1] != "Z":
         time = rfc3339(time_ms)
     return Event(envelope.id, kind, envelope.type, time, time_ms, envelope.subject, envelope.sequence, data)
-
-
-def _missed(gap: _Gap) -> Missed:
-    start, end = epoch_ms(gap.from_), epoch_ms(gap.to)
-    return Missed(gap.account, Stretch(start, max(start, end)), gap.reason, gap.closed_by)
 
 
 def epoch_ms(text: str) -> int:
@@ -111,7 +113,7 @@ def epoch_ms(text: str) -> int:
     return round(moment.timestamp() * 1000)
 
 
-class Seen:
+class SeenIds:
     """Ids that have come before, in some 12 bytes each: 96 bits of a digest, which no two ids in practice share."""
 
     def __init__(self) -> None:
@@ -131,3 +133,81 @@ class Seen:
         if at < 0:
             bucket += rest
         return at < 0
+
+
+class AccountGaps(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What was missed of one account in the period; stretches that overlap count their seconds once."""
+
+    account: str
+    gaps: int
+    seconds: float
+
+
+class Gaps:
+    """All gaps that are on record, by account.
+
+    Args:
+        from_ms: the start of the period, None if it is open. Of a gap that crosses it the part within counts.
+        to_ms: its end, excluded.
+    """
+
+    def __init__(self, *, from_ms: int | None, to_ms: int | None) -> None:
+        self._from_ms, self._to_ms = from_ms, to_ms
+        self._ids: set[str] = set()
+        self._stretches: dict[str, list[Stretch]] = {}
+        self._widened: dict[str, list[Stretch]] = {}
+
+    def add(self, id_: str, gap: GapData) -> None:
+        """Note a gap; one that comes again counts once."""
+        if id_ not in self._ids:
+            self._ids.add(id_)
+            self._stretches.setdefault(gap.account, []).append(gap.stretch)
+            self._widened.clear()
+
+    def is_in_period(self, stretch: Stretch) -> bool:
+        """Whether any of it lies in the period."""
+        ends_before = self._from_ms is not None and stretch.end_ms < self._from_ms
+        begins_behind = self._to_ms is not None and stretch.start_ms >= self._to_ms
+        return not (ends_before or begins_behind)
+
+    def is_near(self, account: str, time_ms: int) -> bool:
+        """Whether a moment lies in a gap of the account, or within a minute of one."""
+        if account not in self._stretches:
+            return False
+        if account not in self._widened:
+            wide = (Stretch(start - NEAR_MS, end + NEAR_MS) for start, end in self._stretches[account])
+            self._widened[account] = _united(wide)
+        stretches = self._widened[account]
+        at = bisect_right(stretches, time_ms, key=lambda one: one.start_ms) - 1
+        return at >= 0 and time_ms <= stretches[at].end_ms
+
+    def by_account(self, account: str | None = None) -> list[AccountGaps]:
+        """What lies in the period, the account with the most seconds first; with `account` of this one alone."""
+        found = []
+        for name, stretches in self._stretches.items():
+            within = [self._clipped(one) for one in stretches if self.is_in_period(one)]
+            if within and account in (None, name):
+                ms = sum(end - start for start, end in _united(within))
+                found.append(AccountGaps(account=name, gaps=len(within), seconds=ms / 1000))
+        return sorted(found, key=lambda one: (-one.seconds, one.account))
+
+    def united(self, account: str | None = None) -> list[Stretch]:
+        """The moments of the period that lie in a gap of any account, or of `account`; in order, none overlaps."""
+        chosen = [one for name, these in self._stretches.items() if account in (None, name) for one in these]
+        return _united(self._clipped(one) for one in chosen if self.is_in_period(one))
+
+    def _clipped(self, stretch: Stretch) -> Stretch:
+        start, end = stretch
+        start = start if self._from_ms is None else max(start, self._from_ms)
+        end = end if self._to_ms is None else min(end, self._to_ms)
+        return Stretch(start, max(start, end))
+
+
+def _united(stretches: Iterable[Stretch]) -> list[Stretch]:
+    found: list[Stretch] = []
+    for start, end in sorted(stretches):
+        if found and start <= found[-1].end_ms:
+            found[-1] = Stretch(found[-1].start_ms, max(found[-1].end_ms, end))
+        else:
+            found.append(Stretch(start, end))
+    return found

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 import structlog
 
-from listener.audit.reading import blocks
+from listener.audit.reading import blocks, end_of_lines
 from listener.runtime.durable import sync_file, sync_folder
 
 _log = structlog.get_logger(__name__)
-_BLOCK_BYTES = 64 * 1024
-# A batch whose file was deleted in the middle is written once more; several such in a row are a rotation gone wild.
+# A batch whose file was deleted in the middle is written again; several such in a row are a rotation gone wild.
 _ROTATIONS = 3
 
 
@@ -123,11 +122,20 @@ class LineFile:
         fd = self._fd
         if fd is None:
             return self.open()
-        if self._moved(fd):
-            return self._leave(fd)
+        try:
+            moved = not os.path.samestat(self._path.stat(), os.fstat(fd))
+        except FileNotFoundError:
+            moved = True
+        if moved:
+            self._on_leave(fd)
+            return self.open()
         size = os.fstat(fd).st_size
         if size < self._size or (self._torn is not None and size != self._torn.size):
-            self._altered(fd)
+            # Somebody truncated it, as logrotate's copytruncate does, or wrote behind a line of ours under way.
+            self._torn = None
+            self._mend(fd)
+            self._size = os.fstat(fd).st_size
+            self.generation += not self._size
         return fd
 
     @property
@@ -141,17 +149,17 @@ class LineFile:
             self._flush(self._fd)
 
     def digest(self) -> bytes | None:
-        """The SHA-256 of all that stands in the open file; None where it is empty."""
-        assert self._fd is not None  # noqa: S101 - it is open
-        if not os.fstat(self._fd).st_size:
+        """The SHA-256 of all that stands in the file; None if it is empty."""
+        fd = self.current()
+        if not os.fstat(fd).st_size:
             return None
         whole = hashlib.sha256()
-        for block in blocks(self._fd, 0):
+        for block in blocks(fd, 0):
             whole.update(block)
         return whole.digest()
 
     def complete(self) -> bytes:
-        """Write the rest of a line that an earlier append has begun; returns that line, empty where there is none."""
+        """Write the rest of a line that an earlier append has begun; returns that line, empty if there is none."""
         self.current()
         line = self._torn.line if self._torn is not None else b""
         if line:
@@ -176,7 +184,7 @@ class LineFile:
             fd = self.current()
             self._put(fd, b"".join(lines))
             self._sync(fd)
-            if not self._deleted(fd):
+            if os.fstat(fd).st_nlink:
                 return
         raise OSError(errno.ESTALE, "it is deleted again and again")
 
@@ -195,27 +203,6 @@ class LineFile:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OSError(errno.EAGAIN, "another sink or process writes to it") from None
-
-    def _moved(self, fd: int) -> bool:
-        """Whether the path leads to another file than the open one, or to none."""
-        try:
-            return not os.path.samestat(self._path.stat(), os.fstat(fd))
-        except FileNotFoundError:
-            return True
-
-    def _deleted(self, fd: int) -> bool:
-        return os.fstat(fd).st_nlink == 0
-
-    def _leave(self, fd: int) -> int:
-        self._on_leave(fd)
-        return self.open()
-
-    def _altered(self, fd: int) -> None:
-        """Somebody truncated the file, as logrotate's copytruncate does, or wrote behind a line of ours under way."""
-        self._torn = None
-        self._mend(fd)
-        self._size = os.fstat(fd).st_size
-        self.generation += not self._size
 
     def _put(self, fd: int, data: bytes) -> None:
         """Write all of it, going on in its first line where that was begun."""
@@ -270,7 +257,7 @@ class LineFile:
         event (its delivery never returned, so it comes again), and otherwise, being nobody's we know, ended. Zeros
         behind it are what a power cut leaves of blocks that were never written.
         """
-        tail = self._tail(fd)
+        tail = b"".join(blocks(fd, end_of_lines(fd)))
         if not tail:
             return
         text = tail.rstrip(b"\0")
@@ -284,16 +271,7 @@ class LineFile:
         if keep:
             os.write(fd, b"\n")
         os.fsync(fd)
-        _log.warning("file_tail_mended", path=str(self._path), tail_bytes=len(tail), kept_bytes=keep)
-
-    def _tail(self, fd: int) -> bytes:
-        """What stands behind the last line end."""
-        start, blocks = os.fstat(fd).st_size, [b""]
-        while start and b"\n" not in blocks[0]:
-            size = min(start, _BLOCK_BYTES)
-            start -= size
-            blocks.insert(0, os.pread(fd, size, start))
-        return b"".join(blocks).rpartition(b"\n")[2]
+        _log.warning("audit_file_repaired", path=str(self._path), tail_bytes=len(tail), kept_bytes=keep)
 
 
 def _is_object(line: bytes) -> bool:

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -73,6 +74,13 @@ class VerifierKey(NamedTuple):
         return True
 
 
+def load_verifier(text_or_path: str) -> VerifierKey:
+    """The public key that a text is, or that the file of this name holds. Raises OSError, NoteError."""
+    if "+" in text_or_path and not Path(text_or_path).exists():
+        return VerifierKey.parse(text_or_path)
+    return VerifierKey.parse(Path(text_or_path).read_text(encoding="utf-8"))
+
+
 class SigningKey:
     """A private key, and the name under which it signs."""
 
@@ -96,7 +104,7 @@ class Signature(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """What a note says of a log. `text` is what its signatures sign; `time` is None where the note has none."""
+    """What a note says of a log. `text` is what its signatures sign; `time` is None if the note has none."""
 
     origin: str
     head: Head
@@ -120,15 +128,15 @@ def parse_checkpoint(note: str) -> Checkpoint:
     text, found, rest = note.partition("\n\n")
     lines = text.split("\n")
     signatures = tuple(_signature(line) for line in rest.rstrip("\n").split("\n"))
-    if not found or len(lines) < 3:  # noqa: PLR2004 - origin, size, root hash
+    if not found or len(lines) < len(("origin", "size", "root hash")):
         raise NoteError("is no checkpoint: a name, a number, a hash, an empty line and signatures are expected")
-    origin, size, root = lines[:3]
+    origin, size, root, *extensions = lines
     head = _decoded(root)
     if not origin or re.fullmatch(r"0|[1-9][0-9]{0,17}", size) is None or len(head) != _HASH_BYTES:
         raise NoteError("is no checkpoint: its first three lines should be a name, a number and a SHA-256 in Base64")
-    if CHAIN_LINE not in lines[3:]:
+    if CHAIN_LINE not in extensions:
         raise NoteError(f"is the checkpoint of another kind of log: a line {CHAIN_LINE!r} is expected")
-    times = [line.removeprefix("time ") for line in lines[3:] if line.startswith("time ")]
+    times = [line.removeprefix("time ") for line in extensions if line.startswith("time ")]
     return Checkpoint(
         origin=origin,
         head=Head(int(size), head),

@@ -7,19 +7,62 @@ from hashlib import sha256
 import msgspec
 
 from listener.audit import chart
-from listener.audit.distribution import Distribution
-from listener.audit.gaps import AccountGaps
-from listener.audit.groups import GroupRow
-from listener.audit.markup import element, text
-from listener.audit.report import GapRow, Row, Summary
-from listener.audit.style import STYLE
-from listener.audit.tables import CHANGES, heading, table
+from listener.audit.chart import Distribution
+from listener.audit.escaping import element, text
+from listener.audit.events import AccountGaps
+from listener.audit.report import By, GapRow, GroupRow, Row, Summary
+from listener.model.event import Change
 
 MOST_ROWS = 2000
 """So many rows are on a page; a browser has trouble with many more."""
 
+CHANGES = tuple(map(str, Change))
+_NOTHING = "\u2013"  # a dash, as it is set in print
 _FEW_ACCOUNTS = 8  # more would push the chart off the first page
 
+STYLE = (
+    """
+:root{color-scheme:light dark;--ground:#fff;--raised:#f6f8fa;--line:#d5dae0;--text:#1c232b;--quiet:#57606a;
+--alarm:#a4161f;--alarm-ground:#fdeeee;--calm:#0b6b4d;--calm-ground:#eaf6f1}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:1240px;padding:32px 24px 48px;background:var(--ground);color:var(--text);
+font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif}
+h1{font-size:26px;line-height:1.2;margin:0 0 4px}
+h2{font-size:17px;margin:36px 0 10px}
+p{margin:0 0 8px}.quiet{color:var(--quiet)}
+dl{display:grid;gap:12px;margin:24px 0;grid-template-columns:repeat(auto-fit,minmax(165px,1fr))}
+dl>div{background:var(--raised);border:1px solid var(--line);border-radius:8px;padding:12px 16px}
+dt{color:var(--quiet);font-size:13px}dd{margin:0}
+dd.figure{font-size:26px;font-weight:600;line-height:1.25;font-variant-numeric:tabular-nums}
+dd.more{font-size:13px;color:var(--quiet)}
+ul.asked{display:flex;flex-wrap:wrap;gap:6px;list-style:none;margin:12px 0 0;padding:0}
+ul.asked li{border:1px solid var(--line);border-radius:99px;font-size:13px;padding:1px 10px}
+.notice{border-left:4px solid;border-radius:4px;margin:12px 0;padding:10px 16px}
+.notice strong{display:block}
+.alarm-box{background:var(--alarm-ground);border-color:var(--alarm)}.alarm-box strong{color:var(--alarm)}
+.calm-box{background:var(--calm-ground);border-color:var(--calm)}.calm-box strong{color:var(--calm)}
+figure{margin:0;overflow-x:auto}svg{display:block;height:auto;min-width:640px;width:100%}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;font-size:13px;width:100%}
+caption{color:var(--quiet);padding-bottom:6px;text-align:left}
+table.small{width:auto}table.small th,table.small td{padding-right:32px}
+th,td{border-bottom:1px solid var(--line);max-width:24em;overflow-wrap:break-word;padding:5px 14px 5px 0;
+text-align:left;vertical-align:top}
+th{font-weight:600}thead th{color:var(--quiet);white-space:nowrap}
+.n{font-variant-numeric:tabular-nums;text-align:right}
+time,.id{white-space:nowrap;font-variant-numeric:tabular-nums}
+tr.gap td{color:var(--alarm)}
+summary{cursor:pointer;margin:10px 0}
+footer{border-top:1px solid var(--line);color:var(--quiet);font-size:13px;margin-top:40px;padding-top:12px}
+@media screen and (prefers-color-scheme:dark){:root{--ground:#11161d;--raised:#19202a;--line:#313a45;--text:#e4e9ef;
+--quiet:#a3aebb;--alarm:#ff8b91;--alarm-ground:#331a1e;--calm:#5fd3ab;--calm-ground:#12291f}}
+@media print{@page{margin:14mm}body{max-width:none;padding:0;font-size:11px}table{font-size:9.5px}
+thead{display:table-header-group}tr,dl>div,.notice,figure{break-inside:avoid}.wide,figure{overflow:visible}
+svg{min-width:0}.notice{border:1px solid;border-left-width:4px}h2{break-after:avoid}}
+"""
+    + chart.STYLE
+)
+"""The only one that the page's content security policy lets in."""
 
 _POLICY = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(STYLE.encode()).digest()).decode()}'; "
@@ -160,3 +203,67 @@ def _footer(page: Page) -> str:
         "account is whose session heard of the disposition."
     )
     return element("footer", text(words))
+
+
+def table(rows: Sequence[Row | GapRow | GroupRow], *, total: int) -> Iterator[str]:
+    """The rows under a heading of their own, piece by piece; `total` tells how many there are elsewhere.
+
+    A key that all of them share stands in the caption, where it takes no room of theirs.
+    """
+    if not rows:
+        return
+    first, left = rows[0], total - len(rows)
+    keys = {row.key for row in rows if not isinstance(row, GapRow)}
+    several = len(keys) > 1
+    caption = "Times are in UTC."
+    caption += "" if several else "".join(f" The key is {key}." for key in keys)
+    caption += f" {left:,} more rows are left out here; --csv has all of them." if left else ""
+    yield element("h2", f"By {first.by}" if isinstance(first, GroupRow) else "One by one")
+    yield f'<div class="wide"><table>{element("caption", text(caption))}'
+    yield _heading_of(first, with_key=several)
+    yield "<tbody>"
+    for row in rows:
+        yield _row(row, with_key=several) + "\n"
+    yield "</tbody></table></div>"
+
+
+def heading(names: Sequence[str], *, numbers: Sequence[str] = ()) -> str:
+    """The head of a table; columns of `numbers` are set to the right."""
+    cells = (element("th", text(name), scope="col", class_="n" if name in numbers else None) for name in names)
+    return element("thead", element("tr", *cells))
+
+
+def _heading_of(first: Row | GapRow | GroupRow, *, with_key: bool) -> str:
+    key = ("key",) if with_key else ()
+    if isinstance(first, GroupRow):
+        names = ("code",) if first.by is By.CODE else (str(first.by), "code")
+        return heading((*names, *key, "events", *CHANGES, "first", "last"), numbers=("events", *CHANGES))
+    return heading(("when", "chat", "agents", "account", *key, "previous", "disposition", "change", "notes"))
+
+
+def _row(row: Row | GapRow | GroupRow, *, with_key: bool) -> str:
+    match row:
+        case Row():
+            key = (row.key,) if with_key else ()
+            agents = ", ".join(row.agents)
+            texts = (row.chat_id, agents, row.account, *key, row.previous, row.disposition, row.change, row.notes)
+            return element("tr", _when(row.time), *map(_cell, texts))
+        case GapRow():
+            told = f"{row.seconds:,.1f} s from {row.from_} to {row.to}: {row.reason}, closed by {row.closed_by}"
+            span = element("td", text(told), colspan=2 + with_key)
+            cells = (*map(_cell, (None, None, row.account)), span, _cell("gap"), _cell(""))
+            return element("tr", _when(row.time), *cells, class_="gap")
+        case GroupRow():
+            key = (row.key,) if with_key else ()
+            names = (row.code, *key) if row.by is By.CODE else (row.group, row.code, *key)
+            figures = (row.events, *(row.changes.get(change, 0) for change in CHANGES))
+            numbers = (element("td", f"{one:,}", class_="n") for one in figures)
+            return element("tr", *map(_cell, names), *numbers, _when(row.first), _when(row.last))
+
+
+def _cell(value: str | None) -> str:
+    return element("td", _NOTHING if value is None else text(value))
+
+
+def _when(time: str) -> str:
+    return element("td", element("time", text(time), datetime=time))

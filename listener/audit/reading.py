@@ -1,13 +1,121 @@
-"""Reading an open file of lines: forwards from an offset, and backwards from its end, whatever its position is."""
+"""Reading audit files: whole ones, plain or gzip; open ones from either end; and growing ones over rotation."""
 
+import gzip
+import io
 import os
-from collections.abc import Iterator
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+from listener.errors import ListenerError, StartError
+
+LINE_BYTES = 16 * 1024 * 1024
+"""What is longer is no event of ours: `AuditFile` cuts the line there, and skips the rest of it."""
 
 _BLOCK_BYTES = 256 * 1024
+_GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
+
+
+class CutShort(ListenerError):
+    """A file cannot be read to its end."""
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a file, each with its line end if it has one. Blocks.
+
+    Raises:
+        OSError: it cannot be read, or is compressed and damaged.
+    """
+    try:
+        with _opened(path) as file:
+            yield from _plain(file)
+    except (EOFError, zlib.error) as exc:
+        raise OSError(f"{path}: the compressed data is cut or damaged") from exc
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    return io.BufferedReader(path.open("rb", buffering=0), _BLOCK_BYTES)
+
+
+def _plain(file: io.BufferedReader) -> io.BufferedReader:
+    """What is in a file, decompressed if it begins as gzip does."""
+    if not file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC):
+        return file
+    return io.BufferedReader(gzip.GzipFile(fileobj=file), _BLOCK_BYTES)
+
+
+class AuditFile:
+    """One file, held open, so that it can be read twice whatever rotation does to its name. Every call blocks.
+
+    Args:
+        path: a regular file, plain or gzip.
+
+    Raises:
+        StartError: there is no such file, or it cannot be read twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        try:
+            self._file = _opened(path)
+        except OSError as exc:
+            raise StartError(f"{path}: {exc.strerror}") from exc
+        found = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            self._file.close()
+            raise StartError(f"{path}: is not a regular file, and it has to be read twice")
+        self._size = found.st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def is_same(self, path: Path) -> bool:
+        """Whether the path leads to this very file."""
+        try:
+            return os.path.samestat(path.stat(), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
+    def lines(self) -> Iterator[bytes]:
+        """Every line that began before the file was opened, from the first one, with its line end.
+
+        Raises:
+            CutShort: behind the last line that can be read.
+        """
+        try:
+            self._file.seek(0)
+            plain = _plain(self._file)
+            yield from self._grown_lines() if plain is self._file else _bounded_lines(plain)
+        except (OSError, EOFError, zlib.error) as exc:
+            raise CutShort(f"cannot be read further: {getattr(exc, 'strerror', None) or exc}") from exc
+
+    def _grown_lines(self) -> Iterator[bytes]:
+        position = 0
+        for line in _bounded_lines(self._file):
+            position = position + len(line) if len(line) < LINE_BYTES else self._file.tell()
+            yield line
+            if position >= self._size:
+                return
+        if position < self._size:
+            raise CutShort(f"became {self._size - position} bytes shorter while it was read")
+
+
+def _bounded_lines(file: io.BufferedReader) -> Iterator[bytes]:
+    readline = file.readline
+    while line := readline(LINE_BYTES):
+        rest = line
+        while len(rest) == LINE_BYTES and not rest.endswith(b"\n"):
+            rest = readline(LINE_BYTES)
+        yield line
 
 
 def blocks(fd: int, start: int) -> Iterator[bytes]:
-    """All bytes from an offset on."""
+    """All bytes of an open file from an offset on, whatever its position is."""
     while block := os.pread(fd, _BLOCK_BYTES, start):
         yield block
         start += len(block)
@@ -25,25 +133,109 @@ def lines_from(fd: int, start: int) -> Iterator[tuple[int, bytes]]:
 
 def lines_backwards(fd: int) -> Iterator[tuple[int, bytes]]:
     """The whole lines, the last one first, each with its end and with the offset where it begins."""
-    position = os.fstat(fd).st_size
-    rest, ended = b"", False
+    position = start = end_of_lines(fd)
+    rest = b""
     while position:
         size = min(_BLOCK_BYTES, position)
         position -= size
-        first, *others = (os.pread(fd, size, position) + rest).split(b"\n")
-        offset = position + len(first) + 1
-        if others:
-            yield from _placed(others if ended else others[:-1], offset)
-            ended = True
-        rest = first
-    if ended:
-        yield 0, rest + b"\n"
+        block = os.pread(fd, size, position)
+        if len(block) < size:
+            return  # truncated meanwhile
+        first, *lines, _ = (block + rest).split(b"\n")
+        for line in reversed(lines):
+            start -= len(line) + 1
+            yield start, line + b"\n"
+        rest = first + b"\n"
+    if rest:
+        yield 0, rest
 
 
-def _placed(lines: list[bytes], offset: int) -> Iterator[tuple[int, bytes]]:
-    starts = []
-    for line in lines:
-        starts.append(offset)
-        offset += len(line) + 1
-    for start, line in zip(reversed(starts), reversed(lines), strict=True):
-        yield start, line + b"\n"
+def end_of_lines(fd: int) -> int:
+    """The offset behind the last line end."""
+    position = os.fstat(fd).st_size
+    while position:
+        size = min(_BLOCK_BYTES, position)
+        position -= size
+        found = os.pread(fd, size, position).rfind(b"\n")
+        if found >= 0:
+            return position + found + 1
+    return 0
+
+
+class Follower:
+    """Lines as they are added to the file that has a name, whatever file that is at the time, as `tail -F` reads them.
+
+    Args:
+        path: the file; it may be missing for a while.
+        wait: called when there is nothing to read; returns when it is time to look again.
+        notice: told when the file was exchanged for another or truncated, and what of the old one was no whole line.
+    """
+
+    def __init__(self, *, path: Path, wait: Callable[[], None], notice: Callable[[str], None]) -> None:
+        self._path = path
+        self._wait = wait
+        self._notice = notice
+        self._file: io.BufferedReader | None = None
+        self._offset = 0  # behind the last whole line
+        self._size = 0  # at least so long it was
+
+    def lines(self, offset: int | None) -> Iterator[bytes]:
+        """Whole lines without their ends, for ever. `offset` is where to begin in the present file.
+
+        None begins at the start of the file that comes.
+        """
+        if self._open() and offset is not None:
+            self._offset = offset
+        while True:
+            before = self._offset
+            yield from self._read()
+            if self._offset == before and not self._exchanged():
+                self._wait()
+
+    def close(self) -> None:
+        """Let the file go. Idempotent."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+
+    def _open(self) -> bool:
+        self._offset = self._size = 0
+        try:
+            self._file = self._path.open("rb")
+        except FileNotFoundError:
+            self._file = None
+        return self._file is not None
+
+    def _read(self) -> Iterator[bytes]:
+        """The whole lines that are there now."""
+        if self._file is not None:
+            fd = self._file.fileno()
+            self._size = max(self._size, os.fstat(fd).st_size)
+            for offset, line in lines_from(fd, self._offset):
+                self._offset = offset
+                yield line[:-1]
+
+    def _exchanged(self) -> bool:
+        """Whether there is now another file, or an emptied one, to read from its start."""
+        if self._file is None:
+            return self._open()
+        try:
+            named = self._path.stat()
+        except FileNotFoundError:
+            return False  # between a rename and the file that follows; the old one may still grow
+        held = os.fstat(self._file.fileno())
+        rest = max(0, self._size - self._offset)
+        if not os.path.samestat(named, held):
+            if held.st_size > self._size:
+                return True  # the old one is read to its end first
+            self._report("is a new file", rest)
+            self.close()
+            return self._open()
+        if named.st_size < max(self._size, self._offset):
+            self._report("was truncated", rest)
+            self._offset = self._size = 0
+            return True
+        return False
+
+    def _report(self, what: str, rest: int) -> None:
+        self._notice(f"{self._path} {what}" + (f"; {rest} bytes before it are no whole line" if rest else ""))

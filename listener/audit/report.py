@@ -1,15 +1,15 @@
-"""Who set what when: audit files read as rows, each event once, with what qualifies the answer."""
+"""Who set what when: audit files read as rows, each event once, with what qualifies the answer; or as counts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from fnmatch import fnmatchcase
 
 import msgspec
 
-from listener.audit.events import Event, Missed, Seen, Set, event_of
-from listener.audit.gaps import AccountGaps, Gaps
-from listener.audit.lines import AuditFile, CutShort, Faults
-from listener.audit.periods import Calendar
+from listener.audit.events import AccountGaps, DispositionData, Event, GapData, Gaps, SeenIds, epoch_ms, event_of
+from listener.audit.periods import Calendar, Unit
+from listener.audit.reading import AuditFile, CutShort
 from listener.model.event import Change, Kind, Origin, rfc3339
 
 _AGENT = "Agent"
@@ -95,6 +95,35 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fie
     gaps: list[AccountGaps]
 
 
+class Faults:
+    """Counts the lines that cannot be read, and tells of each: those that follow one another in one text.
+
+    Args:
+        report: gets `FILE:LINE: what is wrong`, or `FILE:FIRST-LAST: …`.
+    """
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._name, self._why = "", ""
+        self._first = self._last = 0
+        self.count = 0
+
+    def add(self, name: str, number: int, why: str) -> None:
+        """A line of the file `name`, counted from 1."""
+        self.count += 1
+        if (name, number) != (self._name, self._last + 1):
+            self.end()
+            self._name, self._first, self._why = name, number, why
+        self._last = number
+
+    def end(self) -> None:
+        """Tell of what was not told yet."""
+        if self._name:
+            lines = f"{self._first}" if self._first == self._last else f"{self._first}-{self._last}"
+            self._report(f"{self._name}:{lines}: {self._why}")
+        self._name = ""
+
+
 class Report:
     """The answer to one question, from files that are given in any order.
 
@@ -104,22 +133,22 @@ class Report:
         files: open audit files.
         wanted: the question.
         calendar: whose hours are counted.
-        tell: gets a line of text for each place that cannot be read.
+        report: gets a line of text for each place that cannot be read.
 
     Attributes:
         hours: how many rows there were by the start of their hour (epoch seconds), key and code.
     """
 
     def __init__(
-        self, files: Sequence[AuditFile], *, wanted: Wanted, calendar: Calendar, tell: Callable[[str], None]
+        self, files: Sequence[AuditFile], *, wanted: Wanted, calendar: Calendar, report: Callable[[str], None]
     ) -> None:
         self.wanted = wanted
         self.hours: Counter[tuple[int, str, str | None]] = Counter()
         self._calendar = calendar
         self.gaps = Gaps(from_ms=wanted.from_ms, to_ms=wanted.to_ms)
         self._files = files
-        self._faults = Faults(tell)
-        self._seen = Seen()
+        self._faults = Faults(report)
+        self._seen = SeenIds()
         self._count: Counter[str] = Counter()
         self._changes: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
@@ -160,11 +189,12 @@ class Report:
             for line in file.lines():
                 if first_ms is not None and _GAP_HINT not in line:
                     continue
-                event = _event_or_none(line)
-                if event is None:
+                try:
+                    event = event_of(line)
+                except ValueError:
                     continue
                 first_ms = event.time_ms if first_ms is None else first_ms
-                if isinstance(event.data, Missed):
+                if isinstance(event.data, GapData):
                     self.gaps.add(event.id, event.data)
         except CutShort:
             pass  # the second reading comes to the same place, and tells
@@ -187,9 +217,9 @@ class Report:
 
     def _row_of(self, event: Event) -> Row | GapRow | None:
         match event.data:
-            case Set() if self._is_in_period(event.time_ms):
+            case DispositionData() if self._is_in_period(event.time_ms):
                 return self._disposition(event, event.data)
-            case Missed():
+            case GapData():
                 return self._gap(event, event.data)
             case None if self._is_in_period(event.time_ms) and self._is_first(event):
                 if event.kind == Kind.TEST:
@@ -198,7 +228,7 @@ class Report:
                     self._others[event.type] += 1
         return None
 
-    def _disposition(self, event: Event, data: Set) -> Row | None:
+    def _disposition(self, event: Event, data: DispositionData) -> Row | None:
         if not self._is_wanted(event, data) or not self._is_first(event):
             return None
         if data.change == Change.UNCHANGED and not self.wanted.unchanged:
@@ -230,7 +260,7 @@ class Report:
         self._first_ms = time_ms if self._first_ms is None else min(self._first_ms, time_ms)
         self._last_ms = time_ms if self._last_ms is None else max(self._last_ms, time_ms)
 
-    def _gap(self, event: Event, data: Missed) -> GapRow | None:
+    def _gap(self, event: Event, data: GapData) -> GapRow | None:
         stretch = data.stretch
         if self.wanted.account not in (None, data.account) or not self.gaps.is_in_period(stretch):
             return None
@@ -253,7 +283,7 @@ class Report:
         too_early = wanted.from_ms is not None and time_ms < wanted.from_ms
         return not (too_early or (wanted.to_ms is not None and time_ms >= wanted.to_ms))
 
-    def _is_wanted(self, event: Event, data: Set) -> bool:
+    def _is_wanted(self, event: Event, data: DispositionData) -> bool:
         wanted = self.wanted
         return (
             wanted.chat in (None, data.chat_id or event.subject)
@@ -269,12 +299,109 @@ class Report:
         return first
 
 
-def _agents(data: Set) -> tuple[str, ...]:
+def _agents(data: DispositionData) -> tuple[str, ...]:
     return tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
 
 
-def _event_or_none(line: bytes) -> Event | None:
-    try:
-        return event_of(line)
-    except ValueError:
-        return None
+class By(StrEnum):
+    """What rows are counted by."""
+
+    CHAT = "chat"
+    AGENT = "agent"
+    CODE = "code"
+    DAY = "day"
+    HOUR = "hour"
+
+
+class GroupRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="group", gc=False):
+    """One code in one group, between its first and its last time. `group` is None for a code, which is its own."""
+
+    by: By
+    group: str | None
+    key: str
+    code: str | None
+    events: int
+    changes: dict[str, int]
+    first: str
+    last: str
+
+
+class _Count(msgspec.Struct, gc=False):
+    """What is kept of the rows of one code in one group."""
+
+    first: str
+    last: str
+    changes: dict[str, int]
+    events: int = 0
+
+    def add(self, row: Row) -> None:
+        self.events += 1
+        self.changes[row.change] = self.changes.get(row.change, 0) + 1
+        self.first = min(self.first, row.time)
+        self.last = max(self.last, row.time)
+
+
+_Group = str | int | None
+
+
+class Groups:
+    """Counts rows. A row with several agents counts for each of them.
+
+    Args:
+        by: what makes a group.
+        calendar: whose days and hours are meant.
+        agent: the one agent that is asked for, so that the others in the chats make no groups.
+    """
+
+    def __init__(self, *, by: By, calendar: Calendar, agent: str | None = None) -> None:
+        self._by, self._calendar, self._agent = by, calendar, agent
+        self._counts: dict[tuple[_Group, str, str | None], _Count] = {}
+
+    def add(self, row: Row) -> None:
+        """Count a row."""
+        for group in self._groups_of(row):
+            place = group, row.key, row.disposition
+            count = self._counts.get(place)
+            if count is None:
+                count = self._counts[place] = _Count(row.time, row.time, {})
+            count.add(row)
+
+    def rows(self) -> Iterator[GroupRow]:
+        """Days and hours in their order, other groups by their size; the codes of each by theirs."""
+        sizes: Counter[_Group] = Counter()
+        for (group, _, _), count in self._counts.items():
+            sizes[group] += count.events
+        in_time = self._by in (By.DAY, By.HOUR)
+
+        def order(place: tuple[_Group, str, str | None]) -> tuple[float, str, int, str, str]:
+            group, key, code = place
+            rank = float(group) if in_time and isinstance(group, int) else -sizes[group]
+            return rank, str(group or ""), -self._counts[place].events, key, code or ""
+
+        for place in sorted(self._counts, key=order):
+            yield self._row(place)
+
+    def _row(self, place: tuple[_Group, str, str | None]) -> GroupRow:
+        group, key, code = place
+        count = self._counts[place]
+        return GroupRow(
+            by=self._by,
+            group=self._calendar.label(Unit(self._by), group) if isinstance(group, int) else group,
+            key=key,
+            code=code,
+            events=count.events,
+            changes=count.changes,
+            first=count.first,
+            last=count.last,
+        )
+
+    def _groups_of(self, row: Row) -> tuple[_Group, ...]:
+        match self._by:
+            case By.CHAT:
+                return (row.chat_id,)
+            case By.AGENT:
+                return ((self._agent,) if self._agent is not None else tuple(dict.fromkeys(row.agents))) or (None,)
+            case By.CODE:
+                return (None,)
+        hour_s = self._calendar.hour_of(epoch_ms(row.time))
+        return (hour_s if self._by is By.HOUR else self._calendar.start_of(Unit.DAY, hour_s),)

@@ -1,15 +1,27 @@
-"""Signs the chain now and then, and keeps the signed checkpoints beside the file."""
+"""Signs the chain now and then: the key, made once for its owner alone, and the file of signed checkpoints."""
 
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from listener.audit.chain import Head
-from listener.audit.notes import Checkpoint, NoteError, SigningKey, checkpoint_text, parse_checkpoint, written
+from listener.audit.notes import (
+    Checkpoint,
+    NoteError,
+    SigningKey,
+    VerifierKey,
+    checkpoint_text,
+    parse_checkpoint,
+    written,
+)
 from listener.runtime.durable import sync_file, sync_folder
 
 _log = structlog.get_logger(__name__)
@@ -17,7 +29,7 @@ _TAIL_BYTES = 64 * 1024
 _SIGNED = re.compile(b"\n\xe2\x80\x94 [^\n]+\n\n")  # the end of a note, and the empty line behind it
 
 
-class Notary:
+class CheckpointSigner:
     """The file of checkpoints. Every method blocks.
 
     Trouble with it is told once in a row of failures, and holds up nothing: the records are chained and durable, and
@@ -61,7 +73,7 @@ class Notary:
         end = max((match.end() for match in _SIGNED.finditer(data)), default=0)
         if data[end:] and (end or not start):
             os.truncate(self._path, start + end)  # what a crash has left of one that was under way
-            _log.warning("audit_checkpoints_mended", path=str(self._path), cut_bytes=len(data) - end)
+            _log.warning("audit_checkpoints_repaired", path=str(self._path), cut_bytes=len(data) - end)
 
     def sign(self, head: Head) -> None:
         """Sign the head of a chain whose records are on the disk, unless the last checkpoint says as much."""
@@ -72,7 +84,7 @@ class Notary:
         try:
             self._append(written([note]).encode())
         except OSError as exc:
-            self._tell(exc)
+            self._report(exc)
             return
         self._failing, self.last = False, head
         self._on_signed(note)
@@ -107,7 +119,88 @@ class Notary:
         if created:
             sync_folder(self._path.parent)
 
-    def _tell(self, exc: OSError) -> None:
+    def _report(self, exc: OSError) -> None:
         if not self._failing:
             _log.warning("audit_checkpoint_not_written", path=str(self._path), reason=exc.strerror or str(exc))
         self._failing = True
+
+
+def signing_key(path: Path, *, public: Path, sink: str) -> SigningKey:
+    """The key of a sink's file, made at its first start. Its name, that of the log for good, is kept with `public`.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        NoteError: as `load_or_create`.
+    """
+    name = f"{re.sub(r'[^A-Za-z0-9.-]', '-', socket.gethostname())}/disposition-listener/{sink}"
+    before = None
+    with contextlib.suppress(OSError, NoteError):
+        before = VerifierKey.parse(public.read_text(encoding="utf-8", errors="replace"))
+    key, created = load_or_create(path, name=before.name if before is not None else name, public=public)
+    told = {"sink": sink, "key_file": str(path), "public_key": str(key.verifier)}
+    if created:
+        _log.info("audit_key_created", **told)
+    if before is not None and before != key.verifier:
+        effect = "audit verify needs the public key of before for older checkpoints"
+        _log.warning("audit_key_changed", **told, before=str(before), effect=effect)
+    return key
+
+
+class Keys(NamedTuple):
+    """A key that is ready to sign; `created` tells that it was made just now."""
+
+    signing: SigningKey
+    created: bool
+
+
+def load_or_create(path: Path, *, name: str, public: Path) -> Keys:
+    """The key of a file, made at the first call. Blocks.
+
+    Args:
+        path: the private half, PEM (PKCS #8), mode 0600 where it is made here.
+        name: under which it signs.
+        public: where its public half is exported, as a verifier key.
+
+    Raises:
+        OSError: a file cannot be read or written.
+        NoteError: the file holds no Ed25519 key; the text names the file, and nothing that is in it.
+    """
+    created = not path.exists()
+    if created:
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        _write(path, pem, 0o600, replace=False)
+    signing = SigningKey(name, load(path))
+    text = f"{signing.verifier}\n"
+    if not public.exists() or public.read_text(encoding="utf-8") != text:
+        _write(public, text.encode(), 0o644, replace=True)
+    return Keys(signing, created)
+
+
+def load(path: Path) -> Ed25519PrivateKey:
+    """The private key in a PEM file. Raises OSError, NoteError."""
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError) as exc:  # TypeError: it is encrypted
+        raise NoteError(f"{path} holds no private key in PEM form that is not encrypted") from exc
+    if not isinstance(key, Ed25519PrivateKey):
+        raise NoteError(f"{path} holds a key that is not Ed25519")
+    return key
+
+
+def _write(path: Path, content: bytes, mode: int, *, replace: bool) -> None:
+    """Whole and durable, or not at all. Raises FileExistsError if it must not replace anything."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        if replace:
+            draft.replace(path)
+        else:
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)

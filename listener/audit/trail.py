@@ -1,9 +1,6 @@
 """The audit trail as its sink sees it: each event once, chained, signed now and then, in files of bounded size."""
 
-import contextlib
 import errno
-import re
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,15 +9,12 @@ from typing import NamedTuple
 
 import structlog
 
-from listener.audit import reading
-from listener.audit.chain import GENESIS, Head, chained, head_of
-from listener.audit.closed import Closed, end_of, lines_before, newest_end
-from listener.audit.keys import load_or_create
+from listener.audit.chain import GENESIS, Head, chained, end_of, head_of
+from listener.audit.files import Closed, Paths, lines_before, newest_end
 from listener.audit.linefile import CutShortError, LineFile
-from listener.audit.notes import NoteError, SigningKey, VerifierKey
-from listener.audit.paths import Places
-from listener.audit.signer import Notary
-from listener.audit.window import Recent, sequence_of
+from listener.audit.reading import lines_backwards, lines_from
+from listener.audit.signer import CheckpointSigner, signing_key
+from listener.audit.window import DedupWindow, sequence_of
 from listener.model.event import Event, rfc3339
 from listener.runtime.host import THIS_HOST
 
@@ -47,6 +41,9 @@ class TrailOptions:
         checkpoint_s: after how many seconds, where there are any.
         rotate_bytes: the size that a file must not exceed; a batch is not divided.
         rotate_s: the age at which a file is closed.
+        compress: whether closed files are packed with gzip.
+        keep_files: how many closed files stay; None for all.
+        keep_days: for how long they stay after their last line; None for ever.
     """
 
     path: Path
@@ -62,6 +59,9 @@ class TrailOptions:
     checkpoint_s: float = 300.0
     rotate_bytes: int | None = None
     rotate_s: float | None = None
+    compress: bool = False
+    keep_files: int | None = None
+    keep_days: float | None = None
 
 
 class Hooks(NamedTuple):
@@ -75,7 +75,7 @@ _NOBODY = Hooks()
 
 
 class PartlyAppendedError(OSError):
-    """An append failed; `delivered` are the indexes of its events that are in the file all the same."""
+    """An append failed; `delivered` are the indexes of its events that are in the file nevertheless."""
 
     def __init__(self, cause: OSError, delivered: frozenset[int]) -> None:
         super().__init__(cause.errno, cause.strerror)
@@ -93,11 +93,10 @@ class _Clock:
 
 
 class Trail:
-    """One file with its chain. Every method blocks and raises OSError; one thread uses it.
+    """One file with its chain. Every method blocks; all but `tidy` raise OSError, and one thread uses them.
 
     Args:
         options: what it is to be.
-        closed: the files that it has closed.
         hooks: who is told.
         now: epoch seconds, for stamps and ages.
     """
@@ -106,20 +105,20 @@ class Trail:
         self,
         *,
         options: TrailOptions,
-        closed: Closed,
         hooks: Hooks = _NOBODY,
         now: Callable[[], float] = THIS_HOST.time_s,
     ) -> None:
         self._options = options
-        self._places = Places(options.path)
-        self._closed = closed
+        self._closed = Closed(
+            options.path, compress=options.compress, keep_files=options.keep_files, keep_days=options.keep_days
+        )
         self._hooks = hooks
         self._clock = _Clock(now)
-        self._recent = Recent()
+        self._window = DedupWindow()
         self._file = LineFile(
             path=options.path, mode=options.mode, fsync=options.fsync, opening=options.opening, on_leave=self._leave
         )
-        self._notary: Notary | None = None
+        self._signer: CheckpointSigner | None = None
         self._head = Head()
         self._generation = 0
 
@@ -129,7 +128,7 @@ class Trail:
         return self._head
 
     def open(self) -> None:
-        """Open or create the file, and find out where its chain goes on.
+        """Open or create the file, and find out where its chain continues.
 
         Raises:
             NoteError: the key cannot be used; the text names its file.
@@ -137,17 +136,18 @@ class Trail:
         fd = self._file.open()
         self._generation = self._file.generation
         if self._options.chain:
-            self._notary = self._opened_notary()
+            self._signer = self._opened_signer()
             self._head = self._resumed(fd)
         if self._options.recall:
-            self._recent.start(fd, lambda count: lines_before(self._options.path, fd, count))
-        self._clock.file_since = self._written_since(fd)
+            self._window.start(fd, lambda count: lines_before(self._options.path, fd, count))
+        first = next((line for _, line in lines_from(fd, 0)), b"")
+        self._clock.file_since = _time_of(first) or self._clock.now()
         self._note_unsigned()
 
     def close(self) -> None:
         """Sign what is not signed yet, and let go. Idempotent."""
         self._sign(self._head)
-        self._notary = None
+        self._signer = None
         self._file.close()
 
     def probe(self) -> None:
@@ -187,7 +187,7 @@ class Trail:
 
     def tick(self) -> None:
         """Do what is due by now."""
-        if self._notary is None:
+        if self._signer is None:
             return
         now = self._clock.now()
         self._note_unsigned()
@@ -202,8 +202,12 @@ class Trail:
         self._rotate_if_due(0)
         self.tick()
 
+    def tidy(self, stopped: Callable[[], bool]) -> None:
+        """Compress and delete closed files as `Closed.tidy` does, in whatever thread. Blocks, and raises nothing."""
+        self._closed.tidy(self._clock.now(), stopped)
+
     def due_in_s(self) -> float | None:
-        """Seconds until `idle` should be called; None where nothing will be due."""
+        """Seconds until `idle` should be called; None if nothing will be due."""
         due = []
         if self._clock.unsigned_since is not None:
             due.append(self._clock.unsigned_since + self._options.checkpoint_s)
@@ -211,63 +215,39 @@ class Trail:
             due.append(max(self._clock.file_since + self._options.rotate_s, self._clock.rotate_not_before))
         return max(0.0, min(due) - self._clock.now()) if due else None
 
-    def _opened_notary(self) -> Notary | None:
-        """None where nothing can be made beside the file, and no chain was asked for: lines come before their proof."""
+    def _opened_signer(self) -> CheckpointSigner | None:
+        """None if nothing can be made beside the file, and no chain was asked for: lines come before their proof."""
+        options, paths = self._options, Paths(self._options.path)
         try:
-            notary = self._new_notary()
-            notary.open()
+            signer = CheckpointSigner(
+                path=paths.checkpoints,
+                key=signing_key(options.key_file or paths.key, public=paths.public_key, sink=options.sink),
+                mode=options.mode,
+                now=lambda: rfc3339(int(self._clock.now() * 1000)),
+                on_signed=self._hooks.on_signed,
+            )
+            signer.open()
         except OSError as exc:
-            if self._options.must_sign or exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            if options.must_sign or exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
-            told = {"path": str(self._options.path), "reason": exc.strerror}
+            told = {"path": str(options.path), "reason": exc.strerror}
             _log.error("audit_not_signed", **told, effect="lines are chained, and no checkpoints are made")
             return None
-        return notary
-
-    def _new_notary(self) -> Notary:
-        return Notary(
-            path=self._places.checkpoints,
-            key=self._key(),
-            mode=self._options.mode,
-            now=lambda: rfc3339(int(self._clock.now() * 1000)),
-            on_signed=self._hooks.on_signed,
-        )
-
-    def _key(self) -> SigningKey:
-        """The key, made at the first start. Its name is that of the log for good, and so kept with its public half."""
-        path, public = self._options.key_file or self._places.key, self._places.public_key
-        name = f"{re.sub(r'[^A-Za-z0-9.-]', '-', socket.gethostname())}/disposition-listener/{self._options.sink}"
-        before = None
-        with contextlib.suppress(OSError, NoteError):
-            before = VerifierKey.parse(public.read_text(encoding="utf-8", errors="replace"))
-        key, created = load_or_create(path, name=before.name if before is not None else name, public=public)
-        told = {"sink": self._options.sink, "key_file": str(path), "public_key": str(key.verifier)}
-        if created:
-            _log.info("audit_key_created", **told)
-        if before is not None and before != key.verifier:
-            effect = "audit verify needs the public key of before for older checkpoints"
-            _log.warning("audit_key_exchanged", **told, before=str(before), effect=effect)
-        return key
+        return signer
 
     def _resumed(self, fd: int) -> Head:
         """The chain's head: in the file, in one that was rotated away, or where the last checkpoint says it is.
 
         Nothing is ever signed that contradicts a checkpoint: what it covers and is no longer there stays missing.
         """
-        found = end_of(line for _, line in reading.lines_backwards(fd)) or newest_end(self._options.path) or Head()
-        signed = self._notary.last if self._notary is not None else Head()
+        found = end_of(line for _, line in lines_backwards(fd)) or newest_end(self._options.path) or Head()
+        signed = self._signer.last if self._signer is not None else Head()
         if found.size > signed.size or found == signed:
             return found
         effect = "the chain goes on behind what was signed; audit verify tells what is missing"
         told = {"path": str(self._options.path), "signed": signed.size, "found": found.size}
         _log.error("audit_records_missing", **told, effect=effect)
         return signed
-
-    def _written_since(self, fd: int) -> float:
-        """When the first line came, by its own word; now where it has none."""
-        for _, line in reading.lines_from(fd, 0):
-            return _time_of(line) or self._clock.now()
-        return self._clock.now()
 
     def _current(self) -> int:
         fd = self._file.current()
@@ -283,7 +263,7 @@ class Trail:
             self._hooks.on_closed()
 
     def _leave(self, fd: int) -> None:
-        self._recent.leave(fd)
+        self._window.leave(fd)
         self._file.sync()
 
     def _complete(self) -> bytes:
@@ -293,36 +273,32 @@ class Trail:
         begun = self._file.complete()
         if begun:
             self._head = head_of(begun[:-1]) or before
-            self._recent.note(sequence_of(begun))
+            self._window.note(sequence_of(begun))
             self._notice(before)
         return begun
 
     def _fresh(self, events: Sequence[Event], bodies: Sequence[bytes], begun: bytes) -> Sequence[int]:
         """The indexes of the events that do not stand there; `begun` is the line that was completed just now."""
         if self._options.recall:
-            return self._recent.fresh(events, bodies, self._file.current())
+            return self._window.fresh(events, bodies, self._file.current())
         return range(int(begun[:-1] == bodies[0]), len(events))
 
     def _write(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
-        """Append the events as lines; the chain goes on from what is really there, also where that fails."""
-        before = self._beginning()
+        """Append the events as lines; the chain continues from what is really there, also where that fails."""
+        before = self._head
+        if self._options.chain and not before.size:
+            # The first record of a chain names what stands in its file before it.
+            before = Head(0, self._file.digest() or GENESIS)
         lines, self._head = self._chained(events, bodies, before)
         try:
             self._file.append(lines)
         except CutShortError as exc:
             newest = lines[exc.whole - 1] if exc.whole else b""
             self._head = head_of(newest[:-1]) or before
-            self._recent.note(sequence_of(newest))
+            self._window.note(sequence_of(newest))
             raise
-        self._recent.note(sequence_of(lines[-1]))
+        self._window.note(sequence_of(lines[-1]))
         self._notice(before)
-
-    def _beginning(self) -> Head:
-        """The chain so far; where there is none yet, its first record names what stands in the file."""
-        if self._head.size or not self._options.chain:
-            return self._head
-        self._file.current()
-        return Head(0, self._file.digest() or GENESIS)
 
     def _chained(self, events: Sequence[Event], bodies: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:
         if not self._options.chain:
@@ -352,7 +328,7 @@ class Trail:
 
     @property
     def _unsigned(self) -> int:
-        return self._head.size - self._notary.last.size if self._notary is not None else 0
+        return self._head.size - self._signer.last.size if self._signer is not None else 0
 
     def _note_unsigned(self) -> None:
         if not self._unsigned:
@@ -362,17 +338,17 @@ class Trail:
 
     def _sign(self, head: Head) -> None:
         """What is signed is on the disk, whatever `fsync` says of the rest."""
-        if self._notary is None or not self._unsigned:
+        if self._signer is None or not self._unsigned:
             return
         if not self._options.fsync:
             self._file.sync()
-        self._notary.sign(head)
+        self._signer.sign(head)
         self._clock.unsigned_since = None
         self._note_unsigned()
 
 
 def _time_of(line: bytes) -> float | None:
-    """An event's own time, as epoch seconds; None where it has none that can be read."""
+    """An event's own time, as epoch seconds; None if it has none that can be read."""
     place = line.find(_TIME) + len(_TIME)
     try:
         return datetime.fromisoformat(line[place : line.find(b'"', place)].decode("ascii")).timestamp()

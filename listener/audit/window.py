@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 
-from listener.audit import reading
+from listener.audit.reading import lines_backwards, lines_from
 from listener.model.event import Event
 
 WINDOW = 20_000
@@ -28,13 +28,13 @@ def key_of(line: bytes) -> int | None:
 
 
 def sequence_of(line: bytes) -> int:
-    """0 where there is none."""
+    """0 if there is none."""
     _, _, rest = line.partition(_SEQUENCE)
     digits = rest[: rest.find(b'"')]
     return int(digits) if digits.isdigit() else 0
 
 
-class Recent:
+class DedupWindow:
     """The keys of a stretch of the file, mostly its end; read from the file, and only when an event may be there.
 
     An event above every sequence at the file's end is new: nothing is looked up. Another one is looked for among the
@@ -64,7 +64,7 @@ class Recent:
         self._keys.clear()
         self._searched, self._offset = False, 0
         lines = 0
-        for start, _ in reading.lines_backwards(fd):
+        for start, _ in lines_backwards(fd):
             lines, self._offset = lines + 1, start
             if lines == WINDOW:
                 break
@@ -97,13 +97,13 @@ class Recent:
         if os.fstat(fd).st_size < self._offset:
             self._offset = 0
         missing = {key_of(bodies[index]): index for index in doubtful}
-        self._strike(missing, fd)
+        self._drop_found(missing, fd)
         if missing and not self._searched:
             self._search(missing, fd)
         new = set(missing.values())
         return [index for index, event in enumerate(events) if index in new or not 0 < event.sequence <= highest]
 
-    def _strike(self, missing: dict[int | None, int], fd: int) -> None:
+    def _drop_found(self, missing: dict[int | None, int], fd: int) -> None:
         """Take what is found out of `missing`, reading on as long as something is left."""
         while True:
             for key in missing.keys() & self._keys.keys():
@@ -114,7 +114,7 @@ class Recent:
     def _search(self, missing: dict[int | None, int], fd: int) -> None:
         """Look through the whole file, from its end; remember from there on where something is found."""
         left, first = set(missing), None
-        for start, line in reading.lines_backwards(fd):
+        for start, line in lines_backwards(fd):
             key = key_of(line)
             if key in left:
                 left.discard(key)
@@ -126,12 +126,12 @@ class Recent:
             return
         self._keys.clear()
         self._offset = first
-        self._strike(missing, fd)
+        self._drop_found(missing, fd)
 
     def _read_on(self, fd: int) -> bool:
         """Remember the next lines; tells whether there were any."""
         lines = []
-        for offset, line in reading.lines_from(fd, self._offset):
+        for offset, line in lines_from(fd, self._offset):
             lines.append(line)
             self._offset = offset
             if len(lines) == _STEP:

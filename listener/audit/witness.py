@@ -76,23 +76,22 @@ class Witness:
                 if problem is None:
                     self._succeeded()
                 else:
-                    self._tell(problem)
+                    self._report(problem)
                     await asyncio.sleep(self._backoff.next())
                     self._news.set()
 
     async def _post(self, session: ClientSession, note: str) -> str | None:
-        """What went wrong; None where it was taken."""
+        """What went wrong; None if it was taken."""
         headers = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"}
         try:
             async with session.post(self._url, data=note.encode(), headers=headers, allow_redirects=False) as response:
-                taken = 200 <= response.status < 300  # noqa: PLR2004 - the class of the status
-                return None if taken else f"it answered {response.status}"
+                return None if response.status in range(200, 300) else f"it answered {response.status}"
         except TimeoutError:
             return f"no answer within {_TIMEOUT_S:g} s"
         except (ClientError, OSError) as exc:
             return type(exc).__name__
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         if self._failures % _TELL_EVERY == 0:
             place = f"{self._url.host}:{self._url.port}"
             _log.warning("audit_checkpoint_not_posted", sink=self._sink, place=place, reason=problem)

@@ -1,5 +1,6 @@
 """The command line: `disposition-listener`, also `python -m listener`."""
 
+import gc
 import sys
 
 from listener.cli.app import build
@@ -13,5 +14,6 @@ def main() -> None:
 
     Exit status: 0 done, or stopped on request; 2 usage; 78 configuration; 1 anything else; 130 interrupted.
     """
-    logs.configure(level="error")  # until a command knows better
+    gc.disable()  # what imports create stays: until the command runs, the collector would find nothing
+    logs.configure(level="error")  # until a command configures it
     build(rich=sys.stdout.isatty() and sys.stderr.isatty())(prog_name="disposition-listener")

@@ -1,16 +1,17 @@
 """All commands under one name, and the one place that turns errors into lines and exit statuses."""
 
 import functools
+import gc
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple, ParamSpec, TypeVar
 
 import structlog
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from listener import __version__
 from listener.errors import ConfigError, ListenerError
@@ -22,33 +23,36 @@ INTERRUPTED = 130
 
 
 class _Entry(NamedTuple):
-    """Where a command is: the function of a module, or a module whose COMMANDS are a group that `help` describes.
+    """Where a command is: a function of a module, or the COMMANDS of modules as a group; and its line in the help.
 
-    `alone` is the function for a group's name without one of its commands.
+    `commands` names the module of each command where a group has several: only the one that is needed is imported.
     """
 
-    module: str
+    module: str = ""
     function: str = ""
     help: str = ""
-    alone: str = ""
+    commands: Mapping[str, str] = {}
+    hidden: bool = False
 
 
+_SINKS = _Entry(
+    help="Show how far each sink is, resume a parked one, send a test event, list the kinds of sink.",
+    commands={"list": "lane", "resume": "lane", "test": "sinks", "kinds": "sinks"},
+)
 _ENTRIES = {
-    "run": _Entry("run", "run"),
-    "check": _Entry("check", "check"),
-    "demo": _Entry("demo", "demo"),
-    "simulate": _Entry("simulate", "simulate"),
-    "set-disposition": _Entry("set_disposition", "set_disposition"),
-    "tail": _Entry("tail", "tail"),
-    "audit": _Entry("audit", help="Prove an audit trail, and tell who set what when."),
-    "journal": _Entry("journal", help="Look into the journal."),
-    "dead-letters": _Entry("dead_letters", help="Look at what a sink did not take, deliver it once more, or drop it."),
-    "lane": _Entry("lane", help="See how far the sinks are, and let go on what waits for a person."),
-    "sinks": _Entry(
-        "sinks",
-        help="List the kinds of sink that can be named, and try out a sink that is configured.",
-        alone="sinks",
+    "run": _Entry("run", "run", help="Run the daemon."),
+    "check": _Entry("check", "check", help="Check a configuration and list every problem."),
+    "demo": _Entry("demo", "demo", help="Show the listener at work."),
+    "simulate": _Entry("simulate", "simulate", help="Run a simulated Web Services node, for tests."),
+    "set-disposition": _Entry("set_disposition", "set_disposition", help="Set a chat's disposition."),
+    "tail": _Entry("tail", "tail", help="Show the events of an audit file."),
+    "audit": _Entry("audit", help="Verify an audit trail, and report who set what when."),
+    "journal": _Entry("journal", help="Inspect the journal."),
+    "dead-letters": _Entry(
+        "dead_letters", help="List events that a sink did not take; deliver them again, or delete them."
     ),
+    "sinks": _SINKS,
+    "lane": _SINKS._replace(hidden=True),  # the name before
 }
 _OWN_EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
 
@@ -63,33 +67,42 @@ def build(*, rich: bool) -> typer.Typer:
     """
 
     class Commands(TyperGroup):
-        """All of them."""
+        """Every command."""
 
         def list_commands(self, _ctx: Any) -> list[str]:
             """In the order of the help."""
             return list(_ENTRIES)
 
         def get_command(self, _ctx: Any, cmd_name: str) -> Any:
-            """The command of a name, imported now; None where there is none."""
+            """A stand-in for the help, so that the command is not imported; None if there is no such command."""
             entry = _ENTRIES.get(cmd_name)
-            return None if entry is None else typer.main.get_command(_loaded(cmd_name, entry, rich=rich))
+            return None if entry is None else TyperCommand(cmd_name, help=entry.help, hidden=entry.hidden)
 
-    app = _typer(rich=rich, help="Hears chat dispositions of Genesys Web Services and delivers them, durably.")
+        def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+            """The command that the arguments begin with, imported now."""
+            name, _, rest = super().resolve_command(ctx, args)
+            return name, typer.main.get_command(_loaded(str(name), *rest[:1], rich=rich)), rest
+
+    app = _typer(rich=rich, help="Receives chat dispositions from Genesys Web Services and delivers them durably.")
     app.info.cls = Commands
     app.callback()(_options)
     return app
 
 
-def _loaded(name: str, entry: _Entry, *, rich: bool) -> typer.Typer:
-    """One command, or one group of them."""
-    module = importlib.import_module(f"listener.cli.{entry.module}")
+def _loaded(name: str, command: str = "", *, rich: bool) -> typer.Typer:
+    """One command, or one group of them with at least this command of it."""
+    entry = _ENTRIES[name]
+    needed = entry.commands.get(command, entry.module)
+    names = [needed] if needed else dict.fromkeys(entry.commands.values())
+    modules = [importlib.import_module(f"listener.cli.{module}") for module in names]
     if entry.function:
         app = _typer(rich=rich)
-        app.command(name)(guarded(getattr(module, entry.function)))
+        app.command(name)(guarded(getattr(modules[0], entry.function)))
         return app
-    app = _typer(rich=rich, name=name, help=entry.help, alone=getattr(module, entry.alone) if entry.alone else None)
-    for command, function in module.COMMANDS.items():
-        app.command(command)(guarded(function))
+    app = _typer(rich=rich, name=name, help=entry.help)
+    for module in modules:
+        for known, function in module.COMMANDS.items():
+            app.command(known)(guarded(function))
     return app
 
 
@@ -98,15 +111,12 @@ def _typer(
     rich: bool,
     name: str | None = None,
     help: str | None = None,  # noqa: A002 - typer's own name for it
-    alone: Callable[..., Any] | None = None,
 ) -> typer.Typer:
-    """A group of commands; `alone` is what its name does without one of them."""
+    """A group of commands."""
     return typer.Typer(
         name=name,
         help=help,
-        invoke_without_command=alone is not None,
-        callback=guarded(alone) if alone is not None else None,
-        no_args_is_help=alone is None,
+        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,  # they show local variables, secrets among them
         rich_markup_mode="rich" if rich else None,
@@ -129,10 +139,11 @@ def _options(
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """The command with its errors as lines on standard error and its exit status as the class of error says."""
+    """The command, with errors printed on standard error and the exit status of their class."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        gc.enable()  # see `main`
         try:
             result = command(*args, **kwargs)
             sys.stdout.flush()
@@ -144,22 +155,22 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except ListenerError as exc:
-            raise typer.Exit(_tell(exc)) from None
-        except Exception as exc:  # noqa: BLE001 - the last line of defence: a person reads one line, the log the rest
-            raise typer.Exit(_tell_unexpected(command.__name__, exc)) from None
+            raise typer.Exit(_report(exc)) from None
+        except Exception as exc:  # noqa: BLE001 - the last line of defence: a person gets one line, the log the rest
+            raise typer.Exit(_report_unexpected(command.__name__, exc)) from None
         return result
 
     return wrapper
 
 
-def _tell(exc: ListenerError) -> int:
+def _report(exc: ListenerError) -> int:
     lines = exc.problems if isinstance(exc, ConfigError) else (exc,)
     for line in lines:
         print(f"error: {line}", file=sys.stderr)
     return exc.exit_status
 
 
-def _tell_unexpected(command: str, exc: Exception) -> int:
+def _report_unexpected(command: str, exc: Exception) -> int:
     where = "".join(f" {note}" for note in getattr(exc, "__notes__", ()))
     log.critical("command_failed", command=command, error=type(exc).__name__, exc_info=exc)
     print(f"error: {command}: unexpected {type(exc).__name__}{where}: {exc} (the log has more)", file=sys.stderr)
@@ -167,7 +178,7 @@ def _tell_unexpected(command: str, exc: Exception) -> int:
 
 
 def _drop_output() -> None:
-    """Whoever read standard output is gone; what is still buffered must not fail again at exit."""
+    """The reader of standard output is gone; what is still buffered must not fail again at exit."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, sys.stdout.fileno())
     os.close(nothing)

@@ -1,123 +1,175 @@
-"""`audit`: whether an audit trail is what was written, the key that says so, and what is in it."""
+"""`audit`: verify a trail, show its key, and report who set what when."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from listener.audit.files import of_the_trail
-from listener.audit.findings import Verdict
-from listener.audit.keys import load_verifier
-from listener.audit.notes import NoteError, VerifierKey
-from listener.audit.verify import Signed, read_checkpoints, verify
-from listener.cli import audit_report
-from listener.cli.readable import printable
+from listener.audit.chart import distribute, draw_alone
+from listener.audit.escaping import printable
+from listener.audit.events import epoch_ms
+from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, Paths, beside, of_the_trail
+from listener.audit.notes import NoteError, VerifierKey, load_verifier
+from listener.audit.page import Page, render
+from listener.audit.periods import Calendar
+from listener.audit.reading import AuditFile
+from listener.audit.report import By, GapRow, GroupRow, Groups, Report, Row, Summary, Wanted
+from listener.audit.verify import Signed, Verdict, read_checkpoints, verify
+from listener.cli.audit_outputs import (
+    GROUP_HEADING,
+    LIST_HEADING,
+    Counts,
+    FirstRows,
+    JsonLines,
+    Listing,
+    Output,
+    Sheet,
+    SummaryOnly,
+)
+from listener.cli.options import replacing, time_ms
 from listener.errors import ListenerError
+from listener.model.event import rfc3339
 
-_SHOWN = 100  # findings; where there are more, the trail is not worth reading on
+_SHOWN = 100  # findings; a trail with more is not worth reading further
 
-FilesArgument = Annotated[
-    list[Path], typer.Argument(metavar="FILES…", help="The audit file and its predecessors, .gz too, in any order.")
+TrailArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILES…", help="The audit file and its predecessors, plain or .gz, in any order."),
 ]
 CheckpointOption = Annotated[
     list[Path] | None,
-    typer.Option("--checkpoint", metavar="FILE", help="Signed checkpoints; without it those beside the files."),
+    typer.Option("--checkpoint", metavar="FILE", help="Signed checkpoints; by default those beside the files."),
 ]
-KeyOption = Annotated[
+PubkeyOption = Annotated[
     str | None,
-    typer.Option("--pubkey", metavar="KEY", help="The public key that must have signed them, or a file that holds it."),
+    typer.Option("--pubkey", metavar="KEY", help="The public key that must have signed them, or a file with it."),
 ]
-PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were deleted, or are left out on purpose.")]
+PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were deleted, or are omitted on purpose.")]
 VerdictJsonOption = Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")]
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.")]
+TrailFileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.")]
+
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE", help="The files of a file sink, rotated ones too, plain or .gz, in any order."),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", metavar="TIME", help="Not before: 2026-11-01, 2026-11-22T09:39:00Z, or 2h, 3d ago."),
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Before this time: 2026-12-01 is the end of November.")
+]
+ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", metavar="NICK", help="Only chats of this agent.")]
+AccountOption = Annotated[str | None, typer.Option("--account", metavar="NAME", help="Only what this account heard.")]
+CodeOption = Annotated[
+    str | None,
+    typer.Option("--code", metavar="GLOB", help="Only dispositions like this: Refund*; a cleared one is empty."),
+]
+KeyOption = Annotated[str | None, typer.Option("--key", metavar="KEY", help="Only this disposition key.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Also events that only repeat the known value.")]
+ByOption = Annotated[By | None, typer.Option("--by", help="Counts by this and code, instead of one row each.")]
+ZoneOption = Annotated[
+    str,
+    typer.Option("--zone", metavar="NAME", help="The time zone of days, hours and TIME, such as Europe/Berlin."),
+]
+CsvOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE",
+        help="Rows as CSV; - is standard output. What a spreadsheet would run as a formula is prefixed with '.",
+    ),
+]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="An HTML page with summary, chart and the first 2000 rows."),
+]
+SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The chart alone.")]
+ReportJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per row, the summary last.")]
+
+_STDOUT = Path("-")
+_SUFFIXES = {"--csv": (".csv",), "--html": (".html", ".htm"), "--svg": (".svg",)}
 
 
 class NotProven(ListenerError):
-    """The trail is not what was written."""
+    """The trail was altered."""
 
 
 def verify_trail(
-    files: FilesArgument,
+    files: TrailArgument,
     checkpoint: CheckpointOption = None,
-    pubkey: KeyOption = None,
+    pubkey: PubkeyOption = None,
     partial: PartialOption = False,
     as_json: VerdictJsonOption = False,
 ) -> None:
-    """Prove that a trail is what was written, or name what was done to it, with file and line.
+    """Verify that a trail is as it was written, or list each alteration with file and line.
 
-    Edits, insertions, deletions and another order show in the files alone. That the end was cut off, or all of it
-    written anew, shows against a checkpoint that was signed later: copies of those belong elsewhere. Exit status 1
-    where anything is found.
+    The files alone reveal edits, insertions, deletions and reordering. Only a checkpoint signed later reveals that the
+    end was cut off or that everything was rewritten: keep copies of checkpoints elsewhere. Exit status 1 if anything
+    is found.
     """
     began_s = time.monotonic()
     files = of_the_trail(files)
     try:
         key = load_verifier(pubkey) if pubkey is not None else _key_beside(files)
-        signed = [one for path in checkpoint or _beside(files, ".checkpoints") for one in read_checkpoints(path)]
+        signed = [one for path in checkpoint or beside(files, CHECKPOINTS) for one in read_checkpoints(path)]
         if checkpoint and not signed:
             raise NoteError(f"{', '.join(map(str, checkpoint))}: no checkpoint in there")
         if signed and key is None:
-            raise NoteError("there are checkpoints and no key to hold them against: give --pubkey")
+            raise NoteError("there are checkpoints but no key to verify them with: give --pubkey")
         verdict = verify(files, checkpoints=signed, key=key, partial=partial)
     except (OSError, UnicodeDecodeError) as exc:
-        raise ListenerError(_told(exc)) from exc
+        raise ListenerError(_why_unreadable(exc)) from exc
     if as_json:
-        print(json.dumps(_as_json(verdict, key)))
+        print(json.dumps(_verdict_json(verdict, key)))
     else:
-        _tell(verdict, signed, key, pinned=pubkey is not None)
+        _print_verdict(verdict, signed, key, pinned=pubkey is not None)
         print(f"{verdict.records} lines in {time.monotonic() - began_s:.1f} s")
     if verdict.findings:
-        raise NotProven(f"the trail is not what was written: {len(verdict.findings)} findings")
+        raise NotProven(f"the trail was altered: {len(verdict.findings)} findings")
 
 
-def show_key(file: FileArgument) -> None:
-    """Print the public key of an audit file, to be kept where nobody who can change the file can change it."""
+def show_key(file: TrailFileArgument) -> None:
+    """Print the public key of an audit file. Keep it where nobody who can change the file can change it."""
     try:
-        print(load_verifier(str(file.with_name(f"{file.name}.pub"))))
+        print(load_verifier(str(Paths(file).public_key)))
     except (OSError, UnicodeDecodeError) as exc:
-        raise ListenerError(_told(exc)) from exc
+        raise ListenerError(_why_unreadable(exc)) from exc
 
 
-def _told(exc: OSError | UnicodeDecodeError) -> str:
+def _why_unreadable(exc: OSError | UnicodeDecodeError) -> str:
     if isinstance(exc, UnicodeDecodeError):
         return "a file of checkpoints or of a key is no text"
     return f"{exc.filename}: {exc.strerror}" if exc.filename is not None else str(exc)
 
 
-def _beside(files: Sequence[Path], suffix: str) -> list[Path]:
-    """What the sink keeps beside the file that these are, or were before their rotation."""
-    found: dict[Path, None] = {}
-    for file in files:
-        name = file.name
-        while name:
-            if (path := file.with_name(name + suffix)).is_file():
-                found[path] = None
-            name = name.rpartition(".")[0]
-    return list(found)
-
-
 def _key_beside(files: Sequence[Path]) -> VerifierKey | None:
-    keys = {load_verifier(str(path)) for path in _beside(files, ".pub")}
+    keys = {load_verifier(str(path)) for path in beside(files, PUBLIC_KEY)}
     if len(keys) > 1:
         raise NoteError("the files have more than one public key beside them: give --pubkey")
     return next(iter(keys), None)
 
 
-def _tell(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> None:
+def _print_verdict(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> None:
     for finding in verdict.findings[:_SHOWN]:
         print(printable(str(finding)))
     if len(verdict.findings) > _SHOWN:
         print(f"… and {len(verdict.findings) - _SHOWN} more")
-    for line in _summary(verdict, signed, key, pinned=pinned):
+    for line in _in_words(verdict, signed, key, pinned=pinned):
         print(printable(line))
 
 
-def _summary(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> Iterator[str]:
+def _in_words(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> Iterator[str]:
     if verdict.unchained:
-        yield f"{verdict.unchained} lines before the first record are not chained: nothing proves what they say"
+        yield f"{verdict.unchained} lines before the first record are not chained: nothing proves their content"
     if verdict.first is None:
         yield "no records"
         return
@@ -130,10 +182,10 @@ def _summary(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None
     covered = f"all but the last {unsigned} records" if unsigned else "every record"
     yield f"checkpoints signed by {key.name}: {verdict.checkpoints}, which cover {covered}"
     if not pinned:
-        yield "the key was found beside the trail: who can change one can change both; keep it elsewhere, give --pubkey"
+        yield "the key was found beside the trail, where both can be changed: keep it elsewhere and give --pubkey"
 
 
-def _as_json(verdict: Verdict, key: VerifierKey | None) -> dict[str, Any]:
+def _verdict_json(verdict: Verdict, key: VerifierKey | None) -> dict[str, Any]:
     return {
         "proven": not verdict.findings,
         "findings": [
@@ -151,4 +203,197 @@ def _as_json(verdict: Verdict, key: VerifierKey | None) -> dict[str, Any]:
     }
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"verify": verify_trail, "key": show_key, "report": audit_report.report}
+class Unreadable(ListenerError):
+    """Some of the audit trail could not be read."""
+
+
+def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
+    files: FilesArgument,
+    since: FromOption = None,
+    until: ToOption = None,
+    chat: ChatOption = None,
+    agent: AgentOption = None,
+    account: AccountOption = None,
+    code: CodeOption = None,
+    key: KeyOption = None,
+    every: AllOption = False,
+    by: ByOption = None,
+    zone: ZoneOption = "UTC",
+    csv: CsvOption = None,
+    html: HtmlOption = None,
+    svg: SvgOption = None,
+    as_json: ReportJsonOption = False,
+) -> None:
+    """Report who set which disposition when.
+
+    Each event counts once, however often the files contain it. The report also lists gaps, in which a disposition could
+    have been missed. Unreadable lines are named on standard error; the exit status is then 1, after the report.
+    """
+    if as_json and csv == _STDOUT:
+        raise typer.BadParameter("--json and --csv - both need standard output")
+    local, now = _zone(zone), datetime.now(UTC)
+    wanted = Wanted(
+        from_ms=time_ms(since, "--from", now, local),
+        to_ms=time_ms(until, "--to", now, local),
+        chat=chat,
+        agent=agent,
+        account=account,
+        code=code,
+        key=key,
+        unchanged=every,
+    )
+    asked = _Request(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(AuditFile(path)) for path in of_the_trail(files)]
+        asked.require_sound(opened)
+        unreadable = _answer(asked, opened, _on_stdout(asked, as_json=as_json), stack)
+    if unreadable:
+        lines = f"{unreadable} line{'' if unreadable == 1 else 's'}"
+        raise Unreadable(f"{lines} could not be read; the report lacks them")
+
+
+def require_harmless(path: Path, option: str, suffixes: Sequence[str], inputs: Sequence[AuditFile]) -> None:
+    """Raise BadParameter if the path could be an audit file, such as after an option without its value."""
+    if path.suffix.lower() not in suffixes:
+        text = f"{path} should end in {' or '.join(suffixes)}, so that no audit file is overwritten by mistake"
+        raise typer.BadParameter(text, param_hint=option)
+    if any(one.is_same(path) for one in inputs):
+        raise typer.BadParameter(f"{path} is one of the files that are read", param_hint=option)
+
+
+class _Request(NamedTuple):
+    """What is asked for, and the files that get the answer."""
+
+    wanted: Wanted
+    by: By | None
+    calendar: Calendar
+    zone: str
+    csv: Path | None
+    html: Path | None
+    svg: Path | None
+
+    def require_sound(self, inputs: Sequence[AuditFile]) -> None:
+        """Raise BadParameter."""
+        wanted = self.wanted
+        if wanted.from_ms is not None and wanted.to_ms is not None and wanted.from_ms >= wanted.to_ms:
+            raise typer.BadParameter("should be after --from", param_hint="--to")
+        for path, option in ((self.csv, "--csv"), (self.html, "--html"), (self.svg, "--svg")):
+            if path is not None and path != _STDOUT:
+                require_harmless(path, option, _SUFFIXES[option], inputs)
+
+    @property
+    def heading(self) -> Sequence[str]:
+        """That of the sheet."""
+        return LIST_HEADING if self.by is None else GROUP_HEADING
+
+
+def _on_stdout(asked: _Request, *, as_json: bool) -> list[Output]:
+    """The table, unless another output was asked for."""
+    if as_json:
+        return [JsonLines()]
+    if asked.csv == _STDOUT:
+        return [Sheet(sys.stdout, asked.heading), SummaryOnly(sys.stderr)]
+    if asked.csv or asked.html or asked.svg:
+        return [SummaryOnly(sys.stdout)]
+    return [Listing() if asked.by is None else Counts(asked.by)]
+
+
+def _answer(asked: _Request, opened: Sequence[AuditFile], outputs: list[Output], stack: ExitStack) -> int:
+    """Read, and write all that was asked for; returns how many lines could not be read."""
+    found = Report(opened, wanted=asked.wanted, calendar=asked.calendar, report=_say)
+    kept = FirstRows()
+    if asked.html is not None:
+        outputs.append(kept)
+    if asked.csv is not None and asked.csv != _STDOUT:
+        outputs.append(Sheet(stack.enter_context(replacing(asked.csv, "--csv")), asked.heading))
+    for row in _rows(found, asked):
+        for output in outputs:
+            output.add(row)
+    summary = found.summary()
+    for output in outputs:
+        output.end(summary)
+    if asked.html is not None or asked.svg is not None:
+        _draw(asked, found, kept, [file.name for file in opened])
+    return summary.unreadable
+
+
+def _rows(found: Report, asked: _Request) -> Iterator[Row | GapRow | GroupRow]:
+    if asked.by is None:
+        yield from found.rows()
+        return
+    groups = Groups(by=asked.by, calendar=asked.calendar, agent=asked.wanted.agent)
+    for row in found.rows():
+        if isinstance(row, Row):
+            groups.add(row)
+    yield from groups.rows()
+
+
+def _draw(asked: _Request, found: Report, kept: FirstRows, names: Sequence[str]) -> None:
+    """The page and the chart."""
+    wanted = asked.wanted
+    shown = distribute(
+        found.hours,
+        calendar=asked.calendar,
+        gaps=found.gaps.united(wanted.account),
+        from_ms=wanted.from_ms,
+        to_ms=wanted.to_ms,
+    )
+    summary = found.summary()
+    period = _period(asked, summary)
+    if asked.svg is not None:
+        with replacing(asked.svg, "--svg") as file:
+            file.write(draw_alone(shown, title=f"Dispositions by code, {period}"))
+    if asked.html is not None:
+        page = Page(
+            period=period,
+            asked=_conditions(asked),
+            files=names,
+            made=rfc3339(int(datetime.now(UTC).timestamp() * 1000)),
+            summary=summary,
+            distribution=shown,
+            rows=kept.rows,
+            total_rows=kept.total,
+        )
+        with replacing(asked.html, "--html") as file:
+            file.writelines(render(page))
+
+
+def _period(asked: _Request, found: Summary) -> str:
+    """The period asked for; where it is open, that of the rows. In the time zone."""
+    wanted = asked.wanted
+    start_ms = wanted.from_ms if wanted.from_ms is not None or found.first is None else epoch_ms(found.first)
+    end_ms = wanted.to_ms if wanted.to_ms is not None or found.last is None else epoch_ms(found.last)
+    start, end = (None if ms is None else asked.calendar.clock(ms) for ms in (start_ms, end_ms))
+    if start is None or end is None:
+        return "the whole of the files" if start == end else f"from {start}" if start else f"before {end}"
+    return f"{start} to {end}, {asked.zone}"
+
+
+def _conditions(asked: _Request) -> list[str]:
+    wanted = asked.wanted
+    named = (
+        ("chat", wanted.chat),
+        ("agent", wanted.agent),
+        ("account", wanted.account),
+        ("code", wanted.code),
+        ("key", wanted.key),
+    )
+    every = ["with repetitions of the known value"] if wanted.unchanged else []
+    return [f"{name} {value}" for name, value in named if value is not None] + every
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC  # known without the host's data
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+        text = f"this host has no time zone {name!r}: give one such as Europe/Berlin (Debian: package tzdata)"
+        raise typer.BadParameter(text, param_hint="--zone") from exc
+
+
+def _say(text: str) -> None:
+    print(f"audit report: {printable(text)}", file=sys.stderr, flush=True)
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"verify": verify_trail, "key": show_key, "report": report}

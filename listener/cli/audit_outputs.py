@@ -1,22 +1,25 @@
-"""What `audit report` writes: rows as they come, and in the end what was read and what qualifies it."""
+"""What `audit report` writes: rows as they come, then a summary."""
 
+import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TextIO
 
 import msgspec
 
-from listener.audit.groups import By, GroupRow
+from listener.audit.escaping import defused, printable
 from listener.audit.page import MOST_ROWS
-from listener.audit.report import GapRow, Row, Summary
-from listener.audit.sheet import Sheet
-from listener.cli import table
-from listener.cli.columns import Columns
-from listener.cli.readable import NOTHING, STYLES, printable
-from listener.cli.table import duration
+from listener.audit.report import By, GapRow, GroupRow, Row, Summary
+from listener.cli.readable import MINUTE_S, NOTHING, STYLES, Columns, duration, write_table
 from listener.model.event import Change
 
 AnyRow = Row | GapRow | GroupRow
+
+LIST_HEADING = (
+    *("time", "chat", "agents", "account", "key", "previous", "disposition", "change", "origin", "near_gap"),
+    *("reference_id", "gap_from", "gap_to", "gap_reason", "sequence", "id"),
+)
+GROUP_HEADING = ("by", "group", "key", "code", "events", *map(str, Change), "first", "last")
 
 _LISTED = ("when (UTC)", "chat", "agent", "account", "key", "change", "disposition", "notes")
 _COUNTED = ("events", *map(str, Change))
@@ -25,13 +28,15 @@ _COUNTED = ("events", *map(str, Change))
 class Output(Protocol):
     """Takes every row, then the summary."""
 
-    def add(self, row: AnyRow) -> None: ...  # noqa: D102 - told above
+    def add(self, row: AnyRow) -> None:
+        """One more row."""
 
-    def end(self, summary: Summary) -> None: ...  # noqa: D102 - told above
+    def end(self, summary: Summary) -> None:
+        """There are no more rows."""
 
 
 class Listing:
-    """A line each, as they come, on standard output."""
+    """One line per row, as it comes, on standard output."""
 
     def __init__(self) -> None:
         self._columns = Columns(_LISTED)
@@ -73,13 +78,13 @@ class Counts:
     def end(self, summary: Summary) -> None:
         """See `Output`."""
         names = ("code", "key") if self._by is By.CODE else (self._by, "code", "key")
-        table.write((*names, *_COUNTED, "first (UTC)", "last (UTC)"), self._rows, numbers=_COUNTED)
+        write_table((*names, *_COUNTED, "first (UTC)", "last (UTC)"), self._rows, numbers=_COUNTED)
         print()
         write_summary(summary, sys.stdout)
 
 
 class JsonLines:
-    """One JSON object a row on standard output, the summary last."""
+    """One JSON object per row on standard output, the summary last."""
 
     def add(self, row: AnyRow | Summary) -> None:
         """See `Output`."""
@@ -90,17 +95,59 @@ class JsonLines:
         self.add(summary)
 
 
-class Spread:
-    """A sheet; the summary is for somebody else."""
+class Sheet:
+    """CSV (RFC 4180) with a heading, and lines that end in LF alone; a row is always one line.
 
-    def __init__(self, sheet: Sheet) -> None:
-        self.add = sheet.add
+    Args:
+        file: where to.
+        heading: `LIST_HEADING`, or `GROUP_HEADING` for groups.
+    """
+
+    def __init__(self, file: TextIO, heading: Sequence[str]) -> None:
+        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer.writerow(heading)
+
+    def add(self, row: AnyRow) -> None:
+        """See `Output`."""
+        self._writer.writerow([defused(cell) for cell in _cells(row)])
 
     def end(self, summary: Summary) -> None:
-        """See `Output`."""
+        """The summary is for another output."""
 
 
-class Told:
+def _cells(row: AnyRow) -> tuple[str, ...]:
+    match row:
+        case Row():
+            return _disposition(row)
+        case GapRow():
+            unset = ("",) * 3
+            before = (row.time, "", "", row.account, *unset, "gap", *unset)
+            return (*before, row.from_, row.to, row.reason, row.sequence, row.id)
+        case GroupRow():
+            changes = (str(row.changes.get(change, 0)) for change in Change)
+            return (row.by, row.group or "", row.key, row.code or "", str(row.events), *changes, row.first, row.last)
+
+
+def _disposition(row: Row) -> tuple[str, ...]:
+    return (
+        row.time,
+        row.chat_id,
+        "; ".join(row.agents),
+        row.account,
+        row.key,
+        row.previous or "",
+        row.disposition or "",
+        row.change,
+        row.origin,
+        "yes" if row.near_gap else "no",
+        "" if row.reference_id is None else str(row.reference_id),
+        *("", "", ""),
+        row.sequence,
+        row.id,
+    )
+
+
+class SummaryOnly:
     """The summary alone."""
 
     def __init__(self, file: TextIO) -> None:
@@ -114,7 +161,7 @@ class Told:
         write_summary(summary, self._file)
 
 
-class Kept:
+class FirstRows:
     """The rows that a page shows: the first ones, and how many there were."""
 
     def __init__(self) -> None:
@@ -132,7 +179,7 @@ class Kept:
 
 
 def write_summary(summary: Summary, file: TextIO) -> None:
-    """What was read, and what qualifies the rows, line by line."""
+    """What was read, and what limits the answer, line by line."""
     for name, text in _figures(summary):
         print(f"{name:<12}  {printable(text)}", file=file)
 
@@ -153,12 +200,12 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
 def _gaps(summary: Summary) -> Iterator[tuple[str, str]]:
     count = sum(one.gaps for one in summary.gaps)
     if not count:
-        yield "gaps", "none: no stretch is on record in which a disposition could have been missed"
+        yield "gaps", "none: no gap is on record"
         return
     yield "gaps", f"{count}, in which dispositions of these accounts could have been missed:"
     for one in summary.gaps:
-        length = f"{one.seconds:.3f} s" + (f" ({duration(int(one.seconds * 1000))})" if one.seconds >= 60 else "")  # noqa: PLR2004 - a minute
-        yield "", f"{one.account}: {one.gaps} of {length}"
+        in_words = f" ({duration(int(one.seconds * 1000))})" if one.seconds >= MINUTE_S else ""
+        yield "", f"{one.account}: {one.gaps} of {one.seconds:.3f} s{in_words}"
 
 
 def _or_nothing(value: str | None) -> str:

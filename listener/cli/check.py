@@ -1,4 +1,4 @@
-"""`check`: everything that is wrong with a configuration, at once; with `--connect`, also with what it leads to."""
+"""`check`: every problem of a configuration at once; with `--connect`, also of what it connects to."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +16,14 @@ from listener.errors import ConfigError
 _NAMED_ACCOUNTS = 5
 
 ConnectOption = Annotated[
-    bool, typer.Option("--connect", help="Also log every account in, and probe the journal and every sink.")
+    bool, typer.Option("--connect", help="Also log in every account, and probe the journal and every sink.")
 ]
 
 
 def check(config: ConfigOption = None, connect: ConnectOption = False) -> None:
-    """Tell what is wrong with a configuration.
+    """Check a configuration and list every problem.
 
-    All problems at once, each with the place of its setting; exit status 0 without any, 78 otherwise.
+    Each problem names its setting. Exit status 0 if there is none, 78 otherwise.
     """
     settings = load_checked(config)
     if connect:
@@ -36,7 +36,7 @@ def check(config: ConfigOption = None, connect: ConnectOption = False) -> None:
 
 
 def _summary(settings: Settings, *, connected: bool) -> Iterator[tuple[str, str]]:
-    """What the configuration says, without anything secret."""
+    """What the configuration says, without secrets."""
     server = settings.server
     yield "server", f"{server.url}{server.notifications}, topic {server.topic}, {server.transport}"
     yield "accounts", _accounts(settings) + (", all logged in" if connected and server.login == "basic" else "")

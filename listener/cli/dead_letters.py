@@ -1,46 +1,124 @@
-"""`dead-letters`: what sinks did not take; looked at, delivered once more, or dropped, also while the daemon runs."""
+"""`dead-letters`: list, show, replay or drop what sinks did not take, also while the daemon runs."""
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import typer
+from msgspec.structs import replace
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from listener.cli import ordering, table
-from listener.cli.options import ConfigOption, PathOption, place_of
-from listener.cli.readable import NOTHING, printable
-from listener.cli.replaying import Replay, Standing, follow
-from listener.cli.selection import (
-    SHOWN_ID,
-    AllOption,
-    IdsArgument,
-    IdsOption,
-    Selection,
-    SinceOption,
-    SinkOption,
-    UntilOption,
-    filter_of,
-    select,
-)
+from listener.audit.escaping import printable
+from listener.cli import control
+from listener.cli.options import ConfigOption, PathOption, place_of, time_ms
+from listener.cli.readable import NOTHING, write_table
 from listener.errors import ListenerError
-from listener.journal.views import letter_events, stats
-from listener.model.event import DeadLetter, Event, Kind, LetterFilter, rfc3339
+from listener.journal.views import dead_letter_events, dead_letters, stats
+from listener.model.event import DeadLetter, DeadLetterFilter, Kind, LaneStatus, rfc3339
+
+SHOWN_ID = 12
+"""Characters of an event's id that a table shows; so many identify it."""
 
 _HEADING = ("when", "sink", "sequence", "id", "chat", "tries", "reason")
 _NUMBERS = ("sequence", "tries")
 _INTERRUPTED = 130
+_LOOK_S = 0.2
+_LINE_S = 2.0
+_NO_PROGRESS_S = 10.0
+_NAMED_IDS = 5  # enough to see how they differ
 
-LettersJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a letter and line.")]
-NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Leave the delivery to the daemon.")]
+SinkOption = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Only those of this sink.")]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", metavar="TIME", help="Only those since: 2026-11-22T09:39:00Z, or 2h, 3d ago."),
+]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Only those until: as --since.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All dead letters.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Event ids, or their beginnings.")]
+IdsOption = Annotated[
+    list[str] | None, typer.Option("--id", metavar="ID", help="An event id, or its beginning. Can be repeated.")
+]
+LettersJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per dead letter and line.")]
+NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the deliveries.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The event's id, or how it begins.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The event id, or its beginning.")]
 
 
 class NotReplayed(ListenerError):
-    """Not every letter was delivered."""
+    """Not every dead letter was delivered."""
+
+
+class Selected(ListenerError):
+    """There is nothing like what was asked for; the text says what there is."""
+
+
+class Selection(NamedTuple):
+    """Which dead letters a command line selects; `ids` may be beginnings of ids."""
+
+    ids: Sequence[str] = ()
+    sink: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was selected."""
+        return not (self.ids or self.sink or self.since or self.until)
+
+
+def select(journal: Path, selection: Selection) -> list[DeadLetter]:
+    """The selected dead letters, oldest first; empty if none match.
+
+    Raises:
+        Selected: an unknown sink, or an id that belongs to no dead letter or to several.
+        BadParameter: not a time.
+        JournalError: there is no such journal.
+    """
+    now = datetime.now(UTC)
+    which = DeadLetterFilter(
+        sink=selection.sink,
+        since_ms=time_ms(selection.since, "--since", now),
+        until_ms=time_ms(selection.until, "--until", now),
+    )
+    found = dead_letters(journal, which)
+    if selection.sink is not None and not found:
+        known = stats(journal)
+        names = sorted({*known.cursors, *known.lanes, *known.dead_letters})
+        if selection.sink not in names:
+            text = f"--sink: this journal knows no sink {selection.sink!r} (known: {', '.join(names) or 'none'})"
+            raise Selected(text)
+    if not selection.ids:
+        return found
+    ids = {_resolve(beginning, found) for beginning in selection.ids}
+    return [letter for letter in found if letter.event_id in ids]
+
+
+def filter_of(meant: Sequence[DeadLetter], selection: Selection) -> DeadLetterFilter:
+    """A filter for these letters, which excludes any that are added later."""
+    return DeadLetterFilter(
+        event_ids=tuple({letter.event_id: None for letter in meant}) if selection.ids else (),
+        sink=selection.sink,
+        since_ms=min(letter.at_ms for letter in meant) if selection.since else None,
+        until_ms=max(letter.at_ms for letter in meant),
+    )
+
+
+def _resolve(beginning: str, found: Sequence[DeadLetter]) -> str:
+    ids = sorted({letter.event_id for letter in found if letter.event_id.startswith(beginning)})
+    if beginning in ids:
+        return beginning
+    if not ids:
+        raise Selected(f"no dead letter of an event {beginning!r}; `dead-letters list` shows what there is")
+    if len(ids) > 1:
+        named = ", ".join([*ids[:_NAMED_IDS], *(["…"] if len(ids) > _NAMED_IDS else [])])
+        raise Selected(f"several events begin with {beginning!r}: {named}")
+    return ids[0]
 
 
 def list_letters(
@@ -52,21 +130,36 @@ def list_letters(
     ids: IdsOption = None,
     as_json: LettersJsonOption = False,
 ) -> None:
-    """List dead letters, oldest first, and the lanes that are parked."""
+    """List dead letters, oldest first, and the sinks that are parked."""
     journal = place_of(config, path).journal
     found = select(journal, Selection(ids or (), sink, since, until))
     if as_json:
         for letter in found:
-            print(msgspec.json.encode(letter).decode())
+            print(json.dumps(_as_json(letter)))
         return
     if found:
-        chats = {event.sequence: _chat(event) for event in letter_events(journal, LetterFilter(sink=sink))}
-        table.write(_HEADING, [_row(letter, chats) for letter in found], numbers=_NUMBERS)
+        events = dead_letter_events(journal, DeadLetterFilter(sink=sink))
+        chats = {event.sequence: event.subject for event in events if event.kind is not Kind.GAP}
+        write_table(_HEADING, [_row(letter, chats) for letter in found], numbers=_NUMBERS)
     else:
         print("no dead letters")
     for name, state in sorted(stats(journal).lanes.items()):
         if state.parked is not None and sink in (None, name):
-            print(f"sink {name} is parked since {rfc3339(state.parked_ms)}: {printable(state.parked)}")
+            print(f"sink {name} has been parked since {rfc3339(state.parked_ms)}: {printable(state.parked)}")
+
+
+def _as_json(letter: DeadLetter) -> dict[str, Any]:
+    """Named as in `/dead-letters.json`; the answer is here alone, since it may quote an event."""
+    return {
+        "sink": letter.sink,
+        "sequence": letter.sequence,
+        "eventId": letter.event_id,
+        "reason": letter.reason,
+        "answer": letter.answer,
+        "attempts": letter.attempts,
+        "at": rfc3339(letter.at_ms),
+        "replaying": letter.replaying,
+    }
 
 
 def _row(letter: DeadLetter, chats: dict[int, str]) -> tuple[str, ...]:
@@ -81,21 +174,17 @@ def _row(letter: DeadLetter, chats: dict[int, str]) -> tuple[str, ...]:
     )
 
 
-def _chat(event: Event) -> str:
-    return NOTHING if event.kind is Kind.GAP else event.subject
-
-
 def show_letter(
     event: IdArgument, config: ConfigOption = None, path: PathOption = None, sink: SinkOption = None
 ) -> None:
-    """Show all that is known of an event that was not taken, and the event itself."""
+    """Show everything known of a dead letter, and its event."""
     journal = place_of(config, path).journal
     found = select(journal, Selection(ids=(event,), sink=sink))
     for letter in found:
         for name, text in _figures(letter):
             print(f"{name:<9} {printable(text)}")
         print()
-    for one in letter_events(journal, LetterFilter(event_ids=(found[0].event_id,), sink=found[0].sink)):
+    for one in dead_letter_events(journal, DeadLetterFilter(event_ids=(found[0].event_id,), sink=found[0].sink)):
         print(_printable_json(msgspec.json.format(one.to_json(), indent=2).decode()))
 
 
@@ -112,7 +201,120 @@ def _figures(letter: DeadLetter) -> Iterator[tuple[str, str]]:
     yield "attempts", str(letter.attempts)
     yield "reason", letter.reason
     yield "answer", letter.answer or NOTHING
-    yield "replay", "to be delivered once more" if letter.replaying else NOTHING
+    yield "replay", "to be delivered again" if letter.replaying else NOTHING
+
+
+class ReplayProgress(NamedTuple):
+    """How far a replay is; `halt` says why waiting is pointless although some are pending."""
+
+    delivered: int
+    rejected: int
+    pending: int
+    halt: str | None = None
+
+    @property
+    def done(self) -> int:
+        """Those that are settled."""
+        return self.delivered + self.rejected
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return not self.pending or self.halt is not None
+
+    def __str__(self) -> str:
+        parts = [f"{self.delivered} delivered"]
+        parts += [f"{self.rejected} rejected again"] if self.rejected else []
+        parts += [f"{self.pending} still to come"] if self.pending else []
+        return ", ".join(parts)
+
+
+class Replay:
+    """Dead letters being replayed: what the journal and the daemon say of them.
+
+    Args:
+        journal: the journal's path.
+        before: the letters as they were before they were marked.
+        clock: seconds that only run forward.
+    """
+
+    def __init__(
+        self, *, journal: Path, before: Sequence[DeadLetter], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._journal = journal
+        self._before = {(letter.sink, letter.sequence): letter for letter in before}
+        self._clock = clock
+        self._moved_s = clock()
+        self._last_done = 0
+
+    def poll(self) -> ReplayProgress:
+        """How far it is now. Raises ControlError or JournalError."""
+        sinks = {sink for sink, _ in self._before}
+        found = dead_letters(self._journal, DeadLetterFilter(sink=sinks.pop() if len(sinks) == 1 else None))
+        now = {place: letter for letter in found if (place := (letter.sink, letter.sequence)) in self._before}
+        gone = [place for place in self._before if place not in now]
+        waiting = [letter for place, letter in now.items() if letter.replaying]
+        rejected = [
+            place
+            for place, letter in now.items()
+            if not letter.replaying and letter != replace(self._before[place], replaying=False)
+        ]
+        progress = ReplayProgress(delivered=len(gone), rejected=len(rejected), pending=len(waiting))
+        if progress.done != self._last_done:
+            self._last_done, self._moved_s = progress.done, self._clock()
+        return progress._replace(halt=self._halt({letter.sink for letter in waiting})) if waiting else progress
+
+    def _halt(self, sinks: set[str]) -> str | None:
+        """Why none of these sinks takes anything now; None if one may."""
+        lanes = control.lanes(self._journal)
+        if lanes is None:
+            return "the daemon has stopped; the rest is delivered when it runs again"
+        reasons = [self._problem(lane) for lane in lanes if lane.sink in sinks]
+        return "; ".join(reason for reason in reasons if reason) if reasons and all(reasons) else None
+
+    def _problem(self, lane: LaneStatus) -> str | None:
+        if lane.parked is not None:
+            return f"sink {lane.sink} is parked: {lane.parked}; `sinks resume {lane.sink}` resumes it"
+        if lane.last_error is not None and self._clock() - self._moved_s > _NO_PROGRESS_S:
+            return f"sink {lane.sink} takes none now: {lane.last_error}; the daemon keeps trying"
+        return None
+
+
+def follow(replay: Replay, *, sleep: Callable[[float], None] = time.sleep) -> ReplayProgress:
+    """Show a replay until it is over, or until Ctrl-C, which raises KeyboardInterrupt."""
+    shown = _draw_bar if sys.stdout.isatty() else _print_lines
+    return shown(_polls(replay, sleep))
+
+
+def _polls(replay: Replay, sleep: Callable[[float], None]) -> Iterator[ReplayProgress]:
+    """Poll until it is over; a large journal takes long to read, and the disk has other work."""
+    while True:
+        began_s = time.monotonic()
+        progress = replay.poll()
+        yield progress
+        if progress.is_over:
+            return
+        sleep(max(_LOOK_S, 4 * (time.monotonic() - began_s)))
+
+
+def _draw_bar(polls: Iterator[ReplayProgress]) -> ReplayProgress:
+    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress = ReplayProgress(0, 0, 0)
+    with Progress(*columns, console=Console(highlight=False), transient=True) as bar:
+        task = bar.add_task("replaying")
+        for progress in polls:
+            bar.update(task, completed=progress.done, total=progress.done + progress.pending)
+    return progress
+
+
+def _print_lines(polls: Iterator[ReplayProgress]) -> ReplayProgress:
+    progress = printed = ReplayProgress(0, 0, 0)
+    printed_s = time.monotonic()
+    for progress in polls:
+        if progress != printed and not progress.is_over and time.monotonic() - printed_s >= _LINE_S:
+            print(progress, flush=True)
+            printed, printed_s = progress, time.monotonic()
+    return progress
 
 
 def replay_letters(
@@ -125,45 +327,38 @@ def replay_letters(
     every: AllOption = False,
     no_wait: NoWaitOption = False,
 ) -> None:
-    """Deliver dead letters once more, as the events that they were.
+    """Deliver dead letters again, with their original ids.
 
-    They come after younger events of their chats. Where a daemon runs, this waits until they are decided; Ctrl-C
-    leaves the rest to the daemon. Exit status 1 where not all were delivered.
+    They arrive after younger events of their chats. If a daemon runs, this waits until all are settled; Ctrl-C leaves
+    the rest to the daemon. Exit status 1 if not all were delivered.
     """
     journal = place_of(config, path).journal
     selection = Selection(ids or (), sink, since, until)
     meant = _meant(journal, selection, every=every)
     if not meant:
         return
-    done = ordering.replay(journal, filter_of(meant, selection))
-    _tell_unmarked(len(meant) - done.letters)
+    done = control.replay(journal, filter_of(meant, selection))
+    if (unmarked := len(meant) - done.letters) > 0:
+        # Retention deleted the event before it became a dead letter, or its sink is no longer configured.
+        text = "cannot be replayed: their sink is not configured, or their event is gone"
+        print(f"{_letters(unmarked)} {text}", file=sys.stderr)
     if not done.letters:
         raise NotReplayed("nothing to replay")
     if not done.daemon:
-        print(f"{_letters(done.letters)} to be replayed: no daemon runs, the next one delivers them")
+        print(f"{_letters(done.letters)} to be replayed: no daemon is running, the next one delivers them")
         return
     if no_wait:
         print(f"{_letters(done.letters)} to be replayed")
         return
     try:
-        _conclude(follow(Replay(journal=journal, before=meant)))
+        progress = follow(Replay(journal=journal, before=meant))
     except KeyboardInterrupt:
-        print("\nThe rest is left to the daemon; `dead-letters list` shows what becomes of it.")
+        print("\nThe daemon delivers the rest; `dead-letters list` shows the result.")
         raise typer.Exit(_INTERRUPTED) from None
-
-
-def _tell_unmarked(count: int) -> None:
-    """A letter has no event where retention was before it, and no lane where its sink is configured no more."""
-    if count > 0:
-        text = "cannot be replayed: their sink is not configured, or their event is gone"
-        print(f"{_letters(count)} {text}", file=sys.stderr)
-
-
-def _conclude(standing: Standing) -> None:
-    print(standing)
-    if standing.halt is not None:
-        raise NotReplayed(standing.halt)
-    if standing.rejected:
+    print(progress)
+    if progress.halt is not None:
+        raise NotReplayed(progress.halt)
+    if progress.rejected:
         raise NotReplayed("`dead-letters list` shows why they were rejected")
 
 
@@ -177,19 +372,19 @@ def drop_letters(
     every: AllOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Delete dead letters for good; asks first."""
+    """Delete dead letters for good, after confirmation."""
     journal = place_of(config, path).journal
     selection = Selection(ids or (), sink, since, until)
     meant = _meant(journal, selection, every=every)
     if not meant:
         return
     if not yes and not _confirmed(meant):
-        _refuse("without a terminal to ask on, --yes is needed")
-    print(f"{_letters(ordering.drop(journal, filter_of(meant, selection)).letters)} dropped")
+        raise typer.BadParameter("without a terminal for the question, give --yes")
+    print(f"{_letters(control.drop(journal, filter_of(meant, selection)).letters)} dropped")
 
 
 def _confirmed(meant: Sequence[DeadLetter]) -> bool:
-    """Whether there was somebody to ask; who says no ends the command."""
+    """Ask for confirmation; False without a terminal. A no ends the command."""
     if not sys.stdin.isatty():
         return False
     sinks = ", ".join(sorted({letter.sink for letter in meant}))
@@ -198,19 +393,15 @@ def _confirmed(meant: Sequence[DeadLetter]) -> bool:
 
 
 def _meant(journal: Path, selection: Selection, *, every: bool) -> list[DeadLetter]:
-    """The letters that a command changes: some selection has to be made for it."""
+    """The dead letters that a command changes; a selection is required."""
     if selection.is_empty and not every:
-        _refuse("say which: ID…, --sink, --since, --until, or --all")
+        raise typer.BadParameter("say which ones: ID…, --sink, --since, --until, or --all")
     if every and not selection.is_empty:
-        _refuse("--all stands alone")
+        raise typer.BadParameter("--all excludes every other selection")
     found = select(journal, selection)
     if not found:
         print("no such dead letters")
     return found
-
-
-def _refuse(text: str) -> NoReturn:
-    raise typer.BadParameter(text)
 
 
 def _letters(count: int) -> str:

@@ -1,47 +1,82 @@
-"""`journal`: figures, events, soundness and export of the durable store; reads only, also beside the daemon."""
+"""`journal`: statistics, events, verification and export. Only reads, also while the daemon runs."""
 
-import os
-import shutil
+import json
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
-from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of
-from listener.cli.readable import Writer, parse, printable, row_of
-from listener.cli.table import duration
-from listener.errors import ListenerError, StartError
+from listener.audit.escaping import printable
+from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of, replacing
+from listener.cli.readable import Writer, duration, parse, row_of
+from listener.errors import ListenerError
 from listener.journal.views import export, show, stats, verify
-from listener.model.event import Event, JournalStats, rfc3339
+from listener.model.event import Event, JournalStats, LaneState, rfc3339
 
 _PAGE = 1000
 
 AfterOption = Annotated[
-    int | None, typer.Option("--after", min=0, metavar="SEQUENCE", help="The first events behind this one.")
+    int | None, typer.Option("--after", min=0, metavar="SEQUENCE", help="The first events after this one.")
 ]
-LinesOption = Annotated[int, typer.Option("-n", "--lines", min=1, help="At most so many events.")]
+LinesOption = Annotated[int, typer.Option("-n", "--lines", min=1, help="At most this many events.")]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", metavar="FILE", help="Where to; it appears once it is whole.")
+    Path | None, typer.Option("--output", metavar="FILE", help="The file to write; it appears when complete.")
 ]
 StatsJsonOption = Annotated[bool, typer.Option("--json", help="As one JSON object.")]
 
 
 class Damaged(ListenerError):
-    """The journal was read and is not sound."""
+    """The journal is damaged."""
 
 
 def journal_stats(config: ConfigOption = None, path: PathOption = None, as_json: StatsJsonOption = False) -> None:
     """Show how much the journal holds and how far each sink has come."""
     found = stats(place_of(config, path).journal)
     if as_json:
-        print(msgspec.json.encode(found).decode())
+        print(json.dumps(_as_json(found)))
         return
     for name, text in _figures(found):
         print(f"{name:<13} {printable(text)}")
+
+
+def _as_json(found: JournalStats) -> dict[str, Any]:
+    """Named as in `/status.json`."""
+    return {
+        "events": found.events,
+        "firstSequence": found.first_sequence,
+        "lastSequence": found.last_sequence,
+        "oldestAt": None if found.oldest_ms is None else rfc3339(found.oldest_ms),
+        "bytes": found.bytes,
+        "sinks": [_sink_as_json(sink, found) for sink in sorted({*found.cursors, *found.lanes, *found.dead_letters})],
+        "damages": [
+            {
+                "at": rfc3339(damage.at_ms),
+                "setAside": damage.set_aside,
+                "kept": damage.kept,
+                "missing": [{"from": rfc3339(start), "to": rfc3339(end)} for start, end in damage.stretches],
+            }
+            for damage in found.damages
+        ],
+    }
+
+
+def _sink_as_json(sink: str, found: JournalStats) -> dict[str, Any]:
+    cursor, state = found.cursors.get(sink, 0), found.lanes.get(sink, LaneState(sink=sink))
+    return {
+        "sink": sink,
+        "cursor": cursor,
+        "lagEvents": found.last_sequence - cursor,
+        "deadLetters": found.dead_letters.get(sink, 0),
+        "parked": state.parked,
+        "parkedAt": None if state.parked is None else rfc3339(state.parked_ms),
+        "disabled": state.disabled,
+        "attempts": state.attempts,
+        "failingSeconds": state.failing_ms / 1000,
+        "lastError": state.last_error,
+    }
 
 
 def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
@@ -55,11 +90,11 @@ def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
     for damage in found.damages:
         yield "damaged", f"{rfc3339(damage.at_ms)}, {damage.kept} events kept, set aside as {damage.set_aside}"
         for from_ms, to_ms in damage.stretches:
-            yield "", f"missing are those received from {rfc3339(from_ms)} to {rfc3339(to_ms)}"
+            yield "", f"events received from {rfc3339(from_ms)} to {rfc3339(to_ms)} are missing"
 
 
 def _sink(sink: str, found: JournalStats) -> Iterator[tuple[str, str]]:
-    """How far a sink has come; in lines of their own, what is in its way."""
+    """How far a sink has come; further lines say what holds it up."""
     cursor, dead = found.cursors.get(sink, 0), found.dead_letters.get(sink, 0)
     yield f"sink {sink}", f"at {cursor}, {found.last_sequence - cursor} to go" + (f", {dead} dead" if dead else "")
     state = found.lanes.get(sink)
@@ -78,7 +113,7 @@ def journal_show(
     lines: LinesOption = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the newest events, or with --after the oldest behind a sequence."""
+    """Show the newest events, or with --after the oldest after a sequence."""
     journal = place_of(config, path).journal
     events = _newest(journal, chat, lines) if after is None else show(journal, after=after, chat=chat, limit=lines)
     if as_json:
@@ -88,7 +123,7 @@ def journal_show(
 
 
 def _newest(journal: Path, chat: str | None, count: int) -> list[Event]:
-    """The last `count` events; those of one chat may stand anywhere, so all of them are paged through."""
+    """The last `count` events. Those of one chat can be anywhere, so every page is read."""
     if chat is None:
         last = stats(journal).last_sequence
         return show(journal, after=max(0, last - count), limit=count)
@@ -101,7 +136,7 @@ def _newest(journal: Path, chat: str | None, count: int) -> list[Event]:
 
 
 def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None:
-    """Check that the journal is sound: exit status 0 if it is, 1 with one line a fault otherwise."""
+    """Verify the journal: exit status 0 if it is sound, otherwise 1 and one line per fault."""
     journal = place_of(config, path).journal
     faults = verify(journal)
     for fault in faults:
@@ -115,7 +150,7 @@ def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None
 def journal_export(config: ConfigOption = None, path: PathOption = None, output: OutputOption = None) -> None:
     """Write every event as a line of CloudEvents JSON, oldest first.
 
-    Of a damaged journal every event that can be read, with exit status 1.
+    For a damaged journal: every readable event, and exit status 1.
     """
     journal = place_of(config, path).journal
     damage: list[str] = []
@@ -123,22 +158,10 @@ def journal_export(config: ConfigOption = None, path: PathOption = None, output:
     if output is None:
         _write_bytes(events)
     else:
-        _write_whole(events, output)
+        with replacing(output, "--output", mode=0o666) as file:
+            file.buffer.writelines(events)
     if damage:
-        raise Damaged(f"{damage[0]}; what can be read of it was written")
-
-
-def _write_whole(events: Iterator[bytes], output: Path) -> None:
-    """Raises StartError."""
-    part = output.with_name(f"{output.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.writelines(events)
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.move(part, output)
-    except OSError as exc:
-        raise StartError(f"--output: cannot write {output}: {exc.strerror}") from exc
+        raise Damaged(f"{damage[0]}; every readable event was written")
 
 
 def _write_bytes(lines: Iterator[bytes]) -> None:

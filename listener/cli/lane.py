@@ -1,4 +1,4 @@
-"""`lane`: where the lanes to the sinks stand, and letting those go on that wait for a person."""
+"""`sinks list` and `sinks resume`: how far each sink has come, and resuming one that is parked."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
@@ -6,36 +6,37 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from listener.cli import ordering, table
+from listener.cli import control
 from listener.cli.options import ConfigOption, PathOption, place_of
-from listener.cli.readable import NOTHING
+from listener.cli.readable import NOTHING, write_table
 from listener.errors import NoDaemon
 from listener.journal.views import stats
+from listener.model.condition import SinkReport
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
 
 _HEADING = ("sink", "kind", "at", "to go", "dead", "state")
 _NUMBERS = ("at", "to go", "dead")
 
 NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="The sink.")]
-AllOption = Annotated[bool, typer.Option("--all", help="Every lane that stands still.")]
-LanesJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a lane and line; needs the daemon.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All sinks that are parked or paused.")]
+SinksJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per sink and line; needs the daemon.")]
 
 
-def list_lanes(config: ConfigOption = None, path: PathOption = None, as_json: LanesJsonOption = False) -> None:
-    """Show how far each sink has come, and what is in its way."""
+def list_sinks(config: ConfigOption = None, path: PathOption = None, as_json: SinksJsonOption = False) -> None:
+    """Show how far each sink has come, and what holds it up."""
     place = place_of(config, path)
     found = stats(place.journal)
-    lanes = ordering.lanes(place.journal)
+    lanes = control.lanes(place.journal)
     if as_json:
         if lanes is None:
-            raise NoDaemon("--json: no daemon runs; `journal stats --json` has what the last one left")
+            raise NoDaemon("--json: no daemon is running; `journal stats --json` shows what the last one left")
         for lane in lanes:
-            print(msgspec.json.encode(lane).decode())
+            print(msgspec.json.encode(SinkReport.of(lane, found.dead_letters.get(lane.sink, 0))).decode())
         return
     rows = _stored(found, place.kinds or {}) if lanes is None else _running(lanes, found)
-    table.write(_HEADING, list(rows), numbers=_NUMBERS)
+    write_table(_HEADING, list(rows), numbers=_NUMBERS)
     if lanes is None:
-        print("no daemon runs; this is how the last one left them")
+        print("no daemon is running; this is how the last one left them")
 
 
 def _running(lanes: list[LaneStatus], found: JournalStats) -> Iterator[tuple[str, ...]]:
@@ -50,7 +51,7 @@ def _state(lane: LaneStatus, stored: LaneState | None) -> str:
         since = f" since {rfc3339(stored.parked_ms)}" if stored is not None and stored.parked is not None else ""
         return f"parked{since}: {lane.parked}"
     if lane.quiet_s:
-        return f"told to wait for {lane.quiet_s:.0f} s more: {lane.last_error}"
+        return f"paused for {lane.quiet_s:.0f} s more, as its destination asked: {lane.last_error}"
     return f"failing: {lane.last_error}" if lane.last_error is not None else "running"
 
 
@@ -64,7 +65,7 @@ def _stored(found: JournalStats, kinds: Mapping[str, str]) -> Iterator[tuple[str
 
 
 def _left(state: LaneState | None, cursor: int) -> str:
-    """What was in a lane's way when its daemon ended."""
+    """What held a sink up when its daemon ended."""
     if state is not None and state.parked is not None:
         return f"parked since {rfc3339(state.parked_ms)}: {state.parked}"
     if state is not None and state.sequence > cursor:
@@ -72,20 +73,20 @@ def _left(state: LaneState | None, cursor: int) -> str:
     return NOTHING
 
 
-def resume_lane(
+def resume_sink(
     name: NameArgument = None, config: ConfigOption = None, path: PathOption = None, every: AllOption = False
 ) -> None:
-    """Let a lane go on that is parked or was told to wait, once what was wrong is mended."""
+    """Resume a sink that is parked, or paused at its destination's request, once the cause is fixed."""
     if (name is None) != every:
         raise typer.BadParameter("give either NAME or --all")
-    done, by_daemon = ordering.resume(place_of(config, path).journal, name)
+    done, by_daemon = control.resume(place_of(config, path).journal, name)
     for sink in done.resumed:
-        print(f"{sink} goes on" + ("" if by_daemon else " when the daemon runs"))
+        print(f"{sink} resumed" if by_daemon else f"{sink} will resume when the daemon runs")
     if name is not None:
         for sink in done.running:
             print(f"{sink} was not parked")
     elif not done.resumed:
-        print("no lane was parked")
+        print("no sink was parked")
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"list": list_lanes, "resume": resume_lane}
+COMMANDS: dict[str, Callable[..., Any]] = {"list": list_sinks, "resume": resume_sink}

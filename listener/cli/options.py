@@ -1,12 +1,20 @@
-"""Options that several commands share, and the journal that they lead to."""
+"""Options that several commands share, and what they lead to: a journal, a moment, a file to write."""
 
-from collections.abc import Mapping
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TextIO
 
 import typer
 
 from listener.config.settings import load
+from listener.errors import StartError
+
+_AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 ConfigOption = Annotated[
     Path | None,
@@ -14,23 +22,23 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help="The configuration, TOML. Can be left out where LISTENER_ variables say everything.",
+        help="The configuration (TOML). Optional if LISTENER_ variables set everything.",
     ),
 ]
 PathOption = Annotated[Path | None, typer.Option("--path", metavar="FILE", help="The journal, instead of --config.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="The events as they are, one JSON object a line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The events unchanged, one JSON object per line.")]
 ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
 
 
 class Place(NamedTuple):
-    """A journal, and the kinds of the configured sinks by name; None where no configuration was read."""
+    """A journal, and the kinds of the configured sinks by name; None without a configuration."""
 
     journal: Path
     kinds: Mapping[str, str] | None
 
 
 def place_of(config: Path | None, path: Path | None) -> Place:
-    """What --config or --path names. Raises BadParameter where it is both or none, ConfigError as `settings.load`."""
+    """What --config or --path names. Raises BadParameter for both or neither, ConfigError as `settings.load`."""
     if (config is None) == (path is None):
         raise typer.BadParameter("give either --config or --path")
     if path is not None:
@@ -38,3 +46,47 @@ def place_of(config: Path | None, path: Path | None) -> Place:
     settings = load(config)
     kinds = {name: lane.type for name, lane in settings.sinks.items()}
     return Place(settings.path(settings.journal.path), kinds)
+
+
+def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) -> int | None:
+    """Epoch milliseconds of an RFC 3339 time (in `zone` if it has none) or of an age. Raises BadParameter."""
+    if text is None:
+        return None
+    try:
+        if ago := _AGO.fullmatch(text):
+            at = now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+        else:
+            at = datetime.fromisoformat(text)
+            at = at if at.tzinfo is not None else at.replace(tzinfo=zone)
+        return round(at.timestamp() * 1000)
+    except (ValueError, OverflowError) as exc:
+        text = f"{text!r} is not a time: give 2026-11-22T09:39:00Z, or an age such as 45s, 30m, 2h, 3d, 1w"
+        raise typer.BadParameter(text, param_hint=option) from exc
+
+
+@contextlib.contextmanager
+def replacing(path: Path, option: str, *, mode: int = 0o640) -> Iterator[TextIO]:
+    """A text file that gets its name when it is complete and on the disk.
+
+    Args:
+        path: what it will be called.
+        option: the option that names it.
+        mode: its permission bits, less the umask; as a rule those of an audit file, for it holds the same data.
+
+    Raises:
+        StartError: it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        try:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as exc:
+        raise StartError(f"{option}: cannot write {path}: {exc.strerror}") from exc

@@ -1,20 +1,30 @@
-"""Events as a person reads them: one row each, in colour where there is a terminal."""
+"""Output for people: events as rows, tables, durations; in colour on a terminal."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 import msgspec
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
+
+from listener.audit.escaping import printable
 
 STYLES = {"set": "green", "changed": "yellow", "cleared": "magenta", "unchanged": "dim", "gap": "bold red"}
 NOTHING = "-"
+MINUTE_S = 60
 _USUAL_KEY = "DispositionCode"
+_APART = 2
+_INDENT = 4
+_ROOM = 32  # less is no room for a sentence
+_BLOCK = 500
+_UNITS = ((86_400, "d"), (3600, "h"), (MINUTE_S, "min"), (1, "s"))
 
 
 class Line(msgspec.Struct, frozen=True):
-    """The fields of an event that a reader needs; unknown ones are ignored, as every reader must."""
+    """The fields of an event that a reader needs; unknown ones are ignored."""
 
     type: str
     time: str
@@ -25,7 +35,7 @@ class Line(msgspec.Struct, frozen=True):
 
     @property
     def change(self) -> str:
-        """`set`, `changed`, `unchanged`, `cleared`; for an event that is no disposition its kind, such as `gap`."""
+        """`set`, `changed`, `unchanged` or `cleared`; for other events their kind, such as `gap`."""
         kind = self.type.rpartition(".chat.")[2]
         return _text(self.data.get("change"), kind) if kind == "disposition" else kind
 
@@ -57,7 +67,7 @@ def parse(line: bytes) -> Line:
 
 
 def row_of(line: Line) -> Row:
-    """The row of an event; whatever came from outside has no control characters left."""
+    """The row of an event, without any control characters from outside."""
     is_gap = line.change == "gap"
     what = _gap(line.data) if is_gap else _disposition(line.change, line.data)
     account = _text(line.data.get("account"))
@@ -82,13 +92,6 @@ def _text(value: Any, missing: str = NOTHING) -> str:
     return missing if value is None else str(value)
 
 
-def printable(text: str) -> str:
-    """Control characters and what cannot be encoded as their escapes: a value must not drive the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 class Writer:
     """Writes rows to standard output: in colour on a terminal, in plain columns elsewhere."""
 
@@ -111,3 +114,96 @@ class Writer:
         """One line each."""
         for row in rows:
             self.write(row)
+
+
+class Columns:
+    """Writes columns to standard output; they only grow wider from one block to the next.
+
+    Args:
+        heading: the names of the columns, written above the first row.
+    """
+
+    def __init__(self, heading: Sequence[str]) -> None:
+        self._console = Console(highlight=False, soft_wrap=True) if sys.stdout.isatty() else None
+        self._rows: list[tuple[Sequence[str], str]] = [(heading, "bold")]
+        self._widths = [0] * len(heading)
+
+    def add(self, cells: Sequence[str], style: str = "") -> None:
+        """Add a row, in a style for the terminal; its control characters are escaped."""
+        self._rows.append(([printable(cell) for cell in cells], style))
+        if len(self._rows) >= _BLOCK:
+            self.end()
+
+    def end(self) -> None:
+        """Write what is held back."""
+        cells = [row for row, _ in self._rows]
+        columns = zip(self._widths, zip(*cells, strict=True), strict=False)
+        self._widths = [max(width, *map(len, column)) for width, column in columns] or self._widths
+        for row, style in self._rows:
+            line = _fitted(row, self._widths)
+            if self._console is None:
+                sys.stdout.write(f"{line}\n")
+            else:
+                self._console.print(Text(line, style))
+        self._rows.clear()
+
+
+def write_table(heading: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """Print a table. Columns of `numbers` are set to the right.
+
+    On a narrow terminal the last column is wrapped; if little room is left, it gets lines of its own.
+    """
+    clean = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _draw(heading, clean, numbers)
+    else:
+        for line in _lines(heading, clean, numbers):
+            print(line)
+
+
+def _lines(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> Iterator[str]:
+    """The heading and the rows in columns that are as wide as they need to be."""
+    widths, right = _widths(heading, rows), [name in numbers for name in heading]
+    for row in (heading, *rows):
+        yield _fitted(row, widths, right)
+
+
+def _widths(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(heading, *rows, strict=True)]
+
+
+def _fitted(row: Sequence[str], widths: Sequence[int], right: Iterable[bool] = repeat(False)) -> str:
+    cells = zip(row, widths, right, strict=False)
+    return (" " * _APART).join([f"{cell:{'>' if end else '<'}{width}}" for cell, width, end in cells]).rstrip()
+
+
+def _draw(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> None:
+    console = Console(highlight=False)
+    *widths, last = _widths(heading, rows)
+    if sum(widths) + _APART * len(widths) + min(last, _ROOM) <= console.width:
+        console.print(_grid(heading, rows, numbers))
+        return
+    lines = _lines(heading[:-1], [row[:-1] for row in rows], numbers)
+    for line, row, style in zip(lines, (heading, *rows), chain(["bold"], repeat("")), strict=False):
+        console.print(Text(line, style), Text(f"{'':{_INDENT}}{row[-1]}", style), sep="\n", soft_wrap=True)
+
+
+def _grid(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str]) -> Table:
+    table = Table(box=None, header_style="bold", padding=(0, _APART, 0, 0), pad_edge=False)
+    for name in heading:
+        last = name == heading[-1]
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=not last, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def duration(ms: int) -> str:
+    """A duration in its two largest units: `3 d 4 h`, `12 s`."""
+    left = max(0, ms) // 1000
+    parts = []
+    for seconds, unit in _UNITS:
+        count, left = divmod(left, seconds)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"

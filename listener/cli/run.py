@@ -15,9 +15,8 @@ from listener.runtime.notify import Notifier
 def run(config: ConfigOption = None) -> None:
     """Run the daemon.
 
-    It listens until SIGTERM or SIGINT, and then delivers what it has; a second signal leaves at once.
-    SIGHUP leaves audit files that were renamed, takes over what has changed of accounts and sinks, and lets sinks that
-    are parked go on.
+    It listens until SIGTERM or SIGINT, then delivers what it has; a second signal exits at once. SIGHUP reopens renamed
+    audit files, applies changes of accounts and sinks, and resumes parked sinks.
     """
     settings = load_checked(config)
     logs.configure(level=settings.log.level, style=settings.log.format)
@@ -27,5 +26,5 @@ def run(config: ConfigOption = None) -> None:
 async def _listen(settings: Settings, load: Callable[[], Settings]) -> None:
     daemon = Daemon(settings, load=load, notifier=Notifier())
     running.on_request(daemon.stop)
-    running.on_hangup(daemon.hang_up)
+    running.on_hangup(daemon.reload)
     await daemon.run()

@@ -1,4 +1,4 @@
-"""Running a coroutine as the whole of a command: event loop, and signals that end it in order."""
+"""Run a coroutine as a command: event loop and signals."""
 
 import asyncio
 import os
@@ -21,13 +21,13 @@ log = structlog.get_logger(__name__)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` on an event loop of its own, uvloop's where it is installed."""
+    """Run `main` on an event loop of its own, uvloop's if installed."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
 
 
 def on_request(stop: Callable[[], None]) -> None:
-    """Call `stop` on the first SIGINT or SIGTERM; a second one leaves at once, with the signal's own status.
+    """Call `stop` on the first SIGINT or SIGTERM; a second one exits at once, with the signal's own status.
 
     Stays so until the event loop is closed.
     """
@@ -37,7 +37,7 @@ def on_request(stop: Callable[[], None]) -> None:
     def handle(number: signal.Signals) -> None:
         heard.append(number)
         if len(heard) > 1:
-            log.warning("left_at_once", signal=number.name)
+            log.warning("forced_exit", signal=number.name)
             os._exit(128 + number)
         log.info("stop_requested", signal=number.name)
         stop()
@@ -52,7 +52,7 @@ def on_hangup(act: Callable[[], None]) -> None:
 
 
 async def until_request(work: Coroutine[Any, Any, None]) -> bool:
-    """Await `work`; SIGINT or SIGTERM cancels it. Returns whether it came to its own end."""
+    """Await `work`; SIGINT or SIGTERM cancels it. Returns whether it finished."""
     task, asked = asyncio.current_task(), asyncio.Event()
 
     def stop() -> None:

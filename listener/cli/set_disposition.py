@@ -24,7 +24,7 @@ def set_disposition(
 ) -> None:
     """Set a chat's disposition.
 
-    Prints the server's answer; leaves journal and sinks alone.
+    Prints the server's answer. Does not touch journal or sinks.
     """
     settings = load(config)
     answer = running.run(

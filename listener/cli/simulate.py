@@ -1,4 +1,4 @@
-"""`simulate`: a Web Services look-alike, to point any client at."""
+"""`simulate`: a simulated Web Services node for any client."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -11,6 +11,7 @@ from listener.runtime import logs
 from listener.simulator import SimulatorOptions, WorkingDay, serve
 from listener.simulator.state import FIRST_CHAT
 
+_ON_A_LINE = 10  # names of accounts
 _BODY = '{"operationName": "SetDisposition", "disposition": "IssueResolved"}'
 
 PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="TCP port; 0 takes a free one.")]
@@ -21,7 +22,7 @@ AckOption = Annotated[bool, typer.Option("--ack", help="Grant CometD's acknowled
 TimeoutOption = Annotated[int, typer.Option(min=0, help="How long a /meta/connect is held.")]
 IntervalOption = Annotated[int, typer.Option(min=1, help="How long a session lives without a /meta/connect.")]
 EventsOption = Annotated[
-    int, typer.Option(min=0, help="Play a working day with so many dispositions, once somebody listens.")
+    int, typer.Option(min=0, help="Play a working day with this many dispositions once a client listens.")
 ]
 PaceOption = Annotated[float, typer.Option(min=0.0, help="Seconds between two steps of that day.")]
 
@@ -37,9 +38,9 @@ def simulate(
     events: EventsOption = 0,
     pace: PaceOption = 0.5,
 ) -> None:
-    """Be a Web Services node, for trials.
+    """Run a simulated Web Services node, for tests.
 
-    With a few agents and a chat, until Ctrl-C; any client of the Chat API and of CometD may connect.
+    It has a few agents and one chat, and runs until Ctrl-C. Any client of the Chat API and of CometD can connect.
     """
     options = SimulatorOptions(
         host=host,
@@ -67,7 +68,7 @@ async def _serve(options: SimulatorOptions, day: WorkingDay | None) -> None:
 def _welcome(url: str, options: SimulatorOptions) -> Iterator[str]:
     yield f"listening  {url}"
     names = [f"agent{number}" for number in range(1, options.agents + 1)]
-    shown = ", ".join(names) if len(names) <= 10 else f"{names[0]} to {names[-1]}"  # noqa: PLR2004 - one line
+    shown = ", ".join(names) if len(names) <= _ON_A_LINE else f"{names[0]} to {names[-1]}"
     yield f"accounts   {shown} (password {options.password!r})"
     yield f"chat       {FIRST_CHAT} of agent1"
     yield "try"
@@ -78,4 +79,4 @@ def _welcome(url: str, options: SimulatorOptions) -> Iterator[str]:
         yield f"  curl -b cookies -H \"$(grep -i '^{options.csrf_header}:' headers | tr -d '\\r')\" {post}"
     else:
         yield f"  {login} {post}"
-    yield "Ctrl-C ends it."
+    yield "Ctrl-C stops it."

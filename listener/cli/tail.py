@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from listener.cli.following import Follower, end_of_lines, lines_backwards
+from listener.audit.reading import Follower, end_of_lines, lines_backwards
 from listener.cli.options import ChatOption, ConfigOption, JsonOption
 from listener.cli.readable import Line, Writer, parse, row_of
 from listener.config.settings import load
@@ -20,10 +20,10 @@ _SHOWN_BYTES = 60
 
 FileArgument = Annotated[Path | None, typer.Argument(metavar="FILE", help="A file that a sink of type file writes.")]
 FollowOption = Annotated[
-    bool, typer.Option("-f", "--follow", help="Go on as lines are added, over rotation and truncation, until Ctrl-C.")
+    bool, typer.Option("-f", "--follow", help="Follow added lines across rotation and truncation, until Ctrl-C.")
 ]
-ChangesOption = Annotated[bool, typer.Option("--changes", help="Leave out notifications that repeat the known value.")]
-LinesOption = Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last events to begin with.")]
+ChangesOption = Annotated[bool, typer.Option("--changes", help="Omit notifications that repeat the known value.")]
+LinesOption = Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last events to show first.")]
 
 
 def tail(
@@ -37,7 +37,7 @@ def tail(
 ) -> None:
     """Show the events of an audit file.
 
-    FILE, or that of the first sink of type file in --config.
+    FILE, or the file of the first sink of type file in --config.
     """
     if (file is None) == (config is None):
         raise typer.BadParameter("give either FILE or --config")
@@ -61,11 +61,11 @@ def _path_of_sink(config: Path | None) -> Path:
             if not isinstance(path, str):
                 raise ConfigError([Problem(f"sinks.{name}.path", "should be a text in quotes")])
             return settings.path(Path(path))
-    raise ConfigError([Problem("sinks", "there is no sink of type file, whose file could be shown")])
+    raise ConfigError([Problem("sinks", "there is no sink of type file")])
 
 
 class _Reader:
-    """What is wanted of a file, and how it is written."""
+    """Selects events of a file and prints them."""
 
     def __init__(self, *, path: Path, chat: str | None, changes: bool, as_json: bool) -> None:
         self._path = path
@@ -87,8 +87,9 @@ class _Reader:
     def _last(self, count: int) -> int:
         """Write the last `count` wanted lines; returns the offset behind them."""
         with self._path.open("rb") as file:
-            offset = end_of_lines(file)
-            last = list(islice(self._wanted(lines_backwards(file)), count))
+            fd = file.fileno()
+            offset = end_of_lines(fd)
+            last = list(islice(self._wanted(line[:-1] for _, line in lines_backwards(fd)), count))
         for line, event in reversed(last):
             self._write(line, event)
         return offset
@@ -108,7 +109,7 @@ class _Reader:
             try:
                 event = parse(line)
             except ValueError as exc:
-                _say(f"skipped a line that is no event ({exc}): {line[:_SHOWN_BYTES]!r}")
+                _say(f"skipped a line that is not an event ({exc}): {line[:_SHOWN_BYTES]!r}")
                 continue
             other_chat = self._chat is not None and event.subject != self._chat
             if not other_chat and not (self._changes and event.change == "unchanged"):

@@ -11,7 +11,7 @@ from aiocometd.exceptions import ClientInvalidOperation
 # Importing them registers them in place of aiocometd's own.
 from listener.cometd import longpolling, websocket
 from listener.cometd.facts import Fact
-from listener.cometd.link import Link
+from listener.cometd.transport import Link
 
 SILENCE_S = 120.0
 TRANSPORTS = (longpolling.LongPollingTransport, websocket.WebsocketTransport)
@@ -38,8 +38,7 @@ class BatchClient(Client):
         """Open, and keep the session alive until cancelled.
 
         Args:
-            disconnect: tell the server on the way out that the session is over. Otherwise it is left standing, for the
-                next process to continue.
+            disconnect: tell the server at the end that the session is over. Otherwise the next process can continue it.
         """
         try:
             await self.open()
@@ -60,16 +59,16 @@ class BatchClient(Client):
         """Whether facts wait to be taken."""
         return self.link.engine.pending()
 
-    async def rest(self) -> None:
-        """End polling in order; the last fact is `Rested`."""
-        await self.link.engine.rest()
+    async def end_polling(self) -> None:
+        """Stop polling cleanly; the last fact is `PollingEnded`."""
+        await self.link.engine.end_polling()
 
-    def distrust(self) -> None:
-        """Handshake anew although polls succeed."""
-        self.link.engine.distrust()
+    def rehandshake(self) -> None:
+        """Do a new handshake although polls succeed."""
+        self.link.engine.rehandshake()
 
-    def longest_silence_s(self) -> float:
-        """How long a session that is well may report nothing: a held poll and a pause, with margins."""
+    def max_silence_s(self) -> float:
+        """How long a healthy session may report nothing: a held poll and a pause, with margins."""
         session = self.link.engine.session
         return session.timeout_ms / 1000 + session.interval_ms / 1000 + self.link.margin_s + SILENCE_S
 

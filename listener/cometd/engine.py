@@ -1,4 +1,4 @@
-"""The cycle of one session: handshake, subscribe, connect, for ever; what failed is reported and tried again."""
+"""The cycle of one session: handshake, subscribe, connect, for ever; failures are reported and retried."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -8,24 +8,43 @@ from typing import Any
 import msgspec
 
 from listener.cometd import messages as wire
-from listener.cometd.certainty import Certainty
-from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Rested, Trouble
-from listener.cometd.outbox import HELD_BYTES, Outbox
-from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
+from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
+from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
+from listener.cometd.subscription import SubscriptionState
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 
+HELD_MS = 50
+NOT_HELD_AT_MOST = 10
+NOT_HELD_PAUSE_S = 0.5
 _AUTH_STATUS = (401, 403)
 _ENDED_BY_THE_SECOND = 500  # what CometD answers the older of two connects of a session with
 _LARGE_BYTES = 2**18  # what takes longer to decode, damaged above all, is no matter for the event loop
 _LOGINS_BEFORE_HANDSHAKE = 2
 _KEEP_ALIVE_S = 3.0
 _KEEP_ALIVE_FLOOR_S = 0.1
-_REST_S = 5.0
+_END_S = 5.0
 _DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell its own
+
+
+class Pacing:
+    """The advised interval; longer if the server neither holds polls nor has events, to avoid a storm."""
+
+    def __init__(self) -> None:
+        self._not_held = 0
+
+    def pause_s(self, *, idle: bool, took_ms: int, interval_ms: int) -> float:
+        """The pause after a poll that took so long and, if `idle`, brought nothing."""
+        self._not_held = self._not_held + 1 if idle and took_ms < HELD_MS else 0
+        return max(interval_ms / 1000, NOT_HELD_PAUSE_S if self._not_held > NOT_HELD_AT_MOST else 0.0)
+
+    @property
+    def slowed_down(self) -> bool:
+        """Whether the last pause was the first of the longer ones."""
+        return self._not_held == NOT_HELD_AT_MOST + 1
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -36,19 +55,20 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
-"""Sends a request and yields each payload as it comes. Raises ExchangeFailed where nothing more will come."""
+"""Sends a request and yields each payload as it comes. Raises ExchangeFailed if nothing more will come."""
 
 
 class Engine:
     """Keeps one session alive and reports what happens, as facts.
 
-    It ends only by being cancelled or by a bug: every failure of server or network is reported as Trouble and answered
-    with a pause. It outlives the transports that aiocometd makes for one client; each puts itself into `exchange`.
+    It ends only by being cancelled or by a bug: every failure of server or network is reported as `SessionProblem` and
+    answered with a pause. It outlives the transports that aiocometd makes for one client; each puts itself into
+    `exchange`.
 
     Args:
         session: the protocol core.
         host: time and chance.
-        login: logs in, raises ListenerError; None where the server has no login.
+        login: logs in, raises ListenerError; None if the server has no login.
         exchange_backoff: pauses between failed requests.
         handshake_backoff: pauses between handshakes of sessions that did not last.
     """
@@ -68,62 +88,64 @@ class Engine:
         self._clock = clock = host.clock
         uniform = host.random.uniform
         self._login = login
-        # Directories lock who asks too often.
+        # Directories lock users who log in too often.
         self._login_backoff = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._logged_in = login is None
         self._exchange_backoff = exchange_backoff or Backoff(uniform=uniform)
         self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0, uniform=uniform)
-        self._outbox = Outbox()
-        self._certainty = Certainty()
+        self._in_flight = InFlight()
+        self._subscription = SubscriptionState()
         self._refusals = 0
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._pacing = Pacing()
-        self._distrusted = False
-        self._resting = False
+        self._rehandshake_wanted = False
+        self._ending = False
         self._idle = Latch(is_open=True)  # open while no request of the cycle is under way
 
     # --- the user's side ------------------------------------------------------------------------------------------
 
     async def next_fact(self) -> Fact:
         """The next fact; cancelling loses none."""
-        return await self._outbox.next()
+        return await self._in_flight.next()
 
     def pending(self) -> bool:
         """Whether facts wait to be taken."""
-        return self._outbox.pending()
+        return self._in_flight.pending()
 
-    def distrust(self) -> None:
-        """The subscription turned out to be dead although polls succeed: handshake anew after the poll under way."""
-        self._distrusted = True
+    def rehandshake(self) -> None:
+        """The subscription is dead although polls succeed: do a new handshake after the current poll."""
+        self._rehandshake_wanted = True
 
-    async def rest(self) -> None:
-        """End polling so that nothing is lost on the way, and report it.
+    async def end_polling(self) -> None:
+        """Stop polling so that nothing is lost, and report it.
 
         Without acknowledgements the server would write the next events into the answer of a connect that nobody reads.
         A second connect ends the first (CometD answers that with HTTP 500); it asks for an answer at once, and what
-        either brings is handed out as usual. With acknowledgements what nobody read comes again. A websocket without
-        them is never at rest: the server writes whenever it has something.
+        either brings is reported as usual. With acknowledgements, unread events are sent again. A websocket without
+        them cannot stop cleanly: the server writes whenever it has something.
         """
-        self._resting = True
+        self._ending = True
         at_rest = False
         if self.session.phase is Phase.CONNECTED:
             with suppress(TimeoutError, ExchangeFailed):
-                async with asyncio.timeout(_REST_S):
-                    at_rest = await self._come_to_rest()
+                async with asyncio.timeout(_END_S):
+                    at_rest = await self._end_poll()
         resume = self.session.snapshot(None) if at_rest and self.session.phase is Phase.CONNECTED else None
-        self._outbox.tell(Rested(at_ms=self._clock.now_ms(), resume=resume, certain_ms=self._certainty.last_ms))
+        self._in_flight.put(
+            PollingEnded(at_ms=self._clock.now_ms(), resume=resume, subscribed_ms=self._subscription.last_ms)
+        )
 
-    async def _come_to_rest(self) -> bool:
+    async def _end_poll(self) -> bool:
         if self.session.ack_granted:
-            await self._outbox.below(0)
+            await self._in_flight.drop_to(0)
             return True
         if self.session.connection_type == wire.WEBSOCKET:
             return False
-        self._certainty.asked(self._clock.now_ms())
+        self._subscription.asked(self._clock.now_ms())
         await self._converse(self.session.keep_alive())
         await self._idle.wait()
-        return not self._certainty.cut
+        return not self._subscription.cut
 
     # --- the cycle ------------------------------------------------------------------------------------------------
 
@@ -141,24 +163,24 @@ class Engine:
 
     async def step(self) -> None:
         """One request of the cycle and all that follows from its answer."""
-        await self._outbox.room()
-        if self._distrusted:
-            self._distrusted = False
+        await self._in_flight.wait_for_room()
+        if self._rehandshake_wanted:
+            self._rehandshake_wanted = False
             self.session.expire()
-            self._certainty.lost(Cause.SESSION_EXPIRED)
+            self._subscription.lost(Cause.SESSION_EXPIRED)
         request = self.session.next_request()
-        self._certainty.asked(self._clock.now_ms())
+        self._subscription.asked(self._clock.now_ms())
         try:
             received = await self._alone(request)
-            if not self._resting:
-                await self._follow(request, received)
+            if not self._ending:
+                await self._act_on(request, received)
         except ExchangeFailed as failure:
-            if not self._resting:
+            if not self._ending:
                 await self._failed(request, failure)
             elif failure.http_status is None or (failure.maybe_lost and failure.http_status != _ENDED_BY_THE_SECOND):
-                self._certainty.failed(cut=True)
-        if self._resting:
-            await asyncio.get_running_loop().create_future()  # whoever lets the session rest ends the cycle
+                self._subscription.failed(cut=True)
+        if self._ending:
+            await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
 
     async def _alone(self, request: Request) -> Received:
         self._idle.clear()
@@ -170,7 +192,7 @@ class Engine:
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
         received = await self._converse(request)
-        await self._outbox.below(0)
+        await self._in_flight.drop_to(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
         return answer if answer["successful"] else {**answer, "error": received.error}
 
@@ -180,7 +202,7 @@ class Engine:
             try:
                 await self._login()
             except ListenerError as refused:
-                self._certainty.lost(Cause.LOGIN)
+                self._subscription.lost(Cause.LOGIN)
                 reason = "login_refused" if isinstance(refused, LoginRefused) else "login_failed"
                 at_least_s = getattr(refused, "retry_after_s", None) or 0.0
                 if isinstance(refused, LoginRefused):
@@ -192,7 +214,7 @@ class Engine:
         self._logged_in = True
 
     async def _converse(self, request: Request) -> Received:
-        """Send a request, hand out what comes, and return what its reply means."""
+        """Send a request, report what comes, and return what its reply means."""
         async with aclosing(self.exchange(request)) as payloads:
             async for payload in payloads:
                 if not payload.whole:
@@ -204,28 +226,31 @@ class Engine:
         raise ExchangeFailed("the answer holds no reply to the request", maybe_lost=True)
 
     async def _take(self, request: Request, payload: Payload) -> Received:
-        """Decode one payload, hand its events out, and wait until they are durable."""
+        """Decode one payload, report its events, and wait until they are durable."""
         large = len(payload.body) > _LARGE_BYTES
         envelope = await asyncio.to_thread(wire.decode, payload.body) if large else wire.decode(payload.body)
         client_id, at_ms = self.session.client_id, self._clock.now_ms()
         received = self.session.receive(request, envelope.messages)
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
-            self._stands(at_ms)
+            self._on_connected(at_ms)
         if received.events or envelope.refused:
             resume = self.session.snapshot(received.ack) if polled else None
             await self._hand_out(received, envelope.refused, client_id or "", at_ms, resume, len(payload.body))
         elif polled:
             self.session.confirm(received.ack)
-            self._outbox.tell(
+            self._in_flight.put(
                 Polled(
-                    at_ms=at_ms, resume=self._snapshot(), repeated=received.repeated, certain_ms=self._certainty.last_ms
+                    at_ms=at_ms,
+                    resume=self._snapshot(),
+                    repeated=received.repeated,
+                    subscribed_ms=self._subscription.last_ms,
                 )
             )
         return received
 
     async def _take_fragment(self, payload: Payload) -> None:
-        """A cut response: without acknowledgements, what it had brought would not come again."""
+        """A cut response: without acknowledgements, its content would not be sent again."""
         if self.session.ack_granted:
             return
         with suppress(ExchangeFailed):
@@ -239,16 +264,16 @@ class Engine:
     async def _hand_out(
         self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
     ) -> None:
-        """Hand events out as one batch; return when durable, or where silence would lose more a bit earlier."""
+        """Report events as one batch; return when durable, or earlier if waiting would lose more."""
         self._numbered += 1
-        landed, count = self._outbox.hold(size)
+        durable, count = self._in_flight.add_bytes(size)
 
         def confirm() -> None:
             if self.session.client_id == client_id:
-                self.session.confirm(received.ack)  # at once: a session that rests now is left with this number
+                self.session.confirm(received.ack)  # at once: a session that stops now continues with this number
             count()
 
-        self._outbox.tell(
+        self._in_flight.put(
             Batch(
                 payloads=[message.data for message in received.events],
                 refused=refused,
@@ -258,20 +283,20 @@ class Engine:
                 client_id=client_id,
                 resume=resume,
                 confirm=confirm,
-                certain_ms=self._certainty.last_ms,
+                subscribed_ms=self._subscription.last_ms,
             )
         )
         if not self.session.ack_granted:
-            await self._outbox.below(HELD_BYTES)
+            await self._in_flight.drop_to(MAX_BYTES_IN_FLIGHT)
             return
-        await self._until_durable(landed, client_id)
+        await self._until_durable(durable, client_id)
 
-    async def _until_durable(self, landed: Latch, client_id: str) -> None:
+    async def _until_durable(self, durable: Latch, client_id: str) -> None:
         """Wait for the journal; meanwhile keep the session alive where what comes can be left to come again."""
         max_interval_s = (self.session.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 1000
         pause_s = max(_KEEP_ALIVE_FLOOR_S, min(_KEEP_ALIVE_S, max_interval_s / 3))
         may_log_in = self._login is not None
-        while not await landed.within(pause_s):
+        while not await durable.within(pause_s):
             if self.session.client_id == client_id:
                 may_log_in = await self._keep_alive(may_log_in=may_log_in)
 
@@ -290,26 +315,26 @@ class Engine:
             try:
                 await self._login()
             except ListenerError:
-                return False  # directories lock who asks too often; the cycle will tell of it
+                return False  # directories lock users who log in too often; the cycle will report it
         return may_log_in
 
-    def _stands(self, at_ms: int) -> None:
-        """A connect was granted: report it if the subscription was not certain before."""
+    def _on_connected(self, at_ms: int) -> None:
+        """A connect was granted: report it if the subscription was lost before."""
         self._refusals = 0
         self._exchange_backoff.reset()
-        returned = self._certainty.regained()
-        if returned is None:
+        restored = self._subscription.restored()
+        if restored is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
         else:
-            self._outbox.tell(
-                Certain(
+            self._in_flight.put(
+                Subscribed(
                     at_ms=at_ms,
-                    since_ms=returned.since_ms,
-                    regained=returned.regained,
-                    cause=returned.cause,
+                    since_ms=restored.since_ms,
+                    restored_by=restored.restored_by,
+                    cause=restored.cause,
                     ack=self.session.ack_granted,
                     resume=self._snapshot(),
-                    certain_ms=self._certainty.last_ms,
+                    subscribed_ms=self._subscription.last_ms,
                 )
             )
         self.connected.set()
@@ -321,32 +346,32 @@ class Engine:
 
     # --- what follows from an answer ------------------------------------------------------------------------------
 
-    async def _follow(self, request: Request, received: Received) -> None:
-        """What the verdict asks for: an advised pause, or one that grows."""
+    async def _act_on(self, request: Request, received: Received) -> None:
+        """Act on the verdict: take an advised pause, or a growing one."""
         if received.multiple_clients and not self._multiple_clients:
             self._multiple_clients = True
-            self._trouble("multiple_clients", "another session shares this cookie jar: the server asks for pauses", 0.0)
+            self._report("multiple_clients", "another session shares this cookie jar: the server asks for pauses", 0.0)
         match received.verdict:
             case Verdict.GRANTED if request.step is Step.HANDSHAKE:
-                self._began()
+                self._on_handshake()
             case Verdict.GRANTED if request.step is Step.CONNECT:
                 await self._before_next_poll(idle=not received.events)
             case Verdict.EXPIRED | Verdict.ENDED:
-                self._certainty.lost(Cause.SESSION_EXPIRED)
+                self._subscription.lost(Cause.SESSION_EXPIRED)
                 await self._pause(received.verdict.value, received.error or "the server asks for a new handshake")
             case Verdict.REFUSED:
                 await self._pause(f"{request.step.value}_refused", received.error or "refused")
 
     async def _before_next_poll(self, *, idle: bool) -> None:
-        took_ms = self._clock.now_ms() - self._certainty.asked_ms
+        took_ms = self._clock.now_ms() - self._subscription.asked_ms
         delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
         if self._pacing.slowed_down:
-            self._trouble("not_held", f"the server does not hold polls: one each {NOT_HELD_PAUSE_S} s from now on", 0.0)
+            self._report("not_held", f"the server does not hold polls: from now on one every {NOT_HELD_PAUSE_S} s", 0.0)
         if delay_s:
             await self._clock.sleep(delay_s)
 
-    def _began(self) -> None:
-        """A handshake was granted. Raises ExchangeFailed where the server lacks the configured transport."""
+    def _on_handshake(self) -> None:
+        """A handshake was granted. Raises ExchangeFailed if the server lacks the configured transport."""
         offered = self.session.supported_connection_types
         if self.session.connection_type not in offered:
             self.session.expire()
@@ -354,7 +379,7 @@ class Engine:
                 f"server.transport: the server does not offer {self.session.connection_type!r}, "
                 f"only {', '.join(map(repr, offered)) or 'nothing'}"
             )
-        self._certainty.session_began()
+        self._subscription.session_began()
         self._multiple_clients = False
 
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
@@ -364,28 +389,28 @@ class Engine:
             await self._refused_by_http(failure)
             return
         may_carry_events = request.step is not Step.HANDSHAKE and not self.session.ack_granted
-        self._certainty.failed(cut=failure.maybe_lost and may_carry_events)
+        self._subscription.failed(cut=failure.maybe_lost and may_carry_events)
         reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
         await self._pause(reason, str(failure), at_least_s=failure.retry_after_s or 0.0)
 
     async def _refused_by_http(self, failure: ExchangeFailed) -> None:
-        """401 or 403: log in and try the same session; a fresh handshake at once would throw its queue away."""
+        """401 or 403: log in and try the same session; a new handshake would discard its queue."""
         self._refusals += 1
         if self._refusals > _LOGINS_BEFORE_HANDSHAKE:
             self.session.expire()
-            self._certainty.lost(Cause.LOGIN)
+            self._subscription.lost(Cause.LOGIN)
         if self._refusals > 1 or self._login is None:
             await self._pause("unauthorized", str(failure), at_least_s=failure.retry_after_s or 0.0)
         await self.log_in()
 
     async def _pause(self, reason: str, text: str, *, at_least_s: float = 0.0) -> None:
-        """Report the trouble and wait: handshakes have a growth of their own, so that no two failures make a storm."""
+        """Report the problem and wait: handshakes have a backoff of their own, to avoid a storm."""
         self.connected.clear()
         handshake_next = self.session.phase is Phase.UNCONNECTED
         backoff = self._handshake_backoff if handshake_next else self._exchange_backoff
         delay_s = max(backoff.next(), at_least_s, self.session.interval_ms / 1000)
-        self._trouble(reason, text, delay_s)
+        self._report(reason, text, delay_s)
         await self._clock.sleep(delay_s)
 
-    def _trouble(self, reason: str, text: str, retry_in_s: float) -> None:
-        self._outbox.tell(Trouble(reason=reason, text=text, retry_in_s=retry_in_s))
+    def _report(self, reason: str, text: str, retry_in_s: float) -> None:
+        self._in_flight.put(SessionProblem(reason=reason, text=text, retry_in_s=retry_in_s))

@@ -1,4 +1,4 @@
-"""What a CometD session tells its user: frozen facts, in the order in which they happened."""
+"""The facts that a CometD session reports, in the order in which they happened."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -7,11 +7,11 @@ import msgspec
 
 from listener.cometd.protocol import Resume
 
-__all__ = ["Batch", "Cause", "Certain", "Fact", "Polled", "Regained", "Rested", "Resume", "Trouble"]
+__all__ = ["Batch", "Cause", "Fact", "Polled", "PollingEnded", "RestoredBy", "Resume", "SessionProblem", "Subscribed"]
 
 
 class Cause(StrEnum):
-    """Why the certainty of a subscription ended."""
+    """Why a subscription was lost."""
 
     RESTART = "restart"
     SESSION_EXPIRED = "session_expired"
@@ -20,8 +20,8 @@ class Cause(StrEnum):
     NO_ACK_CUT = "no_ack_cut"
 
 
-class Regained(StrEnum):
-    """What made a subscription certain: a new session, one of an earlier process, or the same session again."""
+class RestoredBy(StrEnum):
+    """How a subscription was restored: a new session, one of an earlier process, or the same session again."""
 
     HANDSHAKE = "handshake"
     RESUME = "resume"
@@ -31,13 +31,13 @@ class Regained(StrEnum):
 class Batch(msgspec.Struct, kw_only=True):
     """All events of one response, read at `at_ms` (epoch milliseconds, as in every fact).
 
-    The session does not acknowledge it, and takes no other, until `confirm` is called. `resume` is what continues the
-    session once this batch is durable; store both in one transaction. `number` counts batches within the session, the
-    same for a batch that is sent again where the server numbers them. `refused` counts elements that were no messages,
-    `repeated` events that were durable before.
+    The session does not acknowledge it until `confirm` is called; with acknowledgements it takes no other before.
+    `resume` is what continues the session once this batch is durable; store both in one transaction. `number` counts
+    batches within the session, the same for a batch that is sent again where the server numbers them. `refused` counts
+    elements that were no messages, `repeated` events that were durable before.
 
-    `certain_ms` is the last moment at which the subscription was certain: when the last connect that was granted was
-    sent. A server may forget a session while it holds a connect, and grant the answer all the same. None stands for
+    `subscribed_ms` is the last moment at which the subscription certainly existed: when the last granted connect was
+    sent. A server may forget a session while it holds a connect, and grant the answer nevertheless. None means
     `at_ms`.
     """
 
@@ -49,51 +49,51 @@ class Batch(msgspec.Struct, kw_only=True):
     client_id: str
     resume: Resume | None
     confirm: Callable[[], None]
-    certain_ms: int | None = None
+    subscribed_ms: int | None = None
 
 
-class Certain(msgspec.Struct, frozen=True, kw_only=True):
-    """The subscription is certain again: a connect was granted, and its answer read at `at_ms`.
+class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
+    """The subscription exists (again): a connect was granted, and its answer read at `at_ms`.
 
-    `since_ms` is the last moment at which it was certain before, None where there was none in this process. Between
+    `since_ms` is the last moment at which it certainly existed before, None if there was none in this process. Between
     the two, events may have been missed because of `cause`; a resumed session with acknowledgements missed none.
     """
 
     at_ms: int
     since_ms: int | None
-    regained: Regained
+    restored_by: RestoredBy
     cause: Cause
     ack: bool
     resume: Resume
-    certain_ms: int | None = None
+    subscribed_ms: int | None = None
 
 
 class Polled(msgspec.Struct, frozen=True, kw_only=True):
-    """A poll was answered without events. `repeated` counts what was not taken again, `certain_ms` is as in a Batch."""
+    """A poll was answered without events. `repeated` counts what was durable before; `subscribed_ms`: as in Batch."""
 
     at_ms: int
     resume: Resume
     repeated: int = 0
-    certain_ms: int | None = None
+    subscribed_ms: int | None = None
 
 
-class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """A step failed; the session goes on trying."""
+class SessionProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """A step failed; the session keeps trying."""
 
     reason: str
     text: str
     retry_in_s: float
 
 
-class Rested(msgspec.Struct, frozen=True, kw_only=True):
-    """Polling ended. In order: the server queues for `resume` what nobody reads. None where that is not certain.
+class PollingEnded(msgspec.Struct, frozen=True, kw_only=True):
+    """Polling ended. The server queues events for `resume` from now on; None if that is not certain.
 
-    `certain_ms` is as in a Batch.
+    `subscribed_ms` is as in a Batch.
     """
 
     at_ms: int
     resume: Resume | None
-    certain_ms: int | None = None
+    subscribed_ms: int | None = None
 
 
-Fact = Batch | Certain | Polled | Trouble | Rested
+Fact = Batch | Subscribed | Polled | SessionProblem | PollingEnded

@@ -12,9 +12,8 @@ from aiocometd.transports.registry import register_transport
 from yarl import URL
 
 from listener.cometd.engine import Payload
-from listener.cometd.link import Link
 from listener.cometd.protocol import Request
-from listener.cometd.transport import SessionTransport
+from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
 
@@ -82,7 +81,7 @@ def _refusal(response: aiohttp.ClientResponse, time_s: Callable[[], float]) -> E
 
 
 def _failure(exc: Exception) -> ExchangeFailed:
-    """What went wrong with one exchange, and whether the server may have answered it all the same."""
+    """What went wrong with one exchange, and whether the server may have answered it nevertheless."""
     if isinstance(exc, ExchangeFailed):
         return exc
     if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):

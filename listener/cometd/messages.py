@@ -34,11 +34,6 @@ class Message(msgspec.Struct, rename="camel"):
     supported_connection_types: Any = None
 
     @property
-    def is_meta(self) -> bool:
-        """Whether this is protocol, not an event."""
-        return self.channel.startswith(META_PREFIX)
-
-    @property
     def is_event(self) -> bool:
         """Whether an application published this; replies to publishes carry no data."""
         return bool(self.data) and not self.channel.startswith(META_PREFIX)  # called for each: no frame to spare
@@ -134,7 +129,7 @@ class _Salvage:
         return ""
 
     def _next_message(self, broken: int) -> int:
-        """Where to go on after the object at `broken`: behind the next message, or at the end."""
+        """Where to continue after the object at `broken`: behind the next message, or at the end."""
         for begin in _BEGINS.finditer(self._body, broken + 1):
             start = begin.start()
             end, ended = _end_of_object(self._body, start)

@@ -83,7 +83,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 class Received(msgspec.Struct, frozen=True, kw_only=True):
     """What one payload brought.
 
-    `ack` is the number that acknowledges these events once they are durable; None where there is nothing to
+    `ack` is the number that acknowledges these events once they are durable; None if there is nothing to
     acknowledge. `repeated` counts events that are durable already, or that will come again.
     """
 

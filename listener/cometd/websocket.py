@@ -13,9 +13,8 @@ from aiocometd.transports.registry import register_transport
 
 from listener.cometd import messages as wire
 from listener.cometd.engine import Payload
-from listener.cometd.link import Link
 from listener.cometd.protocol import Request
-from listener.cometd.transport import SessionTransport
+from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 
 _ENCODER = msgspec.json.Encoder()

@@ -11,7 +11,7 @@ from listener.config.schema import Folders, InputFile, Section
 
 _LAST_PORT = 65_535
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
-_TOKEN_WORDS = "a token is made of letters, digits and -._~+/, with = at its end only"  # noqa: S105 - what one looks like
+_WANTED = "a token consists of letters, digits and -._~+/, with = only at its end"
 
 
 def _host_and_port(value: str) -> str:
@@ -23,9 +23,9 @@ def _host_and_port(value: str) -> str:
 
 
 class HttpSettings(Section):
-    """Health, metrics, status and actions; off without this section.
+    """Health, metrics, status and actions; off without this table.
 
-    The fields that `listen` is judged by stand before it.
+    The fields that validate `listen` must precede it.
     """
 
     token: SecretStr | None = None
@@ -37,7 +37,7 @@ class HttpSettings(Section):
     @classmethod
     def _is_one(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not is_token(value.get_secret_value()):
-            raise ValueError(_TOKEN_WORDS)
+            raise ValueError(_WANTED)
         return value
 
     @field_validator("token_file")
@@ -46,13 +46,13 @@ class HttpSettings(Section):
         if value is not None and info.data.get("token") is not None:
             raise ValueError("give either token or token_file")
         if value is not None and isinstance(info.context, Folders) and token_in(value) is None:
-            raise ValueError(f"{value} holds no token: {_TOKEN_WORDS}")
+            raise ValueError(f"{value} contains no token: {_WANTED}")
         return value
 
     @field_validator("listen")
     @classmethod
     def _stays_here(cls, value: str, info: ValidationInfo) -> str:
-        """Whoever reaches the port may read what is served, so beyond this host somebody has to say so."""
+        """Whoever reaches the port can read what is served: beyond this host that must be allowed explicitly."""
         has_token = any(info.data.get(key, key) is not None for key in ("token", "token_file"))
         if not (has_token or info.data.get("allow_remote", True) or is_loopback(_address(value)[0])):
             raise ValueError(
@@ -73,15 +73,15 @@ def is_token(text: str) -> bool:
 
 
 def token_in(file: Path) -> str | None:
-    """The token that a file holds, white space around it left out; None where it holds none. Raises OSError."""
+    """The token in a file, without surrounding white space; None if there is none. Raises OSError."""
     text = file.read_bytes().decode("ascii", errors="replace").strip()
     return text if is_token(text) else None
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this host can reach it; any name but `localhost` may lead anywhere.
+    """Whether only this host can reach it; any name but `localhost` may resolve to anything.
 
-    An IPv4 address inside of an IPv6 one is what it stands for: Pythons differ in what they make of it.
+    An IPv4 address inside an IPv6 one counts as IPv4: versions of Python differ in that.
     """
     try:
         address = ipaddress.ip_address(host)

@@ -1,4 +1,4 @@
-"""What every table of `[sinks]` may hold, whatever its kind."""
+"""The settings of every table in `[sinks]`, whatever its kind."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -21,7 +21,7 @@ from listener.model.forms import DATA_FIELDS, FormName, problem_of
 
 def _plain_name(value: str) -> str:
     if not value or not all(c.isascii() and (c.isalnum() or c in "-_") for c in value):
-        raise ValueError("a sink's name is made of letters, digits, - and _")
+        raise ValueError("a sink's name consists of letters, digits, - and _")
     return value
 
 
@@ -29,7 +29,7 @@ SinkName = Annotated[str, AfterValidator(_plain_name)]
 
 
 def _hours_or_never(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """One problem instead of one for each of the types that it may have."""
+    """One problem instead of one for each possible type."""
     try:
         return validate(value)
     except ValidationError:
@@ -56,7 +56,7 @@ def _media_type(value: str) -> str:
 
 
 class LaneSettings(BaseModel):
-    """What every sink has, whatever its kind; the kind's own settings are the remaining keys."""
+    """The settings of every sink, whatever its kind; the remaining keys are the kind's own."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 

@@ -1,9 +1,9 @@
-"""What a table of the configuration is made of: sections, checked texts, files to read, problems in plain words."""
+"""The parts of a configuration table: sections, validated texts, files to read, problems in plain words."""
 
 import difflib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
 
@@ -21,7 +21,7 @@ class Section(BaseModel):
 
 
 class Folders(NamedTuple):
-    """Where a relative path to a file that is read may lead: beside the configuration, then systemd's credentials."""
+    """Where relative paths of files are looked up: beside the configuration, then in systemd's credentials."""
 
     base: Path
     credentials: Path | None = None
@@ -41,7 +41,7 @@ class Folders(NamedTuple):
 
 
 def _readable(path: Path, info: ValidationInfo) -> Path:
-    """Found and readable where the validation knows the folders, as it does when a configuration is loaded."""
+    """Checks that the file is readable, if the validation knows the folders, as when a configuration is loaded."""
     if not isinstance(info.context, Folders):
         return path
     found = info.context.find(path)
@@ -59,7 +59,7 @@ InputFile = Annotated[Path, _READABLE]
 
 
 def input_files(section: BaseModel) -> Iterator[Path]:
-    """The files that a table names to be read, those of its tables included."""
+    """The input files that a table names, those of its subtables included."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, BaseModel):
@@ -73,21 +73,36 @@ def _is_read(parts: Sequence[Any]) -> bool:
     return any(part == _READABLE or _is_read([*get_args(part), *getattr(part, "__metadata__", ())]) for part in parts)
 
 
-def _plain_url(value: str) -> str:
-    """Checked and kept as written; user names and passwords in it would end in logs and events."""
-    try:
-        url = URL(value)
-        usable = url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
-    except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in value):
-        raise ValueError("should be a URL that starts with http:// or https:// and names a host")
-    if url.user is not None or url.password is not None:
-        raise ValueError("must hold no user name and no password")
-    return value
+def url_that(usable: Callable[[URL], bool], expected: str) -> AfterValidator:
+    """A check of a URL, which is kept as written; user names and passwords in it would end in logs and events.
+
+    Args:
+        usable: whether it leads somewhere; a ValueError says that it does not.
+        expected: what it should be.
+    """
+
+    def checked(value: str) -> str:
+        try:
+            url = URL(value)
+            fits = usable(url)
+        except ValueError:
+            fits = False
+        if not fits or any(character.isspace() for character in value):
+            raise ValueError(expected)
+        if url.user is not None or url.password is not None:
+            raise ValueError("must not contain a user name or password")
+        return value
+
+    return AfterValidator(checked)
 
 
-Url = Annotated[str, AfterValidator(_plain_url)]
+def _leads_to_a_web_server(url: URL) -> bool:
+    return url.scheme in {"http", "https"} and bool(url.host) and url.port is not None
+
+
+Url = Annotated[
+    str, url_that(_leads_to_a_web_server, "should be a URL that starts with http:// or https:// and names a host")
+]
 
 
 def did_you_mean(word: str, known: Collection[str], *, cutoff: float = 0.6) -> str:
@@ -108,6 +123,14 @@ def from_text(annotation: Any, text: str) -> Any:
     if isinstance(value, list | dict):
         return value
     return [part.strip() for part in text.split(",")] if a_list else text
+
+
+def field_of(annotation: Any, key: str) -> Any:
+    """The annotation of a key of the table that `annotation` speaks of; None if the key is unknown."""
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[-1]
+    known = (model.model_fields[key].annotation for model in _models_in(annotation) if key in model.model_fields)
+    return next(known, None)
 
 
 def dotted(steps: Sequence[str | int]) -> str:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from listener.config.http import HttpSettings
 from listener.config.lane import LaneSettings, SinkName
-from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, from_text, problems_of
+from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, field_of, from_text, problems_of
 from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
@@ -21,7 +19,7 @@ _NOTHING_GIVEN = f"there is no configuration: name its file with --config, or se
 
 def _json_safe(value: str) -> str:
     if not value or any(c in '"\\' or ord(c) < ord(" ") for c in value):
-        raise ValueError("a userData key is not empty and holds no quotes, backslashes or control characters")
+        raise ValueError("a userData key must not be empty or contain quotes, backslashes or control characters")
     return value
 
 
@@ -78,7 +76,7 @@ class AccountSettings(Section):
     def secret(self, base: Path) -> str:
         """The password; a relative `password_file` is beside the configuration. Raises OSError when it cannot be read.
 
-        A file is read anew each time, so that a rotated password is found at the next login.
+        A file is reread each time, so that a rotated password is found at the next login.
         """
         if self.password is not None:
             return self.password.get_secret_value()
@@ -165,7 +163,7 @@ def load(
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
     base = path.absolute().parent if path is not None else Path.cwd()
-    data = _merged({"accounts": [], **(_read(path) if path is not None else {})}, _Environment(environ)())
+    data = _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == {"accounts": []}:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
@@ -192,22 +190,22 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError([Problem(str(path), f"is not TOML: {exc}")]) from exc
 
 
-class _Names(Settings, BaseSettings):
-    """The table of names that the environment is searched for; never built."""
-
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__")
-
-
-class _Environment(EnvSettingsSource):
-    """The variables as nested tables, their texts not yet checked."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        super().__init__(_Names)
-        self.env_vars = {name.lower(): value for name, value in environ.items() if name.upper() != ENV_PREFIX + "BASE"}
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ARG002 - the library's signature
-        """Unreadable JSON stays a text, and is then reported with every other wrong type."""
-        return from_text(field.annotation, value) if isinstance(field, FieldInfo) else value
+def _from_variables(environ: Mapping[str, str]) -> dict[str, Any]:
+    """The variables as nested tables, their texts not yet checked. A whole table as JSON comes before its keys."""
+    known = Settings.model_fields.keys() - {"base"}
+    tables: dict[str, Any] = {}
+    for name, text in sorted(environ.items(), key=lambda variable: variable[0].count("__")):
+        steps = name.lower().removeprefix(ENV_PREFIX.lower()).split("__")
+        if not name.upper().startswith(ENV_PREFIX) or steps[0] not in known:
+            continue
+        table: Any = tables
+        annotation: Any = Settings
+        for step in steps[:-1]:
+            table = table.setdefault(step, {}) if isinstance(table, dict) else None
+            annotation = field_of(annotation, step)
+        if isinstance(table, dict):
+            table[steps[-1]] = from_text(field_of(annotation, steps[-1]), text) if text else text
+    return tables
 
 
 def _merged(below: Any, above: Any) -> Any:
@@ -252,7 +250,7 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
-    """What no single field can tell; read from the unchecked tables, so that it comes beside their own problems."""
+    """Problems across fields; found in the unchecked tables, so that they come together with the fields' own."""
     server = data.get("server")
     server = server if isinstance(server, dict) else {}
     basic = server.get("login", "basic") == "basic"
@@ -273,7 +271,7 @@ def _problems_of_account(
 ) -> Iterator[Problem]:
     name = str(account.get("username"))
     if "username" in account and name in names:
-        yield Problem(f"{place}.username", f"{name!r} stands more than once")
+        yield Problem(f"{place}.username", f"{name!r} is given more than once")
     names.add(name)
     if "password" in account and "password_file" in account:
         yield Problem(f"{place}.password_file", "give either password or password_file")
@@ -282,7 +280,7 @@ def _problems_of_account(
 
 
 def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:
-    """The problems of the sinks' own keys, also where their shared keys have problems."""
+    """The problems of the sinks' own keys, even if their shared keys have problems."""
     sinks = data.get("sinks")
     tables = sinks if isinstance(sinks, dict) else {}
     lanes = {
@@ -294,7 +292,7 @@ def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) ->
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Variables that can only be meant for us and that nothing reads.
+    """Variables that can only be meant for this program, but that nothing reads.
 
     Kubernetes sets `LISTENER_SERVICE_HOST` and its like for a Service called `listener`: a name without `__` is a
     problem only where it nearly is one of ours.
@@ -318,6 +316,6 @@ def _nested_names() -> Iterator[str]:
 
 
 def _with_origin(problem: Problem, environ: Mapping[str, str]) -> Problem:
-    """Name the variable where the value in question came from one."""
+    """Name the variable if the value came from one."""
     name = ENV_PREFIX + _as_variable(problem.path.replace("[", ".").replace("]", "").replace(".", "__"))
     return Problem(problem.path, f"{problem.text} (from {name})") if name in environ else problem

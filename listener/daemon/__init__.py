@@ -1,1 +1,6 @@
-"""The daemon: every part built from the configuration, run, reloaded, and ended; what is asked without one, too."""
+"""The daemon: builds every part from the configuration, runs, reloads and ends it; and what is asked without one.
+
+A command finds the daemon through `<journal>.control` (mode 0600, made once the journal's lock is held) and sends one
+JSON object a line. Where no daemon runs, `offline.py` owns the journal for that moment. A command that only looks
+at the journal does neither: it reads through `journal/views.py`.
+"""

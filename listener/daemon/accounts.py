@@ -1,4 +1,4 @@
-"""The accounts that are listened to: each one's parts, its task, and its end in order, while others come and go."""
+"""The accounts: builds, starts and stops each of them while the others continue."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -13,7 +13,7 @@ from listener.config.settings import AccountSettings, Settings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, identity_of
 from listener.intake.receiver import Receiver, ReceiverOptions
-from listener.intake.reconciliation import Rereader
+from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder, digest_of
 from listener.model.event import AccountStatus, Kind, SessionState
 from listener.ports import Journal
@@ -42,15 +42,15 @@ class _Listening:
 
 
 class Accounts:
-    """Builds, starts and ends the accounts of a configuration.
+    """Builds, starts and stops the accounts of a configuration.
 
     Args:
         settings: the configuration; of a later one only the accounts are looked at (see `apply`).
         journal: open; holds the sessions that are continued.
-        recorder: makes events of what is heard, durably.
+        recorder: turns observations into durable events.
         metrics: counts.
         connector: shared by all accounts.
-        down_since_ms: since when nobody can have listened, where the journal lost what it held.
+        down_since_ms: since when nobody can have listened, if the journal lost what it held.
         host: time and chance.
     """
 
@@ -86,7 +86,7 @@ class Accounts:
         return [one.receiver.status() for one in self._listening.values()]
 
     async def build(self, accounts: Iterable[AccountSettings]) -> None:
-        """Make the parts of accounts that are not there yet; those whose session is stored continue it."""
+        """Build the accounts that do not exist yet; those with a stored session continue it."""
         saved = await self._journal.sessions()
         digests = await self._recent_digests()
         configured = list(accounts)
@@ -98,20 +98,20 @@ class Accounts:
         self._metrics.set("sessions_configured", len(self._listening))
 
     def start(self, spawn: Spawn) -> None:
-        """Start those that do not run yet, a little apart."""
+        """Start those that do not run yet, spread over time."""
         waiting = [one for one in self._listening.values() if one.task is None]
         for index, one in enumerate(waiting):
             name = f"account {one.settings.username}"
             one.task = spawn(name, _start_later(one.receiver, one.stop, index / _STARTS_PER_S))
 
     async def apply(self, settings: Settings, changed: Iterable[str], spawn: Spawn, *, timeout_s: float) -> None:
-        """End the accounts of these names, in order where there is time, and start those that are configured now.
+        """Stop the accounts of these names, cleanly if time allows, and start those that are configured now.
 
         Args:
             settings: the new configuration.
-            changed: the names of accounts that are added, removed, or to be started anew.
+            changed: the names of accounts that are added, removed, or to be restarted.
             spawn: see `Spawn`.
-            timeout_s: how long the end of the old ones may take.
+            timeout_s: how long the old ones may take to stop.
         """
         names = set(changed)
         old = [self._listening[name] for name in names if name in self._listening]
@@ -123,24 +123,24 @@ class Accounts:
         self.start(spawn)
 
     async def stop(self) -> None:
-        """Let all of them end in order; returns when they have. Cancelling is safe."""
+        """Stop all of them cleanly; returns when they have stopped. Cancelling is safe."""
         for one in self._listening.values():
             one.stop.set()
         await asyncio.gather(*(one.task for one in self._listening.values() if one.task is not None))
 
     def abandon(self) -> None:
-        """End those that take too long."""
+        """Cancel those that take too long."""
         for one in self._listening.values():
             if one.task is not None:
                 one.task.cancel()
 
     async def close(self) -> None:
-        """Close what they reach the server through."""
+        """Close their connections to the server."""
         for one in self._listening.values():
             await one.parts.http.close()
 
     async def _recent_digests(self) -> dict[str, list[bytes]]:
-        """Per account, what the newest events came from: a session that is continued may bring it once more."""
+        """Per account, digests of the newest notifications: a continued session may repeat them."""
         found: dict[str, list[bytes]] = {}
         newest = self._journal.last_sequence
         for event in await self._journal.read(max(0, newest - _RECENT), _RECENT):
@@ -178,7 +178,7 @@ class Accounts:
             decoder=self._decoder,
             record=self._recorder.record,
             rest=parts.rest,
-            rereader=self._rereader(parts),
+            reconciler=self._reconciler(parts),
             cookies=lambda: connections.saved_cookies(parts.http),
             saved=stored,
             metrics=self._metrics,
@@ -194,10 +194,10 @@ class Accounts:
             parts.before_listening = receiver.learn_chats
         return receiver
 
-    def _rereader(self, parts: Account) -> Rereader | None:
+    def _reconciler(self, parts: Account) -> Reconciler | None:
         if parts.rest is None:
             return None
-        return Rereader(
+        return Reconciler(
             account=parts.identity.account,
             rest=parts.rest,
             decoder=self._decoder,
@@ -217,12 +217,12 @@ async def _start_later(receiver: Receiver, stop: asyncio.Event, delay_s: float) 
 
 
 async def _end(one: _Listening, timeout_s: float) -> None:
-    """End one account in order where there is time; its session is stored, so that it can be continued."""
+    """Stop one account, cleanly if time allows; its session is stored, so that it can be continued."""
     one.stop.set()
     if one.task is not None:
         await asyncio.wait((one.task,), timeout=timeout_s)
         if not one.task.done():
-            log.warning("account_not_ended_in_order", account=one.settings.username, after_s=timeout_s)
+            log.warning("account_not_stopped_in_time", account=one.settings.username, after_s=timeout_s)
             one.task.cancel()
             await asyncio.wait((one.task,))
     await one.parts.http.close()

@@ -1,4 +1,4 @@
-"""Parts made from settings: what the daemon and the probes are composed of."""
+"""Builds the parts of the daemon and of the probes from the settings."""
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,8 +8,8 @@ import aiohttp
 
 from listener.cometd.client import BatchClient
 from listener.cometd.engine import Engine
-from listener.cometd.link import Link
 from listener.cometd.protocol import Resume, Session
+from listener.cometd.transport import Link
 from listener.config.lane import LaneSettings
 from listener.config.settings import AccountSettings, ServerSettings, Settings, load
 from listener.daemon import connections
@@ -17,7 +17,7 @@ from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
 from listener.model.event import Event, SessionState
-from listener.model.trial import trial_event
+from listener.model.testevent import make_test_event
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
@@ -115,14 +115,14 @@ class Account:
 
 
 def identity_of(settings: Settings, account: AccountSettings) -> Identity:
-    """What a stored session has to agree with."""
+    """What a stored session must match."""
     server = settings.server
     return Identity(account=account.username, url=server.url + server.notifications, topic=server.topic)
 
 
-def trial_for(settings: Settings, sink: str, host: Host = THIS_HOST) -> Event:
+def new_test_event(settings: Settings, sink: str, host: Host = THIS_HOST) -> Event:
     """A test event for a sink of this configuration."""
-    return trial_event(
+    return make_test_event(
         sink=sink,
         type_prefix=settings.disposition.type_prefix,
         source=source_of(settings),
@@ -132,7 +132,7 @@ def trial_for(settings: Settings, sink: str, host: Host = THIS_HOST) -> Event:
 
 
 def source_of(settings: Settings) -> str:
-    """CloudEvents `source`: the topic as a resource of the server, `/api` and all, where notifications have it too."""
+    """CloudEvents `source`: the topic as a resource of the server, including `/api`, as notifications have it."""
     server = settings.server
     version = "/" + server.topic.split("/")[1]
     prefix, found, _ = server.notifications.partition(version + "/")
@@ -145,7 +145,7 @@ def sink_problems(settings: Settings) -> list[Problem]:
 
 
 def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
-    """What a sink's table says of its lane; the horizon is the kind's own where it says nothing."""
+    """The lane policy in a sink's table; the retry horizon defaults to that of its kind."""
     match lane.retry_horizon_h:
         case None:
             horizon_s = registry.retry_horizon_s(name, lane)
@@ -167,7 +167,7 @@ def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
 
 
 def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The configuration with everything checked that can be without a connection: sinks and certificates too.
+    """The configuration, with every check that needs no connection: sinks and certificates too.
 
     Raises:
         ConfigError: with every problem; see `settings.load`.
@@ -181,5 +181,5 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
 
 
 def sink_kinds() -> list[registry.Installed]:
-    """Every installed kind of sink with its settings; imports them, and tells what stands in the way of one."""
+    """Every installed kind of sink with its settings; imports them, and says why one cannot be used."""
     return [registry.installed(point) for point in registry.kinds().values()]

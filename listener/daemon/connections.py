@@ -1,4 +1,4 @@
-"""What all accounts' HTTP goes through: one connector with one TLS context, and the cookies that outlive a process."""
+"""The HTTP connections of all accounts: one connector, one TLS context, and cookies that outlive the process."""
 
 import ssl
 from http.cookies import Morsel
@@ -14,28 +14,29 @@ Cookies = tuple[tuple[str, str, str, str], ...]
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
-    """How the server's certificate is checked, and ours shown.
+    """How the server's certificate is verified, and ours presented; True is aiohttp's own context.
 
     Raises:
         ConfigError: a certificate or key cannot be read.
     """
     if not server.verify and server.client_cert_file is None:
         return False
+    if server.ca_file is None and server.client_cert_file is None:
+        return True
     try:
         context = ssl.create_default_context(cafile=server.ca_file)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
     if not server.verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if server.client_cert_file is not None:
-        _load_own(context, server)
+    _load_own(context, server)
     return context
 
 
 def renew(context: ssl.SSLContext, server: ServerSettings) -> None:
-    """Read the certificates and the key of a context that is in use again; connections made from now on have them.
+    """Reload the certificates and the key of a context in use; new connections use them.
 
-    Authorities that are in the file no more are trusted until the process ends. Raises ConfigError as `tls_context`;
+    Authorities removed from the file stay trusted until the process ends. Raises ConfigError as `tls_context`;
     what could not be read stays as it was.
     """
     if server.ca_file is not None:
@@ -43,12 +44,12 @@ def renew(context: ssl.SSLContext, server: ServerSettings) -> None:
             context.load_verify_locations(server.ca_file)
         except (OSError, ssl.SSLError) as exc:
             raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
-    if server.client_cert_file is not None:
-        _load_own(context, server)
+    _load_own(context, server)
 
 
 def _load_own(context: ssl.SSLContext, server: ServerSettings) -> None:
-    assert server.client_cert_file is not None  # noqa: S101 - the callers' condition
+    if server.client_cert_file is None:
+        return
     try:
         context.load_cert_chain(server.client_cert_file, server.client_key_file)
     except (OSError, ssl.SSLError) as exc:
@@ -57,7 +58,7 @@ def _load_own(context: ssl.SSLContext, server: ServerSettings) -> None:
 
 
 def new_connector(server: ServerSettings, *, tls: ssl.SSLContext | bool | None = None) -> aiohttp.TCPConnector:
-    """The connector that every account shares: one held poll each, so without a limit.
+    """The connector that all accounts share: each holds one poll, so it has no limit.
 
     Args:
         server: where to.
@@ -79,7 +80,7 @@ def restore_cookies(http: aiohttp.ClientSession, url: str, cookies: Cookies) -> 
 
 
 def _morsel(name: str, value: str, path: str) -> Morsel[str]:
-    """A cookie as it was taken from the server, whose names and values are wider than what Python lets one write."""
+    """A cookie exactly as the server sent it: Python refuses to create some names and values that servers use."""
     morsel: Morsel[str] = Morsel()
     # What unpickling one does; typeshed does not know it.
     morsel.__setstate__({"key": name, "value": value, "coded_value": value})  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The control socket beside the journal: the running daemon takes orders from the command line, one JSON line each."""
+"""The control socket beside the journal: the daemon takes commands from the command line, one JSON line each."""
 
 import asyncio
 import errno
@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon, Outcome
-from listener.model.event import LaneStatus, Selection
+from listener.model.event import ControlFilter, LaneStatus
 
 LINE_BYTES = 2**20
 LINE_S = 10.0
@@ -26,68 +26,68 @@ T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 
 
-class _Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="order", forbid_unknown_fields=True):
-    """What all orders have."""
+class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", forbid_unknown_fields=True):
+    """What all commands have."""
 
 
-class LaneResume(_Order, frozen=True, kw_only=True, tag="lane-resume"):
-    """Go on with one parked lane, or with `all`. Answered with `Resumed`."""
+class ResumeLane(_Command, frozen=True, kw_only=True, tag="lane-resume"):
+    """Resume one parked sink, or `all`. Answered with `Resumed`."""
 
     name: str | None = None
     all: bool = False
 
 
-class LettersReplay(_Order, frozen=True, kw_only=True, tag="letters-replay"):
-    """Deliver these letters once more. Answered with `Letters`: how many are marked for it now, durably."""
+class ReplayDeadLetters(_Command, frozen=True, kw_only=True, tag="letters-replay"):
+    """Deliver these letters again. Answered with `DeadLetterCount`: how many are marked for it now, durably."""
 
-    filter: Selection
-
-
-class LettersDrop(_Order, frozen=True, kw_only=True, tag="letters-drop"):
-    """Delete these letters for good. Answered with `Letters`: how many that were."""
-
-    filter: Selection
+    filter: ControlFilter
 
 
-class ListLanes(_Order, frozen=True, kw_only=True, tag="lanes"):
-    """Tell where the lanes stand. Answered with `Lanes`."""
+class DropDeadLetters(_Command, frozen=True, kw_only=True, tag="letters-drop"):
+    """Delete these letters for good. Answered with `DeadLetterCount`: how many there were."""
+
+    filter: ControlFilter
 
 
-class SinkTest(_Order, frozen=True, kw_only=True, tag="sink-test"):
-    """Send one test event to a sink, past what waits for it. Answered with `TrialResult`."""
+class ListLanes(_Command, frozen=True, kw_only=True, tag="lanes"):
+    """Report the state of all lanes. Answered with `LaneList`."""
+
+
+class SendTestEvent(_Command, frozen=True, kw_only=True, tag="sink-test"):
+    """Send one test event to a sink, ahead of waiting events. Answered with `SinkTestResult`."""
 
     name: str
 
 
-Order = LaneResume | LettersReplay | LettersDrop | ListLanes | SinkTest
+Command = ResumeLane | ReplayDeadLetters | DropDeadLetters | ListLanes | SendTestEvent
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """Names of lanes: those that were parked and go on, and those that were running anyway."""
+    """Names of sinks: those that were parked and are resumed, and those that were running anyway."""
 
     resumed: tuple[str, ...]
     running: tuple[str, ...] = ()
 
 
-class Letters(msgspec.Struct, frozen=True, kw_only=True):
-    """How many letters an order meant."""
+class DeadLetterCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many letters a command affects."""
 
     letters: int
 
 
-class Lanes(msgspec.Struct, frozen=True, kw_only=True):
+class LaneList(msgspec.Struct, frozen=True, kw_only=True):
     """Every lane of the daemon at one moment."""
 
     lanes: tuple[LaneStatus, ...]
 
 
-class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a test event.
+class SinkTestResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of a test event.
 
     Attributes:
         event_id: its id.
-        verdict: `taken`, or what the sink said of it: `retry`, `park`, `reject`.
-        reason: why it was not taken; empty where it was.
+        verdict: `taken`, or the sink's outcome: `retry`, `park`, `reject`.
+        reason: why it was not taken; empty if it was.
         answer: what the destination said.
     """
 
@@ -97,15 +97,15 @@ class TrialResult(msgspec.Struct, frozen=True, kw_only=True):
     answer: str = ""
 
     @classmethod
-    def of(cls, event_id: str, outcome: Outcome | None) -> "TrialResult":
-        """The verdict in an outcome; None is that the event was taken."""
+    def of(cls, event_id: str, outcome: Outcome | None) -> "SinkTestResult":
+        """The verdict of an outcome; None means that the event was taken."""
         if outcome is None:
             return cls(event_id=event_id, verdict="taken")
         verdict = type(outcome).__name__.lower()
         return cls(event_id=event_id, verdict=verdict, reason=outcome.reason, answer=outcome.detail)
 
 
-Result = Resumed | Letters | Lanes | TrialResult
+Result = Resumed | DeadLetterCount | LaneList | SinkTestResult
 
 
 class _Ok(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,15 +121,15 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-_ORDERS: msgspec.json.Decoder[Order] = msgspec.json.Decoder(Order)
+_COMMANDS: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _EXPECTED = (
-    'expected one JSON object a line, {"order": …} of lane-resume (name or all), letters-replay (filter),'
+    'expected one JSON object per line, {"command": …} of lane-resume (name or all), letters-replay (filter),'
     " letters-drop (filter), lanes, sink-test (name); a filter has event_ids, sink, since_ms, until_ms, after"
 )
 
 
 def socket_path(journal: Path) -> Path:
-    """Where the daemon that owns a journal takes orders."""
+    """The socket of the daemon that owns a journal."""
     return journal.with_name(f"{journal.name}.control")
 
 
@@ -137,7 +137,7 @@ def socket_path(journal: Path) -> Path:
 def _short_path(path: Path) -> Iterator[tuple[str, int]]:
     """The socket's address, and the descriptor of its folder while it lasts.
 
-    An address holds 108 bytes, a path may have thousands: the folder goes by its descriptor.
+    An address has at most 108 bytes, a path can have thousands: the folder is addressed by its descriptor.
     """
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -147,29 +147,29 @@ def _short_path(path: Path) -> Iterator[tuple[str, int]]:
 
 
 class ControlServer:
-    """Takes orders on `<journal>.control`, which only the owner of the process may open (mode 0600).
+    """Takes commands on `<journal>.control`, which only the owner of the process may open (mode 0600).
 
-    An order is one line of at most 1 MiB that arrives within 10 s, and each gets one line as its answer:
-    `{"ok": …}` or `{"error": "…"}`. A connection may bring several, one after the other. It ends with the first line
-    that is no order, and where its end or its line is overdue; 16 connections are served at once. The peer is told why.
+    A command is one line of at most 1 MiB that arrives within 10 s. Its answer is one line, `{"ok": …}` or
+    `{"error": "…"}`. A connection may send several commands, one after the other. It is closed, with the reason, at the
+    first line that is not a command or that is overdue. At most 16 connections are served at once.
 
     Args:
         journal: the journal's path. Its lock must be held: whatever socket lies there then has no owner.
-        carry_out: does what is ordered; raises ListenerError with a text for the peer.
+        execute: executes a command; raises ListenerError with a text for the peer.
         line_s: the time for a line to arrive, and for an answer to be taken.
     """
 
     def __init__(
-        self, *, journal: Path, carry_out: Callable[[Order], Awaitable[Result]], line_s: float = LINE_S
+        self, *, journal: Path, execute: Callable[[Command], Awaitable[Result]], line_s: float = LINE_S
     ) -> None:
         self._path = socket_path(journal)
-        self._carry_out = carry_out
+        self._execute = execute
         self._line_s = line_s
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
-        """Listen. Raises ControlError where the folder takes no socket; nothing is left there then."""
+        """Listen. Raises ControlError, and leaves nothing behind, if the folder cannot hold a socket."""
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with _short_path(self._path) as (address, folder):
@@ -181,15 +181,15 @@ class ControlServer:
             self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=LINE_BYTES)
         except OSError as exc:
             listening.close()
-            raise ControlError(f"cannot take orders at {self._path}: {exc.strerror or exc}") from exc
+            raise ControlError(f"cannot listen at {self._path}: {exc.strerror or exc}") from exc
 
     async def stop(self) -> None:
-        """Hang up on everybody, an order that is being carried out included, and remove the socket. Idempotent."""
+        """Close every connection, even during a command, and remove the socket. Idempotent."""
         server, self._server = self._server, None
         if server is None:
             return
         server.close()
-        with suppress(OSError):  # a disk that has turned read-only keeps it: the next start clears it away
+        with suppress(OSError):  # a disk that has turned read-only keeps it: the next start removes it
             self._path.unlink()
         for client in self._clients:
             client.cancel()
@@ -201,7 +201,7 @@ class ControlServer:
         self._clients.add(task)
         try:
             await self._converse(reader, writer)
-            await self._hang_up(writer)
+            await self._close(writer)
         except (OSError, TimeoutError) as exc:
             _log.warning("control_client_lost", reason=str(exc) or f"takes no answer within {self._line_s:g} s")
         except asyncio.CancelledError:
@@ -211,23 +211,23 @@ class ControlServer:
             writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Raises TimeoutError or OSError where the peer does not take its answer."""
+        """Raises TimeoutError or OSError if the peer does not read its answer."""
         try:
             self._admit()
             while line := await self._line(reader):
-                order = _parse(line)
-                await self._write(writer, await self._answer(order))
+                command = _parse(line)
+                await self._write(writer, await self._answer(command))
         except ControlError as exc:
             _log.warning("control_client_refused", reason=str(exc))
             await self._write(writer, _Error(error=str(exc)))
 
-    async def _answer(self, order: Order) -> _Ok | _Error:
+    async def _answer(self, command: Command) -> _Ok | _Error:
         try:
-            return _Ok(ok=await self._carry_out(order))
+            return _Ok(ok=await self._execute(command))
         except ListenerError as exc:
             return _Error(error=str(exc))
-        except Exception as exc:  # noqa: BLE001 - a bug in an order costs the order; the daemon has more to do
-            _log.error("order_failed", order=type(order).__name__, exc_info=exc)
+        except Exception as exc:  # noqa: BLE001 - a bug in a command must not end the daemon
+            _log.error("control_command_failed", command=type(command).__name__, exc_info=exc)
             return _Error(error=f"unexpected {type(exc).__name__} (the daemon's log has more)")
 
     def _admit(self) -> None:
@@ -235,7 +235,7 @@ class ControlServer:
             raise ControlError(f"{CLIENTS} clients are being served; try again")
 
     async def _line(self, reader: asyncio.StreamReader) -> bytes:
-        """The next line; empty when the peer has hung up between two."""
+        """The next line; empty if the peer disconnected between two."""
         try:
             async with asyncio.timeout(self._line_s):
                 line = await reader.readline()
@@ -252,43 +252,43 @@ class ControlServer:
         async with asyncio.timeout(self._line_s):
             await writer.drain()
 
-    async def _hang_up(self, writer: asyncio.StreamWriter) -> None:
-        """Close, once the peer has taken its answer."""
+    async def _close(self, writer: asyncio.StreamWriter) -> None:
+        """Close, once the peer has read its answer."""
         writer.close()
         async with asyncio.timeout(self._line_s):
             await writer.wait_closed()
 
 
 def _clear(name: str, folder: int) -> None:
-    """Remove the socket of a daemon that is gone; what is none is somebody's file. Raises OSError."""
+    """Remove the socket of a daemon that is gone; anything else is somebody's file. Raises OSError."""
     try:
         is_socket = stat.S_ISSOCK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return
     if not is_socket:
-        raise FileExistsError(errno.EEXIST, "there is something that is no socket")
+        raise FileExistsError(errno.EEXIST, "there is something that is not a socket")
     os.unlink(name, dir_fd=folder)
 
 
-def _parse(line: bytes) -> Order:
+def _parse(line: bytes) -> Command:
     try:
-        return _ORDERS.decode(line)
+        return _COMMANDS.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise ControlError(f"{exc}; {_EXPECTED}") from exc
 
 
-def ask(journal: Path, order: Order, expected: type[T], *, timeout_s: float = _ANSWER_S) -> T:
-    """Give an order to the daemon that owns a journal, and wait for its answer. Blocks.
+def ask(journal: Path, command: Command, expected: type[T], *, timeout_s: float = _ANSWER_S) -> T:
+    """Send a command to the daemon that owns a journal, and wait for its answer. Blocks.
 
     Args:
         journal: the journal's path.
-        order: what to do.
+        command: what to do.
         expected: the answer that belongs to it.
         timeout_s: how long the daemon may take.
 
     Raises:
-        NoDaemon: nobody takes orders there.
-        DaemonEnded: the daemon ended in the middle; it may have carried the order out.
+        NoDaemon: no daemon listens there.
+        DaemonEnded: the daemon ended in the middle; it may have executed the command.
         ControlError: the daemon refused, with its own text; or there was no usable answer.
     """
     path = socket_path(journal)
@@ -297,17 +297,17 @@ def ask(journal: Path, order: Order, expected: type[T], *, timeout_s: float = _A
         try:
             with _short_path(path) as (address, _):
                 connection.connect(address)
-            with suppress(BrokenPipeError):  # who is refused at the door finds the reason there all the same
-                connection.sendall(msgspec.json.encode(order) + b"\n")
+            with suppress(BrokenPipeError):  # a refused connection finds the reason there nevertheless
+                connection.sendall(msgspec.json.encode(command) + b"\n")
             line = _received_line(connection)
         except (FileNotFoundError, ConnectionRefusedError) as exc:
-            raise NoDaemon(f"no daemon takes orders at {path}") from exc
+            raise NoDaemon(f"no daemon listens at {path}") from exc
         except ConnectionResetError:  # what a killed process leaves of a line that it has not read
             line = b""
         except OSError as exc:
             raise ControlError(f"the daemon at {path} does not answer: {exc.strerror or exc}") from exc
     if not line:
-        raise DaemonEnded(f"the daemon at {path} ended before it answered: see what became of the order")
+        raise DaemonEnded(f"the daemon at {path} ended before it answered; the command may have been executed")
     return _result(line, path, expected)
 
 

@@ -1,6 +1,5 @@
-"""Files of secrets, certificates and keys: noticing that one was replaced, without being told."""
+"""Notices when a file of secrets, certificates or keys is replaced."""
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -8,10 +7,10 @@ Fingerprint = tuple[int, int, int, int] | None
 
 
 class FileWatch:
-    """Tells whose files have changed since the last look.
+    """Finds whose files have changed since the last look.
 
-    A file that is replaced through a symbolic link (as Kubernetes does with a Secret) has changed too. One that cannot
-    be read now has not: it may be in the middle of a rotation.
+    A file replaced through a symbolic link (as Kubernetes does with a Secret) has changed too. An unreadable one has
+    not: it may be in the middle of a rotation.
     """
 
     def __init__(self) -> None:
@@ -34,7 +33,7 @@ def _differs(before: Mapping[Path, Fingerprint], now: Mapping[Path, Fingerprint]
 
 def _fingerprint(path: Path) -> Fingerprint:
     try:
-        found = os.stat(path)  # noqa: PTH116 - follows links, as reading does
+        found = path.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

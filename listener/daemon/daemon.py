@@ -1,4 +1,4 @@
-"""The composition root: builds every part from the settings, runs them, and ends them in order."""
+"""The composition root: builds every part from the settings, runs them, and stops them in order."""
 
 import asyncio
 import gc
@@ -17,13 +17,13 @@ from listener.config.schema import input_files
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts, Spawn
-from listener.daemon.assembly import source_of, trial_for
+from listener.daemon.assembly import new_test_event, source_of
+from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
 from listener.daemon.health import Health
 from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
-from listener.daemon.orders import Orders
 from listener.daemon.reloading import Reloads, changes_between
 from listener.daemon.serving import http_server
 from listener.daemon.supervision import Supervision
@@ -48,10 +48,10 @@ class Daemon:
 
     Args:
         settings: the configuration, checked.
-        metrics: handed in by whoever wants to look at them.
+        metrics: passed in by whoever wants to read them.
         on_record: called with each group of events once it is durable.
-        load: reads the configuration again, for SIGHUP, and raises ConfigError; None where it cannot be read again.
-        notifier: is told where the service stands.
+        load: rereads the configuration for SIGHUP, and raises ConfigError; None if it cannot be reread.
+        notifier: gets the state of the service.
         host: time, chance and workers.
         takes_orders: whether it listens on the control socket beside the journal.
     """
@@ -73,7 +73,7 @@ class Daemon:
         self.metrics = metrics or Metrics()
         self._on_record = on_record
         self._stop = asyncio.Event()
-        self._hung_up = asyncio.Event()
+        self._reload_wanted = asyncio.Event()
         self._notifier = notifier or Notifier({})
         self._look = asyncio.Event()
         self._load = load
@@ -112,19 +112,19 @@ class Daemon:
             self.metrics.observe("journal_commit_seconds", done.waited_s)
 
     def stop(self) -> None:
-        """Ask for an end in order; `run` then returns."""
+        """Ask for a clean stop; `run` then returns."""
         self._stop.set()
 
-    def hang_up(self) -> None:
-        """What SIGHUP asks for: leave renamed files, read the configuration again, let go on who waits for a person."""
+    def reload(self) -> None:
+        """Handle SIGHUP: reopen renamed files, reload the configuration, resume parked sinks."""
         self._lanes.reopen()
-        self._hung_up.set()
+        self._reload_wanted.set()
 
     async def run(self) -> None:
         """Listen until `stop`, then drain the lanes for at most `shutdown_timeout_s`.
 
         Raises:
-            ListenerError: what kept it from starting, or from going on.
+            ListenerError: why it could not start, or continue.
         """
         try:
             async with AsyncExitStack() as stack:
@@ -134,12 +134,12 @@ class Daemon:
 
     async def _run(self, stack: AsyncExitStack) -> None:
         _raise_open_files()
-        _calm_the_collector()
+        _tune_gc()
         await self._open_journal(stack)
-        lanes = self._lanes.build(self._settings, self._settings.sinks, patient=False)
+        lanes = self._lanes.build(self._settings, self._settings.sinks, retry_start_errors=False)
         self._lanes.running.update(lanes)
-        orders = await self._take_orders(stack)
-        await self._serve_http(stack, orders)
+        commands = await self._serve_control(stack)
+        await self._serve_http(stack, commands)
         accounts = self._accounts = await self._build_accounts(stack)
         log.info(
             "started",
@@ -173,7 +173,7 @@ class Daemon:
         log.info("stopped", last_sequence=self._journal.last_sequence)
 
     async def _drain(self, accounts: Accounts) -> None:
-        """Stop taking, then let the lanes finish; what does not fit into the time stays in the journal."""
+        """Stop listening, then let the lanes finish; what does not fit into the time stays in the journal."""
         log.info("stopping", timeout_s=self._settings.shutdown_timeout_s)
         try:
             async with asyncio.timeout(self._settings.shutdown_timeout_s):
@@ -186,15 +186,15 @@ class Daemon:
 
     async def _reload_when_asked(self, accounts: Accounts, spawn: Spawn) -> None:
         while True:
-            await self._hung_up.wait()
-            self._hung_up.clear()
+            await self._reload_wanted.wait()
+            self._reload_wanted.clear()
             self._notifier.reloading()
             await self._reload(accounts, spawn)
             self._notifier.ready(self.reloads.summary())
-            log.info("lanes_resumed", sinks=self._lanes.resume())
+            log.info("sinks_resumed", sinks=self._lanes.resume())
 
     async def _watch_files(self, spawn: Spawn) -> None:
-        """Certificates and secrets that are replaced take effect by themselves; passwords are read at each login."""
+        """Reload replaced certificates and secrets; passwords are read at each login."""
         watch = FileWatch()
         while True:
             changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
@@ -218,7 +218,7 @@ class Daemon:
         return {_SERVER: list(input_files(settings.server)), **self._lanes.files(settings)}
 
     async def _reload(self, accounts: Accounts, spawn: Spawn) -> None:
-        """Take a new configuration over, or, where anything is wrong with it, nothing of it."""
+        """Apply a new configuration completely, or, if it has any problem, not at all."""
         if self._load is None:
             return
         try:
@@ -248,24 +248,24 @@ class Daemon:
         damages = await self._journal.pending_damages()
         self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
 
-    async def _take_orders(self, stack: AsyncExitStack) -> Orders:
-        """Where the journal's folder takes no socket, listening goes on without its orders."""
-        orders = Orders(
+    async def _serve_control(self, stack: AsyncExitStack) -> CommandHandler:
+        """If the journal's folder cannot hold a socket, the daemon runs without control commands."""
+        commands = CommandHandler(
             journal=self._journal,
             lanes=self._lanes.running,
-            trial=lambda sink: trial_for(self._settings, sink, self._host),
+            new_test_event=lambda sink: new_test_event(self._settings, sink, self._host),
         )
         if not self._takes_orders:
-            return orders
-        server = ControlServer(journal=self._settings.path(self._settings.journal.path), carry_out=orders.carry_out)
+            return commands
+        server = ControlServer(journal=self._settings.path(self._settings.journal.path), execute=commands.execute)
         try:
             await server.start()
         except ControlError as exc:
             log.warning("control_unavailable", reason=str(exc))
         stack.push_async_callback(server.stop)
-        return orders
+        return commands
 
-    async def _serve_http(self, stack: AsyncExitStack, orders: Orders) -> None:
+    async def _serve_http(self, stack: AsyncExitStack, commands: CommandHandler) -> None:
         if self._settings.http is None:
             return
         server = http_server(
@@ -273,7 +273,7 @@ class Daemon:
             base=self._settings.base,
             metrics=self.metrics,
             health=self.health,
-            orders=orders,
+            commands=commands,
             journal=self._journal,
         )
         await server.start()
@@ -299,7 +299,7 @@ class Daemon:
     def _supervision(self) -> Supervision:
         return Supervision(
             notifier=self._notifier,
-            progress=self._journal.pulse,
+            progress=self._journal.ping,
             not_ready=self.not_ready,
             summary=self.reloads.summary,
         )
@@ -322,12 +322,12 @@ class Daemon:
         return self._accounts.status() if self._accounts is not None else []
 
     def not_ready(self) -> list[str]:
-        """Why the daemon does not do its whole work now; empty when it does."""
-        return [hindrance.full for hindrance in self.health.hindrances()]
+        """Why the daemon is not ready; empty if it is."""
+        return [problem.full for problem in self.health.problems()]
 
 
 def _raise_open_files() -> None:
-    """One held poll an account, one socket each: ask for as many as the host allows."""
+    """Each account holds one poll on one socket: ask for as many as the host allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -335,14 +335,14 @@ def _raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _calm_the_collector() -> None:
-    """What exists now lives as long as the process; what a batch makes holds no cycles: look for them less often."""
+def _tune_gc() -> None:
+    """What exists now lives as long as the process, and batches create no cycles: collect less often."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
 
 async def _loud(work: Coroutine[Any, Any, None]) -> None:
-    """Let what ends a task tell the task's name."""
+    """Add the task's name to whatever ends the task."""
     try:
         await work
     except Exception as exc:
@@ -353,7 +353,7 @@ async def _loud(work: Coroutine[Any, Any, None]) -> None:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The cause that a person should read: an error of ours where there is one."""
+    """The cause to show to a person: an error of ours, if there is one."""
     leaves = list(_leaves(group))
     return next((exc for exc in leaves if isinstance(exc, ListenerError)), leaves[0])
 

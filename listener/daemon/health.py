@@ -1,14 +1,14 @@
-"""What the daemon tells of itself: what keeps it from its work, where everything stands, and the gauges of it."""
+"""The state of the daemon: readiness problems, `/status.json`, and gauges."""
 
 import asyncio
 import platform
 from collections.abc import Callable, Sequence
 
 from listener import __version__
-from listener.delivery import trouble_of
+from listener.delivery import readiness_problem
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
-from listener.model.condition import Configuration, Hindrance
+from listener.model.condition import Configuration, ReadinessProblem, SinkReport
 from listener.model.event import AccountStatus, Damage, GapTally, JournalStats, LaneStatus, rfc3339
 from listener.ports import Journal
 from listener.runtime.clock import SYSTEM_CLOCK
@@ -22,7 +22,6 @@ from listener.web.status import (
     DeadLetters,
     Gaps,
     JournalReport,
-    LaneReport,
     Status,
     Stored,
 )
@@ -33,14 +32,14 @@ _ANSWER_S = 2.0
 
 
 class Health:
-    """Puts together what the parts say of themselves, at the moment somebody asks.
+    """Collects the state of all parts when somebody asks.
 
     Args:
-        accounts: where the sessions stand, in the order of the configuration.
-        lanes: where the lanes stand.
+        accounts: the state of the sessions, in the order of the configuration.
+        lanes: the state of the lanes.
         journal: asked for its figures once a second at most, since lanes read through the same thread.
         journal_bytes: the size of its files; must not raise.
-        recorder: knows of commits that fail.
+        recorder: knows about failing commits.
         configuration: what is in force, and what was refused.
         now_ms: epoch milliseconds.
         monotonic_s: seconds that only run forward.
@@ -72,28 +71,28 @@ class Health:
         self._stats: JournalStats | None = None
         self._asked_s: float | None = None
 
-    def hindrances(self) -> list[Hindrance]:
-        """What keeps the daemon from its whole work now; empty where nothing does."""
+    def problems(self) -> list[ReadinessProblem]:
+        """Why the daemon is not ready; empty if it is."""
         accounts = self._accounts()
-        found = [] if accounts else [Hindrance(brief="starting", full="starting")]
+        found = [] if accounts else [ReadinessProblem(brief="starting", full="starting")]
         found += [_unsubscribed(place, one) for place, one in enumerate(accounts) if not one.subscribed]
         found += [_silent(place, one) for place, one in enumerate(accounts) if one.silent_s]
-        found += [trouble for lane in self._lanes() if (trouble := trouble_of(lane))]
-        found += self._troubles_of_journal()
+        found += [trouble for lane in self._lanes() if (trouble := readiness_problem(lane))]
+        found += self._journal_problems()
         return found
 
-    def _troubles_of_journal(self) -> list[Hindrance]:
+    def _journal_problems(self) -> list[ReadinessProblem]:
         failing, waiting_s = self._recorder.failing, self._recorder.waiting_s()
         if failing:
             what = "the journal cannot commit"
-            return [Hindrance(brief=what, full=f"{what}: {failing}")]
+            return [ReadinessProblem(brief=what, full=f"{what}: {failing}")]
         if waiting_s > _COMMIT_S:
             what = f"the journal has not committed for {waiting_s:.0f} s"
-            return [Hindrance(brief=what, full=what)]
+            return [ReadinessProblem(brief=what, full=what)]
         return []
 
     def sample(self, metrics: Metrics) -> None:
-        """Set the gauges that follow from where things stand."""
+        """Set the gauges that are derived from the state."""
         now_ms, lanes = self._now_ms(), self._lanes()
         for sink in self._shown - {lane.sink for lane in lanes}:  # since the configuration was read again
             metrics.forget("sink_lag_events", sink)
@@ -114,24 +113,24 @@ class Health:
     async def status(self) -> Status:
         """Everything, for `/status.json`."""
         stats = await self._journal_stats()
-        accounts, lanes, hindrances = self._accounts(), self._lanes(), self.hindrances()
+        accounts, lanes, problems = self._accounts(), self._lanes(), self.problems()
         letters = None if stats is None else stats.dead_letters
         return Status(
             schema_version=SCHEMA_VERSION,
             at=rfc3339(self._now_ms()),
-            ready=not hindrances,
-            hindrances=tuple(one.full for one in hindrances),
+            ready=not problems,
+            problems=tuple(one.full for one in problems),
             build=Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms)),
             configuration=_configuration(self._configuration()),
             accounts=tuple(_account(one) for one in accounts),
-            lanes=tuple(_lane(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes),
+            sinks=tuple(SinkReport.of(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes),
             gaps=_all_gaps([one.gaps for one in accounts]),
             dead_letters=None if letters is None else DeadLetters(total=sum(letters.values()), by_sink=letters),
             journal=self._journal_report(lanes, stats),
         )
 
     async def _journal_stats(self) -> JournalStats | None:
-        """The journal's own figures, at most a second old; None where it does not tell them soon."""
+        """The journal's own figures, at most a second old; None if it does not answer in time."""
         async with self._asking:
             if self._asked_s is None or self._monotonic_s() - self._asked_s >= _ASKED_EVERY_S:
                 try:
@@ -145,8 +144,8 @@ class Health:
     def _journal_report(self, lanes: Sequence[LaneStatus], stats: JournalStats | None) -> JournalReport:
         return JournalReport(
             last_sequence=self._journal.last_sequence,
-            depth=_depth(lanes),
-            oldest_seconds=_oldest_s(lanes),
+            depth_events=_depth(lanes),
+            oldest_age_seconds=_oldest_s(lanes),
             bytes=self._journal_bytes(),
             failing=self._recorder.failing,
             commit_waiting_seconds=round(self._recorder.waiting_s(), 3),
@@ -154,16 +153,16 @@ class Health:
         )
 
 
-def _unsubscribed(place: int, one: AccountStatus) -> Hindrance:
+def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
     why = one.last_error or "connecting"
-    return Hindrance(
+    return ReadinessProblem(
         brief=f"accounts[{place}] has no subscription", full=f"account {one.account} has no subscription: {why}"
     )
 
 
-def _silent(place: int, one: AccountStatus) -> Hindrance:
+def _silent(place: int, one: AccountStatus) -> ReadinessProblem:
     what = f"has been silent for {one.silent_s:.0f} s"
-    return Hindrance(brief=f"accounts[{place}] {what}", full=f"account {one.account} {what}")
+    return ReadinessProblem(brief=f"accounts[{place}] {what}", full=f"account {one.account} {what}")
 
 
 def _depth(lanes: Sequence[LaneStatus]) -> int:
@@ -189,23 +188,6 @@ def _account(one: AccountStatus) -> AccountReport:
         silent_seconds=one.silent_s,
         gaps=Gaps(count=one.gaps.count, seconds=one.gaps.seconds, last=one.gaps.last),
         last_error=one.last_error,
-    )
-
-
-def _lane(one: LaneStatus, letters: int | None) -> LaneReport:
-    return LaneReport(
-        sink=one.sink,
-        kind=one.kind,
-        cursor=one.cursor,
-        lag_events=one.lag,
-        lag_seconds=one.lag_s,
-        delivered=one.delivered,
-        failures=one.failures,
-        parked=one.parked,
-        stalled_seconds=one.stalled_s,
-        quiet_seconds=one.quiet_s,
-        last_error=one.last_error,
-        dead_letters=letters,
     )
 
 

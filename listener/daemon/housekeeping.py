@@ -1,4 +1,4 @@
-"""Beside listening and delivering: retention, and putting on record what a damaged journal lost."""
+"""Retention, and recording as gaps what a damaged journal lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -20,10 +20,10 @@ _DAY_MS = 86_400_000
 
 
 class Retention:
-    """Lets go of events that are old, or too many, and delivered everywhere.
+    """Deletes events that are too old, or too many, once every sink has them.
 
-    The wall clock says what is old. One that jumped since the last look is not believed before the next, so that a
-    wrong time which is soon corrected costs nothing; nor is it right after the start.
+    The wall clock decides what is old. If it jumped since the last round, or right after the start, this waits for the
+    next round, so that a wrong time which is soon corrected costs nothing.
 
     Args:
         journal: whose events.
@@ -54,7 +54,7 @@ class Retention:
         self._looked = (now_ms(), monotonic_s())
 
     async def run(self) -> None:
-        """Look now and then, until cancelled."""
+        """Run a round now and then, until cancelled."""
         while True:
             if self._max_bytes is None:
                 await asyncio.sleep(AGE_EVERY_S)
@@ -64,12 +64,12 @@ class Retention:
             await self.by_age()
 
     async def by_age(self) -> None:
-        """One look, unless the clock has jumped since the last."""
+        """One round, unless the clock has jumped since the last."""
         before_ms, before_s = self._looked
         self._looked = now_ms, now_s = self._now_ms(), self._monotonic_s()
         jumped_s = (now_ms - before_ms) / 1000 - (now_s - before_s)
         if abs(jumped_s) > _JUMP_S:
-            log.warning("clock_jumped", by_s=round(jumped_s), effect="nothing is deleted by age until the next look")
+            log.warning("clock_jumped", by_s=round(jumped_s), effect="nothing is deleted by age until the next round")
             return
         await self._retain(now_ms - int(min(self._retention_ms, now_ms)))
 
@@ -88,16 +88,16 @@ class Retention:
 async def record_damages(
     journal: Journal, record: Callable[[Entry], Awaitable[None]], accounts: Sequence[str], metrics: Metrics
 ) -> None:
-    """Put on record, for every account, the stretches whose events a damaged journal may have lost.
+    """Record as gaps, for every account, the periods whose events a damaged journal may have lost.
 
-    What is told twice, because a crash came in between, has the same ids both times. Raises JournalError.
+    Gaps recorded twice, because of a crash in between, have the same ids. Raises JournalError.
     """
     damages = await journal.pending_damages()
     if not damages:
         return
     for damage in damages:
         log.error(
-            "journal_loss_on_record",
+            "journal_loss_recorded",
             set_aside=damage.set_aside,
             kept=damage.kept,
             stretches=[f"{rfc3339(start)} to {rfc3339(end)}" for start, end in damage.stretches],

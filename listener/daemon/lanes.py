@@ -1,4 +1,4 @@
-"""The lanes of all sinks: built from their tables, started, and exchanged one by one while the others go on."""
+"""The lanes of all sinks: builds, starts and replaces each of them while the others continue."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from listener.sinks import registry
 
 
 class SinkLanes:
-    """Builds, starts and ends the lanes of a configuration.
+    """Builds, starts and stops the lanes of a configuration.
 
     Attributes:
         running: the lanes by the name of their sink, in the order of the configuration; changed in place.
@@ -38,15 +38,15 @@ class SinkLanes:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.running: dict[str, Lane] = {}
 
-    def build(self, settings: Settings, names: Iterable[str], *, patient: bool = True) -> dict[str, Lane]:
-        """The lanes of these sinks, as they are configured; nothing of them is opened. For `patient` see `LanePolicy`.
+    def build(self, settings: Settings, names: Iterable[str], *, retry_start_errors: bool = True) -> dict[str, Lane]:
+        """The lanes of these sinks, as configured; none is opened. For `retry_start_errors` see `LanePolicy`.
 
         Raises:
             ConfigError: with the problems of all sinks.
         """
         if problems := sink_problems(settings):
             raise ConfigError(problems)
-        return {name: self._lane(settings, name, patient=patient) for name in names}
+        return {name: self._lane(settings, name, retry_start_errors=retry_start_errors) for name in names}
 
     def start(self, lanes: Mapping[str, Lane], spawn: Spawn) -> None:
         """Start lanes that were built."""
@@ -55,7 +55,7 @@ class SinkLanes:
             self._tasks[name] = spawn(f"lane {name}", lane.run())
 
     async def end(self, names: Iterable[str]) -> None:
-        """End these lanes; where they stand is in the journal. What was just delivered may be delivered again."""
+        """Stop these lanes; their position is in the journal. What was just delivered may be delivered again."""
         tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
         for task in tasks:
             task.cancel()
@@ -65,17 +65,17 @@ class SinkLanes:
             self.running.pop(name, None)
 
     async def exchange(self, settings: Settings, names: Iterable[str], spawn: Spawn) -> None:
-        """Start these lanes anew with the same settings, since what the settings lead to is new.
+        """Restart these lanes with the same settings, since files that the settings name have changed.
 
         Raises:
-            ConfigError: what they lead to cannot be used; the old lanes go on.
+            ConfigError: those files cannot be used; the old lanes continue.
         """
         lanes = self.build(settings, names)
         await self.end(lanes)
         self.start(lanes, spawn)
 
     def files(self, settings: Settings) -> dict[str, list[Path]]:
-        """The files that each sink reads, by its name. Blocks for as long as looking at them takes."""
+        """The files that each sink reads, by its name. Blocks."""
         found: dict[str, list[Path]] = {}
         for name in list(self.running):
             with suppress(ConfigError):  # one is not there for the moment
@@ -87,22 +87,22 @@ class SinkLanes:
         await asyncio.gather(*(lane.drained() for lane in self.running.values()))
 
     def resume(self) -> list[str]:
-        """Let every lane that waits for a person go on, but for those whose sink is disabled; returns their names."""
+        """Resume every parked lane whose sink is not disabled; returns their names."""
         return [name for name, lane in self.running.items() if lane.resume()]
 
     def reopen(self) -> None:
-        """Let every sink that writes to files go to those that have the names now."""
+        """Let every sink that writes to files reopen them."""
         for lane in self.running.values():
             lane.reopen()
 
-    def _lane(self, settings: Settings, name: str, *, patient: bool) -> Lane:
+    def _lane(self, settings: Settings, name: str, *, retry_start_errors: bool) -> Lane:
         lane = settings.sinks[name]
         return Lane(
             name=name,
             kind=lane.type,
             sink=registry.build(name, lane, base=settings.base, host=self._host),
             journal=self._journal,
-            policy=replace(policy_of(name, lane), patient=patient),
+            policy=replace(policy_of(name, lane), retry_start_errors=retry_start_errors),
             metrics=self._metrics,
             now_ms=self._host.clock.now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s, uniform=self._host.random.uniform),

@@ -1,4 +1,4 @@
-"""What the command line does with a journal that no daemon owns: it becomes the owner for a moment."""
+"""Commands on a journal without a daemon: the command line owns the journal for that moment."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,14 +9,14 @@ from msgspec.structs import replace
 
 from listener.errors import ControlError, JournalError, JournalLocked
 from listener.journal import SqliteJournal
-from listener.model.event import LaneState, LetterFilter
+from listener.model.event import DeadLetterFilter, LaneState
 from listener.runtime.clock import SYSTEM_CLOCK
 
 T = TypeVar("T")
 
 
-async def replay(path: Path, which: LetterFilter) -> int:
-    """Mark dead letters, durably: the next daemon delivers them once more. Returns how many are marked now.
+async def replay(path: Path, which: DeadLetterFilter) -> int:
+    """Mark dead letters, durably: the next daemon delivers them again. Returns how many are marked now.
 
     Raises:
         ControlError: another process owns the journal after all.
@@ -25,16 +25,16 @@ async def replay(path: Path, which: LetterFilter) -> int:
     return await _owning(path, lambda journal: journal.replay_dead_letters(which))
 
 
-async def drop(path: Path, which: LetterFilter) -> int:
-    """Delete dead letters for good; returns how many that were. Raises as `replay`."""
+async def drop(path: Path, which: DeadLetterFilter) -> int:
+    """Delete dead letters for good; returns how many there were. Raises as `replay` does."""
     return await _owning(path, lambda journal: journal.drop_dead_letters(which))
 
 
 async def resume(path: Path, name: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Forget that a lane is parked or waits for a named time, or all of them.
+    """Forget that a sink is parked or paused, or all of them.
 
-    The next daemon does so anyway for one that is merely parked. Returns the names of those that were halted, and of
-    the others. Raises as `replay`, and ControlError where there is no such lane.
+    The next daemon does so anyway for one that is merely parked. Returns the names of those that were parked or paused,
+    and of the others. Raises as `replay` does, and ControlError if there is no such sink.
     """
 
     async def work(journal: SqliteJournal) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -64,7 +64,7 @@ async def _owning(path: Path, work: Callable[[SqliteJournal], Awaitable[T]]) -> 
     try:
         await journal.open()
     except JournalLocked as exc:
-        raise ControlError(f"{exc}, which takes no orders; if it is just starting or stopping, try again") from exc
+        raise ControlError(f"{exc}, which takes no commands; if it is starting or stopping, try again") from exc
     try:
         return await work(journal)
     finally:

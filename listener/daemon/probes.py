@@ -1,4 +1,4 @@
-"""What the command line asks of a configuration without running the daemon: probes, and one operation."""
+"""What the command line does without a daemon: probes, a test event, SetDisposition."""
 
 import asyncio
 import os
@@ -7,12 +7,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from listener.cometd.facts import Trouble
+from listener.cometd.facts import SessionProblem
 from listener.config.lane import LaneSettings
 from listener.config.settings import AccountSettings, ServerSettings, Settings
 from listener.daemon import connections
-from listener.daemon.assembly import Account, sink_problems, trial_for
-from listener.daemon.control import TrialResult
+from listener.daemon.assembly import Account, new_test_event, sink_problems
+from listener.daemon.control import SinkTestResult
 from listener.delivery import outcome_of
 from listener.errors import ConfigError, ListenerError, Problem, StartError
 from listener.runtime.metrics import Metrics
@@ -20,28 +20,28 @@ from listener.sinks import registry
 
 _HANDSHAKE_S = 10.0
 _AT_ONCE = 50  # logins: as in the daemon, a denial-of-service filter may stand before the server
-_PLACES = {f"server.{name}" for name in ServerSettings.model_fields}
+_SERVER_KEYS = {f"server.{name}" for name in ServerSettings.model_fields}
 
 
 async def probe(settings: Settings) -> list[Problem]:
-    """Log every account in, shake hands over CometD, probe the journal's place and, without an event, every sink.
+    """Log in every account, do a CometD handshake, probe the journal's path and, without an event, every sink.
 
-    Returns every problem found, in the order of the configuration; takes some ten seconds where nothing answers.
+    Returns every problem found, in the order of the configuration; takes some ten seconds if nothing answers.
     """
     async with AsyncExitStack() as stack:
         connector = connections.new_connector(settings.server)
         stack.push_async_callback(connector.close)
         accounts = settings.listening_accounts()
-        places = asyncio.Semaphore(_AT_ONCE)
+        slots = asyncio.Semaphore(_AT_ONCE)
         found = await asyncio.gather(
-            *(_within(places, _probe_account(settings, n, a, connector)) for n, a in enumerate(accounts)),
+            *(_within(slots, _probe_account(settings, n, a, connector)) for n, a in enumerate(accounts)),
             *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items()),
         )
     return [*_probe_journal(settings.path(settings.journal.path)), *(problem for some in found for problem in some)]
 
 
-async def _within(places: asyncio.Semaphore, probe: Awaitable[Iterable[Problem]]) -> Iterable[Problem]:
-    async with places:
+async def _within(slots: asyncio.Semaphore, probe: Awaitable[Iterable[Problem]]) -> Iterable[Problem]:
+    async with slots:
         return await probe
 
 
@@ -58,7 +58,7 @@ def _probe_journal(path: Path) -> Iterator[Problem]:
 async def set_disposition(
     settings: Settings, *, chat_id: str, disposition: str, key: str | None = None, username: str | None = None
 ) -> dict[str, Any]:
-    """Carry out SetDisposition as one of the accounts, the first by default; returns the server's answer.
+    """Execute SetDisposition as one of the accounts, the first by default; returns the server's answer.
 
     Raises:
         ConfigError: there is no such account, or the server has no REST API.
@@ -79,7 +79,7 @@ async def set_disposition(
         await connector.close()
 
 
-async def try_out(settings: Settings, name: str) -> TrialResult:
+async def send_test_event(settings: Settings, name: str) -> SinkTestResult:
     """Send one test event to a sink that no daemon holds.
 
     Raises:
@@ -90,7 +90,7 @@ async def try_out(settings: Settings, name: str) -> TrialResult:
     if lane is None:
         known = ", ".join(settings.sinks)
         raise ConfigError([Problem(f"sinks.{name}", f"there is no such sink (configured: {known or 'none'})")])
-    event = trial_for(settings, name)
+    event = new_test_event(settings, name)
     sink = registry.build(name, lane, base=settings.base)
     try:
         await sink.open()
@@ -98,10 +98,10 @@ async def try_out(settings: Settings, name: str) -> TrialResult:
     except StartError:
         raise
     except Exception as exc:  # noqa: BLE001 - as in a lane: whatever a sink raises is its verdict
-        return TrialResult.of(event.id, outcome_of(exc, 1))
+        return SinkTestResult.of(event.id, outcome_of(exc, 1))
     finally:
         await sink.close()
-    return TrialResult.of(event.id, None)
+    return SinkTestResult.of(event.id, None)
 
 
 def _account(settings: Settings, username: str | None) -> AccountSettings:
@@ -118,10 +118,10 @@ def _account(settings: Settings, username: str | None) -> AccountSettings:
 async def _probe_account(
     settings: Settings, number: int, account: AccountSettings, connector: Any
 ) -> Iterable[Problem]:
-    """What the session says of its own troubles, until it has its handshake."""
+    """The first problem of the session before its handshake is granted."""
     parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
     opening = asyncio.create_task(parts.client.open(), name=f"probe {account.username}")  # awaited below
-    watching = asyncio.create_task(_first_trouble(parts), name="first trouble")
+    watching = asyncio.create_task(_first_problem(parts), name="first problem")
     try:
         await asyncio.wait((opening, watching), timeout=_HANDSHAKE_S, return_when=asyncio.FIRST_COMPLETED)
         if opening.done():
@@ -140,26 +140,26 @@ async def _probe_account(
         await parts.http.close()
 
 
-async def _first_trouble(parts: Account) -> Trouble:
+async def _first_problem(parts: Account) -> SessionProblem:
     async for fact in parts.client.facts():
-        if isinstance(fact, Trouble):
+        if isinstance(fact, SessionProblem):
             return fact
     raise AssertionError("facts end with their caller only")
 
 
-def _as_problem(account: AccountSettings, number: int, trouble: Trouble) -> Problem:
-    if trouble.reason == "login_refused":
+def _as_problem(account: AccountSettings, number: int, reported: SessionProblem) -> Problem:
+    if reported.reason == "login_refused":
         key = "password" if account.password is not None else "password_file"
-        return Problem(f"accounts[{number}].{key}", trouble.text)
-    place, named, text = trouble.text.partition(": ")
-    if named and place in _PLACES:  # the session knows the setting
+        return Problem(f"accounts[{number}].{key}", reported.text)
+    place, named, text = reported.text.partition(": ")
+    if named and place in _SERVER_KEYS:  # the session knows the setting
         return Problem(place, text)
-    return Problem("server.url", trouble.text)
+    return Problem("server.url", reported.text)
 
 
 async def _probe_sink(settings: Settings, name: str, lane: LaneSettings) -> Iterable[Problem]:
     if any(problem.path.startswith(f"sinks.{name}.") for problem in sink_problems(settings)):
-        return []  # told by the check of the configuration
+        return []  # the check of the configuration reports it
     sink = registry.build(name, lane, base=settings.base)
     try:
         await sink.check()

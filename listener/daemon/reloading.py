@@ -1,4 +1,4 @@
-"""What a new configuration changes in a running daemon, and what it must not change."""
+"""What a new configuration changes in a running daemon, and what only a restart can change."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ _LIVE = {"accounts", "sinks", "base"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changes:
-    """The names of the accounts and sinks that a reload touches; the others go on undisturbed."""
+    """The names of the accounts and sinks that a reload touches; the others continue undisturbed."""
 
     accounts_added: tuple[str, ...] = ()
     accounts_changed: tuple[str, ...] = ()
@@ -34,12 +34,12 @@ class Changes:
 
     @property
     def sinks_ended(self) -> tuple[str, ...]:
-        """The sinks whose lanes end as they are."""
+        """The sinks whose lanes stop."""
         return (*self.sinks_changed, *self.sinks_removed)
 
     @property
     def sinks_started(self) -> tuple[str, ...]:
-        """The sinks whose lanes begin."""
+        """The sinks whose lanes start."""
         return (*self.sinks_added, *self.sinks_changed)
 
     def __bool__(self) -> bool:
@@ -47,7 +47,7 @@ class Changes:
 
 
 def changes_between(old: Settings, new: Settings) -> Changes:
-    """What has to be started, ended or started anew.
+    """What must be started, stopped or restarted.
 
     Raises:
         ConfigError: other settings differ too, which only a restart can change.
@@ -88,10 +88,10 @@ def _fixed(old: Settings, new: Settings) -> Iterator[Problem]:
 
 
 class Reloads:
-    """What became of the last reload: for the log, the metrics and the status.
+    """The result of the last reload: for the log, the metrics and the status.
 
     Args:
-        metrics: counts reloads, and says whether the last one was taken over.
+        metrics: counts reloads, and says whether the last one was applied.
         now_ms: epoch milliseconds.
     """
 
@@ -115,7 +115,7 @@ class Reloads:
         self._refused_ms, self._problems = self._now_ms(), problems
         self._metrics.set("config_last_reload_success", 0)
         self._metrics.count("config_reloads_total", 1, "refused")
-        _log.error("reload_refused", problems=[str(problem) for problem in problems], effect="the old one goes on")
+        _log.error("reload_refused", problems=[str(problem) for problem in problems], effect="the old one remains")
 
     def summary(self) -> str:
         """In a line, what is in force."""

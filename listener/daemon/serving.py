@@ -1,13 +1,13 @@
-"""The HTTP side as the daemon has it: its pages on the health and the orders, and the token that guards them."""
+"""The daemon's HTTP server: its routes, and the token that guards them."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from listener.config.http import HttpSettings, is_loopback, token_in
-from listener.daemon.control import LaneResume, Letters, LettersReplay, Resumed
+from listener.daemon.commands import CommandHandler
+from listener.daemon.control import DeadLetterCount, ReplayDeadLetters, Resumed, ResumeLane
 from listener.daemon.health import Health
-from listener.daemon.orders import Orders
-from listener.model.event import LetterFilter, Selection
+from listener.model.event import ControlFilter, DeadLetterFilter
 from listener.ports import Journal
 from listener.runtime.metrics import Metrics
 from listener.web.actions import Actions
@@ -16,13 +16,12 @@ from listener.web.console import Console
 from listener.web.feed import Feed
 from listener.web.lookups import Lookups
 from listener.web.openapi import Description
-from listener.web.probes import Probes
 from listener.web.server import HttpServer
-from listener.web.status import StatusPage
+from listener.web.status import Probes, StatusPage
 
 
 class TokenFile:
-    """The token in a file, read again when the file has changed: a rotated one holds at once.
+    """The token in a file, reread when the file has changed: a rotated token is valid at once.
 
     Args:
         path: the file.
@@ -34,7 +33,7 @@ class TokenFile:
         self._token = ""
 
     def __call__(self) -> str:
-        """The token. Raises OSError or ValueError where the file holds none: then nobody has it."""
+        """The token. Raises OSError or ValueError if the file has none: then every request is refused."""
         now = self._path.stat()
         seen = (now.st_ino, now.st_size, now.st_mtime_ns)
         if seen != self._seen:
@@ -45,34 +44,34 @@ class TokenFile:
         return self._token
 
 
-class _Ordered:
-    """The orders of the control socket, as the web room asks for them."""
+class _ControlActions:
+    """The commands of the control socket, in the form that `listener.web` needs."""
 
-    def __init__(self, orders: Orders) -> None:
-        self._orders = orders
+    def __init__(self, commands: CommandHandler) -> None:
+        self._commands = commands
 
     async def resume(self, sink: str) -> bool:
         """See `web.actions.Actions`."""
-        done = await self._orders.carry_out(LaneResume(name=sink))
+        done = await self._commands.execute(ResumeLane(name=sink))
         return isinstance(done, Resumed) and sink in done.resumed
 
-    async def replay(self, which: LetterFilter) -> int:
+    async def replay(self, which: DeadLetterFilter) -> int:
         """See `web.actions.Actions`."""
-        done = await self._orders.carry_out(LettersReplay(filter=Selection.of(which)))
-        return done.letters if isinstance(done, Letters) else 0
+        done = await self._commands.execute(ReplayDeadLetters(filter=ControlFilter.of(which)))
+        return done.letters if isinstance(done, DeadLetterCount) else 0
 
 
 def http_server(
-    settings: HttpSettings, *, base: Path, metrics: Metrics, health: Health, orders: Orders, journal: Journal
+    settings: HttpSettings, *, base: Path, metrics: Metrics, health: Health, commands: CommandHandler, journal: Journal
 ) -> HttpServer:
-    """The server that `[http]` describes, not yet listening; `base` is where a relative path starts from."""
+    """The server that `[http]` describes, not yet listening; relative paths start from `base`."""
     host, port = settings.address
     token = _token(settings, base)
-    ordered = _Ordered(orders)
+    actions = _ControlActions(commands)
     parts = (
-        Probes(hindrances=health.hindrances, metrics=metrics),
+        Probes(problems=health.problems, metrics=metrics),
         StatusPage(status=health.status),
-        Actions(resume=ordered.resume, replay=ordered.replay),
+        Actions(resume=actions.resume, replay=actions.replay),
         Console(),
         Feed(
             read=journal.read,
@@ -81,7 +80,7 @@ def http_server(
             last_sequence=lambda: journal.last_sequence,
             metrics=metrics,
         ),
-        Lookups(search=journal.search, letters=journal.letter_page),
+        Lookups(search=journal.search, letters=journal.dead_letter_page),
         Description(secured=token is not None),
     )
     return HttpServer(

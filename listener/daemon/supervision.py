@@ -1,4 +1,4 @@
-"""What the supervisor of the process is told: ready once everything is, alive as long as something gets on."""
+"""Reports to systemd: ready once everything is, alive as long as there is progress."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,15 +16,16 @@ _SHOWN = 3  # reasons in a status line
 
 
 class Supervision:
-    """Feeds the watchdog with real progress, and keeps the status line of `systemctl status` true.
+    """Feeds the watchdog with real progress, and keeps the line in `systemctl status` up to date.
 
-    Progress is a turn of the event loop in which the journal's writer has answered. A service that hangs in either is
-    not fed, and systemd starts it anew; one whose disk is full or whose server is away gets on, and says so.
+    Progress is a turn of the event loop in which the journal's writer has answered. If either hangs, the watchdog is
+    not fed, and systemd restarts the service. A service whose disk is full or whose server is away makes progress, and
+    says so.
 
     Args:
-        notifier: who is told.
+        notifier: where to report.
         progress: returns once the journal's writer has answered.
-        not_ready: why the daemon does not do its whole work; empty when it does.
+        not_ready: why the daemon is not ready; empty if it is.
         summary: what it does, in a line.
     """
 
@@ -43,17 +44,17 @@ class Supervision:
         self._ready = False
 
     async def run(self) -> None:
-        """Until cancelled. Returns at once where nobody listens."""
+        """Run until cancelled. Returns at once if nobody listens."""
         if not self._notifier.listens:
             return
         every_s = min(_LOOK_S, (self._notifier.watchdog_s or 3 * _LOOK_S) / 3)
         while True:
-            if await self._gets_on(every_s):
+            if await self._is_alive(every_s):
                 self._notifier.alive()
-                self._tell()
+                self._report()
             await asyncio.sleep(every_s if self._ready else min(_STARTING_S, every_s))
 
-    async def _gets_on(self, patience_s: float) -> bool:
+    async def _is_alive(self, patience_s: float) -> bool:
         try:
             async with asyncio.timeout(patience_s):
                 await self._progress()
@@ -62,7 +63,7 @@ class Supervision:
             return False
         return True
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         reasons = self._not_ready()
         status = "; ".join(reasons[:_SHOWN]) + (f" and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else "")
         if self._ready:

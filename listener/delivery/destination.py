@@ -1,26 +1,83 @@
-"""A sink as its lane sees it: one call at a time, pauses, and a halt where it needs a person."""
+"""A sink as its lane sees it: one call at a time, the meaning of its outcome, pauses, and parking."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 import structlog
 
-from listener.delivery.outcomes import hand_over, named_by, outcome_of, pause_after
-from listener.delivery.standing import Standing
-from listener.errors import Outcome, Park, Reject, Retry, StartError
+from listener.delivery.retry_state import RetryState
+from listener.errors import Outcome, Park, Refusal, Reject, Retry, StartError
 from listener.model.event import Event
 from listener.ports import Reopens, Sink
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
 
 _CLOSE_S = 5.0
-_TRIAL_S = 30.0
+_TEST_EVENT_S = 30.0
 _WORTH_STORING_S = 1.0
 
 
+async def hand_over(sink: Sink, events: Sequence[Event]) -> Outcome | None:
+    """One call of `deliver`; None if everything was taken."""
+    try:
+        await sink.deliver(events)
+    except Exception as exc:  # noqa: BLE001 - the bug of a foreign sink stops its own lane, visibly, and nothing else
+        return outcome_of(exc, len(events))
+    return None
+
+
+def outcome_of(exc: Exception, events: int = 0) -> Outcome:
+    """The outcome that an exception of a sink stands for; the one place that decides it."""
+    if isinstance(exc, Reject) and (strange := [index for index in exc.letters if not 0 <= index < events]):
+        return Retry(f"the sink rejects event {strange[0]} of {events}: {exc.reason}", delivered=exc.delivered)
+    if isinstance(exc, Outcome):
+        return exc
+    return Retry(f"the sink failed unexpectedly: {type(exc).__name__}: {exc}")
+
+
+def refused(batch: Sequence[Event], outcome: Outcome | None) -> list[tuple[Event, Refusal]]:
+    """The events of a batch that can never be taken, in its order, each with the reason."""
+    if not isinstance(outcome, Reject):
+        return []
+    return [(batch[index], refusal) for index, refusal in outcome.letters.items()]
+
+
+def left_of(batch: Sequence[Event], outcome: Outcome | None) -> list[Event]:
+    """What is left of a batch: neither delivered nor rejected."""
+    if outcome is None:
+        return []
+    done = set(outcome.delivered)
+    if isinstance(outcome, Reject):
+        done |= outcome.letters.keys()
+    return [event for index, event in enumerate(batch) if index not in done]
+
+
+def pause_after(outcome: Outcome, backoff: Backoff | None) -> float:
+    """Seconds until the next attempt: the time that the destination names, after a Retry no less than the backoff.
+
+    A Park needs more than a pause: 0.0.
+    """
+    named_s = retry_after_of(outcome)
+    return max(named_s, backoff.next() if backoff is not None and isinstance(outcome, Retry) else 0.0)
+
+
+def retry_after_of(outcome: Outcome) -> float:
+    """The pause in seconds that the destination asked for; 0.0 if it did not."""
+    match outcome:
+        case Retry(after_s=float() | int() as after_s) | Reject(after_s=float() | int() as after_s):
+            return max(0.0, after_s) if math.isfinite(after_s) else 0.0
+    return 0.0
+
+
+def error_text(outcome: Outcome) -> str:
+    """The destination's answer that named no event: for the dead letter of an event that it did not take in time."""
+    return f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
+
+
 class Halt(Enum):
-    """Why a lane stands still although there may be something to deliver."""
+    """Why a lane does not deliver although there may be events."""
 
     NONE = auto()
     PARKED = auto()
@@ -29,19 +86,19 @@ class Halt(Enum):
 
 
 class Destination:
-    """Shared by the two ways that lead to a sink: the stream of the journal, and replayed letters.
+    """The sink, shared by the stream of the journal and by replayed dead letters.
 
-    Whoever delivers holds `turn`, in the pause after a failure too where the failure meets the other way as well. A
-    test event needs no turn: it goes between two calls.
+    Whoever delivers holds `turn`, also in the pause after a failure if the failure concerns both. A test event needs no
+    turn: it goes between two calls.
 
     Args:
         name: the sink's name.
         sink: the sink.
-        standing: is told of parks, and of times that the destination names.
+        retry_state: stores parking, and pauses that the destination asks for.
         metrics: counts attempts and failures.
-        on_park: called when the lane halts.
-        shape: what of a batch's events may leave the process.
-        patient: whether a StartError is waited for too.
+        on_park: called when the sink is parked.
+        shape: removes from a batch's events what may not leave the process.
+        retry_start_errors: whether a StartError is retried too.
     """
 
     def __init__(
@@ -49,17 +106,17 @@ class Destination:
         *,
         name: str,
         sink: Sink,
-        standing: Standing,
+        retry_state: RetryState,
         metrics: Metrics,
         on_park: Callable[[], None],
         shape: Callable[[Sequence[Event]], Sequence[Event]],
-        patient: bool = False,
+        retry_start_errors: bool = False,
     ) -> None:
-        self._patient = patient
+        self._retry_start_errors = retry_start_errors
         self._name = name
         self._shape = shape
         self._sink = sink
-        self._standing = standing
+        self._retry_state = retry_state
         self._metrics = metrics
         self._on_park = on_park
         self._resumed = asyncio.Event()
@@ -74,24 +131,24 @@ class Destination:
         metrics.expect_sink(name)
 
     async def wait_on(self) -> None:
-        """Before the first attempt: what an earlier process was told to wait for, a person or a time, still holds."""
-        state = self._standing.state
+        """Before the first attempt: stay parked, or paused, if an earlier process was."""
+        state = self._retry_state.state
         if state.parked is not None:
             await self._park(Park(state.parked, disabled=state.disabled))
-        if self._standing.quiet_s:
-            self._log.info("delivery_waits_on", reason=state.last_error, for_s=round(self._standing.quiet_s, 1))
-            await self._stay_quiet(self._standing.quiet_s)
+        if self._retry_state.quiet_s:
+            self._log.info("delivery_paused", reason=state.last_error, for_s=round(self._retry_state.quiet_s, 1))
+            await self._stay_quiet(self._retry_state.quiet_s)
 
     async def open(self, backoff: Backoff) -> None:
-        """Open the sink, as often as it takes. Raises StartError where the host refuses, unless that is waited for."""
+        """Open the sink, as often as it takes. Raises StartError if the host refuses, unless that is retried."""
         while True:
             try:
                 await self._sink.open()
             except StartError as exc:
-                if not self._patient:
+                if not self._retry_start_errors:
                     raise
                 await self._wait_to_open(Retry(str(exc)), backoff)
-            except Exception as exc:  # noqa: BLE001 - as in deliver: a foreign sink's bug is its own lane's matter
+            except Exception as exc:  # noqa: BLE001 - a foreign sink's bug concerns its own lane alone
                 await self._wait_to_open(outcome_of(exc), backoff)
             else:
                 break
@@ -106,47 +163,47 @@ class Destination:
         await self.wait_after(outcome, pause_after(outcome, backoff))
 
     async def close(self) -> None:
-        """Close the sink. One that cannot be closed holds nobody up."""
+        """Close the sink. One that cannot be closed delays nobody."""
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._sink.close()
-        except Exception as exc:  # noqa: BLE001 - as in deliver
+        except Exception as exc:  # noqa: BLE001 - a foreign sink's bug at the end delays nobody
             self._log.error("sink_not_closed", error=f"{type(exc).__name__}: {exc}")
 
     async def hand_over(self, events: Sequence[Event]) -> Outcome | None:
-        """One attempt; None where the sink has taken everything."""
+        """One attempt; None if the sink has taken everything."""
         self._metrics.count("sink_attempts_total", 1, self._name)
         async with self._calls:
-            theirs = list(self._shape(events))  # a foreign sink may empty its list; the lane counts in its own
+            theirs = list(self._shape(events))  # a foreign sink may change its list; the lane counts in its own
             outcome = await hand_over(self._sink, theirs)
         if outcome is not None:
             self._count(outcome)
         return outcome
 
-    async def try_out(self, event: Event) -> Outcome | None:
-        """Hand over an event that is none of the journal's: at once, whatever the lane waits for."""
+    async def send_test_event(self, event: Event) -> Outcome | None:
+        """Deliver an event that is not from the journal: at once, whatever the lane waits for."""
         if not self._opened:
             return Retry(f"the sink is not open yet: {self.parked or self.opening_error or 'the lane is starting'}")
         try:
-            async with asyncio.timeout(_TRIAL_S), self._calls:
+            async with asyncio.timeout(_TEST_EVENT_S), self._calls:
                 return await hand_over(self._sink, [event])
         except TimeoutError:
-            return Retry(f"the sink did not decide within {_TRIAL_S:g} s")
+            return Retry(f"the sink did not decide within {_TEST_EVENT_S:g} s")
 
     def _count(self, outcome: Outcome) -> None:
         self.failures += 1
         self._metrics.count("sink_failures_total", 1, self._name, type(outcome).__name__.lower())
 
     async def wait_after(self, outcome: Outcome, pause_s: float) -> None:
-        """Take the pause after a failure; after a Park, stand still until a person says otherwise."""
+        """Take the pause after a failure; after a Park, wait until a person resumes the sink."""
         if isinstance(outcome, Park):
             await self._park(outcome)
             return
         if isinstance(outcome, Reject) and not pause_s:
             return
         self._log.warning("delivery_failed", reason=outcome.reason, retry_in_s=round(pause_s, 2))
-        if named_by(outcome) >= _WORTH_STORING_S:
-            await self._standing.be_quiet(pause_s)
+        if retry_after_of(outcome) >= _WORTH_STORING_S:
+            await self._retry_state.be_quiet(pause_s)
             await self._stay_quiet(pause_s)
         else:
             await asyncio.sleep(pause_s)
@@ -157,12 +214,12 @@ class Destination:
         try:
             async with asyncio.timeout(seconds):
                 await self._resumed.wait()
-            self._log.info("lane_resumed")
+            self._log.info("sink_resumed")
         except TimeoutError:
             pass
         finally:
             self._halt = Halt.NONE
-        self._standing.break_silence()
+        self._retry_state.end_quiet()
 
     async def _park(self, outcome: Park) -> None:
         self.parked = outcome.reason
@@ -170,36 +227,36 @@ class Destination:
         self._resumed.clear()
         self._on_park()
         self._metrics.set("sink_parked", 1, self._name)
-        until = "lane resume" if outcome.disabled else "lane resume, SIGHUP or a restart"
-        self._log.error("lane_parked", reason=outcome.reason, effect="events are kept", until=until)
+        until = "sinks resume" if outcome.disabled else "sinks resume, SIGHUP or a restart"
+        self._log.error("sink_parked", reason=outcome.reason, effect="events are kept", until=until)
         try:
-            await self._standing.park(outcome.reason, disabled=outcome.disabled)
+            await self._retry_state.park(outcome.reason, disabled=outcome.disabled)
             await self._resumed.wait()
         finally:
             self.parked = None
             self._halt = Halt.NONE
             self._metrics.set("sink_parked", 0, self._name)
-        await self._standing.resume()
-        self._log.info("lane_resumed")
+        await self._retry_state.resume()
+        self._log.info("sink_resumed")
 
     @property
     def quiet_s(self) -> float:
-        """How long the lane goes on waiting because the destination named a time; 0.0 while it does not."""
-        return self._standing.quiet_s if self._halt is Halt.QUIET else 0.0
+        """How much longer the lane waits because the destination asked for it; 0.0 if it does not."""
+        return self._retry_state.quiet_s if self._halt is Halt.QUIET else 0.0
 
     def reopen(self) -> None:
-        """Let a sink that can go to what has the name of its destination now; others have nothing to do."""
+        """Let a sink that writes to files reopen them; other sinks have nothing to do."""
         if self._opened and isinstance(self._sink, Reopens):
             self._sink.reopen()
 
-    def resume(self, *, ordered: bool) -> bool:
-        """End a park; tells whether there was something to end.
+    def resume(self, *, by_command: bool) -> bool:
+        """Resume a parked sink; returns whether it was parked.
 
         Args:
-            ordered: somebody means this lane. That ends as well what a mere look at all of them (SIGHUP) does not: that
-                the sink is disabled, or that its destination named a time.
+            by_command: a person named this lane. That also ends what a reload (SIGHUP) leaves alone: a sink that is
+                disabled, or a pause that its destination asked for.
         """
-        ends = {Halt.PARKED, Halt.DISABLED, Halt.QUIET} if ordered else {Halt.PARKED}
+        ends = {Halt.PARKED, Halt.DISABLED, Halt.QUIET} if by_command else {Halt.PARKED}
         resumed = self._halt in ends
         if resumed:
             self._resumed.set()

@@ -1,4 +1,4 @@
-"""One sink's way through the journal."""
+"""The delivery worker of one sink, and its readiness."""
 
 import asyncio
 import copy
@@ -7,13 +7,13 @@ from contextlib import suppress
 
 import structlog
 
-from listener.delivery.destination import Destination
-from listener.delivery.outcomes import last_words, left_of, pause_after, refused
+from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused
 from listener.delivery.policy import LanePolicy
 from listener.delivery.replays import Replays
-from listener.delivery.standing import Standing
+from listener.delivery.retry_state import RetryState
 from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
-from listener.model.event import DeadLetter, Event, LaneStatus, LetterFilter, epoch_ms
+from listener.model.condition import ReadinessProblem
+from listener.model.event import DeadLetter, DeadLetterFilter, Event, LaneStatus, epoch_ms
 from listener.ports import Journal, Sink
 from listener.runtime.backoff import Backoff
 from listener.runtime.clock import SYSTEM_CLOCK
@@ -23,17 +23,18 @@ _NAMED_AT_MOST = 10  # sequences in one log line
 _DISTANCE_S = 0.02
 _CURSOR_LAG_S = 0.05
 _JOURNAL_RETRY_S = 1.0
+_STALLED_S = 300.0
 
 
 class Lane:
-    """One sink's way through the journal.
+    """The delivery worker of one sink.
 
-    Events go in journal order; the cursor follows only what the sink has made durable, what it does not take (dead
-    letters) and what its settings leave out. A batch that fails is tried again with growing pauses, for ever or up to
-    the policy's horizon; what is left of it then is brought once more, event by event, and what fails even so is a dead
-    letter. Where one dies before those in front of it in its batch have an end, the cursor waits and the letter does
-    not: no later start brings that event again, behind younger ones of its chat. A sink that needs a person parks the
-    lane until `resume`. Letters that are to be delivered once more go between the batches.
+    Events go in journal order. The cursor moves past an event once the sink has made it durable, has rejected it (a
+    dead letter), or its settings exclude it. A failed batch is retried with growing pauses, for ever or up to the
+    policy's horizon; then the rest of it is tried one last time, event by event, and whatever fails becomes a dead
+    letter. If an event becomes one while an earlier event of its batch is still retried, the cursor waits but the dead
+    letter is stored: no later start delivers that event again, after younger ones of its chat. A sink that needs a
+    person is parked until `resume`. Replayed dead letters go between the batches.
 
     Args:
         name: the sink's name in the configuration.
@@ -70,17 +71,17 @@ class Lane:
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
         self._progress = asyncio.Event()
         self._moved = asyncio.Event()
-        self._standing = Standing(
+        self._retry_state = RetryState(
             sink=name, journal=journal, horizon_s=policy.retry_horizon_s, now_ms=now_ms, monotonic=monotonic
         )
         self._destination = Destination(
             name=name,
             sink=sink,
-            standing=self._standing,
+            retry_state=self._retry_state,
             metrics=metrics,
             on_park=self._progress.set,
             shape=policy.shape,
-            patient=policy.patient,
+            retry_start_errors=policy.retry_start_errors,
         )
         self._replays = Replays(
             name=name,
@@ -92,7 +93,7 @@ class Lane:
             backoff=copy.copy(self._backoff),
         )
         self._cursor = self._stored = self._oldest_ms = self._delivered = 0
-        self._buried: set[tuple[int, str]] = set()
+        self._already_dead: set[tuple[int, str]] = set()
         self._last_error: str | None = None
         self._idle = False
         self._moved_at_s = monotonic()
@@ -102,13 +103,13 @@ class Lane:
         """Deliver until cancelled, which is safe at any point. The sink is closed on the way out."""
         try:
             self._cursor = self._stored = (await self._journal.cursors()).get(self.name, 0)
-            self._buried = await self._buried_ahead()
-            await self._standing.restore()
-            self._last_error = self._standing.state.last_error
+            self._already_dead = await self._dead_ahead()
+            await self._retry_state.restore()
+            self._last_error = self._retry_state.state.last_error
             await self._find_oldest()
             await self._destination.wait_on()
             await self._destination.open(self._backoff)
-            self._backoff.reset(self._standing.attempts)
+            self._backoff.reset(self._retry_state.attempts)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._carry_all(), name=f"delivery {self.name}")
                 tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
@@ -116,34 +117,34 @@ class Lane:
         finally:
             await self._destination.close()
 
-    async def _buried_ahead(self) -> set[tuple[int, str]]:
-        """Events above the cursor that an earlier process made dead letters; with their ids, lest another is meant."""
-        letters = await self._journal.dead_letters(LetterFilter(sink=self.name, after=self._cursor))
+    async def _dead_ahead(self) -> set[tuple[int, str]]:
+        """Events above the cursor that an earlier process made dead letters; with their ids, to be certain."""
+        letters = await self._journal.dead_letters(DeadLetterFilter(sink=self.name, after=self._cursor))
         return {(letter.sequence, letter.event_id) for letter in letters}
 
     async def drained(self) -> None:
-        """Return once everything in the journal is delivered, and known to be; at once where the lane is parked."""
+        """Return once everything in the journal is delivered and the cursor stored; at once if the sink is parked."""
         while self._stored < self._journal.last_sequence and self._destination.parked is None:
             self._progress.clear()
             await self._progress.wait()
 
-    def resume(self, *, ordered: bool = False) -> bool:
-        """A person has looked at it: try again. Tells whether the lane stood still; see `Destination.resume`."""
-        resumed = self._destination.resume(ordered=ordered)
+    def resume(self, *, by_command: bool = False) -> bool:
+        """Resume after a park; returns whether the sink was parked. See `Destination.resume`."""
+        resumed = self._destination.resume(by_command=by_command)
         if resumed:
             self._note_progress()
         return resumed
 
     def reopen(self) -> None:
-        """Files may have been rotated: write to those that have the names now."""
+        """Files may have been rotated: reopen them."""
         self._destination.reopen()
 
-    async def try_out(self, event: Event) -> Outcome | None:
-        """Hand a test event to the sink, past what waits for it; None where it was taken."""
-        return await self._destination.try_out(event)
+    async def send_test_event(self, event: Event) -> Outcome | None:
+        """Send a test event to the sink, ahead of waiting events; None if it was taken."""
+        return await self._destination.send_test_event(event)
 
     def replay(self) -> None:
-        """Letters of this lane have been marked for replay in the journal."""
+        """Dead letters of this sink have been marked for replay in the journal."""
         self._replays.wake()
 
     def status(self) -> LaneStatus:
@@ -178,7 +179,7 @@ class Lane:
         return max(0, self._now_ms() - self._oldest_ms) / 1000
 
     async def _find_oldest(self) -> None:
-        """What waits already, for a sink that cannot be opened: nothing is read before it is."""
+        """Set the age of the oldest waiting event: nothing is read before the sink is open."""
         with suppress(JournalError):
             for event in await self._journal.read(self._cursor, 1):
                 self._oldest_ms = event.received_ms
@@ -212,13 +213,13 @@ class Lane:
         self._note_progress()
 
     async def _skip_to(self, newest: int) -> None:
-        """Nothing above the cursor is left up to there: retention took it before this sink was configured."""
-        self._log.warning("events_no_longer_kept", after=self._cursor, up_to=newest)
+        """Skip events that retention deleted before this sink was configured."""
+        self._log.warning("events_already_deleted", after=self._cursor, up_to=newest)
         await self._advance(newest)
         self._cursor = newest
 
     async def _carry(self, events: Sequence[Event]) -> None:
-        """Bring one batch to its end: delivered, dead or left out."""
+        """Settle one batch: delivered, dead or excluded."""
         self._oldest_ms = events[0].received_ms
         wanted = [event for event in events if self._policy.wants(event)]
         dead = await self._deliver(wanted) if wanted else 0
@@ -228,7 +229,7 @@ class Lane:
         self._count(events, wanted, dead)
 
     async def _store_cursor(self) -> None:
-        """Bring the cursor to the journal a little behind the deliveries: a commit for many batches, not for each.
+        """Store the cursor a little behind the deliveries: one commit for many batches.
 
         A crash in between costs repeated deliveries with the same ids.
         """
@@ -237,18 +238,18 @@ class Lane:
             await asyncio.sleep(_CURSOR_LAG_S)
             self._moved.clear()
             await self._advance(self._cursor)
-            await self._standing.store()
+            await self._retry_state.store()
 
     async def _advance(self, sequence: int, dead: Sequence[DeadLetter] = ()) -> None:
-        """Store the cursor, as often as it takes: a full disk stops no lane."""
-        told = False
+        """Store the cursor, as often as it takes: a full disk stops no delivery."""
+        logged = False
         while True:
             try:
                 await self._journal.advance(self.name, sequence, dead)
             except JournalError as exc:
-                if not told:
-                    self._log.warning("cursor_not_stored", error=str(exc), effect="tried again until it is")
-                told = True
+                if not logged:
+                    self._log.warning("cursor_not_stored", error=str(exc), effect="retried until it is stored")
+                logged = True
                 await asyncio.sleep(_JOURNAL_RETRY_S)
             else:
                 self._stored = max(self._stored, sequence)
@@ -269,31 +270,31 @@ class Lane:
                 self._metrics.observe(name, max(0, now_ms - since_ms) / 1000, self.name)
 
     async def _deliver(self, wanted: list[Event]) -> int:
-        """Hand the batch over until nothing of it is left; returns how many of its events are dead."""
-        left = [event for event in wanted if (event.sequence, event.id) not in self._buried]
+        """Deliver the batch until nothing of it is left; returns how many of its events are dead."""
+        left = [event for event in wanted if (event.sequence, event.id) not in self._already_dead]
         dead = len(wanted) - len(left)
         if not left:
             return dead
-        self._standing.begin(left[0].sequence)
+        self._retry_state.begin(left[0].sequence)
         while left:
             async with self._destination.turn:
-                left, buried = await self._attempt(left)
-            dead += buried
+                left, died = await self._attempt(left)
+            dead += died
         self._recovered()
         return dead
 
     async def _attempt(self, left: list[Event]) -> tuple[list[Event], int]:
-        """Hand over what is left of a batch; at the end of the horizon its first event alone, for the last time.
+        """Try what is left of a batch; at the end of the horizon its first event alone, one last time.
 
         Returns what is left then, after the pause that a failure asks for, and how many events have died.
         """
-        last = self._standing.is_over
+        last = self._retry_state.is_over
         brought, later = (left[:1], left[1:]) if last else (left, [])
         outcome = await self._destination.hand_over(brought)
         if outcome is not None:
             return await self._fail(brought, later, outcome, last=last)
         if later:
-            self._standing.move_to(later[0].sequence)
+            self._retry_state.move_to(later[0].sequence)
             await self._keep_progress(brought, later, ())
         return later, 0
 
@@ -301,29 +302,29 @@ class Lane:
         self, brought: list[Event], later: list[Event], outcome: Outcome, *, last: bool
     ) -> tuple[list[Event], int]:
         pause_s = pause_after(outcome, None if last else self._backoff)
-        self._standing.failed(outcome.reason, pause_s)
+        self._retry_state.failed(outcome.reason, pause_s)
         dead = [self._dead_letter(event, refusal) for event, refusal in refused(brought, outcome)]
         left = left_of(brought, outcome)
         given_up = last and isinstance(outcome, Retry) and bool(left)
         if given_up:
-            dead = [self._dead_letter(left.pop(), Refusal(self._policy.given_up, last_words(outcome)))]
+            dead = [self._dead_letter(left.pop(), Refusal(self._policy.given_up, error_text(outcome)))]
         left += later
         if left:
-            move = self._standing.give_up if given_up else self._standing.move_to
+            move = self._retry_state.give_up if given_up else self._retry_state.move_to
             move(left[0].sequence)
-        self._tell_of(dead, outcome)
+        self._log_failures(dead, outcome)
         await self._keep_progress(brought, left, dead)
         if len(left) < len(brought) + len(later):
             self._note_progress()
         if not isinstance(outcome, Reject):
             self._last_error = outcome.reason
-            await self._standing.store_now_and_then()
+            await self._retry_state.store_now_and_then()
         if pause_s or not given_up:
             await self._destination.wait_after(outcome, pause_s)
         return left, len(dead)
 
-    def _tell_of(self, dead: Sequence[DeadLetter], outcome: Outcome) -> None:
-        """One line for all of them; their own reasons are in the letters."""
+    def _log_failures(self, dead: Sequence[DeadLetter], outcome: Outcome) -> None:
+        """One line for all of them; the dead letters hold their own reasons."""
         if dead:
             self._metrics.count("sink_dead_letters_total", len(dead), self.name)
             event = "events_rejected" if isinstance(outcome, Reject) else "events_given_up"
@@ -343,7 +344,7 @@ class Lane:
 
     def _recovered(self) -> None:
         self._backoff.reset()
-        self._standing.clear()
+        self._retry_state.clear()
         if self._last_error is not None:
             self._log.info("delivery_recovered")
         self._last_error = None
@@ -355,6 +356,21 @@ class Lane:
             event_id=event.id,
             reason=refusal.reason,
             answer=refusal.answer,
-            attempts=self._standing.attempts,
+            attempts=self._retry_state.attempts,
             at_ms=self._now_ms(),
         )
+
+
+def readiness_problem(status: LaneStatus) -> ReadinessProblem | None:
+    """Why a lane does not bring its sink what it should; None if it does, or may soon."""
+    if status.parked is not None:
+        return _problem(f"sink {status.sink} is parked", status.parked)
+    if status.stalled_s > _STALLED_S:
+        return _problem(
+            f"sink {status.sink} has taken nothing for {status.stalled_s:.0f} s", status.last_error or "no answer"
+        )
+    return None
+
+
+def _problem(what: str, why: str) -> ReadinessProblem:
+    return ReadinessProblem(brief=what, full=f"{what}: {why}")

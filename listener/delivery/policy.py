@@ -37,8 +37,8 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
         fields: the names in `data` of dispositions that leave the process; None for all. Gaps are always whole.
         retry_horizon_s: seconds of attempts, without the time in which the lane is parked or the daemon does not run;
             None for ever.
-        patient: whether a host that refuses what the sink needs is waited for; at the start of the daemon it is better
-            told at once.
+        retry_start_errors: whether a host that refuses what the sink needs is waited for; at the start of the daemon it
+            is better told at once.
     """
 
     batch: int = 500
@@ -50,7 +50,7 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     dispositions: tuple[str, ...] = ()
     fields: frozenset[str] | None = None
     retry_horizon_s: float | None = None
-    patient: bool = False
+    retry_start_errors: bool = False
 
     def wants(self, event: Event) -> bool:
         """Whether the sink gets this event."""

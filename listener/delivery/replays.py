@@ -1,4 +1,4 @@
-"""Dead letters that are delivered once more, because a person said so."""
+"""Replays dead letters at a person's command."""
 
 import asyncio
 from collections import Counter
@@ -7,10 +7,9 @@ from typing import TypeVar
 
 import structlog
 
-from listener.delivery.destination import Destination
-from listener.delivery.outcomes import left_of, pause_after, refused
+from listener.delivery.destination import Destination, left_of, pause_after, refused
 from listener.errors import JournalError, Outcome, Park, Retry
-from listener.model.event import DeadLetter, Event, LetterFilter
+from listener.model.event import DeadLetter, DeadLetterFilter, Event
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
@@ -27,7 +26,7 @@ class Replays:
     A replayed event is the one it was, its id and sequence included, and comes after younger ones of its chat: that
     is what the person decided who replays it. What is delivered is a letter no more; what is rejected again stays one,
     unmarked. A Retry leaves the mark, and the letter is tried again behind all others, with growing pauses in which the
-    stream goes on; a Park, or a time that the destination names, halts both.
+    stream continues; a Park, or a time that the destination names, halts both.
 
     Args:
         name: the lane's name.
@@ -74,20 +73,20 @@ class Replays:
             await self._wanted.wait()
             self._wanted.clear()
             while events := await self._next():
-                await self._bring(events)
+                await self._deliver(events)
             self._attempts.clear()
             self.last_error = None
 
     async def _next(self) -> list[Event]:
         """Marked events that did not fail in this round; the next round begins when there are no more."""
         limit = self._batch + len(self._failed)
-        marked = await self._insist(lambda: self._journal.replays(self._name, limit))
+        marked = await self._retry_journal(lambda: self._journal.replays(self._name, limit))
         untried = [event for event in marked if event.sequence not in self._failed]
         if not untried:
             self._failed.clear()
         return (untried or marked)[: self._batch]
 
-    async def _bring(self, events: Sequence[Event]) -> None:
+    async def _deliver(self, events: Sequence[Event]) -> None:
         async with self._destination.turn:
             outcome = await self._destination.hand_over(events)
             await self._settle(events, outcome)
@@ -101,14 +100,14 @@ class Replays:
             await self._destination.wait_after(outcome, pause_s)
 
     async def _settle(self, events: Sequence[Event], outcome: Outcome | None) -> None:
-        """Put on record what became of them."""
+        """Store the result."""
         self._attempts.update(event.sequence for event in events)
         dead = await self._letters(events, outcome)
         left = {event.sequence for event in left_of(events, outcome)}
         settled = [event.sequence for event in events if event.sequence not in left]
         if settled:
             delivered = sorted({*settled} - {letter.sequence for letter in dead})
-            await self._insist(lambda: self._journal.settle_replays(self._name, delivered, dead))
+            await self._retry_journal(lambda: self._journal.settle_replays(self._name, delivered, dead))
             self._metrics.count("sink_replayed_total", len(delivered), self._name)
             self._log.info("dead_letters_settled", delivered=len(delivered), rejected=len(dead))
             for sequence in settled:
@@ -125,8 +124,8 @@ class Replays:
         again = refused(events, outcome)
         if not again:
             return []
-        which = LetterFilter(sink=self._name, event_ids=tuple(event.id for event, _ in again))
-        found = await self._insist(lambda: self._journal.dead_letters(which))
+        which = DeadLetterFilter(sink=self._name, event_ids=tuple(event.id for event, _ in again))
+        found = await self._retry_journal(lambda: self._journal.dead_letters(which))
         before = {letter.sequence: letter.attempts for letter in found}
         return [
             DeadLetter(
@@ -141,11 +140,11 @@ class Replays:
             for event, refusal in again
         ]
 
-    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_journal(self, work: Callable[[], Awaitable[T]]) -> T:
         """The journal's answer, asked for as often as it takes."""
         while True:
             try:
                 return await work()
             except JournalError as exc:
-                self._log.warning("replays_wait_for_the_journal", error=str(exc))
+                self._log.warning("replays_delayed", error=str(exc))
                 await asyncio.sleep(_JOURNAL_RETRY_S)

@@ -1,4 +1,4 @@
-"""One account: what its session reports becomes entries of the journal, and only then is the server told so."""
+"""One account: stores what its session reports in the journal, and only then acknowledges it."""
 
 import asyncio
 from collections import Counter
@@ -8,20 +8,19 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
+from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
 from listener.errors import ListenerError
-from listener.intake.reconciliation import Rereader, Rest
+from listener.intake.reconciliation import Reconciler, Rest
 from listener.model.event import AccountStatus, Entry, Gap, GapTally, SessionState, rfc3339
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
-from listener.webservices.heard import HeardChats
-from listener.webservices.notifications import Harvest, NotificationDecoder
-from listener.webservices.repeats import Repeats
+from listener.webservices.notifications import DecodedBatch, NotificationDecoder
+from listener.webservices.repeats import Repeats, SeenChats
 
 log = structlog.get_logger(__name__)
 
-_STORE_EVERY_MS = 10_000  # how far the recorded certainty of an idle session may lag behind; bounds a gap after a crash
+_STORE_EVERY_MS = 10_000  # how far the stored time of an idle session may lag behind; limits a gap after a crash
 
 
 class Client(Protocol):
@@ -36,18 +35,18 @@ class Client(Protocol):
     def pending(self) -> bool:
         """Whether facts wait to be taken."""
 
-    async def rest(self) -> None:
-        """End polling in order."""
+    async def end_polling(self) -> None:
+        """Stop polling cleanly."""
 
-    def distrust(self) -> None:
-        """Handshake anew although polls succeed."""
+    def rehandshake(self) -> None:
+        """Do a new handshake although polls succeed."""
 
-    def longest_silence_s(self) -> float:
-        """How long a session that is well may report nothing."""
+    def max_silence_s(self) -> float:
+        """How long a healthy session may report nothing."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose session this is; a saved one is continued only where all of it is the same."""
+    """Identifies a session; a saved one is continued only if all of this is the same."""
 
     account: str
     url: str
@@ -55,13 +54,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be chosen about a receiver.
+    """Options of a receiver.
 
     Attributes:
         keepalive_s: pause between cheap requests that keep the login alive.
         disconnect_on_stop: end the session on the server instead of leaving it to the next process.
-        down_since_ms: since when (epoch milliseconds) nobody can have listened, where the journal has lost the session
-            that it held.
+        down_since_ms: since when (epoch milliseconds) nobody can have listened, if the journal lost the stored session.
         known_digests: of the notifications that an earlier process took last (see `Repeats`).
     """
 
@@ -79,8 +77,8 @@ class Receiver:
         client: the CometD client, not yet running.
         decoder: takes the dispositions out of notifications.
         record: stores an entry; returns once it is durable.
-        rest: the REST API, None where the server has none.
-        rereader: reads the chats again over it.
+        rest: the REST API, None if the server has none.
+        reconciler: rereads the chats over it.
         cookies: the jar's content, for the next process.
         saved: the session that the journal held at start.
         metrics: counts what came.
@@ -96,7 +94,7 @@ class Receiver:
         decoder: NotificationDecoder,
         record: Callable[[Entry], Awaitable[None]],
         rest: Rest | None,
-        rereader: Rereader | None,
+        reconciler: Reconciler | None,
         cookies: Callable[[], tuple[tuple[str, str, str, str], ...]],
         saved: SessionState | None,
         metrics: Metrics,
@@ -116,24 +114,24 @@ class Receiver:
         self._stored_ms = 0
         self.turn = asyncio.Lock()
         self._repeats = Repeats(options.known_digests)
-        self._heard = HeardChats()
+        self._seen_chats = SeenChats()
         self._alive_ms: int | None = None
-        self._doubted_since_ms: int | None = None
-        self._rereader = rereader
-        if rereader is not None:
-            rereader.subscription = self
+        self._dead_since_ms: int | None = None
+        self._reconciler = reconciler
+        if reconciler is not None:
+            reconciler.subscription = self
         self._clean = self._ack = self._subscribed = False
-        self._rested = Latch()
+        self._polling_ended = Latch()
         self._since_ms: int | None = None
         self._epoch = 0
         self._gaps = GapTally()
         self._last_error: str | None = None
-        self._heard_from_s = monotonic_s()
+        self._last_fact_s = monotonic_s()
         self._log = log.bind(account=identity.account)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Listen until `stop` is set, then end in order; whatever dies here is raised."""
-        await self._spend_clean()
+        """Listen until `stop` is set, then stop cleanly; raises whatever fails."""
+        await self._mark_unclean()
         async with asyncio.TaskGroup() as tasks:
             name = self._identity.account
             polling = tasks.create_task(
@@ -141,28 +139,28 @@ class Receiver:
             )
             listening = tasks.create_task(self._listen(), name=f"receiver {name}")
             helpers = []
-            if self._rereader is not None:
-                helpers.append(tasks.create_task(self._rereader.run(), name=f"reread {name}"))
+            if self._reconciler is not None:
+                helpers.append(tasks.create_task(self._reconciler.run(), name=f"reread {name}"))
             if self._rest is not None:
                 helpers.append(tasks.create_task(self._stay_logged_in(self._rest), name=f"keepalive {name}"))
             await stop.wait()
-            await self._client.rest()
-            await self._rested.wait()
+            await self._client.end_polling()
+            await self._polling_ended.wait()
             polling.cancel()
-            await asyncio.wait((polling,))  # the answer to a disconnect may bring events too: they are listened to
+            await asyncio.wait((polling,))  # the answer to a disconnect may contain events too
             for task in (listening, *helpers):
                 task.cancel()
 
-    async def _spend_clean(self) -> None:
-        """A saved session is clean once: from now on an answer may be under way when the process dies."""
+    async def _mark_unclean(self) -> None:
+        """A saved session is clean only once: from now on an answer may be in flight when the process dies."""
         if self._saved is not None and self._saved.clean:
             spent = msgspec.structs.replace(self._saved, clean=False)
             await self._record(Entry(account=self._identity.account, session=spent))
 
     async def learn_chats(self) -> None:
-        """Before the very first subscription: see `Rereader.learn`. After a loss in the journal all is news."""
-        if self._rereader is not None:
-            await self._rereader.learn(prime=self._options.down_since_ms is None)
+        """Before the very first subscription: see `Reconciler.learn`. After a loss in the journal all is new."""
+        if self._reconciler is not None:
+            await self._reconciler.learn(prime=self._options.down_since_ms is None)
 
     def status(self) -> AccountStatus:
         """The account at this moment."""
@@ -179,139 +177,141 @@ class Receiver:
 
     def _silent_s(self) -> float:
         """How long it has been silent, 0.0 while that may be."""
-        silent_s = self._monotonic_s() - self._heard_from_s
-        return silent_s if silent_s > self._client.longest_silence_s() and not self.turn.locked() else 0.0
+        silent_s = self._monotonic_s() - self._last_fact_s
+        return silent_s if silent_s > self._client.max_silence_s() and not self.turn.locked() else 0.0
 
-    # --- what the re-reading asks: `rereading.Subscription` -------------------------------------------------------
+    # --- for the reconciler: `reconciliation.Subscription`       ---------------------------------------------------
 
     def pending(self) -> bool:
-        """Whether something that was heard waits to be taken."""
+        """Whether received facts wait to be processed."""
         return self._client.pending()
 
-    def stands(self) -> bool:
-        """Whether polls are granted, and no failure since the last one asks for a pause."""
+    def is_connected(self) -> bool:
+        """Whether polls succeed: no failure since the last one."""
         return self._subscribed
 
-    def believed_alive(self) -> bool:
-        """Whether the session stands and nothing is known to be missing."""
-        return self.stands() and self._doubted_since_ms is None and not (self._rereader and self._rereader.left_undone)
+    def is_healthy(self) -> bool:
+        """Whether the session is connected and nothing is known to be missing."""
+        return (
+            self.is_connected() and self._dead_since_ms is None and not (self._reconciler and self._reconciler.is_due)
+        )
 
-    def heard_of_since(self, chat_id: str) -> int | None:
-        """When this session first brought anything about that chat."""
-        return self._heard.since(chat_id)
+    def seen_since(self, chat_id: str) -> int | None:
+        """When this session first received anything about that chat."""
+        return self._seen_chats.since(chat_id)
 
-    def proved(self, at_ms: int) -> None:
-        """What the chats said then was all that had been heard."""
+    def mark_alive(self, at_ms: int) -> None:
+        """Everything in the chats at this time had been received: the subscription was alive."""
         self._alive_ms = max(at_ms, self._alive_ms or at_ms)
 
-    def distrust(self) -> None:
-        """It is dead although polls succeed; since when, nobody knows: the gap begins where it was last seen alive."""
-        self._doubted_since_ms = self._alive_ms
-        self._client.distrust()
+    def rehandshake(self) -> None:
+        """Dead although polls succeed, for an unknown time: the gap begins when it was last seen alive."""
+        self._dead_since_ms = self._alive_ms
+        self._client.rehandshake()
 
     # --- facts ----------------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         async for fact in self._client.facts():
-            self._heard_from_s = self._monotonic_s()
+            self._last_fact_s = self._monotonic_s()
             async with self.turn:
                 match fact:
                     case Batch():
                         await self._on_batch(fact)
-                    case Certain():
-                        await self._on_certain(fact)
+                    case Subscribed():
+                        await self._on_subscribed(fact)
                     case Polled():
                         await self._on_polled(fact)
-                    case Trouble():
-                        self._on_trouble(fact)
-                    case Rested():
-                        await self._on_rested(fact)
+                    case SessionProblem():
+                        self._on_problem(fact)
+                    case PollingEnded():
+                        await self._on_polling_ended(fact)
 
     async def _on_batch(self, batch: Batch) -> None:
-        harvest = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at_ms)
-        self._repeats.strike(harvest)
-        self._note(harvest, batch.at_ms)
-        self._count(batch, harvest)
+        decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at_ms)
+        self._repeats.drop_repeats(decoded)
+        self._note(decoded, batch.at_ms)
+        self._count(batch, decoded)
         if batch.resume is not None:
             self._set_subscribed(at_ms=batch.at_ms)
-        heard = any(not one.prime for one in harvest.observations)
+        heard = any(not one.prime for one in decoded.observations)
         store = heard or (batch.resume is not None and self._store_is_due(batch.at_ms))
-        if harvest.observations or store:
+        if decoded.observations or store:
             await self._record(
                 Entry(
                     account=self._identity.account,
-                    observations=tuple(harvest.observations),
+                    observations=tuple(decoded.observations),
                     session=self._session(batch) if store else None,
                     origin_id=f"{batch.client_id}:{batch.number}",
                 )
             )
         batch.confirm()
 
-    def _note(self, harvest: Harvest, at_ms: int) -> None:
-        """What the batch says of the subscription and of chats, beside its dispositions."""
-        if harvest.chats:
-            self._heard.add(harvest.chats, at_ms)
-            if self._rereader is not None and self._rereader.left_undone:
+    def _note(self, decoded: DecodedBatch, at_ms: int) -> None:
+        """Note what the batch says about the subscription and about chats, apart from dispositions."""
+        if decoded.chats:
+            self._seen_chats.add(decoded.chats, at_ms)
+            if self._reconciler is not None and self._reconciler.is_due:
                 # What a chat came with may have been set in the gap: that is for the re-reading to find.
-                harvest.observations = [one for one in harvest.observations if not one.prime]
-        if harvest.chats or harvest.observations:
-            self.proved(at_ms)
+                decoded.observations = [one for one in decoded.observations if not one.prime]
+        if decoded.chats or decoded.observations:
+            self.mark_alive(at_ms)
 
-    def _count(self, batch: Batch, harvest: Harvest) -> None:
+    def _count(self, batch: Batch, decoded: DecodedBatch) -> None:
         """One step for all of a batch, so that received = forwarded + filtered + refused at every moment."""
         count = self._metrics.count
-        refused = Counter(batch.refused) + harvest.refused if batch.refused else harvest.refused
+        refused = Counter(batch.refused) + decoded.refused if batch.refused else decoded.refused
         count("batches_total")
         count("notifications_received_total", len(batch.payloads) + sum(batch.refused.values()))
-        count("notifications_forwarded_total", harvest.forwarded)
-        for name, reasons in (("filtered", harvest.filtered), ("refused", refused)):
+        count("notifications_forwarded_total", decoded.forwarded)
+        for name, reasons in (("filtered", decoded.filtered), ("refused", refused)):
             for reason, amount in reasons.items():
                 count(f"notifications_{name}_total", amount, reason)
-        for field, amount in harvest.malformed.items():
+        for field, amount in decoded.malformed.items():
             count("fields_malformed_total", amount, field)
         if refused:
             self._log.warning("notifications_refused", reasons=dict(refused), batch=batch.number)
         if batch.repeated:
             count("batches_repeated_total")
 
-    async def _on_certain(self, fact: Certain) -> None:
-        """The subscription stands: put the stretch before on record if something could have been missed in it."""
-        since_ms = self._uncertain_since_ms(fact)
+    async def _on_subscribed(self, fact: Subscribed) -> None:
+        """The subscription exists (again): record a gap if something could have been missed before."""
+        since_ms = self._gap_start_ms(fact)
         gap = None
         if since_ms is not None and self._missed(fact):
             gap = self._gap(fact, since_ms)
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
-        if fact.regained is not Regained.POLL:
-            self._heard.clear()
-            self._doubted_since_ms = None
-            self.proved(fact.at_ms)
-        if self._rereader is not None:
+        if fact.restored_by is not RestoredBy.POLL:
+            self._seen_chats.clear()
+            self._dead_since_ms = None
+            self.mark_alive(fact.at_ms)
+        if self._reconciler is not None:
             if gap is not None:
-                self._rereader.ask()
-            elif fact.regained is Regained.HANDSHAKE:
-                self._rereader.check()
-            elif fact.regained is Regained.RESUME and not (self._saved and self._saved.clean):
-                self._rereader.owe()
-        self._went_up(fact, gap)
+                self._reconciler.ask()
+            elif fact.restored_by is RestoredBy.HANDSHAKE:
+                self._reconciler.ask_first()
+            elif fact.restored_by is RestoredBy.RESUME and not (self._saved and self._saved.clean):
+                self._reconciler.owe()
+        self._log_subscribed(fact, gap)
 
-    def _uncertain_since_ms(self, fact: Certain) -> int | None:
-        """When the subscription was last certain, or last seen alive; None where there never was one."""
+    def _gap_start_ms(self, fact: Subscribed) -> int | None:
+        """When the subscription last certainly existed, or was last seen alive; None if there never was one."""
         if fact.since_ms is None:
             return self._saved.seen_ms if self._saved else self._options.down_since_ms
-        if fact.regained is Regained.HANDSHAKE and self._doubted_since_ms is not None:
-            return min(fact.since_ms, self._doubted_since_ms)
+        if fact.restored_by is RestoredBy.HANDSHAKE and self._dead_since_ms is not None:
+            return min(fact.since_ms, self._dead_since_ms)
         return fact.since_ms
 
-    def _missed(self, fact: Certain) -> bool:
+    def _missed(self, fact: Subscribed) -> bool:
         """Whether events may have gone by: a session that was never lost kept them in its queue."""
-        if fact.regained is Regained.HANDSHAKE:
+        if fact.restored_by is RestoredBy.HANDSHAKE:
             return True
         if fact.cause is Cause.NO_ACK_CUT:
             return True
-        return fact.regained is Regained.RESUME and not fact.ack and not (self._saved and self._saved.clean)
+        return fact.restored_by is RestoredBy.RESUME and not fact.ack and not (self._saved and self._saved.clean)
 
-    def _gap(self, fact: Certain, since_ms: int) -> Gap:
-        closed_by = "handshake" if fact.regained is Regained.HANDSHAKE else "poll"
+    def _gap(self, fact: Subscribed, since_ms: int) -> Gap:
+        closed_by = "handshake" if fact.restored_by is RestoredBy.HANDSHAKE else "poll"
         self._metrics.count("gaps_total", 1, fact.cause)
         length_s = max(0, fact.at_ms - since_ms) / 1000
         self._metrics.count("gap_seconds_total", length_s)
@@ -325,15 +325,15 @@ class Receiver:
         self._gaps = self._gaps.plus(gap, length_s)
         return gap
 
-    def _went_up(self, fact: Certain, gap: Gap | None) -> None:
-        if fact.regained is not Regained.POLL:
+    def _log_subscribed(self, fact: Subscribed, gap: Gap | None) -> None:
+        if fact.restored_by is not RestoredBy.POLL:
             self._epoch += 1
-            self._metrics.count("handshakes_total" if fact.regained is Regained.HANDSHAKE else "resumes_total")
+            self._metrics.count("handshakes_total" if fact.restored_by is RestoredBy.HANDSHAKE else "resumes_total")
         self._set_subscribed(at_ms=fact.at_ms)
         self._ack = fact.ack
         self._log.info(
             "subscribed",
-            by=fact.regained,
+            by=fact.restored_by,
             ack=fact.ack,
             gap=None if gap is None else f"{gap.from_} to {gap.to}",
         )
@@ -342,37 +342,37 @@ class Receiver:
         if fact.repeated:
             self._metrics.count("batches_repeated_total")
         self._set_subscribed(at_ms=fact.at_ms)
-        if self._rereader is not None:
-            self._rereader.polled()
+        if self._reconciler is not None:
+            self._reconciler.polled()
         if self._store_is_due(fact.at_ms):
             await self._record(Entry(account=self._identity.account, session=self._session(fact)))
 
     def _store_is_due(self, at_ms: int) -> bool:
         return abs(at_ms - self._stored_ms) >= _STORE_EVERY_MS  # the clock may have been set back
 
-    def _on_trouble(self, fact: Trouble) -> None:
+    def _on_problem(self, fact: SessionProblem) -> None:
         self._metrics.count("exchanges_failed_total", 1, fact.reason)
         self._last_error = f"{fact.reason}: {fact.text}"
-        self._log.warning("session_trouble", reason=fact.reason, error=fact.text, retry_in_s=round(fact.retry_in_s, 2))
+        self._log.warning("session_problem", reason=fact.reason, error=fact.text, retry_in_s=round(fact.retry_in_s, 2))
         if fact.retry_in_s and self._subscribed:
             self._subscribed = False
             self._metrics.add("sessions_subscribed", -1)
 
-    async def _on_rested(self, fact: Rested) -> None:
-        """Leave what the next process needs; `clean` tells it that nothing was under way and nothing is left to do."""
-        self._clean = self._rereader is None or not self._rereader.left_undone
+    async def _on_polling_ended(self, fact: PollingEnded) -> None:
+        """Store what the next process needs; `clean` says that nothing was in flight and nothing is left to do."""
+        self._clean = self._reconciler is None or not self._reconciler.is_due
         session = self._session(fact)
         if session is not None and not self._options.disconnect_on_stop:
             await self._record(Entry(account=self._identity.account, session=session))
-        self._rested.set()
+        self._polling_ended.set()
 
     def _set_subscribed(self, *, at_ms: int) -> None:
         if not self._subscribed:
             self._subscribed, self._since_ms, self._last_error = True, at_ms, None
             self._metrics.add("sessions_subscribed", 1)
 
-    def _session(self, fact: Batch | Certain | Polled | Rested) -> SessionState | None:
-        """Where the session stands, to be stored; None where there is nothing to continue."""
+    def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:
+        """Where the session stands, to be stored; None if there is nothing to continue."""
         resume = fact.resume
         if resume is None:
             return None
@@ -384,14 +384,14 @@ class Receiver:
             client_id=resume.client_id,
             connection_type=resume.connection_type,
             ack=resume.ack,
-            seen_ms=fact.at_ms if fact.certain_ms is None else fact.certain_ms,
+            seen_ms=fact.at_ms if fact.subscribed_ms is None else fact.subscribed_ms,
             max_interval_ms=resume.max_interval_ms,
             cookies=self._cookies(),
             clean=self._clean,
         )
 
     async def _stay_logged_in(self, rest: Rest) -> None:
-        """Whether a long poll refreshes the HTTP session is not documented: a cheap request now and then is certain."""
+        """It is undocumented whether a long poll refreshes the HTTP session: send a cheap request now and then."""
         while True:
             await asyncio.sleep(self._options.keepalive_s)
             try:

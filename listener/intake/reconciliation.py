@@ -1,4 +1,4 @@
-"""Re-reading an account's chats: after each gap, and now and then to see whether the subscription is alive."""
+"""Rereads an account's chats: after each gap, and periodically to check that the subscription is alive."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,7 +17,7 @@ from listener.webservices.notifications import NotificationDecoder
 log = structlog.get_logger(__name__)
 
 _QUIET_S = 0.01
-_SETTLE_S = 0.5  # what was notified before the chats were read has arrived by then, and counts as the newer of the two
+_SETTLE_S = 0.5  # notifications sent before the chats were read have arrived by then, and count as newer
 _CONFIRM_S = 5.0  # a difference that a slow notification explains is gone by then
 _AGAIN_S = 10.0
 
@@ -38,36 +38,36 @@ class Subscription(Protocol):
     turn: asyncio.Lock
 
     def pending(self) -> bool:
-        """Whether something that was heard waits to be taken."""
+        """Whether received facts wait to be processed."""
 
-    def stands(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether polls are granted: what is notified now is heard now."""
 
-    def believed_alive(self) -> bool:
-        """Whether the session stands and nothing is known to be missing."""
+    def is_healthy(self) -> bool:
+        """Whether the session is connected and nothing is known to be missing."""
 
-    def heard_of_since(self, chat_id: str) -> int | None:
-        """When this session first brought anything about that chat (epoch milliseconds), None if it never did."""
+    def seen_since(self, chat_id: str) -> int | None:
+        """When this session first received anything about that chat (epoch milliseconds), None if it never did."""
 
-    def proved(self, at_ms: int) -> None:
-        """What the chats said then was all that had been heard."""
+    def mark_alive(self, at_ms: int) -> None:
+        """Everything in the chats at this time had been received: the subscription was alive."""
 
-    def distrust(self) -> None:
-        """It is dead although polls succeed: begin anew."""
+    def rehandshake(self) -> None:
+        """The subscription is dead although polls succeed: subscribe again."""
 
 
-class Rereader:
-    """Compares what the chats say with what the journal knows, and puts on record what was missed.
+class Reconciler:
+    """Compares the chats with the journal, and records what was missed.
 
     Args:
         account: whose chats.
         rest: where they are read.
         decoder: takes the dispositions out of them.
         record: stores an entry; returns once it is durable.
-        differences: which of some observations would be news now.
+        differences: which observations would be new now.
         metrics: counts.
         now_ms: epoch milliseconds.
-        interval_s: between two looks at a session that is believed to be alive; 0 for none.
+        interval_s: between two checks of a session that seems alive; 0 for none.
         uniform: source of randomness, `random.uniform` by signature.
 
     Attributes:
@@ -105,24 +105,24 @@ class Rereader:
         self._log = log.bind(account=account)
 
     @property
-    def left_undone(self) -> bool:
-        """Whether something may have been missed that the chats have not been asked for yet."""
+    def is_due(self) -> bool:
+        """Whether something may have been missed and the chats have not been reread yet."""
         return self._owed or (self._missed and (self._reading or self._asked.is_set()))
 
     def ask(self) -> None:
-        """Something may have been missed: re-read now."""
+        """Something may have been missed: reread now."""
         self._missed = True
         self._asked.set()
 
-    def check(self) -> None:
-        """The very first subscription stands: re-read now, since a change between `learn` and it was not notified.
+    def ask_first(self) -> None:
+        """The very first subscription exists: reread now, since a change between `learn` and it was not notified.
 
-        Found later, by a look, it would seem to be the work of a dead subscription.
+        Found by a later check, it would look like the effect of a dead subscription.
         """
         self._asked.set()
 
     def owe(self) -> None:
-        """Re-read once the session has brought what it still holds, which is older than what the chats say."""
+        """Reread once the session has delivered what it still holds, which is older than the chats."""
         self._owed = True
 
     def polled(self) -> None:
@@ -132,25 +132,25 @@ class Rereader:
             self.ask()
 
     async def learn(self, *, prime: bool) -> None:
-        """Before the very first subscription: what the chats say now is what the first notifications follow on.
+        """Before the very first subscription: store the chats' values, which the first notifications will change.
 
-        Learned later, a change that is notified at that moment would look like one that was known.
+        Read later, a change notified at that moment would look like a known one.
         """
         asked_ms = self._now_ms()
         try:
             await self._compare(await self._rest.chats(), asked_ms, prime=prime)
         except ListenerError as exc:
             _raise_damage(exc)
-            self._log.warning("chats_not_learned", error=str(exc), effect="`previous` may be unknown at first")
+            self._log.warning("chats_not_read", error=str(exc), effect="`previous` may be unknown at first")
 
     async def run(self) -> None:
-        """Re-read whenever it is asked for, and while it is not, in intervals; until cancelled."""
+        """Reread whenever asked to, and otherwise in intervals; until cancelled."""
         pause_s = self._interval_s * self._uniform(0.5, 1.0)  # spreads the accounts
         while True:
             if self._interval_s <= 0:
                 await self._asked.wait()
             elif not await self._asked.within(pause_s):
-                await self._look()
+                await self._check()
                 pause_s = self._interval_s
                 continue
             await self._after_gap()
@@ -163,23 +163,23 @@ class Rereader:
             chats = await self._rest.chats()
         except ListenerError as exc:
             self._count("failed")
-            self._log.warning("reread_failed", error=str(exc))
+            self._log.warning("reconciliation_failed", error=str(exc))
             await asyncio.sleep(_AGAIN_S)
             self._asked.set()
         else:
             await asyncio.sleep(_SETTLE_S)
             # What the server could not tell while polls failed is older than what the chats said, and comes first.
-            while not self.subscription.stands():  # noqa: ASYNC110 - as coarse as the settling, and seldom
+            while not self.subscription.is_connected():  # noqa: ASYNC110 - as coarse as the settling, and seldom
                 await asyncio.sleep(_SETTLE_S)
             await self._compare(chats, asked_ms, prime=False)
             self._count("done")
             self._reading = False
             self._missed = self._asked.is_set()
 
-    async def _look(self) -> None:
-        """Compare while all seems well. What is found then was never reported: the subscription is dead."""
-        if not self.subscription.believed_alive():
-            return  # the gap that this ends in will ask
+    async def _check(self) -> None:
+        """Compare while all seems well. Any difference was never notified: the subscription is dead."""
+        if not self.subscription.is_healthy():
+            return  # the gap in which this ends will reread
         asked_ms = self._now_ms()
         try:
             chats = await self._rest.chats()
@@ -191,46 +191,46 @@ class Rereader:
         except ListenerError as exc:
             _raise_damage(exc)
             self._count("failed")
-            self._log.warning("reconcile_failed", error=str(exc))
+            self._log.warning("reconciliation_check_failed", error=str(exc))
             return
-        if self._asked.is_set() or not self.subscription.believed_alive():
+        if self._asked.is_set() or not self.subscription.is_healthy():
             return
         if not news:
             self._count("done")
-            self.subscription.proved(asked_ms)
+            self.subscription.mark_alive(asked_ms)
             return
         await self._compare(chats, asked_ms, prime=False)
         self._count("different")
-        self._tell_dead([one for one in news if not self._arrived_with_it(one)])
+        self._report_dead([one for one in news if not self._arrived_with_it(one)])
 
     def _arrived_with_it(self, found: Difference) -> bool:
-        """Whether the value may have come with the chat, by a transfer, and the session did bring the chat.
+        """Whether the value may have come with the chat, by a transfer that the session did notify.
 
-        What is known of it then is nothing, or what another account had heard before the chat came here.
+        Then nothing is known of the chat, or only what another account had received before the chat came here.
         """
-        last, since_ms = found.last, self.subscription.heard_of_since(found.observation.chat_id)
+        last, since_ms = found.last, self.subscription.seen_since(found.observation.chat_id)
         if since_ms is None or last is None:
             return since_ms is not None
         return last.account != self._account and last.received_ms < since_ms
 
-    def _tell_dead(self, unreported: list[Difference]) -> None:
+    def _report_dead(self, unreported: list[Difference]) -> None:
         if not unreported:
             return
         self._metrics.count("unreported_changes_total", len(unreported))
         self._log.error(
             "subscription_dead",
             unreported=len(unreported),
-            effect="a new handshake; the stretch since the subscription was last seen alive goes on record",
+            effect="a new handshake; the time since the subscription was last seen alive is recorded as a gap",
         )
-        self.subscription.distrust()
+        self.subscription.rehandshake()
 
     async def _news(self, chats: Sequence[msgspec.Raw], asked_ms: int) -> Sequence[Difference]:
-        """What the chats said that nobody has heard of by now."""
+        """What the chats contain and nobody has notified so far."""
         await self._until_quiet()
         return await self._differences(self._observations(chats, asked_ms), self._now_ms())
 
     async def _compare(self, chats: Sequence[msgspec.Raw], asked_ms: int, *, prime: bool) -> None:
-        """What the chats said goes behind what is still on its way to the journal.
+        """Record the chats after everything that is still on its way to the journal.
 
         It carries the time at which it was asked for: what has been heard since then is the newer of the two.
         """
@@ -250,11 +250,11 @@ class Rereader:
         return self._decoder.decode_chats(chats, account=self._account, received_ms=asked_ms).observations
 
     async def _until_quiet(self) -> None:
-        while self.subscription.pending() or self.subscription.turn.locked():  # noqa: ASYNC110 - nothing signals that all is quiet
+        while self.subscription.pending() or self.subscription.turn.locked():  # noqa: ASYNC110 - nothing signals that nothing is pending
             await asyncio.sleep(_QUIET_S)
 
     def _count(self, result: str) -> None:
-        self._metrics.count("reconciles_total", 1, result)
+        self._metrics.count("reconciliations_total", 1, result)
 
 
 def _raise_damage(exc: ListenerError) -> None:

@@ -1,4 +1,4 @@
-"""Between the receivers and the journal: classification in one order, and group commit over all accounts."""
+"""Between the receivers and the journal: classifies in one order, and commits groups over all accounts."""
 
 import asyncio
 from collections import Counter, OrderedDict
@@ -93,7 +93,7 @@ class Recorder:
         await done
 
     async def differences(self, observations: Sequence[Observation], compared_ms: int) -> list[Difference]:
-        """Which of these, taken from re-read chats, would be events now; nothing is stored. Raises JournalError."""
+        """Which of these observations of reread chats would be events now; stores nothing. Raises JournalError."""
         while missing := {one.chat_id for one in observations if one.chat_id not in self._values}:
             await self._learn(missing)
         found = []
@@ -122,7 +122,7 @@ class Recorder:
         return 0.0 if self._began_s is None else self._monotonic_s() - self._began_s
 
     def _next_group(self) -> list[tuple[Entry, asyncio.Future[None]]]:
-        """Who shares the next commit, in the order of arrival: as many as the event loop can bear in one step."""
+        """The entries of the next commit, in the order of arrival: as many as the event loop can handle in one step."""
         size, count = 0, 0
         while count < len(self._waiting) and size < _LARGEST_GROUP:
             size += len(self._waiting[count][0].observations)
@@ -149,7 +149,7 @@ class Recorder:
 
     async def _wait_for_journal(self, exc: JournalError) -> None:
         if self.failing is None:
-            log.error("journal_cannot_commit", error=str(exc), effect="nothing is acknowledged until it can")
+            log.error("journal_cannot_commit", error=str(exc), effect="nothing is acknowledged until then")
         self.failing = str(exc)
         self._metrics.count("journal_commit_failures_total")
         await asyncio.sleep(self._backoff.next())

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import structlog
 
-from listener.journal import inspection, letters, salvage, suspect, tables
+from listener.journal import damage_marker, dead_letters, inspection, recovered, salvage
 from listener.journal.database import connect
-from listener.journal.files import copy_readable, is_bad_sector
+from listener.journal.inspection import is_bad_sector
 from listener.runtime.durable import sync_folder
 
 _log = structlog.get_logger(__name__)
-
 _BESIDE = ("", "-wal", "-shm")
+_PIECE = 4096  # what a disk gives or refuses as one
 
 
 def repair(path: Path, at_ms: int) -> None:
@@ -25,7 +25,7 @@ def repair(path: Path, at_ms: int) -> None:
 
     Where it is damaged, what can be read of it becomes a new journal beside it, complete and on the disk under a name
     of its own. Only then is the damaged one renamed, with its log, and the new one takes its place. A process that dies
-    in between leaves either the damaged journal where it was, or the new one whole: the next open goes on from there.
+    in between leaves either the damaged journal where it was, or the new one whole: the next open continues from there.
 
     Raises OSError, sqlite3.Error: the new one does not fit, or something cannot be read or renamed for now.
     """
@@ -35,10 +35,10 @@ def repair(path: Path, at_ms: int) -> None:
         if not log.exists() or not log.stat().st_size:
             return
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would remove the log
-    fault = inspection.fault_of(path, thorough=suspect.is_noted(path))
+    fault = inspection.fault_of(path, thorough=damage_marker.exists(path))
     if fault is not None:
         _rebuild(path, fault, at_ms)
-    suspect.forget(path)
+    damage_marker.remove(path)
 
 
 def _rebuild(path: Path, fault: str, at_ms: int) -> None:
@@ -108,8 +108,8 @@ def _take_place(path: Path, at_ms: int) -> None:
 
 def _aside_of(finished: Path, path: Path, at_ms: int) -> Path:
     """The name that the new journal has on record, or a free one where that cannot be told."""
-    with suppress(*tables.UNREADABLE, IndexError), closing(connect(finished, "ro&immutable=1")) as connection:
-        return path.with_name(letters.select_damages(connection)[-1].set_aside)
+    with suppress(*recovered.UNREADABLE, IndexError), closing(connect(finished, "ro&immutable=1")) as connection:
+        return path.with_name(dead_letters.select_damages(connection)[-1].set_aside)
     return _free_name(path, at_ms)
 
 
@@ -128,3 +128,29 @@ def _remove(part: Path) -> None:
     for copy in ("", "-copy", "-readable"):
         for suffix in (*_BESIDE, "-journal"):
             part.with_name(f"{part.name}{copy}{suffix}").unlink(missing_ok=True)
+
+
+def copy_readable(source: Path, target: Path) -> int:
+    """Copy what the disk gives of a file, zeros in place of the rest; returns how many bytes those are. Blocks.
+
+    Raises OSError: nothing can be read at all, or there is no room for the copy.
+    """
+    lost, refusal = 0, None
+    descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(descriptor).st_size
+        with target.open("wb") as copy:
+            for at in range(0, size, _PIECE):
+                piece = bytearray(min(_PIECE, size - at))
+                try:
+                    os.preadv(descriptor, [piece], at)
+                except OSError as exc:
+                    if not is_bad_sector(exc):
+                        raise
+                    lost, refusal = lost + len(piece), exc
+                copy.write(piece)
+    finally:
+        os.close(descriptor)
+    if refusal is not None and lost == size:
+        raise refusal
+    return lost

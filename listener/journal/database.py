@@ -74,9 +74,9 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 def connect_writer(path: Path) -> sqlite3.Connection:
     """A connection whose commits are on the disk when they return.
 
-    The WAL is folded into the file by its owner (`Handle`), never by SQLite within a commit, and then written from its
-    start again; WAL_LIMIT_BYTES cuts it back after a burst in which a reader held it. Pages that retention frees are
-    reused, the file is not shrunk: with a steady load its size is that of the retention window.
+    The WAL is checkpointed into the file by its owner (`Handle`), never by SQLite within a commit, and then written
+    from its start again; WAL_LIMIT_BYTES cuts it back after a burst in which a reader held it. Pages that retention
+    frees are reused, the file is not shrunk: with a steady load its size is that of the retention window.
     """
     connection = connect(path, "rw")
     try:
@@ -142,9 +142,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     found = _version(connection, path)
     if found > len(scripts):
         raise JournalError(f"journal {path}: schema version {found} is newer than this program's {len(scripts)}")
-    if found == 0:
+    if found <= 0:  # less is what damage left in the header of an empty one
         create_newest(connection)
-    for version, script in enumerate(scripts[found:] if found else (), found + 1):
+    for version, script in enumerate(scripts[found:] if found > 0 else (), found + 1):
         _run(connection, script, version)
         _log.info("journal_migrated", path=str(path), version=version)
 

@@ -1,30 +1,31 @@
 """Looking whether a journal is damaged, before its owner opens it."""
 
+import errno
 import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from listener.journal import rows, tables
+from listener.journal import recovered, rows
 from listener.journal.database import APPLICATION_ID, connect, migrations
-from listener.journal.files import is_bad_sector
 from listener.journal.lock import may_be_owned
-from listener.journal.logfile import read_log
 from listener.journal.pages import MAGIC, events, page_bytes_of
+from listener.journal.wal import read_log
 
 WHOLE_BYTES = 256 * 2**20
 """Up to this size all of a journal is looked at, which takes one to three seconds: SQLite checks its structure at about
 1,000 MiB a second, and the checksums of small events take 100 to 200 MiB a second. Of a larger one, the ends are."""
 
 _PAGE = 1000
+_SCHEMA_FORMATS = range(1, 5)
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _UNREAD = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_CORRUPTFS, sqlite3.SQLITE_IOERR_SHORT_READ)
 _OURS = {"event", "last_value", "session", "sink_cursor", "dead_letter", "meta"}
 
 
 def fault_of(path: Path, *, thorough: bool) -> str | None:
-    """What is wrong with a journal, in a few words; None where nothing is, or where that is no damage.
+    """What is wrong with a journal, in a few words; None if nothing is, or where that is no damage.
 
     Another program's database, one of a newer version and what cannot be opened for now are none: they are for who
     opens it to refuse. `thorough` looks at all of a large journal too. No connection to it is open in this process.
@@ -59,7 +60,7 @@ def _fault_of(path: Path, *, thorough: bool) -> str | None:
 
 
 def log_fault_of(path: Path) -> str | None:
-    """What is wrong with the log of a journal whose owner is gone; None where one may be there, and knows.
+    """What is wrong with the log of a journal whose owner is gone; None if one may be there, and knows.
 
     An owner that comes meanwhile writes to the log first, and only then to the index: what is read in this order while
     nobody wrote to the log belongs together. Raises OSError.
@@ -82,14 +83,14 @@ def _header_fault(path: Path, header: bytes) -> str | None:
     """
     _page, write, read, _reserved, *fractions = struct.unpack_from(">HBBBBBB", header.ljust(100, b"\0"), 16)
     form, encoding = int.from_bytes(header[44:48], "big"), int.from_bytes(header[56:60], "big")
-    if {write, read} <= {1, 2} and fractions == [64, 32, 32] and 1 <= form <= 4 and encoding == 1:  # noqa: PLR2004 - the format's
+    if {write, read} <= {1, 2} and fractions == [64, 32, 32] and form in _SCHEMA_FORMATS and encoding == 1:
         return None
     is_ours = int.from_bytes(header[68:72], "big") == APPLICATION_ID or any(True for _ in events(path, []))
     return "its header is not what was written" if is_ours else None
 
 
 def _fault_in(connection: sqlite3.Connection, *, whole: bool) -> str | None:
-    connection.text_factory = tables.text_or_bytes
+    connection.text_factory = recovered.text_or_bytes
     try:
         is_journal, fault = _schema(connection)
         if fault is not None or not is_journal:
@@ -114,17 +115,17 @@ def _schema(connection: sqlite3.Connection) -> tuple[bool, str | None]:
     if version > len(scripts):
         return False, None
     with closing(sqlite3.connect(":memory:")) as expected:
-        for script in scripts[:version]:
+        for script in scripts[: max(0, version)]:
             expected.executescript(script)
         wrong = [table for table, columns in _columns(expected).items() if found.get(table) != columns]
     if wrong:
         return True, f"its schema is wrong for table {wrong[0]}"
-    return bool(found), "its schema has no version" if found and not version else None
+    return bool(found), "its schema has no version" if found and version < 1 else None
 
 
 def _columns(connection: sqlite3.Connection) -> dict[str, list[str]]:
     names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    return {name: tables.columns_of(connection, name) for (name,) in names}
+    return {name: recovered.columns_of(connection, name) for (name,) in names}
 
 
 def _faults(connection: sqlite3.Connection, *, whole: bool) -> Iterator[str]:
@@ -132,8 +133,8 @@ def _faults(connection: sqlite3.Connection, *, whole: bool) -> Iterator[str]:
         for (line,) in connection.execute("PRAGMA quick_check(1)"):
             if line != "ok":
                 yield line.replace("\n", ": ")
-    for table in tables.TABLES:
-        if not tables.read(connection, table).whole:
+    for table in recovered.TABLES:
+        if not recovered.read_table(connection, table).whole:
             yield f"table {table} cannot be read"
     yield from _events(connection) if whole else _ends(connection)
 
@@ -153,3 +154,8 @@ def _ends(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _wrong(sequence: int) -> str:
     return f"event {sequence} is not what was stored"
+
+
+def is_bad_sector(exc: OSError) -> bool:
+    """Whether the disk refuses what it should hold."""
+    return exc.errno == errno.EIO

@@ -59,6 +59,6 @@ def may_be_owned(journal: Path) -> bool:
 
 
 def _owner(descriptor: int) -> str:
-    """The owner's process id for the message; empty where it has not been written yet."""
+    """The owner's process id for the message; empty if it has not been written yet."""
     pid = os.pread(descriptor, 20, 0).strip()
     return f" (pid {pid.decode()})" if pid.isdigit() else ""

@@ -8,11 +8,12 @@ from typing import Any
 
 from listener.journal import rows
 from listener.journal.database import PAGE_BYTES
-from listener.journal.logfile import Frame
+from listener.journal.wal import LEAST_PAGE_BYTES, Frame
 
 # https://www.sqlite.org/fileformat2.html: section 1.3 the header, 1.6 b-tree pages, 2.1 records.
 MAGIC = b"SQLite format 3\0"
 _TABLE_LEAF = 0x0D
+_MORE = 0x80  # the bit of a number's byte that more follow on
 _FILE_HEADER_BYTES = 100
 _PAGE_HEADER_BYTES = 8
 _EVENT_COLUMNS = (12, 13)
@@ -24,7 +25,7 @@ Row = tuple[Any, ...]
 def page_bytes_of(header: bytes) -> int:
     """The page size that the header of a file names; that of our journals where it names none."""
     size = int.from_bytes(header[16:18], "big")
-    sane = header.startswith(MAGIC) and size >= 512 and size & (size - 1) == 0  # noqa: PLR2004 - the least SQLite knows
+    sane = header.startswith(MAGIC) and size >= LEAST_PAGE_BYTES and size & (size - 1) == 0
     return size if sane else PAGE_BYTES
 
 
@@ -105,7 +106,7 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
     for offset in range(8):
         byte = content[at + offset]
         value = value << 7 | byte & 0x7F
-        if byte < 0x80:  # noqa: PLR2004 - the bit that tells of more
+        if not byte & _MORE:
             return value, at + offset + 1
     return value << 8 | content[at + 8], at + 9
 

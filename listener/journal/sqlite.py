@@ -12,24 +12,24 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from listener.errors import JournalDamaged, JournalError
-from listener.journal import letters, rows, search, suspect
+from listener.journal import damage_marker, dead_letters, rows, search
 from listener.journal.database import journal_error
 from listener.journal.store import Store, open_store
 from listener.journal.tail import Tail
 from listener.journal.writer import Append, Call, Commit, Writer
 from listener.model.event import (
-    EVERY_LETTER,
+    EVERY_DEAD_LETTER,
     Damage,
     DeadLetter,
+    DeadLetterFilter,
     Event,
     JournalBatch,
     JournalStats,
     LaneState,
     LastValue,
-    LetterFilter,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, EventFilter, Found, LetterPage
+from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
 from listener.runtime.host import THIS_HOST, Host
 
 RETENTION_STEP = 1000
@@ -170,7 +170,7 @@ class SqliteJournal:
 
     async def search(self, which: EventFilter = EVERY_EVENT, *, before: int | None = None, limit: int) -> Found:
         """The newest events that are meant, from the file; see the port."""
-        return await self._query(partial(search.look, which=which, before=before, limit=limit))
+        return await self._query(partial(search.search_back, which=which, before=before, limit=limit))
 
     async def wait_beyond(self, sequence: int) -> None:
         """Return once `last_sequence` is above `sequence`. Cancelling is safe."""
@@ -193,7 +193,7 @@ class SqliteJournal:
 
         def work(connection: sqlite3.Connection) -> None:
             rows.advance(connection, sink, sequence)
-            letters.insert(connection, dead)
+            dead_letters.insert(connection, dead)
 
         await self._change(work)
 
@@ -205,45 +205,45 @@ class SqliteJournal:
         """Per account, the last stored session."""
         return await self._query(rows.select_sessions)
 
-    async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+    async def dead_letters(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
-        return await self._query(partial(letters.select, which=which))
+        return await self._query(partial(dead_letters.select, which=which))
 
-    async def letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> LetterPage:
+    async def dead_letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> DeadLetterPage:
         """Dead letters in journal order; see the port."""
         return await self._query(partial(search.select_page, after=after, limit=limit, sink=sink))
 
-    async def replay_dead_letters(self, which: LetterFilter) -> int:
+    async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """Mark letters for one more delivery; see the port."""
-        return await self._change(partial(letters.mark, which=which))
+        return await self._change(partial(dead_letters.mark, which=which))
 
-    async def drop_dead_letters(self, which: LetterFilter) -> int:
+    async def drop_dead_letters(self, which: DeadLetterFilter) -> int:
         """Delete letters for good; see the port."""
-        return await self._change(partial(letters.drop, which=which))
+        return await self._change(partial(dead_letters.drop, which=which))
 
     async def replays(self, sink: str, limit: int) -> list[Event]:
         """Events that are marked for replay; see the port."""
-        return await self._query(partial(letters.select_replays, sink=sink, limit=limit))
+        return await self._query(partial(dead_letters.select_replays, sink=sink, limit=limit))
 
     async def settle_replays(self, sink: str, delivered: Collection[int], dead: Sequence[DeadLetter] = ()) -> None:
-        """What became of replays; see the port."""
-        await self._change(partial(letters.settle, sink=sink, delivered=tuple(delivered), dead=tuple(dead)))
+        """The outcome of replays; see the port."""
+        await self._change(partial(dead_letters.settle, sink=sink, delivered=tuple(delivered), dead=tuple(dead)))
 
     async def lane_states(self) -> dict[str, LaneState]:
         """Per sink, what its lane stored last."""
-        return await self._query(letters.select_states)
+        return await self._query(dead_letters.select_states)
 
     async def store_lane_state(self, state: LaneState) -> None:
         """Replace a lane's state, durably."""
-        await self._change(partial(letters.replace_state, state=state))
+        await self._change(partial(dead_letters.replace_state, state=state))
 
     async def pending_damages(self) -> list[Damage]:
         """Damage whose gaps are not on record yet; see the port."""
-        return await self._query(partial(letters.select_damages, pending=True))
+        return await self._query(partial(dead_letters.select_damages, pending=True))
 
     async def settle_damages(self) -> None:
         """The gaps of all pending damages are on record."""
-        await self._change(letters.settle_damages)
+        await self._change(dead_letters.settle_damages)
 
     async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete old events and values in steps of RETENTION_STEP; see the port."""
@@ -271,9 +271,9 @@ class SqliteJournal:
 
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
-        return await self._query(lambda connection: letters.select_stats(connection, size_bytes(self._path)))
+        return await self._query(lambda connection: dead_letters.select_stats(connection, size_bytes(self._path)))
 
-    async def pulse(self) -> None:
+    async def ping(self) -> None:
         """Return once the writer has answered; an empty transaction costs no fsync."""
         with suppress(JournalError):
             await self._change(lambda _: None)
@@ -301,7 +301,7 @@ class SqliteJournal:
         except (sqlite3.Error, KeyError, ValueError, OSError, JournalDamaged) as exc:
             error = journal_error(self._path, exc)
             if isinstance(error, JournalDamaged):
-                suspect.note(self._path, str(error))
+                damage_marker.leave(self._path, str(error))
             raise error from exc
 
     def _settled(self, commits: Sequence[Commit]) -> None:

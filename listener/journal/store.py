@@ -1,5 +1,6 @@
-"""Taking ownership of a journal: the lock, the file, its connections."""
+"""Taking ownership of a journal: the file, its connections, and the writing one that is given up after an I/O error."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -13,20 +14,145 @@ from listener.errors import JournalDamaged, JournalError
 from listener.journal import rows
 from listener.journal.damage import repair
 from listener.journal.database import connect_reader, connect_writer, journal_error, prepare
-from listener.journal.handle import Handle
 from listener.journal.lock import FileLock
-from listener.journal.walindex import WalIndex
+from listener.journal.wal import WalIndex
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.durable import sync_folder
 
+CHECKPOINT_PAGES = 512
+"""Pages (of 8 KiB) in the log at which it is checkpointed into the file."""
+
+MAX_LOG_PAGES = 8 * CHECKPOINT_PAGES
+"""Pages at which a log that cannot be read is damage; up to there the disk may give it after all."""
+
 _log = structlog.get_logger(__name__)
+
+
+class Handle:
+    """The connection that the writer uses now.
+
+    The kernel reports a lost write to an fsync once and then takes the page for written, so a second fsync that
+    succeeds tells nothing. Nothing is therefore tried again on a connection that saw an I/O error: `ready` opens a
+    new one first and lets it write every page of the log into the database again, from frames that were synced before
+    the error. The old one is closed after that: as long as another is open, closing checkpoints nothing, and nobody
+    recovers the log, where the transaction that failed may stand whole and would be stored twice when its caller tries
+    again. The log's descriptor is always a new one. The database's may be one that SQLite kept for us (it closes none
+    while a lock of POSIX is held on the file): every page is written through it anew, and it hears of every error
+    since.
+
+    SQLite itself tells nobody when the checkpoint that it does in a commit fails; the connection must have it switched
+    off. `_checkpoint` does that work.
+
+    Args:
+        path: for the text of errors.
+        connect: opens a writing connection.
+        connection: the first one.
+        index: closed by its owner, after the last connection.
+    """
+
+    def __init__(
+        self, *, path: Path, connect: Callable[[], sqlite3.Connection], connection: sqlite3.Connection, index: WalIndex
+    ) -> None:
+        self.connection = connection
+        self._path = path
+        self._connect = connect
+        self._index = index
+        self._failure: str | None = None
+        self._logged = False
+        self._damage: JournalDamaged | None = None
+        self._checkpoint_failing = False
+        self._durable = rows.select_newest(connection)
+
+    @property
+    def had_io_error(self) -> bool:
+        """An I/O error was seen, and no connection took this one's place yet."""
+        return self._failure is not None
+
+    def failed(self, error: BaseException) -> None:
+        """Note an error of the connection; an I/O error is remembered."""
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF == sqlite3.SQLITE_IOERR:
+            self._failure = str(getattr(error, "sqlite_errorname", error))
+
+    def committed(self, newest: int | None) -> None:
+        """Note a commit and its last event; checkpoints the log if it is long enough.
+
+        Raises OSError: the disk turned read-only meanwhile. Then the commit is not to be believed, and no other one
+        follows it until the journal is reopened, which finds out what is there.
+        """
+        try:
+            self._index.require_sound()
+        except OSError as exc:
+            self._failure = errno.errorcode.get(exc.errno or 0, str(exc))
+            raise
+        self._durable = newest or self._durable
+        self._logged = False
+        try:
+            self._checkpoint()
+        except (sqlite3.Error, OSError) as exc:  # what was committed is on the disk, in the log
+            self.failed(exc)
+            error = journal_error(self._path, exc)
+            if isinstance(error, JournalDamaged) and self._index.frames() >= MAX_LOG_PAGES:
+                self._damage = error
+            if not self._checkpoint_failing:
+                _log.warning("journal_checkpoint_failed", path=str(self._path), error=str(exc))
+            self._checkpoint_failing = True
+
+    def _checkpoint(self) -> None:
+        """Where a reader keeps the log from starting again, every commit tries it, so that it does so soon."""
+        if self._index.frames() >= CHECKPOINT_PAGES:
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._checkpoint_failing = False
+
+    def ready(self) -> sqlite3.Connection:
+        """The connection for the next transaction, a new one after an I/O error.
+
+        Raises:
+            JournalDamaged: the log cannot be read, so that it cannot be checkpointed, and grows.
+            JournalError: the new one does not find what is known to be durable, or a reader keeps the log.
+            sqlite3.Error, OSError: the disk still fails; the next call tries again.
+        """
+        if self._damage is not None:
+            raise self._damage
+        if self._failure is None:
+            return self.connection
+        fresh = self._connect()
+        try:
+            self._rewrite(fresh)
+        except BaseException:
+            fresh.close()
+            raise
+        self.connection, old = fresh, self.connection
+        old.close()
+        if not self._logged:  # a disk that fails each commit would have it said each time
+            _log.warning("journal_reopened", path=str(self._path), error=self._failure, last_sequence=self._durable)
+        self._failure, self._logged = None, True
+        return fresh
+
+    def _rewrite(self, fresh: sqlite3.Connection) -> None:
+        self._index.forget_backfill()
+        busy, _, _ = fresh.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise JournalError(f"journal {self._path}: another process keeps its log after {self._failure}")
+        found = rows.select_newest(fresh)
+        if found != self._durable:
+            raise JournalError(f"journal {self._path}: ends at {found} after {self._failure}, not at {self._durable}")
+
+    def recover(self) -> bool:
+        """`ready` for whoever only wants to close; False if the disk still fails."""
+        try:
+            self.ready()
+        except (sqlite3.Error, OSError, JournalError, JournalDamaged) as exc:
+            _log.error("journal_not_checkpointed", path=str(self._path), error=str(exc))
+            return False
+        return True
 
 
 class Store:
     """An owned journal: the lock, the writer's connection and that of the reader. Made by `open_store`.
 
-    The reader's connection is closed first: whoever closes last folds the WAL into the file, and a reader may not.
-    After an I/O error that is just what is wanted, and the next open recovers the WAL.
+    The reader's connection is closed first: whoever closes last checkpoints the WAL into the file, and a reader may
+    not. After an I/O error that is just what is wanted, and the next open recovers the WAL.
     """
 
     def __init__(self, *, handle: Handle, read: sqlite3.Connection, last: Callable[[], None]) -> None:
@@ -41,7 +167,7 @@ class Store:
         return self.handle.connection
 
     def close(self) -> None:
-        """Fold the WAL into the file, close, and let the next one in."""
+        """Checkpoint the WAL into the file, close, and let the next one in."""
         with ExitStack() as stack:
             stack.callback(self._last)
             first, then = (self.read, self.write) if self.handle.recover() else (self.write, self.read)
@@ -112,4 +238,4 @@ def _narrow(path: Path) -> None:
     for file in wide:
         file.chmod(0o600)
     if wide:
-        _log.warning("journal_mode_narrowed", path=str(path), files=[file.name for file in wide], mode="0600")
+        _log.warning("journal_permissions_narrowed", path=str(path), files=[file.name for file in wide], mode="0600")

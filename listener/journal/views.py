@@ -11,13 +11,22 @@ from typing import Any, TypeVar
 import msgspec
 
 from listener.errors import JournalDamaged
-from listener.journal import letters as letter_rows
+from listener.journal import dead_letters as dead_letter_rows
 from listener.journal import rows
 from listener.journal.database import connect_reader, journal_error
 from listener.journal.inspection import log_fault_of
 from listener.journal.salvage import rebuild
 from listener.journal.sqlite import size_bytes
-from listener.model.event import EVERY_LETTER, Change, DeadLetter, Event, JournalStats, Kind, LetterFilter, Origin
+from listener.model.event import (
+    EVERY_DEAD_LETTER,
+    Change,
+    DeadLetter,
+    DeadLetterFilter,
+    Event,
+    JournalStats,
+    Kind,
+    Origin,
+)
 
 _PAGE = 1000
 
@@ -76,7 +85,7 @@ def _written(path: Path) -> tuple[int, ...]:
 def stats(path: Path) -> JournalStats:
     """The figures of the journal at `path`. Raises JournalError: no such file, or no journal."""
     with closing(_Reader(path)) as reader:
-        return reader.read(lambda connection: letter_rows.select_stats(connection, size_bytes(path)))
+        return reader.read(lambda connection: dead_letter_rows.select_stats(connection, size_bytes(path)))
 
 
 def show(path: Path, *, after: int = 0, chat: str | None = None, limit: int) -> list[Event]:
@@ -118,16 +127,16 @@ def _paged(path: Path, after: int) -> Iterator[Event]:
             after = events[-1].sequence
 
 
-def letters(path: Path, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+def dead_letters(path: Path, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
     """The dead letters that are meant, oldest first. Raises JournalError as `stats`."""
     with closing(_Reader(path)) as reader:
-        return reader.read(partial(letter_rows.select, which=which))
+        return reader.read(partial(dead_letter_rows.select, which=which))
 
 
-def letter_events(path: Path, which: LetterFilter) -> list[Event]:
+def dead_letter_events(path: Path, which: DeadLetterFilter) -> list[Event]:
     """Their events, in journal order, as the letters keep them. Raises JournalError as `stats`."""
     with closing(_Reader(path)) as reader:
-        return reader.read(partial(letter_rows.select_events, which=which))
+        return reader.read(partial(dead_letter_rows.select_events, which=which))
 
 
 def verify(path: Path) -> list[str]:
@@ -211,6 +220,6 @@ def _pointers(connection: sqlite3.Connection) -> Iterator[str]:
     for sink, sequence in rows.select_cursors(connection).items():
         if not 0 <= sequence <= last:
             yield f"cursor of sink {sink}: {sequence} is outside 0 to {last}"
-    for letter in letter_rows.select(connection, EVERY_LETTER):
+    for letter in dead_letter_rows.select(connection, EVERY_DEAD_LETTER):
         if not 0 < letter.sequence <= last:
             yield f"dead letter of sink {letter.sink}: {letter.sequence} is outside 1 to {last}"

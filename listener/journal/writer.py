@@ -12,9 +12,9 @@ import structlog
 from msgspec.structs import replace
 
 from listener.errors import JournalDamaged, JournalError, JournalFull
-from listener.journal import rows, suspect
+from listener.journal import damage_marker, rows
 from listener.journal.database import journal_error
-from listener.journal.handle import Handle
+from listener.journal.store import Handle
 from listener.model.event import Event, JournalBatch
 
 _QUIET_S = 60.0
@@ -47,7 +47,7 @@ Operation = Append | Call
 
 
 class Commit(NamedTuple):
-    """What became of some operations: durable with their results and events, or all of them failed.
+    """The outcome of some operations: durable with their results and events, or all of them failed.
 
     `error` is a JournalError where trying again can help, and JournalDamaged where only the next open does. Anything
     else is a bug, or a value that no journal can hold (sqlite3 raises OverflowError for a number of more than 64 bits):
@@ -88,7 +88,7 @@ class Writer:
         handle: used in the executor alone.
         last_sequence: the last sequence ever used.
         executor: a single worker.
-        settled: called on the event loop with what became of a group.
+        settled: called on the event loop with the outcome of a group.
         monotonic_s: seconds that only run forward.
         max_bytes: how much the rows may take before events are refused; None for as much as there is room.
     """
@@ -112,7 +112,7 @@ class Writer:
         self._settled = settled
         self._monotonic_s = monotonic_s
         self._max_bytes = max_bytes
-        self._told = ""
+        self._logged = ""
         self._quiet_until_s = 0.0
         self._waiting: list[Operation] = []
         self._is_busy = False
@@ -141,7 +141,7 @@ class Writer:
         self._settled(group.result())
 
     def _outcome(self, group: Sequence[Operation]) -> Sequence[Commit]:
-        """What became of a group, whatever happens; in the executor, as all that follows."""
+        """The outcome of a group, whatever happens; in the executor, as all that follows."""
         try:
             return self._commit(group)
         except Exception as exc:  # noqa: BLE001 - a bug is its callers' to die of, loudly
@@ -155,15 +155,15 @@ class Writer:
             commits = [self._attempt([operation]) for operation in group]
         errors = [commit.error for commit in commits if commit.error is not None]
         if errors:
-            self._tell_of(errors, len(group))
+            self._log_failures(errors, len(group))
         return commits
 
-    def _tell_of(self, errors: Sequence[Exception], operations: int) -> None:
+    def _log_failures(self, errors: Sequence[Exception], operations: int) -> None:
         """A disk that is full fails every commit, several a second: the same words come once a minute."""
         text, now_s = str(errors[0]), self._monotonic_s()
-        if text == self._told and now_s < self._quiet_until_s:
+        if text == self._logged and now_s < self._quiet_until_s:
             return
-        self._told, self._quiet_until_s = text, now_s + _QUIET_S
+        self._logged, self._quiet_until_s = text, now_s + _QUIET_S
         kind = type(errors[0]).__name__
         _log.warning("journal_commit_failed", operations=operations, failed=len(errors), error=text, type=kind)
 
@@ -172,13 +172,13 @@ class Writer:
             return self._transaction(group)
         except (sqlite3.Error, OSError, JournalError, UnicodeDecodeError) as exc:
             return self._failed(group, journal_error(self._path, exc))
-        except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the writer goes on
+        except Exception as exc:  # noqa: BLE001 - whatever it is, its caller gets it and the writer continues
             return self._failed(group, exc)
 
     def _failed(self, group: Sequence[Operation], error: Exception) -> Commit:
         self._handle.failed(error.__cause__ or error)
         if isinstance(error, JournalDamaged):
-            suspect.note(self._path, str(error))
+            damage_marker.leave(self._path, str(error))
         self._roll_back()
         return Commit(group, (), (), self._last_sequence, error)
 

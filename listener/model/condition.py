@@ -2,6 +2,8 @@
 
 import msgspec
 
+from listener.model.event import LaneStatus
+
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     """Since when (epoch milliseconds) the configuration is in force, and why a later one is not."""
@@ -11,7 +13,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
-class Hindrance(msgspec.Struct, frozen=True, kw_only=True):
+class ReadinessProblem(msgspec.Struct, frozen=True, kw_only=True):
     """What keeps the daemon from its whole work.
 
     `full` is for who may see everything; `brief` says which part it is without a word of an agent, a customer or a
@@ -20,3 +22,43 @@ class Hindrance(msgspec.Struct, frozen=True, kw_only=True):
 
     brief: str
     full: str
+
+
+class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A sink, as `/status.json` and `sinks list --json` show it. `parked` is why it waits for a person, else null.
+
+    `lag_events` counts the events that the sink has not got yet, `lag_seconds` is the age of the oldest of them.
+    `stalled_seconds` is how long it has taken nothing although there is something to deliver, `quiet_seconds` how much
+    longer its destination asked to be left alone. `dead_letters` is null while the journal cannot be asked.
+    """
+
+    sink: str
+    kind: str
+    cursor: int
+    lag_events: int
+    lag_seconds: float
+    delivered: int
+    failures: int
+    parked: str | None
+    stalled_seconds: float
+    quiet_seconds: float
+    last_error: str | None
+    dead_letters: int | None
+
+    @classmethod
+    def of(cls, lane: LaneStatus, dead_letters: int | None) -> "SinkReport":
+        """The sink behind a lane."""
+        return cls(
+            sink=lane.sink,
+            kind=lane.kind,
+            cursor=lane.cursor,
+            lag_events=lane.lag,
+            lag_seconds=lane.lag_s,
+            delivered=lane.delivered,
+            failures=lane.failures,
+            parked=lane.parked,
+            stalled_seconds=lane.stalled_s,
+            quiet_seconds=lane.quiet_s,
+            last_error=lane.last_error,
+            dead_letters=dead_letters,
+        )

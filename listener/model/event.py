@@ -44,7 +44,7 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Disposition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`data` of a disposition event. `previous` and `disposition` are None where there is no value."""
+    """`data` of a disposition event. `previous` and `disposition` are None if there is no value."""
 
     change: Change
     key: str
@@ -76,7 +76,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "c
     closed_by: str
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class SinkTestData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`data` of a test event: it says of itself that it is none of a chat."""
 
     message: str
@@ -140,7 +140,7 @@ _ENCODER = msgspec.json.Encoder()
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """One disposition key heard in one notification (or found by re-reading a chat), not yet classified.
 
-    `value` is None where the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
+    `value` is None if the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
     time in milliseconds where the notification has one. `digest` identifies the notification within its account. With
     `prime` it only tells what a chat came with: it becomes the last value where none is known, and never an event.
     """
@@ -226,10 +226,10 @@ class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that a sink did not take and that is no longer tried by itself. `at_ms` is epoch milliseconds.
+    """An event that a sink did not take and that is no longer retried. `at_ms` is epoch milliseconds.
 
-    `reason` is why in our words, `answer` what the destination said last, which may quote the event: for who asks for
-    the letter, not for a log. `replaying` tells that it is to be delivered once more.
+    `reason` is why in our words, `answer` what the destination said last, which may quote the event: for whoever
+    asks for the letter, not for a log. `replaying` says that it is to be delivered again.
     """
 
     sink: str
@@ -242,8 +242,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     replaying: bool = False
 
 
-class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which dead letters are meant: those that every given condition holds for. Times are epoch milliseconds.
+class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Selects dead letters that fulfil every given condition. Times are epoch milliseconds.
 
     `event_ids` are ids of events, `since_ms` and `until_ms` bound `DeadLetter.at_ms`, both included. `after` is a
     sequence: letters of events above it.
@@ -256,30 +256,30 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     after: int = 0
 
 
-EVERY_LETTER = LetterFilter()
+EVERY_DEAD_LETTER = DeadLetterFilter()
 _Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
 
 
-class Selection(LetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A LetterFilter that comes from outside: a condition that is misspelt must not be one that is left out."""
+class ControlFilter(DeadLetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A DeadLetterFilter from outside: a misspelt condition must be an error, not a missing condition."""
 
     since_ms: _Milliseconds | None = None
     until_ms: _Milliseconds | None = None
     after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
     @classmethod
-    def of(cls, which: LetterFilter) -> "Selection":
+    def of(cls, which: DeadLetterFilter) -> "ControlFilter":
         """The same letters."""
         return cls(**asdict(which))
 
 
 class LaneState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lane wants to know after a restart, and what a look into the journal shows of it.
+    """The stored state of a lane, for the next start and for `sinks list`.
 
-    `parked` is the reason why it stands still since `parked_ms` (epoch milliseconds), None while it runs; with
+    `parked` is the reason why the sink is parked since `parked_ms` (epoch milliseconds), None while it runs; with
     `disabled` a restart does not end that. `sequence` is the first event of the batch that fails now, 0 while none
     does; it was tried `attempts` times, over `failing_ms` of a running daemon (by the monotonic clock), with
-    `last_error` at the end. The destination asked for silence from `quiet_from_ms` to `quiet_until_ms` (epoch
+    `last_error` at the end. The destination asked for a pause from `quiet_from_ms` to `quiet_until_ms` (epoch
     milliseconds, 0 for none).
     """
 
@@ -326,10 +326,10 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery lane at one moment. `parked` is the reason why it stands still, None while it runs.
+    """A delivery lane at one moment. `parked` is the reason why the sink is parked, None while it is not.
 
-    `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `quiet_s` is how long it goes
-    on waiting because its destination named a time; 0.0 while it does not. `stalled_s` is how long, by the monotonic
+    `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `quiet_s` is how much longer
+    its destination asked for a pause; 0.0 if it did not. `stalled_s` is how long, by the monotonic
     clock, it has made no progress although there is something to deliver; 0.0 while it is parked.
     """
 
@@ -359,7 +359,7 @@ class GapTally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's session at one moment. `epoch` counts its handshakes in this process.
+    """An account's session at one moment. `epoch` counts the sessions that began or were resumed in this process.
 
     `silent_s` is how long nothing at all happened in it, 0.0 while that is no longer than it may be.
     """

@@ -1,4 +1,4 @@
-"""What is looked for among the journal's events and dead letters, and what one look brings."""
+"""Filters for events and dead letters of the journal, and pages of results."""
 
 import fnmatch
 import re
@@ -12,7 +12,7 @@ _AGENT = "Agent"
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events are meant: those that every given condition holds for.
+    """Selects events that fulfil every given condition.
 
     `chat`, `key` and `change` are met exactly. `agent` and `disposition` are glob patterns without regard to case.
     `agent` fits the nickname of an agent in the chat, or the account that heard the event; `disposition` the value that
@@ -28,13 +28,13 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def of_dispositions(self) -> bool:
-        """Whether no gap can be meant."""
+        """Whether this excludes gaps."""
         return any(one is not None for one in (self.chat, self.disposition, self.key, self.change))
 
     def within(self) -> Callable[[str, bytes], bool] | None:
-        """What has to hold of an event's account and `data`, ready to be asked of many; None where nothing has to.
+        """What has to hold of an event's account and `data`, ready to be asked of many; None if nothing has to.
 
-        Raises msgspec.DecodeError where `data` is none of an event.
+        Raises msgspec.DecodeError if `data` is none of an event.
         """
         if self.agent is None and self.disposition is None and self.key is None:
             return None
@@ -59,10 +59,10 @@ EVERY_EVENT = EventFilter()
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What one look brought, newest first.
+    """The result of one search, newest first.
 
-    `before` is where to look on, None where the journal has nothing older. `through_ms` (epoch milliseconds) is when
-    the oldest event that was looked at was received, None where there was none.
+    `before` is where to continue, None if the journal has nothing older. `through_ms` (epoch milliseconds) is when
+    the oldest event that was looked at was received, None if there was none.
     """
 
     events: tuple[Event, ...]
@@ -71,20 +71,20 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter with its event; None where the event was gone when the letter was written."""
+    """A dead letter with its event; None if the event was gone when the letter was written."""
 
     letter: DeadLetter
     event: Event | None
 
 
-class LetterPage(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
     """Dead letters in the order of the journal; `more` tells whether there are some behind the last one."""
 
     letters: tuple[Undelivered, ...]
     more: bool
 
 
-class _Told(msgspec.Struct):
+class _Searched(msgspec.Struct):
     """What of an event's `data` is looked at."""
 
     key: str | None = None
@@ -93,7 +93,7 @@ class _Told(msgspec.Struct):
     participants: tuple[Participant, ...] = ()
 
 
-_TOLD = msgspec.json.Decoder(_Told)
+_SEARCHED = msgspec.json.Decoder(_Searched)
 
 
 def _condition_within(
@@ -102,19 +102,21 @@ def _condition_within(
     """`data` is decoded once for all conditions."""
 
     def holds(account: str, data: bytes) -> bool:
-        told = _TOLD.decode(data)
+        found = _SEARCHED.decode(data)
         return (
-            key in (None, told.key)
-            and (disposition is None or any(disposition.match(one or "") for one in (told.disposition, told.previous)))
-            and (agent is None or any(agent.match(name) for name in _agents(account, told)))
+            key in (None, found.key)
+            and (
+                disposition is None or any(disposition.match(one or "") for one in (found.disposition, found.previous))
+            )
+            and (agent is None or any(agent.match(name) for name in _agents(account, found)))
         )
 
     return holds
 
 
-def _agents(account: str, told: _Told) -> Iterator[str]:
+def _agents(account: str, found: _Searched) -> Iterator[str]:
     yield account
-    for one in told.participants:
+    for one in found.participants:
         if one.type == _AGENT and one.nickname is not None:
             yield one.nickname
 

@@ -1,4 +1,4 @@
-"""What an event looks like at a destination: the whole CloudEvent, its data alone, or a text with named fields."""
+"""The forms of an event at a destination: the CloudEvent, its data, or a template."""
 
 import json
 import string
@@ -21,18 +21,15 @@ NAMES = (*_ATTRIBUTES, *DATA_FIELDS)
 
 
 class Form(Protocol):
-    """How events are written for one sink. Both methods are pure, and never fail on an event of the journal.
-
-    Attributes:
-        content_type: the media type of a body, with its parameters.
-        opening: how every body begins; empty where that depends on the event.
-    """
+    """How events are written for one sink. Its methods are pure and never fail on an event of the journal."""
 
     @property
-    def content_type(self) -> str: ...  # noqa: D102 - told above
+    def content_type(self) -> str:
+        """The media type of a body, with its parameters."""
 
     @property
-    def opening(self) -> bytes: ...  # noqa: D102 - told above
+    def opening(self) -> bytes:
+        """How every body begins; empty if that depends on the event."""
 
     def body(self, event: Event) -> bytes:
         """The event, without a line end in it or behind it."""
@@ -94,7 +91,7 @@ def is_json(content_type: str) -> bool:
 
 
 def problem_of(template: str, content_type: str) -> str | None:
-    """What is wrong with a template; None where it can be used."""
+    """What is wrong with a template; None if it can be used."""
     if any(not character.isprintable() for character in template) and not is_json(content_type):
         return "holds a line end or a control character: an event is one line"
     texts = [template]

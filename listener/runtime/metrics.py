@@ -6,12 +6,14 @@ are those of the configuration; no label carries a chat, an agent or a customer.
 
 import platform
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 
 from listener import __version__
+
+Kind = TypeVar("Kind", bound=MetricWrapperBase)
 
 PREFIX = "disposition_listener_"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -44,7 +46,7 @@ TABLE = (
     Row(Counter, "gaps_total", "Stretches in which a disposition could have been missed, by reason.", ("reason",)),
     Row(Counter, "gap_seconds_total", "Length of those stretches, in seconds."),
     Row(Counter, "reconciled_total", "Dispositions found by re-reading the chats."),
-    Row(Counter, "reconciles_total", "Comparisons of the chats with what was heard, by result.", ("result",)),
+    Row(Counter, "reconciliations_total", "Comparisons of the chats with what was heard, by result.", ("result",)),
     Row(Counter, "unreported_changes_total", "Dispositions found so that a session believed alive had not brought."),
     Row(Gauge, "sessions_subscribed", "Accounts whose session is subscribed now."),
     Row(Gauge, "sessions_configured", "Accounts in the configuration."),
@@ -105,36 +107,33 @@ class Metrics:
         self._samplers: list[Callable[[], None]] = []
         self.set("build_info", 1, __version__, platform.python_version())
 
-    def _child(self, name: str, labels: tuple[str, ...]) -> MetricWrapperBase:
+    def _child(self, kind: type[Kind], name: str, labels: tuple[str, ...]) -> Kind:
+        """Raises TypeError: the metric is of another kind, which is a bug of the caller."""
         child = self._children.get((name, labels))
         if child is None:
             row = self._rows[name]
             child = self._children[name, labels] = row.labels(*labels) if labels else row
+        if not isinstance(child, kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
         return child
 
     def count(self, name: str, amount: float = 1, *labels: str) -> None:
         """Add to a counter; label values in the order of the table."""
-        child = self._child(name, labels)
-        assert isinstance(child, Counter)  # noqa: S101 - a wrong name is a bug here, found by the first test
-        child.inc(amount)
+        self._child(Counter, name, labels).inc(amount)
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge."""
-        child = self._child(name, labels)
-        assert isinstance(child, Gauge)  # noqa: S101 - as above
-        child.set(value)
+        self._child(Gauge, name, labels).set(value)
 
     def add(self, name: str, amount: float, *labels: str) -> None:
         """Move a gauge."""
-        child = self._child(name, labels)
-        assert isinstance(child, Gauge)  # noqa: S101 - as above
-        child.inc(amount)
+        self._child(Gauge, name, labels).inc(amount)
 
     def expect_sink(self, sink: str) -> None:
         """Show what is counted by sink alone as 0 from the start: an alert on a rise needs a value to rise from."""
         for row in TABLE:
             if row.labels == ("sink",):
-                self._child(row.name, (sink,))
+                self._child(row.kind, row.name, (sink,))
 
     def sample(self, sampler: Callable[[], None]) -> None:
         """Call this whenever somebody looks, to set gauges that nobody needs before; it must not raise or block."""
@@ -151,12 +150,10 @@ class Metrics:
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Add a duration to a histogram."""
-        child = self._child(name, labels)
-        assert isinstance(child, Histogram)  # noqa: S101 - as above
-        child.observe(seconds)
+        self._child(Histogram, name, labels).observe(seconds)
 
     def value(self, name: str, *labels: str) -> float:
-        """The value of one counter or gauge now; 0.0 where nothing was counted. Sums nothing."""
+        """The value of one counter or gauge now; 0.0 if nothing was counted. Sums nothing."""
         self._sample()
         names = dict(zip(next(row.labels for row in TABLE if row.name == name), labels, strict=True))
         return self.registry.get_sample_value(PREFIX + name, names) or 0.0

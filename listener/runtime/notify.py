@@ -25,7 +25,7 @@ class Notifier:
         name = environ.get("NOTIFY_SOCKET", "")
         self._address = f"\0{name[1:]}" if name.startswith("@") else name
         self._watchdog_us = _own_watchdog_us(environ)
-        self._told = False
+        self._logged = False
 
     @property
     def listens(self) -> bool:
@@ -34,7 +34,7 @@ class Notifier:
 
     @property
     def watchdog_s(self) -> float | None:
-        """Within how many seconds systemd wants to hear `alive` (sd_watchdog_enabled(3)); None where it does not."""
+        """Within how many seconds systemd wants to hear `alive` (sd_watchdog_enabled(3)); None if it does not."""
         return self._watchdog_us / _MICROSECONDS if self._watchdog_us else None
 
     def ready(self, status: str) -> None:
@@ -72,9 +72,9 @@ class Notifier:
                 sender.setblocking(False)
                 sender.sendto(message, self._address)
         except OSError as exc:
-            if not self._told:
-                _log.warning("systemd_not_told", error=exc.strerror or str(exc))
-            self._told = True
+            if not self._logged:
+                _log.warning("systemd_not_notified", error=exc.strerror or str(exc))
+            self._logged = True
 
 
 def _own_watchdog_us(environ: Mapping[str, str]) -> int:

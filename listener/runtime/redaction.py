@@ -27,6 +27,7 @@ _TEXTS = (
     re.compile(r"(whs(?:ec|k)_)[A-Za-z0-9+/=]+"),
 )
 _DEPTH = 6
+_MINUTE_S = 60
 
 
 def redact(_logger: Any, _name: str, fields: Fields) -> Fields:
@@ -74,7 +75,7 @@ class Repeats:
     def __call__(self, _logger: Any, name: str, fields: Fields) -> Fields:
         """Pass a line on, or raise `structlog.DropEvent`."""
         now = self._clock()
-        if now - self._minute >= 60:  # noqa: PLR2004 - a minute
+        if now - self._minute >= _MINUTE_S:
             self._minute = now
             self._left_out = {
                 key: seen - self._per_minute for key, seen in self._seen.items() if seen > self._per_minute

@@ -99,7 +99,7 @@ Raised = (msgspec.MsgspecError, UnicodeDecodeError, WebServicesError)
 
 
 class Control:
-    """Carries out orders. `carry_out` is the same for callers in the process."""
+    """Carries out orders. `execute` is the same for callers in the process."""
 
     def __init__(self, *, center: ContactCenter, logins: Logins, bayeux: Bayeux, faults: Faults) -> None:
         self._center = center
@@ -135,11 +135,11 @@ class Control:
         if call.method != "POST" or name not in self._orders:
             return json_reply({"error": f"no such order: {call.method} {name}"}, status=404)
         try:
-            return json_reply(self.carry_out(name, call.body or b"{}"))
+            return json_reply(self.execute(name, call.body or b"{}"))
         except Raised as exc:
             return json_reply({"error": str(exc)}, status=400)
 
-    def carry_out(self, name: str, body: bytes) -> Mapping[str, Any]:
+    def execute(self, name: str, body: bytes) -> Mapping[str, Any]:
         """Decode and do it. Raises KeyError (no such order), msgspec's errors (members), WebServicesError."""
         order, act = self._orders[name]
         return act(msgspec.json.decode(body, type=order))

@@ -114,7 +114,7 @@ class Logins:
         return session is None or call.headers.get(self.csrf_header) != session.csrf_token
 
     def _authenticate(self, call: Call, found: HttpSession | None) -> tuple[HttpSession | None, bool]:
-        """The session that goes on, and whether credentials were given that are wrong."""
+        """The session that continues, and whether credentials were given that are wrong."""
         authorization = call.headers.get("Authorization")
         if authorization is None:
             return found, False

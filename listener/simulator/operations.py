@@ -25,7 +25,7 @@ class Publish(Protocol):
 class Published:
     """One PropertiesUpdated as it went out.
 
-    `key` and `value` are the disposition that it carries, `key` None where it carries none. `value` is as in the user
+    `key` and `value` are the disposition that it carries, `key` None if it carries none. `value` is as in the user
     data: a string, empty when cleared, or whatever a client has attached under that key. `agents` are all in the
     chat, `heard_by` those who had a subscribed session.
     """
@@ -79,7 +79,7 @@ class Desk:
     def perform(self, agent: str, chat_id: str, body: Mapping[str, Any], *, base_url: str) -> Published | None:
         """Do what the body of `POST /api/v2/me/chats/{id}` asks.
 
-        Returns the PropertiesUpdated that it caused, None where it caused another notification. Raises
+        Returns the PropertiesUpdated that it caused, None if it caused another notification. Raises
         ParameterMissing, ParameterInvalid, NotFound; nothing has changed then.
         """
         self._center.chat_of(agent, chat_id)
@@ -100,13 +100,13 @@ class Desk:
     def invite(self, chat_id: str, agent: str, *, user_data: dict[str, Any], base_url: str) -> None:
         """A customer's new chat is offered to the agent. Raises NotFound, ParameterInvalid."""
         chat = self._center.add_chat(chat_id, [agent], state=ChatState.INVITED, user_data=user_data)
-        self._tell(NoticeKind.STATUS, chat, None, base_url=base_url)
+        self._report(NoticeKind.STATUS, chat, None, base_url=base_url)
 
     def join(self, chat_id: str, agent: str, newcomer: str, *, base_url: str) -> None:
         """A second agent comes into the agent's chat: a conference."""
         chat = self._center.chat_of(agent, chat_id)
         self._center.join(chat, newcomer)
-        self._tell(NoticeKind.PARTICIPANTS, chat, None, base_url=base_url)
+        self._report(NoticeKind.PARTICIPANTS, chat, None, base_url=base_url)
 
     def write(self, chat_id: str, agent: str, text: str, *, base_url: str) -> None:
         """The customer of the agent's chat writes a line."""
@@ -117,27 +117,27 @@ class Desk:
     def _accept(self, cause: Cause, chat_id: str) -> None:
         chat = self._allowed(cause, chat_id, (ChatState.INVITED,))
         chat.states[cause.agent] = ChatState.CHATTING
-        self._tell(NoticeKind.STATUS, chat, cause)
+        self._report(NoticeKind.STATUS, chat, cause)
 
     def _reject(self, cause: Cause, chat_id: str) -> None:
         chat = self._allowed(cause, chat_id, (ChatState.INVITED,))
         chat.states[cause.agent] = ChatState.REVOKED
-        self._tell(NoticeKind.STATUS, chat, cause, only=(cause.agent,))
+        self._report(NoticeKind.STATUS, chat, cause, only=(cause.agent,))
         self._center.forget(chat, cause.agent)
 
     def _leave(self, cause: Cause, chat_id: str) -> None:
         chat = self._allowed(cause, chat_id, _TALKING)
         self._center.leave(chat, cause.agent)
-        self._tell(NoticeKind.STATUS, chat, cause, only=(cause.agent,))
+        self._report(NoticeKind.STATUS, chat, cause, only=(cause.agent,))
         others = tuple(agent for agent in chat.members if agent != cause.agent)
-        self._tell(NoticeKind.PARTICIPANTS, chat, cause, only=others)
+        self._report(NoticeKind.PARTICIPANTS, chat, cause, only=others)
 
     def _complete(self, cause: Cause, chat_id: str) -> None:
         chat = self._allowed(cause, chat_id, _OPEN)
         chat.states[cause.agent] = ChatState.COMPLETED
-        self._tell(NoticeKind.STATUS, chat, cause, only=(cause.agent,))
+        self._report(NoticeKind.STATUS, chat, cause, only=(cause.agent,))
         self._center.forget(chat, cause.agent)
-        self._tell(NoticeKind.PARTICIPANTS, chat, cause)
+        self._report(NoticeKind.PARTICIPANTS, chat, cause)
 
     def _send_message(self, cause: Cause, chat_id: str, body: Mapping[str, Any]) -> None:
         text = required(body, "message", str)
@@ -172,7 +172,7 @@ class Desk:
         self, operation: str, chat: Chat, cause: Cause, *, changed: Sequence[str], full: bool, key: str | None = None
     ) -> Published:
         user_data = chat.user_data if full else {name: chat.user_data[name] for name in changed}
-        heard_by = self._tell(NoticeKind.PROPERTIES, chat, cause, user_data=user_data)
+        heard_by = self._report(NoticeKind.PROPERTIES, chat, cause, user_data=user_data)
         key = key or self._options.disposition_key
         entry = Published(
             chat_id=chat.id,
@@ -186,7 +186,7 @@ class Desk:
         self.ledger.append(entry)
         return entry
 
-    def _tell(
+    def _report(
         self,
         kind: NoticeKind,
         chat: Chat,

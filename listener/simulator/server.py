@@ -150,7 +150,7 @@ class Simulator:
 
         Raises KeyError for an unknown order, msgspec.ValidationError for wrong members.
         """
-        return self._control.carry_out(order, msgspec.json.encode(members))
+        return self._control.execute(order, msgspec.json.encode(members))
 
     def state(self) -> Mapping[str, Any]:
         """What `GET /control/state` answers."""

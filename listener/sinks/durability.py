@@ -9,7 +9,7 @@ from listener.sinks.registry import SinkContext
 _log = structlog.get_logger("listener.sinks")
 
 
-def tell(context: SinkContext, *, destination: str, risks: tuple[str, ...] = (), **facts: Any) -> None:
+def report_durability(context: SinkContext, *, destination: str, risks: tuple[str, ...] = (), **facts: Any) -> None:
     """One line on what the other side does with an event before it acknowledges it.
 
     Args:

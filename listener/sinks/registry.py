@@ -20,30 +20,37 @@ from listener.runtime.host import THIS_HOST, Host
 
 GROUP = "listener.sinks"
 _DISTRIBUTION = "disposition-listener"
+_BUILT_IN = {"amqp", "file", "kafka", "nats", "postgres", "redis", "stdout", "syslog", "webhook"}
 
 S = TypeVar("S", bound=BaseModel)
 
 
 class Lane(Protocol):
-    """What the configuration says of one sink: its kind, the kind's own keys, the names of the other keys, its form."""
+    """What the configuration says of one sink."""
 
     @property
-    def type(self) -> str: ...  # noqa: D102 - told above
+    def type(self) -> str:
+        """The name of its kind."""
 
     @property
-    def format(self) -> FormName: ...  # noqa: D102 - told above
+    def format(self) -> FormName:
+        """How its events are written."""
 
     @property
-    def template(self) -> str | None: ...  # noqa: D102 - told above
+    def template(self) -> str | None:
+        """The template of `format = "template"`."""
 
     @property
-    def template_type(self) -> str: ...  # noqa: D102 - told above
+    def template_type(self) -> str:
+        """The media type of what the template makes."""
 
     @property
-    def options(self) -> dict[str, Any]: ...  # noqa: D102 - told above
+    def options(self) -> dict[str, Any]:
+        """The kind's own keys."""
 
     @property
-    def shared_keys(self) -> tuple[str, ...]: ...  # noqa: D102 - told above
+    def shared_keys(self) -> tuple[str, ...]:
+        """The names of the other keys, which every kind has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +86,7 @@ class SinkKind(Generic[S]):
         name: the value of `type` in the configuration, and the entry point's name.
         settings: the kind's own keys; a model that refuses unknown ones (`listener.config.schema.Section`).
         build: makes the sink; may import a client library, must not touch disk or network.
-        extra: the extra of the distribution that brings the client library, None where none is needed.
+        extra: the extra of the distribution that brings the client library, None if none is needed.
         single: whether a configuration may hold one sink of this kind only, because it takes something that the
             process has once.
         retry_horizon_s: for how long its lanes try a batch that fails, unless the configuration says otherwise; None
@@ -228,19 +235,27 @@ def _settings(name: str, lane: Lane, base: Path) -> tuple[SinkKind[Any], BaseMod
 
 def _load(name: str, wanted: str) -> SinkKind[Any]:
     place = f"sinks.{name}.type"
-    known = kinds()
-    if wanted not in known:
+    point = _found(wanted)
+    if point is None:
+        known = kinds()
         text = f"unknown kind {wanted!r}{did_you_mean(wanted, known)} (known: {', '.join(known)})"
         raise ConfigError([Problem(place, text)])
     try:
-        kind = known[wanted].load()
+        kind = point.load()
     except ImportError as exc:
-        raise ConfigError([_missing(name, known[wanted], None, exc)]) from exc
+        raise ConfigError([_missing(name, point, None, exc)]) from exc
     except AttributeError as exc:
-        raise ConfigError([Problem(place, f"{known[wanted].value} does not exist")]) from exc
+        raise ConfigError([Problem(place, f"{point.value} does not exist")]) from exc
     if not isinstance(kind, SinkKind):
-        raise ConfigError([Problem(place, f"{known[wanted].value} is not a SinkKind")])
+        raise ConfigError([Problem(place, f"{point.value} is not a SinkKind")])
     return kind
+
+
+def _found(wanted: str) -> EntryPoint | None:
+    """The kind of this name. For a built-in one the installed distributions are not searched: that takes as long."""
+    if wanted in _BUILT_IN:
+        return EntryPoint(wanted, f"{GROUP}.{wanted}:KIND", GROUP)
+    return kinds().get(wanted)
 
 
 def _missing(name: str, point: EntryPoint, extra: str | None, exc: ImportError) -> Problem:

@@ -1,10 +1,12 @@
-"""Secrets of a sink: written in the configuration, or in a file that is read anew each time it is needed."""
+"""Secrets of a sink: written in the configuration, or in a file that is reread each time; never in a URL."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import AfterValidator, SecretStr, model_validator
+from yarl import URL
 
 from listener.config.schema import InputFile, Section
 from listener.errors import Retry
@@ -12,7 +14,7 @@ from listener.sinks.registry import SinkContext
 
 
 async def secret_of(context: SinkContext, key: str, *, inline: SecretStr | None, file: Path | None) -> str | None:
-    """The secret, without the line end of its file; None where neither is given.
+    """The secret, without the line end of its file; None if neither is given.
 
     Args:
         context: the sink's surroundings.
@@ -36,6 +38,30 @@ async def secret_of(context: SinkContext, key: str, *, inline: SecretStr | None,
     if not secret:
         raise Retry(f"{context.setting(f'{key}_file')}: {path} is empty")
     return secret
+
+
+def url_beside_login(usable: Callable[[URL], bool], expected: str) -> AfterValidator:
+    """A check of a URL, which is kept as written, for kinds whose credentials have keys of their own.
+
+    Args:
+        usable: whether it leads somewhere; a ValueError says that it does not.
+        expected: what it should be.
+    """
+
+    def checked(value: str) -> str:
+        try:
+            url = URL(value)
+            fits = usable(url)
+            secretive = url.user is not None or url.password is not None or "password" in url.query
+        except ValueError:
+            fits = secretive = False
+        if secretive:
+            raise ValueError("must hold no user name and no password: give username and password_file beside it")
+        if not fits:
+            raise ValueError(expected)
+        return value
+
+    return AfterValidator(checked)
 
 
 class LoginSettings(Section):

@@ -1,4 +1,4 @@
-"""What became of each event of one delivery, gathered while it goes on and told to the lane in one outcome."""
+"""The outcome of each event of one delivery, gathered while it continues and told to the lane in one outcome."""
 
 from collections.abc import Sequence
 

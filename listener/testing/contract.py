@@ -22,6 +22,8 @@ from listener.testing.events import sample_event, sample_gap, sample_test
 
 _MANY = 10_000
 _BATCH = 500
+_OUTAGE_BEFORE = 8  # any batch in between
+_LOOKS = 5  # a tenth of a second
 _PATIENCE_S = 60.0
 _ODD = 'a\nb\r\u2028\x00"\\é\U0001f600'
 
@@ -61,9 +63,15 @@ class Place(Protocol):
 
 
 class SinkContract:
-    """The suite. Order is per chat; what "arrives" is asked of the destination itself."""
+    """The suite. Order is per chat; what "arrives" is asked of the destination itself.
+
+    Attributes:
+        deaths: before which of the twenty batches the destination dies; before the ninth it does so between two
+            batches, before others with the batch in flight. Fewer where each start of it takes many seconds.
+    """
 
     pytestmark = pytest.mark.asyncio
+    deaths: Sequence[int] = (5, 8, 12)
 
     async def test_a_batch_is_durable_when_deliver_returns(self, place: Place) -> None:
         batch = [*_events(20, chats=3), sample_gap(21, sequence=21)]
@@ -184,18 +192,17 @@ class SinkContract:
         _assert_all_there(await place.events(), _events(2))
 
     async def test_nothing_is_missing_when_the_destination_dies_amid_ten_thousand_events(self, place: Place) -> None:
-        """Twice it dies with a batch in flight, once between two batches."""
         everything = _events(_MANY, chats=50)
         batches = [everything[start : start + _BATCH] for start in range(0, _MANY, _BATCH)]
         async with _open(place.sink()) as sink:
             for number, batch in enumerate(batches):
                 left: Sequence[Event] = batch
-                if number in (5, 12):
+                if number in self.deaths and number != _OUTAGE_BEFORE:
                     delivery = asyncio.ensure_future(_attempt(sink, batch))
                     await asyncio.sleep(0.002 * number)
                     async with place.outage():
                         left = await delivery
-                elif number == 8:  # noqa: PLR2004 - any batch in between
+                elif number in self.deaths:
                     async with place.outage():
                         pass
                 await _bring(sink, left)
@@ -238,7 +245,7 @@ class SinkContract:
         batch[3] = place.poison(batch[3])
         others = [event for event in batch if event is not batch[3]]
         async with _open(place.sink()) as sink:
-            left, rejected = await _bring_judged(sink, batch)
+            left, rejected = await _deliver_judged(sink, batch)
         assert left == []
         assert [event.id for event in rejected] == [batch[3].id]
         arrived = await place.events()
@@ -293,7 +300,7 @@ async def _bring(sink: Sink, events: Sequence[Event]) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def _bring_judged(sink: Sink, events: Sequence[Event]) -> tuple[Sequence[Event], list[Event]]:
+async def _deliver_judged(sink: Sink, events: Sequence[Event]) -> tuple[Sequence[Event], list[Event]]:
     """The same, where some are rejected; what is left at the end, and what was rejected."""
     rejected: list[Event] = []
     for _ in range(2 * len(events)):
@@ -320,7 +327,7 @@ def _left(events: Sequence[Event], outcome: Outcome) -> list[Event]:
 async def _settled(measure: Callable[[], int]) -> int:
     """The figure once it has not changed for a while: sockets close behind their close()."""
     last, same = measure(), 0
-    while same < 5:  # noqa: PLR2004 - five looks, a tenth of a second
+    while same < _LOOKS:
         await asyncio.sleep(0.02)
         now = measure()
         last, same = now, same + 1 if now == last else 0

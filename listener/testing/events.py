@@ -3,7 +3,7 @@
 import msgspec
 from msgspec.structs import replace
 
-from listener.model.event import Change, Disposition, Event, Gap, Kind, Origin, Trial, rfc3339
+from listener.model.event import Change, Disposition, Event, Gap, Kind, Origin, SinkTestData, rfc3339
 
 SAMPLE_MS = 1_795_340_340_123
 """When sample events are received unless the test says otherwise: 2026-11-22T09:39:00.123Z."""
@@ -67,8 +67,8 @@ def sample_gap(number: int, *, account: str = "agent1", sequence: int = 0) -> Ev
 
 def sample_test(sink: str) -> Event:
     """The event that `sinks test` sends to a sink of this name."""
-    trial = Trial(message="This is a test: no chat has changed.", sink=sink, sent_at=rfc3339(SAMPLE_MS))
-    return _event("test-1", kind=Kind.TEST, subject="test", account="", data=msgspec.json.encode(trial))
+    data = SinkTestData(message="This is a test: no chat has changed.", sink=sink, sent_at=rfc3339(SAMPLE_MS))
+    return _event("test-1", kind=Kind.TEST, subject="test", account="", data=msgspec.json.encode(data))
 
 
 def _event(

@@ -8,18 +8,18 @@ from msgspec.structs import replace
 
 from listener.errors import JournalError, JournalFull, JournalLocked
 from listener.model.event import (
-    EVERY_LETTER,
+    EVERY_DEAD_LETTER,
     Damage,
     DeadLetter,
+    DeadLetterFilter,
     Event,
     JournalBatch,
     JournalStats,
     LaneState,
     LastValue,
-    LetterFilter,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, EventFilter, Found, LetterPage, Undelivered
+from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found, Undelivered
 
 _ROWS_A_LOOK = 5_000
 
@@ -153,28 +153,28 @@ class MemoryJournal:
         self._require_open()
         return dict(self._sessions)
 
-    async def dead_letters(self, which: LetterFilter = EVERY_LETTER) -> list[DeadLetter]:
+    async def dead_letters(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
         self._require_open()
         found = [letter for letter in self._dead.values() if _is_meant(letter, which)]
         return sorted(found, key=lambda letter: (letter.at_ms, letter.sequence, letter.sink))
 
-    async def letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> LetterPage:
+    async def dead_letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> DeadLetterPage:
         """Dead letters in journal order; see the port."""
-        found = await self.dead_letters(LetterFilter(sink=sink, after=after))
+        found = await self.dead_letters(DeadLetterFilter(sink=sink, after=after))
         found.sort(key=lambda letter: (letter.sequence, letter.sink))
         last = found[:limit][-1].sequence if found else 0
         page = [letter for letter in found if letter.sequence <= last]
         undelivered = (Undelivered(letter=one, event=self._copies.get(one.sequence)) for one in page)
-        return LetterPage(letters=tuple(undelivered), more=len(found) > len(page))
+        return DeadLetterPage(letters=tuple(undelivered), more=len(found) > len(page))
 
-    async def replay_dead_letters(self, which: LetterFilter) -> int:
+    async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """Mark the letters that are meant and have a copy of their event."""
         meant = [letter for letter in await self.dead_letters(which) if letter.sequence in self._copies]
         self._dead.update({(one.sink, one.sequence): replace(one, replaying=True) for one in meant})
         return len(meant)
 
-    async def drop_dead_letters(self, which: LetterFilter) -> int:
+    async def drop_dead_letters(self, which: DeadLetterFilter) -> int:
         """Delete the letters that are meant."""
         meant = await self.dead_letters(which)
         for letter in meant:
@@ -183,7 +183,7 @@ class MemoryJournal:
 
     async def replays(self, sink: str, limit: int) -> list[Event]:
         """The events that are marked for replay."""
-        marked = [one for one in await self.dead_letters(LetterFilter(sink=sink)) if one.replaying]
+        marked = [one for one in await self.dead_letters(DeadLetterFilter(sink=sink)) if one.replaying]
         return [self._copies[sequence] for sequence in sorted(one.sequence for one in marked)[:limit]]
 
     async def settle_replays(self, sink: str, delivered: Collection[int], dead: Sequence[DeadLetter] = ()) -> None:
@@ -239,7 +239,7 @@ class MemoryJournal:
     def _used_bytes(self) -> int:
         return sum(len(event.data) for event in self._events)
 
-    async def pulse(self) -> None:
+    async def ping(self) -> None:
         """Memory always answers."""
 
     async def stats(self) -> JournalStats:
@@ -264,7 +264,7 @@ class MemoryJournal:
             raise JournalError("journal: not open")
 
 
-def _is_meant(letter: DeadLetter, which: LetterFilter) -> bool:
+def _is_meant(letter: DeadLetter, which: DeadLetterFilter) -> bool:
     return (
         which.sink in (None, letter.sink)
         and (not which.event_ids or letter.event_id in which.event_ids)

@@ -40,7 +40,7 @@ class RecordingSink:
         self._gate.clear()
 
     def release(self) -> None:
-        """Let waiting deliveries go on."""
+        """Let waiting deliveries continue."""
         self._gate.set()
 
     async def open(self) -> None:

@@ -1,4 +1,4 @@
-"""What may be ordered over HTTP: to let a parked lane go on, and to deliver dead letters once more."""
+"""Actions over HTTP: resume a parked sink, replay dead letters."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -7,9 +7,8 @@ import msgspec
 from aiohttp import web
 
 from listener.errors import ControlError, HttpRefused, JournalError
-from listener.model.event import LetterFilter, Selection
-from listener.web import answers
-from listener.web.routes import Call, Route
+from listener.model.event import ControlFilter, DeadLetterFilter
+from listener.web.routes import JSON, Call, Route, json_answer
 
 BODY_BYTES = 2**20  # as much as a line of the control socket
 
@@ -17,18 +16,18 @@ T = TypeVar("T")
 
 
 class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An empty object: nothing is left to say."""
+    """An empty object."""
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """The lane goes on; `resumed` is false where it was not parked."""
+    """The sink resumes; `resumed` is false if it was not parked."""
 
     sink: str
     resumed: bool
 
 
-class Letters(msgspec.Struct, frozen=True, kw_only=True):
-    """How many letters are marked to be delivered once more; a mark is durable."""
+class DeadLetterCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many dead letters are marked, durably, for another delivery."""
 
     letters: int
 
@@ -37,8 +36,8 @@ class Actions:
     """The two paths that change something. Their route says that they need a token.
 
     Args:
-        resume: lets the lane of this sink go on; tells whether it was parked. Raises ControlError for an unknown sink.
-        replay: marks the letters that are meant, durably; tells how many. Raises ControlError for an unknown sink and
+        resume: resumes this sink; returns whether it was parked. Raises ControlError for an unknown sink.
+        replay: marks the matching letters, durably; returns how many. Raises ControlError for an unknown sink and
             JournalError.
     """
 
@@ -46,7 +45,7 @@ class Actions:
         self,
         *,
         resume: Callable[[str], Awaitable[bool]],
-        replay: Callable[[LetterFilter], Awaitable[int]],
+        replay: Callable[[DeadLetterFilter], Awaitable[int]],
     ) -> None:
         self._resume = resume
         self._replay = replay
@@ -54,28 +53,28 @@ class Actions:
     def routes(self) -> list[Route]:
         """Both paths."""
         return [
-            Route("POST", "/lanes/{name}/resume", self._resume_lane, is_action=True, body_bytes=BODY_BYTES),
+            Route("POST", "/sinks/{name}/resume", self._resume_lane, is_action=True, body_bytes=BODY_BYTES),
             Route("POST", "/dead-letters/replay", self._replay_letters, is_action=True, body_bytes=BODY_BYTES),
         ]
 
     async def _resume_lane(self, call: Call) -> web.StreamResponse:
         _decoded(call, Nothing)
         sink = call.names["name"]
-        return answers.json(Resumed(sink=sink, resumed=await _carried_out(self._resume(sink))))
+        return json_answer(Resumed(sink=sink, resumed=await _executed(self._resume(sink))))
 
     async def _replay_letters(self, call: Call) -> web.StreamResponse:
-        which = _decoded(call, Selection)
-        return answers.json(Letters(letters=await _carried_out(self._replay(which))))
+        which = _decoded(call, ControlFilter)
+        return json_answer(DeadLetterCount(letters=await _executed(self._replay(which))))
 
 
 def _decoded(call: Call, expected: type[T]) -> T:
-    """The body. A form of a web page cannot be sent as JSON without the server's leave, which is never given."""
-    if call.request.content_type != answers.JSON:
-        raise HttpRefused(415, "media_type", f"the body has to come as {answers.JSON}")
+    """The body. A web page of another origin cannot send JSON without permission, which is never given."""
+    if call.request.content_type != JSON:
+        raise HttpRefused(415, "media_type", f"the body must be {JSON}")
     try:
         return msgspec.convert(_with_integers(msgspec.json.decode(call.body)), type=expected)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise HttpRefused(400, "not_json", f"the body is not what is expected here: {exc}") from exc
+        raise HttpRefused(400, "not_json", f"the body is not as expected: {exc}") from exc
 
 
 def _with_integers(value: Any) -> Any:
@@ -85,9 +84,9 @@ def _with_integers(value: Any) -> Any:
     return {key: int(one) if isinstance(one, float) and one.is_integer() else one for key, one in value.items()}
 
 
-async def _carried_out(order: Awaitable[T]) -> T:
+async def _executed(command: Awaitable[T]) -> T:
     try:
-        return await order
+        return await command
     except ControlError as exc:
         raise HttpRefused(404, "unknown_sink", str(exc)) from exc
     except JournalError as exc:

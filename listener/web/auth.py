@@ -1,4 +1,4 @@
-"""Who is answered: the bearer token, and for a server that only this host reaches, the name it was reached by."""
+"""Access: the bearer token, and on the loopback the Host header."""
 
 import hmac
 import ipaddress
@@ -12,7 +12,7 @@ _BEARER = {"WWW-Authenticate": 'Bearer realm="disposition-listener"'}
 
 
 class Guard:
-    """Decides on a request before anything else is done about it.
+    """Admits or refuses a request before anything else happens.
 
     With a token, whatever is not open needs it (RFC 6750, in the header only: browsers send no such header by
     themselves, so no page of somebody else can act in a user's name). Without one, a server on the loopback answers
@@ -30,7 +30,7 @@ class Guard:
         self._only_here = only_here
 
     def admit(self, request: web.BaseRequest, *, is_open: bool, is_action: bool) -> bool:
-        """Whether the client is trusted: false for one without the token, where that is open to it.
+        """Whether the client is trusted: false without the token, on an open route.
 
         Raises HttpRefused: it is not answered.
         """
@@ -46,14 +46,14 @@ class Guard:
         return refused is None
 
     def _refusal(self, request: web.BaseRequest, token: Callable[[], str]) -> HttpRefused | None:
-        """Why the request does not show the token; None where it does."""
+        """Why the token is missing or wrong; None if it is right."""
         shown = request.headers.getall("Authorization", [])
         if not shown:
             return HttpRefused(401, "no_token", "a bearer token is required", headers=_BEARER)
         try:
             wanted = token()
-        except (OSError, ValueError):  # what is wrong with the file is no business of the client's
-            return HttpRefused(503, "token_unreadable", "the token to compare with cannot be read; see the log")
+        except (OSError, ValueError):  # the client need not know what is wrong with the file
+            return HttpRefused(503, "token_unreadable", "the token of the configuration cannot be read; see the log")
         scheme, _, given = shown[0].partition(" ")
         if scheme.lower() == "bearer" and len(shown) == 1 and _same(given.strip(" "), wanted):
             return None
@@ -67,7 +67,7 @@ class Guard:
             raise HttpRefused(400, "host", "one Host header is required")
         name = _name_in(hosts[0])
         if name not in {"localhost", own.lower()} and not _is_address(name):
-            raise HttpRefused(421, "host", "this server is asked for by the address that it listens on, or localhost")
+            raise HttpRefused(421, "host", "use the address that this server listens on, or localhost")
 
 
 def _same(given: str, wanted: str) -> bool:

@@ -1,4 +1,4 @@
-"""The page for people: its files as they are in the package, read once; they hold no data, so no token is asked."""
+"""The console: its files, read once from the package; they hold no data and need no token."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # asked for each time, and sent when it has changed
+    "Cache-Control": "no-cache",  # revalidated each time, sent when changed
 }
 
 

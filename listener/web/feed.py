@@ -1,4 +1,4 @@
-"""`/events`: the journal from a place on, as server-sent events (HTML Living Standard, 9.2)."""
+"""`/events`: the journal from a sequence on, as server-sent events (HTML Living Standard, 9.2)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,11 +13,9 @@ from listener.model.event import Event
 from listener.model.filter import EVERY_EVENT
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
-from listener.web import answers
 from listener.web.limits import STREAMS
 from listener.web.lookups import Search
-from listener.web.queries import Position, given, query_of, told
-from listener.web.routes import Call, Route
+from listener.web.routes import HEADERS, Call, Position, Route, answered, given, query_of
 
 BATCH = 500
 COMMENT_S = 10.0
@@ -26,24 +24,24 @@ WRITE_S = 10.0
 _PIECE_BYTES = 64 * 2**10
 _RETRY_MS = 2000
 _HEADERS = {
-    **answers.HEADERS,
+    **HEADERS,
     "Content-Type": "text/event-stream",
     "X-Accel-Buffering": "no",  # nginx would hold messages back
 }
 
 
 class FeedQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a stream begins: behind the sequence `after`, or without it `recent` events before the newest one."""
+    """Where a stream begins: after the sequence `after`, or by default `recent` events before the newest one."""
 
     after: Position | UnsetType = UNSET
     recent: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 500
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """How every stream begins.
+    """The first message of every stream.
 
     `journal` is another one for each start of the process. `first_sequence` is that of the oldest event that is still
-    there, `last_sequence` + 1 where none is. `reset` tells that `after` was none of this journal, and is not gone by.
+    there, `last_sequence` + 1 where none is. `reset` says that `after` does not belong to this journal and is ignored.
     """
 
     journal: str
@@ -63,9 +61,9 @@ class Feed:
         search: see there.
         last_sequence: see there.
         metrics: counts the answers.
-        comment_s: after so many seconds of silence a comment tells that the connection stands.
+        comment_s: after this many seconds of silence a comment keeps the connection alive.
         pause_s: see above.
-        write_s: a client that takes longer for a piece of 64 KiB is cut off.
+        write_s: a client that needs longer to read 64 KiB is disconnected.
         host: names this start of the journal.
     """
 
@@ -104,9 +102,9 @@ class Feed:
             return web.Response(headers=_HEADERS)
         if not call.keep():
             raise HttpRefused(503, "too_many_streams", f"{STREAMS} streams are open already")
-        hello = await told(self._hello(after))
+        hello = await answered(self._hello(after))
         if after is None or hello.reset:
-            after = await told(self._before_the_newest(query.recent))
+            after = await answered(self._before_the_newest(query.recent))
         response = web.StreamResponse(headers=_HEADERS)
         response.force_close()
         await response.prepare(call.request)
@@ -132,7 +130,7 @@ class Feed:
         )
 
     async def _before_the_newest(self, count: int) -> int:
-        """The sequence behind which the newest `count` events are. Sequences have holes: they cannot be counted by."""
+        """The sequence before the newest `count` events. Sequences have holes, so they cannot be subtracted."""
         after, before = self._last_sequence(), None
         while count:
             found = await self._search(EVERY_EVENT, before=before, limit=min(count, BATCH))
@@ -170,14 +168,14 @@ class Feed:
 
 
 def _last_event_id(call: Call) -> int | None:
-    """What a client that comes again has heard last. Raises HttpRefused: it was none of ours."""
+    """The last event of a client that reconnects. Raises HttpRefused if it is not one of ours."""
     shown = call.request.headers.getall("Last-Event-ID", [])
     if not shown:
         return None
     try:
         return msgspec.convert(",".join(shown), Position, strict=False)
     except (msgspec.ValidationError, UnicodeEncodeError) as exc:
-        raise HttpRefused(400, "query", "Last-Event-ID is no sequence") from exc
+        raise HttpRefused(400, "query", "Last-Event-ID is not a sequence") from exc
 
 
 def _batch(events: Sequence[Event]) -> bytes:

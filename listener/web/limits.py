@@ -1,23 +1,83 @@
-"""How much one client may ask of the server: bytes, seconds, connections."""
+"""Limits on clients; refusals are counted, and logged once a minute and reason."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from listener.errors import HttpRefused
-from listener.web.refusals import Refusals
+from listener.runtime.clock import SYSTEM_CLOCK
+from listener.runtime.metrics import Metrics
 
+_QUIET_S = 60.0
+_log = structlog.get_logger(__name__)
 CONNECTION_LIMIT_S = 10.0
 CONNECTIONS = 256  # more than the system lets arrive at one moment: a burst is not what ends a connection
 STREAMS = 16
 HEAD_LIMIT_BYTES = 4096  # of each line
 HEADERS_LIMIT = 64
 _LINGER_S = 2.0
-
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class Refusals:
+    """Keeps count of what is refused.
+
+    Args:
+        metrics: counts by reason.
+        monotonic: seconds.
+    """
+
+    def __init__(self, *, metrics: Metrics, monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic_s) -> None:
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self._quiet_until_s: dict[str, float] = {}
+        self._unlogged: dict[str, int] = {}
+
+    def note(self, reason: str, *, remote: str | None, error: BaseException | None = None) -> None:
+        """One request, or connection, was refused.
+
+        Args:
+            reason: a short fixed word; nothing of what the client has sent, which may be a secret or a customer's.
+            remote: the client's address.
+            error: a fault of ours behind it, for the log.
+        """
+        self._metrics.count("http_refused_total", 1, reason)
+        now_s = self._monotonic()
+        if now_s < self._quiet_until_s.get(reason, now_s):
+            self._unlogged[reason] = self._unlogged.get(reason, 0) + 1
+            return
+        self._quiet_until_s[reason] = now_s + _QUIET_S
+        log = _log.warning if error is None else _log.error
+        log("http_refused", reason=reason, remote=remote, more_before=self._unlogged.pop(reason, 0), exc_info=error)
+
+    def logger(self) -> logging.Logger:
+        """A logger for aiohttp, which reports by it what never becomes a request: what it says is noted here."""
+        logger = logging.Logger("http")  # noqa: LOG001 - no name in the process-wide tree: it belongs to one server
+        logger.addHandler(_Noting(self))
+        return logger
+
+
+class _Noting(logging.Handler):
+    """Takes aiohttp's records to the refusals."""
+
+    def __init__(self, refusals: Refusals) -> None:
+        super().__init__(logging.DEBUG)
+        self._refusals = refusals
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Bytes that are no HTTP are the client's fault; a client that is gone is none; any other exception is ours."""
+        error = record.exc_info[1] if record.exc_info else None
+        remote = str(record.args[0]) if isinstance(record.args, tuple) and record.args else None
+        if isinstance(error, HttpProcessingError):
+            self._refusals.note("malformed", remote=remote)
+        elif error is not None and not isinstance(error, ConnectionError):
+            self._refusals.note("failed", remote=remote, error=error)
 
 
 class LimitedServer(web.Server):
@@ -29,7 +89,7 @@ class LimitedServer(web.Server):
 
     Args:
         handler: answers a request.
-        refusals: is told of connections that are aborted, and of bytes that are no HTTP.
+        refusals: gets connections that are aborted, and of bytes that are no HTTP.
         limit_s: see above.
         connections: see above.
     """
@@ -72,7 +132,7 @@ class LimitedServer(web.Server):
         self._forget(handler)
 
     def keep(self, request: web.BaseRequest) -> bool:
-        """Take the time limit from a request's connection, for a stream; false where too many are without already.
+        """Take the time limit from a request's connection, for a stream; false if too many are without already.
 
         What the client still sends is dropped from now on. The current task is cancelled when the connection is lost,
         which it may not notice for long, or by `end_streams`.
@@ -117,11 +177,11 @@ class LimitedServer(web.Server):
 
 
 async def body_of(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
-    """All of a request's body, however it comes. Raises HttpRefused where it is too large, compressed or broken."""
+    """The whole body of a request. Raises HttpRefused if it is too large, compressed or broken."""
     if not limit_bytes and request.can_read_body:
-        raise HttpRefused(413, "body", "no body is taken here")
+        raise HttpRefused(413, "body", "no body is accepted here")
     if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise HttpRefused(415, "media_type", "no Content-Encoding is taken here")
+        raise HttpRefused(415, "media_type", "no Content-Encoding is accepted here")
     if (request.content_length or 0) > limit_bytes:
         raise _too_large(limit_bytes)
     body = bytearray()
@@ -131,9 +191,9 @@ async def body_of(request: web.BaseRequest, *, limit_bytes: int) -> bytes:
             if len(body) > limit_bytes:
                 raise _too_large(limit_bytes)
     except web.RequestPayloadError as exc:
-        raise HttpRefused(400, "malformed", "the body ends before its end, or is not encoded as it says") from exc
+        raise HttpRefused(400, "malformed", "the body is incomplete, or not encoded as declared") from exc
     return bytes(body)
 
 
 def _too_large(limit_bytes: int) -> HttpRefused:
-    return HttpRefused(413, "body_too_large", f"a body has at most {limit_bytes} bytes here")
+    return HttpRefused(413, "body_too_large", f"a body may have at most {limit_bytes} bytes here")

@@ -1,4 +1,4 @@
-"""`/events.json` and `/dead-letters.json`: a bounded look at the journal for each request, one at a time."""
+"""`/events.json` and `/dead-letters.json`: bounded searches of the journal, one at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -11,16 +11,14 @@ from msgspec import UNSET, UnsetType
 
 from listener.errors import HttpRefused
 from listener.model.event import Change, Kind, rfc3339
-from listener.model.filter import EventFilter, Found, LetterPage, Undelivered
-from listener.web import answers
-from listener.web.queries import Limit, Position, Text, given, query_of, told
-from listener.web.routes import Call, Route
+from listener.model.filter import DeadLetterPage, EventFilter, Found, Undelivered
+from listener.web.routes import Call, Limit, Position, Route, Text, answered, given, json_answer, query_of
 
 LOOKS = 16
 
 
 class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `/events.json` takes; see `EventFilter`. `before` is a sequence, the events looked for are below it."""
+    """The query of `/events.json`; see `EventFilter`. Events are below the sequence `before`."""
 
     chat: Text | UnsetType = UNSET
     agent: Text | UnsetType = UNSET
@@ -31,8 +29,8 @@ class EventQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     limit: Limit = 100
 
 
-class LetterQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `/dead-letters.json` takes: letters of events above `after`."""
+class DeadLetterQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of `/dead-letters.json`: dead letters of events above `after`."""
 
     after: Position = 0
     limit: Limit = 100
@@ -59,9 +57,9 @@ _AsCloudEvent = Annotated[
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Newest first. `before` is what to ask on with, null where the journal has nothing older.
+    """Newest first. `before` is where to continue, null if the journal has nothing older.
 
-    `searched_through` is when the oldest event was received that was looked at.
+    `searched_through` is when the oldest event that was searched was received.
     """
 
     events: tuple[_AsCloudEvent, ...]
@@ -70,7 +68,7 @@ class Events(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An event that a sink did not take, and why. `chat_id` and `disposition` are null where there is none."""
+    """An event that a sink did not take, and why. `chat_id` and `disposition` are null if there are none."""
 
     sink: str
     sequence: int
@@ -84,7 +82,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True):
-    """In the order of the journal. `more` tells that there are some behind the last sequence."""
+    """In the order of the journal. `more` says whether there are more after the last one."""
 
     letters: tuple[DeadLetter, ...]
     more: bool
@@ -93,24 +91,26 @@ class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True):
 class Search(Protocol):
     """`ports.Journal.search`."""
 
-    def __call__(self, which: EventFilter, *, before: int | None, limit: int) -> Awaitable[Found]: ...  # noqa: D102 - told above
+    def __call__(self, which: EventFilter, *, before: int | None, limit: int) -> Awaitable[Found]:
+        """See the port."""
 
 
-class LetterPages(Protocol):
-    """`ports.Journal.letter_page`."""
+class DeadLetterPages(Protocol):
+    """`ports.Journal.dead_letter_page`."""
 
-    def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[LetterPage]: ...  # noqa: D102 - told above
+    def __call__(self, *, after: int, limit: int, sink: str | None) -> Awaitable[DeadLetterPage]:
+        """See the port."""
 
 
 class Lookups:
-    """Looks into the journal, one request after the other: of several, a lane that reads waits for one at most.
+    """Searches the journal, one request after the other: a lane that reads waits for one of them at most.
 
     Args:
         search: see the port.
         letters: see the port.
     """
 
-    def __init__(self, *, search: Search, letters: LetterPages) -> None:
+    def __init__(self, *, search: Search, letters: DeadLetterPages) -> None:
         self._search = search
         self._letters = letters
         self._looking = asyncio.Lock()
@@ -126,8 +126,8 @@ class Lookups:
     async def _find_events(self, call: Call) -> web.StreamResponse:
         query = query_of(call, EventQuery)
         async with self._turn():
-            found = await told(self._search(_filter(query), before=given(query.before), limit=query.limit))
-        return answers.json(
+            found = await answered(self._search(_filter(query), before=given(query.before), limit=query.limit))
+        return json_answer(
             Events(
                 events=tuple(msgspec.Raw(event.to_json()) for event in found.events),
                 before=found.before,
@@ -136,16 +136,16 @@ class Lookups:
         )
 
     async def _list_letters(self, call: Call) -> web.StreamResponse:
-        query = query_of(call, LetterQuery)
+        query = query_of(call, DeadLetterQuery)
         async with self._turn():
-            page = await told(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
-        return answers.json(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
+            page = await answered(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
+        return json_answer(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Raises HttpRefused: too many wait already, some of them perhaps for clients that have gone."""
+        """Raises HttpRefused if too many wait already, some perhaps for clients that have gone."""
         if self._asked >= LOOKS:
-            raise HttpRefused(503, "too_many_looks", f"{LOOKS} clients wait for the journal already")
+            raise HttpRefused(503, "too_many_searches", f"{LOOKS} clients are already waiting for the journal")
         self._asked += 1
         try:
             async with self._looking:
@@ -165,7 +165,7 @@ def _filter(query: EventQuery) -> EventFilter:
 
 
 class _Value(msgspec.Struct):
-    """What of a disposition's `data` is shown of it."""
+    """The part of a disposition's `data` that is shown."""
 
     disposition: str | None = None
 

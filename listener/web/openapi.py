@@ -1,4 +1,4 @@
-"""`/openapi.json`: the description of the HTTP side (OpenAPI 3.1), its schemas made from what is sent and taken."""
+"""`/openapi.json`: the description of the HTTP interface (OpenAPI 3.1), generated from its structures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,30 +7,28 @@ import msgspec
 from aiohttp import web
 
 from listener import __version__
-from listener.model.event import Change, Selection
-from listener.web import answers
-from listener.web.actions import Letters, Nothing, Resumed
-from listener.web.answers import Error
+from listener.model.event import Change, ControlFilter
+from listener.web.actions import DeadLetterCount, Nothing, Resumed
 from listener.web.console import TYPES, packaged
 from listener.web.feed import FeedQuery, Hello
-from listener.web.lookups import CloudEvent, DeadLetterList, EventQuery, Events, LetterQuery
-from listener.web.routes import Call, Route
+from listener.web.lookups import CloudEvent, DeadLetterList, DeadLetterQuery, EventQuery, Events
+from listener.web.routes import JSON, Call, Error, Route, json_answer
 from listener.web.status import Status
 
 _REF = "#/components/schemas/{name}"
 _SENT_AND_TAKEN = (
-    *(Status, Selection, Nothing, Resumed, Letters, Error),
+    *(Status, ControlFilter, Nothing, Resumed, DeadLetterCount, Error),
     *(CloudEvent, Events, DeadLetterList, Hello, Change),
 )
 _REASONS = {
-    "400": "Not what is expected here.",
-    "401": "The bearer token is missing, or another one.",
-    "403": "No token is configured, so nothing can be ordered.",
-    "404": "There is nothing of this name: no sink in the running daemon, no file of the page.",
+    "400": "The request is not as expected.",
+    "401": "The bearer token is missing or wrong.",
+    "403": "No token is configured, so there are no actions.",
+    "404": "There is no sink or file of this name.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
-    "421": "Asked for by a name that leads here from elsewhere.",
-    "503": "Not now: the journal, or the file that holds the token, cannot be used, or too many ask.",
+    "421": "The Host header names another host.",
+    "503": "Not now: the journal or the token file cannot be used, or there are too many requests.",
 }
 _EVERYWHERE = ("400", "401", "413", "415", "421", "503")
 
@@ -44,27 +42,27 @@ def _content(media_type: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refusals(*more: str) -> dict[str, Any]:
-    error = _content(answers.JSON, _ref(Error))
+    error = _content(JSON, _ref(Error))
     refusals = {status: {"description": _REASONS[status], "content": error} for status in sorted({*_EVERYWHERE, *more})}
     no_request = _content("text/plain", {"type": "string"})
     return {**refusals, "400": {"description": _REASONS["400"], "content": {**error, **no_request}}}
 
 
-def _told(description: str, content: Mapping[str, Any], *refusals: str) -> dict[str, Any]:
+def _described(description: str, content: Mapping[str, Any], *refusals: str) -> dict[str, Any]:
     return {**_refusals(*refusals), "200": {"description": description, "content": content}}
 
 
 def _probe(summary: str, *, not_ready: str = "") -> dict[str, Any]:
     """A probe needs no token; its texts are for people."""
     line = _content("text/plain", {"type": "string"})
-    responses = _told("It is.", line)
+    responses = _described("It is.", line)
     if not_ready:
         responses["503"] = {"description": not_ready, "content": line}
     return {"get": {"summary": summary, "security": [], "responses": responses}}
 
 
 def _page(summary: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": _told("As it is now.", content)}}
+    return {"get": {"summary": summary, "responses": _described("The current state.", content)}}
 
 
 def _file(
@@ -72,8 +70,8 @@ def _file(
 ) -> dict[str, Any]:
     """What the page for people is made of holds no data, so that it needs no token."""
     content = {media_type.partition(";")[0]: {"schema": {"type": "string"}} for media_type in types}
-    responses = _told("As it is in the package.", content, *refusals)
-    responses["304"] = {"description": "As the client has it (If-None-Match)."}
+    responses = _described("The file.", content, *refusals)
+    responses["304"] = {"description": "Not modified (If-None-Match)."}
     return {"get": {"summary": summary, "security": [], "parameters": list(parameters), "responses": responses}}
 
 
@@ -88,7 +86,7 @@ def _asked(summary: str, query: type, content: Mapping[str, Any], *headers: Mapp
         "get": {
             "summary": summary,
             "parameters": [*parameters, *headers],
-            "responses": _told("What there is.", content),
+            "responses": _described("The result.", content),
         }
     }
 
@@ -98,8 +96,8 @@ def _action(summary: str, taken: type, answer: type, *parameters: Mapping[str, A
         "post": {
             "summary": summary,
             "parameters": list(parameters),
-            "requestBody": {"required": True, "content": _content(answers.JSON, _ref(taken))},
-            "responses": _told("Done, durably.", _content(answers.JSON, _ref(answer)), "403", "404"),
+            "requestBody": {"required": True, "content": _content(JSON, _ref(taken))},
+            "responses": _described("Done, durably.", _content(JSON, _ref(answer)), "403", "404"),
         }
     }
 
@@ -108,21 +106,21 @@ def _paths() -> dict[str, Any]:
     sink = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
     file = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": sorted(packaged())}}
     last = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}}
-    events, letters = _content(answers.JSON, _ref(Events)), _content(answers.JSON, _ref(DeadLetterList))
+    events, letters = _content(JSON, _ref(Events)), _content(JSON, _ref(DeadLetterList))
     stream = _content("text/event-stream", {"type": "string"})
     return {
-        "/": _file("The page for people.", (), types=[TYPES[".html"]]),
-        "/console/{name}": _file("One file of it.", ("404",), file, types=list(TYPES.values())),
-        "/events": _asked("What is written to the journal, as server-sent events.", FeedQuery, stream, last),
-        "/events.json": _asked("Events that are looked for, newest first.", EventQuery, events),
-        "/dead-letters.json": _asked("What sinks did not take.", LetterQuery, letters),
+        "/": _file("The console.", (), types=[TYPES[".html"]]),
+        "/console/{name}": _file("One file of the console.", ("404",), file, types=list(TYPES.values())),
+        "/events": _asked("Events as they are written to the journal, as server-sent events.", FeedQuery, stream, last),
+        "/events.json": _asked("A search for events, newest first.", EventQuery, events),
+        "/dead-letters.json": _asked("Events that sinks did not take.", DeadLetterQuery, letters),
         "/livez": _probe("Whether the process answers."),
-        "/readyz": _probe("Whether it does its whole work.", not_ready="What keeps it from it, one a line."),
+        "/readyz": _probe("Whether the daemon is ready.", not_ready="The problems, one per line."),
         "/metrics": _page("For Prometheus.", _content("text/plain", {"type": "string"})),
-        "/status.json": _page("Accounts, lanes, journal.", _content(answers.JSON, _ref(Status))),
-        "/openapi.json": _page("This description.", _content(answers.JSON, {"type": "object"})),
-        "/lanes/{name}/resume": _action("Let the lane of a parked sink go on.", Nothing, Resumed, sink),
-        "/dead-letters/replay": _action("Deliver dead letters once more.", Selection, Letters),
+        "/status.json": _page("Accounts, sinks, journal.", _content(JSON, _ref(Status))),
+        "/openapi.json": _page("This description.", _content(JSON, {"type": "object"})),
+        "/sinks/{name}/resume": _action("Resume a parked sink.", Nothing, Resumed, sink),
+        "/dead-letters/replay": _action("Deliver dead letters again.", ControlFilter, DeadLetterCount),
     }
 
 
@@ -152,4 +150,4 @@ class Description:
         return [Route("GET", "/openapi.json", self._show)]
 
     async def _show(self, _call: Call) -> web.StreamResponse:
-        return answers.json(self._document)
+        return json_answer(self._document)

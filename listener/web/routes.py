@@ -1,12 +1,22 @@
-"""Which handler answers which method and path, and what its route asks of a request."""
+"""Requests by their routes: which handler answers, what a query or a body asks for, and the forms of an answer."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
+import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
-from listener.errors import HttpRefused
+from listener.errors import HttpRefused, JournalDamaged, JournalError
+
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+Position = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]  # what JavaScript counts up to
+Limit = Annotated[int, msgspec.Meta(ge=1, le=500)]
+Text = Annotated[str, msgspec.Meta(max_length=80)]  # four of them fit into a request's line, whatever is in them
+T = TypeVar("T")
 
 
 class Call(NamedTuple):
@@ -15,9 +25,9 @@ class Call(NamedTuple):
     Attributes:
         request: aiohttp's own.
         names: what stands for the `{names}` of the route's path, decoded.
-        body: all of it; empty where the route takes none.
+        body: all of it; empty if the route takes none.
         trusted: whether the client may see whatever there is to see: false for a probe without the token.
-        keep: lets the connection stay open beyond its time limit, for a stream of events; false where too many do.
+        keep: lets the connection stay open beyond its time limit, for a stream of events; false if too many do.
         cut: ends the connection at once, for a reason in a word.
     """
 
@@ -97,7 +107,7 @@ class Routes:
 
 
 def _names(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
-    """What stands for the `{names}` of a pattern; None where the segments do not fit."""
+    """What stands for the `{names}` of a pattern; None if the segments do not fit."""
     if len(pattern) != len(segments):
         return None
     names = {}
@@ -107,3 +117,53 @@ def _names(pattern: Sequence[str], segments: Sequence[str]) -> dict[str, str] | 
         elif expected != segment:
             return None
     return None if "" in names.values() else names
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a request was refused."""
+
+    error: str
+
+
+def text_answer(body: str, *, status: int = 200) -> web.Response:
+    """One or more lines of text; the last one gets its end here."""
+    return web.Response(body=f"{body}\n".encode(), status=status, headers={"Content-Type": TEXT})
+
+
+def json_answer(value: Any, *, status: int = 200) -> web.Response:
+    """A value that msgspec can encode, as one line."""
+    return web.Response(body=msgspec.json.encode(value) + b"\n", status=status, headers={"Content-Type": JSON})
+
+
+def refusal_answer(refused: HttpRefused) -> web.Response:
+    """The answer to a request that is refused."""
+    response = json_answer(Error(error=str(refused)), status=refused.status)
+    response.headers.update(refused.headers)
+    return response
+
+
+def query_of(call: Call, expected: type[T]) -> T:
+    """The query's parameters as a Struct. Raises HttpRefused: one is unknown, comes twice, or is not what it may be."""
+    given = call.request.rel_url.query
+    values = dict(given)
+    if len(values) != len(given):
+        raise HttpRefused(400, "query", "a parameter is given twice")
+    try:
+        for text in values.values():
+            text.encode()
+        return msgspec.convert(values, expected, strict=False)
+    except (msgspec.ValidationError, UnicodeEncodeError) as exc:
+        raise HttpRefused(400, "query", f"the query is not what is expected here: {exc}") from exc
+
+
+def given(value: T | UnsetType) -> T | None:
+    """What was given, if it was."""
+    return None if value is UNSET else value
+
+
+async def answered(answer: Awaitable[T]) -> T:
+    """What the journal tells. Raises HttpRefused: it cannot be asked now."""
+    try:
+        return await answer
+    except (JournalError, JournalDamaged) as exc:
+        raise HttpRefused(503, "journal", f"the journal cannot be asked now: {exc}") from exc

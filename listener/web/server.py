@@ -8,11 +8,9 @@ from aiohttp import web
 
 from listener.errors import HttpRefused, StartError
 from listener.runtime.metrics import Metrics
-from listener.web import answers
 from listener.web.auth import Guard
-from listener.web.limits import CONNECTION_LIMIT_S, CONNECTIONS, LimitedServer, body_of
-from listener.web.refusals import Refusals
-from listener.web.routes import Call, Route, Routes
+from listener.web.limits import CONNECTION_LIMIT_S, CONNECTIONS, LimitedServer, Refusals, body_of
+from listener.web.routes import HEADERS, Call, Route, Routes, refusal_answer
 
 _STOP_S = 1.0
 
@@ -89,13 +87,13 @@ class HttpServer:
             response = await self._admitted(request)
         except HttpRefused as refused:
             self._refusals.note(refused.reason, remote=request.remote)
-            response = answers.refusal(refused)
+            response = refusal_answer(refused)
         except ConnectionError:
             raise  # the client has gone
         except Exception as exc:  # noqa: BLE001 - a bug in a page costs the page; the daemon has more to do
             self._refusals.note("failed", remote=request.remote, error=exc)
-            response = answers.refusal(HttpRefused(500, "failed", "unexpected; the log has more"))
-        for name, value in answers.HEADERS.items():
+            response = refusal_answer(HttpRefused(500, "failed", "unexpected; the log has more"))
+        for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         response.force_close()
         self._metrics.count("http_requests_total", 1, str(response.status))

@@ -1,16 +1,55 @@
-"""`/status.json`: one versioned structure; the schema in `/openapi.json` is made from it."""
+"""What the daemon tells of itself: `/livez`, `/readyz`, `/metrics`, and `/status.json`, whose schema it makes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import msgspec
 from aiohttp import web
 
+from listener.model.condition import ReadinessProblem, SinkReport
 from listener.model.event import Gap
-from listener.web import answers
-from listener.web.routes import Call, Route
+from listener.runtime.metrics import Metrics
+from listener.web.routes import Call, Route, json_answer, text_answer
 
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 SCHEMA_VERSION: Literal[1] = 1
+
+
+class Probes:
+    """Liveness, readiness and metrics.
+
+    `/livez` says only that the process answers: a sink that is down is no reason to restart it. `/readyz` is 503 while
+    there is a problem, one a line: in full for who may know, and otherwise without a word of a customer, an agent or
+    a server.
+
+    Args:
+        problems: what keeps the process from its whole work now.
+        metrics: what `/metrics` exposes, in the Prometheus text format.
+    """
+
+    def __init__(self, *, problems: Callable[[], Sequence[ReadinessProblem]], metrics: Metrics) -> None:
+        self._problems = problems
+        self._metrics = metrics
+
+    def routes(self) -> list[Route]:
+        """The three paths."""
+        return [
+            Route("GET", "/livez", self._live, is_open=True),
+            Route("GET", "/readyz", self._ready, is_open=True),
+            Route("GET", "/metrics", self._exposition),
+        ]
+
+    async def _live(self, _call: Call) -> web.StreamResponse:
+        return text_answer("ok")
+
+    async def _ready(self, call: Call) -> web.StreamResponse:
+        found = self._problems()
+        if not found:
+            return text_answer("ready")
+        return text_answer("\n".join(one.full if call.trusted else one.brief for one in found), status=503)
+
+    async def _exposition(self, _call: Call) -> web.StreamResponse:
+        return web.Response(body=self._metrics.exposition(), headers={"Content-Type": _EXPOSITION})
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -46,28 +85,6 @@ class AccountReport(_Part, frozen=True, kw_only=True):
     last_error: str | None
 
 
-class LaneReport(_Part, frozen=True, kw_only=True):
-    """One sink's way through the journal. `parked` is why it waits for a person, null while it does not.
-
-    `lag_seconds` is the age of the oldest event that the sink has not got, `quiet_seconds` how long it goes on waiting
-    because its destination named a time, `dead_letters` what it did not take; null
-    while the journal cannot be asked.
-    """
-
-    sink: str
-    kind: str
-    cursor: int
-    lag_events: int
-    lag_seconds: float
-    delivered: int
-    failures: int
-    parked: str | None
-    stalled_seconds: float
-    quiet_seconds: float
-    last_error: str | None
-    dead_letters: int | None
-
-
 class Stored(_Part, frozen=True, kw_only=True):
     """What the journal holds, delivered events included."""
 
@@ -86,14 +103,14 @@ class DamageReport(_Part, frozen=True, kw_only=True):
 
 
 class JournalReport(_Part, frozen=True, kw_only=True):
-    """The journal. `depth` counts events that a sink has not got yet, `failing` is why it cannot commit now.
+    """The journal. `depth_events` counts events that a sink has not got yet, `failing` is why it cannot commit now.
 
     `stored` is null while the journal cannot be asked.
     """
 
     last_sequence: int
-    depth: int
-    oldest_seconds: float
+    depth_events: int
+    oldest_age_seconds: float
     bytes: int
     failing: str | None
     commit_waiting_seconds: float
@@ -116,7 +133,7 @@ class DeadLetters(_Part, frozen=True, kw_only=True):
 
 
 class Status(_Part, frozen=True, kw_only=True):
-    """The daemon at the moment `at`. `hindrances` say why it is not ready, in the words of `/readyz`.
+    """The daemon at the moment `at`. `problems` say why it is not ready, in the words of `/readyz`.
 
     `dead_letters` is null while the journal cannot be asked.
     """
@@ -124,11 +141,11 @@ class Status(_Part, frozen=True, kw_only=True):
     schema_version: Literal[1]
     at: str
     ready: bool
-    hindrances: tuple[str, ...]
+    problems: tuple[str, ...]
     build: Build
     configuration: ConfigurationReport
     accounts: tuple[AccountReport, ...]
-    lanes: tuple[LaneReport, ...]
+    sinks: tuple[SinkReport, ...]
     gaps: Gaps
     dead_letters: DeadLetters | None
     journal: JournalReport
@@ -149,4 +166,4 @@ class StatusPage:
         return [Route("GET", "/status.json", self._show)]
 
     async def _show(self, _call: Call) -> web.StreamResponse:
-        return answers.json(await self._status())
+        return json_answer(await self._status())

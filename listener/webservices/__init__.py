@@ -1,1 +1,1 @@
-"""Genesys Web Services: the REST client, and what a chat notification says about dispositions."""
+"""Genesys Web Services: the REST client, and the decoding of chat notifications."""

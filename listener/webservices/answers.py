@@ -1,4 +1,4 @@
-"""What an answer of the Web Services means: success, or exactly one error of ours."""
+"""Maps an answer of the Web Services to success or one of our errors."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""From the notifications of one batch to observations: typed decode, filter, extraction, each message on its own."""
+"""Decodes the notifications of a batch into observations: typed decode, filter, extraction, each message by itself."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,8 +19,8 @@ DIGEST_BYTES = 16
 MAX_DEPTH = 32  # of an allow-listed value: readers further down have stacks too
 
 
-class Harvest(msgspec.Struct, kw_only=True):
-    """What one batch brought.
+class DecodedBatch(msgspec.Struct, kw_only=True):
+    """The observations of one batch.
 
     Every payload is counted once: `len(payloads) == forwarded + sum(filtered) + sum(refused)`.
 
@@ -45,18 +45,18 @@ class Harvest(msgspec.Struct, kw_only=True):
 class _Batch:
     """What all payloads of one call have in common, and where they go."""
 
-    __slots__ = ("account", "harvest", "hash", "origin", "received_ms")
+    __slots__ = ("account", "decoded", "hash", "origin", "received_ms")
 
     def __init__(self, account: str, received_ms: int, origin: Origin, salt: bytes) -> None:
         self.account = account
         self.received_ms = received_ms
         self.origin = origin
         self.hash = blake2b(digest_size=DIGEST_BYTES, salt=salt)
-        self.harvest = Harvest()
+        self.decoded = DecodedBatch()
 
 
 class NotificationDecoder:
-    """Takes the configured disposition keys out of chat notifications. Never raises over what a server sends.
+    """Extracts the configured disposition keys from chat notifications. Never raises, whatever a server sends.
 
     Only a `ChatStateChangeMessage` with `notificationType` `PropertiesUpdated` is taken: it carries `chat.userData`
     (Web Services, Chat API). What a `StatusChange` carries is observed with `prime`: a chat may arrive with a code.
@@ -90,11 +90,11 @@ class NotificationDecoder:
         self._participants = {"agents": _agents, "all": _everyone, "none": _nobody}[participants]
         self._max_value_bytes = max_value_chars
 
-    def decode(self, payloads: Sequence[Raw | bytes], *, account: str, received_ms: int) -> Harvest:
+    def decode(self, payloads: Sequence[Raw | bytes], *, account: str, received_ms: int) -> DecodedBatch:
         """What the `data` values of one batch say. `received_ms` is the batch's arrival, epoch milliseconds."""
         return _each(payloads, self._take_note, _Batch(account, received_ms, Origin.NOTIFICATION, _salt(account)))
 
-    def decode_chats(self, chats: Sequence[Raw | bytes], *, account: str, received_ms: int) -> Harvest:
+    def decode_chats(self, chats: Sequence[Raw | bytes], *, account: str, received_ms: int) -> DecodedBatch:
         """What the chats of `GET me?subresources=chats` say now; the observations' origin is `reconciled`."""
         # The same snapshot read at another moment is another find, so the moment is part of what identifies it.
         moment = str(received_ms)
@@ -117,12 +117,12 @@ class NotificationDecoder:
             return "no_chat"
         reason = self._observe(note.chat, note, payload, batch, malformed)
         if reason:
-            batch.harvest.chats.append(note.chat.id)
+            batch.decoded.chats.append(note.chat.id)
         return reason
 
     def _take_along(self, note: Any, payload: Raw | bytes, batch: _Batch) -> None:
         """A chat that came is one that may have a disposition already: what its first change follows on."""
-        batch.harvest.chats.append(note.chat.id)
+        batch.decoded.chats.append(note.chat.id)
         if note.notification_type == STATUS_CHANGE:
             self._observe(note.chat, note, payload, batch, None, prime=True)
 
@@ -156,9 +156,9 @@ class NotificationDecoder:
                 digest = batch.hash.copy()  # a copy costs less than a new one with the same parameters
                 digest.update(payload)
                 participants = self._participants(chat)
-                user_data = self._extra(chat.user_data, batch.harvest.malformed) if self._extras else {}
+                user_data = self._extra(chat.user_data, batch.decoded.malformed) if self._extras else {}
                 timing = note.metrics and note.metrics.event_processing
-            batch.harvest.observations.append(
+            batch.decoded.observations.append(
                 Observation(
                     account=batch.account,
                     chat_id=chat.id,
@@ -177,7 +177,7 @@ class NotificationDecoder:
                 )
             )
         if malformed and found:
-            batch.harvest.malformed += malformed
+            batch.decoded.malformed += malformed
         return "" if found else "no_key"
 
     def _extra(self, data: Any, malformed: Counter[str]) -> dict[str, Any]:
@@ -202,20 +202,20 @@ class NotificationDecoder:
         return value
 
 
-def _each(payloads: Sequence[Raw | bytes], take: Callable[[Raw | bytes, _Batch], str], batch: _Batch) -> Harvest:
+def _each(payloads: Sequence[Raw | bytes], take: Callable[[Raw | bytes, _Batch], str], batch: _Batch) -> DecodedBatch:
     """Take each payload on its own and count it once."""
-    harvest = batch.harvest
+    decoded = batch.decoded
     for payload in payloads:
         try:
             reason = take(payload, batch)
         except NotificationRefused as exc:
-            harvest.refused[exc.reason] += 1
+            decoded.refused[exc.reason] += 1
             continue
         if reason:
-            harvest.filtered[reason] += 1
+            decoded.filtered[reason] += 1
         else:
-            harvest.forwarded += 1
-    return harvest
+            decoded.forwarded += 1
+    return decoded
 
 
 def _salt(account: str, moment: str = "") -> bytes:

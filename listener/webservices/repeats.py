@@ -1,16 +1,39 @@
-"""Notifications that a server sends once more: recognised, counted, and not taken again."""
+"""What a session received recently: recognises repeated notifications and seen chats."""
 
 from collections.abc import Iterable
 
-from listener.webservices.notifications import Harvest
+from listener.webservices.notifications import DecodedBatch
 
+MOST_CHATS = 1000
 _REMEMBERED = 128  # notifications; or the last two batches, where those are larger
 
 
-class Repeats:
-    """What was brought of late to one account.
+class SeenChats:
+    """A bounded set of chat ids: the least recently seen one is removed first."""
 
-    Only what carries the server's time can be recognised: two of these that are alike to the letter, the millisecond of
+    def __init__(self) -> None:
+        self._chats: dict[str, int] = {}
+
+    def since(self, chat_id: str) -> int | None:
+        """When the chat was first seen (epoch milliseconds), None if it was not."""
+        return self._chats.get(chat_id)
+
+    def add(self, chat_ids: Iterable[str], at_ms: int) -> None:
+        """These chats were seen at this time."""
+        for chat_id in chat_ids:
+            self._chats[chat_id] = self._chats.pop(chat_id, at_ms)
+        while len(self._chats) > MOST_CHATS:
+            del self._chats[next(iter(self._chats))]
+
+    def clear(self) -> None:
+        """A new session begins."""
+        self._chats.clear()
+
+
+class Repeats:
+    """The notifications that one account received recently.
+
+    Only what carries the server's time can be recognised: two of these that are alike exactly, the millisecond of
     their making included, are one. Of others nobody can tell whether they are two; they are kept.
 
     Args:
@@ -21,20 +44,20 @@ class Repeats:
         self._recent = dict.fromkeys(known)
         self._before = 0
 
-    def strike(self, harvest: Harvest) -> None:
-        """Take out of a batch what came before; it counts as filtered, by the reason `repeated`."""
-        digests = [one.digest for one in harvest.observations if one.server_time_ms is not None]
+    def drop_repeats(self, decoded: DecodedBatch) -> None:
+        """Remove repeated notifications from a batch; they count as filtered, with the reason `repeated`."""
+        digests = [one.digest for one in decoded.observations if one.server_time_ms is not None]
         stamped = dict.fromkeys(digests)
         if not stamped:
             return
         if len(digests) > len(stamped):
-            self._strike_twins(harvest)
+            self._drop_twins(decoded)
         known = frozenset(stamped.keys() & self._recent.keys())
         self._recent |= stamped
         self._forget(max(_REMEMBERED, len(stamped) + self._before))
         self._before = len(stamped)
         if known:
-            self._strike(harvest, known)
+            self._drop_repeats(decoded, known)
 
     def _forget(self, most: int) -> None:
         excess = len(self._recent) - most
@@ -43,27 +66,27 @@ class Repeats:
                 del self._recent[digest]
 
     @staticmethod
-    def _strike_twins(harvest: Harvest) -> None:
+    def _drop_twins(decoded: DecodedBatch) -> None:
         """Leave one of those that came twice in the batch; of one payload every key has its observation."""
         seen: set[tuple[bytes, str]] = set()
         kept = []
         first_keys: dict[bytes, str] = {}
-        for one in harvest.observations:
+        for one in decoded.observations:
             first_key = first_keys.setdefault(one.digest, one.key)
             if one.server_time_ms is None or (one.digest, one.key) not in seen:
                 seen.add((one.digest, one.key))
                 kept.append(one)
             elif one.key == first_key and not one.prime:
-                harvest.forwarded -= 1
-                harvest.filtered["repeated"] += 1
-        harvest.observations = kept
+                decoded.forwarded -= 1
+                decoded.filtered["repeated"] += 1
+        decoded.observations = kept
 
     @staticmethod
-    def _strike(harvest: Harvest, known: frozenset[bytes]) -> None:
-        repeated = [one for one in harvest.observations if one.digest in known]
-        harvest.observations = [one for one in harvest.observations if one.digest not in known]
+    def _drop_repeats(decoded: DecodedBatch, known: frozenset[bytes]) -> None:
+        repeated = [one for one in decoded.observations if one.digest in known]
+        decoded.observations = [one for one in decoded.observations if one.digest not in known]
         first_keys: dict[bytes, str] = {}
         # One payload gives one observation a key: those of its first key count it.
         payloads = sum(one.key == first_keys.setdefault(one.digest, one.key) for one in repeated if not one.prime)
-        harvest.forwarded -= payloads
-        harvest.filtered["repeated"] += payloads
+        decoded.forwarded -= payloads
+        decoded.filtered["repeated"] += payloads

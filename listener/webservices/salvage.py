@@ -1,4 +1,4 @@
-"""The slow way through a notification: what is wrong with it, and what can be kept all the same."""
+"""The slow way to decode a notification: finds what is wrong, and keeps what is usable."""
 
 import re
 from collections import Counter

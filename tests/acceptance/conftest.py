@@ -14,6 +14,7 @@ import pytest
 from listener.simulator import Simulator, SimulatorOptions
 from support.bayeux import BayeuxServer
 from support.listening import Listening
+from support.params import some_of
 from support.publishing import CometdSite, SimulatedSite, Site
 from support.stage import Stage
 
@@ -60,12 +61,9 @@ SITES: dict[str, Callable[[AsyncExitStack], Awaitable[Site]]] = {
 }
 
 
-LONG_SITES = {"cometd without ack", "simulator with ack"}  # the others are both servers, and both with and without
-
-
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.long) if name in LONG_SITES else name for name in SITES])
+@pytest.fixture(params=some_of(SITES, "cometd with ack"))
 async def site(request: pytest.FixtureRequest, owned: AsyncExitStack) -> Site:
-    """Each site in turn, two of them in the long tests, or those that a test names with `indirect`."""
+    """Each site in turn, but for one in the long tests, or those that a test names with `indirect`."""
     return await SITES[request.param](owned)
 
 

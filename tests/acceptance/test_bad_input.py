@@ -226,7 +226,7 @@ async def test_a_response_beyond_the_limit_is_not_read_to_its_end(install: Insta
         listening = await install(SimulatedSite(simulator), server={"url": simulator.url, "max_response_bytes": MIB})
         await listening.start()
         simulator.publish("agent1", encoded(with_data(DispositionCode="Huge", Other="x" * 2 * MIB)))
-        await listening.daemon.logged("session_trouble")
+        await listening.daemon.logged("session_problem")
         await listening.daemon.logged("subscribed", by="poll")
         simulator.publish("agent1", encoded(with_data(DispositionCode="Small")))
         await eventually(lambda: dispositions(listening) == ["Small"])

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from listener.simulator import Simulator
 from support.config import write_config
+from support.params import some_of
 from support.site import serving
 
 ACCOUNTS = [{"username": "agent1", "password": "pa55word"}]
@@ -95,8 +96,8 @@ def content(name: str) -> str:
     ("path", "why"),
     [
         ("missing/a.jsonl", "there is no folder {folder}/missing"),
-        (".", "cannot write {folder}: Is a directory"),
-        ("pipe", "cannot write {folder}/pipe: it is not a regular file"),
+        pytest.param(".", "cannot write {folder}: Is a directory", marks=pytest.mark.long),
+        pytest.param("pipe", "cannot write {folder}/pipe: it is not a regular file", marks=pytest.mark.long),
     ],
 )
 async def test_a_file_that_cannot_be_written(refused: Outcome, checked: Outcome, tmp_path, path, why):
@@ -147,8 +148,8 @@ async def test_a_configuration_that_is_not_there_or_not_toml(refused: Outcome, t
 async def troubled(start_daemon, config: Path, reason: str) -> str:
     """What the daemon says is the matter; it must still run afterwards, and end in order."""
     daemon = await start_daemon(config)
-    text = (await daemon.logged("session_trouble", reason=reason))["error"]
-    await daemon.logged("session_trouble", reason=reason, count=2)
+    text = (await daemon.logged("session_problem", reason=reason))["error"]
+    await daemon.logged("session_problem", reason=reason, count=2)
     assert daemon.exit_status is None
     assert await daemon.stop() == 0
     assert not any("pa55word" in line for line in daemon.lines)
@@ -165,7 +166,7 @@ async def test_a_wrong_password(start_daemon, checked: Outcome, tmp_path):
     assert lines[0].startswith("error: accounts[0].password: login of 'agent1' refused")
 
 
-@pytest.mark.parametrize("login", ["basic", "none"])
+@pytest.mark.parametrize("login", some_of(("basic", "none"), "basic"))
 async def test_a_server_that_cannot_be_reached(start_daemon, checked: Outcome, tmp_path, login):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -180,7 +181,7 @@ async def test_a_server_that_cannot_be_reached(start_daemon, checked: Outcome, t
     assert url.removeprefix("http://") in lines[0]
 
 
-@pytest.mark.parametrize("login", ["basic", "none"])
+@pytest.mark.parametrize("login", some_of(("basic", "none"), "basic"))
 async def test_a_certificate_that_nobody_signed(start_daemon, checked: Outcome, stranger, tmp_path, login):
     async def nobody(_request: web.BaseRequest) -> web.Response:
         raise AssertionError("a request over a connection that is not to be trusted")

@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from listener.model.event import rfc3339
+from listener.cli.app import build
+from listener.model.event import epoch_ms, rfc3339
 from support.eventually import eventually
 from support.listening import CODE, Listening
+from support.params import some_of
 from support.publishing import Site
 from support.receiver import Answer, Receiver
 
@@ -33,11 +36,20 @@ def refuses(*numbers: int, status: int = 422) -> Callable[[dict[str, Any]], Answ
 
 @pytest.fixture
 def run(start_command, tmp_path) -> Run:
-    """A command on the configuration of the installation; gives its exit status and lines."""
+    """A command on the configuration of the installation; gives its exit status and lines.
+
+    What changes something is a process; what looks is asked for often, and needs none of its own.
+    """
+    options = ("--config", tmp_path / "listener.toml")
 
     async def on_the_configuration(*words: str) -> tuple[int, list[str]]:
-        command = await start_command(*words, "--config", tmp_path / "listener.toml")
-        return await command.wait(timeout_s=30.0), command.lines
+        if words[1] not in {"list", "show", "stats"}:
+            command = await start_command(*words, *options)
+            return await command.wait(timeout_s=30.0), command.lines
+        done = await asyncio.to_thread(
+            CliRunner().invoke, build(rich=False), [str(word) for word in (*words, *options)]
+        )
+        return done.exit_code, done.output.splitlines()
 
     return on_the_configuration
 
@@ -73,13 +85,13 @@ def taken(receiver: Receiver) -> list[int]:
     return [number_of(event) for event in receiver.accepted()]
 
 
-@pytest.mark.parametrize("by", ["command", "hangup", "restart"])
+@pytest.mark.parametrize("by", some_of(("command", "hangup", "restart"), "command", "hangup"))
 async def test_a_sink_that_refuses_the_credentials_waits_with_everything_until_it_is_resumed(
     listening: Listening, site: Site, receiver: Receiver, run: Run, by: str
 ):
     receiver.answers = Answer(status=401)
     await site.publish(1, 5)
-    await listening.daemon.logged("lane_parked", sink="crm")
+    await listening.daemon.logged("sink_parked", sink="crm")
     await site.publish(6, 5)
     await listening.heard(range(1, 11))
     posts = len(receiver.posts)
@@ -92,17 +104,17 @@ async def test_a_sink_that_refuses_the_credentials_waits_with_everything_until_i
     assert len(receiver.posts) == posts, "nothing is tried meanwhile"
     receiver.answers = Answer()
     if by == "command":
-        assert await run("lane", "resume", "crm") == (0, ["crm goes on"])
+        assert await run("sinks", "resume", "crm") == (0, ["crm resumed"])
     elif by == "hangup":
         listening.daemon.send_signal(signal.SIGHUP)
-        assert (await listening.daemon.logged("lanes_resumed"))["sinks"] == ["crm"]
+        assert (await listening.daemon.logged("sinks_resumed"))["sinks"] == ["crm"]
     else:
         await listening.stop()
         await listening.start()
     await eventually(lambda: len(taken(receiver)) >= 10)
     assert taken(receiver) == list(range(1, 11))
     assert "parked" not in str(await run("journal", "stats"))
-    assert await run("lane", "resume", "crm") == (0, ["crm was not parked"])
+    assert await run("sinks", "resume", "crm") == (0, ["crm was not parked"])
 
 
 async def test_an_event_that_is_refused_is_a_letter_with_what_the_receiver_said(
@@ -114,11 +126,11 @@ async def test_an_event_that_is_refused_is_a_letter_with_what_the_receiver_said(
     assert taken(receiver) == [1, 3]
     assert (letter["sink"], letter["attempts"], letter["answer"]) == ("crm", 1, '{"error": "no such code here"}')
     assert letter["reason"] == f"127.0.0.1:{receiver.port} answered 422"
-    status, shown = await run("dead-letters", "show", letter["event_id"][:8])
+    status, shown = await run("dead-letters", "show", letter["eventId"][:8])
     assert status == 0
     assert 'answer    {"error": "no such code here"}' in shown
     event = json.loads("\n".join(shown[shown.index("") :]))
-    assert event == next(one for one in listening.dispositions if one["id"] == letter["event_id"])
+    assert event == next(one for one in listening.dispositions if one["id"] == letter["eventId"])
     assert "no such code here" not in str(listening.daemon.lines), "an answer may quote the event"
 
 
@@ -131,16 +143,16 @@ async def test_letters_are_replayed_by_id_by_time_and_by_sink_while_the_daemon_r
     await site.publish(4, 2)
     letters = await settled(run, 2, 3, 4)
     receiver.judge = None
-    assert await run("dead-letters", "replay", early[1]["event_id"]) == (0, ["1 delivered"])
+    assert await run("dead-letters", "replay", early[1]["eventId"]) == (0, ["1 delivered"])
     assert taken(receiver) == [1, 5, 3]
-    before_the_last = rfc3339(letters[-1]["at_ms"] - 1)
+    before_the_last = rfc3339(epoch_ms(letters[-1]["at"]) - 1)
     assert await run("dead-letters", "replay", "--since", "1h", "--until", before_the_last) == (0, ["1 delivered"])
     assert taken(receiver) == [1, 5, 3, 2]
     assert await run("dead-letters", "replay", "--sink", "crm", "--no-wait") == (0, ["1 dead letter to be replayed"])
     await settled(run)
     assert taken(receiver) == [1, 5, 3, 2, 4]
     posts = receiver.accepted()
-    assert {letter["event_id"] for letter in letters} <= {event["id"] for event in posts}
+    assert {letter["eventId"] for letter in letters} <= {event["id"] for event in posts}
     assert {event["id"]: event for event in posts} == {event["id"]: event for event in listening.dispositions}
     assert (await listening.metrics()).total("sink_replayed_total", sink="crm") == 3
     assert listening.numbers == [1, 2, 3, 4, 5], "the other sink got none of it"
@@ -162,7 +174,7 @@ async def test_a_replay_says_what_was_rejected_again_and_waits_for_nobody_who_is
     assert (status, lines[0]) == (1, "0 delivered, 1 still to come")
     assert f"error: sink crm is parked: 127.0.0.1:{receiver.port} answered 403" in lines[1]
     receiver.judge = None
-    assert await run("lane", "resume", "--all") == (0, ["crm goes on"])
+    assert await run("sinks", "resume", "--all") == (0, ["crm resumed"])
     await settled(run)
 
 
@@ -193,7 +205,7 @@ async def test_who_is_marked_while_no_daemon_runs_is_delivered_by_the_next(
     await settled(run, 1, 2)
     await listening.stop()
     receiver.judge = None
-    text = "2 dead letters to be replayed: no daemon runs, the next one delivers them"
+    text = "2 dead letters to be replayed: no daemon is running, the next one delivers them"
     assert await run("dead-letters", "replay", "--sink", "crm") == (0, [text])
     await settled(run, 1, 2, replaying=True)
     await listening.start()
@@ -210,8 +222,8 @@ async def test_what_is_dropped_is_gone(listening: Listening, site: Site, receive
         await listening.stop()
     status, lines = await run("dead-letters", "drop", "--all")
     assert status == 2
-    assert any("--yes is needed" in line for line in lines)
-    assert await run("dead-letters", "drop", first["event_id"], "--yes") == (0, ["1 dead letter dropped"])
+    assert any("give --yes" in line for line in lines)
+    assert await run("dead-letters", "drop", first["eventId"], "--yes") == (0, ["1 dead letter dropped"])
     await settled(run, 2)
     assert await run("dead-letters", "drop", "--sink", "crm", "--yes") == (0, ["1 dead letter dropped"])
     await settled(run)

@@ -111,7 +111,9 @@ async def test_a_full_disk_holds_the_stream_up_until_there_is_room(install, tmp_
     await went_well(listening, stage, receiver)
 
 
-@pytest.mark.parametrize(("calls", "error"), [("fsync,fdatasync", "EIO"), ("pwrite64", "EROFS")])
+@pytest.mark.parametrize(
+    ("calls", "error"), [("fsync,fdatasync", "EIO"), pytest.param("pwrite64", "EROFS", marks=pytest.mark.long)]
+)
 async def test_a_log_that_cannot_be_written_holds_the_stream_up_until_it_can(
     install, tmp_path, disk, stage, receiver, calls, error
 ):

@@ -36,7 +36,7 @@ async def listening(owned: Any, stage: Stage, receiver: Receiver, tmp_path: Path
     await receiver.received(1)
     receiver.answers = Answer(status=401)
     stage.simulator.set_disposition(AGENT, stage.chats[0], "B", "DispositionCode")
-    await there.daemon.logged("lane_parked")
+    await there.daemon.logged("sink_parked")
     await eventually(lambda: len(there.dispositions) == 2)
     return there
 
@@ -50,7 +50,7 @@ async def http(owned: Any, listening: Listening) -> aiohttp.ClientSession:
 async def become_ready(http: aiohttp.ClientSession, receiver: Receiver) -> None:
     """Let the webhook take what it has refused."""
     receiver.answers = Answer()
-    answer = await http.post("/lanes/crm/resume", json={})
+    answer = await http.post("/sinks/crm/resume", json={})
     assert (answer.status, await answer.json()) == (200, {"sink": "crm", "resumed": True})
 
     async def is_ready() -> bool:
@@ -81,7 +81,7 @@ async def test_readiness_tells_strangers_which_part_it_is_and_nobody_by_name(
 ):
     stage.simulator.control("deny-handshake", count=1000)
     stage.simulator.control("expire")
-    await eventually(lambda: "session_trouble" in str(listening.daemon.log))
+    await eventually(lambda: "session_problem" in str(listening.daemon.log))
 
     async def texts() -> tuple[str, str] | None:
         hidden = await (await http.get("/readyz", headers={"Authorization": ""})).text()
@@ -106,7 +106,7 @@ async def test_the_status_is_what_its_schema_says(http: aiohttp.ClientSession):
     root = {**schemas["Status"], "components": {"schemas": schemas}, "additionalProperties": False}
     validator = jsonschema_rs.Draft202012Validator(root)
     validator.validate(status)
-    assert status["lanes"][1]["parked"]
+    assert status["sinks"][1]["parked"]
     assert status["journal"]["stored"]["events"] >= 2
     for broken in (status | {"more": 1}, {**status, "lanes": None}, {key: status[key] for key in list(status)[1:]}):
         assert not validator.is_valid(broken)
@@ -179,7 +179,7 @@ async def test_hostile_clients_are_refused_and_told_of_once_while_all_goes_on(
     await become_ready(http, receiver)
     port = (await listening.daemon.logged("http_listening"))["port"]
     paths = (await (await http.get("/openapi.json")).json())["paths"]
-    named = {"/console/{name}": "/console/index.html", "/lanes/{name}/resume": "/lanes/crm/resume"}
+    named = {"/console/{name}": "/console/index.html", "/sinks/{name}/resume": "/sinks/crm/resume"}
     operations = [(method.upper(), named.get(path, path)) for path in paths for method in paths[path]]
     assert {path for _, path in operations} > OPEN | LOOKING
     async with asyncio.TaskGroup() as tasks:

@@ -28,7 +28,7 @@ from support.stage import Stage
 
 Install = Callable[..., Awaitable[Listening]]
 Json = dict[str, Any]
-KILLS = 8
+KILLS = 4
 MANY_KILLS = 200
 SITES_WITH_ACK = ["cometd with ack", pytest.param("simulator with ack", marks=pytest.mark.long)]
 

@@ -6,7 +6,7 @@ import random
 import time
 from pathlib import Path
 
-from listener.audit.keys import load_verifier
+from listener.audit.notes import load_verifier
 from listener.audit.verify import read_checkpoints, verify
 from support.config import AUDIT
 from support.disks import MountedListening, Mounts

@@ -11,15 +11,18 @@ from support.eventually import eventually
 from support.listening import CODE, Listening
 from support.publishing import SimulatedSite
 
+ACK = {True: "ack", False: "no ack"}.get
 Install = Callable[..., Awaitable[Listening]]
 
 
-@pytest.fixture(params=[True, False], ids=["ack", "no ack"])
+@pytest.fixture
 async def simulator(request: pytest.FixtureRequest, owned: AsyncExitStack) -> Simulator:
+    """With acknowledgements or without, as the test asks for."""
     options = SimulatorOptions(agents=1, ack=request.param, timeout_ms=500, max_interval_ms=20_000)
     return await owned.enter_async_context(Simulator(options))
 
 
+@pytest.mark.parametrize("simulator", [True, pytest.param(False, marks=pytest.mark.long)], indirect=True, ids=ACK)
 async def test_what_a_dead_subscription_missed_is_found_and_the_session_begins_anew(
     simulator: Simulator, install: Install
 ):
@@ -47,10 +50,11 @@ async def test_what_a_dead_subscription_missed_is_found_and_the_session_begins_a
     await eventually(lambda: listening.lies_in_a_gap(missed_at))
     metrics = await listening.metrics()
     assert metrics.total("unreported_changes_total") == 2
-    assert metrics.total("reconciles_total", result="different") == 1
+    assert metrics.total("reconciliations_total", result="different") == 1
     assert await site.handshakes() == 2
 
 
+@pytest.mark.parametrize("simulator", [False, pytest.param(True, marks=pytest.mark.long)], indirect=True, ids=ACK)
 async def test_a_subscription_that_lives_is_left_alone(simulator: Simulator, install: Install):
     """Looks at the chats in the middle of a stream of changes: none of them is taken for a loss."""
     site = SimulatedSite(simulator)
@@ -59,7 +63,7 @@ async def test_a_subscription_that_lives_is_left_alone(simulator: Simulator, ins
     await listening.start()
 
     async def looked(times: int) -> bool:
-        return (await listening.metrics()).total("reconciles_total", result="done") >= times
+        return (await listening.metrics()).total("reconciliations_total", result="done") >= times
 
     for number in range(1, 60):
         await site.publish(number)
@@ -70,6 +74,7 @@ async def test_a_subscription_that_lives_is_left_alone(simulator: Simulator, ins
     assert (await site.handshakes(), listening.gaps) == (1, [])
 
 
+@pytest.mark.parametrize("simulator", [False], indirect=True, ids=ACK)
 async def test_a_chat_that_is_transferred_with_its_code_gives_the_next_change_its_previous(
     simulator: Simulator, install: Install
 ):

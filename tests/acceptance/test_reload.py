@@ -145,7 +145,7 @@ async def test_a_secret_that_is_replaced_takes_effect_by_itself(installed, recei
     await receiver.received(1)
     receiver.answers = Answer(status=401)
     await installed.heard("agent1", "Two")
-    await installed.daemon.logged("lane_parked", sink="crm")
+    await installed.daemon.logged("sink_parked", sink="crm")
     receiver.answers = Answer()
     (installed.folder / "token").write_text("newer")
     await installed.daemon.logged("credentials_renewed", of=["crm"], timeout_s=30.0)

@@ -50,7 +50,7 @@ async def test_a_second_signal_leaves_at_once_with_its_own_status(
     assert daemon.exit_status is None, "it waits for the sink"
     daemon.send_signal(second)
     assert await daemon.wait(timeout_s=3.0) == 128 + second
-    assert daemon.log[-1]["event"] == "left_at_once"
+    assert daemon.log[-1]["event"] == "forced_exit"
 
 
 async def test_a_drain_takes_no_longer_than_it_may(start_daemon, tmp_path, sim, receiver: Receiver):

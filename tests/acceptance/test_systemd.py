@@ -174,7 +174,7 @@ async def test_passwords_come_as_credentials_that_nobody_else_can_read(service, 
         await site.control("expire-http")
         await service.systemctl("start", "--no-block")
         await service.becomes(ActiveState="activating", StatusText="starting: .*agent1.*")
-        troubles = await eventually(lambda: service.log("session_trouble"), timeout_s=30.0, interval_s=0.2)
+        troubles = await eventually(lambda: service.log("session_problem"), timeout_s=30.0, interval_s=0.2)
         assert "wrong" not in str(troubles), "no password in the log"
     finally:
         password.write_text("secret\n", encoding="utf-8")
@@ -196,7 +196,12 @@ async def kill_it(service, trigger):
 
 
 @pytest.mark.parametrize(
-    ("strike", "result"), [(stop_it_where_it_stands, "watchdog"), (block_its_loop, "watchdog"), (kill_it, "signal")]
+    ("strike", "result"),
+    [
+        pytest.param(stop_it_where_it_stands, "watchdog", marks=pytest.mark.long),
+        (block_its_loop, "watchdog"),
+        (kill_it, "signal"),
+    ],
 )
 async def test_what_hangs_or_is_killed_is_started_anew_and_nothing_is_lost(service, site, strike, result):
     (packages,) = service.box.path(HOME).glob("lib/python3.*/site-packages")
@@ -273,14 +278,14 @@ async def test_it_stops_in_time_with_a_sink_that_is_away_and_keeps_what_that_has
 
 async def test_root_gives_orders_to_it_and_in_its_place_and_leaves_it_its_files(service, site):
     journal = f"{service.state}/journal.db"
-    lanes = await service.box.run(COMMAND, "lane", "list", "--json", "--path", journal)
+    lanes = await service.box.run(COMMAND, "sinks", "list", "--json", "--path", journal)
     assert '"sink":"audit"' in lanes.replace(" ", "")
     command = ("env", f"CREDENTIALS_DIRECTORY=/run/credentials/{service.unit}", COMMAND)
     await service.box.run(*command, "check", "--config", service.config)
     await service.box.run(*command, "set-disposition", CHAT, "By the command", "--config", service.config)
     await service.heard("By the command")
     await service.systemctl("stop")
-    await service.box.run(COMMAND, "lane", "resume", "audit", "--path", journal)
+    await service.box.run(COMMAND, "sinks", "resume", "audit", "--path", journal)
     await service.systemctl("start")
     await site.dispose("After an order of root's")
     await service.heard("After an order of root's")

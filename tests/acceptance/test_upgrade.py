@@ -9,10 +9,12 @@ import pytest
 
 from support.eventually import eventually
 from support.listening import Listening, numbers, without_repeats
+from support.params import some_of
 from support.publishing import Site
 from support.receiver import Answer, Receiver
 
 Install = Callable[..., Awaitable[Listening]]
+SITES = ("cometd with ack", "cometd without ack", "simulator with ack", "simulator without ack")
 
 
 async def test_an_upgrade_costs_no_handshake_no_gap_and_no_event(site: Site, install: Install):
@@ -33,6 +35,7 @@ async def test_an_upgrade_costs_no_handshake_no_gap_and_no_event(site: Site, ins
     assert (metrics.total("handshakes_total"), metrics.total("resumes_total")) == (0, 1)
 
 
+@pytest.mark.parametrize("site", some_of(SITES, "simulator without ack"), indirect=True)
 async def test_upgrades_in_the_middle_of_a_stream_cost_nothing(site: Site, install: Install):
     """The stop falls where it falls: into a held poll, into a batch on its way, into a commit."""
     listening = await install(site)
@@ -62,7 +65,9 @@ async def test_upgrades_in_the_middle_of_a_stream_cost_nothing(site: Site, insta
     assert await site.handshakes() == 1
 
 
-@pytest.mark.parametrize("site", ["cometd with ack", "simulator without ack"], indirect=True)
+@pytest.mark.parametrize(
+    "site", some_of(("cometd with ack", "simulator without ack"), "cometd with ack"), indirect=True
+)
 async def test_a_session_that_is_not_wanted_any_more_is_ended(site: Site, install: Install):
     listening = await install(site, disconnect_on_stop=True)
     await listening.start()

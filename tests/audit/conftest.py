@@ -2,8 +2,7 @@
 
 import pytest
 
-from listener.audit.closed import Closed
-from listener.audit.keys import load_verifier
+from listener.audit.notes import load_verifier
 from listener.audit.trail import Hooks, Trail, TrailOptions
 from listener.audit.verify import read_checkpoints, verify
 from listener.model.forms import CLOUD_EVENT
@@ -35,10 +34,9 @@ def make_trail(path, clock):
     """Trails on `path`, one at a time; those that are left open are closed at the end."""
     made = []
 
-    def make(*, compress=False, keep_files=None, keep_days=None, hooks=None, closed=None, **options):
-        closed = closed or Closed(path, compress=compress, keep_files=keep_files, keep_days=keep_days)
+    def make(*, hooks=None, **options):
         options = TrailOptions(path=path, sink="audit", opening=CLOUD_EVENT.opening, **options)
-        made.append(Trail(options=options, closed=closed, hooks=hooks or Hooks(), now=clock))
+        made.append(Trail(options=options, hooks=hooks or Hooks(), now=clock))
         made[-1].open()
         return made[-1]
 

@@ -8,10 +8,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from listener.audit.distribution import distribute
-from listener.audit.page import Page, render
+from listener.audit.chart import distribute
+from listener.audit.page import STYLE, Page, heading, render, table
 from listener.audit.periods import Calendar
-from support.told import event, missed, report_on, said
+from listener.audit.report import By, GroupRow
+from support.contrast import contrast
+from support.reports import event, missed, report_on, said
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
 
@@ -129,3 +131,90 @@ def test_every_tag_is_closed_in_its_order(page):
 def test_many_accounts_with_gaps_do_not_push_the_chart_away(page):
     lines = [missed("2026-11-22T08:00:00Z", "2026-11-22T08:00:05Z", account=f"a{n}") for n in range(20)]
     assert "<summary>Gaps of 20 accounts</summary>" in page(*lines)
+
+
+class Cells(HTMLParser):
+    """The text of each cell by row, with cells that span several counted as often."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.caption, self._open = [], "", ""
+
+    def handle_starttag(self, tag, attrs):
+        self._open = tag if tag in ("td", "th", "caption") else self._open
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1] += [""] * int(dict(attrs).get("colspan", 1))
+
+    def handle_data(self, data):
+        if self._open == "caption":
+            self.caption += data
+        elif self._open:
+            self.rows[-1][-1] += data.strip("\n")
+
+
+def cells(rows, total):
+    parser = Cells()
+    parser.feed("".join(table(rows, total=total)))
+    return parser
+
+
+def rows_of(tmp_path, *lines):
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(b"".join(lines))
+    return report_on(path)[0]
+
+
+def test_rows_and_gaps_have_as_many_cells_as_the_heading(tmp_path):
+    rows = rows_of(
+        tmp_path,
+        said(disposition="<b>&", agents=("Ann", "Bob"), origin="reconciled"),
+        missed("2026-11-22T08:00:00Z", "2026-11-22T08:00:05Z"),
+    )
+    found = cells(rows, 2)
+    assert {len(row) for row in found.rows} == {8}
+    assert found.rows[1] == [
+        *("2026-11-22T09:39:00.123Z", "chat-1", "Ann, Bob", "agent1", "–", "<b>&", "set", "found by re-reading"),  # noqa: RUF001 - as it is set
+    ]
+    assert "5.0 s from 2026-11-22T08:00:00.000Z" in "".join(found.rows[2])
+    assert found.caption == "Times are in UTC. The key is DispositionCode."
+
+
+def test_several_keys_have_a_column(tmp_path):
+    rows = rows_of(tmp_path, said(key="k"), said(key="l"), missed("2026-11-22T08:00:00Z", "2026-11-22T08:00:05Z"))
+    found = cells(rows, 9)
+    assert {len(row) for row in found.rows} == {9}
+    assert found.caption == "Times are in UTC. 6 more rows are left out here; --csv has all of them."
+
+
+def test_groups_have_their_counts_and_a_code_is_not_told_twice():
+    def row(by, group):
+        return GroupRow(by=by, group=group, key="k", code="x", events=3, changes={"set": 3}, first="t1", last="t2")
+
+    by_agent = cells([row(By.AGENT, "Ann")], 1).rows
+    assert by_agent == [
+        ["agent", "code", "events", "set", "changed", "unchanged", "cleared", "first", "last"],
+        ["Ann", "x", "3", "3", "0", "0", "0", "t1", "t2"],
+    ]
+    assert [row[0] for row in cells([row(By.CODE, None)], 1).rows] == ["code", "x"]
+
+
+def test_without_rows_there_is_no_table():
+    assert list(table([], total=0)) == []
+    assert 'scope="col"' in heading(("a",))
+
+
+@pytest.mark.parametrize("shade", [0, 1])
+def test_text_has_enough_contrast_on_every_ground(shade):
+    """WCAG 2.2, 1.4.3: 4.5:1."""
+    colours = dict(re.findall(r"--([\w-]+):(#\w+)", STYLE.split("@media screen")[shade]))
+    assert len(colours) == 9
+    pairs = [(text, ground) for text in ("text", "quiet", "alarm") for ground in ("ground", "raised")]
+    pairs += [(text, f"{kind}-ground") for kind in ("alarm", "calm") for text in ("text", kind)]
+    assert [pair for pair in pairs if contrast(colours[pair[0]], colours[pair[1]]) < 4.5] == []
+
+
+def test_it_takes_nothing_from_elsewhere_and_cares_for_paper():
+    assert re.findall(r"url\(|@import|</", STYLE) == []
+    assert "@media print" in STYLE

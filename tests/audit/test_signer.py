@@ -1,4 +1,4 @@
-"""Checkpoints are appended whole, go on after a crash, and hold up nothing."""
+"""A key is made once; checkpoints are appended whole, go on after a crash, and hold up nothing."""
 
 import os
 import shutil
@@ -6,12 +6,14 @@ import subprocess
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from structlog.testing import capture_logs
 
 from listener.audit.chain import Head
-from listener.audit.notes import SigningKey
-from listener.audit.signer import Notary
+from listener.audit.notes import NoteError, SigningKey, load_verifier
+from listener.audit.signer import CheckpointSigner, load_or_create
 from support.checkpoints import checkpoints
+from support.tools import need
 
 KEY = SigningKey("host/audit", Ed25519PrivateKey.generate())
 OTHER = SigningKey("host/audit", Ed25519PrivateKey.generate())
@@ -26,9 +28,9 @@ def notes(tmp_path):
 @pytest.fixture
 def make_notary(notes):
     def make(key=KEY, **options):
-        notary = Notary(path=notes, key=key, mode=0o640, now=lambda: TIME, **options)
-        notary.open()
-        return notary
+        signer = CheckpointSigner(path=notes, key=key, mode=0o640, now=lambda: TIME, **options)
+        signer.open()
+        return signer
 
     return make
 
@@ -43,9 +45,9 @@ def sizes(path, key=KEY):
 
 def test_an_auditors_verifier_reads_what_is_signed(make_notary, notes):
     posted = []
-    notary = make_notary(on_signed=posted.append)
-    notary.sign(head(3))
-    notary.sign(head(5))
+    signer = make_notary(on_signed=posted.append)
+    signer.sign(head(3))
+    signer.sign(head(5))
     assert checkpoints(notes, str(KEY.verifier)) == [
         ("host/audit", 3, bytes([3]) * 32),
         ("host/audit", 5, bytes([5]) * 32),
@@ -55,9 +57,9 @@ def test_an_auditors_verifier_reads_what_is_signed(make_notary, notes):
 
 
 def test_nothing_is_signed_twice_and_nothing_that_is_shorter(make_notary, notes):
-    notary = make_notary()
+    signer = make_notary()
     for size in (0, 5, 5, 3):
-        notary.sign(head(size))
+        signer.sign(head(size))
     assert sizes(notes) == [5]
 
 
@@ -70,8 +72,8 @@ def test_the_next_one_knows_what_was_signed_last_by_its_own_key(make_notary):
 
 
 def test_of_a_long_file_only_the_end_is_read(make_notary, notes):
-    notary = make_notary()
-    notary.sign(head(3))
+    signer = make_notary()
+    signer.sign(head(3))
     notes.write_bytes(notes.read_bytes() * 500)
     make_notary().sign(head(5))
     assert make_notary().last == head(5)
@@ -86,10 +88,10 @@ def test_what_a_crash_has_left_of_a_checkpoint_is_cut_off(make_notary, notes, ta
     whole = notes.read_bytes()
     notes.write_bytes(whole + tail)
     with capture_logs() as logs:
-        notary = make_notary()
-    assert [(entry["event"], entry["cut_bytes"]) for entry in logs] == [("audit_checkpoints_mended", len(tail))]
-    assert (notary.last, notes.read_bytes()) == (head(5), whole)
-    notary.sign(head(6))
+        signer = make_notary()
+    assert [(entry["event"], entry["cut_bytes"]) for entry in logs] == [("audit_checkpoints_repaired", len(tail))]
+    assert (signer.last, notes.read_bytes()) == (head(5), whole)
+    signer.sign(head(6))
     assert sizes(notes) == [5, 6]
 
 
@@ -112,18 +114,67 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_is_told_once_and_leaves_no_half_of_a_checkpoint(small_disk):
     notes, posted = small_disk / "notes", []
-    notary = Notary(path=notes, key=KEY, mode=0o640, now=lambda: TIME, on_signed=posted.append)
-    notary.sign(head(1))
+    signer = CheckpointSigner(path=notes, key=KEY, mode=0o640, now=lambda: TIME, on_signed=posted.append)
+    signer.sign(head(1))
     whole = notes.read_bytes()
     (small_disk / "ballast").write_bytes(bytes(4096))
     os.truncate(notes, 4096 - 50)
     with capture_logs() as logs:
-        notary.sign(head(2))
-        notary.sign(head(3))
+        signer.sign(head(2))
+        signer.sign(head(3))
     assert [entry["event"] for entry in logs] == ["audit_checkpoint_not_written"]
-    assert (notary.last, notes.stat().st_size) == (head(1), 4096 - 50)
+    assert (signer.last, notes.stat().st_size) == (head(1), 4096 - 50)
     (small_disk / "ballast").unlink()
     os.truncate(notes, len(whole))
-    notary.sign(head(4))
+    signer.sign(head(4))
     assert sizes(notes) == [1, 4]
     assert len(posted) == 2
+
+
+@pytest.fixture
+def made(tmp_path):
+    return load_or_create(tmp_path / "a.key", name="host/audit", public=tmp_path / "a.pub")
+
+
+def test_a_key_is_made_once_for_its_owner_and_exported_for_everybody(made, tmp_path):
+    assert made.created
+    assert (tmp_path / "a.key").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "a.pub").stat().st_mode & 0o777 == 0o644
+    again = load_or_create(tmp_path / "a.key", name="host/audit", public=tmp_path / "a.pub")
+    assert not again.created
+    assert again.signing.verifier == made.signing.verifier
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.key", "a.pub"]
+
+
+def test_the_public_half_is_exported_again_where_it_is_not_there(made, tmp_path):
+    (tmp_path / "a.pub").unlink()
+    load_or_create(tmp_path / "a.key", name="host/audit", public=tmp_path / "a.pub")
+    assert load_verifier(str(tmp_path / "a.pub")) == made.signing.verifier
+    assert load_verifier(str(made.signing.verifier)) == made.signing.verifier
+
+
+def test_a_key_of_ones_own_may_come_from_openssl(tmp_path):
+    openssl = need("openssl", package="openssl")
+    subprocess.run([openssl, "genpkey", "-algorithm", "ed25519", "-out", tmp_path / "a.key"], check=True)
+    assert not load_or_create(tmp_path / "a.key", name="n", public=tmp_path / "a.pub").created
+
+
+def test_what_is_no_key_is_told_with_the_name_of_the_file_alone(tmp_path):
+    (tmp_path / "a.key").write_text("PaSsWoRd")
+    with pytest.raises(NoteError, match=r"a\.key holds no private key") as caught:
+        load_or_create(tmp_path / "a.key", name="n", public=tmp_path / "a.pub")
+    assert "PaSsWoRd" not in str(caught.value)
+    encrypted = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
+    (tmp_path / "a.key").write_bytes(encrypted)
+    with pytest.raises(NoteError, match="not encrypted"):
+        load_or_create(tmp_path / "a.key", name="n", public=tmp_path / "a.pub")
+
+
+def test_a_key_of_another_kind_is_refused(tmp_path):
+    openssl = need("openssl", package="openssl")
+    making = [openssl, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", tmp_path / "a.key"]
+    subprocess.run(making, check=True)
+    with pytest.raises(NoteError, match="not Ed25519"):
+        load_or_create(tmp_path / "a.key", name="n", public=tmp_path / "a.pub")

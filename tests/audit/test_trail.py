@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from listener.audit.closed import Closed
-from listener.audit.findings import Kind
-from listener.audit.keys import load_verifier
-from listener.audit.notes import NoteError
+from listener.audit.files import Closed
+from listener.audit.notes import NoteError, load_verifier
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail, TrailOptions
-from listener.audit.verify import read_checkpoints, verify
+from listener.audit.verify import Kind, read_checkpoints, verify
 from listener.model.forms import CLOUD_EVENT
 from support.events import disposition_event, events_of, sequences
 
@@ -66,7 +64,7 @@ def test_a_key_of_ones_own_is_used_and_an_exchanged_one_is_told(make_trail, path
     assert not path.with_name("events.jsonl.key").exists()
     with capture_logs() as logs:
         make_trail().close()
-    assert [entry["log_level"] for entry in logs if entry["event"] == "audit_key_exchanged"] == ["warning"]
+    assert [entry["log_level"] for entry in logs if entry["event"] == "audit_key_changed"] == ["warning"]
 
 
 def test_a_key_that_is_none_is_refused_and_stays(make_trail, path):
@@ -105,7 +103,7 @@ def test_after_a_restart_the_chain_goes_on_and_nothing_stands_there_twice(make_t
     append(trail, events_of(20))
     if killed:
         trail._file.close()
-        trail._notary = None
+        trail._signer = None
     trail.close()
     append(make_trail(), events_of(30, first=11))
     assert lines_in(path) == list(range(1, 41))
@@ -148,7 +146,7 @@ def test_over_a_rotation_by_others_the_chain_goes_on_and_nothing_is_repeated(
     append(trail, events_of(10))
     if restart:
         trail._file.close()
-        trail._notary = None
+        trail._signer = None
     old = path.with_name("events.jsonl.1")
     if how == "copied and truncated":
         shutil.copy(path, old)
@@ -199,12 +197,12 @@ def test_files_are_closed_by_size_and_by_age(make_trail, append, proven, path, c
     assert proven(*files).records == 31
 
 
-def test_a_file_that_cannot_be_closed_grows_on(make_trail, append, path):
-    class Stuck(Closed):
-        def close(self, now_s):
-            raise PermissionError(1, "Operation not permitted")
+def test_a_file_that_cannot_be_closed_grows_on(make_trail, append, path, monkeypatch):
+    def refuse(*_args):
+        raise PermissionError(1, "Operation not permitted")
 
-    trail = make_trail(rotate_bytes=5000, closed=Stuck(path, compress=False, keep_files=None, keep_days=None))
+    monkeypatch.setattr(Closed, "close", refuse)
+    trail = make_trail(rotate_bytes=5000)
     with capture_logs() as logs:
         for number in range(1, 21):
             append(trail, events_of(1, first=number))
@@ -277,18 +275,17 @@ def test_where_nothing_can_be_made_beside_the_file_it_is_written_without_checkpo
     def refused(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("listener.audit.trail.load_or_create", refused)
-    closed = Closed(path, compress=False, keep_files=None, keep_days=None)
+    monkeypatch.setattr("listener.audit.signer.load_or_create", refused)
     options = {"path": path, "sink": "audit", "opening": CLOUD_EVENT.opening}
     with capture_logs() as logs:
-        trail = Trail(options=TrailOptions(**options), closed=closed)
+        trail = Trail(options=TrailOptions(**options))
         trail.open()
     append(trail, events_of(3))
     trail.close()
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("audit_not_signed", "error")]
     assert verify([path]).records == 3
     with pytest.raises(PermissionError):
-        Trail(options=TrailOptions(**options, must_sign=True), closed=closed).open()
+        Trail(options=TrailOptions(**options, must_sign=True)).open()
 
 
 class Life:
@@ -301,12 +298,17 @@ class Life:
 
     def start(self):
         options = TrailOptions(
-            path=self.path, sink="audit", opening=CLOUD_EVENT.opening, fsync=False, rotate_s=3600.0, checkpoint_lines=7
+            path=self.path,
+            sink="audit",
+            opening=CLOUD_EVENT.opening,
+            fsync=False,
+            rotate_s=3600.0,
+            checkpoint_lines=7,
+            compress=True,
         )
-        closed = Closed(self.path, compress=True, keep_files=None, keep_days=None)
-        self.trail = Trail(options=options, closed=closed, now=lambda: self.now_s)
+        self.trail = Trail(options=options, now=lambda: self.now_s)
         self.trail.open()
-        closed.tidy(self.now_s, lambda: False)
+        self.trail.tidy(lambda: False)
 
     def put(self, first, last):
         events = events_of(last + 1 - first, first=first)
@@ -325,11 +327,11 @@ class Life:
         self.start()
 
     def kill(self, count):
-        self.trail._notary = None
+        self.trail._signer = None
         self.stop(count)
 
     def tear(self, count):
-        self.trail._notary = None
+        self.trail._signer = None
         self.trail.close()
         with self.path.open("ab") as file:
             file.write(disposition_event(self.last + 1).to_json()[:100])
@@ -368,10 +370,10 @@ def test_whatever_happens_in_whatever_order_each_event_stands_there_once_and_all
     for step, count in life:
         getattr(led, step)(count)
     led.trail.close()
-    places = [place for place in folder.iterdir() if place.suffix not in (".checkpoints", ".key", ".pub")]
+    paths = [place for place in folder.iterdir() if place.suffix not in (".checkpoints", ".key", ".pub")]
     notes = folder / "events.jsonl.checkpoints"
     verdict = verify(
-        places,
+        paths,
         checkpoints=read_checkpoints(notes) if notes.exists() else [],
         key=load_verifier(f"{folder}/events.jsonl.pub"),
     )

@@ -1,27 +1,216 @@
-"""What only a signature can prove."""
+"""Every tampering, at a random place, is found, named and placed; and what only a signature can prove."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from listener.audit.chain import Head, chained, head_of
-from listener.audit.findings import Kind, Place
+from listener.audit.chain import Head, chained, hash_of, head_of, link_of
 from listener.audit.notes import SigningKey, checkpoint_text, parse_checkpoint, written
-from listener.audit.verify import read_checkpoints, verify
+from listener.audit.verify import Finding, Kind, Location, Spans, Verdict, read_checkpoints, verify
 from support.checkpoints import chain_holds, checkpoints
 from support.events import disposition_event
 from support.trail import trail, write
 
+COUNT = 24
+LINES, HEAD = trail(COUNT)
+Draw = Callable[..., int]
 TIME = "2026-11-22T09:39:00.123Z"
-LINES, HEAD = trail(20)
+TWENTY, TWENTY_HEAD = trail(20)
 KEY = SigningKey("host/audit", Ed25519PrivateKey.generate())
 OTHER = SigningKey("host/audit", Ed25519PrivateKey.generate())
 
 
+def verified(lines, *, files=1, partial=False):
+    with tempfile.TemporaryDirectory() as folder:
+        return verify(write(Path(folder), lines, files=files), partial=partial)
+
+
+def found(lines, files=1):
+    """The kinds that are found, each with the lines, counted over all files."""
+    size = -(-len(lines) // files)
+    verdict = verified(lines, files=files)
+    return [
+        (finding.kind, finding.place.line + size * int(finding.place.file.stem[-1])) for finding in verdict.findings
+    ]
+
+
+def forged(number: int, *, behind: bytes) -> bytes:
+    """A record of the forger's own, linked behind a line as a true one would be."""
+    event = disposition_event(number, value="Forged")
+    head = head_of(behind.removesuffix(b"\n"))
+    return chained(event.to_json(), len(event.data), head)[0] + b"\n"
+
+
+some = st.integers(0, COUNT - 1)
+files = st.integers(1, 3)
+
+
+@given(files)
+def test_a_trail_that_nobody_touched_has_no_finding(split):
+    verdict = verified(LINES, files=split)
+    assert (verdict.findings, verdict.first, verdict.head, verdict.records) == ([], 0, HEAD, COUNT)
+
+
+@given(st.integers(0, COUNT - 2), st.data(), files)
+def test_an_edit_is_found_in_its_line(number, data, split):
+    line = LINES[number]
+    at = data.draw(st.integers(0, len(line) - 2))
+    byte = data.draw(st.integers(32, 126).filter(lambda byte: byte != line[at]))
+    edited = line[:at] + bytes([byte]) + line[at + 1 :]
+    kinds = found([*LINES[:number], edited, *LINES[number + 1 :]], split)
+    assert kinds
+    if link_of(edited) is not None and link_of(edited) == link_of(line):
+        assert kinds == [(Kind.EDITED, number + 1)]
+    elif number > 0:
+        assert (Kind.EDITED, number + 1) in kinds
+        assert {line for _, line in kinds} <= {number + 1}
+
+
+@given(st.integers(0, COUNT - 2), files)
+def test_another_value_of_the_same_length_is_found(number, split):
+    edited = LINES[number].replace(b"IssueResolved", b"IssueReopened")
+    assert found([*LINES[:number], edited, *LINES[number + 1 :]], split) == [(Kind.EDITED, number + 1)]
+
+
+@given(
+    st.integers(1, COUNT - 1), st.sampled_from([b"{}\n", b"\n", b"not JSON\n", disposition_event(9).to_json() + b"\n"])
+)
+def test_a_strange_line_is_found_where_it_was_put_in(number, strange):
+    assert found([*LINES[:number], strange, *LINES[number:]]) == [(Kind.INSERTED, number + 1)]
+
+
+@given(some, some, files)
+def test_a_copy_of_a_record_is_found_where_it_was_put_in(number, place, split):
+    tampered = [*LINES[: place + 1], LINES[number], *LINES[place + 1 :]]
+    kinds = found(tampered, split)
+    if number == place + 1:
+        assert kinds == [(Kind.INSERTED, place + 3)], "the copy stands in the place of the record, which comes again"
+    elif number <= place:
+        assert kinds == [(Kind.INSERTED, place + 2)]
+    else:
+        assert kinds, "a later record comes early, and again"
+
+
+@given(st.integers(0, COUNT - 2))
+def test_a_forged_record_with_a_fitting_link_is_told_from_the_true_one(number):
+    tampered = [*LINES[: number + 1], forged(99, behind=LINES[number]), *LINES[number + 1 :]]
+    kinds = found(tampered)
+    if number < COUNT - 2:
+        assert kinds == [(Kind.INSERTED, number + 2)]
+    else:
+        assert kinds in ([(Kind.INSERTED, number + 2)], [(Kind.INSERTED, number + 3)]), "nothing follows either"
+
+
+@given(st.integers(1, COUNT - 2), st.integers(1, 5), files)
+def test_deleted_records_are_found_and_counted(first, count, split):
+    last = min(first + count, COUNT - 1)
+    tampered = [*LINES[:first], *LINES[last:]]
+    verdict = verified(tampered, files=split)
+    (finding,) = verdict.findings
+    size = -(-len(tampered) // split)
+    assert finding.kind is Kind.DELETED
+    assert finding.place.line + size * int(finding.place.file.stem[-1]) == first + 1
+    named = f"record {first} is" if last - first == 1 else f"records {first} to {last - 1} are"
+    assert named in finding.text
+
+
+@given(st.integers(1, COUNT - 1))
+def test_a_beginning_that_is_missing_is_found_unless_that_is_known(count):
+    (finding,) = verified(LINES[count:]).findings
+    assert (finding.kind, finding.place.line) == (Kind.DELETED, 1)
+    assert verified(LINES[count:], partial=True).findings == []
+
+
+@given(some, some)
+def test_a_moved_record_is_found(origin, target):
+    assume(abs(origin - target) > 0)
+    tampered = LINES[:origin] + LINES[origin + 1 :]
+    tampered.insert(target, LINES[origin])
+    assume(tampered[0] == LINES[0])
+    kinds = found(tampered)
+    assert {kind for kind, _ in kinds} == {Kind.REORDERED}
+    assert all(min(origin, target) < line - 1 <= max(origin, target) + 1 for _, line in kinds)
+
+
+@given(st.permutations(range(1, 8)))
+def test_an_order_of_whatever_kind_is_found(order):
+    assume(order != sorted(order))
+    kinds = found([LINES[0], *(LINES[number] for number in order), *LINES[8:]])
+    assert Kind.REORDERED in {kind for kind, _ in kinds}
+    assert {kind for kind, _ in kinds} <= {Kind.REORDERED}
+
+
+@given(st.integers(0, COUNT - 2), st.integers(2, 6))
+def test_a_second_history_behind_the_first_is_a_fork(number, count):
+    other, _ = trail(count, start=head_of(forged(50, behind=LINES[number]).removesuffix(b"\n")))
+    tampered = [*LINES, forged(50, behind=LINES[number]), *other]
+    kinds = found(tampered)
+    assert {kind for kind, _ in kinds} & {Kind.FORKED, Kind.INSERTED}
+    assert all(line >= COUNT for _, line in kinds)
+
+
+@given(st.integers(1, COUNT - 1), st.integers(1, 20))
+def test_a_line_without_its_end_is_found(number, missing):
+    tampered = [*LINES[:number], LINES[number][:-missing]]
+    assert (Kind.CUT, number + 1) in found(tampered)
+
+
+OLDER = [disposition_event(number).to_json() + b"\n" for number in range(3)]
+BEHIND_OLDER = trail(COUNT, start=Head(0, hash_of(b"".join(OLDER))))[0]
+
+
+def test_lines_from_before_the_chain_are_counted_and_not_proven():
+    verdict = verified([*OLDER, *BEHIND_OLDER])
+    assert (verdict.findings, verdict.unchained, verdict.records) == ([], 3, COUNT)
+
+
+@given(st.integers(1, 3))
+def test_a_line_put_before_a_chain_that_began_its_file_is_found(count):
+    verdict = verified([*OLDER[:count], *LINES])
+    assert [(each.kind, each.place.line) for each in verdict.findings] == [(Kind.INSERTED, 1)]
+    assert (verdict.unchained, verdict.records) == (0, COUNT)
+
+
+@given(st.permutations(range(3)), st.integers(0, 3))
+def test_what_stood_before_the_chain_cannot_be_changed_either(order, kept):
+    older = [OLDER[number] for number in order][:kept]
+    expected = [] if older == OLDER else [(Kind.EDITED, kept + 1)]
+    assert [(each.kind, each.place.line) for each in verified([*older, *BEHIND_OLDER]).findings] == expected
+
+
+def test_a_line_put_before_the_first_record_of_a_later_file_is_found_without_the_earlier_ones():
+    kinds = {each.kind for each in verified([OLDER[0], *LINES[5:]]).findings}
+    assert Kind.INSERTED in kinds
+
+
+def test_nothing_is_nothing():
+    verdict = verified([])
+    assert (verdict.findings, verdict.first, verdict.head) == ([], None, Head())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_edits_beside_each_other_are_found(count):
+    edited = [line.replace(b"IssueResolved", b"IssueReopened") for line in LINES[5 : 5 + count]]
+    kinds = found([*LINES[:5], *edited, *LINES[5 + count :]])
+    assert kinds
+    assert {kind for kind, _ in kinds} == {Kind.EDITED}
+    assert {line for _, line in kinds} <= set(range(6, 6 + count))
+
+
+def test_a_place_is_a_file_and_a_line(tmp_path):
+    paths = write(tmp_path, [*LINES[:20], b"{}\n", *LINES[20:]], files=2)
+    (finding,) = verify(paths).findings
+    assert finding.place == Location(paths[1], 8)
+
+
 def signed(path, *sizes, key=KEY, heads=None):
     """A file of checkpoints of these sizes."""
-    heads = heads or {size: head_of(LINES[size - 1][:-1]) for size in sizes}
+    heads = heads or {size: head_of(TWENTY[size - 1][:-1]) for size in sizes}
     path.write_text(written(key.sign(checkpoint_text("host/audit", heads[size], TIME)) for size in sizes))
     return read_checkpoints(path)
 
@@ -37,19 +226,19 @@ def notes(tmp_path):
 
 def rewritten(number):
     """The trail as somebody without the key would forge it: one value changed, and the chain made anew behind it."""
-    head = head_of(LINES[number - 1][:-1]) if number else Head()
+    head = head_of(TWENTY[number - 1][:-1]) if number else Head()
     forged = []
-    for place in range(number, len(LINES)):
+    for place in range(number, len(TWENTY)):
         event = disposition_event(
             place + 1, chat=f"chat-{(place + 1) % 7}", value="Forged" if place == number else "IssueResolved"
         )
         line, head = chained(event.to_json(), len(event.data), head)
         forged.append(line + b"\n")
-    return [*LINES[:number], *forged]
+    return [*TWENTY[:number], *forged]
 
 
 def test_a_trail_that_was_signed_is_proven_as_far_as_that(tmp_path, notes):
-    verdict = verify(write(tmp_path, LINES), checkpoints=signed(notes, 5, 12), key=KEY.verifier)
+    verdict = verify(write(tmp_path, TWENTY), checkpoints=signed(notes, 5, 12), key=KEY.verifier)
     assert (verdict.findings, verdict.signed, verdict.checkpoints) == ([], 12, 2)
 
 
@@ -65,37 +254,37 @@ def test_a_history_that_was_written_anew_is_found_at_the_first_record_that_was_s
 @given(left=st.integers(1, 19))
 def test_a_tail_that_was_cut_is_found_where_a_later_checkpoint_exists(left, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cut")
-    paths = write(folder, LINES[:left])
+    paths = write(folder, TWENTY[:left])
     verdict = verify(paths, checkpoints=signed(folder / "n", 20), key=KEY.verifier)
     assert kinds(verdict) == [Kind.CUT]
-    assert verdict.findings[0].place == Place(paths[0], left)
+    assert verdict.findings[0].place == Location(paths[0], left)
     assert f"{20 - left} fewer" in verdict.findings[0].text
     assert verify(paths, checkpoints=signed(folder / "n", left), key=KEY.verifier).findings == []
 
 
 def test_an_edit_of_the_very_last_record_is_found_by_its_checkpoint(tmp_path, notes):
-    edited = [*LINES[:-1], LINES[-1].replace(b"IssueResolved", b"IssueReopened")]
+    edited = [*TWENTY[:-1], TWENTY[-1].replace(b"IssueResolved", b"IssueReopened")]
     assert verify(write(tmp_path, edited)).findings == []
     verdict = verify(write(tmp_path, edited), checkpoints=signed(notes, 20), key=KEY.verifier)
     assert [(finding.kind, finding.place.line) for finding in verdict.findings] == [(Kind.FORKED, 20)]
 
 
 def test_a_checkpoint_of_another_key_is_named_with_its_place(tmp_path, notes):
-    verdict = verify(write(tmp_path, LINES), checkpoints=signed(notes, 5, 20, key=OTHER), key=KEY.verifier)
+    verdict = verify(write(tmp_path, TWENTY), checkpoints=signed(notes, 5, 20, key=OTHER), key=KEY.verifier)
     assert kinds(verdict) == [Kind.FOREIGN_KEY] * 2
-    assert {finding.place for finding in verdict.findings} == {Place(notes, 1), Place(notes, 2)}
+    assert {finding.place for finding in verdict.findings} == {Location(notes, 1), Location(notes, 2)}
     assert verdict.signed == 0
 
 
 def test_two_histories_that_were_both_signed_are_a_fork(tmp_path, notes):
     other = head_of(rewritten(3)[-1][:-1])
     both = [*signed(notes, 20), *signed(tmp_path / "copy", 20, heads={20: other})]
-    assert Kind.FORKED in kinds(verify(write(tmp_path, LINES), checkpoints=both, key=KEY.verifier))
+    assert Kind.FORKED in kinds(verify(write(tmp_path, TWENTY), checkpoints=both, key=KEY.verifier))
 
 
 def test_an_auditors_own_verifier_comes_to_the_same(tmp_path, notes):
     signed(notes, 5, 12, 20)
-    (path,) = write(tmp_path, LINES)
+    (path,) = write(tmp_path, TWENTY)
     read = checkpoints(notes, str(KEY.verifier))
     assert [(origin, size) for origin, size, _ in read] == [("host/audit", 5), ("host/audit", 12), ("host/audit", 20)]
     assert all(chain_holds(path, size, root) for _, size, root in read)
@@ -106,8 +295,30 @@ def test_an_auditors_own_verifier_comes_to_the_same(tmp_path, notes):
 
 
 def test_a_note_that_two_have_signed_is_good_for_either():
-    note = KEY.sign(checkpoint_text("host/audit", HEAD, TIME))
-    more = note + OTHER.sign(checkpoint_text("host/audit", HEAD, TIME)).partition("\n\n")[2]
+    note = KEY.sign(checkpoint_text("host/audit", TWENTY_HEAD, TIME))
+    more = note + OTHER.sign(checkpoint_text("host/audit", TWENTY_HEAD, TIME)).partition("\n\n")[2]
     checkpoint = parse_checkpoint(more)
     assert checkpoint.is_signed_by(KEY.verifier)
     assert checkpoint.is_signed_by(OTHER.verifier)
+
+
+def test_a_finding_names_the_place_the_kind_and_what_is_wrong():
+    verdict = Verdict()
+    verdict.find(Kind.EDITED, Location(Path("a.jsonl"), 3), "it is not what it was")
+    assert [str(finding) for finding in verdict.findings] == ["a.jsonl:3: edited: it is not what it was"]
+    assert verdict.findings == [Finding(Kind.EDITED, Location(Path("a.jsonl"), 3), "it is not what it was")]
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), max_size=8), st.lists(st.integers(0, 60)))
+def test_it_holds_what_a_set_would(stretches, gone):
+    spans, numbers, position = Spans(), set(), 0
+    for distance, length in stretches:
+        spans.add(position + distance, position + distance + length)
+        numbers |= set(range(position + distance, position + distance + length + 1))
+        position += distance + length + 1
+    for number in gone:
+        assert (number in spans) == (number in numbers)
+        spans.discard(number)
+        numbers.discard(number)
+        assert {n for first, last in spans for n in range(first, last + 1)} == numbers
+        assert bool(spans) == bool(numbers)

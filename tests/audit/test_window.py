@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from listener.audit import reading
 from listener.audit import window as recent
-from listener.audit.window import Recent, key_of
+from listener.audit.window import DedupWindow, key_of
 from support.events import disposition_event, events_of
 from support.trail import trail
 
@@ -41,7 +41,7 @@ def looks(monkeypatch):
             counted.append(1)
             yield found
 
-    monkeypatch.setattr(recent.reading, "lines_backwards", counting)
+    monkeypatch.setattr(recent, "lines_backwards", counting)
     return counted
 
 
@@ -61,14 +61,14 @@ def test_what_is_no_event_has_no_key(line):
 
 def test_the_end_of_a_file_is_known_and_what_is_above_it_is_new(file):
     put(file, events_of(10))
-    known = Recent()
+    known = DedupWindow()
     known.start(file)
     assert fresh(known, file, events_of(10, first=6)) == [11, 12, 13, 14, 15]
 
 
 def test_above_the_highest_sequence_nothing_is_looked_up(file, looks):
     put(file, events_of(10))
-    known = Recent()
+    known = DedupWindow()
     known.start(file)
     looks.clear()
     for number in range(11, 40):
@@ -81,7 +81,7 @@ def test_above_the_highest_sequence_nothing_is_looked_up(file, looks):
 
 
 def test_what_was_appended_since_is_found_by_reading_on(file):
-    known = Recent()
+    known = DedupWindow()
     known.start(file)
     put(file, events_of(10))
     known.note(10)
@@ -92,7 +92,7 @@ def test_beyond_the_window_the_file_is_searched_and_the_rest_is_found_from_there
     monkeypatch.setattr(recent, "WINDOW", 40)
     monkeypatch.setattr(recent, "_STEP", 10)
     put(file, events_of(400))
-    known = Recent()
+    known = DedupWindow()
     known.start(file)
     looks.clear()
     for first in range(101, 401, 50):
@@ -104,7 +104,7 @@ def test_beyond_the_window_the_file_is_searched_and_the_rest_is_found_from_there
 def test_a_new_journal_is_searched_for_once_and_never_again(file, monkeypatch, looks):
     monkeypatch.setattr(recent, "WINDOW", 40)
     put(file, events_of(400))
-    known = Recent()
+    known = DedupWindow()
     known.start(file)
     looks.clear()
     for first in range(1, 200, 10):
@@ -118,7 +118,7 @@ def test_a_new_journal_is_searched_for_once_and_never_again(file, monkeypatch, l
 
 def test_a_test_event_is_always_new_and_looks_for_nothing(file, looks):
     put(file, events_of(10))
-    known = Recent()
+    known = DedupWindow()
     known.start(file)
     looks.clear()
     trial = replace(disposition_event(1), sequence=0)
@@ -134,14 +134,14 @@ def test_the_file_before_a_short_one_is_remembered_too(file):
         asked.append(count)
         return [event.to_json() + b"\n" for event in events_of(7)]
 
-    known = Recent()
+    known = DedupWindow()
     known.start(file, before)
     assert asked == [recent.WINDOW - 3]
     assert fresh(known, file, events_of(11)) == [11]
 
 
 def test_a_file_that_is_left_is_remembered(file, tmp_path):
-    known = Recent()
+    known = DedupWindow()
     known.start(file)
     put(file, events_of(5))
     known.note(5)

@@ -1,7 +1,9 @@
 """The command line as a whole: errors become lines and exit statuses."""
 
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import structlog
@@ -11,8 +13,9 @@ from typer.testing import CliRunner
 from listener import __version__
 from listener.cli.app import build, guarded
 from listener.errors import ConfigError, JournalFull, Problem, StartError
+from support.process import command_environment
 
-COMMANDS = ("run", "check", "demo", "simulate", "set-disposition", "tail", "journal", "dead-letters", "lane", "sinks")
+COMMANDS = ("run", "check", "demo", "simulate", "set-disposition", "tail", "journal", "dead-letters", "sinks")
 
 
 def outcome(raised):
@@ -45,23 +48,55 @@ def test_the_version_is_told(invoke):
     assert invoke("--version").stdout == f"disposition-listener {__version__}\n"
 
 
+DAEMON = ["aiohttp", "cryptography", "listener.daemon.daemon", "listener.simulator"]
+DRIVERS = ["aio_pika", "aiokafka", "asyncpg", "nats", "redis"]
+UNUSED = [f"listener.sinks.{kind}" for kind in ("amqp", "kafka", "nats", "postgres", "redis", "syslog", "webhook")]
+CONFIGURATION = """
+server.url = "http://127.0.0.1:9"
+accounts = [{ username = "agent1", password = "secret" }]
+journal.path = "journal.db"
+http.listen = "127.0.0.1:PORT"
+sinks.audit = { type = "file", path = "audit.jsonl" }
+"""
+
+
 @pytest.mark.parametrize(
-    ("words", "needless"),
+    ("words", "status", "needless"),
     [
-        (["--version"], ["aiohttp", "pydantic", "listener.simulator", "listener.daemon.daemon"]),
-        (["dead-letters", "list", "--help"], ["aiohttp", "listener.simulator", "listener.daemon.daemon"]),
-        (["lane", "list", "--help"], ["aiohttp", "listener.simulator", "listener.daemon.daemon"]),
-        (["run", "--help"], ["listener.simulator"]),
+        (["--version"], 0, ["pydantic", "rich.console", *DAEMON]),
+        (["--help"], 0, ["pydantic", "rich.console", "listener.cli.run", "listener.cli.tail", *DAEMON]),
+        (["tail", "--help"], 0, DAEMON),
+        (["dead-letters", "list", "--help"], 0, DAEMON),
+        (["sinks", "list", "--help"], 0, DAEMON),
+        (["run", "--help"], 0, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),
+        (["check", "--config", "listener.toml"], 0, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),
+        (["run", "--config", "listener.toml"], 1, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),
     ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,
 )
-def test_a_command_imports_only_what_it_needs(words: list[str], needless: list[str]):
-    """Beside a daemon in trouble somebody types many of them, and waits for each."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "listener", *words], capture_output=True, text=True, check=True
-    )
+def test_a_command_imports_only_what_it_needs(tmp_path: Path, words: list[str], status: int, needless: list[str]):
+    """Beside a daemon in trouble somebody types many of them, and waits for each. `run` ends: its port is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        text = CONFIGURATION.replace("PORT", str(taken.getsockname()[1]))
+        (tmp_path / "listener.toml").write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-m", "listener", *words],
+            cwd=tmp_path,
+            env=command_environment(tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == status, done.stderr[-2000:]
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "listener.cli.app" in imported
-    assert imported.isdisjoint(needless)
+    assert imported & {"rich.pretty", "pydantic_settings", *needless} == set()
+
+
+def test_the_help_says_of_a_command_what_the_command_says_of_itself(invoke):
+    lines = dict(line.split(None, 1) for line in invoke("--help").stdout.partition("Commands:")[2].splitlines() if line)
+    told = {name: invoke(name, "--help").stdout for name in COMMANDS}
+    assert all(line.removesuffix("...") in told[name] for name, line in lines.items() if name in told)
 
 
 @pytest.mark.parametrize("arguments", [("rum",), ("run", "--konfig", "x"), ("tail", "-n", "many"), ("simulate", "80")])

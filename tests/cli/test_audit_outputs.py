@@ -1,13 +1,14 @@
 """What `audit report` writes, output by output."""
 
+import csv
+import io
 import json
 
-from listener.audit.gaps import AccountGaps
-from listener.audit.groups import By, GroupRow
+from listener.audit.events import AccountGaps
 from listener.audit.page import MOST_ROWS
-from listener.audit.report import Summary
-from listener.cli.audit_outputs import Counts, JsonLines, Kept, Listing
-from support.told import missed, report_on, said
+from listener.audit.report import By, GroupRow, Summary
+from listener.cli.audit_outputs import GROUP_HEADING, LIST_HEADING, Counts, FirstRows, JsonLines, Listing, Sheet
+from support.reports import missed, report_on, said
 
 SUMMARY = Summary(
     files=2,
@@ -87,7 +88,48 @@ def test_json_is_an_object_a_line_with_the_names_of_the_events(tmp_path, capfdbi
 
 def test_a_page_keeps_the_first_rows_and_the_count(tmp_path):
     (row,) = rows(tmp_path, said())
-    kept = Kept()
+    kept = FirstRows()
     for _ in range(MOST_ROWS + 5):
         kept.add(row)
     assert (len(kept.rows), kept.total) == (MOST_ROWS, MOST_ROWS + 5)
+
+
+def read(heading, *rows):
+    file = io.StringIO()
+    sheet = Sheet(file, heading)
+    for row in rows:
+        sheet.add(row)
+    assert file.getvalue().count("\n") == len(rows) + 1, "a row is a line"
+    return list(csv.DictReader(io.StringIO(file.getvalue())))
+
+
+def test_rows_and_gaps_have_every_column(tmp_path):
+    path = tmp_path / "audit.jsonl"
+    gap = missed("2026-11-22T09:38:00Z", "2026-11-22T09:39:00Z", id="g")
+    path.write_bytes(said(id="a", agents=("Ann", 'Bob "B", Jr'), previous="x", referenceId=34) + gap)
+    row, gap = read(LIST_HEADING, *report_on(path)[0])
+    assert None not in row
+    assert row | {"sequence": ""} == {
+        **dict.fromkeys(LIST_HEADING, ""),
+        "time": "2026-11-22T09:39:00.123Z",
+        "chat": "chat-1",
+        "agents": 'Ann; Bob "B", Jr',
+        "account": "agent1",
+        "key": "DispositionCode",
+        "previous": "x",
+        "disposition": "IssueResolved",
+        "change": "set",
+        "origin": "notification",
+        "near_gap": "yes",
+        "reference_id": "34",
+        "id": "a",
+    }
+    assert (gap["change"], gap["gap_from"], gap["gap_to"], gap["gap_reason"], gap["id"]) == (
+        *("gap", "2026-11-22T09:38:00.000Z", "2026-11-22T09:39:00.000Z", "network", "g"),
+    )
+
+
+def test_groups_have_every_column():
+    group = GroupRow(by=By.AGENT, group="Ann", key="k", code=None, events=3, changes={"set": 3}, first="t1", last="t2")
+    (row,) = read(GROUP_HEADING, group)
+    assert list(row.values()) == ["agent", "Ann", "k", "", "3", "3", "0", "0", "0", "t1", "t2"]

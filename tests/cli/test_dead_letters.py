@@ -1,14 +1,22 @@
-"""`dead-letters` without a daemon; with one, see acceptance/test_dead_letters.py."""
+"""`dead-letters` without a daemon: which are meant, and what a replay looks like; see also tests/acceptance."""
 
 import asyncio
 import json
 import sqlite3
 
 import pytest
+import typer
+from msgspec.structs import replace
 
+from listener.cli import control
+from listener.cli import dead_letters as dead_letters_command
+from listener.cli.dead_letters import Replay, ReplayProgress, Selected, Selection, filter_of, follow, select
+from listener.errors import ControlError
 from listener.journal import SqliteJournal
-from listener.journal.views import letters as stored
-from listener.model.event import LaneState
+from listener.journal.views import dead_letters as stored
+from listener.model.event import LaneState, LaneStatus
+from listener.testing import ManualClock
+from support.events import dead_letter
 
 
 def keys(journal):
@@ -31,7 +39,7 @@ def test_the_list_can_be_narrowed_and_come_as_json(invoke, letters):
     found = [
         json.loads(line) for line in invoke("dead-letters", "list", "--path", letters, *options).stdout.splitlines()
     ]
-    assert [(one["sequence"], one["event_id"], one["answer"]) for one in found] == [
+    assert [(one["sequence"], one["eventId"], one["answer"]) for one in found] == [
         (2, "event-2", "no such chat: 2"),
         (3, "event-3", "no such chat: 3"),
     ]
@@ -45,7 +53,7 @@ def test_the_list_tells_which_lanes_are_parked(invoke, letters):
         await journal.close()
 
     asyncio.run(park())
-    parked = "sink crm is parked since 2026-11-22T00:00:00.000Z: crm answered 401"
+    parked = "sink crm has been parked since 2026-11-22T00:00:00.000Z: crm answered 401"
     assert invoke("dead-letters", "list", "--path", letters).stdout.splitlines()[-1] == parked
     assert parked not in invoke("dead-letters", "list", "--path", letters, "--sink", "bi").stdout
 
@@ -90,7 +98,7 @@ def test_letters_are_marked_for_the_next_daemon(invoke, letters):
     result = invoke("dead-letters", "replay", "event-1", "event-3", "--sink", "crm", "--path", letters)
     assert (result.exit_code, result.stdout) == (
         0,
-        "2 dead letters to be replayed: no daemon runs, the next one delivers them\n",
+        "2 dead letters to be replayed: no daemon is running, the next one delivers them\n",
     )
     assert [letter.sequence for letter in stored(letters) if letter.replaying] == [1, 3]
     assert "(to be replayed)" in invoke("dead-letters", "list", "--path", letters).stdout
@@ -114,7 +122,7 @@ def test_letters_are_dropped_with_yes(invoke, letters, selection, left):
 def test_without_a_terminal_nothing_is_dropped_that_was_not_confirmed(invoke, letters):
     result = invoke("dead-letters", "drop", "--all", "--path", letters)
     assert result.exit_code == 2
-    assert "--yes is needed" in result.stderr
+    assert "give --yes" in result.stderr
     assert len(keys(letters)) == 4
 
 
@@ -131,7 +139,9 @@ async def test_on_a_terminal_it_is_asked(start_shell, letters):
 
 
 @pytest.mark.parametrize("command", ["replay", "drop"])
-@pytest.mark.parametrize(("selection", "text"), [((), "say which"), (("--all", "--sink", "crm"), "--all stands alone")])
+@pytest.mark.parametrize(
+    ("selection", "text"), [((), "say which"), (("--all", "--sink", "crm"), "--all excludes every other selection")]
+)
 def test_what_changes_letters_wants_to_be_told_which(invoke, letters, command, selection, text):
     result = invoke("dead-letters", command, *selection, "--path", letters)
     assert result.exit_code == 2
@@ -150,3 +160,188 @@ def test_a_journal_that_is_not_there_is_one_clear_line(invoke, tmp_path, command
     result = invoke("dead-letters", *command, "--path", tmp_path / "none.db")
     assert (result.exit_code, result.stderr) == (1, f"error: journal {tmp_path}/none.db: no such file\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def meant(journal, **conditions):
+    return [(letter.sink, letter.sequence) for letter in select(journal, Selection(**conditions))]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ({}, [("crm", 1), ("crm", 2), ("crm", 3), ("bi", 1)]),
+        ({"sink": "crm"}, [("crm", 1), ("crm", 2), ("crm", 3)]),
+        ({"sink": "audit"}, []),
+        ({"ids": ["event-1"]}, [("crm", 1), ("bi", 1)]),
+        ({"ids": ["event-3", "event-1"], "sink": "crm"}, [("crm", 1), ("crm", 3)]),
+        ({"since": "2026-11-22T10:00:00Z"}, [("crm", 2), ("crm", 3), ("bi", 1)]),
+        ({"since": "2026-11-22T10:00:00.001Z"}, [("crm", 3), ("bi", 1)]),
+        ({"until": "2026-11-22T10:00:00"}, [("crm", 1), ("crm", 2)]),
+        ({"until": "2026-11-22T12:00:00+02:00"}, [("crm", 1), ("crm", 2)]),
+        ({"since": "2026-11-22T10:00:00Z", "until": "2026-11-22T11:30:00Z"}, [("crm", 2), ("crm", 3)]),
+        ({"until": "2020-01-01"}, []),
+    ],
+)
+def test_every_condition_narrows(letters, conditions, expected):
+    assert meant(letters, **conditions) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2x", "h", "2026-13-01", "1e9d", "99999999999d"])
+def test_what_is_no_time_is_told_with_what_is(letters, text):
+    with pytest.raises(typer.BadParameter, match="is not a time: give 2026-11-22T09:39:00Z, or an age") as caught:
+        select(letters, Selection(since=text))
+    assert caught.value.param_hint == "--since"
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_names_one(letters):
+    with pytest.raises(Selected, match=r"several events begin with 'event-': event-1, event-2, event-3$"):
+        select(letters, Selection(ids=["event-"]))
+    assert meant(letters, ids=["event-3"]) == [("crm", 3)]
+
+
+def test_an_id_of_no_letter_is_told(letters):
+    with pytest.raises(Selected, match="no dead letter of an event 'event-9'"):
+        select(letters, Selection(ids=["event-1", "event-9"]))
+
+
+def test_an_unknown_sink_is_told_with_the_known_ones(letters):
+    with pytest.raises(Selected, match=r"knows no sink 'cmr' \(known: audit, bi, crm\)"):
+        select(letters, Selection(sink="cmr"))
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        Selection(sink="crm"),
+        Selection(ids=["event-1"]),
+        Selection(since="2026-11-22T10:00:00Z"),
+        Selection(until="2026-11-22T10:30:00Z"),
+        Selection(),
+    ],
+)
+def test_the_filter_means_the_letters_that_were_seen(letters, which):
+    seen = select(letters, which)
+    assert stored(letters, filter_of(seen, which)) == seen
+    assert filter_of(seen, which).until_ms == seen[-1].at_ms, "and none that comes later"
+
+
+def test_a_selection_is_empty_where_nothing_was_said():
+    assert Selection().is_empty
+    assert not any(one.is_empty for one in (Selection(["a"]), Selection(sink="a"), Selection(since="1h")))
+
+
+CRM = LaneStatus(sink="crm", kind="webhook", cursor=9, lag=0, delivered=1, failures=0, parked=None, last_error=None)
+
+
+class World:
+    """What the journal and the daemon would say; `step` is called between two looks."""
+
+    def __init__(self, monkeypatch, path):
+        self.clock = ManualClock()
+        self.before = [dead_letter(number, hour=9) for number in (1, 2, 3)]
+        self.letters = [replace(letter, replaying=True) for letter in self.before]
+        self.lanes = [CRM]
+        monkeypatch.setattr(dead_letters_command, "dead_letters", lambda _path, which: self._letters(which))
+        monkeypatch.setattr(control, "lanes", lambda _path: self.lanes)
+        self.replay = Replay(journal=path, before=self.before, clock=self.clock.monotonic_s)
+
+    def _letters(self, which):
+        return [letter for letter in self.letters if which.sink in (None, letter.sink)]
+
+    def reject(self, sequence):
+        self.letters = [
+            replace(letter, replaying=False, attempts=letter.attempts + 1) if letter.sequence == sequence else letter
+            for letter in self.letters
+        ]
+
+
+@pytest.fixture
+def world(monkeypatch, tmp_path):
+    return World(monkeypatch, tmp_path / "journal.db")
+
+
+def test_letters_that_are_gone_were_delivered_and_those_that_changed_were_rejected(world):
+    assert world.replay.poll() == ReplayProgress(0, 0, 3)
+    del world.letters[0]
+    assert world.replay.poll() == ReplayProgress(1, 0, 2)
+    world.reject(2)
+    assert world.replay.poll() == ReplayProgress(1, 1, 1)
+    world.letters = world.letters[:1]
+    assert world.replay.poll() == ReplayProgress(2, 1, 0)
+    assert world.replay.poll().is_over
+
+
+def test_a_letter_that_could_not_be_marked_is_neither(world):
+    world.letters[0] = world.before[0]
+    assert world.replay.poll() == ReplayProgress(0, 0, 2)
+
+
+def test_letters_of_others_do_not_count(world):
+    world.letters += [dead_letter(7, hour=9), dead_letter(1, hour=9, sink="bi")]
+    assert world.replay.poll() == ReplayProgress(0, 0, 3)
+
+
+def test_there_is_nothing_to_wait_for_where_the_lane_is_parked(world):
+    world.lanes = [replace(CRM, parked="401"), replace(CRM, sink="audit")]
+    progress = world.replay.poll()
+    assert progress.is_over
+    assert progress.halt == "sink crm is parked: 401; `sinks resume crm` resumes it"
+
+
+def test_a_lane_that_fails_is_waited_for_a_little(world):
+    world.lanes = [replace(CRM, last_error="503")]
+    assert not world.replay.poll().is_over
+    world.clock.advance(10.1)
+    assert world.replay.poll().halt == "sink crm takes none now: 503; the daemon keeps trying"
+    del world.letters[0]
+    assert not world.replay.poll().is_over, "it does take some"
+
+
+def test_one_lane_of_two_that_goes_on_is_waited_for(world):
+    world.before.append(dead_letter(1, hour=9, sink="bi"))
+    world.letters.append(replace(world.before[-1], replaying=True))
+    world.lanes = [replace(CRM, parked="401"), replace(CRM, sink="bi")]
+    both = Replay(journal=world.replay._journal, before=world.before, clock=world.clock.monotonic_s)
+    assert not both.poll().is_over
+    world.lanes[1] = replace(CRM, sink="bi", parked="403")
+    assert both.poll().halt.count("is parked") == 2
+
+
+def test_a_daemon_that_ends_meanwhile_is_told(world):
+    world.lanes = None
+    assert world.replay.poll().halt == "the daemon has stopped; the rest is delivered when it runs again"
+
+
+@pytest.mark.parametrize(
+    ("progress", "text"),
+    [
+        (ReplayProgress(3, 0, 0), "3 delivered"),
+        (ReplayProgress(2, 1, 0), "2 delivered, 1 rejected again"),
+        (ReplayProgress(0, 0, 3), "0 delivered, 3 still to come"),
+    ],
+)
+def test_progress_in_words(progress, text):
+    assert str(progress) == text
+
+
+def test_following_ends_with_the_last_letter(world, capsys, monkeypatch):
+    monkeypatch.setattr(dead_letters_command, "_LINE_S", 0.0)
+
+    def step(_delay_s):
+        del world.letters[0]
+
+    assert follow(world.replay, sleep=step) == ReplayProgress(3, 0, 0)
+    assert capsys.readouterr().out.splitlines() == [
+        "0 delivered, 3 still to come",
+        "1 delivered, 2 still to come",
+        "2 delivered, 1 still to come",
+    ]
+
+
+def test_a_daemon_that_does_not_answer_ends_it(world, monkeypatch):
+    def fail(_path):
+        raise ControlError("the daemon does not answer")
+
+    monkeypatch.setattr(control, "lanes", fail)
+    with pytest.raises(ControlError):
+        follow(world.replay)

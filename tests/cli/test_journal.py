@@ -71,13 +71,15 @@ def test_stats_tell_of_damage_and_of_the_file_that_was_set_aside(invoke, monkeyp
     monkeypatch.setattr(journal_command, "stats", lambda _path: found)
     assert invoke("journal", "stats", "--path", journal).stdout.splitlines()[-2:] == [
         "damaged       2026-11-22T00:00:00.000Z, 120 events kept, set aside as journal.db.damaged-1",
-        "              missing are those received from 1970-01-01T00:00:00.000Z to 1970-01-01T00:01:00.000Z",
+        "              events received from 1970-01-01T00:00:00.000Z to 1970-01-01T00:01:00.000Z are missing",
     ]
 
 
 def test_stats_come_as_json_too(invoke, journal):
     found = json.loads(invoke("journal", "stats", "--path", journal, "--json").stdout)
-    assert (found["events"], found["last_sequence"], found["cursors"]) == (5, 5, {"audit": 3})
+    assert (found["events"], found["firstSequence"], found["lastSequence"]) == (5, 1, 5)
+    (sink,) = found["sinks"]
+    assert (sink["sink"], sink["cursor"], sink["lagEvents"], sink["parkedAt"]) == ("audit", 3, 2, None)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_an_export_of_what_is_no_journal_any_more_says_so_after_what_it_could_re
     path.write_bytes(b"garbage" * 10_000)
     result = invoke("journal", "export", "--path", path, "--output", tmp_path / "out.jsonl")
     assert result.exit_code == 1
-    assert "what can be read of it was written" in result.stderr
+    assert "every readable event was written" in result.stderr
     assert (tmp_path / "out.jsonl").read_bytes() == b""
 
 

@@ -1,11 +1,11 @@
-"""`lane` without a daemon and with something that takes its orders."""
+"""`sinks list` and `sinks resume`, without a daemon and with something that executes their commands."""
 
 import asyncio
 import json
 
 import pytest
 
-from listener.daemon.control import ControlServer, LaneResume, Lanes, Resumed
+from listener.daemon.control import ControlServer, LaneList, Resumed, ResumeLane
 from listener.journal import SqliteJournal
 from listener.journal.views import stats
 from listener.model.event import LaneState, LaneStatus
@@ -41,7 +41,7 @@ async def daemon(parked):
         return LaneStatus(sink=sink, kind="webhook", cursor=4, lag=12, delivered=1, failures=0, **fields)
 
     async def obey(order):
-        if isinstance(order, LaneResume):
+        if isinstance(order, ResumeLane):
             return Resumed(resumed=("crm",), running=("audit",))
         lanes = (
             lane("audit"),
@@ -49,60 +49,81 @@ async def daemon(parked):
             lane("crm", parked="crm answered 401"),
             lane("erp", last_error="429", quiet_s=599.6),
         )
-        return Lanes(lanes=lanes)
+        return LaneList(lanes=lanes)
 
-    server = ControlServer(journal=parked, carry_out=obey)
+    server = ControlServer(journal=parked, execute=obey)
     await server.start()
     yield parked
     await server.stop()
 
 
 async def test_the_lanes_of_the_daemon_are_shown_as_they_are(invoke, daemon):
-    result = await asyncio.to_thread(invoke, "lane", "list", "--path", daemon)
+    result = await asyncio.to_thread(invoke, "sinks", "list", "--path", daemon)
     assert [line.split(maxsplit=5) for line in result.stdout.splitlines()[1:]] == [
         ["audit", "webhook", "4", "12", "0", "running"],
         ["bi", "webhook", "4", "12", "1", "failing: 503"],
         ["crm", "webhook", "4", "12", "3", "parked since 2026-11-22T00:00:00.000Z: crm answered 401"],
-        ["erp", "webhook", "4", "12", "0", "told to wait for 600 s more: 429"],
+        ["erp", "webhook", "4", "12", "0", "paused for 600 s more, as its destination asked: 429"],
     ]
 
 
 async def test_they_come_as_json_too(invoke, daemon):
-    result = await asyncio.to_thread(invoke, "lane", "list", "--json", "--path", daemon)
-    assert [json.loads(line)["sink"] for line in result.stdout.splitlines()] == ["audit", "bi", "crm", "erp"]
+    result = await asyncio.to_thread(invoke, "sinks", "list", "--json", "--path", daemon)
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["sink"] for one in found] == ["audit", "bi", "crm", "erp"]
+    assert found[3] == {
+        "sink": "erp",
+        "kind": "webhook",
+        "cursor": 4,
+        "lagEvents": 12,
+        "lagSeconds": 0.0,
+        "delivered": 1,
+        "failures": 0,
+        "parked": None,
+        "stalledSeconds": 0.0,
+        "quietSeconds": 599.6,
+        "lastError": "429",
+        "deadLetters": 0,
+    }
+
+
+async def test_the_name_before_still_works(invoke, daemon):
+    old = await asyncio.to_thread(invoke, "lane", "list", "--path", daemon)
+    assert old.stdout == (await asyncio.to_thread(invoke, "sinks", "list", "--path", daemon)).stdout
+    assert "\n  lane " not in invoke("--help").stdout
 
 
 def test_without_a_daemon_they_are_shown_as_it_left_them(invoke, parked):
-    lines = invoke("lane", "list", "--path", parked).stdout.splitlines()
+    lines = invoke("sinks", "list", "--path", parked).stdout.splitlines()
     assert lines[1].split() == ["audit", "-", "4", "0", "0", "-"]
     assert lines[3].split(maxsplit=5)[5] == "parked since 2026-11-22T00:00:00.000Z: crm answered 401"
-    assert lines[-1] == "no daemon runs; this is how the last one left them"
+    assert lines[-1] == "no daemon is running; this is how the last one left them"
 
 
 def test_without_a_daemon_the_configuration_tells_what_the_sinks_are(invoke, config, failing):
-    lines = invoke("lane", "list", "--config", config).stdout.splitlines()
+    lines = invoke("sinks", "list", "--config", config).stdout.splitlines()
     assert lines[1].split() == ["audit", "file", "4", "0", "0", "-"]
     assert lines[3].split(maxsplit=5) == ["crm", "-", "4", "0", "3", "failing: crm answered 503"]
 
 
 def test_without_a_daemon_there_is_no_json_of_its_lanes(invoke, parked):
-    result = invoke("lane", "list", "--json", "--path", parked)
+    result = invoke("sinks", "list", "--json", "--path", parked)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "no daemon runs" in result.stderr
+    assert "no daemon is running" in result.stderr
 
 
 async def test_a_lane_is_resumed(invoke, daemon):
-    result = await asyncio.to_thread(invoke, "lane", "resume", "crm", "--path", daemon)
-    assert result.stdout == "crm goes on\naudit was not parked\n"
-    assert (await asyncio.to_thread(invoke, "lane", "resume", "--all", "--path", daemon)).stdout == "crm goes on\n"
+    result = await asyncio.to_thread(invoke, "sinks", "resume", "crm", "--path", daemon)
+    assert result.stdout == "crm resumed\naudit was not parked\n"
+    assert (await asyncio.to_thread(invoke, "sinks", "resume", "--all", "--path", daemon)).stdout == "crm resumed\n"
 
 
 def test_without_a_daemon_the_journal_is_told(invoke, parked):
-    assert invoke("lane", "resume", "--all", "--path", parked).stdout == "crm goes on when the daemon runs\n"
+    assert invoke("sinks", "resume", "--all", "--path", parked).stdout == "crm will resume when the daemon runs\n"
     assert stats(parked).lanes["crm"].parked is None
-    assert invoke("lane", "resume", "--all", "--path", parked).stdout == "no lane was parked\n"
-    assert invoke("lane", "resume", "crm", "--path", parked).stdout == "crm was not parked\n"
-    result = invoke("lane", "resume", "cmr", "--path", parked)
+    assert invoke("sinks", "resume", "--all", "--path", parked).stdout == "no sink was parked\n"
+    assert invoke("sinks", "resume", "crm", "--path", parked).stdout == "crm was not parked\n"
+    result = invoke("sinks", "resume", "cmr", "--path", parked)
     assert (result.exit_code, result.stderr) == (
         1,
         "error: this journal knows no sink 'cmr' (known: audit, bi, crm)\n",
@@ -111,6 +132,6 @@ def test_without_a_daemon_the_journal_is_told(invoke, parked):
 
 @pytest.mark.parametrize("arguments", [(), ("crm", "--all")])
 def test_who_resumes_says_what(invoke, parked, arguments):
-    result = invoke("lane", "resume", *arguments, "--path", parked)
+    result = invoke("sinks", "resume", *arguments, "--path", parked)
     assert result.exit_code == 2
     assert "give either NAME or --all" in result.stderr

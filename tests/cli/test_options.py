@@ -1,9 +1,21 @@
-"""Options mean the same wherever they stand."""
+"""Options mean the same wherever they stand; and what they lead to."""
+
+import stat
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from listener.cli.options import replacing, time_ms
+from listener.errors import StartError
+
 NEEDS_CONFIG = [("run",), ("check",), ("set-disposition", "chat", "code"), ("journal", "stats"), ("tail",)]
-NEEDS_CONFIG += [("dead-letters", "list"), ("dead-letters", "drop", "--all"), ("lane", "list"), ("lane", "resume", "x")]
+NEEDS_CONFIG += [
+    ("dead-letters", "list"),
+    ("dead-letters", "drop", "--all"),
+    ("sinks", "list"),
+    ("sinks", "resume", "x"),
+]
 
 
 @pytest.mark.parametrize("command", NEEDS_CONFIG, ids=" ".join)
@@ -19,3 +31,62 @@ def test_chat_and_json_are_options_wherever_events_are_shown(invoke, command):
     text = invoke(*command, "--help").stdout
     assert "--chat ID" in text
     assert "--json" in text
+
+
+@pytest.mark.parametrize(
+    ("ago", "seconds"), [("45s", 45), ("30m", 1800), ("2h", 7200), ("1.5d", 129_600), ("1w", 604_800)]
+)
+def test_a_time_may_be_so_long_ago(ago, seconds):
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    assert time_ms(ago, "--since", now) == int(now.timestamp() - seconds) * 1000
+
+
+def test_a_time_without_a_zone_is_of_the_zone_that_is_meant():
+    now, berlin = datetime(2026, 11, 22, 12, tzinfo=UTC), ZoneInfo("Europe/Berlin")
+    meant = [time_ms(text, "--from", now, berlin) for text in ("2026-11-22", "2026-11-21T23:00:00.000Z")]
+    assert meant == [1_795_302_000_000, 1_795_302_000_000]
+    assert time_ms("2026-11-22T00:00:00.001", "--from", now) == 1_795_305_600_001
+
+
+def names(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+def test_a_file_is_there_once_it_is_whole(tmp_path):
+    path = tmp_path / "report.csv"
+    path.write_text("old")
+    with replacing(path, "--csv") as file:
+        file.write("né\r\n")
+        file.flush()
+        assert path.read_text() == "old"
+    assert path.read_bytes() == "né\r\n".encode()
+    assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0, "it holds what the audit file holds"
+    assert names(tmp_path) == ["report.csv"]
+
+
+@pytest.mark.parametrize("why", [ValueError, KeyboardInterrupt])
+def test_what_fails_leaves_the_file_that_was_there(tmp_path, why):
+    path = tmp_path / "report.csv"
+    path.write_text("old")
+
+    def fail():
+        with replacing(path, "--csv") as file:
+            file.write("half")
+            raise why
+
+    with pytest.raises(why):
+        fail()
+    assert (path.read_text(), names(tmp_path)) == ("old", ["report.csv"])
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    told = pytest.raises(StartError, match=r"^--csv: cannot write .*/none/report.csv: No such file")
+    with told, replacing(tmp_path / "none" / "report.csv", "--csv"):
+        pass
+
+
+def test_a_full_disk_is_named(tmp_path):
+    (tmp_path / "report.csv.part").symlink_to("/dev/full")
+    with pytest.raises(StartError, match="No space left"), replacing(tmp_path / "report.csv", "--csv") as file:
+        file.write("x")
+    assert names(tmp_path) == []

@@ -1,10 +1,11 @@
-"""Events as rows."""
+"""Events as rows, and tables for a terminal and for everything else."""
 
 import json
 
 import pytest
 
-from listener.cli.readable import Row, parse, row_of
+from listener.cli import readable
+from listener.cli.readable import Columns, Row, duration, parse, row_of, write_table
 from support.events import disposition_event, gap_event
 
 TIME = "2026-11-22T09:39:00.123Z"
@@ -62,3 +63,82 @@ def test_what_is_no_event_is_refused(line):
 @pytest.mark.parametrize("data", [{"account": 7}, {"change": ["x"]}, {"disposition": {"a": 1}}])
 def test_wrong_types_in_data_are_shown_all_the_same(event_line, data):
     assert all(isinstance(column, str) for column in row(event_line(**data)))
+
+
+def test_columns_are_fitted_and_only_grow_from_block_to_block(capsys, monkeypatch):
+    monkeypatch.setattr(readable, "_BLOCK", 3)
+    shown = Columns(("a", "b"))
+    for cell in ("1", "22", "333", "4"):
+        shown.add((cell, "x"))
+    shown.end()
+    assert capsys.readouterr().out == "a   b\n1   x\n22  x\n333  x\n4    x\n"
+
+
+def test_without_rows_there_is_the_heading(capsys):
+    shown = Columns(("a", "b"))
+    shown.end()
+    shown.end()
+    assert capsys.readouterr().out == "a  b\n"
+
+
+async def test_a_terminal_gets_colours_and_no_cell_drives_it(start_shell):
+    program = (
+        "from listener.cli.readable import Columns; shown = Columns(('a', 'b')); "
+        "shown.add(('[red]x[/red]' + chr(27) + 'c', 'y' * 99), 'green'); shown.end()"
+    )
+    shell = await start_shell(f'script -qec "$PYTHON -c \\"{program}\\"" /dev/null', TERM="xterm")
+    await shell.wait()
+    text = "\n".join(shell.lines)
+    assert "\x1b[32m[red]x[/red]\\x1bc  " + "y" * 99 in text
+
+
+HEADING = ("sink", "at", "state")
+
+
+def test_elsewhere_columns_are_as_wide_as_they_need_to_be(capsys):
+    write_table(HEADING, [("audit", "7", "running"), ("crm", "1234", "parked: \x1b[1m401")], numbers=("at",))
+    assert capsys.readouterr().out == ("sink     at  state\naudit     7  running\ncrm    1234  parked: \\x1b[1m401\n")
+
+
+async def test_on_a_terminal_the_last_column_is_wrapped_and_no_cell_drives_it(start_shell):
+    program = (
+        "from listener.cli.readable import write_table; "
+        "write_table(('sink', 'state'), [('crm', 'answered [red]422[/red] ' + 'x' * 70 + chr(27) + 'c')])"
+    )
+    shell = await start_shell(f'script -qec "$PYTHON -c \\"{program}\\"" /dev/null', TERM="dumb")
+    await shell.wait()
+    shown = "".join("".join(shell.lines).split())
+    assert "[red]422[/red]" in shown
+    assert "\\x1bc" in shown
+    assert max(len(line.rstrip()) for line in shell.lines) <= 80
+
+
+async def test_where_a_terminal_leaves_it_little_room_the_last_column_has_lines_of_its_own(start_shell):
+    program = (
+        "from listener.cli.readable import write_table; "
+        "write_table(('sink', 'chat', 'why'), [('c' * 30, 'd' * 30, 'answered [red]422'), ('e' * 100, 'f', 'g')])"
+    )
+    shell = await start_shell(f'script -qec "$PYTHON -c \\"{program}\\"" /dev/null', TERM="dumb")
+    await shell.wait()
+    lines = [line.rstrip() for line in shell.lines]
+    assert "    answered [red]422" in lines
+    shown = "".join(lines)
+    assert "e" * 100 in shown
+    assert "    why" in lines
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0 s"),
+        (999, "0 s"),
+        (59_000, "59 s"),
+        (61_000, "1 min 1 s"),
+        (7_200_000, "2 h"),
+        (75 * 3_600_000, "3 d 3 h"),
+        (90_061_000, "1 d 1 h"),
+        (-5, "0 s"),
+    ],
+)
+def test_a_length_of_time_is_told_in_its_largest_units(ms, text):
+    assert duration(ms) == text

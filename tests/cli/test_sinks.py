@@ -1,4 +1,4 @@
-"""`sinks` lists what can be named, and tries out what is configured."""
+"""`sinks kinds` lists what can be named, `sinks test` tries a configured sink out."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from support.receiver import Answer, Receiver
 
 
 def test_the_built_in_kinds_are_listed_with_their_origin(invoke):
-    result = invoke("sinks")
+    result = invoke("sinks", "kinds")
     rows = {line.split()[0]: line for line in result.stdout.splitlines() if not line.startswith(" ")}
     assert {"file", "stdout", "webhook"} <= rows.keys()
     assert "listener.sinks.webhook, disposition-listener" in rows["webhook"]
 
 
 def test_each_kind_tells_its_settings_and_what_they_are_without_being_set(invoke):
-    lines = invoke("sinks").stdout.splitlines()
+    lines = invoke("sinks", "kinds").stdout.splitlines()
     webhook = lines[next(n for n, line in enumerate(lines) if line.startswith("webhook")) + 1 :]
     rows = dict(line.split(maxsplit=1) for line in webhook if line.startswith(" "))
     assert (rows["url"], rows["method"], rows["timeout_s"]) == ("required", '"POST"', "10.0")
@@ -32,8 +32,8 @@ def with_webhook(tmp_path, receiver: Receiver):
 async def test_a_test_event_reaches_a_sink_that_no_daemon_holds(with_webhook, start_command, receiver, tmp_path, name):
     command = await start_command("sinks", "test", name, "--config", with_webhook)
     assert await command.wait() == 0
-    assert command.lines[-1].startswith(f"{name} took test-")
-    assert command.lines[-1].endswith("(sent by this command, since no daemon runs)")
+    assert command.lines[-1].startswith(f"{name} accepted test-")
+    assert command.lines[-1].endswith("(sent by this command, since no daemon is running)")
     received = receiver.accepted() if name == "crm" else audit_events(tmp_path)
     assert [event["type"] for event in received] == ["disposition-listener.chat.test"]
     assert received[0]["data"]["sink"] == name
@@ -44,7 +44,7 @@ async def test_what_the_sink_says_instead_of_taking_it_is_told(with_webhook, sta
     receiver.answers = Answer(status=422, body=b"no such field")
     command = await start_command("sinks", "test", "crm", "--config", with_webhook)
     assert await command.wait() == 1
-    assert "answered 422 (it said: no such field); a lane would make it a dead letter" in command.lines[-1]
+    assert "answered 422 (it said: no such field); the daemon would make it a dead letter" in command.lines[-1]
 
 
 async def test_a_sink_that_is_not_configured_is_told_with_those_that_are(with_webhook, start_command):
@@ -62,7 +62,7 @@ async def test_beside_a_daemon_the_event_goes_through_the_sink_that_it_has_open(
     await daemon.logged("started")
     refused = await start_command("sinks", "test", "crm", "--config", with_webhook)
     assert await refused.wait() == 1
-    assert "answered 401; a lane would wait for a person" in refused.lines[-1]
+    assert "answered 401; the daemon would park the sink" in refused.lines[-1]
     taken = await start_command("sinks", "test", "audit", "--config", with_webhook)
     assert await taken.wait() == 0, taken.output()
     assert taken.lines[-1].endswith("(sent by the daemon)")

@@ -79,7 +79,7 @@ def test_a_broken_line_is_told_and_the_rest_goes_on(invoke, audit, event_line):
     audit.write_bytes(event_line(1) + b'{"type": "x", broken\x1b\n\n' + event_line(2))
     result = invoke("tail", audit)
     assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
-    assert result.stderr.startswith("tail: skipped a line that is no event (")
+    assert result.stderr.startswith("tail: skipped a line that is not an event (")
     assert "\x1b" not in result.stderr
 
 

@@ -16,7 +16,7 @@ from aiocometd.exceptions import ClientInvalidOperation
 from aiocometd.transports import abc, registry
 
 from listener.cometd.client import TRANSPORTS, BatchClient
-from listener.cometd.facts import Batch, Cause, Certain, Regained, Trouble
+from listener.cometd.facts import Batch, Cause, RestoredBy, SessionProblem, Subscribed
 from listener.cometd.protocol import Phase
 from listener.simulator import Simulator, SimulatorOptions
 from support.eventually import eventually
@@ -203,7 +203,7 @@ async def test_what_rides_on_the_answer_to_a_disconnect_is_handed_out_and_does_n
         async with running(guest, disconnect=True):
             await guest.certain()
             await eventually(lambda: sim.polling("agent1"))
-            await guest.rest()
+            await guest.end_polling()
             sim.publish("agent1", {"n": 1})
         await guest.heard(1)
 
@@ -272,9 +272,9 @@ async def test_without_acknowledgements_the_whole_messages_of_a_cut_answer_are_k
     sim.control("cut", after_bytes=2 * size + 5, only="messages", target="notifications")
     for n in (1, 2, 3):
         sim.publish("agent1", {"n": n})
-    fact = await guest.until(Certain)
+    fact = await guest.until(Subscribed)
     assert guest.numbers == [1, 2]
-    assert (fact.regained, fact.cause) == (Regained.POLL, Cause.NO_ACK_CUT)
+    assert (fact.restored_by, fact.cause) == (RestoredBy.POLL, Cause.NO_ACK_CUT)
 
 
 @pytest.mark.parametrize("kind", ["truncated", "html", "empty", "binary", "null", "scalar", "array"])
@@ -285,8 +285,8 @@ async def test_garbage_in_place_of_an_answer_is_survived_on_the_same_session(sit
     await eventually(lambda: sim.polling("agent1"))
     sim.control("garbage", kind=kind)
     sim.publish("agent1", {"n": 1})
-    fact = await guest.until(Certain)
-    assert (fact.regained, fact.cause) == (Regained.POLL, Cause.NO_ACK_CUT)
+    fact = await guest.until(Subscribed)
+    assert (fact.restored_by, fact.cause) == (RestoredBy.POLL, Cause.NO_ACK_CUT)
     await eventually(lambda: sim.polling("agent1"))
     sim.publish("agent1", {"n": 2})
     await guest.heard(2)
@@ -310,10 +310,10 @@ async def test_a_restarted_server_is_found_again(site: Started, invite: Invite):
     guest = await invite(sim)
     await guest.certain()
     await sim.stop()
-    await guest.until(Trouble)
+    await guest.until(SessionProblem)
     await sim.start()
     fact = await guest.certain()
-    assert fact.regained is Regained.HANDSHAKE
+    assert fact.restored_by is RestoredBy.HANDSHAKE
     sim.publish("agent1", {"n": 1})
     await guest.heard(1)
 
@@ -324,7 +324,7 @@ async def test_two_sessions_in_one_jar_are_told_of_it(site: Started, invite: Inv
     await first.certain()
     await eventually(lambda: sim.polling("agent1"))
     second = await invite(sim, http=first.http)
-    trouble = await second.until(Trouble, lambda fact: fact.reason == "multiple_clients")
+    trouble = await second.until(SessionProblem, lambda fact: fact.reason == "multiple_clients")
     assert "cookie jar" in trouble.text
 
 
@@ -342,12 +342,12 @@ async def test_a_session_that_rests_holds_no_connect_and_goes_on_in_the_next_pro
         sim.publish("agent1", {"n": 1})
         await first.heard(1)
         await eventually(lambda: sim.polling("agent1"))
-        rested = await first.rest()
+        rested = await first.end_polling()
         assert rested.resume is not None
         assert ack or not sim.polling("agent1")
         sim.publish("agent1", {"n": 2})
     second = await invite(sim, http=first.http, resume=rested.resume)
-    assert (await second.certain()).regained is Regained.RESUME
+    assert (await second.certain()).restored_by is RestoredBy.RESUME
     await second.heard(2)
     assert (second.numbers, sim.state()["handshakes"]) == ([2], 1)
 
@@ -370,11 +370,11 @@ async def test_a_saved_session_that_the_server_has_forgotten_becomes_a_new_one(s
     first = await invite(sim, run=False)
     async with running(first):
         await first.certain()
-        rested = await first.rest()
+        rested = await first.end_polling()
     sim.control("expire")
     second = await invite(sim, http=first.http, resume=rested.resume)
     fact = await second.certain()
-    assert (fact.regained, fact.cause) == (Regained.HANDSHAKE, Cause.RESTART)
+    assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, Cause.RESTART)
     assert second.session.phase is not Phase.UNCONNECTED
 
 
@@ -382,8 +382,8 @@ async def test_a_subscription_that_is_distrusted_is_made_anew(site: Started, inv
     sim = await site(timeout_ms=200)
     guest = await invite(sim)
     await guest.certain()
-    guest.client.distrust()
-    assert (await guest.certain()).regained is Regained.HANDSHAKE
+    guest.client.rehandshake()
+    assert (await guest.certain()).restored_by is RestoredBy.HANDSHAKE
     assert sim.state()["handshakes"] == 2
 
 

@@ -9,15 +9,39 @@ from typing import Any, TypeVar
 
 import pytest
 
-from listener.cometd.engine import Engine, Payload
-from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Trouble
-from listener.cometd.outbox import HELD_BYTES
+from listener.cometd.engine import NOT_HELD_AT_MOST, NOT_HELD_PAUSE_S, Engine, Pacing, Payload
+from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
+from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
 from listener.cometd.protocol import Phase, Resume, Session, Step
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.script import TOPIC, UNKNOWN, Script, event, reply
+
+
+def test_the_advised_interval_is_kept():
+    assert Pacing().pause_s(idle=True, took_ms=1000, interval_ms=1500) == 1.5
+
+
+def test_a_server_that_does_not_hold_polls_is_asked_less_often_from_some_time_on():
+    pacing = Pacing()
+    pauses = [pacing.pause_s(idle=True, took_ms=1, interval_ms=0) for _ in range(NOT_HELD_AT_MOST)]
+    assert pauses == [0.0] * NOT_HELD_AT_MOST
+    assert not pacing.slowed_down
+    assert pacing.pause_s(idle=True, took_ms=1, interval_ms=0) == NOT_HELD_PAUSE_S
+    assert pacing.slowed_down
+    assert pacing.pause_s(idle=True, took_ms=1, interval_ms=0) == NOT_HELD_PAUSE_S
+    assert not pacing.slowed_down, "that is told once"
+
+
+def test_events_and_held_polls_end_that():
+    pacing = Pacing()
+    for _ in range(NOT_HELD_AT_MOST + 5):
+        pacing.pause_s(idle=True, took_ms=1, interval_ms=0)
+    assert pacing.pause_s(idle=False, took_ms=1, interval_ms=0) == 0.0
+    assert pacing.pause_s(idle=True, took_ms=1, interval_ms=0) == 0.0
+
 
 F = TypeVar("F", bound=Fact)
 DENIED = reply(successful=False, error="403::Handshake denied", advice={"reconnect": "none", "interval": 0})
@@ -78,9 +102,9 @@ class World:
         assert {name: getattr(found, name) for name in expected} == expected
         return found
 
-    async def certain(self, **expected: Any) -> Certain:
+    async def certain(self, **expected: Any) -> Subscribed:
         """The next two facts: certainty, and the empty poll that brought it."""
-        found = await self.fact(Certain, **expected)
+        found = await self.fact(Subscribed, **expected)
         await self.fact(Polled)
         return found
 
@@ -120,7 +144,7 @@ async def make() -> AsyncIterator[Make]:
 
 async def test_a_session_begins_with_handshake_subscription_and_a_connect_at_once(make: Make):
     world = make().start()
-    fact = await world.certain(regained=Regained.HANDSHAKE, cause=Cause.RESTART, since_ms=None, ack=False)
+    fact = await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.RESTART, since_ms=None, ack=False)
     assert fact.resume == Resume(client_id="c1", connection_type="long-polling", ack=None)
     await world.script.asked(4)
     assert world.script.steps == [Step.HANDSHAKE, Step.SUBSCRIBE, Step.CONNECT, Step.CONNECT]
@@ -142,7 +166,7 @@ async def test_the_very_first_connect_may_carry_events(make: Make):
     world = make()
     world.script.then(reply(event(1)), step=Step.CONNECT)
     world.start()
-    await world.fact(Certain)
+    await world.fact(Subscribed)
     (await world.batch(1)).confirm()
     await world.script.asked(4)
 
@@ -154,7 +178,7 @@ async def test_events_on_the_answer_to_a_subscription_are_handed_out_but_make_no
     batch = await world.batch(1)
     assert batch.resume is None
     batch.confirm()
-    await world.certain(regained=Regained.HANDSHAKE)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE)
 
 
 async def test_cancelling_a_wait_for_a_fact_loses_none(make: Make):
@@ -239,7 +263,7 @@ async def test_without_acknowledgements_no_connect_is_sent_while_much_is_not_dur
     world.start()
     await world.certain()
     await world.script.asked(4)
-    large = {"channel": TOPIC, "data": {"n": 1, "filler": "x" * HELD_BYTES}}
+    large = {"channel": TOPIC, "data": {"n": 1, "filler": "x" * MAX_BYTES_IN_FLIGHT}}
     world.script.then(reply(large), step=Step.CONNECT)
     world.script.end_hold()
     await world.fact(Polled)
@@ -285,7 +309,7 @@ async def test_a_session_that_dies_while_a_batch_is_not_durable_leaves_a_gap(mak
     await world.script.asked(5)
     await asyncio.sleep(0.15)
     batch.confirm()
-    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
     assert world.script.connects[-1]["ext"]["ack"] != 2, "the number of a session that is over means nothing"
 
 
@@ -312,9 +336,9 @@ async def test_an_unknown_session_is_begun_anew_and_the_gap_goes_back_to_the_las
     world.script.then(reply(**UNKNOWN), step=Step.CONNECT)
     world.script.end_hold()
     await world.fact(Polled)
-    await world.fact(Trouble, reason="expired", text="402::Unknown client")
+    await world.fact(SessionProblem, reason="expired", text="402::Unknown client")
     await world.wait_and_advance(1)
-    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED, since_ms=sent_ms)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED, since_ms=sent_ms)
     assert [s.value for s in world.script.steps[-4:]] == ["handshake", "subscribe", "connect", "connect"]
 
 
@@ -323,7 +347,7 @@ async def test_a_subscription_that_is_refused_after_a_handshake_is_tried_until_i
     world.script.then(*[REFUSED] * 5, step=Step.SUBSCRIBE)
     world.start()
     await world.pass_time(60)
-    reasons = [(await world.fact(Trouble)).reason for _ in range(5)]
+    reasons = [(await world.fact(SessionProblem)).reason for _ in range(5)]
     assert reasons == ["subscribe_refused", "subscribe_refused", "expired", "subscribe_refused", "subscribe_refused"]
     await world.certain()
 
@@ -333,11 +357,11 @@ async def test_a_denied_handshake_is_tried_again_with_growing_pauses(make: Make)
     world.script.always(Step.HANDSHAKE, DENIED)
     world.start()
     await world.pass_time(300)
-    pauses = [(await world.fact(Trouble, reason="handshake_refused")).retry_in_s for _ in range(6)]
+    pauses = [(await world.fact(SessionProblem, reason="handshake_refused")).retry_in_s for _ in range(6)]
     assert pauses == [1, 2, 4, 8, 16, 30]
     world.script.always(Step.HANDSHAKE, None)
     await world.pass_time(31)
-    while not isinstance(await world.engine.next_fact(), Certain):
+    while not isinstance(await world.engine.next_fact(), Subscribed):
         pass
 
 
@@ -347,9 +371,9 @@ async def test_reconnect_none_ends_the_session_and_a_fresh_handshake_follows(mak
     world.start()
     await world.certain()
     (await world.batch(1)).confirm()
-    await world.fact(Trouble, reason="ended")
+    await world.fact(SessionProblem, reason="ended")
     await world.wait_and_advance(1)
-    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
 
 
 async def test_a_failed_exchange_is_tried_again_on_the_same_session(make: Make):
@@ -357,9 +381,9 @@ async def test_a_failed_exchange_is_tried_again_on_the_same_session(make: Make):
     world.script.then(reply(), UNREACHED, UNREACHED, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(Trouble, reason="network", retry_in_s=0.5)
+    await world.fact(SessionProblem, reason="network", retry_in_s=0.5)
     await world.wait_and_advance(0.5)
-    await world.fact(Trouble, reason="network", retry_in_s=1.0)
+    await world.fact(SessionProblem, reason="network", retry_in_s=1.0)
     await world.wait_and_advance(1)
     await world.fact(Polled)
     assert world.script.sessions == 1
@@ -377,9 +401,9 @@ async def test_without_acknowledgements_an_answer_that_never_came_whole_is_a_cut
     world.script.then(reply(), answer, step=Step.CONNECT)
     world.start()
     first = await world.certain()
-    await world.fact(Trouble, reason="network")
+    await world.fact(SessionProblem, reason="network")
     await world.wait_and_advance(1)
-    await world.certain(regained=Regained.POLL, cause=Cause.NO_ACK_CUT, since_ms=first.certain_ms)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since_ms=first.subscribed_ms)
 
 
 async def test_with_acknowledgements_a_cut_answer_costs_nothing(make: Make):
@@ -390,7 +414,7 @@ async def test_with_acknowledgements_a_cut_answer_costs_nothing(make: Make):
     world.script.then(BROKEN, step=Step.CONNECT)
     world.script.end_hold()
     await world.fact(Polled)
-    await world.fact(Trouble)
+    await world.fact(SessionProblem)
     world.script.publish(1)
     await world.wait_and_advance(1)
     (await world.batch(1)).confirm()
@@ -407,9 +431,9 @@ async def test_the_whole_messages_of_a_cut_answer_are_kept(make: Make):
     batch = await world.batch(1, 2)
     assert batch.resume is None, "a process that ends here has still to tell of the cut"
     batch.confirm()
-    await world.fact(Trouble, reason="network")
+    await world.fact(SessionProblem, reason="network")
     await world.wait_and_advance(1)
-    await world.certain(regained=Regained.POLL, cause=Cause.NO_ACK_CUT)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
 
 
 async def test_with_acknowledgements_the_messages_of_a_cut_answer_are_left_to_come_again(make: Make):
@@ -421,7 +445,7 @@ async def test_with_acknowledgements_the_messages_of_a_cut_answer_are_left_to_co
     world.script.then(Payload(cut, whole=False), step=Step.CONNECT)
     world.script.end_hold()
     await world.fact(Polled)
-    await world.fact(Trouble)
+    await world.fact(SessionProblem)
     world.script.publish(1, 2)
     await world.wait_and_advance(1)
     (await world.batch(1, 2)).confirm()
@@ -432,7 +456,7 @@ async def test_a_bad_element_is_told_with_its_batch(make: Make):
     body = lambda request: [event(1), 17, {"data": 1}, *reply()(request)]  # noqa: E731 - as short as the other answers
     world.script.then(body, step=Step.CONNECT)
     world.start()
-    await world.fact(Certain)
+    await world.fact(Subscribed)
     batch = await world.batch(1)
     assert batch.refused == {"not_a_message": 2}
     batch.confirm()
@@ -451,11 +475,11 @@ async def test_a_cut_is_not_forgotten_over_a_login_that_fails(make: Make):
     world.script.then(reply(), ExchangeFailed("HTTP 403", http_status=403), BROKEN, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(Trouble, reason="login_refused")
+    await world.fact(SessionProblem, reason="login_refused")
     await world.wait_and_advance(60)
-    await world.fact(Trouble, reason="network")
+    await world.fact(SessionProblem, reason="network")
     await world.wait_and_advance(1)
-    await world.certain(regained=Regained.POLL, cause=Cause.NO_ACK_CUT)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
 
 
 async def test_retry_after_is_waited_for(make: Make):
@@ -463,7 +487,7 @@ async def test_retry_after_is_waited_for(make: Make):
     world.script.then(reply(), ExchangeFailed("HTTP 503", http_status=503, retry_after_s=42), step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(Trouble, reason="http_503", retry_in_s=42)
+    await world.fact(SessionProblem, reason="http_503", retry_in_s=42)
     await world.wait_and_advance(41)
     assert world.clock.sleepers == 1
     world.clock.advance(1)
@@ -487,7 +511,7 @@ async def test_an_advised_interval_holds_for_a_handshake_too(make: Make):
         reply(successful=False, advice={"interval": 60_000, "reconnect": "handshake"}), step=Step.HANDSHAKE
     )
     world.start()
-    await world.fact(Trouble, reason="handshake_refused", retry_in_s=60)
+    await world.fact(SessionProblem, reason="handshake_refused", retry_in_s=60)
 
 
 async def test_several_clients_in_one_jar_are_reported_once_a_session(make: Make):
@@ -497,7 +521,7 @@ async def test_several_clients_in_one_jar_are_reported_once_a_session(make: Make
     world.start()
     await world.pass_time(20)
     facts = [await world.engine.next_fact() for _ in range(9)]
-    told = [fact for fact in facts if isinstance(fact, Trouble) and fact.reason == "multiple_clients"]
+    told = [fact for fact in facts if isinstance(fact, SessionProblem) and fact.reason == "multiple_clients"]
     assert len(told) == 2
     assert told[0].retry_in_s == 0
 
@@ -516,9 +540,9 @@ async def test_the_login_comes_first_and_is_tried_until_it_is_granted(make: Make
             raise troubles.pop(0)
 
     world = make(login=login).start()
-    await world.fact(Trouble, reason="login_refused", text="wrong password")
+    await world.fact(SessionProblem, reason="login_refused", text="wrong password")
     await world.wait_and_advance(60)
-    await world.fact(Trouble, reason="login_failed", text="no route")
+    await world.fact(SessionProblem, reason="login_failed", text="no route")
     assert world.script.requests == []
     await world.wait_and_advance(2)
     await world.certain(cause=Cause.RESTART)
@@ -550,11 +574,11 @@ async def test_a_server_that_goes_on_refusing_gets_a_new_handshake_and_pauses(ma
     world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 3, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(Trouble, reason="unauthorized")
+    await world.fact(SessionProblem, reason="unauthorized")
     await world.wait_and_advance(1)
-    await world.fact(Trouble, reason="unauthorized")
+    await world.fact(SessionProblem, reason="unauthorized")
     await world.wait_and_advance(1)
-    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.LOGIN)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.LOGIN)
 
 
 # --- no storm ---------------------------------------------------------------------------------------------------------
@@ -591,7 +615,7 @@ async def test_no_answer_makes_a_storm(make: Make, step: Step, answer: Any):
     world.start()
     await world.pass_time(60 * MINUTES)
     assert MINUTES < len(world.script.requests) < AT_MOST * (3 if step is Step.CONNECT else 1)
-    assert isinstance(await world.engine.next_fact(), Trouble | Certain)
+    assert isinstance(await world.engine.next_fact(), SessionProblem | Subscribed)
 
 
 async def test_sessions_that_last_for_one_connect_each_make_no_storm(make: Make):
@@ -607,7 +631,7 @@ async def test_a_server_without_the_configured_transport_is_named(make: Make):
     world = make()
     world.script.always(Step.HANDSHAKE, reply(clientId="c", supportedConnectionTypes=["websocket", "x"]))
     world.start()
-    trouble = await world.fact(Trouble)
+    trouble = await world.fact(SessionProblem)
     assert trouble.text == "server.transport: the server does not offer 'long-polling', only 'websocket', 'x'"
 
 
@@ -618,7 +642,7 @@ SAVED = Resume(client_id="old", connection_type="long-polling", ack=None, max_in
 
 async def test_a_saved_session_goes_on_without_a_handshake(make: Make):
     world = make(resume=SAVED).start()
-    await world.certain(regained=Regained.RESUME, cause=Cause.RESTART, since_ms=None)
+    await world.certain(restored_by=RestoredBy.RESUME, cause=Cause.RESTART, since_ms=None)
     assert Step.HANDSHAKE not in world.script.steps
     assert {m["clientId"] for request in world.script.requests for m in request.payload} == {"old"}
 
@@ -627,18 +651,18 @@ async def test_a_saved_session_that_is_unknown_becomes_a_new_one(make: Make):
     world = make(resume=SAVED)
     world.script.then(reply(successful=False, error="402::Unknown client"), step=Step.SUBSCRIBE)
     world.start()
-    await world.fact(Trouble, reason="expired")
+    await world.fact(SessionProblem, reason="expired")
     await world.wait_and_advance(1)
-    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.RESTART)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.RESTART)
 
 
 async def test_a_saved_session_whose_first_answer_is_cut_has_lost_something(make: Make):
     world = make(resume=SAVED)
     world.script.then(BROKEN, step=Step.CONNECT)
     world.start()
-    await world.fact(Trouble)
+    await world.fact(SessionProblem)
     await world.wait_and_advance(1)
-    await world.certain(regained=Regained.RESUME, cause=Cause.NO_ACK_CUT)
+    await world.certain(restored_by=RestoredBy.RESUME, cause=Cause.NO_ACK_CUT)
 
 
 async def test_batches_of_a_continued_session_have_numbers_that_were_not_there_before(make: Make):
@@ -658,7 +682,7 @@ async def test_a_server_that_does_not_hold_polls_is_not_stormed(make: Make):
     world.script.then(*[reply()] * 40, step=Step.CONNECT)
     world.start()
     await world.certain()
-    while not isinstance(fact := await world.engine.next_fact(), Trouble):
+    while not isinstance(fact := await world.engine.next_fact(), SessionProblem):
         pass
     assert (fact.reason, fact.retry_in_s) == ("not_held", 0.0)
     before = len(world.script.requests)
@@ -671,16 +695,16 @@ async def test_a_server_that_does_not_hold_polls_is_not_stormed(make: Make):
 # --- rest and distrust ------------------------------------------------------------------------------------------------
 
 
-async def rested(world: World) -> Rested:
-    await world.engine.rest()
-    return await world.fact(Rested)
+async def rested(world: World) -> PollingEnded:
+    await world.engine.end_polling()
+    return await world.fact(PollingEnded)
 
 
 async def test_at_rest_no_connect_is_held_and_what_was_queued_is_handed_out(make: Make):
     world = make().start()
     await world.certain()
     held = await world.script.asked(4)
-    rest = asyncio.create_task(world.engine.rest())
+    rest = asyncio.create_task(world.engine.end_polling())
     world.script.then(reply(event(1), event(2)), step=Step.CONNECT)
     called_back = await world.script.asked(5)
     assert (held.hold_ms, called_back.hold_ms) == (30_000, 0)
@@ -690,7 +714,7 @@ async def test_at_rest_no_connect_is_held_and_what_was_queued_is_handed_out(make
     await rest
     facts = [await world.engine.next_fact() for _ in range(2)]
     assert isinstance(facts[0], Polled)
-    assert isinstance(facts[1], Rested)
+    assert isinstance(facts[1], PollingEnded)
     assert facts[1].resume == Resume(client_id="c1", connection_type="long-polling", ack=None)
     await world.pass_time(60)
     assert (world.script.held, len(world.script.requests)) == (0, 5)
@@ -701,7 +725,7 @@ async def test_what_the_held_connect_brings_last_comes_before_rest(make: Make):
     world = make().start()
     await world.certain()
     await world.script.asked(4)
-    rest = asyncio.create_task(world.engine.rest())
+    rest = asyncio.create_task(world.engine.end_polling())
     await world.script.asked(5)
     await world.fact(Polled)
     assert world.nothing_more(), "the held connect has not ended yet"
@@ -710,7 +734,7 @@ async def test_what_the_held_connect_brings_last_comes_before_rest(make: Make):
     assert world.nothing_more()
     batch.confirm()
     await rest
-    assert (await world.fact(Rested)).resume is not None
+    assert (await world.fact(PollingEnded)).resume is not None
 
 
 async def test_a_connection_that_breaks_on_the_way_to_rest_leaves_nothing_certain(make: Make):
@@ -738,11 +762,11 @@ async def test_a_held_connect_that_was_cut_on_the_way_to_rest_leaves_nothing_cer
     world.start()
     await world.certain()
     await world.script.asked(4)
-    rest = asyncio.create_task(world.engine.rest())
+    rest = asyncio.create_task(world.engine.end_polling())
     await world.fact(Polled)
     release.set()
     await rest
-    assert (await world.fact(Rested)).resume is None
+    assert (await world.fact(PollingEnded)).resume is None
 
 
 async def test_a_session_that_is_found_dead_on_the_way_to_rest_does_not_delay_it(make: Make):
@@ -751,11 +775,11 @@ async def test_a_session_that_is_found_dead_on_the_way_to_rest_does_not_delay_it
     await world.script.asked(4)
     world.script.then(reply(**UNKNOWN), step=Step.CONNECT)
     async with asyncio.timeout(1):
-        rest = asyncio.create_task(world.engine.rest())
+        rest = asyncio.create_task(world.engine.end_polling())
         await world.script.asked(5)
         world.script.end_hold()
         await rest
-    assert (await world.fact(Rested)).resume is None
+    assert (await world.fact(PollingEnded)).resume is None
 
 
 async def test_with_acknowledgements_rest_waits_for_the_batch_that_is_not_durable_and_has_its_number(make: Make):
@@ -764,12 +788,12 @@ async def test_with_acknowledgements_rest_waits_for_the_batch_that_is_not_durabl
     await world.script.asked(4)
     world.script.publish(1)
     batch = await world.batch(1)
-    rest = asyncio.create_task(world.engine.rest())
+    rest = asyncio.create_task(world.engine.end_polling())
     await asyncio.sleep(0.01)
     assert world.nothing_more()
     batch.confirm()
     await rest
-    resume = (await world.fact(Rested)).resume
+    resume = (await world.fact(PollingEnded)).resume
     assert resume is not None
     assert resume.ack == 2, "an older number would bring the batch again"
 
@@ -782,8 +806,8 @@ async def test_a_session_that_rests_right_behind_a_confirmation_is_left_with_its
     world.script.publish(1)
     batch = await world.batch(1)
     batch.confirm()
-    await world.engine.rest()
-    resume = (await world.fact(Rested)).resume
+    await world.engine.end_polling()
+    resume = (await world.fact(PollingEnded)).resume
     assert resume is not None
     assert resume.ack == 2
 
@@ -795,7 +819,7 @@ async def test_without_a_session_rest_is_immediate(make: Make, subscribed: bool)
         world.script.then(reply(), UNREACHED, step=Step.CONNECT)
         world.start()
         await world.certain()
-        await world.fact(Trouble)
+        await world.fact(SessionProblem)
     assert (await rested(world)).resume is None
 
 
@@ -811,10 +835,10 @@ async def test_a_subscription_that_is_distrusted_is_made_anew_after_the_poll_und
     world = make().start()
     await world.certain()
     await world.script.asked(4)
-    world.engine.distrust()
+    world.engine.rehandshake()
     world.script.publish(1)
     (await world.batch(1)).confirm()
-    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
     await world.script.asked(8)
     assert [step.value for step in world.script.steps[4:7]] == ["handshake", "subscribe", "connect"]
 
@@ -842,6 +866,6 @@ async def test_a_session_that_is_found_dead_beside_the_cycle_leaves_a_gap(make: 
     await world.engine.single(world.engine.session.request("/meta/subscribe", subscription="/other"))
     assert world.engine.session.phase is Phase.UNCONNECTED
     world.script.end_hold()
-    await world.fact(Trouble, reason="expired")
+    await world.fact(SessionProblem, reason="expired")
     await world.wait_and_advance(1)
-    await world.certain(regained=Regained.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED)

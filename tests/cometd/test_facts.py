@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from listener.cometd.facts import Batch, Cause, Certain, Polled, Rested, Trouble
+from listener.cometd.facts import Batch, Cause, Polled, PollingEnded, SessionProblem, Subscribed
 from listener.model import event as model
 
 
@@ -13,13 +13,13 @@ def test_every_cause_is_a_reason_that_the_gap_event_documents(cause: Cause):
     assert f"`{cause}`" in (model.Gap.__doc__ or "")
 
 
-@pytest.mark.parametrize("fact", [Batch, Certain, Polled, Trouble, Rested])
+@pytest.mark.parametrize("fact", [Batch, Subscribed, Polled, SessionProblem, PollingEnded])
 def test_the_parts_of_a_fact_are_given_by_name(fact: Any):
     with pytest.raises(TypeError):
         fact(1)
 
 
 def test_what_happened_does_not_change_afterwards():
-    rested = Rested(at_ms=1, resume=None)
+    rested = PollingEnded(at_ms=1, resume=None)
     with pytest.raises(AttributeError):
         rested.at_ms = 2

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 
 from listener.cometd.engine import Engine, Payload
-from listener.cometd.link import Link
 from listener.cometd.longpolling import LongPollingTransport
 from listener.cometd.protocol import Request, Session, Step
+from listener.cometd.transport import Link
 from listener.errors import ExchangeFailed
 from listener.runtime.host import Host
 from listener.testing import ManualClock

@@ -38,7 +38,7 @@ def numbers(messages: list[Message]) -> list[int]:
 def test_a_whole_response_is_decoded_in_its_order():
     envelope = decode(body(event(1), '{"channel": "/meta/connect", "id": 7, "successful": true}', event(2)))
     assert [message.channel for message in envelope.messages] == [CHATS, "/meta/connect", CHATS]
-    assert [message.is_meta for message in envelope.messages] == [False, True, False]
+    assert [message.is_event for message in envelope.messages] == [True, False, True]
     assert envelope.messages[1].id == 7
     assert numbers(envelope.messages) == [1, 2]
     assert envelope.refused == {}

@@ -6,18 +6,43 @@ from collections.abc import AsyncIterator
 import pytest
 from aiocometd.constants import ConnectionType, TransportState
 from aiocometd.exceptions import TransportInvalidOperation
+from aiocometd.extensions import AuthExtension
 
 from listener.cometd.engine import Engine
-from listener.cometd.link import Link
 from listener.cometd.longpolling import LongPollingTransport
 from listener.cometd.protocol import Session, Step
-from listener.cometd.transport import SessionTransport
+from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.bareserver import new_http
 from support.eventually import eventually
 from support.script import TOPIC, Script, reply
+
+
+async def test_a_link_is_what_aiocometd_hands_to_transports_and_carries_what_every_post_needs():
+    tokens = iter("ab")
+    logins: list[str] = []
+
+    async def login() -> None:
+        logins.append("in")
+
+    engine = Engine(
+        session=Session(topics=[], connection_type="long-polling"), host=Host(clock=ManualClock()), login=login
+    )
+    async with new_http() as http:
+        link = Link(engine=engine, http=http, headers=lambda: {"X-CSRF-TOKEN": next(tokens)})
+        assert isinstance(link, AuthExtension)
+        for token in "ab":
+            headers = {"Content-Type": "x"}
+            await link.outgoing([], headers)
+            assert headers == {"Content-Type": "x", "X-CSRF-TOKEN": token}
+        payload = [{"id": "1"}]
+        await link.incoming(payload)
+        assert payload == [{"id": "1"}]
+        await link.authenticate()
+        assert logins == ["in"]
+
 
 URL = "http://127.0.0.1/cometd"
 

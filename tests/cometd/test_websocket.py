@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 
 from listener.cometd.engine import Engine
-from listener.cometd.link import Link
 from listener.cometd.protocol import Request, Session, Step
+from listener.cometd.transport import Link
 from listener.cometd.websocket import WebsocketTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.host import Host

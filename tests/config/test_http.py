@@ -62,7 +62,7 @@ def test_the_rule_holds_for_settings_made_in_code():
 @pytest.mark.parametrize("token", ["", "two words", "ümlaut", "=", "line\\nbreak"])
 def test_what_cannot_be_sent_is_no_token_and_is_not_shown(tmp_path: Path, token: str):
     (problem,) = problems(tmp_path, f'token = "{token}"\nlisten = "0.0.0.0:1"')
-    assert problem == "http.token: a token is made of letters, digits and -._~+/, with = at its end only"
+    assert problem == "http.token: a token consists of letters, digits and -._~+/, with = only at its end"
 
 
 def test_each_problem_is_told_in_its_own_place(tmp_path: Path):
@@ -74,7 +74,7 @@ def test_each_problem_is_told_in_its_own_place(tmp_path: Path):
     ]
     for name in ("empty", "binary"):
         (problem,) = problems(tmp_path, f'token_file = "{name}"\nlisten = "0.0.0.0:1"')
-        assert problem.startswith(f"http.token_file: {tmp_path}/{name} holds no token: ")
+        assert problem.startswith(f"http.token_file: {tmp_path}/{name} contains no token: ")
     assert problems(tmp_path, 'token = "a"\ntoken_file = "good"') == [
         "http.token_file: give either token or token_file"
     ]

@@ -75,7 +75,7 @@ def test_all_problems_are_told_at_once(problems):
     assert found["disposition.keys"] == "should hold at least 1"
     assert found["sinks.a.batch"] == "should be a whole number"
     assert found["sinks.b.type"] == "is required"
-    assert found["sinks.c d"] == "a sink's name is made of letters, digits, - and _"
+    assert found["sinks.c d"] == "a sink's name consists of letters, digits, - and _"
     assert found["http.listen"].startswith("should be HOST:PORT")
     assert found["log.level"].startswith("should be 'debug'")
     assert found["journl"] == "unknown key, did you mean 'journal'?"
@@ -94,12 +94,12 @@ def test_problems_of_the_sinks_own_keys_come_with_the_others(problems):
     [
         ({"server": "x"}, "server", "should be a table"),
         ({"server": {"url": 1}}, "server.url", "should be a text in quotes"),
-        ({"server": {"url": "http://u:PaSsWoRd@h"}}, "server.url", "must hold no user name and no password"),
+        ({"server": {"url": "http://u:PaSsWoRd@h"}}, "server.url", "must not contain a user name or password"),
         ({"server": {"url": "http://h?x=1"}}, "server.url", "should end with the path: paths are added to it"),
         ({"server": {"url": "http://h", "topic": "v2"}}, "server.topic", "should start with /"),
         ({"server": {"url": "http://h", "verify": "maybe"}}, "server.verify", "should be true or false"),
         ({"disposition": {"keys": "A"}}, "disposition.keys", "should be a list"),
-        ({"disposition": {"keys": ["a\x1fb"]}}, "disposition.keys[0]", "a userData key is not empty and holds no"),
+        ({"disposition": {"keys": ["a\x1fb"]}}, "disposition.keys[0]", "a userData key must not be empty or contain"),
         ({"accounts": []}, "accounts", "at least one [[accounts]] table"),
         ({"accounts": {"username": "a"}}, "accounts", "should be a list"),
         ({"sinks": {}}, "sinks", "should hold at least 1"),
@@ -162,7 +162,7 @@ def test_an_account_has_one_password(problems, account, place, text):
 
 def test_a_username_stands_once(problems):
     twice = {**GOOD, "accounts": [{"username": "a", "password": "x"}, {"username": "a", "password": "y"}]}
-    assert problems(twice) == {"accounts[1].username": "'a' stands more than once"}
+    assert problems(twice) == {"accounts[1].username": "'a' is given more than once"}
 
 
 def test_without_login_neither_account_nor_password_is_needed(loaded):
@@ -226,6 +226,24 @@ def test_each_value_can_come_from_the_environment_and_wins(loaded):
     assert settings.http.address == ("::1", 80)
     assert settings.log.level == "debug"
     assert settings.shutdown_timeout_s == 3.5
+
+
+def test_a_table_can_be_json_in_one_variable_and_those_of_its_keys_win_whatever_comes_first(loaded):
+    whole = {
+        "listener_log": '{"level": "debug", "format": "json"}',
+        "LISTENER_SINKS__OTHER": '{"type": "webhook", "url": "http://a"}',
+    }
+    of_keys = {"LISTENER_LOG__LEVEL": "error", "LISTENER_SINKS__OTHER__URL": "http://b"}
+    for variables in (whole | of_keys, of_keys | whole):
+        settings = loaded(GOOD, variables)
+        assert (settings.log.level, settings.log.format) == ("error", "json")
+        assert settings.sinks["other"] == LaneSettings(type="webhook", url="http://b")
+
+
+def test_a_variable_below_what_is_no_table_is_a_problem(problems):
+    found = problems(GOOD, {"LISTENER_SHUTDOWN_TIMEOUT_S__X": "1", "LISTENER_DISPOSITION__KEYS": ""})
+    assert found["shutdown_timeout_s"] == "should be a number"
+    assert found["disposition.keys"] == "should be a list (from LISTENER_DISPOSITION__KEYS)"
 
 
 def test_the_environment_alone_is_a_configuration():

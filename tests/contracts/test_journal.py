@@ -7,17 +7,17 @@ import msgspec
 import pytest
 
 from listener.errors import JournalError, JournalFull, JournalLocked
-from listener.journal import SqliteJournal, letters
+from listener.journal import SqliteJournal, dead_letters
 from listener.model.event import (
-    EVERY_LETTER,
+    EVERY_DEAD_LETTER,
     Change,
     Damage,
     DeadLetter,
+    DeadLetterFilter,
     JournalBatch,
     Kind,
     LaneState,
     LastValue,
-    LetterFilter,
     Origin,
     SessionState,
 )
@@ -53,7 +53,7 @@ class SqliteWorld:
 
     async def hurt(self, damage):
         """As if the last open had found this damage."""
-        await self.journal._change(lambda connection: letters.insert_damage(connection, damage))
+        await self.journal._change(lambda connection: dead_letters.insert_damage(connection, damage))
 
     def unstorable(self, *events):
         """A batch whose last event the engine itself refuses: a column that may not be empty would be."""
@@ -242,9 +242,9 @@ async def test_sessions_replace_those_of_the_same_account(journal):
 async def test_calls_of_one_moment_take_effect_in_their_order(journal):
     """A letter holds a copy of its event where that is there by then, and only such a letter can be replayed."""
     await asyncio.gather(journal.append(batch(1)), journal.advance("crm", 1, [letter("crm", 1)]))
-    assert await journal.replay_dead_letters(EVERY_LETTER) == 1
+    assert await journal.replay_dead_letters(EVERY_DEAD_LETTER) == 1
     await asyncio.gather(journal.advance("crm", 1, [letter("crm", 2)]), journal.append(batch(2)))
-    assert await journal.replay_dead_letters(EVERY_LETTER) == 1
+    assert await journal.replay_dead_letters(EVERY_DEAD_LETTER) == 1
 
 
 async def test_many_appenders_get_consecutive_sequences_in_the_order_of_their_calls(journal):
@@ -336,11 +336,11 @@ async def test_dead_letters_are_kept_per_sink_oldest_first(journal):
     await journal.advance("crm", 3, [letter("crm", 3, at_ms=9), letter("crm", 1, at_ms=7)])
     await journal.advance("bi", 2, [letter("bi", 2, at_ms=8)])
     assert [one.sequence for one in await journal.dead_letters()] == [1, 2, 3]
-    assert await journal.dead_letters(LetterFilter(sink="crm")) == [
+    assert await journal.dead_letters(DeadLetterFilter(sink="crm")) == [
         letter("crm", 1, at_ms=7),
         letter("crm", 3, at_ms=9),
     ]
-    assert await journal.dead_letters(LetterFilter(sink="unknown")) == []
+    assert await journal.dead_letters(DeadLetterFilter(sink="unknown")) == []
 
 
 async def test_dead_letters_of_a_repeated_advance_are_stored_once(journal):
@@ -351,16 +351,16 @@ async def test_dead_letters_of_a_repeated_advance_are_stored_once(journal):
 
 
 FILTERS = [
-    (EVERY_LETTER, [1, 2, 3, 4]),
-    (LetterFilter(sink="crm"), [1, 2, 3]),
-    (LetterFilter(event_ids=("event-2", "event-4", "unknown")), [2, 4]),
-    (LetterFilter(event_ids=("event-2", "event-4"), sink="crm"), [2]),
-    (LetterFilter(since_ms=20), [2, 3, 4]),
-    (LetterFilter(until_ms=20), [1, 2]),
-    (LetterFilter(since_ms=20, until_ms=30, sink="crm"), [2, 3]),
-    (LetterFilter(after=2), [3, 4]),
-    (LetterFilter(after=2, sink="crm"), [3]),
-    (LetterFilter(sink="unknown"), []),
+    (EVERY_DEAD_LETTER, [1, 2, 3, 4]),
+    (DeadLetterFilter(sink="crm"), [1, 2, 3]),
+    (DeadLetterFilter(event_ids=("event-2", "event-4", "unknown")), [2, 4]),
+    (DeadLetterFilter(event_ids=("event-2", "event-4"), sink="crm"), [2]),
+    (DeadLetterFilter(since_ms=20), [2, 3, 4]),
+    (DeadLetterFilter(until_ms=20), [1, 2]),
+    (DeadLetterFilter(since_ms=20, until_ms=30, sink="crm"), [2, 3]),
+    (DeadLetterFilter(after=2), [3, 4]),
+    (DeadLetterFilter(after=2, sink="crm"), [3]),
+    (DeadLetterFilter(sink="unknown"), []),
 ]
 
 
@@ -388,7 +388,7 @@ async def test_a_filter_means_the_letters_that_each_of_its_conditions_holds_for(
 
 
 async def test_letters_are_replayed_in_journal_order_and_after_a_restart(letters_of_two):
-    await letters_of_two.journal.replay_dead_letters(LetterFilter(sink="crm"))
+    await letters_of_two.journal.replay_dead_letters(DeadLetterFilter(sink="crm"))
     journal = await letters_of_two.restart()
     events = await everything(journal)
     assert await journal.replays("crm", 10) == events[:3]
@@ -400,20 +400,20 @@ async def test_a_letter_can_be_replayed_when_retention_took_its_event(letters_of
     journal = letters_of_two.journal
     events = await everything(journal)
     assert await journal.retain(before_ms=SAMPLE_MS + 1, keep_for=()) == 4
-    assert await journal.replay_dead_letters(LetterFilter(sink="crm")) == 3
+    assert await journal.replay_dead_letters(DeadLetterFilter(sink="crm")) == 3
     assert await journal.replays("crm", 10) == events[:3]
 
 
 async def test_a_letter_without_an_event_cannot_be_replayed(journal):
     await journal.advance("crm", 9, [letter("crm", 9)])
-    assert await journal.replay_dead_letters(EVERY_LETTER) == 0
+    assert await journal.replay_dead_letters(EVERY_DEAD_LETTER) == 0
     assert await journal.replays("crm", 10) == []
     assert len(await journal.dead_letters()) == 1
 
 
 async def test_replays_that_are_settled_are_gone_or_letters_with_news(letters_of_two):
     journal = letters_of_two.journal
-    await journal.replay_dead_letters(EVERY_LETTER)
+    await journal.replay_dead_letters(EVERY_DEAD_LETTER)
     news = msgspec.structs.replace(letter("crm", 3, at_ms=99), reason="HTTP 400", attempts=7, answer="no")
     unknown = letter("crm", 4)
     await journal.settle_replays("crm", [1, 4], [news, unknown])
@@ -423,13 +423,13 @@ async def test_replays_that_are_settled_are_gone_or_letters_with_news(letters_of
         ("crm", 3): False,
         ("bi", 4): True,
     }
-    assert (await journal.dead_letters(LetterFilter(since_ms=99))) == [news]
+    assert (await journal.dead_letters(DeadLetterFilter(since_ms=99))) == [news]
     assert sequences(await journal.replays("crm", 10)) == [2]
 
 
 async def test_a_marked_letter_that_is_marked_again_counts(letters_of_two):
-    assert await letters_of_two.journal.replay_dead_letters(LetterFilter(sink="crm")) == 3
-    assert await letters_of_two.journal.replay_dead_letters(LetterFilter(sink="crm")) == 3
+    assert await letters_of_two.journal.replay_dead_letters(DeadLetterFilter(sink="crm")) == 3
+    assert await letters_of_two.journal.replay_dead_letters(DeadLetterFilter(sink="crm")) == 3
 
 
 # --- looking for events and letters -----------------------------------------------------------------------------------
@@ -525,18 +525,18 @@ async def test_a_search_goes_on_where_retention_has_deleted_meanwhile(journal):
 async def test_letters_come_by_the_page_in_journal_order_with_their_events(letters_of_two):
     journal = letters_of_two.journal
     await journal.retain(before_ms=SAMPLE_MS + 1, keep_for=())
-    page = await journal.letter_page(limit=3)
+    page = await journal.dead_letter_page(limit=3)
     assert [(one.letter.sink, one.letter.sequence, one.event.id) for one in page.letters] == [
         ("crm", 1, "event-1"),
         ("crm", 2, "event-2"),
         ("crm", 3, "event-3"),
     ]
     assert page.more
-    page = await journal.letter_page(after=3, limit=3)
+    page = await journal.dead_letter_page(after=3, limit=3)
     assert [one.letter for one in page.letters] == [letter("bi", 4, at_ms=40)]
     assert not page.more
-    assert await journal.letter_page(after=4, limit=3) == await journal.letter_page(limit=3, sink="nobody")
-    page = await journal.letter_page(limit=1, sink="bi")
+    assert await journal.dead_letter_page(after=4, limit=3) == await journal.dead_letter_page(limit=3, sink="nobody")
+    page = await journal.dead_letter_page(limit=1, sink="bi")
     assert [(one.letter.sequence, page.more) for one in page.letters] == [(4, False)]
 
 
@@ -545,18 +545,18 @@ async def test_a_page_of_letters_never_ends_within_an_event(journal):
     for sink in ("a", "b", "c"):
         await journal.advance(sink, 3, [letter(sink, n) for n in (1, 2)])
     await journal.advance("a", 3, [letter("a", 3)])
-    page = await journal.letter_page(limit=4)
+    page = await journal.dead_letter_page(limit=4)
     assert [(one.letter.sequence, one.letter.sink) for one in page.letters] == [(n, s) for n in (1, 2) for s in "abc"]
     assert page.more
-    page = await journal.letter_page(after=1, limit=3)
+    page = await journal.dead_letter_page(after=1, limit=3)
     assert (sequences(one.letter for one in page.letters), page.more) == ([2, 2, 2], True)
-    page = await journal.letter_page(after=2, limit=3)
+    page = await journal.dead_letter_page(after=2, limit=3)
     assert (sequences(one.letter for one in page.letters), page.more) == ([3], False)
 
 
 async def test_a_letter_without_an_event_is_on_its_page(journal):
     await journal.advance("crm", 9, [letter("crm", 9)])
-    (one,) = (await journal.letter_page(limit=1)).letters
+    (one,) = (await journal.dead_letter_page(limit=1)).letters
     assert (one.letter, one.event) == (letter("crm", 9), None)
 
 
@@ -700,15 +700,15 @@ async def test_closing_twice_or_before_opening_is_fine(world):
         lambda journal: journal.append(batch(1)),
         lambda journal: journal.read(0, 1),
         lambda journal: journal.search(limit=1),
-        lambda journal: journal.letter_page(limit=1),
+        lambda journal: journal.dead_letter_page(limit=1),
         lambda journal: journal.wait_beyond(0),
         lambda journal: journal.cursors(),
         lambda journal: journal.advance("crm", 1),
         lambda journal: journal.last_values(["c"]),
         lambda journal: journal.sessions(),
         lambda journal: journal.dead_letters(),
-        lambda journal: journal.replay_dead_letters(EVERY_LETTER),
-        lambda journal: journal.drop_dead_letters(EVERY_LETTER),
+        lambda journal: journal.replay_dead_letters(EVERY_DEAD_LETTER),
+        lambda journal: journal.drop_dead_letters(EVERY_DEAD_LETTER),
         lambda journal: journal.replays("crm", 1),
         lambda journal: journal.settle_replays("crm", [1]),
         lambda journal: journal.lane_states(),
@@ -794,4 +794,4 @@ async def test_a_journal_within_its_size_keeps_what_is_young(world):
 
 async def test_it_answers_when_it_is_asked_whether_it_gets_on(journal):
     async with asyncio.timeout(10):
-        await journal.pulse()
+        await journal.ping()

@@ -43,9 +43,16 @@ class AmqpPlace:
         return sample_event(event.sequence, chat=event.subject, data_bytes=MAX_BYTES, sequence=event.sequence)
 
 
-@pytest.mark.timeout(300)  # five starts of a broker that takes seconds for each, many on a busy machine
+@pytest.mark.timeout(300)  # starts of a broker that takes seconds for each, many on a busy machine
 class TestAmqp(SinkContract):
+    deaths = (5,)
+
     @pytest.fixture
     async def place(self, rabbitmq):
         await rabbitmq.make_queue()
         return AmqpPlace(rabbitmq)
+
+
+@pytest.mark.long
+class TestManyDeaths(TestAmqp):
+    deaths = SinkContract.deaths

@@ -76,6 +76,13 @@ class TestMock(SinkContract):
 
 @pytest.mark.timeout(300)  # each start of a Java program takes seconds, many where others work, too
 class TestKafka(SinkContract):
+    deaths = (5,)
+
     @pytest.fixture
     async def place(self, broker):
         return KafkaPlace(broker, await new_topic(broker), timeout_s=2)
+
+
+@pytest.mark.long
+class TestManyDeaths(TestKafka):
+    deaths = SinkContract.deaths

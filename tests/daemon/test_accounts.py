@@ -84,5 +84,5 @@ async def test_one_that_does_not_end_in_order_holds_nobody_up(world, sim):
     await sim.stop()
     with capture_logs() as logs:
         await world.apply(settings(sim.url, "agent2"), ["agent1"], spawn, timeout_s=0.0)
-    assert [line["account"] for line in logs if line["event"] == "account_not_ended_in_order"] == ["agent1"]
+    assert [line["account"] for line in logs if line["event"] == "account_not_stopped_in_time"] == ["agent1"]
     assert [one.account for one in world.status()] == ["agent2"]

@@ -18,9 +18,9 @@ from structlog.testing import capture_logs
 from listener.config.settings import Settings
 from listener.daemon import daemon as composition
 from listener.daemon import housekeeping
-from listener.daemon.control import Lanes, ListLanes, ask
+from listener.daemon.control import LaneList, ListLanes, ask
 from listener.daemon.daemon import Daemon
-from listener.delivery import trouble
+from listener.delivery import lane
 from listener.errors import ConfigError, JournalError, JournalLocked, NoDaemon, StartError
 from listener.intake import recorder
 from listener.simulator import Simulator, SimulatorOptions
@@ -257,11 +257,11 @@ async def test_a_parked_lane_does_not_delay_the_end(start: Start, sim: Simulator
 
 async def test_it_takes_orders_while_it_runs(start: Start, tmp_path: Path):
     running = await start().ready()
-    (lane,) = (await asyncio.to_thread(ask, tmp_path / "journal.db", ListLanes(), Lanes)).lanes
+    (lane,) = (await asyncio.to_thread(ask, tmp_path / "journal.db", ListLanes(), LaneList)).lanes
     assert (lane.sink, lane.kind) == ("audit", "file")
     await running.stop()
     with pytest.raises(NoDaemon):
-        ask(tmp_path / "journal.db", ListLanes(), Lanes)
+        ask(tmp_path / "journal.db", ListLanes(), LaneList)
 
 
 async def test_where_no_socket_can_be_it_listens_without_orders(start: Start, sim: Simulator, tmp_path: Path):
@@ -281,9 +281,9 @@ async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim:
     await eventually(lambda: "sink crm is parked" in str(running.daemon.not_ready()))
     receiver.answers = Answer()
     with capture_logs() as logs:
-        running.daemon.hang_up()
+        running.daemon.reload()
         await eventually(receiver.accepted)
-    assert next(line["sinks"] for line in logs if line["event"] == "lanes_resumed") == ["crm"]
+    assert next(line["sinks"] for line in logs if line["event"] == "sinks_resumed") == ["crm"]
     await running.ready()
     await running.stop()
 
@@ -291,7 +291,7 @@ async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim:
 async def test_a_sink_that_takes_nothing_for_minutes_is_not_ready(
     start: Start, sim: Simulator, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(trouble, "_STALLED_S", 0.2)
+    monkeypatch.setattr(lane, "_STALLED_S", 0.2)
     receiver.answers = Answer(status=503)
     running = await start(sinks={"crm": {"type": "webhook", "url": receiver.url, "retry_limit_s": 0.05}}).ready()
     sim.set_disposition("agent1", CHAT, "A")
@@ -318,9 +318,9 @@ async def test_readiness_says_what_is_missing(start: Start, sim: Simulator):
 async def test_the_status_has_every_account_and_sink(start: Start):
     running = await start().ready()
     status = await running.daemon.health.status()
-    assert (status.ready, status.hindrances) == (True, ())
+    assert (status.ready, status.problems) == (True, ())
     assert [(one.account, one.subscribed, one.epoch) for one in status.accounts] == [("agent1", True, 1)]
-    assert [(one.sink, one.kind, one.lag_events, one.dead_letters) for one in status.lanes] == [("audit", "file", 0, 0)]
+    assert [(one.sink, one.kind, one.lag_events, one.dead_letters) for one in status.sinks] == [("audit", "file", 0, 0)]
     await running.stop()
 
 

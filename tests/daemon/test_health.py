@@ -69,7 +69,7 @@ class World:
         self.metrics.sample(lambda: self.health.sample(self.metrics))
 
     def told(self) -> list[tuple[str, str]]:
-        return [(one.brief, one.full) for one in self.health.hindrances()]
+        return [(one.brief, one.full) for one in self.health.problems()]
 
 
 def test_nothing_hinders_what_works():
@@ -146,14 +146,14 @@ async def test_the_status_shows_everything():
     await world.journal.advance("crm", 1, [letter])
     shown: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(await world.health.status()))
     assert (shown["at"], shown["ready"]) == ("2026-11-22T09:39:00.123Z", False)
-    assert shown["hindrances"] == ["account bob has no subscription: connecting"]
+    assert shown["problems"] == ["account bob has no subscription: connecting"]
     assert [one["subscribedAt"] for one in shown["accounts"]] == ["2026-11-22T09:38:00.123Z", None]
     assert (shown["gaps"]["count"], shown["gaps"]["seconds"], shown["gaps"]["last"]["to"]) == (2, 3.5, gap.to)
-    (lane,) = shown["lanes"]
+    (lane,) = shown["sinks"]
     assert (lane["lagEvents"], lane["lagSeconds"], lane["deadLetters"]) == (2, 7.5, 1)
     assert shown["deadLetters"] == {"total": 1, "bySink": {"crm": 1}}
     journal = shown["journal"]
-    assert (journal["lastSequence"], journal["depth"], journal["bytes"]) == (2, 2, 4096)
+    assert (journal["lastSequence"], journal["depthEvents"], journal["bytes"]) == (2, 2, 4096)
     assert (journal["stored"]["events"], journal["stored"]["oldestAt"]) == (2, "2026-11-22T09:39:00.123Z")
 
 
@@ -161,7 +161,7 @@ async def test_a_journal_that_cannot_be_asked_leaves_holes_and_no_error():
     world = World(ACCOUNT)
     world.journal.error = JournalError("closed")
     status = await world.health.status()
-    assert (status.journal.stored, status.dead_letters, status.lanes[0].dead_letters) == (None, None, None)
+    assert (status.journal.stored, status.dead_letters, status.sinks[0].dead_letters) == (None, None, None)
 
 
 async def test_the_journal_is_not_asked_by_every_reader():

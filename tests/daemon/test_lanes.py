@@ -83,7 +83,7 @@ async def test_what_cannot_be_built_leaves_the_old_lane_at_work(lanes, journal, 
 
 async def test_a_host_that_refuses_is_fatal_at_the_start_and_waited_for_later(lanes, tmp_path):
     gone = settings(tmp_path, a={"type": "file", "path": "gone/a", "retry_limit_s": 0.2})
-    strict = lanes.build(gone, gone.sinks, patient=False)
+    strict = lanes.build(gone, gone.sinks, retry_start_errors=False)
     with suppress(Exception):
         await asyncio.wait_for(strict["a"].run(), 5.0)
     assert strict["a"].status().failures == 0, "it ended at once"

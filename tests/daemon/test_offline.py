@@ -9,7 +9,7 @@ import pytest
 from listener.daemon import offline
 from listener.errors import ControlError, JournalError
 from listener.journal import SqliteJournal, views
-from listener.model.event import DeadLetter, JournalBatch, LetterFilter
+from listener.model.event import DeadLetter, DeadLetterFilter, JournalBatch
 from support.events import disposition_event
 
 
@@ -36,24 +36,24 @@ async def path(owner: SqliteJournal, tmp_path: Path) -> Path:
 
 
 async def test_letters_are_marked_for_the_next_daemon(path: Path):
-    assert await offline.replay(path, LetterFilter(event_ids=("event-2",))) == 1
-    assert [letter.replaying for letter in views.letters(path)] == [False, True]
+    assert await offline.replay(path, DeadLetterFilter(event_ids=("event-2",))) == 1
+    assert [letter.replaying for letter in views.dead_letters(path)] == [False, True]
 
 
 async def test_letters_are_dropped(path: Path):
-    assert await offline.drop(path, LetterFilter(sink="crm")) == 2
-    assert views.letters(path) == []
+    assert await offline.drop(path, DeadLetterFilter(sink="crm")) == 2
+    assert views.dead_letters(path) == []
 
 
 @pytest.mark.parametrize("work", [offline.replay, offline.drop])
 async def test_a_journal_that_is_owned_is_left_alone(owner: SqliteJournal, tmp_path: Path, work):
-    with pytest.raises(ControlError, match=r"is in use by another process \(pid \d+\), which takes no orders"):
-        await work(tmp_path / "journal.db", LetterFilter())
+    with pytest.raises(ControlError, match=r"is in use by another process \(pid \d+\), which takes no commands"):
+        await work(tmp_path / "journal.db", DeadLetterFilter())
     assert len(await owner.dead_letters()) == 2
 
 
 @pytest.mark.parametrize("work", [offline.replay, offline.drop])
 def test_no_journal_is_made_where_there_is_none(tmp_path: Path, work):
     with pytest.raises(JournalError, match="no such file"):
-        asyncio.run(work(tmp_path / "journal.db", LetterFilter()))
+        asyncio.run(work(tmp_path / "journal.db", DeadLetterFilter()))
     assert list(tmp_path.iterdir()) == []

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from listener.config.http import HttpSettings
+from listener.daemon.commands import CommandHandler
 from listener.daemon.health import Health
-from listener.daemon.orders import Orders
 from listener.daemon.serving import TokenFile, http_server
 from listener.errors import Park, Reject
 from listener.intake.recorder import Recorder
@@ -44,13 +44,13 @@ async def served(world: World, base: Path, **settings: str) -> AsyncIterator[aio
         recorder=Recorder(journal=world.journal, metrics=world.metrics, source="http://h", type_prefix="p"),
         now_ms=lambda: NOW_MS,
     )
-    orders = Orders(journal=world.journal, lanes={"crm": world.lane}, trial=sample_test)
+    commands = CommandHandler(journal=world.journal, lanes={"crm": world.lane}, new_test_event=sample_test)
     server = http_server(
         HttpSettings(listen="127.0.0.1:0", **settings),
         base=base,
         metrics=world.metrics,
         health=health,
-        orders=orders,
+        commands=commands,
         journal=world.journal,
     )
     async with running(server), aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as http:
@@ -63,14 +63,14 @@ async def test_a_parked_lane_goes_on_and_a_dead_letter_comes_again(world: World,
         await world.number(1, 2)
         await eventually(lambda: world.lane.status().parked)
         shown = await (await http.get("/status.json", headers=bearer("s3cret"))).json()
-        assert [(one["sink"], one["parked"], one["deadLetters"]) for one in shown["lanes"]] == [("crm", "401", 1)]
-        answer = await http.post("/lanes/crm/resume", json={}, headers=bearer("s3cret"))
+        assert [(one["sink"], one["parked"], one["deadLetters"]) for one in shown["sinks"]] == [("crm", "401", 1)]
+        answer = await http.post("/sinks/crm/resume", json={}, headers=bearer("s3cret"))
         assert (answer.status, await answer.json()) == (200, {"sink": "crm", "resumed": True})
         answer = await http.post("/dead-letters/replay", json={"sink": "crm"}, headers=bearer("s3cret"))
         assert (answer.status, await answer.json()) == (200, {"letters": 1})
         await world.sink.wait_for_events(2)
         assert sorted(world.delivered()) == [1, 2]
-        for path, body in (("/lanes/crn/resume", {}), ("/dead-letters/replay", {"sink": "crn"})):
+        for path, body in (("/sinks/crn/resume", {}), ("/dead-letters/replay", {"sink": "crn"})):
             answer = await http.post(path, json=body, headers=bearer("s3cret"))
             assert (answer.status, "there is no sink 'crn'" in (await answer.json())["error"]) == (404, True)
 
@@ -98,7 +98,7 @@ async def test_a_token_that_is_rotated_holds_at_once(world: World, tmp_path: Pat
 async def test_without_a_token_whoever_is_on_this_host_may_look_and_nobody_may_order(world: World, tmp_path: Path):
     async with served(world, tmp_path) as http:
         assert (await http.get("/status.json")).status == 200
-        assert (await http.post("/lanes/crm/resume", json={})).status == 403
+        assert (await http.post("/sinks/crm/resume", json={})).status == 403
         assert (await http.get("/status.json", headers={"Host": "evil.example"})).status == 421
 
 

@@ -1,21 +1,76 @@
 """A sink as its lane sees it: opened as often as it takes, halted where it needs a person, closed whatever happens."""
 
 import asyncio
+import math
 
 import pytest
 from structlog.testing import capture_logs
 
 from listener.delivery import destination as module
-from listener.delivery.destination import Destination
+from listener.delivery import outcome_of
+from listener.delivery.destination import Destination, error_text, hand_over, left_of, pause_after, refused
 from listener.delivery.policy import LanePolicy
-from listener.delivery.standing import Standing
-from listener.errors import Park, Reject, Retry, StartError
+from listener.delivery.retry_state import RetryState
+from listener.errors import Park, Refusal, Reject, Retry, StartError
 from listener.model.event import LaneState
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
 from listener.testing import ManualClock, MemoryJournal, RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import NO_PAUSE
+
+FOUR = [sample_event(number) for number in range(4)]
+
+
+def test_what_an_error_means_is_decided_in_one_place():
+    park, retry, reject = Park("p"), Retry("r"), Reject(0, "x")
+    assert [outcome_of(one, 1) for one in (park, retry, reject)] == [park, retry, reject]
+    unexpected = outcome_of(ValueError("v"), 1)
+    assert (type(unexpected), unexpected.reason) == (Retry, "the sink failed unexpectedly: ValueError: v")
+
+
+async def test_a_batch_that_is_taken_has_no_outcome():
+    park = Park("401")
+    sink = RecordingSink([None, park])
+    assert await hand_over(sink, FOUR) is None
+    assert await hand_over(sink, FOUR) is park
+
+
+def test_each_event_of_a_batch_is_delivered_refused_or_left():
+    reject = Reject(2, "422", detail="no", rejected={0: Refusal("413", "too large")}, delivered=frozenset({1}))
+    assert refused(FOUR, reject) == [(FOUR[0], Refusal("413", "too large")), (FOUR[2], Refusal("422", "no"))]
+    assert left_of(FOUR, reject) == [FOUR[3]]
+    retry = Retry("503", delivered=frozenset({0, 3}))
+    assert (refused(FOUR, retry), left_of(FOUR, retry)) == ([], [FOUR[1], FOUR[2]])
+    assert (refused(FOUR, None), left_of(FOUR, None)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "pause_s"),
+    [
+        (Retry("503"), 2.0),
+        (Retry("503", after_s=1.0), 2.0),
+        (Retry("503", after_s=86_400.0), 86_400.0),
+        (Retry("503", after_s=math.inf), 2.0),
+        (Retry("503", after_s=math.nan), 2.0),
+        (Retry("503", after_s=-1.0), 2.0),
+        (Park("401"), 0.0),
+        (Reject(0, "422"), 0.0),
+    ],
+)
+def test_the_pause_is_what_the_destination_names_in_full_and_no_less_than_the_backoff(outcome: Retry, pause_s: float):
+    assert pause_after(outcome, Backoff(first_s=2.0, uniform=lambda _low, high: high)) == pause_s
+
+
+def test_without_a_backoff_only_a_named_time_makes_a_pause():
+    assert pause_after(Retry("503", after_s=9.0), None) == 9.0
+    assert pause_after(Retry("503"), None) == 0.0
+
+
+def test_the_last_words_of_a_destination_are_its_status_and_what_it_said():
+    assert error_text(Retry("crm answered 500", detail="boom")) == "crm answered 500: boom"
+    assert error_text(Retry("crm cannot be reached")) == "crm cannot be reached"
+
 
 BATCH = [sample_event(1), sample_event(2)]
 
@@ -29,13 +84,13 @@ class World:
         self.sink = sink or RecordingSink(outcomes)
         self.metrics = Metrics()
         self.halts = 0
-        self.standing = Standing(
+        self.retry_state = RetryState(
             sink="crm", journal=self.journal, horizon_s=None, now_ms=clock.now_ms, monotonic=clock.monotonic_s
         )
         self.destination = Destination(
             name="crm",
             sink=self.sink,
-            standing=self.standing,
+            retry_state=self.retry_state,
             metrics=self.metrics,
             on_park=self._halt,
             shape=LanePolicy().shape,
@@ -81,12 +136,12 @@ async def test_a_park_is_on_record_until_a_person_ends_it(world: World):
     await eventually(world.stored_park)
     assert (world.destination.parked, world.halts, world.metrics.value("sink_parked", "crm")) == ("401", 1, 1)
     assert await world.stored_park() == "401"
-    assert world.destination.resume(ordered=False) is True
+    assert world.destination.resume(by_command=False) is True
     async with asyncio.timeout(5):
         await waiting
     assert (world.destination.parked, world.metrics.value("sink_parked", "crm")) == (None, 0)
     assert await world.stored_park() is None
-    assert world.destination.resume(ordered=True) is False
+    assert world.destination.resume(by_command=True) is False
 
 
 async def test_a_daemon_that_ends_leaves_the_park_on_record(world: World):
@@ -130,18 +185,18 @@ async def test_a_sink_that_cannot_be_closed_holds_nobody_up(world: World, monkey
 
 async def test_what_an_earlier_process_was_told_holds_before_the_sink_is_opened(world: World):
     await world.journal.store_lane_state(LaneState(sink="crm", parked="410", disabled=True))
-    await world.standing.restore()
+    await world.retry_state.restore()
     waiting = asyncio.create_task(world.destination.wait_on())
     await eventually(lambda: world.destination.parked == "410")
-    assert world.destination.resume(ordered=False) is False
-    assert world.destination.resume(ordered=True) is True
+    assert world.destination.resume(by_command=False) is False
+    assert world.destination.resume(by_command=True) is True
     async with asyncio.timeout(5):
         await waiting
     assert await world.journal.lane_states() == {"crm": LaneState(sink="crm")}
 
 
 async def test_where_nothing_was_told_nothing_is_waited_for(world: World):
-    await world.standing.restore()
+    await world.retry_state.restore()
     async with asyncio.timeout(5):
         await world.destination.wait_on()
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from listener.delivery import Lane, LanePolicy, lane
+from listener.delivery import Lane, LanePolicy, lane, readiness_problem
 from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry, StartError
-from listener.model.event import Change, Event, Kind, LaneState, LetterFilter
+from listener.model.event import Change, DeadLetterFilter, Event, Kind, LaneState, LaneStatus
 from listener.testing import RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import NOW_MS, World
@@ -112,7 +112,7 @@ async def test_an_event_that_can_never_be_taken_becomes_a_dead_letter_and_the_re
     await world.drained()
     assert world.attempts() == [[1, 2, 3], [3]]
     assert world.delivered() == [1, 3]
-    (letter,) = await world.journal.dead_letters(LetterFilter(sink="crm"))
+    (letter,) = await world.journal.dead_letters(DeadLetterFilter(sink="crm"))
     assert (letter.sink, letter.sequence, letter.event_id, letter.reason, letter.attempts, letter.at_ms) == (
         "crm",
         2,
@@ -130,7 +130,7 @@ async def test_progress_within_a_batch_does_not_wait_for_its_end(start: Start):
     world = await start(World(*outcomes), 1, 2, 3, 4)
     await eventually(lambda: world.lane.status().parked)
     assert await world.journal.cursors() == {"crm": 3}
-    assert [letter.sequence for letter in await world.journal.dead_letters(LetterFilter(sink="crm"))] == [3]
+    assert [letter.sequence for letter in await world.journal.dead_letters(DeadLetterFilter(sink="crm"))] == [3]
 
 
 async def test_an_event_that_is_rejected_after_others_is_the_one_that_was_meant(start: Start):
@@ -147,7 +147,7 @@ async def test_events_that_are_rejected_together_become_dead_letters_together_ea
     await world.drained()
     assert world.attempts() == [[1, 2, 3, 4, 5], [3]]
     letters = [
-        (letter.event_id, letter.reason) for letter in await world.journal.dead_letters(LetterFilter(sink="crm"))
+        (letter.event_id, letter.reason) for letter in await world.journal.dead_letters(DeadLetterFilter(sink="crm"))
     ]
     assert letters == [("event-1", "413"), ("event-2", "400"), ("event-4", "422")]
     assert (world.count("sink_dead_letters_total"), world.count("sink_delivered_total")) == (3, 2)
@@ -163,7 +163,7 @@ async def test_what_the_destination_said_is_in_the_dead_letter_and_neither_logge
         await eventually(lambda: world.lane.status().parked)
     letters = [(letter.reason, letter.answer) for letter in await world.journal.dead_letters()]
     assert letters == [("422", "IssueResolved is no code of ours"), ("413", "IssueResolved")]
-    assert {"events_rejected", "delivery_failed", "lane_parked"} <= {line["event"] for line in logs}
+    assert {"events_rejected", "delivery_failed", "sink_parked"} <= {line["event"] for line in logs}
     assert "IssueResolved" not in f"{logs} {world.lane.status()}"
 
 
@@ -208,19 +208,19 @@ async def test_a_resume_of_a_lane_that_runs_does_not_skip_the_next_park(start: S
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("bug"), OSError("disk"), TimeoutError()])
 async def test_an_error_that_no_sink_should_raise_is_tried_again_and_told(start: Start, error: Exception):
-    told: list[str | None] = []
+    logged: list[str | None] = []
 
     class Broken(RecordingSink):
         async def deliver(self, events: Sequence[Event]) -> None:
-            told.append(world.lane.status().last_error)
-            if len(told) <= 3:
+            logged.append(world.lane.status().last_error)
+            if len(logged) <= 3:
                 raise error
             await super().deliver(events)
 
     world = World(sink=Broken())
     await start(world, 1)
     await world.drained()
-    assert told == [None, *[f"the sink failed unexpectedly: {type(error).__name__}: {error}"] * 3]
+    assert logged == [None, *[f"the sink failed unexpectedly: {type(error).__name__}: {error}"] * 3]
     assert world.delivered() == [1]
     assert world.lane.status().last_error is None
 
@@ -533,7 +533,7 @@ async def test_a_sink_that_is_disabled_gets_nothing_until_somebody_orders_it(sta
     await eventually(lambda: world.lane.status().parked == "410")
     await world.drained()
     assert (len(world.attempts()), world.sink.opened) == (1, 1), "it is not even opened"
-    assert world.lane.resume(ordered=True) is True
+    assert world.lane.resume(by_command=True) is True
     await world.sink.wait_for_events(1)
     await eventually(lambda: world.lane.status().parked is None)
     world = await restarted(start, world)
@@ -557,7 +557,7 @@ async def test_the_time_that_a_destination_names_is_waited_for_over_restarts_or_
     world = await restarted(start, world)
     await eventually(lambda: world.lane.status().quiet_s == 600.0)
     assert (len(world.attempts()), world.sink.opened) == (1, 1)
-    assert world.lane.resume(ordered=True) is True
+    assert world.lane.resume(by_command=True) is True
     await world.sink.wait_for_events(2 - isinstance(outcome, Reject))
     assert world.lane.status().quiet_s == 0.0
 
@@ -566,7 +566,28 @@ async def test_the_pauses_after_a_restart_are_as_long_as_before(start: Start):
     world = await start(World(*[Retry("503")] * 50), 1)
     await world.sink.wait_for_attempts(5)
     world.sink.hold()
-    await world.lane._standing.store()
+    await world.lane._retry_state.store()
     world = await restarted(start, world)
     await eventually(lambda: world.lane._backoff.attempts >= 5)
     assert len(world.attempts()) <= 7
+
+
+FINE = LaneStatus(
+    sink="crm", kind="webhook", cursor=3, lag=0, delivered=3, failures=0, parked=None, last_error=None, stalled_s=0.0
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble"),
+    [
+        (FINE, None),
+        (replace(FINE, last_error="busy", stalled_s=300.0, lag=1), None),
+        (replace(FINE, last_error="busy", stalled_s=312.4, lag=1), "sink crm has taken nothing for 312 s: busy"),
+        (replace(FINE, stalled_s=1000.0, lag=1), "sink crm has taken nothing for 1000 s: no answer"),
+        (replace(FINE, parked="401", stalled_s=1000.0, lag=1), "sink crm is parked: 401"),
+    ],
+)
+def test_a_lane_is_in_trouble_while_it_is_parked_or_takes_nothing_for_too_long(status: LaneStatus, trouble: str | None):
+    found = readiness_problem(status)
+    assert (found and found.full) == trouble
+    assert found is None or found.full.startswith(f"{found.brief}: "), "the words of a server are left out of `brief`"

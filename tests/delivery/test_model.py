@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from listener.delivery import Lane, LanePolicy
 from listener.errors import Outcome, Park, Reject, Retry
 from listener.journal import SqliteJournal
-from listener.model.event import EVERY_LETTER, Event, JournalBatch, LetterFilter
+from listener.model.event import EVERY_DEAD_LETTER, DeadLetterFilter, Event, JournalBatch
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal, RecordingSink, sample_event
@@ -131,8 +131,8 @@ class DeliveryMachine(RuleBasedStateMachine):
     async def _heal(self) -> None:
         """Once nothing goes wrong any more, everything has an end: at the sink, dead, or dropped."""
         self.sink.plan.clear()
-        await eventually(self._is_through)
-        dead = {letter.event_id for letter in await self.journal.dead_letters(EVERY_LETTER)}
+        await eventually(self._is_through, interval_s=0.001)
+        dead = {letter.event_id for letter in await self.journal.dead_letters(EVERY_DEAD_LETTER)}
         assert set(self.appended) == {event.id for event in self.sink.events} | dead | self.dropped
 
     async def _is_through(self) -> bool:
@@ -194,26 +194,26 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.do(self._replay())
 
     async def _replay(self) -> None:
-        ids = {letter.event_id for letter in await self.journal.dead_letters(EVERY_LETTER)}
+        ids = {letter.event_id for letter in await self.journal.dead_letters(EVERY_DEAD_LETTER)}
         if not ids:
             return
         self.replayed |= ids
-        await self.journal.replay_dead_letters(LetterFilter(event_ids=tuple(ids)))
+        await self.journal.replay_dead_letters(DeadLetterFilter(event_ids=tuple(ids)))
         self.lane.replay()
         if self.lane.status().parked is None and not self.sink.plan:
-            await eventually(self._nothing_is_replaying)
+            await eventually(self._nothing_is_replaying, interval_s=0.001)
 
     async def _nothing_is_replaying(self) -> bool:
-        letters = await self.journal.dead_letters(EVERY_LETTER)
+        letters = await self.journal.dead_letters(EVERY_DEAD_LETTER)
         return self.lane.status().parked is not None or not any(letter.replaying for letter in letters)
 
     @rule()
     def drop(self) -> None:
         async def work() -> None:
-            ids = {letter.event_id for letter in await self.journal.dead_letters(EVERY_LETTER)}
+            ids = {letter.event_id for letter in await self.journal.dead_letters(EVERY_DEAD_LETTER)}
             if ids:
                 self.dropped |= ids
-                await self.journal.drop_dead_letters(LetterFilter(event_ids=tuple(ids)))
+                await self.journal.drop_dead_letters(DeadLetterFilter(event_ids=tuple(ids)))
 
         self.do(work())
 
@@ -228,7 +228,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         async def places() -> tuple[set[str], set[str], set[str]]:
             cursor = (await self.journal.cursors()).get(SINK, 0)
             waiting = {event.id for event in await self.journal.read(cursor, 10_000)}
-            dead = {letter.event_id for letter in await self.journal.dead_letters(EVERY_LETTER)}
+            dead = {letter.event_id for letter in await self.journal.dead_letters(EVERY_DEAD_LETTER)}
             return waiting, dead, {event.id for event in self.sink.events}
 
         waiting, dead, delivered = self.do(places())

@@ -8,12 +8,12 @@ import pytest
 
 from listener.delivery import replays
 from listener.errors import JournalError, Park, Refusal, Reject, Retry
-from listener.model.event import Event, LetterFilter
+from listener.model.event import DeadLetterFilter, Event
 from support.eventually import eventually
 from support.lanes import Ailing, World
 
 Start = Callable[..., Awaitable[World]]
-CRM = LetterFilter(sink="crm")
+CRM = DeadLetterFilter(sink="crm")
 
 
 async def with_letters(start: Start, world: World, count: int = 3) -> World:
@@ -26,7 +26,7 @@ async def with_letters(start: Start, world: World, count: int = 3) -> World:
     return world
 
 
-async def replayed(world: World, which: LetterFilter = CRM) -> None:
+async def replayed(world: World, which: DeadLetterFilter = CRM) -> None:
     await world.journal.replay_dead_letters(which)
     world.lane.replay()
 
@@ -64,7 +64,7 @@ async def test_only_what_is_marked_is_delivered_in_batches_of_the_lane(start: St
     world.sink.then(Reject(0, "422", rejected={1: Refusal("422")}))
     await world.number(8, 9)
     await world.drained()
-    await replayed(world, LetterFilter(event_ids=("event-1", "event-8", "event-9")))
+    await replayed(world, DeadLetterFilter(event_ids=("event-1", "event-8", "event-9")))
     await world.sink.wait_for_events(4)
     assert world.attempts()[-2:] == [[1, 8], [9]]
     assert [letter.event_id for letter in await world.letters()] == ["event-2"]

@@ -42,7 +42,7 @@ def test_a_rule_that_no_longer_fires_fails_its_test(tmp_path: Path):
     (tmp_path / "alerts.yaml").write_text(rules.replace("sink_parked == 1", "sink_parked == 2"), encoding="utf-8")
     (tmp_path / "alerts.test.yaml").write_bytes((PROMETHEUS / "alerts.test.yaml").read_bytes())
     done = promtool("test", "rules", "alerts.test.yaml", folder=tmp_path)
-    assert "DispositionListenerLaneParked" in done.stdout + done.stderr
+    assert "DispositionListenerSinkParked" in done.stdout + done.stderr
     assert done.returncode != 0
 
 

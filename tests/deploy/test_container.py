@@ -154,7 +154,7 @@ async def test_the_readmes_container_has_no_rights_and_does_its_work(podman: Pod
     container.exec("disposition-listener", "set-disposition", "--config", CONFIG, CHAT, "sold")
     text = await eventually(lambda: container.exec("cat", f"{STATE}/{AUDIT}"), timeout_s=15.0, interval_s=0.2)
     assert [json.loads(line)["data"]["disposition"] for line in text.splitlines()] == ["sold"]
-    assert "running" in container.exec("disposition-listener", "lane", "list", "--config", CONFIG)
+    assert "running" in container.exec("disposition-listener", "sinks", "list", "--config", CONFIG)
 
 
 async def test_its_health_check_follows_the_process(container: Container):
@@ -172,7 +172,7 @@ async def test_it_takes_a_new_configuration_over_and_ends_when_it_is_told_to(pod
     container.start()
     await container.logged("http_listening")
     podman.run("kill", "--signal", "HUP", container.name)
-    await container.logged("lanes_resumed")
+    await container.logged("sinks_resumed")
     began = time.monotonic()
     podman.run("stop", container.name)
     assert time.monotonic() - began < 10.0

@@ -12,10 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from listener.cometd.facts import Batch, Cause, Certain, Fact, Polled, Regained, Rested, Resume, Trouble
+from listener.cometd.facts import (
+    Batch,
+    Cause,
+    Fact,
+    Polled,
+    PollingEnded,
+    RestoredBy,
+    Resume,
+    SessionProblem,
+    Subscribed,
+)
 from listener.errors import JournalError, ListenerError, LoginRefused, Unreachable
 from listener.intake.receiver import Identity, Receiver, ReceiverOptions
-from listener.intake.reconciliation import Rereader
+from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
 from listener.model.event import Entry, Gap, Origin, SessionState
 from listener.runtime.metrics import Metrics
@@ -36,7 +46,7 @@ class Session:
     def __init__(self) -> None:
         self.ended_with: bool | None = None
         self.distrusted = 0
-        self.rested: Fact = Rested(at_ms=NOW_MS, resume=RESUME)
+        self.rested: Fact = PollingEnded(at_ms=NOW_MS, resume=RESUME)
         self.farewell: tuple[Batch, asyncio.Event] | None = None
         self._facts: asyncio.Queue[Fact] = asyncio.Queue()
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -62,13 +72,13 @@ class Session:
     def pending(self) -> bool:
         return not self._facts.empty()
 
-    async def rest(self) -> None:
+    async def end_polling(self) -> None:
         self.report(self.rested)
 
-    def distrust(self) -> None:
+    def rehandshake(self) -> None:
         self.distrusted += 1
 
-    def longest_silence_s(self) -> float:
+    def max_silence_s(self) -> float:
         return 100.0
 
 
@@ -114,7 +124,7 @@ class World:
         self.gate = asyncio.Event()
         self.gate.set()
         decoder = NotificationDecoder(keys=("DispositionCode",))
-        rereader = self.rest and Rereader(
+        reconciler = self.rest and Reconciler(
             account="agent1",
             rest=self.rest,
             decoder=decoder,
@@ -130,7 +140,7 @@ class World:
             decoder=decoder,
             record=self._record,
             rest=self.rest,
-            rereader=rereader,
+            reconciler=reconciler,
             cookies=lambda: COOKIES,
             saved=saved,
             metrics=self.metrics,
@@ -197,9 +207,9 @@ def batch(*payloads: Any, confirm: Callable[[], None] = lambda: None, **more: An
     return Batch(payloads=encoded, confirm=confirm, **fields)
 
 
-def certain(regained: Regained = Regained.HANDSHAKE, cause: Cause = Cause.RESTART, **more: Any) -> Certain:
+def certain(restored_by: RestoredBy = RestoredBy.HANDSHAKE, cause: Cause = Cause.RESTART, **more: Any) -> Subscribed:
     fields = {"at_ms": NOW_MS, "since_ms": None, "ack": False, "resume": RESUME, **more}
-    return Certain(regained=regained, cause=cause, **fields)
+    return Subscribed(restored_by=restored_by, cause=cause, **fields)
 
 
 def polled(**more: Any) -> Polled:
@@ -254,7 +264,7 @@ async def test_all_of_a_batch_and_where_the_session_stands_are_one_entry(make: M
     world = await make()
     resume = Resume(client_id="c1", connection_type="long-polling", ack=9, max_interval_ms=8000)
     payloads = [with_data(DispositionCode=str(n)) for n in range(3)]
-    await world.report(batch(*payloads, number=9, resume=resume, certain_ms=NOW_MS - 700))
+    await world.report(batch(*payloads, number=9, resume=resume, subscribed_ms=NOW_MS - 700))
     (entry,) = world.entries
     assert [one.value for one in entry.observations] == ["0", "1", "2"]
     assert entry.origin_id == "c1:9"
@@ -387,28 +397,28 @@ NONE, CLEAN, UNCLEAN = None, saved(clean=True), saved()
     [
         # the very first start has missed nothing, whatever made it certain
         (NONE, certain(), None),
-        (NONE, certain(Regained.HANDSHAKE, ack=True), None),
+        (NONE, certain(RestoredBy.HANDSHAKE, ack=True), None),
         # a session of an earlier process that is gone
-        (UNCLEAN, certain(Regained.HANDSHAKE), "restart"),
-        (CLEAN, certain(Regained.HANDSHAKE), "restart"),
-        (CLEAN, certain(Regained.HANDSHAKE, ack=True), "restart"),
+        (UNCLEAN, certain(RestoredBy.HANDSHAKE), "restart"),
+        (CLEAN, certain(RestoredBy.HANDSHAKE), "restart"),
+        (CLEAN, certain(RestoredBy.HANDSHAKE, ack=True), "restart"),
         # one that goes on: its queue was kept, but for what was on the way to a process that died
-        (UNCLEAN, certain(Regained.RESUME), "restart"),
-        (CLEAN, certain(Regained.RESUME), None),
-        (UNCLEAN, certain(Regained.RESUME, ack=True), None),
-        (CLEAN, certain(Regained.RESUME, ack=True), None),
-        (CLEAN, certain(Regained.RESUME, Cause.NO_ACK_CUT), "no_ack_cut"),
+        (UNCLEAN, certain(RestoredBy.RESUME), "restart"),
+        (CLEAN, certain(RestoredBy.RESUME), None),
+        (UNCLEAN, certain(RestoredBy.RESUME, ack=True), None),
+        (CLEAN, certain(RestoredBy.RESUME, ack=True), None),
+        (CLEAN, certain(RestoredBy.RESUME, Cause.NO_ACK_CUT), "no_ack_cut"),
         # within this process
-        (NONE, certain(Regained.HANDSHAKE, Cause.SESSION_EXPIRED, since_ms=BEFORE), "session_expired"),
-        (NONE, certain(Regained.HANDSHAKE, Cause.NETWORK, since_ms=BEFORE), "network"),
-        (NONE, certain(Regained.HANDSHAKE, Cause.LOGIN, since_ms=BEFORE, ack=True), "login"),
-        (NONE, certain(Regained.POLL, Cause.NO_ACK_CUT, since_ms=BEFORE), "no_ack_cut"),
-        (NONE, certain(Regained.POLL, Cause.LOGIN, since_ms=BEFORE), None),
-        (NONE, certain(Regained.POLL, Cause.NETWORK, since_ms=BEFORE), None),
+        (NONE, certain(RestoredBy.HANDSHAKE, Cause.SESSION_EXPIRED, since_ms=BEFORE), "session_expired"),
+        (NONE, certain(RestoredBy.HANDSHAKE, Cause.NETWORK, since_ms=BEFORE), "network"),
+        (NONE, certain(RestoredBy.HANDSHAKE, Cause.LOGIN, since_ms=BEFORE, ack=True), "login"),
+        (NONE, certain(RestoredBy.POLL, Cause.NO_ACK_CUT, since_ms=BEFORE), "no_ack_cut"),
+        (NONE, certain(RestoredBy.POLL, Cause.LOGIN, since_ms=BEFORE), None),
+        (NONE, certain(RestoredBy.POLL, Cause.NETWORK, since_ms=BEFORE), None),
     ],
 )
 async def test_a_stretch_in_which_something_could_be_missed_is_on_record(
-    make: Make, before: SessionState | None, fact: Certain, expected: str | None
+    make: Make, before: SessionState | None, fact: Subscribed, expected: str | None
 ):
     world = await make(saved=before)
     await world.report(fact)
@@ -430,7 +440,7 @@ async def test_a_clean_session_is_clean_once(make: Make):
 async def test_what_a_crash_left_undone_is_re_read_with_acknowledgements_too(make: Make):
     world = await make(saved=UNCLEAN)
     world.rest.answers = [chat("missed", "M")]
-    await world.report(certain(Regained.RESUME, ack=True))
+    await world.report(certain(RestoredBy.RESUME, ack=True))
     assert not world.rest.asked, "what the session still holds comes first"
     await world.report(polled())
     await eventually(lambda: any(entry.observations for entry in world.entries))
@@ -462,7 +472,7 @@ async def test_a_gap_reaches_from_the_last_certain_moment_to_the_next(make: Make
 
 async def test_a_gap_within_the_process_begins_where_this_process_was_certain(make: Make):
     world = await make(saved=saved(seen_ms=NOW_MS - 500_000))
-    await world.report(certain(Regained.POLL, Cause.NO_ACK_CUT, since_ms=BEFORE))
+    await world.report(certain(RestoredBy.POLL, Cause.NO_ACK_CUT, since_ms=BEFORE))
     gap = world.entries[0].gap
     assert gap is not None
     assert (gap.from_, gap.closed_by) == ("2027-01-15T07:59:40.000Z", "poll")
@@ -501,7 +511,7 @@ async def test_what_was_missed_in_a_gap_is_found_by_re_reading_the_chats(make: M
 
 async def test_the_chats_are_re_read_after_a_gap_only(make: Make):
     world = await make(saved=CLEAN)
-    await world.report(certain(Regained.RESUME), polled(), certain(Regained.POLL, Cause.NETWORK, since_ms=BEFORE))
+    await world.report(certain(RestoredBy.RESUME), polled(), certain(RestoredBy.POLL, Cause.NETWORK, since_ms=BEFORE))
     await asyncio.sleep(0.02)
     assert world.rest.asked == 0
 
@@ -584,13 +594,13 @@ async def test_the_status_follows_the_session(make: Make):
     world = await make()
     status = world.receiver.status
     assert (status().subscribed, status().epoch, status().since_ms) == (False, 0, None)
-    await world.report(Trouble(reason="login_refused", text="wrong", retry_in_s=1.0))
+    await world.report(SessionProblem(reason="login_refused", text="wrong", retry_in_s=1.0))
     assert status().last_error == "login_refused: wrong"
     await world.report(certain(ack=True))
     assert (status().subscribed, status().epoch, status().ack, status().since_ms) == (True, 1, True, NOW_MS)
     assert status().last_error is None
     assert (world.count("sessions_subscribed"), world.count("handshakes_total")) == (1, 1)
-    await world.report(*[Trouble(reason="network", text="reset", retry_in_s=0.5)] * 2)
+    await world.report(*[SessionProblem(reason="network", text="reset", retry_in_s=0.5)] * 2)
     assert (status().subscribed, world.count("sessions_subscribed")) == (False, 0)
     assert world.count("exchanges_failed_total", "network") == 2
     await world.report(polled(at_ms=NOW_MS + 5))
@@ -599,21 +609,21 @@ async def test_the_status_follows_the_session(make: Make):
 
 async def test_a_busy_session_that_answers_again_with_events_is_subscribed(make: Make):
     world = await make()
-    await world.report(certain(), Trouble(reason="network", text="reset", retry_in_s=0.5))
+    await world.report(certain(), SessionProblem(reason="network", text="reset", retry_in_s=0.5))
     await world.report(batch(with_data(DispositionCode="A")))
     assert (world.receiver.status().subscribed, world.count("sessions_subscribed")) == (True, 1)
 
 
 async def test_a_trouble_without_a_pause_is_a_note_and_no_outage(make: Make):
     world = await make()
-    await world.report(certain(), Trouble(reason="multiple_clients", text="jar", retry_in_s=0.0))
+    await world.report(certain(), SessionProblem(reason="multiple_clients", text="jar", retry_in_s=0.0))
     assert world.receiver.status().subscribed
     assert world.receiver.status().last_error == "multiple_clients: jar"
 
 
 async def test_a_resumed_session_counts_as_such(make: Make):
     world = await make(saved=CLEAN)
-    await world.report(certain(Regained.RESUME))
+    await world.report(certain(RestoredBy.RESUME))
     assert (world.count("resumes_total"), world.count("handshakes_total")) == (1, 0)
 
 
@@ -632,7 +642,7 @@ async def test_stopping_leaves_a_clean_state_behind_everything_that_was_heard(ma
     await world.report(certain())
     world.session.report(batch(with_data(DispositionCode="A")))
     resume = Resume(client_id="c1", connection_type="long-polling", ack=3)
-    world.session.rested = Rested(at_ms=NOW_MS + 5, resume=resume, certain_ms=NOW_MS + 4)
+    world.session.rested = PollingEnded(at_ms=NOW_MS + 5, resume=resume, subscribed_ms=NOW_MS + 4)
     await world.end()
     stored = (await world.journal.sessions())["agent1"]
     assert (stored.clean, stored.ack, stored.seen_ms) == (True, 3, NOW_MS + 4)
@@ -659,7 +669,7 @@ async def test_the_end_waits_for_what_is_on_its_way_to_the_journal(make: Make):
 async def test_a_session_that_did_not_come_to_rest_leaves_no_clean_state(make: Make):
     world = await make()
     await world.report(certain())
-    world.session.rested = Rested(at_ms=NOW_MS, resume=None)
+    world.session.rested = PollingEnded(at_ms=NOW_MS, resume=None)
     await world.end()
     assert not (await world.journal.sessions())["agent1"].clean
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 from structlog.testing import capture_logs
 
 from listener.errors import JournalDamaged, ListenerError, Unreachable
-from listener.intake.reconciliation import Rereader
+from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
 from listener.model.event import Entry, Observation
 from listener.runtime.metrics import Metrics
@@ -41,7 +41,7 @@ class Rest:
 
 
 class World:
-    """A rereader on a real recorder; the test is the receiver."""
+    """A reconciler on a real recorder; the test is the receiver."""
 
     def __init__(self, *, interval_s: float = 0.005) -> None:
         self.turn = asyncio.Lock()
@@ -56,7 +56,7 @@ class World:
         self.metrics = Metrics()
         self.decoder = NotificationDecoder(keys=("DispositionCode",))
         self.recorder = Recorder(journal=self.journal, metrics=self.metrics, source="s", type_prefix="p")
-        self.rereader = Rereader(
+        self.reconciler = Reconciler(
             account="agent1",
             rest=self.rest,
             decoder=self.decoder,
@@ -66,7 +66,7 @@ class World:
             now_ms=lambda: self.now_ms,
             interval_s=interval_s,
         )
-        self.rereader.subscription = self
+        self.reconciler.subscription = self
         self.damaged = False
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -78,34 +78,34 @@ class World:
     def pending(self) -> bool:
         return False
 
-    def stands(self) -> bool:
+    def is_connected(self) -> bool:
         return self.standing
 
-    def believed_alive(self) -> bool:
-        return self.alive and not self.rereader.left_undone
+    def is_healthy(self) -> bool:
+        return self.alive and not self.reconciler.is_due
 
-    def heard_of_since(self, chat_id: str) -> int | None:
+    def seen_since(self, chat_id: str) -> int | None:
         return self.heard_of.get(chat_id)
 
-    def proved(self, at_ms: int) -> None:
+    def mark_alive(self, at_ms: int) -> None:
         self.proved_ms.append(at_ms)
 
-    def distrust(self) -> None:
+    def rehandshake(self) -> None:
         self.distrusted += 1
         self.alive = False
 
     async def hear(self, value: str, account: str = "agent1") -> None:
         """A notification, as the receiver would record it."""
         payload = encoded(with_data(DispositionCode=value))
-        harvest = self.decoder.decode([payload], account=account, received_ms=self.now_ms)
-        await self.recorder.record(Entry(account=account, observations=tuple(harvest.observations), origin_id="n"))
+        decoded = self.decoder.decode([payload], account=account, received_ms=self.now_ms)
+        await self.recorder.record(Entry(account=account, observations=tuple(decoded.observations), origin_id="n"))
 
     async def dispositions(self) -> list[tuple[str, str]]:
         found = [json.loads(event.data) for event in await self.journal.read(0, 1000)]
         return [(one["disposition"], one["origin"]) for one in found]
 
     def results(self, result: str) -> float:
-        return self.metrics.value("reconciles_total", result)
+        return self.metrics.value("reconciliations_total", result)
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., A
             await world.journal.open()
             world.tasks = [asyncio.create_task(world.recorder.run())]
             if run:
-                world.tasks.append(asyncio.create_task(world.rereader.run()))
+                world.tasks.append(asyncio.create_task(world.reconciler.run()))
 
             async def end() -> None:
                 for task in world.tasks:
@@ -203,11 +203,11 @@ async def test_what_another_account_has_missed_is_no_sign_of_death_where_the_cha
     assert (world.distrusted, await world.dispositions()) == (distrusted, [("A", "notification"), ("B", "reconciled")])
 
 
-async def test_a_check_leaves_nothing_undone_and_finds_what_changed(make: Callable[..., Any]):
+async def test_the_first_reread_leaves_nothing_undone_and_finds_what_changed(make: Callable[..., Any]):
     world = await make(interval_s=0.0)
     world.rest.chats_now = [chat("A")]
-    world.rereader.check()
-    assert not world.rereader.left_undone
+    world.reconciler.ask_first()
+    assert not world.reconciler.is_due
     await eventually(lambda: world.results("done"))
     assert (world.distrusted, await world.dispositions()) == (0, [("A", "reconciled")])
 
@@ -228,8 +228,8 @@ async def test_a_gap_that_comes_during_a_look_is_what_counts(make: Callable[...,
     world.rest.chats_now = [chat("B")]
     asked = world.rest.asked
     await eventually(lambda: world.rest.asked > asked)
-    world.rereader.ask()
-    await eventually(lambda: not world.rereader.left_undone and world.results("done"))
+    world.reconciler.ask()
+    await eventually(lambda: not world.reconciler.is_due and world.results("done"))
     assert (world.distrusted, world.metrics.value("unreported_changes_total")) == (0, 0)
     assert await world.dispositions() == [("A", "notification"), ("B", "reconciled")]
 
@@ -245,9 +245,9 @@ async def test_a_re_reading_after_a_gap_is_tried_until_it_succeeds(make: Callabl
     world = await make(interval_s=0.0)
     world.rest.errors = [Unreachable("no route")] * 3
     world.rest.chats_now = [chat("A")]
-    world.rereader.ask()
-    assert world.rereader.left_undone
-    await eventually(lambda: not world.rereader.left_undone)
+    world.reconciler.ask()
+    assert world.reconciler.is_due
+    await eventually(lambda: not world.reconciler.is_due)
     assert (world.rest.asked, await world.dispositions()) == (4, [("A", "reconciled")])
 
 
@@ -259,11 +259,11 @@ async def test_without_an_interval_nobody_looks(make: Callable[..., Any]):
 
 async def test_what_is_owed_is_read_once_the_session_holds_nothing_more(make: Callable[..., Any]):
     world = await make(interval_s=0.0)
-    world.rereader.owe()
+    world.reconciler.owe()
     await asyncio.sleep(0.01)
-    assert (world.rest.asked, world.rereader.left_undone) == (0, True)
-    world.rereader.polled()
-    await eventually(lambda: world.rest.asked == 1 and not world.rereader.left_undone)
+    assert (world.rest.asked, world.reconciler.is_due) == (0, True)
+    world.reconciler.polled()
+    await eventually(lambda: world.rest.asked == 1 and not world.reconciler.is_due)
 
 
 @pytest.mark.parametrize(("prime", "expected"), [(True, []), (False, [("A", "reconciled")])])
@@ -272,7 +272,7 @@ async def test_what_is_learned_first_is_an_event_only_after_a_loss(
 ):
     world = await make(run=False)
     world.rest.chats_now = [chat("A")]
-    await world.rereader.learn(prime=prime)
+    await world.reconciler.learn(prime=prime)
     assert await world.dispositions() == expected
 
 
@@ -289,12 +289,12 @@ async def test_what_was_read_while_polls_failed_waits_for_what_the_session_holds
     world = await make(interval_s=0.0)
     world.standing = False
     world.rest.chats_now = [chat("B")]
-    world.rereader.ask()
+    world.reconciler.ask()
     await eventually(lambda: world.rest.asked)
     await asyncio.sleep(0.02)
     assert await world.dispositions() == []
-    assert world.rereader.left_undone
+    assert world.reconciler.is_due
     await world.hear("A")
     world.standing = True
-    await eventually(lambda: not world.rereader.left_undone)
+    await eventually(lambda: not world.reconciler.is_due)
     assert await world.dispositions() == [("A", "notification"), ("B", "reconciled")]

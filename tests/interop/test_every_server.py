@@ -12,6 +12,7 @@ from support.bayeux import BayeuxServer
 from support.eventually import eventually
 from support.listening import NUMBERED, Listening, numbers
 from support.notifications import AGENT, CHAT, DOCUMENTED
+from support.params import some_of
 from support.receiver import Receiver
 
 SERVERS = {
@@ -24,7 +25,12 @@ SERVERS = {
 HOLD = ("--timeout-ms", "500")  # a poll that is held shortly: a session that is gone is noticed by its end
 
 
-@pytest.fixture(params=SERVERS)
+def on(*usual: str) -> pytest.MarkDecorator:
+    """With every server, in the ordinary suite with these."""
+    return pytest.mark.parametrize("server", some_of(SERVERS, *usual), indirect=True)
+
+
+@pytest.fixture
 async def server(request: pytest.FixtureRequest, owned: AsyncExitStack) -> BayeuxServer:
     kind, _ = SERVERS[request.param]
     return await owned.enter_async_context(BayeuxServer(kind, options=HOLD))
@@ -45,6 +51,7 @@ async def listening(
         yield listening
 
 
+@on("cometd with ack", "faye over websocket")
 async def test_a_stop_is_in_order_whatever_the_server_does_about_a_held_poll(
     server: BayeuxServer, listening: Listening
 ):
@@ -55,6 +62,7 @@ async def test_a_stop_is_in_order_whatever_the_server_does_about_a_held_poll(
     await listening.daemon.logged("stopped")
 
 
+@on("cometd without ack", "faye over websocket")
 async def test_the_documented_notification_is_one_line_and_one_post(
     server: BayeuxServer, listening: Listening, receiver: Receiver
 ):
@@ -94,6 +102,7 @@ async def test_the_documented_notification_is_one_line_and_one_post(
     assert json.dumps(post.json) == json.dumps(event)
 
 
+@on("cometd with ack", "faye over websocket")
 async def test_a_thousand_arrive_complete_and_in_order(server: BayeuxServer, listening: Listening, receiver: Receiver):
     """In bursts: over a websocket each frame is a commit, and what waits for its turn holds the next connect up too."""
     for first in range(1, 1001, 100):
@@ -108,6 +117,7 @@ async def test_a_thousand_arrive_complete_and_in_order(server: BayeuxServer, lis
     assert len({event["id"] for event in events}) == 1000
 
 
+@on("faye over long-polling")
 async def test_a_restart_of_the_server_is_survived_and_on_record(server: BayeuxServer, listening: Listening):
     await server.publish(NUMBERED, count=5)
     await listening.heard(range(1, 6))
@@ -122,6 +132,7 @@ async def test_a_restart_of_the_server_is_survived_and_on_record(server: BayeuxS
     assert listening.lies_in_a_gap(down)
 
 
+@on("cometd without ack", "faye over websocket")
 async def test_an_expired_session_is_survived_and_what_was_missed_lies_in_a_gap(
     server: BayeuxServer, listening: Listening, transport: str
 ):
@@ -141,10 +152,11 @@ async def test_an_expired_session_is_survived_and_what_was_missed_lies_in_a_gap(
     assert listening.lies_in_a_gap(missed)
 
 
+@on("cometd with ack")
 async def test_a_denied_handshake_is_asked_for_until_it_is_granted(server: BayeuxServer, listening: Listening):
     await server.deny()
     await server.expire()
-    await listening.daemon.logged("session_trouble", reason="handshake_refused")
+    await listening.daemon.logged("session_problem", reason="handshake_refused")
     denied = datetime.now(UTC)
     await server.deny(deny=False)
     await server.subscribed(timeout_s=30.0)
@@ -154,6 +166,7 @@ async def test_a_denied_handshake_is_asked_for_until_it_is_granted(server: Bayeu
     assert listening.lies_in_a_gap(denied)
 
 
+@on("cometd with ack", "faye over long-polling")
 async def test_failures_of_a_server_in_trouble_are_survived(server: BayeuxServer, listening: Listening):
     """HTTP 503, a page in the place of JSON, a redirect to a login page: none of them ends the session for good."""
     await server.publish(NUMBERED)

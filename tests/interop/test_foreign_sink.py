@@ -48,7 +48,7 @@ def config(tmp_path):
 
 
 async def test_it_is_listed_with_where_it_comes_from_and_its_settings(run):
-    status, lines = await run("listener", "sinks")
+    status, lines = await run("listener", "sinks", "kinds")
     assert status == 0
     row = lines.index("spool        spool_sink, site-sinks 1.0")
     assert lines[row + 1] == "  folder  required"
@@ -64,7 +64,7 @@ async def test_its_configuration_is_checked_like_any_other(run, config):
 
 async def test_it_takes_events(run, config, tmp_path):
     status, lines = await run("listener", "sinks", "test", "crm", "--config", config)
-    assert (status, lines[-1].partition(" took ")[0]) == (0, "crm")
+    assert (status, lines[-1].partition(" accepted ")[0]) == (0, "crm")
     (file,) = (tmp_path / "spool").glob("*.jsonl")
     assert json.loads(file.read_bytes())["type"] == "disposition-listener.chat.test"
 
@@ -74,6 +74,14 @@ async def test_it_passes_the_contract_suite(run, tmp_path):
     status, lines = await run("pytest", "-q", "-p", "no:cacheprovider", "test_spool.py")
     assert status == 0, "\n".join(lines)
     assert re.match(r"1\d passed, 3 skipped", lines[-1])
+
+
+def test_it_imports_nothing_of_ours_but_the_public_surface():
+    ours = {
+        name: set(re.findall(r"^(?:from|import) (listener\S*)", text, re.MULTILINE)) for name, text in FILES.items()
+    }
+    assert ours["spool_sink.py"] == {"listener.sinks.api"}
+    assert ours["test_spool.py"] == {"listener.sinks.api", "listener.testing.contract"}
 
 
 def test_it_is_small_enough_to_be_read():

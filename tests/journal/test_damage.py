@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from listener.errors import JournalDamaged, JournalError, JournalLocked
-from listener.journal import SqliteJournal, database, rows, salvage, suspect, views
+from listener.journal import SqliteJournal, damage_marker, database, rows, salvage, views
+from listener.journal.damage import copy_readable
 from listener.journal.database import PAGE_BYTES
 from listener.journal.lock import FileLock
 from listener.journal.salvage import JUMP
-from listener.model.event import DeadLetter, JournalBatch, LastValue, LetterFilter, SessionState
+from listener.model.event import DeadLetter, DeadLetterFilter, JournalBatch, LastValue, SessionState
 from listener.testing import SAMPLE_MS, sample_event
 
 EVENTS = 300
@@ -67,7 +68,7 @@ class Files(dict):
 
 
 async def fill(path):
-    """A journal with a retained head, folded up to the middle; its files as they are while it is open, and closed."""
+    """A journal with a retained head, checkpointed up to the middle; its files while it is open, and closed."""
     journal = SqliteJournal(path=path)
     await journal.open()
     for first in range(1, EVENTS, 10):
@@ -145,7 +146,7 @@ async def reopened(path):
         "sessions": await journal.sessions(),
         "cursors": await journal.cursors(),
         "letters": await journal.dead_letters(),
-        "replays": await journal.replay_dead_letters(LetterFilter()),
+        "replays": await journal.replay_dead_letters(DeadLetterFilter()),
         "stats": await journal.stats(),
         "values": await journal.last_values([f"chat-{n}" for n in range(50)]),
         "next": await journal.append(JournalBatch(events=(sample_event(1),))),
@@ -221,6 +222,7 @@ def received(number):
 @settings(max_examples=40)
 @given(operations=st.lists(OPERATIONS, min_size=1, max_size=3))
 @example(operations=[("flip", 6767, 128)])  # the message about the schema is no text
+@example(operations=[("write", 60, b"\x80")])  # a negative schema version
 @example(operations=[("flip", 68, 1), ("write", 43, b"\0\0\0\0\5")])  # another program's, for a newer SQLite
 def test_a_damaged_file_opens_and_keeps_what_is_readable(journals, tmp_path_factory, operations):
     _, before = journals
@@ -522,18 +524,18 @@ async def test_what_a_running_journal_cannot_read_is_noted_and_repaired_by_the_n
         file.write(bytes(PAGE_BYTES))
     with pytest.raises(JournalDamaged, match=r"journal\.db: "):
         await journal.read(31, 1000)
-    assert suspect.is_noted(path)
+    assert damage_marker.exists(path)
     await journal.close()
     found = await reopened(path)
     assert found["damages"]
-    assert not suspect.is_noted(path)
+    assert not damage_marker.exists(path)
 
 
 async def test_a_note_about_a_sound_journal_is_taken_away(closed):
     path = closed()
-    suspect.note(path, "something")
+    damage_marker.leave(path, "something")
     assert (await reopened(path))["damages"] == []
-    assert not suspect.is_noted(path)
+    assert not damage_marker.exists(path)
 
 
 async def test_no_room_for_the_repair_leaves_everything_as_it_was(closed, monkeypatch):
@@ -550,3 +552,12 @@ async def test_no_room_for_the_repair_leaves_everything_as_it_was(closed, monkey
     after = {file.name: file.read_bytes() for file in path.parent.iterdir() if not file.name.endswith(".lock")}
     assert after == before
     assert (await reopened(path))["damages"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 10_000])
+def test_what_can_be_read_is_copied_as_it_is(tmp_path, size):
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 40)
+    with (tmp_path / "file").open("r+b") as file:
+        file.truncate(size)
+    assert copy_readable(tmp_path / "file", tmp_path / "copy") == 0
+    assert (tmp_path / "copy").read_bytes() == (tmp_path / "file").read_bytes()

@@ -50,6 +50,15 @@ def test_a_new_file_is_a_journal_of_the_newest_version(path):
     store.close()
 
 
+def test_an_empty_file_whose_version_damage_made_negative_becomes_a_journal(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = -5")
+    store = open_store(path)
+    assert store.read.execute("PRAGMA user_version").fetchone() == (len(migrations()),)
+    store.close()
+
+
 def test_a_commit_is_on_the_disk_when_it_returns(path):
     store = open_store(path)
     assert store.write.execute("PRAGMA journal_mode").fetchone() == ("wal",)

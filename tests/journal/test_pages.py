@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from listener.journal import pages, rows
 from listener.journal.database import create_newest
-from listener.journal.logfile import Frame
+from listener.journal.wal import Frame
 from listener.testing import sample_event
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)

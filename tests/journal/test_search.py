@@ -78,7 +78,7 @@ def statements(path, work):
 
 @pytest.mark.parametrize("which", [EventFilter(), EventFilter(chat="c1"), EventFilter(agent="a", disposition="b")])
 async def test_a_search_walks_the_journal_and_sorts_nothing(journal, path, which):
-    steps = statements(path, lambda connection: search.look(connection, which, 90, 10))
+    steps = statements(path, lambda connection: search.search_back(connection, which, 90, 10))
     assert steps
     assert [step for step in steps if step.startswith("SCAN event") or "TEMP B-TREE" in step] == []
 

@@ -15,7 +15,7 @@ from listener.errors import JournalDamaged, JournalError
 from listener.journal import SqliteJournal, rows, views
 from listener.journal.database import PAGE_BYTES
 from listener.journal.store import open_store
-from listener.model.event import DeadLetter, JournalBatch, LetterFilter
+from listener.model.event import DeadLetter, DeadLetterFilter, JournalBatch
 from listener.testing import SAMPLE_MS, sample_event
 
 NOT_SEALED = 77
@@ -55,11 +55,11 @@ async def test_the_figures_are_those_of_the_owner(live, path):
 
 
 async def test_letters_and_their_events_are_seen_while_the_owner_goes_on(live, path):
-    assert views.letters(path) == await live.dead_letters()
-    assert [event.sequence for event in views.letter_events(path, LetterFilter(event_ids=("event-2",)))] == [2]
-    assert views.letters(path, LetterFilter(sink="audit")) == []
-    await live.drop_dead_letters(LetterFilter())
-    assert views.letters(path) == []
+    assert views.dead_letters(path) == await live.dead_letters()
+    assert [event.sequence for event in views.dead_letter_events(path, DeadLetterFilter(event_ids=("event-2",)))] == [2]
+    assert views.dead_letters(path, DeadLetterFilter(sink="audit")) == []
+    await live.drop_dead_letters(DeadLetterFilter())
+    assert views.dead_letters(path) == []
 
 
 async def test_it_sees_what_is_committed_while_the_owner_goes_on(live, path):
@@ -125,10 +125,10 @@ def test_an_owner_who_stays_is_read_beside(closed):
     with closing(views._Reader(closed)) as reader:
         assert reader.read(sinks) == ["crm"]
         owner = open_store(closed)
-        add_cursor(owner.write, "folded")
+        add_cursor(owner.write, "checkpointed")
         owner.write.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         add_cursor(owner.write, "logged")
-        assert reader.read(sinks) == ["crm", "folded", "logged"]
+        assert reader.read(sinks) == ["crm", "checkpointed", "logged"]
         owner.close()
 
 

@@ -64,4 +64,4 @@ def test_a_socket_that_is_gone_is_told_once_and_holds_nobody_up(tmp_path):
     with capture_logs() as logs:
         notifier.ready("running")
         notifier.status("running")
-    assert [line["event"] for line in logs] == ["systemd_not_told"]
+    assert [line["event"] for line in logs] == ["systemd_not_notified"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from listener.errors import JournalLocked
 from simulation import schedule as faults
 from simulation import site
-from simulation.evidence import Trouble
+from simulation.evidence import SessionProblem
 from simulation.process import HOST
 from simulation.schedule import AnyFault, ends_at
 
@@ -53,7 +53,7 @@ async def _after(delay_s: float, *acts: Any) -> None:
 def _trouble(world: "World", fault: AnyFault, *, cuts: bool = False, agent: str | None = None) -> None:
     agents = frozenset([agent] if agent is not None else world.agents)
     world.evidence.troubles.append(
-        Trouble(since=fault.at, until=ends_at(fault), agents=agents, fault=type(fault).__name__, cuts=cuts)
+        SessionProblem(since=fault.at, until=ends_at(fault), agents=agents, fault=type(fault).__name__, cuts=cuts)
     )
 
 

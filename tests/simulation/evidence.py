@@ -56,7 +56,7 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Trouble:
+class SessionProblem:
     """A stretch in which something went wrong for these agents: `cuts` if it kept them from the server."""
 
     since: float
@@ -108,7 +108,7 @@ class Evidence:
     posted: list[Posted] = field(default_factory=list)
     counts: list[tuple[float, int, dict[str, float]]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[SessionProblem] = field(default_factory=list)
     spoilt: list[Spoilt] = field(default_factory=list)
     clock: list[tuple[float, int]] = field(default_factory=list)
     lives: list[tuple[float, float, str]] = field(default_factory=list)

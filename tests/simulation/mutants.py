@@ -15,11 +15,11 @@ from listener.cometd.protocol import Phase, Session, Step
 from listener.delivery import lane
 from listener.delivery.lane import Lane
 from listener.intake.receiver import Receiver
-from listener.intake.reconciliation import Rereader
+from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
-from listener.journal import letters, store
+from listener.journal import dead_letters, store
 from listener.journal.lock import FileLock
-from listener.sinks.webhook import progress
+from listener.sinks.webhook import sink as webhook
 from listener.webservices.repeats import Repeats
 from simulation.explore import Outcome, play_seed
 
@@ -165,15 +165,17 @@ MUTANTS: Mapping[str, Mutant] = {
     "gap begins late": Mutant(
         text="a gap begins in the middle of what it stands for", patches=[(Receiver, "_gap", _begins_late)]
     ),
-    "no re-read": Mutant(text="chats are not read again after a gap", patches=[(Rereader, "ask", _nothing)]),
+    "no re-read": Mutant(text="chats are not read again after a gap", patches=[(Reconciler, "ask", _nothing)]),
     "no resume state": Mutant(
         text="what continues a session is not stored", patches=[(Receiver, "_session", _nothing)]
     ),
     "batch taken twice": Mutant(
         text="a batch that comes again is taken again",
-        patches=[(Session, "_events", _takes_old_numbers), (Repeats, "strike", _nothing)],
+        patches=[(Session, "_events", _takes_old_numbers), (Repeats, "drop_repeats", _nothing)],
     ),
-    "repeats kept": Mutant(text="a notification that comes again is kept", patches=[(Repeats, "strike", _nothing)]),
+    "repeats kept": Mutant(
+        text="a notification that comes again is kept", patches=[(Repeats, "drop_repeats", _nothing)]
+    ),
     "commit not synced": Mutant(
         text="SQLite does not sync its commits, and the power fails",
         patches=[(store, "connect_writer", _forgets_to_sync)],
@@ -187,7 +189,7 @@ MUTANTS: Mapping[str, Mutant] = {
         text="what a sink could not take for now is dropped", patches=[(lane, "left_of", lambda _: lambda *_args: [])]
     ),
     "dead letter dropped": Mutant(
-        text="what a sink refuses leaves no dead letter", patches=[(letters, "insert", _nothing)]
+        text="what a sink refuses leaves no dead letter", patches=[(dead_letters, "insert", _nothing)]
     ),
     "file written twice": Mutant(
         text="what stands in the audit file already is written again",
@@ -195,7 +197,7 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "chat out of order": Mutant(
         text="events of one chat are posted side by side",
-        patches=[(progress, "chat_of", lambda _: lambda event: (event.id, ""))],
+        patches=[(webhook, "chat_of", lambda _: lambda event: (event.id, ""))],
     ),
     "no lock": Mutant(
         text="two listeners share a journal",

@@ -117,7 +117,7 @@ class Process:
         ]
         accounts = self.daemon._accounts
         for one in accounts._listening.values() if accounts is not None else ():
-            rereader = one.receiver._rereader
-            if rereader is not None and rereader.left_undone:
+            reconciler = one.receiver._reconciler
+            if reconciler is not None and reconciler.is_due:
                 found.append(f"account {one.settings.username} has chats to read again")
         return found

@@ -13,7 +13,7 @@ from listener.runtime.host import Host
 from listener.simulator import Simulator, SimulatorOptions
 from listener.simulator.bayeux import CometdSession, reply_to
 from listener.simulator.wire import Call, Reply
-from simulation.evidence import KEY, Evidence, Publication, Session, Spoilt, Trouble
+from simulation.evidence import KEY, Evidence, Publication, Session, SessionProblem, Spoilt
 from simulation.loop import Loop
 from simulation.schedule import StandIn
 
@@ -36,7 +36,7 @@ class Site(Simulator):
         self._unsubscribable: dict[str, int] = {}
         self._begun: set[str] = set()
         self._idle_since: dict[str, float] = {}
-        self._told: set[str] = set()  # sessions that know that they are over, or were asked to begin anew
+        self._logged: set[str] = set()  # sessions that know that they are over, or were asked to begin anew
         self._bayeux._sweep = self._swept  # type: ignore[method-assign]
         self._unwatched_before = self._faults.before
         self._faults.before = self._before  # type: ignore[method-assign]
@@ -56,7 +56,7 @@ class Site(Simulator):
 
     def excuse(self, agent: str) -> None:
         """Whatever becomes of the agent's present sessions is not the listener's fault."""
-        self._told.update(session.client_id for session in self._bayeux.sessions_of(agent))
+        self._logged.update(session.client_id for session in self._bayeux.sessions_of(agent))
 
     def heal(self) -> None:
         """Nothing goes wrong any more; a login that has run out needs another, all the same."""
@@ -107,7 +107,7 @@ class Site(Simulator):
         )
 
     def _swept(self, session: CometdSession) -> None:
-        if session.client_id in self._idle_since and session.client_id not in self._told:
+        if session.client_id in self._idle_since and session.client_id not in self._logged:
             self._note(session, "swept")
         type(self._bayeux)._sweep(self._bayeux, session)
 
@@ -124,7 +124,7 @@ class Site(Simulator):
             if message.get("channel") == "/meta/connect" and isinstance(client_id, str):
                 self._idle_since[client_id] = self._loop.now_s
                 if any(words in reply.body for words in _ENDS):
-                    self._told.add(client_id)
+                    self._logged.add(client_id)
             elif message.get("channel") == "/meta/handshake":
                 self._note_beginnings()
         return self._through_the_gateway(call, reply)
@@ -140,14 +140,14 @@ class Site(Simulator):
             self._begun.add(session.client_id)
             self._note(session, "began")
             for other in self._bayeux.sessions_of(session.user):
-                if other is not session and other.client_id in self._idle_since.keys() - self._told:
-                    self._told.add(other.client_id)
+                if other is not session and other.client_id in self._idle_since.keys() - self._logged:
+                    self._logged.add(other.client_id)
                     self._note(other, "abandoned")
 
     def _note_trouble(self, agent: str, fault: str) -> None:
         now_s = self._loop.now_s
         agents = frozenset([agent] if agent else self.center.agents)
-        self.evidence.troubles.append(Trouble(since=now_s, until=now_s, agents=agents, fault=fault))
+        self.evidence.troubles.append(SessionProblem(since=now_s, until=now_s, agents=agents, fault=fault))
 
     def _agent_of(self, call: Call) -> str:
         login = self._logins._sessions.get(call.cookies.get("JSESSIONID", ""))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 PACKAGE = "listener"
-MODULE_LINES = 400
+MODULE_LINES = 500
 FUNCTION_LINES = 50
 AFTER_NOQA = re.compile(r"#\s*noqa(?!: [A-Z]+[0-9]+(, ?[A-Z]+[0-9]+)* - \S)")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -319,3 +319,36 @@ def _full_name(node: ast.AST, known: Mapping[str, str]) -> str:
     if not isinstance(node, ast.Name) or node.id not in known or not (parts or "." in known[node.id]):
         return ""
     return ".".join([known[node.id], *reversed(parts)])
+
+
+def arguments_that_are_none(modules: Collection[Module]) -> list[str]:
+    """Names that a docstring explains under `Args:` and that no parameter (of a class: none of `__init__`) has."""
+    wrong = []
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, Function | ast.ClassDef):
+                known = _parameters(node)
+                wrong += [f"{module.name}.{node.name}: {name}" for name in _explained(node) if name not in known]
+    return wrong
+
+
+def _explained(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> Iterator[str]:
+    _, _, rest = (ast.get_docstring(node) or "").partition("Args:\n")
+    section = re.split(r"\n\S|\n\n", rest)[0]
+    for names in re.findall(r"^ {4}(\w[\w, *]*): ", section, flags=re.MULTILINE):
+        yield from names.replace("*", "").split(", ")
+
+
+def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
+    """Of a function its parameters, of a class those of `__init__` and `__new__`, and its fields."""
+    if not isinstance(node, ast.ClassDef):
+        every = node.args
+        extra = [one for one in (every.vararg, every.kwarg) if one is not None]
+        return {one.arg for one in (*every.posonlyargs, *every.args, *every.kwonlyargs, *extra)}
+    names: set[str] = set()
+    for child in node.body:
+        if isinstance(child, ast.FunctionDef) and child.name in ("__init__", "__new__"):
+            names |= _parameters(child)
+        elif isinstance(child, ast.AnnAssign):
+            names.add(_last_name(child.target))
+    return names

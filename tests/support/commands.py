@@ -1,4 +1,6 @@
-"""Every command of the command line, as what is imported when it is asked for."""
+"""Every command of the command line that the help shows, as what is imported when it is asked for."""
+
+from typing import Any
 
 import typer.main
 from typer import Context
@@ -6,12 +8,19 @@ from typer import Context
 from listener.cli.app import build
 
 
-def commands() -> set[tuple[str, ...]]:
-    """The words that name them: `("run",)`, and a group's `("lane",)` with its `("lane", "resume")`."""
+def commands() -> dict[tuple[str, ...], set[str]]:
+    """Their options, by the words that name them: `("run",)`, a group `("journal",)` and its `("journal", "stats")`."""
     top = typer.main.get_group(build(rich=False))
     context = Context(top)
-    known: set[tuple[str, ...]] = set()
+    known: dict[tuple[str, ...], set[str]] = {}
     for name in top.list_commands(context):
-        known.add((name,))
-        known |= {(name, each) for each in getattr(top.get_command(context, name), "commands", ())}
+        if top.get_command(context, name).hidden:
+            continue
+        _, command, _ = top.resolve_command(context, [name])
+        known[name,] = _options(command)
+        known |= {(name, each): _options(one) for each, one in getattr(command, "commands", {}).items()}
     return known
+
+
+def _options(command: Any) -> set[str]:
+    return {"--help", *(option for parameter in command.params for option in parameter.opts)}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,5 +57,9 @@ def audit_events(folder: Path) -> list[dict[str, Any]]:
     """
     path = folder / AUDIT
     text = path.read_text(encoding="utf-8") if path.exists() else ""
-    lines = [json.loads(line) for line in text.split("\n")[:-1]]
-    return [{name: value for name, value in line.items() if not name.startswith("chain")} for line in lines]
+    return [_event(line) for line in text.split("\n")[:-1]]
+
+
+@lru_cache(maxsize=20_000)  # who waits for an event reads the file a hundred times a second
+def _event(line: str) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(line).items() if not name.startswith("chain")}

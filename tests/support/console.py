@@ -175,6 +175,14 @@ class Reader:
     async def text(self, selector: str) -> str:
         return await self.page.locator(selector).inner_text()
 
+    async def drawn(self) -> None:
+        """Wait for two frames: behind them the page has done what scrolling and resizing lead to."""
+        await self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    async def resize(self, width: int, height: int = 740) -> None:
+        await self.page.set_viewport_size({"width": width, "height": height})
+        await self.drawn()
+
     async def rows(self) -> list[dict[str, Any]]:
         """The rows of the live table that are drawn, from the top."""
         return await self.page.locator("#rows tbody tr:not(.spacer)").evaluate_all(_ROWS)

@@ -31,3 +31,17 @@ async def eventually(
             text = (what() if callable(what) else what) or getattr(probe, "__name__", "the condition")
             raise AssertionError(f"not within {timeout_s} s: {text} (last answer: {answer!r})")
         await asyncio.sleep(interval_s)
+
+
+async def comes_to(
+    probe: Callable[[], T | Awaitable[T]], wanted: T, *, timeout_s: float = 10.0, interval_s: float = 0.01
+) -> None:
+    """Wait until `probe` answers `wanted`; a failure shows what it answered last."""
+    last: list[T] = []
+
+    async def same() -> bool:
+        answer = probe()
+        last[:] = [await answer if inspect.isawaitable(answer) else answer]
+        return last == [wanted]
+
+    await eventually(same, timeout_s=timeout_s, interval_s=interval_s, what=lambda: f"{wanted!r}, but {last!r}")

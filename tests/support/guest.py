@@ -12,9 +12,9 @@ import aiohttp
 
 from listener.cometd.client import BatchClient
 from listener.cometd.engine import Engine
-from listener.cometd.facts import Batch, Certain, Fact, Rested
-from listener.cometd.link import Link
+from listener.cometd.facts import Batch, Fact, PollingEnded, Subscribed
 from listener.cometd.protocol import Resume, Session
+from listener.cometd.transport import Link
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.simulator import Simulator
@@ -72,8 +72,8 @@ class Guest:
                     fact.confirm()
         raise AssertionError("facts end with their caller only")
 
-    async def certain(self) -> Certain:
-        return await self.until(Certain)
+    async def certain(self) -> Subscribed:
+        return await self.until(Subscribed)
 
     async def heard(self, *numbers: int) -> None:
         """Take facts until events of these numbers have been heard."""
@@ -81,9 +81,9 @@ class Guest:
             while set(numbers) - set(self.numbers):
                 (await self.until(Batch)).confirm()
 
-    async def rest(self) -> Rested:
-        await self.client.rest()
-        return await self.until(Rested)
+    async def end_polling(self) -> PollingEnded:
+        await self.client.end_polling()
+        return await self.until(PollingEnded)
 
     @property
     def numbers(self) -> list[int]:

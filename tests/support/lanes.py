@@ -6,7 +6,7 @@ from typing import Any
 
 from listener.delivery import Lane, LanePolicy
 from listener.errors import JournalError, Outcome, Retry
-from listener.model.event import DeadLetter, Event, JournalBatch, LetterFilter
+from listener.model.event import DeadLetter, DeadLetterFilter, Event, JournalBatch
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
 from listener.testing import ManualClock, MemoryJournal, RecordingSink, sample_event
@@ -49,7 +49,7 @@ class CheckedJournal(MemoryJournal):
             raise self.letter_errors.pop(0)
         await super().advance(sink, sequence, dead)
         done = {event.id for event in self._sink.events} | self.elsewhere
-        done |= {letter.event_id for letter in await self.dead_letters(LetterFilter(sink=sink))}
+        done |= {letter.event_id for letter in await self.dead_letters(DeadLetterFilter(sink=sink))}
         below = await super().read(0, sequence)
         assert [event.id for event in below if event.sequence <= sequence and event.id not in done] == []
 
@@ -111,7 +111,7 @@ class World:
         return self.metrics.value(name, "crm", *labels)
 
     async def letters(self) -> list[DeadLetter]:
-        return await self.journal.dead_letters(LetterFilter(sink="crm"))
+        return await self.journal.dead_letters(DeadLetterFilter(sink="crm"))
 
 
 class Ailing(RecordingSink):

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from listener.errors import ControlError
-from listener.model.condition import Hindrance  # noqa: TC001 - as its neighbours
-from listener.model.event import LetterFilter
+from listener.model.condition import ReadinessProblem  # noqa: TC001 - as its neighbours
+from listener.model.event import DeadLetterFilter
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal
 from listener.web.actions import Actions
@@ -16,10 +16,18 @@ from listener.web.console import Console
 from listener.web.feed import Feed
 from listener.web.lookups import Lookups
 from listener.web.openapi import Description
-from listener.web.probes import Probes
 from listener.web.routes import Route
 from listener.web.server import HttpServer
-from listener.web.status import SCHEMA_VERSION, Build, ConfigurationReport, Gaps, JournalReport, Status, StatusPage
+from listener.web.status import (
+    SCHEMA_VERSION,
+    Build,
+    ConfigurationReport,
+    Gaps,
+    JournalReport,
+    Probes,
+    Status,
+    StatusPage,
+)
 
 TOKEN = "c2VjcmV0.for-tests_only~1+/=="
 NO_GAPS = Gaps(count=0, seconds=0.0, last=None)
@@ -27,17 +35,17 @@ STATUS = Status(
     schema_version=SCHEMA_VERSION,
     at="2026-11-22T09:39:00.123Z",
     ready=True,
-    hindrances=(),
+    problems=(),
     build=Build(version="1", python="3", started_at="2026-11-22T09:39:00.000Z"),
     configuration=ConfigurationReport(loaded_at="2026-11-22T09:39:00.000Z", refused_at=None, problems=()),
     accounts=(),
-    lanes=(),
+    sinks=(),
     gaps=NO_GAPS,
     dead_letters=None,
     journal=JournalReport(
         last_sequence=0,
-        depth=0,
-        oldest_seconds=0.0,
+        depth_events=0,
+        oldest_age_seconds=0.0,
         bytes=0,
         failing=None,
         commit_waiting_seconds=0.0,
@@ -51,10 +59,10 @@ class Pages:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
-        self.hindrances: list[Hindrance] = []
+        self.problems: list[ReadinessProblem] = []
         self.status: Any = STATUS
         self.parked = {"crm"}
-        self.replayed: list[LetterFilter] = []
+        self.replayed: list[DeadLetterFilter] = []
         self.failure: Exception | None = None
         self.journal = MemoryJournal()
         self.paces: dict[str, float] = {}
@@ -69,7 +77,7 @@ class Pages:
         self.parked.discard(sink)
         return parked
 
-    async def _replay(self, which: LetterFilter) -> int:
+    async def _replay(self, which: DeadLetterFilter) -> int:
         if self.failure is not None:
             raise self.failure
         self.replayed.append(which)
@@ -77,7 +85,7 @@ class Pages:
 
     def routes(self, *, secured: bool) -> list[Route]:
         parts = (
-            Probes(hindrances=lambda: self.hindrances, metrics=self.metrics),
+            Probes(problems=lambda: self.problems, metrics=self.metrics),
             StatusPage(status=self._status),
             Actions(resume=self._resume, replay=self._replay),
             Console(),
@@ -89,7 +97,7 @@ class Pages:
                 metrics=self.metrics,
                 **self.paces,
             ),
-            Lookups(search=self.journal.search, letters=self.journal.letter_page),
+            Lookups(search=self.journal.search, letters=self.journal.dead_letter_page),
             Description(secured=secured),
         )
         return [route for part in parts for route in part.routes()]

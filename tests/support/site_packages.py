@@ -3,6 +3,8 @@
 import importlib.metadata
 import re
 import shutil
+import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ def install_into(site: Path) -> None:
                 (site / file).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, site / file)
     shutil.copytree(SOURCE / "listener", site / "listener", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([sys.executable, "-m", "compileall", "-q", site / "listener"], check=True)  # as pip does
     ours = importlib.metadata.distribution(_OURS)
     folder = site / f"disposition_listener-{ours.version}.dist-info"
     folder.mkdir()

@@ -87,12 +87,18 @@ def one(source: str) -> list[Module]:
             rules.calls_of(one("def f():\n    print('x')"), "print", outside=["cli"]),
             "listener.web.server:2 calls print()",
         ),
-        (rules.oversized(one("x = 1\n" * 401)), "listener.web.server has 401 lines"),
+        (rules.oversized(one("x = 1\n" * 501)), "listener.web.server has 501 lines"),
         (rules.oversized(one("async def f():\n" + "    x = 1\n" * 50)), "listener.web.server.f has 51 lines"),
         (rules.badly_opened(one("x = 1")), "listener.web.server: opens with ''"),
         (rules.badly_opened(one('"""Two lines\nof text."""')), "listener.web.server: opens with 'Two lines'"),
         (rules.silenced_without_reason(one("x = 1  # noqa")), "listener.web.server:1 # noqa"),
         (rules.silenced_without_reason(one("x = 1  # noqa: F401")), "listener.web.server:1 # noqa: F401"),
+        (
+            rules.arguments_that_are_none(
+                one('def f(b):\n    """X.\n\n    Args:\n        a: gone.\n        b: there.\n    """')
+            ),
+            "listener.web.server.f: a",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -104,7 +110,7 @@ def test_a_rule_that_is_broken_says_where(found: list[str], expected: str):
 @pytest.mark.parametrize(
     ("rule", "source"),
     [
-        (rules.oversized, "x = 1\n" * 400),
+        (rules.oversized, "x = 1\n" * 500),
         (rules.oversized, "def f():\n" + "    x = 1\n" * 49),
         (rules.badly_opened, '"""One line."""\n'),
         (rules.badly_opened, '"""One line.\n\nAnd more, further down.\n"""\n'),

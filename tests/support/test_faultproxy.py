@@ -47,9 +47,9 @@ async def test_a_narrow_link_takes_its_time(link: FaultProxy):
 
 async def test_answers_alone_can_be_late(link: FaultProxy, receiver: Receiver):
     start = time.monotonic()
-    with link.latency(0.1, answers_only=True):
+    with link.latency(0.5, answers_only=True):
         await post(link)
-    assert 0.1 <= time.monotonic() - start < 0.2
+    assert 0.5 <= time.monotonic() - start < 1.0
 
 
 async def test_an_answer_that_trickles_comes_in_pieces(link: FaultProxy, receiver: Receiver):

@@ -5,14 +5,14 @@ import pytest
 from yarl import URL
 
 from listener.errors import JournalFull
-from listener.model.event import Selection
+from listener.model.event import ControlFilter
 from support.pages import Pages
 
 
 async def test_a_parked_lane_is_let_go_on(secured: aiohttp.ClientSession, pages: Pages):
-    response = await secured.post("/lanes/crm/resume", json={})
+    response = await secured.post("/sinks/crm/resume", json={})
     assert (response.status, await response.json()) == (200, {"sink": "crm", "resumed": True})
-    response = await secured.post("/lanes/crm/resume", json={})
+    response = await secured.post("/sinks/crm/resume", json={})
     assert (response.status, await response.json()) == (200, {"sink": "crm", "resumed": False})
     assert pages.parked == set()
 
@@ -24,15 +24,15 @@ async def test_letters_are_replayed_by_the_filter_of_the_control_socket(secured:
     assert (await secured.post("/dead-letters/replay", json={"since_ms": 1.0})).status == 200
     assert (await secured.post("/dead-letters/replay", json={})).status == 200
     assert pages.replayed == [
-        Selection(event_ids=("a",), sink="crm", since_ms=1, until_ms=2),
-        Selection(since_ms=1),
-        Selection(),
+        ControlFilter(event_ids=("a",), sink="crm", since_ms=1, until_ms=2),
+        ControlFilter(since_ms=1),
+        ControlFilter(),
     ]
 
 
 @pytest.mark.parametrize("name", ["crn", "..%2F..", "%00", "x" * 3000, "%ff"])
 async def test_an_unknown_sink_is_not_found(secured: aiohttp.ClientSession, name: str):
-    response = await secured.post(URL(f"/lanes/{name}/resume", encoded=True), json={})
+    response = await secured.post(URL(f"/sinks/{name}/resume", encoded=True), json={})
     assert (response.status, list(await response.json())) == (404, ["error"])
 
 
@@ -54,7 +54,7 @@ async def test_a_body_that_is_not_meant_marks_nothing(secured: aiohttp.ClientSes
     headers = {"Content-Type": "application/json"}
     response = await secured.post("/dead-letters/replay", data=body, headers=headers)
     assert response.status == 400
-    assert (await response.json())["error"].startswith("the body is not what is expected here: ")
+    assert (await response.json())["error"].startswith("the body is not as expected: ")
     assert pages.replayed == []
 
 
@@ -64,7 +64,7 @@ async def test_a_body_that_is_not_meant_marks_nothing(secured: aiohttp.ClientSes
 async def test_what_a_form_can_send_is_not_taken(secured: aiohttp.ClientSession, pages: Pages, kind: str):
     response = await secured.post("/dead-letters/replay", data=b"{}", headers={"Content-Type": kind})
     assert (response.status, pages.replayed) == (415, [])
-    response = await secured.post("/lanes/crm/resume", data=b"{}", headers={"Content-Type": kind})
+    response = await secured.post("/sinks/crm/resume", data=b"{}", headers={"Content-Type": kind})
     assert (response.status, pages.parked) == (415, {"crm"})
 
 

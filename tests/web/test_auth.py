@@ -100,7 +100,7 @@ async def test_with_a_token_any_name_will_do(secured: aiohttp.ClientSession):
 
 
 async def test_nothing_is_ordered_without_a_token(http: aiohttp.ClientSession, pages: Pages):
-    response = await http.post("/lanes/crm/resume", json={})
+    response = await http.post("/sinks/crm/resume", json={})
     assert (response.status, pages.parked) == (403, {"crm"})
     assert "http.token" in (await response.json())["error"]
     assert (await http.post("/dead-letters/replay", json={}, headers=bearer())).status == 403

@@ -164,7 +164,7 @@ async def test_no_more_wait_for_the_journal_than_it_can_soon_answer(pages: Pages
         statuses = [answer.status for answer in await asyncio.gather(*(http.get("/events.json") for _ in range(40)))]
         assert set(statuses) == {200, 503}
         assert statuses.count(200) >= LOOKS
-        assert pages.metrics.value("http_refused_total", "too_many_looks") == statuses.count(503)
+        assert pages.metrics.value("http_refused_total", "too_many_searches") == statuses.count(503)
         await get(http, "/dead-letters.json")
 
 

@@ -30,7 +30,7 @@ async def test_other_methods_are_not_allowed(http: aiohttp.ClientSession, method
     assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
 
 
-@pytest.mark.parametrize("path", ["/livez/", "/status", "/../etc/passwd", "/metrics.txt", "/lanes//resume", "/%2F"])
+@pytest.mark.parametrize("path", ["/livez/", "/status", "/../etc/passwd", "/metrics.txt", "/sinks//resume", "/%2F"])
 async def test_other_paths_are_unknown(http: aiohttp.ClientSession, path: str):
     response = await http.get(path)
     assert (response.status, await response.json()) == (404, {"error": "there is nothing at this path"})
@@ -113,7 +113,7 @@ async def test_whoever_has_no_token_does_not_learn_what_there_is(pages: Pages):
     async with running(pages.server(token=lambda: TOKEN)) as server:
         statuses = {
             (path, method): int((await raw(server.port, f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))[9:12])
-            for path in ("/status.json", "/nothing", "/lanes/crm/resume")
+            for path in ("/status.json", "/nothing", "/sinks/crm/resume")
             for method in ("GET", "POST")
         }
         assert set(statuses.values()) == {401}

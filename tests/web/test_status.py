@@ -4,9 +4,46 @@ import aiohttp
 import msgspec
 from msgspec.structs import replace
 
+from listener.model.condition import ReadinessProblem
 from listener.model.event import Gap
 from listener.web.status import SCHEMA_VERSION, AccountReport, Gaps, Status
 from support.pages import STATUS, Pages
+
+CRM = ReadinessProblem(brief="sink crm is parked", full="sink crm is parked: 401 for alice")
+ACCOUNT = ReadinessProblem(brief="accounts[0] has no subscription", full="account alice has no subscription: denied")
+
+
+async def test_a_living_process_says_ok(http: aiohttp.ClientSession, pages: Pages):
+    pages.problems = [CRM]
+    response = await http.get("/livez")
+    assert (response.status, await response.text()) == (200, "ok\n")
+
+
+async def test_readiness_follows_the_hindrances_one_a_line(http: aiohttp.ClientSession, pages: Pages):
+    pages.problems = [CRM, ACCOUNT]
+    response = await http.get("/readyz")
+    assert (response.status, await response.text()) == (503, f"{CRM.full}\n{ACCOUNT.full}\n")
+    pages.problems = []
+    response = await http.get("/readyz")
+    assert (response.status, await response.text()) == (200, "ready\n")
+
+
+async def test_who_shows_no_token_is_told_which_part_it_is_and_nobodys_name(
+    secured: aiohttp.ClientSession, pages: Pages
+):
+    pages.problems = [CRM, ACCOUNT]
+    shown = await (await secured.get("/readyz")).text()
+    hidden = await (await secured.get("/readyz", headers={"Authorization": "Bearer no"})).text()
+    assert "alice" in shown
+    assert hidden == "sink crm is parked\naccounts[0] has no subscription\n"
+
+
+async def test_metrics_are_in_the_format_that_prometheus_scrapes(http: aiohttp.ClientSession, pages: Pages):
+    pages.metrics.count("sink_delivered_total", 3, "audit")
+    response = await http.get("/metrics")
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'disposition_listener_sink_delivered_total{sink="audit"} 3.0' in await response.text()
+
 
 GAP = Gap(
     account="agent1",
@@ -42,9 +79,9 @@ async def test_it_is_what_the_daemon_says_now_in_camel_case(http: aiohttp.Client
 def test_its_keys_are_the_agreement_with_who_reads_it():
     """Adding one is fine, and changes this list; taking one away or renaming it is a new schema version."""
     assert list(msgspec.to_builtins(STATUS)) == [
-        *("schemaVersion", "at", "ready", "hindrances", "build", "configuration", "accounts", "lanes", "gaps"),
+        *("schemaVersion", "at", "ready", "problems", "build", "configuration", "accounts", "sinks", "gaps"),
         *("deadLetters", "journal"),
     ]
     assert list(msgspec.to_builtins(STATUS.journal)) == [
-        *("lastSequence", "depth", "oldestSeconds", "bytes", "failing", "commitWaitingSeconds", "stored")
+        *("lastSequence", "depthEvents", "oldestAgeSeconds", "bytes", "failing", "commitWaitingSeconds", "stored")
     ]

@@ -1,12 +1,335 @@
 """The operations, against a real HTTP server: what is asked, what is made of the answer."""
 
+import asyncio
+import base64
+import ssl
+
 import aiohttp
 import pytest
 from aiohttp import web
 
-from listener.errors import NotFound, OperationForbidden, ParameterInvalid, ParameterMissing, ServerFault
-from listener.webservices.client import new_session
-from support.site import USER, serving
+from listener.errors import (
+    LoginRefused,
+    NotFound,
+    OperationForbidden,
+    ParameterInvalid,
+    ParameterMissing,
+    ServerFault,
+    Unreachable,
+    WebServicesError,
+)
+from listener.webservices.client import MAX_BODY_BYTES, User, new_session
+from support.eventually import eventually
+from support.site import PASSWORD, USER, answering, answering_bytes, serving
+
+
+def cookies(client):
+    return {cookie.key: cookie.value for cookie in client._session._http.cookie_jar}
+
+
+async def test_login_is_basic_once_and_the_cookie_from_then_on(client, site):
+    await client.login()
+    assert await client.me() == User(id="u1", user_name="agent1", first_name="A", roles=("ROLE_AGENT",))
+    (_, path, first, _), (_, _, second, _) = site.requests()
+    assert path == "/api/v2/me"
+    assert base64.b64decode(first["Authorization"].removeprefix("Basic ")).decode() == f"agent1:{PASSWORD}"
+    assert "Authorization" not in second
+    assert second["Cookie"] == "JSESSIONID=session-1"
+
+
+async def test_a_fresh_login_leaves_the_dead_session_and_keeps_the_cometd_cookie(client, site):
+    client._session._http.cookie_jar.update_cookies({"JSESSIONID": "dead", "BAYEUX_BROWSER": "b1"})
+    await client.login()
+    assert site.seen[0][2]["Cookie"] == "BAYEUX_BROWSER=b1"
+    assert cookies(client) == {"JSESSIONID": "session-1", "BAYEUX_BROWSER": "b1"}
+
+
+async def test_the_password_is_read_at_each_login(connect, url, site, tmp_path):
+    secret = tmp_path / "agent1.secret"
+    secret.write_text("old")
+    client = await connect(url, password=secret.read_text)
+    with pytest.raises(LoginRefused):
+        await client.login()
+    secret.write_text(PASSWORD)
+    await client.login()
+    assert len(site.sessions) == 1
+
+
+async def test_a_password_that_cannot_be_read_is_a_refused_login(connect, url, site, tmp_path):
+    client = await connect(url, password=(tmp_path / "missing").read_text)
+    with pytest.raises(LoginRefused, match="password_file cannot be read: No such file"):
+        await client.login()
+    assert site.seen == []
+
+
+async def test_a_wrong_password_is_named_and_tried_once_per_call(connect, url, site):
+    results = []
+    client = await connect(url, password=lambda: "hush-hush", on_login=results.append)
+    with pytest.raises(LoginRefused) as refused:
+        await client.me()
+    assert str(refused.value) == (
+        "login of 'agent1' refused, check username and password of its [[accounts]] table: "
+        "GET /api/v2/me: HTTP 403, statusCode 20: Access denied"
+    )
+    assert (refused.value.http_status, refused.value.status_code) == (403, 20)
+    assert site.logins == 1
+    assert results == ["refused"]
+
+
+async def test_a_call_without_a_login_logs_in(connect, url, site):
+    results = []
+    client = await connect(url, on_login=results.append)
+    await client.keepalive()
+    assert (site.logins, results) == (1, ["ok"])
+
+
+async def test_an_expired_session_is_renewed_and_the_call_repeated(client, site):
+    await client.login()
+    site.expire()
+    assert (await client.me()).id == "u1"
+    assert site.logins == 2
+    assert len(site.requests()) == 4
+
+
+async def test_a_call_is_repeated_once_only(client, site):
+    async def deny(_request):
+        return web.Response(status=401, text="who are you?")
+
+    site.answers["GET", "/api/v2/diagnostics/version"] = deny
+    with pytest.raises(LoginRefused, match="GET /api/v2/diagnostics/version: HTTP 401"):
+        await client.version()
+    assert [path for _, path, _, _ in site.requests()].count("/api/v2/diagnostics/version") == 2
+
+
+async def test_callers_that_find_the_session_expired_share_one_login(client, site):
+    await client.login()
+    site.expire()
+    site.gate = asyncio.Event()
+    calls = asyncio.gather(*(client.me() for _ in range(30)), *(client.login() for _ in range(5)))
+    await eventually(lambda: site.logins == 2 and len(site.requests("GET")) == 32)
+    site.gate.set()
+    await calls
+    assert site.logins == 2
+
+
+async def test_callers_share_a_refused_login_too(client, site):
+    site.password = "another"
+    site.gate = asyncio.Event()
+    calls = asyncio.gather(*(client.me() for _ in range(20)), return_exceptions=True)
+    await eventually(lambda: len(site.requests("GET")) == 21)
+    site.gate.set()
+    assert {type(error) for error in await calls} == {LoginRefused}
+    assert site.logins == 1
+
+
+async def test_a_cancelled_login_leaves_the_others_alone(client, site):
+    site.gate = asyncio.Event()
+    first = asyncio.ensure_future(client.login())
+    await eventually(lambda: site.logins == 1)
+    second = asyncio.ensure_future(client.login())
+    await asyncio.sleep(0)
+    first.cancel()
+    site.gate.set()
+    await second
+    assert site.logins == 2
+    assert len(site.sessions) == 2
+
+
+async def test_a_later_login_is_a_new_one(client, site):
+    await client.login()
+    await client.login()
+    assert site.logins == 2
+
+
+async def test_without_csrf_nothing_is_added(client):
+    await client.login()
+    assert client.headers() == {}
+
+
+async def test_the_csrf_header_of_the_login_goes_with_every_post(client, site):
+    site.csrf = True
+    await client.login()
+    assert client.headers() == {"X-CSRF-TOKEN": "token-1"}
+    await client.set_disposition("1", "Sold")
+    await client.me()
+    assert site.requests("POST")[0][2]["X-CSRF-TOKEN"] == "token-1"
+    assert "X-CSRF-TOKEN" not in site.requests("GET")[-1][2]
+
+
+async def test_a_rejected_csrf_token_is_fetched_anew_without_a_login(client, site):
+    site.csrf = True
+    await client.login()
+    site.token = "token-2"
+    assert (await client.set_disposition("1", "Sold"))["statusCode"] == 0
+    assert [seen[0] for seen in site.seen] == ["GET", "POST", "GET", "POST"]
+    assert (site.logins, client.headers()) == (1, {"X-CSRF-TOKEN": "token-2"})
+
+
+async def test_callers_share_one_new_csrf_token(client, site):
+    site.csrf = True
+    await client.login()
+    site.token = "token-2"
+    await asyncio.gather(*(client.set_disposition(str(n), "Sold") for n in range(10)))
+    assert len(site.requests("GET")) == 2
+
+
+async def test_a_csrf_rejection_of_an_expired_session_ends_in_a_login(client, site):
+    site.csrf = True
+    await client.login()
+    site.expire()
+    site.token = "token-2"
+    assert (await client.set_disposition("1", "Sold"))["statusCode"] == 0
+    assert (site.logins, client.headers()) == (2, {"X-CSRF-TOKEN": "token-2"})
+
+
+@pytest.mark.parametrize("name", ["", "bad name", "bad:name"])
+async def test_a_csrf_header_that_is_no_header_is_not_taken(client, site, name):
+    async def odd(_request):
+        return web.json_response(
+            {"statusCode": 0, "user": USER}, headers={"X-CSRF-HEADER": name, "X-CSRF-TOKEN": "token"}
+        )
+
+    site.answers["GET", "/api/v2/me"] = odd
+    await client.me()
+    assert client.headers() == {}
+
+
+async def test_the_contact_center_session_is_started_after_the_login_where_asked(connect, url, site):
+    site.csrf = True
+    client = await connect(url, start_contact_center_session=True)
+    await client.login()
+    [(_, path, headers, body)] = site.requests("POST")
+    assert (path, headers["X-CSRF-TOKEN"]) == ("/api/v2/me", "token-1")
+    assert body == {"operationName": "StartContactCenterSession", "channels": ["chat"]}
+
+
+async def test_a_partial_contact_center_session_is_good_enough(connect, url, site):
+    site.answers["POST", "/api/v2/me"] = {"statusCode": 7, "failed": [{"channel": "chat"}], "succeeded": []}
+    client = await connect(url, start_contact_center_session=True)
+    await client.login()
+
+
+async def test_a_refused_contact_center_session_is_a_failed_login(connect, url, site):
+    results = []
+    site.answers["POST", "/api/v2/me"] = {"statusCode": 2, "statusMessage": "no such channel"}
+    client = await connect(url, start_contact_center_session=True, on_login=results.append)
+    with pytest.raises(ParameterInvalid, match="no such channel"):
+        await client.login()
+    assert results == ["failed"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"body": b"<html>hello</html>", "content_type": "text/html"},
+        {"body": b'{"statusCode":', "content_type": "application/json"},
+        {"body": b"[]", "content_type": "application/json"},
+        {"status": 204},
+        {"status": 502, "body": b"bad gateway"},
+    ],
+)
+async def test_an_answer_that_is_not_the_apis_is_a_server_fault(stack, connect, answer):
+    client = await connect(await stack.enter_async_context(serving(answering(**answer))))
+    with pytest.raises(ServerFault):
+        await client.login()
+
+
+async def test_the_servers_wish_to_wait_is_handed_on(stack, connect):
+    busy = answering(status=503, headers={"Retry-After": "7"})
+    client = await connect(await stack.enter_async_context(serving(busy)))
+    with pytest.raises(ServerFault) as fault:
+        await client.me()
+    assert fault.value.retry_after_s == 7.0
+
+
+async def test_credentials_do_not_follow_a_redirect(stack, connect, site, url):
+    away = answering(status=302, headers={"Location": f"{url}/elsewhere?ticket=1"})
+    client = await connect(await stack.enter_async_context(serving(away)))
+    with pytest.raises(ServerFault) as fault:
+        await client.login()
+    assert f"a redirect to {url}/elsewhere, which" in str(fault.value)
+    assert site.seen == []
+
+
+async def test_an_endless_answer_is_cut_off(stack, connect):
+    async def endless(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 2**20)
+
+    client = await connect(await stack.enter_async_context(serving(endless)))
+    with pytest.raises(ServerFault, match=f"larger than {MAX_BODY_BYTES} bytes"):
+        await client.me()
+
+
+async def test_a_server_that_does_not_answer_is_given_up(stack, connect):
+    async def silent(_request):
+        await asyncio.Event().wait()
+
+    base = await stack.enter_async_context(serving(silent))
+    client = await connect(base, request_timeout_s=0.1)
+    with pytest.raises(Unreachable, match=rf"GET /api/v2/me: no answer from {base} within 0.1 s"):
+        await client.me()
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", ServerFault),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"statusCode":0', Unreachable),
+        (b"", Unreachable),
+    ],
+    ids=["not HTTP", "cut", "nothing"],
+)
+async def test_half_an_answer_and_no_http_at_all(stack, connect, data, kind):
+    client = await connect(await stack.enter_async_context(answering_bytes(data)))
+    with pytest.raises(kind, match="GET /api/v2/me: "):
+        await client.me()
+
+
+async def test_a_port_where_nobody_listens_is_unreachable(stack, connect):
+    async with answering_bytes(b"") as base:
+        pass
+    client = await connect(base)
+    with pytest.raises(Unreachable, match=f"no answer from {base}"):
+        await client.login()
+
+
+async def test_an_unknown_certificate_is_named_with_its_setting(connect, tls_url, site):
+    client = await connect(tls_url)
+    with pytest.raises(Unreachable) as raised:
+        await client.login()
+    assert str(raised.value).startswith(f"GET /api/v2/me: the certificate of {tls_url} is not trusted (self")
+    assert "server.ca_file" in str(raised.value)
+    assert site.seen == []
+
+
+async def test_a_certificate_that_ca_file_names_is_trusted(connect, tls_url, certificate):
+    client = await connect(tls_url, tls=ssl.create_default_context(cafile=str(certificate)))
+    assert (await client.me()).id == "u1"
+
+
+async def test_https_to_a_server_without_tls_is_told_as_such(connect, url):
+    client = await connect(url.replace("http:", "https:"))
+    with pytest.raises(Unreachable, match="no TLS with https://127"):
+        await client.login()
+
+
+async def test_no_error_shows_the_password_or_a_cookie(stack, connect, site, url):
+    async def echo(request):
+        return web.Response(text=f"{request.headers.get('Authorization')} {request.headers.get('Cookie')}")
+
+    shown = []
+    for base in (await stack.enter_async_context(serving(echo)), url, url.replace("http:", "https:")):
+        client = await connect(base, password=lambda: "hush-hush")
+        client._session._http.cookie_jar.update_cookies({"JSESSIONID": "cookie-hush"})
+        with pytest.raises(WebServicesError) as raised:
+            await client.me()
+        shown.append(f"{raised.value} {raised.value!r}")
+    assert len(shown) == 3
+    assert "hush" not in " ".join(shown)
+    assert base64.b64encode(b"agent1:hush-hush").decode() not in " ".join(shown)
 
 
 @pytest.mark.parametrize("code", [3, 5])

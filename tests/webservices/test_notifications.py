@@ -21,13 +21,13 @@ def decoder(**changes):
     return NotificationDecoder(**{"keys": ("DispositionCode",)} | changes)
 
 
-def harvest(*messages, using=None):
+def decoded(*messages, using=None):
     payloads = [m if isinstance(m, bytes) else encoded(m) for m in messages]
     return (using or decoder()).decode(payloads, account="agent1", received_ms=RECEIVED_MS)
 
 
 def observations(*messages, using=None):
-    return harvest(*messages, using=using).observations
+    return decoded(*messages, using=using).observations
 
 
 def values(*messages, using=None):
@@ -35,7 +35,7 @@ def values(*messages, using=None):
 
 
 def test_the_documented_notification_is_one_observation():
-    assert harvest(DOCUMENTED).forwarded == 1
+    assert decoded(DOCUMENTED).forwarded == 1
     heard = observations(DOCUMENTED)
     assert len(heard[0].digest) == 16
     assert heard == [
@@ -79,7 +79,7 @@ def test_without_metrics_there_is_no_server_time(metrics):
 def test_raw_slices_of_a_response_are_taken_as_they_are():
     raws = msgspec.json.decode(b"[" + GOOD + b" , " + GOOD + b"]", type=list[msgspec.Raw])
     taken = decoder().decode(raws, account="agent1", received_ms=RECEIVED_MS)
-    assert taken == harvest(GOOD, GOOD)
+    assert taken == decoded(GOOD, GOOD)
 
 
 def test_a_change_by_another_party_has_no_reference_id():
@@ -115,7 +115,7 @@ def test_numbers_and_bools_are_forwarded_as_json_text(value, text):
 
 def test_every_configured_key_that_is_present_is_observed_in_the_configured_order():
     using = decoder(keys=("DispositionCode", "DISP_KEY", "Absent"))
-    taken = harvest(with_data(DISP_KEY="b", DispositionCode="a"), using=using)
+    taken = decoded(with_data(DISP_KEY="b", DispositionCode="a"), using=using)
     assert [(o.key, o.value) for o in taken.observations] == [("DispositionCode", "a"), ("DISP_KEY", "b")]
     assert taken.forwarded == 1
     assert len({o.digest for o in taken.observations}) == 1
@@ -123,7 +123,7 @@ def test_every_configured_key_that_is_present_is_observed_in_the_configured_orde
 
 def test_a_refused_key_is_counted_beside_a_good_one():
     using = decoder(keys=("DispositionCode", "DISP_KEY"))
-    taken = harvest(with_data(DISP_KEY="b", DispositionCode=["a"]), using=using)
+    taken = decoded(with_data(DISP_KEY="b", DispositionCode=["a"]), using=using)
     assert [(o.key, o.value) for o in taken.observations] == [("DISP_KEY", "b")]
     assert (taken.forwarded, dict(taken.malformed), dict(taken.refused)) == (1, {"disposition": 1}, {})
 
@@ -154,7 +154,7 @@ def test_only_allow_listed_user_data_leaves():
 )
 def test_an_allow_listed_value_that_cannot_travel_is_left_out_and_counted(value):
     payload = encoded(with_data(DispositionCode="Sold", Queue="@", Try=1)).replace(b'"@"', value)
-    taken = harvest(payload, using=decoder(user_data=("Queue", "Try")))
+    taken = decoded(payload, using=decoder(user_data=("Queue", "Try")))
     assert taken.observations[0].user_data == {"Try": 1}
     assert dict(taken.malformed) == {"userData": 1}
 
@@ -182,13 +182,13 @@ def test_an_allow_listed_value_that_cannot_travel_is_left_out_and_counted(value)
     ],
 )
 def test_what_is_none_of_ours_is_counted_by_reason(message, reason):
-    taken = harvest(message)
+    taken = decoded(message)
     assert dict(taken.filtered) == {reason: 1}
     assert (taken.observations, taken.forwarded, dict(taken.refused), dict(taken.malformed)) == ([], 0, {}, {})
 
 
 def test_what_a_chat_comes_with_is_observed_and_never_forwarded():
-    taken = harvest(notification(notificationType="StatusChange"))
+    taken = decoded(notification(notificationType="StatusChange"))
     ((heard,), chats) = taken.observations, taken.chats
     assert (heard.chat_id, heard.value, heard.prime) == (CHAT["id"], "IssueResolved", True)
     assert (chats, taken.forwarded, dict(taken.filtered)) == ([CHAT["id"]], 0, {"notification_type": 1})
@@ -196,16 +196,16 @@ def test_what_a_chat_comes_with_is_observed_and_never_forwarded():
 
 @pytest.mark.parametrize("message", [notification(notificationType="ParticipantsUpdated"), with_data()])
 def test_a_chat_of_which_something_else_was_told_is_named(message):
-    taken = harvest(message)
+    taken = decoded(message)
     assert (taken.chats, taken.observations) == ([CHAT["id"]], [])
 
 
 def test_a_notification_that_is_not_forwarded_counts_no_malformed_fields():
-    assert dict(harvest(notification(referenceId="x", chat={"userData": {"other": 1}})).malformed) == {}
+    assert dict(decoded(notification(referenceId="x", chat={"userData": {"other": 1}})).malformed) == {}
 
 
 def test_a_megabyte_of_disposition_is_refused_and_its_neighbours_live():
-    taken = harvest(GOOD, with_data(DispositionCode="x" * 10**6), GOOD)
+    taken = decoded(GOOD, with_data(DispositionCode="x" * 10**6), GOOD)
     assert (taken.forwarded, dict(taken.refused)) == (2, {"value_too_long": 1})
 
 
@@ -317,7 +317,7 @@ def test_every_payload_is_counted_once_and_no_neighbour_is_lost(payloads, many):
         keys=("DispositionCode", "DISP_KEY"), user_data=("Queue",), participants="all" if many else "agents"
     )
     batch = [GOOD, *(p for payload in payloads for p in (payload, GOOD))]
-    taken = harvest(*batch, using=using)
+    taken = decoded(*batch, using=using)
     assert taken.forwarded + sum(taken.filtered.values()) + sum(taken.refused.values()) == len(batch)
     [alone] = observations(GOOD, using=using)
     assert taken.observations.count(alone) >= len(payloads) + 1

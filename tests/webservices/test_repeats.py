@@ -4,9 +4,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.webservices.notifications import Harvest, NotificationDecoder
-from listener.webservices.repeats import Repeats
+from listener.webservices.notifications import DecodedBatch, NotificationDecoder
+from listener.webservices.repeats import MOST_CHATS, Repeats, SeenChats
 from support.notifications import encoded, notification
+
+
+def test_chats_are_known_until_the_session_ends():
+    heard = SeenChats()
+    heard.add(["a", "b"], 1)
+    heard.add(["a"], 2)
+    assert (heard.since("a"), heard.since("b"), heard.since("c")) == (1, 1, None)
+    heard.clear()
+    assert heard.since("a") is None
+
+
+def test_of_too_many_the_one_not_heard_of_for_longest_goes():
+    heard = SeenChats()
+    heard.add(["first", "second"], 1)
+    heard.add((str(number) for number in range(MOST_CHATS - 2)), 2)
+    heard.add(["first"], 3)
+    heard.add(["one more"], 4)
+    assert (heard.since("first"), heard.since("second")) == (1, None)
+
 
 KEYS = ("DispositionCode", "Reason")
 
@@ -17,15 +36,15 @@ def stamped(number, **user_data):
     return notification(metrics=metrics, chat={"userData": {"DispositionCode": f"code-{number}", **user_data}})
 
 
-def take(repeats, *messages) -> Harvest:
+def take(repeats, *messages) -> DecodedBatch:
     decoder = NotificationDecoder(keys=KEYS)
-    harvest = decoder.decode([encoded(message) for message in messages], account="agent1", received_ms=1)
-    repeats.strike(harvest)
-    return harvest
+    decoded = decoder.decode([encoded(message) for message in messages], account="agent1", received_ms=1)
+    repeats.drop_repeats(decoded)
+    return decoded
 
 
-def values(harvest):
-    return [one.value for one in harvest.observations]
+def values(decoded):
+    return [one.value for one in decoded.observations]
 
 
 def test_a_batch_that_comes_again_is_not_taken_again():
@@ -78,9 +97,9 @@ def test_every_payload_is_counted_once_whatever_comes_again(batches):
             {**stamped(n, **({"Reason": "R"} if both else {})), **({} if timed else {"metrics": None})}
             for n, both, timed in batch
         ]
-        harvest = take(repeats, *messages)
-        assert harvest.forwarded + harvest.filtered.total() + harvest.refused.total() == len(messages)
-        assert harvest.forwarded >= 0
+        decoded = take(repeats, *messages)
+        assert decoded.forwarded + decoded.filtered.total() + decoded.refused.total() == len(messages)
+        assert decoded.forwarded >= 0
 
 
 def test_what_an_earlier_process_took_is_recognised():
@@ -105,6 +124,6 @@ def test_memory_is_bounded():
 
 
 def test_a_notification_that_comes_twice_in_one_batch_is_one():
-    harvest = take(Repeats(), stamped(1, Reason="R"), stamped(1, Reason="R"), stamped(2))
-    assert values(harvest) == ["code-1", "R", "code-2"]
-    assert (harvest.forwarded, dict(harvest.filtered)) == (2, {"repeated": 1})
+    decoded = take(Repeats(), stamped(1, Reason="R"), stamped(1, Reason="R"), stamped(2))
+    assert values(decoded) == ["code-1", "R", "code-2"]
+    assert (decoded.forwarded, dict(decoded.filtered)) == (2, {"repeated": 1})

@@ -8,7 +8,7 @@ __all__ = ["KIND"]
 
 
 def _build(context: SinkContext, settings: AmqpSettings) -> Sink:
-    from listener.sinks.amqp.sink import AmqpSink  # noqa: PLC0415 - the client library is an extra
+    from listener.sinks.amqp.sink import AmqpSink
 
     return AmqpSink(context=context, settings=settings)
 

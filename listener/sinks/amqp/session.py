@@ -1,20 +1,25 @@
-"""One connection to a broker with one channel that confirms, and what errors of AMQP mean."""
+"""One connection to a broker with one channel that confirms: its messages, and what errors of AMQP mean."""
 
 import asyncio
 import contextlib
 import re
 import ssl
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import aio_pika
+from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aiormq import exceptions  # the layer below, whose errors come through as they are
+from pamqp.common import FieldValue
 
 from listener.errors import Park, Retry
-from listener.sinks.amqp.message import Letter
+from listener.model.event import Event
+from listener.model.forms import CLOUD_EVENT, Form, TemplateForm
 from listener.sinks.tls import is_refusal
 
+_LONGEST_KEY = 255  # bytes (AMQP 0-9-1, 4.2.5.3)
+_ATTRIBUTES = ("type", "source", "id", "subject", "time", "sequence")
 _CLOSE_S = 1.0
 
 _NEED_A_PERSON = (
@@ -28,6 +33,57 @@ _NEED_A_PERSON = (
 
 FAILURES = (exceptions.AMQPError, OSError, RuntimeError)
 """What the client raises where the broker, or the way to it, is the matter."""
+
+
+class AmqpMessage(NamedTuple):
+    """A message with its address."""
+
+    message: Message
+    routing_key: str
+
+    @property
+    def addressable(self) -> bool:
+        """Whether the routing key is no longer than the protocol allows."""
+        return len(self.routing_key.encode()) <= _LONGEST_KEY
+
+
+class AmqpMessageWriter:
+    """Writes events for one sink.
+
+    The binding is one of AMQP 1.0; here its application properties are headers, which RabbitMQ turns into each other.
+
+    Args:
+        form: how an event is written.
+        mode: structured has the whole event in the body, binary its attributes in headers (binding, 3.1.3).
+        key: the template of the routing key.
+    """
+
+    def __init__(self, *, form: Form, mode: Literal["structured", "binary"], key: str) -> None:
+        self._form = form
+        self._binary = mode == "binary"
+        self._key = TemplateForm(key, "text/plain")
+
+    def letter(self, event: Event) -> AmqpMessage:
+        """The message of one event."""
+        body, content_type = self._form.body(event), self._form.content_type
+        if self._binary and self._form is CLOUD_EVENT:
+            body, content_type = event.data, "application/json"
+        message = Message(
+            body,
+            content_type=content_type,
+            delivery_mode=DeliveryMode.PERSISTENT,
+            message_id=event.id,
+            type=event.type,
+            app_id="disposition-listener",
+            headers=_attributes(event) if self._binary else None,
+        )
+        return AmqpMessage(message, self._key.body(event).decode())
+
+
+def _attributes(event: Event) -> dict[str, FieldValue]:
+    """All but `datacontenttype`, which is the content type, as canonical strings."""
+    named: dict[str, FieldValue] = {f"cloudEvents:{name}": str(getattr(event, name)) for name in _ATTRIBUTES}
+    return {"cloudEvents:specversion": "1.0", **named}
 
 
 class Session:
@@ -66,7 +122,7 @@ class Session:
         """Whether nothing is known to be wrong with it."""
         return not self._channel.is_closed
 
-    async def publish(self, letters: Mapping[int, Letter], *, timeout_s: float) -> Mapping[int, Exception | None]:
+    async def publish(self, letters: Mapping[int, AmqpMessage], *, timeout_s: float) -> Mapping[int, Exception | None]:
         """Send messages, and wait for the confirms of all of them.
 
         Returns by the letters' keys None for what is confirmed, or why it is not; what is missing was not answered in
@@ -74,7 +130,7 @@ class Session:
         """
         answers: dict[int, Exception | None] = {}
 
-        async def send(index: int, letter: Letter) -> None:
+        async def send(index: int, letter: AmqpMessage) -> None:
             try:
                 await self._exchange.publish(letter.message, letter.routing_key, mandatory=True)
             except FAILURES as exc:
@@ -108,7 +164,7 @@ async def _close(connection: AbstractConnection) -> None:
 
 
 def largest_refused(exc: Exception | None) -> int | None:
-    """The size of the message that the broker closed the channel for, None where that was not why."""
+    """The size of the message that the broker closed the channel for, None if that was not why."""
     if not isinstance(exc, exceptions.ChannelPreconditionFailed):
         return None
     found = re.search(r"message size (\d+) is larger than", str(exc))

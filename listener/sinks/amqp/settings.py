@@ -5,28 +5,20 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
+from listener.config.schema import url_that
 from listener.model.forms import problem_of
 from listener.sinks.secrets import LoginSettings
 from listener.sinks.tls import TlsSettings
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
 _QUEUE = "dispositions"
+_URL = "should be amqps://HOST[:PORT][/VHOST] or amqp://…, with a / in VHOST written as %2F"
 _SHORT_STRING = 255  # bytes (AMQP 0-9-1, 4.2.5.3)
 
 
-def _broker_url(value: str) -> str:
-    """Checked and kept as written; user names and passwords in it would end in logs."""
-    try:
-        url = URL(value)
-        usable = url.scheme in _PORTS and bool(url.host) and not url.query_string and not url.fragment
-        usable = usable and "/" not in url.raw_path[1:] and (url.explicit_port is None or url.explicit_port > 0)
-    except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in value):
-        raise ValueError("should be amqps://HOST[:PORT][/VHOST] or amqp://…, with a / in VHOST written as %2F")
-    if url.user is not None or url.password is not None:
-        raise ValueError("must hold no user name and no password")
-    return value
+def _leads_to_a_broker(url: URL) -> bool:
+    usable = url.scheme in _PORTS and bool(url.host) and not url.query_string and not url.fragment
+    return usable and "/" not in url.raw_path[1:] and (url.explicit_port is None or url.explicit_port > 0)
 
 
 def _name(value: str) -> str:
@@ -61,7 +53,7 @@ class AmqpSettings(LoginSettings, TlsSettings):
     is missing: a durable topic exchange, the durable queue of `queue_type`, and a binding for every key.
     """
 
-    url: Annotated[str, AfterValidator(_broker_url)]
+    url: Annotated[str, url_that(_leads_to_a_broker, _URL)]
     exchange: Name = ""
     routing_key: Annotated[str, AfterValidator(_template)] | None = None
     queue: Name | None = Field(default=None, min_length=1)

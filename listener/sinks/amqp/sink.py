@@ -1,20 +1,103 @@
-"""Publishing to a broker: batches in waves, confirms, and what failures mean."""
+"""Publishing to a broker: events as persistent messages, batches in waves, confirms, and what failures mean."""
 
 import asyncio
-import contextlib
 import logging
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from aio_pika import ExchangeType
+from aiormq import exceptions
 
 from listener.errors import Retry
 from listener.model.event import Event
-from listener.sinks.amqp.message import Letter, LetterWriter
-from listener.sinks.amqp.queue import declare, look, worth_of
-from listener.sinks.amqp.session import FAILURES, Session, largest_refused, outcome_of
+from listener.sinks.amqp.session import (
+    FAILURES,
+    AmqpMessage,
+    AmqpMessageWriter,
+    Session,
+    largest_refused,
+    outcome_of,
+)
 from listener.sinks.amqp.settings import AmqpSettings
-from listener.sinks.durability import tell
+from listener.sinks.durability import report_durability
 from listener.sinks.registry import SinkContext
+from listener.sinks.session import KeptSession
 from listener.sinks.verdict import Verdict, chat_of, waves
+
+
+class QueueProperties(NamedTuple):
+    """What is known of a queue; None stands for what the broker does not tell."""
+
+    durable: bool | None = None
+    type: str | None = None
+
+    def risks(self, queue: str | None) -> tuple[str, ...]:
+        """How what it has confirmed may be lost."""
+        if self.durable is False:
+            return (f"queue {queue} is not durable: a restart of the broker loses it with all that is in it",)
+        if self.type == "classic":
+            return (f"queue {queue} is a classic one: its events are on one node of the broker",)
+        if self.type is None:
+            what = f"queue {queue}" if queue else "what the exchange leads to"
+            unknown = "replicated" if self.durable else "durable and replicated"
+            return (f"the broker does not tell whether {what} is {unknown}",)
+        return ()
+
+
+async def declare(session: Session, settings: AmqpSettings) -> None:
+    """Make what is missing: a durable topic exchange, a durable queue, and a binding for every key.
+
+    Raises what `session.outcome_of` knows: something is there already, and different; or it may not be made.
+    """
+    if settings.target is None:
+        return
+    async with session.aside() as channel:
+        queue = await channel.declare_queue(
+            settings.target, durable=True, arguments={"x-queue-type": settings.queue_type}
+        )
+        if settings.exchange:
+            exchange = await channel.declare_exchange(settings.exchange, ExchangeType.TOPIC, durable=True)
+            await queue.bind(exchange, "#")
+
+
+async def look(session: Session, settings: AmqpSettings) -> None:
+    """Ask whether exchange and queue are there. Raises what `session.outcome_of` knows: they are not."""
+    async with session.aside() as channel:
+        if settings.exchange:
+            await channel.get_exchange(settings.exchange)
+        if settings.target is not None:
+            await channel.get_queue(settings.target)
+
+
+async def properties_of(session: Session, queue: str | None) -> QueueProperties:
+    """Ask for the properties of a queue that is there.
+
+    AMQP has no question for them. But declaring a queue that is there changes nothing, and where its properties are
+    others than the declared ones the broker's refusal names the first that differs. It needs the permission to
+    configure the queue; without it nothing is known.
+    """
+    if queue is None:
+        return QueueProperties()
+    try:
+        async with session.aside() as channel:
+            await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+    except exceptions.ChannelPreconditionFailed as exc:
+        return _of_refusal(str(exc))
+    except exceptions.AMQPError:
+        return QueueProperties()
+    return QueueProperties(durable=True, type="quorum")
+
+
+def _of_refusal(text: str) -> QueueProperties:
+    """`durable` is what RabbitMQ compares first. A queue that was declared without a type is a classic one."""
+    found = re.search(r"inequivalent arg '([^']+)'.* but current is (?:[^']*'([^']*)'|none)", text)
+    if found is None:
+        return QueueProperties()
+    if found[1] == "durable":
+        return QueueProperties(durable=False)
+    return QueueProperties(durable=True, type=(found[2] or "classic") if found[1] == "x-queue-type" else None)
+
 
 # Whatever they have to say is in the outcome of a delivery; some of their lines quote messages.
 for _library in ("aio_pika", "aiormq"):
@@ -36,27 +119,23 @@ class AmqpSink:
     def __init__(self, *, context: SinkContext, settings: AmqpSettings) -> None:
         self._context = context
         self._settings = settings
-        self._writer = LetterWriter(form=context.form, mode=settings.mode, key=settings.key_template)
-        self._session: Session | None = None
-        self._opened = False
+        self._writer = AmqpMessageWriter(form=context.form, mode=settings.mode, key=settings.key_template)
+        self._session = KeptSession(context.name, self._connect)
 
     async def open(self) -> None:
         """See `ports.Sink`. Makes exchange and queue where the settings ask for that."""
-        await self.close()
-        session = await self._connect()
         try:
-            await self._ready(session)
+            await self._ready(await self._session.open())
         except FAILURES as exc:
-            await session.close()
+            await self.close()
             raise outcome_of(exc, self._place) from exc
         except BaseException:
-            await session.close()
+            await self.close()
             raise
-        self._session, self._opened = session, True
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry."""
-        session = await self._connected()
+        session = await self._session.get()
         verdict = Verdict()
         held: set[tuple[str, str]] = set()
         try:
@@ -65,10 +144,10 @@ class AmqpSink:
                 done = await self._publish(session, {index: events[index] for index in going}, verdict)
                 held |= {chat_of(events[index]) for index in going if index not in done}
         except BaseException:
-            await self._drop()  # a confirm of this delivery could be taken for one of the next
+            await self._session.drop()  # a confirm of this delivery could be taken for one of the next
             raise
         if not session.usable:
-            await self._drop()
+            await self._session.drop()
         verdict.raise_outcome()
 
     async def check(self) -> None:
@@ -85,8 +164,7 @@ class AmqpSink:
 
     async def close(self) -> None:
         """See `ports.Sink`."""
-        self._opened = False
-        await self._drop()
+        await self._session.close()
 
     async def _publish(self, session: Session, events: Mapping[int, Event], verdict: Verdict) -> set[int]:
         """One wave; returns what need not hold up the next event of its chat."""
@@ -98,8 +176,10 @@ class AmqpSink:
         answers = await session.publish(sent, timeout_s=self._settings.timeout_s)
         return unsendable | {index for index, letter in sent.items() if self._judge(index, letter, answers, verdict)}
 
-    def _judge(self, index: int, letter: Letter, answers: Mapping[int, Exception | None], verdict: Verdict) -> bool:
-        """Take down what became of one event; tells whether it is done with."""
+    def _judge(
+        self, index: int, letter: AmqpMessage, answers: Mapping[int, Exception | None], verdict: Verdict
+    ) -> bool:
+        """Take down the outcome of one event; tells whether it is done with."""
         answer = answers.get(index, TimeoutError())
         if answer is None:
             verdict.delivered.add(index)
@@ -110,20 +190,6 @@ class AmqpSink:
             return True
         verdict.hold(Retry(f"{self._place} closed the channel") if refused else outcome_of(answer, self._place))
         return False
-
-    async def _connected(self) -> Session:
-        """The session while it is good, or a new one."""
-        if not self._opened:
-            raise Retry(f"sinks.{self._context.name} is not open")
-        if self._session is not None and self._session.usable:
-            return self._session
-        await self._drop()
-        session = await self._connect()
-        if not self._opened:
-            await session.close()
-            raise Retry(f"sinks.{self._context.name} was closed meanwhile")
-        self._session = session
-        return session
 
     async def _connect(self) -> Session:
         """Raises what `deliver` would, and StartError for a certificate of ours."""
@@ -154,18 +220,12 @@ class AmqpSink:
             if settings.declare:
                 await declare(session, settings)
             await look(session, settings)
-            worth = await worth_of(session, settings.target)
+            properties = await properties_of(session, settings.target)
         destination = (
             f"{self._place}, exchange {settings.exchange or '(default)'}, queue {settings.target or '(unknown)'}"
         )
-        facts = {"durable": worth.durable, "queue_type": worth.type}
-        tell(self._context, destination=destination, risks=worth.risks(settings.target), **facts)
-
-    async def _drop(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            with contextlib.suppress(*FAILURES):
-                await session.close()
+        facts = {"durable": properties.durable, "queue_type": properties.type}
+        report_durability(self._context, destination=destination, risks=properties.risks(settings.target), **facts)
 
     @property
     def _place(self) -> str:

@@ -59,6 +59,9 @@ def options_of(context: SinkContext, settings: FileSettings) -> TrailOptions:
         checkpoint_s=settings.checkpoint_s,
         rotate_bytes=settings.rotate_bytes,
         rotate_s=settings.rotate_hours * 3600 if settings.rotate_hours is not None else None,
+        compress=settings.compress,
+        keep_files=settings.keep_files,
+        keep_days=settings.keep_days,
     )
 
 

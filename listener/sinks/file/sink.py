@@ -1,4 +1,4 @@
-"""The sink: a worker of its own for the file, one timer, and what goes on beside the stream."""
+"""The sink: a worker of its own for the file, one timer, and what continues beside the stream."""
 
 import asyncio
 import errno
@@ -8,7 +8,6 @@ from typing import ParamSpec
 
 import structlog
 
-from listener.audit.closed import Closed
 from listener.audit.notes import NoteError
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail
 from listener.audit.witness import Witness
@@ -27,7 +26,7 @@ class FileSink:
     """Appends to a file in a worker of its own, so that the loop never waits for the disk.
 
     What the host refuses at `open` is a StartError that names the setting. Later it is a Retry and never a Park: once
-    the folder is back, its rights are mended or the disk has room, the lane goes on without a restart. Can be
+    the folder is back, its rights are mended or the disk has room, the lane continues without a restart. Can be
     opened again after `close`.
 
     Args:
@@ -38,12 +37,8 @@ class FileSink:
     def __init__(self, *, context: SinkContext, settings: FileSettings) -> None:
         self._context = context
         self._path = context.base / settings.path
-        self._closed = Closed(
-            self._path, compress=settings.compress, keep_files=settings.keep_files, keep_days=settings.keep_days
-        )
-        self._now = context.host.time_s
         hooks = Hooks(on_signed=self._on_signed, on_closed=self._on_closed)
-        self._trail = Trail(options=options_of(context, settings), closed=self._closed, hooks=hooks, now=self._now)
+        self._trail = Trail(options=options_of(context, settings), hooks=hooks, now=context.host.time_s)
         url = settings.checkpoint_url
         self._witness = Witness(sink=context.name, url=url) if url is not None else None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -89,7 +84,7 @@ class FileSink:
     def reopen(self) -> None:
         """Go to the file that has the path's name now, at once and not with the next event. Does not wait for it."""
         if self._worker is not None:
-            self._worker.submit(self._trail.reopen).add_done_callback(self._tell)
+            self._worker.submit(self._trail.reopen).add_done_callback(self._report)
 
     async def close(self) -> None:
         """See `ports.Sink`. Waits for a write that is under way; compressing is left for the next time."""
@@ -135,15 +130,15 @@ class FileSink:
             work.add_done_callback(self._after_idle)
 
     def _after_idle(self, work: "asyncio.Future[None]") -> None:
-        self._tell(work)
+        self._report(work)
         if not self._stopping:
             self._set_timer()
 
-    def _tell(self, work: asyncio.Future[None] | Future[None]) -> None:
+    def _report(self, work: asyncio.Future[None] | Future[None]) -> None:
         """What nobody waits for has failed: the next delivery meets the same, and says so to its lane."""
         if not work.cancelled() and (exc := work.exception()) is not None:
             reason = self._reason(exc) if isinstance(exc, OSError) else repr(exc)
-            _log.warning("audit_file_not_tended", sink=self._context.name, reason=reason)
+            _log.warning("audit_file_maintenance_failed", sink=self._context.name, reason=reason)
 
     def _on_signed(self, note: str) -> None:
         """In the sink's worker."""
@@ -154,7 +149,7 @@ class FileSink:
         """Compress and delete beside the stream, in a worker that nothing waits for."""
         if not self._stopping:
             self._tidying = self._tidying or self._context.host.new_executor(f"tidy-{self._context.name}")
-            self._tidying.submit(self._closed.tidy, self._now(), lambda: self._stopping)
+            self._tidying.submit(self._trail.tidy, lambda: self._stopping)
 
     def _reason(self, exc: OSError) -> str:
         setting = self._context.setting("path")

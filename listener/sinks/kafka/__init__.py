@@ -8,7 +8,7 @@ __all__ = ["KIND"]
 
 
 def _build(context: SinkContext, settings: KafkaSettings) -> Sink:
-    from listener.sinks.kafka.sink import KafkaSink  # noqa: PLC0415 - the client library is an extra
+    from listener.sinks.kafka.sink import KafkaSink
 
     return KafkaSink(context=context, settings=settings)
 

@@ -1,4 +1,4 @@
-"""Writing to a topic: one batch per partition at a time, acknowledgements, and what failures mean."""
+"""Writing to a topic: events as records, one batch per partition at a time, and what failures mean."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,14 +19,15 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from listener.errors import Park, Retry
 from listener.model.event import Event
-from listener.sinks.kafka.binding import Record, record_of
-from listener.sinks.kafka.connection import Producer, security_of, why_not, words_of
-from listener.sinks.kafka.settings import KafkaSettings
-from listener.sinks.kafka.topic import Topic, look_at, tell_worth
+from listener.model.forms import CLOUD_EVENT, Form
+from listener.sinks.kafka.session import Producer, Topic, look_at, report_topic, security_of, why_not, words_of
+from listener.sinks.kafka.settings import KafkaSettings, Mode
 from listener.sinks.registry import SinkContext
+from listener.sinks.session import KeptSession
 from listener.sinks.verdict import Verdict
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+
 _NEED_A_PERSON = (
     ClusterAuthorizationFailedError,
     InvalidTimestampError,
@@ -34,6 +35,44 @@ _NEED_A_PERSON = (
     PolicyViolationError,
     TopicAuthorizationFailedError,
 )
+
+
+class Record(NamedTuple):
+    """What becomes one record."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+def record_of(event: Event, *, form: Form, mode: Mode) -> Record:
+    """The event as a record whose key is the chat's id, or the account of a gap: what shares it keeps its order.
+
+    Structured: the body as the sink's form writes it. Binary: the attributes are headers, and the body is the event's
+    data alone, or what another form than the CloudEvent makes of it.
+    """
+    if mode == "structured":
+        return Record(event.subject.encode(), form.body(event), [_content_type(form.content_type)])
+    headers = [(f"ce_{name}", value.encode()) for name, value in _attributes(event).items()]
+    if form is CLOUD_EVENT:
+        return Record(event.subject.encode(), event.data, [_content_type("application/json"), *headers])
+    return Record(event.subject.encode(), form.body(event), [_content_type(form.content_type), *headers])
+
+
+def _content_type(media_type: str) -> tuple[str, bytes]:
+    return "content-type", media_type.encode()
+
+
+def _attributes(event: Event) -> dict[str, str]:
+    return {
+        "specversion": "1.0",
+        "type": event.type,
+        "source": event.source,
+        "id": event.id,
+        "subject": event.subject,
+        "time": event.time,
+        "sequence": str(event.sequence),
+    }
 
 
 class Batch(NamedTuple):
@@ -60,8 +99,7 @@ class KafkaSink:
         self._context = context
         self._settings = settings
         self._partition_of = DefaultPartitioner()  # that of the Java client, so that other producers find it, too
-        self._opened = False
-        self._producer: Producer | None = None
+        self._producer = KeptSession(context.name, self._connect)
         self._topic: Topic | None = None
         self._batch_bytes: int | None = None
         self._delivery: asyncio.Timeout | None = None
@@ -69,14 +107,13 @@ class KafkaSink:
     async def open(self) -> None:
         """See `ports.Sink`. Never makes the topic."""
         await self.close()
-        self._opened = True
-        await self._connected()
+        await self._producer.open()
         if self._topic is not None:
-            tell_worth(self._context, self._settings, self._topic)
+            report_topic(self._context, self._settings, self._topic)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry."""
-        producer = await self._connected()
+        producer = await self._producer.get()
         verdict = Verdict()
         records = [record_of(event, form=self._context.form, mode=self._settings.mode) for event in events]
         try:
@@ -90,8 +127,8 @@ class KafkaSink:
             verdict.hold(Retry(f"sinks.{self._context.name} was closed"))
         finally:
             self._delivery = None
-            if self._producer is not producer:
-                await producer.abort()
+            if not producer.usable:
+                await producer.close()
         verdict.raise_outcome()
 
     async def check(self) -> None:
@@ -100,12 +137,9 @@ class KafkaSink:
 
     async def close(self) -> None:
         """See `ports.Sink`."""
-        self._opened = False
         if self._delivery is not None:
             self._delivery.reschedule(0)
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await producer.abort()
+        await self._producer.close()
 
     async def _placed(
         self, producer: Producer, records: Sequence[Record], verdict: Verdict
@@ -115,7 +149,7 @@ class KafkaSink:
             async with asyncio.timeout(self._settings.timeout_s):
                 partitions = sorted(await producer.partitions_for(self._settings.topic))
         except (KafkaError, TimeoutError) as exc:
-            self._give_up(exc, Batch(None, []), verdict)
+            self._give_up(producer, exc, Batch(None, []), verdict)
             return {}
         placed: dict[int, list[int]] = {}
         for index, record in enumerate(records):
@@ -146,13 +180,13 @@ class KafkaSink:
                 async with asyncio.timeout(self._settings.timeout_s):
                     await (await producer.send_batch(batch.builder, self._settings.topic, partition=partition))
             except (KafkaError, TimeoutError) as exc:
-                self._give_up(exc, batch, verdict)
+                self._give_up(producer, exc, batch, verdict)
                 return
             verdict.delivered.update(batch.indexes)
 
-    def _give_up(self, exc: Exception, batch: Batch, verdict: Verdict) -> None:
+    def _give_up(self, producer: Producer, exc: Exception, batch: Batch, verdict: Verdict) -> None:
         """The producer is of no use any more; what that means for a batch."""
-        self._producer = None
+        producer.usable = False
         place = f"topic {self._settings.topic} at {self._settings.place}"
         if isinstance(exc, TimeoutError):
             verdict.hold(Retry(f"{place} did not acknowledge within {self._settings.timeout_s:g} s"))
@@ -166,20 +200,11 @@ class KafkaSink:
         else:
             verdict.hold(Retry(f"{place}: {words_of(exc)}"))
 
-    async def _connected(self) -> Producer:
-        """The producer that there is, or a new one once the topic is there. Raises Retry or Park."""
-        if not self._opened:
-            raise Retry(f"sinks.{self._context.name} is not open")
-        if self._producer is not None:
-            return self._producer
+    async def _connect(self) -> Producer:
+        """A new producer once the topic is there. Raises Retry or Park."""
         security = await security_of(self._context, self._settings)
         self._topic = await self._look(security)
-        producer = await self._started(security, self._topic)
-        if not self._opened:  # closed meanwhile
-            await producer.abort()
-            raise Retry(f"sinks.{self._context.name} was closed")
-        self._producer = producer
-        return producer
+        return await self._started(security, self._topic)
 
     async def _look(self, security: Mapping[str, Any]) -> Topic:
         try:
@@ -206,7 +231,7 @@ class KafkaSink:
                 await producer.start()
                 await producer.partitions_for(self._settings.topic)
         except BaseException as exc:
-            await producer.abort()
+            await producer.close()
             if isinstance(exc, ClusterAuthorizationFailedError):
                 raise Park(f"{place} does not let this user write idempotently: {words_of(exc)}") from exc
             if isinstance(exc, KafkaError | OSError):

@@ -8,7 +8,7 @@ __all__ = ["KIND"]
 
 
 def _build(context: SinkContext, settings: NatsSettings) -> Sink:
-    from listener.sinks.nats.sink import NatsSink  # noqa: PLC0415 - the client library is an extra
+    from listener.sinks.nats.sink import NatsSink
 
     return NatsSink(context=context, settings=settings)
 

@@ -1,20 +1,34 @@
-"""One connection to a NATS server: what is published on it, and what JetStream answers."""
+"""One connection to a NATS server: how it is asked for, what is published on it, and what JetStream answers."""
 
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Mapping
-from typing import NamedTuple
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
-from nats.aio.client import Client
+from nats.aio.client import Client, RawCredentials
 from nats.aio.msg import Msg
 from nats.errors import Error
-from nats.js import JetStreamContext
+from nats.js import JetStreamContext, api
 
 from listener.errors import Park, Retry
-from listener.sinks.nats.login import Login
+from listener.sinks.nats.settings import NatsSettings
+from listener.sinks.registry import SinkContext
+from listener.sinks.secrets import secret_of
 
+_SEED = "SU[A-Z2-7]{56}"
+
+_FORMATS = {
+    "seed": ("nkey_file", _SEED, "the nkey seed of a user"),
+    "credentials": (
+        "credentials_file",
+        rf".*BEGIN NATS USER JWT-+\s+\S+\s.*BEGIN USER NKEY SEED-+\s+{_SEED}\s.*",
+        "a user JWT and its nkey seed",
+    ),
+}
 _CLOSE_S = 1.0
 _NO_RESPONDERS = "503"  # the status of a message that nobody has subscribed to (nats-architecture-and-design ADR-4)
 _PERMISSIONS = "permissions violation"
@@ -23,6 +37,94 @@ _PERMISSIONS = "permissions violation"
 _STREAM_NOT_FOUND = 10059
 _TOO_LARGE = {10054, 10097}
 _NEED_A_PERSON = {_STREAM_NOT_FOUND, 10060, 10109, 10039, 10076}  # another stream's subject, sealed, not enabled (two)
+
+
+class NoTlsError(Exception):
+    """TLS is a must, and the server, or somebody in between, offers none. Nothing has been sent."""
+
+    def __init__(self) -> None:
+        super().__init__("tls:// is asked for and not offered")
+
+
+class Login:
+    """What one connection is made with.
+
+    The client takes the server's word for it whether there is TLS, and so might somebody in between who wants the
+    password: hence it gets credentials only once a handshake has succeeded.
+
+    Attributes:
+        options: arguments of `Client.connect`.
+    """
+
+    def __init__(self, *, settings: NatsSettings, tls: ssl.SSLContext, secrets: dict[str, str]) -> None:
+        self._tls_only = settings.tls_only
+        self._encrypted = _handshakes_of(tls)
+        self.options: dict[str, Any] = {
+            "servers": list(settings.servers),
+            "tls": tls,
+            **{key: self._careful(secret) for key, secret in secrets.items() if key in ("user", "password", "token")},
+        }
+        if "seed" in secrets:
+            self.options["nkeys_seed_str"] = secrets["seed"]
+        if "credentials" in secrets:
+            self.options["user_credentials"] = RawCredentials(secrets["credentials"])
+
+    def check_tls(self) -> None:
+        """Raise NoTlsError where there should be TLS and is none."""
+        if self._tls_only and not self._encrypted():
+            raise NoTlsError
+
+    def _careful(self, secret: str) -> Callable[[], str]:
+        def give() -> str:
+            self.check_tls()
+            return secret
+
+        return give
+
+
+async def login_of(context: SinkContext, settings: NatsSettings) -> Login:
+    """Read certificates and secrets anew.
+
+    Raises:
+        Retry: a file cannot be used now; it may be in the middle of a rotation.
+        StartError: the same of a certificate.
+    """
+    tls = await asyncio.to_thread(settings.ssl_context, context)
+    return Login(settings=settings, tls=tls, secrets=await _secrets(context, settings))
+
+
+async def _secrets(context: SinkContext, settings: NatsSettings) -> dict[str, str]:
+    if settings.username is not None:
+        return {"user": settings.username, "password": await settings.password_now(context) or ""}
+    found = {
+        "token": await secret_of(context, "token", inline=settings.token, file=settings.token_file),
+        "seed": await secret_of(context, "nkey", inline=None, file=settings.nkey_file),
+        "credentials": await secret_of(context, "credentials", inline=None, file=settings.credentials_file),
+    }
+    given = {key: secret for key, secret in found.items() if secret is not None}
+    _check_format(context, given)
+    return given
+
+
+def _check_format(context: SinkContext, secrets: dict[str, str]) -> None:
+    """The client reads on for ever in credentials that are cut off, and tells nothing of a seed that is none."""
+    for key, secret in secrets.items():
+        setting, pattern, words = _FORMATS.get(key, ("", ".*", ""))
+        if not re.fullmatch(pattern, secret, re.DOTALL):
+            raise Retry(f"{context.setting(setting)}: does not hold {words}")
+
+
+def _handshakes_of(tls: ssl.SSLContext) -> Callable[[], bool]:
+    """Whether a TLS handshake has succeeded with this context so far."""
+    succeeded: list[bool] = []
+
+    class Noted(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            succeeded.append(True)
+
+    tls.sslobject_class = Noted
+    return lambda: bool(succeeded)
 
 
 class Message(NamedTuple):
@@ -65,7 +167,10 @@ class Answer(msgspec.Struct, frozen=True):
 NO_STREAM = Answer(ApiError(code=503, description="no stream takes the subject"))
 """What stands for the answer where nobody listens to the subject."""
 
+
 _DECODER = msgspec.json.Decoder(Answer)
+
+
 _UNREADABLE = Answer(ApiError(code=500, description="the acknowledgement is not JSON"))
 
 
@@ -77,10 +182,12 @@ class Session:
 
     Attributes:
         trouble: the first thing that went wrong, None while nothing has.
+        stream: what whoever connected has learnt of the stream; None if this user may not ask.
     """
 
     def __init__(self, *, timeout_s: float) -> None:
         self.trouble: Exception | None = None
+        self.stream: api.StreamConfig | None = None
         self._timeout_s = timeout_s
         self._client = Client()
         self._inbox = ""
@@ -117,6 +224,11 @@ class Session:
         await self._client.flush()  # the server has judged the subscription
         if self.trouble is not None:
             raise self.trouble
+
+    @property
+    def usable(self) -> bool:
+        """Whether nothing has gone wrong."""
+        return self.trouble is None
 
     @property
     def max_payload(self) -> int:

@@ -6,24 +6,16 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from yarl import URL
 
-from listener.config.schema import InputFile
+from listener.config.schema import InputFile, url_that
 from listener.sinks.secrets import LoginSettings
 from listener.sinks.tls import TlsSettings
 
 _PORT = 4222
+_ADDRESS = "should be an address such as nats://host:4222, or tls://host:4222 where TLS is a must"
 
 
-def _address(value: str) -> str:
-    try:
-        url = URL(value)
-        usable = url.scheme in {"nats", "tls"} and bool(url.host) and url.path in {"", "/"} and not url.query_string
-    except ValueError:
-        usable = False
-    if not usable or any(character.isspace() for character in value):
-        raise ValueError("should be an address such as nats://host:4222, or tls://host:4222 where TLS is a must")
-    if url.user is not None or url.password is not None:
-        raise ValueError("must hold no user name and no password")
-    return value
+def _leads_to_a_server(url: URL) -> bool:
+    return url.scheme in {"nats", "tls"} and bool(url.host) and url.path in {"", "/"} and not url.query_string
 
 
 def _some(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,7 +39,7 @@ def _stream_name(value: str) -> str:
 class NatsSettings(TlsSettings, LoginSettings):
     """Keys of a sink of type `nats`. `timeout_s` is for connecting, and for the answers to what is sent at once."""
 
-    servers: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], AfterValidator(_some)]
+    servers: Annotated[tuple[Annotated[str, url_that(_leads_to_a_server, _ADDRESS)], ...], AfterValidator(_some)]
     stream: Annotated[str, AfterValidator(_stream_name)] = "DISPOSITIONS"
     subject: Annotated[str, AfterValidator(_subject)] = "dispositions"
     create_stream: bool = False

@@ -1,18 +1,26 @@
-"""Publishing to JetStream: batches in waves, acknowledgements, and what failures mean."""
+"""Publishing to a JetStream stream that can be used: batches in waves, acknowledgements, and what failures mean."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import structlog
 from nats.errors import Error, NoServersError
+from nats.js.api import PersistMode, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, NotFoundError
 
 from listener.errors import Park, Retry
 from listener.model.event import Event
-from listener.sinks.nats.login import NoTlsError, login_of
-from listener.sinks.nats.session import NO_STREAM, Answer, Message, Session
+from listener.sinks.durability import report_durability
+from listener.sinks.nats.session import NO_STREAM, Answer, ApiError, Message, NoTlsError, Session, login_of
 from listener.sinks.nats.settings import NatsSettings
-from listener.sinks.nats.stream import look_at, tell_worth
 from listener.sinks.registry import SinkContext
+from listener.sinks.session import KeptSession
 from listener.sinks.verdict import Verdict, chat_of, waves
+
+_log = structlog.get_logger("listener.sinks")
+_LEAST_WINDOW_S = 120.0  # the server's default; a destination is away for longer than less than that soon enough
+_UNKNOWN = "this user may not ask for the stream, so nothing is known of its replicas and its storage"
 
 # The server's words for a login that it does not take (nats-server, server/errors.go), in lower case.
 _NEED_A_PERSON = (
@@ -22,6 +30,110 @@ _NEED_A_PERSON = (
     "permissions violation",
     "tls required",
 )
+
+
+async def look_at(session: Session, settings: NatsSettings, *, create: bool) -> StreamConfig | None:
+    """The stream's configuration; None if this user may not ask for it.
+
+    Args:
+        session: a connection that is up.
+        settings: name the stream and its subject.
+        create: make the stream where it does not exist and the settings ask for that.
+
+    Raises:
+        Park: there is no such stream, or it cannot be used.
+        Retry: it cannot be asked for now.
+    """
+    place = f"stream {settings.stream} at {settings.place}"
+    try:
+        async with session.listening():
+            config = await _config(session, settings, create=create)
+    except NotFoundError as exc:
+        raise Park(f"{place} does not exist") from exc
+    except APIError as exc:
+        raise _error_of(exc).outcome(place) from exc
+    except (TimeoutError, Error) as exc:
+        if session.denied:
+            session.trouble = None
+            return None
+        raise Retry(f"{place}: no answer: {session.trouble or exc}") from exc
+    if config is not None and (problem := _problem(config, settings.subject)):
+        raise Park(f"{place} {problem}")
+    return config
+
+
+def report_stream(context: SinkContext, settings: NatsSettings, config: StreamConfig | None) -> None:
+    """Log what an acknowledgement of this stream is worth, and for how long a repetition is recognized."""
+    destination = f"{settings.place}, stream {settings.stream}"
+    if config is None:
+        report_durability(context, destination=destination, risks=(_UNKNOWN,))
+        return
+    report_durability(context, destination=destination, risks=tuple(_risks(config)), **_facts(config))
+    if config.duplicate_window < _LEAST_WINDOW_S:
+        _log.warning(
+            "sink_duplicates_possible",
+            sink=context.name,
+            duplicate_window_s=config.duplicate_window,
+            effect="an event that is brought again after that, because its acknowledgement was lost, is there twice",
+        )
+
+
+async def _config(session: Session, settings: NatsSettings, *, create: bool) -> StreamConfig | None:
+    api = session.stream_api()
+    try:
+        return (await api.stream_info(settings.stream)).config
+    except NotFoundError:
+        if not settings.create_stream:
+            raise
+    if not create:
+        return None
+    new = StreamConfig(name=settings.stream, subjects=[settings.subject], storage=StorageType.FILE)
+    return (await api.add_stream(new)).config
+
+
+def _error_of(exc: APIError) -> ApiError:
+    return ApiError(code=exc.code or 0, err_code=exc.err_code or 0, description=exc.description or "no JetStream there")
+
+
+def _problem(config: StreamConfig, subject: str) -> str:
+    """Why nothing can be published to it; empty if it can."""
+    if config.mirror is not None:
+        return "is a mirror of another"
+    if config.sealed:
+        return "is sealed"
+    if config.no_ack:
+        return "acknowledges nothing (no_ack)"
+    subjects = config.subjects or []
+    if not any(_covers(pattern.split("."), subject.split(".")) for pattern in subjects):
+        return f"takes {', '.join(subjects) or 'no subject'}, not {subject}"
+    return ""
+
+
+def _covers(pattern: list[str], subject: list[str]) -> bool:
+    """Whether a subject with wildcards covers one without (`*` is one token, `>` at the end one or more)."""
+    if pattern[-1] == ">":
+        pattern, subject = pattern[:-1], subject[: len(pattern) - 1] if len(subject) >= len(pattern) else []
+    return len(pattern) == len(subject) and all(mine in ("*", its) for mine, its in zip(pattern, subject, strict=True))
+
+
+def _facts(config: StreamConfig) -> dict[str, Any]:
+    return {
+        "replicas": config.num_replicas,
+        "storage": config.storage,
+        "duplicate_window_s": config.duplicate_window,
+        "max_age_s": config.max_age,
+    }
+
+
+def _risks(config: StreamConfig) -> Iterator[str]:
+    if config.storage == StorageType.MEMORY:
+        yield "the stream is in memory: it ends with its servers"
+    elif (config.num_replicas or 1) == 1:
+        yield "one replica: the only copy, which the server fsyncs every two minutes unless its sync_interval differs"
+    if config.persist_mode == PersistMode.ASYNC:
+        yield "persist_mode is async: it acknowledges what it has not written yet"
+    if config.retention == RetentionPolicy.INTEREST:
+        yield "retention by interest: what no consumer waits for is dropped"
 
 
 class NatsSink:
@@ -39,18 +151,16 @@ class NatsSink:
     def __init__(self, *, context: SinkContext, settings: NatsSettings) -> None:
         self._context = context
         self._settings = settings
-        self._session: Session | None = None
-        self._opened = False
+        self._session = KeptSession(context.name, self._connect)
 
     async def open(self) -> None:
         """See `ports.Sink`. Creates the stream where the settings ask for that."""
-        await self.close()
-        self._opened = True
-        await self._connected(tell=True)
+        session = await self._session.open()
+        report_stream(self._context, self._settings, session.stream)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of several outcomes one is raised: Reject before Park before Retry."""
-        session = await self._connected()
+        session = await self._session.get()
         verdict = Verdict()
         held: set[tuple[str, str]] = set()
         for wave in waves(events):
@@ -74,10 +184,7 @@ class NatsSink:
 
     async def close(self) -> None:
         """See `ports.Sink`."""
-        self._opened = False
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._session.close()
 
     def _message(self, event: Event) -> Message:
         headers = {
@@ -116,22 +223,7 @@ class NatsSink:
             return Park(f"{place} does not let this user publish: {trouble}")
         return Retry(f"the connection to {place} was lost: {trouble}")
 
-    async def _connected(self, *, tell: bool = False) -> Session:
-        """The session that there is, or a new one in place of one that something is wrong with."""
-        if not self._opened:
-            raise Retry(f"sinks.{self._context.name} is not open")
-        if self._session is not None and self._session.trouble is None:
-            return self._session
-        if self._session is not None:
-            await self._session.close()
-        session = await self._connect(create=True, tell=tell)
-        if not self._opened:  # closed meanwhile
-            await session.close()
-            raise Retry(f"sinks.{self._context.name} was closed")
-        self._session = session
-        return session
-
-    async def _connect(self, *, create: bool, tell: bool = False) -> Session:
+    async def _connect(self, *, create: bool = True) -> Session:
         """Log in, and look at the stream. Raises Retry or Park."""
         settings = self._settings
         login = await login_of(self._context, settings)
@@ -139,15 +231,13 @@ class NatsSink:
         try:
             async with asyncio.timeout(settings.timeout_s):
                 await session.connect(login)
-            config = await look_at(session, settings, create=create)
+            session.stream = await look_at(session, settings, create=create)
         except BaseException as exc:
             cause = session.trouble if isinstance(exc, NoServersError) else exc
             await session.close()
             if isinstance(exc, NoTlsError | Error | OSError):
                 raise self._refusal(cause or exc) from exc
             raise
-        if tell:
-            tell_worth(self._context, settings, config)
         return session
 
     def _refusal(self, exc: BaseException) -> Park | Retry:

@@ -8,7 +8,7 @@ __all__ = ["KIND"]
 
 
 def _build(context: SinkContext, settings: PostgresSettings) -> Sink:
-    from listener.sinks.postgres.sink import PostgresSink  # noqa: PLC0415 - the client library is an extra
+    from listener.sinks.postgres.sink import PostgresSink
 
     return PostgresSink(context=context, settings=settings)
 

@@ -1,19 +1,114 @@
-"""One connection to a PostgreSQL server: how it is made, and what is done over it."""
+"""One connection to a PostgreSQL server: what the server is, what is stored over it, and what its errors mean."""
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import asyncpg
+import msgspec
+from asyncpg import InterfaceError, InternalClientError, PostgresError
 
-from listener.sinks.postgres.answers import TROUBLE
-from listener.sinks.postgres.profile import QUESTION, Profile, profile_of
-from listener.sinks.postgres.rows import Row, by_column, insertion, portions
+from listener.errors import Outcome, Park, Refusal, Retry
+from listener.model.event import Event
+from listener.model.forms import Form
 from listener.sinks.postgres.settings import PostgresSettings
 from listener.sinks.registry import SinkContext
 
+_PORTION_BYTES = 16 * 1024 * 1024
+_REPLACEMENT = "\ufffd"
+
+# \u0000 behind an even number of backslashes: behind an odd one it is a backslash and a text.
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _CLOSE_S = 1.0
+
+QUESTION = """
+SELECT current_setting('server_version') AS version,
+       current_setting('server_encoding') AS encoding,
+       current_setting('fsync') AS fsync,
+       current_setting('full_page_writes') AS full_page_writes,
+       current_setting('synchronous_commit') AS synchronous_commit,
+       current_setting('synchronous_standby_names') AS synchronous_standbys,
+       pg_is_in_recovery() AS standby,
+       current_setting('transaction_read_only')::boolean AS read_only,
+       (SELECT count(*) FROM pg_stat_replication) AS standbys,
+       (SELECT relpersistence::text FROM pg_class WHERE oid = to_regclass($1)) AS persistence
+"""
+"""What `profile_of` needs the answer to; its parameter is the table's quoted name."""
+
+_TEXT_CHARACTERS = 200
+
+TROUBLE = (PostgresError, InterfaceError, InternalClientError, OSError)
+"""What the client library raises where something does not work; the third when a connection ends amid an exchange."""
+
+# Classes of codes: the data of a row, and limits of the server that a row is beyond.
+_OF_A_ROW = {"22", "54"}
+
+# Login, database, schema, and whatever is wrong with the statement, so with the table; a constraint of the site's own.
+_NEED_A_PERSON = {"28", "3D", "3F", "42", "23", "0A"}
+_DATABASE_DROPPED = "57P04"
+
+# Their texts name objects and users, never values.
+_SPEAK_OF_THE_SERVER = {"08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "0A"}
+_NO_TLS = "rejected SSL upgrade"
+
+
+class Row(NamedTuple):
+    """What is stored of an event. PostgreSQL takes no NUL in texts; `event` is JSON or one line and has none."""
+
+    source: str
+    id: str
+    type: str
+    subject: str
+    time: str
+    sequence: int
+    data: str
+    event: str
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """A server, and a table of it.
+
+    Attributes:
+        read_only: whether transactions begin so, as they do on a standby.
+        standbys: how many are connected.
+        persistence: `p` of a table that is logged, `u` of one that is not, `t` of a temporary one, None of none.
+    """
+
+    version: str
+    encoding: str
+    fsync: str
+    full_page_writes: str
+    synchronous_commit: str
+    synchronous_standbys: str
+    standby: bool
+    read_only: bool
+    standbys: int
+    persistence: str | None
+
+    @property
+    def commits_late(self) -> bool:
+        """Whether it acknowledges commits before they are on its disk, unless it is told otherwise."""
+        return self.synchronous_commit == "off"
+
+    def risks(self) -> Iterator[str]:
+        """How an event that it has acknowledged may still be lost, a sentence each."""
+        if self.fsync != "on":
+            yield "fsync is off: a power cut loses what was committed last, or all of it"
+        elif self.full_page_writes != "on":
+            yield "full_page_writes is off: a power cut can damage pages for good"
+        if self.persistence == "u":
+            yield "the table is unlogged: a crash of PostgreSQL empties it"
+        if self.standbys and not self.synchronous_standbys:
+            yield "synchronous_standby_names is empty: a standby that takes over may lack what was committed last"
+        elif self.synchronous_standbys and self.synchronous_commit == "local":
+            yield "synchronous_commit is local: a standby that takes over may lack what was committed last"
+
+
+def profile_of(record: Mapping[str, Any]) -> Profile:
+    """The server that gave this answer to `QUESTION`."""
+    return Profile(**record)
 
 
 class Session:
@@ -24,18 +119,23 @@ class Session:
     Args:
         connection: an open one.
         settings: the sink's keys.
+        profile: of the server and its table.
+
+    Attributes:
+        profile: as of the last `ask_profile`.
     """
 
-    def __init__(self, connection: asyncpg.Connection, settings: PostgresSettings) -> None:
+    def __init__(self, connection: asyncpg.Connection, settings: PostgresSettings, profile: Profile) -> None:
+        self.profile = profile
         self._connection = connection
         self._insertion = insertion(settings.quoted_table)
         self._table = settings.quoted_table
         self._timeout_ms = max(1, int(settings.timeout_s * 1000))
 
-    async def profile(self) -> Profile:
-        """What the server is."""
-        record: Mapping[str, Any] | None = await self._connection.fetchrow(QUESTION, self._table)
-        return profile_of(dict(record or {}))
+    async def ask_profile(self) -> Profile:
+        """What the server and the table are now."""
+        self.profile = await _profile_of(self._connection, self._table)
+        return self.profile
 
     async def create(self, statements: str) -> None:
         """Execute statements in one transaction."""
@@ -45,41 +145,92 @@ class Session:
         """Find out whether rows can be stored: by their columns, the primary key, the rights. Stores nothing."""
         await self._connection.fetch(f"EXPLAIN {self._insertion}", *by_column([]))
 
-    async def store(self, rows: Sequence[Row], profile: Profile) -> None:
-        """Store rows in one transaction, which is durable on return.
-
-        Args:
-            rows: those that are there already change nothing.
-            profile: of this server.
-        """
+    async def store(self, rows: Sequence[Row]) -> None:
+        """Store rows in one transaction, which is durable on return; those that are there already change nothing."""
         async with self._connection.transaction():
             # Of this transaction alone: a pooler in between may lend the server's connection to others afterwards.
-            await self._connection.execute(self._preface(profile))
+            await self._connection.execute(self._preface())
             stored = 0
             for portion in portions(rows):
                 status = await self._connection.execute(self._insertion, *by_column(portion))
                 stored += int(status.rpartition(" ")[2])
-            if stored < len(rows) and profile.synchronous_standbys:
+            if stored < len(rows) and self.profile.synchronous_standbys:
                 # What was there may have been committed here and not on the standbys; a transaction that writes nothing
                 # does not wait for them (PostgreSQL, RecordTransactionCommit). One that writes any record does.
                 await self._connection.execute("SELECT pg_logical_emit_message(true, 'disposition-listener', '')")
 
-    def _preface(self, profile: Profile) -> str:
+    def _preface(self) -> str:
         limits = f"SET LOCAL statement_timeout = {self._timeout_ms}"
-        return f"{limits}; SET LOCAL synchronous_commit = 'on'" if profile.commits_late else limits
+        return f"{limits}; SET LOCAL synchronous_commit = 'on'" if self.profile.commits_late else limits
 
     async def close(self) -> None:
         """Say goodbye where that is possible at once. Idempotent."""
         with contextlib.suppress(*TROUBLE):
             await self._connection.close(timeout=_CLOSE_S)
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """Close without a word. Idempotent."""
         self._connection.terminate()
 
 
+def row_of(event: Event, form: Form) -> Row:
+    """The row of an event, written in a form."""
+    return Row(
+        source=_text(event.source),
+        id=_text(event.id),
+        type=_text(event.type),
+        subject=_text(event.subject),
+        time=_text(event.time),
+        sequence=event.sequence,
+        data=_NUL.sub(rb"\1\\ufffd", event.data).decode(),
+        event=_text(form.body(event).decode()),
+    )
+
+
+def _text(value: str) -> str:
+    return value.replace("\0", _REPLACEMENT)
+
+
+def insertion(table: str) -> str:
+    """The statement that stores rows, which are its parameters by column; what is there already is left alone.
+
+    Everything is brought as text and read by the server, so that a value which is none is an error of its own.
+
+    Args:
+        table: its name, quoted.
+    """
+    columns = ", ".join(Row._fields)
+    arrays = ", ".join(f"${n}::{'bigint' if name == 'sequence' else 'text'}[]" for n, name in enumerate(Row._fields, 1))
+    casts = {"time": "time::timestamptz", "data": "data::jsonb"}
+    values = ", ".join(casts.get(name, name) for name in Row._fields)
+    return (
+        f"INSERT INTO {table} ({columns}) "  # noqa: S608 - the table is quoted, the rest is ours
+        f"SELECT {values} FROM unnest({arrays}) WITH ORDINALITY AS brought ({columns}, number) ORDER BY number "
+        "ON CONFLICT (source, id) DO NOTHING"
+    )
+
+
+def portions(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """The rows in their order, in as many portions as keep a message far below PostgreSQL's limit of 1 GiB."""
+    portion: list[Row] = []
+    size = 0
+    for row in rows:
+        length = len(row.data) + len(row.event)
+        if portion and size + length > _PORTION_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append(row)
+        size += length
+    yield portion
+
+
+def by_column(rows: Sequence[Row]) -> list[list[str | int]]:
+    """The parameters of `insertion`."""
+    return [[row[column] for row in rows] for column in range(len(Row._fields))]
+
+
 async def connect(context: SinkContext, settings: PostgresSettings) -> Session:
-    """Connect once, with the credentials of this moment.
+    """Connect once, with the credentials of this moment, and ask the server what it is.
 
     Raises:
         answers.TROUBLE: it did not work.
@@ -96,4 +247,52 @@ async def connect(context: SinkContext, settings: PostgresSettings) -> Session:
         statement_cache_size=0,  # a pooler in between may not know prepared statements
         server_settings={"application_name": "disposition-listener"},
     )
-    return Session(connection, settings)
+    try:
+        return Session(connection, settings, await _profile_of(connection, settings.quoted_table))
+    except BaseException:
+        connection.terminate()
+        raise
+
+
+async def _profile_of(connection: asyncpg.Connection, table: str) -> Profile:
+    record: Mapping[str, Any] | None = await connection.fetchrow(QUESTION, table)
+    return profile_of(dict(record or {}))
+
+
+def is_of_a_row(error: PostgresError) -> bool:
+    """Whether an event is to blame, so that the others can be stored without it."""
+    return _code(error)[:2] in _OF_A_ROW
+
+
+def refusal_of(place: str, error: PostgresError) -> Refusal:
+    """Of an event that is to blame; what PostgreSQL says quotes it."""
+    return Refusal(f"{place}: a value that PostgreSQL does not take: {_name(error)}", str(error))
+
+
+def outcome_of(place: str, error: Exception) -> Outcome:
+    """Park where a person is needed, Retry of the rest: it ends or starts, has too many connections, is read-only.
+
+    Args:
+        place: what the text begins with.
+        error: one of `TROUBLE`.
+    """
+    if isinstance(error, PostgresError):
+        code = _code(error)
+        kind = Park if code[:2] in _NEED_A_PERSON or code == _DATABASE_DROPPED else Retry
+        said = f": {_one_line(str(error))}" if code[:2] in _SPEAK_OF_THE_SERVER else ""
+        return kind(f"{place}: {_name(error)}{said}")
+    if _NO_TLS in str(error):
+        return Park(f"{place}: the server offers no TLS; tls = false does without")
+    return Retry(f"{place}: {_one_line(str(error)) or type(error).__name__}")
+
+
+def _code(error: PostgresError) -> str:
+    return str(getattr(error, "sqlstate", None) or "XX000")
+
+
+def _name(error: PostgresError) -> str:
+    return f"{type(error).__name__} ({_code(error)})"
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()[:_TEXT_CHARACTERS]

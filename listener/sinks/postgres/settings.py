@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
-from listener.sinks.secrets import LoginSettings
+from listener.sinks.secrets import LoginSettings, url_beside_login
 from listener.sinks.tls import TlsSettings
 
 _PORT = 5432
@@ -14,22 +14,8 @@ _NAME_BYTES = 63  # PostgreSQL cuts longer names without a word (NAMEDATALEN)
 _URL = "should be postgresql://HOST:PORT/DATABASE, or postgresql:///DATABASE?host=/FOLDER for a socket in a folder"
 
 
-def _checked_url(value: str) -> str:
-    try:
-        url = URL(value)
-        usable = url.scheme in {"postgresql", "postgres"} and _leads_to_a_database(url)
-        secretive = url.user is not None or url.password is not None or "password" in url.query
-    except ValueError:
-        usable = secretive = False
-    if secretive:
-        raise ValueError("must hold no user name and no password: give username and password_file beside it")
-    if not usable:
-        raise ValueError(_URL)
-    return value
-
-
 def _leads_to_a_database(url: URL) -> bool:
-    if re.fullmatch(r"/[^/]+", url.path) is None or url.fragment:
+    if url.scheme not in {"postgresql", "postgres"} or re.fullmatch(r"/[^/]+", url.path) is None or url.fragment:
         return False
     if url.host:
         return not url.query_string
@@ -46,7 +32,7 @@ def _table(value: str) -> str:
 class PostgresSettings(TlsSettings, LoginSettings):
     """Keys of a sink of type `postgres`. Where `username` is not given, it is that of the process."""
 
-    url: Annotated[str, AfterValidator(_checked_url)]
+    url: Annotated[str, url_beside_login(_leads_to_a_database, _URL)]
     table: Annotated[str, AfterValidator(_table)] = "dispositions"
     create_table: bool = False
     tls: bool = True

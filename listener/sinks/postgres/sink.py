@@ -1,22 +1,30 @@
 """Delivery to a table of PostgreSQL, and what must be known of the server for it."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 
 from asyncpg import PostgresError
-from asyncpg.exceptions import DuplicateTableError, UniqueViolationError
+from asyncpg.exceptions import DuplicateObjectError, DuplicateTableError, UniqueViolationError
 
-from listener.errors import Outcome, Park, Refusal, Reject, Retry
+from listener.errors import Park, Retry
 from listener.model.event import Event
-from listener.sinks.durability import tell
-from listener.sinks.postgres.answers import TROUBLE, is_of_a_row, outcome_of, refusal_of
-from listener.sinks.postgres.profile import Profile
-from listener.sinks.postgres.rows import Row, row_of
-from listener.sinks.postgres.session import Session, connect
+from listener.sinks.durability import report_durability
+from listener.sinks.postgres.session import (
+    TROUBLE,
+    Profile,
+    Row,
+    Session,
+    connect,
+    is_of_a_row,
+    outcome_of,
+    refusal_of,
+    row_of,
+)
 from listener.sinks.postgres.settings import PostgresSettings
 from listener.sinks.registry import SinkContext
+from listener.sinks.session import ExclusiveSession
+from listener.sinks.verdict import Verdict
 
 _TABLE = files(__package__).joinpath("table.sql")
 _ENCODING = "UTF8"
@@ -36,125 +44,100 @@ class PostgresSink:
         self._context = context
         self._settings = settings
         self._place = f"{context.setting('url')} {settings.url}"
-        self._lock = asyncio.Lock()
-        self._deadline: asyncio.Timeout | None = None
-        self._session: Session | None = None
+        self._session = ExclusiveSession(
+            self._connect,
+            place=self._place,
+            failures=TROUBLE,
+            outcome_of=outcome_of,
+            timeout_s=settings.timeout_s,
+        )
         self._profile: Profile | None = None
 
     async def open(self) -> None:
         """See `ports.Sink`."""
-        await self.close()
-        async with self._exchange():
-            await self._connected()
+        await self._session.open()
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. A batch is stored whole, or up to an event that is refused and the others by themselves."""
         rows = [row_of(event, self._context.form) for event in events]
-        async with self._exchange():
-            session, profile = await self._connected()
-            refused = await self._store(session, profile, list(enumerate(rows)))
-        if refused:
-            first = min(refused)
-            delivered = frozenset(range(len(events))) - refused.keys()
-            reason, answer = refused[first]
-            raise Reject(first, reason, rejected=refused, delivered=delivered, detail=answer)
+        verdict = Verdict()
+        async with self._session.exchange() as session:
+            await self._store(session, list(enumerate(rows)), verdict)
+        verdict.raise_outcome()
 
     async def check(self) -> None:
         """See `ports.Sink`: over a connection of its own. A table that is to be made is not made yet."""
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                session = await connect(self._context, self._settings)
-                try:
-                    profile = self._usable(await session.profile())
-                    if profile.persistence is not None or not self._settings.create_table:
-                        await self._probe(session, profile)
-                finally:
-                    session.abort()
-        except TROUBLE as error:
-            raise self._outcome(error) from error
+        async with self._session.limited():
+            session = await connect(self._context, self._settings)
+            try:
+                self._check_usable(session.profile)
+                if session.profile.persistence is not None or not self._settings.create_table:
+                    await self._probe(session)
+            finally:
+                await session.abort()
 
     async def close(self) -> None:
         """See `ports.Sink`. A delivery that is under way ends at once."""
-        if self._deadline is not None:
-            self._deadline.reschedule(asyncio.get_running_loop().time())
-        async with self._lock:
-            session, self._session = self._session, None
-            if session is not None:
-                await session.close()
+        await self._session.close()
 
-    @contextlib.asynccontextmanager
-    async def _exchange(self) -> AsyncIterator[None]:
-        """One at a time, within `timeout_s`; trouble becomes an outcome and costs the connection."""
-        async with self._lock:
-            try:
-                async with asyncio.timeout(self._settings.timeout_s) as self._deadline:
-                    yield
-            except BaseException as error:
-                session, self._session = self._session, None
-                if session is not None:
-                    session.abort()
-                if isinstance(error, TROUBLE):
-                    raise self._outcome(error) from error
-                raise
-            finally:
-                self._deadline = None
+    async def _connect(self) -> Session:
+        """A session over which rows can be stored; what the server is is logged where it is not as it was."""
+        session = await connect(self._context, self._settings)
+        try:
+            self._check_usable(session.profile)
+            if session.profile.persistence is None and self._settings.create_table:
+                await self._make_table(session)
+            await self._probe(session)
+        except BaseException:
+            await session.abort()
+            raise
+        if session.profile != self._profile:
+            self._profile = session.profile
+            self._report(session.profile)
+        return session
 
-    def _outcome(self, error: Exception) -> Outcome:
-        if isinstance(error, TimeoutError):  # an OSError
-            return Retry(f"{self._place}: no answer within {self._settings.timeout_s} s, or closed meanwhile")
-        return outcome_of(self._place, error)
-
-    async def _connected(self) -> tuple[Session, Profile]:
-        if self._session is None or self._profile is None:
-            self._session = session = await connect(self._context, self._settings)
-            profile = self._usable(await session.profile())
-            if profile.persistence is None and self._settings.create_table:
-                profile = await self._with_table(session)
-            await self._probe(session, profile)
-            if profile != self._profile:
-                self._tell(profile)
-            self._profile = profile
-        return self._session, self._profile
-
-    def _usable(self, profile: Profile) -> Profile:
+    def _check_usable(self, profile: Profile) -> None:
         if profile.standby:
             raise Retry(f"{self._place}: is a standby, which takes no writes")
         if profile.read_only:
             raise Retry(f"{self._place}: is read-only at the moment (default_transaction_read_only)")
         if profile.encoding != _ENCODING:
             raise Park(f"{self._place}: the database has the encoding {profile.encoding}, it must be {_ENCODING}")
-        return profile
 
-    async def _with_table(self, session: Session) -> Profile:
+    async def _make_table(self, session: Session) -> None:
         statements = _TABLE.read_text(encoding="utf-8").replace('"dispositions"', self._settings.quoted_table)
-        with contextlib.suppress(DuplicateTableError, UniqueViolationError):  # somebody else was faster
+        with contextlib.suppress(
+            DuplicateTableError, DuplicateObjectError, UniqueViolationError
+        ):  # somebody else was faster
             await session.create(statements)
-        return await session.profile()
+        await session.ask_profile()
 
-    async def _probe(self, session: Session, profile: Profile) -> None:
-        if profile.persistence is None:
+    async def _probe(self, session: Session) -> None:
+        if session.profile.persistence is None:
             place = self._context.setting("table")
             text = f"there is no {self._settings.table}: make it by {_TABLE}, or set create_table = true"
             raise Park(f"{place}: {text}")
         await session.probe()
 
-    async def _store(self, session: Session, profile: Profile, rows: Sequence[tuple[int, Row]]) -> dict[int, Refusal]:
-        """Store rows, which come with their indexes; returns those that are refused, found by halving."""
+    async def _store(self, session: Session, rows: Sequence[tuple[int, Row]], verdict: Verdict) -> None:
+        """Store rows, which come with their indexes; those that are refused are found by halving."""
         try:
-            await session.store([row for _, row in rows], profile)
+            await session.store([row for _, row in rows])
         except PostgresError as error:
             if not is_of_a_row(error):
                 raise
             if len(rows) == 1:
-                return {rows[0][0]: refusal_of(self._place, error)}
+                verdict.refuse(rows[0][0], *refusal_of(self._place, error))
+                return
         else:
-            return {}
+            verdict.delivered.update(index for index, _ in rows)
+            return
         half = len(rows) // 2
-        refused = await self._store(session, profile, rows[:half])
-        return refused | await self._store(session, profile, rows[half:])
+        await self._store(session, rows[:half], verdict)
+        await self._store(session, rows[half:], verdict)
 
-    def _tell(self, profile: Profile) -> None:
-        tell(
+    def _report(self, profile: Profile) -> None:
+        report_durability(
             self._context,
             destination=f"{self._settings.url}, table {self._settings.table}",
             risks=tuple(profile.risks()),

@@ -8,7 +8,7 @@ __all__ = ["KIND"]
 
 
 def _build(context: SinkContext, settings: RedisSettings) -> Sink:
-    from listener.sinks.redis.sink import RedisSink  # noqa: PLC0415 - the client library is an extra
+    from listener.sinks.redis.sink import RedisSink
 
     return RedisSink(context=context, settings=settings)
 

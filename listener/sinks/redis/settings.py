@@ -6,25 +6,11 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
-from listener.sinks.secrets import LoginSettings
+from listener.sinks.secrets import LoginSettings, url_beside_login
 from listener.sinks.tls import TlsSettings
 
 _PORT = 6379
 _URL = "should be redis://HOST:PORT/DB, rediss://HOST:PORT/DB for TLS, or unix:///PATH?db=DB"
-
-
-def _checked_url(value: str) -> str:
-    try:
-        url = URL(value)
-        usable = _is_network(url) or _is_socket(url)
-        secretive = url.user is not None or url.password is not None or "password" in url.query
-    except ValueError:
-        usable = secretive = False
-    if secretive:
-        raise ValueError("must hold no user name and no password: give username and password_file beside it")
-    if not usable:
-        raise ValueError(_URL)
-    return value
 
 
 def _is_network(url: URL) -> bool:
@@ -57,7 +43,7 @@ class RedisSettings(TlsSettings, LoginSettings):
     are known there even when their entries are gone.
     """
 
-    url: Annotated[str, AfterValidator(_checked_url)]
+    url: Annotated[str, url_beside_login(lambda url: _is_network(url) or _is_socket(url), _URL)]
     stream: Annotated[str, AfterValidator(_key)] = "dispositions"
     maxlen: int = Field(default=1_000_000, ge=0)
     maxlen_exact: bool = False

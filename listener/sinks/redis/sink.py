@@ -1,24 +1,34 @@
-"""Delivery to a Redis stream, and what must be known of the server for it."""
+"""Delivery to a Redis stream: the script that appends each event once, and what must be known of the server for it."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from importlib.resources import files
+from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError, ResponseError
 
-from listener.errors import Refusal, Reject, Retry
+from listener.errors import Retry
 from listener.model.event import Event
-from listener.sinks.durability import tell
-from listener.sinks.redis.answers import moved_to, outcome_of
-from listener.sinks.redis.entries import Entry, calls, probe
-from listener.sinks.redis.profile import QUESTIONS, Profile, profile_of
-from listener.sinks.redis.session import Command, Session, connect
+from listener.sinks.durability import report_durability
+from listener.sinks.redis.session import Command, Profile, Session, connect, moved_to, outcome_of
 from listener.sinks.redis.settings import RedisSettings
 from listener.sinks.registry import SinkContext
+from listener.sinks.session import ExclusiveSession
+from listener.sinks.verdict import Verdict
 
+_SCRIPT = files(__package__).joinpath("append.lua").read_text(encoding="utf-8")
+_MARK_BYTES = 16
+_ARGUMENTS = 18  # of an event: entry id, mark, and the names and values of eight fields
+_CALL_BYTES = 4 * 1024 * 1024
 _HOPS = 3
-_NAME: Command = ("CLIENT", "SETNAME", "disposition-listener")  # where it may
+
+
+class Entry(NamedTuple):
+    """An event as it is written, of a media type."""
+
+    event: Event
+    content_type: str
+    body: bytes
 
 
 class RedisSink:
@@ -35,87 +45,57 @@ class RedisSink:
         self._context = context
         self._settings = settings
         self._place = f"{context.setting('url')} {settings.url}"
-        self._lock = asyncio.Lock()
-        self._deadline: asyncio.Timeout | None = None
-        self._session: Session | None = None
+        self._session = ExclusiveSession(
+            self._connect_and_report,
+            place=self._place,
+            failures=(RedisError,),
+            outcome_of=outcome_of,
+            timeout_s=settings.timeout_s,
+        )
         self._profile: Profile | None = None
 
     async def open(self) -> None:
         """See `ports.Sink`."""
-        await self.close()
-        async with self._exchange():
-            await self._connected()
+        await self._session.open()
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. Of a batch that fails anything may be there; brought again, it is there once."""
-        async with self._exchange():
-            session, profile = await self._connected()
-            form = self._context.form
-            entries = [Entry(event, form.content_type, form.body(event)) for event in events]
-            fitting = {index: entry for index, entry in enumerate(entries) if len(entry.body) <= profile.largest}
-            if fitting:
-                await self._append(session, profile, list(fitting.values()))
-        self._reject_others(len(events), frozenset(fitting), profile)
+        verdict = Verdict()
+        async with self._session.exchange() as session:
+            entries = self._fitting(events, session.profile.largest, verdict)
+            if entries:
+                await self._append(session, list(entries.values()))
+        verdict.delivered.update(entries)
+        verdict.raise_outcome()
 
     async def check(self) -> None:
         """See `ports.Sink`: over a connection of its own."""
-        try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                session, _ = await self._connect()
-                await session.close()
-        except (TimeoutError, RedisError) as error:
-            raise self._outcome(error) from error
+        async with self._session.limited():
+            session = await self._connect()
+            await session.close()
 
     async def close(self) -> None:
         """See `ports.Sink`. A delivery that is under way ends at once."""
-        if self._deadline is not None:
-            self._deadline.reschedule(asyncio.get_running_loop().time())
-        async with self._lock:
-            await self._give_up()
+        await self._session.close()
 
-    @contextlib.asynccontextmanager
-    async def _exchange(self) -> AsyncIterator[None]:
-        """One at a time, within `timeout_s`; trouble becomes an outcome and costs the connection."""
-        async with self._lock:
-            try:
-                async with asyncio.timeout(self._settings.timeout_s) as self._deadline:
-                    yield
-            except BaseException as error:
-                await self._give_up()
-                if isinstance(error, TimeoutError | RedisError):
-                    raise self._outcome(error) from error
-                raise
-            finally:
-                self._deadline = None
+    async def _connect_and_report(self) -> Session:
+        session = await self._connect()
+        if session.profile != self._profile:
+            self._profile = session.profile
+            self._report(session.profile)
+        return session
 
-    def _outcome(self, error: TimeoutError | RedisError) -> Exception:
-        if isinstance(error, RedisError):
-            return outcome_of(self._place, error)
-        return Retry(f"{self._place}: no answer within {self._settings.timeout_s} s, or closed meanwhile")
-
-    async def _give_up(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    async def _connected(self) -> tuple[Session, Profile]:
-        if self._session is None or self._profile is None:
-            session, profile = await self._connect()
-            if profile != self._profile:
-                self._tell(profile)
-            self._session, self._profile = session, profile
-        return self._session, self._profile
-
-    async def _connect(self) -> tuple[Session, Profile]:
-        """A connection to the server that has the stream; a cluster's node names it where it is another."""
+    async def _connect(self) -> Session:
+        """A session with the server that has the stream; a cluster's node names it where it is another."""
         address = self._settings.address
         for _ in range(_HOPS):
             session = await connect(self._context, self._settings, address)
             try:
-                _, probed, *answers = await session.ask(_NAME, probe(self._settings), *QUESTIONS)
+                (probed,) = await session.ask(probe(self._settings))
                 elsewhere = moved_to(probed)
                 if elsewhere is None:
-                    return session, self._usable(probed, profile_of(answers))
+                    self._check_usable(probed, session.profile)
+                    return session
             except BaseException:
                 await session.close()
                 raise
@@ -123,15 +103,23 @@ class RedisSink:
             address |= elsewhere
         raise Retry(f"{self._place}: the nodes of the cluster do not agree on who has the stream")
 
-    def _usable(self, probed: Any, profile: Profile) -> Profile:
+    def _check_usable(self, probed: Any, profile: Profile) -> None:
         if isinstance(probed, ResponseError):
             raise probed
         if profile.is_replica:
             raise Retry(f"{self._place}: is a replica, which takes no writes")
-        return profile
 
-    async def _append(self, session: Session, profile: Profile, entries: Sequence[Entry]) -> None:
-        waiting = self._waiting(profile)
+    def _fitting(self, events: Sequence[Event], largest: int, verdict: Verdict) -> dict[int, Entry]:
+        """The entries of the events that the server takes, by index; the others are refused."""
+        form = self._context.form
+        entries = {index: Entry(event, form.content_type, form.body(event)) for index, event in enumerate(events)}
+        for index in [index for index, entry in entries.items() if len(entry.body) > largest]:
+            del entries[index]
+            verdict.refuse(index, f"{self._place}: takes no value of more than {largest} bytes (proto-max-bulk-len)")
+        return entries
+
+    async def _append(self, session: Session, entries: Sequence[Entry]) -> None:
+        waiting = self._waiting(session.profile)
         for call in calls(self._settings, entries):
             appended, *reached = await session.ask(call, *waiting)
             for answer in (appended, *reached):
@@ -157,15 +145,8 @@ class RedisSink:
                 text = f"{answer} of wait_replicas = {self._settings.wait_replicas} replicas have what was written"
                 raise Retry(f"{self._place}: {text}")
 
-    def _reject_others(self, count: int, delivered: frozenset[int], profile: Profile) -> None:
-        """Raise Reject for what was not fit to be sent, if there is any."""
-        refusal = Refusal(f"{self._place}: takes no value of more than {profile.largest} bytes (proto-max-bulk-len)")
-        rejected = {index: refusal for index in range(count) if index not in delivered}
-        if rejected:
-            raise Reject(min(rejected), refusal.reason, rejected=rejected, delivered=delivered)
-
-    def _tell(self, profile: Profile) -> None:
-        tell(
+    def _report(self, profile: Profile) -> None:
+        report_durability(
             self._context,
             destination=f"{self._settings.url}, stream {self._settings.stream}",
             risks=tuple(profile.risks(self._settings)),
@@ -177,3 +158,54 @@ class RedisSink:
             wait_replicas=self._settings.wait_replicas,
             maxlen=self._settings.maxlen,
         )
+
+
+def calls(settings: RedisSettings, entries: Sequence[Entry]) -> Iterator[Command]:
+    """Calls that append the entries in their order, none so large that Redis, which does one at a time, is held up.
+
+    Each is to be answered before the next is made, since it may be refused.
+    """
+    arguments: list[str | bytes] = []
+    size = 0
+    for entry in entries:
+        body = entry.body
+        if size + len(body) > _CALL_BYTES and arguments:
+            yield _call(settings, arguments)
+            arguments, size = [], 0
+        size += len(body)
+        arguments += _arguments(*entry)
+    yield _call(settings, arguments)
+
+
+def probe(settings: RedisSettings) -> Command:
+    """A call that writes nothing and tells whether one that does may."""
+    return _call(settings, [])
+
+
+def _call(settings: RedisSettings, arguments: Sequence[str | bytes]) -> Command:
+    trim = "=" if settings.maxlen_exact else "~"
+    bounds = (settings.maxlen, trim, settings.dedup_window, _ARGUMENTS)
+    # The whole script each time: a server that was restarted does not know it by its digest.
+    return ("EVAL", _SCRIPT, 2, settings.stream, settings.marks, *bounds, *arguments)
+
+
+def _arguments(event: Event, content_type: str, body: bytes) -> tuple[str | bytes, ...]:
+    fields: dict[str, str | bytes] = {
+        "id": event.id,  # the script reads this and the next
+        "source": event.source,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time,
+        "sequence": str(event.sequence),
+        "content-type": content_type,
+        "body": body,
+    }
+    # When it was received, as stream ids go, and where in the journal: the same whenever the event comes again, and
+    # rising over journals too.
+    entry = f"{max(event.received_ms, 1)}-{event.sequence}"
+    return (entry, _mark(event), *(part for field in fields.items() for part in field))
+
+
+def _mark(event: Event) -> bytes:
+    """What stands for the event's identity (CloudEvents 1.0, "id": source and id together)."""
+    return blake2b(f"{event.source}\0{event.id}".encode(), digest_size=_MARK_BYTES).digest()

@@ -1,31 +1,78 @@
-"""Deliver batches to a syslog receiver, and wait for the nearest thing to an acknowledgement that syslog has."""
+"""Deliver batches as RFC 5424 messages, and wait for the nearest thing to an acknowledgement that syslog has."""
 
 import asyncio
 import contextlib
+import os
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
 from listener.model.event import Event
+from listener.model.forms import Form
 from listener.ports import Sink
-from listener.sinks.durability import tell
+from listener.sinks.durability import report_durability
 from listener.sinks.registry import SinkContext, SinkKind
 from listener.sinks.syslog.connection import Connection
-from listener.sinks.syslog.message import MessageWriter, framed
 from listener.sinks.syslog.settings import SyslogSettings
 from listener.sinks.tls import is_refusal
+
+_BOM = b"\xef\xbb\xbf"
+_ATTRIBUTES = ("id", "sequence", "type", "source", "subject", "account", "change")
+_ESCAPES = str.maketrans({character: f"\\{character}" for character in '"\\]'})  # RFC 5424, 6.3.3
 
 _READ = (
     "syslog acknowledges nothing: that a batch was taken is told by the receiver closing its connection, which means "
     "that it has read the batch, not that it has stored it"
 )
+
 _UNSAID = (
     "it ends connections without a close_notify: one that dies or refuses us in silence may pass for one that has read"
 )
+
 _SENT = (
     'syslog acknowledges nothing: with confirm = "sent" a batch counts as taken once the receiver\'s host has it, '
     "whether its process has read it or not"
 )
+
+
+class MessageWriter:
+    """Writes events as SYSLOG-MSG (RFC 5424, 6): the event's attributes as structured data, its body as MSG.
+
+    MSG begins with a BOM on request only: JSON must not (RFC 8259, 8.1), and without one it is MSG-ANY (6.4).
+    """
+
+    def __init__(self, settings: SyslogSettings, form: Form) -> None:
+        self._start = f"<{settings.priority}>1"
+        host = settings.hostname or _host_name()
+        self._origin = f"{host} {settings.app_name} {os.getpid()}"
+        self._sd_id = settings.sd_id
+        self._bom = _BOM if settings.bom else b""
+        self._form = form
+
+    def message(self, event: Event) -> bytes:
+        """One message; MSGID is the kind of event."""
+        values = ((name, getattr(event, name)) for name in _ATTRIBUTES)
+        parameters = " ".join([f'{name}="{_escaped(str(value))}"' for name, value in values if value is not None])
+        header = f"{self._start} {event.time} {self._origin} {event.kind} [{self._sd_id} {parameters}] "
+        return header.encode() + self._bom + self._form.body(event)
+
+
+def _host_name() -> str:
+    """Of this machine, as HOSTNAME allows it (RFC 5424, 6.2.4)."""
+    name = "".join(character for character in socket.gethostname() if "!" <= character <= "~")
+    return name[:255] or "-"
+
+
+def _escaped(value: str) -> str:
+    """As PARAM-VALUE. Control characters are legal there, but make two lines of one in many receivers."""
+    plain = value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value)
+    return plain.translate(_ESCAPES)
+
+
+def framed(messages: Iterable[bytes]) -> bytes:
+    """SYSLOG-FRAMEs (RFC 5425, 4.3), which TCP without TLS knows as octet counting (RFC 6587, 3.4.1)."""
+    return b"".join([b"%d %b" % (len(message), message) for message in messages])
 
 
 class SyslogSink:
@@ -58,7 +105,7 @@ class SyslogSink:
         risks: tuple[str, ...] = (_READ if self._settings.confirm == "close" else _SENT,)
         if self._settings.tls and not self._says_goodbye:
             risks += (_UNSAID,)
-        tell(self._context, destination=self._place, risks=risks, confirm=self._settings.confirm)
+        report_durability(self._context, destination=self._place, risks=risks, confirm=self._settings.confirm)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. A batch is taken whole or not at all, and only then begun when every event fits."""

@@ -1,9 +1,9 @@
-"""HTTP as this sink speaks it: one session, no redirects, no cookies, bounded answers, certificates taken up anew."""
+"""HTTP as this sink speaks it: no redirects, no cookies, bounded answers, and what it means where none is a success."""
 
 import asyncio
-import os
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +23,88 @@ from aiohttp import (
 from yarl import URL
 
 from listener import __version__
-from listener.errors import Park, StartError
+from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
 from listener.sinks.registry import SinkContext
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
-from listener.sinks.webhook.failure import Failure, one_line
 from listener.sinks.webhook.settings import WebhookSettings
 
+_TEXT_CHARACTERS = 1000
+
+# The classes of statuses (RFC 9110, 15).
+_SUCCESS = range(200, 300)
+_REFUSAL, _FAULT = 400, 500
+
+# A person must act: the address, the credentials or the receiver's configuration are wrong for every event alike.
+_GONE = 410
+_PARKS = {401, 403, 404, 407, _GONE, 415}
+
+# What an ingress or a half-started service says in place of a receiver that is being replaced; it passes by itself.
+_STAND_INS = {405, 406, 426}
+_RETRIES = {408, 425, 429, *_STAND_INS}
 _BODY_BYTES = 64 * 1024
+
 # What is named beyond that is a mistake; what is named below it is waited for in full.
 _LONGEST_WAIT_S = 366 * 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """What came of a request that did not succeed.
+
+    `status` is None if nobody answered; `verdict` is what it means where the status does not tell. `detail` quotes
+    the answer, which often quotes the event: not for a log.
+    """
+
+    text: str
+    detail: str = ""
+    status: int | None = None
+    after_s: float | None = None
+    verdict: type[Outcome] | None = None
+
+    @property
+    def kind(self) -> type[Outcome]:
+        """The one place that tells a passing failure from a wrong event and from work for a person."""
+        if self.verdict is not None:
+            return self.verdict
+        if self.status is None or self.status in _RETRIES or self.status >= _FAULT:
+            return Retry
+        if self.status in _PARKS or self.status < _REFUSAL:  # a redirect: the address is wrong
+            return Park
+        return Reject
+
+    @property
+    def affects_all(self) -> bool:
+        """Whether the next request would fare the same, whatever event it carries."""
+        if self.kind is Retry:
+            return self.status is None or self.status in _STAND_INS or self.after_s is not None
+        return self.kind is Park
+
+    def outcome(self, delivered: frozenset[int] = frozenset(), after_s: float | None = None) -> Park | Retry:
+        """As the error that `deliver` raises, of a failure that is no Reject."""
+        if self.kind is Park:
+            gone = self.status == _GONE
+            text = f"{self.text}: it is gone, so the sink is disabled" if gone else self.text
+            return Park(text, disabled=gone, delivered=delivered, detail=self.detail)
+        return Retry(self.text, after_s=after_s, delivered=delivered, detail=self.detail)
+
+
+def quoted(text: str, secrets: Iterable[str]) -> str:
+    """What somebody else said, on one short line and without secrets.
+
+    Some receivers quote the request in their answer: a secret header whole, or the credential behind its scheme.
+    """
+    words = {*(secrets := [*secrets]), *(word for secret in secrets for word in secret.split())} - {""}
+    line = one_line(text)
+    if words:
+        longest_first = sorted(words, key=len, reverse=True)  # a short one may be a part of a long one
+        line = re.sub("|".join(map(re.escape, longest_first)), "***", line)
+    return line[:_TEXT_CHARACTERS]
+
+
+def one_line(text: str) -> str:
+    """A text without line ends and control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +119,7 @@ class Answer:
     @property
     def ok(self) -> bool:
         """Whether its status is one of success."""
-        return 200 <= self.status < 300  # noqa: PLR2004 - the class of the status
+        return self.status in _SUCCESS
 
 
 class Endpoint:
@@ -160,7 +232,7 @@ def place(url: URL) -> str:
 def _stamp(path: Path) -> object:
     """What changes when a file is replaced or written."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - one call a batch
+        found = path.stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size

@@ -83,7 +83,7 @@ class SigningKeys:
         self._read: dict[Path, tuple[str, tuple[SigningKey, ...]]] = {}
 
     async def now(self) -> tuple[SigningKey, ...]:
-        """The keys of this moment, the files read anew.
+        """The keys of this moment, the files reread.
 
         Raises:
             Retry: a file cannot be read or holds no usable secret: it may be in the middle of a rotation.

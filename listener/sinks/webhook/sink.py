@@ -1,28 +1,145 @@
-"""The writer of the `webhook` sink: requests of one event or of several, each chat's events in order."""
+"""The writer of the webhook sink: asks permission, sends requests of one event or of several, each chat's in order."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from aiohttp import hdrs
 from yarl import URL
 
-from listener.errors import Reject
+from listener.errors import Outcome, Park, Refusal, Reject, Retry
 from listener.model.event import Event
 from listener.ports import Sink
 from listener.sinks.registry import SinkContext, SinkKind
-from listener.sinks.webhook import handshake
+from listener.sinks.verdict import chat_of
 from listener.sinks.webhook.binding import Binding, Message
-from listener.sinks.webhook.credentials import Credentials, FixedCredentials
-from listener.sinks.webhook.endpoint import Answer, Endpoint, place
-from listener.sinks.webhook.failure import Failure, quoted
-from listener.sinks.webhook.oauth import AccessTokens
-from listener.sinks.webhook.progress import Progress
+from listener.sinks.webhook.credentials import AccessTokens, Credentials, FixedCredentials
+from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place, quoted
 from listener.sinks.webhook.settings import WebhookSettings, problems_beside
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
+_ALL = "*"
+_NO_OPTIONS = 405  # 4.2: OPTIONS is not supported
 _UNAUTHORIZED = 401
 _PROBE_FAILURES = (401, 403, 410)
+
+
+class Progress:
+    """What becomes of a batch in one call.
+
+    Args:
+        events: the batch.
+    """
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.events = events
+        self.delivered: set[int] = set()
+        self.stopped = False
+        self._failures: dict[int, Failure] = {}
+        by_chat: dict[tuple[str, str], list[int]] = {}
+        for index, event in enumerate(events):
+            by_chat.setdefault(chat_of(event), []).append(index)
+        self.chats = len(by_chat)
+        self._remaining = iter(by_chat.values())
+
+    def remaining(self) -> Iterator[list[int]]:
+        """The indexes of chats that no worker has taken yet; shared by all workers."""
+        return self._remaining
+
+    def can_continue(self, index: int, failure: Failure) -> bool:
+        """Note a failure, which may end the call for all chats; tells whether the chat's next event may be sent."""
+        self._failures[index] = failure
+        self.stopped = self.stopped or failure.affects_all
+        return failure.kind is Reject
+
+    def raise_outcome(self) -> None:
+        """Raise what the lane must know first; nothing where every event is delivered.
+
+        A time that was named holds for whatever is raised: the lane keeps it before it brings the rest.
+        """
+        delivered = frozenset(self.delivered)
+        named = [failure.after_s for failure in self._failures.values() if failure.after_s is not None]
+        after_s = max(named, default=None)
+        if judged := self._of(Reject):
+            first = min(judged)
+            failure = judged.pop(first)
+            others = {index: Refusal(other.text, other.detail) for index, other in judged.items()}
+            raise Reject(
+                first,
+                failure.text,
+                rejected=others,
+                after_s=after_s if len(delivered) + len(others) + 1 < len(self.events) else None,
+                delivered=delivered,
+                detail=failure.detail,
+            )
+        for found in (self._of(Park), self._of(Retry)):
+            if found:
+                raise found[min(found)].outcome(delivered, after_s)
+
+    def _of(self, kind: type[Outcome]) -> dict[int, Failure]:
+        return {index: failure for index, failure in self._failures.items() if failure.kind is kind}
+
+
+def request_headers(origin: str, rate: int | None) -> dict[str, str]:
+    """What the request for permission holds; `rate` is in requests a minute (4.1)."""
+    asked = {"WebHook-Request-Rate": str(rate)} if rate is not None else {}
+    return {"WebHook-Request-Origin": origin, **asked}
+
+
+def allowed_rate(answer: Answer, *, origin: str, rate: int | None, where: str) -> int | Failure | None:
+    """The requests a minute that an answer allows, None for any number; a Failure where it allows none (4.2).
+
+    The headers decide and not the status: who knows nothing of the handshake may answer OPTIONS with a success. A
+    status of passing trouble without them is passing trouble.
+
+    Args:
+        answer: to the request for permission.
+        origin: who asked.
+        rate: what was asked for; it counts where the receiver leaves the header out.
+        where: the receiver, for the text of a Failure.
+    """
+    allowed = answer.headers.get("WebHook-Allowed-Origin", "").strip()
+    if allowed.lower() not in (origin.lower(), _ALL):
+        found = Failure(text=f"{where} answered {answer.status}", status=answer.status, after_s=answer.after_s)
+        if found.kind is Retry and answer.status != _NO_OPTIONS:
+            return found
+        said = f"WebHook-Allowed-Origin is not {origin}" if allowed else "no WebHook-Allowed-Origin"
+        text = f"{where} answered {answer.status} and does not allow us to send: {said}"
+        return Failure(text=text, verdict=Park, status=answer.status)
+    named = answer.headers.get("WebHook-Allowed-Rate", "").strip()
+    if named.isascii() and named.isdigit() and int(named) > 0:
+        return int(named)
+    return rate if not named else None if named == _ALL else _no_rate(where)
+
+
+def _no_rate(where: str) -> Failure:
+    return Failure(text=f"{where} allows us to send, but its WebHook-Allowed-Rate is no number", verdict=Park)
+
+
+class RateLimiter:
+    """Spreads requests evenly over each minute.
+
+    Args:
+        monotonic: seconds that only run forward.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._distance_s = 0.0
+        self._next_s = 0.0
+
+    def set(self, per_minute: int | None) -> None:
+        """From now on at most so many; None for any number."""
+        self._distance_s = 60.0 / per_minute if per_minute is not None else 0.0
+
+    async def turn(self) -> None:
+        """Return when the next request may go."""
+        if not self._distance_s:
+            return
+        now_s = self._monotonic()
+        at_s = max(self._next_s, now_s)
+        self._next_s = at_s + self._distance_s
+        await asyncio.sleep(at_s - now_s)
 
 
 class WebhookSink:
@@ -53,7 +170,7 @@ class WebhookSink:
             setting=context.setting("signing_secret_files"),
         )
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
-        self._pace = handshake.Pace(context.host.clock.monotonic_s)
+        self._rate_limiter = RateLimiter(context.host.clock.monotonic_s)
 
     async def open(self) -> None:
         """See `ports.Sink`. Reaches nobody yet, unless permission has to be asked for."""
@@ -112,18 +229,18 @@ class WebhookSink:
         return await self._endpoint.exchange(hdrs.METH_OPTIONS, self._url, sent, None)
 
     async def _ask_permission(self) -> None:
-        """Raises Park where there is none, Retry where nobody answers."""
+        """Raises Park if there is none, Retry where nobody answers."""
         await self._credentials.prepare()
         origin, rate = self._settings.origin or "", self._settings.request_rate
-        answer = await self._options(handshake.request_headers(origin, rate))
+        answer = await self._options(request_headers(origin, rate))
         allowed = (
             answer
             if isinstance(answer, Failure)
-            else handshake.allowed_rate(answer, origin=origin, rate=rate, where=place(self._url))
+            else allowed_rate(answer, origin=origin, rate=rate, where=place(self._url))
         )
         if isinstance(allowed, Failure):
             raise allowed.outcome(after_s=allowed.after_s)
-        self._pace.set(allowed)
+        self._rate_limiter.set(allowed)
 
     async def _work(self, progress: Progress, keys: Sequence[SigningKey]) -> None:
         """Take chat after chat; stop with a chat at the first event that has to come again."""
@@ -134,7 +251,7 @@ class WebhookSink:
                 failure = await self._send(self._binding.message(progress.events[index]), keys)
                 if failure is None:
                     progress.delivered.add(index)
-                elif not progress.goes_on(index, failure):
+                elif not progress.can_continue(index, failure):
                     break
 
     async def _send_together(self, progress: Progress, indexes: Sequence[int], keys: Sequence[SigningKey]) -> bool:
@@ -148,15 +265,15 @@ class WebhookSink:
             progress.delivered.update(indexes)
             return True
         if failure.kind is not Reject or len(indexes) == 1:
-            return progress.goes_on(indexes[0], failure)
+            return progress.can_continue(indexes[0], failure)
         middle = len(indexes) // 2
         return await self._send_together(progress, indexes[:middle], keys) and await self._send_together(
             progress, indexes[middle:], keys
         )
 
     async def _send(self, message: Message, keys: Sequence[SigningKey]) -> Failure | None:
-        """One request, and once more where a refused token could be replaced; None is success."""
-        await self._pace.turn()
+        """One request, and again where a refused token could be replaced; None is success."""
+        await self._rate_limiter.turn()
         refused = self._credentials.headers
         failure = await self._request(message, keys)
         if failure is None or failure.status != _UNAUTHORIZED:

@@ -30,7 +30,7 @@ export const token = {
 /** What to say of a question that failed. */
 export function failureOf(error) {
   if (error instanceof Refused) return `Refused: ${error.message}.`;
-  return error instanceof Unauthorized ? "Refused: the token is not taken." : "The daemon did not answer.";
+  return error instanceof Unauthorized ? "Refused: the token is not accepted." : "The daemon did not answer.";
 }
 
 /**

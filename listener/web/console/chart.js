@@ -1,7 +1,77 @@
-// Stacked bars of codes over time, in SVG, with a legend and as a table.
-import { distribution, OTHER, SERIES, ticks } from "./buckets.js";
+// Stacked bars of codes over time, in SVG, with a legend and as a table; which bar and colour a change belongs to.
 import { draw, make, setText } from "./dom.js";
+import { isChange } from "./events.js";
 import { clock, count, counted, duration, minute } from "./format.js";
+
+const SERIES = 6;
+const OTHER = "other";
+const CLEARED = "(cleared)";
+const MOST_BARS = 48;
+const WIDTHS_S = [1, 5, 10, 30, 60, 300, 600, 1800, 3600, 10800, 21600, 43200, 86400, 604800];
+
+/** What a change counts as. */
+const nameOf = (row) => row.code ?? CLEARED;
+
+/** Seconds that a bar holds, for a stretch of so many milliseconds. */
+function widthOf(ms) {
+  return (
+    WIDTHS_S.find((width) => ms / 1000 / width < MOST_BARS - 1) ?? Math.ceil(ms / 1000 / MOST_BARS / 604800) * 604800
+  );
+}
+
+/**
+ * The most frequent codes, at most six, each in the slot that it had before if it had one: colours do not jump.
+ *
+ * @param totals a Map of counts by code.
+ * @param before the slots as they were, codes or null.
+ */
+export function slotsFor(totals, before = []) {
+  const ranked = [...totals].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).map(([code]) => code);
+  const named = ranked.slice(0, SERIES);
+  const slots = Array.from({ length: SERIES }, (_, at) => (named.includes(before[at]) ? before[at] : null));
+  for (const code of named) {
+    if (!slots.includes(code)) slots[slots.indexOf(null)] = code;
+  }
+  return slots;
+}
+
+/**
+ * `{widthMs, slots, totals, counted, bars}`; a bar is `{from, to, counts, sum, gap}` with a count for each slot and,
+ * last, for all other codes. Bars begin at round times of the viewer's zone. Only changes count; gaps mark the bars
+ * that they touch.
+ */
+export function distribution(rows, before = []) {
+  const changes = rows.filter(isChange);
+  const gaps = rows.filter((row) => row.kind === "gap");
+  const totals = new Map();
+  for (const row of changes) totals.set(nameOf(row), (totals.get(nameOf(row)) ?? 0) + 1);
+  const slots = slotsFor(totals, before);
+  if (!changes.length) return { widthMs: 0, slots, totals, counted: 0, bars: [] };
+  const times = changes.map((row) => row.at);
+  const [first, last] = [times.reduce((a, b) => Math.min(a, b)), times.reduce((a, b) => Math.max(a, b))];
+  const widthMs = widthOf(last - first) * 1000;
+  const shift = new Date(first).getTimezoneOffset() * 60_000;
+  const origin = Math.floor((first - shift) / widthMs) * widthMs + shift;
+  const bars = Array.from({ length: Math.floor((last - origin) / widthMs) + 1 }, (_, at) => {
+    const from = origin + at * widthMs;
+    return { from, to: from + widthMs, counts: Array(SERIES + 1).fill(0), sum: 0, gap: false };
+  });
+  const place = new Map(slots.map((code, at) => [code, at]));
+  for (const row of changes) {
+    const bar = bars[Math.floor((row.at - origin) / widthMs)];
+    bar.counts[place.get(nameOf(row)) ?? SERIES] += 1;
+    bar.sum += 1;
+  }
+  for (const bar of bars) bar.gap = gaps.some((gap) => gap.from < bar.to && gap.to >= bar.from);
+  return { widthMs, slots, totals, counted: changes.length, bars };
+}
+
+/** Round whole numbers from 0 to the first that is not below `most`; six at most. */
+function ticks(most) {
+  let step = 1;
+  while (most > step * 5) step = String(step).startsWith("2") ? (step * 5) / 2 : step * 2;
+  return Array.from({ length: Math.max(1, Math.ceil(most / step)) + 1 }, (_, at) => at * step);
+}
 
 const HEIGHT = 190;
 const [LEFT, RIGHT, TOP, FOOT] = [44, 8, 10, 30];
@@ -53,9 +123,9 @@ export class Chart {
     const width = Math.max(240, Math.floor(this.#parts.figure.clientWidth));
     const series = this.#series();
     const title = draw("title", { id: "chart-title" }, "Codes over time");
-    const told = draw("desc", { id: "chart-told" }, this.#told(series));
+    const told = draw("desc", { id: "chart-status" }, this.#told(series));
     const attributes = { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img" };
-    const svg = draw("svg", { ...attributes, "aria-labelledby": "chart-title chart-told" }, title, told, hatches());
+    const svg = draw("svg", { ...attributes, "aria-labelledby": "chart-title chart-status" }, title, told, hatches());
     svg.append(...this.#scale(width), ...this.#bars(width, series));
     this.#parts.figure.replaceChildren(svg);
     this.#parts.legend.replaceChildren(...series.map(legendItem), ...(this.#hasGaps ? [gapItem()] : []));
@@ -70,7 +140,7 @@ export class Chart {
     const { bars, widthMs } = this.#shown;
     const span = `from ${clock(bars[0].from)} to ${clock(bars.at(-1).to)}`;
     const sums = series.map(([, name, total]) => `${name} ${count(total)}`).join(", ");
-    return `Stacked bars, one for each ${duration(widthMs / 1000)}, ${span}: ${sums}.`;
+    return `Stacked bars, one per ${duration(widthMs / 1000)}, ${span}: ${sums}.`;
   }
 
   get #top() {
@@ -124,7 +194,7 @@ export class Chart {
           ...cells.map((one) => make("td", { class: "n" }, count(one))),
         );
       });
-    const caption = make("caption", {}, `Changes for each ${duration(this.#shown.widthMs / 1000)}`);
+    const caption = make("caption", {}, `Changes per ${duration(this.#shown.widthMs / 1000)}`);
     this.#parts.table.replaceChildren(caption, head, make("tbody", {}, ...rows));
   }
 }
@@ -132,7 +202,7 @@ export class Chart {
 function rangeOf(rows, { counted: changes, widthMs }) {
   if (!rows.length) return "No rows are loaded";
   const span = `${clock(rows[0].at)} to ${clock(rows.at(-1).at)}`;
-  const bars = widthMs ? `, a bar for each ${duration(widthMs / 1000)}` : "";
+  const bars = widthMs ? `, one bar per ${duration(widthMs / 1000)}` : "";
   return `${counted(changes, "change")} among ${counted(rows.length, "loaded row")}, ${span}${bars}`;
 }
 
@@ -159,7 +229,7 @@ function stack(bar, series, { x, bottom, thick, perEvent }) {
 }
 
 function gapMark(bar, place) {
-  const told = draw("title", {}, `${clock(bar.from)}: a gap, in which a disposition may have been missed`);
+  const told = draw("title", {}, `${clock(bar.from)}: a gap, a disposition may have been missed`);
   return draw("rect", { class: "gap-mark", height: 5, ...place }, told);
 }
 
@@ -190,5 +260,5 @@ function gapItem() {
     { width: 14, height: 14, "aria-hidden": "true" },
     draw("rect", { class: "gap-mark", y: 5, width: 14, height: 5 }),
   );
-  return make("li", {}, key, make("span", {}, "a gap lies here"));
+  return make("li", {}, key, make("span", {}, "a gap"));
 }

@@ -1,4 +1,4 @@
-// Events as the page keeps them: only what it shows, so that no customer's data stays here.
+// Events as the page keeps them: only what it shows, so that no customer's data stays here, and so many of them.
 
 /**
  * The row of a CloudEvent. A disposition has chat, key, change, previous, code, agents, account, origin; a gap has
@@ -39,9 +39,52 @@ const REASONS = {
   session_expired: "the server had ended the session",
   network: "the server could not be reached",
   login: "the login was refused",
-  no_ack_cut: "an answer was cut off on its way",
+  no_ack_cut: "a response was cut off",
   journal_damaged: "the journal was damaged",
 };
 
 /** Why there was a gap, in plain words. */
 export const reasonOf = (gap) => REASONS[gap.reason] ?? gap.reason.replaceAll("_", " ");
+
+export const CAPACITY = 10_000;
+
+export class Store {
+  rows = [];
+
+  /** The newest sequence that was ever here; 0 for none. */
+  last = 0;
+
+  /** Take new rows, in their order; those that are here already are left out. Returns the ones that were taken. */
+  add(rows) {
+    const taken = [];
+    for (const row of rows) {
+      if (row.seq <= this.last) continue;
+      this.last = row.seq;
+      taken.push(row);
+    }
+    this.rows.push(...taken);
+    if (this.rows.length > CAPACITY) this.rows.splice(0, this.rows.length - CAPACITY);
+    return taken;
+  }
+
+  /** Take the rows from before `first` on, newest first, as far as there is room; none where it is first no more. */
+  addOlder(rows, first) {
+    if (first === this.first) this.rows.unshift(...rows.slice(0, this.room).reverse());
+  }
+
+  /** The oldest sequence here; infinite for none. */
+  get first() {
+    return this.rows.length ? this.rows[0].seq : Infinity;
+  }
+
+  /** How many more rows there may be. */
+  get room() {
+    return CAPACITY - this.rows.length;
+  }
+
+  /** Begin anew. */
+  clear() {
+    this.rows = [];
+    this.last = 0;
+  }
+}

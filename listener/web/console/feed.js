@@ -1,8 +1,36 @@
-// The stream of events: read, watched over, and taken up again where it broke off.
+// The stream of events: its text taken apart (HTML Living Standard, 9.2.6), watched over, taken up where it broke off.
 import { open, Refused, Unauthorized } from "./api.js";
-import { rowOf } from "./events.js";
-import { Parser } from "./sse.js";
-import { CAPACITY } from "./store.js";
+import { CAPACITY, rowOf } from "./events.js";
+
+class Parser {
+  #rest = "";
+  #event = "";
+  #data = [];
+
+  /** The messages that are complete with this text: `{event, data}` each, or `{retry}`. */
+  feed(text) {
+    const lines = (this.#rest + text).split("\n");
+    this.#rest = lines.pop();
+    return lines.flatMap((line) => this.#line(line.endsWith("\r") ? line.slice(0, -1) : line));
+  }
+
+  #line(line) {
+    if (line === "") return this.#dispatch();
+    if (line.startsWith(":")) return [];
+    const [, field, value] = /^([^:]*):? ?(.*)$/su.exec(line);
+    if (field === "event") this.#event = value;
+    if (field === "data") this.#data.push(value);
+    return field === "retry" && /^\d+$/.test(value) ? [{ retry: Number(value) }] : [];
+  }
+
+  #dispatch() {
+    const message = { event: this.#event || "message", data: this.#data.join("\n") };
+    const there = this.#data.length > 0;
+    this.#event = "";
+    this.#data = [];
+    return there ? [message] : [];
+  }
+}
 
 const SILENCE_MS = 25_000; // the daemon says something every 10 s
 const RECENT = 1000;

@@ -1,10 +1,9 @@
 // The history of one chat, in a dialogue of its own that a link can lead to: #chat=ID.
 import { failureOf, get } from "./api.js";
-import { agentsText, changeMark, values } from "./cells.js";
 import { by, setTerms, setText, show } from "./dom.js";
 import { rowOf } from "./events.js";
 import { clock, counted, setTime } from "./format.js";
-import { Grid } from "./grid.js";
+import { agentsText, changeMark, Grid, values } from "./grid.js";
 
 const PAGE = 100;
 
@@ -87,15 +86,15 @@ export class History {
       show(by("history-more"), this.#before !== null);
     } catch (error) {
       if (signal.aborted) return;
-      setText(by("history-told"), failureOf(error));
+      setText(by("history-status"), failureOf(error));
       show(by("history-more"), true);
     }
   }
 
   #told(looking) {
-    const far = this.#through === null ? "" : `, looked back to ${clock(this.#through)}`;
+    const far = this.#through === null ? "" : `, searched back to ${clock(this.#through)}`;
     const end = this.#before === null ? ", to the beginning of the journal" : far;
-    setText(by("history-told"), looking ? `Looking${far} …` : `${counted(this.#rows.length, "disposition")}${end}.`);
+    setText(by("history-status"), looking ? `Searching${far} …` : `${counted(this.#rows.length, "disposition")}${end}.`);
   }
 
   #add(older) {

@@ -1,14 +1,13 @@
 // Dead letters: what sinks refused for good, and another attempt for them.
 import { get, post } from "./api.js";
-import { chatLink, value } from "./cells.js";
 import { by, make, setText, show } from "./dom.js";
 import { count, counted, setTime } from "./format.js";
-import { Grid } from "./grid.js";
+import { chatLink, Grid, value } from "./grid.js";
 
 const PAGE = 100;
 
 export class Letters {
-  #orders;
+  #actions;
   #grid;
   #letters = [];
   #pages = 1;
@@ -16,8 +15,8 @@ export class Letters {
   #asking = false;
   #again = false;
 
-  constructor(orders) {
-    this.#orders = orders;
+  constructor(actions) {
+    this.#actions = actions;
     this.#grid = new Grid(by("letters-table"), this.#columns(), keyOf);
     by("letters-more").addEventListener("click", () => {
       this.#pages += 1;
@@ -65,11 +64,11 @@ export class Letters {
 
   /** Draw what is known. */
   refresh() {
-    const { reason } = this.#orders;
+    const { reason } = this.#actions;
     const sinks = [...new Set(this.#letters.map((one) => one.sink))];
     show(by("letters-none"), !this.#letters.length);
     show(by("letters-table"), this.#letters.length > 0);
-    this.#orders.tell(by("letters-no-actions"), this.#letters.length > 0);
+    this.#actions.tell(by("letters-no-actions"), this.#letters.length > 0);
     this.#grid.update(this.#letters, (one) => (one.replaying ? "replaying" : ""));
     const there = [...by("letters-all").children];
     for (const button of there) {
@@ -89,10 +88,10 @@ export class Letters {
     const outcome = by("letters-outcome");
     try {
       const { letters } = await post("/dead-letters/replay", which);
-      setText(outcome, `${counted(letters, "letter")} of ${which.sink} will be delivered once more.`);
+      setText(outcome, `${counted(letters, "letter")} of ${which.sink} will be delivered again.`);
       await this.load();
     } catch (error) {
-      setText(outcome, this.#orders.failed(error));
+      setText(outcome, this.#actions.failed(error));
     }
   }
 
@@ -117,7 +116,7 @@ export class Letters {
     }
     const button = cell.firstChild;
     setText(button.firstChild, letter.replaying ? "Under way" : "Replay");
-    button.disabled = letter.replaying || this.#orders.reason !== null;
+    button.disabled = letter.replaying || this.#actions.reason !== null;
   }
 }
 

@@ -1,11 +1,9 @@
 // The section of dispositions: live rows, filters, a search in the journal, and when the rows stand still.
 import { failureOf, get } from "./api.js";
 import { by, setText, show } from "./dom.js";
-import { rowOf } from "./events.js";
-import { isEmpty, matcher, read } from "./filters.js";
+import { CAPACITY, rowOf } from "./events.js";
 import { clock, count, counted } from "./format.js";
-import { Search } from "./search.js";
-import { CAPACITY } from "./store.js";
+import { isEmpty, matcher, read, Search } from "./search.js";
 import { LiveTable } from "./table.js";
 
 const CHART_MS = 1000;
@@ -96,12 +94,12 @@ export class Live {
     const { rows } = this.#store;
     const all = `${counted(rows.length, "row")} loaded`;
     const text = shown === rows.length ? all : `${count(shown)} of ${all}`;
-    setText(by("rows-told"), this.#paused ? `${text}, paused` : text);
-    show(by("rows-told"), this.#search === null);
+    setText(by("rows-status"), this.#paused ? `${text}, paused` : text);
+    show(by("rows-status"), this.#search === null);
     show(by("show-new"), this.#fresh > 0 && this.#search === null);
     setText(by("show-new"), `${count(this.#fresh)} new, show`);
     show(by("older"), this.#search === null && !this.#reachedStart && rows.length > 0 && this.#store.room > 0);
-    show(by("older-told"), this.#search === null);
+    show(by("older-status"), this.#search === null);
   }
 
   #pause(paused) {
@@ -126,7 +124,7 @@ export class Live {
   }
 
   async #loadOlder() {
-    const told = by("older-told");
+    const told = by("older-status");
     const wanted = Math.min(CAPACITY, this.#store.rows.length + OLDER_ROWS);
     by("older").disabled = true;
     try {
@@ -172,7 +170,7 @@ export class Live {
     try {
       await search.run();
     } catch (error) {
-      if (search === this.#search) setText(by("search-told"), `The search broke off. ${failureOf(error)}`);
+      if (search === this.#search) setText(by("search-status"), `The search failed. ${failureOf(error)}`);
       this.#failed(error);
     }
   }
@@ -181,10 +179,10 @@ export class Live {
     const search = this.#search;
     if (search === null) return;
     const { rows, running, ended, through } = search;
-    const what = isEmpty(search.filter) ? "Every row of the journal" : "Rows that fit";
-    const far = through === null ? "" : `; looked back to ${clock(through)}`;
+    const what = isEmpty(search.filter) ? "Every row of the journal" : "Matching rows";
+    const far = through === null ? "" : `; searched back to ${clock(through)}`;
     const end = ended ? "; the journal begins there" : "";
-    setText(by("search-told"), `${running ? "Searching the journal" : what}: ${count(rows.length)} found${far}${end}.`);
+    setText(by("search-status"), `${running ? "Searching the journal" : what}: ${count(rows.length)} found${far}${end}.`);
     show(by("searching"), true);
     show(by("search-stop"), running);
     show(by("search-on"), !running && !ended);

@@ -3,17 +3,17 @@ import { token, Unauthorized } from "./api.js";
 import { Chart } from "./chart.js";
 import { Connection } from "./connection.js";
 import { by, setText, show } from "./dom.js";
+import { Store } from "./events.js";
 import { Feed } from "./feed.js";
 import { History } from "./history.js";
 import { Letters } from "./letters.js";
 import { Live } from "./live.js";
-import { Orders } from "./orders.js";
+import { Actions } from "./actions.js";
 import { State } from "./state.js";
-import { Store } from "./store.js";
 
 const connection = new Connection();
 const store = new Store();
-const orders = new Orders(() => {
+const actions = new Actions(() => {
   state.refresh();
   letters.refresh();
 });
@@ -25,8 +25,8 @@ const chart = new Chart({
   table: by("codes-table"),
 });
 const live = new Live({ store, chart, failed: asksForToken });
-const letters = new Letters(orders);
-const state = new State({ onStatus, onError }, orders);
+const letters = new Letters(actions);
+const state = new State({ onStatus, onError }, actions);
 const feed = new Feed({
   last: () => store.last,
   onRows: take,
@@ -53,7 +53,7 @@ function take(rows) {
 function onStatus(status) {
   connection.status(true);
   if (by("content").hidden) open();
-  orders.answered();
+  actions.answered();
   letters.noteStatus(status);
 }
 
@@ -67,7 +67,7 @@ function open() {
   show(by("token"), false);
   show(by("content"), true);
   show(by("forget"), token.get() !== null);
-  if (token.get() !== null) orders.permitted();
+  if (token.get() !== null) actions.permitted();
   feed.start();
   chats.follow();
 }
@@ -82,7 +82,7 @@ function asksForToken(error) {
   show(by("token"), true);
   show(by("forget"), token.get() !== null);
   by("history").close();
-  setText(by("token-problem"), error.shown ? "This is not the token of the daemon." : "");
+  setText(by("token-problem"), error.shown ? "This is not the daemon's token." : "");
   by("token-field").focus();
 }
 
@@ -91,7 +91,7 @@ by("token-form").addEventListener("submit", (event) => {
   const given = by("token-field").value.trim();
   by("token-field").value = "";
   if (!token.canBe(given)) {
-    setText(by("token-problem"), "A token has letters, digits and signs only, no blanks.");
+    setText(by("token-problem"), "A token has only letters, digits and punctuation, no spaces.");
     return;
   }
   token.set(given);

@@ -6,23 +6,23 @@ import { Grid } from "./grid.js";
 
 const EVERY_MS = 2000;
 
-/** Polls the status and shows it. `tell` has onStatus and onError; `orders` knows whether there may be any. */
+/** Polls the status and shows it. `tell` has onStatus and onError; `actions` knows whether they are allowed. */
 export class State {
   #tell;
   #accounts;
-  #lanes;
+  #sinks;
   #timer = null;
   #status = null;
   #failures = 0;
-  #orders;
+  #actions;
 
-  constructor(tell, orders) {
+  constructor(tell, actions) {
     this.#tell = tell;
-    this.#orders = orders;
+    this.#actions = actions;
     this.#accounts = new Grid(by("accounts"), accountColumns(), (one) => one.account);
-    this.#lanes = new Grid(
-      by("lanes"),
-      laneColumns((cell, lane) => this.#button(cell, lane)),
+    this.#sinks = new Grid(
+      by("sinks"),
+      sinkColumns((cell, sink) => this.#button(cell, sink)),
       (one) => one.sink,
     );
   }
@@ -61,62 +61,62 @@ export class State {
     showConfiguration(status.configuration);
     setTerms(by("figures"), figures(status));
     this.#accounts.update(status.accounts, (one) => (one.subscribed && !one.silentSeconds ? "" : "wrong"));
-    this.#drawLanes();
+    this.#drawSinks();
     setText(by("build"), `Disposition listener ${status.build.version} · Python ${status.build.python}`);
   }
 
-  #drawLanes() {
-    const { lanes } = this.#status;
-    this.#orders.tell(
+  #drawSinks() {
+    const { sinks } = this.#status;
+    this.#actions.tell(
       by("no-actions"),
-      lanes.some((one) => one.parked !== null),
+      sinks.some((one) => one.parked !== null),
     );
-    this.#lanes.update(lanes, (one) => (one.parked === null && !one.stalledSeconds ? "" : "wrong"));
+    this.#sinks.update(sinks, (one) => (one.parked === null && !one.stalledSeconds ? "" : "wrong"));
   }
 
-  /** Whether orders are taken has changed. */
+  /** Whether actions are allowed has changed. */
   refresh() {
-    if (this.#status) this.#drawLanes();
+    if (this.#status) this.#drawSinks();
   }
 
-  #button(cell, lane) {
+  #button(cell, sink) {
     if (!cell.firstChild) {
-      const button = make("button", { type: "button", onclick: () => this.#resume(lane.sink) }, "Resume");
-      button.append(make("span", { class: "unseen" }, ` ${lane.sink}`));
+      const button = make("button", { type: "button", onclick: () => this.#resume(sink.sink) }, "Resume");
+      button.append(make("span", { class: "unseen" }, ` ${sink.sink}`));
       cell.append(button);
     }
-    show(cell.firstChild, lane.parked !== null);
-    cell.firstChild.disabled = this.#orders.reason !== null;
-    cell.classList.toggle("nothing", lane.parked === null);
+    show(cell.firstChild, sink.parked !== null);
+    cell.firstChild.disabled = this.#actions.reason !== null;
+    cell.classList.toggle("nothing", sink.parked === null);
   }
 
   async #resume(sink) {
-    const outcome = by("lanes-outcome");
+    const outcome = by("sinks-outcome");
     try {
-      const { resumed } = await post(`/lanes/${encodeURIComponent(sink)}/resume`, {});
-      setText(outcome, resumed ? `${sink} goes on.` : `${sink} was not parked.`);
+      const { resumed } = await post(`/sinks/${encodeURIComponent(sink)}/resume`, {});
+      setText(outcome, resumed ? `${sink} resumed.` : `${sink} was not parked.`);
       await this.#look();
     } catch (error) {
-      setText(outcome, this.#orders.failed(error));
+      setText(outcome, this.#actions.failed(error));
     }
   }
 }
 
-function showVerdict({ ready, hindrances }) {
+function showVerdict({ ready, problems }) {
   by("verdict").dataset.state = ready ? "good" : "bad";
   setText(by("verdict-word"), ready ? "Ready" : "Not ready");
   setList(
-    by("hindrances"),
-    ready ? ["Every account is subscribed, every lane takes what comes."] : hindrances.map(sentence),
+    by("problems"),
+    ready ? ["Every account is subscribed, and every sink takes events."] : problems.map(sentence),
   );
-  document.title = `${ready ? "Ready" : counted(hindrances.length, "hindrance")} · Disposition listener`;
+  document.title = `${ready ? "Ready" : counted(problems.length, "problem")} · Disposition listener`;
 }
 
 /** What the daemon said last may hold no more: nobody is to be calmed by it. */
 function showUnknown({ at }) {
   by("verdict").dataset.state = "unknown";
   setText(by("verdict-word"), "Not known");
-  setList(by("hindrances"), [`The daemon does not answer. What is shown is its state of ${clock(Date.parse(at))}.`]);
+  setList(by("problems"), [`The daemon does not answer. This is its state of ${clock(Date.parse(at))}.`]);
   document.title = "No answer · Disposition listener";
 }
 
@@ -125,7 +125,7 @@ const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 function showConfiguration({ refusedAt, loadedAt, problems }) {
   show(by("configuration"), refusedAt !== null);
   if (refusedAt === null) return;
-  const when = `It was read at ${clock(Date.parse(refusedAt))}; that of ${clock(Date.parse(loadedAt))} is in force.`;
+  const when = `It was read at ${clock(Date.parse(refusedAt))}; the one of ${clock(Date.parse(loadedAt))} stays in force.`;
   setText(by("configuration-when"), when);
   setList(by("configuration-problems"), problems);
 }
@@ -143,11 +143,11 @@ function figures(status) {
   const uptime = (Date.parse(status.at) - Date.parse(build.startedAt)) / 1000;
   return [
     ["Gaps", count(gaps.count), lastGap],
-    ["Dead letters", letters, bySink.join(", ") || "no sink refused anything"],
+    ["Dead letters", letters, bySink.join(", ") || "no sink rejected anything"],
     [
-      "Not delivered yet",
-      count(journal.depth),
-      journal.depth ? `the oldest for ${duration(journal.oldestSeconds)}` : "nothing waits",
+      "Waiting for delivery",
+      count(journal.depthEvents),
+      journal.depthEvents ? `the oldest for ${duration(journal.oldestAgeSeconds)}` : "nothing waits",
     ],
     ["Journal", journal.failing === null ? "Commits" : "Fails", journal.failing ?? stored],
     ["Running for", duration(uptime), `since ${clock(Date.parse(build.startedAt))}`],
@@ -169,11 +169,11 @@ function accountColumns() {
   ];
 }
 
-function laneColumns(button) {
+function sinkColumns(button) {
   return [
     { label: "Sink", class: "lead", text: (one) => one.sink },
     { label: "Kind", text: (one) => one.kind },
-    { label: "State", class: "state long", text: laneState },
+    { label: "State", class: "state long", text: sinkState },
     {
       label: "Lag",
       class: "n",
@@ -186,8 +186,8 @@ function laneColumns(button) {
   ];
 }
 
-function laneState(lane) {
-  if (lane.parked !== null) return `Parked: ${lane.parked}`;
-  if (lane.quietSeconds) return `Waits ${duration(lane.quietSeconds)}, as its destination asked`;
-  return lane.stalledSeconds ? `Has taken nothing for ${duration(lane.stalledSeconds)}` : "Runs";
+function sinkState(sink) {
+  if (sink.parked !== null) return `Parked: ${sink.parked}`;
+  if (sink.quietSeconds) return `Paused for ${duration(sink.quietSeconds)}, as its destination asked`;
+  return sink.stalledSeconds ? `Has taken nothing for ${duration(sink.stalledSeconds)}` : "Running";
 }

@@ -1,7 +1,7 @@
 // The live table: of any number of rows only those that can be seen are in the document.
-import { agentsText, changeMark, chatLink, gapText, values } from "./cells.js";
 import { make } from "./dom.js";
 import { timeOf, zone } from "./format.js";
+import { agentsText, changeMark, chatLink, gapText, values } from "./grid.js";
 
 const BEYOND = 8; // rows that are drawn above and below what can be seen
 const COLUMNS = ["time", "chat", "key", "change", "code", "agents", "account", "origin"];

@@ -17,7 +17,7 @@ URL = "amqps://mq.example.com"
         ({"url": "amqp://mq/a/b", "queue": "q"}, "sinks.bus.url: should be amqps://HOST"),
         ({"url": "amqp://mq:0", "queue": "q"}, "sinks.bus.url: should be amqps://HOST"),
         ({"url": "amqp://mq?heartbeat=1", "queue": "q"}, "sinks.bus.url: should be amqps://HOST"),
-        ({"url": f"amqp://me:{SECRET}@mq", "queue": "q"}, "sinks.bus.url: must hold no user name and no password"),
+        ({"url": f"amqp://me:{SECRET}@mq", "queue": "q"}, "sinks.bus.url: must not contain a user name or password"),
         ({"url": URL, "queue": ""}, "sinks.bus.queue: "),
         ({"url": URL, "exchange": "é" * 128}, "sinks.bus.exchange: should have at most 255 bytes"),
         ({"url": URL, "exchange": "e", "declare": True}, "sinks.bus: declare needs queue beside exchange"),

@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from listener.audit.findings import Kind
-from listener.audit.keys import load_verifier
-from listener.audit.verify import read_checkpoints, verify
+from listener.audit.notes import load_verifier
+from listener.audit.verify import Kind, read_checkpoints, verify
 from listener.errors import Retry, StartError
 from listener.sinks.file import FileSettings, FileSink
 from listener.sinks.registry import SinkContext
@@ -413,7 +412,7 @@ async def test_reopening_that_fails_is_told_and_made_good_with_the_next_event(ma
     shutil.rmtree(folder)
     with capture_logs() as logs:
         sink.reopen()
-        await eventually(lambda: [entry["event"] for entry in logs] == ["audit_file_not_tended"])
+        await eventually(lambda: [entry["event"] for entry in logs] == ["audit_file_maintenance_failed"])
     folder.mkdir()
     await sink.deliver([disposition_event(1)])
     assert held(folder / "events.jsonl") == [1]

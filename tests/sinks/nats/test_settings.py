@@ -22,7 +22,7 @@ def test_an_address_is_all_that_is_needed():
         ({"servers": []}, "sinks.bus.servers: should hold at least one address"),
         ({"servers": ["http://bus:4222"]}, "sinks.bus.servers[0]: should be an address such as nats://host:4222"),
         ({"servers": ["nats://bus:99999"]}, "sinks.bus.servers[0]: should be an address such as nats://host:4222"),
-        ({"servers": [f"nats://u:{SECRET}@bus"]}, "sinks.bus.servers[0]: must hold no user name and no password"),
+        ({"servers": [f"nats://u:{SECRET}@bus"]}, "sinks.bus.servers[0]: must not contain a user name or password"),
         ({"servers": ["nats://a", "tls://b"]}, "sinks.bus: the servers should all begin with nats://, or all"),
         ({"subject": "dispositions.*"}, "sinks.bus.subject: should be a subject without wildcards"),
         ({"subject": "$JS.API"}, "sinks.bus.subject: should be a subject without wildcards"),

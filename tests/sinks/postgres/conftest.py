@@ -9,9 +9,9 @@ from listener.sinks import registry
 from support.postgresserver import PostgresServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared():
-    """One that trusts everybody; shared by the tests of a module."""
+    """One that trusts everybody, for all."""
     with PostgresServer() as running:
         yield running
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from listener import __version__
@@ -19,11 +21,145 @@ from listener.model.event import JournalBatch
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.sinks.webhook.binding import batch_id
+from listener.sinks.webhook.endpoint import Answer as Response
+from listener.sinks.webhook.endpoint import Failure
+from listener.sinks.webhook.sink import Progress, RateLimiter, allowed_rate
 from listener.testing import ManualClock
 from support.delivering import outcome_of
 from support.events import disposition_event, events_of, gap_event
 from support.eventually import eventually
 from support.receiver import Answer, Receiver
+
+STATUSES = st.sampled_from([200, 204, 302, 400, 401, 404, 413, 422, 429, 500, 503])
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.integers(0, 9), STATUSES.filter(lambda status: status >= 300)), st.sets(st.integers(0, 9)))
+def test_every_reject_is_told_before_a_park_and_a_park_before_a_retry(failures, delivered):
+    progress = Progress(events_of(10, chats=10))
+    progress.delivered |= delivered
+    for index, status in failures.items():
+        progress.can_continue(index, Failure(text=str(status), status=status))
+    kinds = {Failure(text="", status=status).kind for status in failures.values()}
+    expected = next((kind for kind in (Reject, Park, Retry) if kind in kinds), None)
+    if expected is None:
+        progress.raise_outcome()
+        return
+    with pytest.raises(expected) as caught:
+        progress.raise_outcome()
+    assert caught.value.delivered == delivered
+    if expected is Reject:
+        refused = {index: Refusal(str(status)) for index, status in failures.items() if status in (400, 413, 422)}
+        assert caught.value.letters == refused
+
+
+ORIGIN = "listener.example.com"
+ASKING = {"validation": "options", "origin": ORIGIN}
+
+
+def allowed(origin: str = ORIGIN, rate: str | None = None, status: int = 200) -> Answer:
+    headers = {"WebHook-Allowed-Origin": origin} | ({"WebHook-Allowed-Rate": rate} if rate is not None else {})
+    return Answer(status=status, headers=headers)
+
+
+async def test_who_asks_says_who_and_how_often_and_says_so_with_every_request(receiver, make_sink):
+    receiver.permission = allowed(rate="*")
+    sink = await make_sink(f"{receiver.url}/hook?a=1", request_rate=120, bearer_token="t", **ASKING)
+    await sink.deliver(events_of(2))
+    (asked,) = receiver.asked
+    assert asked.path == "/hook?a=1"
+    assert asked.headers["WebHook-Request-Origin"] == ORIGIN
+    assert asked.headers["WebHook-Request-Rate"] == "120"
+    assert asked.headers["Authorization"] == "Bearer t"
+    assert {post.headers["WebHook-Request-Origin"] for post in receiver.posts} == {ORIGIN}
+
+
+@pytest.mark.parametrize(
+    ("permission", "kind", "text"),
+    [
+        (Answer(), Park, "answered 200 and does not allow us to send: no WebHook-Allowed-Origin"),
+        (Answer(status=405), Park, "answered 405 and does not allow us"),
+        (Answer(status=404), Park, "answered 404"),
+        (Answer(status=410), Park, "disabled"),
+        (allowed("other.example.com"), Park, f"WebHook-Allowed-Origin is not {ORIGIN}"),
+        (allowed(rate="many"), Park, "is no number"),
+        (allowed(rate="0"), Park, "is no number"),
+        (Answer(status=503, headers={"Retry-After": "9"}), Retry, "answered 503"),
+    ],
+)
+async def test_without_permission_nothing_is_sent(receiver, make_sink, permission, kind, text):
+    receiver.permission = permission
+    sink = await make_sink(receiver.url, opened=False, **ASKING)
+    for work in (sink.open(), sink.check()):
+        with pytest.raises(kind, match=text):
+            await work
+    assert receiver.posts == []
+
+
+@pytest.mark.parametrize(
+    ("permission", "asked", "rate"),
+    [
+        (allowed("*"), None, None),
+        (allowed(ORIGIN.upper(), "100"), None, 100),
+        (allowed("*", "*"), 10, None),
+        (allowed("*"), 10, 10),
+        (allowed("*", "7", status=405), 10, 7),
+    ],
+)
+def test_the_receiver_names_the_rate(permission, asked, rate):
+    answer = Response(status=permission.status, headers=permission.headers, body=b"")
+    found = allowed_rate(answer, origin=ORIGIN, rate=asked, where="h:1")
+    assert not isinstance(found, Failure)
+    assert found == rate
+
+
+async def test_a_receiver_that_is_not_there_is_asked_again(receiver, make_sink):
+    await receiver.stop()
+    sink = await make_sink(receiver.url, opened=False, **ASKING)
+    with pytest.raises(Retry, match="cannot be reached"):
+        await sink.open()
+    await receiver.start()
+    receiver.permission = allowed()
+    await sink.open()
+    await sink.deliver([disposition_event(1)])
+    assert len(receiver.posts) == 1
+
+
+async def test_requests_keep_the_distance_that_the_rate_asks_for(monkeypatch):
+    clock, waits = ManualClock(), []
+
+    async def sleep(seconds):
+        waits.append(seconds)
+        clock.advance(seconds)
+
+    monkeypatch.setattr("listener.sinks.webhook.sink.asyncio.sleep", sleep)
+    pace = RateLimiter(clock.monotonic_s)
+    await pace.turn()
+    assert waits == []
+    pace.set(120)
+    for _ in range(3):
+        await pace.turn()
+    clock.advance(0.2)
+    await pace.turn()
+    clock.advance(60.0)
+    await pace.turn()
+    assert waits == pytest.approx([0.0, 0.5, 0.5, 0.3, 0.0])
+
+
+async def test_a_sink_keeps_to_the_rate(receiver, make_sink, monkeypatch):
+    turns = []
+    receiver.permission = allowed(rate="6000")
+    sink = await make_sink(receiver.url, **ASKING)
+    turn = sink._rate_limiter.turn
+
+    async def counted():
+        turns.append(sink._rate_limiter._distance_s)
+        await turn()
+
+    monkeypatch.setattr(sink._rate_limiter, "turn", counted)
+    await sink.deliver(events_of(5, chats=5))
+    assert turns == [0.01] * 5
+
 
 SECRET = "PaSsWoRd"
 
@@ -483,7 +619,7 @@ async def test_a_receiver_that_is_gone_gets_nothing_more_whatever_restarts(recei
         await journal.close()
     receiver.answers = Answer()
     lane, task = await run(journal)
-    assert lane.resume(ordered=True)
+    assert lane.resume(by_command=True)
     await receiver.received(4)
     task.cancel()
     await asyncio.wait((task,))

@@ -10,7 +10,7 @@ import pytest_asyncio
 from support.chromium import Browser, barriers
 from support.console import Reader, Site
 from support.contrast import contrast
-from support.eventually import eventually
+from support.eventually import comes_to, eventually
 from support.receiver import Answer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -32,7 +32,7 @@ async def troubled(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -
         await site.listening.daemon.logged("subscribed", count=4)
         site.receiver.judge = lambda _: Answer(status=401)
         site.set(chat, "Parks")
-        await site.listening.daemon.logged("lane_parked")
+        await site.listening.daemon.logged("sink_parked")
         site.simulator.control("deny-handshake", count=100_000)
         site.simulator.control("expire")
         config = site.folder / "listener.toml"
@@ -59,25 +59,26 @@ async def worst(opened_there: Reader) -> AsyncIterator[Reader]:
     await reader.says("#rows", "Gap")
     await reader.says("#legend", "Refund")
     await reader.page.evaluate("document.getElementById('codes-details').open = true")
+    await reader.says("#codes-table", "Refund")
     yield reader
     assert reader.complaints == []
 
 
 async def appear(reader: Reader, scheme: str, size: dict[str, int]) -> None:
     await reader.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    await reader.page.set_viewport_size(size)
+    await reader.resize(**size)
 
 
 async def test_axe_finds_nothing_serious(worst: Reader):
     await worst.filter(code="Refund")
     await worst.press("Enter")
-    await worst.says("#search-told", "found")
+    await worst.says("#search-status", "found")
     found = {}
     for name, look in LOOKS.items():
         await appear(worst, *look)
         found[name] = await barriers(worst.page)
         await worst.page.locator("#rows a.id").first.click()
-        await worst.says("#history-told", "to the beginning of the journal")
+        await worst.says("#history-status", "to the beginning of the journal")
         found[name] += await barriers(worst.page)
         await worst.press("Escape")
     assert {name: one for name, one in found.items() if one} == {}
@@ -87,7 +88,7 @@ async def test_axe_finds_nothing_serious_where_the_token_is_asked_for(site: Site
     reader = await look(site, shown=None, ready=False)
     await reader.page.get_by_role("textbox", name="Token").fill("wrong")
     await reader.press("Enter")
-    await reader.says("#token-problem", "not the token of the daemon")
+    await reader.says("#token-problem", "not the daemon's token")
     found = {}
     for name, one in LOOKS.items():
         await appear(reader, *one)
@@ -97,9 +98,9 @@ async def test_axe_finds_nothing_serious_where_the_token_is_asked_for(site: Site
 
 
 async def test_an_account_without_a_session_shows_as_a_hindrance(worst: Reader):
-    await worst.says("#hindrances", "ccount agent2 has no subscription")
+    await worst.says("#problems", "ccount agent2 has no subscription")
     await worst.says("#accounts", "Not subscribed")
-    assert await worst.page.title() == "3 hindrances · Disposition listener"
+    await comes_to(worst.page.title, "3 problems · Disposition listener")
 
 
 async def test_axe_finds_what_is_wrong(site: Site, look):
@@ -110,12 +111,12 @@ async def test_axe_finds_what_is_wrong(site: Site, look):
 
 async def test_no_page_is_wider_than_its_window(worst: Reader):
     for width in (320, 360, 414, 700, 1000):
-        await worst.page.set_viewport_size({"width": width, "height": 740})
+        await worst.resize(width)
         assert await worst.overflow("document.documentElement") <= 0, width
-        for part in ("#scroller", "#lanes", "#letters-table", "#legend"):
+        for part in ("#scroller", "#sinks", "#letters-table", "#legend"):
             assert await worst.overflow(f"document.querySelector('{part}')") <= 0, (width, part)
         await worst.page.locator("#rows a.id").first.click()
-        await worst.says("#history-told", "beginning")
+        await worst.says("#history-status", "beginning")
         assert await worst.overflow("document.documentElement") <= 0, width
         assert await worst.overflow("document.querySelector('#history')") <= 0, width
         await worst.press("Escape")
@@ -153,7 +154,7 @@ async def test_parts_have_headings_and_landmarks(worst: Reader):
         "(all) => all.filter((one) => one.checkVisibility()).map((one) => `${one.tagName} ${one.textContent}`)"
     )
     assert outline == [
-        *("H1 Disposition listener", "H2 State", "H3 Accounts", "H3 Lanes"),
+        *("H1 Disposition listener", "H2 State", "H3 Accounts", "H3 Sinks"),
         *("H2 Dispositions", "H2 Codes over time", "H2 Dead letters"),
     ]
     for role, name in (
@@ -186,6 +187,7 @@ async def test_colours_can_be_told_from_the_ground_and_do_not_stand_alone(reader
         ink = await reader.page.evaluate(script, f"--ink{number}")
         assert re.fullmatch("#[0-9a-f]{6}", ink)
         assert contrast(ink, colour["ground"]) >= 3
+    await reader.page.locator("#chart pattern").nth(6).wait_for(state="attached")
     hatches = await reader.page.locator("#chart pattern").evaluate_all("(all) => all.map((one) => one.innerHTML)")
     assert len(set(hatches)) == 7
 

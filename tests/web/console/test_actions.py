@@ -27,9 +27,9 @@ async def tokenless(browser: Browser, tmp_path_factory: pytest.TempPathFactory) 
 async def park(site: Site, chat: str) -> None:
     """Park the webhook's lane with one event of a new chat."""
     site.receiver.answers = Answer(status=401)
-    parks = len([entry for entry in site.listening.daemon.log if entry["event"] == "lane_parked"])
+    parks = len([entry for entry in site.listening.daemon.log if entry["event"] == "sink_parked"])
     site.set(site.chat(chat), "Callback")
-    await site.listening.daemon.logged("lane_parked", sink="crm", count=parks + 1)
+    await site.listening.daemon.logged("sink_parked", sink="crm", count=parks + 1)
 
 
 def refuses(*codes: str):
@@ -41,13 +41,13 @@ async def test_a_parked_lane_shows_why_and_goes_on_when_it_is_resumed(rough: Sit
     reader = await look(rough)
     assert not await reader.page.get_by_role("button", name="Resume").is_visible()
     await park(rough, "action-1")
-    await reader.says("#hindrances", "Sink crm is parked")
-    await reader.says("#lanes", "Parked: 127.0.0.1")
-    await reader.says("#lanes", "answered 401")
-    assert (await reader.cells("#lanes"))[1][3].startswith("1 (")
+    await reader.says("#problems", "Sink crm is parked")
+    await reader.says("#sinks", "Parked: 127.0.0.1")
+    await reader.says("#sinks", "answered 401")
+    assert (await reader.cells("#sinks"))[1][3].startswith("1 (")
     rough.receiver.mend()
     await reader.page.get_by_role("button", name="Resume crm").click()
-    await reader.says("#lanes-outcome", "crm goes on.")
+    await reader.says("#sinks-outcome", "crm resumed.")
     await reader.says("#verdict", "Ready")
     await eventually(lambda: [event["subject"] for event in rough.receiver.accepted()][-1:] == ["action-1"])
     assert not await reader.page.get_by_role("button", name="Resume").is_visible()
@@ -56,17 +56,17 @@ async def test_a_parked_lane_shows_why_and_goes_on_when_it_is_resumed(rough: Sit
 async def test_an_order_for_a_sink_that_is_gone_is_told_to_have_failed(rough: Site, look):
     reader = await look(rough)
     await park(rough, "action-2")
-    other = f"{rough.url}/lanes/other/resume"
-    await reader.page.route("**/lanes/crm/resume", lambda route: route.continue_(url=other))
+    other = f"{rough.url}/sinks/other/resume"
+    await reader.page.route("**/sinks/crm/resume", lambda route: route.continue_(url=other))
     await reader.page.get_by_role("button", name="Resume crm").click()
-    await reader.says("#lanes-outcome", "Refused: there is no sink 'other'")
-    await reader.page.route("**/lanes/crm/resume", lambda route: route.abort())
+    await reader.says("#sinks-outcome", "Refused: there is no sink 'other'")
+    await reader.page.route("**/sinks/crm/resume", lambda route: route.abort())
     await reader.page.get_by_role("button", name="Resume crm").click()
-    await reader.says("#lanes-outcome", "The daemon did not answer")
+    await reader.says("#sinks-outcome", "The daemon did not answer")
     rough.receiver.mend()
-    await reader.page.unroute("**/lanes/crm/resume")
+    await reader.page.unroute("**/sinks/crm/resume")
     await reader.page.get_by_role("button", name="Resume crm").click()
-    await reader.says("#lanes-outcome", "crm goes on.")
+    await reader.says("#sinks-outcome", "crm resumed.")
 
 
 async def test_dead_letters_are_told_and_replayed_one_by_one_and_by_sink(rough: Site, look):
@@ -82,11 +82,11 @@ async def test_dead_letters_are_told_and_replayed_one_by_one_and_by_sink(rough: 
     await reader.says("#figures", "Dead letters\n3\ncrm 3")
     rough.receiver.mend()
     await reader.page.get_by_role("button", name="Replay event").nth(1).click()
-    await reader.says("#letters-outcome", "1 letter of crm will be delivered once more.")
+    await reader.says("#letters-outcome", "1 letter of crm will be delivered again.")
     await reader.page.locator("#letters-table tbody tr").nth(2).wait_for(state="detached")
     assert [row[3] for row in await reader.cells("#letters-table")] == ["Bad-1", "Bad-3"]
     await reader.page.get_by_role("button", name="Replay all of crm").click()
-    await reader.says("#letters-outcome", "2 letters of crm will be delivered once more.")
+    await reader.says("#letters-outcome", "2 letters of crm will be delivered again.")
     await reader.says("#letters", "There are none.")
     assert not await reader.page.get_by_role("button", name="Replay all of crm").is_visible()
     taken = [event["data"]["disposition"] for event in rough.receiver.accepted() if event["subject"] == chat]
@@ -97,7 +97,7 @@ async def test_where_no_token_is_configured_nothing_is_asked_for_and_nothing_can
     reader = await look(tokenless)
     assert not await reader.page.locator("#token").is_visible()
     assert not await reader.page.get_by_role("button", name="Forget token").is_visible()
-    await reader.says("#lanes", "Parked")
+    await reader.says("#sinks", "Parked")
     await reader.says("#letters-table", "Bad")
     for name in ("Resume crm", "Replay event", "Replay all of crm"):
         assert await reader.page.get_by_role("button", name=name).is_disabled(), name
@@ -112,6 +112,6 @@ async def test_a_token_that_nobody_asked_for_does_not_make_orders_possible(token
     await reader.page.evaluate("sessionStorage.setItem('disposition-listener.token', 'old')")
     await reader.page.reload()
     await reader.page.get_by_role("button", name="Resume crm").click()
-    await reader.says("#lanes-outcome", "Refused: actions need a token")
+    await reader.says("#sinks-outcome", "Refused: actions need a token")
     assert await reader.page.get_by_role("button", name="Resume crm").is_disabled()
     assert "none is configured" in await reader.text("#no-actions")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.console import Reader, Site
-from support.eventually import eventually
+from support.eventually import comes_to
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -40,10 +40,7 @@ async def test_the_numbers_are_those_of_what_was_set_and_repetitions_do_not_coun
     await site.recorded(chat, 3 * sum(CODES.values()))
     wanted = {"(cleared)": 36, "C-A": 8, "C-B": 7, "C-C": 6, "C-D": 5, "C-E": 4, "other": 3 + 2 + 1}
 
-    async def complete() -> bool:
-        return await legend(reader) == wanted
-
-    await eventually(complete, timeout_s=15.0)
+    await comes_to(lambda: legend(reader), wanted, timeout_s=15.0)
     assert await bars(reader) == wanted
     assert f"{changes} changes among 108 loaded rows, " in await reader.text("#codes-range")
     assert await reader.page.locator("#chart [fill^='url(#hatch']").count() > 6
@@ -54,10 +51,14 @@ async def test_the_numbers_are_those_of_what_was_set_and_repetitions_do_not_coun
 
 async def table_fits(reader: Reader, wanted: dict[str, int]) -> None:
     await reader.page.locator("#codes-details summary").click()
-    heads = await reader.page.locator("#codes-table thead th").all_inner_texts()
-    rows = await reader.cells("#codes-table")
-    sums = [sum(int(row[at]) for row in rows) for at in range(1, len(heads))]
-    assert dict(zip(heads[1:], sums, strict=True)) == {**wanted, "All": sum(wanted.values())}
+
+    async def sums() -> dict[str, int]:
+        heads, *rows = await reader.page.locator("#codes-table tr").evaluate_all(
+            "(rows) => rows.map((row) => [...row.cells].slice(1).map((cell) => cell.innerText))"
+        ) or [[]]
+        return {head: sum(int(row[at]) for row in rows) for at, head in enumerate(heads)}
+
+    await comes_to(sums, {**wanted, "All": sum(wanted.values())})
 
 
 async def test_height_is_in_proportion(site: Site, reader: Reader):
@@ -65,11 +66,7 @@ async def test_height_is_in_proportion(site: Site, reader: Reader):
     site.set(chat, *["H-1", "H-2"] * 3, "H-1")
     await site.recorded(chat, 7)
     await reader.filter(chat=chat)
-
-    async def drawn() -> bool:
-        return await legend(reader) == {"H-1": 4, "H-2": 3}
-
-    await eventually(drawn)
+    await comes_to(lambda: legend(reader), {"H-1": 4, "H-2": 3})
     script = """(all) => all.map((one) => [one.textContent, one.parentElement.getAttribute("height")])"""
     heights: Counter[str] = Counter()
     for told, height in await reader.page.locator("#chart rect > title").evaluate_all(script):
@@ -78,7 +75,7 @@ async def test_height_is_in_proportion(site: Site, reader: Reader):
 
 
 async def test_a_code_keeps_its_colour_while_others_overtake_it(reader: Reader):
-    script = "async ([totals, before]) => (await import('/console/buckets.js')).slotsFor(new Map(totals), before)"
+    script = "async ([totals, before]) => (await import('/console/chart.js')).slotsFor(new Map(totals), before)"
     before = await reader.page.evaluate(script, [[["a", 3], ["b", 2]], []])
     assert before == ["a", "b", None, None, None, None]
     after = await reader.page.evaluate(script, [[["a", 3], ["b", 9], ["c", 5]], before])
@@ -96,7 +93,7 @@ def row(at_s: float, code: str | None, change: str = "set") -> dict[str, Any]:
     [(0, 1), (46, 1), (48, 5), (3600, 300), (86_400, 3600), (2_000_000, 43_200), (9e8, 19_353_600)],
 )
 async def test_there_are_at_most_48_bars_of_a_round_length(reader: Reader, seconds: float, width_s: int):
-    script = "async (rows) => (await import('/console/buckets.js')).distribution(rows)"
+    script = "async (rows) => (await import('/console/chart.js')).distribution(rows)"
     told = await reader.page.evaluate(script, [row(1_790_000_000, "a"), row(1_790_000_000 + seconds, "b", "changed")])
     assert told["widthMs"] == width_s * 1000
     assert 1 <= len(told["bars"]) <= 49
@@ -108,6 +105,6 @@ async def test_there_are_at_most_48_bars_of_a_round_length(reader: Reader, secon
 
 async def test_a_gap_marks_the_bars_that_it_touches(reader: Reader):
     gap = {"kind": "gap", "from": 20_000, "to": 31_000}
-    script = "async (rows) => (await import('/console/buckets.js')).distribution(rows)"
+    script = "async (rows) => (await import('/console/chart.js')).distribution(rows)"
     told = await reader.page.evaluate(script, [row(0, "a"), gap, row(100, "b")])
     assert [bar["from"] / 1000 for bar in told["bars"] if bar["gap"]] == [20, 25, 30]

@@ -4,6 +4,7 @@ import pytest
 import pytest_asyncio
 
 from support.console import Reader, Site, column
+from support.eventually import comes_to
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,6 +46,7 @@ async def test_loaded_rows_are_filtered_by_chat_agent_and_code(filled: Site, rea
 
 async def test_changes_only_leaves_out_what_repeats_a_value(filled: Site, reader: Reader):
     await reader.filter(chat="filter-a")
+    await reader.counts(3)
     assert column(await reader.rows(), "change") == ["changed", "unchanged", "set"]
     await reader.page.get_by_label("Changes only").check()
     assert column(await reader.rows(), "change") == ["changed", "set"]
@@ -59,8 +61,8 @@ async def test_the_journal_finds_what_the_loaded_rows_would(filled: Site, reader
             continue
         await reader.filter(**{"chat": "", "agent": "", "code": ""} | wanted)
         await reader.press("Enter")
-        await reader.says("#search-told", f"{count} found")
-        await reader.says("#search-told", "the journal begins there")
+        await reader.says("#search-status", f"{count} found")
+        await reader.says("#search-status", "the journal begins there")
         assert await reader.count() == count, wanted
     await reader.page.get_by_role("button", name="Back to live rows").click()
     assert await reader.focused() == "#search-start Search the journal"
@@ -70,7 +72,7 @@ async def test_a_search_for_changes_only_shows_no_repetition(filled: Site, reade
     await reader.filter(chat="filter-a")
     await reader.page.get_by_label("Changes only").check()
     await reader.page.get_by_role("button", name="Search the journal").click()
-    await reader.says("#search-told", "2 found")
+    await reader.says("#search-status", "2 found")
     assert column(await reader.rows(), "change") == ["changed", "set"]
 
 
@@ -80,11 +82,11 @@ async def test_a_search_goes_on_until_a_hundred_are_found_and_then_when_it_is_as
     await reader.counts(0)
     await reader.press("Enter")
     for found in (100, 114):
-        await reader.says("#search-told", f"Rows that fit: {found} found; looked back to ")
+        await reader.says("#search-status", f"Matching rows: {found} found; searched back to ")
         assert await reader.count() == found
         if found == 100:
             await reader.page.get_by_role("button", name="Search further back").click()
-    assert "the journal begins there" in await reader.text("#search-told")
+    assert "the journal begins there" in await reader.text("#search-status")
     assert not await reader.page.get_by_role("button", name="Search further back").is_visible()
     await reader.page.get_by_role("button", name="Back to live rows").click()
     await reader.counts(0)
@@ -100,9 +102,9 @@ async def test_a_search_tells_how_far_it_is_and_stops_when_told_to(filled: Site,
     await reader.page.route("**/events.json?*", answer)
     await reader.filter(code="nothing like it")
     await reader.press("Enter")
-    await reader.says("#search-told", "Searching the journal: 0 found; looked back to 2026-01-02")
+    await reader.says("#search-status", "Searching the journal: 0 found; searched back to 2026-01-02")
     await reader.page.get_by_role("button", name="Stop").click()
-    await reader.says("#search-told", "Rows that fit: 0 found")
+    await reader.says("#search-status", "Matching rows: 0 found")
     asked = len(reader.requests)
     await reader.page.wait_for_timeout(200)
     await reader.page.unroute("**/events.json?*")
@@ -112,6 +114,6 @@ async def test_a_search_tells_how_far_it_is_and_stops_when_told_to(filled: Site,
 async def test_the_journals_beginning_is_told_where_it_is_reached(site: Site, look):
     reader = await look(site)
     await reader.page.get_by_role("button", name="Load older rows").click()
-    await reader.says("#older-told", "The journal begins here.")
+    await reader.says("#older-status", "The journal begins here.")
     assert not await reader.page.get_by_role("button", name="Load older rows").is_visible()
-    assert await reader.count() == len(site.listening.events)
+    await comes_to(lambda: len(site.listening.events), await reader.count())

@@ -60,7 +60,7 @@ async def test_a_gap_is_a_row_that_looks_like_none_of_the_others(rough: Site, lo
     rows = await reader.rows()
     gaps = [row for row in rows[:2] if row["kind"] == "gap"]
     assert sorted(column(gaps, "account")) == ["agent1", "agent2"]
-    assert all("without certainty" in row["gap"] and "the server had ended the session" in row["gap"] for row in gaps)
+    assert all("not subscribed" in row["gap"] and "the server had ended the session" in row["gap"] for row in gaps)
     grounds = "rows => rows.map(row => getComputedStyle(row.cells[0]).backgroundImage)"
     drawn = await reader.page.locator("#rows tbody tr:not(.spacer)").evaluate_all(grounds)
     assert [row["kind"] == "gap" for row in rows] == ["gradient" in one for one in drawn]
@@ -97,7 +97,7 @@ async def test_nothing_of_a_customer_is_on_the_page_nor_kept_by_it(site: Site, r
     await reader.filter(chat=chat)
     await reader.counts(1)
     await reader.page.locator("#rows a.id").first.click()
-    await reader.says("#history-told", "1 disposition")
+    await reader.says("#history-status", "1 disposition")
     kept = "JSON.stringify([document.documentElement.outerHTML, {...localStorage}, {...sessionStorage}])"
     shown = await reader.page.evaluate(kept)
     assert chat in shown
@@ -109,14 +109,14 @@ async def test_the_state_is_told_in_one_glance(site: Site, reader: Reader):
     await reader.says("#verdict", "Ready")
     accounts = await reader.cells("#accounts")
     assert [row[:2] for row in accounts] == [["agent1", "Subscribed"], ["agent2", "Subscribed"]]
-    lanes = await reader.cells("#lanes")
-    assert [row[:3] for row in lanes] == [["audit", "file", "Runs"], ["crm", "webhook", "Runs"]]
+    lanes = await reader.cells("#sinks")
+    assert [row[:3] for row in lanes] == [["audit", "file", "Running"], ["crm", "webhook", "Running"]]
     delivered = [int(row[4].replace(",", "")) for row in lanes]
     chat = site.chat("live-7")
     site.set(chat, "Callback")
 
     async def grown() -> bool:
-        now = [int(row[4].replace(",", "")) for row in await reader.cells("#lanes")]
+        now = [int(row[4].replace(",", "")) for row in await reader.cells("#sinks")]
         return all(after > before for before, after in zip(delivered, now, strict=True))
 
     await eventually(grown)

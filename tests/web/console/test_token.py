@@ -18,10 +18,10 @@ async def test_the_token_is_asked_for_and_a_wrong_one_is_told(site: Site, look):
     assert not await reader.page.locator("#content").is_visible()
     await field.fill("not the token")
     await reader.press("Enter")
-    await reader.says("#token-problem", "no blanks")
+    await reader.says("#token-problem", "no spaces")
     await field.fill("wrong")
     await reader.press("Enter")
-    await reader.says("#token-problem", "This is not the token of the daemon.")
+    await reader.says("#token-problem", "This is not the daemon's token.")
     assert await field.input_value() == ""
     assert not await reader.page.locator("#content").is_visible()
     await field.fill(TOKEN)
@@ -63,14 +63,14 @@ async def test_it_goes_in_a_header_and_no_cookie_or_referrer_goes_with_it(site: 
     await site.recorded(chat, 1)
     await reader.filter(chat=chat)
     await reader.press("Enter")
-    await reader.says("#search-told", "1 found")
-    await reader.page.evaluate("import('/console/api.js').then((api) => api.post('/lanes/crm/resume', {}))")
+    await reader.says("#search-status", "1 found")
+    await reader.page.evaluate("import('/console/api.js').then((api) => api.post('/sinks/crm/resume', {}))")
     asked = {}
     for request in reader.requests:
         path = request.url.removeprefix(site.url).partition("?")[0]
         if path != "/" and not path.startswith("/console/"):
             asked[path] = await request.all_headers()
-    wanted = {"/status.json", "/events", "/events.json", "/dead-letters.json", "/lanes/crm/resume"}
+    wanted = {"/status.json", "/events", "/events.json", "/dead-letters.json", "/sinks/crm/resume"}
     assert set(asked) == wanted
     assert {headers["authorization"] for headers in asked.values()} == {f"Bearer {TOKEN}"}
     assert [path for path, headers in asked.items() if {"cookie", "referer"} & set(headers)] == []
@@ -85,7 +85,7 @@ async def test_a_token_that_is_replaced_is_asked_for_anew_and_nothing_is_lost(ro
     await reader.filter(chat=chat)
     await reader.counts(1)
     (rough.folder / "http.token").write_text("another\n", encoding="utf-8")
-    await reader.says("#token-problem", "This is not the token of the daemon.")
+    await reader.says("#token-problem", "This is not the daemon's token.")
     assert not await reader.page.locator("#content").is_visible()
     rough.set(chat, "Meanwhile")
     await rough.recorded(chat, 2)

@@ -1,0 +1,69 @@
+"""The state of a subscription: whether it certainly exists, since when, and why it was lost. Gaps follow from it."""
+
+import msgspec
+
+from listener.cometd.facts import Cause, RestoredBy
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """A subscription is restored. `since_ms` is when it last existed, None if not yet in this process."""
+
+    since_ms: int | None
+    restored_by: RestoredBy
+    cause: Cause
+
+
+class SubscriptionState:
+    """What an engine knows about its subscription; the engine reports everything that concerns it.
+
+    A granted connect proves that the session existed when the connect reached the server, not when its answer left: a
+    server may forget a session while it holds a connect, and grant the answer nevertheless.
+
+    Attributes:
+        last_ms: the last moment at which it certainly existed (epoch milliseconds), None before the first.
+        asked_ms: when the request under way was sent (epoch milliseconds).
+        cut: an answer that could not come again was lost since then.
+    """
+
+    def __init__(self) -> None:
+        self.last_ms: int | None = None
+        self.cut = False
+        self.asked_ms = 0
+        self._cause: Cause | None = Cause.RESTART
+        self._new_session = False
+        self._network_failed = False
+
+    def asked(self, at_ms: int) -> None:
+        """A request is on its way to the server."""
+        self.asked_ms = at_ms
+
+    def failed(self, *, cut: bool) -> None:
+        """The network or the server failed a request; `cut` if its answer may have been on the way, for good."""
+        self._network_failed = True
+        if cut:
+            self.cut = True
+            self.lost(Cause.NO_ACK_CUT)
+
+    def lost(self, cause: Cause) -> None:
+        """The subscription is lost, or its loss turns out to be worse than a cut answer; the first real cause stays."""
+        if self._cause in (None, Cause.NO_ACK_CUT):
+            self._cause = Cause.NETWORK if cause is Cause.SESSION_EXPIRED and self._network_failed else cause
+
+    def session_began(self) -> None:
+        """A handshake was granted, so the session before is gone, whoever found that out."""
+        self.lost(Cause.SESSION_EXPIRED)
+        self._new_session = True
+
+    def restored(self) -> Restored | None:
+        """A connect was granted; None if the subscription was not lost before."""
+        restored = self._restored(self._cause) if self._cause is not None else None
+        self.last_ms, self._cause = self.asked_ms, None
+        self._new_session = self._network_failed = self.cut = False
+        return restored
+
+    def _restored(self, cause: Cause) -> Restored:
+        if self._new_session:
+            return Restored(since_ms=self.last_ms, restored_by=RestoredBy.HANDSHAKE, cause=cause)
+        restored_by = RestoredBy.RESUME if self.last_ms is None else RestoredBy.POLL
+        # A session that still exists has lost only what was cut.
+        return Restored(since_ms=self.last_ms, restored_by=restored_by, cause=Cause.NO_ACK_CUT if self.cut else cause)

@@ -1,0 +1,41 @@
+"""The note beside a journal that something in it could not be read: the next open then looks at all of it."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+
+def path_of(journal: Path) -> Path:
+    """The file whose presence is the note."""
+    return journal.with_name(f"{journal.name}.suspect")
+
+
+def leave(journal: Path, reason: str) -> None:
+    """Leave the note, durably; a disk that refuses is logged, and the next failure tries again."""
+    if exists(journal):
+        return
+    try:
+        descriptor = os.open(path_of(journal), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.pwrite(descriptor, reason.encode(errors="replace"), 0)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        _log.error("journal_damage_not_noted", path=str(journal), error=str(exc))
+    _log.error("journal_damage_found", path=str(journal), error=reason)
+
+
+def exists(journal: Path) -> bool:
+    """Whether somebody left the note."""
+    return path_of(journal).exists()
+
+
+def remove(journal: Path) -> None:
+    """Take the note away; there may be none."""
+    with suppress(FileNotFoundError):
+        path_of(journal).unlink()

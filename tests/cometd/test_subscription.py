@@ -1,0 +1,82 @@
+"""Certainty as a state of its own: what ends it, what brings it back, and since when."""
+
+import pytest
+
+from listener.cometd.facts import Cause, RestoredBy
+from listener.cometd.subscription import Restored, SubscriptionState
+
+
+def certain(at_ms: int = 100) -> SubscriptionState:
+    """A session that stands since a connect at this time."""
+    subscription = SubscriptionState()
+    subscription.session_began()
+    subscription.asked(at_ms)
+    subscription.restored()
+    return subscription
+
+
+def test_a_process_begins_uncertain_because_of_its_start():
+    subscription = SubscriptionState()
+    subscription.session_began()
+    subscription.asked(100)
+    assert subscription.last_ms is None
+    assert subscription.restored() == Restored(since_ms=None, restored_by=RestoredBy.HANDSHAKE, cause=Cause.RESTART)
+    assert subscription.last_ms == 100
+
+
+def test_a_session_of_an_earlier_process_is_resumed():
+    subscription = SubscriptionState()
+    assert subscription.restored() == Restored(since_ms=None, restored_by=RestoredBy.RESUME, cause=Cause.RESTART)
+
+
+def test_while_nothing_happens_each_connect_moves_the_last_certain_moment():
+    subscription = certain(100)
+    for at_ms in (200, 300):
+        subscription.asked(at_ms)
+        assert subscription.restored() is None
+        assert subscription.last_ms == at_ms
+
+
+def test_a_request_that_was_only_sent_makes_nothing_certain():
+    subscription = certain(100)
+    subscription.asked(200)
+    assert subscription.last_ms == 100
+
+
+def test_a_failure_without_a_cut_leaves_the_session_as_certain_as_it_was():
+    subscription = certain()
+    subscription.failed(cut=False)
+    assert subscription.restored() is None
+
+
+@pytest.mark.parametrize(
+    ("happened", "restored_by", "cause"),
+    [
+        (["cut"], RestoredBy.POLL, Cause.NO_ACK_CUT),
+        (["cut", "expired", "began"], RestoredBy.HANDSHAKE, Cause.NETWORK),
+        (["failed", "expired", "began"], RestoredBy.HANDSHAKE, Cause.NETWORK),
+        (["expired", "began"], RestoredBy.HANDSHAKE, Cause.SESSION_EXPIRED),
+        (["began"], RestoredBy.HANDSHAKE, Cause.SESSION_EXPIRED),
+        (["login"], RestoredBy.POLL, Cause.LOGIN),
+        (["login", "expired", "began"], RestoredBy.HANDSHAKE, Cause.LOGIN),
+        (["cut", "login"], RestoredBy.POLL, Cause.NO_ACK_CUT),
+        (["login", "cut"], RestoredBy.POLL, Cause.NO_ACK_CUT),
+        (["expired", "login", "began"], RestoredBy.HANDSHAKE, Cause.SESSION_EXPIRED),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else None,
+)
+def test_what_happened_decides_the_cause(happened: list[str], restored_by: RestoredBy, cause: Cause):
+    subscription = certain(100)
+    tell = {
+        "cut": lambda: subscription.failed(cut=True),
+        "failed": lambda: subscription.failed(cut=False),
+        "expired": lambda: subscription.lost(Cause.SESSION_EXPIRED),
+        "login": lambda: subscription.lost(Cause.LOGIN),
+        "began": subscription.session_began,
+    }
+    for one in happened:
+        tell[one]()
+    subscription.asked(900)
+    assert subscription.restored() == Restored(since_ms=100, restored_by=restored_by, cause=cause)
+    assert (subscription.last_ms, subscription.cut) == (900, False)
+    assert subscription.restored() is None, "what was told once is over"

@@ -1,0 +1,150 @@
+"""Orders carried out on a journal in memory and lanes that run."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from listener.daemon.commands import CommandHandler
+from listener.daemon.control import (
+    DeadLetterCount,
+    DropDeadLetters,
+    LaneList,
+    ListLanes,
+    ReplayDeadLetters,
+    Resumed,
+    ResumeLane,
+    SendTestEvent,
+    SinkTestResult,
+)
+from listener.errors import ControlError, Outcome, Park, Reject, Retry
+from listener.model.event import ControlFilter
+from listener.testing import sample_test
+from support.eventually import eventually
+from support.lanes import World
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """A lane `crm` that runs."""
+    world = World()
+    await world.journal.open()
+    world.task = asyncio.create_task(world.lane.run(), name="lane under test")
+    yield world
+    world.task.cancel()
+    await asyncio.wait((world.task,))
+
+
+@pytest.fixture
+def commands(world: World) -> CommandHandler:
+    return CommandHandler(journal=world.journal, lanes={"crm": world.lane}, new_test_event=sample_test)
+
+
+async def parked(world: World, *, disabled: bool = False) -> None:
+    world.sink.then(Park("401", disabled=disabled))
+    await world.number(1)
+    await eventually(lambda: world.lane.status().parked)
+
+
+@pytest.mark.parametrize("command", [ResumeLane(name="crm"), ResumeLane(all=True)])
+@pytest.mark.parametrize("disabled", [False, True])
+async def test_a_parked_lane_goes_on(world: World, commands: CommandHandler, command: ResumeLane, disabled: bool):
+    await parked(world, disabled=disabled)
+    with capture_logs() as logs:
+        assert await commands.execute(command) == Resumed(resumed=("crm",))
+        await world.drained()
+        await world.sink.wait_for_events(1)
+    assert [line["sinks"] for line in logs if line["event"] == "sinks_resumed"] == [("crm",)]
+    assert await commands.execute(command) == Resumed(resumed=(), running=("crm",))
+
+
+@pytest.mark.parametrize("command", [ResumeLane(), ResumeLane(name="crm", all=True)])
+async def test_who_resumes_says_what(commands: CommandHandler, command: ResumeLane):
+    with pytest.raises(ControlError, match="give either name or all"):
+        await commands.execute(command)
+
+
+@pytest.mark.parametrize("command", [ResumeLane(name="crn"), ReplayDeadLetters(filter=ControlFilter(sink="crn"))])
+async def test_a_sink_that_is_not_there_is_told_with_those_that_are(commands: CommandHandler, command: ResumeLane):
+    with pytest.raises(ControlError, match=r"there is no sink 'crn' in the running daemon \(it has: crm\)"):
+        await commands.execute(command)
+
+
+async def test_letters_are_marked_and_their_lane_delivers_them(world: World, commands: CommandHandler):
+    world.sink.then(Reject(0, "422"))
+    await world.number(1, 2)
+    await world.drained()
+    assert await commands.execute(ReplayDeadLetters(filter=ControlFilter())) == DeadLetterCount(letters=1)
+    await world.sink.wait_for_events(2)
+    assert world.delivered() == [2, 1]
+
+
+async def test_letters_of_a_sink_that_is_configured_no_more_are_not_marked(world: World):
+    world.sink.then(Reject(0, "422"))
+    await world.number(1)
+    await world.drained()
+    others = CommandHandler(journal=world.journal, lanes={}, new_test_event=sample_test)
+    assert await others.execute(ReplayDeadLetters(filter=ControlFilter())) == DeadLetterCount(letters=0)
+    assert [letter.replaying for letter in await world.letters()] == [False]
+
+
+async def test_letters_are_dropped(world: World, commands: CommandHandler):
+    world.sink.then(Reject(0, "422"))
+    await world.number(1)
+    await world.drained()
+    assert await commands.execute(DropDeadLetters(filter=ControlFilter(event_ids=("event-9",)))) == DeadLetterCount(
+        letters=0
+    )
+    assert await commands.execute(DropDeadLetters(filter=ControlFilter(event_ids=("event-1",)))) == DeadLetterCount(
+        letters=1
+    )
+    assert await world.letters() == []
+
+
+async def test_the_lanes_are_told_as_they_stand(world: World, commands: CommandHandler):
+    await parked(world)
+    answer = await commands.execute(ListLanes())
+    assert isinstance(answer, LaneList)
+    assert [(lane.sink, lane.parked) for lane in answer.lanes] == [("crm", "401")]
+
+
+async def test_a_test_event_goes_past_what_waits_and_leaves_nothing_behind(world: World, commands: CommandHandler):
+    """Also where the lane is parked: that is when somebody wants to know."""
+    await parked(world)
+    tested = await commands.execute(SendTestEvent(name="crm"))
+    assert tested == SinkTestResult(event_id="test-1", verdict="taken")
+    assert [event.id for event in world.sink.events] == ["test-1"]
+    assert world.lane.status().parked == "401"
+    assert world.lane.status().delivered == 0
+    assert await world.cursor() == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict"), [(Retry("503"), "retry"), (Park("401"), "park"), (Reject(0, "422", detail="no"), "reject")]
+)
+async def test_what_the_sink_says_of_a_test_event_is_told_and_changes_nothing(
+    world: World, commands: CommandHandler, outcome: Outcome, verdict: str
+):
+    await eventually(lambda: world.sink.opened)
+    await asyncio.sleep(0)
+    world.sink.then(outcome)
+    tested = await commands.execute(SendTestEvent(name="crm"))
+    assert tested == SinkTestResult(event_id="test-1", verdict=verdict, reason=outcome.reason, answer=outcome.detail)
+    assert (world.lane.status().parked, world.lane.status().last_error) == (None, None)
+    assert await world.letters() == []
+
+
+async def test_a_sink_that_cannot_be_opened_is_told():
+    shut = World()
+    shut.sink.open_error = Retry("no route")
+    await shut.journal.open()
+    task = asyncio.create_task(shut.lane.run(), name="lane that cannot open")
+    await eventually(lambda: shut.lane.status().last_error)
+    tested = await CommandHandler(journal=shut.journal, lanes={"crm": shut.lane}, new_test_event=sample_test).execute(
+        SendTestEvent(name="crm")
+    )
+    task.cancel()
+    await asyncio.wait((task,))
+    assert isinstance(tested, SinkTestResult)
+    assert (tested.verdict, tested.reason) == ("retry", "the sink is not open yet: no route")

@@ -1,0 +1,79 @@
+"""Lines of an audit file that tell of given moments, and reports on them."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC
+from pathlib import Path
+
+from listener.audit.periods import Calendar
+from listener.audit.reading import AuditFile
+from listener.audit.report import Report, Wanted
+
+_COUNT = iter(range(10**9))
+
+
+def said(
+    time: str = "2026-11-22T09:39:00.123Z",
+    *,
+    id: str | None = None,  # noqa: A002 - as CloudEvents name it
+    change: str = "set",
+    agents: Sequence[str] = ("Ann",),
+    **data: object,
+) -> bytes:
+    """A disposition, with its line end; `data` replaces members."""
+    members = {
+        "change": change,
+        "key": "DispositionCode",
+        "disposition": "IssueResolved",
+        "previous": None,
+        "chatId": "chat-1",
+        "referenceId": None,
+        "account": "agent1",
+        "participants": [{"nickname": name, "type": "Agent", "participantId": "1"} for name in agents]
+        + [{"nickname": "Customer", "type": "Customer", "participantId": "2"}],
+        "userData": {},
+        "receivedAt": time,
+        "origin": "notification",
+        **data,
+    }
+    return _line("disposition", time, id, members)
+
+
+def missed(start: str, end: str, *, account: str = "agent1", id: str | None = None) -> bytes:  # noqa: A002 - as above
+    """A gap, with its line end."""
+    return _line(
+        "gap", end, id, {"account": account, "from": start, "to": end, "reason": "network", "closedBy": "poll"}
+    )
+
+
+def event(kind: str, time: str = "2026-11-22T09:39:00.123Z") -> bytes:
+    """An event of another kind."""
+    return _line(kind, time, None, {"message": "This is a test."})
+
+
+def _line(kind: str, time: str, id_: str | None, data: object) -> bytes:
+    number = next(_COUNT)
+    line = {
+        "specversion": "1.0",
+        "type": f"com.example.chat.{kind}",
+        "source": "https://gws.example.com/api/v2/me/chats",
+        "id": f"id-{number}" if id_ is None else id_,
+        "subject": "chat-1",
+        "time": time,
+        "datacontenttype": "application/json",
+        "sequence": str(number),
+        "chainindex": str(number),
+        "data": data,
+    }
+    return json.dumps(line).encode() + b"\n"
+
+
+def report_on(*paths: Path, told: list[str] | None = None, zone=UTC, **wanted) -> tuple[list, Report]:
+    """The rows that are asked for, and the report that they are of."""
+    files = [AuditFile(path) for path in paths]
+    tell = (lambda text: None) if told is None else told.append
+    report = Report(files, wanted=Wanted(**wanted), calendar=Calendar(zone), report=tell)
+    rows = list(report.rows())
+    for file in files:
+        file.__exit__()
+    return rows, report
