@@ -19,7 +19,7 @@ from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
 from listener.journal import dead_letters, store
 from listener.journal.lock import FileLock
-from listener.sinks.webhook import progress
+from listener.sinks.webhook import sink as webhook
 from listener.webservices.repeats import Repeats
 from simulation.explore import Outcome, play_seed
 
@@ -171,9 +171,11 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "batch taken twice": Mutant(
         text="a batch that comes again is taken again",
-        patches=[(Session, "_events", _takes_old_numbers), (Repeats, "strike", _nothing)],
+        patches=[(Session, "_events", _takes_old_numbers), (Repeats, "drop_repeats", _nothing)],
     ),
-    "repeats kept": Mutant(text="a notification that comes again is kept", patches=[(Repeats, "strike", _nothing)]),
+    "repeats kept": Mutant(
+        text="a notification that comes again is kept", patches=[(Repeats, "drop_repeats", _nothing)]
+    ),
     "commit not synced": Mutant(
         text="SQLite does not sync its commits, and the power fails",
         patches=[(store, "connect_writer", _forgets_to_sync)],
@@ -195,7 +197,7 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "chat out of order": Mutant(
         text="events of one chat are posted side by side",
-        patches=[(progress, "chat_of", lambda _: lambda event: (event.id, ""))],
+        patches=[(webhook, "chat_of", lambda _: lambda event: (event.id, ""))],
     ),
     "no lock": Mutant(
         text="two listeners share a journal",
