@@ -188,7 +188,7 @@ async def test_a_replay_goes_on_after_kill_9(listening: Listening, site: Site, r
     await listening.daemon.kill()
     status, lines = await replay
     assert status == 1
-    assert "the daemon has ended" in lines[-1]
+    assert "the daemon has stopped" in lines[-1]
     before = len(receiver.accepted())
     assert before < 120
     await listening.start()
