@@ -68,7 +68,7 @@ class Files(dict):
 
 
 async def fill(path):
-    """A journal with a retained head, checkpointed up to the middle; its files as they are while it is open, and closed."""
+    """A journal with a retained head, checkpointed up to the middle; its files while it is open, and closed."""
     journal = SqliteJournal(path=path)
     await journal.open()
     for first in range(1, EVENTS, 10):
