@@ -12,6 +12,7 @@ pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs 
 
 from simulation.explore import Outcome, play, play_seed
 from simulation.known import CASES, OpenCase
+from simulation.mutants import MUTANTS, hunt
 from simulation.schedule import Duplicate, Schedule, Slow, draw
 from simulation.shrink import shrunk
 
@@ -85,6 +86,17 @@ def test_a_schedule_shrinks_to_what_it_takes():
     kind = type(plan.faults[-1])
     small = shrunk(plan, lambda candidate: any(isinstance(fault, kind) for fault in candidate.faults))
     assert [type(fault) for fault in small.faults] == [kind]
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_switches_off_what_is_there(name: str):
+    with MUTANTS[name].alive():
+        pass
+
+
+def test_a_mutant_is_caught():
+    assert hunt(MUTANTS["ack before commit"], range(60)) is not None
+    assert play_seed(0).unknown == []
 
 
 # --- what the simulation found, and what was mended -------------------------------------------------------------------
