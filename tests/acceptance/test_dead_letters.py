@@ -100,7 +100,7 @@ async def test_a_sink_that_refuses_the_credentials_waits_with_everything_until_i
     assert any(line.strip().startswith("parked since 2") and line.endswith("answered 401") for line in stats)
     _, listed = await run("dead-letters", "list")
     assert listed[0] == "no dead letters"
-    assert listed[1].startswith("sink crm is parked since 2")
+    assert listed[1].startswith("sink crm has been parked since 2")
     assert len(receiver.posts) == posts, "nothing is tried meanwhile"
     receiver.answers = Answer()
     if by == "command":
