@@ -182,7 +182,11 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
 
 
 def _joined_a_chat(case: Case, finding: Finding) -> bool:
-    """This agent's look had just found a value in a chat that had been another's, whose change that one missed."""
+    """This agent's look had just found a value in a chat that had been another's, whose change that one missed.
+
+    When the chat came cannot decide it: a change that the other missed before and one that this agent's own dead
+    subscription missed later look alike, and to take the second for the first would hide a gap.
+    """
     if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
         return False
     last: dict[str, str] = {}
