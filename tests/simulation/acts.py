@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simulation.process import Process
     from simulation.world import World
 
+_REFUSED_WITHIN_S = 3.0
 _SECOND = 1000  # numbers of listeners that somebody starts beside the one that runs
 
 
@@ -186,7 +187,7 @@ def _on_the_host(world: "World", fault: AnyFault) -> None:
         case faults.Restart() if process is not None:
             _later(world, _restart(world, process, fault.for_s))
         case faults.Second() if process is not None:
-            world.process(process.folder, _SECOND + process.number, lambda _, error: _second_ended(world, error))
+            _start_second(world, process)
         case faults.DiskFull() if process is not None:
             _fill(world, process, is_full=True)
             _later(world, _after(fault.for_s, lambda: _fill(world, process, is_full=False)))
@@ -203,6 +204,18 @@ async def _restart(world: "World", process: "Process", down_s: float) -> None:
         await asyncio.sleep(0.05)
     await asyncio.sleep(down_s)
     world.start()
+
+
+def _start_second(world: "World", process: "Process") -> None:
+    number = _SECOND + process.number
+    second = world.process(process.folder, number, lambda _, error: _second_ended(world, error))
+
+    def look() -> None:
+        if not second.task.done():
+            world.evidence.crashes.append((world.loop.now_s, "two listeners run on one journal"))
+            second.daemon.stop()
+
+    _later(world, _after(_REFUSED_WITHIN_S, look))
 
 
 def _second_ended(world: "World", error: BaseException | None) -> None:

@@ -1,9 +1,7 @@
 """One process of the listener in a simulated world: started, stopped in order, or killed."""
 
 import random
-import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +92,10 @@ class Process:
         return handle is None or handle.connection.execute("PRAGMA synchronous").fetchone()[0] >= _SYNCED
 
     def fill_disk(self, *, is_full: bool) -> None:
-        """Let the journal's file grow no more, or again."""
+        """Let the journal take nothing more, or again."""
         handle = self._handle
         if handle is not None:
-            with suppress(sqlite3.Error):
-                pages = handle.connection.execute("PRAGMA page_count").fetchone()[0] if is_full else 2**30
-                handle.connection.execute(f"PRAGMA max_page_count = {pages}")
+            handle.connection.execute(f"PRAGMA query_only = {'ON' if is_full else 'OFF'}")
 
     def counts(self) -> dict[str, float]:
         """What it has counted: notifications received, and what became of them."""

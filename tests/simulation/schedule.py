@@ -276,6 +276,9 @@ def ends_at(fault: AnyFault) -> float:
 Draw = Callable[[random.Random, float, str], AnyFault]
 _MANY_SHARE = 0.01  # of the seeds; such a world takes as long as twenty others
 _JUMP_IN_IT = 0.1
+_WITH_A_KILL = (DiskFull, DiskStall, ReceiverAnswers, ReceiverHangs)  # whatever waits then must not be gone
+_KILL_IN_IT = 0.5
+_POWER_CUT = 0.3
 _OUTAGES_S = (0.5, 1.5, 4.0, 7.0, 9.0, 12.0, 20.0)
 _JUMPS_S = (-3600.0, -30.0, 30.0, 3600.0, 90_000.0)
 _BYTES = (0, 1, 40, 300, 700)
@@ -313,10 +316,10 @@ def _weighted() -> list[tuple[int, Draw]]:
         (2, lambda d, at, _: Duplicate(at=at, count=d.choice((1, 3)))),
         (1, lambda _, at, __: RotateCsrf(at=at)),
         (4, lambda d, at, _: ClockJump(at=at, host=d.choice(("listener", "listener", "gws")), by_s=d.choice(_JUMPS_S))),
-        (7, lambda d, at, _: Kill(at=at, for_s=d.choice((0.2, 1.0, 4.0, 15.0)), power=d.random() < 0.3)),
+        (7, lambda d, at, _: Kill(at=at, for_s=d.choice((0.2, 1.0, 4.0, 15.0)), power=d.random() < _POWER_CUT)),
         (4, lambda d, at, _: Restart(at=at, for_s=d.choice((0.2, 1.0, 4.0, 15.0)))),
         (1, lambda _, at, __: Second(at=at)),
-        (2, lambda d, at, _: DiskFull(at=at, for_s=_outage(d))),
+        (4, lambda d, at, _: DiskFull(at=at, for_s=_outage(d))),
         (2, lambda d, at, _: DiskStall(at=at, for_s=_outage(d), by_s=d.choice((0.05, 0.5, 3.0)))),
         (4, _receiver_answers),
         (2, lambda d, at, _: ReceiverHangs(at=at, for_s=_outage(d))),
@@ -371,6 +374,9 @@ def draw(seed: int) -> Schedule:
         at = round(dice.uniform(4.0, lasts_s - 2.0), 3)
         fault = dice.choices(kinds, weights)[0][1](dice, at, f"agent{dice.randint(1, accounts)}")
         faults.append(fault)
+        if isinstance(fault, _WITH_A_KILL) and dice.random() < _KILL_IN_IT:
+            moment = round(dice.uniform(at, ends_at(fault)), 3)
+            faults.append(Kill(at=moment, for_s=1.0, power=dice.random() < _POWER_CUT))
         if isinstance(fault, Lasting) and dice.random() < _JUMP_IN_IT:
             moment = round(dice.uniform(at, ends_at(fault)), 3)
             faults.append(ClockJump(at=moment, host="listener", by_s=dice.choice(_JUMPS_S)))

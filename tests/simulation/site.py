@@ -146,7 +146,8 @@ class Site(Simulator):
 
     def _note_trouble(self, agent: str, fault: str) -> None:
         now_s = self._loop.now_s
-        self.evidence.troubles.append(SessionProblem(since=now_s, until=now_s, agents=frozenset([agent]), fault=fault))
+        agents = frozenset([agent] if agent else self.center.agents)
+        self.evidence.troubles.append(SessionProblem(since=now_s, until=now_s, agents=agents, fault=fault))
 
     def _agent_of(self, call: Call) -> str:
         login = self._logins._sessions.get(call.cookies.get("JSESSIONID", ""))

@@ -1,0 +1,235 @@
+"""Does the simulation bite? Each mutant switches off one safeguard of the product, and some seed must tell."""
+
+import argparse
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from listener.audit.trail import Trail
+from listener.cometd.engine import Engine
+from listener.cometd.protocol import Phase, Session, Step
+from listener.delivery import lane
+from listener.delivery.lane import Lane
+from listener.intake.receiver import Receiver
+from listener.intake.reconciliation import Reconciler
+from listener.intake.recorder import Recorder
+from listener.journal import dead_letters, store
+from listener.journal.lock import FileLock
+from listener.sinks.webhook import sink as webhook
+from listener.webservices.repeats import Repeats
+from simulation.explore import Outcome, play_seed
+
+MOST_SEEDS = 400
+"""Within so many seeds each mutant must be caught."""
+
+Make = Callable[[Any], Any]
+"""Makes the function of the mutant from the product's own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mutant:
+    """One safeguard that is switched off.
+
+    Attributes:
+        text: what the product does then.
+        patches: owner, name and the function in its place.
+    """
+
+    text: str
+    patches: Sequence[tuple[Any, str, Make]]
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """The product without the safeguard."""
+        before = [(owner, name, vars(owner)[name]) for owner, name, _ in self.patches]
+        for owner, name, make in self.patches:
+            setattr(owner, name, make(vars(owner)[name]))
+        try:
+            yield
+        finally:
+            for owner, name, original in before:
+                setattr(owner, name, original)
+
+
+def _nothing(_: Any) -> Any:
+    return lambda *_args, **_named: None
+
+
+def _acknowledges_at_once(original: Any) -> Any:
+    async def hand_out(self: Engine, received: Any, *rest: Any) -> None:
+        self.session.confirm(received.ack)
+        await original(self, received, *rest)
+
+    return hand_out
+
+
+def _waits_for_nothing(_: Any) -> Any:
+    async def until_durable(*_args: Any) -> None:
+        return
+
+    return until_durable
+
+
+def _subscribes_once(original: Any) -> Any:
+    def advance(self: Session, request: Any, replies: Any) -> None:
+        first = not hasattr(self, "has_begun")
+        original(self, request, replies)
+        if request.step is Step.HANDSHAKE:
+            self.has_begun = True  # type: ignore[attr-defined]
+            self.phase = self.phase if first else Phase.SUBSCRIBED
+
+    return advance
+
+
+def _takes_old_numbers(original: Any) -> Any:
+    def events(self: Session, *rest: Any) -> Any:
+        acked = self.acked
+        self.acked = None if acked is None else -2
+        try:
+            return original(self, *rest)
+        finally:
+            self.acked = acked
+
+    return events
+
+
+def _acknowledges_more(original: Any) -> Any:
+    def connect(self: Session, **named: Any) -> Any:
+        request = original(self, **named)
+        if "ext" in request.payload[0]:
+            request.payload[0]["ext"]["ack"] += 1
+        return request
+
+    return connect
+
+
+def _moves_first(original: Any) -> Any:
+    async def carry(self: Lane, events: Any) -> None:
+        self._cursor = events[-1].sequence
+        self._moved.set()
+        await asyncio.sleep(0)
+        await original(self, events)
+
+    return carry
+
+
+def _begins_late(original: Any) -> Any:
+    return lambda self, fact, since_ms: original(self, fact, (since_ms + fact.at_ms) // 2)
+
+
+def _forgets_to_sync(original: Any) -> Any:
+    def connect(path: Any) -> Any:
+        connection = original(path)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    return connect
+
+
+def _believes_too_soon(original: Any) -> Any:
+    def batch(self: Recorder, entries: Any, overlay: Any) -> Any:
+        made = original(self, entries, overlay)
+        for chat_id, values in overlay.items():
+            self._values[chat_id].update(values)
+        return made
+
+    return batch
+
+
+class _OpenDoor:
+    """A lock that keeps nobody out."""
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+MUTANTS: Mapping[str, Mutant] = {
+    "ack before commit": Mutant(
+        text="a batch is acknowledged before it is durable",
+        patches=[(Engine, "_hand_out", _acknowledges_at_once), (Engine, "_until_durable", _waits_for_nothing)],
+    ),
+    "ack computed": Mutant(
+        text="the number acknowledged is one more than the last that came",
+        patches=[(Session, "_connect", _acknowledges_more)],
+    ),
+    "no re-subscribe": Mutant(
+        text="only the first session is subscribed", patches=[(Session, "_advance", _subscribes_once)]
+    ),
+    "gap not written": Mutant(
+        text="no gap is put on record", patches=[(Receiver, "_missed", lambda _: lambda *_args: False)]
+    ),
+    "gap begins late": Mutant(
+        text="a gap begins in the middle of what it stands for", patches=[(Receiver, "_gap", _begins_late)]
+    ),
+    "no re-read": Mutant(text="chats are not read again after a gap", patches=[(Reconciler, "ask", _nothing)]),
+    "no resume state": Mutant(
+        text="what continues a session is not stored", patches=[(Receiver, "_session", _nothing)]
+    ),
+    "batch taken twice": Mutant(
+        text="a batch that comes again is taken again",
+        patches=[(Session, "_events", _takes_old_numbers), (Repeats, "drop_repeats", _nothing)],
+    ),
+    "repeats kept": Mutant(
+        text="a notification that comes again is kept", patches=[(Repeats, "drop_repeats", _nothing)]
+    ),
+    "commit not synced": Mutant(
+        text="SQLite does not sync its commits, and the power fails",
+        patches=[(store, "connect_writer", _forgets_to_sync)],
+    ),
+    "values before commit": Mutant(
+        text="events are classified by values that no commit has stored",
+        patches=[(Recorder, "_batch", _believes_too_soon)],
+    ),
+    "cursor first": Mutant(text="the cursor is stored before the delivery", patches=[(Lane, "_carry", _moves_first)]),
+    "retry dropped": Mutant(
+        text="what a sink could not take for now is dropped", patches=[(lane, "left_of", lambda _: lambda *_args: [])]
+    ),
+    "dead letter dropped": Mutant(
+        text="what a sink refuses leaves no dead letter", patches=[(dead_letters, "insert", _nothing)]
+    ),
+    "file written twice": Mutant(
+        text="what stands in the audit file already is written again",
+        patches=[(Trail, "_fresh", lambda _: lambda _self, events, *_args: range(len(events)))],
+    ),
+    "chat out of order": Mutant(
+        text="events of one chat are posted side by side",
+        patches=[(webhook, "chat_of", lambda _: lambda event: (event.id, ""))],
+    ),
+    "no lock": Mutant(
+        text="two listeners share a journal",
+        patches=[(FileLock, "acquire", lambda _: classmethod(lambda *_args: _OpenDoor()))],
+    ),
+}
+
+
+def hunt(mutant: Mutant, seeds: Sequence[int]) -> tuple[int, Outcome] | None:
+    """How many seeds it takes to catch it, and what the last of them shows; None if none of them does."""
+    with mutant.alive():
+        for count, seed in enumerate(seeds, start=1):
+            outcome = play_seed(seed)
+            if outcome.unknown:
+                return count, outcome
+    return None
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the table; returns 1 where a mutant got away."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation mutants", description=__doc__)
+    parser.add_argument("--only", choices=MUTANTS, help="this one")
+    parser.add_argument("--seeds", type=int, default=MOST_SEEDS, help="at most so many for each")
+    parser.add_argument("--from", dest="start", type=int, default=0, help="the first of them")
+    options = parser.parse_args(argv)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print("| mutant | what the product does then | seeds | what the oracle said |\n| --- | --- | --- | --- |")
+    escaped = 0
+    for name, mutant in MUTANTS.items():
+        if options.only in (None, name):
+            caught = hunt(mutant, range(options.start, options.start + options.seeds))
+            escaped += caught is None
+            count, said = ("**none**", "") if caught is None else (caught[0], str(caught[1].unknown[0]))
+            console.print(f"| {name} | {mutant.text} | {count} | {said} |", markup=False)
+    return int(escaped > 0)
