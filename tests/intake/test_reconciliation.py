@@ -189,6 +189,15 @@ async def test_a_chat_that_came_with_its_value_is_recorded_and_no_sign_of_death(
     assert (world.distrusted, await world.dispositions()) == (0, [("A", "reconciled")])
 
 
+async def test_the_first_reread_leaves_nothing_undone_and_finds_what_changed(make: Callable[..., Any]):
+    world = await make(interval_s=0.0)
+    world.rest.chats_now = [chat("A")]
+    world.reconciler.check()
+    assert not world.reconciler.is_due
+    await eventually(lambda: world.results("done"))
+    assert (world.distrusted, await world.dispositions()) == (0, [("A", "reconciled")])
+
+
 async def test_nobody_looks_while_the_session_is_down(make: Callable[..., Any]):
     world = await make()
     world.alive = False

@@ -110,16 +110,20 @@ def _clock_was_set(case: Case, finding: Finding) -> bool:
 def _is_bent(case: Case, gap: Gap) -> bool:
     """Whether its two ends were taken from a clock that showed different times.
 
-    Set forward, the gap is longer by that. Set back, it is shorter, or has no length; so is any gap whose beginning
-    was noted before, for as long as that lies in the future.
+    Set forward in the middle of it, the gap is longer by that. Set back, it is shorter, or has no length; so is one of
+    a subscription that died in silence, for as long as the moment at which it was seen alive lies in the future.
     """
+    died = any(isinstance(fault, Forget) and fault.agent == gap.agent for fault in case.plan.faults)
     settings = [(at, offset_ms / 1000) for at, offset_ms in case.evidence.clock if at <= gap.recorded_at]
     for place, (at, offset_s) in enumerate(settings):
         for _, before_s in settings[:place]:
             by_s = offset_s - before_s
-            if by_s > 0 and -RETRY_S <= gap.length_s - by_s <= _LONGEST_OUTAGE_S:
+            true_s = gap.length_s - by_s
+            in_it = gap.ends_at - true_s - RETRY_S <= at
+            if by_s > 0 and -RETRY_S <= true_s <= _LONGEST_OUTAGE_S and in_it:
                 return True
-            if by_s < 0 and gap.length_s < -by_s and gap.recorded_at <= at - by_s + RETRY_S:
+            lasts_s = -by_s if died else _LONGEST_OUTAGE_S
+            if by_s < 0 and gap.length_s < -by_s and gap.recorded_at <= at + lasts_s + RETRY_S:
                 return True
     return False
 
@@ -178,7 +182,11 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
 
 
 def _joined_a_chat(case: Case, finding: Finding) -> bool:
-    """This agent's look had just found a value in a chat that had been another's, whose change that one missed."""
+    """This agent's look had just found a value in a chat that had been another's, whose change that one missed.
+
+    When the chat came cannot decide it: a change that the other missed before and one that this agent's own dead
+    subscription missed later look alike, and to take the second for the first would hide a gap.
+    """
     if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
         return False
     last: dict[str, str] = {}

@@ -13,7 +13,7 @@ pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs 
 from simulation.explore import Outcome, play, play_seed
 from simulation.known import CASES, OpenCase
 from simulation.mutants import MUTANTS, hunt
-from simulation.schedule import Duplicate, Schedule, Slow, draw
+from simulation.schedule import AnyFault, Duplicate, RotateCsrf, Schedule, Slow, draw
 from simulation.shrink import shrunk
 
 OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text), id=case.id) for case in CASES]
@@ -102,19 +102,25 @@ def test_a_mutant_is_caught():
 # --- what the simulation found, and what was mended -------------------------------------------------------------------
 
 
+def _small(seed: int, *faults: AnyFault, ack: bool, hold_ms: int, lasts_s: float) -> Schedule:
+    return Schedule(
+        seed=seed,
+        ack=ack,
+        accounts=2,
+        hold_ms=hold_ms,
+        csrf=False,
+        batched=False,
+        lasts_s=lasts_s,
+        faults=faults,
+    )
+
+
 def test_a_change_between_the_first_look_and_the_subscription_is_no_sign_of_death():
-    assert play_seed(41).unknown == [], told(play_seed(41))
+    outcome = play(_small(41, RotateCsrf(at=30.0), ack=True, hold_ms=8000, lasts_s=40.0))
+    assert outcome.unknown == [], told(outcome)
 
 
 def test_a_notification_that_comes_twice_in_one_answer_is_one():
-    plan = Schedule(
-        seed=75,
-        ack=True,
-        accounts=2,
-        hold_ms=3000,
-        csrf=False,
-        batched=False,
-        lasts_s=90.0,
-        faults=(Slow(at=7.919, for_s=9.385, by_ms=4000), Duplicate(at=12.726, count=1)),
-    )
-    assert play(plan).unknown == []
+    slow, twice = Slow(at=7.919, for_s=9.385, by_ms=4000), Duplicate(at=12.726, count=1)
+    outcome = play(_small(75, slow, twice, ack=True, hold_ms=3000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
