@@ -177,7 +177,7 @@ async def _restart_server(server: site.Site, for_s: float) -> None:
 
 def _on_the_host(world: "World", fault: AnyFault) -> None:
     process = world.running
-    _trouble(world, fault, cuts=isinstance(fault, faults.Kill | faults.Restart))
+    _trouble(world, fault, cuts=isinstance(fault, faults.Kill | faults.Restart | faults.DiskStall))
     match fault:
         case faults.ClockJump():
             world.clocks[fault.host].jump(fault.by_s)

@@ -1,0 +1,35 @@
+"""The oracle tells when a safeguard is switched off; `python -m tests.simulation mutants` finds the seeds anew."""
+
+import pytest
+
+pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs Python 3.12")
+
+from simulation.explore import play_seed
+from simulation.mutants import MUTANTS
+
+SEEDS = {
+    "ack before commit": 26,
+    "ack computed": 3,
+    "no re-subscribe": 2,
+    "gap not written": 0,
+    "gap begins late": 2,
+    "no re-read": 0,
+    "no resume state": 3,
+    "batch taken twice": 2,
+    "repeats kept": 2,
+    "commit not synced": 3,
+    "values before commit": 6,
+    "cursor first": 9,
+    "retry dropped": 9,
+    "dead letter dropped": 50,
+    "file written twice": 33,
+    "chat out of order": 9,
+    "no lock": 34,
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_caught_by_a_seed_that_finds_nothing_else(name: str):
+    assert play_seed(SEEDS[name]).unknown == []
+    with MUTANTS[name].alive():
+        assert play_seed(SEEDS[name]).unknown, f"find another seed: python -m tests.simulation mutants --only '{name}'"
