@@ -198,7 +198,7 @@ def describe(distribution: Distribution) -> str:
     span = f"from {distribution.labels[0]} to {distribution.labels[-1]}"
     gaps = sum(distribution.in_gap)
     touched = f" Gaps touch {gaps} of the {len(distribution.in_gap)} bars." if gaps else ""
-    return f"Stacked bars, one for each {distribution.unit}, {span}: {series}.{touched}"
+    return f"Stacked bars, one per {distribution.unit}, {span}: {series}.{touched}"
 
 
 def _svg(distribution: Distribution, title: str, above: str, *, before: str = "", xmlns: str | None = None) -> str:
@@ -284,7 +284,7 @@ def _bar(distribution: Distribution, at: int, x: float, width: float, per_event:
 
 
 def _gap_mark(x: float, y: float, width: float, label: str) -> str:
-    told = element("title", text(f"{label}: a gap, in which a disposition may have been missed"))
+    told = element("title", text(f"{label}: a gap: a disposition may have been missed"))
     return element("rect", told, class_="alarm", x=_n(x), y=y, width=_n(max(width, 2)), height=5, fill=_ALARM.light)
 
 
@@ -299,7 +299,7 @@ def _legend(distribution: Distribution, top: int) -> Iterator[str]:
     if any(distribution.in_gap):
         y = top + -(-len(distribution.series) // _LEGEND_COLUMNS) * _LEGEND_LINE
         yield element("rect", class_="alarm", x=_LEFT, y=y + 5, width=14, height=5, fill=_ALARM.light)
-        yield _says("a gap lies here: a disposition may have been missed", x=_LEFT + 20, y=y + 11.5)
+        yield _says("a gap: a disposition may have been missed", x=_LEFT + 20, y=y + 11.5)
 
 
 def _fill(number: int) -> str:

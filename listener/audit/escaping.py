@@ -1,4 +1,4 @@
-"""Values from outside that stay text: on a terminal, in HTML and SVG, in a spreadsheet."""
+"""Escapes values from outside: on a terminal, in HTML and SVG, in a spreadsheet."""
 
 import html
 

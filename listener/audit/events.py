@@ -11,7 +11,7 @@ import msgspec
 from listener.model.event import Kind, Participant, rfc3339
 
 NEAR_MS = 60_000
-"""So close to a gap of its account an event counts as near it: re-reading the chats follows a gap by seconds."""
+"""Events this close to a gap of their account count as near it: re-reading follows a gap within seconds."""
 
 
 class DispositionData(msgspec.Struct, frozen=True, rename="camel", gc=False):

@@ -1,4 +1,4 @@
-"""An append-only file of whole lines: one writer, fsynced per append, over rotation by others, its torn end mended."""
+"""An append-only file of whole lines: one writer, fsynced per append, over rotation by others, torn ends repaired."""
 
 import contextlib
 import errno
@@ -81,7 +81,7 @@ class LineFile:
         self.generation = 0
 
     def open(self) -> int:
-        """Open or create the file, take its lock, mend its last line; returns the descriptor."""
+        """Open or create the file, take its lock, repair its last line; returns the descriptor."""
         self.close()
         fd, created = self._open_or_create()
         try:

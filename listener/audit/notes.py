@@ -29,7 +29,7 @@ _NAME = re.compile(r"[^\s+]+")
 
 
 class NoteError(ListenerError):
-    """A note, a checkpoint or a key is not what it should be."""
+    """A note, a checkpoint or a key is malformed."""
 
 
 def is_name(text: str) -> bool:
@@ -59,10 +59,10 @@ class VerifierKey(NamedTuple):
         key_id, _, encoded = rest.partition("+")
         raw = _decoded(encoded)
         if not is_name(name) or raw[:1] != _ED25519 or len(raw) != 1 + _HASH_BYTES:
-            raise NoteError("is no Ed25519 verifier key, such as example.com/audit+1a2b3c4d+AbCd…")
+            raise NoteError("is not an Ed25519 verifier key, such as example.com/audit+1a2b3c4d+AbCd…")
         key = cls(name, raw[1:])
         if key.key_id.hex() != key_id:
-            raise NoteError(f"the verifier key of {name} does not fit its own id: it was cut or changed")
+            raise NoteError(f"the verifier key of {name} does not match its own id: it was truncated or changed")
         return key
 
     def verifies(self, text: bytes, signature: bytes) -> bool:
@@ -129,13 +129,13 @@ def parse_checkpoint(note: str) -> Checkpoint:
     lines = text.split("\n")
     signatures = tuple(_signature(line) for line in rest.rstrip("\n").split("\n"))
     if not found or len(lines) < len(("origin", "size", "root hash")):
-        raise NoteError("is no checkpoint: a name, a number, a hash, an empty line and signatures are expected")
+        raise NoteError("is not a checkpoint: expected a name, a number, a hash, an empty line and signatures")
     origin, size, root, *extensions = lines
     head = _decoded(root)
     if not origin or re.fullmatch(r"0|[1-9][0-9]{0,17}", size) is None or len(head) != _HASH_BYTES:
-        raise NoteError("is no checkpoint: its first three lines should be a name, a number and a SHA-256 in Base64")
+        raise NoteError("is not a checkpoint: its first three lines should be a name, a number and a SHA-256 in Base64")
     if CHAIN_LINE not in extensions:
-        raise NoteError(f"is the checkpoint of another kind of log: a line {CHAIN_LINE!r} is expected")
+        raise NoteError(f"is a checkpoint of another kind of log: expected a line {CHAIN_LINE!r}")
     times = [line.removeprefix("time ") for line in extensions if line.startswith("time ")]
     return Checkpoint(
         origin=origin,
@@ -175,7 +175,7 @@ def _signature(line: str) -> Signature:
     name, _, encoded = line.removeprefix(_DASH).partition(" ")
     raw = _decoded(encoded)
     if not line.startswith(_DASH) or not is_name(name) or len(raw) <= _KEY_ID_BYTES:
-        raise NoteError("has a line behind its text that is no signature")
+        raise NoteError("has a line after its text that is not a signature")
     return Signature(name, raw[:_KEY_ID_BYTES], raw[_KEY_ID_BYTES:])
 
 

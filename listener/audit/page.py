@@ -1,4 +1,4 @@
-"""The report as one HTML page: what was asked, the answer at a glance, the chart, the rows; nothing from elsewhere."""
+"""The report as one HTML page: the question, a summary, the chart, the rows; it loads nothing."""
 
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from listener.audit.report import By, GapRow, GroupRow, Row, Summary
 from listener.model.event import Change
 
 MOST_ROWS = 2000
-"""So many rows are on a page; a browser has trouble with many more."""
+"""Rows on a page; browsers become slow with many more."""
 
 CHANGES = tuple(map(str, Change))
 _NOTHING = "\u2013"  # a dash, as it is set in print
@@ -115,10 +115,10 @@ def _figures(summary: Summary) -> str:
     seconds = sum(one.seconds for one in summary.gaps)
     tiles = (
         ("Dispositions", f"{summary.dispositions:,}", changes or "none in this period"),
-        ("Found by re-reading", f"{summary.reconciled:,}", "not heard, but seen afterwards"),
-        ("Near a gap", f"{summary.near_gap:,}", "in one of their account, or within a minute"),
-        ("Gaps", f"{sum(one.gaps for one in summary.gaps):,}", f"{seconds:,.0f} s, accounts added up"),
-        ("Only repeated", f"{summary.left_out:,}", "the known value again; left out"),
+        ("Found by re-reading", f"{summary.reconciled:,}", "missed, but seen afterwards"),
+        ("Near a gap", f"{summary.near_gap:,}", "in a gap of their account, or within a minute"),
+        ("Gaps", f"{sum(one.gaps for one in summary.gaps):,}", f"{seconds:,.0f} s, summed over accounts"),
+        ("Only repeated", f"{summary.left_out:,}", "the known value again; not shown"),
     )
     return element("dl", *(_tile(*tile) for tile in tiles))
 
@@ -138,20 +138,20 @@ def _qualified(summary: Summary) -> Iterator[str]:
         yield _notice(
             "alarm-box",
             f"{summary.unreadable:,} lines could not be read",
-            "This report is without them. The command named each of them on standard error.",
+            "This report lacks them. The command named each of them on standard error.",
         )
     if not summary.gaps:
         yield _notice(
             "calm-box",
             "No gaps",
-            "No stretch of this period is on record in which a disposition could have been missed.",
+            "No gap in this period is on record: no disposition could have been missed.",
         )
         return
     yield _notice(
         "alarm-box",
         "There are gaps",
-        "While an account was without its subscription, a disposition of its chats may have been set and replaced "
-        "unseen. What re-reading the chats has found afterwards is here, with the time at which it was found.",
+        "While an account was not subscribed, a disposition of its chats may have been set and replaced "
+        "unseen. The report includes what was found by re-reading the chats, with the time at which it was found.",
     )
     rows = [_gap_figures(one) for one in summary.gaps]
     head = heading(("account", "gaps", "seconds"), numbers=("gaps", "seconds"))
@@ -174,7 +174,7 @@ def _chart(page: Page) -> Iterator[str]:
     title = f"Dispositions by code, {page.period}"
     yield element("figure", chart.draw(page.distribution, title=title))
     if page.distribution.labels:
-        yield element("details", element("summary", "The numbers of the chart"), _numbers(page.distribution))
+        yield element("details", element("summary", "The chart as a table"), _numbers(page.distribution))
 
 
 def _numbers(shown: Distribution) -> str:
@@ -200,7 +200,7 @@ def _footer(page: Page) -> str:
     words = (
         f"Read {read.lines:,} lines of {', '.join(page.files)} on {page.made}. {read.repeated:,} repeated events are "
         f"counted once, {read.tests:,} test events not at all.{others} Agents are those who were in the chat; an "
-        "account is whose session heard of the disposition."
+        "account is the one whose session received the disposition."
     )
     return element("footer", text(words))
 
@@ -217,7 +217,7 @@ def table(rows: Sequence[Row | GapRow | GroupRow], *, total: int) -> Iterator[st
     several = len(keys) > 1
     caption = "Times are in UTC."
     caption += "" if several else "".join(f" The key is {key}." for key in keys)
-    caption += f" {left:,} more rows are left out here; --csv has all of them." if left else ""
+    caption += f" {left:,} more rows are not shown here; --csv has all of them." if left else ""
     yield element("h2", f"By {first.by}" if isinstance(first, GroupRow) else "One by one")
     yield f'<div class="wide"><table>{element("caption", text(caption))}'
     yield _heading_of(first, with_key=several)

@@ -12,7 +12,7 @@ from typing import Self
 from listener.errors import ListenerError, StartError
 
 LINE_BYTES = 16 * 1024 * 1024
-"""What is longer is no event of ours: `AuditFile` cuts the line there, and skips the rest of it."""
+"""Longer lines are not ours: `AuditFile` cuts the line there, and skips the rest of it."""
 
 _BLOCK_BYTES = 256 * 1024
 _GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1
@@ -32,7 +32,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
         with _opened(path) as file:
             yield from _plain(file)
     except (EOFError, zlib.error) as exc:
-        raise OSError(f"{path}: the compressed data is cut or damaged") from exc
+        raise OSError(f"{path}: the compressed data is truncated or damaged") from exc
 
 
 def _opened(path: Path) -> io.BufferedReader:
@@ -65,7 +65,7 @@ class AuditFile:
         found = os.fstat(self._file.fileno())
         if not stat.S_ISREG(found.st_mode):
             self._file.close()
-            raise StartError(f"{path}: is not a regular file, and it has to be read twice")
+            raise StartError(f"{path}: is not a regular file, but must be read twice")
         self._size = found.st_size
 
     def __enter__(self) -> Self:
@@ -238,4 +238,4 @@ class Follower:
         return False
 
     def _report(self, what: str, rest: int) -> None:
-        self._notice(f"{self._path} {what}" + (f"; {rest} bytes before it are no whole line" if rest else ""))
+        self._notice(f"{self._path} {what}" + (f"; {rest} bytes before it are not a whole line" if rest else ""))

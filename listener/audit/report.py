@@ -1,4 +1,4 @@
-"""Who set what when: audit files read as rows, each event once, with what qualifies the answer; or as counts."""
+"""Who set what when: audit files as rows or counts, each event once, with what limits the answer."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +96,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fie
 
 
 class Faults:
-    """Counts the lines that cannot be read, and tells of each: those that follow one another in one text.
+    """Counts and reports the lines that cannot be read; consecutive ones in one text.
 
     Args:
         report: gets `FILE:LINE: what is wrong`, or `FILE:FIRST-LAST: …`.
@@ -117,7 +117,7 @@ class Faults:
         self._last = number
 
     def end(self) -> None:
-        """Tell of what was not told yet."""
+        """Report what was not reported yet."""
         if self._name:
             lines = f"{self._first}" if self._first == self._last else f"{self._first}-{self._last}"
             self._report(f"{self._name}:{lines}: {self._why}")
@@ -201,7 +201,7 @@ class Report:
         return first_ms is None, first_ms or 0
 
     def _events(self, file: AuditFile) -> Iterator[Event]:
-        """Every event of a file; lines that are none are told of, empty ones passed over."""
+        """Every event of a file; other lines are reported, empty ones skipped."""
         number = 0
         try:
             for number, line in enumerate(file.lines(), start=1):
@@ -209,7 +209,7 @@ class Report:
                     yield event_of(line)
                 except ValueError as exc:
                     if line.strip():
-                        self._faults.add(file.name, number, f"no event of the file sink ({exc})")
+                        self._faults.add(file.name, number, f"not an event of the file sink ({exc})")
         except CutShort as exc:
             self._faults.add(file.name, number + 1, str(exc))
         self._faults.end()

@@ -1,4 +1,4 @@
-"""Signs the chain now and then: the key, made once for its owner alone, and the file of signed checkpoints."""
+"""Signs the chain periodically: the key, created once for its owner alone, and the file of signed checkpoints."""
 
 import contextlib
 import os
@@ -61,7 +61,7 @@ class CheckpointSigner:
         self.last = Head()
 
     def open(self) -> None:
-        """Read the last checkpoint that this key has signed; mend the file's end. Raises OSError."""
+        """Read the last checkpoint that this key has signed; repair the file's end. Raises OSError."""
         try:
             size = self._path.stat().st_size
         except FileNotFoundError:
@@ -141,7 +141,7 @@ def signing_key(path: Path, *, public: Path, sink: str) -> SigningKey:
     if created:
         _log.info("audit_key_created", **told)
     if before is not None and before != key.verifier:
-        effect = "audit verify needs the public key of before for older checkpoints"
+        effect = "audit verify needs the previous public key for older checkpoints"
         _log.warning("audit_key_changed", **told, before=str(before), effect=effect)
     return key
 
@@ -181,9 +181,9 @@ def load(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError) as exc:  # TypeError: it is encrypted
-        raise NoteError(f"{path} holds no private key in PEM form that is not encrypted") from exc
+        raise NoteError(f"{path} contains no unencrypted private key in PEM form") from exc
     if not isinstance(key, Ed25519PrivateKey):
-        raise NoteError(f"{path} holds a key that is not Ed25519")
+        raise NoteError(f"{path} contains a key that is not Ed25519")
     return key
 
 

@@ -1,4 +1,4 @@
-"""The audit trail as its sink sees it: each event once, chained, signed now and then, in files of bounded size."""
+"""The audit trail as its sink sees it: each event once, chained, signed periodically, in files of bounded size."""
 
 import errno
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _TIME = b',"time":"'
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrailOptions:
-    """What a trail is to be.
+    """Options of a trail.
 
     Attributes:
         path: the file; its folder must exist.
@@ -65,7 +65,7 @@ class TrailOptions:
 
 
 class Hooks(NamedTuple):
-    """Who is told: of each signed note, and that a file was closed."""
+    """Callbacks: for each signed note, and when a file was closed."""
 
     on_signed: Callable[[str], None] = lambda _note: None
     on_closed: Callable[[], None] = lambda: None
@@ -182,7 +182,7 @@ class Trail:
         self.tick()
 
     def reopen(self) -> None:
-        """Somebody may have renamed the file: go to the one that has its name now, and sign the old one's end."""
+        """The file may have been renamed: reopen it, and sign the old one's end."""
         self._current()
 
     def tick(self) -> None:
@@ -231,7 +231,7 @@ class Trail:
             if options.must_sign or exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
             told = {"path": str(options.path), "reason": exc.strerror}
-            _log.error("audit_not_signed", **told, effect="lines are chained, and no checkpoints are made")
+            _log.error("audit_not_signed", **told, effect="lines are chained, but no checkpoints are made")
             return None
         return signer
 
@@ -244,7 +244,7 @@ class Trail:
         signed = self._signer.last if self._signer is not None else Head()
         if found.size > signed.size or found == signed:
             return found
-        effect = "the chain goes on behind what was signed; audit verify tells what is missing"
+        effect = "the chain continues after what was signed; audit verify says what is missing"
         told = {"path": str(self._options.path), "signed": signed.size, "found": found.size}
         _log.error("audit_records_missing", **told, effect=effect)
         return signed
@@ -310,7 +310,7 @@ class Trail:
         return lines, head
 
     def _rotate_if_due(self, more_bytes: int) -> None:
-        """Close the file where it is too large or too old. Where that cannot be done, it grows on."""
+        """Close the file if it is too large or too old. If that fails, it keeps growing."""
         options, now, size = self._options, self._clock.now(), self._file.size
         large = options.rotate_bytes is not None and size + more_bytes > options.rotate_bytes and more_bytes
         old = options.rotate_s is not None and now >= self._clock.file_since + options.rotate_s

@@ -1,4 +1,4 @@
-"""Proving an audit trail: every record against its neighbours, and against the checkpoints that were signed of them.
+"""Verifies an audit trail: every record against its neighbours, and against signed checkpoints.
 
 A record that does not follow tells little: the next ones tell whether it was changed, moved or put in. So a verdict may
 wait for them.
@@ -53,7 +53,7 @@ class Finding(NamedTuple):
 
 @dataclass(kw_only=True, slots=True)
 class Verdict:
-    """What a verification came to.
+    """The result of a verification.
 
     Attributes:
         findings: what is wrong; empty if the trail is proven.
@@ -109,9 +109,7 @@ def verify(
         walk.read(path)
     walk.end()
     if verdict.first and not partial and walk.first_place is not None:
-        text = (
-            f"the trail begins here with record {verdict.first}: older files are missing (or are left out on purpose)"
-        )
+        text = f"the trail begins here with record {verdict.first}: older files are missing (or omitted on purpose)"
         verdict.find(Kind.DELETED, walk.first_place, text)
     _hold_against(trusted, verdict, walk.last_place)
     return verdict
@@ -337,7 +335,7 @@ class Walk:
         if record.number == last.number + 1 or record.number == top.number + 1:
             self._follow(record, last if record.number == last.number + 1 else top, settled=before is not None)
         elif record.previous == last.hash:
-            self._verdict.find(Kind.EDITED, record.place, f"it follows record {last.number} and names another place")
+            self._verdict.find(Kind.EDITED, record.place, f"it follows record {last.number} and has another number")
             record = record._replace(number=last.number + 1)
         elif record.number == last.number and record.hash != last.hash:
             self._twin, self._top, self._plain = record, top, False
@@ -345,9 +343,7 @@ class Walk:
         elif record.number > top.number:
             self._leave_out(record, top)
         elif record.number in self._missing:
-            self._verdict.find(
-                Kind.REORDERED, record.place, f"record {record.number} stands behind record {last.number}"
-            )
+            self._verdict.find(Kind.REORDERED, record.place, f"record {record.number} comes after record {last.number}")
         else:
             self._again(record)
             return
@@ -377,10 +373,10 @@ class Walk:
             return
         if older.first is not None and (record.number or record.previous == GENESIS):
             self._verdict.unchained -= older.lines
-            text = f"lines before record {record.number} that are no records of the chain: {older.lines}"
+            text = f"lines before record {record.number} that are not records of the chain: {older.lines}"
             self._verdict.find(Kind.INSERTED, older.first, text)
         else:
-            text = "what stands before record 0 in its file is not what stood there when it was written"
+            text = "the lines before record 0 in its file have changed since it was written"
             self._verdict.find(Kind.EDITED, record.place, text)
 
     def _follow(self, record: Record, before: Record, *, settled: bool) -> None:
@@ -391,11 +387,9 @@ class Walk:
     def _settle_changed(self, before: Record, doubtful: Record, record: Record) -> None:
         """`doubtful` did not follow `before`; who of them was changed shows in whether `record` follows it."""
         if record.previous == doubtful.hash:
-            self._verdict.find(
-                Kind.EDITED, before.place, f"it is not the line that record {doubtful.number} was written behind"
-            )
+            self._verdict.find(Kind.EDITED, before.place, f"it is not the line that preceded record {doubtful.number}")
         else:
-            self._verdict.find(Kind.EDITED, doubtful.place, "it fits neither the line before nor the one behind")
+            self._verdict.find(Kind.EDITED, doubtful.place, "it matches neither the line before nor the line after")
 
     def _settle_twin(self, record: Record | None) -> Record | None:
         """Two records of one place: the true one is the one that is followed. Returns it where it is the second."""
@@ -404,7 +398,7 @@ class Walk:
             return None
         true_one = second if record is not None and record.previous == second.hash else first
         other = first if true_one is second else second
-        self._verdict.find(Kind.INSERTED, other.place, f"record {other.number} stands in {true_one.place} as well")
+        self._verdict.find(Kind.INSERTED, other.place, f"record {other.number} is in {true_one.place} as well")
         self._last = true_one
         return true_one if true_one is second else None
 
@@ -414,7 +408,7 @@ class Walk:
         strange, self._foreign = self._foreign, []
         if len(strange) == span.last - span.first + 1:
             for place in strange:
-                self._verdict.find(Kind.EDITED, place, "it is no record any more, where one is missing")
+                self._verdict.find(Kind.EDITED, place, "it is not a record any more, where one is missing")
             return
         self._foreign = strange
         self._missing.add(*span)
@@ -424,9 +418,9 @@ class Walk:
         """A record of a place that is taken. Several that follow each other are a second history."""
         side, self._side = self._side, record
         if side is not None and (record.number, record.previous) == (side.number + 1, side.hash):
-            self._verdict.find(Kind.FORKED, record.place, f"a second history goes on with record {record.number}")
+            self._verdict.find(Kind.FORKED, record.place, f"a second history continues with record {record.number}")
         else:
-            self._verdict.find(Kind.INSERTED, record.place, f"record {record.number} stands before this line as well")
+            self._verdict.find(Kind.INSERTED, record.place, f"record {record.number} comes before this line as well")
 
     def _strange(self, place: Location, text: bytes) -> None:
         if self._last is None:
@@ -438,7 +432,7 @@ class Walk:
 
     def _report_strange(self) -> None:
         for place in self._foreign:
-            self._verdict.find(Kind.INSERTED, place, "the line is no record of the chain")
+            self._verdict.find(Kind.INSERTED, place, "the line is not a record of the chain")
         self._foreign = []
 
     def _compare(self, record: Record) -> None:

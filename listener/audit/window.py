@@ -1,4 +1,4 @@
-"""What stands in a file already: a delivery that is repeated, after a crash or a failure, leaves no second line."""
+"""The dedup window: a delivery repeated after a crash or a failure adds no second line."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -7,7 +7,7 @@ from listener.audit.reading import lines_backwards, lines_from
 from listener.model.event import Event
 
 WINDOW = 20_000
-"""So many lines are remembered at least, by eight bytes each and Python's overhead: 2 MB."""
+"""At least this many lines are remembered, at eight bytes each plus Python's overhead: 2 MB."""
 
 _STEP = WINDOW // 4
 _ID, _SEQUENCE = b',"id":"', b',"sequence":"'

@@ -1,4 +1,4 @@
-"""Posts signed checkpoints of an audit file to where those who can change the file cannot change them."""
+"""Posts signed checkpoints of an audit file to a place where whoever can change the file cannot change them."""
 
 import asyncio
 import contextlib

@@ -196,9 +196,9 @@ class Receiver:
             self.is_connected() and self._dead_since_ms is None and not (self._reconciler and self._reconciler.is_due)
         )
 
-    def seen_since(self, chat_id: str) -> int | None:
-        """When this session first received anything about that chat."""
-        return self._seen_chats.since(chat_id)
+    def has_seen(self, chat_id: str) -> bool:
+        """Whether this session received anything about that chat."""
+        return chat_id in self._seen_chats
 
     def mark_alive(self, at_ms: int) -> None:
         """Everything in the chats at this time had been received: the subscription was alive."""
@@ -250,7 +250,7 @@ class Receiver:
     def _note(self, decoded: DecodedBatch, at_ms: int) -> None:
         """Note what the batch says about the subscription and about chats, apart from dispositions."""
         if decoded.chats:
-            self._seen_chats.add(decoded.chats, at_ms)
+            self._seen_chats.add(decoded.chats)
             if self._reconciler is not None and self._reconciler.is_due:
                 # What a chat came with may have been set in the gap: that is for the re-reading to find.
                 decoded.observations = [one for one in decoded.observations if not one.prime]
@@ -289,7 +289,7 @@ class Receiver:
             if gap is not None:
                 self._reconciler.ask()
             elif fact.restored_by is RestoredBy.HANDSHAKE:
-                self._reconciler.ask_first()
+                self._reconciler.check()
             elif fact.restored_by is RestoredBy.RESUME and not (self._saved and self._saved.clean):
                 self._reconciler.owe()
         self._log_subscribed(fact, gap)

@@ -46,8 +46,8 @@ class Subscription(Protocol):
     def is_healthy(self) -> bool:
         """Whether the session is connected and nothing is known to be missing."""
 
-    def seen_since(self, chat_id: str) -> int | None:
-        """When this session first received anything about that chat (epoch milliseconds), None if it never did."""
+    def has_seen(self, chat_id: str) -> bool:
+        """Whether this session received anything about that chat."""
 
     def mark_alive(self, at_ms: int) -> None:
         """Everything in the chats at this time had been received: the subscription was alive."""
@@ -114,7 +114,7 @@ class Reconciler:
         self._missed = True
         self._asked.set()
 
-    def ask_first(self) -> None:
+    def check(self) -> None:
         """The very first subscription exists: reread now, since a change between `learn` and it was not notified.
 
         Found by a later check, it would look like the effect of a dead subscription.
@@ -204,14 +204,8 @@ class Reconciler:
         self._report_dead([one for one in news if not self._arrived_with_it(one)])
 
     def _arrived_with_it(self, found: Difference) -> bool:
-        """Whether the value may have come with the chat, by a transfer that the session did notify.
-
-        Then nothing is known of the chat, or only what another account had received before the chat came here.
-        """
-        last, since_ms = found.last, self.subscription.seen_since(found.observation.chat_id)
-        if since_ms is None or last is None:
-            return since_ms is not None
-        return last.account != self._account and last.received_ms < since_ms
+        """Whether the value may have come with the chat, by a transfer that the session did notify."""
+        return not found.known and self.subscription.has_seen(found.observation.chat_id)
 
     def _report_dead(self, unreported: list[Difference]) -> None:
         if not unreported:

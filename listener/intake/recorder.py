@@ -101,7 +101,7 @@ class Recorder:
             last = self._values[one.chat_id].get(one.key)
             change, _ = classify(last, one, compared_ms=compared_ms)
             if not _is_nothing_new(last, one, change):
-                found.append(Difference(observation=one, last=last))
+                found.append(Difference(observation=one, known=last is not None))
         return found
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Damage that needs no hand: the damaged journal is set aside, and a sound one takes its place."""
+"""Repairs a damaged journal: sets it aside, and puts a sound one in its place."""
 
 import os
 from contextlib import closing, suppress
@@ -19,7 +19,7 @@ _PIECE = 4096  # what a disk gives or refuses as one
 
 
 def repair(path: Path, at_ms: int) -> None:
-    """Make the journal at `path` one that can be opened; for its owner, before any connection. Blocks.
+    """Make the journal at `path` usable; for its owner, before any connection. Blocks.
 
     `at_ms` is the present moment, in epoch milliseconds.
 

@@ -1,4 +1,4 @@
-"""The note beside a journal that something in it could not be read: the next open then looks at all of it."""
+"""The damage marker beside a journal: if it is there, the next open checks the whole journal."""
 
 import os
 from contextlib import suppress
@@ -10,12 +10,12 @@ _log = structlog.get_logger(__name__)
 
 
 def path_of(journal: Path) -> Path:
-    """The file whose presence is the note."""
+    """The marker file."""
     return journal.with_name(f"{journal.name}.suspect")
 
 
 def leave(journal: Path, reason: str) -> None:
-    """Leave the note, durably; a disk that refuses is logged, and the next failure tries again."""
+    """Leave the marker, durably; a failure is logged, and the next one retries."""
     if exists(journal):
         return
     try:
@@ -31,11 +31,11 @@ def leave(journal: Path, reason: str) -> None:
 
 
 def exists(journal: Path) -> bool:
-    """Whether somebody left the note."""
+    """Whether there is a marker."""
     return path_of(journal).exists()
 
 
 def remove(journal: Path) -> None:
-    """Take the note away; there may be none."""
+    """Remove the marker, if there is one."""
     with suppress(FileNotFoundError):
         path_of(journal).unlink()

@@ -1,4 +1,4 @@
-"""Connections to the SQLite file: pragmas, schema and migrations, and what its errors mean to us."""
+"""Connections to the SQLite file: pragmas, schema, migrations, and the mapping of its errors."""
 
 import sqlite3
 from importlib.resources import files
@@ -38,7 +38,7 @@ def journal_error(path: Path, exc: BaseException) -> JournalError | JournalDamag
         return _caused(JournalDamaged(f"journal {path}: {exc}"), exc)
     is_no_text = isinstance(exc, sqlite3.OperationalError) and str(exc).startswith(_NO_TEXT)
     if is_no_text or isinstance(exc, UnicodeDecodeError):  # the latter: a message of SQLite that quotes such
-        return _caused(JournalDamaged(f"journal {path}: a text in it is no UTF-8"), exc)
+        return _caused(JournalDamaged(f"journal {path}: a text in it is not UTF-8"), exc)
     return _caused(JournalError(f"journal {path}: {exc}"), exc)
 
 
@@ -74,9 +74,9 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 def connect_writer(path: Path) -> sqlite3.Connection:
     """A connection whose commits are on the disk when they return.
 
-    The WAL is checkpointed into the file by its owner (`Handle`), never by SQLite within a commit, and then written
-    from its start again; WAL_LIMIT_BYTES cuts it back after a burst in which a reader held it. Pages that retention
-    frees are reused, the file is not shrunk: with a steady load its size is that of the retention window.
+    Its owner (`Handle`) checkpoints the WAL, never SQLite within a commit; after that the WAL is written from its
+    start again; WAL_LIMIT_BYTES cuts it back after a burst in which a reader held it. Pages that retention frees are
+    reused, the file is not shrunk: with a steady load its size is that of the retention window.
     """
     connection = connect(path, "rw")
     try:

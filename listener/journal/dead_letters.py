@@ -1,4 +1,4 @@
-"""The SQL of dead letters, of the lanes' states and of what damage cost."""
+"""The SQL of dead letters, lane states and damage."""
 
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Looking whether a journal is damaged, before its owner opens it."""
+"""Checks whether a journal is damaged, before its owner opens it."""
 
 import errno
 import sqlite3

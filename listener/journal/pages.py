@@ -1,4 +1,4 @@
-"""Finding events in the pages of a damaged file, without what SQLite needs to find its way through it."""
+"""Finds events in the pages of a damaged file, without SQLite."""
 
 import struct
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Building a sound journal out of what can be read of a damaged one."""
+"""Builds a sound journal from what can be read of a damaged one."""
 
 import os
 import sqlite3

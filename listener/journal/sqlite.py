@@ -59,7 +59,7 @@ class _Opened:
         self._writes = writes
 
     def shut_down(self) -> None:
-        """Finish the reads, fold the WAL, release the lock; in the writer's executor, as its last. Blocks."""
+        """Finish the reads, checkpoint the WAL, release the lock; in the writer's executor, as its last. Blocks."""
         self.reads.shutdown()
         self._writes.shutdown(wait=False)
         self.store.close()

@@ -32,9 +32,9 @@ class Handle:
     """The connection that the writer uses now.
 
     The kernel reports a lost write to an fsync once and then takes the page for written, so a second fsync that
-    succeeds tells nothing. Nothing is therefore tried again on a connection that saw an I/O error: `ready` opens a
-    new one first and lets it write every page of the log into the database again, from frames that were synced before
-    the error. The old one is closed after that: as long as another is open, closing checkpoints nothing, and nobody
+    succeeds tells nothing. Nothing is therefore tried again on a connection that saw an I/O error: `ready` opens a new
+    one first and lets it write every page of the log into the database again, from frames that were synced before the
+    error. The old one is closed after that: as long as another is open, closing checkpoints nothing, and nobody
     recovers the log, where the transaction that failed may stand whole and would be stored twice when its caller tries
     again. The log's descriptor is always a new one. The database's may be one that SQLite kept for us (it closes none
     while a lock of POSIX is held on the file): every page is written through it anew, and it hears of every error
@@ -151,8 +151,8 @@ class Handle:
 class Store:
     """An owned journal: the lock, the writer's connection and that of the reader. Made by `open_store`.
 
-    The reader's connection is closed first: whoever closes last checkpoints the WAL into the file, and a reader may
-    not. After an I/O error that is just what is wanted, and the next open recovers the WAL.
+    The reader's connection is closed first: whoever closes last checkpoints the WAL, and a reader may not.
+    After an I/O error that is just what is wanted, and the next open recovers the WAL.
     """
 
     def __init__(self, *, handle: Handle, read: sqlite3.Connection, last: Callable[[], None]) -> None:

@@ -194,7 +194,7 @@ def _contents(row: tuple[Any, ...]) -> Iterator[str]:
     found = [*_words(sequence, kind, change, origin), *_data(sequence, data)]
     yield from found
     if not found and not rows.is_intact(row):
-        yield f"event {sequence}: it is not what was stored, its checksum is wrong"
+        yield f"event {sequence}: its checksum is wrong"
 
 
 def _words(sequence: int, kind: str, change: str | None, origin: str) -> Iterator[str]:
@@ -210,7 +210,7 @@ def _data(sequence: int, data: Any) -> Iterator[str]:
     try:
         msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as exc:
-        yield f"event {sequence}: data is no JSON object: {exc}"
+        yield f"event {sequence}: data is not a JSON object: {exc}"
 
 
 def _pointers(connection: sqlite3.Connection) -> Iterator[str]:

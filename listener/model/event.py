@@ -162,10 +162,10 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """What a re-read chat says and nobody has heard of; `last` is the value that is known instead, None for none."""
+    """What a re-read chat says and nobody has heard of; `known` tells whether another value was known before."""
 
     observation: Observation
-    last: "LastValue | None"
+    known: bool
 
 
 class LastValue(msgspec.Struct, frozen=True, kw_only=True):

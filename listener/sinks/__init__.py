@@ -1,1 +1,1 @@
-"""Destinations, one module or package a kind; `registry` finds them by entry point."""
+"""Destinations: one module or package per kind; `registry` finds them by entry point."""

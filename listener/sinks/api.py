@@ -1,4 +1,4 @@
-"""All that the author of a sink kind imports: this module is kept as it is, and everything behind it may move.
+"""The public interface for sink kinds: this module stays as it is, everything behind it may change.
 
 A kind is a `SinkKind`, reached through an entry point of the group `listener.sinks`. Its `build` gets a `SinkContext`
 and the settings, a `Section`, and returns a `Sink`. `Sink.deliver` returns when every `Event` is durable at the

@@ -1,4 +1,4 @@
-"""How a kind tells, when it opens, what an acknowledgement of its destination is worth."""
+"""Reports, when a sink opens, how durable an event is that its destination has acknowledged."""
 
 from typing import Any
 

@@ -33,7 +33,7 @@ async def secret_of(context: SinkContext, key: str, *, inline: SecretStr | None,
     try:
         secret = (await asyncio.to_thread(path.read_text, encoding="utf-8")).strip()
     except (OSError, ValueError) as exc:  # the text of a decoding error quotes what is in the file
-        reason = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8"
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise Retry(f"{context.setting(f'{key}_file')}: cannot read {path}: {reason}") from None
     if not secret:
         raise Retry(f"{context.setting(f'{key}_file')}: {path} is empty")
@@ -56,7 +56,7 @@ def url_beside_login(usable: Callable[[URL], bool], expected: str) -> AfterValid
         except ValueError:
             fits = secretive = False
         if secretive:
-            raise ValueError("must hold no user name and no password: give username and password_file beside it")
+            raise ValueError("must not contain a user name or password: give username and password_file instead")
         if not fits:
             raise ValueError(expected)
         return value
@@ -77,7 +77,7 @@ class LoginSettings(Section):
             raise ValueError("give either password or password_file")
         given = self.password is not None or self.password_file is not None
         if given and self.username is None:
-            raise ValueError("a password needs a username beside it")
+            raise ValueError("a password needs a username")
         return self
 
     async def password_now(self, context: SinkContext) -> str | None:

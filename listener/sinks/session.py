@@ -1,4 +1,4 @@
-"""The session that a sink keeps with its destination: made when it is needed, given up after any trouble."""
+"""The session of a sink with its destination: created when needed, discarded after any failure."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ class KeptSession(Generic[U]):
         self._session: U | None = None
 
     async def open(self) -> U:
-        """Begin anew, with a first session."""
+        """Start over, with a first session."""
         await self.close()
         self._opened = True
         return await self.get()
@@ -68,7 +68,7 @@ class KeptSession(Generic[U]):
         return session
 
     async def drop(self) -> None:
-        """Close the session that there is; the next `get` makes another."""
+        """Close the current session; the next `get` creates another."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -121,14 +121,14 @@ class ExclusiveSession(Generic[A]):
             raise self._outcome_of(self._place, error) from error
 
     async def open(self) -> None:
-        """Begin anew, with a first session."""
+        """Start over, with a first session."""
         await self.close()
         async with self.exchange():
             """Connecting is all there is to do."""
 
     @contextlib.asynccontextmanager
     async def exchange(self) -> AsyncIterator[A]:
-        """The session for one exchange. Whatever goes wrong in it costs the session."""
+        """The session for one exchange. Any failure discards the session."""
         async with self._lock:
             try:
                 async with self.limited() as self._deadline:

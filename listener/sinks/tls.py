@@ -1,4 +1,4 @@
-"""What kinds that speak TLS have in common: their keys, and the context made of them."""
+"""TLS for sinks: the settings, and the context built from them."""
 
 import ssl
 from typing import Self

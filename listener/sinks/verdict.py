@@ -1,4 +1,4 @@
-"""The outcome of each event of one delivery, gathered while it continues and told to the lane in one outcome."""
+"""Collects the outcome of each event of a delivery, and raises one outcome for the lane."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ class Verdict:
             self._held = outcome
 
     def raise_outcome(self) -> None:
-        """Raise what the lane must know first: Reject before Park before Retry; nothing where all is delivered.
+        """Raise the most important outcome: Reject before Park before Retry; nothing if all is delivered.
 
         The lane learns at once of every event that is judged, and so brings none of them again; what holds the others
         up is still there in the next call.

@@ -12,16 +12,16 @@ class SeenChats:
     """A bounded set of chat ids: the least recently seen one is removed first."""
 
     def __init__(self) -> None:
-        self._chats: dict[str, int] = {}
+        self._chats: dict[str, None] = {}
 
-    def since(self, chat_id: str) -> int | None:
-        """When the chat was first seen (epoch milliseconds), None if it was not."""
-        return self._chats.get(chat_id)
+    def __contains__(self, chat_id: str) -> bool:
+        return chat_id in self._chats
 
-    def add(self, chat_ids: Iterable[str], at_ms: int) -> None:
-        """These chats were seen at this time."""
+    def add(self, chat_ids: Iterable[str]) -> None:
+        """These chats were seen."""
         for chat_id in chat_ids:
-            self._chats[chat_id] = self._chats.pop(chat_id, at_ms)
+            self._chats.pop(chat_id, None)
+            self._chats[chat_id] = None
         while len(self._chats) > MOST_CHATS:
             del self._chats[next(iter(self._chats))]
 

@@ -100,7 +100,7 @@ async def test_a_sink_that_refuses_the_credentials_waits_with_everything_until_i
     assert any(line.strip().startswith("parked since 2") and line.endswith("answered 401") for line in stats)
     _, listed = await run("dead-letters", "list")
     assert listed[0] == "no dead letters"
-    assert listed[1].startswith("sink crm is parked since 2")
+    assert listed[1].startswith("sink crm has been parked since 2")
     assert len(receiver.posts) == posts, "nothing is tried meanwhile"
     receiver.answers = Answer()
     if by == "command":
@@ -188,7 +188,7 @@ async def test_a_replay_goes_on_after_kill_9(listening: Listening, site: Site, r
     await listening.daemon.kill()
     status, lines = await replay
     assert status == 1
-    assert "the daemon has ended" in lines[-1]
+    assert "the daemon has stopped" in lines[-1]
     before = len(receiver.accepted())
     assert before < 120
     await listening.start()

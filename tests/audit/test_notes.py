@@ -90,7 +90,7 @@ def test_the_checkpoint_of_a_tree_is_not_taken_for_one_of_a_chain(key):
 
 def test_the_number_of_a_note_that_is_none_is_told(key):
     note = key.sign(checkpoint_text("host/audit", HEAD, TIME))
-    with pytest.raises(NoteError, match="note 2 is no checkpoint"):
+    with pytest.raises(NoteError, match="note 2 is not a checkpoint"):
         parse_checkpoints(written([note, "nonsense\n\n\u2014 b AAAAAAAA\n", note]))
 
 

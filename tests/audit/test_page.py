@@ -66,7 +66,7 @@ def test_it_tells_the_answer_what_qualifies_it_and_what_was_read(page):
         "1 set",
         "Read 7 lines of audit.jsonl on 2026-12-01T00:00:00.000Z. 1 repeated events are counted once, 1 test events",
         "1 of the unknown type com.example.chat.later.",
-        "The numbers of the chart",
+        "The chart as a table",
     ):
         assert words in text
 
@@ -185,7 +185,7 @@ def test_several_keys_have_a_column(tmp_path):
     rows = rows_of(tmp_path, said(key="k"), said(key="l"), missed("2026-11-22T08:00:00Z", "2026-11-22T08:00:05Z"))
     found = cells(rows, 9)
     assert {len(row) for row in found.rows} == {9}
-    assert found.caption == "Times are in UTC. 6 more rows are left out here; --csv has all of them."
+    assert found.caption == "Times are in UTC. 6 more rows are not shown here; --csv has all of them."
 
 
 def test_groups_have_their_counts_and_a_code_is_not_told_twice():

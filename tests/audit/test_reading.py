@@ -1,4 +1,4 @@
-"""Reading lines: of files that are compressed, cut or damaged; from either end; and over all that logrotate does."""
+"""Reading lines: of compressed, truncated or damaged files; from either end; and across all that logrotate does."""
 
 import gzip
 import os
@@ -25,7 +25,7 @@ def test_lines_come_from_plain_and_compressed_files_alike(tmp_path):
 
 def test_a_compressed_file_that_is_cut_is_told(tmp_path):
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"".join(LINES))[:-20])
-    with pytest.raises(OSError, match="cut or damaged"):
+    with pytest.raises(OSError, match="truncated or damaged"):
         list(lines_of(tmp_path / "a.gz"))
 
 
@@ -241,7 +241,7 @@ def test_a_truncated_file_is_read_from_its_start(tmp_path):
     steps = [lambda: path.write_bytes(b""), adding(path, b"three\n")]
     lines, notices = follow(path, *steps, count=2)
     assert lines == [b"one", b"three"]
-    assert notices == [f"{path} was truncated; 3 bytes before it are no whole line"]
+    assert notices == [f"{path} was truncated; 3 bytes before it are not a whole line"]
 
 
 def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path):

@@ -161,14 +161,14 @@ def test_a_key_of_ones_own_may_come_from_openssl(tmp_path):
 
 def test_what_is_no_key_is_told_with_the_name_of_the_file_alone(tmp_path):
     (tmp_path / "a.key").write_text("PaSsWoRd")
-    with pytest.raises(NoteError, match=r"a\.key holds no private key") as caught:
+    with pytest.raises(NoteError, match=r"a\.key contains no unencrypted private key") as caught:
         load_or_create(tmp_path / "a.key", name="n", public=tmp_path / "a.pub")
     assert "PaSsWoRd" not in str(caught.value)
     encrypted = Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
     )
     (tmp_path / "a.key").write_bytes(encrypted)
-    with pytest.raises(NoteError, match="not encrypted"):
+    with pytest.raises(NoteError, match="unencrypted"):
         load_or_create(tmp_path / "a.key", name="n", public=tmp_path / "a.pub")
 
 

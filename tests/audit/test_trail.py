@@ -70,7 +70,7 @@ def test_a_key_of_ones_own_is_used_and_an_exchanged_one_is_told(make_trail, path
 def test_a_key_that_is_none_is_refused_and_stays(make_trail, path):
     key = path.with_name("events.jsonl.key")
     key.write_text("no key\n")
-    with pytest.raises(NoteError, match=r"events\.jsonl\.key holds no private key"):
+    with pytest.raises(NoteError, match=r"events\.jsonl\.key contains no unencrypted private key"):
         make_trail()
     assert key.read_text() == "no key\n"
 

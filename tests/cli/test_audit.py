@@ -81,7 +81,7 @@ def test_the_verdict_can_be_had_as_json(invoke, audit_file, tmp_path):
     [
         (["gone.jsonl"], "gone.jsonl: No such file or directory"),
         (["--checkpoint", "gone", "audit.jsonl"], "gone: No such file or directory"),
-        (["--pubkey", "a+b+c", "audit.jsonl"], "is no Ed25519 verifier key"),
+        (["--pubkey", "a+b+c", "audit.jsonl"], "is not an Ed25519 verifier key"),
         (["--checkpoint", "audit.jsonl", "audit.jsonl"], "no checkpoint in there"),
     ],
 )
@@ -203,7 +203,7 @@ def test_what_cannot_be_read_is_named_and_the_report_comes_all_the_same(invoke, 
     result = invoke("audit", "report", *audit, "--html", "r.html")
     assert result.exit_code == 1
     first, second, error = result.stderr.splitlines()
-    assert first.startswith(f"audit report: {audit[0]}:1: no event of the file sink (")
+    assert first.startswith(f"audit report: {audit[0]}:1: not an event of the file sink (")
     assert second.startswith(f"audit report: {audit[0]}:7: ")
     assert error == "error: 2 lines could not be read; the report lacks them"
     assert result.stdout.startswith("dispositions  4")

@@ -80,7 +80,7 @@ def test_before_there_are_accounts_it_is_starting():
     assert World().told() == [("starting", "starting")]
 
 
-def test_each_hindrance_is_told_in_full_and_without_a_name():
+def test_each_problem_is_told_in_full_and_without_a_name():
     world = World(
         ACCOUNT,
         replace(ACCOUNT, account="bob", subscribed=False, last_error="denied: bob"),
@@ -98,7 +98,7 @@ def test_each_hindrance_is_told_in_full_and_without_a_name():
     ]
 
 
-def test_a_commit_that_takes_long_is_a_hindrance(monkeypatch: pytest.MonkeyPatch):
+def test_a_commit_that_takes_long_is_a_problem(monkeypatch: pytest.MonkeyPatch):
     world = World(ACCOUNT)
     monkeypatch.setattr(world.recorder, "waiting_s", lambda: 31.0)
     assert world.told() == [("the journal has not committed for 31 s",) * 2]

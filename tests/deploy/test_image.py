@@ -38,7 +38,9 @@ def test_the_image_is_locked_to_the_versions_that_the_tests_ran_with():
 def test_the_image_has_the_program_and_every_kind_of_sink():
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {
-        name: wanted for name, wanted in table["optional-dependencies"].items() if name not in {"test", "dev", "bench"}
+        name: wanted
+        for name, wanted in table["optional-dependencies"].items()
+        if name not in {"test", "simulation", "dev", "bench"}
     }
     wanted = [*table["dependencies"], *(each for extra in extras.values() for each in extra)]
     names = {re.split(r"[\s\[<>=!~;]", each)[0].lower() for each in wanted}

@@ -589,7 +589,7 @@ async def test_the_differences_of_re_read_chats_are_told_and_not_stored(start: C
         ],
         RECEIVED_MS + 1,
     )
-    assert [(one.observation.value, one.last and one.last.value) for one in found] == [("B", "A"), ("N", None)]
+    assert [(one.observation.value, one.known) for one in found] == [("B", True), ("N", False)]
     assert len(world.told) == 2
 
 

@@ -278,7 +278,7 @@ def test_a_reader_that_keeps_the_log_only_delays_it(path, monkeypatch):
     store.close()
 
 
-def test_the_log_is_folded_when_it_is_long_and_not_before(path):
+def test_the_log_is_checkpointed_when_it_is_long_and_not_before(path):
     store = open_store(path)
     index = path.with_name("journal.db-shm")
     insert(store, 1, CHECKPOINT_PAGES // 2)

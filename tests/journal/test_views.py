@@ -125,10 +125,10 @@ def test_an_owner_who_stays_is_read_beside(closed):
     with closing(views._Reader(closed)) as reader:
         assert reader.read(sinks) == ["crm"]
         owner = open_store(closed)
-        add_cursor(owner.write, "checkpointed")
+        add_cursor(owner.write, "in_file")
         owner.write.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         add_cursor(owner.write, "logged")
-        assert reader.read(sinks) == ["crm", "checkpointed", "logged"]
+        assert reader.read(sinks) == ["crm", "in_file", "logged"]
         owner.close()
 
 
@@ -198,14 +198,14 @@ async def test_a_journal_after_retention_is_sound(live, path):
     ("statement", "finding"),
     [
         ("DELETE FROM event WHERE sequence BETWEEN 4 AND 6", "event 7 follows on 3: 3 missing"),
-        ("UPDATE event SET data = '{' WHERE sequence = 3", "event 3: data is no JSON object"),
-        ("UPDATE event SET data = X'5B5D' WHERE sequence = 3", "event 3: data is no JSON object"),
-        ("UPDATE event SET data = 5 WHERE sequence = 3", "event 3: data is no JSON object"),
+        ("UPDATE event SET data = '{' WHERE sequence = 3", "event 3: data is not a JSON object"),
+        ("UPDATE event SET data = X'5B5D' WHERE sequence = 3", "event 3: data is not a JSON object"),
+        ("UPDATE event SET data = 5 WHERE sequence = 3", "event 3: data is not a JSON object"),
         ("UPDATE event SET kind = 'other' WHERE sequence = 3", "event 3: unknown kind 'other'"),
         ("UPDATE event SET change = 'other' WHERE sequence = 3", "event 3: unknown change 'other'"),
         ("UPDATE event SET origin = 'other' WHERE sequence = 3", "event 3: unknown origin 'other'"),
-        ("UPDATE event SET account = 'agent2' WHERE sequence = 3", "event 3: it is not what was stored"),
-        ("UPDATE event SET crc = 7 WHERE sequence = 3", "event 3: it is not what was stored"),
+        ("UPDATE event SET account = 'agent2' WHERE sequence = 3", "event 3: its checksum is wrong"),
+        ("UPDATE event SET crc = 7 WHERE sequence = 3", "event 3: its checksum is wrong"),
         ("UPDATE sink_cursor SET sequence = 11", "cursor of sink crm: 11 is outside 0 to 10"),
         ("UPDATE sink_cursor SET sequence = -1", "cursor of sink crm: -1 is outside 0 to 10"),
         ("UPDATE dead_letter SET sequence = 11", "dead letter of sink crm: 11 is outside 1 to 10"),

@@ -166,7 +166,7 @@ def test_a_log_that_is_gone_is_a_fault_where_pages_were_only_there(killed):
     assert read_log(killed, PAGE_BYTES).fault == "its log has no header, 7 pages were only there"
 
 
-def test_a_log_that_is_gone_after_everything_was_folded_is_none(tmp_path):
+def test_a_log_that_is_gone_after_everything_was_checkpointed_is_none(tmp_path):
     path = tmp_path / "journal.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

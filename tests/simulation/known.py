@@ -6,6 +6,7 @@ A finding is explained only by the mechanism of a case: the schedule holds the f
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from listener.model.event import Change, Origin
 from simulation.evidence import Publication, Session
 from simulation.oracle import REFUSALS, RETRY_S, Case, Finding, Gap
 from simulation.schedule import (
@@ -180,6 +181,30 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     return any(at <= lost.at <= at + _FOUND_LATER_S + RETRY_S for at in forgotten)
 
 
+def _joined_a_chat(case: Case, finding: Finding) -> bool:
+    """This agent's look had just found a value in a chat that had been another's, whose change that one missed.
+
+    When the chat came cannot decide it: a change that the other missed before and one that this agent's own dead
+    subscription missed later look alike, and to take the second for the first would hide a gap.
+    """
+    if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
+        return False
+    last: dict[str, str] = {}
+    for event in case.dispositions:
+        recorded = case.recorded.get(event.id)
+        owner = last.setdefault(event.subject, event.account)
+        if (
+            event.origin is Origin.RECONCILED
+            and event.account == finding.agent != owner
+            and recorded is not None
+            and finding.at - RECONCILE_S < recorded.at <= finding.at
+        ):
+            return True
+        if event.change is not Change.UNCHANGED:
+            last[event.subject] = event.account
+    return False
+
+
 CASES: tuple[OpenCase, ...] = (
     OpenCase(
         id="success-but-not-200",
@@ -279,6 +304,18 @@ CASES: tuple[OpenCase, ...] = (
             '"at":14.0,"for_s":1.0}]}'
         ),
         explains=_died_in_silence,
+    ),
+    OpenCase(
+        id="joined-chat",
+        text="an agent who joins a chat in which another, deaf for the moment, has missed a change seems to have a dead"
+        " subscription himself: his session is thrown away",
+        promise="gap without cause",
+        shown_by=(
+            '{"seed":7,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"lasts_s":60.0,"faults":[{"type":"RefuseInBayeux","agent":"agent1","error":"401::Authen'
+            'tication invalid","at":8.0}]}'
+        ),
+        explains=_joined_a_chat,
     ),
     OpenCase(
         id="absurd-retry-after",

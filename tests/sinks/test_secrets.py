@@ -25,7 +25,7 @@ async def test_a_file_is_read_each_time_so_that_a_rotated_secret_is_found(contex
 
 
 @pytest.mark.parametrize(
-    ("content", "text"), [(None, "No such file"), (b"\n", "is empty"), (b"s\xffcret", "it is no UTF-8")]
+    ("content", "text"), [(None, "No such file"), (b"\n", "is empty"), (b"s\xffcret", "it is not UTF-8")]
 )
 async def test_a_file_without_a_usable_secret_is_told_with_its_setting_and_without_what_it_holds(
     context, tmp_path, content, text

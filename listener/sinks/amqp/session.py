@@ -1,4 +1,4 @@
-"""One connection to a broker with one channel that confirms: its messages, and what errors of AMQP mean."""
+"""One connection to a broker with one confirming channel: its messages, and the meaning of AMQP errors."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ _NEED_A_PERSON = (
 )
 
 FAILURES = (exceptions.AMQPError, OSError, RuntimeError)
-"""What the client raises where the broker, or the way to it, is the matter."""
+"""What the client raises if the broker or the network fails."""
 
 
 class AmqpMessage(NamedTuple):
@@ -172,7 +172,7 @@ def largest_refused(exc: Exception | None) -> int | None:
 
 
 def outcome_of(exc: Exception, place: str) -> Park | Retry:
-    """The one place that tells what passes by itself from work for a person.
+    """The one place that distinguishes passing failures from those that need a person.
 
     Of a broker that closes the connection in place of opening a virtual host the client keeps no reason.
     """
@@ -181,9 +181,9 @@ def outcome_of(exc: Exception, place: str) -> Park | Retry:
     if (secured := _tls_error(exc)) is not None:
         return _of_tls(secured, place)
     if isinstance(exc, exceptions.PublishError):
-        return Park(f"{place}: no queue takes what is sent with this routing key", detail=str(exc))
+        return Park(f"{place}: no queue is bound for this routing key", detail=str(exc))
     if isinstance(exc, exceptions.DeliveryError):
-        return Retry(f"{place}: the broker did not take it; a queue may be full")
+        return Retry(f"{place}: the broker rejected it; a queue may be full")
     if isinstance(exc, exceptions.InvalidFrameError) and re.search(r"Connection\.OpenOk.*Connection\.Close", str(exc)):
         return Park(f"{place}: there is no such virtual host, or this user may not use it")
     kind = Park if isinstance(exc, _NEED_A_PERSON) else Retry
@@ -192,7 +192,7 @@ def outcome_of(exc: Exception, place: str) -> Park | Retry:
 
 def _of_tls(exc: ssl.SSLError, place: str) -> Park | Retry:
     if isinstance(exc, ssl.SSLCertVerificationError):  # it will be renewed there, or trusted here after a restart
-        return Retry(f"{place} shows a certificate that is not trusted: {exc.verify_message}")
+        return Retry(f"{place} presents a certificate that is not trusted: {exc.verify_message}")
     kind = Park if is_refusal(exc) else Retry
     return kind(f"{place}: TLS: {exc.reason or exc}")
 

@@ -65,7 +65,7 @@ class AmqpSettings(LoginSettings, TlsSettings):
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
         if self.declare and self.target is None:
-            raise ValueError("declare needs queue beside exchange or routing_key")
+            raise ValueError("declare needs queue together with exchange or routing_key")
         given = [key for key in TlsSettings.model_fields if key in self.model_fields_set]
         if given and not self.broker.tls:
             raise ValueError(f"{given[0]} needs a url that starts with amqps://")

@@ -1,4 +1,4 @@
-"""Publishing to a broker: events as persistent messages, batches in waves, confirms, and what failures mean."""
+"""Publishes to a broker: persistent messages, batches in waves, confirms, and the meaning of failures."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ from listener.sinks.verdict import Verdict, chat_of, waves
 
 
 class QueueProperties(NamedTuple):
-    """What is known of a queue; None stands for what the broker does not tell."""
+    """What is known about a queue; None is what the broker does not tell."""
 
     durable: bool | None = None
     type: str | None = None
@@ -35,9 +35,9 @@ class QueueProperties(NamedTuple):
     def risks(self, queue: str | None) -> tuple[str, ...]:
         """How what it has confirmed may be lost."""
         if self.durable is False:
-            return (f"queue {queue} is not durable: a restart of the broker loses it with all that is in it",)
+            return (f"queue {queue} is not durable: a restart of the broker loses it with its content",)
         if self.type == "classic":
-            return (f"queue {queue} is a classic one: its events are on one node of the broker",)
+            return (f"queue {queue} is a classic queue: its events are on one node of the broker",)
         if self.type is None:
             what = f"queue {queue}" if queue else "what the exchange leads to"
             unknown = "replicated" if self.durable else "durable and replicated"
@@ -171,7 +171,7 @@ class AmqpSink:
         letters = {index: self._writer.letter(event) for index, event in events.items()}
         unsendable = {index for index, letter in letters.items() if not letter.addressable}
         for index in unsendable:
-            verdict.refuse(index, f"{self._context.setting('routing_key')} makes a key of more than 255 bytes")
+            verdict.refuse(index, f"{self._context.setting('routing_key')} yields a key of more than 255 bytes")
         sent = {index: letter for index, letter in letters.items() if index not in unsendable}
         answers = await session.publish(sent, timeout_s=self._settings.timeout_s)
         return unsendable | {index for index, letter in sent.items() if self._judge(index, letter, answers, verdict)}
@@ -179,14 +179,14 @@ class AmqpSink:
     def _judge(
         self, index: int, letter: AmqpMessage, answers: Mapping[int, Exception | None], verdict: Verdict
     ) -> bool:
-        """Take down the outcome of one event; tells whether it is done with."""
+        """Note the outcome of one event; returns whether it is settled."""
         answer = answers.get(index, TimeoutError())
         if answer is None:
             verdict.delivered.add(index)
             return True
         refused = largest_refused(answer)
         if refused is not None and letter.message.body_size >= refused:
-            verdict.refuse(index, f"{self._place} takes no message of {letter.message.body_size} bytes", str(answer))
+            verdict.refuse(index, f"{self._place} accepts no message of {letter.message.body_size} bytes", str(answer))
             return True
         verdict.hold(Retry(f"{self._place} closed the channel") if refused else outcome_of(answer, self._place))
         return False
@@ -214,7 +214,7 @@ class AmqpSink:
             raise outcome_of(exc, self._place) from exc
 
     async def _ready(self, session: Session) -> None:
-        """Make or find exchange and queue, and tell what a confirm is worth."""
+        """Create or find exchange and queue, and report how durable a confirmed event is."""
         settings = self._settings
         async with asyncio.timeout(settings.timeout_s):
             if settings.declare:

@@ -1,4 +1,4 @@
-"""What may be said of a `file` sink, and what that comes to."""
+"""The settings of a `file` sink."""
 
 import re
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def _octal(value: str) -> str:
 class FileSettings(Section):
     """Keys of a sink of type `file`. `mode` is for files that the sink creates; an existing one keeps its own.
 
-    `chain` is on, unless it is said otherwise, where whole CloudEvents are written.
+    By default `chain` is on if whole CloudEvents are written.
     """
 
     path: Path

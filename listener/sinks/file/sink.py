@@ -1,4 +1,4 @@
-"""The sink: a worker of its own for the file, one timer, and what continues beside the stream."""
+"""The sink: a worker for the file, a timer, and background tasks."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Connections to a Kafka cluster: how they are secured, what the topic is, a producer that can be given up."""
+"""Connections to a Kafka cluster: security, the topic, and a producer that can be abandoned."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ async def security_of(context: SinkContext, settings: KafkaSettings) -> dict[str
 class Producer(AIOKafkaProducer):  # type: ignore[misc] # the library has no types
     """A producer that can be given up.
 
-    An idempotent one tries for ever, and `stop` waits for it: neither tells of a cluster that is away.
+    An idempotent one retries for ever, and `stop` waits for it: neither reports a cluster that is away.
 
     Attributes:
         usable: whether it has not been given up.
@@ -109,19 +109,19 @@ async def why_not(settings: KafkaSettings, security: dict[str, Any]) -> Park | R
         try:
             connection = await create_conn(host.strip("[]"), int(port), **security)
         except _NEEDS_A_PERSON as exc:
-            return Park(f"{server} does not let us in: {words_of(exc)}")
+            return Park(f"{server} refuses our credentials: {words_of(exc)}")
         except TimeoutError:
             reasons.append(f"{server} did not answer within {settings.timeout_s:g} s")
         except (KafkaError, OSError) as exc:
             reasons.append(f"{server} cannot be reached: {words_of(exc)}")
         else:
             connection.close()
-            reasons.append(f"{server} takes connections and tells nothing of its cluster")
+            reasons.append(f"{server} accepts connections but does not describe its cluster")
     return Retry("; ".join(reasons))
 
 
 def words_of(exc: BaseException) -> str:
-    """What an error says, without the library's own explanation where the broker gave none."""
+    """The text of an error, without the library's own explanation if the broker gave none."""
     return str(exc) or type(exc).__name__
 
 
@@ -197,10 +197,10 @@ def _risks(topic: Topic) -> Iterator[str]:
     if topic.replicas == 1:
         yield "one replica: the only copy, which Kafka leaves to the operating system to fsync"
     if not topic.config:
-        yield "the cluster does not tell this user min.insync.replicas and the topic's other settings"
+        yield "this user may not read min.insync.replicas and the topic's other settings"
     elif topic.replicas > 1 and topic.config.get("min.insync.replicas") == "1":
-        yield "min.insync.replicas is 1: an acknowledgement may stand for the leader alone"
+        yield "min.insync.replicas is 1: an acknowledged event may be on the leader alone"
     if topic.config.get("unclean.leader.election.enable") == "true":
         yield "unclean.leader.election.enable: a replica that lags behind may become the leader"
     if "compact" in topic.config.get("cleanup.policy", ""):
-        yield "cleanup.policy is compact: of each chat the newest event alone is kept"
+        yield "cleanup.policy is compact: only the newest event of each chat is kept"

@@ -1,4 +1,4 @@
-"""Writing to a topic: events as records, one batch per partition at a time, and what failures mean."""
+"""Writes to a topic: events as records, one batch per partition at a time, and the meaning of failures."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence

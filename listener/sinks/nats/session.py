@@ -1,4 +1,4 @@
-"""One connection to a NATS server: how it is asked for, what is published on it, and what JetStream answers."""
+"""One connection to a NATS server: connecting, publishing, and the answers of JetStream."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ class NoTlsError(Exception):
     """TLS is a must, and the server, or somebody in between, offers none. Nothing has been sent."""
 
     def __init__(self) -> None:
-        super().__init__("tls:// is asked for and not offered")
+        super().__init__("tls:// is required but not offered")
 
 
 class Login:
@@ -141,7 +141,7 @@ class Message(NamedTuple):
 
 
 class ApiError(msgspec.Struct, frozen=True):
-    """What JetStream says where it did not do what was asked."""
+    """The error that JetStream answered with."""
 
     code: int
     err_code: int = 0
@@ -164,7 +164,7 @@ class Answer(msgspec.Struct, frozen=True):
     error: ApiError | None = None
 
 
-NO_STREAM = Answer(ApiError(code=503, description="no stream takes the subject"))
+NO_STREAM = Answer(ApiError(code=503, description="no stream has the subject"))
 """What stands for the answer where nobody listens to the subject."""
 
 
@@ -216,7 +216,7 @@ class Session:
             pending_size=0,  # nothing is kept for a later connection, and publishing never waits
         )
         if not self._client.is_connected:  # hung up on in place of an answer to the login
-            raise ConnectionAbortedError("the server hung up")
+            raise ConnectionAbortedError("the server closed the connection")
         login.check_tls()
         self.trouble = None  # of a server that another one stood in for
         self._inbox = self._client.new_inbox()

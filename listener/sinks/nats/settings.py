@@ -11,7 +11,7 @@ from listener.sinks.secrets import LoginSettings
 from listener.sinks.tls import TlsSettings
 
 _PORT = 4222
-_ADDRESS = "should be an address such as nats://host:4222, or tls://host:4222 where TLS is a must"
+_ADDRESS = "should be an address such as nats://host:4222, or tls://host:4222 to require TLS"
 
 
 def _leads_to_a_server(url: URL) -> bool:

@@ -1,4 +1,4 @@
-"""Publishing to a JetStream stream that can be used: batches in waves, acknowledgements, and what failures mean."""
+"""Publishes to a JetStream stream: batches in waves, acknowledgements, and the meaning of failures."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from listener.sinks.verdict import Verdict, chat_of, waves
 
 _log = structlog.get_logger("listener.sinks")
 _LEAST_WINDOW_S = 120.0  # the server's default; a destination is away for longer than less than that soon enough
-_UNKNOWN = "this user may not ask for the stream, so nothing is known of its replicas and its storage"
+_UNKNOWN = "this user may not query the stream, so its replicas and storage are unknown"
 
 # The server's words for a login that it does not take (nats-server, server/errors.go), in lower case.
 _NEED_A_PERSON = (
@@ -74,7 +74,7 @@ def report_stream(context: SinkContext, settings: NatsSettings, config: StreamCo
             "sink_duplicates_possible",
             sink=context.name,
             duplicate_window_s=config.duplicate_window,
-            effect="an event that is brought again after that, because its acknowledgement was lost, is there twice",
+            effect="an event delivered again after that, because its acknowledgement was lost, is stored twice",
         )
 
 
@@ -127,13 +127,13 @@ def _facts(config: StreamConfig) -> dict[str, Any]:
 
 def _risks(config: StreamConfig) -> Iterator[str]:
     if config.storage == StorageType.MEMORY:
-        yield "the stream is in memory: it ends with its servers"
+        yield "the stream is in memory: it is lost with its servers"
     elif (config.num_replicas or 1) == 1:
         yield "one replica: the only copy, which the server fsyncs every two minutes unless its sync_interval differs"
     if config.persist_mode == PersistMode.ASYNC:
-        yield "persist_mode is async: it acknowledges what it has not written yet"
+        yield "persist_mode is async: it acknowledges events before it has written them"
     if config.retention == RetentionPolicy.INTEREST:
-        yield "retention by interest: what no consumer waits for is dropped"
+        yield "retention by interest: events that no consumer waits for are dropped"
 
 
 class NatsSink:
@@ -246,5 +246,5 @@ class NatsSink:
         if isinstance(exc, TimeoutError):
             text = f"no answer within {self._settings.timeout_s:g} s"
         if isinstance(exc, NoTlsError) or any(words in text.lower() for words in _NEED_A_PERSON):
-            return Park(f"{place} does not let us in: {text}")
+            return Park(f"{place} refuses our credentials: {text}")
         return Retry(f"{place} cannot be reached: {text}")

@@ -40,7 +40,7 @@ SELECT current_setting('server_version') AS version,
 _TEXT_CHARACTERS = 200
 
 TROUBLE = (PostgresError, InterfaceError, InternalClientError, OSError)
-"""What the client library raises where something does not work; the third when a connection ends amid an exchange."""
+"""What the client library raises on failures; the third when a connection ends during an exchange."""
 
 # Classes of codes: the data of a row, and limits of the server that a row is beyond.
 _OF_A_ROW = {"22", "54"}
@@ -89,13 +89,13 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def commits_late(self) -> bool:
-        """Whether it acknowledges commits before they are on its disk, unless it is told otherwise."""
+        """Whether it acknowledges commits before they are on its disk, by default."""
         return self.synchronous_commit == "off"
 
     def risks(self) -> Iterator[str]:
         """How an event that it has acknowledged may still be lost, a sentence each."""
         if self.fsync != "on":
-            yield "fsync is off: a power cut loses what was committed last, or all of it"
+            yield "fsync is off: a power cut loses the last commits, or everything"
         elif self.full_page_writes != "on":
             yield "full_page_writes is off: a power cut can damage pages for good"
         if self.persistence == "u":

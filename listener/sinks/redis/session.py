@@ -30,7 +30,7 @@ _LARGEST = 512 * 1024 * 1024
 
 _LOSSES = {
     "everysec": "a power cut loses the last second or two",
-    "no": "a power cut loses what the system has not written yet",
+    "no": "a power cut loses what the system has not yet written",
 }
 _UNTOLD = "unless it is always, a power cut loses the last second or two"
 _TEXT_CHARACTERS = 200
@@ -84,13 +84,13 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     def risks(self, settings: RedisSettings) -> Iterator[str]:
         """How an event that it has acknowledged may still be lost, a sentence each."""
         if self.appendonly != "yes":
-            yield f"appendonly is {self.appendonly}: a crash of Redis loses what came after its last snapshot"
+            yield f"appendonly is {self.appendonly}: a crash of Redis loses everything since its last snapshot"
         elif not self.waits_for_fsync(settings) and self.appendfsync != "always":
             yield f"appendfsync is {self.appendfsync}: {_LOSSES.get(self.appendfsync, _UNTOLD)}"
         if self.maxmemory and self.maxmemory_policy.startswith("allkeys"):
-            yield f"maxmemory-policy is {self.maxmemory_policy}: the whole stream goes when memory is short"
+            yield f"maxmemory-policy is {self.maxmemory_policy}: the whole stream is evicted when memory is short"
         if self.replicas and not settings.wait_replicas:
-            yield "wait_replicas is 0: a replica that takes over may lack what was acknowledged last"
+            yield "wait_replicas is 0: a replica that takes over may lack the last acknowledged events"
 
 
 def profile_of(answers: Sequence[Any]) -> Profile:
@@ -205,7 +205,7 @@ def outcome_of(place: str, error: Exception) -> Outcome:
         error: a RedisError, as the client library raised it.
     """
     if isinstance(error, AuthenticationError):
-        return Park(f"{place}: Redis refuses the login (username and password, or that none is given)")
+        return Park(f"{place}: Redis refuses the login (wrong or missing username and password)")
     if isinstance(error, NoPermissionError):
         return Park(f"{place}: {_said(error)}")
     if isinstance(error, ResponseError):

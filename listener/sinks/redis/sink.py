@@ -101,7 +101,7 @@ class RedisSink:
                 raise
             await session.close()
             address |= elsewhere
-        raise Retry(f"{self._place}: the nodes of the cluster do not agree on who has the stream")
+        raise Retry(f"{self._place}: the nodes of the cluster do not agree on which one has the stream")
 
     def _check_usable(self, probed: Any, profile: Profile) -> None:
         if isinstance(probed, ResponseError):
@@ -115,7 +115,7 @@ class RedisSink:
         entries = {index: Entry(event, form.content_type, form.body(event)) for index, event in enumerate(events)}
         for index in [index for index, entry in entries.items() if len(entry.body) > largest]:
             del entries[index]
-            verdict.refuse(index, f"{self._place}: takes no value of more than {largest} bytes (proto-max-bulk-len)")
+            verdict.refuse(index, f"{self._place}: accepts no value of more than {largest} bytes (proto-max-bulk-len)")
         return entries
 
     async def _append(self, session: Session, entries: Sequence[Entry]) -> None:
@@ -140,9 +140,9 @@ class RedisSink:
     def _check_reached(self, reached: list[Any]) -> None:
         for answer in reached:
             if isinstance(answer, list) and answer[0] < 1:
-                raise Retry(f"{self._place}: what was written is not on its disk yet")
+                raise Retry(f"{self._place}: the events are not on its disk yet")
             if isinstance(answer, int) and answer < self._settings.wait_replicas:
-                text = f"{answer} of wait_replicas = {self._settings.wait_replicas} replicas have what was written"
+                text = f"{answer} of wait_replicas = {self._settings.wait_replicas} replicas have the events"
                 raise Retry(f"{self._place}: {text}")
 
     def _report(self, profile: Profile) -> None:
@@ -178,7 +178,7 @@ def calls(settings: RedisSettings, entries: Sequence[Entry]) -> Iterator[Command
 
 
 def probe(settings: RedisSettings) -> Command:
-    """A call that writes nothing and tells whether one that does may."""
+    """A call that writes nothing and shows whether writing is allowed."""
     return _call(settings, [])
 
 

@@ -1,4 +1,4 @@
-"""A connection to a syslog receiver: bytes go out, and what TCP and TLS tell of their fate comes back.
+"""A connection to a syslog receiver: sends bytes, and learns from TCP and TLS whether they arrived.
 
 It is made of a socket and not of asyncio's transport, which drops what has arrived when a write fails, and with it why.
 """

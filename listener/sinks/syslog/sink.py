@@ -1,4 +1,4 @@
-"""Deliver batches as RFC 5424 messages, and wait for the nearest thing to an acknowledgement that syslog has."""
+"""Delivers batches as RFC 5424 messages, and waits for the nearest thing to an acknowledgement that syslog has."""
 
 import asyncio
 import contextlib
@@ -22,17 +22,17 @@ _ATTRIBUTES = ("id", "sequence", "type", "source", "subject", "account", "change
 _ESCAPES = str.maketrans({character: f"\\{character}" for character in '"\\]'})  # RFC 5424, 6.3.3
 
 _READ = (
-    "syslog acknowledges nothing: that a batch was taken is told by the receiver closing its connection, which means "
+    "syslog acknowledges nothing: the receiver shows by closing its connection that a batch was taken, which means "
     "that it has read the batch, not that it has stored it"
 )
 
 _UNSAID = (
-    "it ends connections without a close_notify: one that dies or refuses us in silence may pass for one that has read"
+    "it ends connections without a close_notify: one that dies or refuses silently may look like one that has read"
 )
 
 _SENT = (
     'syslog acknowledges nothing: with confirm = "sent" a batch counts as taken once the receiver\'s host has it, '
-    "whether its process has read it or not"
+    "whether or not its process has read it"
 )
 
 
@@ -169,7 +169,7 @@ class SyslogSink:
         """Whoever has answered a close_notify once is held to it: it ended otherwise without having read to the end."""
         answered = await connection.finish()
         if self._says_goodbye and not answered:
-            raise ConnectionResetError("it ended the connection without a close_notify, which it used to send")
+            raise ConnectionResetError("it ended the connection without the close_notify that it sent before")
         self._says_goodbye = answered
 
     def _drop(self, connection: Connection | None = None) -> None:
@@ -195,13 +195,13 @@ class SyslogSink:
         return framed(messages)
 
     def _outcome(self, exc: OSError) -> Outcome:
-        """The one place that tells what passes by itself from work for a person."""
+        """The one place that distinguishes passing failures from those that need a person."""
         if isinstance(exc, TimeoutError):
             return Retry(f"{self._place} did not take it within {self._settings.timeout_s:g} s")
         if isinstance(exc, ssl.SSLCertVerificationError):  # it will be renewed there, or trusted here after a restart
-            return Retry(f"{self._place} shows a certificate that is not trusted: {exc.verify_message}")
+            return Retry(f"{self._place} presents a certificate that is not trusted: {exc.verify_message}")
         if isinstance(exc, ssl.SSLError) and is_refusal(exc):
-            return Park(f"{self._place} does not take {self._context.setting('client_cert_file')}: {exc.reason}")
+            return Park(f"{self._place} does not accept {self._context.setting('client_cert_file')}: {exc.reason}")
         return Retry(f"{self._place}: {exc.strerror or exc or type(exc).__name__}")
 
     @property

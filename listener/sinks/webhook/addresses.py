@@ -1,4 +1,4 @@
-"""Which addresses are public, and sockets that are only made for those."""
+"""Which addresses are public, and sockets for those alone."""
 
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address

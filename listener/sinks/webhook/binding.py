@@ -1,4 +1,4 @@
-"""What a request holds: the CloudEvents HTTP binding 1.0 (structured, binary, batched), and headers from templates."""
+"""The content of requests: CloudEvents HTTP binding 1.0 (structured, binary, batched), and headers from templates."""
 
 import hashlib
 import string

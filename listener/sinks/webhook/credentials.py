@@ -1,4 +1,4 @@
-"""Who the sink says it is: nobody, a bearer token, a user with a password, or an OAuth 2.0 client (RFC 6749, 4.4)."""
+"""The credentials of the sink: none, a bearer token, a user with a password, or an OAuth 2.0 client (RFC 6749, 4.4)."""
 
 import asyncio
 import re
@@ -75,7 +75,7 @@ class FixedCredentials:
             self._context, "bearer_token", inline=settings.bearer_token, file=settings.bearer_token_file
         )
         if token is not None and not is_header_value(token):
-            raise Retry(f"{self._context.setting('bearer_token_file')}: holds no token, but control characters")
+            raise Retry(f"{self._context.setting('bearer_token_file')}: contains control characters instead of a token")
         self.headers = {hdrs.AUTHORIZATION: f"{_SCHEME} {token}"} if token is not None else {}
 
     async def renew(self, _refused: Mapping[str, str], failure: Failure, /) -> Failure | None:

@@ -1,4 +1,4 @@
-"""HTTP as this sink speaks it: no redirects, no cookies, bounded answers, and what it means where none is a success."""
+"""The HTTP client of this sink: no redirects, no cookies, bounded answers, and the meaning of failures."""
 
 import asyncio
 import re
@@ -84,7 +84,7 @@ class Failure:
         """As the error that `deliver` raises, of a failure that is no Reject."""
         if self.kind is Park:
             gone = self.status == _GONE
-            text = f"{self.text}: it is gone, so the sink is disabled" if gone else self.text
+            text = f"{self.text}: the endpoint is gone, so the sink is disabled" if gone else self.text
             return Park(text, disabled=gone, delivered=delivered, detail=self.detail)
         return Retry(self.text, after_s=after_s, delivered=delivered, detail=self.detail)
 
@@ -202,11 +202,11 @@ class Endpoint:
             case TimeoutError():
                 text = f"{where} did not answer within {self._settings.timeout_s:g} s"
             case ClientResponseError():  # its text would quote the whole URL, its message the answer
-                text, detail = f"{where} does not answer in HTTP", exc.message
+                text, detail = f"{where} does not speak HTTP", exc.message
             case ServerDisconnectedError():  # its text may be the beginning of the answer
                 text = f"{where} closed the connection instead of answering"
             case ClientConnectorError(os_error=AddressDenied() as denied):
-                text, verdict = f"{where} is not asked: {denied}", Park
+                text, verdict = f"{where} is not called: {denied}", Park
             case _:
                 text = f"{where} cannot be reached: {one_line(str(exc)) or type(exc).__name__}"
         return Failure(text=text, detail=detail, verdict=verdict)

@@ -1,4 +1,4 @@
-"""The keys of a sink of type `webhook`, and everything that can be wrong with them before anything is sent."""
+"""The settings of a `webhook` sink, and their validation."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def is_header_value(text: str) -> bool:
 
 def _header_value(value: SecretStr) -> SecretStr:
     if not is_header_value(value.get_secret_value()):
-        raise ValueError("the value of a header is not empty and holds no control characters")
+        raise ValueError("the value of a header must not be empty or contain control characters")
     return value
 
 
@@ -114,7 +114,7 @@ class WebhookSettings(TlsSettings, LoginSettings):
     def _without_colon(cls, value: str | None) -> str | None:
         """RFC 7617, 2."""
         if value is not None and ":" in value:
-            raise ValueError("holds a colon, which ends the user name in HTTP Basic authentication")
+            raise ValueError("contains a colon, which ends the user name in HTTP Basic authentication")
         return value
 
     @model_validator(mode="after")
@@ -132,7 +132,7 @@ class WebhookSettings(TlsSettings, LoginSettings):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"the header {twice[0]} is given more than once")
         if self.mode == "binary" and (taken := [name for name in names if name.startswith("ce-")]):
-            raise ValueError(f'the header {taken[0]} cannot be set beside mode = "binary"')
+            raise ValueError(f'the header {taken[0]} cannot be set together with mode = "binary"')
         if self.mode == "batched" and self.header_templates:
             raise ValueError('header_templates and mode = "batched" do not go together: a request has several events')
         return self
@@ -140,7 +140,7 @@ class WebhookSettings(TlsSettings, LoginSettings):
     @model_validator(mode="after")
     def _says_who_asks(self) -> Self:
         if self.validation == "options" and self.origin is None:
-            raise ValueError('validation = "options" needs origin, the DNS name that the receiver knows us by')
+            raise ValueError('validation = "options" needs origin, the DNS name by which the receiver knows this host')
         return self
 
     @model_validator(mode="after")

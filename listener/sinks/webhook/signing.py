@@ -33,20 +33,20 @@ def signing_key(secret: str) -> SigningKey:
         case "whsec_" if len(content) in _SYMMETRIC_BYTES:
             return lambda signed: f"v1,{_encoded(hmac.new(content, signed, hashlib.sha256).digest())}"
         case "whsec_":
-            raise ValueError(f"a whsec_ secret is base64 of 24 to 64 bytes, this one of {len(content)}")
+            raise ValueError(f"a whsec_ secret is base64 of 24 to 64 bytes, this one has {len(content)}")
         case "whsk_":
             private = _private_key(content)
             return lambda signed: f"v1a,{_encoded(private.sign(signed))}"
-    raise ValueError("a signing secret begins with whsec_ (HMAC-SHA256) or whsk_ (Ed25519)")
+    raise ValueError("a signing secret must begin with whsec_ (HMAC-SHA256) or whsk_ (Ed25519)")
 
 
 def _private_key(content: bytes) -> Ed25519PrivateKey:
     seed, public = content[:_SEED_BYTES], content[_SEED_BYTES:]
     if len(seed) != _SEED_BYTES or len(public) not in (0, _SEED_BYTES):
-        raise ValueError(f"a whsk_ secret is base64 of 32 or 64 bytes, this one of {len(content)}")
+        raise ValueError(f"a whsk_ secret is base64 of 32 or 64 bytes, this one has {len(content)}")
     private = Ed25519PrivateKey.from_private_bytes(seed)
     if public and private.public_key().public_bytes_raw() != public:
-        raise ValueError("the halves of the whsk_ secret do not belong together")
+        raise ValueError("the halves of the whsk_ secret do not match")
     return private
 
 
@@ -54,7 +54,7 @@ def _decoded(text: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("a signing secret is base64 behind its prefix") from None
+        raise ValueError("a signing secret must be base64 after its prefix") from None
 
 
 def _encoded(content: bytes) -> str:
@@ -101,7 +101,7 @@ class SigningKeys:
             if path not in self._read or self._read[path][0] != text:
                 self._read[path] = text, tuple(signing_key(secret) for secret in text.split())
         except (OSError, ValueError) as exc:  # the text of a decoding error quotes what is in the file
-            why = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8" if _is_decoding(exc) else str(exc)
+            why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8" if _is_decoding(exc) else str(exc)
             raise Retry(f"{self._setting}: no secret in {path}: {why}") from None
         keys = self._read[path][1]
         if not keys:

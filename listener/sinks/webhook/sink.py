@@ -113,7 +113,7 @@ def allowed_rate(answer: Answer, *, origin: str, rate: int | None, where: str) -
 
 
 def _no_rate(where: str) -> Failure:
-    return Failure(text=f"{where} allows us to send, but its WebHook-Allowed-Rate is no number", verdict=Park)
+    return Failure(text=f"{where} allows us to send, but its WebHook-Allowed-Rate is not a number", verdict=Park)
 
 
 class RateLimiter:

@@ -86,7 +86,7 @@ def tls_error(reason):
         (TimeoutError(), Retry, "mq did not answer in time"),
         (ConnectionRefusedError(111, "Connection refused"), Retry, "mq: 111 Connection refused"),
         (exceptions.ConnectionInternalError("INTERNAL_ERROR"), Retry, "mq: INTERNAL_ERROR"),
-        (exceptions.DeliveryError(None, None), Retry, "mq: the broker did not take it; a queue may be full"),
+        (exceptions.DeliveryError(None, None), Retry, "mq: the broker rejected it; a queue may be full"),
         (exceptions.ChannelLockedResource("RESOURCE_LOCKED"), Retry, "mq: RESOURCE_LOCKED"),
         (RuntimeError(), Retry, "mq: RuntimeError"),
         (exceptions.ProbableAuthenticationError("ACCESS_REFUSED"), Park, "mq: ACCESS_REFUSED"),

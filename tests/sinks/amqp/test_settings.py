@@ -20,7 +20,7 @@ URL = "amqps://mq.example.com"
         ({"url": f"amqp://me:{SECRET}@mq", "queue": "q"}, "sinks.bus.url: must not contain a user name or password"),
         ({"url": URL, "queue": ""}, "sinks.bus.queue: "),
         ({"url": URL, "exchange": "é" * 128}, "sinks.bus.exchange: should have at most 255 bytes"),
-        ({"url": URL, "exchange": "e", "declare": True}, "sinks.bus: declare needs queue beside exchange"),
+        ({"url": URL, "exchange": "e", "declare": True}, "sinks.bus: declare needs queue together with exchange"),
         ({"url": URL, "queue": "q", "queue_type": "stream"}, "sinks.bus.queue_type: "),
         ({"url": URL, "queue": "q", "mode": "batched"}, "sinks.bus.mode: "),
         ({"url": URL, "exchange": "e", "routing_key": "$chat"}, "sinks.bus.routing_key: names 'chat', known are id, "),

@@ -18,7 +18,7 @@ EXCHANGE = "dispositions.topic"
     ("queue", "facts", "risk"),
     [
         ({"queue_type": "quorum"}, (True, "quorum"), None),
-        ({}, (True, "classic"), "queue dispositions is a classic one: its events are on one node"),
+        ({}, (True, "classic"), "queue dispositions is a classic queue: its events are on one node"),
         ({"durable": False}, (False, None), "queue dispositions is not durable: a restart of the broker loses it"),
         ({"max_length": 5}, (True, None), "the broker does not tell whether queue dispositions is replicated"),
     ],
@@ -135,7 +135,7 @@ async def test_an_event_that_no_queue_takes_parks_the_lane_and_the_others_count(
     """A routing key that leads nowhere: mandatory (AMQP 0-9-1, 1.8.3.3)."""
     sink = await make_sink(routing_key="$subject")
     batch = [disposition_event(1, chat=QUEUE), disposition_event(2, chat="nowhere"), disposition_event(3, chat=QUEUE)]
-    with pytest.raises(Park, match="no queue takes what is sent with this routing key") as caught:
+    with pytest.raises(Park, match="no queue is bound for this routing key") as caught:
         await sink.deliver(batch)
     assert caught.value.delivered == {0, 2}
     assert "nowhere" not in caught.value.reason
@@ -174,7 +174,7 @@ async def test_a_queue_that_is_full_is_waited_for_and_no_event_overtakes_another
 async def test_what_can_never_be_sent_is_named_and_the_rest_goes_on(queue, make_sink):
     sink = await make_sink()
     batch = [sample_event(1), sample_event(2, data_bytes=MAX_BYTES), sample_event(3)]
-    with pytest.raises(Reject, match=r"takes no message of \d+ bytes") as caught:
+    with pytest.raises(Reject, match=r"accepts no message of \d+ bytes") as caught:
         await sink.deliver([batch[1]])
     assert caught.value.letters.keys() == {0}
     await sink.deliver([batch[0], batch[2]])
@@ -184,7 +184,7 @@ async def test_what_can_never_be_sent_is_named_and_the_rest_goes_on(queue, make_
 async def test_a_routing_key_that_is_too_long_is_refused_by_name(queue, make_sink):
     sink = await make_sink(routing_key="$subject")
     batch = [disposition_event(1, chat=QUEUE), disposition_event(2, chat="c" * 256)]
-    with pytest.raises(Reject, match=r"sinks\.bus\.routing_key makes a key of more than 255 bytes") as caught:
+    with pytest.raises(Reject, match=r"sinks\.bus\.routing_key yields a key of more than 255 bytes") as caught:
         await sink.deliver(batch)
     assert (caught.value.letters.keys(), caught.value.delivered) == ({1}, {0})
 

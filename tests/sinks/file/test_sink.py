@@ -326,7 +326,7 @@ async def test_the_loop_goes_on_while_the_disk_is_slow(sink, path, monkeypatch):
 
 async def test_a_key_that_is_none_is_told_at_the_start_by_the_name_of_the_setting(make_sink, tmp_path):
     (tmp_path / "own.key").write_text("secret of somebody")
-    with pytest.raises(StartError, match=r"^sinks\.audit\.key_file: .*own\.key holds no private key") as caught:
+    with pytest.raises(StartError, match=r"^sinks\.audit\.key_file: .*own\.key contains no unencrypted") as caught:
         await make_sink(key_file=Path("own.key")).open()
     assert "secret of somebody" not in str(caught.value)
 

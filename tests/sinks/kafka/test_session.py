@@ -33,7 +33,7 @@ async def test_a_user_and_a_password_are_enough_and_wrong_ones_need_a_person(
     await sink.deliver([disposition_event(1)])
     assert len(await messages_of(broker, topic)) == 1
     (tmp_path / "password").write_text("wrong-" + PASSWORD, encoding="utf-8")
-    with pytest.raises(Park, match=rf"^{server} does not let us in: ") as caught:
+    with pytest.raises(Park, match=rf"^{server} refuses our credentials: ") as caught:
         await sink.check()
     assert PASSWORD not in str(caught.value)
 
@@ -140,7 +140,7 @@ async def test_what_the_topic_is_set_to_do_with_events_is_told(broker, sink_to):
     assert line["risks"] == [
         ONE_REPLICA,
         "unclean.leader.election.enable: a replica that lags behind may become the leader",
-        "cleanup.policy is compact: of each chat the newest event alone is kept",
+        "cleanup.policy is compact: only the newest event of each chat is kept",
     ]
 
 
@@ -148,7 +148,7 @@ async def test_a_cluster_that_does_not_tell_of_itself_is_a_warning(mock, sink_to
     line = await told(sink_to(mock.server, await new_mock_topic(mock)))
     assert line["replicas"] == 2
     assert line["min_insync_replicas"] is None
-    assert line["risks"] == ["the cluster does not tell this user min.insync.replicas and the topic's other settings"]
+    assert line["risks"] == ["this user may not read min.insync.replicas and the topic's other settings"]
 
 
 async def test_a_missing_topic_parks_the_lane_and_is_not_made_by_asking(broker, sink_to):

@@ -31,7 +31,7 @@ def test_a_server_is_all_that_is_needed():
         ({"sasl_mechanism": "GSSAPI"}, "sinks.bus.sasl_mechanism: should be 'PLAIN', 'SCRAM-SHA-256' or"),
         ({"timeout_s": -1}, "sinks.bus.timeout_s: should be more than 0"),
         ({"ca_file": __file__}, "sinks.bus: certificates need tls = true"),
-        ({"password": SECRET}, "sinks.bus: a password needs a username beside it"),
+        ({"password": SECRET}, "sinks.bus: a password needs a username"),
         ({"acks": 1}, "sinks.bus.acks: unknown key"),
     ],
 )

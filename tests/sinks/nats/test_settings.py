@@ -29,7 +29,7 @@ def test_an_address_is_all_that_is_needed():
         ({"stream": "a.b"}, "sinks.bus.stream: should be the name of a stream"),
         ({"timeout_s": 0}, "sinks.bus.timeout_s: should be more than 0"),
         ({"username": "u", "password": SECRET, "token": SECRET}, "sinks.bus: give one of username and token"),
-        ({"password": SECRET}, "sinks.bus: a password needs a username beside it"),
+        ({"password": SECRET}, "sinks.bus: a password needs a username"),
         ({"nkey_file": "missing.nk"}, "sinks.bus.nkey_file: cannot read"),
         ({"subjects": "x"}, "sinks.bus.subjects: unknown key, did you mean 'subject'?"),
     ],

@@ -43,8 +43,8 @@ async def test_a_stream_in_memory_and_one_that_drops_what_nobody_waits_for_are_t
     await server.make_stream(storage=StorageType.MEMORY, retention="interest")
     (line,) = await told(sink_to(server))
     assert line["risks"] == [
-        "the stream is in memory: it ends with its servers",
-        "retention by interest: what no consumer waits for is dropped",
+        "the stream is in memory: it is lost with its servers",
+        "retention by interest: events that no consumer waits for are dropped",
     ]
 
 
@@ -170,7 +170,7 @@ async def test_a_stream_that_goes_away_parks_the_lane_at_the_next_attempt(server
     await server.make_stream()
     sink = await opened(sink_to(server))
     await server.make_stream(subjects=["elsewhere"])
-    with pytest.raises(Retry, match="no stream takes the subject"):
+    with pytest.raises(Retry, match="no stream has the subject"):
         await sink.deliver(events_of(3, chats=2))
     with pytest.raises(Park, match="takes elsewhere, not dispositions"):
         await sink.deliver(events_of(3, chats=2))

@@ -111,7 +111,7 @@ async def test_a_server_that_writes_to_its_disk_at_once_is_told_without_a_warnin
 async def test_a_server_without_fsync_is_warned_of(start_postgres, sink_to):
     line = await opened(sink_to(start_postgres(fsync="off")))
     assert (line["event"], line["log_level"]) == ("sink_durability_weak", "warning")
-    assert line["risks"] == ["fsync is off: a power cut loses what was committed last, or all of it"]
+    assert line["risks"] == ["fsync is off: a power cut loses the last commits, or everything"]
 
 
 async def test_an_unlogged_table_is_warned_of(server, sink_to):

@@ -116,7 +116,7 @@ async def test_replicas_that_are_not_waited_for_are_a_risk(start_redis, sink_to)
     await eventually(connected)
     line = await opened(sink_to(server))
     assert line["replicas"] == 1
-    assert line["risks"] == ["wait_replicas is 0: a replica that takes over may lack what was acknowledged last"]
+    assert line["risks"] == ["wait_replicas is 0: a replica that takes over may lack the last acknowledged events"]
     assert (await opened(sink_to(server, wait_replicas=1)))["event"] == "sink_durability"
     assert replica.port != server.port
 

@@ -136,7 +136,7 @@ async def test_a_receiver_that_used_to_say_goodbye_and_ends_without_has_not_take
     _, port = serve(end, authority.server())
     sink = await make_sink(port, ca_file=str(authority.ca_file))
     await sink.deliver([disposition_event(1)])
-    with pytest.raises(Retry, match="without a close_notify, which it used to send"):
+    with pytest.raises(Retry, match="without the close_notify that it sent before"):
         await sink.deliver([disposition_event(2)])
     await sink.deliver([disposition_event(2)])
 
@@ -162,7 +162,9 @@ async def test_a_sink_that_is_not_open_delivers_nothing(syslogd, make_sink):
         await sink.deliver([disposition_event(1)])
 
 
-@pytest.mark.parametrize(("confirm", "risk"), [("close", "has read the batch"), ("sent", "has read it or not")])
+@pytest.mark.parametrize(
+    ("confirm", "risk"), [("close", "has read the batch"), ("sent", "whether or not its process has read it")]
+)
 async def test_that_nothing_is_acknowledged_is_always_a_warning(tls_syslogd, make_sink, authority, confirm, risk):
     with capture_logs() as logs:
         await make_sink(tls_syslogd.port, ca_file=str(authority.ca_file), confirm=confirm)

@@ -17,7 +17,7 @@ def test_what_is_gone_is_disabled_and_says_so():
     outcome = Failure(text="h:1 answered 410", status=410).outcome()
     assert isinstance(outcome, Park)
     assert outcome.disabled
-    assert outcome.reason == "h:1 answered 410: it is gone, so the sink is disabled"
+    assert outcome.reason == "h:1 answered 410: the endpoint is gone, so the sink is disabled"
     assert not Failure(text="h:1 answered 401", status=401).outcome().disabled
 
 
@@ -103,7 +103,7 @@ async def test_a_name_that_leads_into_a_private_network_is_not_asked(receiver, m
     url = receiver.url.replace("127.0.0.1", host)
     sink = await make_sink(url, deny_private_networks=True)
     for work in (sink.deliver([disposition_event(1)]), sink.check()):
-        with pytest.raises(Park, match=rf"^{host}:\d+ is not asked: it leads into a private network"):
+        with pytest.raises(Park, match=rf"^{host}:\d+ is not called: it leads into a private network"):
             await work
     assert (receiver.posts, receiver.asked) == ([], [])
     await (await make_sink(url)).deliver([disposition_event(1)])

@@ -39,7 +39,7 @@ def test_what_is_right_has_no_problems(options):
         ({"mode": "bulk"}, "sinks.crm.mode: should be 'structured', 'binary' or 'batched'"),
         ({"mode": "binary", "format": "data"}, 'sinks.crm.mode: "binary" writes CloudEvents, format = "data" does not'),
         ({"mode": "batched", "header_templates": {"X": "$chatId"}}, 'sinks.crm: header_templates and mode = "batched"'),
-        ({"signing_secrets": [SECRET]}, "sinks.crm.signing_secrets[0]: a signing secret begins with whsec_"),
+        ({"signing_secrets": [SECRET]}, "sinks.crm.signing_secrets[0]: a signing secret must begin with whsec_"),
         (
             {"signing_secrets": [f"whsec_{SECRET}"]},
             "sinks.crm.signing_secrets[0]: a whsec_ secret is base64 of 24 to 64",
@@ -52,8 +52,8 @@ def test_what_is_right_has_no_problems(options):
         ({"header_templates": {"webhook-id": "$id"}}, "sinks.crm.header_templates: 'webhook-id' cannot be set"),
         ({"headers": {"Webhook-Signature": SECRET}}, "sinks.crm.headers: 'Webhook-Signature' cannot be set"),
         ({"headers": {"X": "a"}, "header_templates": {"x": "$id"}}, "sinks.crm: the header x is given more than once"),
-        ({"mode": "binary", "headers": {"CE-Id": "a"}}, "sinks.crm: the header ce-id cannot be set beside"),
-        ({"username": "a:b", "password": SECRET}, "sinks.crm.username: holds a colon"),
+        ({"mode": "binary", "headers": {"CE-Id": "a"}}, "sinks.crm: the header ce-id cannot be set together with"),
+        ({"username": "a:b", "password": SECRET}, "sinks.crm.username: contains a colon"),
         ({"password": SECRET}, "sinks.crm: a password needs a username"),
         ({"username": "a", "bearer_token": SECRET}, "sinks.crm: give one of bearer_token and username"),
         (

@@ -61,14 +61,14 @@ def test_an_asymmetric_signature_is_verified_with_the_public_key(secret):
 @pytest.mark.parametrize(
     ("secret", "problem"),
     [
-        ("PaSsWoRd", "begins with whsec_"),
-        ("whpk_" + SEED[5:], "begins with whsec_"),
-        ("whsec_PaSsWoRd!", "is base64"),
-        ("whsec_" + base64.b64encode(b"PaSsWoRd").decode(), "24 to 64 bytes, this one of 8"),
-        ("whsec_" + base64.b64encode(bytes(65)).decode(), "24 to 64 bytes, this one of 65"),
-        ("whsec_", "this one of 0"),
-        ("whsk_" + base64.b64encode(bytes(33)).decode(), "32 or 64 bytes, this one of 33"),
-        ("whsk_" + base64.b64encode(PRIVATE.private_bytes_raw() + bytes(32)).decode(), "do not belong together"),
+        ("PaSsWoRd", "begin with whsec_"),
+        ("whpk_" + SEED[5:], "begin with whsec_"),
+        ("whsec_PaSsWoRd!", "must be base64"),
+        ("whsec_" + base64.b64encode(b"PaSsWoRd").decode(), "24 to 64 bytes, this one has 8"),
+        ("whsec_" + base64.b64encode(bytes(65)).decode(), "24 to 64 bytes, this one has 65"),
+        ("whsec_", "this one has 0"),
+        ("whsk_" + base64.b64encode(bytes(33)).decode(), "32 or 64 bytes, this one has 33"),
+        ("whsk_" + base64.b64encode(PRIVATE.private_bytes_raw() + bytes(32)).decode(), "do not match"),
     ],
 )
 def test_what_is_no_signing_secret_is_told_without_it(secret, problem):
@@ -90,7 +90,7 @@ async def test_secrets_in_files_are_read_anew_and_may_be_several(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b"", "is empty"), (b"PaSsWoRd", "begins with"), (b"PaSsWoRd\xff", "no UTF-8"), (None, "No such file")],
+    [(b"", "is empty"), (b"PaSsWoRd", "begin with"), (b"PaSsWoRd\xff", "not UTF-8"), (None, "No such file")],
 )
 async def test_a_file_in_the_middle_of_a_rotation_is_tried_again(tmp_path, content, problem):
     path = tmp_path / "secrets"

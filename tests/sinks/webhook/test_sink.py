@@ -82,8 +82,8 @@ async def test_who_asks_says_who_and_how_often_and_says_so_with_every_request(re
         (Answer(status=404), Park, "answered 404"),
         (Answer(status=410), Park, "disabled"),
         (allowed("other.example.com"), Park, f"WebHook-Allowed-Origin is not {ORIGIN}"),
-        (allowed(rate="many"), Park, "is no number"),
-        (allowed(rate="0"), Park, "is no number"),
+        (allowed(rate="many"), Park, "is not a number"),
+        (allowed(rate="0"), Park, "is not a number"),
         (Answer(status=503, headers={"Retry-After": "9"}), Retry, "answered 503"),
     ],
 )
@@ -612,7 +612,7 @@ async def test_a_receiver_that_is_gone_gets_nothing_more_whatever_restarts(recei
     for _ in range(3):
         journal = SqliteJournal(path=tmp_path / "journal.db")
         lane, task = await run(journal)
-        assert "it is gone, so the sink is disabled" in lane.status().parked
+        assert "the endpoint is gone, so the sink is disabled" in lane.status().parked
         assert (lane.resume(), len(receiver.posts)) == (False, 1)
         task.cancel()
         await asyncio.wait((task,))
