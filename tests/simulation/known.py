@@ -23,7 +23,7 @@ from simulation.world import RECONCILE_S
 
 _FOUND_LATER_S = 2 * RECONCILE_S + 10.0
 """A change that was lost is found by the second look at the chats, at the latest."""
-_FAILURES = (*REFUSALS, "Partition", "Refuse", "Reset", "Drop", "Cut", "Garbled", "Slow", "ServerRestart")
+_FAILURES = (*REFUSALS, "Partition", "Refuse", "Reset", "Drop", "Cut", "Garbled", "Slow", "ServerRestart", "Refused")
 _STARTS_PER_S = 100
 _LONGEST_OUTAGE_S = 130.0
 
@@ -76,8 +76,13 @@ def _outlived_by_a_pause(case: Case, finding: Finding) -> bool:
     return (
         finding.promise == "session lost"
         and isinstance(session, Session)
-        and _troubled(case, session.agent, _FAILURES, session.idle_since - 1.0, session.at)
+        and _troubled(case, session.agent, _FAILURES, session.idle_since - _answer_s(case), session.at)
     )
+
+
+def _answer_s(case: Case) -> float:
+    """How long a poll may take until it has failed."""
+    return case.plan.hold_ms / 1000 + 5.0
 
 
 def _refused_too_often(case: Case, finding: Finding) -> bool:
@@ -122,8 +127,9 @@ def _is_bent(case: Case, gap: Gap) -> bool:
             in_it = gap.ends_at - true_s - RETRY_S <= at
             if by_s > 0 and -RETRY_S <= true_s <= _LONGEST_OUTAGE_S and in_it:
                 return True
-            lasts_s = -by_s if died else _LONGEST_OUTAGE_S
-            if by_s < 0 and gap.length_s < -by_s and gap.recorded_at <= at + lasts_s + RETRY_S:
+            if by_s < 0 and in_it and gap.recorded_at <= at + _LONGEST_OUTAGE_S:
+                return True
+            if by_s < 0 and died and gap.length_s < -by_s and gap.recorded_at <= at - by_s + RETRY_S:
                 return True
     return False
 

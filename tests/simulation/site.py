@@ -119,6 +119,8 @@ class Site(Simulator):
         if refusal is not None:
             return refusal
         reply = await super()._serve(call)
+        if b'"successful":false' in reply.body:
+            self._note_trouble(self._agent_of(call), "Refused")
         for message in messages:
             client_id = message.get("clientId")
             if message.get("channel") == "/meta/connect" and isinstance(client_id, str):
