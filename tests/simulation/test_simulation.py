@@ -88,6 +88,12 @@ def test_a_schedule_shrinks_to_what_it_takes():
     assert [type(fault) for fault in small.faults] == [kind]
 
 
+def test_the_page_lists_the_open_cases_and_the_mutants():
+    page = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
+    assert [case.id for case in CASES if f"| `{case.id}` | {case.text} |" not in page] == []
+    assert [name for name, mutant in MUTANTS.items() if f"| {name} | {mutant.text} |" not in page] == []
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_mutant_switches_off_what_is_there(name: str):
     with MUTANTS[name].alive():
