@@ -343,8 +343,13 @@ def sessions_are_kept(case: Case) -> Iterator[Finding]:
 
 
 def _was_not_stored(case: Case, began_at: float, ended_at: float) -> bool:
-    """Whether a process was killed before it can have known of the session."""
-    return any(began_at <= end <= ended_at and end - began_at < _SESSION_STORED_S for _, end, _ in case.evidence.lives)
+    """Whether a process was killed before it can have stored the session."""
+    ends = [end for _, end, _ in case.evidence.lives if began_at <= end <= ended_at]
+    stalled = [one for one in case.evidence.troubles if one.fault in ("DiskFull", "DiskStall")]
+    return any(
+        end - began_at < _SESSION_STORED_S or any(one.since <= end and one.until >= began_at for one in stalled)
+        for end in ends
+    )
 
 
 def _longest_free_s(case: Case, session: Session) -> float:
