@@ -13,7 +13,7 @@ SEEDS = {
     "no re-subscribe": 2,
     "gap not written": 0,
     "gap begins late": 2,
-    "no re-read": 0,
+    "no re-read": 22,
     "no resume state": 3,
     "batch taken twice": 2,
     "repeats kept": 2,
