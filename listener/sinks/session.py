@@ -33,6 +33,13 @@ U = TypeVar("U", bound=Usable)
 A = TypeVar("A", bound=Abortable)
 
 
+def expire(timeout: asyncio.Timeout | None) -> None:
+    """Let a time limit expire at once. One that is expiring or over stays as it is: ends come one behind the other."""
+    if timeout is not None:
+        with contextlib.suppress(RuntimeError):
+            timeout.reschedule(0)
+
+
 class KeptSession(Generic[U]):
     """The session of a sink that several things continue over at once, between `open` and `close`.
 
@@ -144,8 +151,7 @@ class ExclusiveSession(Generic[A]):
 
     async def close(self) -> None:
         """End the exchange that is under way, which takes it for a TimeoutError, and the session. Idempotent."""
-        if self._deadline is not None:
-            self._deadline.reschedule(asyncio.get_running_loop().time())
+        expire(self._deadline)
         async with self._lock:
             session, self._session = self._session, None
             if session is not None:

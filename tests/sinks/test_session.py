@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from listener.errors import Park, Retry
-from listener.sinks.session import ExclusiveSession, KeptSession
+from listener.sinks.session import ExclusiveSession, KeptSession, expire
 
 
 class Connection:
@@ -149,3 +149,20 @@ async def test_closing_ends_the_exchange_that_is_under_way(
     with pytest.raises(Retry, match=r"^sinks.bus.url db: no answer within 0.2 s, or closed meanwhile$"):
         await talking
     assert [connection.ended for connection in destination.made] == [["abort"]]
+
+
+async def test_a_time_limit_may_be_ended_again_while_it_expires_and_when_it_is_over():
+    async def wait(limit: asyncio.Timeout) -> None:
+        async with limit:
+            expire(limit)
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                assert limit.expired()
+                expire(limit)
+
+    limit = asyncio.timeout(3600)
+    with pytest.raises(TimeoutError):
+        await wait(limit)
+    expire(limit)
+    expire(None)

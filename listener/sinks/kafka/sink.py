@@ -23,7 +23,7 @@ from listener.model.forms import CLOUD_EVENT, Form
 from listener.sinks.kafka.session import Producer, Topic, look_at, report_topic, security_of, why_not, words_of
 from listener.sinks.kafka.settings import KafkaSettings, Mode
 from listener.sinks.registry import SinkContext
-from listener.sinks.session import KeptSession
+from listener.sinks.session import KeptSession, expire
 from listener.sinks.verdict import Verdict
 
 _TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
@@ -137,8 +137,7 @@ class KafkaSink:
 
     async def close(self) -> None:
         """See `ports.Sink`."""
-        if self._delivery is not None:
-            self._delivery.reschedule(0)
+        expire(self._delivery)
         await self._producer.close()
 
     async def _placed(

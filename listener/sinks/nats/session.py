@@ -18,6 +18,7 @@ from listener.errors import Park, Retry
 from listener.sinks.nats.settings import NatsSettings
 from listener.sinks.registry import SinkContext
 from listener.sinks.secrets import secret_of
+from listener.sinks.session import expire
 
 _SEED = "SU[A-Z2-7]{56}"
 
@@ -294,8 +295,7 @@ class Session:
     async def _note(self, exc: Exception) -> None:
         self.trouble = self.trouble or exc
         self._settled.set()
-        if self._waiting is not None:
-            self._waiting.reschedule(0)
+        expire(self._waiting)
 
     async def _note_end(self) -> None:
         await self._note(ConnectionAbortedError("the connection is closed"))
