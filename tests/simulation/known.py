@@ -12,6 +12,7 @@ from simulation.oracle import REFUSALS, RETRY_S, Case, Finding, Gap
 from simulation.schedule import (
     Advise,
     AnyFault,
+    ClockJump,
     Forget,
     Kill,
     ReceiverAnswers,
@@ -61,7 +62,8 @@ def _was_spoilt(case: Case, finding: Finding, *, keeps_body: bool) -> bool:
             continue
         if isinstance(finding.about, Publication):
             stamp = f'"serverGenerationTimestamp":{finding.about.stamp_ms}'.encode()
-            if spoilt.agent == finding.agent and stamp in spoilt.body and finding.about.chat.encode() in spoilt.body:
+            of_agent = spoilt.agent in ("", finding.agent)  # whose it was is not known while logins are lost
+            if of_agent and stamp in spoilt.body and finding.about.chat.encode() in spoilt.body:
                 return True
         elif finding.promise in ("session abandoned", "gap without cause", "gap too long"):
             at = finding.at
@@ -211,6 +213,25 @@ def _joined_a_chat(case: Case, finding: Finding) -> bool:
     return False
 
 
+def _looked_while_the_clock_was_set(case: Case, finding: Finding) -> bool:
+    """What this agent's look had found was older than what was heard, and the clock was set back during that look."""
+    if finding.promise not in ("session abandoned", "gap without cause", "gap too long", "stale"):
+        return False
+    jumps = [
+        one.at for one in case.plan.faults if isinstance(one, ClockJump) and one.host == "listener" and one.by_s < 0
+    ]
+    looks = [
+        case.recorded[event.id].at
+        for event in case.dispositions
+        if event.origin is Origin.RECONCILED and event.account == finding.agent and event.id in case.recorded
+    ]
+    return any(
+        finding.at - RECONCILE_S < found_at <= finding.at and found_at - RECONCILE_S <= jump_at <= found_at
+        for found_at in looks
+        for jump_at in jumps
+    )
+
+
 CASES: tuple[OpenCase, ...] = (
     OpenCase(
         id="success-but-not-200",
@@ -322,6 +343,19 @@ CASES: tuple[OpenCase, ...] = (
             'tication invalid","at":8.0}]}'
         ),
         explains=_joined_a_chat,
+    ),
+    OpenCase(
+        id="clock-set-in-look",
+        text="a wall clock that is set back while the chats are read makes what was received since look older than what"
+        " was read: the older value is recorded, and the session is thrown away",
+        promise="session abandoned",
+        shown_by=(
+            '{"seed":816,"ack":true,"accounts":2,"hold_ms":8000,"max_interval_ms":10000,"csrf":false,"batche'
+            'd":false,"lasts_s":60.0,"faults":[{"type":"Partition","host":"gws","at":38.284,"for_s":9.134},{'
+            '"type":"ClockJump","host":"gws","by_s":-3600.0,"at":39.624},{"type":"ClockJump","host":"listene'
+            'r","by_s":-30.0,"at":46.789}]}'
+        ),
+        explains=_looked_while_the_clock_was_set,
     ),
     OpenCase(
         id="absurd-retry-after",
