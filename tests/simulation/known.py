@@ -6,7 +6,7 @@ A finding is explained only by the mechanism of a case: the schedule holds the f
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from listener.model.event import Change, Origin
+from listener.model.event import Event, Origin
 from simulation.evidence import Publication, Session
 from simulation.oracle import REFUSALS, RETRY_S, Case, Finding, Gap
 from simulation.schedule import (
@@ -26,6 +26,7 @@ _FOUND_LATER_S = 2 * RECONCILE_S + 10.0
 """A change that was lost is found by the second look at the chats, at the latest."""
 _FAILURES = (*REFUSALS, "Partition", "Refuse", "Reset", "Drop", "Cut", "Garbled", "Slow", "ServerRestart", "Refused")
 _STARTS_PER_S = 100
+_SAME_MOMENT_S = 0.5
 _LONGEST_OUTAGE_S = 130.0
 
 
@@ -195,22 +196,25 @@ def _joined_a_chat(case: Case, finding: Finding) -> bool:
     When the chat came cannot decide it: a change that the other missed before and one that this agent's own dead
     subscription missed later look alike, and to take the second for the first would hide a gap.
     """
-    if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
-        return False
-    last: dict[str, str] = {}
-    for event in case.dispositions:
-        recorded = case.recorded.get(event.id)
-        owner = last.setdefault(event.subject, event.account)
-        if (
-            event.origin is Origin.RECONCILED
-            and event.account == finding.agent != owner
-            and recorded is not None
-            and finding.at - RECONCILE_S < recorded.at <= finding.at
-        ):
-            return True
-        if event.change is not Change.UNCHANGED:
-            last[event.subject] = event.account
-    return False
+    return finding.promise in ("session abandoned", "gap without cause", "gap too long") and any(
+        event.origin is Origin.RECONCILED
+        and event.account == finding.agent
+        and event.id in case.recorded
+        and finding.at - RECONCILE_S < case.recorded[event.id].at <= finding.at
+        and _was_for_others(case, event)
+        for event in case.dispositions
+    )
+
+
+def _was_for_others(case: Case, event: Event) -> bool:
+    """Whether what was found last came about while the chat was others', and was notified to them alone."""
+    value, found_at = case.data[event.id]["disposition"], case.recorded[event.id].at
+    told = [
+        one for one in case.evidence.published if (one.chat, one.value) == (event.subject, value) and one.at <= found_at
+    ]
+    newest = max((one.at for one in told), default=0.0)
+    agents = {one.agent for one in told if newest - one.at < _SAME_MOMENT_S}
+    return bool(agents) and event.account not in agents
 
 
 def _looked_while_the_clock_was_set(case: Case, finding: Finding) -> bool:
