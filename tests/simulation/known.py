@@ -14,6 +14,7 @@ from simulation.schedule import (
     AnyFault,
     ClockJump,
     Forget,
+    Garbled,
     Kill,
     ReceiverAnswers,
     RefuseInBayeux,
@@ -66,11 +67,19 @@ def _was_spoilt(case: Case, finding: Finding, *, keeps_body: bool) -> bool:
             of_agent = spoilt.agent in ("", finding.agent)  # whose it was is not known while logins are lost
             if of_agent and stamp in spoilt.body and finding.about.chat.encode() in spoilt.body:
                 return True
+            if spoilt.agent == finding.agent and _was_garbled_too(case, finding.about, spoilt.at):
+                return True
         elif finding.promise in ("session abandoned", "gap without cause", "gap too long"):
             at = finding.at
             if b'"PropertiesUpdated"' in spoilt.body and spoilt.at <= at <= spoilt.at + _FOUND_LATER_S:
                 return spoilt.agent == finding.agent
     return False
+
+
+def _was_garbled_too(case: Case, lost: Publication, at: float) -> bool:
+    """Whether the answer that was given for this publication had no trace of it any more when a gateway replaced it."""
+    garbled = any(isinstance(fault, Garbled) and fault.at <= at for fault in case.plan.faults)
+    return garbled and 0.0 <= at - lost.at < _SAME_MOMENT_S
 
 
 def _outlived_by_a_pause(case: Case, finding: Finding) -> bool:
