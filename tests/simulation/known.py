@@ -194,6 +194,8 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     forgotten = [fault.at for fault in case.plan.faults if isinstance(fault, Forget) and fault.agent == finding.agent]
     if finding.promise == "unsettled" and finding.text.endswith("does not listen"):
         return bool(forgotten)
+    if isinstance(lost, Gap):  # found late, since what the first look found may have come with its chat
+        return any(at - _FOUND_LATER_S <= lost.begins_at <= at + _FOUND_LATER_S for at in forgotten)
     if not isinstance(lost, Publication) or lost.heard:
         return False
     return any(at <= lost.at <= at + _FOUND_LATER_S + RETRY_S for at in forgotten)
