@@ -215,7 +215,7 @@ def _start_second(world: "World", process: "Process") -> None:
             world.evidence.crashes.append((world.loop.now_s, "two listeners run on one journal"))
             second.daemon.stop()
 
-    _later(world, _after(_REFUSED_WITHIN_S, look))
+    _later(world, _after(_REFUSED_WITHIN_S + 4 * world.loop.stall_s, look))  # a slow disk delays the refusal
 
 
 def _second_ended(world: "World", error: BaseException | None) -> None:

@@ -230,20 +230,20 @@ def _was_for_others(case: Case, event: Event) -> bool:
 
 def _looked_while_the_clock_was_set(case: Case, finding: Finding) -> bool:
     """What this agent's look had found was older than what was heard, and the clock was set back during that look."""
-    if finding.promise not in ("session abandoned", "gap without cause", "gap too long", "stale"):
+    jumps = [one for one in case.plan.faults if isinstance(one, ClockJump) and one.host == "listener" and one.by_s < 0]
+    if finding.promise == "stale":
+        return any(one.at <= finding.at <= one.at - one.by_s + _FOUND_LATER_S for one in jumps)
+    if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
         return False
-    jumps = [
-        one.at for one in case.plan.faults if isinstance(one, ClockJump) and one.host == "listener" and one.by_s < 0
-    ]
     looks = [
         case.recorded[event.id].at
         for event in case.dispositions
         if event.origin is Origin.RECONCILED and event.account == finding.agent and event.id in case.recorded
     ]
     return any(
-        finding.at - RECONCILE_S < found_at <= finding.at and found_at - RECONCILE_S <= jump_at <= found_at
+        finding.at - RECONCILE_S < found_at <= finding.at and found_at - RECONCILE_S <= jump.at <= found_at
         for found_at in looks
-        for jump_at in jumps
+        for jump in jumps
     )
 
 
@@ -361,8 +361,8 @@ CASES: tuple[OpenCase, ...] = (
     ),
     OpenCase(
         id="clock-set-in-look",
-        text="a wall clock that is set back while the chats are read makes what was received since look older than what"
-        " was read: the older value is recorded, and the session is thrown away",
+        text="a wall clock that is set back confuses what was received with what is read from the chats: during a look"
+        " the older value is recorded and the session thrown away; after it, what is read is ignored for as long",
         promise="session abandoned",
         shown_by=(
             '{"seed":816,"ack":true,"accounts":2,"hold_ms":8000,"max_interval_ms":10000,"csrf":false,"batche'
