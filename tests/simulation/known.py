@@ -247,6 +247,42 @@ def _looked_while_the_clock_was_set(case: Case, finding: Finding) -> bool:
     )
 
 
+def _was_held_to_be_older(case: Case, finding: Finding) -> bool:
+    """Another account brought older changes of the chat late, while this agent's look after a gap was under way."""
+    if finding.promise != "stale":
+        return False
+    last = next(
+        (
+            one
+            for one in reversed(case.dispositions)
+            if f"chat {one.subject} " in finding.text and one.id in case.recorded
+        ),
+        None,
+    )
+    if last is None or last.account == finding.agent:
+        return False
+    recorded_at = case.recorded[last.id].at
+    published = [one.at for one in case.evidence.published if (one.chat, one.agent) == (last.subject, last.account)]
+    return recorded_at - max(published, default=recorded_at) > 1.0 and any(
+        gap.agent == finding.agent and abs(gap.ends_at - recorded_at) < RECONCILE_S for gap in case.gaps
+    )
+
+
+def _was_refused_at_first(case: Case, finding: Finding) -> bool:
+    """A session had begun, its first poll had been refused, and the daemon was restarted in the pause after that."""
+    began = [one.at for one in case.evidence.sessions if one.what == "began" and one.agent == finding.agent]
+    refused = any(
+        isinstance(fault, Advise) and fault.agent == finding.agent and not fault.successful and fault.at <= finding.at
+        for fault in case.plan.faults
+    )
+    before = max((at for at in began if at < finding.at - 0.001), default=0.0)
+    return (
+        finding.promise == "session abandoned"
+        and refused
+        and any(before <= end <= finding.at for _, end, _ in case.evidence.lives)
+    )
+
+
 CASES: tuple[OpenCase, ...] = (
     OpenCase(
         id="success-but-not-200",
@@ -371,6 +407,31 @@ CASES: tuple[OpenCase, ...] = (
             'r","by_s":-30.0,"at":46.789}]}'
         ),
         explains=_looked_while_the_clock_was_set,
+    ),
+    OpenCase(
+        id="late-beside-look",
+        text="another account's resumed session brings older changes of a chat while it is read: what was read is taken"
+        " for older than those, and waits for the next look",
+        promise="stale",
+        shown_by=(
+            '{"seed":7605,"ack":false,"accounts":2,"hold_ms":8000,"max_interval_ms":10000,"csrf":false,"batch'
+            'ed":false,"lasts_s":40.0,"faults":[{"type":"Refuse","host":"gws","at":6.159,"for_s":12.457},{"ty'
+            'pe":"Kill","power":false,"at":12.561,"for_s":1.0},{"type":"Deny","agent":"agent2","count":4,"at"'
+            ':17.696},{"type":"Fail","status":500,"count":3,"target":"notifications","at":24.303}]}'
+        ),
+        explains=_was_held_to_be_older,
+    ),
+    OpenCase(
+        id="refused-first-poll",
+        text="a session whose first poll was refused is not stored: a restart in the pause after it throws it away",
+        promise="session abandoned",
+        shown_by=(
+            '{"seed":8351,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batch'
+            'ed":false,"lasts_s":60.0,"faults":[{"type":"Refuse","host":"gws","at":4.174,"for_s":7.254},{"typ'
+            'e":"Advise","agent":"agent2","kind":"interval","interval_ms":500,"successful":false,"at":5.359},'
+            '{"type":"Restart","at":33.194,"for_s":0.2}]}'
+        ),
+        explains=_was_refused_at_first,
     ),
     OpenCase(
         id="absurd-retry-after",
