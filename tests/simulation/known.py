@@ -6,7 +6,7 @@ A finding is explained only by the mechanism of a case: the schedule holds the f
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from listener.model.event import Event, Origin
+from listener.model.event import Change, Event, Origin
 from simulation.evidence import Publication, Session
 from simulation.oracle import REFUSALS, RETRY_S, Case, Finding, Gap
 from simulation.schedule import (
@@ -162,11 +162,10 @@ def _of(case: Case, *kinds: type[AnyFault]) -> list[AnyFault]:
 
 
 def _refused_in_bayeux(case: Case, finding: Finding) -> bool:
-    """The login of this agent had run out, and the server said so under HTTP 200; what its session held is gone too."""
-    return any(
-        isinstance(fault, RefuseInBayeux) and fault.agent == finding.agent and fault.at - RETRY_S <= finding.at
-        for fault in case.plan.faults
-    )
+    """The login of this agent had run out, and the server said so under HTTP 200; or no gap was closed since then."""
+    refused = [one.at for one in case.plan.faults if isinstance(one, RefuseInBayeux) and one.agent == finding.agent]
+    closed = [gap.recorded_at for gap in case.gaps if gap.agent == finding.agent]
+    return any(at <= finding.at or (finding.promise == "lost" and max(closed, default=0.0) < at) for at in refused)
 
 
 def _told_to_pause_for_ever(case: Case, finding: Finding) -> bool:
@@ -280,6 +279,24 @@ def _was_refused_at_first(case: Case, finding: Finding) -> bool:
         finding.promise == "session abandoned"
         and refused
         and any(before <= end <= finding.at for _, end, _ in case.evidence.lives)
+    )
+
+
+def _was_repeated_in_a_look(case: Case, finding: Finding) -> bool:
+    """While this agent's chats were read, a notification repeated the value that was known; what was read is older."""
+    if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
+        return False
+    own = [one for one in case.dispositions if one.account == finding.agent and one.id in case.recorded]
+    at = {one.id: case.recorded[one.id].at for one in own}
+    return any(
+        read.origin is Origin.RECONCILED
+        and said.subject == read.subject
+        and said.change is Change.UNCHANGED
+        and case.data[said.id]["disposition"] != case.data[read.id]["disposition"]
+        and at[said.id] <= at[read.id] <= at[said.id] + RETRY_S
+        and at[read.id] <= finding.at <= at[read.id] + _FOUND_LATER_S
+        for read in own
+        for said in own
     )
 
 
@@ -432,6 +449,18 @@ CASES: tuple[OpenCase, ...] = (
             '{"type":"Restart","at":33.194,"for_s":0.2}]}'
         ),
         explains=_was_refused_at_first,
+    ),
+    OpenCase(
+        id="repeated-in-look",
+        text="a notification that repeats the value known, while the chats are read, does not make that value newer"
+        " than what was read: the older value is recorded, and the session is thrown away",
+        promise="session abandoned",
+        shown_by=(
+            '{"seed":9596,"ack":true,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batche'
+            'd":false,"lasts_s":60.0,"faults":[{"type":"ServerRestart","at":21.071,"for_s":0.79},{"type":"Serv'
+            'erRestart","at":31.459,"for_s":9.402}]}'
+        ),
+        explains=_was_repeated_in_a_look,
     ),
     OpenCase(
         id="absurd-retry-after",
