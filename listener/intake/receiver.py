@@ -180,7 +180,7 @@ class Receiver:
         silent_s = self._monotonic_s() - self._last_fact_s
         return silent_s if silent_s > self._client.max_silence_s() and not self.turn.locked() else 0.0
 
-    # --- for the reconciler: `reconciliation.Subscription`       ---------------------------------------------------
+    # --- for the reconciler: `reconciliation.Subscription` ---------------------------------------------------------
 
     def pending(self) -> bool:
         """Whether received facts wait to be processed."""
