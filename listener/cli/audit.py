@@ -1,4 +1,4 @@
-"""`audit`: verify a trail, show its key, and report who set what when."""
+"""`audit`: verify a trail, show its key, and report which dispositions were set when."""
 
 import json
 import sys
@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from listener.audit.chart import distribute, draw_alone
-from listener.audit.escaping import printable
 from listener.audit.events import epoch_ms
 from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, Paths, beside, of_the_trail
 from listener.audit.notes import NoteError, VerifierKey, load_verifier
@@ -35,7 +34,7 @@ from listener.cli.audit_outputs import (
 )
 from listener.cli.options import replacing, time_ms
 from listener.errors import ListenerError
-from listener.model.event import rfc3339
+from listener.model.escaping import printable
 
 _SHOWN = 100  # findings; a trail with more is not worth reading further
 
@@ -67,7 +66,7 @@ ToOption = Annotated[
     str | None, typer.Option("--to", metavar="TIME", help="Before this time: 2026-12-01 is the end of November.")
 ]
 ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
-AgentOption = Annotated[str | None, typer.Option("--agent", metavar="NICK", help="Only chats of this agent.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", metavar="NICK", help="Only chats with this agent in them.")]
 AccountOption = Annotated[str | None, typer.Option("--account", metavar="NAME", help="Only what this account heard.")]
 CodeOption = Annotated[
     str | None,
@@ -78,7 +77,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="Also events that only re
 ByOption = Annotated[By | None, typer.Option("--by", help="Counts by this and code, instead of one row each.")]
 ZoneOption = Annotated[
     str,
-    typer.Option("--zone", metavar="NAME", help="The time zone of days, hours and TIME, such as Europe/Berlin."),
+    typer.Option("--zone", metavar="NAME", help="The time zone of all times, such as Europe/Berlin."),
 ]
 CsvOption = Annotated[
     Path | None,
@@ -224,7 +223,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     svg: SvgOption = None,
     as_json: ReportJsonOption = False,
 ) -> None:
-    """Report who set which disposition when.
+    """Report which disposition was set when, and which agents were in the chat.
 
     Each event counts once, however often the files contain it. The report also lists gaps, in which a disposition could
     have been missed. Unreadable lines are named on standard error; the exit status is then 1, after the report.
@@ -242,7 +241,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         key=key,
         unchanged=every,
     )
-    asked = _Request(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
+    asked = _Request(wanted=wanted, by=by, calendar=Calendar(local), csv=csv, html=html, svg=svg)
     with ExitStack() as stack:
         opened = [stack.enter_context(AuditFile(path)) for path in of_the_trail(files)]
         asked.require_sound(opened)
@@ -267,7 +266,6 @@ class _Request(NamedTuple):
     wanted: Wanted
     by: By | None
     calendar: Calendar
-    zone: str
     csv: Path | None
     html: Path | None
     svg: Path | None
@@ -295,7 +293,7 @@ def _on_stdout(asked: _Request, *, as_json: bool) -> list[Output]:
         return [Sheet(sys.stdout, asked.heading), SummaryOnly(sys.stderr)]
     if asked.csv or asked.html or asked.svg:
         return [SummaryOnly(sys.stdout)]
-    return [Listing() if asked.by is None else Counts(asked.by)]
+    return [Listing(asked.calendar.name) if asked.by is None else Counts(asked.by, asked.calendar.name)]
 
 
 def _answer(asked: _Request, opened: Sequence[AuditFile], outputs: list[Output], stack: ExitStack) -> int:
@@ -346,9 +344,10 @@ def _draw(asked: _Request, found: Report, kept: FirstRows, names: Sequence[str])
     if asked.html is not None:
         page = Page(
             period=period,
+            zone=asked.calendar.name,
             asked=_conditions(asked),
             files=names,
-            made=rfc3339(int(datetime.now(UTC).timestamp() * 1000)),
+            made=asked.calendar.stamp(int(datetime.now(UTC).timestamp() * 1000)),
             summary=summary,
             distribution=shown,
             rows=kept.rows,
@@ -365,8 +364,9 @@ def _period(asked: _Request, found: Summary) -> str:
     end_ms = wanted.to_ms if wanted.to_ms is not None or found.last is None else epoch_ms(found.last)
     start, end = (None if ms is None else asked.calendar.clock(ms) for ms in (start_ms, end_ms))
     if start is None or end is None:
-        return "the whole of the files" if start == end else f"from {start}" if start else f"before {end}"
-    return f"{start} to {end}, {asked.zone}"
+        whole = "the whole of the files" if start == end else f"from {start}" if start else f"before {end}"
+        return f"{whole}, {asked.calendar.name}"
+    return f"{start} to {end}, {asked.calendar.name}"
 
 
 def _conditions(asked: _Request) -> list[str]:
