@@ -84,7 +84,7 @@ def salvage(body: bytes, *, cut: bool) -> Envelope:
     salvaged = _Salvage(body)
     salvaged.read(cut=cut)
     if not salvaged.messages:
-        raise ExchangeFailed(f"the body ({len(body)} bytes) holds no Bayeux message", maybe_lost=True)
+        raise ExchangeFailed(f"the body ({len(body)} bytes) holds no Bayeux message")
     return Envelope(salvaged.messages, salvaged.refused)
 
 
