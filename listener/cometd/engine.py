@@ -239,9 +239,10 @@ class Engine:
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
             self._on_connected(at_ms)
-        if received.events or envelope.refused:
+        refused = envelope.refused | received.refused
+        if received.events or refused:
             resume = self.session.snapshot(received.ack) if polled else None
-            await self._hand_out(received, envelope.refused, client_id or "", at_ms, resume, len(payload.body))
+            await self._hand_out(received, refused, client_id or "", at_ms, resume, len(payload.body))
         elif polled:
             self.session.confirm(received.ack)
             self._in_flight.put(
@@ -260,11 +261,11 @@ class Engine:
             return
         with suppress(ExchangeFailed):
             envelope = wire.salvage(payload.body, cut=True)
-            events = [message for message in envelope.messages if message.is_event]
+            events, refused = self.session.heard(envelope.messages)
             received = Received(verdict=Verdict.UNANSWERED, events=events)
-            if events:
+            if events or refused:
                 client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
-                await self._hand_out(received, envelope.refused, client_id, at_ms, None, len(payload.body))
+                await self._hand_out(received, envelope.refused | refused, client_id, at_ms, None, len(payload.body))
 
     async def _hand_out(
         self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int

@@ -27,6 +27,7 @@ class Message(msgspec.Struct, rename="camel"):
     data: msgspec.Raw = msgspec.Raw()
     id: Any = None
     client_id: Any = None
+    subscription: Any = None
     successful: Any = None
     error: Any = None
     advice: Any = None

@@ -466,6 +466,17 @@ async def test_the_whole_messages_of_a_cut_answer_are_kept(make: Make):
     await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "cut"])
+async def test_events_of_another_channel_are_told_and_not_handed_out(make: Make, whole: bool):
+    world = make()
+    foreign = {"channel": "/v2/other", "data": {"n": 9}}
+    body = json.dumps([foreign, event(1), foreign]).encode()
+    world.script.then(reply(), Payload(body, whole=whole), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    assert (await world.batch(1)).refused == {"not_subscribed": 2}
+
+
 async def test_with_acknowledgements_the_messages_of_a_cut_answer_are_left_to_come_again(make: Make):
     world = make(ack=True)
     cut = json.dumps([event(1), event(2)]).encode()[:-3]
