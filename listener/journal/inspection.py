@@ -15,8 +15,8 @@ from listener.journal.wal import read_log
 
 WHOLE_BYTES = 256 * 2**20
 """Up to this size all of a journal is looked at, which takes one to three seconds: SQLite checks its structure at about
-1,000 MiB a second, and the checksums of small events take 100 to 200 MiB a second. Of a larger one, the small tables are, and the ends of those that
-grow with the traffic."""
+1,000 MiB a second, and the checksums of small events take 100 to 200 MiB a second. Of a larger one, the small tables
+are, and the ends of those that grow with the traffic."""
 
 _PAGE = 1000
 _GROWING = ("last_value", "dead_letter")  # as the traffic does; what is wrong in them is found when it is read
