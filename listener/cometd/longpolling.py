@@ -1,7 +1,6 @@
 """Long-polling: one POST an exchange, read to its end and never longer than the server may hold it."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from listener.cometd.protocol import Request
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
+from listener.runtime.http_client import describe
 
 _OK = 200
 _SERVER_ERRORS = 500
@@ -84,7 +84,7 @@ def _failure(exc: Exception) -> ExchangeFailed:
     """What went wrong with one exchange, and whether the server may have answered it nevertheless."""
     if isinstance(exc, ExchangeFailed):
         return exc
-    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError):
         return ExchangeFailed(_describe(exc))
     if isinstance(exc, TimeoutError):
         return ExchangeFailed("no answer in time: the connection is dead", maybe_lost=True)
@@ -92,9 +92,4 @@ def _failure(exc: Exception) -> ExchangeFailed:
 
 
 def _describe(exc: BaseException) -> str:
-    """What went wrong, in words that name the setting which it hangs on."""
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted (server.ca_file): {exc}"
-    if isinstance(exc, aiohttp.ClientConnectorError):
-        return f"no connection to the server (server.url): {exc}"
-    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    return describe(exc, peer="the server", table="server")
