@@ -14,13 +14,14 @@ import typer
 
 from listener.audit.chart import distribute, draw_alone
 from listener.audit.events import epoch_ms
-from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, Paths, beside, of_the_trail
-from listener.audit.notes import NoteError, VerifierKey, load_verifier
+from listener.audit.files import Paths, of_the_trail
+from listener.audit.notes import NoteError, load_verifier
 from listener.audit.page import Page, render
 from listener.audit.periods import Calendar
 from listener.audit.reading import AuditFile
 from listener.audit.report import By, GapRow, GroupRow, Groups, Report, Row, Summary, Wanted
-from listener.audit.verify import Signed, Verdict, read_checkpoints, verify
+from listener.audit.verdict import Tolerance
+from listener.audit.verify import gather, verify
 from listener.cli.audit_outputs import (
     GROUP_HEADING,
     LIST_HEADING,
@@ -32,23 +33,32 @@ from listener.cli.audit_outputs import (
     Sheet,
     SummaryOnly,
 )
+from listener.cli.audit_verdict import print_verdict, verdict_json
 from listener.cli.options import replacing, time_ms
 from listener.errors import ListenerError
 from listener.model.escaping import printable
 
-_SHOWN = 100  # findings; a trail with more is not worth reading further
-
 TrailArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="FILES…", help="The audit file and its predecessors, plain or .gz, in any order."),
+    typer.Argument(
+        metavar="FILES…",
+        help="The audit file and its predecessors, plain or .gz, in any order. Keys and checkpoints are left out.",
+        readable=False,
+    ),
 ]
 CheckpointOption = Annotated[
     list[Path] | None,
     typer.Option("--checkpoint", metavar="FILE", help="Signed checkpoints; by default those beside the files."),
 ]
 PubkeyOption = Annotated[
-    str | None,
-    typer.Option("--pubkey", metavar="KEY", help="The public key that must have signed them, or a file with it."),
+    list[str] | None,
+    typer.Option("--pubkey", metavar="KEY", help="A public key that you trust, or a file with it. Repeatable."),
+]
+UnsignedOption = Annotated[
+    int, typer.Option("--max-unsigned", metavar="N", min=0, help="Accept so many records behind the last checkpoint.")
+]
+UnchainedOption = Annotated[
+    int, typer.Option("--max-unchained", metavar="N", min=0, help="Accept so many lines from before the chain began.")
 ]
 PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were deleted, or are omitted on purpose.")]
 VerdictJsonOption = Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")]
@@ -94,46 +104,48 @@ HtmlOption = Annotated[
 SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The chart alone.")]
 ReportJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per row, the summary last.")]
 
+_TOLD = 5  # reasons why a trail is not proven
 _STDOUT = Path("-")
 _SUFFIXES = {"--csv": (".csv",), "--html": (".html", ".htm"), "--svg": (".svg",)}
 
 
 class NotProven(ListenerError):
-    """The trail was altered."""
+    """Not every line of the trail is proven."""
 
 
 def verify_trail(
     files: TrailArgument,
     checkpoint: CheckpointOption = None,
     pubkey: PubkeyOption = None,
+    max_unsigned: UnsignedOption = 0,
+    max_unchained: UnchainedOption = 0,
     partial: PartialOption = False,
     as_json: VerdictJsonOption = False,
 ) -> None:
-    """Verify that a trail is as it was written, or list each alteration with file and line.
+    """Prove that a trail is as it was written, or list each alteration with file and line.
 
-    The files alone reveal edits, insertions, deletions and reordering. Only a checkpoint signed later reveals that the
-    end was cut off or that everything was rewritten: keep copies of checkpoints elsewhere. Exit status 1 if anything
-    is found.
+    Proven is what a checkpoint covers that a --pubkey has signed. The exit status is 0 only if that is every line. A
+    trail that was rewritten or cut together with its checkpoints shows only against checkpoints that were kept
+    elsewhere (--checkpoint).
     """
     began_s = time.monotonic()
     files = of_the_trail(files)
     try:
-        key = load_verifier(pubkey) if pubkey is not None else _key_beside(files)
-        signed = [one for path in checkpoint or beside(files, CHECKPOINTS) for one in read_checkpoints(path)]
-        if checkpoint and not signed:
+        evidence = gather(files, pubkeys=pubkey or (), checkpoints=checkpoint)
+        if checkpoint and not evidence.checkpoints:
             raise NoteError(f"{', '.join(map(str, checkpoint))}: no checkpoint in there")
-        if signed and key is None:
-            raise NoteError("there are checkpoints but no key to verify them with: give --pubkey")
-        verdict = verify(files, checkpoints=signed, key=key, partial=partial)
+        verdict = verify(files, evidence, partial=partial)
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
+    asked = Tolerance(unsigned=max_unsigned, unchained=max_unchained)
     if as_json:
-        print(json.dumps(_verdict_json(verdict, key)))
+        print(json.dumps(verdict_json(verdict, asked)))
     else:
-        _print_verdict(verdict, signed, key, pinned=pubkey is not None)
-        print(f"{verdict.records} lines in {time.monotonic() - began_s:.1f} s")
-    if verdict.findings:
-        raise NotProven(f"the trail was altered: {len(verdict.findings)} findings")
+        print_verdict(verdict)
+        print(f"{verdict.records} records in {time.monotonic() - began_s:.1f} s")
+    if doubts := list(verdict.doubts(asked)):
+        more = [f"and {len(doubts) - _TOLD} more reasons"] if len(doubts) > _TOLD else []
+        raise NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
 
 
 def show_key(file: TrailFileArgument) -> None:
@@ -148,58 +160,6 @@ def _why_unreadable(exc: OSError | UnicodeDecodeError) -> str:
     if isinstance(exc, UnicodeDecodeError):
         return "a file of checkpoints or of a key is no text"
     return f"{exc.filename}: {exc.strerror}" if exc.filename is not None else str(exc)
-
-
-def _key_beside(files: Sequence[Path]) -> VerifierKey | None:
-    keys = {load_verifier(str(path)) for path in beside(files, PUBLIC_KEY)}
-    if len(keys) > 1:
-        raise NoteError("the files have more than one public key beside them: give --pubkey")
-    return next(iter(keys), None)
-
-
-def _print_verdict(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> None:
-    for finding in verdict.findings[:_SHOWN]:
-        print(printable(str(finding)))
-    if len(verdict.findings) > _SHOWN:
-        print(f"… and {len(verdict.findings) - _SHOWN} more")
-    for line in _in_words(verdict, signed, key, pinned=pinned):
-        print(printable(line))
-
-
-def _in_words(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> Iterator[str]:
-    if verdict.unchained:
-        yield f"{verdict.unchained} lines before the first record are not chained: nothing proves their content"
-    if verdict.first is None:
-        yield "no records"
-        return
-    if not verdict.findings:
-        yield f"proven: records {verdict.first} to {verdict.head.size - 1} follow each other"
-    if key is None or not signed:
-        yield "no checkpoints: a tail that was cut off, or a trail written anew as a whole, would not show"
-        return
-    unsigned = verdict.head.size - verdict.signed
-    covered = f"all but the last {unsigned} records" if unsigned else "every record"
-    yield f"checkpoints signed by {key.name}: {verdict.checkpoints}, which cover {covered}"
-    if not pinned:
-        yield "the key was found beside the trail, where both can be changed: keep it elsewhere and give --pubkey"
-
-
-def _verdict_json(verdict: Verdict, key: VerifierKey | None) -> dict[str, Any]:
-    return {
-        "proven": not verdict.findings,
-        "findings": [
-            {"kind": one.kind, "file": str(one.place.file), "line": one.place.line, "text": one.text}
-            for one in verdict.findings
-        ],
-        "records": verdict.records,
-        "first": verdict.first,
-        "size": verdict.head.size,
-        "hash": verdict.head.hash.hex(),
-        "unchained": verdict.unchained,
-        "signed": verdict.signed,
-        "checkpoints": verdict.checkpoints,
-        "key": str(key) if key is not None else None,
-    }
 
 
 class Unreadable(ListenerError):
