@@ -23,7 +23,7 @@ HELD_MS = 50
 NOT_HELD_AT_MOST = 10
 NOT_HELD_PAUSE_S = 0.5
 _AUTH_STATUS = (401, 403)
-_ENDED_BY_THE_SECOND = 500  # what CometD answers the older of two connects of a session with
+_ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
 _LARGE_BYTES = 2**20  # what takes longer to decode is no matter for the event loop,
 _LARGE_DAMAGED_BYTES = 2**14  # and if it is damaged a hundred times as long
 _MOST_REPLIES = 100
@@ -187,7 +187,7 @@ class Engine:
         except ExchangeFailed as failure:
             if not self._ending:
                 await self._failed(request, failure)
-            elif failure.http_status is None or (failure.maybe_lost and failure.http_status != _ENDED_BY_THE_SECOND):
+            elif failure.http_status not in _ENDED_BY_THE_SECOND:
                 self._subscription.failed(cut=True)
         if self._ending:
             await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
@@ -201,7 +201,12 @@ class Engine:
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
-        received = await self._converse(request)
+        try:
+            received = await self._converse(request)
+        except ExchangeFailed as failure:
+            if self._may_have_lost(request, failure):
+                self._subscription.doubted()
+            raise
         await self._in_flight.drop_to(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
         return answer if answer["successful"] else {**answer, "error": received.error}
@@ -234,7 +239,7 @@ class Engine:
                 received = await self._take(request, payload, replies)
                 if received.verdict is not Verdict.UNANSWERED or self._may_stop(payload):
                     return received
-        raise ExchangeFailed("the answer holds no reply to the request", maybe_lost=True)
+        raise ExchangeFailed("the answer holds no reply to the request")
 
     def _may_stop(self, payload: Payload) -> bool:
         """Whether an answer may be left in the middle: polling ends, and what is not taken yet comes again."""
@@ -265,6 +270,7 @@ class Engine:
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
             self._on_connected(at_ms)
+        refused = _sum(refused, received.refused)
         if received.events or refused:
             resume = self._resume(request, received, polled=polled)
             await self._hand_out(received, refused, client_id or "", at_ms, resume, size)
@@ -297,13 +303,13 @@ class Engine:
         if self.session.ack_granted:
             return
         envelope = await self._decode(payload)
-        events, size = [message for message in envelope.messages if message.is_event], len(payload.body)
-        refused = _sum(envelope.refused, payload.refused)
-        for first in range(0, len(events), PART_EVENTS):
-            received = Received(verdict=Verdict.UNANSWERED, events=events[first : first + PART_EVENTS])
+        events, not_ours = self.session.heard(envelope.messages)
+        refused, size = _sum(_sum(envelope.refused, payload.refused), not_ours), len(payload.body)
+        while events or refused:
+            received = Received(verdict=Verdict.UNANSWERED, events=events[:PART_EVENTS])
             client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
             await self._hand_out(received, refused, client_id, at_ms, None, size)
-            refused, size = {}, 0
+            events, refused, size = events[PART_EVENTS:], {}, 0
 
     @staticmethod
     async def _decode(payload: Payload) -> wire.Envelope:
@@ -443,13 +449,19 @@ class Engine:
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""
         self.session.fail(request)
+        doubted = self._may_have_lost(request, failure)
         if failure.http_status in _AUTH_STATUS:
+            if doubted:
+                self._subscription.doubted()
             await self._refused_by_http(failure)
             return
-        may_carry_events = request.step is not Step.HANDSHAKE and not self.session.ack_granted
-        self._subscription.failed(cut=failure.maybe_lost and may_carry_events)
+        self._subscription.failed(cut=doubted)
         reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
         await self._pause(reason, str(failure), at_least_s=failure.retry_after_s or 0.0)
+
+    def _may_have_lost(self, request: Request, failure: ExchangeFailed) -> bool:
+        """Whether the server may have given an answer, with events in it, that will not come again."""
+        return failure.maybe_lost and request.step is not Step.HANDSHAKE and not self.session.ack_granted
 
     async def _refused_by_http(self, failure: ExchangeFailed) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""

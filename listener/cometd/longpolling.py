@@ -1,7 +1,6 @@
 """Long-polling: one POST an exchange, read to its end and never longer than the server may hold it."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -18,13 +17,20 @@ from listener.cometd.slices import Slicer
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
+from listener.runtime.http_client import describe
 
-_OK = 200
-_SERVER_ERRORS = 500
-_UNAVAILABLE = 503
+_SUCCESS = range(200, 300)
 _LONGEST_RETRY_AFTER_S = 3600.0
 _LARGE_PIECE_BYTES = 2**16
 _ENCODER = msgspec.json.Encoder()
+_NOTHING_SENT = (
+    aiohttp.ClientConnectorError,  # refused, no route, no name, no TLS
+    aiohttp.ConnectionTimeoutError,  # no connection within its time
+    aiohttp.ClientHttpProxyError,  # the proxy's answer to CONNECT
+)
+"""The only failures that prove that no answer was lost. Each other answer than a reply may come from what lies between,
+in place of one that the server had given: any status (302 of a login page, 401, 404, 503 of a gateway), a body without
+the reply, a connection that breaks or falls silent."""
 
 
 @register_transport(ConnectionType.LONG_POLLING)
@@ -40,7 +46,7 @@ class LongPollingTransport(SessionTransport):
         """The body: as one payload, or if it is large in slices, or what a cut one had brought before the failure.
 
         Raises:
-            ExchangeFailed: no answer or no slice within the advised hold and a margin, not status 200.
+            ExchangeFailed: no answer or no slice within the advised hold and a margin, not status 2xx.
         """
         headers = {"Content-Type": "application/json;charset=UTF-8"}
         await self.link.outgoing(request.payload, headers)
@@ -66,7 +72,7 @@ class LongPollingTransport(SessionTransport):
         async with asyncio.timeout_at(until_s):
             answer = await self._post(request, headers)
         async with answer as response:
-            if response.status != _OK:
+            if response.status not in _SUCCESS:  # gateways make 202, 203 or 206 of 200
                 raise _refusal(response, self.link.time_s)
             is_open = True
             while is_open:
@@ -103,29 +109,23 @@ async def _read_on(content: aiohttp.StreamReader, slicer: Slicer) -> tuple[bytes
 
 
 def _refusal(response: aiohttp.ClientResponse, time_s: Callable[[], float]) -> ExchangeFailed:
-    """A status other than 200. A gateway's 5xx may stand in for an answer that it had from the server and lost."""
+    """A status other than 2xx."""
     status = response.status
     return ExchangeFailed(
         f"HTTP {status} {response.reason or ''}".rstrip(),
         http_status=status,
         retry_after_s=retry_after_s(response.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S, now_s=time_s),
-        maybe_lost=status >= _SERVER_ERRORS and status != _UNAVAILABLE,
     )
 
 
 def _failure(exc: Exception) -> ExchangeFailed:
     """What went wrong with one exchange, and whether the server may have answered it nevertheless."""
-    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return ExchangeFailed(_describe(exc))
+    if isinstance(exc, _NOTHING_SENT):
+        return ExchangeFailed(_describe(exc), maybe_lost=False)
     if isinstance(exc, TimeoutError):
-        return ExchangeFailed("no answer in time: the connection is dead", maybe_lost=True)
-    return ExchangeFailed(_describe(exc), maybe_lost=True)
+        return ExchangeFailed("no answer in time: the connection is dead")
+    return ExchangeFailed(_describe(exc))
 
 
 def _describe(exc: BaseException) -> str:
-    """What went wrong, in words that name the setting which it hangs on."""
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted (server.ca_file): {exc}"
-    if isinstance(exc, aiohttp.ClientConnectorError):
-        return f"no connection to the server (server.url): {exc}"
-    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    return describe(exc, peer="the server", table="server")

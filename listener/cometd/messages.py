@@ -27,6 +27,7 @@ class Message(msgspec.Struct, rename="camel"):
     data: msgspec.Raw = msgspec.Raw()
     id: Any = None
     client_id: Any = None
+    subscription: Any = None
     successful: Any = None
     error: Any = None
     advice: Any = None
@@ -93,7 +94,7 @@ def salvage(body: bytes, *, cut: bool, sole: bool = True) -> Envelope:
     salvaged = _Salvage(body)
     salvaged.read(cut=cut)
     if sole and not salvaged.messages:
-        raise ExchangeFailed(f"the body ({len(body)} bytes) holds no Bayeux message", maybe_lost=True)
+        raise ExchangeFailed(f"the body ({len(body)} bytes) holds no Bayeux message")
     return Envelope(salvaged.messages, salvaged.refused)
 
 

@@ -131,7 +131,7 @@ class Script:
                 else Payload(one if isinstance(one, bytes) else json.dumps(one).encode())
             )
             if isinstance(one, Payload) and not one.whole:
-                raise ExchangeFailed("cut", maybe_lost=True)
+                raise ExchangeFailed("cut")
 
     def _next(self, request: Request) -> Answer | None:
         for step in (request.step, None):
