@@ -21,7 +21,7 @@ HELD_MS = 50
 NOT_HELD_AT_MOST = 10
 NOT_HELD_PAUSE_S = 0.5
 _AUTH_STATUS = (401, 403)
-_ENDED_BY_THE_SECOND = 500  # what CometD answers the older of two connects of a session with
+_ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
 _LARGE_BYTES = 2**18  # what takes longer to decode, damaged above all, is no matter for the event loop
 _LOGINS_BEFORE_HANDSHAKE = 2
 _KEEP_ALIVE_S = 3.0
@@ -177,7 +177,7 @@ class Engine:
         except ExchangeFailed as failure:
             if not self._ending:
                 await self._failed(request, failure)
-            elif failure.http_status is None or (failure.maybe_lost and failure.http_status != _ENDED_BY_THE_SECOND):
+            elif failure.http_status not in _ENDED_BY_THE_SECOND:
                 self._subscription.failed(cut=True)
         if self._ending:
             await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
@@ -191,7 +191,12 @@ class Engine:
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
-        received = await self._converse(request)
+        try:
+            received = await self._converse(request)
+        except ExchangeFailed as failure:
+            if self._may_have_lost(request, failure):
+                self._subscription.doubted()
+            raise
         await self._in_flight.drop_to(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
         return answer if answer["successful"] else {**answer, "error": received.error}
@@ -223,7 +228,7 @@ class Engine:
                 received = await self._take(request, payload)
                 if received.verdict is not Verdict.UNANSWERED:
                     return received
-        raise ExchangeFailed("the answer holds no reply to the request", maybe_lost=True)
+        raise ExchangeFailed("the answer holds no reply to the request")
 
     async def _take(self, request: Request, payload: Payload) -> Received:
         """Decode one payload, report its events, and wait until they are durable."""
@@ -234,9 +239,10 @@ class Engine:
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
             self._on_connected(at_ms)
-        if received.events or envelope.refused:
+        refused = envelope.refused | received.refused
+        if received.events or refused:
             resume = self.session.snapshot(received.ack) if polled else None
-            await self._hand_out(received, envelope.refused, client_id or "", at_ms, resume, len(payload.body))
+            await self._hand_out(received, refused, client_id or "", at_ms, resume, len(payload.body))
         elif polled:
             self.session.confirm(received.ack)
             self._in_flight.put(
@@ -255,11 +261,11 @@ class Engine:
             return
         with suppress(ExchangeFailed):
             envelope = wire.salvage(payload.body, cut=True)
-            events = [message for message in envelope.messages if message.is_event]
+            events, refused = self.session.heard(envelope.messages)
             received = Received(verdict=Verdict.UNANSWERED, events=events)
-            if events:
+            if events or refused:
                 client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
-                await self._hand_out(received, envelope.refused, client_id, at_ms, None, len(payload.body))
+                await self._hand_out(received, envelope.refused | refused, client_id, at_ms, None, len(payload.body))
 
     async def _hand_out(
         self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
@@ -385,13 +391,19 @@ class Engine:
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""
         self.session.fail(request)
+        doubted = self._may_have_lost(request, failure)
         if failure.http_status in _AUTH_STATUS:
+            if doubted:
+                self._subscription.doubted()
             await self._refused_by_http(failure)
             return
-        may_carry_events = request.step is not Step.HANDSHAKE and not self.session.ack_granted
-        self._subscription.failed(cut=failure.maybe_lost and may_carry_events)
+        self._subscription.failed(cut=doubted)
         reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
         await self._pause(reason, str(failure), at_least_s=failure.retry_after_s or 0.0)
+
+    def _may_have_lost(self, request: Request, failure: ExchangeFailed) -> bool:
+        """Whether the server may have given an answer, with events in it, that will not come again."""
+        return failure.maybe_lost and request.step is not Step.HANDSHAKE and not self.session.ack_granted
 
     async def _refused_by_http(self, failure: ExchangeFailed) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""

@@ -17,11 +17,17 @@ from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
 from listener.runtime.http_client import describe
 
-_OK = 200
-_SERVER_ERRORS = 500
-_UNAVAILABLE = 503
+_SUCCESS = range(200, 300)
 _LONGEST_RETRY_AFTER_S = 3600.0
 _ENCODER = msgspec.json.Encoder()
+_NOTHING_SENT = (
+    aiohttp.ClientConnectorError,  # refused, no route, no name, no TLS
+    aiohttp.ConnectionTimeoutError,  # no connection within its time
+    aiohttp.ClientHttpProxyError,  # the proxy's answer to CONNECT
+)
+"""The only failures that prove that no answer was lost. Each other answer than a reply may come from what lies between,
+in place of one that the server had given: any status (302 of a login page, 401, 404, 503 of a gateway), a body without
+the reply, a connection that breaks or falls silent."""
 
 
 @register_transport(ConnectionType.LONG_POLLING)
@@ -37,7 +43,7 @@ class LongPollingTransport(SessionTransport):
         """One payload: the whole body, or what a cut one had brought before the failure is raised.
 
         Raises:
-            ExchangeFailed: no answer within the advised hold and a margin, not status 200, a body too large.
+            ExchangeFailed: no answer within the advised hold and a margin, not status 2xx, a body too large.
         """
         headers = {"Content-Type": "application/json;charset=UTF-8"}
         await self.link.outgoing(request.payload, headers)
@@ -59,24 +65,21 @@ class LongPollingTransport(SessionTransport):
             allow_redirects=False,
             timeout=self._timeout,
         ) as response:
-            if response.status != _OK:
+            if response.status not in _SUCCESS:  # gateways make 202, 203 or 206 of 200
                 raise _refusal(response, self.link.time_s)
             while chunk := await response.content.readany():
                 body += chunk
                 if len(body) > self.link.max_bytes:
-                    raise ExchangeFailed(
-                        f"the body is larger than server.max_response_bytes ({self.link.max_bytes})", maybe_lost=True
-                    )
+                    raise ExchangeFailed(f"the body is larger than server.max_response_bytes ({self.link.max_bytes})")
 
 
 def _refusal(response: aiohttp.ClientResponse, time_s: Callable[[], float]) -> ExchangeFailed:
-    """A status other than 200. A gateway's 5xx may stand in for an answer that it had from the server and lost."""
+    """A status other than 2xx."""
     status = response.status
     return ExchangeFailed(
         f"HTTP {status} {response.reason or ''}".rstrip(),
         http_status=status,
         retry_after_s=retry_after_s(response.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S, now_s=time_s),
-        maybe_lost=status >= _SERVER_ERRORS and status != _UNAVAILABLE,
     )
 
 
@@ -84,11 +87,11 @@ def _failure(exc: Exception) -> ExchangeFailed:
     """What went wrong with one exchange, and whether the server may have answered it nevertheless."""
     if isinstance(exc, ExchangeFailed):
         return exc
-    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.ClientHttpProxyError):
-        return ExchangeFailed(_describe(exc))
+    if isinstance(exc, _NOTHING_SENT):
+        return ExchangeFailed(_describe(exc), maybe_lost=False)
     if isinstance(exc, TimeoutError):
-        return ExchangeFailed("no answer in time: the connection is dead", maybe_lost=True)
-    return ExchangeFailed(_describe(exc), maybe_lost=True)
+        return ExchangeFailed("no answer in time: the connection is dead")
+    return ExchangeFailed(_describe(exc))
 
 
 def _describe(exc: BaseException) -> str:

@@ -27,6 +27,7 @@ class Message(msgspec.Struct, rename="camel"):
     data: msgspec.Raw = msgspec.Raw()
     id: Any = None
     client_id: Any = None
+    subscription: Any = None
     successful: Any = None
     error: Any = None
     advice: Any = None
@@ -84,7 +85,7 @@ def salvage(body: bytes, *, cut: bool) -> Envelope:
     salvaged = _Salvage(body)
     salvaged.read(cut=cut)
     if not salvaged.messages:
-        raise ExchangeFailed(f"the body ({len(body)} bytes) holds no Bayeux message", maybe_lost=True)
+        raise ExchangeFailed(f"the body ({len(body)} bytes) holds no Bayeux message")
     return Envelope(salvaged.messages, salvaged.refused)
 
 

@@ -12,7 +12,7 @@ described in the CometD reference, "Message Acknowledgement Extension".
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -24,6 +24,11 @@ _MAYBE_UNKNOWN_CLIENT = ("401", "403")  # faye; some CometD versions
 _REFUSALS_BEFORE_HANDSHAKE = 3
 _LONGEST_ADVICE_MS = 86_400_000
 _LONGEST_ERROR = 200
+_LONGEST_CLIENT_ID = 1024  # bytes; it goes into every request and into the journal
+_ADVICE = ("reconnect", "interval", "timeout", "maxInterval")
+_RECONNECT = ("retry", "handshake", "none")
+_NOT_SUBSCRIBED = "not_subscribed"
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Phase(Enum):
@@ -79,18 +84,29 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """The message ids that a reply may bear."""
         return frozenset(str(message["id"]) for message in self.payload)
 
+    def is_answered_by(self, reply: Message) -> bool:
+        """Whether this is a reply to it: by its id, which a server may leave out; then by what it is about."""
+        if reply.id is not None:
+            return str(reply.id) in self.ids
+        return any(
+            message["channel"] == reply.channel and reply.subscription in (None, message.get("subscription"))
+            for message in self.payload
+        )
+
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
     """What one payload brought.
 
     `ack` is the number that acknowledges these events once they are durable; None if there is nothing to
-    acknowledge. `repeated` counts events that are durable already, or that will come again.
+    acknowledge. `repeated` counts events that are durable already, or that will come again, `refused` those that are
+    on no channel of ours, by reason.
     """
 
     verdict: Verdict
     events: list[Message]
     ack: int | None = None
     repeated: int = 0
+    refused: dict[str, int] = {}
     error: str | None = None
     multiple_clients: bool = False
 
@@ -150,7 +166,7 @@ class Session:
         value = self.advice.get(name)
         if value is None:
             return default
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
+        if not _is_number(value):
             return default
         return int(max(-_LONGEST_ADVICE_MS, min(value, _LONGEST_ADVICE_MS)))
 
@@ -233,13 +249,14 @@ class Session:
 
     def receive(self, request: Request, messages: list[Message]) -> Received:
         """Take one payload that came while `request` was in flight, and move on accordingly."""
-        events, replies = _sorted(messages, request.ids)
+        events, others = _sorted(messages)
+        events, refused = self._heard(events)
+        replies = [message for message in others if request.is_answered_by(message)]
         for reply in replies:
-            if isinstance(reply.advice, dict):
-                self.advice.update(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
+            self.advice |= _understood(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
         if self._is_stale(request):
             verdict = Verdict.EXPIRED if replies else Verdict.UNANSWERED
-            return Received(verdict=verdict, events=events, error="the session was given up meanwhile")
+            return Received(verdict=verdict, events=events, refused=refused, error="the session was given up meanwhile")
         verdict, error = self._judge(request, replies)
         # What this payload carried belongs to the session that it came on: look before the session is given up.
         events, ack, repeated = self._events(request, replies, events)
@@ -254,8 +271,35 @@ class Session:
             events=events,
             ack=ack,
             repeated=repeated,
+            refused=refused,
             error=error,
-            multiple_clients=any(r.advice.get("multiple-clients") for r in replies if isinstance(r.advice, dict)),
+            multiple_clients=any(
+                _truth(reply.advice.get("multiple-clients")) for reply in replies if isinstance(reply.advice, dict)
+            ),
+        )
+
+    def heard(self, messages: list[Message]) -> tuple[list[Message], dict[str, int]]:
+        """The events among the messages, and how many of them are refused, by reason: we subscribed to no such channel.
+
+        Nobody checked whether this agent may hear those, and nobody knows what they are.
+        """
+        return self._heard(_sorted(messages)[0])
+
+    def _heard(self, events: list[Message]) -> tuple[list[Message], dict[str, int]]:
+        foreign = {event.channel for event in events} - set(self.topics)
+        foreign = {channel for channel in foreign if not self._is_subscribed(channel)}
+        if not foreign:
+            return events, {}
+        ours = [event for event in events if event.channel not in foreign]
+        return ours, {_NOT_SUBSCRIBED: len(events) - len(ours)}
+
+    def _is_subscribed(self, channel: str) -> bool:
+        """Whether a wildcard among the topics holds the channel: `*` one segment, `**` any number of them."""
+        return any(
+            channel.startswith(topic[:-2])
+            if topic.endswith("/**")
+            else topic.endswith("/*") and channel.rpartition("/")[0] == topic[:-2]
+            for topic in self.topics
         )
 
     def _is_stale(self, request: Request) -> bool:
@@ -288,17 +332,17 @@ class Session:
         verdicts = [self._judge_one(request.step, reply) for reply in replies]
         for worst in (Verdict.ENDED, Verdict.EXPIRED, Verdict.REFUSED):
             if worst in verdicts:
-                return worst, _error_text(replies[verdicts.index(worst)])
+                return worst, _error_text(request.step, replies[verdicts.index(worst)])
         return Verdict.GRANTED, None
 
     def _judge_one(self, step: Step, reply: Message) -> Verdict:
         if step is Step.HANDSHAKE:
-            granted = reply.successful is True and isinstance(reply.client_id, str) and reply.client_id
+            granted = _truth(reply.successful) and not _wrong_with(reply.client_id)
             return Verdict.GRANTED if granted else Verdict.REFUSED
         advised = reply.advice.get("reconnect") if isinstance(reply.advice, dict) else None
         if advised == "none" or (step is Step.CONNECT and self._advised("interval", 0) < 0):
             return Verdict.ENDED
-        refused = reply.successful is False
+        refused = _truth(reply.successful) is False
         if advised == "handshake" or (refused and self._names_unknown_client(step, reply)):
             return Verdict.EXPIRED
         if not refused:
@@ -310,7 +354,7 @@ class Session:
     @staticmethod
     def _names_unknown_client(step: Step, reply: Message) -> bool:
         """402 on a subscribe comes without advice; a 403 there may as well mean that the topic is not allowed."""
-        text = _error_text(reply)
+        text = _error_text(step, reply)
         code = text.split(":", 1)[0]
         if code in _MAYBE_UNKNOWN_CLIENT:
             return step is Step.CONNECT or "nknown client" in text
@@ -335,16 +379,37 @@ class Session:
             self.acked = -1 if ack is True else None
 
 
-def _sorted(messages: list[Message], ids: frozenset[str]) -> tuple[list[Message], list[Message]]:
-    """The events among the messages, and the replies to the request with these ids."""
+def _sorted(messages: list[Message]) -> tuple[list[Message], list[Message]]:
+    """The events among the messages, and all others."""
     events: list[Message] = []
-    replies: list[Message] = []
+    others: list[Message] = []
     for message in messages:
-        if message.is_event:
-            events.append(message)
-        elif str(message.id) in ids:
-            replies.append(message)
-    return events, replies
+        (events if message.is_event else others).append(message)
+    return events, others
+
+
+def _truth(value: object) -> bool | None:
+    """A boolean as servers write it: `true`, `"true"`, 1; None where it is none."""
+    return _TRUTH.get(str(value).lower()) if isinstance(value, bool | int | str) else None
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _understood(advice: object) -> dict[str, Any]:
+    """The members of an advice that say something to us; whatever else a server puts there is not kept."""
+    known = {name: advice.get(name) for name in _ADVICE} if isinstance(advice, dict) else {}
+    return {name: value for name, value in known.items() if value in _RECONNECT or _is_number(value)}
+
+
+def _wrong_with(client_id: object) -> str:
+    """Why this is no client id; "" if it is one."""
+    if not isinstance(client_id, str) or not client_id:
+        return "the server granted a handshake without a client id"
+    if len(client_id.encode()) > _LONGEST_CLIENT_ID:
+        return f"the server's client id is longer than {_LONGEST_CLIENT_ID} bytes"
+    return ""
 
 
 def _batch_number(value: object) -> int | None:
@@ -354,7 +419,9 @@ def _batch_number(value: object) -> int | None:
     return None
 
 
-def _error_text(reply: Message) -> str:
+def _error_text(step: Step, reply: Message) -> str:
     """The `error` field (8.1), one line of it, or words of our own where there is none."""
     text = " ".join(reply.error.split())[:_LONGEST_ERROR] if isinstance(reply.error, str) else ""
+    if not text and step is Step.HANDSHAKE and _truth(reply.successful):
+        return _wrong_with(reply.client_id)
     return text or f"{reply.channel} was not successful"

@@ -46,8 +46,8 @@ def test_events_and_held_polls_end_that():
 F = TypeVar("F", bound=Fact)
 DENIED = reply(successful=False, error="403::Handshake denied", advice={"reconnect": "none", "interval": 0})
 REFUSED = reply(successful=False, error="500::busy")
-BROKEN = ExchangeFailed("connection reset", maybe_lost=True)
-UNREACHED = ExchangeFailed("connection refused")
+BROKEN = ExchangeFailed("connection reset")
+UNREACHED = ExchangeFailed("connection refused", maybe_lost=False)
 
 
 class World:
@@ -406,6 +406,36 @@ async def test_without_acknowledgements_an_answer_that_never_came_whole_is_a_cut
     await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since_ms=first.subscribed_ms)
 
 
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 408, 429, 500, 502, 503])
+async def test_without_acknowledgements_another_status_is_a_cut_and_the_session_goes_on(make: Make, status: int):
+    """Whoever sends it may have had the answer of the server, with events in it."""
+
+    async def login() -> None:
+        pass
+
+    world = make(login=login)
+    world.script.then(reply(), ExchangeFailed(f"HTTP {status}", http_status=status), step=Step.CONNECT)
+    world.start()
+    first = await world.certain()
+    if status not in (401, 403):
+        await world.fact(SessionProblem, reason=f"http_{status}")
+        await world.wait_and_advance(1)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since_ms=first.subscribed_ms)
+    assert world.script.sessions == 1
+
+
+@pytest.mark.parametrize("status", [302, 401, 404, 503])
+async def test_with_acknowledgements_another_status_costs_nothing(make: Make, status: int):
+    world = make(ack=True)
+    world.script.then(reply(), ExchangeFailed(f"HTTP {status}", http_status=status), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(SessionProblem)
+    await world.wait_and_advance(1)
+    await world.fact(Polled)
+    assert world.nothing_more()
+
+
 async def test_with_acknowledgements_a_cut_answer_costs_nothing(make: Make):
     world = make(ack=True)
     world.start()
@@ -434,6 +464,17 @@ async def test_the_whole_messages_of_a_cut_answer_are_kept(make: Make):
     await world.fact(SessionProblem, reason="network")
     await world.wait_and_advance(1)
     await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "cut"])
+async def test_events_of_another_channel_are_told_and_not_handed_out(make: Make, whole: bool):
+    world = make()
+    foreign = {"channel": "/v2/other", "data": {"n": 9}}
+    body = json.dumps([foreign, event(1), foreign]).encode()
+    world.script.then(reply(), Payload(body, whole=whole), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    assert (await world.batch(1)).refused == {"not_subscribed": 2}
 
 
 async def test_with_acknowledgements_the_messages_of_a_cut_answer_are_left_to_come_again(make: Make):
@@ -491,7 +532,7 @@ async def test_retry_after_is_waited_for(make: Make):
     await world.wait_and_advance(41)
     assert world.clock.sleepers == 1
     world.clock.advance(1)
-    await world.fact(Polled)
+    await world.certain(cause=Cause.NO_ACK_CUT)
 
 
 async def test_an_advised_interval_is_waited_for_in_milliseconds(make: Make):
@@ -557,7 +598,7 @@ async def test_an_http_refusal_logs_in_and_goes_on_with_the_same_session(make: M
         nonlocal logins
         logins += 1
 
-    world = make(login=login)
+    world = make(login=login, ack=True)
     world.script.then(reply(), ExchangeFailed("HTTP", http_status=status), step=Step.CONNECT)
     world.start()
     await world.certain()
@@ -856,6 +897,18 @@ async def test_a_request_beside_the_cycle_is_answered_while_a_connect_is_held(ma
     answer = await world.engine.single(world.engine.session.request("/chat", data={}))
     assert answer == {"channel": "/chat", "successful": False, "error": "403::Denied"}
     assert world.script.held == 1
+
+
+async def test_without_acknowledgements_an_answer_beside_the_cycle_that_was_cut_is_a_cut(make: Make):
+    """Events ride on any answer."""
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(BROKEN, step=Step.OTHER)
+    with pytest.raises(ExchangeFailed):
+        await world.engine.single(world.engine.session.request("/meta/subscribe", subscription=TOPIC))
+    world.script.end_hold()
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
 
 
 async def test_a_session_that_is_found_dead_beside_the_cycle_leaves_a_gap(make: Make):

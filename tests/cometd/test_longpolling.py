@@ -109,15 +109,28 @@ async def test_cookies_of_an_address_come_back(serve: Serve):
     assert server.requests[1]["Cookie"] == "BAYEUX_BROWSER=x1"
 
 
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 206, 226, 299])
+async def test_a_body_under_any_2xx_is_handed_over(serve: Serve, status: int):
+    """Gateways that alter an answer may say so in its status."""
+    _, line = await serve(answering(status=status))
+    assert await line.poll() == [Payload(BODY)]
+
+
+LOGIN_REFUSED = b'{"statusCode":20,"statusMessage":"Access denied"}'
+NO_CSRF_TOKEN = b"Missing or invalid Csrf token"
+
+
 @pytest.mark.parametrize(
-    ("status", "maybe_lost"),
-    [*((status, False) for status in (302, 400, 401, 403, 404, 429, 503)), (500, True), (502, True), (504, True)],
+    ("status", "body"),
+    [(status, b"<html>") for status in (300, 302, 304, 307, 400, 402, 404, 407, 408, 409, 410, 421, 429, 431, 451)]
+    + [(status, b"<html>") for status in (500, 501, 502, 503, 504, 520, 599)]
+    + [(401, b""), (403, b"<html>"), (401, LOGIN_REFUSED), (403, LOGIN_REFUSED), (403, NO_CSRF_TOKEN)],
 )
-async def test_another_status_than_200_is_a_failure_that_names_it(serve: Serve, status: int, maybe_lost: bool):
-    """A gateway that answers 502 or 504 may have had the server's answer, and its events, in its hands."""
-    _, line = await serve(answering(b"<html>", status=status, Location="/elsewhere", Retry_After="7"))
+async def test_another_status_may_stand_for_an_answer_that_the_server_had_given(serve: Serve, status: int, body: bytes):
+    """Even the server's own refusal: a gateway that lost an answer may have asked another node, who knows no login."""
+    _, line = await serve(answering(body, status=status, Location="/elsewhere", Retry_After="7"))
     failure = await line.failure()
-    assert (failure.http_status, failure.retry_after_s, failure.maybe_lost) == (status, 7.0, maybe_lost)
+    assert (failure.http_status, failure.retry_after_s, failure.maybe_lost) == (status, 7.0, True)
     assert str(failure).startswith(f"HTTP {status}")
     assert line.payloads == []
 

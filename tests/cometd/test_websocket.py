@@ -40,6 +40,7 @@ class Line:
         self.sockets: list[web.WebSocketResponse] = []
         self._talk = talk
         self._refuse_with: tuple[int, dict[str, str]] | None = None
+        self.heard: list[Any] = []  # in the last exchange
 
     async def open(self, stack: AsyncExitStack, **options: Any) -> "Line":
         await stack.enter_async_context(self.server)
@@ -55,7 +56,7 @@ class Line:
 
     async def ask(self, question: Request, *, until: int | None = None) -> list[Any]:
         """The messages of all frames up to the reply (of the number `until`, if given)."""
-        heard: list[Any] = []
+        heard = self.heard = []
         wanted = question.ids if until is None else {str(until)}
         async with aclosing(self.exchange(question)) as payloads:
             async for payload in payloads:
@@ -280,3 +281,42 @@ async def test_closing_closes_the_socket(make: Make):
     await line.transport.close()
     await eventually(lambda: line.sockets[0].closed)
     assert line.sockets[0].close_code in (aiohttp.WSCloseCode.OK, aiohttp.WSCloseCode.GOING_AWAY)
+
+
+async def test_what_a_socket_had_brought_before_it_broke_is_handed_over(make: Make):
+    """It breaks in the pause before a poll: the events are in this host's hands already."""
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_json([reply(1)])
+        await socket.send_json([event(7)])
+        assert socket._req is not None
+        assert socket._req.transport is not None
+        socket._req.transport.close()
+
+    line = await make(talk)
+    assert await line.ask(request(1)) == [reply(1)]
+    await eventually(lambda: line.transport._socket is not None and line.transport._socket._conn.closed)
+    failure = await line.failure(request(2))
+    assert (line.heard, failure.maybe_lost) == ([event(7)], True)
+
+
+async def test_replies_without_an_id_go_to_the_exchanges_that_asked(make: Make):
+    async def talk(socket: web.WebSocketResponse) -> None:
+        for _ in range(2):
+            await socket.receive()
+        for channel in ("/meta/subscribe", "/meta/connect"):
+            await socket.send_json([{"channel": channel, "successful": True}])
+        await socket.receive()
+
+    async def first_frame(question: Request) -> str:
+        async with aclosing(line.exchange(question)) as payloads:
+            async for payload in payloads:
+                return str(json.loads(payload.body)[0]["channel"])
+        raise AssertionError
+
+    line = await make(talk)
+    held = asyncio.create_task(first_frame(request(1, hold_ms=5000)))
+    await eventually(lambda: line.sockets)
+    assert await first_frame(request(2, "/meta/subscribe")) == "/meta/subscribe"
+    assert await held == "/meta/connect"

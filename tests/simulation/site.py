@@ -13,7 +13,7 @@ from listener.runtime.host import Host
 from listener.simulator import Simulator, SimulatorOptions
 from listener.simulator.bayeux import CometdSession, reply_to
 from listener.simulator.wire import Call, Reply
-from simulation.evidence import KEY, Evidence, Publication, Session, SessionProblem, Spoilt
+from simulation.evidence import KEY, Evidence, Publication, Session, SessionProblem
 from simulation.loop import Loop
 from simulation.schedule import StandIn
 
@@ -180,8 +180,6 @@ class Site(Simulator):
     def _through_the_gateway(self, call: Call, reply: Reply) -> Reply:
         for fault in self._stand_ins:
             if fault.only == "any" or reply.events:
-                agent = self._agent_of(call)
-                self.evidence.spoilt.append(Spoilt(at=self._loop.now_s, agent=agent, fault=fault, body=reply.body))
                 self._stand_ins.remove(fault)
                 if fault.count > 1:
                     self._stand_ins.insert(0, msgspec.structs.replace(fault, count=fault.count - 1))

@@ -13,7 +13,7 @@ pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs 
 from simulation.explore import Outcome, play, play_seed
 from simulation.known import CASES, OpenCase
 from simulation.mutants import MUTANTS
-from simulation.schedule import AnyFault, Duplicate, RotateCsrf, Schedule, Slow, draw
+from simulation.schedule import AnyFault, Duplicate, RotateCsrf, Schedule, Slow, StandIn, draw
 from simulation.shrink import shrunk
 
 OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text), id=case.id) for case in CASES]
@@ -118,4 +118,18 @@ def test_a_change_between_the_first_look_and_the_subscription_is_no_sign_of_deat
 def test_a_notification_that_comes_twice_in_one_answer_is_one():
     slow, twice = Slow(at=7.919, for_s=9.385, by_ms=4000), Duplicate(at=12.726, count=1)
     outcome = play(_small(75, slow, twice, ack=True, hold_ms=3000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("status", [202, 203, 206])
+def test_an_answer_under_another_2xx_is_taken(status: int):
+    dressed = StandIn(at=8.0, status=status, count=1, keeps_body=True, only="messages")
+    outcome = play(_small(0, dressed, ack=False, hold_ms=5000, lasts_s=14.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("status", [202, 302, 401, 403, 404, 408, 503])
+def test_a_gateways_answer_in_place_of_one_with_events_leaves_a_gap(status: int):
+    stand_in = StandIn(at=8.0, status=status, count=1, keeps_body=False, only="messages")
+    outcome = play(_small(0, stand_in, ack=False, hold_ms=5000, lasts_s=14.0))
     assert outcome.unknown == [], told(outcome)

@@ -121,31 +121,40 @@ def _poll_with(*headers: str) -> Callable[[Json, str], Iterable[bytes]]:
     return lambda message, _elsewhere: [whole(encoded([reply(message)]), *headers)]
 
 
-def _cut_objects(_message: Json, _elsewhere: str) -> Iterator[bytes]:
-    yield whole(b"[" + b'{"a":1},' * 6_000_000)[:-1]  # one byte less than it says
-
-
-def _small_messages(message: Json, _elsewhere: str) -> Iterator[bytes]:
-    yield whole(b"[" + b'{"channel":"/x"},' * 3_650_000 + encoded(reply(message)) + b"]")
+def _in_pieces(items: bytes, end: bytes, *, promised: int = 0) -> Iterator[bytes]:
+    """An answer that is an array, with so many bytes promised that do not come."""
+    size = len(items) + len(end) + 1 + promised
+    yield _head(f"Content-Length: {size}") + END + b"["
+    yield from (items[start : start + 2**20] for start in range(0, len(items), 2**20))
+    yield end
 
 
 @lru_cache(maxsize=1)
-def _batch() -> bytes:
-    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="the same")})
-    return (event + b",") * 150_000
+def _many(item: bytes, count: int) -> bytes:
+    return item * count
+
+
+def _cut_objects(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return _in_pieces(_many(b'{"a":1},', 6_750_000), b"", promised=1)
+
+
+def _small_messages(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return _in_pieces(_many(b'{"channel":"/x"},', 3_650_000), encoded(reply(message)) + b"]")
 
 
 def _notifications(message: Json, _elsewhere: str) -> Iterator[bytes]:
-    yield whole(b"[" + _batch() + encoded(reply(message)) + b"]")
+    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="the same")})
+    return _in_pieces(_many(event + b",", 150_000), encoded(reply(message)) + b"]")
+
+
+def _giant_id(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    before, _, after = encoded([{**handshake(message), "clientId": "@"}]).partition(b"@")
+    return _in_pieces(before[1:] + _many(b"x", 60_000_000), after)
 
 
 def _useless(message: Json, _elsewhere: str) -> Iterator[bytes]:
     other = {"channel": "/v2/others", "data": with_data(DispositionCode="not ours")}
     yield whole(encoded([other, reply(message)]))
-
-
-def _giant_id(message: Json, _elsewhere: str) -> Iterator[bytes]:
-    yield whole(encoded([{**handshake(message), "clientId": "x" * 60_000_000}]))
 
 
 def handshake(message: Json) -> Json:
@@ -206,7 +215,7 @@ class Peer:
         assert task is not None
         self._talks.add(task)
         task.add_done_callback(self._talks.discard)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await self._answer(*await _request(reader), writer):
                 await writer.drain()
         writer.close()
@@ -218,7 +227,7 @@ class Peer:
 
     async def _spoil(self, message: Json, writer: asyncio.StreamWriter) -> None:
         self.played += 1
-        for piece in await asyncio.to_thread(self._play.say, message, self._elsewhere):
+        for piece in self._play.say(message, self._elsewhere):
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(self._play.pause_s)

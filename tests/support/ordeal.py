@@ -45,6 +45,7 @@ async def undergo(play: Play, folder: Path) -> Outcome:
         stage = await stack.enter_async_context(Stage())
         well = await stack.enter_async_context(Receiver())
         spy = await stack.enter_async_context(Receiver())
+        await asyncio.to_thread(next, iter(play.say({}, spy.url)))  # what takes time to make is made before
         watch = folder / "loop.json"
         at_sink = play.stage is hostile.Stage.WEBHOOK
         peer = await stack.enter_async_context(
@@ -53,7 +54,7 @@ async def undergo(play: Play, folder: Path) -> Outcome:
         listening = await stack.enter_async_context(
             Listening(
                 folder,
-                server={**stage.settings["server"], **({} if at_sink else {"url": peer.url})},
+                server={"url": stage.simulator.url if at_sink else peer.url},
                 accounts=[*stage.settings["accounts"], *([] if at_sink else [_hostile_account()])],
                 sinks={
                     "well": {"type": "webhook", "url": well.url, "accounts": [AGENT]},

@@ -108,7 +108,7 @@ class Script:
         elif isinstance(answer, Payload):
             yield answer
             if not answer.whole:
-                raise ExchangeFailed("cut", maybe_lost=True)
+                raise ExchangeFailed("cut")
         else:
             yield Payload(answer if isinstance(answer, bytes) else json.dumps(answer(request)).encode())
 
