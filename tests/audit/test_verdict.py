@@ -67,4 +67,3 @@ def test_each_file_has_its_stretches_also_one_in_the_midst_of_a_long_one():
     assert list(found.stretches_of(OLD)) == list(found.stretches_of(middle)) == [(None, SIGNED)]
     assert list(found.stretches_of(NEW)) == [(5, SIGNED), (8, TAIL), (9, STRANGE)]
     assert list(found.stretches_of(other)) == []
-
