@@ -127,6 +127,9 @@ class Session:
         topics: channels to be subscribed to after every handshake.
         connection_type: the transport's name, `long-polling` or `websocket`.
         want_ack: ask for the ack extension.
+
+    Attributes:
+        hold_limit_ms: how long a connect asks to be held at most, None for as long as the server likes.
     """
 
     def __init__(self, *, topics: Iterable[str], connection_type: str, want_ack: bool = True) -> None:
@@ -137,6 +140,7 @@ class Session:
         self.advice: dict[str, Any] = {}
         self.supported_connection_types: list[str] = []
         self.acked: int | None = None
+        self.hold_limit_ms: int | None = None
         self._want_ack = want_ack
         self._last_id = 0
         self._refusals = 0
@@ -233,6 +237,8 @@ class Session:
             # The first connect of a session, and the first after a failure, asks for an answer at once (CometD,
             # "advice"): some servers would hold it for the whole timeout.
             message["advice"] = {"timeout": 0}
+        elif self.hold_limit_ms is not None and self.hold_limit_ms < self.timeout_ms:
+            message["advice"] = {"timeout": self.hold_limit_ms}
         return Request(step=Step.CONNECT, payload=[message], hold_ms=0 if at_once else self.timeout_ms)
 
     def fail(self, request: Request) -> None:
