@@ -74,7 +74,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """What a page shows.
 
     Attributes:
-        period: the period that was asked for, in words, with the zone that days and hours are of.
+        period: the period that was asked for, in words.
+        zone: whose clocks all times are of, by name.
         asked: the conditions, in words.
         files: the names of the files that were read.
         made: when, in words.
@@ -83,6 +84,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     period: str
+    zone: str
     asked: Sequence[str]
     files: Sequence[str]
     made: str
@@ -98,7 +100,7 @@ def render(page: Page) -> Iterator[str]:
     yield f'<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{text(f'Dispositions, {page.period}')}</title><style>{STYLE}</style></head><body>\n"
-    yield "<header><h1>Who set which disposition when</h1>"
+    yield "<header><h1>Which disposition was set when, and who was in the chat</h1>"
     yield element("p", text(page.period))
     if page.asked:
         yield element("ul", *(element("li", text(one)) for one in page.asked), class_="asked")
@@ -106,7 +108,7 @@ def render(page: Page) -> Iterator[str]:
     yield _figures(page.summary)
     yield from _qualified(page.summary)
     yield from _chart(page)
-    yield from table(page.rows, total=page.total_rows)
+    yield from table(page.rows, total=page.total_rows, zone=page.zone)
     yield f"</main>{_footer(page)}</body></html>\n"
 
 
@@ -205,7 +207,7 @@ def _footer(page: Page) -> str:
     return element("footer", text(words))
 
 
-def table(rows: Sequence[Row | GapRow | GroupRow], *, total: int) -> Iterator[str]:
+def table(rows: Sequence[Row | GapRow | GroupRow], *, total: int, zone: str) -> Iterator[str]:
     """The rows under a heading of their own, piece by piece; `total` tells how many there are elsewhere.
 
     A key that all of them share stands in the caption, where it takes no room of theirs.
@@ -215,7 +217,7 @@ def table(rows: Sequence[Row | GapRow | GroupRow], *, total: int) -> Iterator[st
     first, left = rows[0], total - len(rows)
     keys = {row.key for row in rows if not isinstance(row, GapRow)}
     several = len(keys) > 1
-    caption = "Times are in UTC."
+    caption = f"Times are in {zone}."
     caption += "" if several else "".join(f" The key is {key}." for key in keys)
     caption += f" {left:,} more rows are not shown here; --csv has all of them." if left else ""
     yield element("h2", f"By {first.by}" if isinstance(first, GroupRow) else "One by one")
@@ -238,7 +240,8 @@ def _heading_of(first: Row | GapRow | GroupRow, *, with_key: bool) -> str:
     if isinstance(first, GroupRow):
         names = ("code",) if first.by is By.CODE else (str(first.by), "code")
         return heading((*names, *key, "events", *CHANGES, "first", "last"), numbers=("events", *CHANGES))
-    return heading(("when", "chat", "agents", "account", *key, "previous", "disposition", "change", "notes"))
+    who = ("chat", "agents in the chat", "account")
+    return heading(("when", *who, *key, "previous", "disposition", "change", "notes"))
 
 
 def _row(row: Row | GapRow | GroupRow, *, with_key: bool) -> str:

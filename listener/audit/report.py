@@ -1,6 +1,6 @@
-"""Who set what when: audit files as rows or counts, each event once, with what limits the answer."""
+"""What was set when, and who was in the chat: audit files as rows or counts, with what limits the answer."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -10,10 +10,11 @@ import msgspec
 from listener.audit.events import AccountGaps, DispositionData, Event, GapData, Gaps, SeenIds, epoch_ms, event_of
 from listener.audit.periods import Calendar, Unit
 from listener.audit.reading import AuditFile, CutShort
-from listener.model.event import Change, Kind, Origin, rfc3339
+from listener.model.event import Change, Kind, Origin
 
 _AGENT = "Agent"
 _GAP_HINT = b".chat.gap"
+_CHATS_KNOWN = 100_000
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="disposition", gc=False):
-    """One disposition. `agents` were in the chat; `reference_id` is there where the account itself asked for it."""
+    """One disposition.
+
+    Times are RFC 3339 in the zone that is asked for. `agents` were in the chat, as the event or, where it names none,
+    the last one of the chat before it has them. `reference_id` is there where the account itself asked for it.
+    """
 
     time: str
     chat_id: str
@@ -132,7 +137,7 @@ class Report:
     Args:
         files: open audit files.
         wanted: the question.
-        calendar: whose hours are counted.
+        calendar: whose hours are counted, and in whose zone times are told.
         report: gets a line of text for each place that cannot be read.
 
     Attributes:
@@ -149,6 +154,7 @@ class Report:
         self._files = files
         self._faults = Faults(report)
         self._seen = SeenIds()
+        self._agents_of: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._count: Counter[str] = Counter()
         self._changes: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
@@ -177,8 +183,8 @@ class Report:
             near_gap=count["near gap"],
             tests=count["tests"],
             others=dict(self._others),
-            first=None if self._first_ms is None else rfc3339(self._first_ms),
-            last=None if self._last_ms is None else rfc3339(self._last_ms),
+            first=None if self._first_ms is None else self._calendar.stamp(self._first_ms),
+            last=None if self._last_ms is None else self._calendar.stamp(self._last_ms),
             gaps=self.gaps.by_account(self.wanted.account),
         )
 
@@ -217,8 +223,9 @@ class Report:
 
     def _row_of(self, event: Event) -> Row | GapRow | None:
         match event.data:
-            case DispositionData() if self._is_in_period(event.time_ms):
-                return self._disposition(event, event.data)
+            case DispositionData():
+                agents = self._agents(event, event.data)
+                return self._disposition(event, event.data, agents) if self._is_in_period(event.time_ms) else None
             case GapData():
                 return self._gap(event, event.data)
             case None if self._is_in_period(event.time_ms) and self._is_first(event):
@@ -228,16 +235,28 @@ class Report:
                     self._others[event.type] += 1
         return None
 
-    def _disposition(self, event: Event, data: DispositionData) -> Row | None:
-        if not self._is_wanted(event, data) or not self._is_first(event):
+    def _agents(self, event: Event, data: DispositionData) -> tuple[str, ...]:
+        """Who is in the chat. The last notification of a chat comes when all have left: then those who were in it."""
+        chat, known = data.chat_id or event.subject, self._agents_of
+        agents = tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
+        if not agents:
+            return known.get(chat, ())
+        known[chat] = agents
+        known.move_to_end(chat)
+        if len(known) > _CHATS_KNOWN:
+            known.popitem(last=False)
+        return agents
+
+    def _disposition(self, event: Event, data: DispositionData, agents: tuple[str, ...]) -> Row | None:
+        if not self._is_wanted(event, data, agents) or not self._is_first(event):
             return None
         if data.change == Change.UNCHANGED and not self.wanted.unchanged:
             self._count["left out"] += 1
             return None
         row = Row(
-            time=event.time,
+            time=self._calendar.stamp(event.time_ms),
             chat_id=data.chat_id or event.subject,
-            agents=_agents(data),
+            agents=agents,
             account=data.account,
             key=data.key,
             previous=data.previous,
@@ -267,10 +286,10 @@ class Report:
         if not self._is_first(event):
             return None
         return GapRow(
-            time=event.time,
+            time=self._calendar.stamp(event.time_ms),
             account=data.account,
-            from_=rfc3339(stretch.start_ms),
-            to=rfc3339(stretch.end_ms),
+            from_=self._calendar.stamp(stretch.start_ms),
+            to=self._calendar.stamp(stretch.end_ms),
             seconds=(stretch.end_ms - stretch.start_ms) / 1000,
             reason=data.reason,
             closed_by=data.closed_by,
@@ -283,13 +302,13 @@ class Report:
         too_early = wanted.from_ms is not None and time_ms < wanted.from_ms
         return not (too_early or (wanted.to_ms is not None and time_ms >= wanted.to_ms))
 
-    def _is_wanted(self, event: Event, data: DispositionData) -> bool:
+    def _is_wanted(self, event: Event, data: DispositionData, agents: tuple[str, ...]) -> bool:
         wanted = self.wanted
         return (
             wanted.chat in (None, data.chat_id or event.subject)
             and wanted.account in (None, data.account)
             and wanted.key in (None, data.key)
-            and (wanted.agent is None or wanted.agent in _agents(data))
+            and (wanted.agent is None or wanted.agent in agents)
             and (wanted.code is None or fnmatchcase(data.disposition or "", wanted.code))
         )
 
@@ -297,10 +316,6 @@ class Report:
         first = self._seen.add(event.id)
         self._count["repeated"] += not first
         return first
-
-
-def _agents(data: DispositionData) -> tuple[str, ...]:
-    return tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
 
 
 class By(StrEnum):
@@ -329,16 +344,16 @@ class GroupRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fi
 class _Count(msgspec.Struct, gc=False):
     """What is kept of the rows of one code in one group."""
 
-    first: str
-    last: str
+    first_ms: int
+    last_ms: int
     changes: dict[str, int]
     events: int = 0
 
-    def add(self, row: Row) -> None:
+    def add(self, change: str, time_ms: int) -> None:
         self.events += 1
-        self.changes[row.change] = self.changes.get(row.change, 0) + 1
-        self.first = min(self.first, row.time)
-        self.last = max(self.last, row.time)
+        self.changes[change] = self.changes.get(change, 0) + 1
+        self.first_ms = min(self.first_ms, time_ms)
+        self.last_ms = max(self.last_ms, time_ms)
 
 
 _Group = str | int | None
@@ -359,12 +374,13 @@ class Groups:
 
     def add(self, row: Row) -> None:
         """Count a row."""
-        for group in self._groups_of(row):
+        time_ms = epoch_ms(row.time)
+        for group in self._groups_of(row, time_ms):
             place = group, row.key, row.disposition
             count = self._counts.get(place)
             if count is None:
-                count = self._counts[place] = _Count(row.time, row.time, {})
-            count.add(row)
+                count = self._counts[place] = _Count(time_ms, time_ms, {})
+            count.add(row.change, time_ms)
 
     def rows(self) -> Iterator[GroupRow]:
         """Days and hours in their order, other groups by their size; the codes of each by theirs."""
@@ -391,11 +407,11 @@ class Groups:
             code=code,
             events=count.events,
             changes=count.changes,
-            first=count.first,
-            last=count.last,
+            first=self._calendar.stamp(count.first_ms),
+            last=self._calendar.stamp(count.last_ms),
         )
 
-    def _groups_of(self, row: Row) -> tuple[_Group, ...]:
+    def _groups_of(self, row: Row, time_ms: int) -> tuple[_Group, ...]:
         match self._by:
             case By.CHAT:
                 return (row.chat_id,)
@@ -403,5 +419,5 @@ class Groups:
                 return ((self._agent,) if self._agent is not None else tuple(dict.fromkeys(row.agents))) or (None,)
             case By.CODE:
                 return (None,)
-        hour_s = self._calendar.hour_of(epoch_ms(row.time))
+        hour_s = self._calendar.hour_of(time_ms)
         return (hour_s if self._by is By.HOUR else self._calendar.start_of(Unit.DAY, hour_s),)

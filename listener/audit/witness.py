@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 
 import structlog
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, hdrs
+from aiohttp import ClientError, ClientSession, hdrs
 from yarl import URL
 
 from listener import __version__
 from listener.runtime.backoff import Backoff
+from listener.runtime.http_client import Connector, new_session
 
 _log = structlog.get_logger(__name__)
 _TIMEOUT_S = 10.0
@@ -61,10 +62,10 @@ class Witness:
         self._tried.clear()
 
     async def _run(self) -> None:
-        async with ClientSession(
-            timeout=ClientTimeout(total=_TIMEOUT_S),
+        async with new_session(
+            Connector(limit=1),
+            timeout_s=_TIMEOUT_S,
             headers={hdrs.USER_AGENT: f"disposition-listener/{__version__}"},
-            cookie_jar=DummyCookieJar(),
         ) as session:
             while True:
                 await self._news.wait()

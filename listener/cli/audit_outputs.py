@@ -7,10 +7,10 @@ from typing import Protocol, TextIO
 
 import msgspec
 
-from listener.audit.escaping import defused, printable
 from listener.audit.page import MOST_ROWS
 from listener.audit.report import By, GapRow, GroupRow, Row, Summary
 from listener.cli.readable import MINUTE_S, NOTHING, STYLES, Columns, duration, write_table
+from listener.model.escaping import defused, printable
 from listener.model.event import Change
 
 AnyRow = Row | GapRow | GroupRow
@@ -21,7 +21,7 @@ LIST_HEADING = (
 )
 GROUP_HEADING = ("by", "group", "key", "code", "events", *map(str, Change), "first", "last")
 
-_LISTED = ("when (UTC)", "chat", "agent", "account", "key", "change", "disposition", "notes")
+_LISTED = ("chat", "agents in the chat", "account", "key", "change", "disposition", "notes")
 _COUNTED = ("events", *map(str, Change))
 
 
@@ -36,10 +36,10 @@ class Output(Protocol):
 
 
 class Listing:
-    """One line per row, as it comes, on standard output."""
+    """One line per row, as it comes, on standard output; times are of the zone that is named."""
 
-    def __init__(self) -> None:
-        self._columns = Columns(_LISTED)
+    def __init__(self, zone: str) -> None:
+        self._columns = Columns((f"when ({zone})", *_LISTED))
 
     def add(self, row: AnyRow) -> None:
         """See `Output`."""
@@ -62,10 +62,10 @@ class Listing:
 
 
 class Counts:
-    """A table of groups on standard output."""
+    """A table of groups on standard output; times are of the zone that is named."""
 
-    def __init__(self, by: By) -> None:
-        self._by = by
+    def __init__(self, by: By, zone: str) -> None:
+        self._by, self._zone = by, zone
         self._rows: list[tuple[str, ...]] = []
 
     def add(self, row: AnyRow) -> None:
@@ -78,7 +78,7 @@ class Counts:
     def end(self, summary: Summary) -> None:
         """See `Output`."""
         names = ("code", "key") if self._by is By.CODE else (self._by, "code", "key")
-        write_table((*names, *_COUNTED, "first (UTC)", "last (UTC)"), self._rows, numbers=_COUNTED)
+        write_table((*names, *_COUNTED, f"first ({self._zone})", f"last ({self._zone})"), self._rows, numbers=_COUNTED)
         print()
         write_summary(summary, sys.stdout)
 
@@ -96,7 +96,7 @@ class JsonLines:
 
 
 class Sheet:
-    """CSV (RFC 4180) with a heading, and lines that end in LF alone; a row is always one line.
+    """CSV (RFC 4180) with a heading, every field quoted, and lines that end in LF alone; a row is always one line.
 
     Args:
         file: where to.
@@ -104,7 +104,7 @@ class Sheet:
     """
 
     def __init__(self, file: TextIO, heading: Sequence[str]) -> None:
-        self._writer = csv.writer(file, lineterminator="\n")
+        self._writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self._writer.writerow(heading)
 
     def add(self, row: AnyRow) -> None:

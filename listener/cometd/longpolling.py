@@ -1,7 +1,6 @@
 """Long-polling: one POST an exchange, read to its end and never longer than the server may hold it."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from listener.cometd.protocol import Request
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
+from listener.runtime.http_client import describe
 
 _SUCCESS = range(200, 300)
 _LONGEST_RETRY_AFTER_S = 3600.0
@@ -23,6 +23,7 @@ _ENCODER = msgspec.json.Encoder()
 _NOTHING_SENT = (
     aiohttp.ClientConnectorError,  # refused, no route, no name, no TLS
     aiohttp.ConnectionTimeoutError,  # no connection within its time
+    aiohttp.ClientHttpProxyError,  # the proxy's answer to CONNECT
 )
 """The only failures that prove that no answer was lost. Each other answer than a reply may come from what lies between,
 in place of one that the server had given: any status (302 of a login page, 401, 404, 503 of a gateway), a body without
@@ -94,9 +95,4 @@ def _failure(exc: Exception) -> ExchangeFailed:
 
 
 def _describe(exc: BaseException) -> str:
-    """What went wrong, in words that name the setting which it hangs on."""
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted (server.ca_file): {exc}"
-    if isinstance(exc, aiohttp.ClientConnectorError):
-        return f"no connection to the server (server.url): {exc}"
-    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    return describe(exc, peer="the server", table="server")

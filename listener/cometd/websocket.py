@@ -16,6 +16,7 @@ from listener.cometd.engine import Payload
 from listener.cometd.protocol import Request
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
+from listener.runtime.http_client import describe
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -54,9 +55,12 @@ class WebsocketTransport(SessionTransport):
                 yield Payload(frame)
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
             await self._drop(socket)
-            text = "no frame in time: the socket is dead" if isinstance(exc, TimeoutError) else str(exc)
+            silent = isinstance(exc, TimeoutError)
+            text = (
+                "no frame in time: the socket is dead" if silent else describe(exc, peer="the server", table="server")
+            )
             status = exc.status if isinstance(exc, aiohttp.WSServerHandshakeError) else None
-            raise ExchangeFailed(text or type(exc).__name__, http_status=status, maybe_lost=socket is not None) from exc
+            raise ExchangeFailed(text, http_status=status, maybe_lost=socket is not None) from exc
         finally:
             del self._requests[request.ids]
             self._hand_over(self._inboxes.pop(request.ids))

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
 from listener.config.http import HttpSettings
 from listener.config.lane import LaneSettings, SinkName
+from listener.config.proxy import ProxySettings
 from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, field_of, from_text, problems_of
 from listener.errors import ConfigError, Problem
 
@@ -44,7 +45,7 @@ def _base_url(value: str) -> str:
 BaseUrl = Annotated[Url, AfterValidator(_base_url)]
 
 
-class ServerSettings(Section):
+class ServerSettings(ProxySettings):
     """Where the Web Services are and how to talk to them."""
 
     url: BaseUrl

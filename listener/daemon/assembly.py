@@ -180,6 +180,7 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     """
     settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
     connections.tls_context(settings.server)
+    connections.proxy_password(settings.server)
     folder = settings.path(settings.journal.path).parent
     if not folder.is_dir():
         raise ConfigError([Problem("journal.path", f"there is no folder {folder}")])

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import resource
-import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -78,7 +77,7 @@ class Daemon:
         self._look = asyncio.Event()
         self._load = load
         self._accounts: Accounts | None = None
-        self._tls: ssl.SSLContext | bool = False
+        self._renew_connections: Callable[[], None] = lambda: None
         self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
@@ -199,8 +198,8 @@ class Daemon:
         while True:
             changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
             try:
-                if _SERVER in changed and isinstance(self._tls, ssl.SSLContext):
-                    await asyncio.to_thread(connections.renew, self._tls, self._settings.server)
+                if _SERVER in changed:
+                    await asyncio.to_thread(self._renew_connections)
                 if sinks := changed - {_SERVER}:
                     await self._lanes.exchange(self._settings, sorted(sinks), spawn)
             except ConfigError as exc:
@@ -280,9 +279,11 @@ class Daemon:
         stack.push_async_callback(server.stop)
 
     async def _build_accounts(self, stack: AsyncExitStack) -> Accounts:
-        self._tls = connections.tls_context(self._settings.server)
-        connector = connections.new_connector(self._settings.server, tls=self._tls)
+        server = self._settings.server
+        tls = connections.tls_context(server)
+        connector = connections.new_connector(server, tls=tls)
         stack.push_async_callback(connector.close)
+        self._renew_connections = partial(connections.renew, server, tls=tls, proxy=connector.proxy)
         accounts = Accounts(
             settings=self._settings,
             journal=self._journal,

@@ -36,6 +36,11 @@ SELECT_EVENT = (
     "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
 )
 
+# Both ends in one SELECT would walk the whole table: SQLite goes straight to an end only where it is asked for alone.
+_ENDS = "SELECT (SELECT min(sequence) FROM event), (SELECT max(sequence) FROM event)"
+_VALUE_TYPES = {
+    (str, str, value, str, server_time_ms, int) for value in (str, type(None)) for server_time_ms in (int, type(None))
+}
 _EVER_MS = 2**63 - 1
 _SIZE = ("page_count", "freelist_count", "page_size")
 
@@ -199,7 +204,7 @@ class Deleted(NamedTuple):
 
 def delete_events(connection: sqlite3.Connection, before_ms: int, keep_for: Collection[str], limit: int) -> Deleted:
     """Delete at most `limit` of the oldest events, up to the first that is young or not yet done with everywhere."""
-    first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
+    first, last = connection.execute(_ENDS).fetchone()
     if first is None:
         return Deleted(0, 0)
     done = select_cursors(connection)
@@ -229,8 +234,8 @@ def delete_beyond(connection: sqlite3.Connection, max_bytes: int, keep_for: Coll
     used = used_bytes(connection)
     if used <= max_bytes:
         return Deleted(0, 0)
-    (events,) = connection.execute("SELECT ifnull(max(sequence) - min(sequence) + 1, 0) FROM event").fetchone()
-    excess = (used - max_bytes) * events // used
+    first, last = connection.execute(_ENDS).fetchone()
+    excess = 0 if first is None else (used - max_bytes) * (last - first + 1) // used
     return delete_events(connection, _EVER_MS, keep_for, min(limit, max(excess, 1)))
 
 
@@ -323,13 +328,15 @@ def select_cursors(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> list[LastValue]:
-    """Every last value of these chats."""
+    """Every last value of these chats. Raises JournalDamaged: one of them is not what anybody stored."""
     names = ("chat_id", "key", "value", "account", "server_time_ms", "received_ms")
     wanted = list(dict.fromkeys(chat_ids))
     found: list[LastValue] = []
     for start in range(0, len(wanted), _CHATS_A_STATEMENT):
         chunk = wanted[start : start + _CHATS_A_STATEMENT]
         rows = connection.execute(_many(_SELECT_VALUES, len(chunk), 1), chunk).fetchall()
+        if not {tuple(map(type, row)) for row in rows} <= _VALUE_TYPES:
+            raise JournalDamaged("a last value is not what was stored: its columns have other types")
         found += [LastValue(**dict(zip(names, row, strict=True))) for row in rows]
     return found
 
@@ -353,7 +360,7 @@ def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
 
 def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStats:
     """The figures but those of `letters`. Events are not counted one by one: what is not in `hole` is there."""
-    first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
+    first, last = connection.execute(_ENDS).fetchone()
     oldest = connection.execute("SELECT received_ms FROM event WHERE sequence = ?", (first,)).fetchone()
     missing = sum(after - before - 1 for before, after in select_holes(connection) if first and first < after <= last)
     return JournalStats(

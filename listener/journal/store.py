@@ -18,6 +18,7 @@ from listener.journal.lock import FileLock
 from listener.journal.wal import WalIndex
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.durable import sync_folder
+from listener.runtime.owned import require_owned
 
 CHECKPOINT_PAGES = 512
 """Pages (of 8 KiB) in the log at which it is checkpointed into the file."""
@@ -196,6 +197,8 @@ def open_store(path: Path, now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms) -> S
 
 def _open(path: Path, stack: ExitStack, now_ms: Callable[[], int]) -> Store:
     """Open both connections; what `stack` holds is left to the store."""
+    for suffix in ("", "-wal", "-shm", "-journal", ".part", ".repaired"):
+        require_owned(path.with_name(f"{path.name}{suffix}"))
     repair(path, now_ms())
     _create(path)
     connect = partial(connect_writer, path)

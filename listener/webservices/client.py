@@ -19,10 +19,10 @@ from listener.errors import (
     ServerFault,
     WebServicesError,
 )
+from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
 from listener.webservices import csrf
 from listener.webservices.answers import PARTIAL, Reply, check, decode, unanswered
-from listener.webservices.cookies import SessionCookieJar
 from listener.webservices.skew import ClockSkew
 
 ME = "/api/v2/me"
@@ -250,13 +250,8 @@ class _ChatsAnswer(msgspec.Struct, frozen=True):
 
 
 def new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    """An account's own HTTP session on the shared connector, which stays open when the session is closed.
-
-    The jar takes cookies of servers that are named by IP address, and gives every cookie back as it came: quotes that
-    the server did not write break the stickiness of load balancers.
-    """
-    jar = SessionCookieJar(unsafe=True, quote_cookie=False)
-    return aiohttp.ClientSession(connector=connector, connector_owner=False, cookie_jar=jar)
+    """An account's own HTTP session on the shared connector, which stays open when the session is closed."""
+    return http_client.new_session(connector, owns_connector=False, keeps_cookies=True, decompresses=True)
 
 
 class WebServices:

@@ -44,6 +44,7 @@ def page(tmp_path):
         rows, report = report_on(path, **wanted)
         shown = Page(
             period="November",
+            zone="UTC",
             asked=[f"agent {wanted['agent']}"] if "agent" in wanted else [],
             files=["audit.jsonl"],
             made="2026-12-01T00:00:00.000Z",
@@ -156,7 +157,7 @@ class Cells(HTMLParser):
 
 def cells(rows, total):
     parser = Cells()
-    parser.feed("".join(table(rows, total=total)))
+    parser.feed("".join(table(rows, total=total, zone="Europe/Berlin")))
     return parser
 
 
@@ -178,14 +179,14 @@ def test_rows_and_gaps_have_as_many_cells_as_the_heading(tmp_path):
         *("2026-11-22T09:39:00.123Z", "chat-1", "Ann, Bob", "agent1", "–", "<b>&", "set", "found by re-reading"),  # noqa: RUF001 - as it is set
     ]
     assert "5.0 s from 2026-11-22T08:00:00.000Z" in "".join(found.rows[2])
-    assert found.caption == "Times are in UTC. The key is DispositionCode."
+    assert found.caption == "Times are in Europe/Berlin. The key is DispositionCode."
 
 
 def test_several_keys_have_a_column(tmp_path):
     rows = rows_of(tmp_path, said(key="k"), said(key="l"), missed("2026-11-22T08:00:00Z", "2026-11-22T08:00:05Z"))
     found = cells(rows, 9)
     assert {len(row) for row in found.rows} == {9}
-    assert found.caption == "Times are in UTC. 6 more rows are not shown here; --csv has all of them."
+    assert found.caption == "Times are in Europe/Berlin. 6 more rows are not shown here; --csv has all of them."
 
 
 def test_groups_have_their_counts_and_a_code_is_not_told_twice():
@@ -201,7 +202,7 @@ def test_groups_have_their_counts_and_a_code_is_not_told_twice():
 
 
 def test_without_rows_there_is_no_table():
-    assert list(table([], total=0)) == []
+    assert list(table([], total=0, zone="UTC")) == []
     assert 'scope="col"' in heading(("a",))
 
 

@@ -1,4 +1,4 @@
-"""Who set what when, from files in any order, each event once, with what qualifies the answer; and counted."""
+"""What was set when, from files in any order, each event once, with what qualifies the answer; and counted."""
 
 import gzip
 import json
@@ -86,6 +86,38 @@ def test_every_condition_narrows(write, wanted, ids):
     assert [row.id for row in report_on(path, **wanted)[0]] == ids
 
 
+def test_an_event_without_agents_has_those_of_its_chat_s_event_before_whatever_is_asked_for(write):
+    path = write(
+        said(f"{DAY}09:00:00Z", id="a", agents=("Ann",)),
+        said(f"{DAY}09:30:00Z", id="other", agents=("Cid",), chatId="chat-2"),
+        said(f"{DAY}10:00:00Z", id="b", agents=("Bob",), change="unchanged"),
+        said(f"{DAY}11:00:00Z", id="c", agents=(), change="changed", account="agent2"),
+        said(f"{DAY}12:00:00Z", id="d", agents=(), chatId="chat-3"),
+    )
+    rows, _ = report_on(path, from_ms=epoch_ms(f"{DAY}10:30:00Z"), account="agent2", agent="Bob")
+    assert [(row.id, row.agents) for row in rows] == [("c", ("Bob",))]
+    assert [row.agents for row in report_on(path)[0]] == [("Ann",), ("Cid",), ("Bob",), ()]
+
+
+def test_every_time_is_told_in_the_zone(write):
+    path = write(
+        said("2026-10-25T00:30:00.001Z", id="a"),
+        missed("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z"),
+        said("2026-10-25T01:30:00Z", id="b"),
+    )
+    rows, report = report_on(path, zone=ZoneInfo("Europe/Berlin"))
+    first, last = "2026-10-25T02:30:00.001+02:00", "2026-10-25T02:30:00.000+01:00"
+    assert [row.time for row in rows] == [first, "2026-10-25T02:00:00.000+01:00", last]
+    assert (rows[1].from_, rows[1].to) == ("2026-10-25T02:00:00.000+02:00", "2026-10-25T02:00:00.000+01:00")
+    assert (report.summary().first, report.summary().last) == (first, last)
+    groups = Groups(by=By.CODE, calendar=Calendar(ZoneInfo("Europe/Berlin")))
+    for row in rows:
+        if isinstance(row, Row):
+            groups.add(row)
+    (group,) = groups.rows()
+    assert (group.first, group.last) == (first, last), "the clocks were set back between them"
+
+
 def test_what_only_repeats_is_left_out_and_counted_unless_it_is_wanted(write):
     path = write(said(id="a"), said(id="b", change="unchanged"))
     rows, report = report_on(path)
@@ -171,7 +203,7 @@ LINES = [
     said("2026-11-22T09:00:00Z", chatId="c1", agents=("Ann", "Bob")),
     said("2026-11-22T23:30:00Z", chatId="c2", agents=("Bob",), disposition="Callback"),
     said("2026-11-23T09:00:00Z", chatId="c2", agents=("Bob",), disposition=None, change="cleared"),
-    said("2026-11-23T09:30:00Z", chatId="c2", agents=(), change="changed"),
+    said("2026-11-23T09:30:00Z", chatId="c3", agents=(), change="changed"),
 ]
 
 
@@ -187,7 +219,7 @@ def grouped(tmp_path, by, *, zone=UTC, agent=None):
 @pytest.mark.parametrize(
     ("by", "expected"),
     [
-        (By.CHAT, [("c2", None, 1), ("c2", "Callback", 1), ("c2", "IssueResolved", 1), ("c1", "IssueResolved", 1)]),
+        (By.CHAT, [("c2", None, 1), ("c2", "Callback", 1), ("c1", "IssueResolved", 1), ("c3", "IssueResolved", 1)]),
         (
             By.AGENT,
             [

@@ -193,7 +193,7 @@ async def test_a_connection_that_does_not_come_about_has_lost_nothing():
         await asyncio.sleep(30)
         return web.Response()
 
-    async with BareServer(hold) as server, new_http(connector=aiohttp.TCPConnector(limit=1)) as http:
+    async with BareServer(hold) as server, new_http(limit=1) as http:
         other = asyncio.create_task(Line(server.url, http).failure())
         await held.wait()
         failure = await Line(server.url, http, connect_timeout_s=0.1).failure()

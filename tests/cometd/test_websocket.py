@@ -201,7 +201,7 @@ async def test_a_socket_that_closes_may_have_cost_something_and_the_next_request
 
     line = await make(once)
     failure = await line.failure(request(1))
-    assert (failure.maybe_lost, str(failure)) == (True, "the websocket was closed")
+    assert (failure.maybe_lost, str(failure)) == (True, "no answer from the server: the websocket was closed")
     assert await line.ask(request(2)) == [event(2), reply(2)]
     assert len(line.sockets) == 2
 

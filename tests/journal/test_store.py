@@ -375,3 +375,25 @@ def test_a_store_has_one_owner(path):
     with pytest.raises(JournalLocked):
         open_store(path)
     store.close()
+
+
+BESIDE = ["", "-wal", "-shm", ".lock", ".part", ".repaired"]
+
+
+@pytest.mark.parametrize("suffix", BESIDE)
+def test_a_link_in_the_place_of_a_file_of_the_journal_is_refused_and_what_it_leads_to_is_left_alone(path, suffix):
+    victim = path.with_name("victim")
+    victim.write_bytes(b"precious")
+    path.with_name(f"{path.name}{suffix}").symlink_to(victim)
+    with pytest.raises(JournalError, match=rf"it is a symbolic link: '.*journal\.db{suffix}'"):
+        open_store(path)
+    assert victim.read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+def test_a_journal_that_another_user_has_made_is_refused(path, suffix):
+    open_store(path).close()
+    os.chown(path.with_name(f"{path.name}{suffix}"), 12_345, -1)
+    with pytest.raises(JournalError, match=r"it belongs to another user \(uid 12345\)"):
+        open_store(path)
