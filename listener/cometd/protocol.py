@@ -25,6 +25,7 @@ _REFUSALS_BEFORE_HANDSHAKE = 3
 _LONGEST_ADVICE_MS = 86_400_000
 _LONGEST_ERROR = 200
 _LONGEST_CLIENT_ID = 1024  # bytes; it goes into every request and into the journal
+_MOST_TYPES, _LONGEST_TYPE = 16, 40
 _ADVICE = ("reconnect", "interval", "timeout", "maxInterval")
 _RECONNECT = ("retry", "handshake", "none")
 _NOT_SUBSCRIBED = "not_subscribed"
@@ -376,7 +377,8 @@ class Session:
         """A handshake was granted: a new session, nothing of the old one holds."""
         self.client_id = reply.client_id
         types = reply.supported_connection_types
-        self.supported_connection_types = [t for t in types if isinstance(t, str)] if isinstance(types, list) else []
+        named = [name for name in types if isinstance(name, str)] if isinstance(types, list) else []
+        self.supported_connection_types = [name[:_LONGEST_TYPE] for name in named[:_MOST_TYPES]]
         ack = reply.ext.get("ack") if isinstance(reply.ext, dict) else None
         if isinstance(ack, dict) and ack.get("enabled") is True:
             batch = _batch_number(ack.get("batch"))
