@@ -23,6 +23,7 @@ from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
+from listener.webservices.skew import ClockSkew
 
 
 class Account:
@@ -37,6 +38,7 @@ class Account:
         metrics: counts logins.
         saved: the session of an earlier process, if it fits this configuration.
         spread_s: over how long handshakes of all accounts are spread.
+        skew: sees the server's clock; shared by all accounts.
         host: time and chance.
     """
 
@@ -49,12 +51,13 @@ class Account:
         metrics: Metrics,
         saved: SessionState | None = None,
         spread_s: float = 1.0,
+        skew: ClockSkew | None = None,
         host: Host = THIS_HOST,
     ) -> None:
         server = settings.server
         self.identity = identity_of(settings, account)
         self.http = new_session(connector)
-        self.rest = self._web_services(settings, account, metrics, host) if server.login == "basic" else None
+        self.rest = self._web_services(settings, account, metrics, skew, host) if server.login == "basic" else None
         self.before_listening: Callable[[], Awaitable[None]] | None = None
         self._login_restored = saved is not None
         self.engine = Engine(
@@ -74,7 +77,9 @@ class Account:
         )
         self.client = BatchClient(url=self.identity.url, link=link)
 
-    def _web_services(self, settings: Settings, account: AccountSettings, metrics: Metrics, host: Host) -> WebServices:
+    def _web_services(
+        self, settings: Settings, account: AccountSettings, metrics: Metrics, skew: ClockSkew | None, host: Host
+    ) -> WebServices:
         return WebServices(
             url=settings.server.url,
             username=account.username,
@@ -84,6 +89,7 @@ class Account:
             start_contact_center_session=settings.server.start_contact_center_session,
             on_login=lambda result: metrics.count("logins_total", 1, result),
             time_s=host.time_s,
+            skew=skew,
         )
 
     def _session(self, server: ServerSettings, saved: SessionState | None) -> Session:

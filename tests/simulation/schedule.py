@@ -73,6 +73,12 @@ class StandIn(Fault, frozen=True):
     only: Literal["any", "messages"]
 
 
+class ReadTimeout(Lasting, frozen=True):
+    """A proxy says 504 wherever the server takes longer than so many seconds for an answer."""
+
+    limit_s: float
+
+
 class Fail(Fault, frozen=True):
     """A gateway answers the next `count` requests by itself."""
 
@@ -207,6 +213,7 @@ AnyFault = (
     | Cut
     | Garbled
     | StandIn
+    | ReadTimeout
     | Fail
     | Slow
     | ServerRestart
@@ -324,6 +331,7 @@ def _weighted() -> list[tuple[int, Draw]]:
         (4, _receiver_answers),
         (2, lambda d, at, _: ReceiverHangs(at=at, for_s=_outage(d))),
         (1, lambda _, at, __: ReceiverForgets(at=at)),
+        (3, lambda d, at, _: ReadTimeout(at=at, for_s=d.choice((20.0, 60.0)), limit_s=d.choice((1.2, 2.5)))),
     ]
 
 

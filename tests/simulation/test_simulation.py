@@ -13,7 +13,7 @@ pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs 
 from simulation.explore import Outcome, play, play_seed
 from simulation.known import CASES, OpenCase
 from simulation.mutants import MUTANTS
-from simulation.schedule import AnyFault, Duplicate, RotateCsrf, Schedule, Slow, StandIn, draw
+from simulation.schedule import AnyFault, Duplicate, ReadTimeout, RotateCsrf, Schedule, Slow, StandIn, draw
 from simulation.shrink import shrunk
 
 OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text), id=case.id) for case in CASES]
@@ -132,4 +132,12 @@ def test_an_answer_under_another_2xx_is_taken(status: int):
 def test_a_gateways_answer_in_place_of_one_with_events_leaves_a_gap(status: int):
     stand_in = StandIn(at=8.0, status=status, count=1, keeps_body=False, only="messages")
     outcome = play(_small(0, stand_in, ack=False, hold_ms=5000, lasts_s=14.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("ack", [True, False])
+def test_a_proxy_that_cuts_every_poll_is_learned(ack: bool):
+    """Otherwise each poll is cut, and without acknowledgements leaves a gap, for ever."""
+    proxy = ReadTimeout(at=8.0, for_s=240.0, limit_s=2.5)
+    outcome = play(_small(0, proxy, ack=ack, hold_ms=8000, lasts_s=250.0))
     assert outcome.unknown == [], told(outcome)
