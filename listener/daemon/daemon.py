@@ -139,6 +139,8 @@ class Daemon:
         self._lanes.running.update(lanes)
         commands = await self._serve_control(stack)
         await self._serve_http(stack, commands)
+        watch = FileWatch()
+        await asyncio.to_thread(watch.look, self._input_files())  # before they are read: what is replaced since is seen
         accounts = self._accounts = await self._build_accounts(stack)
         log.info(
             "started",
@@ -158,7 +160,7 @@ class Daemon:
                 spawn("retention", self._retention().run()),
                 spawn("damages", self._record_damages()),
                 spawn("reload", self._reload_when_asked(accounts, spawn)),
-                spawn("credentials", self._watch_files(spawn)),
+                spawn("credentials", self._watch_files(watch, spawn)),
                 spawn("supervision", self._supervision().run()),
             ]
             self._lanes.start(lanes, spawn)
@@ -192,9 +194,8 @@ class Daemon:
             self._notifier.ready(self.reloads.summary())
             log.info("sinks_resumed", sinks=self._lanes.resume())
 
-    async def _watch_files(self, spawn: Spawn) -> None:
-        """Reload replaced certificates and secrets; passwords are read at each login."""
-        watch = FileWatch()
+    async def _watch_files(self, watch: FileWatch, spawn: Spawn) -> None:
+        """Reload replaced certificates and secrets; passwords of accounts are read at each login."""
         while True:
             changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
             try:

@@ -282,7 +282,7 @@ def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url")
             text = f"no TLS with {peer}: {_short(exc)}"
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             text = _describe_proxy(exc, peer=peer, table=table)
-        case aiohttp.ClientConnectorError():
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             text = f"{peer} cannot be reached: {_short(exc)} (check {table}.{url_key})"
         case HeadTooLarge():
             text = f"the answer of {peer} has {exc}"
@@ -309,5 +309,7 @@ def _describe_proxy(
 
 def _short(exc: BaseException) -> str:
     """One line of printable characters."""
+    if isinstance(exc, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"  # aiohttp quotes the whole URL, which may be a secret
     text = "".join(c if c.isprintable() else " " for c in str(exc))
     return " ".join(text.split())[:_TEXT_CHARACTERS] or type(exc).__name__

@@ -39,7 +39,7 @@ class Line:
         self.server = BareServer(self._handle)
         self.sockets: list[web.WebSocketResponse] = []
         self._talk = talk
-        self._refuse_with: int | None = None
+        self._refuse_with: tuple[int, dict[str, str]] | None = None
         self.heard: list[Any] = []  # in the last exchange
 
     async def open(self, stack: AsyncExitStack, **options: Any) -> "Line":
@@ -51,8 +51,8 @@ class Line:
         stack.push_async_callback(self.transport.close)
         return self
 
-    def refuse(self, status: int) -> None:
-        self._refuse_with = status
+    def refuse(self, status: int, **headers: str) -> None:
+        self._refuse_with = status, headers
 
     async def ask(self, question: Request, *, until: int | None = None) -> list[Any]:
         """The messages of all frames up to the reply (of the number `until`, if given)."""
@@ -72,7 +72,8 @@ class Line:
 
     async def _handle(self, asked: web.Request) -> web.StreamResponse:
         if self._refuse_with is not None:
-            return web.Response(status=self._refuse_with)
+            status, headers = self._refuse_with
+            return web.Response(status=status, headers=headers)
         socket = web.WebSocketResponse()
         await socket.prepare(asked)
         self.sockets.append(socket)
@@ -238,6 +239,16 @@ async def test_a_refused_upgrade_names_its_status(make: Make, status: int):
     line.refuse(status)
     failure = await line.failure(request(1))
     assert (failure.http_status, failure.maybe_lost) == (status, False)
+
+
+async def test_an_upgrade_that_leads_elsewhere_is_a_failure_and_nothing_goes_there(make: Make):
+    line = await make(echo, headers=lambda: {"X-CSRF-TOKEN": "secret"})
+    there = await make(echo)
+    line.refuse(302, Location=there.server.url)
+    failure = await line.failure(request(1))
+    said = "the server answered HTTP 302 to the upgrade to a websocket: a redirect, which is not followed"
+    assert (failure.http_status, failure.maybe_lost, str(failure)) == (302, False, said)
+    assert there.server.requests == []
 
 
 async def test_the_upgrade_carries_what_the_server_wants_to_see(make: Make):

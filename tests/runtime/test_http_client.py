@@ -259,6 +259,10 @@ async def test_a_proxy_that_is_not_there_is_named_by_its_setting(unused_tcp_port
         (aiohttp.ServerDisconnectedError("secret"), "it closed the connection instead of answering"),
         (ConnectionResetError(), "no answer from it: ConnectionResetError"),
         (HeadTooLarge("x"), "the answer of it has x"),
+        (
+            aiohttp.ConnectionTimeoutError("to host http://it/secret"),
+            "it cannot be reached: no connection in time (check here.url)",
+        ),
         (OSError("a\r\n\x1b[1mb"), "no answer from it: a [1mb"),
     ],
 )
