@@ -310,6 +310,21 @@ def test_a_reader_that_never_ends_is_told_of_once_and_so_is_its_end(path, monkey
     store.close()
 
 
+def test_a_first_page_that_is_in_the_log_alone_is_no_damage(path):
+    """A checkpoint beside a reader writes other pages, and none of the first one's that changed since."""
+    store = open_store(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        insert(store, 1, 20)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        insert(store, 21, CHECKPOINT_PAGES)
+        for suffix in ("", "-wal", "-shm"):
+            shutil.copy(f"{path}{suffix}", f"{path}.copy{suffix}")
+    store.close()
+    with structlog.testing.capture_logs() as logs, closing(open_store(path.with_name(f"{path.name}.copy"))) as store:
+        assert (store.last_sequence, logs) == (20 + CHECKPOINT_PAGES, [])
+
+
 def test_a_crash_before_the_schema_leaves_a_file_that_opens(path):
     path.touch()
     open_store(path).close()
