@@ -43,9 +43,7 @@ _PARKS = {401, 403, 404, 407, _GONE, 415}
 _STAND_INS = {405, 406, 426}
 _RETRIES = {408, 425, 429, *_STAND_INS}
 _BODY_BYTES = 64 * 1024
-
-# What is named beyond that is a mistake; what is named below it is waited for in full.
-_LONGEST_WAIT_S = 366 * 86_400.0
+_FOR_EVER_S = 1e10  # how much of a pause is kept is for the lane to say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,7 +189,7 @@ class Endpoint:
                     status=response.status,
                     headers=response.headers,
                     body=await _read(response),
-                    after_s=retry_after_s(named, limit_s=_LONGEST_WAIT_S, now_s=self._context.host.time_s),
+                    after_s=retry_after_s(named, limit_s=_FOR_EVER_S, now_s=self._context.host.time_s),
                 )
         except (ClientError, OSError) as exc:
             return self._no_answer(url, exc)
