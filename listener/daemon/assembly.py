@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 
@@ -151,14 +152,8 @@ def sink_problems(settings: Settings) -> list[Problem]:
 
 
 def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
-    """The lane policy in a sink's table; the retry horizon defaults to that of its kind."""
-    match lane.retry_horizon_h:
-        case None:
-            horizon_s = registry.retry_horizon_s(name, lane)
-        case "never":
-            horizon_s = None
-        case hours:
-            horizon_s = hours * 3600
+    """The lane policy in a sink's table; for how long it tries what fails defaults to what its kind says."""
+    patience = registry.patience(name, lane)
     return LanePolicy(
         batch=lane.batch,
         changes_only=lane.events == "changes",
@@ -168,8 +163,17 @@ def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
         changes=frozenset(lane.changes),
         dispositions=lane.dispositions,
         fields=None if lane.fields is None else frozenset(lane.fields),
-        retry_horizon_s=horizon_s,
+        retry_horizon_s=_seconds(lane.retry_horizon_h, patience.horizon_s),
+        retry_event_after_s=_seconds(lane.retry_event_after_h, patience.event_after_s),
+        park_after_refusals=lane.park_after_refusals,
     )
+
+
+def _seconds(hours: float | Literal["never"] | None, default_s: float | None) -> float | None:
+    """A horizon of the configuration in seconds; None is never."""
+    if hours is None:
+        return default_s
+    return None if hours == "never" else hours * 3600
 
 
 def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Settings:

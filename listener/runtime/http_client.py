@@ -174,6 +174,11 @@ class Proxy:
             request.headers.update(self._headers)
 
 
+def new_proxy(url: str | None, *, user: str | None, password: str) -> Proxy | None:
+    """The proxy at this address; None without one."""
+    return Proxy(url, user=user, password=password) if url is not None else None
+
+
 class Connector(aiohttp.TCPConnector):
     """Connections for one session or for many, through a proxy if there is one; to be closed by its owner.
 

@@ -25,7 +25,7 @@ def begin(world: "World", fault: AnyFault) -> None:
     match fault:
         case faults.Partition() | faults.Refuse() | faults.Reset():
             _on_the_network(world, fault)
-        case faults.ReceiverAnswers() | faults.ReceiverHangs() | faults.ReceiverForgets():
+        case faults.ReceiverAnswers() | faults.ReceiverHangs() | faults.ReceiverChokes() | faults.ReceiverForgets():
             _at_the_receiver(world, fault)
         case (
             faults.ClockJump()
@@ -245,3 +245,6 @@ def _at_the_receiver(world: "World", fault: AnyFault) -> None:
         case faults.ReceiverHangs():
             crm.hangs = True
             _later(world, _after(fault.for_s, lambda: setattr(crm, "hangs", False)))
+        case faults.ReceiverChokes():
+            crm.chokes_on = ""
+            _later(world, _after(fault.for_s, lambda: setattr(crm, "chokes_on", None)))
