@@ -73,7 +73,7 @@ class Account:
             headers=self.rest.headers if self.rest else dict,
             connect_timeout_s=server.connect_timeout_s,
             margin_s=server.poll_margin_s,
-            max_bytes=server.max_response_bytes,
+            max_message_bytes=server.max_message_bytes,
             time_s=host.time_s,
         )
         self.client = BatchClient(url=self.identity.url, link=link)
@@ -103,6 +103,7 @@ class Account:
                     connection_type=saved.connection_type,
                     ack=saved.ack,
                     max_interval_ms=saved.max_interval_ms,
+                    taken=saved.taken,
                 )
             )
         return session

@@ -135,6 +135,8 @@ class Daemon:
     async def _run(self, stack: AsyncExitStack) -> None:
         _raise_open_files()
         _tune_gc()
+        for text in self._settings.renamed:
+            log.warning("setting_renamed", text=text)
         await self._open_journal(stack)
         lanes = self._lanes.build(self._settings, self._settings.sinks, retry_start_errors=False)
         self._lanes.running.update(lanes)
