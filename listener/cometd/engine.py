@@ -10,6 +10,7 @@ import msgspec
 
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
+from listener.cometd.holding import HoldLimit
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.cometd.subscription import SubscriptionState
@@ -23,6 +24,10 @@ HELD_MS = 50
 NOT_HELD_AT_MOST = 10
 NOT_HELD_PAUSE_S = 0.5
 _AUTH_STATUS = (401, 403)
+_NOT_HONOURED = (
+    "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
+    " is lost on the way), or this agent may not listen"
+)
 _ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
 _LARGE_BYTES = 2**20  # what takes longer to decode is no matter for the event loop,
 _LARGE_DAMAGED_BYTES = 2**14  # and if it is damaged a hundred times as long
@@ -109,6 +114,7 @@ class Engine:
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._pacing = Pacing()
+        self._hold = HoldLimit()
         self._rehandshake_wanted = False
         self._ending = False
         self._idle = Latch(is_open=True)  # open while no request of the cycle is under way
@@ -194,10 +200,32 @@ class Engine:
 
     async def _alone(self, request: Request) -> Received:
         self._idle.clear()
+        sent_s = self._clock.monotonic_s()
         try:
-            return await self._converse(request)
+            received = await self._converse(request)
+        except ExchangeFailed as failure:
+            if request.hold_ms and failure.maybe_lost and not self._ending:
+                self._learn_hold(request.hold_ms, self._held_ms(sent_s), failure)
+            raise
+        else:
+            self._hold.answered(held_ms=self._held_ms(sent_s))
+            return received
         finally:
             self._idle.set()
+
+    def _held_ms(self, sent_s: float) -> int:
+        return round((self._clock.monotonic_s() - sent_s) * 1000)
+
+    def _learn_hold(self, advised_ms: int, held_ms: int, failure: ExchangeFailed) -> None:
+        """Ask for shorter polls where something in between cuts those of this length."""
+        if self._hold.failed(held_ms=held_ms, advised_ms=advised_ms, http_status=failure.http_status):
+            limit_ms = self.session.hold_limit_ms = self._hold.limit_ms
+            assert limit_ms is not None  # noqa: S101 - it has just been learned
+            text = (
+                f"polls fail after {held_ms / 1000:.1f} s ({failure}), and the server holds them for"
+                f" {advised_ms / 1000:g} s: from now on they ask for an answer within {limit_ms / 1000:.1f} s"
+            )
+            self._report("hold_shortened", text, 0.0)
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
@@ -471,7 +499,8 @@ class Engine:
             self.session.expire()
             self._subscription.lost(Cause.LOGIN)
         if self._refusals > 1 or self._login is None:
-            await self._pause("unauthorized", str(failure), at_least_s=failure.retry_after_s or 0.0)
+            text = str(failure) if self._login is None else f"{failure}, {_NOT_HONOURED}"
+            await self._pause("unauthorized", text, at_least_s=failure.retry_after_s or 0.0)
         await self.log_in()
 
     async def _pause(self, reason: str, text: str, *, at_least_s: float = 0.0) -> None:

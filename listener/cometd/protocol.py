@@ -28,6 +28,7 @@ _LONGEST_ADVICE_MS = 86_400_000
 _LONGEST_ERROR = 200
 _PART_BYTES = SLICE_BYTES // 2
 _LONGEST_CLIENT_ID = 1024  # bytes; it goes into every request and into the journal
+_MOST_TYPES, _LONGEST_TYPE = 16, 40
 _ADVICE = ("reconnect", "interval", "timeout", "maxInterval")
 _RECONNECT = ("retry", "handshake", "none")
 _NOT_SUBSCRIBED = "not_subscribed"
@@ -134,6 +135,9 @@ class Session:
         topics: channels to be subscribed to after every handshake.
         connection_type: the transport's name, `long-polling` or `websocket`.
         want_ack: ask for the ack extension.
+
+    Attributes:
+        hold_limit_ms: how long a connect asks to be held at most, None for as long as the server likes.
     """
 
     def __init__(self, *, topics: Iterable[str], connection_type: str, want_ack: bool = True) -> None:
@@ -144,6 +148,7 @@ class Session:
         self.advice: dict[str, Any] = {}
         self.supported_connection_types: list[str] = []
         self.acked: int | None = None
+        self.hold_limit_ms: int | None = None
         self._want_ack = want_ack
         self._last_id = 0
         self._refusals = 0
@@ -248,6 +253,8 @@ class Session:
             # The first connect of a session, and the first after a failure, asks for an answer at once (CometD,
             # "advice"): some servers would hold it for the whole timeout.
             message["advice"] = {"timeout": 0}
+        elif self.hold_limit_ms is not None and self.hold_limit_ms < self.timeout_ms:
+            message["advice"] = {"timeout": self.hold_limit_ms}
         return Request(step=Step.CONNECT, payload=[message], hold_ms=0 if at_once else self.timeout_ms)
 
     def fail(self, request: Request) -> None:
@@ -402,7 +409,8 @@ class Session:
         """A handshake was granted: a new session, nothing of the old one holds."""
         self.client_id = reply.client_id
         types = reply.supported_connection_types
-        self.supported_connection_types = [t for t in types if isinstance(t, str)] if isinstance(types, list) else []
+        named = [name for name in types if isinstance(name, str)] if isinstance(types, list) else []
+        self.supported_connection_types = [name[:_LONGEST_TYPE] for name in named[:_MOST_TYPES]]
         ack = reply.ext.get("ack") if isinstance(reply.ext, dict) else None
         if isinstance(ack, dict) and ack.get("enabled") is True:
             batch = _batch_number(ack.get("batch"))

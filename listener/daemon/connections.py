@@ -73,7 +73,7 @@ def new_connector(server: ServerSettings, *, tls: ssl.SSLContext | bool | None =
         ConfigError: as `tls_context` and `proxy_password`.
     """
     context = tls_context(server) if tls is None else tls
-    proxy = server.new_proxy(proxy_password(server))
+    proxy = http_client.new_proxy(server.proxy, user=server.proxy_user, password=proxy_password(server))
     return http_client.Connector(limit=0, tls=context, keepalive_s=60.0, proxy=proxy)
 
 

@@ -29,7 +29,7 @@ from listener.daemon.supervision import Supervision
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.intake.recorder import Recorder
 from listener.journal import SqliteJournal
-from listener.journal.sqlite import Committed, size_bytes
+from listener.journal.sqlite import Committed, size_bytes, wal_bytes
 from listener.model.event import AccountStatus, Event
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
@@ -99,6 +99,7 @@ class Daemon:
             configuration=self.reloads.status,
             journal=self._journal,
             journal_bytes=partial(size_bytes, path),
+            wal_bytes=partial(wal_bytes, path),
             recorder=self._recorder,
             now_ms=host.clock.now_ms,
             monotonic_s=host.clock.monotonic_s,

@@ -62,6 +62,8 @@ class Handle:
         self._logged = False
         self._damage: JournalDamaged | None = None
         self._checkpoint_failing = False
+        self._log_pages = 0
+        self._blocked = False
         self._durable = rows.select_newest(connection)
 
     @property
@@ -101,9 +103,22 @@ class Handle:
 
     def _checkpoint(self) -> None:
         """Where a reader keeps the log from starting again, every commit tries it, so that it does so soon."""
-        if self._index.frames() >= CHECKPOINT_PAGES:
+        pages = self._index.frames()
+        if pages >= CHECKPOINT_PAGES:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._checkpoint_failing = False
+        self._tell_of_reader(pages)
+
+    def _tell_of_reader(self, pages: int) -> None:
+        """A long log that was due already at the commit before has not started again: somebody reads on and on."""
+        blocked = pages >= MAX_LOG_PAGES and self._log_pages >= CHECKPOINT_PAGES
+        self._log_pages = pages
+        if blocked and not self._blocked:
+            effect = "the write-ahead log grows for as long as another program reads the journal"
+            _log.warning("journal_checkpoint_blocked", path=str(self._path), wal_pages=pages, effect=effect)
+        elif self._blocked and not blocked:
+            _log.info("journal_checkpoint_unblocked", path=str(self._path))
+        self._blocked = blocked
 
     def ready(self) -> sqlite3.Connection:
         """The connection for the next transaction, a new one after an I/O error.

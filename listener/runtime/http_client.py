@@ -7,7 +7,7 @@ import asyncio
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from socket import socket
 from types import SimpleNamespace
@@ -18,6 +18,8 @@ from aiohttp import hdrs
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
+
+from listener.runtime.cookies import without_date
 
 LARGEST_HEADER = 64 * 2**10
 """Bytes of one header line, name and value: some Content-Security-Policies are longer than 8 KiB."""
@@ -172,6 +174,11 @@ class Proxy:
             request.headers.update(self._headers)
 
 
+def new_proxy(url: str | None, *, user: str | None, password: str) -> Proxy | None:
+    """The proxy at this address; None without one."""
+    return Proxy(url, user=user, password=password) if url is not None else None
+
+
 class Connector(aiohttp.TCPConnector):
     """Connections for one session or for many, through a proxy if there is one; to be closed by its owner.
 
@@ -200,6 +207,14 @@ class Connector(aiohttp.TCPConnector):
         if self.proxy is not None:
             self.proxy.lead(req)
         return await super().connect(req, *args, **more)
+
+
+class CookieJar(aiohttp.CookieJar):
+    """Keeps each cookie until the server deletes or replaces it; see `without_date`."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Take the `Set-Cookie` headers of an answer."""
+        super().update_cookies_from_headers([without_date(header) for header in headers], response_url)
 
 
 async def _refuse_redirect(_: Any, _context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams) -> None:
@@ -232,7 +247,7 @@ def new_session(
         connector: a `Connector`.
         owns_connector: whether it is closed together with the session.
         keeps_cookies: also those of servers that are named by IP address; each is given back as it came, for quotes
-            that the server did not write break the stickiness of load balancers.
+            that the server did not write break the stickiness of load balancers. They stay until it deletes them.
         decompresses: False where a small answer must not grow in our memory.
         timeout_s: for a whole exchange, where a request names no other limit; None for no limit.
         headers: sent with every request.
@@ -242,7 +257,7 @@ def new_session(
     return aiohttp.ClientSession(
         connector=connector,
         connector_owner=owns_connector,
-        cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False) if keeps_cookies else aiohttp.DummyCookieJar(),
+        cookie_jar=CookieJar(unsafe=True, quote_cookie=False) if keeps_cookies else aiohttp.DummyCookieJar(),
         auto_decompress=decompresses,
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         headers=headers,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ import pytest
 from listener.cometd.engine import NOT_HELD_AT_MOST, NOT_HELD_PAUSE_S, Engine, Pacing, Payload
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
-from listener.cometd.protocol import Phase, Resume, Session, Step
+from listener.cometd.protocol import Phase, Request, Resume, Session, Step
 from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
 from listener.runtime.backoff import Backoff
@@ -795,7 +795,8 @@ async def test_a_server_that_goes_on_refusing_gets_a_new_handshake_and_pauses(ma
     world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 3, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(SessionProblem, reason="unauthorized")
+    told = await world.fact(SessionProblem, reason="unauthorized")
+    assert told.text.startswith("HTTP 403, right after a login was granted: the login cookie is not honoured")
     await world.wait_and_advance(1)
     await world.fact(SessionProblem, reason="unauthorized")
     await world.wait_and_advance(1)
@@ -1062,6 +1063,49 @@ async def test_a_subscription_that_is_distrusted_is_made_anew_after_the_poll_und
     await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
     await world.script.asked(8)
     assert [step.value for step in world.script.steps[4:7]] == ["handshake", "subscribe", "connect"]
+
+
+# --- what lies between ------------------------------------------------------------------------------------------------
+
+
+def through_a_proxy(world: World, *, cuts_after_s: float, with_: ExchangeFailed) -> None:
+    """Let a proxy with this read timeout stand before the server, which holds a poll for as long as it is asked to."""
+    exchange = world.script.exchange
+
+    async def cut(request: Request) -> AsyncGenerator[Payload, None]:
+        advice = request.payload[0].get("advice", {})
+        held_s = advice.get("timeout", request.hold_ms) / 1000
+        if request.step is Step.CONNECT and held_s:
+            await world.clock.sleep(min(held_s, cuts_after_s))
+            if held_s > cuts_after_s:
+                raise with_
+            world.script.always(Step.CONNECT, reply())
+        async for payload in exchange(request):
+            yield payload
+        world.script.always(Step.CONNECT, None)
+
+    world.engine.exchange = cut
+
+
+GATEWAY_TIMEOUT = ExchangeFailed("HTTP 504 Gateway Timeout", http_status=504)
+
+
+@pytest.mark.parametrize("cut", [GATEWAY_TIMEOUT, BROKEN], ids=["504", "reset"])
+@pytest.mark.parametrize("ack", [True, False], ids=["ack", "no ack"])
+async def test_polls_that_a_proxy_cuts_ask_for_a_shorter_hold(make: Make, cut: ExchangeFailed, ack: bool):
+    world = make(ack=ack)
+    through_a_proxy(world, cuts_after_s=20.0, with_=cut)
+    world.start()
+    facts: list[Fact] = []
+    await world.pass_time(4 * 60)
+    while world.engine.pending():
+        facts.append(await world.engine.next_fact())
+    told = [fact for fact in facts if isinstance(fact, SessionProblem) and fact.reason == "hold_shortened"]
+    assert [(fact.retry_in_s, "within 15.0 s" in fact.text) for fact in told] == [(0.0, True)]
+    assert sum(isinstance(fact, Subscribed) for fact in facts) == (1 if ack else 3)
+    assert sum(isinstance(fact, SessionProblem) for fact in facts) == 3, "two cuts, and what was learned from them"
+    assert world.script.connects[-1]["advice"] == {"timeout": 15_000}
+    assert world.script.sessions == 1
 
 
 # --- beside the cycle -------------------------------------------------------------------------------------------------

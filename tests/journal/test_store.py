@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from listener.errors import JournalError, JournalLocked
 from listener.journal import damage_marker, rows, views
-from listener.journal.database import PAGE_BYTES, connect_reader, connect_writer
+from listener.journal.database import PAGE_BYTES, WAL_LIMIT_BYTES, connect_reader, connect_writer
+from listener.journal.sqlite import wal_bytes
 from listener.journal.store import CHECKPOINT_PAGES, MAX_LOG_PAGES, open_store
 from listener.journal.wal import read_header
 from listener.testing import sample_event
@@ -287,6 +288,41 @@ def test_the_log_is_checkpointed_when_it_is_long_and_not_before(path):
     header = read_header(index.read_bytes())
     assert header.backfilled == header.frames > CHECKPOINT_PAGES
     store.close()
+
+
+def test_a_reader_that_never_ends_is_told_of_once_and_so_is_its_end(path, monkeypatch):
+    monkeypatch.setattr("listener.journal.store.MAX_LOG_PAGES", 2 * CHECKPOINT_PAGES)
+    store = open_store(path)
+    insert(store, 1, 1)
+    with structlog.testing.capture_logs() as logs, closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        insert(store, 2, 2 * CHECKPOINT_PAGES)  # one large commit blocks nothing
+        insert(store, 10_002, 1)
+        assert logs == []
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        for number in range(20_000, 80_000, 10_000):
+            insert(store, number, 200)
+        reader.execute("ROLLBACK")
+        insert(store, 80_000, 1)
+        insert(store, 90_000, 1)
+        assert wal_bytes(path) <= WAL_LIMIT_BYTES
+    assert [line["event"] for line in logs] == ["journal_checkpoint_blocked", "journal_checkpoint_unblocked"]
+    store.close()
+
+
+def test_a_first_page_that_is_in_the_log_alone_is_no_damage(path):
+    """A checkpoint beside a reader writes other pages, and none of the first one's that changed since."""
+    store = open_store(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        insert(store, 1, 20)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        insert(store, 21, CHECKPOINT_PAGES)
+        for suffix in ("", "-wal", "-shm"):
+            shutil.copy(f"{path}{suffix}", f"{path}.copy{suffix}")
+    store.close()
+    with structlog.testing.capture_logs() as logs, closing(open_store(path.with_name(f"{path.name}.copy"))) as store:
+        assert (store.last_sequence, logs) == (20 + CHECKPOINT_PAGES, [])
 
 
 def test_a_crash_before_the_schema_leaves_a_file_that_opens(path):

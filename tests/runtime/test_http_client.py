@@ -17,6 +17,7 @@ from listener.runtime.http_client import (
     HeadTooLarge,
     Proxy,
     describe,
+    new_proxy,
     new_session,
 )
 from support.authority import Authority
@@ -273,3 +274,8 @@ def test_an_error_is_one_line_without_what_was_answered(exc: Exception, said: st
 async def test_what_is_no_http_is_called_so_without_quoting_it():
     async with talking(saying(b"secret\r\n\r\n")) as url:
         assert await failure_of(url) == "the answer of it is not HTTP"
+
+
+def test_a_proxy_is_used_only_where_one_is_set_and_does_not_show_its_password():
+    assert new_proxy(None, user=None, password="") is None
+    assert "secret" not in repr(new_proxy("http://127.0.0.1:1", user="listener", password="secret"))

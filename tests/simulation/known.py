@@ -15,7 +15,6 @@ from simulation.schedule import (
     ClockJump,
     Forget,
     Kill,
-    ReceiverAnswers,
     RefuseInBayeux,
     Restart,
     Schedule,
@@ -147,14 +146,6 @@ def _told_to_pause_for_ever(case: Case, finding: Finding) -> bool:
         and fault.agent == finding.agent
         and fault.interval_ms > case.plan.max_interval_ms
         and fault.at <= finding.at
-        for fault in case.plan.faults
-    )
-
-
-def _receiver_wants_a_year(case: Case, finding: Finding) -> bool:
-    """The receiver had named a pause that nobody can mean."""
-    return "sink crm" in finding.text and any(
-        isinstance(fault, ReceiverAnswers) and len(fault.retry_after or "") > 9 and (fault.retry_after or "").isdigit()
         for fault in case.plan.faults
     )
 
@@ -410,17 +401,6 @@ CASES: tuple[OpenCase, ...] = (
             'erRestart","at":31.459,"for_s":9.402}]}'
         ),
         explains=_was_repeated_in_a_look,
-    ),
-    OpenCase(
-        id="absurd-retry-after",
-        text="a receiver's Retry-After of many years is obeyed for 366 days",
-        promise="not delivered",
-        shown_by=(
-            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":18.0,"faults":[{"type":"ReceiverAnswers","status":429,"retry_after":"10000000'
-            '00000","at":8.0,"for_s":4.0}]}'
-        ),
-        explains=_receiver_wants_a_year,
     ),
 )
 

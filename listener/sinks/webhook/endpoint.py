@@ -14,7 +14,7 @@ from yarl import URL
 from listener import __version__
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
-from listener.runtime.http_client import Connector, describe, new_session
+from listener.runtime.http_client import Connector, describe, new_proxy, new_session
 from listener.sinks.registry import SinkContext
 from listener.sinks.secrets import secret_of
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
@@ -34,9 +34,7 @@ _PARKS = {401, 403, 404, 407, _GONE, 415}
 _STAND_INS = {405, 406, 426}
 _RETRIES = {408, 425, 429, *_STAND_INS}
 _BODY_BYTES = 64 * 1024
-
-# What is named beyond that is a mistake; what is named below it is waited for in full.
-_LONGEST_WAIT_S = 366 * 86_400.0
+_FOR_EVER_S = 1e10  # how much of a pause is kept is for the lane to say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +148,7 @@ class Endpoint:
         connector = Connector(
             limit=settings.concurrency,
             tls=tls,
-            proxy=settings.new_proxy(password or ""),
+            proxy=new_proxy(settings.proxy, user=settings.proxy_user, password=password or ""),
             new_socket=public_socket if settings.deny_private_networks else None,
         )
         self._session = new_session(connector, timeout_s=settings.timeout_s, headers=headers)
@@ -185,7 +183,7 @@ class Endpoint:
                     status=response.status,
                     headers=response.headers,
                     body=await _read(response),
-                    after_s=retry_after_s(named, limit_s=_LONGEST_WAIT_S, now_s=self._context.host.time_s),
+                    after_s=retry_after_s(named, limit_s=_FOR_EVER_S, now_s=self._context.host.time_s),
                 )
         except (ClientError, OSError) as exc:
             return self._no_answer(url, exc)
