@@ -3,6 +3,7 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from listener.errors import (
 )
 from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
+from listener.runtime.http_client import bare
 from listener.webservices import csrf
 from listener.webservices.answers import PARTIAL, Reply, check, decode, unanswered
 from listener.webservices.skew import ClockSkew
@@ -126,11 +128,11 @@ class Session:
                     await self._log_in()
                     self._failure = None
                 except WebServicesError as exc:
-                    self._failure = exc
+                    self._failure = bare(exc)
                 self._logins += 1
                 self._report()
             if self._failure is not None:
-                raise self._failure
+                raise copy(self._failure)  # each has its own traceback
 
     def _report(self) -> None:
         if self._failure is None:
@@ -191,7 +193,9 @@ class Session:
             ) as response:
                 reply = Reply(method, path, response.status, response.headers, await _read(response, path))
         except (aiohttp.ClientError, OSError) as exc:
-            raise unanswered(exc, method=method, path=path, server=self._server, timeout_s=self._timeout_s) from exc
+            raise unanswered(exc, method=method, path=path, server=self._server, timeout_s=self._timeout_s) from bare(
+                exc
+            )
         self._skew.look(reply.headers.get("Date"), self._server)
         self._take_csrf(reply.headers)
         check(reply, self._time_s)
