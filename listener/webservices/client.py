@@ -29,7 +29,9 @@ from listener.webservices.skew import ClockSkew
 
 ME = "/api/v2/me"
 SESSION_COOKIE = "JSESSIONID"
-MAX_BODY_BYTES = 16 * 2**20
+MAX_BODY_BYTES = 4 * 2**20
+MOST_CHATS = 2000
+"""An agent has a few. More would take the event loop too long."""
 _NOT_HONOURED = (
     "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
     " is lost on the way), or this agent may not do this"
@@ -214,7 +216,7 @@ class Session:
 
 
 async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
-    """The body, which may be 16 MiB long."""
+    """The body, of MAX_BODY_BYTES at most."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
@@ -332,9 +334,15 @@ class WebServices:
         """The account's chats as they are now, each as its JSON, for `NotificationDecoder.decode_chats`.
 
         Accepted below `user` and beside it; without chats, or with null, the list is empty.
+
+        Raises:
+            ServerFault: the answer lists more than MOST_CHATS.
         """
         answer = decode(await self._session.call("GET", ME, query="subresources=chats"), _ChatsAnswer)
-        return (answer.user and answer.user.chats) or answer.chats or []
+        chats = (answer.user and answer.user.chats) or answer.chats or []
+        if len(chats) > MOST_CHATS:
+            raise ServerFault(f"GET {ME}: the answer lists {len(chats)} chats, more than {MOST_CHATS}")
+        return chats
 
     async def set_disposition(
         self, chat_id: str, disposition: str, disposition_key: str | None = None
