@@ -11,7 +11,18 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationEr
 from listener.config.http import HttpSettings
 from listener.config.lane import LaneSettings, SinkName
 from listener.config.proxy import ProxySettings
-from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, field_of, from_text, problems_of
+from listener.config.schema import (
+    Folders,
+    InputFile,
+    SecretFile,
+    Section,
+    Url,
+    did_you_mean,
+    field_of,
+    from_text,
+    problems_of,
+    secret_in,
+)
 from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
@@ -73,10 +84,10 @@ class AccountSettings(Section):
 
     username: str = Field(min_length=1)
     password: SecretStr | None = None
-    password_file: InputFile | None = None
+    password_file: SecretFile | None = None
 
     def secret(self, base: Path) -> str:
-        """The password; a relative `password_file` is beside the configuration. Raises OSError when it cannot be read.
+        """The password; a relative `password_file` is beside the configuration. Raises OSError or ValueError.
 
         A file is reread each time, so that a rotated password is found at the next login.
         """
@@ -84,7 +95,7 @@ class AccountSettings(Section):
             return self.password.get_secret_value()
         if self.password_file is None:
             return ""
-        return (base / self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        return secret_in(base / self.password_file)
 
 
 class DispositionSettings(Section):
