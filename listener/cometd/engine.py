@@ -277,17 +277,18 @@ class Engine:
         """Decode one payload and take it part by part; `replies` keeps what is no event until the answer is whole."""
         envelope = await self._decode(payload)
         messages, refused, size = envelope.messages, _sum(envelope.refused, payload.refused), len(payload.body)
-        while payload.more or len(messages) > PART_EVENTS:
-            events = [message for message in messages[:PART_EVENTS] if message.is_event]
-            replies += [message for message in messages[:PART_EVENTS] if not message.is_event]
-            del replies[_MOST_REPLIES:], messages[:PART_EVENTS]
-            received = await self._take_part(request, events, refused, size)
-            refused, size = {}, 0
-            if (payload.more and not messages) or self._may_stop(payload):
+        if payload.more or len(messages) > PART_EVENTS:
+            replies += [message for message in messages if not message.is_event][: _MOST_REPLIES - len(replies)]
+            messages = [message for message in messages if message.is_event]
+        while (payload.more and (messages or refused)) or len(messages) > PART_EVENTS:
+            received = await self._take_part(request, messages[:PART_EVENTS], refused, size)
+            messages, refused, size = messages[PART_EVENTS:], {}, 0
+            if self._may_stop(payload):
                 return received
-        messages[:0] = replies
-        replies.clear()
-        return await self._take_part(request, messages, refused, size)
+            await asyncio.sleep(0)
+        if payload.more:
+            return Received(verdict=Verdict.UNANSWERED, events=[])
+        return await self._take_part(request, [*replies, *messages] if replies else messages, refused, size)
 
     async def _take_part(
         self, request: Request, messages: list[wire.Message], refused: dict[str, int], size: int
