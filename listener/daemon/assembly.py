@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from listener.daemon import connections
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
+from listener.journal.lock import Known
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
 from listener.runtime.backoff import Backoff
@@ -150,6 +152,17 @@ def source_of(settings: Settings) -> str:
 def sink_problems(settings: Settings) -> list[Problem]:
     """Everything wrong with the sinks' own keys, and with the sinks side by side."""
     return registry.problems_of_all(settings.sinks, settings.base)
+
+
+def known_elsewhere(settings: Settings) -> Known | None:
+    """What the destinations that can be asked on this host tell of the journal. Blocks."""
+    found: list[tuple[int, int]] = []
+    for name, lane in settings.sinks.items():
+        with suppress(ConfigError):  # told with all the others when the sinks are built
+            found += [one for one in [registry.newest(name, lane, settings.base)] if one is not None]
+    if not found:
+        return None
+    return Known(max(sequence for sequence, _ in found), min(at_ms for _, at_ms in found))
 
 
 def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
