@@ -106,12 +106,19 @@ SecretFile = Annotated[InputFile, AfterValidator(_holds_a_secret)]
 
 def input_files(section: BaseModel) -> Iterator[Path]:
     """The input files that a table names, those of its subtables included."""
+    return (path for _, path in named_input_files(section, ""))
+
+
+def named_input_files(section: BaseModel, place: str) -> Iterator[tuple[str, Path]]:
+    """The same with the settings that name them; `place` is the table's."""
     for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
+        value, setting = getattr(section, name), f"{place}.{name}"
         if isinstance(value, BaseModel):
-            yield from input_files(value)
+            yield from named_input_files(value, setting)
         elif _is_read([field.annotation, *field.metadata]):
-            yield from (path for path in (value if isinstance(value, tuple | list) else [value]) if path is not None)
+            several = isinstance(value, tuple | list)
+            listed = [(f"{setting}[{n}]", one) for n, one in enumerate(value)] if several else [(setting, value)]
+            yield from (one for one in listed if one[1] is not None)
 
 
 def _is_read(parts: Sequence[Any]) -> bool:

@@ -13,8 +13,8 @@ from listener.cometd.engine import Engine
 from listener.cometd.protocol import Resume, Session
 from listener.cometd.transport import Link
 from listener.config.lane import LaneSettings
-from listener.config.settings import AccountSettings, ServerSettings, Settings, load
-from listener.daemon import connections
+from listener.config.settings import AccountSettings, ServerSettings, Settings, load, parts_of
+from listener.daemon import connections, preflight
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
@@ -196,12 +196,13 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     Raises:
         ConfigError: with every problem; see `settings.load`.
     """
-    settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
-    connections.tls_context(settings.server)
-    connections.proxy_password(settings.server)
-    folder = settings.path(settings.journal.path).parent
-    if not folder.is_dir():
-        raise ConfigError([Problem("journal.path", f"there is no folder {folder}")])
+    beside = preflight.setting_problems(parts_of(path, environ=environ))
+    try:
+        settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
+    except ConfigError as exc:
+        raise ConfigError([*exc.problems, *beside]) from exc
+    if beside:
+        raise ConfigError(beside)
     return settings
 
 

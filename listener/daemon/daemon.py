@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 _OPEN_FILES = 65_536
 _LOOK_S = 10.0
+_SINKS_ANSWER_WITHIN_S = 1.0
 _SERVER = "[server]"  # no sink can be called so
 
 
@@ -177,6 +178,7 @@ class Daemon:
                 spawn("supervision", self._supervision().run()),
             ]
             self._lanes.start(lanes, spawn)
+            await self._sinks_answered()
             accounts.start(spawn)
             await self._stop.wait()
             self._notifier.stopping()
@@ -185,6 +187,12 @@ class Daemon:
                 worker.cancel()
             await self._lanes.end(list(self._lanes.running))
         log.info("stopped", last_sequence=self._journal.last_sequence)
+
+    async def _sinks_answered(self) -> None:
+        """A start that the host refuses to a sink touches no session; a sink that takes its time holds none up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SINKS_ANSWER_WITHIN_S):
+                await self._lanes.answered()
 
     async def _drain(self, accounts: Accounts) -> None:
         """Stop listening, then let the lanes finish; what does not fit into the time stays in the journal."""

@@ -203,6 +203,21 @@ async def test_a_stop_and_a_start_cost_no_gap_and_lose_nothing_in_between(start:
     await second.stop()
 
 
+async def test_a_start_that_the_host_refuses_to_a_sink_costs_no_session_its_clean_end(
+    start: Start, sim: Simulator, tmp_path: Path
+):
+    first = await start(server={"ack": False}).ready()
+    await first.stop()
+    refused = start(server={"ack": False}, sinks={"audit": AUDIT, "other": {"type": "file", "path": "."}})
+    with pytest.raises(StartError):
+        await refused.task
+    second = await start(server={"ack": False}).ready()
+    sim.set_disposition("agent1", CHAT, "A")
+    await second.heard(1)
+    assert second.lines("gap") == []
+    await second.stop()
+
+
 async def test_a_start_after_the_session_was_swept_tells_the_gap_and_finds_what_was_missed(
     start: Start, sim: Simulator
 ):
