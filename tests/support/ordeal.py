@@ -1,8 +1,11 @@
 """One hostile peer beside healthy ones: the real daemon, its memory, the turns of its loop, and what the others got."""
 
 import asyncio
+import contextlib
 import json
+import os
 import sys
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +20,24 @@ from support.stage import AGENT, Stage, values
 MOST_MIB = 160.0
 LONGEST_TURN_MS = 50.0
 SETTLES_S = 20.0
-PLAYS = 3  # hostile answers, or as many as come in:
-PLAYS_S = 10.0
+PLAYS = 3  # hostile answers and
+PLAYS_S = (3.0, 10.0)  # seconds, at the least and at the most
 MIB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one hostile peer cost. `turn_ms` is the CPU time of the loop's longest turn, `late_ms` by the wall clock."""
+    """What one hostile peer cost. `turn_ms` is the CPU time of the loop's longest turn, `late_ms` by the wall clock.
+
+    `busy` is the part of a core that the daemon took while the peer had its say.
+    """
 
     play: Play
     played: int
     peak_mib: float
     turn_ms: float
     late_ms: float
+    busy: float
     problems: tuple[str, ...]
 
     @property
@@ -67,7 +74,7 @@ async def undergo(play: Play, folder: Path) -> Outcome:
         daemon = await listening.start(subscribed=False)
         await daemon.logged("subscribed", account=AGENT)
         async with stage.publisher.streaming(pause_s=0.05):
-            await _played(peer)
+            busy = await _busy_while_played(peer, daemon.pid)
         problems = await _wait_for_the_others(stage, listening, well)
         peak_mib = _peak_mib(daemon.pid)
         problems += await _stop(listening)
@@ -79,6 +86,7 @@ async def undergo(play: Play, folder: Path) -> Outcome:
         peak_mib=peak_mib,
         turn_ms=turns["cpu_s"] * 1000,
         late_ms=turns["wall_s"] * 1000,
+        busy=busy,
         problems=tuple(problems + ["it was never asked"] * (not peer.played)),
     )
 
@@ -87,12 +95,14 @@ def _hostile_account() -> dict[str, str]:
     return {"username": hostile.USER, "password": hostile.PASSWORD}
 
 
-async def _played(peer: Peer) -> None:
-    """Return when the peer has had its say often enough."""
-    try:
-        await eventually(lambda: peer.played > PLAYS, timeout_s=PLAYS_S, interval_s=0.05)
-    except AssertionError:
-        return
+async def _busy_while_played(peer: Peer, pid: int) -> float:
+    """Return when the peer has had its say often enough, with the part of a core that this took."""
+    least_s, most_s = PLAYS_S
+    began, spent_s = time.monotonic(), _cpu_s(pid)
+    await asyncio.sleep(least_s)
+    with contextlib.suppress(AssertionError):
+        await eventually(lambda: peer.played > PLAYS, timeout_s=most_s - least_s, interval_s=0.05)
+    return (_cpu_s(pid) - spent_s) / (time.monotonic() - began)
 
 
 async def _wait_for_the_others(stage: Stage, listening: Listening, well: Receiver) -> list[str]:
@@ -117,6 +127,12 @@ async def _stop(listening: Listening) -> list[str]:
     except (TimeoutError, AssertionError):
         return ["it did not stop within 15 s"]
     return [f"it ended with {status}"] * (status != 0)
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time of a process so far: its 14th and 15th field, proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_mib(pid: int) -> float:
