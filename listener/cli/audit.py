@@ -15,12 +15,13 @@ import typer
 from listener.audit.chart import distribute, draw_alone
 from listener.audit.escaping import printable
 from listener.audit.events import epoch_ms
-from listener.audit.files import Paths, of_the_trail
-from listener.audit.notes import NoteError, load_verifier
+from listener.audit.files import NEXT, Paths, of_the_trail
+from listener.audit.notes import load_verifier
 from listener.audit.page import Page, render
 from listener.audit.periods import Calendar
 from listener.audit.reading import AuditFile
 from listener.audit.report import By, GapRow, GroupRow, Groups, Report, Row, Summary, Wanted
+from listener.audit.signer import make_successor
 from listener.audit.verdict import Tolerance
 from listener.audit.verify import gather, verify
 from listener.cli.audit_outputs import (
@@ -49,7 +50,11 @@ TrailArgument = Annotated[
 ]
 CheckpointOption = Annotated[
     list[Path] | None,
-    typer.Option("--checkpoint", metavar="FILE", help="Signed checkpoints; by default those beside the files."),
+    typer.Option(
+        "--checkpoint",
+        metavar="FILE",
+        help="Signed checkpoints that were kept elsewhere, besides those beside the files.",
+    ),
 ]
 PubkeyOption = Annotated[
     list[str] | None,
@@ -63,6 +68,10 @@ UnchainedOption = Annotated[
 ]
 PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were deleted, or are omitted on purpose.")]
 VerdictJsonOption = Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")]
+RotateOption = Annotated[bool, typer.Option("--rotate", help="Make the key that takes the place of this one.")]
+KeyFileOption = Annotated[
+    Path | None, typer.Option("--key-file", metavar="FILE", help="The private key, if it does not lie beside the file.")
+]
 TrailFileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.")]
 
 FilesArgument = Annotated[
@@ -132,9 +141,7 @@ def verify_trail(
     began_s = time.monotonic()
     files = of_the_trail(files)
     try:
-        evidence = gather(files, pubkeys=pubkey or (), checkpoints=checkpoint)
-        if checkpoint and not evidence.checkpoints:
-            raise NoteError(f"{', '.join(map(str, checkpoint))}: no checkpoint in there")
+        evidence = gather(files, pubkeys=pubkey or (), checkpoints=checkpoint or ())
         verdict = verify(files, evidence, partial=partial)
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
@@ -149,10 +156,18 @@ def verify_trail(
         raise NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
 
 
-def show_key(file: TrailFileArgument) -> None:
-    """Print the public key of an audit file. Keep it where nobody who can change the file can change it."""
+def show_key(file: TrailFileArgument, rotate: RotateOption = False, key_file: KeyFileOption = None) -> None:
+    """Print the public key of an audit file. Keep it where nobody who can change the file can change it.
+
+    With --rotate print the public key of a new one, which takes over at the listener's next start or SIGHUP.
+    """
     try:
-        print(load_verifier(str(Paths(file).public_key)))
+        public = Paths(file).public_key
+        path = key_file or Paths(file).key
+        print(make_successor(path, public=public) if rotate else load_verifier(str(public)))
+    except FileExistsError as exc:
+        text = "there is a new key already, which takes over at the listener's next start or SIGHUP"
+        raise ListenerError(f"{path}{NEXT}: {text}") from exc
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
 
