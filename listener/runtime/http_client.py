@@ -99,14 +99,30 @@ class _Inlet(asyncio.BufferedProtocol):
         self._room = bytearray()
         if self._head_bytes is not None:
             self._head_bytes += nbytes
-            if self._head_bytes > LARGEST_HEAD:
-                self._aborted = True
-                self._transport.abort()
-                return
         self._behind.data_received(data)
+        if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
+            self._look_again()
         if self._head_bytes is not None and self._behind.exception() is None:
             _, end, begun = data.rpartition(b"\n")
             self._line = begun[:_SLICE] if end else (self._line + data)[:_SLICE]
+
+    def _look_again(self) -> None:
+        """Give up if the head is not over in the next step of the loop; nothing more is read until then.
+
+        uvloop hands over up to half a megabyte in one step, in which nobody can say that the head is over: most of it
+        may be the body.
+        """
+        reads = self._transport.is_reading()
+        self._transport.pause_reading()
+
+        def look() -> None:
+            if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
+                self._aborted = True
+                self._transport.abort()
+            elif reads:
+                self._transport.resume_reading()
+
+        asyncio.get_running_loop().call_soon(look)
 
     def eof_received(self) -> bool | None:
         """See asyncio."""
