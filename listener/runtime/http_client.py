@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from socket import socket
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import hdrs
@@ -28,6 +28,7 @@ LARGEST_HEAD = 256 * 2**10
 """Bytes that may come before the status that counts is known: all headers, and all interim answers (RFC 9110, 15.2)."""
 
 _SLICE = 16 * 2**10
+E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
 _TEXT_CHARACTERS = 200
 
@@ -154,7 +155,7 @@ class _Answer(aiohttp.ClientResponse):
             return await super().start(connection)
         except aiohttp.ClientError as exc:
             if complaint := inlet.complaint(exc):
-                raise HeadTooLarge(complaint) from exc
+                raise HeadTooLarge(complaint) from bare(exc)
             raise
         finally:
             inlet.end_head()
@@ -283,6 +284,16 @@ def new_session(
         trace_configs=[trace],
         trust_env=False,
     )
+
+
+def bare(error: E) -> E:
+    """The same error without its frames, for what outlives its handling: they hold all that was under way.
+
+    aiohttp keeps the error of a body beside the body. With a traceback the two would hold each other, and a response of
+    any size, until the garbage collector comes.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url") -> str:

@@ -147,6 +147,24 @@ def _notifications(message: Json, _elsewhere: str) -> Iterator[bytes]:
     return _in_pieces(_many(event + b",", 150_000), encoded(reply(message)) + b"]")
 
 
+def _no_end(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([_head() + END, b'[{"channel":"/x","data":"'], repeat(b"x" * BLOCK))
+
+
+def _deep(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([_head() + END, b'[{"channel":"/x","data":'], repeat(b'[{"a":' * (BLOCK // 6)))
+
+
+def _for_ever(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="the same")})
+    return chain([_head() + END, b"["], repeat((event + b",") * (BLOCK // len(event))))
+
+
+def _large_messages(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="large", Other="[{" * (2 * 10**6 - 1000))})
+    return chain([_head() + END, b"["], repeat(event + b",", 12), [encoded(reply(message)) + b"]"])
+
+
 def _giant_id(message: Json, _elsewhere: str) -> Iterator[bytes]:
     before, _, after = encoded([{**handshake(message), "clientId": "@"}]).partition(b"@")
     return _in_pieces(before[1:] + _many(b"x", 60_000_000), after)
@@ -176,6 +194,10 @@ PLAYS = (
     Play(name="54 MB of small objects, cut", stage=Stage.CONNECT, say=_cut_objects),
     Play(name="62 MB of small messages", stage=Stage.CONNECT, say=_small_messages),
     Play(name="150,000 notifications in a batch", stage=Stage.CONNECT, say=_notifications),
+    Play(name="a message without end", stage=Stage.CONNECT, say=_no_end),
+    Play(name="a message of brackets without end", stage=Stage.CONNECT, say=_deep),
+    Play(name="notifications without end", stage=Stage.CONNECT, say=_for_ever),
+    Play(name="messages of 4 MB", stage=Stage.CONNECT, say=_large_messages),
     Play(name="one useless event after the other", stage=Stage.CONNECT, say=_useless),
 )
 
