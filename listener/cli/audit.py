@@ -210,17 +210,21 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         key=key,
         unchanged=every,
     )
-    asked = _Request(wanted=wanted, by=by, calendar=Calendar(local), csv=csv, html=html, svg=svg)
+    tolerance = Tolerance(max_unsigned, max_unchained)
+    asked = _Request(wanted, by, Calendar(local), pubkey or (), checkpoint, tolerance, csv, html, svg)
+    _report_on(of_the_trail(files), asked, _on_stdout(asked, as_json=as_json))
+
+
+def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) -> None:
+    """Verify and read, and write all that was asked for. Raises NotProven and Unreadable when that is done."""
     with ExitStack() as stack:
-        paths = of_the_trail(files)
         opened = [stack.enter_context(AuditFile(path)) for path in paths]
         asked.require_sound(opened)
-        verdict = _verdict_on(paths, pubkey or (), checkpoint)
+        verdict = _verdict_on(paths, asked)
         for file, path in zip(opened, paths, strict=True):
             if not file.is_same(path):
                 raise ListenerError(f"{path} was exchanged for another file while it was verified: try again")
-        tolerance = Tolerance(unsigned=max_unsigned, unchained=max_unchained)
-        unreadable = _answer(asked, opened, _on_stdout(asked, as_json=as_json), verdict, tolerance, stack)
+        unreadable = _answer(asked, opened, outputs, verdict, stack)
     if isinstance(verdict, Verdict) and verdict.findings:
         raise NotProven(f"the trail was altered: {len(verdict.findings)} findings (see audit verify)")
     if unreadable:
@@ -228,10 +232,10 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         raise Unreadable(f"{lines} could not be read; the report lacks them")
 
 
-def _verdict_on(paths: Sequence[Path], pubkeys: Sequence[str], checkpoints: Sequence[Path] | None) -> Verdict | str:
+def _verdict_on(paths: Sequence[Path], asked: "_Request") -> Verdict | str:
     """The verdict on the files, whether or not older ones are missing; or why there is none. Raises ListenerError."""
     try:
-        evidence = gather(paths, pubkeys=pubkeys, checkpoints=checkpoints)
+        evidence = gather(paths, pubkeys=asked.pubkeys, checkpoints=asked.checkpoints)
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
     try:
@@ -250,11 +254,14 @@ def require_harmless(path: Path, option: str, suffixes: Sequence[str], inputs: S
 
 
 class _Request(NamedTuple):
-    """What is asked for, and the files that get the answer."""
+    """What is asked for, what it is held against, and the files that get the answer."""
 
     wanted: Wanted
     by: By | None
     calendar: Calendar
+    pubkeys: Sequence[str]
+    checkpoints: Sequence[Path] | None
+    tolerance: Tolerance
     csv: Path | None
     html: Path | None
     svg: Path | None
@@ -290,7 +297,6 @@ def _answer(
     opened: Sequence[AuditFile],
     outputs: list[Output],
     verdict: Verdict | str,
-    tolerance: Tolerance,
     stack: ExitStack,
 ) -> int:
     """Read, and write all that was asked for; returns how many lines could not be read."""
@@ -301,7 +307,7 @@ def _answer(
         report=_say,
         verdict=verdict if isinstance(verdict, Verdict) else None,
     )
-    begin = preface(verdict, tolerance, coverage=found.coverage(), zone=asked.calendar.name)
+    begin = preface(verdict, asked.tolerance, coverage=found.coverage(), zone=asked.calendar.name)
     kept = FirstRows()
     if asked.html is not None:
         outputs.append(kept)

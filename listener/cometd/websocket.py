@@ -107,7 +107,7 @@ class WebsocketTransport(SessionTransport):
             headers: dict[str, str] = {}
             await self.link.outgoing(request.payload, headers)
             self._socket = await self.link.http.ws_connect(
-                self.url, headers=headers, max_msg_size=self.link.max_bytes, autoping=True
+                self.url, headers=headers, max_msg_size=self.link.max_message_bytes, autoping=True
             )
         return self._socket
 

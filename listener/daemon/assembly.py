@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -12,11 +13,12 @@ from listener.cometd.engine import Engine
 from listener.cometd.protocol import Resume, Session
 from listener.cometd.transport import Link
 from listener.config.lane import LaneSettings
-from listener.config.settings import AccountSettings, ServerSettings, Settings, load
-from listener.daemon import connections
+from listener.config.settings import AccountSettings, ServerSettings, Settings, load, parts_of
+from listener.daemon import connections, preflight
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
+from listener.journal.lock import Known
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
 from listener.runtime.backoff import Backoff
@@ -73,7 +75,7 @@ class Account:
             headers=self.rest.headers if self.rest else dict,
             connect_timeout_s=server.connect_timeout_s,
             margin_s=server.poll_margin_s,
-            max_bytes=server.max_response_bytes,
+            max_message_bytes=server.max_message_bytes,
             time_s=host.time_s,
         )
         self.client = BatchClient(url=self.identity.url, link=link)
@@ -103,6 +105,7 @@ class Account:
                     connection_type=saved.connection_type,
                     ack=saved.ack,
                     max_interval_ms=saved.max_interval_ms,
+                    taken=saved.taken,
                 )
             )
         return session
@@ -151,6 +154,17 @@ def sink_problems(settings: Settings) -> list[Problem]:
     return registry.problems_of_all(settings.sinks, settings.base)
 
 
+def known_elsewhere(settings: Settings) -> Known | None:
+    """What the destinations that can be asked on this host tell of the journal. Blocks."""
+    found: list[tuple[int, int]] = []
+    for name, lane in settings.sinks.items():
+        with suppress(ConfigError):  # told with all the others when the sinks are built
+            found += [one for one in [registry.newest(name, lane, settings.base)] if one is not None]
+    if not found:
+        return None
+    return Known(max(sequence for sequence, _ in found), min(at_ms for _, at_ms in found))
+
+
 def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
     """The lane policy in a sink's table; for how long it tries what fails defaults to what its kind says."""
     patience = registry.patience(name, lane)
@@ -182,12 +196,13 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     Raises:
         ConfigError: with every problem; see `settings.load`.
     """
-    settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
-    connections.tls_context(settings.server)
-    connections.proxy_password(settings.server)
-    folder = settings.path(settings.journal.path).parent
-    if not folder.is_dir():
-        raise ConfigError([Problem("journal.path", f"there is no folder {folder}")])
+    beside = preflight.setting_problems(parts_of(path, environ=environ))
+    try:
+        settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
+    except ConfigError as exc:
+        raise ConfigError([*exc.problems, *beside]) from exc
+    if beside:
+        raise ConfigError(beside)
     return settings
 
 

@@ -158,7 +158,8 @@ class Session:
         try:
             credentials = f"{self._username}:{self._password()}".encode()
         except (OSError, ValueError) as exc:
-            raise LoginRefused(f"password_file cannot be read: {getattr(exc, 'strerror', None) or 'no text'}") from exc
+            why = getattr(exc, "strerror", None) or ("no text" if isinstance(exc, UnicodeError) else exc)
+            raise LoginRefused(f"password_file cannot be read: {why}") from exc
         return "Basic " + b64encode(credentials).decode()
 
     async def _enter_contact_center(self) -> None:

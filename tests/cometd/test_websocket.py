@@ -263,7 +263,7 @@ async def test_a_frame_that_is_too_large_is_a_failure(make: Make):
         await socket.send_str("[" + " " * 100_000)
         await socket.receive()
 
-    failure = await (await make(talk, max_bytes=70_000)).failure(request(1))
+    failure = await (await make(talk, max_message_bytes=70_000)).failure(request(1))
     assert failure.maybe_lost
     assert "70000" in str(failure)
 

@@ -143,8 +143,17 @@ def _believes_too_soon(original: Any) -> Any:
 class _OpenDoor:
     """A lock that keeps nobody out."""
 
+    left = None
+
     def release(self) -> None:
         """Nothing is held."""
+
+    def is_in_place(self) -> bool:
+        """There is none to be taken away."""
+        return True
+
+    def note(self, known: object) -> None:
+        """Nobody reads it."""
 
 
 MUTANTS: Mapping[str, Mutant] = {

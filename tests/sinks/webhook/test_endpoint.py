@@ -156,13 +156,6 @@ async def test_a_webhook_goes_through_its_proxy_whose_password_may_be_replaced(t
     assert len(tls_receiver.posts) == 1
 
 
-async def test_without_a_password_for_its_proxy_a_webhook_waits(receiver, make_sink, tmp_path):
-    (tmp_path / "proxy.secret").write_text("")
-    login = {"proxy": "http://127.0.0.1:9", "proxy_user": "listener", "proxy_password_file": "proxy.secret"}
-    with pytest.raises(Retry, match=r"^sinks\.crm\.proxy_password_file: .* is empty"):
-        await make_sink(receiver.url, **login)
-
-
 async def test_a_retry_after_is_handed_on_in_full_for_the_lane_to_bound(receiver, make_sink):
     sink = await make_sink(receiver.url)
     for named, expected in ((str(40 * 86_400), 40 * 86_400.0), ("1795904246", 1_795_904_246.0), ("9" * 400, 1e10)):
