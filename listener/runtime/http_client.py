@@ -31,6 +31,7 @@ _SLICE = 16 * 2**10
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
 _TEXT_CHARACTERS = 200
+_URL = re.compile(r"(\w+://)(?:[^\s/?#]*@)?([^\s/?#]*)\S*")
 
 
 class HeadTooLarge(aiohttp.ClientError):
@@ -340,8 +341,6 @@ def _describe_proxy(
 
 
 def _short(exc: BaseException) -> str:
-    """One line of printable characters."""
-    if isinstance(exc, aiohttp.ConnectionTimeoutError):
-        return "no connection in time"  # aiohttp quotes the whole URL, which may be a secret
-    text = "".join(c if c.isprintable() else " " for c in str(exc))
-    return " ".join(text.split())[:_TEXT_CHARACTERS] or type(exc).__name__
+    """One line of printable characters, with no more of a URL than its host: its path and query may be a secret."""
+    text = "".join(c if c.isprintable() else " " for c in str(exc).removeprefix("[Errno None] "))
+    return " ".join(_URL.sub(r"\1\2", text).split())[:_TEXT_CHARACTERS] or type(exc).__name__

@@ -283,8 +283,12 @@ async def test_a_proxy_that_is_not_there_is_named_by_its_setting(unused_tcp_port
         (ConnectionResetError(), "no answer from it: ConnectionResetError"),
         (HeadTooLarge("x"), "the answer of it has x"),
         (
-            aiohttp.ConnectionTimeoutError("to host http://it/secret"),
-            "it cannot be reached: no connection in time (check here.url)",
+            aiohttp.ConnectionTimeoutError("Connection timeout to host http://it/secret"),
+            "it cannot be reached: Connection timeout to host http://it (check here.url)",
+        ),
+        (
+            aiohttp.ClientOSError(None, "Can not write request body for https://u:secret@it:1?secret#secret, sorry"),
+            "no answer from it: Can not write request body for https://it:1 sorry",
         ),
         (OSError("a\r\n\x1b[1mb"), "no answer from it: a [1mb"),
     ],
