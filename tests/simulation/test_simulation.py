@@ -13,7 +13,7 @@ pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs 
 from simulation.explore import Outcome, play, play_seed
 from simulation.known import CASES, OpenCase
 from simulation.mutants import MUTANTS
-from simulation.schedule import AnyFault, Duplicate, RotateCsrf, Schedule, Slow, draw
+from simulation.schedule import AnyFault, Duplicate, FilesTaken, Kill, RotateCsrf, Schedule, Slow, draw
 from simulation.shrink import shrunk
 
 OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text), id=case.id) for case in CASES]
@@ -118,4 +118,11 @@ def test_a_change_between_the_first_look_and_the_subscription_is_no_sign_of_deat
 def test_a_notification_that_comes_twice_in_one_answer_is_one():
     slow, twice = Slow(at=7.919, for_s=9.385, by_ms=4000), Duplicate(at=12.726, count=1)
     outcome = play(_small(75, slow, twice, ack=True, hold_ms=3000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("suffixes", [("-wal", "-shm"), ("",), ("", "-wal", "-shm", ".lock")])
+def test_files_that_are_removed_beneath_the_listener_cost_nothing(suffixes):
+    taken, kill = FilesTaken(at=20.0, suffixes=suffixes), Kill(at=25.0, for_s=1.0, power=False)
+    outcome = play(_small(7, taken, kill, ack=True, hold_ms=3000, lasts_s=40.0))
     assert outcome.unknown == [], told(outcome)
