@@ -168,8 +168,8 @@ class ExchangeFailed(CometdError):
     Attributes:
         http_status: status of the response, None without one.
         retry_after_s: what the server asked for, in seconds.
-        maybe_lost: the request reached the server and its answer did not arrive whole, so events that the server
-            wrote into it are gone unless the ack extension brings them again.
+        maybe_lost: the server may have answered nevertheless, and the events that it wrote into its answer are gone
+            unless the ack extension brings them again. True unless it is certain that nothing was sent.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class ExchangeFailed(CometdError):
         *,
         http_status: int | None = None,
         retry_after_s: float | None = None,
-        maybe_lost: bool = False,
+        maybe_lost: bool = True,
     ) -> None:
         super().__init__(text)
         self.http_status = http_status

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from listener.daemon import connections, preflight
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
+from listener.journal.lock import Known
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
 from listener.runtime.backoff import Backoff
@@ -24,6 +26,7 @@ from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
+from listener.webservices.skew import ClockSkew
 
 
 class Account:
@@ -38,6 +41,7 @@ class Account:
         metrics: counts logins.
         saved: the session of an earlier process, if it fits this configuration.
         spread_s: over how long handshakes of all accounts are spread.
+        skew: sees the server's clock; shared by all accounts.
         host: time and chance.
     """
 
@@ -50,12 +54,13 @@ class Account:
         metrics: Metrics,
         saved: SessionState | None = None,
         spread_s: float = 1.0,
+        skew: ClockSkew | None = None,
         host: Host = THIS_HOST,
     ) -> None:
         server = settings.server
         self.identity = identity_of(settings, account)
         self.http = new_session(connector)
-        self.rest = self._web_services(settings, account, metrics, host) if server.login == "basic" else None
+        self.rest = self._web_services(settings, account, metrics, skew, host) if server.login == "basic" else None
         self.before_listening: Callable[[], Awaitable[None]] | None = None
         self._login_restored = saved is not None
         self.engine = Engine(
@@ -70,12 +75,14 @@ class Account:
             headers=self.rest.headers if self.rest else dict,
             connect_timeout_s=server.connect_timeout_s,
             margin_s=server.poll_margin_s,
-            max_bytes=server.max_response_bytes,
+            max_message_bytes=server.max_message_bytes,
             time_s=host.time_s,
         )
         self.client = BatchClient(url=self.identity.url, link=link)
 
-    def _web_services(self, settings: Settings, account: AccountSettings, metrics: Metrics, host: Host) -> WebServices:
+    def _web_services(
+        self, settings: Settings, account: AccountSettings, metrics: Metrics, skew: ClockSkew | None, host: Host
+    ) -> WebServices:
         return WebServices(
             url=settings.server.url,
             username=account.username,
@@ -85,6 +92,7 @@ class Account:
             start_contact_center_session=settings.server.start_contact_center_session,
             on_login=lambda result: metrics.count("logins_total", 1, result),
             time_s=host.time_s,
+            skew=skew,
         )
 
     def _session(self, server: ServerSettings, saved: SessionState | None) -> Session:
@@ -97,6 +105,7 @@ class Account:
                     connection_type=saved.connection_type,
                     ack=saved.ack,
                     max_interval_ms=saved.max_interval_ms,
+                    taken=saved.taken,
                 )
             )
         return session
@@ -143,6 +152,17 @@ def source_of(settings: Settings) -> str:
 def sink_problems(settings: Settings) -> list[Problem]:
     """Everything wrong with the sinks' own keys, and with the sinks side by side."""
     return registry.problems_of_all(settings.sinks, settings.base)
+
+
+def known_elsewhere(settings: Settings) -> Known | None:
+    """What the destinations that can be asked on this host tell of the journal. Blocks."""
+    found: list[tuple[int, int]] = []
+    for name, lane in settings.sinks.items():
+        with suppress(ConfigError):  # told with all the others when the sinks are built
+            found += [one for one in [registry.newest(name, lane, settings.base)] if one is not None]
+    if not found:
+        return None
+    return Known(max(sequence for sequence, _ in found), min(at_ms for _, at_ms in found))
 
 
 def policy_of(name: str, lane: LaneSettings) -> LanePolicy:

@@ -97,6 +97,8 @@ class SinkKind(Generic[S]):
             for ever.
         retry_event_after_s: for how long a single event is tried that fails while others are taken, likewise.
         problems: what is wrong with its keys beside the `format` of the sink's table: pairs of a key, and why.
+        newest: the highest sequence at the destination, and when its event came (epoch milliseconds), where that can
+            be told from the host alone; None if it cannot. Blocks, and does not raise.
         refusals: what the host refuses at this moment, found without a connection or a change: likewise.
     """
 
@@ -108,6 +110,7 @@ class SinkKind(Generic[S]):
     retry_horizon_s: float | None = None
     retry_event_after_s: float | None = None
     problems: Callable[[S, FormName], Iterable[tuple[str, str]]] = _no_problems
+    newest: Callable[[SinkContext, S], tuple[int, int] | None] = lambda _context, _settings: None
     refusals: Callable[[SinkContext, S], Iterable[tuple[str, str]]] = _no_refusals
 
 
@@ -212,6 +215,13 @@ def build(name: str, lane: Lane, *, base: Path, host: Host = THIS_HOST) -> Sink:
         return kind.build(SinkContext(name=name, base=base, form=form, host=host), settings)
     except ImportError as exc:
         raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
+
+
+def newest(name: str, lane: Lane, base: Path) -> tuple[int, int] | None:
+    """The highest sequence at the destination of a sink, as its kind tells. Raises ConfigError as `build`."""
+    kind, settings = _settings(name, lane, base)
+    form = form_of(lane.format, lane.template, lane.template_type)
+    return kind.newest(SinkContext(name=name, base=base, form=form), settings)
 
 
 def input_files(name: str, lane: Lane, base: Path) -> list[Path]:

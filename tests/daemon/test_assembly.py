@@ -97,10 +97,10 @@ def test_a_session_belongs_to_an_account_at_a_url_with_a_topic():
 
 async def test_every_setting_of_the_server_reaches_the_part_that_it_is_for(world: World):
     parts = await world.account(
-        connect_timeout_s=3, poll_margin_s=4, max_response_bytes=70_000, ack=False, topic="/t", transport="websocket"
+        connect_timeout_s=3, poll_margin_s=4, max_message_bytes=70_000, ack=False, topic="/t", transport="websocket"
     )
     link = parts.client.link
-    assert (link.connect_timeout_s, link.margin_s, link.max_bytes) == (3, 4, 70_000)
+    assert (link.connect_timeout_s, link.margin_s, link.max_message_bytes) == (3, 4, 70_000)
     session = parts.engine.session
     assert (session.topics, session.connection_type) == (["/t"], "websocket")
     assert "ext" not in session.next_request().payload[0]

@@ -104,10 +104,14 @@ def _reset(world: "World", host: str) -> None:
 def _at_the_server(world: "World", fault: AnyFault) -> None:
     server = world.site
     cuts = isinstance(fault, faults.Slow | faults.ServerRestart | faults.LoseLogins)
-    _trouble(world, fault, cuts=cuts, agent=getattr(fault, "agent", None))
+    if not isinstance(fault, faults.ReadTimeout):  # that is no trouble once it is known: the server notes what it cuts
+        _trouble(world, fault, cuts=cuts, agent=getattr(fault, "agent", None))
     match fault:
         case faults.StandIn():
             server.stand_in(fault)
+        case faults.ReadTimeout():
+            server.read_timeout_s = fault.limit_s
+            _later(world, _after(fault.for_s, lambda: setattr(server, "read_timeout_s", None)))
         case faults.Slow():
             server.control("delay", ms=fault.by_ms)
             _later(world, _after(fault.for_s, lambda: server.control("delay", ms=0)))

@@ -17,11 +17,13 @@ from simulation.oracle import judge
 from simulation.schedule import (
     AnyFault,
     Duplicate,
+    ReadTimeout,
     ReceiverAnswers,
     ReceiverChokes,
     RotateCsrf,
     Schedule,
     Slow,
+    StandIn,
     draw,
 )
 from simulation.shrink import shrunk
@@ -129,6 +131,28 @@ def test_a_change_between_the_first_look_and_the_subscription_is_no_sign_of_deat
 def test_a_notification_that_comes_twice_in_one_answer_is_one():
     slow, twice = Slow(at=7.919, for_s=9.385, by_ms=4000), Duplicate(at=12.726, count=1)
     outcome = play(_small(75, slow, twice, ack=True, hold_ms=3000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("status", [202, 203, 206])
+def test_an_answer_under_another_2xx_is_taken(status: int):
+    dressed = StandIn(at=8.0, status=status, count=1, keeps_body=True, only="messages")
+    outcome = play(_small(0, dressed, ack=False, hold_ms=5000, lasts_s=14.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("status", [202, 302, 401, 403, 404, 408, 503])
+def test_a_gateways_answer_in_place_of_one_with_events_leaves_a_gap(status: int):
+    stand_in = StandIn(at=8.0, status=status, count=1, keeps_body=False, only="messages")
+    outcome = play(_small(0, stand_in, ack=False, hold_ms=5000, lasts_s=14.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("ack", [True, False])
+def test_a_proxy_that_cuts_every_poll_is_learned(ack: bool):
+    """Otherwise each poll is cut, and without acknowledgements leaves a gap, for ever."""
+    proxy = ReadTimeout(at=8.0, for_s=240.0, limit_s=2.5)
+    outcome = play(_small(0, proxy, ack=ack, hold_ms=8000, lasts_s=250.0))
     assert outcome.unknown == [], told(outcome)
 
 

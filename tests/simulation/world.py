@@ -224,6 +224,7 @@ class World:
     def start(self) -> None:
         """Start the listener on what the last one left."""
         if self.running is None:
+            self.site.meet_a_new_process()
             self._processes.append(self.process(self._folder, len(self._processes) + 1, self._ended))
 
     def process(self, folder: Path, number: int, on_end: Callable[[Process, BaseException | None], None]) -> Process:
