@@ -26,9 +26,10 @@ _VALUE = "INSERT OR REPLACE INTO last_value (chat_id, key, value, account, serve
 _VALUE_WIDTH = 6
 _SESSION = (
     "INSERT OR REPLACE INTO session"
-    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean) VALUES "
+    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean,"
+    " seen_monotonic_ms, boot) VALUES "
 )
-_SESSION_WIDTH = 10
+_SESSION_WIDTH = 12
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
@@ -177,6 +178,8 @@ def replace_sessions(connection: sqlite3.Connection, batches: Iterable[JournalBa
             session.max_interval_ms,
             msgspec.json.encode(session.cookies).decode(),
             int(session.clean),
+            session.seen_monotonic_ms,
+            session.boot,
         )
     _insert(connection, _SESSION, _SESSION_WIDTH, flat)
 
@@ -337,13 +340,13 @@ def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> 
 def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
     """Per account, its session."""
     found = connection.execute(
-        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean"
-        " FROM session"
+        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, seen_monotonic_ms,"
+        " boot, cookies, clean FROM session"
     )
     names = ("account", "url", "topic", "client_id", "connection_type", "ack", "seen_ms", "max_interval_ms")
     return {
         row[0]: SessionState(
-            **dict(zip(names, row[:-2], strict=True)),
+            **dict(zip((*names, "seen_monotonic_ms", "boot"), row[:-2], strict=True)),
             cookies=msgspec.json.decode(row[-2], type=Cookies),
             clean=bool(row[-1]),
         )

@@ -5,6 +5,7 @@ import asyncio
 from listener.cometd.facts import Polled, SessionProblem
 from listener.cometd.in_flight import MAX_FACTS, InFlight
 from listener.cometd.protocol import Resume
+from listener.runtime.clock import Moment
 
 RESUME = Resume(client_id="c1", connection_type="long-polling", ack=None)
 
@@ -34,10 +35,10 @@ async def test_a_cancelled_taker_loses_nothing():
 async def test_empty_polls_that_nobody_takes_do_not_pile_up():
     in_flight = InFlight()
     for at_ms in range(10_000):
-        in_flight.put(Polled(at_ms=at_ms, resume=RESUME))
+        in_flight.put(Polled(at=Moment(at_ms, 0.0), resume=RESUME))
     taken = []
     while in_flight.pending():
-        taken.append((await in_flight.next()).at_ms)
+        taken.append((await in_flight.next()).at.wall_ms)
     assert len(taken) < MAX_FACTS
     assert taken[-1] == 9_999
 
