@@ -40,6 +40,8 @@ class Gap:
 
     Attributes:
         length_s: as it is written, None where the listener could not know it.
+        begins_at: where a reader has to reckon with its beginning.
+        least_s: the shortest length that can be meant: a clock that was set back has shown a time twice.
     """
 
     agent: str
@@ -51,6 +53,7 @@ class Gap:
     recorded_at: float
     begins_at: float
     ends_at: float
+    least_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,30 +104,32 @@ class Case:
     def _gap(self, event: Event, data: Mapping[str, Any]) -> Gap:
         at = self.recorded[event.id].at if event.id in self.recorded else self.evidence.ended_at
         gap = msgspec.convert(data, model.Gap)
-        ends_at = self._moment(gap.ended_ms, not_after=at)
-        from_ms = epoch_ms(gap.from_)
-        begins_at = self._moment(from_ms, not_after=ends_at) if gap.seconds is None else ends_at - gap.seconds
+        ends_at = max(self._moments(gap.ended_ms, not_after=at))
+        from_ms, to_ms = epoch_ms(gap.from_), epoch_ms(gap.to)
+        step_s = gap.clock_step_seconds or 0.0
+        began_ms = to_ms if step_s < 0 else from_ms  # as the clock before showed it, where no length is known
+        begins = self._moments(began_ms, not_after=ends_at) if gap.seconds is None else [ends_at - gap.seconds]
         return Gap(
             agent=event.account,
             reason=gap.reason,
             from_ms=from_ms,
-            to_ms=epoch_ms(gap.to),
+            to_ms=to_ms,
             length_s=gap.seconds,
-            step_s=gap.clock_step_seconds or 0.0,
+            step_s=step_s,
             recorded_at=at,
-            begins_at=begins_at,
+            begins_at=min(begins),
             ends_at=ends_at,
+            least_s=ends_at - max(begins),
         )
 
-    def _moment(self, shown_ms: int, *, not_after: float) -> float:
-        """The last moment at which the clock showed this."""
+    def _moments(self, shown_ms: int, *, not_after: float) -> list[float]:
+        """When the clock showed this; it did not after the given moment, which stands for none."""
         ends = [since for since, _ in self.evidence.clock[1:]] + [not_after]
-        moments = [
+        return [
             at
             for (since, offset_ms), until in zip(self.evidence.clock, ends, strict=True)
             if since - _SLACK_S <= (at := (shown_ms - EPOCH_MS - offset_ms) / 1000) <= min(until, not_after) + _SLACK_S
-        ]
-        return max(moments, default=not_after)
+        ] or [not_after]
 
     def offset_ms(self, at: float) -> int:
         """By how much the clock of the listener's host was off."""
@@ -138,6 +143,8 @@ class Case:
         """By its length and by its times, as the clock shows them since, and as it did if it was set once at most."""
         if not gap.begins_at - _SLACK_S <= at <= gap.ends_at + _SLACK_S:
             return False
+        if gap.length_s is None:
+            return True  # all that could be told is when it began by one clock, and when it ended by another
         settings = [since for since, _ in self.evidence.clock if gap.begins_at - _SLACK_S < since <= gap.ends_at]
         readings = [self.offset_ms(gap.ends_at)] + [self.offset_ms(at)] * (len(settings) <= 1)
         return all(
@@ -329,12 +336,11 @@ def gaps_are_honest(case: Case) -> Iterator[Finding]:
             if one.since <= gap.ends_at
         ]
         since, until = _stretch(reach, gap.ends_at)
-        length_s = gap.ends_at - gap.begins_at
         if not since <= gap.ends_at <= until:
-            text = f"a gap ({gap.reason}) of {length_s:.3f} s without a cause"
+            text = f"a gap ({gap.reason}) of {gap.least_s:.3f} s without a cause"
             yield Finding(promise="gap without cause", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
-        elif gap.begins_at < since - _SLACK_S:
-            text = f"a gap ({gap.reason}) of {length_s:.3f} s for trouble since {since + before_s:.3f} s"
+        elif gap.least_s > gap.ends_at - since + _SLACK_S:
+            text = f"a gap ({gap.reason}) of {gap.least_s:.3f} s for trouble since {since + before_s:.3f} s"
             yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
         if gap.length_s is not None:
             yield from _clock_is_told(case, gap, gap.length_s)
