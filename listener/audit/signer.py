@@ -1,6 +1,7 @@
 """Signs the chain periodically: the key, created once for its owner alone, and the file of signed checkpoints."""
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -23,6 +24,7 @@ from listener.audit.notes import (
     written,
 )
 from listener.runtime.durable import sync_file, sync_folder
+from listener.runtime.owned import open_owned, require_owned
 
 _log = structlog.get_logger(__name__)
 _TAIL_BYTES = 64 * 1024
@@ -63,16 +65,18 @@ class CheckpointSigner:
     def open(self) -> None:
         """Read the last checkpoint that this key has signed; repair the file's end. Raises OSError."""
         try:
-            size = self._path.stat().st_size
+            fd = open_owned(self._path, os.O_RDWR)
         except FileNotFoundError:
             return
-        with self._path.open("rb") as file:
-            start = file.seek(max(0, size - _TAIL_BYTES))
+        with os.fdopen(fd, "r+b") as file:
+            start = file.seek(max(0, os.fstat(fd).st_size - _TAIL_BYTES))
             data = file.read()
-        self.last = self._last_of(data.decode("utf-8", "replace"))
-        end = max((match.end() for match in _SIGNED.finditer(data)), default=0)
-        if data[end:] and (end or not start):
-            os.truncate(self._path, start + end)  # what a crash has left of one that was under way
+            self.last = self._last_of(data.decode("utf-8", "replace"))
+            end = max((match.end() for match in _SIGNED.finditer(data)), default=0)
+            is_torn = bool(data[end:]) and bool(end or not start)
+            if is_torn:
+                file.truncate(start + end)  # what a crash has left of one that was under way
+        if is_torn:
             _log.warning("audit_checkpoints_repaired", path=str(self._path), cut_bytes=len(data) - end)
 
     def sign(self, head: Head) -> None:
@@ -102,7 +106,7 @@ class CheckpointSigner:
     def _append(self, notes: bytes) -> None:
         """All of it, or nothing."""
         created = not self._path.exists()
-        fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, self._mode)
+        fd = open_owned(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, self._mode)
         try:
             size = os.fstat(fd).st_size
             if created:
@@ -134,6 +138,7 @@ def signing_key(path: Path, *, public: Path, sink: str) -> SigningKey:
     """
     name = f"{re.sub(r'[^A-Za-z0-9.-]', '-', socket.gethostname())}/disposition-listener/{sink}"
     before = None
+    require_owned(public)
     with contextlib.suppress(OSError, NoteError):
         before = VerifierKey.parse(public.read_text(encoding="utf-8", errors="replace"))
     key, created = load_or_create(path, name=before.name if before is not None else name, public=public)
@@ -177,14 +182,32 @@ def load_or_create(path: Path, *, name: str, public: Path) -> Keys:
 
 
 def load(path: Path) -> Ed25519PrivateKey:
-    """The private key in a PEM file. Raises OSError, NoteError."""
+    """The private key in a PEM file, to which a configured path may be a link.
+
+    Raises:
+        OSError: it cannot be read, or other users can have made or read it.
+        NoteError: it holds no Ed25519 key.
+    """
+    with os.fdopen(open_owned(path.resolve(), os.O_RDONLY), "rb") as file:
+        _keep_private(path, file.fileno())
+        pem = file.read()
     try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as exc:  # TypeError: it is encrypted
         raise NoteError(f"{path} contains no unencrypted private key in PEM form") from exc
     if not isinstance(key, Ed25519PrivateKey):
         raise NoteError(f"{path} contains a key that is not Ed25519")
     return key
+
+
+def _keep_private(path: Path, fd: int) -> None:
+    """Take a key of ours from others' eyes, as a volume's group has it; refuse one whose mode is not ours to change."""
+    found = os.fstat(fd)
+    if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+        os.fchmod(fd, 0o600)
+        _log.warning("audit_key_permissions_narrowed", key_file=str(path), mode="0600")
+    elif found.st_uid != os.geteuid() and found.st_mode & 0o027:
+        raise OSError(errno.EINVAL, "other users can read or write it", str(path))
 
 
 def _write(path: Path, content: bytes, mode: int, *, replace: bool) -> None:

@@ -46,7 +46,7 @@ _ENTRIES = {
     "simulate": _Entry("simulate", "simulate", help="Run a simulated Web Services node, for tests."),
     "set-disposition": _Entry("set_disposition", "set_disposition", help="Set a chat's disposition."),
     "tail": _Entry("tail", "tail", help="Show the events of an audit file."),
-    "audit": _Entry("audit", help="Verify an audit trail, and report who set what when."),
+    "audit": _Entry("audit", help="Verify an audit trail, and report which dispositions were set when."),
     "journal": _Entry("journal", help="Inspect the journal."),
     "dead-letters": _Entry(
         "dead_letters", help="List events that a sink did not take; deliver them again, or delete them."

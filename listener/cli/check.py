@@ -45,6 +45,8 @@ def _summary(settings: Settings, *, connected: bool) -> Iterator[tuple[str, str]
     sinks = ", ".join(f"{name} ({lane.type})" for name, lane in settings.sinks.items())
     yield "sinks", sinks + (", all reached" if connected else "")
     yield "http", settings.http.listen if settings.http else "off"
+    for text in settings.renamed:
+        yield "renamed", text
 
 
 def _accounts(settings: Settings) -> str:

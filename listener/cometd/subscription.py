@@ -34,20 +34,30 @@ class SubscriptionState:
         self._new_session = False
         self._network_failed = False
 
+    @property
+    def is_new(self) -> bool:
+        """Whether a session has begun that `restored` has not told of yet."""
+        return self._new_session
+
     def asked(self, at: Moment) -> None:
         """A request is on its way to the server."""
         self.asked_at = at
 
-    def failed(self, *, cut: bool, since: Moment | None = None) -> None:
-        """The network or the server failed a request; `cut` if its answer may have been on the way, for good.
-
-        `since` is the last certain moment when that was asked for, if polls have been granted meanwhile.
-        """
+    def failed(self, *, cut: bool) -> None:
+        """The network or the server failed a request; `cut` if its answer may have been on the way, for good."""
         self._network_failed = True
         if cut:
-            self.cut = True
-            self.last = since or self.last
-            self.lost(Cause.NO_ACK_CUT)
+            self.doubted()
+
+    def doubted(self, *, since: Moment | None = None) -> None:
+        """An answer may have been on the way, for good, whatever came in its place.
+
+        `since` is the last certain moment when it was asked for, if that was beside the polls: what it held may be
+        older than the polls that were granted meanwhile.
+        """
+        self.cut = True
+        self.last = since or self.last
+        self.lost(Cause.NO_ACK_CUT)
 
     def lost(self, cause: Cause) -> None:
         """The subscription is lost, or its loss turns out to be worse than a cut answer; the first real cause stays."""

@@ -4,16 +4,18 @@ import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError
 
 from listener.config.http import HttpSettings
 from listener.config.lane import LaneSettings, SinkName
+from listener.config.proxy import ProxySettings
 from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, field_of, from_text, problems_of
 from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
+_NEW_NAMES = {("server", "max_response_bytes"): "max_message_bytes"}
 _NOTHING_GIVEN = f"there is no configuration: name its file with --config, or set {ENV_PREFIX} variables"
 
 
@@ -44,7 +46,7 @@ def _base_url(value: str) -> str:
 BaseUrl = Annotated[Url, AfterValidator(_base_url)]
 
 
-class ServerSettings(Section):
+class ServerSettings(ProxySettings):
     """Where the Web Services are and how to talk to them."""
 
     url: BaseUrl
@@ -61,7 +63,7 @@ class ServerSettings(Section):
     connect_timeout_s: float = Field(default=10.0, gt=0)
     request_timeout_s: float = Field(default=30.0, gt=0)
     poll_margin_s: float = Field(default=10.0, gt=0)
-    max_response_bytes: int = Field(default=64 * 2**20, ge=2**16)
+    max_message_bytes: int = Field(default=4 * 2**20, ge=2**16)
     keepalive_s: float = Field(default=600.0, gt=0)
     reconcile_interval_s: float = Field(default=300.0, ge=0)
 
@@ -125,6 +127,17 @@ class Settings(Section):
     shutdown_timeout_s: float = Field(default=5.0, ge=0)
     disconnect_on_stop: bool = False
     base: Path = Field(default=Path(), exclude=True)
+    _renamed: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """For each key that was given by an old name, which still counts: a sentence that names both."""
+        return self._renamed
+
+    def with_renamed(self, renamed: tuple[str, ...]) -> Self:
+        """The same, with these sentences."""
+        self._renamed = renamed
+        return self
 
     def listening_accounts(self) -> tuple[AccountSettings, ...]:
         """The accounts; with `login = "none"` and none configured, one nameless listener."""
@@ -168,6 +181,7 @@ def load(
     if path is None and data == {"accounts": []}:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
     problems = [] if data.pop("base", None) is None else [Problem("base", "unknown key")]
+    data, renamed = _with_new_names(data)
     try:
         settings = Settings.model_validate(data | {"base": base}, context=Folders.of(base, environ))
     except ValidationError as exc:
@@ -175,7 +189,18 @@ def load(
     problems += [*_problems_across(data), *_problems_of_sinks(data, base, sink_problems), *_unknown_variables(environ)]
     if problems:
         raise ConfigError([_with_origin(problem, environ) for problem in problems])
-    return settings
+    return settings.with_renamed(renamed)
+
+
+def _with_new_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The tables with keys by their new names, and what to tell of each that had its old one."""
+    tables, told = dict(data), []
+    for (table, old), new in _NEW_NAMES.items():
+        keys = tables.get(table)
+        if isinstance(keys, dict) and old in keys and new not in keys:
+            tables[table] = {new if key == old else key: value for key, value in keys.items()}
+            told.append(f"{table}.{old} is called {table}.{new} now")
+    return tables, tuple(told)
 
 
 def _read(path: Path) -> dict[str, Any]:

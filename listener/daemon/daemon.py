@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import resource
-import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -30,7 +29,7 @@ from listener.daemon.supervision import Supervision
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.intake.recorder import Recorder
 from listener.journal import SqliteJournal
-from listener.journal.sqlite import Committed, size_bytes
+from listener.journal.sqlite import Committed, size_bytes, wal_bytes
 from listener.model.event import AccountStatus, Event
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
@@ -78,7 +77,7 @@ class Daemon:
         self._look = asyncio.Event()
         self._load = load
         self._accounts: Accounts | None = None
-        self._tls: ssl.SSLContext | bool = False
+        self._renew_connections: Callable[[], None] = lambda: None
         self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
         self._journal = SqliteJournal(
@@ -100,6 +99,7 @@ class Daemon:
             configuration=self.reloads.status,
             journal=self._journal,
             journal_bytes=partial(size_bytes, path),
+            wal_bytes=partial(wal_bytes, path),
             recorder=self._recorder,
             now_ms=host.clock.now_ms,
             monotonic_s=host.clock.monotonic_s,
@@ -135,11 +135,15 @@ class Daemon:
     async def _run(self, stack: AsyncExitStack) -> None:
         _raise_open_files()
         _tune_gc()
+        for text in self._settings.renamed:
+            log.warning("setting_renamed", text=text)
         await self._open_journal(stack)
         lanes = self._lanes.build(self._settings, self._settings.sinks, retry_start_errors=False)
         self._lanes.running.update(lanes)
         commands = await self._serve_control(stack)
         await self._serve_http(stack, commands)
+        watch = FileWatch()
+        await asyncio.to_thread(watch.look, self._input_files())  # before they are read: what is replaced since is seen
         accounts = self._accounts = await self._build_accounts(stack)
         log.info(
             "started",
@@ -159,7 +163,7 @@ class Daemon:
                 spawn("retention", self._retention().run()),
                 spawn("damages", self._record_damages()),
                 spawn("reload", self._reload_when_asked(accounts, spawn)),
-                spawn("credentials", self._watch_files(spawn)),
+                spawn("credentials", self._watch_files(watch, spawn)),
                 spawn("supervision", self._supervision().run()),
             ]
             self._lanes.start(lanes, spawn)
@@ -193,14 +197,13 @@ class Daemon:
             self._notifier.ready(self.reloads.summary())
             log.info("sinks_resumed", sinks=self._lanes.resume())
 
-    async def _watch_files(self, spawn: Spawn) -> None:
-        """Reload replaced certificates and secrets; passwords are read at each login."""
-        watch = FileWatch()
+    async def _watch_files(self, watch: FileWatch, spawn: Spawn) -> None:
+        """Reload replaced certificates and secrets; passwords of accounts are read at each login."""
         while True:
             changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
             try:
-                if _SERVER in changed and isinstance(self._tls, ssl.SSLContext):
-                    await asyncio.to_thread(connections.renew, self._tls, self._settings.server)
+                if _SERVER in changed:
+                    await asyncio.to_thread(self._renew_connections)
                 if sinks := changed - {_SERVER}:
                     await self._lanes.exchange(self._settings, sorted(sinks), spawn)
             except ConfigError as exc:
@@ -280,9 +283,11 @@ class Daemon:
         stack.push_async_callback(server.stop)
 
     async def _build_accounts(self, stack: AsyncExitStack) -> Accounts:
-        self._tls = connections.tls_context(self._settings.server)
-        connector = connections.new_connector(self._settings.server, tls=self._tls)
+        server = self._settings.server
+        tls = connections.tls_context(server)
+        connector = connections.new_connector(server, tls=tls)
         stack.push_async_callback(connector.close)
+        self._renew_connections = partial(connections.renew, server, tls=tls, proxy=connector.proxy)
         accounts = Accounts(
             settings=self._settings,
             journal=self._journal,

@@ -34,7 +34,9 @@ def repair(path: Path, at_ms: int) -> None:
     if not path.exists():
         if not log.exists() or not log.stat().st_size:
             return
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would remove the log
+        os.close(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        )  # SQLite would remove the log
     fault = inspection.fault_of(path, thorough=damage_marker.exists(path))
     if fault is not None:
         _rebuild(path, fault, at_ms)
@@ -139,7 +141,7 @@ def copy_readable(source: Path, target: Path) -> int:
     descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(descriptor).st_size
-        with target.open("wb") as copy:
+        with target.open("xb") as copy:
             for at in range(0, size, _PIECE):
                 piece = bytearray(min(_PIECE, size - at))
                 try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from listener.errors import JournalLocked
+from listener.runtime.owned import open_owned
 
 
 class FileLock:
@@ -24,9 +25,9 @@ class FileLock:
 
         Raises:
             JournalLocked: another process (or another journal object of this one) holds it.
-            OSError: the file cannot be created.
+            OSError: the file cannot be created, or is not ours.
         """
-        descriptor = os.open(f"{journal}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_owned(Path(f"{journal}.lock"), os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.fchmod(descriptor, 0o600)  # what the umask took away, the owner needs

@@ -41,12 +41,19 @@ _log = structlog.get_logger(__name__)
 
 
 def size_bytes(path: Path) -> int:
-    """Bytes of the database and its WAL on disk; 0 for what is not there. Closing removes the WAL at any moment."""
-    size = 0
-    for file in (path, path.with_name(f"{path.name}-wal")):
-        with suppress(FileNotFoundError):
-            size += file.stat().st_size
-    return size
+    """Bytes of the database and its WAL on disk; 0 for what is not there."""
+    return _size(path) + wal_bytes(path)
+
+
+def wal_bytes(path: Path) -> int:
+    """Bytes of the WAL of the journal at `path`. It grows while another program reads on and on."""
+    return _size(path.with_name(f"{path.name}-wal"))
+
+
+def _size(path: Path) -> int:
+    with suppress(FileNotFoundError):  # closing removes the WAL at any moment
+        return path.stat().st_size
+    return 0
 
 
 class _Opened:

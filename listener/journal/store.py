@@ -18,6 +18,7 @@ from listener.journal.lock import FileLock
 from listener.journal.wal import WalIndex
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.durable import sync_folder
+from listener.runtime.owned import require_owned
 
 CHECKPOINT_PAGES = 512
 """Pages (of 8 KiB) in the log at which it is checkpointed into the file."""
@@ -61,6 +62,8 @@ class Handle:
         self._logged = False
         self._damage: JournalDamaged | None = None
         self._checkpoint_failing = False
+        self._log_pages = 0
+        self._blocked = False
         self._durable = rows.select_newest(connection)
 
     @property
@@ -100,9 +103,22 @@ class Handle:
 
     def _checkpoint(self) -> None:
         """Where a reader keeps the log from starting again, every commit tries it, so that it does so soon."""
-        if self._index.frames() >= CHECKPOINT_PAGES:
+        pages = self._index.frames()
+        if pages >= CHECKPOINT_PAGES:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._checkpoint_failing = False
+        self._tell_of_reader(pages)
+
+    def _tell_of_reader(self, pages: int) -> None:
+        """A long log that was due already at the commit before has not started again: somebody reads on and on."""
+        blocked = pages >= MAX_LOG_PAGES and self._log_pages >= CHECKPOINT_PAGES
+        self._log_pages = pages
+        if blocked and not self._blocked:
+            effect = "the write-ahead log grows for as long as another program reads the journal"
+            _log.warning("journal_checkpoint_blocked", path=str(self._path), wal_pages=pages, effect=effect)
+        elif self._blocked and not blocked:
+            _log.info("journal_checkpoint_unblocked", path=str(self._path))
+        self._blocked = blocked
 
     def ready(self) -> sqlite3.Connection:
         """The connection for the next transaction, a new one after an I/O error.
@@ -196,6 +212,8 @@ def open_store(path: Path, now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms) -> S
 
 def _open(path: Path, stack: ExitStack, now_ms: Callable[[], int]) -> Store:
     """Open both connections; what `stack` holds is left to the store."""
+    for suffix in ("", "-wal", "-shm", "-journal", ".part", ".repaired"):
+        require_owned(path.with_name(f"{path.name}{suffix}"))
     repair(path, now_ms())
     _create(path)
     connect = partial(connect_writer, path)

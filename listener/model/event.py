@@ -210,6 +210,8 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     (epoch milliseconds) at which the session was certainly subscribed; `seen_monotonic_ms` is the same by the monotonic
     clock, which runs since the start of the machine that `boot` names (see `Host.boot_id`). `cookies` is the jar's
     content: name, value, domain, path. `clean` tells that polling ended in order: nothing was under way when it did.
+    `taken` says what is durable of a batch above `ack`: of each part how many events, of how many bytes, and their
+    digest.
     """
 
     account: str
@@ -224,6 +226,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     clean: bool = False
     seen_monotonic_ms: int | None = None
     boot: str = ""
+    taken: tuple[tuple[int, int, str], ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -62,6 +62,7 @@ TABLE = (
     Row(Counter, "journal_commit_failures_total", "Commits that failed; their batches are tried again."),
     Row(Gauge, "journal_last_sequence", "Sequence of the newest durable event."),
     Row(Gauge, "journal_bytes", "Size of the journal's files."),
+    Row(Gauge, "journal_wal_bytes", "Size of its write-ahead log, which a reader that never ends lets grow."),
     Row(Gauge, "journal_depth_events", "Events in the journal that at least one sink has not got yet."),
     Row(Gauge, "journal_oldest_age_seconds", "Age of the oldest of them, since its arrival; 0 without."),
     Row(Counter, "sink_delivered_total", "Events durable at the sink.", ("sink",)),

@@ -91,6 +91,7 @@ class SinkKind(Generic[S]):
             process has once.
         retry_horizon_s: for how long its lanes try a batch that fails, unless the configuration says otherwise; None
             for ever.
+        retry_event_after_s: for how long a single event is tried that fails while others are taken, likewise.
         problems: what is wrong with its keys beside the `format` of the sink's table: pairs of a key, and why.
     """
 
@@ -100,6 +101,7 @@ class SinkKind(Generic[S]):
     extra: str | None = None
     single: bool = False
     retry_horizon_s: float | None = None
+    retry_event_after_s: float | None = None
     problems: Callable[[S, FormName], Iterable[tuple[str, str]]] = _no_problems
 
 
@@ -211,9 +213,17 @@ def input_files(name: str, lane: Lane, base: Path) -> list[Path]:
     return [base / path for path in schema.input_files(_settings(name, lane, base)[1])]
 
 
-def retry_horizon_s(name: str, lane: Lane) -> float | None:
-    """What the kind of a sink says of its lanes' horizon. Raises ConfigError: there is no such kind."""
-    return _load(name, lane.type).retry_horizon_s
+class Patience(NamedTuple):
+    """For how many seconds of attempts the lanes of a kind try what fails; None for ever."""
+
+    horizon_s: float | None
+    event_after_s: float | None
+
+
+def patience(name: str, lane: Lane) -> Patience:
+    """What the kind of a sink says of its lanes. Raises ConfigError: there is no such kind."""
+    kind = _load(name, lane.type)
+    return Patience(kind.retry_horizon_s, kind.retry_event_after_s)
 
 
 def _settings(name: str, lane: Lane, base: Path) -> tuple[SinkKind[Any], BaseModel]:

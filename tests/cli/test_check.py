@@ -13,6 +13,15 @@ def test_a_sound_configuration_is_summed_up_without_secrets(invoke, config, tmp_
     assert "pa55word" not in result.stdout
 
 
+def test_an_old_name_is_told(invoke, tmp_path):
+    accounts = [{"username": "agent1", "password": "x"}]
+    server = {"url": "http://127.0.0.1:9", "max_response_bytes": 70_000}
+    config = write_config(tmp_path, server=server, accounts=accounts)
+    result = invoke("check", "--config", config)
+    assert result.exit_code == 0
+    assert "renamed   server.max_response_bytes is called server.max_message_bytes now" in result.stdout
+
+
 def test_every_problem_is_told_at_once_with_its_place(invoke, tmp_path):
     config = write_config(
         tmp_path,

@@ -56,7 +56,7 @@ def test_an_answer_beside_the_polls_may_have_held_what_came_before_the_last_of_t
     subscription = certain()
     subscription.asked(SECOND)
     subscription.restored()
-    subscription.failed(cut=True, since=FIRST)
+    subscription.doubted(since=FIRST)
     subscription.asked(THIRD)
     assert subscription.restored() == Restored(since=FIRST, restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
 

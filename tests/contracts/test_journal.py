@@ -121,6 +121,7 @@ def session(account, *, ack=1, cookies=()):
         clean=bool(cookies),
         seen_monotonic_ms=5_000 if cookies else None,
         boot="a-start" if cookies else "",
+        taken=((500, 70_000, "0123456789abcdef"),) if cookies else (),
     )
 
 

@@ -503,6 +503,7 @@ async def test_a_clock_that_was_set_back_does_not_outdate_what_is_re_read(make: 
     assert [one["disposition"] for one in await world.data() if "disposition" in one] == ["A", "B"]
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_clock_that_is_set_back_during_a_look_does_not_make_it_newer(make: Make):
     world = await make(saved=UNCLEAN)
     world.rest.answers = [chat(CHAT["id"], "A")]
@@ -573,11 +574,19 @@ async def test_after_a_start_of_the_machine_the_wall_clock_is_all_there_is(make:
 # --- subscriptions that die in silence --------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks that wait for next to nothing."""
+    for name in ("_SETTLE_S", "_CONFIRM_S", "_QUIET_S"):
+        monkeypatch.setattr(f"listener.intake.reconciliation.{name}", 0.001)
+
+
 def since_of(world: World) -> tuple[str, str, str]:
     (gap,) = [entry.gap for entry in world.entries if entry.gap]
     return gap.from_, gap.reason, gap.closed_by
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_dead_subscription_is_a_gap_since_it_was_last_certain_and_no_end_of_the_session(make: Make):
     world = await make(interval_s=0.01)
     await world.report(certain(at_ms=NOW_MS - 90_000))
@@ -592,6 +601,7 @@ async def test_a_dead_subscription_is_a_gap_since_it_was_last_certain_and_no_end
     await eventually(lambda: world.count("reconciled_total"))
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_session_that_stays_dead_though_it_subscribed_again_begins_anew(make: Make):
     world = await make(interval_s=0.01)
     await world.report(certain(at_ms=NOW_MS - 90_000))
@@ -605,6 +615,7 @@ async def test_a_session_that_stays_dead_though_it_subscribed_again_begins_anew(
     assert world.count("gaps_total", "subscription_lost") == 2
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_death_that_a_restart_hid_reaches_into_the_time_before_it(make: Make):
     """To resume a session subscribes it again, and so revives what was dead."""
     world = await make(saved=CLEAN, interval_s=0.01, resubscribe_s=300.0)
@@ -614,6 +625,7 @@ async def test_a_death_that_a_restart_hid_reaches_into_the_time_before_it(make: 
     assert since_of(world) == ("2027-01-15T07:54:00.000Z", "subscription_lost", "subscribe")
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_value_that_came_along_with_its_chat_is_no_sign_of_death(make: Make):
     """Another agent, deaf for the moment, had missed the change; this one joined and was told how the chat stands."""
     world = await make(interval_s=0.01)

@@ -189,8 +189,8 @@ def test_a_built_in_kind_cannot_be_replaced(plugin):
 
 
 def test_a_kind_says_for_how_long_its_lanes_insist():
-    assert registry.retry_horizon_s("crm", lane("webhook")) == 75 * 3600
-    assert registry.retry_horizon_s("audit", lane("file")) is None
+    assert registry.patience("crm", lane("webhook")) == (75 * 3600, 3600)
+    assert registry.patience("audit", lane("file")) == (None, None)
 
 
 async def test_a_sink_is_built_with_the_form_of_its_table(tmp_path: Path):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from yarl import URL
 
+from listener.config.proxy import ProxySettings
 from listener.config.schema import InputFile, Section, Url
 from listener.model.forms import problem_of
 from listener.sinks.secrets import LoginSettings
@@ -89,7 +90,7 @@ class OAuth2Settings(Section):
         return self
 
 
-class WebhookSettings(TlsSettings, LoginSettings):
+class WebhookSettings(TlsSettings, LoginSettings, ProxySettings):
     """Keys of a sink of type `webhook`. `concurrency` is the number of chats in flight at once."""
 
     url: Url
@@ -148,6 +149,8 @@ class WebhookSettings(TlsSettings, LoginSettings):
         """An address that stands in the configuration is refused by `check`, one that a name leads to when it does."""
         if not self.deny_private_networks:
             return self
+        if self.proxy is not None:
+            raise ValueError("deny_private_networks and proxy do not go together: the proxy looks names up, not we")
         for key, url in (("url", self.url), ("oauth2.token_url", self.oauth2.token_url if self.oauth2 else None)):
             if url is not None and _is_denied(URL(url).host or ""):
                 raise ValueError(f"{key} leads into a private network, which deny_private_networks refuses")

@@ -36,6 +36,12 @@ def test_what_is_right_has_no_problems(options):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
+        ({"proxy": "https://proxy:3128"}, "sinks.crm.proxy: should be http://host:port"),
+        ({"proxy": "http://proxy:1", "proxy_password_file": "gone"}, "sinks.crm.proxy_password_file: cannot read gone"),
+        (
+            {"proxy": "http://proxy:1", "deny_private_networks": True},
+            "sinks.crm: deny_private_networks and proxy do not go together",
+        ),
         ({"mode": "bulk"}, "sinks.crm.mode: should be 'structured', 'binary' or 'batched'"),
         ({"mode": "binary", "format": "data"}, 'sinks.crm.mode: "binary" writes CloudEvents, format = "data" does not'),
         ({"mode": "batched", "header_templates": {"X": "$chatId"}}, 'sinks.crm: header_templates and mode = "batched"'),
