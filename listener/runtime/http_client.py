@@ -31,6 +31,7 @@ _SLICE = 16 * 2**10
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
 _TEXT_CHARACTERS = 200
+_URL = re.compile(r"(\w+://)(?:[^\s/?#]*@)?([^\s/?#]*)\S*")
 
 
 class HeadTooLarge(aiohttp.ClientError):
@@ -100,14 +101,30 @@ class _Inlet(asyncio.BufferedProtocol):
         self._room = bytearray()
         if self._head_bytes is not None:
             self._head_bytes += nbytes
-            if self._head_bytes > LARGEST_HEAD:
-                self._aborted = True
-                self._transport.abort()
-                return
         self._behind.data_received(data)
+        if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
+            self._look_again()
         if self._head_bytes is not None and self._behind.exception() is None:
             _, end, begun = data.rpartition(b"\n")
             self._line = begun[:_SLICE] if end else (self._line + data)[:_SLICE]
+
+    def _look_again(self) -> None:
+        """Give up if the head is not over in the next step of the loop; nothing more is read until then.
+
+        uvloop hands over up to half a megabyte in one step, in which nobody can say that the head is over: most of it
+        may be the body.
+        """
+        reads = self._transport.is_reading()
+        self._transport.pause_reading()
+
+        def look() -> None:
+            if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
+                self._aborted = True
+                self._transport.abort()
+            elif reads:
+                self._transport.resume_reading()
+
+        asyncio.get_running_loop().call_soon(look)
 
     def eof_received(self) -> bool | None:
         """See asyncio."""
@@ -324,8 +341,6 @@ def _describe_proxy(
 
 
 def _short(exc: BaseException) -> str:
-    """One line of printable characters."""
-    if isinstance(exc, aiohttp.ConnectionTimeoutError):
-        return "no connection in time"  # aiohttp quotes the whole URL, which may be a secret
-    text = "".join(c if c.isprintable() else " " for c in str(exc))
-    return " ".join(text.split())[:_TEXT_CHARACTERS] or type(exc).__name__
+    """One line of printable characters, with no more of a URL than its host: its path and query may be a secret."""
+    text = "".join(c if c.isprintable() else " " for c in str(exc).removeprefix("[Errno None] "))
+    return " ".join(_URL.sub(r"\1\2", text).split())[:_TEXT_CHARACTERS] or type(exc).__name__

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientResponseError, ClientSession, hdrs
 from yarl import URL
 
@@ -21,6 +22,7 @@ from listener.sinks.webhook.addresses import AddressDenied, public_socket
 from listener.sinks.webhook.settings import WebhookSettings
 
 _TEXT_CHARACTERS = 1000
+_WORDS_CHARACTERS = 100
 
 # The classes of statuses (RFC 9110, 15).
 _SUCCESS = range(200, 300)
@@ -94,6 +96,24 @@ def quoted(text: str, secrets: Iterable[str]) -> str:
 def one_line(text: str) -> str:
     """A text without line ends and control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+class _Said(msgspec.Struct):
+    """What of a JSON answer describes the kind of a failure and not the event: RFC 9457, 3.1.4; RFC 6749, 5.2."""
+
+    title: str | None = None
+    error: str | None = None
+
+
+def words_of(answer: "Answer") -> str:
+    """What the receiver says in words that quote no event: the title of a problem, or the code of an error."""
+    try:
+        said = msgspec.json.decode(answer.body, type=_Said)
+    except (msgspec.DecodeError, ValueError):
+        return ""
+    if answer.headers.get(hdrs.CONTENT_TYPE, "").startswith("application/problem+json") and said.title:
+        return said.title[:_WORDS_CHARACTERS]
+    return said.error if said.error and re.fullmatch(r"[A-Za-z_]{1,50}", said.error) else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
