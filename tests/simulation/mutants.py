@@ -19,6 +19,8 @@ from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
 from listener.journal import dead_letters, store
 from listener.journal.lock import FileLock
+from listener.journal.place import Place
+from listener.runtime.clock import Moment
 from listener.sinks.webhook import sink as webhook
 from listener.webservices.repeats import Repeats
 from simulation.explore import Outcome, play_seed
@@ -118,7 +120,10 @@ def _moves_first(original: Any) -> Any:
 
 
 def _begins_late(original: Any) -> Any:
-    return lambda self, fact, since_ms: original(self, fact, (since_ms + fact.at_ms) // 2)
+    def gap(self: Receiver, since: Moment, until: Moment, *rest: Any) -> Any:
+        return original(self, since.earlier(-since.seconds_to(until) / 2), until, *rest)
+
+    return gap
 
 
 def _forgets_to_sync(original: Any) -> Any:
@@ -134,7 +139,7 @@ def _believes_too_soon(original: Any) -> Any:
     def batch(self: Recorder, entries: Any, overlay: Any) -> Any:
         made = original(self, entries, overlay)
         for chat_id, values in overlay.items():
-            self._values[chat_id].update(values)
+            self._chats[chat_id].values.update(values)
         return made
 
     return batch
@@ -210,6 +215,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "chat out of order": Mutant(
         text="events of one chat are posted side by side",
         patches=[(webhook, "chat_of", lambda _: lambda event: (event.id, ""))],
+    ),
+    "files not looked at": Mutant(
+        text="nobody notices that the journal's files were removed",
+        patches=[(Place, "missing", lambda _: lambda _self: [])],
     ),
     "no lock": Mutant(
         text="two listeners share a journal",

@@ -15,7 +15,7 @@ from yarl import URL
 from listener import __version__
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
-from listener.runtime.http_client import Connector, describe, new_proxy, new_session
+from listener.runtime.http_client import Connector, bare, describe, new_proxy, new_session
 from listener.sinks.registry import SinkContext
 from listener.sinks.secrets import secret_of
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
@@ -206,7 +206,7 @@ class Endpoint:
                     after_s=retry_after_s(named, limit_s=_FOR_EVER_S, now_s=self._context.host.time_s),
                 )
         except (ClientError, OSError) as exc:
-            return self._no_answer(url, exc)
+            return self._no_answer(url, bare(exc))
 
     def _no_answer(self, url: URL, exc: Exception) -> Failure:
         where, detail, verdict = place(url), "", None
@@ -256,7 +256,9 @@ def _stamp(path: Path) -> object:
 async def _read(response: ClientResponse) -> bytes:
     """The beginning of a body; a connection with more to come is closed on release. The status decides without it."""
     body = b""
-    with suppress(ClientError, OSError, TimeoutError):
+    try:
         while len(body) < _BODY_BYTES and (block := await response.content.read(_BODY_BYTES - len(body))):
             body += block
+    except (ClientError, OSError, TimeoutError) as exc:
+        bare(exc)
     return body
