@@ -154,7 +154,8 @@ class Closed:
     def _pack(self, place: Path, stopped: Callable[[], bool]) -> None:
         packed = place.with_name(place.name + ".gz")
         fresh = place.with_name(place.name + ".gz.part")
-        with place.open("rb") as source, fresh.open("wb") as target:
+        fresh.unlink(missing_ok=True)
+        with place.open("rb") as source, fresh.open("xb") as target:
             found = os.fstat(source.fileno())
             os.fchmod(target.fileno(), found.st_mode & 0o777)
             with gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=int(found.st_mtime)) as file:

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ import structlog
 
 from listener.audit.reading import blocks, end_of_lines
 from listener.runtime.durable import sync_file, sync_folder
+from listener.runtime.owned import open_owned
 
 _log = structlog.get_logger(__name__)
 # A batch whose file was deleted in the middle is written again; several such in a row are a rotation gone wild.
@@ -110,7 +110,7 @@ class LineFile:
     def probe(self) -> None:
         """Raise what `open` would, without creating or changing anything."""
         try:
-            os.close(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK))
+            os.close(open_owned(self._path, os.O_WRONLY | os.O_APPEND))
         except FileNotFoundError:
             if not os.access(self._path.parent, os.F_OK):
                 raise
@@ -211,16 +211,14 @@ class LineFile:
         raise OSError(errno.ESTALE, "it is deleted again and again")
 
     def _open_or_create(self) -> tuple[int, bool]:
-        flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
         try:
-            return os.open(self._path, flags | os.O_CREAT | os.O_EXCL, self._mode), True
+            return open_owned(self._path, flags | os.O_EXCL, self._mode), True
         except FileExistsError:
-            return os.open(self._path, flags | os.O_CREAT, self._mode), False
+            return open_owned(self._path, flags, self._mode), False
 
     def _own(self, fd: int) -> None:
         """A second writer would take our line under way for a torn one."""
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

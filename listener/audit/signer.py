@@ -1,6 +1,7 @@
 """Signs the chain periodically: the key, created once for its owner alone, and the file of signed checkpoints."""
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -26,6 +27,7 @@ from listener.audit.notes import (
     written,
 )
 from listener.runtime.durable import sync_file, sync_folder
+from listener.runtime.owned import open_owned, require_owned
 
 _log = structlog.get_logger(__name__)
 _TAIL_BYTES = 64 * 1024
@@ -68,16 +70,18 @@ class CheckpointSigner:
     def open(self) -> None:
         """Read the last checkpoint that this key has signed; repair the file's end. Raises OSError."""
         try:
-            size = self._path.stat().st_size
+            fd = open_owned(self._path, os.O_RDWR)
         except FileNotFoundError:
             return
-        with self._path.open("rb") as file:
-            start = file.seek(max(0, size - _TAIL_BYTES))
+        with os.fdopen(fd, "r+b") as file:
+            start = file.seek(max(0, os.fstat(fd).st_size - _TAIL_BYTES))
             data = file.read()
-        self.last = self._last_of(data.decode("utf-8", "replace"))
-        end = max((match.end() for match in _SIGNED.finditer(data)), default=0)
-        if data[end:] and (end or not start):
-            os.truncate(self._path, start + end)  # what a crash has left of one that was under way
+            self.last = self._last_of(data.decode("utf-8", "replace"))
+            end = max((match.end() for match in _SIGNED.finditer(data)), default=0)
+            is_torn = bool(data[end:]) and bool(end or not start)
+            if is_torn:
+                file.truncate(start + end)  # what a crash has left of one that was under way
+        if is_torn:
             _log.warning("audit_checkpoints_repaired", path=str(self._path), cut_bytes=len(data) - end)
 
     def sign(self, head: Head) -> None:
@@ -121,7 +125,7 @@ class CheckpointSigner:
     def _append(self, notes: bytes) -> None:
         """All of it, or nothing."""
         created = not self._path.exists()
-        fd = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, self._mode)
+        fd = open_owned(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, self._mode)
         try:
             size = os.fstat(fd).st_size
             if created:
@@ -185,7 +189,7 @@ def successor_of(path: Path, *, present: VerifierKey) -> Successor | None:
     """
     draft = path.with_name(path.name + NEXT)
     try:
-        start, end, note = draft.read_bytes().partition(_PEM_END)
+        start, end, note = _read(draft, draft).partition(_PEM_END)
     except FileNotFoundError:
         return None
     key = SigningKey(present.name, _parsed(start + end, draft))
@@ -226,6 +230,7 @@ def signing_key(path: Path, *, public: Path, sink: str) -> Keys:
     """
     name = f"{re.sub(r'[^A-Za-z0-9.-]', '-', socket.gethostname())}/disposition-listener/{sink}"
     before = None
+    require_owned(public)
     with contextlib.suppress(OSError, NoteError):
         before = VerifierKey.parse(public.read_text(encoding="utf-8", errors="replace"))
     key, created, _ = load_or_create(path, name=before.name if before is not None else name, public=public)
@@ -266,8 +271,19 @@ def _pem(key: Ed25519PrivateKey) -> bytes:
 
 
 def load(path: Path) -> Ed25519PrivateKey:
-    """The private key in a PEM file. Raises OSError, NoteError."""
-    return _parsed(path.read_bytes(), path)
+    """The private key in a PEM file, to which a configured path may be a link.
+
+    Raises:
+        OSError: it cannot be read, or other users can have made or read it.
+        NoteError: it holds no Ed25519 key.
+    """
+    return _parsed(_read(path.resolve(), path), path)
+
+
+def _read(place: Path, path: Path) -> bytes:
+    with os.fdopen(open_owned(place, os.O_RDONLY), "rb") as file:
+        _keep_private(path, file.fileno())
+        return file.read()
 
 
 def _parsed(pem: bytes, path: Path) -> Ed25519PrivateKey:
@@ -278,6 +294,16 @@ def _parsed(pem: bytes, path: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise NoteError(f"{path} contains a key that is not Ed25519")
     return key
+
+
+def _keep_private(path: Path, fd: int) -> None:
+    """Take a key of ours from others' eyes, as a volume's group has it; refuse one whose mode is not ours to change."""
+    found = os.fstat(fd)
+    if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+        os.fchmod(fd, 0o600)
+        _log.warning("audit_key_permissions_narrowed", key_file=str(path), mode="0600")
+    elif found.st_uid != os.geteuid() and found.st_mode & 0o027:
+        raise OSError(errno.EINVAL, "other users can read or write it", str(path))
 
 
 def write_whole(path: Path, content: bytes, mode: int, *, replace: bool) -> None:

@@ -1,6 +1,5 @@
 """The verdict on an audit trail: which of its lines are proven, by whom, and what was done to the others."""
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -140,7 +139,8 @@ class Verdict:
 
     Attributes:
         findings: what is wrong.
-        stretches: every line of the files, in the order in which they were written, with what proves it.
+        files: what was read, in the order in which it was written.
+        stretches: every line of the files, in that order, with what proves it.
         keys: who signed, the trusted ones first.
         first: the index of the first record; None if there is none.
         head: the end of the chain.
@@ -149,6 +149,7 @@ class Verdict:
     """
 
     findings: list[Finding] = field(default_factory=list)
+    files: tuple[Path, ...] = ()
     stretches: tuple[Stretch, ...] = ()
     keys: tuple[KeyUse, ...] = ()
     first: int | None = None
@@ -175,17 +176,13 @@ class Verdict:
         """How many lines no trusted signature covers."""
         return sum(one.lines for one in self.stretches if not _is_signed(one))
 
-    def stretch_at(self, place: Location) -> Stretch | None:
-        """The stretch that a line stands in; None if it was not read."""
-        files: dict[Path, int] = {}
+    def stretches_of(self, file: Path) -> Iterator[tuple[int | None, Stretch]]:
+        """What is in one file, in order: the last line there, None if it goes on in a later file, and the stretch."""
+        place = {path: number for number, path in enumerate(self.files)}
+        at = place.get(file, -1)
         for one in self.stretches:
-            files.setdefault(one.first.file, len(files))
-            files.setdefault(one.last.file, len(files))
-        if place.file not in files:
-            return None
-        at = bisect_right(self.stretches, (files[place.file], place.line), key=lambda one: _rank(files, one.first)) - 1
-        found = self.stretches[at] if at >= 0 else None
-        return found if found is not None and _rank(files, place) <= _rank(files, found.last) else None
+            if place[one.first.file] <= at <= place[one.last.file]:
+                yield (one.last.line if one.last.file == file else None), one
 
     def doubts(self, tolerance: Tolerance = NOTHING_UNSIGNED) -> Iterator[str]:
         """Why the trail is not proven, a sentence each; nothing if every line is, as far as that is asked for."""
@@ -231,10 +228,6 @@ class Verdict:
 
 def _is_signed(one: Stretch) -> bool:
     return one.proof is Proof.SIGNED
-
-
-def _rank(files: dict[Path, int], place: Location) -> tuple[int, int]:
-    return files[place.file], place.line
 
 
 def _of(one: Stretch) -> str:

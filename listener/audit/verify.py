@@ -84,9 +84,9 @@ def verify(files: Iterable[Path], evidence: Evidence = NO_EVIDENCE, *, partial: 
         OSError: a file cannot be read.
     """
     ring = _Ring(evidence)
-    verdict = Verdict(findings=[*evidence.findings, *ring.findings])
+    verdict = Verdict(files=tuple(in_order(files)), findings=[*evidence.findings, *ring.findings])
     walk = Walk(verdict, {checkpoint.head.size for _, checkpoint in evidence.checkpoints})
-    for path in in_order(files):
+    for path in verdict.files:
         walk.read(path)
     walk.end()
     if verdict.first and not partial and walk.first_place is not None:

@@ -1,4 +1,4 @@
-"""`audit`: verify a trail, show its key, and report who set what when."""
+"""`audit`: verify a trail, show its key, and report which dispositions were set when."""
 
 import json
 import sys
@@ -13,16 +13,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from listener.audit.chart import distribute, draw_alone
-from listener.audit.escaping import printable
 from listener.audit.events import epoch_ms
 from listener.audit.files import NEXT, Paths, of_the_trail
+from listener.audit.groups import By, GroupRow, Groups
 from listener.audit.notes import load_verifier
 from listener.audit.page import Page, render
 from listener.audit.periods import Calendar
+from listener.audit.preface import Preface, preface
 from listener.audit.reading import AuditFile
-from listener.audit.report import By, GapRow, GroupRow, Groups, Report, Row, Summary, Wanted
+from listener.audit.report import GapRow, Report, Row, Summary, Wanted
 from listener.audit.signer import make_successor
-from listener.audit.verdict import Tolerance
+from listener.audit.verdict import Tolerance, Verdict
 from listener.audit.verify import gather, verify
 from listener.cli.audit_outputs import (
     GROUP_HEADING,
@@ -38,7 +39,7 @@ from listener.cli.audit_outputs import (
 from listener.cli.audit_verdict import print_verdict, verdict_json
 from listener.cli.options import replacing, time_ms
 from listener.errors import ListenerError
-from listener.model.event import rfc3339
+from listener.model.escaping import printable
 
 TrailArgument = Annotated[
     list[Path],
@@ -86,7 +87,7 @@ ToOption = Annotated[
     str | None, typer.Option("--to", metavar="TIME", help="Before this time: 2026-12-01 is the end of November.")
 ]
 ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
-AgentOption = Annotated[str | None, typer.Option("--agent", metavar="NICK", help="Only chats of this agent.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", metavar="NICK", help="Only chats with this agent in them.")]
 AccountOption = Annotated[str | None, typer.Option("--account", metavar="NAME", help="Only what this account heard.")]
 CodeOption = Annotated[
     str | None,
@@ -97,7 +98,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="Also events that only re
 ByOption = Annotated[By | None, typer.Option("--by", help="Counts by this and code, instead of one row each.")]
 ZoneOption = Annotated[
     str,
-    typer.Option("--zone", metavar="NAME", help="The time zone of days, hours and TIME, such as Europe/Berlin."),
+    typer.Option("--zone", metavar="NAME", help="The time zone of all times, such as Europe/Berlin."),
 ]
 CsvOption = Annotated[
     Path | None,
@@ -112,7 +113,9 @@ HtmlOption = Annotated[
     typer.Option("--html", metavar="FILE", help="An HTML page with summary, chart and the first 2000 rows."),
 ]
 SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The chart alone.")]
-ReportJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per row, the summary last.")]
+ReportJsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object per row; verdict and coverage first, the summary last.")
+]
 
 _TOLD = 5  # reasons why a trail is not proven
 _STDOUT = Path("-")
@@ -198,11 +201,16 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     html: HtmlOption = None,
     svg: SvgOption = None,
     as_json: ReportJsonOption = False,
+    checkpoint: CheckpointOption = None,
+    pubkey: PubkeyOption = None,
+    max_unsigned: UnsignedOption = 0,
+    max_unchained: UnchainedOption = 0,
 ) -> None:
-    """Report who set which disposition when.
+    """Report which disposition was set when, and which agents were in the chat.
 
-    Each event counts once, however often the files contain it. The report also lists gaps, in which a disposition could
-    have been missed. Unreadable lines are named on standard error; the exit status is then 1, after the report.
+    First comes what is proven of the files, and of which accounts and times they can tell: what lies outside is not
+    known. Each event counts once, however often the files contain it. Gaps, in which a disposition could have been
+    missed, are listed too. The exit status is 1, after the report, if lines were altered or could not be read.
     """
     if as_json and csv == _STDOUT:
         raise typer.BadParameter("--json and --csv - both need standard output")
@@ -217,14 +225,38 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         key=key,
         unchanged=every,
     )
-    asked = _Request(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
+    tolerance = Tolerance(max_unsigned, max_unchained)
+    asked = _Request(wanted, by, Calendar(local), pubkey or (), checkpoint, tolerance, csv, html, svg)
+    _report_on(of_the_trail(files), asked, _on_stdout(asked, as_json=as_json))
+
+
+def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) -> None:
+    """Verify and read, and write all that was asked for. Raises NotProven and Unreadable when that is done."""
     with ExitStack() as stack:
-        opened = [stack.enter_context(AuditFile(path)) for path in of_the_trail(files)]
+        opened = [stack.enter_context(AuditFile(path)) for path in paths]
         asked.require_sound(opened)
-        unreadable = _answer(asked, opened, _on_stdout(asked, as_json=as_json), stack)
+        verdict = _verdict_on(paths, asked)
+        for file, path in zip(opened, paths, strict=True):
+            if not file.is_same(path):
+                raise ListenerError(f"{path} was exchanged for another file while it was verified: try again")
+        unreadable = _answer(asked, opened, outputs, verdict, stack)
+    if isinstance(verdict, Verdict) and verdict.findings:
+        raise NotProven(f"the trail was altered: {len(verdict.findings)} findings (see audit verify)")
     if unreadable:
         lines = f"{unreadable} line{'' if unreadable == 1 else 's'}"
         raise Unreadable(f"{lines} could not be read; the report lacks them")
+
+
+def _verdict_on(paths: Sequence[Path], asked: "_Request") -> Verdict | str:
+    """The verdict on the files, whether or not older ones are missing; or why there is none. Raises ListenerError."""
+    try:
+        evidence = gather(paths, pubkeys=asked.pubkeys, checkpoints=asked.checkpoints or ())
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ListenerError(_why_unreadable(exc)) from exc
+    try:
+        return verify(paths, evidence, partial=True)
+    except OSError as exc:
+        return f"cannot be verified: {_why_unreadable(exc)}"
 
 
 def require_harmless(path: Path, option: str, suffixes: Sequence[str], inputs: Sequence[AuditFile]) -> None:
@@ -237,12 +269,14 @@ def require_harmless(path: Path, option: str, suffixes: Sequence[str], inputs: S
 
 
 class _Request(NamedTuple):
-    """What is asked for, and the files that get the answer."""
+    """What is asked for, what it is held against, and the files that get the answer."""
 
     wanted: Wanted
     by: By | None
     calendar: Calendar
-    zone: str
+    pubkeys: Sequence[str]
+    checkpoints: Sequence[Path] | None
+    tolerance: Tolerance
     csv: Path | None
     html: Path | None
     svg: Path | None
@@ -270,17 +304,32 @@ def _on_stdout(asked: _Request, *, as_json: bool) -> list[Output]:
         return [Sheet(sys.stdout, asked.heading), SummaryOnly(sys.stderr)]
     if asked.csv or asked.html or asked.svg:
         return [SummaryOnly(sys.stdout)]
-    return [Listing() if asked.by is None else Counts(asked.by)]
+    return [Listing(asked.calendar.name) if asked.by is None else Counts(asked.by, asked.calendar.name)]
 
 
-def _answer(asked: _Request, opened: Sequence[AuditFile], outputs: list[Output], stack: ExitStack) -> int:
+def _answer(
+    asked: _Request,
+    opened: Sequence[AuditFile],
+    outputs: list[Output],
+    verdict: Verdict | str,
+    stack: ExitStack,
+) -> int:
     """Read, and write all that was asked for; returns how many lines could not be read."""
-    found = Report(opened, wanted=asked.wanted, calendar=asked.calendar, report=_say)
+    found = Report(
+        opened,
+        wanted=asked.wanted,
+        calendar=asked.calendar,
+        report=_say,
+        verdict=verdict if isinstance(verdict, Verdict) else None,
+    )
+    begin = preface(verdict, asked.tolerance, coverage=found.coverage(), zone=asked.calendar.name)
     kept = FirstRows()
     if asked.html is not None:
         outputs.append(kept)
     if asked.csv is not None and asked.csv != _STDOUT:
         outputs.append(Sheet(stack.enter_context(replacing(asked.csv, "--csv")), asked.heading))
+    for output in outputs:
+        output.begin(begin)
     for row in _rows(found, asked):
         for output in outputs:
             output.add(row)
@@ -288,7 +337,7 @@ def _answer(asked: _Request, opened: Sequence[AuditFile], outputs: list[Output],
     for output in outputs:
         output.end(summary)
     if asked.html is not None or asked.svg is not None:
-        _draw(asked, found, kept, [file.name for file in opened])
+        _draw(asked, found, kept, begin, [file.name for file in opened])
     return summary.unreadable
 
 
@@ -303,7 +352,7 @@ def _rows(found: Report, asked: _Request) -> Iterator[Row | GapRow | GroupRow]:
     yield from groups.rows()
 
 
-def _draw(asked: _Request, found: Report, kept: FirstRows, names: Sequence[str]) -> None:
+def _draw(asked: _Request, found: Report, kept: FirstRows, begin: Preface, names: Sequence[str]) -> None:
     """The page and the chart."""
     wanted = asked.wanted
     shown = distribute(
@@ -321,9 +370,11 @@ def _draw(asked: _Request, found: Report, kept: FirstRows, names: Sequence[str])
     if asked.html is not None:
         page = Page(
             period=period,
+            zone=asked.calendar.name,
             asked=_conditions(asked),
+            preface=begin,
             files=names,
-            made=rfc3339(int(datetime.now(UTC).timestamp() * 1000)),
+            made=asked.calendar.stamp(int(datetime.now(UTC).timestamp() * 1000)),
             summary=summary,
             distribution=shown,
             rows=kept.rows,
@@ -340,8 +391,9 @@ def _period(asked: _Request, found: Summary) -> str:
     end_ms = wanted.to_ms if wanted.to_ms is not None or found.last is None else epoch_ms(found.last)
     start, end = (None if ms is None else asked.calendar.clock(ms) for ms in (start_ms, end_ms))
     if start is None or end is None:
-        return "the whole of the files" if start == end else f"from {start}" if start else f"before {end}"
-    return f"{start} to {end}, {asked.zone}"
+        whole = "the whole of the files" if start == end else f"from {start}" if start else f"before {end}"
+        return f"{whole}, {asked.calendar.name}"
+    return f"{start} to {end}, {asked.calendar.name}"
 
 
 def _conditions(asked: _Request) -> list[str]:

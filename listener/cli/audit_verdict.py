@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from listener.audit.escaping import printable
 from listener.audit.verdict import Proof, Stretch, Tolerance, Trust, Verdict
+from listener.model.escaping import printable
 
 _SHOWN = 100  # findings, and stretches; a trail with more is not worth reading further
 _TRUSTED = {

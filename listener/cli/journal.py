@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from listener.audit.escaping import printable
 from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of, replacing
 from listener.cli.readable import Writer, duration, parse, row_of
 from listener.errors import ListenerError
 from listener.journal.views import export, show, stats, verify
+from listener.model.escaping import printable
 from listener.model.event import Event, JournalStats, LaneState, rfc3339
 
 _PAGE = 1000
@@ -88,7 +88,8 @@ def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
     for sink in sorted({*found.cursors, *found.lanes}):
         yield from _sink(sink, found)
     for damage in found.damages:
-        yield "damaged", f"{rfc3339(damage.at_ms)}, {damage.kept} events kept, set aside as {damage.set_aside}"
+        what, aside = ("damaged", f", set aside as {damage.set_aside}") if damage.set_aside else ("lost", "")
+        yield what, f"{rfc3339(damage.at_ms)}, {damage.kept} events kept{aside}"
         for from_ms, to_ms in damage.stretches:
             yield "", f"events received from {rfc3339(from_ms)} to {rfc3339(to_ms)} are missing"
 

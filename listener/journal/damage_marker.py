@@ -6,6 +6,8 @@ from pathlib import Path
 
 import structlog
 
+from listener.runtime.owned import open_owned
+
 _log = structlog.get_logger(__name__)
 
 
@@ -19,7 +21,7 @@ def leave(journal: Path, reason: str) -> None:
     if exists(journal):
         return
     try:
-        descriptor = os.open(path_of(journal), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_owned(path_of(journal), os.O_WRONLY | os.O_CREAT)
         try:
             os.pwrite(descriptor, reason.encode(errors="replace"), 0)
             os.fsync(descriptor)

@@ -26,9 +26,9 @@ _VALUE = "INSERT OR REPLACE INTO last_value (chat_id, key, value, account, serve
 _VALUE_WIDTH = 6
 _SESSION = (
     "INSERT OR REPLACE INTO session"
-    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean) VALUES "
+    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean, taken) VALUES "
 )
-_SESSION_WIDTH = 10
+_SESSION_WIDTH = 11
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
@@ -36,6 +36,11 @@ SELECT_EVENT = (
     "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
 )
 
+# Both ends in one SELECT would walk the whole table: SQLite goes straight to an end only where it is asked for alone.
+_ENDS = "SELECT (SELECT min(sequence) FROM event), (SELECT max(sequence) FROM event)"
+_VALUE_TYPES = {
+    (str, str, value, str, server_time_ms, int) for value in (str, type(None)) for server_time_ms in (int, type(None))
+}
 _EVER_MS = 2**63 - 1
 _SIZE = ("page_count", "freelist_count", "page_size")
 
@@ -45,6 +50,7 @@ _CHANGES: dict[str | None, Change | None] = {None: None} | {change.value: change
 _ORIGINS = {origin.value: origin for origin in Origin}
 
 Cookies = tuple[tuple[str, str, str, str], ...]
+Taken = tuple[tuple[int, int, str], ...]
 
 
 @cache
@@ -177,6 +183,7 @@ def replace_sessions(connection: sqlite3.Connection, batches: Iterable[JournalBa
             session.max_interval_ms,
             msgspec.json.encode(session.cookies).decode(),
             int(session.clean),
+            msgspec.json.encode(session.taken).decode(),
         )
     _insert(connection, _SESSION, _SESSION_WIDTH, flat)
 
@@ -199,7 +206,7 @@ class Deleted(NamedTuple):
 
 def delete_events(connection: sqlite3.Connection, before_ms: int, keep_for: Collection[str], limit: int) -> Deleted:
     """Delete at most `limit` of the oldest events, up to the first that is young or not yet done with everywhere."""
-    first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
+    first, last = connection.execute(_ENDS).fetchone()
     if first is None:
         return Deleted(0, 0)
     done = select_cursors(connection)
@@ -229,8 +236,8 @@ def delete_beyond(connection: sqlite3.Connection, max_bytes: int, keep_for: Coll
     used = used_bytes(connection)
     if used <= max_bytes:
         return Deleted(0, 0)
-    (events,) = connection.execute("SELECT ifnull(max(sequence) - min(sequence) + 1, 0) FROM event").fetchone()
-    excess = (used - max_bytes) * events // used
+    first, last = connection.execute(_ENDS).fetchone()
+    excess = 0 if first is None else (used - max_bytes) * (last - first + 1) // used
     return delete_events(connection, _EVER_MS, keep_for, min(limit, max(excess, 1)))
 
 
@@ -323,13 +330,15 @@ def select_cursors(connection: sqlite3.Connection) -> dict[str, int]:
 
 
 def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> list[LastValue]:
-    """Every last value of these chats."""
+    """Every last value of these chats. Raises JournalDamaged: one of them is not what anybody stored."""
     names = ("chat_id", "key", "value", "account", "server_time_ms", "received_ms")
     wanted = list(dict.fromkeys(chat_ids))
     found: list[LastValue] = []
     for start in range(0, len(wanted), _CHATS_A_STATEMENT):
         chunk = wanted[start : start + _CHATS_A_STATEMENT]
         rows = connection.execute(_many(_SELECT_VALUES, len(chunk), 1), chunk).fetchall()
+        if not {tuple(map(type, row)) for row in rows} <= _VALUE_TYPES:
+            raise JournalDamaged("a last value is not what was stored: its columns have other types")
         found += [LastValue(**dict(zip(names, row, strict=True))) for row in rows]
     return found
 
@@ -337,15 +346,16 @@ def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> 
 def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
     """Per account, its session."""
     found = connection.execute(
-        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean"
+        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean, taken"
         " FROM session"
     )
     names = ("account", "url", "topic", "client_id", "connection_type", "ack", "seen_ms", "max_interval_ms")
     return {
         row[0]: SessionState(
-            **dict(zip(names, row[:-2], strict=True)),
-            cookies=msgspec.json.decode(row[-2], type=Cookies),
-            clean=bool(row[-1]),
+            **dict(zip(names, row[:-3], strict=True)),
+            cookies=msgspec.json.decode(row[-3], type=Cookies),
+            clean=bool(row[-2]),
+            taken=msgspec.json.decode(row[-1], type=Taken),
         )
         for row in found.fetchall()
     }
@@ -353,7 +363,7 @@ def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
 
 def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStats:
     """The figures but those of `letters`. Events are not counted one by one: what is not in `hole` is there."""
-    first, last = connection.execute("SELECT min(sequence), max(sequence) FROM event").fetchone()
+    first, last = connection.execute(_ENDS).fetchone()
     oldest = connection.execute("SELECT received_ms FROM event WHERE sequence = ?", (first,)).fetchone()
     missing = sum(after - before - 1 for before, after in select_holes(connection) if first and first < after <= last)
     return JournalStats(

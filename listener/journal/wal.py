@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from listener.runtime.durable import require_sound
+from listener.runtime.owned import open_owned
 
 # https://www.sqlite.org/walformat.html, section 2: two copies of a header of 48 bytes, then the checkpoint's state.
 _INDEX_HEADER = struct.Struct("=IIIBBHII8s8s8s")
@@ -54,7 +55,7 @@ class WalIndex:
     @classmethod
     def open(cls, journal: Path) -> Self:
         """Open the index of a journal that a connection of this process has read. Raises OSError."""
-        return cls(descriptor=os.open(f"{journal}-shm", os.O_RDWR | os.O_CLOEXEC))
+        return cls(descriptor=open_owned(Path(f"{journal}-shm"), os.O_RDWR))
 
     def require_sound(self) -> None:
         """See `durable.require_sound`, of the file system that the journal is on."""
@@ -63,6 +64,10 @@ class WalIndex:
     def frames(self) -> int:
         """How many pages the log holds that are committed."""
         return int.from_bytes(os.pread(self._descriptor, 4, 16), sys.byteorder)
+
+    def has_a_name(self) -> bool:
+        """Whether the file was not removed, wherever its name leads from. Raises OSError."""
+        return os.fstat(self._descriptor).st_nlink > 0
 
     def forget_backfill(self) -> None:
         """Let the next checkpoint write every page of the log into the database, also what an earlier one wrote.

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from contextlib import nullcontext
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -230,3 +231,27 @@ def test_a_key_of_another_kind_is_refused(tmp_path):
     subprocess.run(making, check=True)
     with pytest.raises(NoteError, match="not Ed25519"):
         load_or_create(tmp_path / "a.key", name="n", public=tmp_path / "a.pub")
+
+
+def test_a_key_of_ours_that_others_can_read_becomes_ours_alone(made, tmp_path):
+    path = tmp_path / "a.key"
+    path.chmod(0o664)
+    with capture_logs() as logs:
+        load(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry["event"] for entry in logs] == ["audit_key_permissions_narrowed"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize(("mode", "refused"), [(0o440, False), (0o400, False), (0o444, True), (0o460, True)])
+def test_a_key_of_the_folders_owner_may_be_read_by_our_group_and_no_others(made, tmp_path, mode, refused):
+    """As Kubernetes gives a secret to a container."""
+    path = tmp_path / "a.key"
+    path.chmod(mode)
+    os.chown(path, 12_345, -1)
+    os.chown(tmp_path, 12_345, -1)
+    link = tmp_path / "link.key"
+    link.symlink_to(path)
+    for one in (path, link):
+        with pytest.raises(OSError, match="other users can read or write it") if refused else nullcontext():
+            load(one)

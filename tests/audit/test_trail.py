@@ -598,3 +598,27 @@ def test_whatever_happens_in_whatever_order_each_event_stands_there_once_and_all
     verdict = verify(paths, gather(paths, pubkeys=[f"{folder}/events.jsonl.pub"]))
     assert verdict.findings == []
     assert (verdict.records, verdict.signed) == (led.last, led.last)
+
+
+@pytest.mark.parametrize("suffix", ["", ".checkpoints", ".pub", ".key"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_in_the_place_of_a_file_of_the_trail_is_not_followed(make_trail, path, tmp_path, suffix, there):
+    victim = tmp_path / "victim"
+    if there:
+        victim.write_bytes(b"precious")
+    path.with_name(f"{path.name}{suffix}").symlink_to(victim)
+    with pytest.raises((OSError, NoteError)):
+        make_trail().append([disposition_event(1)], [CLOUD_EVENT.body(disposition_event(1))])
+    assert victim.exists() is there
+    assert not there or victim.read_bytes() == b"precious"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("suffix", ["", ".checkpoints", ".pub", ".key"])
+def test_a_file_of_the_trail_that_another_user_has_made_is_refused(make_trail, path, suffix):
+    make_trail().close()
+    theirs = path.with_name(f"{path.name}{suffix}")
+    theirs.touch()
+    os.chown(theirs, 12_345, -1)
+    with pytest.raises(OSError, match=r"it belongs to another user \(uid 12345\)"):
+        make_trail()

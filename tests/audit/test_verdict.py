@@ -60,12 +60,10 @@ def test_where_nothing_is_signed_the_verdict_says_why(found, why):
     assert list(found.doubts(Tolerance(unsigned=99))) == [f"nothing here is proven: {why}"]
 
 
-def test_the_stretch_of_a_line_is_found():
+def test_each_file_has_its_stretches_also_one_in_the_midst_of_a_long_one():
+    middle, other = Path("audit.jsonl.2"), Path("other")
     found = verdict(SIGNED, TAIL, STRANGE)
-    assert found.stretch_at(Location(OLD, 1)) is SIGNED
-    assert found.stretch_at(Location(OLD, 10)) is SIGNED
-    assert found.stretch_at(Location(NEW, 5)) is SIGNED
-    assert found.stretch_at(Location(NEW, 6)) is TAIL
-    assert found.stretch_at(Location(NEW, 9)) is STRANGE
-    assert found.stretch_at(Location(NEW, 10)) is None
-    assert found.stretch_at(Location(Path("other"), 1)) is None
+    found.files = (OLD, middle, NEW)
+    assert list(found.stretches_of(OLD)) == list(found.stretches_of(middle)) == [(None, SIGNED)]
+    assert list(found.stretches_of(NEW)) == [(5, SIGNED), (8, TAIL), (9, STRANGE)]
+    assert list(found.stretches_of(other)) == []

@@ -19,10 +19,14 @@ from listener.audit.verdict import Kind, Proof, Trust
 from listener.cli.audit import require_harmless
 from listener.testing.events import sample_event
 from support.events import disposition_event
-from support.reports import event, missed, said
+from support.reports import event, linked, missed, said
 from support.trail import trail
 
 LINES, HEAD = trail(30)
+EMPTY = (
+    "verdict       not proven: nothing here is proven: there are no lines",
+    "coverage      not known: the files hold nothing about this period",
+)
 ROOT = Path(__file__).parents[2]
 
 
@@ -242,21 +246,28 @@ def audit(tmp_path):
         said("2026-11-22T23:31:01Z", id="e", agents=("Bob",), origin="reconciled"),
         event("test"),
     ]
+    lines, head = linked([*old, *new])
     archive = tmp_path / "audit.jsonl.1.gz"
-    archive.write_bytes(gzip.compress(b"".join(old)))
+    archive.write_bytes(gzip.compress(b"".join(lines[:2])))
     path = tmp_path / "audit.jsonl"
-    path.write_bytes(b"".join(new))
+    path.write_bytes(b"".join(lines[2:]))
+    keys = load_or_create(tmp_path / "audit.jsonl.key", name="host/audit", public=tmp_path / "audit.jsonl.pub")
+    note = keys.signing.sign(checkpoint_text("host/audit", head, "2026-11-22T23:32:00.000Z"))
+    path.with_name("audit.jsonl.checkpoints").write_text(written([note]))
     return [path, archive]
 
 
 def sheet(text):
-    return list(csv.DictReader(io.StringIO(text)))
+    """The rows, without what stands before the heading."""
+    return list(csv.DictReader(line for line in io.StringIO(text) if not line.startswith("#")))
 
 
 def test_the_answer_is_a_table_with_what_qualifies_it(invoke, audit):
     result = invoke("audit", "report", *audit)
     assert (result.exit_code, result.stderr) == (0, "")
-    heading, *rows = result.stdout.partition("\n\n")[0].splitlines()
+    opening, table, _ = result.stdout.split("\n\n")
+    assert [line[:12].strip() for line in opening.splitlines()] == ["verdict", "coverage", ""]
+    heading, *rows = table.splitlines()
     assert heading.split()[:3] == ["when", "(UTC)", "chat"]
     assert [row.split()[0][:13] for row in rows] == [
         *("2026-11-21T09", "2026-11-21T10", "2026-11-22T09", "2026-11-22T23", "2026-11-22T23"),
@@ -285,14 +296,75 @@ def test_the_answer_is_a_table_with_what_qualifies_it(invoke, audit):
 def test_every_condition_narrows(invoke, audit, options, ids):
     result = invoke("audit", "report", *audit, *options, "--csv", "-")
     assert [row["id"] for row in sheet(result.stdout)] == ids
-    assert result.stderr.startswith("dispositions  "), "the summary is not in the way"
+    assert result.stderr.startswith("verdict  "), "the summary is not in the way"
 
 
 def test_a_formula_is_defused_in_the_sheet_and_itself_in_json(invoke, audit):
     assert sheet(invoke("audit", "report", *audit, "--csv", "-").stdout)[2]["disposition"] == "'=cmd()"
     rows = [json.loads(line) for line in invoke("audit", "report", *audit, "--json").stdout.splitlines()]
-    assert rows[2]["disposition"] == "=cmd()"
-    assert [row["row"] for row in rows][-3:] == ["gap", "disposition", "summary"]
+    assert rows[4]["disposition"] == "=cmd()"
+    assert [row["row"] for row in rows] == [
+        "verdict",
+        "coverage",
+        *["disposition"] * 3,
+        "gap",
+        "disposition",
+        "summary",
+    ]
+
+
+def edited(path):
+    path.write_bytes(path.read_bytes().replace(b'"Bob"', b'"Eve"', 1))
+
+
+def cut(path):
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def forged(path):
+    path.with_name("audit.jsonl.20261127T000000Z").write_bytes(said("2026-11-27T00:00:00Z", disposition="Forged"))
+
+
+@pytest.mark.parametrize("deed", [edited, cut, forged])
+def test_whatever_was_done_to_the_files_stands_at_the_beginning_of_every_form(invoke, audit, tmp_path, deed):
+    deed(audit[0])
+    files = sorted({*audit, *tmp_path.glob("audit.jsonl.2*")})
+    options = ("--pubkey", tmp_path / "audit.jsonl.pub", "--html", "r.html", "--csv", "r.csv")
+    told = invoke("audit", "report", *files, *options)
+    assert told.exit_code == 1
+    assert told.stderr.startswith("error: the trail was altered: ")
+    listed, rows = invoke("audit", "report", *files), invoke("audit", "report", *files, "--json").stdout.splitlines()
+    page, rows_csv = (tmp_path / "r.html").read_text(), (tmp_path / "r.csv").read_text()
+    for text in (told.stdout.splitlines()[0], listed.stdout.splitlines()[0], rows_csv.splitlines()[0], page):
+        assert "the trail was altered" in text
+    assert (json.loads(rows[0])["row"], json.loads(rows[0])["proven"]) == ("verdict", False)
+    assert "No gaps" not in page
+    assert "Forged" not in page or "not proven" in page
+
+
+def test_what_is_proven_and_covered_is_said_first_and_outside_of_it_nothing_is_known(invoke, audit, tmp_path):
+    key = ("--pubkey", tmp_path / "audit.jsonl.pub", "--zone", "Europe/Berlin")
+    shown = invoke("audit", "report", *audit, *key).stdout.splitlines()
+    assert shown[0].startswith("verdict       proven: every line is signed by host/audit+")
+    assert shown[1] == (
+        "coverage      agent1 from 2026-11-21T10:00:00.000+01:00 to 2026-11-23T00:31:01.000+01:00, 1 gap of 60.000 s"
+    )
+    assert shown[2].strip() == "that is the whole of the period (times are in Europe/Berlin)"
+    for period in (("--to", "2026-11-21"), ("--from", "2026-11-24"), ("--account", "agent2")):
+        options = (*key, *period, "--html", "r.html", "--csv", "r.csv")
+        unknown = "not known: the files hold nothing about this period"
+        assert invoke("audit", "report", *audit, *options).stdout.splitlines()[1] == f"coverage      {unknown}"
+        assert f"# coverage: {unknown}" in (tmp_path / "r.csv").read_text()
+        page = (tmp_path / "r.html").read_text()
+        assert ("Not known" in page, "No gaps" in page) == (True, False)
+        coverage = json.loads(invoke("audit", "report", *audit, *key, *period, "--json").stdout.splitlines()[1])
+        assert (coverage["accounts"], coverage["whole"]) == ([], False)
+
+
+def test_a_key_that_is_none_is_named(invoke, audit):
+    result = invoke("audit", "report", *audit, "--pubkey", "nonsense")
+    assert result.exit_code == 1
+    assert "nonsense" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -313,14 +385,14 @@ def test_counts_are_by_what_is_asked_for(invoke, audit, by, groups):
     rows = sheet(invoke("audit", "report", *audit, *options, "--csv", "-").stdout)
     assert ({row["group"] for row in rows}, sum(int(row["events"]) for row in rows)) == (groups, 4)
     shown = invoke("audit", "report", *audit, *options).stdout
-    assert shown.split()[0] == by
+    assert shown.split("\n\n")[1].split()[0] == by
     assert "gaps          1, in which" in shown
 
 
 def test_files_are_written_and_the_table_gives_way_to_the_summary(invoke, audit, tmp_path):
     files = ("--csv", "r.csv", "--html", "r.html", "--svg", "r.svg")
     result = invoke("audit", "report", *audit, *files, "--agent", "Bob", "--from", "2026-11-22")
-    assert (result.exit_code, result.stdout.split()[0]) == (0, "dispositions")
+    assert (result.exit_code, result.stdout.split()[0]) == (0, "verdict")
     assert [row["id"] for row in sheet((tmp_path / "r.csv").read_text())] == ["c", "g", "e"]
     page = (tmp_path / "r.html").read_text()
     for words in ("agent Bob", "2026-11-22 00:00 to 2026-11-22 23:31:01, UTC", "There are gaps", "found by re-reading"):
@@ -335,10 +407,11 @@ def test_what_cannot_be_read_is_named_and_the_report_comes_all_the_same(invoke, 
     result = invoke("audit", "report", *audit, "--html", "r.html")
     assert result.exit_code == 1
     first, second, error = result.stderr.splitlines()
+    assert "not proven: the trail was altered" in result.stdout
     assert first.startswith(f"audit report: {audit[0]}:1: not an event of the file sink (")
     assert second.startswith(f"audit report: {audit[0]}:7: ")
-    assert error == "error: 2 lines could not be read; the report lacks them"
-    assert result.stdout.startswith("dispositions  4")
+    assert error == "error: the trail was altered: 3 findings (see audit verify)"
+    assert "dispositions  4" in result.stdout
     assert "2 lines could not be read" in (tmp_path / "r.html").read_text()
 
 
@@ -373,7 +446,7 @@ def test_a_chained_trail_is_read_like_any_other(invoke, tmp_path):
 def test_an_empty_trail_is_an_empty_answer(invoke, tmp_path):
     (tmp_path / "audit.jsonl").write_bytes(b"")
     result = invoke("audit", "report", "audit.jsonl", "--html", "r.html", "--svg", "r.svg")
-    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "dispositions  0")
+    assert (result.exit_code, result.stdout.splitlines()) == (0, [*EMPTY, *result.stdout.splitlines()[2:]])
     assert "the whole of the files" in (tmp_path / "r.html").read_text()
 
 
@@ -381,7 +454,7 @@ async def test_a_reader_that_goes_away_ends_it_quietly(start_shell, tmp_path):
     (tmp_path / "audit.jsonl").write_bytes(b"".join(said() for _ in range(5000)))
     shell = await start_shell("$PYTHON -m listener audit report audit.jsonl | head -1; echo ${PIPESTATUS[0]}")
     assert await shell.wait() == 0
-    assert [line.split()[0] for line in shell.lines] == ["when", "0"]
+    assert [line.split()[0] for line in shell.lines] == ["verdict", "0"]
 
 
 def test_no_audit_file_is_overwritten(tmp_path):

@@ -117,3 +117,26 @@ def test_what_fails_for_now_is_no_damage(path, monkeypatch):
     monkeypatch.setattr(inspection, "connect", refuse)
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         fault_of(path, thorough=False)
+
+
+DAMAGED_ROWS = {
+    "a last value of another type": "INSERT INTO last_value VALUES ('{key}', 'k', X'07', 'a', 1, 1)",
+    "a last value that is no text": "INSERT INTO last_value VALUES ('{key}', 'k', CAST(X'FF' AS TEXT), 'a', 1, 1)",
+    "a dead letter beyond the sequences": "INSERT INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms)"
+    " VALUES ('{key}', -1, 'e', 'no', 1, 1)",
+}
+
+
+@pytest.mark.parametrize("statement", DAMAGED_ROWS.values(), ids=DAMAGED_ROWS)
+def test_tables_that_grow_are_looked_at_as_the_events_are(path, monkeypatch, statement):
+    """What lies between the ends of a large journal is found when it is read, so that its start takes no longer."""
+    sound = [f"INSERT INTO last_value VALUES ('{key}', 'k', 'x', 'a', 1, 1)" for key in ("a", "z")]  # noqa: S608
+    letters = [statement.format(key=key).replace("-1", "1") for key in ("a", "z") if "dead" in statement]
+    tamper(path, *sound, *letters[:1], statement.format(key="m"), *letters[1:])
+    table = "dead_letter" if "dead" in statement else "last_value"
+    assert fault_of(path, thorough=False) == f"table {table} cannot be read"
+    monkeypatch.setattr(inspection, "WHOLE_BYTES", 1000)
+    assert fault_of(path, thorough=False) is None
+    assert fault_of(path, thorough=True) == f"table {table} cannot be read"
+    tamper(path, statement.format(key="zz"))
+    assert fault_of(path, thorough=False) == f"table {table} cannot be read"

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 from msgspec.structs import replace
 
+from listener.errors import JournalDamaged
 from listener.journal import rows
 from listener.journal.database import newest_schema
 from listener.model.event import Change, JournalBatch, Kind, LastValue, Origin
@@ -103,3 +104,12 @@ def test_the_sum_is_that_of_the_columns_with_a_nul_behind_each_but_the_data(conn
     texts += [event.kind.value, event.account, event.change.value, event.origin.value]
     whole = b"".join(b"%b\0" % str(text).encode() for text in texts) + event.data
     assert rows.event_parameters([event])[-1] == zlib.crc32(whole)
+
+
+@pytest.mark.parametrize("column", ["value", "account", "server_time_ms", "received_ms"])
+def test_a_last_value_that_nobody_stored_is_damage(connection, column):
+    value = LastValue(chat_id="c", key="k", value="x", account="a", server_time_ms=None, received_ms=1)
+    rows.replace_values(connection, [JournalBatch(values=(value,))])
+    connection.execute(f"UPDATE last_value SET {column} = X'00'")  # noqa: S608 - our own name
+    with pytest.raises(JournalDamaged):
+        rows.select_values(connection, ["c"])

@@ -16,7 +16,9 @@ from listener.errors import JournalError, JournalLocked
 from listener.journal import SqliteJournal
 from listener.journal.database import WAL_LIMIT_BYTES
 from listener.journal.sqlite import size_bytes
-from listener.model.event import DeadLetter, JournalBatch
+from listener.journal.tail import Tail
+from listener.model.event import EVERY_DEAD_LETTER, DeadLetter, JournalBatch, LastValue
+from listener.model.filter import EventFilter
 from listener.testing import SAMPLE_MS, sample_event
 from support.eventually import eventually
 
@@ -310,3 +312,49 @@ async def test_size_counts_the_file_and_its_log(journal, path):
     files = [path, path.with_name("journal.db-wal")]
     assert (await journal.stats()).bytes == size_bytes(path) == sum(file.stat().st_size for file in files)
     assert files[1].stat().st_size > 60_000
+
+
+GROWING = ("event", "last_value", "dead_letter")
+ON_COMMAND = ("event_id IN (SELECT value FROM json_each",)  # dead letters are picked by a person
+INDEX_ALONE = "USING COVERING INDEX"  # of dead letters: sinks and sequences, without the rows
+
+
+async def everything(journal):
+    """Each call of the port that a running daemon makes."""
+    value = LastValue(chat_id="c", key="k", value="x", account="a", server_time_ms=None, received_ms=1)
+    await journal.append(JournalBatch(events=batch(*range(9)).events, values=(value,)))
+    letter = DeadLetter(sink="crm", sequence=3, event_id="event-3", reason="no", attempts=1, at_ms=SAMPLE_MS)
+    await journal.advance("crm", 5, [letter])
+    journal._tail = Tail(last_sequence=journal.last_sequence)  # so that the file is read
+    await journal.read(2, 4)
+    await journal.search(EventFilter(chat="c"), limit=3)
+    await journal.last_values(["c", "d"])
+    await journal.dead_letter_page(limit=3)
+    await journal.dead_letter_page(limit=3, sink="crm")
+    await journal.replay_dead_letters(EVERY_DEAD_LETTER)
+    await journal.replays("crm", 10)
+    await journal.settle_replays("crm", [3], [letter])
+    await journal.retain(before_ms=SAMPLE_MS - 1, keep_for=["crm"], max_bytes=1)
+    await journal.stats()
+    await journal.ping()
+
+
+async def test_no_statement_of_a_running_daemon_walks_a_table_that_grows(path, journal):
+    statements = []
+    for connection in (journal._part.store.write, journal._part.store.read):
+        connection.set_trace_callback(statements.append)
+    await everything(journal)
+    with closing(sqlite3.connect(path)) as connection:
+        plans = {
+            statement: [step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+            for statement in set(statements)
+            if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
+        }
+    assert {table for table in GROWING if any(table in statement for statement in plans)} == {*GROWING}
+    walks = {
+        statement
+        for statement, steps in plans.items()
+        if any(step.startswith(f"SCAN {table}") and INDEX_ALONE not in step for step in steps for table in GROWING)
+        and not any(known in statement for known in ON_COMMAND)
+    }
+    assert walks == set()

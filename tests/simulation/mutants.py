@@ -143,8 +143,17 @@ def _believes_too_soon(original: Any) -> Any:
 class _OpenDoor:
     """A lock that keeps nobody out."""
 
+    left = None
+
     def release(self) -> None:
         """Nothing is held."""
+
+    def is_in_place(self) -> bool:
+        """There is none to be taken away."""
+        return True
+
+    def note(self, known: object) -> None:
+        """Nobody reads it."""
 
 
 MUTANTS: Mapping[str, Mutant] = {
@@ -164,6 +173,9 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "gap begins late": Mutant(
         text="a gap begins in the middle of what it stands for", patches=[(Receiver, "_gap", _begins_late)]
+    ),
+    "hold not learned": Mutant(
+        text="polls that a proxy cuts go on asking for the same hold", patches=[(Engine, "_learn_hold", _nothing)]
     ),
     "no re-read": Mutant(text="chats are not read again after a gap", patches=[(Reconciler, "ask", _nothing)]),
     "no resume state": Mutant(
