@@ -226,7 +226,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         unchanged=every,
     )
     tolerance = Tolerance(max_unsigned, max_unchained)
-    asked = _Request(wanted, by, Calendar(local), pubkey or (), checkpoint, tolerance, csv, html, svg)
+    asked = _Request(wanted, by, Calendar(local), pubkey or (), checkpoint or (), tolerance, csv, html, svg)
     _report_on(of_the_trail(files), asked, _on_stdout(asked, as_json=as_json))
 
 
@@ -275,7 +275,7 @@ class _Request(NamedTuple):
     by: By | None
     calendar: Calendar
     pubkeys: Sequence[str]
-    checkpoints: Sequence[Path] | None
+    checkpoints: Sequence[Path]
     tolerance: Tolerance
     csv: Path | None
     html: Path | None

@@ -3,15 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from functools import partial
 from typing import Any
-
-import msgspec
 
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
 from listener.cometd.holding import HoldLimit
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
+from listener.cometd.payloads import Payload, added, decode
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.cometd.subscription import SubscriptionState
 from listener.cometd.taken import PART_EVENTS
@@ -29,8 +27,6 @@ _NOT_HONOURED = (
     " is lost on the way), or this agent may not listen"
 )
 _ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
-_LARGE_BYTES = 2**20  # what takes longer to decode is no matter for the event loop,
-_LARGE_DAMAGED_BYTES = 2**14  # and if it is damaged a hundred times as long
 _MOST_REPLIES = 100
 _LOGINS_BEFORE_HANDSHAKE = 2
 _KEEP_ALIVE_S = 3.0
@@ -54,19 +50,6 @@ class Pacing:
     def slowed_down(self) -> bool:
         """Whether the last pause was the first of the longer ones."""
         return self._not_held == NOT_HELD_AT_MOST + 1
-
-
-class Payload(msgspec.Struct, frozen=True):
-    """One response body, a slice of one, or a websocket frame.
-
-    `whole` is False for what a cut response had brought. With `more` the rest of the same answer follows. `refused`
-    counts messages that were skipped, by reason.
-    """
-
-    body: bytes
-    whole: bool = True
-    more: bool = False
-    refused: dict[str, int] = {}
 
 
 Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
@@ -275,8 +258,8 @@ class Engine:
 
     async def _take(self, request: Request, payload: Payload, replies: list[wire.Message]) -> Received:
         """Decode one payload and take it part by part; `replies` keeps what is no event until the answer is whole."""
-        envelope = await self._decode(payload)
-        messages, refused, size = envelope.messages, _sum(envelope.refused, payload.refused), len(payload.body)
+        envelope = await decode(payload)
+        messages, refused, size = envelope.messages, envelope.refused, len(payload.body)
         if payload.more or len(messages) > PART_EVENTS:
             replies += [message for message in messages if not message.is_event][: _MOST_REPLIES - len(replies)]
             messages = [message for message in messages if message.is_event]
@@ -299,7 +282,7 @@ class Engine:
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
             self._on_connected(at_ms)
-        refused = _sum(refused, received.refused)
+        refused = added(refused, received.refused)
         if received.events or refused:
             resume = self._resume(request, received, polled=polled)
             await self._hand_out(received, refused, client_id or "", at_ms, resume, size)
@@ -331,27 +314,14 @@ class Engine:
         """A cut response: without acknowledgements, its content would not be sent again."""
         if self.session.ack_granted:
             return
-        envelope = await self._decode(payload)
+        envelope = await decode(payload)
         events, not_ours = self.session.heard(envelope.messages)
-        refused, size = _sum(_sum(envelope.refused, payload.refused), not_ours), len(payload.body)
+        refused, size = added(envelope.refused, not_ours), len(payload.body)
         while events or refused:
             received = Received(verdict=Verdict.UNANSWERED, events=events[:PART_EVENTS])
             client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
             await self._hand_out(received, refused, client_id, at_ms, None, size)
             events, refused, size = events[PART_EVENTS:], {}, 0
-
-    @staticmethod
-    async def _decode(payload: Payload) -> wire.Envelope:
-        """What a payload holds. Raises ExchangeFailed if it is the whole answer and no message is in it."""
-        body = payload.body
-        if len(body) <= _LARGE_BYTES and payload.whole and (envelope := wire.decode_sound(body)) is not None:
-            return envelope
-        decode = (
-            partial(wire.decode, body, sole=not payload.more)
-            if payload.whole
-            else partial(wire.salvage, body, cut=True, sole=False)
-        )
-        return await asyncio.to_thread(decode) if len(body) > _LARGE_DAMAGED_BYTES else decode()
 
     async def _hand_out(
         self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
@@ -375,6 +345,7 @@ class Engine:
                 client_id=client_id,
                 resume=resume,
                 confirm=confirm,
+                more=received.verdict is Verdict.UNANSWERED,
                 subscribed_ms=self._subscription.last_ms,
             )
         )
@@ -398,7 +369,7 @@ class Engine:
         try:
             async with aclosing(self.exchange(request)) as payloads:
                 async for payload in payloads:
-                    messages = (await self._decode(payload)).messages
+                    messages = (await decode(payload)).messages
                     received = self.session.receive(request, [one for one in messages if not one.is_event])
                     if payload.more or received.verdict is not Verdict.UNANSWERED:
                         break  # whoever sends so much knows the session
@@ -514,7 +485,3 @@ class Engine:
 
     def _report(self, reason: str, text: str, retry_in_s: float) -> None:
         self._in_flight.put(SessionProblem(reason=reason, text=text, retry_in_s=retry_in_s))
-
-
-def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return {reason: one.get(reason, 0) + other.get(reason, 0) for reason in one | other} if other else one

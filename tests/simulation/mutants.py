@@ -19,6 +19,7 @@ from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
 from listener.journal import dead_letters, store
 from listener.journal.lock import FileLock
+from listener.journal.place import Place
 from listener.sinks.webhook import sink as webhook
 from listener.webservices.repeats import Repeats
 from simulation.explore import Outcome, play_seed
@@ -210,6 +211,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "chat out of order": Mutant(
         text="events of one chat are posted side by side",
         patches=[(webhook, "chat_of", lambda _: lambda event: (event.id, ""))],
+    ),
+    "files not looked at": Mutant(
+        text="nobody notices that the journal's files were removed",
+        patches=[(Place, "missing", lambda _: lambda _self: [])],
     ),
     "no lock": Mutant(
         text="two listeners share a journal",

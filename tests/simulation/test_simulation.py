@@ -17,6 +17,8 @@ from simulation.oracle import judge
 from simulation.schedule import (
     AnyFault,
     Duplicate,
+    FilesTaken,
+    Kill,
     ReadTimeout,
     ReceiverAnswers,
     ReceiverChokes,
@@ -186,3 +188,10 @@ def test_an_event_that_a_receiver_cannot_take_is_set_aside_and_holds_no_other_up
     assert letter.reason.endswith("while others were")
     recorded = {one.event.id: one.at for one in evidence.recorded if one.event.id != letter.event_id}
     assert max(one.at - recorded[one.id] for one in evidence.posted) < 30.0
+
+
+@pytest.mark.parametrize("suffixes", [("-wal", "-shm"), ("",), ("", "-wal", "-shm", ".lock")])
+def test_files_that_are_removed_beneath_the_listener_cost_nothing(suffixes):
+    taken, kill = FilesTaken(at=20.0, suffixes=suffixes), Kill(at=25.0, for_s=1.0, power=False)
+    outcome = play(_small(7, taken, kill, ack=True, hold_ms=3000, lasts_s=40.0))
+    assert outcome.unknown == [], told(outcome)
