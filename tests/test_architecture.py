@@ -117,6 +117,12 @@ def test_time_chance_and_threads_come_from_the_host():
     assert set(REACHES_FOR_THE_HOST) - set(used) == set(), "these no longer need an exception"
 
 
+def test_all_http_clients_keep_one_policy():
+    names = {f"aiohttp.{name}" for name in ("ClientSession", "TCPConnector", "UnixConnector", "request")}
+    names |= {"aiohttp.CookieJar", "aiohttp.DummyCookieJar"}
+    assert rules.makers_of(MODULES, names) == {"listener.runtime.http_client"}
+
+
 def test_only_the_command_line_prints():
     assert rules.calls_of(MODULES, "print", outside=["cli"]) == []
 

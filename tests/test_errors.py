@@ -93,9 +93,9 @@ def test_what_a_destination_said_goes_into_the_dead_letter_alone():
     assert (Retry("503").detail, Park("401").detail) == ("", "")
 
 
-def test_a_failed_exchange_is_harmless_unless_it_says_otherwise():
-    assert not ExchangeFailed("refused").maybe_lost
-    assert ExchangeFailed("cut", maybe_lost=True).maybe_lost
+def test_a_failed_exchange_may_have_lost_an_answer_unless_it_says_otherwise():
+    assert not ExchangeFailed("refused", maybe_lost=False).maybe_lost
+    assert ExchangeFailed("cut").maybe_lost
 
 
 @pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)

@@ -1,16 +1,8 @@
-"""Escapes values from outside: on a terminal, in HTML and SVG, in a spreadsheet."""
+"""Values from outside as text in HTML and SVG."""
 
 import html
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the wide forms, too
-_QUOTE = "'"
-
-
-def printable(text: str) -> str:
-    """Control characters and what cannot be encoded as their escapes: a value must not drive the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+from listener.model.escaping import printable
 
 
 def text(value: object) -> str:
@@ -33,13 +25,3 @@ def element(name: str, *children: str, **attributes: str | float | None) -> str:
         if value is not None
     )
     return f"<{name}{written}>{''.join(children)}</{name}>"
-
-
-def defused(text: str) -> str:
-    """The text as a field that a spreadsheet takes for nothing but text.
-
-    What begins with one of = + - @, their full-width forms, a tab or a line end would be run as a formula (OWASP, CSV
-    Injection): it gets a ' in front. So does what has only ' before such a sign: leaving one ' out gives the text back
-    in every case. Other control characters become their escapes.
-    """
-    return printable(_QUOTE + text if text.lstrip(_QUOTE).startswith(_FORMULA) else text)

@@ -78,7 +78,21 @@ class _Envelope(msgspec.Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Who(msgspec.Struct, frozen=True):
+    """Of `data` the account alone."""
+
+    account: str = ""
+
+
+class _Glance(msgspec.Struct, frozen=True):
+    """Of an event its time and its account."""
+
+    time: str
+    data: _Who = _Who()
+
+
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_GLANCE = msgspec.json.Decoder(_Glance)
 _SET = msgspec.json.Decoder(DispositionData)
 _GAP = msgspec.json.Decoder(_Gap)
 _MARK = ".chat."
@@ -103,6 +117,15 @@ def event_of(line: bytes) -> Event:
     if len(time) != _TIME_LENGTH or time[-1] != "Z":
         time = rfc3339(time_ms)
     return Event(envelope.id, kind, envelope.type, time, time_ms, envelope.subject, envelope.sequence, data)
+
+
+def glance(line: bytes) -> tuple[int, str]:
+    """The time of a line's event (epoch milliseconds) and its account, empty without one. Raises ValueError."""
+    try:
+        seen = _GLANCE.decode(line)
+    except (msgspec.MsgspecError, RecursionError) as exc:
+        raise ValueError(str(exc)) from exc
+    return epoch_ms(seen.time), seen.data.account
 
 
 def epoch_ms(text: str) -> int:
@@ -181,15 +204,16 @@ class Gaps:
         at = bisect_right(stretches, time_ms, key=lambda one: one.start_ms) - 1
         return at >= 0 and time_ms <= stretches[at].end_ms
 
+    def of(self, account: str) -> AccountGaps:
+        """What lies in the period of one account."""
+        within = [self._clipped(one) for one in self._stretches.get(account, ()) if self.is_in_period(one)]
+        ms = sum(end - start for start, end in _united(within))
+        return AccountGaps(account=account, gaps=len(within), seconds=ms / 1000)
+
     def by_account(self, account: str | None = None) -> list[AccountGaps]:
         """What lies in the period, the account with the most seconds first; with `account` of this one alone."""
-        found = []
-        for name, stretches in self._stretches.items():
-            within = [self._clipped(one) for one in stretches if self.is_in_period(one)]
-            if within and account in (None, name):
-                ms = sum(end - start for start, end in _united(within))
-                found.append(AccountGaps(account=name, gaps=len(within), seconds=ms / 1000))
-        return sorted(found, key=lambda one: (-one.seconds, one.account))
+        found = [self.of(name) for name in self._stretches if account in (None, name)]
+        return sorted((one for one in found if one.gaps), key=lambda one: (-one.seconds, one.account))
 
     def united(self, account: str | None = None) -> list[Stretch]:
         """The moments of the period that lie in a gap of any account, or of `account`; in order, none overlaps."""

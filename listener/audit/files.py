@@ -20,6 +20,8 @@ from listener.runtime.durable import sync_file, sync_folder
 CHECKPOINTS, KEY, PUBLIC_KEY = ".checkpoints", ".key", ".pub"
 """The endings of what stands beside an audit file."""
 
+_BESIDE = (CHECKPOINTS, KEY, PUBLIC_KEY, ".lock", ".part")
+
 _log = structlog.get_logger(__name__)
 _BLOCK_BYTES = 1024 * 1024
 _LOOKED_AT = 16
@@ -49,8 +51,11 @@ class Paths(NamedTuple):
 
 
 def of_the_trail(paths: Iterable[Path]) -> list[Path]:
-    """The paths without what stands beside an audit file: a pattern such as `dispositions.jsonl*` fits that too."""
-    return [path for path in paths if path.suffix not in (CHECKPOINTS, KEY, PUBLIC_KEY)]
+    """The paths without what stands beside an audit file: a pattern such as `dispositions.jsonl*` fits that too.
+
+    They are told by their names alone, for whoever verifies a trail need not be able to read the key.
+    """
+    return [path for path in paths if path.suffix not in _BESIDE]
 
 
 def beside(files: Iterable[Path], ending: str) -> list[Path]:

@@ -2,14 +2,14 @@
 
 A checkpoint says: the log of this origin had so many records, and this is its root hash. Ours is no Merkle tree but a
 chain, so the root hash is that of the last record; the first extension line, `hash-chain sha256`, says so. The second
-is the time.
+is the time. A third one, `successor <verifier key>`, says that this key signs from now on.
 """
 
 import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +21,10 @@ from listener.audit.chain import Head
 from listener.errors import ListenerError
 
 CHAIN_LINE = "hash-chain sha256"
+_SUCCESSOR = "successor "
 _ED25519 = b"\x01"  # signed-note: the algorithm's byte, in key ids and verifier keys
 _DASH = "\u2014 "
+_LINE_END = "\n"
 _HASH_BYTES = 32
 _KEY_ID_BYTES = 4
 _NAME = re.compile(r"[^\s+]+")
@@ -48,9 +50,14 @@ class VerifierKey(NamedTuple):
         """4 bytes that name the key in a signature line (signed-note, "Signatures")."""
         return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public).digest()[:_KEY_ID_BYTES]
 
+    @property
+    def label(self) -> str:
+        """Its name and id, `<name>+<id>`: enough to tell it from others."""
+        return f"{self.name}+{self.key_id.hex()}"
+
     def __str__(self) -> str:
         """The key as text: `<name>+<id>+<key>` (signed-note, "Verifier keys")."""
-        return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(_ED25519 + self.public).decode()}"
+        return f"{self.label}+{base64.b64encode(_ED25519 + self.public).decode()}"
 
     @classmethod
     def parse(cls, text: str) -> "VerifierKey":
@@ -101,14 +108,29 @@ class Signature(NamedTuple):
     key_id: bytes
     signature: bytes
 
+    @property
+    def label(self) -> str:
+        """What a key that made it has as `VerifierKey.label`."""
+        return f"{self.name}+{self.key_id.hex()}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """What a note says of a log. `text` is what its signatures sign; `time` is None if the note has none."""
+    """What a note says of a log.
+
+    Attributes:
+        origin: the name of the log.
+        head: how many records it had, and the hash of the last one.
+        time: when that was, RFC 3339; None if the note does not say.
+        successor: the key that continues, which whoever signs the note vouches for; None for all but the last note.
+        text: what the signatures sign.
+        signatures: by whomever.
+    """
 
     origin: str
     head: Head
     time: str | None
+    successor: VerifierKey | None
     text: bytes
     signatures: tuple[Signature, ...]
 
@@ -118,9 +140,10 @@ class Checkpoint:
         return any(key.verifies(self.text, one.signature) for one in mine)
 
 
-def checkpoint_text(origin: str, head: Head, time: str) -> str:
+def checkpoint_text(origin: str, head: Head, time: str, successor: VerifierKey | None = None) -> str:
     """What is signed."""
-    return f"{origin}\n{head.size}\n{base64.b64encode(head.hash).decode()}\n{CHAIN_LINE}\ntime {time}\n"
+    last = f"{_SUCCESSOR}{successor}\n" if successor is not None else ""
+    return f"{origin}\n{head.size}\n{base64.b64encode(head.hash).decode()}\n{CHAIN_LINE}\ntime {time}\n{last}"
 
 
 def parse_checkpoint(note: str) -> Checkpoint:
@@ -137,37 +160,35 @@ def parse_checkpoint(note: str) -> Checkpoint:
     if CHAIN_LINE not in extensions:
         raise NoteError(f"is a checkpoint of another kind of log: expected a line {CHAIN_LINE!r}")
     times = [line.removeprefix("time ") for line in extensions if line.startswith("time ")]
+    successors = [line.removeprefix(_SUCCESSOR) for line in extensions if line.startswith(_SUCCESSOR)]
     return Checkpoint(
         origin=origin,
         head=Head(int(size), head),
         time=times[0] if times else None,
+        successor=VerifierKey.parse(successors[0]) if successors else None,
         text=f"{text}\n".encode(),
         signatures=signatures,
     )
 
 
-def parse_checkpoints(content: str) -> Sequence[Checkpoint]:
-    """The checkpoints of a file that holds one note behind the other, an empty line between them. Raises NoteError.
+def split_notes(content: str) -> Iterator[str]:
+    """The notes of a file that holds one behind the other, an empty line between them.
 
-    What stands behind the last whole note is left out: a crash may have cut it.
+    A text without signatures is a note too, though nobody signed it. Not so the last one: a crash may have cut it.
     """
+    text: str | None = None
     parts = content.split("\n\n")
-    whole = len(parts) - len(parts) % 2
-    if whole == len(parts) and not (parts[-1] and content.endswith("\n")):
-        whole -= 2
-    notes = [f"{parts[n]}\n\n{parts[n + 1]}\n" for n in range(0, whole, 2) if parts[n] or parts[n + 1]]
-    return [_numbered(number, note) for number, note in enumerate(notes, start=1)]
-
-
-def _numbered(number: int, note: str) -> Checkpoint:
-    try:
-        return parse_checkpoint(note)
-    except NoteError as exc:
-        raise NoteError(f"note {number} {exc}") from exc
+    for place, part in enumerate(parts):
+        signed = part.startswith(_DASH)
+        if text is not None and not signed and place < len(parts) - 1:
+            yield f"{text}\n"
+        if signed and (place < len(parts) - 1 or part.endswith("\n")):
+            yield f"{text or ''}\n\n{part.rstrip(_LINE_END)}\n"
+        text = None if signed or not part.strip() else part
 
 
 def written(notes: Iterable[str]) -> str:
-    """Notes as `parse_checkpoints` reads them."""
+    """Notes as `split_notes` takes them apart."""
     return "".join(f"{note}\n" for note in notes)
 
 

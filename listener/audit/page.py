@@ -9,8 +9,9 @@ import msgspec
 from listener.audit import chart
 from listener.audit.chart import Distribution
 from listener.audit.escaping import element, text
-from listener.audit.events import AccountGaps
-from listener.audit.report import By, GapRow, GroupRow, Row, Summary
+from listener.audit.groups import By, GroupRow
+from listener.audit.preface import Preface
+from listener.audit.report import GapRow, Known, Row, Summary
 from listener.model.event import Change
 
 MOST_ROWS = 2000
@@ -18,6 +19,7 @@ MOST_ROWS = 2000
 
 CHANGES = tuple(map(str, Change))
 _NOTHING = "\u2013"  # a dash, as it is set in print
+_FEW_REASONS = 5
 _FEW_ACCOUNTS = 8  # more would push the chart off the first page
 
 STYLE = (
@@ -74,8 +76,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """What a page shows.
 
     Attributes:
-        period: the period that was asked for, in words, with the zone that days and hours are of.
+        period: the period that was asked for, in words.
+        zone: whose clocks all times are of, by name.
         asked: the conditions, in words.
+        preface: what is proven of the files, and what they can tell of.
         files: the names of the files that were read.
         made: when, in words.
         rows: the rows, or the first `MOST_ROWS` of them.
@@ -83,7 +87,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     period: str
+    zone: str
     asked: Sequence[str]
+    preface: Preface
     files: Sequence[str]
     made: str
     summary: Summary
@@ -98,15 +104,17 @@ def render(page: Page) -> Iterator[str]:
     yield f'<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>{text(f'Dispositions, {page.period}')}</title><style>{STYLE}</style></head><body>\n"
-    yield "<header><h1>Who set which disposition when</h1>"
+    yield "<header><h1>Which disposition was set when, and who was in the chat</h1>"
     yield element("p", text(page.period))
     if page.asked:
         yield element("ul", *(element("li", text(one)) for one in page.asked), class_="asked")
     yield "</header><main>"
+    yield from _proven(page.preface)
+    yield from _known(page.preface)
     yield _figures(page.summary)
-    yield from _qualified(page.summary)
+    yield from _qualified(page.summary, page.preface)
     yield from _chart(page)
-    yield from table(page.rows, total=page.total_rows)
+    yield from table(page.rows, total=page.total_rows, zone=page.zone)
     yield f"</main>{_footer(page)}</body></html>\n"
 
 
@@ -114,7 +122,7 @@ def _figures(summary: Summary) -> str:
     changes = ", ".join(f"{summary.changes[name]:,} {name}" for name in CHANGES if summary.changes.get(name))
     seconds = sum(one.seconds for one in summary.gaps)
     tiles = (
-        ("Dispositions", f"{summary.dispositions:,}", changes or "none in this period"),
+        ("Dispositions", f"{summary.dispositions:,}", changes or "none on record"),
         ("Found by re-reading", f"{summary.reconciled:,}", "missed, but seen afterwards"),
         ("Near a gap", f"{summary.near_gap:,}", "in a gap of their account, or within a minute"),
         ("Gaps", f"{sum(one.gaps for one in summary.gaps):,}", f"{seconds:,.0f} s, summed over accounts"),
@@ -132,7 +140,49 @@ def _tile(name: str, figure: str, more: str) -> str:
     )
 
 
-def _qualified(summary: Summary) -> Iterator[str]:
+def _proven(preface: Preface) -> Iterator[str]:
+    if preface.is_proven:
+        yield _notice("calm-box", "Proven", f"{preface.signed.capitalize()}.")
+        return
+    reasons = [element("li", text(one)) for one in preface.reasons[:_FEW_REASONS]]
+    if len(preface.reasons) > _FEW_REASONS:
+        reasons.append(element("li", f"and {len(preface.reasons) - _FEW_REASONS:,} more: see audit verify"))
+    words = "Rows that no key has signed are marked."
+    yield element(
+        "div", element("strong", "Not proven"), words, element("ul", *reasons), class_="notice alarm-box", role="note"
+    )
+
+
+def _known(preface: Preface) -> Iterator[str]:
+    """Of which accounts and times the page can tell."""
+    accounts = preface.coverage.accounts
+    if not accounts:
+        yield _notice("alarm-box", "Not known", "The files hold nothing about this period.")
+        return
+    if preface.coverage.whole:
+        yield _notice("calm-box", "The whole period is known", "Of every account, from the start to the end.")
+    else:
+        yield _notice(
+            "alarm-box",
+            "Known in part",
+            "An account is known from its first event to its last one. What lies before or behind is not known.",
+        )
+    head = heading(("account", "known from", "to", "gaps", "seconds"), numbers=("gaps", "seconds"))
+    body = element("tbody", *map(_known_row, accounts))
+    known = element("table", element("caption", "Coverage by account"), head, body, class_="small")
+    many = len(accounts) > _FEW_ACCOUNTS
+    yield element("details", element("summary", f"Coverage of {len(accounts)} accounts"), known) if many else known
+
+
+def _known_row(known: Known) -> str:
+    figures = (f"{known.gaps:,}", f"{known.seconds:,.1f}")
+    times = _when(known.first), _when(known.last)
+    return element(
+        "tr", element("td", text(known.account)), *times, *(element("td", one, class_="n") for one in figures)
+    )
+
+
+def _qualified(summary: Summary, preface: Preface) -> Iterator[str]:
     """What limits the answer, before the answer."""
     if summary.unreadable:
         yield _notice(
@@ -140,29 +190,19 @@ def _qualified(summary: Summary) -> Iterator[str]:
             f"{summary.unreadable:,} lines could not be read",
             "This report lacks them. The command named each of them on standard error.",
         )
-    if not summary.gaps:
+    if summary.gaps:
+        yield _notice(
+            "alarm-box",
+            "There are gaps",
+            "While an account was not subscribed, a disposition of its chats may have been set and replaced "
+            "unseen. The report includes what was found by re-reading the chats, with the time at which it was found.",
+        )
+    elif preface.is_proven and preface.coverage.whole:
         yield _notice(
             "calm-box",
             "No gaps",
             "No gap in this period is on record: no disposition could have been missed.",
         )
-        return
-    yield _notice(
-        "alarm-box",
-        "There are gaps",
-        "While an account was not subscribed, a disposition of its chats may have been set and replaced "
-        "unseen. The report includes what was found by re-reading the chats, with the time at which it was found.",
-    )
-    rows = [_gap_figures(one) for one in summary.gaps]
-    head = heading(("account", "gaps", "seconds"), numbers=("gaps", "seconds"))
-    gaps = element("table", element("caption", "Gaps by account"), head, element("tbody", *rows), class_="small")
-    many = len(rows) > _FEW_ACCOUNTS
-    yield element("details", element("summary", f"Gaps of {len(rows)} accounts"), gaps) if many else gaps
-
-
-def _gap_figures(gaps: AccountGaps) -> str:
-    figures = (f"{gaps.gaps:,}", f"{gaps.seconds:,.1f}")
-    return element("tr", element("td", text(gaps.account)), *(element("td", one, class_="n") for one in figures))
 
 
 def _notice(kind: str, title: str, words: str) -> str:
@@ -205,7 +245,7 @@ def _footer(page: Page) -> str:
     return element("footer", text(words))
 
 
-def table(rows: Sequence[Row | GapRow | GroupRow], *, total: int) -> Iterator[str]:
+def table(rows: Sequence[Row | GapRow | GroupRow], *, total: int, zone: str) -> Iterator[str]:
     """The rows under a heading of their own, piece by piece; `total` tells how many there are elsewhere.
 
     A key that all of them share stands in the caption, where it takes no room of theirs.
@@ -215,7 +255,7 @@ def table(rows: Sequence[Row | GapRow | GroupRow], *, total: int) -> Iterator[st
     first, left = rows[0], total - len(rows)
     keys = {row.key for row in rows if not isinstance(row, GapRow)}
     several = len(keys) > 1
-    caption = "Times are in UTC."
+    caption = f"Times are in {zone}."
     caption += "" if several else "".join(f" The key is {key}." for key in keys)
     caption += f" {left:,} more rows are not shown here; --csv has all of them." if left else ""
     yield element("h2", f"By {first.by}" if isinstance(first, GroupRow) else "One by one")
@@ -238,7 +278,8 @@ def _heading_of(first: Row | GapRow | GroupRow, *, with_key: bool) -> str:
     if isinstance(first, GroupRow):
         names = ("code",) if first.by is By.CODE else (str(first.by), "code")
         return heading((*names, *key, "events", *CHANGES, "first", "last"), numbers=("events", *CHANGES))
-    return heading(("when", "chat", "agents", "account", *key, "previous", "disposition", "change", "notes"))
+    who = ("chat", "agents in the chat", "account")
+    return heading(("when", *who, *key, "previous", "disposition", "change", "notes"))
 
 
 def _row(row: Row | GapRow | GroupRow, *, with_key: bool) -> str:
@@ -251,7 +292,7 @@ def _row(row: Row | GapRow | GroupRow, *, with_key: bool) -> str:
         case GapRow():
             told = f"{row.seconds:,.1f} s from {row.from_} to {row.to}: {row.reason}, closed by {row.closed_by}"
             span = element("td", text(told), colspan=2 + with_key)
-            cells = (*map(_cell, (None, None, row.account)), span, _cell("gap"), _cell(""))
+            cells = (*map(_cell, (None, None, row.account)), span, _cell("gap"), _cell(row.notes))
             return element("tr", _when(row.time), *cells, class_="gap")
         case GroupRow():
             key = (row.key,) if with_key else ()

@@ -1,8 +1,10 @@
 """Hours, days, weeks, months and years as a zone counts them."""
 
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
+
+from listener.model.event import rfc3339
 
 _QUARTER_S = 900  # every zone of the present has its hours begin at one
 _HOUR_S = 3600
@@ -19,9 +21,14 @@ class Unit(StrEnum):
 
 
 class Calendar:
-    """Where units of a zone's calendar begin. Moments are epoch seconds."""
+    """Where units of a zone's calendar begin, and how its clocks tell a moment. Moments are epoch seconds.
+
+    Attributes:
+        name: of the zone, as people know it.
+    """
 
     def __init__(self, zone: tzinfo) -> None:
+        self.name = str(zone)
         self._zone = zone
         self._hours: dict[int, int] = {}
 
@@ -90,6 +97,13 @@ class Calendar:
         """A moment (epoch milliseconds) as `2026-11-22 09:39`, with seconds where there are any."""
         local = self.local(time_ms // 1000)
         return f"{local:%Y-%m-%d %H:%M:%S}".removesuffix(":00")
+
+    def stamp(self, time_ms: int) -> str:
+        """A moment (epoch milliseconds) as RFC 3339, in UTC with a `Z`, elsewhere with the zone's offset."""
+        if self._zone is UTC:
+            return rfc3339(time_ms)
+        whole_s, ms = divmod(time_ms, 1000)
+        return self.local(whole_s).replace(microsecond=ms * 1000).isoformat(timespec="milliseconds")
 
     def local(self, time_s: int) -> datetime:
         """The moment on the clocks of the zone."""

@@ -1,19 +1,32 @@
-"""Who set what when: audit files as rows or counts, each event once, with what limits the answer."""
+"""What was set when, and who was in the chat: audit files as rows, with what limits the answer."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 import msgspec
 
-from listener.audit.events import AccountGaps, DispositionData, Event, GapData, Gaps, SeenIds, epoch_ms, event_of
-from listener.audit.periods import Calendar, Unit
+from listener.audit.events import (
+    AccountGaps,
+    DispositionData,
+    Event,
+    GapData,
+    Gaps,
+    SeenIds,
+    Stretch,
+    event_of,
+    glance,
+)
+from listener.audit.periods import Calendar
 from listener.audit.reading import AuditFile, CutShort
-from listener.model.event import Change, Kind, Origin, rfc3339
+from listener.audit.verdict import Proof, Verdict
+from listener.model.event import Change, Kind, Origin
 
 _AGENT = "Agent"
 _GAP_HINT = b".chat.gap"
+_CHATS_KNOWN = 100_000
+_UNPROVEN = {Proof.SIGNED: "", Proof.CHAINED: "not signed", Proof.NONE: "not proven"}
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +48,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="disposition", gc=False):
-    """One disposition. `agents` were in the chat; `reference_id` is there where the account itself asked for it."""
+    """One disposition.
+
+    Times are RFC 3339 in the zone that is asked for. `agents` were in the chat, as the event or, where it names none,
+    the last one of the chat before it has them. `reference_id` is there where the account itself asked for it. `proof`
+    is what stands for its line: `signed`, `chained` or `none`.
+    """
 
     time: str
     chat_id: str
@@ -46,6 +64,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="
     disposition: str | None
     change: str
     origin: str
+    proof: Proof
     near_gap: bool
     reference_id: int | None
     sequence: str
@@ -54,8 +73,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="
     @property
     def notes(self) -> str:
         """What qualifies it, in words."""
-        found = self.origin == Origin.RECONCILED
-        return ", ".join(filter(None, ("found by re-reading" if found else "", "near a gap" if self.near_gap else "")))
+        found = "found by re-reading" if self.origin == Origin.RECONCILED else ""
+        return ", ".join(filter(None, (_UNPROVEN[self.proof], found, "near a gap" if self.near_gap else "")))
 
 
 class GapRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="gap", gc=False):
@@ -68,15 +87,52 @@ class GapRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fiel
     seconds: float
     reason: str
     closed_by: str
+    proof: Proof
     sequence: str
     id: str
+
+    @property
+    def notes(self) -> str:
+        """What qualifies it, in words."""
+        return _UNPROVEN[self.proof]
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """For how long the files know of an account: from its first event to its last one, apart from its gaps.
+
+    A session that listens and hears nothing leaves no event, and neither does one that is deaf until it ends: what is
+    before or behind is not known. Gaps and their seconds are those in the period that is asked for.
+    """
+
+    account: str
+    first: str
+    last: str
+    gaps: int
+    seconds: float
+
+
+class Coverage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="coverage"):
+    """Of which accounts and times the files can tell, before what they tell.
+
+    Attributes:
+        from_: the start of the period that is asked for; None if it is open.
+        to: its end.
+        accounts: what is known of each account; none of them where nothing is.
+        whole: whether every account is known from the start of the period to its end; an open end is where the first
+            account begins to be known, or the last one ceases to be.
+    """
+
+    from_: str | None = msgspec.field(name="from")
+    to: str | None
+    accounts: list[Known]
+    whole: bool
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="summary"):
     """What was read and what came of it; the counts of dispositions are those of the rows.
 
-    `first` and `last` are their times. `left_out` counts the `unchanged` ones that would be rows, `repeated` events of
-    the period that came again, `others` events of unknown types by type.
+    `first` and `last` are their times. `unproven` counts those that no key has signed, `left_out` the `unchanged` ones
+    that would be rows, `repeated` events of the period that came again, `others` events of unknown types by type.
     """
 
     files: int
@@ -88,6 +144,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fie
     left_out: int
     reconciled: int
     near_gap: int
+    unproven: int
     tests: int
     others: dict[str, int]
     first: str | None
@@ -127,39 +184,77 @@ class Faults:
 class Report:
     """The answer to one question, from files that are given in any order.
 
-    Reads them twice: first for the gaps, which the file tells of only after the events that they may touch.
+    Reads them twice: first for what they cover and for the gaps, of which they tell only after what a gap may touch.
 
     Args:
         files: open audit files.
         wanted: the question.
-        calendar: whose hours are counted.
+        calendar: whose hours are counted, and in whose zone times are told.
         report: gets a line of text for each place that cannot be read.
+        verdict: on the trail, from these very files; None if there is none, and then nothing is proven.
 
     Attributes:
         hours: how many rows there were by the start of their hour (epoch seconds), key and code.
     """
 
     def __init__(
-        self, files: Sequence[AuditFile], *, wanted: Wanted, calendar: Calendar, report: Callable[[str], None]
+        self,
+        files: Sequence[AuditFile],
+        *,
+        wanted: Wanted,
+        calendar: Calendar,
+        report: Callable[[str], None],
+        verdict: Verdict | None = None,
     ) -> None:
         self.wanted = wanted
         self.hours: Counter[tuple[int, str, str | None]] = Counter()
         self._calendar = calendar
         self.gaps = Gaps(from_ms=wanted.from_ms, to_ms=wanted.to_ms)
         self._files = files
+        self._verdict = verdict or Verdict()
+        self._ordered: list[AuditFile] = []
+        self._coverage: Coverage | None = None
+        self._known: dict[str, Stretch] = {}
         self._faults = Faults(report)
         self._seen = SeenIds()
+        self._agents_of: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._count: Counter[str] = Counter()
         self._changes: Counter[str] = Counter()
         self._others: Counter[str] = Counter()
         self._first_ms: int | None = None
         self._last_ms: int | None = None
 
+    def coverage(self) -> Coverage:
+        """Of what the files can tell; reads them at the first call."""
+        if self._coverage is None:
+            self._coverage = self._survey()
+        return self._coverage
+
+    def _survey(self) -> Coverage:
+        self._ordered = sorted(self._files, key=self._survey_one)
+        wanted, stamp = self.wanted, self._calendar.stamp
+        known = {name: one for name, one in sorted(self._known.items()) if wanted.account in (None, name)}
+        within = {name: one for name, one in known.items() if self.gaps.is_in_period(one)}
+        from_ms = min((one.start_ms for one in known.values()), default=0) if wanted.from_ms is None else wanted.from_ms
+        to_ms = max((one.end_ms for one in known.values()), default=0) if wanted.to_ms is None else wanted.to_ms
+        return Coverage(
+            from_=None if wanted.from_ms is None else stamp(wanted.from_ms),
+            to=None if wanted.to_ms is None else stamp(wanted.to_ms),
+            accounts=[self._of(name, one) for name, one in within.items()],
+            whole=bool(within) and all(one.start_ms <= from_ms and one.end_ms >= to_ms for one in known.values()),
+        )
+
+    def _of(self, account: str, known: Stretch) -> Known:
+        gaps, stamp = self.gaps.of(account), self._calendar.stamp
+        first, last = stamp(known.start_ms), stamp(known.end_ms)
+        return Known(account=account, first=first, last=last, gaps=gaps.gaps, seconds=gaps.seconds)
+
     def rows(self) -> Iterator[Row | GapRow]:
         """What is asked for, the oldest file first. To be called once."""
-        for file in sorted(self._files, key=self._survey):
-            for event in self._events(file):
-                if (row := self._row_of(event)) is not None:
+        self.coverage()
+        for file in self._ordered:
+            for event, proof in self._events(file):
+                if (row := self._row_of(event, proof)) is not None:
                     yield row
 
     def summary(self) -> Summary:
@@ -175,38 +270,57 @@ class Report:
             left_out=count["left out"],
             reconciled=count["reconciled"],
             near_gap=count["near gap"],
+            unproven=count["unproven"],
             tests=count["tests"],
             others=dict(self._others),
-            first=None if self._first_ms is None else rfc3339(self._first_ms),
-            last=None if self._last_ms is None else rfc3339(self._last_ms),
+            first=None if self._first_ms is None else self._calendar.stamp(self._first_ms),
+            last=None if self._last_ms is None else self._calendar.stamp(self._last_ms),
             gaps=self.gaps.by_account(self.wanted.account),
         )
 
-    def _survey(self, file: AuditFile) -> tuple[bool, int]:
-        """Note a file's gaps; returns what to sort it by: when its first event was, files without any last."""
+    def _survey_one(self, file: AuditFile) -> tuple[bool, int]:
+        """Note what a file knows; returns what to sort it by: when its first event was, files without any last."""
         first_ms: int | None = None
         try:
-            for line in file.lines():
-                if first_ms is not None and _GAP_HINT not in line:
-                    continue
+            for line, proof in self._lines(file):
                 try:
-                    event = event_of(line)
+                    time_ms, account = glance(line)
+                    gap = event_of(line) if _GAP_HINT in line else None
                 except ValueError:
                     continue
-                first_ms = event.time_ms if first_ms is None else first_ms
-                if isinstance(event.data, GapData):
-                    self.gaps.add(event.id, event.data)
+                first_ms = time_ms if first_ms is None else first_ms
+                if gap is not None and isinstance(gap.data, GapData):
+                    self.gaps.add(gap.id, gap.data)
+                    time_ms = min(time_ms, gap.data.stretch.start_ms)
+                if account and (proof is not Proof.NONE or not self._verdict.records):
+                    self._know(account, time_ms, gap.time_ms if gap is not None else time_ms)
         except CutShort:
             pass  # the second reading comes to the same place, and tells
         return first_ms is None, first_ms or 0
 
-    def _events(self, file: AuditFile) -> Iterator[Event]:
-        """Every event of a file; other lines are reported, empty ones skipped."""
+    def _know(self, account: str, first_ms: int, last_ms: int) -> None:
+        known = self._known.get(account)
+        if known is None:
+            self._known[account] = Stretch(first_ms, last_ms)
+        elif first_ms < known.start_ms or last_ms > known.end_ms:
+            self._known[account] = Stretch(min(first_ms, known.start_ms), max(last_ms, known.end_ms))
+
+    def _lines(self, file: AuditFile) -> Iterator[tuple[bytes, Proof]]:
+        """Every line of a file, and what stands for it. Raises CutShort."""
+        stretches = iter([(last, one.proof) for last, one in self._verdict.stretches_of(Path(file.name))])
+        last, proof = next(stretches, (None, Proof.NONE))
+        for number, line in enumerate(file.lines(), start=1):
+            while last is not None and number > last:
+                last, proof = next(stretches, (None, Proof.NONE))
+            yield line, proof
+
+    def _events(self, file: AuditFile) -> Iterator[tuple[Event, Proof]]:
+        """Every event of a file and what stands for it; other lines are reported, empty ones skipped."""
         number = 0
         try:
-            for number, line in enumerate(file.lines(), start=1):
+            for number, (line, proof) in enumerate(self._lines(file), start=1):
                 try:
-                    yield event_of(line)
+                    yield event_of(line), proof
                 except ValueError as exc:
                     if line.strip():
                         self._faults.add(file.name, number, f"not an event of the file sink ({exc})")
@@ -215,12 +329,14 @@ class Report:
         self._faults.end()
         self._count["lines"] += number
 
-    def _row_of(self, event: Event) -> Row | GapRow | None:
+    def _row_of(self, event: Event, proof: Proof) -> Row | GapRow | None:
         match event.data:
-            case DispositionData() if self._is_in_period(event.time_ms):
-                return self._disposition(event, event.data)
+            case DispositionData():
+                agents = self._agents(event, event.data)
+                if self._is_in_period(event.time_ms):
+                    return self._disposition(event, event.data, agents, proof)
             case GapData():
-                return self._gap(event, event.data)
+                return self._gap(event, event.data, proof)
             case None if self._is_in_period(event.time_ms) and self._is_first(event):
                 if event.kind == Kind.TEST:
                     self._count["tests"] += 1
@@ -228,22 +344,35 @@ class Report:
                     self._others[event.type] += 1
         return None
 
-    def _disposition(self, event: Event, data: DispositionData) -> Row | None:
-        if not self._is_wanted(event, data) or not self._is_first(event):
+    def _agents(self, event: Event, data: DispositionData) -> tuple[str, ...]:
+        """Who is in the chat. The last notification of a chat comes when all have left: then those who were in it."""
+        chat, known = data.chat_id or event.subject, self._agents_of
+        agents = tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
+        if not agents:
+            return known.get(chat, ())
+        known[chat] = agents
+        known.move_to_end(chat)
+        if len(known) > _CHATS_KNOWN:
+            known.popitem(last=False)
+        return agents
+
+    def _disposition(self, event: Event, data: DispositionData, agents: tuple[str, ...], proof: Proof) -> Row | None:
+        if not self._is_wanted(event, data, agents) or not self._is_first(event):
             return None
         if data.change == Change.UNCHANGED and not self.wanted.unchanged:
             self._count["left out"] += 1
             return None
         row = Row(
-            time=event.time,
+            time=self._calendar.stamp(event.time_ms),
             chat_id=data.chat_id or event.subject,
-            agents=_agents(data),
+            agents=agents,
             account=data.account,
             key=data.key,
             previous=data.previous,
             disposition=data.disposition,
             change=data.change,
             origin=data.origin,
+            proof=proof,
             near_gap=self.gaps.is_near(data.account, event.time_ms),
             reference_id=data.reference_id,
             sequence=event.sequence,
@@ -257,23 +386,25 @@ class Report:
         self._changes[row.change] += 1
         self._count["reconciled"] += row.origin == Origin.RECONCILED
         self._count["near gap"] += row.near_gap
+        self._count["unproven"] += row.proof != Proof.SIGNED
         self._first_ms = time_ms if self._first_ms is None else min(self._first_ms, time_ms)
         self._last_ms = time_ms if self._last_ms is None else max(self._last_ms, time_ms)
 
-    def _gap(self, event: Event, data: GapData) -> GapRow | None:
+    def _gap(self, event: Event, data: GapData, proof: Proof) -> GapRow | None:
         stretch = data.stretch
         if self.wanted.account not in (None, data.account) or not self.gaps.is_in_period(stretch):
             return None
         if not self._is_first(event):
             return None
         return GapRow(
-            time=event.time,
+            time=self._calendar.stamp(event.time_ms),
             account=data.account,
-            from_=rfc3339(stretch.start_ms),
-            to=rfc3339(stretch.end_ms),
+            from_=self._calendar.stamp(stretch.start_ms),
+            to=self._calendar.stamp(stretch.end_ms),
             seconds=(stretch.end_ms - stretch.start_ms) / 1000,
             reason=data.reason,
             closed_by=data.closed_by,
+            proof=proof,
             sequence=event.sequence,
             id=event.id,
         )
@@ -283,13 +414,13 @@ class Report:
         too_early = wanted.from_ms is not None and time_ms < wanted.from_ms
         return not (too_early or (wanted.to_ms is not None and time_ms >= wanted.to_ms))
 
-    def _is_wanted(self, event: Event, data: DispositionData) -> bool:
+    def _is_wanted(self, event: Event, data: DispositionData, agents: tuple[str, ...]) -> bool:
         wanted = self.wanted
         return (
             wanted.chat in (None, data.chat_id or event.subject)
             and wanted.account in (None, data.account)
             and wanted.key in (None, data.key)
-            and (wanted.agent is None or wanted.agent in _agents(data))
+            and (wanted.agent is None or wanted.agent in agents)
             and (wanted.code is None or fnmatchcase(data.disposition or "", wanted.code))
         )
 
@@ -297,111 +428,3 @@ class Report:
         first = self._seen.add(event.id)
         self._count["repeated"] += not first
         return first
-
-
-def _agents(data: DispositionData) -> tuple[str, ...]:
-    return tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
-
-
-class By(StrEnum):
-    """What rows are counted by."""
-
-    CHAT = "chat"
-    AGENT = "agent"
-    CODE = "code"
-    DAY = "day"
-    HOUR = "hour"
-
-
-class GroupRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="group", gc=False):
-    """One code in one group, between its first and its last time. `group` is None for a code, which is its own."""
-
-    by: By
-    group: str | None
-    key: str
-    code: str | None
-    events: int
-    changes: dict[str, int]
-    first: str
-    last: str
-
-
-class _Count(msgspec.Struct, gc=False):
-    """What is kept of the rows of one code in one group."""
-
-    first: str
-    last: str
-    changes: dict[str, int]
-    events: int = 0
-
-    def add(self, row: Row) -> None:
-        self.events += 1
-        self.changes[row.change] = self.changes.get(row.change, 0) + 1
-        self.first = min(self.first, row.time)
-        self.last = max(self.last, row.time)
-
-
-_Group = str | int | None
-
-
-class Groups:
-    """Counts rows. A row with several agents counts for each of them.
-
-    Args:
-        by: what makes a group.
-        calendar: whose days and hours are meant.
-        agent: the one agent that is asked for, so that the others in the chats make no groups.
-    """
-
-    def __init__(self, *, by: By, calendar: Calendar, agent: str | None = None) -> None:
-        self._by, self._calendar, self._agent = by, calendar, agent
-        self._counts: dict[tuple[_Group, str, str | None], _Count] = {}
-
-    def add(self, row: Row) -> None:
-        """Count a row."""
-        for group in self._groups_of(row):
-            place = group, row.key, row.disposition
-            count = self._counts.get(place)
-            if count is None:
-                count = self._counts[place] = _Count(row.time, row.time, {})
-            count.add(row)
-
-    def rows(self) -> Iterator[GroupRow]:
-        """Days and hours in their order, other groups by their size; the codes of each by theirs."""
-        sizes: Counter[_Group] = Counter()
-        for (group, _, _), count in self._counts.items():
-            sizes[group] += count.events
-        in_time = self._by in (By.DAY, By.HOUR)
-
-        def order(place: tuple[_Group, str, str | None]) -> tuple[float, str, int, str, str]:
-            group, key, code = place
-            rank = float(group) if in_time and isinstance(group, int) else -sizes[group]
-            return rank, str(group or ""), -self._counts[place].events, key, code or ""
-
-        for place in sorted(self._counts, key=order):
-            yield self._row(place)
-
-    def _row(self, place: tuple[_Group, str, str | None]) -> GroupRow:
-        group, key, code = place
-        count = self._counts[place]
-        return GroupRow(
-            by=self._by,
-            group=self._calendar.label(Unit(self._by), group) if isinstance(group, int) else group,
-            key=key,
-            code=code,
-            events=count.events,
-            changes=count.changes,
-            first=count.first,
-            last=count.last,
-        )
-
-    def _groups_of(self, row: Row) -> tuple[_Group, ...]:
-        match self._by:
-            case By.CHAT:
-                return (row.chat_id,)
-            case By.AGENT:
-                return ((self._agent,) if self._agent is not None else tuple(dict.fromkeys(row.agents))) or (None,)
-            case By.CODE:
-                return (None,)
-        hour_s = self._calendar.hour_of(epoch_ms(row.time))
-        return (hour_s if self._by is By.HOUR else self._calendar.start_of(Unit.DAY, hour_s),)

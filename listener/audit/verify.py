@@ -1,446 +1,183 @@
-"""Verifies an audit trail: every record against its neighbours, and against signed checkpoints.
+"""Verifies an audit trail: every record against its neighbours, and against checkpoints that a trusted key signed."""
 
-A record that does not follow tells little: the next ones tell whether it was changed, moved or put in. So a verdict may
-wait for them.
-"""
-
-from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from listener.audit.chain import GENESIS, OPENING, Head, hash_of, link_of, written
-from listener.audit.files import in_order
-from listener.audit.notes import Checkpoint, VerifierKey, parse_checkpoints
-from listener.audit.reading import lines_of
-
-
-class Kind(StrEnum):
-    """What can be wrong with a trail."""
-
-    EDITED = "edited"
-    INSERTED = "inserted"
-    DELETED = "deleted"
-    REORDERED = "reordered"
-    CUT = "cut"
-    FORKED = "forked"
-    FOREIGN_KEY = "foreign key"
-
-
-class Location(NamedTuple):
-    """A line in a file, counted from 1."""
-
-    file: Path
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
-class Finding(NamedTuple):
-    """One thing that is wrong, and where."""
-
-    kind: Kind
-    place: Location
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.kind}: {self.text}"
-
-
-@dataclass(kw_only=True, slots=True)
-class Verdict:
-    """The result of a verification.
-
-    Attributes:
-        findings: what is wrong; empty if the trail is proven.
-        first: the index of the first record; None if there is none.
-        head: the end of the chain.
-        records: how many records were read.
-        unchained: lines before the first record, from before there was a chain; nothing proves what they say.
-        signed: up to how many records a checkpoint of the trusted key covers; 0 for none.
-        checkpoints: how many checkpoints were signed by it.
-    """
-
-    findings: list[Finding] = field(default_factory=list)
-    first: int | None = None
-    head: Head = field(default_factory=Head)
-    records: int = 0
-    unchained: int = 0
-    signed: int = 0
-    checkpoints: int = 0
-
-    def find(self, kind: Kind, place: Location, text: str) -> None:
-        """Add a finding."""
-        self.findings.append(Finding(kind, place, text))
-
+from listener.audit.chain import Head
+from listener.audit.coverage import marks, stretches
+from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, beside, in_order
+from listener.audit.notes import Checkpoint, NoteError, VerifierKey, load_verifier, parse_checkpoint, split_notes
+from listener.audit.verdict import Finding, KeyUse, Kind, Location, Trust, Verdict
+from listener.audit.walk import Walk
 
 Signed = tuple[Location, Checkpoint]
 """A checkpoint, and the place of its note: the file, and its number among the notes."""
 
 
-def read_checkpoints(path: Path) -> list[Signed]:
-    """The checkpoints of a file. Raises OSError, NoteError."""
-    notes = parse_checkpoints(path.read_text(encoding="utf-8"))
-    return [(Location(path, number), checkpoint) for number, checkpoint in enumerate(notes, start=1)]
+class Evidence(NamedTuple):
+    """What a trail is held against.
+
+    Attributes:
+        keys: who is trusted.
+        beside: who is not, but lies beside the files; looked at where nobody is trusted.
+        checkpoints: signed by whomever.
+        findings: notes that are none.
+    """
+
+    keys: tuple[VerifierKey, ...] = ()
+    beside: tuple[VerifierKey, ...] = ()
+    checkpoints: tuple[Signed, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
-def verify(
-    files: Iterable[Path], *, checkpoints: Sequence[Signed] = (), key: VerifierKey | None = None, partial: bool = False
-) -> Verdict:
+NO_EVIDENCE = Evidence()
+
+
+def read_checkpoints(path: Path) -> Evidence:
+    """The checkpoints of a file, and the notes in it that are none. Raises OSError."""
+    signed: list[Signed] = []
+    findings = []
+    for number, note in enumerate(split_notes(path.read_text(encoding="utf-8", errors="replace")), start=1):
+        place = Location(path, number)
+        try:
+            signed.append((place, parse_checkpoint(note)))
+        except NoteError as exc:
+            findings.append(Finding(Kind.MALFORMED, place, f"the note {exc}"))
+    return Evidence(checkpoints=tuple(signed), findings=tuple(findings))
+
+
+def gather(
+    files: Sequence[Path], *, pubkeys: Sequence[str] = (), checkpoints: Sequence[Path] | None = None
+) -> Evidence:
+    """What the files of a trail are held against.
+
+    Args:
+        files: of the trail.
+        pubkeys: the trusted keys, each as text or as the name of a file.
+        checkpoints: files of checkpoints; None for those beside the files.
+
+    Raises:
+        OSError: a file cannot be read.
+        NoteError: a trusted key is none.
+    """
+    notes = [read_checkpoints(path) for path in (checkpoints or beside(files, CHECKPOINTS))]
+    return Evidence(
+        keys=tuple(dict.fromkeys(load_verifier(text) for text in pubkeys)),
+        beside=tuple(_readable(beside(files, PUBLIC_KEY))),
+        checkpoints=tuple(one for each in notes for one in each.checkpoints),
+        findings=tuple(one for each in notes for one in each.findings),
+    )
+
+
+def verify(files: Iterable[Path], evidence: Evidence = NO_EVIDENCE, *, partial: bool = False) -> Verdict:
     """Verify the files of one trail, in whatever order they are named. Blocks; reads each line once and keeps none.
 
     Args:
         files: plain or `.gz`.
-        checkpoints: signed checkpoints.
-        key: who must have signed them; None trusts nobody, and then they are not looked at.
+        evidence: as `gather` finds it; without any nothing is proven, and what was altered is found all the same.
         partial: whether older files may be missing.
 
     Raises:
         OSError: a file cannot be read.
     """
-    verdict = Verdict()
-    trusted = list(_trusted(checkpoints, key, verdict))
-    walk = Walk(verdict, {checkpoint.head.size: (place, checkpoint.head.hash) for place, checkpoint in trusted})
-    for path in in_order(files):
+    ring = _Ring(evidence)
+    verdict = Verdict(files=tuple(in_order(files)), findings=[*evidence.findings, *ring.findings])
+    walk = Walk(verdict, {checkpoint.head.size for _, checkpoint in evidence.checkpoints})
+    for path in verdict.files:
         walk.read(path)
     walk.end()
     if verdict.first and not partial and walk.first_place is not None:
         text = f"the trail begins here with record {verdict.first}: older files are missing (or omitted on purpose)"
         verdict.find(Kind.DELETED, walk.first_place, text)
-    _hold_against(trusted, verdict, walk.last_place)
+    found = marks(walk.segments)
+    verdict.findings += _contradictions(ring.signed, found, verdict.head.size, walk.last_place)
+    verdict.stretches = stretches(walk.segments, ring.heads)
+    verdict.keys = tuple(ring.uses({head for heads in found.values() for head, _ in heads}))
     return verdict
 
 
-def _trusted(checkpoints: Sequence[Signed], key: VerifierKey | None, verdict: Verdict) -> Iterator[Signed]:
-    """Those that the key has signed, the largest first; two of one size that disagree are a fork."""
-    if key is None:
-        return
-    sizes: dict[int, Signed] = {}
-    for place, checkpoint in sorted(checkpoints, key=lambda one: -one[1].head.size):
-        size = checkpoint.head.size
-        if not checkpoint.is_signed_by(key):
-            names = ", ".join(sorted({one.name for one in checkpoint.signatures}))
-            text = f"the checkpoint of {size} records is not signed by {key.name} with this key (but as {names})"
-            verdict.find(Kind.FOREIGN_KEY, place, text)
-        elif size in sizes and sizes[size][1].head != checkpoint.head:
-            text = f"two histories of {size} records were signed, the other one in {sizes[size][0]}"
-            verdict.find(Kind.FORKED, place, text)
-        else:
-            sizes[size] = (place, checkpoint)
-            verdict.checkpoints += 1
-            yield place, checkpoint
-
-
-def _hold_against(trusted: Sequence[Signed], verdict: Verdict, last_place: Location | None) -> None:
-    """The largest checkpoint says how long the trail was at least."""
-    if not trusted:
-        return
-    place, checkpoint = trusted[0]
-    verdict.signed = min(checkpoint.head.size, verdict.head.size)
-    if (missing := checkpoint.head.size - verdict.head.size) > 0:
-        text = f"the trail ends with {verdict.head.size} records, {missing} fewer than were signed in {place}"
-        verdict.find(Kind.CUT, last_place or place, text)
-
-
-class Record(NamedTuple):
-    """A record as it was read: what it says of itself, its own hash, and where it stands."""
-
-    number: int
-    previous: bytes
-    hash: bytes
-    place: Location
-
-
-class Older:
-    """The lines of a file before the first record: what record 0 names.
+class _Ring:
+    """The keys that count: the trusted ones, whom they introduced, or else those beside the files.
 
     Attributes:
-        lines: how many.
-        first: where the first one stands.
+        findings: checkpoints that bear the name of a key that has not signed them, and two of one size that disagree.
+        heads: by the label of each key that counts, the heads that it has signed.
+        signed: the checkpoints of all of them, the largest first, one for each size.
     """
 
-    def __init__(self) -> None:
-        self.lines = 0
-        self.first: Location | None = None
-        self._hash = sha256()
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        trust = Trust.GIVEN if evidence.keys else Trust.BESIDE
+        self._trust = dict.fromkeys(evidence.keys or evidence.beside, trust)
+        self._by: dict[VerifierKey, VerifierKey] = {}
+        self._introduce()
+        self.findings: list[Finding] = []
+        self.heads: Mapping[str, set[Head]] = {key.label: set() for key in self._trust}
+        self.signed = list(self._checkpoints())
 
-    def take(self, place: Location, text: bytes) -> None:
-        """One more, without its line end."""
-        self.lines += 1
-        self.first = self.first or place
-        self._hash.update(text + b"\n")
+    def uses(self, found: set[Head]) -> Iterator[KeyUse]:
+        """Every key, the ones that count first. `found` are the heads that stand in the trail."""
+        names = Counter(one.label for _, note in self._evidence.checkpoints for one in note.signatures)
+        for key, trust in self._trust.items():
+            heads = self.heads[key.label]
+            by = self._by[key].label if key in self._by else None
+            largest = max((head.size for head in heads & found), default=0)
+            yield KeyUse(key.label, trust, len(heads), largest, by)
+        for label in sorted(names.keys() - self.heads.keys()):
+            yield KeyUse(label, Trust.UNKNOWN, names[label])
 
-    @property
-    def hash(self) -> bytes:
-        """Of all of them."""
-        return self._hash.digest() if self.lines else GENESIS
+    def _introduce(self) -> None:
+        """A successor counts as the key does that signed for it, as often as that happened."""
+        waiting = list(self._trust)
+        while waiting:
+            key = waiting.pop()
+            for _, note in self._evidence.checkpoints:
+                successor = note.successor
+                if successor is not None and successor not in self._trust and note.is_signed_by(key):
+                    self._trust[successor] = Trust.INTRODUCED if self._evidence.keys else Trust.BESIDE
+                    self._by[successor] = key
+                    waiting.append(successor)
 
-
-class Span(NamedTuple):
-    """The numbers from `first` to `last`, both included."""
-
-    first: int
-    last: int
-
-
-class Spans:
-    """Stretches of numbers; to be added in rising order, and taken out one by one."""
-
-    def __init__(self) -> None:
-        self._spans: list[Span] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._spans)
-
-    def __iter__(self) -> Iterator[Span]:
-        return iter(self._spans)
-
-    def __contains__(self, number: int) -> bool:
-        return self._at(number) is not None
-
-    def add(self, first: int, last: int) -> None:
-        """Add a stretch above all that are there."""
-        if self._spans and self._spans[-1].last >= first:
-            raise ValueError(f"{first} is not above {self._spans[-1]}")
-        self._spans.append(Span(first, last))
-
-    def discard(self, number: int) -> None:
-        """Take a number out; one that is not there is fine."""
-        position = self._at(number)
-        if position is None:
-            return
-        first, last = self._spans[position]
-        rest = [Span(first, number - 1), Span(number + 1, last)]
-        self._spans[position : position + 1] = [span for span in rest if span.first <= span.last]
-
-    def _at(self, number: int) -> int | None:
-        position = bisect_right(self._spans, Span(number, number)) - 1
-        for near in (position, position + 1):
-            if 0 <= near < len(self._spans) and self._spans[near].first <= number <= self._spans[near].last:
-                return near
-        return None
+    def _checkpoints(self) -> Iterator[Signed]:
+        sizes: dict[int, Signed] = {}
+        for place, note in sorted(self._evidence.checkpoints, key=lambda one: -one[1].head.size):
+            size, signers = note.head.size, [key for key in self._trust if note.is_signed_by(key)]
+            named = {(one.name, one.key_id) for one in note.signatures}
+            for key in self._trust:
+                if (key.name, key.key_id) in named and key not in signers:
+                    text = f"the checkpoint of {size} records says that {key.label} signed it, but it did not"
+                    self.findings.append(Finding(Kind.FORGED, place, text))
+            for key in signers:
+                self.heads[key.label].add(note.head)
+            if signers and size in sizes and sizes[size][1].head != note.head:
+                text = f"two histories of {size} records were signed, the other one in {sizes[size][0]}"
+                self.findings.append(Finding(Kind.FORKED, place, text))
+            elif signers and size not in sizes:
+                sizes[size] = (place, note)
+                yield place, note
 
 
-class Walk:
-    """Reads files in the order in which they were written.
-
-    Args:
-        verdict: where findings go.
-        signed: by size, the hash of the last record that was signed, and where that is written.
-
-    Attributes:
-        first_place: where the first record stands.
-        last_place: where the last line stands.
-    """
-
-    def __init__(self, verdict: Verdict, signed: Mapping[int, tuple[Location, bytes]]) -> None:
-        self._verdict = verdict
-        self._signed = signed
-        self._last: Record | None = None
-        self._top: Record | None = None
-        self._changed: Record | None = None
-        self._twin: Record | None = None
-        self._foreign: list[Location] = []
-        self._missing = Spans()
-        self._missed_at: list[tuple[Span, Location]] = []
-        self._side: Record | None = None
-        self._plain = False
-        self._older = Older()
-        self.first_place: Location | None = None
-        self.last_place: Location | None = None
-
-    def read(self, path: Path) -> None:
-        """Every line of a file. Raises OSError."""
-        lines = enumerate(lines_of(path), start=1)
-        number, line = 0, b"\n"
-        self._older = Older()
-        while True:
-            last = self._last if self._plain else None
-            stopped = self._run(path, lines, last) if last is not None else next(lines, None)
-            if stopped is None:
-                break
-            number, line = stopped
-            self._take(Location(path, number), line.removesuffix(b"\n"))
-        if self._last is not None and self._last.place.file == path and self._last.place.line > number:
-            number, line = self._last.place.line, b"\n"
-        if not line.endswith(b"\n"):
-            self._verdict.find(Kind.CUT, Location(path, number), "the last line has no end")
-        self.last_place = Location(path, number) if number else self.last_place
-
-    def _run(self, path: Path, lines: Iterator[tuple[int, bytes]], last: Record) -> tuple[int, bytes] | None:
-        """Go on from `last` while each record follows the one before; returns the line that does not, None at the end.
-
-        The hot path: a line that follows costs two searches and a hash. One without its end is left to `_take`.
-        """
-        size, mark, signed, began = last.number + 1, last.hash, self._signed, last.number
-        stopped, reached = None, last.place.line
-        expected = written(Head(size, mark))
-        for number, line in lines:
-            at = line.find(OPENING)
-            if at < 0 or not line.startswith(expected, at) or not line.endswith(b"\n"):
-                stopped = (number, line)
-                break
-            before, mark = mark, sha256(line[:-1]).digest()
-            size, reached = size + 1, number
-            expected = written(Head(size, mark))
-            if size in signed:
-                self._compare(Record(size - 1, before, mark, Location(path, number)))
-        if size - 1 > began:
-            self._last = Record(size - 1, before, mark, Location(path, reached))
-            self._verdict.records += size - 1 - began
-        return stopped
-
-    def _take(self, place: Location, text: bytes) -> None:
-        """A line that did not simply follow."""
-        link = link_of(text)
-        if link is None:
-            self._strange(place, text)
-            return
-        record = Record(link.number, link.previous, hash_of(text), place)
-        self._judge(record)
-        self._verdict.records += 1
-        if record.number + 1 in self._signed:
-            self._compare(record)
-
-    def end(self) -> None:
-        """What is known only once everything was read."""
-        if self._changed is not None:
-            text = "this line or the next is not as it was written: the next one does not follow it"
-            self._verdict.find(Kind.EDITED, self._changed.place, text)
-        self._settle_twin(None)
-        self._report_strange()
-        for span in self._missing:
-            place = next(place for whole, place in self._missed_at if whole.first <= span.first <= whole.last)
-            self._verdict.find(Kind.DELETED, place, f"{_records(span)} missing before this line")
-        top = self._highest()
-        if top is not None:
-            self._verdict.head = Head(top.number + 1, top.hash)
-
-    def _judge(self, record: Record) -> None:
-        """The first record, one that does not simply follow, or any while something is in doubt."""
-        last, top = self._last, self._highest()
-        if last is None or top is None:
-            self._begin(record)
-            return
-        before, self._changed = self._changed, None
-        if before is not None:
-            self._settle_changed(before, last, record)
-        if self._twin is not None:
-            last = self._settle_twin(record) or last
-            top = last if top.number == last.number else top
-        if record.number == last.number + 1 or record.number == top.number + 1:
-            self._follow(record, last if record.number == last.number + 1 else top, settled=before is not None)
-        elif record.previous == last.hash:
-            self._verdict.find(Kind.EDITED, record.place, f"it follows record {last.number} and has another number")
-            record = record._replace(number=last.number + 1)
-        elif record.number == last.number and record.hash != last.hash:
-            self._twin, self._top, self._plain = record, top, False
-            return
-        elif record.number > top.number:
-            self._leave_out(record, top)
-        elif record.number in self._missing:
-            self._verdict.find(Kind.REORDERED, record.place, f"record {record.number} comes after record {last.number}")
-        else:
-            self._again(record)
-            return
-        self._accept(record, top)
-
-    def _accept(self, record: Record, top: Record) -> None:
-        self._report_strange()
-        self._missing.discard(record.number)
-        self._top = record if record.number > top.number else top
-        self._last, self._side = record, None
-        self._plain = self._changed is None and not self._missing and self._top is record
-
-    def _highest(self) -> Record | None:
-        """The record with the highest place: while all is plain, the last one."""
-        return self._last if self._plain else self._top
-
-    def _begin(self, record: Record) -> None:
-        self._judge_older(record)
-        self._verdict.first, self.first_place = record.number, record.place
-        self._last = self._top = record
-        self._plain = True
-
-    def _judge_older(self, record: Record) -> None:
-        """Before the first record its file holds what stood there when the chain began, mostly nothing."""
-        older = self._older
-        if record.previous == older.hash or (record.number and not older.lines):
-            return
-        if older.first is not None and (record.number or record.previous == GENESIS):
-            self._verdict.unchained -= older.lines
-            text = f"lines before record {record.number} that are not records of the chain: {older.lines}"
-            self._verdict.find(Kind.INSERTED, older.first, text)
-        else:
-            text = "the lines before record 0 in its file have changed since it was written"
-            self._verdict.find(Kind.EDITED, record.place, text)
-
-    def _follow(self, record: Record, before: Record, *, settled: bool) -> None:
-        """The right place; another predecessor means that this line or the one before was changed."""
-        if record.previous != before.hash and not settled:
-            self._changed = before
-
-    def _settle_changed(self, before: Record, doubtful: Record, record: Record) -> None:
-        """`doubtful` did not follow `before`; who of them was changed shows in whether `record` follows it."""
-        if record.previous == doubtful.hash:
-            self._verdict.find(Kind.EDITED, before.place, f"it is not the line that preceded record {doubtful.number}")
-        else:
-            self._verdict.find(Kind.EDITED, doubtful.place, "it matches neither the line before nor the line after")
-
-    def _settle_twin(self, record: Record | None) -> Record | None:
-        """Two records of one place: the true one is the one that is followed. Returns it where it is the second."""
-        first, second, self._twin = self._last, self._twin, None
-        if first is None or second is None:
-            return None
-        true_one = second if record is not None and record.previous == second.hash else first
-        other = first if true_one is second else second
-        self._verdict.find(Kind.INSERTED, other.place, f"record {other.number} is in {true_one.place} as well")
-        self._last = true_one
-        return true_one if true_one is second else None
-
-    def _leave_out(self, record: Record, top: Record) -> None:
-        """Records are missing; if there are as many unknown lines, they replaced them."""
-        span = Span(top.number + 1, record.number - 1)
-        strange, self._foreign = self._foreign, []
-        if len(strange) == span.last - span.first + 1:
-            for place in strange:
-                self._verdict.find(Kind.EDITED, place, "it is not a record any more, where one is missing")
-            return
-        self._foreign = strange
-        self._missing.add(*span)
-        self._missed_at.append((span, record.place))
-
-    def _again(self, record: Record) -> None:
-        """A record of a place that is taken. Several that follow each other are a second history."""
-        side, self._side = self._side, record
-        if side is not None and (record.number, record.previous) == (side.number + 1, side.hash):
-            self._verdict.find(Kind.FORKED, record.place, f"a second history continues with record {record.number}")
-        else:
-            self._verdict.find(Kind.INSERTED, record.place, f"record {record.number} comes before this line as well")
-
-    def _strange(self, place: Location, text: bytes) -> None:
-        if self._last is None:
-            self._verdict.unchained += 1
-            self._older.take(place, text)
-        else:
-            self._foreign.append(place)
-            self._plain, self._top = False, self._highest()
-
-    def _report_strange(self) -> None:
-        for place in self._foreign:
-            self._verdict.find(Kind.INSERTED, place, "the line is not a record of the chain")
-        self._foreign = []
-
-    def _compare(self, record: Record) -> None:
-        place, mark = self._signed[record.number + 1]
-        if mark != record.hash:
-            text = f"another record {record.number} was signed in {place}"
-            self._verdict.find(Kind.FORKED, record.place, text)
+def _contradictions(
+    signed: Sequence[Signed], found: Mapping[int, list[tuple[Head, Location]]], size: int, last_place: Location | None
+) -> Iterator[Finding]:
+    """Where the trail has another record than was signed, or ends before the largest checkpoint."""
+    for place, note in reversed(signed):
+        for head, where in found.get(note.head.size, ()):
+            if head != note.head:
+                text = f"another record {head.size - 1} was signed in {place}"
+                yield Finding(Kind.FORKED, where, text)
+    if signed and (missing := signed[0][1].head.size - size) > 0:
+        place = signed[0][0]
+        text = f"the trail ends with {size} records, {missing} fewer than were signed in {place}"
+        yield Finding(Kind.CUT, last_place or place, text)
 
 
-def _records(span: Span) -> str:
-    return f"record {span.first} is" if span.first == span.last else f"records {span.first} to {span.last} are"
+def _readable(paths: Iterable[Path]) -> Iterator[VerifierKey]:
+    """The keys in files that nobody vouches for: what is none counts for nothing."""
+    for path in paths:
+        try:
+            yield load_verifier(str(path))
+        except (NoteError, UnicodeDecodeError):
+            continue

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 
 import structlog
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, hdrs
+from aiohttp import ClientError, ClientSession, hdrs
 from yarl import URL
 
 from listener import __version__
 from listener.runtime.backoff import Backoff
+from listener.runtime.http_client import Connector, describe, new_session
 
 _log = structlog.get_logger(__name__)
 _TIMEOUT_S = 10.0
@@ -29,6 +30,7 @@ class Witness:
     def __init__(self, *, sink: str, url: str) -> None:
         self._sink = sink
         self._url = URL(url, encoded=url.isascii())
+        self._place = f"{self._url.host}:{self._url.port}"
         self._latest = ""
         self._news = asyncio.Event()
         self._tried = asyncio.Event()
@@ -61,10 +63,10 @@ class Witness:
         self._tried.clear()
 
     async def _run(self) -> None:
-        async with ClientSession(
-            timeout=ClientTimeout(total=_TIMEOUT_S),
+        async with new_session(
+            Connector(limit=1),
+            timeout_s=_TIMEOUT_S,
             headers={hdrs.USER_AGENT: f"disposition-listener/{__version__}"},
-            cookie_jar=DummyCookieJar(),
         ) as session:
             while True:
                 await self._news.wait()
@@ -89,12 +91,11 @@ class Witness:
         except TimeoutError:
             return f"no answer within {_TIMEOUT_S:g} s"
         except (ClientError, OSError) as exc:
-            return type(exc).__name__
+            return describe(exc, peer=self._place, table=f"sinks.{self._sink}", url_key="checkpoint_url")
 
     def _report(self, problem: str) -> None:
         if self._failures % _TELL_EVERY == 0:
-            place = f"{self._url.host}:{self._url.port}"
-            _log.warning("audit_checkpoint_not_posted", sink=self._sink, place=place, reason=problem)
+            _log.warning("audit_checkpoint_not_posted", sink=self._sink, place=self._place, reason=problem)
         self._failures += 1
 
     def _succeeded(self) -> None:

@@ -14,7 +14,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from listener import __version__
-from listener.errors import ConfigError, ListenerError
+from listener.errors import ConfigError, ListenerError, StartError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +46,7 @@ _ENTRIES = {
     "simulate": _Entry("simulate", "simulate", help="Run a simulated Web Services node, for tests."),
     "set-disposition": _Entry("set_disposition", "set_disposition", help="Set a chat's disposition."),
     "tail": _Entry("tail", "tail", help="Show the events of an audit file."),
-    "audit": _Entry("audit", help="Verify an audit trail, and report who set what when."),
+    "audit": _Entry("audit", help="Verify an audit trail, and report which dispositions were set when."),
     "journal": _Entry("journal", help="Inspect the journal."),
     "dead-letters": _Entry(
         "dead_letters", help="List events that a sink did not take; deliver them again, or delete them."
@@ -164,7 +164,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def _report(exc: ListenerError) -> int:
-    lines = exc.problems if isinstance(exc, ConfigError) else (exc,)
+    lines = exc.problems or (exc,) if isinstance(exc, ConfigError | StartError) else (exc,)
     for line in lines:
         print(f"error: {line}", file=sys.stderr)
     return exc.exit_status

@@ -1,4 +1,4 @@
-"""`audit`: verify a trail, show its key, and report who set what when."""
+"""`audit`: verify a trail, show its key, and report which dispositions were set when."""
 
 import json
 import sys
@@ -13,15 +13,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 
 from listener.audit.chart import distribute, draw_alone
-from listener.audit.escaping import printable
 from listener.audit.events import epoch_ms
-from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, Paths, beside, of_the_trail
-from listener.audit.notes import NoteError, VerifierKey, load_verifier
+from listener.audit.files import Paths, of_the_trail
+from listener.audit.groups import By, GroupRow, Groups
+from listener.audit.notes import NoteError, load_verifier
 from listener.audit.page import Page, render
 from listener.audit.periods import Calendar
+from listener.audit.preface import Preface, preface
 from listener.audit.reading import AuditFile
-from listener.audit.report import By, GapRow, GroupRow, Groups, Report, Row, Summary, Wanted
-from listener.audit.verify import Signed, Verdict, read_checkpoints, verify
+from listener.audit.report import GapRow, Report, Row, Summary, Wanted
+from listener.audit.verdict import Tolerance, Verdict
+from listener.audit.verify import gather, verify
 from listener.cli.audit_outputs import (
     GROUP_HEADING,
     LIST_HEADING,
@@ -33,23 +35,32 @@ from listener.cli.audit_outputs import (
     Sheet,
     SummaryOnly,
 )
+from listener.cli.audit_verdict import print_verdict, verdict_json
 from listener.cli.options import replacing, time_ms
 from listener.errors import ListenerError
-from listener.model.event import rfc3339
-
-_SHOWN = 100  # findings; a trail with more is not worth reading further
+from listener.model.escaping import printable
 
 TrailArgument = Annotated[
     list[Path],
-    typer.Argument(metavar="FILES…", help="The audit file and its predecessors, plain or .gz, in any order."),
+    typer.Argument(
+        metavar="FILES…",
+        help="The audit file and its predecessors, plain or .gz, in any order. Keys and checkpoints are left out.",
+        readable=False,
+    ),
 ]
 CheckpointOption = Annotated[
     list[Path] | None,
     typer.Option("--checkpoint", metavar="FILE", help="Signed checkpoints; by default those beside the files."),
 ]
 PubkeyOption = Annotated[
-    str | None,
-    typer.Option("--pubkey", metavar="KEY", help="The public key that must have signed them, or a file with it."),
+    list[str] | None,
+    typer.Option("--pubkey", metavar="KEY", help="A public key that you trust, or a file with it. Repeatable."),
+]
+UnsignedOption = Annotated[
+    int, typer.Option("--max-unsigned", metavar="N", min=0, help="Accept so many records behind the last checkpoint.")
+]
+UnchainedOption = Annotated[
+    int, typer.Option("--max-unchained", metavar="N", min=0, help="Accept so many lines from before the chain began.")
 ]
 PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were deleted, or are omitted on purpose.")]
 VerdictJsonOption = Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")]
@@ -67,7 +78,7 @@ ToOption = Annotated[
     str | None, typer.Option("--to", metavar="TIME", help="Before this time: 2026-12-01 is the end of November.")
 ]
 ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
-AgentOption = Annotated[str | None, typer.Option("--agent", metavar="NICK", help="Only chats of this agent.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", metavar="NICK", help="Only chats with this agent in them.")]
 AccountOption = Annotated[str | None, typer.Option("--account", metavar="NAME", help="Only what this account heard.")]
 CodeOption = Annotated[
     str | None,
@@ -78,7 +89,7 @@ AllOption = Annotated[bool, typer.Option("--all", help="Also events that only re
 ByOption = Annotated[By | None, typer.Option("--by", help="Counts by this and code, instead of one row each.")]
 ZoneOption = Annotated[
     str,
-    typer.Option("--zone", metavar="NAME", help="The time zone of days, hours and TIME, such as Europe/Berlin."),
+    typer.Option("--zone", metavar="NAME", help="The time zone of all times, such as Europe/Berlin."),
 ]
 CsvOption = Annotated[
     Path | None,
@@ -93,48 +104,52 @@ HtmlOption = Annotated[
     typer.Option("--html", metavar="FILE", help="An HTML page with summary, chart and the first 2000 rows."),
 ]
 SvgOption = Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="The chart alone.")]
-ReportJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per row, the summary last.")]
+ReportJsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object per row; verdict and coverage first, the summary last.")
+]
 
+_TOLD = 5  # reasons why a trail is not proven
 _STDOUT = Path("-")
 _SUFFIXES = {"--csv": (".csv",), "--html": (".html", ".htm"), "--svg": (".svg",)}
 
 
 class NotProven(ListenerError):
-    """The trail was altered."""
+    """Not every line of the trail is proven."""
 
 
 def verify_trail(
     files: TrailArgument,
     checkpoint: CheckpointOption = None,
     pubkey: PubkeyOption = None,
+    max_unsigned: UnsignedOption = 0,
+    max_unchained: UnchainedOption = 0,
     partial: PartialOption = False,
     as_json: VerdictJsonOption = False,
 ) -> None:
-    """Verify that a trail is as it was written, or list each alteration with file and line.
+    """Prove that a trail is as it was written, or list each alteration with file and line.
 
-    The files alone reveal edits, insertions, deletions and reordering. Only a checkpoint signed later reveals that the
-    end was cut off or that everything was rewritten: keep copies of checkpoints elsewhere. Exit status 1 if anything
-    is found.
+    Proven is what a checkpoint covers that a --pubkey has signed. The exit status is 0 only if that is every line. A
+    trail that was rewritten or cut together with its checkpoints shows only against checkpoints that were kept
+    elsewhere (--checkpoint).
     """
     began_s = time.monotonic()
     files = of_the_trail(files)
     try:
-        key = load_verifier(pubkey) if pubkey is not None else _key_beside(files)
-        signed = [one for path in checkpoint or beside(files, CHECKPOINTS) for one in read_checkpoints(path)]
-        if checkpoint and not signed:
+        evidence = gather(files, pubkeys=pubkey or (), checkpoints=checkpoint)
+        if checkpoint and not evidence.checkpoints:
             raise NoteError(f"{', '.join(map(str, checkpoint))}: no checkpoint in there")
-        if signed and key is None:
-            raise NoteError("there are checkpoints but no key to verify them with: give --pubkey")
-        verdict = verify(files, checkpoints=signed, key=key, partial=partial)
+        verdict = verify(files, evidence, partial=partial)
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
+    asked = Tolerance(unsigned=max_unsigned, unchained=max_unchained)
     if as_json:
-        print(json.dumps(_verdict_json(verdict, key)))
+        print(json.dumps(verdict_json(verdict, asked)))
     else:
-        _print_verdict(verdict, signed, key, pinned=pubkey is not None)
-        print(f"{verdict.records} lines in {time.monotonic() - began_s:.1f} s")
-    if verdict.findings:
-        raise NotProven(f"the trail was altered: {len(verdict.findings)} findings")
+        print_verdict(verdict)
+        print(f"{verdict.records} records in {time.monotonic() - began_s:.1f} s")
+    if doubts := list(verdict.doubts(asked)):
+        more = [f"and {len(doubts) - _TOLD} more reasons"] if len(doubts) > _TOLD else []
+        raise NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
 
 
 def show_key(file: TrailFileArgument) -> None:
@@ -149,58 +164,6 @@ def _why_unreadable(exc: OSError | UnicodeDecodeError) -> str:
     if isinstance(exc, UnicodeDecodeError):
         return "a file of checkpoints or of a key is no text"
     return f"{exc.filename}: {exc.strerror}" if exc.filename is not None else str(exc)
-
-
-def _key_beside(files: Sequence[Path]) -> VerifierKey | None:
-    keys = {load_verifier(str(path)) for path in beside(files, PUBLIC_KEY)}
-    if len(keys) > 1:
-        raise NoteError("the files have more than one public key beside them: give --pubkey")
-    return next(iter(keys), None)
-
-
-def _print_verdict(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> None:
-    for finding in verdict.findings[:_SHOWN]:
-        print(printable(str(finding)))
-    if len(verdict.findings) > _SHOWN:
-        print(f"… and {len(verdict.findings) - _SHOWN} more")
-    for line in _in_words(verdict, signed, key, pinned=pinned):
-        print(printable(line))
-
-
-def _in_words(verdict: Verdict, signed: Sequence[Signed], key: VerifierKey | None, *, pinned: bool) -> Iterator[str]:
-    if verdict.unchained:
-        yield f"{verdict.unchained} lines before the first record are not chained: nothing proves their content"
-    if verdict.first is None:
-        yield "no records"
-        return
-    if not verdict.findings:
-        yield f"proven: records {verdict.first} to {verdict.head.size - 1} follow each other"
-    if key is None or not signed:
-        yield "no checkpoints: a tail that was cut off, or a trail written anew as a whole, would not show"
-        return
-    unsigned = verdict.head.size - verdict.signed
-    covered = f"all but the last {unsigned} records" if unsigned else "every record"
-    yield f"checkpoints signed by {key.name}: {verdict.checkpoints}, which cover {covered}"
-    if not pinned:
-        yield "the key was found beside the trail, where both can be changed: keep it elsewhere and give --pubkey"
-
-
-def _verdict_json(verdict: Verdict, key: VerifierKey | None) -> dict[str, Any]:
-    return {
-        "proven": not verdict.findings,
-        "findings": [
-            {"kind": one.kind, "file": str(one.place.file), "line": one.place.line, "text": one.text}
-            for one in verdict.findings
-        ],
-        "records": verdict.records,
-        "first": verdict.first,
-        "size": verdict.head.size,
-        "hash": verdict.head.hash.hex(),
-        "unchained": verdict.unchained,
-        "signed": verdict.signed,
-        "checkpoints": verdict.checkpoints,
-        "key": str(key) if key is not None else None,
-    }
 
 
 class Unreadable(ListenerError):
@@ -223,11 +186,16 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     html: HtmlOption = None,
     svg: SvgOption = None,
     as_json: ReportJsonOption = False,
+    checkpoint: CheckpointOption = None,
+    pubkey: PubkeyOption = None,
+    max_unsigned: UnsignedOption = 0,
+    max_unchained: UnchainedOption = 0,
 ) -> None:
-    """Report who set which disposition when.
+    """Report which disposition was set when, and which agents were in the chat.
 
-    Each event counts once, however often the files contain it. The report also lists gaps, in which a disposition could
-    have been missed. Unreadable lines are named on standard error; the exit status is then 1, after the report.
+    First comes what is proven of the files, and of which accounts and times they can tell: what lies outside is not
+    known. Each event counts once, however often the files contain it. Gaps, in which a disposition could have been
+    missed, are listed too. The exit status is 1, after the report, if lines were altered or could not be read.
     """
     if as_json and csv == _STDOUT:
         raise typer.BadParameter("--json and --csv - both need standard output")
@@ -242,14 +210,38 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         key=key,
         unchanged=every,
     )
-    asked = _Request(wanted=wanted, by=by, calendar=Calendar(local), zone=zone, csv=csv, html=html, svg=svg)
+    tolerance = Tolerance(max_unsigned, max_unchained)
+    asked = _Request(wanted, by, Calendar(local), pubkey or (), checkpoint, tolerance, csv, html, svg)
+    _report_on(of_the_trail(files), asked, _on_stdout(asked, as_json=as_json))
+
+
+def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) -> None:
+    """Verify and read, and write all that was asked for. Raises NotProven and Unreadable when that is done."""
     with ExitStack() as stack:
-        opened = [stack.enter_context(AuditFile(path)) for path in of_the_trail(files)]
+        opened = [stack.enter_context(AuditFile(path)) for path in paths]
         asked.require_sound(opened)
-        unreadable = _answer(asked, opened, _on_stdout(asked, as_json=as_json), stack)
+        verdict = _verdict_on(paths, asked)
+        for file, path in zip(opened, paths, strict=True):
+            if not file.is_same(path):
+                raise ListenerError(f"{path} was exchanged for another file while it was verified: try again")
+        unreadable = _answer(asked, opened, outputs, verdict, stack)
+    if isinstance(verdict, Verdict) and verdict.findings:
+        raise NotProven(f"the trail was altered: {len(verdict.findings)} findings (see audit verify)")
     if unreadable:
         lines = f"{unreadable} line{'' if unreadable == 1 else 's'}"
         raise Unreadable(f"{lines} could not be read; the report lacks them")
+
+
+def _verdict_on(paths: Sequence[Path], asked: "_Request") -> Verdict | str:
+    """The verdict on the files, whether or not older ones are missing; or why there is none. Raises ListenerError."""
+    try:
+        evidence = gather(paths, pubkeys=asked.pubkeys, checkpoints=asked.checkpoints)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ListenerError(_why_unreadable(exc)) from exc
+    try:
+        return verify(paths, evidence, partial=True)
+    except OSError as exc:
+        return f"cannot be verified: {_why_unreadable(exc)}"
 
 
 def require_harmless(path: Path, option: str, suffixes: Sequence[str], inputs: Sequence[AuditFile]) -> None:
@@ -262,12 +254,14 @@ def require_harmless(path: Path, option: str, suffixes: Sequence[str], inputs: S
 
 
 class _Request(NamedTuple):
-    """What is asked for, and the files that get the answer."""
+    """What is asked for, what it is held against, and the files that get the answer."""
 
     wanted: Wanted
     by: By | None
     calendar: Calendar
-    zone: str
+    pubkeys: Sequence[str]
+    checkpoints: Sequence[Path] | None
+    tolerance: Tolerance
     csv: Path | None
     html: Path | None
     svg: Path | None
@@ -295,17 +289,32 @@ def _on_stdout(asked: _Request, *, as_json: bool) -> list[Output]:
         return [Sheet(sys.stdout, asked.heading), SummaryOnly(sys.stderr)]
     if asked.csv or asked.html or asked.svg:
         return [SummaryOnly(sys.stdout)]
-    return [Listing() if asked.by is None else Counts(asked.by)]
+    return [Listing(asked.calendar.name) if asked.by is None else Counts(asked.by, asked.calendar.name)]
 
 
-def _answer(asked: _Request, opened: Sequence[AuditFile], outputs: list[Output], stack: ExitStack) -> int:
+def _answer(
+    asked: _Request,
+    opened: Sequence[AuditFile],
+    outputs: list[Output],
+    verdict: Verdict | str,
+    stack: ExitStack,
+) -> int:
     """Read, and write all that was asked for; returns how many lines could not be read."""
-    found = Report(opened, wanted=asked.wanted, calendar=asked.calendar, report=_say)
+    found = Report(
+        opened,
+        wanted=asked.wanted,
+        calendar=asked.calendar,
+        report=_say,
+        verdict=verdict if isinstance(verdict, Verdict) else None,
+    )
+    begin = preface(verdict, asked.tolerance, coverage=found.coverage(), zone=asked.calendar.name)
     kept = FirstRows()
     if asked.html is not None:
         outputs.append(kept)
     if asked.csv is not None and asked.csv != _STDOUT:
         outputs.append(Sheet(stack.enter_context(replacing(asked.csv, "--csv")), asked.heading))
+    for output in outputs:
+        output.begin(begin)
     for row in _rows(found, asked):
         for output in outputs:
             output.add(row)
@@ -313,7 +322,7 @@ def _answer(asked: _Request, opened: Sequence[AuditFile], outputs: list[Output],
     for output in outputs:
         output.end(summary)
     if asked.html is not None or asked.svg is not None:
-        _draw(asked, found, kept, [file.name for file in opened])
+        _draw(asked, found, kept, begin, [file.name for file in opened])
     return summary.unreadable
 
 
@@ -328,7 +337,7 @@ def _rows(found: Report, asked: _Request) -> Iterator[Row | GapRow | GroupRow]:
     yield from groups.rows()
 
 
-def _draw(asked: _Request, found: Report, kept: FirstRows, names: Sequence[str]) -> None:
+def _draw(asked: _Request, found: Report, kept: FirstRows, begin: Preface, names: Sequence[str]) -> None:
     """The page and the chart."""
     wanted = asked.wanted
     shown = distribute(
@@ -346,9 +355,11 @@ def _draw(asked: _Request, found: Report, kept: FirstRows, names: Sequence[str])
     if asked.html is not None:
         page = Page(
             period=period,
+            zone=asked.calendar.name,
             asked=_conditions(asked),
+            preface=begin,
             files=names,
-            made=rfc3339(int(datetime.now(UTC).timestamp() * 1000)),
+            made=asked.calendar.stamp(int(datetime.now(UTC).timestamp() * 1000)),
             summary=summary,
             distribution=shown,
             rows=kept.rows,
@@ -365,8 +376,9 @@ def _period(asked: _Request, found: Summary) -> str:
     end_ms = wanted.to_ms if wanted.to_ms is not None or found.last is None else epoch_ms(found.last)
     start, end = (None if ms is None else asked.calendar.clock(ms) for ms in (start_ms, end_ms))
     if start is None or end is None:
-        return "the whole of the files" if start == end else f"from {start}" if start else f"before {end}"
-    return f"{start} to {end}, {asked.zone}"
+        whole = "the whole of the files" if start == end else f"from {start}" if start else f"before {end}"
+        return f"{whole}, {asked.calendar.name}"
+    return f"{start} to {end}, {asked.calendar.name}"
 
 
 def _conditions(asked: _Request) -> list[str]:

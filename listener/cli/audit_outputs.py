@@ -7,26 +7,31 @@ from typing import Protocol, TextIO
 
 import msgspec
 
-from listener.audit.escaping import defused, printable
+from listener.audit.groups import By, GroupRow
 from listener.audit.page import MOST_ROWS
-from listener.audit.report import By, GapRow, GroupRow, Row, Summary
+from listener.audit.preface import Preface
+from listener.audit.report import GapRow, Row, Summary
 from listener.cli.readable import MINUTE_S, NOTHING, STYLES, Columns, duration, write_table
+from listener.model.escaping import defused, printable
 from listener.model.event import Change
 
 AnyRow = Row | GapRow | GroupRow
 
 LIST_HEADING = (
-    *("time", "chat", "agents", "account", "key", "previous", "disposition", "change", "origin", "near_gap"),
+    *("time", "chat", "agents", "account", "key", "previous", "disposition", "change", "origin", "proof", "near_gap"),
     *("reference_id", "gap_from", "gap_to", "gap_reason", "sequence", "id"),
 )
 GROUP_HEADING = ("by", "group", "key", "code", "events", *map(str, Change), "first", "last")
 
-_LISTED = ("when (UTC)", "chat", "agent", "account", "key", "change", "disposition", "notes")
+_LISTED = ("chat", "agents in the chat", "account", "key", "change", "disposition", "notes")
 _COUNTED = ("events", *map(str, Change))
 
 
 class Output(Protocol):
-    """Takes every row, then the summary."""
+    """Takes what a report begins with, then every row, then the summary."""
+
+    def begin(self, preface: Preface) -> None:
+        """Before the first row."""
 
     def add(self, row: AnyRow) -> None:
         """One more row."""
@@ -36,10 +41,15 @@ class Output(Protocol):
 
 
 class Listing:
-    """One line per row, as it comes, on standard output."""
+    """One line per row, as it comes, on standard output; times are of the zone that is named."""
 
-    def __init__(self) -> None:
-        self._columns = Columns(_LISTED)
+    def __init__(self, zone: str) -> None:
+        self._columns = Columns((f"when ({zone})", *_LISTED))
+
+    def begin(self, preface: Preface) -> None:
+        """See `Output`."""
+        write_preface(preface, sys.stdout)
+        print()
 
     def add(self, row: AnyRow) -> None:
         """See `Output`."""
@@ -51,7 +61,7 @@ class Listing:
                 self._columns.add(cells, STYLES.get(row.change, ""))
             case GapRow():
                 told = f"{row.from_} to {row.to}: {row.reason}"
-                cells = (row.time, NOTHING, NOTHING, row.account, NOTHING, "gap", told, "")
+                cells = (row.time, NOTHING, NOTHING, row.account, NOTHING, "gap", told, row.notes)
                 self._columns.add(cells, STYLES["gap"])
 
     def end(self, summary: Summary) -> None:
@@ -62,11 +72,16 @@ class Listing:
 
 
 class Counts:
-    """A table of groups on standard output."""
+    """A table of groups on standard output; times are of the zone that is named."""
 
-    def __init__(self, by: By) -> None:
-        self._by = by
+    def __init__(self, by: By, zone: str) -> None:
+        self._by, self._zone = by, zone
         self._rows: list[tuple[str, ...]] = []
+
+    def begin(self, preface: Preface) -> None:
+        """See `Output`."""
+        write_preface(preface, sys.stdout)
+        print()
 
     def add(self, row: AnyRow) -> None:
         """See `Output`."""
@@ -78,25 +93,42 @@ class Counts:
     def end(self, summary: Summary) -> None:
         """See `Output`."""
         names = ("code", "key") if self._by is By.CODE else (self._by, "code", "key")
-        write_table((*names, *_COUNTED, "first (UTC)", "last (UTC)"), self._rows, numbers=_COUNTED)
+        write_table((*names, *_COUNTED, f"first ({self._zone})", f"last ({self._zone})"), self._rows, numbers=_COUNTED)
         print()
         write_summary(summary, sys.stdout)
 
 
 class JsonLines:
-    """One JSON object per row on standard output, the summary last."""
+    """One JSON object per row on standard output, verdict and coverage first, the summary last."""
 
-    def add(self, row: AnyRow | Summary) -> None:
+    def begin(self, preface: Preface) -> None:
         """See `Output`."""
-        sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
+        verdict = {
+            "row": "verdict",
+            "proven": preface.is_proven,
+            "reasons": preface.reasons,
+            "signers": preface.signers,
+        }
+        self._write(verdict)
+        self._write(preface.coverage)
+
+    def add(self, row: AnyRow) -> None:
+        """See `Output`."""
+        self._write(row)
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""
-        self.add(summary)
+        self._write(summary)
+
+    @staticmethod
+    def _write(row: object) -> None:
+        sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
 
 
 class Sheet:
-    """CSV (RFC 4180) with a heading, and lines that end in LF alone; a row is always one line.
+    """CSV (RFC 4180) with a heading, every field quoted, and lines that end in LF alone; a row is always one line.
+
+    Before the heading stand lines that begin with `#`, as no row does: what is proven, and what is covered.
 
     Args:
         file: where to.
@@ -104,8 +136,14 @@ class Sheet:
     """
 
     def __init__(self, file: TextIO, heading: Sequence[str]) -> None:
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(heading)
+        self._file, self._heading = file, heading
+        self._writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+    def begin(self, preface: Preface) -> None:
+        """See `Output`."""
+        for name, words in _opening(preface):
+            print(f"# {name}: {defused(words)}" if name else f"# {defused(words)}", file=self._file)
+        self._writer.writerow(self._heading)
 
     def add(self, row: AnyRow) -> None:
         """See `Output`."""
@@ -120,8 +158,7 @@ def _cells(row: AnyRow) -> tuple[str, ...]:
         case Row():
             return _disposition(row)
         case GapRow():
-            unset = ("",) * 3
-            before = (row.time, "", "", row.account, *unset, "gap", *unset)
+            before = (row.time, "", "", row.account, "", "", "", "gap", "", row.proof, "", "")
             return (*before, row.from_, row.to, row.reason, row.sequence, row.id)
         case GroupRow():
             changes = (str(row.changes.get(change, 0)) for change in Change)
@@ -139,6 +176,7 @@ def _disposition(row: Row) -> tuple[str, ...]:
         row.disposition or "",
         row.change,
         row.origin,
+        row.proof,
         "yes" if row.near_gap else "no",
         "" if row.reference_id is None else str(row.reference_id),
         *("", "", ""),
@@ -152,6 +190,11 @@ class SummaryOnly:
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
+
+    def begin(self, preface: Preface) -> None:
+        """See `Output`."""
+        write_preface(preface, self._file)
+        print(file=self._file)
 
     def add(self, row: AnyRow) -> None:
         """See `Output`."""
@@ -168,6 +211,9 @@ class FirstRows:
         self.rows: list[AnyRow] = []
         self.total = 0
 
+    def begin(self, preface: Preface) -> None:
+        """See `Output`."""
+
     def add(self, row: AnyRow) -> None:
         """See `Output`."""
         self.total += 1
@@ -176,6 +222,18 @@ class FirstRows:
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""
+
+
+def write_preface(preface: Preface, file: TextIO) -> None:
+    """What is proven, and what is covered, line by line."""
+    for name, words in _opening(preface):
+        print(f"{name:<12}  {printable(words)}", file=file)
+
+
+def _opening(preface: Preface) -> Iterator[tuple[str, str]]:
+    yield "verdict", preface.verdict
+    for number, words in enumerate(preface.known()):
+        yield "" if number else "coverage", words
 
 
 def write_summary(summary: Summary, file: TextIO) -> None:
@@ -190,6 +248,8 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     if summary.first is not None:
         yield "", f"first {summary.first}, last {summary.last}"
     yield "", f"{summary.reconciled} found by re-reading, {summary.near_gap} near a gap of their account"
+    if summary.unproven:
+        yield "", f"{summary.unproven} in lines that no key has signed"
     yield "left out", f"{summary.left_out} unchanged, {summary.repeated} repeated, {summary.tests} test events"
     for type_, count in sorted(summary.others.items()):
         yield "", f"{count} of an unknown type: {type_}"
@@ -200,7 +260,7 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
 def _gaps(summary: Summary) -> Iterator[tuple[str, str]]:
     count = sum(one.gaps for one in summary.gaps)
     if not count:
-        yield "gaps", "none: no gap is on record"
+        yield "gaps", "none on record"
         return
     yield "gaps", f"{count}, in which dispositions of these accounts could have been missed:"
     for one in summary.gaps:

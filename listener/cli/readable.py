@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from listener.audit.escaping import printable
+from listener.model.escaping import printable
 
 STYLES = {"set": "green", "changed": "yellow", "cleared": "magenta", "unchanged": "dim", "gap": "bold red"}
 NOTHING = "-"

@@ -16,6 +16,8 @@ Rules of the session that are easy to break:
   old number keep the session alive; what they bring is left to come again.
 - A batch whose number is not above the last durable one is a repetition and is dropped.
 - 401 and 403 are answered with a login and the same session: a fresh handshake would throw its queue away.
+- Without acks each answer may stand for one that the server had given, with events in it, unless it is a 2xx that holds
+  the reply. Only a connection that never came about proves that nothing was sent.
 - Without acks a held connect is dangerous to leave behind: the server would write the next events into the answer that
   nobody reads. `Engine.end_polling` ends polling with a second connect that is answered at once.
 - Handshakes have a growing pause of their own, reset only by a session that outlived its first connect.

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
+from listener.cometd.holding import HoldLimit
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.cometd.subscription import SubscriptionState
+from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
@@ -21,8 +24,14 @@ HELD_MS = 50
 NOT_HELD_AT_MOST = 10
 NOT_HELD_PAUSE_S = 0.5
 _AUTH_STATUS = (401, 403)
-_ENDED_BY_THE_SECOND = 500  # what CometD answers the older of two connects of a session with
-_LARGE_BYTES = 2**18  # what takes longer to decode, damaged above all, is no matter for the event loop
+_NOT_HONOURED = (
+    "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
+    " is lost on the way), or this agent may not listen"
+)
+_ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
+_LARGE_BYTES = 2**20  # what takes longer to decode is no matter for the event loop,
+_LARGE_DAMAGED_BYTES = 2**14  # and if it is damaged a hundred times as long
+_MOST_REPLIES = 100
 _LOGINS_BEFORE_HANDSHAKE = 2
 _KEEP_ALIVE_S = 3.0
 _KEEP_ALIVE_FLOOR_S = 0.1
@@ -48,10 +57,16 @@ class Pacing:
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """One response body or websocket frame; `whole` is False for what a cut response had brought."""
+    """One response body, a slice of one, or a websocket frame.
+
+    `whole` is False for what a cut response had brought. With `more` the rest of the same answer follows. `refused`
+    counts messages that were skipped, by reason.
+    """
 
     body: bytes
     whole: bool = True
+    more: bool = False
+    refused: dict[str, int] = {}
 
 
 Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
@@ -99,6 +114,7 @@ class Engine:
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._pacing = Pacing()
+        self._hold = HoldLimit()
         self._rehandshake_wanted = False
         self._ending = False
         self._idle = Latch(is_open=True)  # open while no request of the cycle is under way
@@ -177,21 +193,48 @@ class Engine:
         except ExchangeFailed as failure:
             if not self._ending:
                 await self._failed(request, failure)
-            elif failure.http_status is None or (failure.maybe_lost and failure.http_status != _ENDED_BY_THE_SECOND):
+            elif failure.http_status not in _ENDED_BY_THE_SECOND:
                 self._subscription.failed(cut=True)
         if self._ending:
             await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
 
     async def _alone(self, request: Request) -> Received:
         self._idle.clear()
+        sent_s = self._clock.monotonic_s()
         try:
-            return await self._converse(request)
+            received = await self._converse(request)
+        except ExchangeFailed as failure:
+            if request.hold_ms and failure.maybe_lost and not self._ending:
+                self._learn_hold(request.hold_ms, self._held_ms(sent_s), failure)
+            raise
+        else:
+            self._hold.answered(held_ms=self._held_ms(sent_s))
+            return received
         finally:
             self._idle.set()
 
+    def _held_ms(self, sent_s: float) -> int:
+        return round((self._clock.monotonic_s() - sent_s) * 1000)
+
+    def _learn_hold(self, advised_ms: int, held_ms: int, failure: ExchangeFailed) -> None:
+        """Ask for shorter polls where something in between cuts those of this length."""
+        if self._hold.failed(held_ms=held_ms, advised_ms=advised_ms, http_status=failure.http_status):
+            limit_ms = self.session.hold_limit_ms = self._hold.limit_ms
+            assert limit_ms is not None  # noqa: S101 - it has just been learned
+            text = (
+                f"polls fail after {held_ms / 1000:.1f} s ({failure}), and the server holds them for"
+                f" {advised_ms / 1000:g} s: from now on they ask for an answer within {limit_ms / 1000:.1f} s"
+            )
+            self._report("hold_shortened", text, 0.0)
+
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
-        received = await self._converse(request)
+        try:
+            received = await self._converse(request)
+        except ExchangeFailed as failure:
+            if self._may_have_lost(request, failure):
+                self._subscription.doubted()
+            raise
         await self._in_flight.drop_to(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
         return answer if answer["successful"] else {**answer, "error": received.error}
@@ -215,28 +258,51 @@ class Engine:
 
     async def _converse(self, request: Request) -> Received:
         """Send a request, report what comes, and return what its reply means."""
+        replies: list[wire.Message] = []
         async with aclosing(self.exchange(request)) as payloads:
             async for payload in payloads:
                 if not payload.whole:
                     await self._take_fragment(payload)
                     continue
-                received = await self._take(request, payload)
-                if received.verdict is not Verdict.UNANSWERED:
+                received = await self._take(request, payload, replies)
+                if received.verdict is not Verdict.UNANSWERED or self._may_stop(payload):
                     return received
-        raise ExchangeFailed("the answer holds no reply to the request", maybe_lost=True)
+        raise ExchangeFailed("the answer holds no reply to the request")
 
-    async def _take(self, request: Request, payload: Payload) -> Received:
-        """Decode one payload, report its events, and wait until they are durable."""
-        large = len(payload.body) > _LARGE_BYTES
-        envelope = await asyncio.to_thread(wire.decode, payload.body) if large else wire.decode(payload.body)
+    def _may_stop(self, payload: Payload) -> bool:
+        """Whether an answer may be left in the middle: polling ends, and what is not taken yet comes again."""
+        return self._ending and payload.more and self.session.ack_granted
+
+    async def _take(self, request: Request, payload: Payload, replies: list[wire.Message]) -> Received:
+        """Decode one payload and take it part by part; `replies` keeps what is no event until the answer is whole."""
+        envelope = await self._decode(payload)
+        messages, refused, size = envelope.messages, _sum(envelope.refused, payload.refused), len(payload.body)
+        if payload.more or len(messages) > PART_EVENTS:
+            replies += [message for message in messages if not message.is_event][: _MOST_REPLIES - len(replies)]
+            messages = [message for message in messages if message.is_event]
+        while (payload.more and (messages or refused)) or len(messages) > PART_EVENTS:
+            received = await self._take_part(request, messages[:PART_EVENTS], refused, size)
+            messages, refused, size = messages[PART_EVENTS:], {}, 0
+            if self._may_stop(payload):
+                return received
+            await asyncio.sleep(0)
+        if payload.more:
+            return Received(verdict=Verdict.UNANSWERED, events=[])
+        return await self._take_part(request, [*replies, *messages] if replies else messages, refused, size)
+
+    async def _take_part(
+        self, request: Request, messages: list[wire.Message], refused: dict[str, int], size: int
+    ) -> Received:
+        """Report the events of a part, and wait until they are durable."""
         client_id, at_ms = self.session.client_id, self._clock.now_ms()
-        received = self.session.receive(request, envelope.messages)
+        received = self.session.receive(request, messages)
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
             self._on_connected(at_ms)
-        if received.events or envelope.refused:
-            resume = self.session.snapshot(received.ack) if polled else None
-            await self._hand_out(received, envelope.refused, client_id or "", at_ms, resume, len(payload.body))
+        refused = _sum(refused, received.refused)
+        if received.events or refused:
+            resume = self._resume(request, received, polled=polled)
+            await self._hand_out(received, refused, client_id or "", at_ms, resume, size)
         elif polled:
             self.session.confirm(received.ack)
             self._in_flight.put(
@@ -249,17 +315,43 @@ class Engine:
             )
         return received
 
+    def _resume(self, request: Request, received: Received, *, polled: bool) -> Resume | None:
+        """What to store with a part: of an answer that has not come whole, how much is taken.
+
+        Not before a new session is reported: the gap before it has to be on record first.
+        """
+        if polled:
+            return self.session.snapshot(received.ack)
+        of_a_poll = request.step is Step.CONNECT and received.verdict is Verdict.UNANSWERED
+        if of_a_poll and self.session.ack_granted and not self._subscription.is_new:
+            return self.session.snapshot(None)
+        return None
+
     async def _take_fragment(self, payload: Payload) -> None:
         """A cut response: without acknowledgements, its content would not be sent again."""
         if self.session.ack_granted:
             return
-        with suppress(ExchangeFailed):
-            envelope = wire.salvage(payload.body, cut=True)
-            events = [message for message in envelope.messages if message.is_event]
-            received = Received(verdict=Verdict.UNANSWERED, events=events)
-            if events:
-                client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
-                await self._hand_out(received, envelope.refused, client_id, at_ms, None, len(payload.body))
+        envelope = await self._decode(payload)
+        events, not_ours = self.session.heard(envelope.messages)
+        refused, size = _sum(_sum(envelope.refused, payload.refused), not_ours), len(payload.body)
+        while events or refused:
+            received = Received(verdict=Verdict.UNANSWERED, events=events[:PART_EVENTS])
+            client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
+            await self._hand_out(received, refused, client_id, at_ms, None, size)
+            events, refused, size = events[PART_EVENTS:], {}, 0
+
+    @staticmethod
+    async def _decode(payload: Payload) -> wire.Envelope:
+        """What a payload holds. Raises ExchangeFailed if it is the whole answer and no message is in it."""
+        body = payload.body
+        if len(body) <= _LARGE_BYTES and payload.whole and (envelope := wire.decode_sound(body)) is not None:
+            return envelope
+        decode = (
+            partial(wire.decode, body, sole=not payload.more)
+            if payload.whole
+            else partial(wire.salvage, body, cut=True, sole=False)
+        )
+        return await asyncio.to_thread(decode) if len(body) > _LARGE_DAMAGED_BYTES else decode()
 
     async def _hand_out(
         self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
@@ -306,9 +398,10 @@ class Engine:
         try:
             async with aclosing(self.exchange(request)) as payloads:
                 async for payload in payloads:
-                    received = self.session.receive(request, wire.decode(payload.body).messages)
-                    if received.verdict is not Verdict.UNANSWERED:
-                        break
+                    messages = (await self._decode(payload)).messages
+                    received = self.session.receive(request, [one for one in messages if not one.is_event])
+                    if payload.more or received.verdict is not Verdict.UNANSWERED:
+                        break  # whoever sends so much knows the session
         except ExchangeFailed as failure:
             if self._login is None or not may_log_in or failure.http_status not in _AUTH_STATUS:
                 return may_log_in
@@ -385,13 +478,19 @@ class Engine:
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""
         self.session.fail(request)
+        doubted = self._may_have_lost(request, failure)
         if failure.http_status in _AUTH_STATUS:
+            if doubted:
+                self._subscription.doubted()
             await self._refused_by_http(failure)
             return
-        may_carry_events = request.step is not Step.HANDSHAKE and not self.session.ack_granted
-        self._subscription.failed(cut=failure.maybe_lost and may_carry_events)
+        self._subscription.failed(cut=doubted)
         reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
         await self._pause(reason, str(failure), at_least_s=failure.retry_after_s or 0.0)
+
+    def _may_have_lost(self, request: Request, failure: ExchangeFailed) -> bool:
+        """Whether the server may have given an answer, with events in it, that will not come again."""
+        return failure.maybe_lost and request.step is not Step.HANDSHAKE and not self.session.ack_granted
 
     async def _refused_by_http(self, failure: ExchangeFailed) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""
@@ -400,7 +499,8 @@ class Engine:
             self.session.expire()
             self._subscription.lost(Cause.LOGIN)
         if self._refusals > 1 or self._login is None:
-            await self._pause("unauthorized", str(failure), at_least_s=failure.retry_after_s or 0.0)
+            text = str(failure) if self._login is None else f"{failure}, {_NOT_HONOURED}"
+            await self._pause("unauthorized", text, at_least_s=failure.retry_after_s or 0.0)
         await self.log_in()
 
     async def _pause(self, reason: str, text: str, *, at_least_s: float = 0.0) -> None:
@@ -414,3 +514,7 @@ class Engine:
 
     def _report(self, reason: str, text: str, retry_in_s: float) -> None:
         self._in_flight.put(SessionProblem(reason=reason, text=text, retry_in_s=retry_in_s))
+
+
+def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {reason: one.get(reason, 0) + other.get(reason, 0) for reason in one | other} if other else one

@@ -1,8 +1,8 @@
 """Long-polling: one POST an exchange, read to its end and never longer than the server may hold it."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -13,15 +13,24 @@ from yarl import URL
 
 from listener.cometd.engine import Payload
 from listener.cometd.protocol import Request
+from listener.cometd.slices import Slicer
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
+from listener.runtime.http_client import describe
 
-_OK = 200
-_SERVER_ERRORS = 500
-_UNAVAILABLE = 503
+_SUCCESS = range(200, 300)
 _LONGEST_RETRY_AFTER_S = 3600.0
+_LARGE_PIECE_BYTES = 2**16
 _ENCODER = msgspec.json.Encoder()
+_NOTHING_SENT = (
+    aiohttp.ClientConnectorError,  # refused, no route, no name, no TLS
+    aiohttp.ConnectionTimeoutError,  # no connection within its time
+    aiohttp.ClientHttpProxyError,  # the proxy's answer to CONNECT
+)
+"""The only failures that prove that no answer was lost. Each other answer than a reply may come from what lies between,
+in place of one that the server had given: any status (302 of a login page, 401, 404, 503 of a gateway), a body without
+the reply, a connection that breaks or falls silent."""
 
 
 @register_transport(ConnectionType.LONG_POLLING)
@@ -34,67 +43,89 @@ class LongPollingTransport(SessionTransport):
         self._timeout = aiohttp.ClientTimeout(total=None, connect=auth.connect_timeout_s)
 
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
-        """One payload: the whole body, or what a cut one had brought before the failure is raised.
+        """The body: as one payload, or if it is large in slices, or what a cut one had brought before the failure.
 
         Raises:
-            ExchangeFailed: no answer within the advised hold and a margin, not status 200, a body too large.
+            ExchangeFailed: no answer or no slice within the advised hold and a margin, not status 2xx.
         """
         headers = {"Content-Type": "application/json;charset=UTF-8"}
         await self.link.outgoing(request.payload, headers)
-        body = bytearray()
+        slicer = Slicer(message_bytes=self.link.max_message_bytes)
         try:
-            async with asyncio.timeout(request.hold_ms / 1000 + self.link.margin_s):
-                await self._post(request, headers, body)
+            async with aclosing(self._read(request, headers, slicer)) as slices:
+                async for one in slices:
+                    yield Payload(one, more=True, refused=slicer.refused())
         except (TimeoutError, aiohttp.ClientError, OSError, ExchangeFailed) as exc:
-            if body:
-                yield Payload(bytes(body), whole=False)
-            raise _failure(exc) from exc
-        yield Payload(bytes(body))
+            if rest := slicer.rest():
+                yield Payload(rest, whole=False, refused=slicer.refused())
+            if isinstance(exc, ExchangeFailed):
+                raise
+            # aiohttp keeps the error with the body, and the frames of a traceback hold both: nobody would free them.
+            raise _failure(exc) from exc.with_traceback(None)
+        yield Payload(slicer.rest(), refused=slicer.refused())
 
-    async def _post(self, request: Request, headers: dict[str, str], body: bytearray) -> None:
-        async with self.link.http.post(
+    async def _read(self, request: Request, headers: dict[str, str], slicer: Slicer) -> AsyncGenerator[bytes, None]:
+        """Every slice but the last. Each has the time that a whole answer has, and only the server's time counts."""
+        limit_s = request.hold_ms / 1000 + self.link.margin_s
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + limit_s
+        async with asyncio.timeout_at(until_s):
+            answer = await self._post(request, headers)
+        async with answer as response:
+            if response.status not in _SUCCESS:  # gateways make 202, 203 or 206 of 200
+                raise _refusal(response, self.link.time_s)
+            is_open = True
+            while is_open:
+                async with asyncio.timeout_at(until_s):
+                    whole, is_open = await _read_on(response.content, slicer)
+                slices = [whole] if whole is not None else []
+                if slicer.is_at_a_loss:
+                    slices = await asyncio.to_thread(slicer.search)
+                for one in slices:
+                    yield one
+                if slices:
+                    until_s = loop.time() + limit_s
+                await asyncio.sleep(0)
+
+    async def _post(self, request: Request, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        return await self.link.http.post(
             self._yarl,
             data=_ENCODER.encode(request.payload),
             headers=headers,
             allow_redirects=False,
             timeout=self._timeout,
-        ) as response:
-            if response.status != _OK:
-                raise _refusal(response, self.link.time_s)
-            while chunk := await response.content.readany():
-                body += chunk
-                if len(body) > self.link.max_bytes:
-                    raise ExchangeFailed(
-                        f"the body is larger than server.max_response_bytes ({self.link.max_bytes})", maybe_lost=True
-                    )
+        )
+
+
+async def _read_on(content: aiohttp.StreamReader, slicer: Slicer) -> tuple[bytes | None, bool]:
+    """Read until there is a slice, or there may be one; returns it, and whether the body goes on."""
+    while piece := await content.readany():
+        if (whole := slicer.feed(piece)) is not None or slicer.is_at_a_loss:
+            return whole, True
+        if len(piece) > _LARGE_PIECE_BYTES:
+            await asyncio.sleep(0)  # much that comes out of little is there without waiting
+    slicer.end()
+    return None, False
 
 
 def _refusal(response: aiohttp.ClientResponse, time_s: Callable[[], float]) -> ExchangeFailed:
-    """A status other than 200. A gateway's 5xx may stand in for an answer that it had from the server and lost."""
+    """A status other than 2xx."""
     status = response.status
     return ExchangeFailed(
         f"HTTP {status} {response.reason or ''}".rstrip(),
         http_status=status,
         retry_after_s=retry_after_s(response.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S, now_s=time_s),
-        maybe_lost=status >= _SERVER_ERRORS and status != _UNAVAILABLE,
     )
 
 
 def _failure(exc: Exception) -> ExchangeFailed:
     """What went wrong with one exchange, and whether the server may have answered it nevertheless."""
-    if isinstance(exc, ExchangeFailed):
-        return exc
-    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return ExchangeFailed(_describe(exc))
+    if isinstance(exc, _NOTHING_SENT):
+        return ExchangeFailed(_describe(exc), maybe_lost=False)
     if isinstance(exc, TimeoutError):
-        return ExchangeFailed("no answer in time: the connection is dead", maybe_lost=True)
-    return ExchangeFailed(_describe(exc), maybe_lost=True)
+        return ExchangeFailed("no answer in time: the connection is dead")
+    return ExchangeFailed(_describe(exc))
 
 
 def _describe(exc: BaseException) -> str:
-    """What went wrong, in words that name the setting which it hangs on."""
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
-        return f"the server's certificate is not trusted (server.ca_file): {exc}"
-    if isinstance(exc, aiohttp.ClientConnectorError):
-        return f"no connection to the server (server.url): {exc}"
-    return f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    return describe(exc, peer="the server", table="server")

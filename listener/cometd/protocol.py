@@ -12,18 +12,27 @@ described in the CometD reference, "Message Acknowledgement Extension".
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
 from listener.cometd import messages as wire
 from listener.cometd.messages import Message
+from listener.cometd.slices import SLICE_BYTES
+from listener.cometd.taken import PART_EVENTS, Taken
 
 _UNKNOWN_CLIENT = "402"  # CometD
 _MAYBE_UNKNOWN_CLIENT = ("401", "403")  # faye; some CometD versions
 _REFUSALS_BEFORE_HANDSHAKE = 3
 _LONGEST_ADVICE_MS = 86_400_000
 _LONGEST_ERROR = 200
+_PART_BYTES = SLICE_BYTES // 2
+_LONGEST_CLIENT_ID = 1024  # bytes; it goes into every request and into the journal
+_MOST_TYPES, _LONGEST_TYPE = 16, 40
+_ADVICE = ("reconnect", "interval", "timeout", "maxInterval")
+_RECONNECT = ("retry", "handshake", "none")
+_NOT_SUBSCRIBED = "not_subscribed"
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Phase(Enum):
@@ -79,29 +88,44 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         """The message ids that a reply may bear."""
         return frozenset(str(message["id"]) for message in self.payload)
 
+    def is_answered_by(self, reply: Message) -> bool:
+        """Whether this is a reply to it: by its id, which a server may leave out; then by what it is about."""
+        if reply.id is not None:
+            return str(reply.id) in self.ids
+        return any(
+            message["channel"] == reply.channel and reply.subscription in (None, message.get("subscription"))
+            for message in self.payload
+        )
+
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """What one payload brought.
+    """What one payload brought. Events that come ahead of their number are kept, or if they are many, taken in parts.
 
     `ack` is the number that acknowledges these events once they are durable; None if there is nothing to
-    acknowledge. `repeated` counts events that are durable already, or that will come again.
+    acknowledge. `repeated` counts events that are durable already, or that will come again, `refused` those that are
+    on no channel of ours, by reason.
     """
 
     verdict: Verdict
     events: list[Message]
     ack: int | None = None
     repeated: int = 0
+    refused: dict[str, int] = {}
     error: str | None = None
     multiple_clients: bool = False
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
-    """What continues a session in a later process; `ack` is None without the ack extension."""
+    """What continues a session in a later process; `ack` is None without the ack extension.
+
+    `taken` is what came ahead of a number that is not acknowledged yet (`Taken`).
+    """
 
     client_id: str
     connection_type: str
     ack: int | None
     max_interval_ms: int | None = None
+    taken: tuple[tuple[int, int, str], ...] = ()
 
 
 class Session:
@@ -111,6 +135,9 @@ class Session:
         topics: channels to be subscribed to after every handshake.
         connection_type: the transport's name, `long-polling` or `websocket`.
         want_ack: ask for the ack extension.
+
+    Attributes:
+        hold_limit_ms: how long a connect asks to be held at most, None for as long as the server likes.
     """
 
     def __init__(self, *, topics: Iterable[str], connection_type: str, want_ack: bool = True) -> None:
@@ -121,10 +148,14 @@ class Session:
         self.advice: dict[str, Any] = {}
         self.supported_connection_types: list[str] = []
         self.acked: int | None = None
+        self.hold_limit_ms: int | None = None
         self._want_ack = want_ack
         self._last_id = 0
         self._refusals = 0
+        self._poll: Request | None = None
         self._early: list[Message] = []
+        self._early_bytes = 0
+        self._taken = Taken()
 
     @property
     def ack_granted(self) -> bool:
@@ -150,7 +181,7 @@ class Session:
         value = self.advice.get(name)
         if value is None:
             return default
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
+        if not _is_number(value):
             return default
         return int(max(-_LONGEST_ADVICE_MS, min(value, _LONGEST_ADVICE_MS)))
 
@@ -159,6 +190,7 @@ class Session:
         self.client_id, self.acked = saved.client_id, saved.ack
         self.phase = Phase.HANDSHAKEN
         self.supported_connection_types = [saved.connection_type]
+        self._taken = Taken(saved.taken)
         if saved.max_interval_ms:
             self.advice["maxInterval"] = saved.max_interval_ms
 
@@ -172,12 +204,14 @@ class Session:
             connection_type=self.connection_type,
             ack=number,
             max_interval_ms=self.max_interval_ms,
+            taken=self._taken.parts if number == self.acked else (),
         )
 
     def confirm(self, ack: int | None) -> None:
         """The events up to `ack` are durable: the next connect may say so."""
-        if ack is not None and self.acked is not None:
-            self.acked = max(self.acked, ack)
+        if ack is not None and self.acked is not None and ack > self.acked:
+            self.acked = ack
+            self._taken.clear()
 
     def next_request(self) -> Request:
         """What has to be sent now to get to, or stay in, CONNECTED."""
@@ -186,7 +220,10 @@ class Session:
             return Request(step=step, payload=[self._handshake()])
         if step is Step.SUBSCRIBE:
             return Request(step=step, payload=[self._message(wire.SUBSCRIBE, subscription=t) for t in self.topics])
-        return self._connect(at_once=self.phase is Phase.SUBSCRIBED)
+        self._early, self._early_bytes = [], 0  # what came ahead of no number is not acknowledged, and comes again
+        self._taken.begin()
+        self._poll = self._connect(at_once=self.phase is Phase.SUBSCRIBED)
+        return self._poll
 
     def keep_alive(self) -> Request:
         """A connect that is answered at once and acknowledges nothing new: the server must not forget us."""
@@ -209,7 +246,6 @@ class Session:
         return message
 
     def _connect(self, *, at_once: bool) -> Request:
-        self._early = []  # without the reply that they came ahead of they are not acknowledged, and come again
         message = self._message(wire.CONNECT, connectionType=self.connection_type)
         if self.acked is not None:
             message["ext"] = {"ack": self.acked}
@@ -217,6 +253,8 @@ class Session:
             # The first connect of a session, and the first after a failure, asks for an answer at once (CometD,
             # "advice"): some servers would hold it for the whole timeout.
             message["advice"] = {"timeout": 0}
+        elif self.hold_limit_ms is not None and self.hold_limit_ms < self.timeout_ms:
+            message["advice"] = {"timeout": self.hold_limit_ms}
         return Request(step=Step.CONNECT, payload=[message], hold_ms=0 if at_once else self.timeout_ms)
 
     def fail(self, request: Request) -> None:
@@ -227,19 +265,21 @@ class Session:
     def expire(self) -> None:
         """Give the session up: the next request is a handshake."""
         self.phase, self.client_id, self.acked = Phase.UNCONNECTED, None, None
+        self._taken.clear()
         self._refusals = 0
         if self._advised("interval", 0) < 0:
             del self.advice["interval"]  # it forbade reconnecting within the session that is over
 
     def receive(self, request: Request, messages: list[Message]) -> Received:
         """Take one payload that came while `request` was in flight, and move on accordingly."""
-        events, replies = _sorted(messages, request.ids)
+        events, others = _sorted(messages)
+        events, refused = self._heard(events)
+        replies = [message for message in others if request.is_answered_by(message)]
         for reply in replies:
-            if isinstance(reply.advice, dict):
-                self.advice.update(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
+            self.advice |= _understood(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
         if self._is_stale(request):
             verdict = Verdict.EXPIRED if replies else Verdict.UNANSWERED
-            return Received(verdict=verdict, events=events, error="the session was given up meanwhile")
+            return Received(verdict=verdict, events=events, refused=refused, error="the session was given up meanwhile")
         verdict, error = self._judge(request, replies)
         # What this payload carried belongs to the session that it came on: look before the session is given up.
         events, ack, repeated = self._events(request, replies, events)
@@ -254,8 +294,35 @@ class Session:
             events=events,
             ack=ack,
             repeated=repeated,
+            refused=refused,
             error=error,
-            multiple_clients=any(r.advice.get("multiple-clients") for r in replies if isinstance(r.advice, dict)),
+            multiple_clients=any(
+                _truth(reply.advice.get("multiple-clients")) for reply in replies if isinstance(reply.advice, dict)
+            ),
+        )
+
+    def heard(self, messages: list[Message]) -> tuple[list[Message], dict[str, int]]:
+        """The events among the messages, and how many of them are refused, by reason: we subscribed to no such channel.
+
+        Nobody checked whether this agent may hear those, and nobody knows what they are.
+        """
+        return self._heard(_sorted(messages)[0])
+
+    def _heard(self, events: list[Message]) -> tuple[list[Message], dict[str, int]]:
+        foreign = {event.channel for event in events} - set(self.topics)
+        foreign = {channel for channel in foreign if not self._is_subscribed(channel)}
+        if not foreign:
+            return events, {}
+        ours = [event for event in events if event.channel not in foreign]
+        return ours, {_NOT_SUBSCRIBED: len(events) - len(ours)}
+
+    def _is_subscribed(self, channel: str) -> bool:
+        """Whether a wildcard among the topics holds the channel: `*` one segment, `**` any number of them."""
+        return any(
+            channel.startswith(topic[:-2])
+            if topic.endswith("/**")
+            else topic.endswith("/*") and channel.rpartition("/")[0] == topic[:-2]
+            for topic in self.topics
         )
 
     def _is_stale(self, request: Request) -> bool:
@@ -265,21 +332,37 @@ class Session:
     def _events(
         self, request: Request, replies: list[Message], events: list[Message]
     ) -> tuple[list[Message], int | None, int]:
-        """The events to take, the number that acknowledges them, and how many are left to come again."""
+        """The events to take, the number that acknowledges them, and how many were taken before or will come again."""
         if self.acked is None or request.step is not Step.CONNECT:
             return events, None, 0
-        events = self._early + events
-        if not replies:
-            self._early = events  # over a websocket they come in frames of their own, ahead of their number
-            return [], None, 0
-        self._early = []
+        known = 0
+        if request is self._poll:
+            events = self._early + events
+            if not replies:
+                return self._ahead_of_number(events)
+            self._early = []
+            events, known = self._taken.new(events, last=True)
+        elif not replies:
+            return [], None, 0  # a keep-alive acknowledges nothing
         ext = replies[0].ext
         number = _batch_number(ext.get("ack") if isinstance(ext, dict) else None)
         if number is None:
-            return events, None, 0
+            return events, None, known
         if events and number <= self.acked:  # every connect reply has a new number: this batch was here before
-            return [], None, len(events)
-        return events, number, 0
+            return [], None, known + len(events)
+        return events, number, known
+
+    def _ahead_of_number(self, events: list[Message]) -> tuple[list[Message], int | None, int]:
+        """Keep what is little; take what is much, and note that it is taken."""
+        self._early_bytes += sum(memoryview(event.data).nbytes for event in events[len(self._early) :])
+        if len(events) < PART_EVENTS and self._early_bytes < _PART_BYTES:
+            self._early = events
+            return [], None, 0
+        self._early, self._early_bytes = [], 0
+        events, known = self._taken.new(events, last=False)
+        if events:
+            self._taken.add(events)
+        return events, None, known
 
     def _judge(self, request: Request, replies: list[Message]) -> tuple[Verdict, str | None]:
         """The verdict on the whole payload: the worst of its replies."""
@@ -288,17 +371,17 @@ class Session:
         verdicts = [self._judge_one(request.step, reply) for reply in replies]
         for worst in (Verdict.ENDED, Verdict.EXPIRED, Verdict.REFUSED):
             if worst in verdicts:
-                return worst, _error_text(replies[verdicts.index(worst)])
+                return worst, _error_text(request.step, replies[verdicts.index(worst)])
         return Verdict.GRANTED, None
 
     def _judge_one(self, step: Step, reply: Message) -> Verdict:
         if step is Step.HANDSHAKE:
-            granted = reply.successful is True and isinstance(reply.client_id, str) and reply.client_id
+            granted = _truth(reply.successful) and not _wrong_with(reply.client_id)
             return Verdict.GRANTED if granted else Verdict.REFUSED
         advised = reply.advice.get("reconnect") if isinstance(reply.advice, dict) else None
         if advised == "none" or (step is Step.CONNECT and self._advised("interval", 0) < 0):
             return Verdict.ENDED
-        refused = reply.successful is False
+        refused = _truth(reply.successful) is False
         if advised == "handshake" or (refused and self._names_unknown_client(step, reply)):
             return Verdict.EXPIRED
         if not refused:
@@ -310,7 +393,7 @@ class Session:
     @staticmethod
     def _names_unknown_client(step: Step, reply: Message) -> bool:
         """402 on a subscribe comes without advice; a 403 there may as well mean that the topic is not allowed."""
-        text = _error_text(reply)
+        text = _error_text(step, reply)
         code = text.split(":", 1)[0]
         if code in _MAYBE_UNKNOWN_CLIENT:
             return step is Step.CONNECT or "nknown client" in text
@@ -326,7 +409,8 @@ class Session:
         """A handshake was granted: a new session, nothing of the old one holds."""
         self.client_id = reply.client_id
         types = reply.supported_connection_types
-        self.supported_connection_types = [t for t in types if isinstance(t, str)] if isinstance(types, list) else []
+        named = [name for name in types if isinstance(name, str)] if isinstance(types, list) else []
+        self.supported_connection_types = [name[:_LONGEST_TYPE] for name in named[:_MOST_TYPES]]
         ack = reply.ext.get("ack") if isinstance(reply.ext, dict) else None
         if isinstance(ack, dict) and ack.get("enabled") is True:
             batch = _batch_number(ack.get("batch"))
@@ -335,16 +419,37 @@ class Session:
             self.acked = -1 if ack is True else None
 
 
-def _sorted(messages: list[Message], ids: frozenset[str]) -> tuple[list[Message], list[Message]]:
-    """The events among the messages, and the replies to the request with these ids."""
+def _sorted(messages: list[Message]) -> tuple[list[Message], list[Message]]:
+    """The events among the messages, and all others."""
     events: list[Message] = []
-    replies: list[Message] = []
+    others: list[Message] = []
     for message in messages:
-        if message.is_event:
-            events.append(message)
-        elif str(message.id) in ids:
-            replies.append(message)
-    return events, replies
+        (events if message.is_event else others).append(message)
+    return events, others
+
+
+def _truth(value: object) -> bool | None:
+    """A boolean as servers write it: `true`, `"true"`, 1; None where it is none."""
+    return _TRUTH.get(str(value).lower()) if isinstance(value, bool | int | str) else None
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _understood(advice: object) -> dict[str, Any]:
+    """The members of an advice that say something to us; whatever else a server puts there is not kept."""
+    known = {name: advice.get(name) for name in _ADVICE} if isinstance(advice, dict) else {}
+    return {name: value for name, value in known.items() if value in _RECONNECT or _is_number(value)}
+
+
+def _wrong_with(client_id: object) -> str:
+    """Why this is no client id; "" if it is one."""
+    if not isinstance(client_id, str) or not client_id:
+        return "the server granted a handshake without a client id"
+    if len(client_id.encode()) > _LONGEST_CLIENT_ID:
+        return f"the server's client id is longer than {_LONGEST_CLIENT_ID} bytes"
+    return ""
 
 
 def _batch_number(value: object) -> int | None:
@@ -354,7 +459,9 @@ def _batch_number(value: object) -> int | None:
     return None
 
 
-def _error_text(reply: Message) -> str:
+def _error_text(step: Step, reply: Message) -> str:
     """The `error` field (8.1), one line of it, or words of our own where there is none."""
     text = " ".join(reply.error.split())[:_LONGEST_ERROR] if isinstance(reply.error, str) else ""
+    if not text and step is Step.HANDSHAKE and _truth(reply.successful):
+        return _wrong_with(reply.client_id)
     return text or f"{reply.channel} was not successful"

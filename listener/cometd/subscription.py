@@ -33,6 +33,11 @@ class SubscriptionState:
         self._new_session = False
         self._network_failed = False
 
+    @property
+    def is_new(self) -> bool:
+        """Whether a session has begun that `restored` has not told of yet."""
+        return self._new_session
+
     def asked(self, at_ms: int) -> None:
         """A request is on its way to the server."""
         self.asked_ms = at_ms
@@ -41,8 +46,12 @@ class SubscriptionState:
         """The network or the server failed a request; `cut` if its answer may have been on the way, for good."""
         self._network_failed = True
         if cut:
-            self.cut = True
-            self.lost(Cause.NO_ACK_CUT)
+            self.doubted()
+
+    def doubted(self) -> None:
+        """An answer may have been on the way, for good, whatever came in its place."""
+        self.cut = True
+        self.lost(Cause.NO_ACK_CUT)
 
     def lost(self, cause: Cause) -> None:
         """The subscription is lost, or its loss turns out to be worse than a cut answer; the first real cause stays."""

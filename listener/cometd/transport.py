@@ -40,7 +40,7 @@ class Link(AuthExtension):
         headers: what every POST must carry now (CSRF).
         connect_timeout_s: time for a connection to come about.
         margin_s: time beyond the advised hold after which a silent connection counts as dead.
-        max_bytes: largest response body or frame.
+        max_message_bytes: the largest message that is taken.
         time_s: epoch seconds, for a Retry-After that names a date.
     """
 
@@ -52,14 +52,14 @@ class Link(AuthExtension):
         headers: Callable[[], Mapping[str, str]] = dict,
         connect_timeout_s: float = 10.0,
         margin_s: float = 10.0,
-        max_bytes: int = 64 * 2**20,
+        max_message_bytes: int = 4 * 2**20,
         time_s: Callable[[], float] = THIS_HOST.time_s,
     ) -> None:
         self.engine = engine
         self.http = http
         self.connect_timeout_s = connect_timeout_s
         self.margin_s = margin_s
-        self.max_bytes = max_bytes
+        self.max_message_bytes = max_message_bytes
         self.time_s = time_s
         self.transport: Closing | None = None
         self._headers = headers

@@ -16,6 +16,7 @@ from listener.cometd.engine import Payload
 from listener.cometd.protocol import Request
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
+from listener.runtime.http_client import describe
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -30,6 +31,7 @@ class WebsocketTransport(SessionTransport):
         super().__init__(url=url, auth=auth, **of_aiocometd)
         self._receiving = asyncio.Lock()
         self._inboxes: dict[frozenset[str], deque[bytes]] = {}  # of the exchanges under way, the oldest first
+        self._requests: dict[frozenset[str], Request] = {}
         self._left: deque[bytes] = deque()
 
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
@@ -39,20 +41,28 @@ class WebsocketTransport(SessionTransport):
         """
         socket = None
         self._inboxes[request.ids], self._left = self._left, deque()
+        self._requests[request.ids] = request
         try:
             async with asyncio.timeout(self.link.margin_s):
                 socket = await self._open(request)
-                await socket.send_str(_ENCODER.encode(request.payload).decode())
+                with suppress(
+                    aiohttp.ClientError, OSError
+                ):  # a socket that is gone says so once all it brought is read
+                    await socket.send_str(_ENCODER.encode(request.payload).decode())
             while True:
                 async with asyncio.timeout(request.hold_ms / 1000 + self.link.margin_s):
                     frame = await self._next_frame(socket, request.ids)
                 yield Payload(frame)
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
             await self._drop(socket)
-            text = "no frame in time: the socket is dead" if isinstance(exc, TimeoutError) else str(exc)
+            silent = isinstance(exc, TimeoutError)
+            text = (
+                "no frame in time: the socket is dead" if silent else describe(exc, peer="the server", table="server")
+            )
             status = exc.status if isinstance(exc, aiohttp.WSServerHandshakeError) else None
-            raise ExchangeFailed(text or type(exc).__name__, http_status=status, maybe_lost=socket is not None) from exc
+            raise ExchangeFailed(text, http_status=status, maybe_lost=socket is not None) from exc
         finally:
+            del self._requests[request.ids]
             self._hand_over(self._inboxes.pop(request.ids))
 
     async def _next_frame(self, socket: aiohttp.ClientWebSocketResponse, ids: frozenset[str]) -> bytes:
@@ -70,8 +80,9 @@ class WebsocketTransport(SessionTransport):
         oldest, *others = self._inboxes
         if others:
             with suppress(ExchangeFailed):
-                ids = {str(message.id) for message in wire.decode(frame).messages if not message.is_event}
-                return next((those for those in self._inboxes if those & ids), oldest)
+                replies = [message for message in wire.decode(frame).messages if not message.is_event]
+                asked = self._requests.items()
+                return next((ids for ids, one in asked if any(map(one.is_answered_by, replies))), oldest)
         return oldest
 
     def _hand_over(self, frames: deque[bytes]) -> None:
@@ -96,7 +107,7 @@ class WebsocketTransport(SessionTransport):
             headers: dict[str, str] = {}
             await self.link.outgoing(request.payload, headers)
             self._socket = await self.link.http.ws_connect(
-                self.url, headers=headers, max_msg_size=self.link.max_bytes, autoping=True
+                self.url, headers=headers, max_msg_size=self.link.max_message_bytes, autoping=True
             )
         return self._socket
 

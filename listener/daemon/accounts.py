@@ -20,6 +20,7 @@ from listener.ports import Journal
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import NotificationDecoder
+from listener.webservices.skew import ClockSkew
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,7 @@ class Accounts:
         self._recorder = recorder
         self._metrics = metrics
         self._connector = connector
+        self._skew = ClockSkew(time_s=host.time_s)
         self._down_since_ms = down_since_ms
         wanted = settings.disposition
         self._decoder = NotificationDecoder(
@@ -159,6 +161,7 @@ class Accounts:
             metrics=self._metrics,
             saved=self._fitting(stored, account),
             spread_s=spread_s,
+            skew=self._skew,
             host=self._host,
         )
         return _Listening(settings=account, parts=parts, receiver=self._receiver(parts, stored, digests))

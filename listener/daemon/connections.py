@@ -6,8 +6,10 @@ from http.cookies import Morsel
 import aiohttp
 from yarl import URL
 
+from listener.config.schema import secret_in
 from listener.config.settings import ServerSettings
 from listener.errors import ConfigError, Problem
+from listener.runtime import http_client
 
 Cookies = tuple[tuple[str, str, str, str], ...]
 """Name, value, domain and path of each cookie."""
@@ -33,18 +35,22 @@ def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
     return context
 
 
-def renew(context: ssl.SSLContext, server: ServerSettings) -> None:
-    """Reload the certificates and the key of a context in use; new connections use them.
+def renew(server: ServerSettings, *, tls: ssl.SSLContext | bool, proxy: http_client.Proxy | None) -> None:
+    """Reload certificates, their key and the proxy's password, all in use; new connections use them.
 
-    Authorities removed from the file stay trusted until the process ends. Raises ConfigError as `tls_context`;
-    what could not be read stays as it was.
+    Authorities removed from the file stay trusted until the process ends. Raises ConfigError as `tls_context` and
+    `proxy_password`; what could not be read stays as it was.
     """
+    if proxy is not None:
+        proxy.set_password(proxy_password(server))
+    if not isinstance(tls, ssl.SSLContext):
+        return
     if server.ca_file is not None:
         try:
-            context.load_verify_locations(server.ca_file)
+            tls.load_verify_locations(server.ca_file)
         except (OSError, ssl.SSLError) as exc:
             raise ConfigError([Problem("server.ca_file", f"holds no certificates in PEM form: {exc}")]) from exc
-    _load_own(context, server)
+    _load_own(tls, server)
 
 
 def _load_own(context: ssl.SSLContext, server: ServerSettings) -> None:
@@ -57,15 +63,32 @@ def _load_own(context: ssl.SSLContext, server: ServerSettings) -> None:
         raise ConfigError([Problem("server.client_cert_file", text)]) from exc
 
 
-def new_connector(server: ServerSettings, *, tls: ssl.SSLContext | bool | None = None) -> aiohttp.TCPConnector:
+def new_connector(server: ServerSettings, *, tls: ssl.SSLContext | bool | None = None) -> http_client.Connector:
     """The connector that all accounts share: each holds one poll, so it has no limit.
 
     Args:
         server: where to.
-        tls: of `tls_context`; None makes one, which may raise ConfigError.
+        tls: of `tls_context`; None makes one.
+
+    Raises:
+        ConfigError: as `tls_context` and `proxy_password`.
     """
     context = tls_context(server) if tls is None else tls
-    return aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=60.0)
+    proxy = http_client.new_proxy(server.proxy, user=server.proxy_user, password=proxy_password(server))
+    return http_client.Connector(limit=0, tls=context, keepalive_s=60.0, proxy=proxy)
+
+
+def proxy_password(server: ServerSettings) -> str:
+    """The password at the proxy at this moment; empty without. Raises ConfigError: its file holds none."""
+    file = server.proxy_password_file
+    if file is None:
+        return ""
+    try:
+        return secret_in(file)
+    except OSError as exc:
+        raise ConfigError([Problem("server.proxy_password_file", f"cannot read {file}: {exc.strerror}")]) from exc
+    except ValueError as exc:
+        raise ConfigError([Problem("server.proxy_password_file", str(exc))]) from exc
 
 
 def saved_cookies(http: aiohttp.ClientSession) -> Cookies:

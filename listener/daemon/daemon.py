@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import resource
-import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -40,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 _OPEN_FILES = 65_536
 _LOOK_S = 10.0
+_SINKS_ANSWER_WITHIN_S = 1.0
 _SERVER = "[server]"  # no sink can be called so
 
 
@@ -78,7 +78,7 @@ class Daemon:
         self._look = asyncio.Event()
         self._load = load
         self._accounts: Accounts | None = None
-        self._tls: ssl.SSLContext | bool = False
+        self._renew_connections: Callable[[], None] = lambda: None
         self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
         self._journal = self._new_journal(path)
@@ -145,11 +145,15 @@ class Daemon:
     async def _run(self, stack: AsyncExitStack) -> None:
         _raise_open_files()
         _tune_gc()
+        for text in self._settings.renamed:
+            log.warning("setting_renamed", text=text)
         await self._open_journal(stack)
         lanes = self._lanes.build(self._settings, self._settings.sinks, retry_start_errors=False)
         self._lanes.running.update(lanes)
         commands = await self._serve_control(stack)
         await self._serve_http(stack, commands)
+        watch = FileWatch()
+        await asyncio.to_thread(watch.look, self._input_files())  # before they are read: what is replaced since is seen
         accounts = self._accounts = await self._build_accounts(stack)
         log.info(
             "started",
@@ -170,10 +174,11 @@ class Daemon:
                 spawn("damages", self._record_damages()),
                 spawn("journal", look_after(self._journal)),
                 spawn("reload", self._reload_when_asked(accounts, spawn)),
-                spawn("credentials", self._watch_files(spawn)),
+                spawn("credentials", self._watch_files(watch, spawn)),
                 spawn("supervision", self._supervision().run()),
             ]
             self._lanes.start(lanes, spawn)
+            await self._sinks_answered()
             accounts.start(spawn)
             await self._stop.wait()
             self._notifier.stopping()
@@ -182,6 +187,12 @@ class Daemon:
                 worker.cancel()
             await self._lanes.end(list(self._lanes.running))
         log.info("stopped", last_sequence=self._journal.last_sequence)
+
+    async def _sinks_answered(self) -> None:
+        """A start that the host refuses to a sink touches no session; a sink that takes its time holds none up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SINKS_ANSWER_WITHIN_S):
+                await self._lanes.answered()
 
     async def _drain(self, accounts: Accounts) -> None:
         """Stop listening, then let the lanes finish; what does not fit into the time stays in the journal."""
@@ -204,14 +215,13 @@ class Daemon:
             self._notifier.ready(self.reloads.summary())
             log.info("sinks_resumed", sinks=self._lanes.resume())
 
-    async def _watch_files(self, spawn: Spawn) -> None:
-        """Reload replaced certificates and secrets; passwords are read at each login."""
-        watch = FileWatch()
+    async def _watch_files(self, watch: FileWatch, spawn: Spawn) -> None:
+        """Reload replaced certificates and secrets; passwords of accounts are read at each login."""
         while True:
             changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
             try:
-                if _SERVER in changed and isinstance(self._tls, ssl.SSLContext):
-                    await asyncio.to_thread(connections.renew, self._tls, self._settings.server)
+                if _SERVER in changed:
+                    await asyncio.to_thread(self._renew_connections)
                 if sinks := changed - {_SERVER}:
                     await self._lanes.exchange(self._settings, sorted(sinks), spawn)
             except ConfigError as exc:
@@ -291,9 +301,11 @@ class Daemon:
         stack.push_async_callback(server.stop)
 
     async def _build_accounts(self, stack: AsyncExitStack) -> Accounts:
-        self._tls = connections.tls_context(self._settings.server)
-        connector = connections.new_connector(self._settings.server, tls=self._tls)
+        server = self._settings.server
+        tls = connections.tls_context(server)
+        connector = connections.new_connector(server, tls=tls)
         stack.push_async_callback(connector.close)
+        self._renew_connections = partial(connections.renew, server, tls=tls, proxy=connector.proxy)
         accounts = Accounts(
             settings=self._settings,
             journal=self._journal,

@@ -82,6 +82,10 @@ class SinkLanes:
                 found[name] = registry.input_files(name, settings.sinks[name], settings.base)
         return found
 
+    async def answered(self) -> None:
+        """Return once each sink is open, or waits for something."""
+        await asyncio.gather(*(lane.answered() for lane in self.running.values()))
+
     async def drained(self) -> None:
         """Return once each lane has delivered everything, or is parked."""
         await asyncio.gather(*(lane.drained() for lane in self.running.values()))

@@ -388,6 +388,7 @@ class Receiver:
             max_interval_ms=resume.max_interval_ms,
             cookies=self._cookies(),
             clean=self._clean,
+            taken=resume.taken,
         )
 
     async def _stay_logged_in(self, rest: Rest) -> None:

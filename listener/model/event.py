@@ -184,7 +184,8 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
 
     `ack` is the number of the last durable batch, None without the ack extension. `seen_ms` is the last moment
     (epoch milliseconds) at which the session was certainly subscribed. `cookies` is the jar's content: name, value,
-    domain, path. `clean` tells that polling ended in order: nothing was under way when it did.
+    domain, path. `clean` tells that polling ended in order: nothing was under way when it did. `taken` says what is
+    durable of a batch above `ack`: of each part how many events, of how many bytes, and their digest.
     """
 
     account: str
@@ -197,6 +198,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     max_interval_ms: int | None = None
     cookies: tuple[tuple[str, str, str, str], ...] = ()
     clean: bool = False
+    taken: tuple[tuple[int, int, str], ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from listener.model.escaping import cell
 from listener.model.event import Disposition, Event, Gap
 
 FormName = Literal["cloudevents", "data", "template"]
@@ -61,7 +62,8 @@ class TemplateForm:
     """A text in which `$name` or `${name}` stands for a field, and `$$` for a dollar sign.
 
     In a JSON template a text that is one field alone becomes the field's own value, whatever its type; everywhere else
-    a field becomes text: nothing for null, JSON for lists and tables, spaces for control characters and line ends.
+    a field becomes text: nothing for null, JSON for lists and tables, spaces for control characters and line ends. In a
+    template of the type `text/csv` it becomes a quoted cell that no spreadsheet runs as a formula.
 
     Args:
         template: the text; `problem_of` tells what may be wrong with it.
@@ -72,6 +74,7 @@ class TemplateForm:
         self.content_type = content_type
         self._json: Any = json.loads(template) if is_json(content_type) else None
         self._text = string.Template(template)
+        self._is_csv = _media_type(content_type) == "text/csv"
         in_json = b"{" if isinstance(self._json, dict) else b""
         self.opening = in_json if is_json(content_type) else template.partition("$")[0].encode()
 
@@ -81,13 +84,20 @@ class TemplateForm:
         texts = _as_texts(values)
         if self._json is not None:
             return msgspec.json.encode(_filled(self._json, values, texts))
+        if self._is_csv:
+            texts = {name: cell(text) for name, text in texts.items()}
         return self._text.substitute(texts).encode()
 
 
 def is_json(content_type: str) -> bool:
     """Whether a media type is JSON's own or one with its suffix (RFC 6839)."""
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = _media_type(content_type)
     return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _media_type(content_type: str) -> str:
+    """Without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
 
 
 def problem_of(template: str, content_type: str) -> str | None:

@@ -19,6 +19,7 @@ from listener.errors import (
     Unreachable,
     WebServicesError,
 )
+from listener.runtime import http_client
 from listener.runtime.backoff import retry_after_s
 
 T = TypeVar("T")
@@ -103,20 +104,15 @@ def unanswered(exc: Exception, *, method: str, path: str, server: str, timeout_s
     """The error for an exchange that brought no whole response; says what a person can do about it."""
     where = f"{method} {path}: "
     match exc:
-        case aiohttp.ClientConnectorCertificateError():
-            why = getattr(exc.certificate_error, "verify_message", "") or str(exc.certificate_error)
-            text = f"the certificate of {server} is not trusted ({why}): set server.ca_file to the authority's file"
-        case aiohttp.ClientSSLError():
-            text = f"no TLS with {server}: {_short(str(exc))}"
-        case aiohttp.ClientConnectorError():
-            text = f"no answer from {server}, check server.url: {_short(str(exc))}"
         case TimeoutError():
-            text = f"no answer from {server} within {timeout_s:g} s"
-        case aiohttp.ClientResponseError():
-            return ServerFault(f"{where}the answer of {server} is not HTTP")
+            return Unreachable(f"{where}no answer from {server} within {timeout_s:g} s")
+        case aiohttp.ClientHttpProxyError():
+            kind: type[WebServicesError] = Unreachable
+        case aiohttp.ClientResponseError() | http_client.HeadTooLarge():
+            kind = ServerFault
         case _:
-            text = f"no answer from {server}: {_short(str(exc)) or type(exc).__name__}"
-    return Unreachable(where + text)
+            kind = Unreachable
+    return kind(where + http_client.describe(exc, peer=server, table="server"))
 
 
 def _answer(reply: Reply) -> Answer | None:

@@ -1,7 +1,6 @@
 """One account's REST side: login, session cookie, CSRF token, the agent's chats, SetDisposition."""
 
 import asyncio
-import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,13 +19,20 @@ from listener.errors import (
     ServerFault,
     WebServicesError,
 )
+from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
+from listener.webservices import csrf
 from listener.webservices.answers import PARTIAL, Reply, check, decode, unanswered
+from listener.webservices.skew import ClockSkew
 
 ME = "/api/v2/me"
 SESSION_COOKIE = "JSESSIONID"
 MAX_BODY_BYTES = 16 * 2**20
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a header's name: RFC 9110, 5.6.2
+_NOT_HONOURED = (
+    "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
+    " is lost on the way), or this agent may not do this"
+)
+_SHOWN_CHARS = 100
 _log = structlog.get_logger(__name__)
 VERSION = "/api/v2/diagnostics/version"
 
@@ -50,6 +56,7 @@ class Session:
         start_contact_center_session: bool,
         on_login: Callable[[str], None],
         time_s: Callable[[], float],
+        skew: ClockSkew,
     ) -> None:
         base = URL(url)
         self._base = str(base).rstrip("/")
@@ -61,6 +68,8 @@ class Session:
         self._start_contact_center_session = start_contact_center_session
         self._on_login = on_login
         self._time_s = time_s
+        self._skew = skew
+        self._refused_header_told = False
         self._csrf: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._logins = 0  # finished ones; whoever waited for the lock sees that one finished meanwhile
@@ -80,14 +89,20 @@ class Session:
 
     async def call(self, method: str, path: str, *, query: str = "", body: bytes | None = None) -> Reply:
         """One exchange; if the server does not accept the session, a renewal and one more."""
-        logins, csrf = self._logins, self._csrf
+        logins, sent = self._logins, self._csrf
         try:
             return await self._exchange(method, path, query=query, body=body)
         except CsrfRejected:
-            await self._renew_csrf(csrf, logins)
+            await self._renew_csrf(sent, logins)
+            return await self._exchange(method, path, query=query, body=body)
         except LoginRefused:
             await self._log_in_once(logins)
-        return await self._exchange(method, path, query=query, body=body)
+        try:
+            return await self._exchange(method, path, query=query, body=body)
+        except LoginRefused as exc:
+            raise LoginRefused(
+                f"{exc}, {_NOT_HONOURED}", http_status=exc.http_status, status_code=exc.status_code
+            ) from exc
 
     async def _renew_csrf(self, rejected: dict[str, str], logins: int) -> None:
         """Fetch the token of this session; without a session, or with the same token again, log in."""
@@ -143,7 +158,8 @@ class Session:
         try:
             credentials = f"{self._username}:{self._password()}".encode()
         except (OSError, ValueError) as exc:
-            raise LoginRefused(f"password_file cannot be read: {getattr(exc, 'strerror', None) or 'no text'}") from exc
+            why = getattr(exc, "strerror", None) or ("no text" if isinstance(exc, UnicodeError) else exc)
+            raise LoginRefused(f"password_file cannot be read: {why}") from exc
         return "Basic " + b64encode(credentials).decode()
 
     async def _enter_contact_center(self) -> None:
@@ -177,14 +193,21 @@ class Session:
                 reply = Reply(method, path, response.status, response.headers, await _read(response, path))
         except (aiohttp.ClientError, OSError) as exc:
             raise unanswered(exc, method=method, path=path, server=self._server, timeout_s=self._timeout_s) from exc
+        self._skew.look(reply.headers.get("Date"), self._server)
         self._take_csrf(reply.headers)
         check(reply, self._time_s)
         return reply
 
     def _take_csrf(self, headers: Mapping[str, str]) -> None:
-        name, token = headers.get("X-CSRF-HEADER", ""), headers.get("X-CSRF-TOKEN")
-        if token and _TOKEN.fullmatch(name):
+        name, token = headers.get("X-CSRF-HEADER"), headers.get("X-CSRF-TOKEN")
+        if not name or not token:
+            return
+        problem = csrf.problem_of(name, token)
+        if not problem:
             self._csrf = {name: token}
+        elif not self._refused_header_told:
+            self._refused_header_told = True
+            _log.warning("csrf_header_refused", account=self._username, header=name[:_SHOWN_CHARS], reason=problem)
 
 
 async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
@@ -228,13 +251,8 @@ class _ChatsAnswer(msgspec.Struct, frozen=True):
 
 
 def new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    """An account's own HTTP session on the shared connector, which stays open when the session is closed.
-
-    The jar takes cookies of servers that are named by IP address, and gives every cookie back as it came: quotes that
-    the server did not write break the stickiness of load balancers.
-    """
-    jar = aiohttp.CookieJar(unsafe=True, quote_cookie=False)
-    return aiohttp.ClientSession(connector=connector, connector_owner=False, cookie_jar=jar)
+    """An account's own HTTP session on the shared connector, which stays open when the session is closed."""
+    return http_client.new_session(connector, owns_connector=False, keeps_cookies=True, decompresses=True)
 
 
 class WebServices:
@@ -255,6 +273,7 @@ class WebServices:
         start_contact_center_session: log the agent in to the contact center's chat after each login.
         on_login: told the result of each login: `ok`, `refused` or `failed`.
         time_s: epoch seconds, for a Retry-After that names a date.
+        skew: sees the server's clock; shared by all accounts.
     """
 
     def __init__(
@@ -268,6 +287,7 @@ class WebServices:
         start_contact_center_session: bool = False,
         on_login: Callable[[str], None] = lambda _: None,
         time_s: Callable[[], float] = THIS_HOST.time_s,
+        skew: ClockSkew | None = None,
     ) -> None:
         self._session = Session(
             url=url,
@@ -278,6 +298,7 @@ class WebServices:
             start_contact_center_session=start_contact_center_session,
             on_login=on_login,
             time_s=time_s,
+            skew=skew or ClockSkew(time_s=time_s),
         )
 
     def headers(self) -> dict[str, str]:

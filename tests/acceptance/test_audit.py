@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.audit.files import in_order
+from listener.audit.files import in_order, of_the_trail
 from listener.audit.reading import lines_of
 from support.checkpoints import checkpoints
 from support.config import AUDIT
@@ -34,8 +34,7 @@ def sizes_signed(folder: Path) -> list[int]:
 
 def trail(folder: Path) -> list[Path]:
     """The audit file and what it was before, in order."""
-    others = {".checkpoints", ".key", ".pub", ".part"}
-    return in_order(place for place in folder.glob(f"{AUDIT}*") if place.suffix not in others)
+    return in_order(of_the_trail(folder.glob(f"{AUDIT}*")))
 
 
 def written(folder: Path) -> list[int]:
@@ -87,8 +86,8 @@ async def test_many_kills_and_rotations_leave_each_event_once_and_a_trail_that_i
     assert await listening.stop() == 0
     assert written(tmp_path) == list(range(1, number + 1)), "each once, in order"
     assert len(trail(tmp_path)) > 2, "several files"
-    verdict = await proof(tmp_path)
-    assert (verdict["findings"], verdict["records"]) == ([], number)
+    verdict = await proof(tmp_path, "--pubkey", tmp_path / f"{AUDIT}.pub")
+    assert (verdict["findings"], verdict["records"], verdict["proven"]) == ([], number, True)
     assert verdict["signed"] == number, "the end is signed at the stop"
     heads = checkpoints(tmp_path / f"{AUDIT}.checkpoints", (tmp_path / f"{AUDIT}.pub").read_text())
     assert heads[-1][1:] == (number, bytes.fromhex(verdict["hash"]))

@@ -6,8 +6,7 @@ import random
 import time
 from pathlib import Path
 
-from listener.audit.notes import load_verifier
-from listener.audit.verify import read_checkpoints, verify
+from listener.audit.verify import gather, verify
 from support.config import AUDIT
 from support.disks import MountedListening, Mounts
 from support.eventually import eventually
@@ -48,7 +47,6 @@ async def test_every_event_is_in_the_file_after_many_power_cuts(owned, tmp_path:
     assert lines.pop() == b"", "the last line is whole"
     assert stage.problems([json.loads(line) for line in lines]) == ()
     audit = disk.outside / AUDIT
-    signed = read_checkpoints(audit.with_name(f"{AUDIT}.checkpoints"))
-    verdict = verify([audit], checkpoints=signed, key=load_verifier(f"{audit}.pub"))
+    verdict = verify([audit], gather([audit], pubkeys=[f"{audit}.pub"]))
     assert (verdict.findings, verdict.records) == ([], len(lines)), "no cut has left anything that is not proven"
     assert len({json.loads(line)["id"] for line in lines}) == len(lines), "each event once"

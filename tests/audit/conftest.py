@@ -2,9 +2,8 @@
 
 import pytest
 
-from listener.audit.notes import load_verifier
 from listener.audit.trail import Hooks, Trail, TrailOptions
-from listener.audit.verify import read_checkpoints, verify
+from listener.audit.verify import gather, verify
 from listener.model.forms import CLOUD_EVENT
 from support.checkpoints import chain_holds, checkpoints
 
@@ -61,10 +60,10 @@ def proven(path):
 
     def prove(*others, partial=False):
         notes, public = path.with_name("events.jsonl.checkpoints"), path.with_name("events.jsonl.pub")
-        key = load_verifier(str(public))
-        signed = list(read_checkpoints(notes)) if notes.exists() else []
         files = [place for place in (*others, path) if place.exists()]
-        verdict = verify(files, checkpoints=signed, key=key, partial=partial)
+        evidence = gather(files, pubkeys=[str(public)])
+        signed = evidence.checkpoints
+        verdict = verify(files, evidence, partial=partial)
         assert verdict.findings == []
         if signed:
             heads = checkpoints(notes, public.read_text())

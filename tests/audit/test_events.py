@@ -56,7 +56,7 @@ def test_a_gap_that_ends_before_it_begins_is_a_moment():
         said(disposition=5),
         without(said(), "disposition"),
         without(said(), "change"),
-        missed("2026-11-22T09:00:00Z", "2026-11-22T09:00:00Z").replace(b'"from": "2026', b'"from": "x'),
+        missed("2026-11-22T09:00:00Z", "2026-11-22T09:00:00Z").replace(b'"from":"2026', b'"from":"x'),
     ],
 )
 def test_what_is_no_event_is_a_value_error(line):

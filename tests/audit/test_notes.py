@@ -11,7 +11,7 @@ from listener.audit.notes import (
     checkpoint_text,
     is_name,
     parse_checkpoint,
-    parse_checkpoints,
+    split_notes,
     written,
 )
 
@@ -60,12 +60,12 @@ def test_a_verifier_key_that_was_damaged_is_refused(key, damage):
 def test_notes_stand_one_behind_the_other_and_a_cut_one_at_the_end_is_left_out(key):
     notes = [key.sign(checkpoint_text("host/audit", Head(size, HEAD.hash), TIME)) for size in (1, 2, 3)]
     content = written(notes)
-    assert [one.head.size for one in parse_checkpoints(content)] == [1, 2, 3]
-    assert [one.head.size for one in parse_checkpoints(notes[0])] == [1]
+    assert list(split_notes(content)) == notes
+    assert list(split_notes(notes[0])) == notes[:1]
     whole = written(notes[:2])
     for cut in range(len(whole), len(content) - 1):
-        assert [one.head.size for one in parse_checkpoints(content[:cut])] == [1, 2]
-    assert parse_checkpoints("") == []
+        assert list(split_notes(content[:cut])) == notes[:2]
+    assert list(split_notes("")) == []
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,18 @@ def test_the_checkpoint_of_a_tree_is_not_taken_for_one_of_a_chain(key):
         parse_checkpoint(key.sign(text))
 
 
-def test_the_number_of_a_note_that_is_none_is_told(key):
+@pytest.mark.parametrize("strange", ["nonsense\n\n\u2014 b AAAAAAAA\n", "nonsense\n", "\n\n\u2014 b AAAAAAAA\n"])
+def test_what_is_no_note_does_not_hide_its_neighbours(key, strange):
     note = key.sign(checkpoint_text("host/audit", HEAD, TIME))
-    with pytest.raises(NoteError, match="note 2 is not a checkpoint"):
-        parse_checkpoints(written([note, "nonsense\n\n\u2014 b AAAAAAAA\n", note]))
+    assert list(split_notes(written([note, strange, note]))) == [note, strange, note]
+
+
+def test_a_note_may_name_the_key_that_continues(key):
+    other = SigningKey("host/audit", Ed25519PrivateKey.generate()).verifier
+    checkpoint = parse_checkpoint(key.sign(checkpoint_text("host/audit", HEAD, TIME, other)))
+    assert (checkpoint.successor, checkpoint.is_signed_by(key.verifier)) == (other, True)
+    with pytest.raises(NoteError, match="not an Ed25519 verifier key"):
+        parse_checkpoint(key.sign(checkpoint_text("host/audit", HEAD, TIME) + "successor nobody\n"))
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,23 @@ from base64 import b64encode
 from datetime import UTC
 from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from listener.audit.chart import distribute
+from listener.audit.events import epoch_ms
+from listener.audit.groups import By, GroupRow
 from listener.audit.page import STYLE, Page, heading, render, table
 from listener.audit.periods import Calendar
-from listener.audit.report import By, GroupRow
+from listener.audit.preface import preface
+from listener.audit.verdict import KeyUse, Kind, Location, Proof, Span, Stretch, Trust, Verdict
 from support.contrast import contrast
 from support.reports import event, missed, report_on, said
 
+_LINE = Location(Path("audit.jsonl"), 1)
+_KEY = KeyUse("host/audit+1a2b3c4d", Trust.GIVEN, 1, 1)
+PROVEN = Verdict(stretches=(Stretch(Proof.SIGNED, _LINE, _LINE, 1, Span(0, 0), (_KEY.label,)),), keys=(_KEY,), first=0)
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
 
 
@@ -38,13 +45,15 @@ class Read(HTMLParser):
 def page(tmp_path):
     """`page(line, line)`: the text of the page about these lines."""
 
-    def make(*lines, **wanted):
+    def make(*lines, verdict=PROVEN, **wanted):
         path = tmp_path / "audit.jsonl"
         path.write_bytes(b"".join(lines))
         rows, report = report_on(path, **wanted)
         shown = Page(
             period="November",
+            zone="UTC",
             asked=[f"agent {wanted['agent']}"] if "agent" in wanted else [],
+            preface=preface(verdict, coverage=report.coverage(), zone="UTC"),
             files=["audit.jsonl"],
             made="2026-12-01T00:00:00.000Z",
             summary=report.summary(),
@@ -73,12 +82,41 @@ def test_it_tells_the_answer_what_qualifies_it_and_what_was_read(page):
 
 def test_without_gaps_it_says_so(page):
     text = Read(page(said())).text
+    assert "Every line is signed by host/audit+1a2b3c4d." in text
+    assert "The whole period is known" in text
     assert "No gaps" in text
     assert "There are gaps" not in text
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"verdict": Verdict()}, ("Not proven", "nothing here is proven: there are no lines")),
+        ({"verdict": "cannot be verified: why"}, ("Not proven", "cannot be verified: why")),
+        ({"from_ms": epoch_ms("2026-11-23T00:00:00Z")}, ("Not known",)),
+        ({"to_ms": epoch_ms("2026-11-22T00:00:00Z")}, ("Not known",)),
+        ({"account": "agent3"}, ("Not known",)),
+        ({"to_ms": epoch_ms("2026-11-23T00:00:00Z")}, ("Known in part", "2026-11-22T09:39:00.123Z")),
+    ],
+)
+def test_where_it_cannot_know_it_does_not_say_that_there_were_no_gaps(page, options, words):
+    text = Read(page(said(), **options)).text
+    assert "No gaps" not in text
+    for one in words:
+        assert one in text
+
+
+def test_few_reasons_are_told_and_the_rest_counted(page):
+    verdict = Verdict()
+    for line in range(20):
+        verdict.find(Kind.EDITED, Location(Path("audit.jsonl"), line), "it is not what it was")
+    text = Read(page(said(), verdict=verdict)).text
+    assert "the trail was altered: 20 findings" in text
+    assert "and 17 more: see audit verify" in text
+
+
 def test_without_dispositions_it_is_still_a_page(page):
-    assert "none in this period" in Read(page()).text
+    assert "none on record" in Read(page()).text
 
 
 def test_what_comes_from_events_is_text(page):
@@ -130,7 +168,7 @@ def test_every_tag_is_closed_in_its_order(page):
 
 def test_many_accounts_with_gaps_do_not_push_the_chart_away(page):
     lines = [missed("2026-11-22T08:00:00Z", "2026-11-22T08:00:05Z", account=f"a{n}") for n in range(20)]
-    assert "<summary>Gaps of 20 accounts</summary>" in page(*lines)
+    assert "<summary>Coverage of 20 accounts</summary>" in page(*lines)
 
 
 class Cells(HTMLParser):
@@ -156,7 +194,7 @@ class Cells(HTMLParser):
 
 def cells(rows, total):
     parser = Cells()
-    parser.feed("".join(table(rows, total=total)))
+    parser.feed("".join(table(rows, total=total, zone="Europe/Berlin")))
     return parser
 
 
@@ -175,17 +213,26 @@ def test_rows_and_gaps_have_as_many_cells_as_the_heading(tmp_path):
     found = cells(rows, 2)
     assert {len(row) for row in found.rows} == {8}
     assert found.rows[1] == [
-        *("2026-11-22T09:39:00.123Z", "chat-1", "Ann, Bob", "agent1", "–", "<b>&", "set", "found by re-reading"),  # noqa: RUF001 - as it is set
+        *(
+            "2026-11-22T09:39:00.123Z",
+            "chat-1",
+            "Ann, Bob",
+            "agent1",
+            "\u2013",
+            "<b>&",
+            "set",
+            "not proven, found by re-reading",
+        ),
     ]
     assert "5.0 s from 2026-11-22T08:00:00.000Z" in "".join(found.rows[2])
-    assert found.caption == "Times are in UTC. The key is DispositionCode."
+    assert found.caption == "Times are in Europe/Berlin. The key is DispositionCode."
 
 
 def test_several_keys_have_a_column(tmp_path):
     rows = rows_of(tmp_path, said(key="k"), said(key="l"), missed("2026-11-22T08:00:00Z", "2026-11-22T08:00:05Z"))
     found = cells(rows, 9)
     assert {len(row) for row in found.rows} == {9}
-    assert found.caption == "Times are in UTC. 6 more rows are not shown here; --csv has all of them."
+    assert found.caption == "Times are in Europe/Berlin. 6 more rows are not shown here; --csv has all of them."
 
 
 def test_groups_have_their_counts_and_a_code_is_not_told_twice():
@@ -201,7 +248,7 @@ def test_groups_have_their_counts_and_a_code_is_not_told_twice():
 
 
 def test_without_rows_there_is_no_table():
-    assert list(table([], total=0)) == []
+    assert list(table([], total=0, zone="UTC")) == []
     assert 'scope="col"' in heading(("a",))
 
 

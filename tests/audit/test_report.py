@@ -1,4 +1,4 @@
-"""Who set what when, from files in any order, each event once, with what qualifies the answer; and counted."""
+"""What was set when, from files in any order, each event once, with what qualifies the answer; and counted."""
 
 import gzip
 import json
@@ -7,10 +7,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from listener.audit.chain import head_of
 from listener.audit.events import epoch_ms
+from listener.audit.groups import By, Groups
+from listener.audit.notes import checkpoint_text, written
 from listener.audit.periods import Calendar
-from listener.audit.report import By, Faults, GapRow, Groups, Row
-from support.reports import event, missed, report_on, said
+from listener.audit.reading import AuditFile
+from listener.audit.report import Faults, GapRow, Known, Report, Row, Wanted
+from listener.audit.signer import load_or_create
+from listener.audit.verdict import Proof
+from listener.audit.verify import gather, verify
+from support.reports import event, linked, missed, report_on, said
 
 DAY = "2026-11-22T"
 
@@ -42,6 +49,7 @@ def test_a_row_tells_who_set_what_when(write):
         disposition="IssueResolved",
         change="changed",
         origin="notification",
+        proof=Proof.NONE,
         near_gap=False,
         reference_id=34,
         sequence=json.loads(line)["sequence"],
@@ -86,6 +94,89 @@ def test_every_condition_narrows(write, wanted, ids):
     assert [row.id for row in report_on(path, **wanted)[0]] == ids
 
 
+def test_an_event_without_agents_has_those_of_its_chat_s_event_before_whatever_is_asked_for(write):
+    path = write(
+        said(f"{DAY}09:00:00Z", id="a", agents=("Ann",)),
+        said(f"{DAY}09:30:00Z", id="other", agents=("Cid",), chatId="chat-2"),
+        said(f"{DAY}10:00:00Z", id="b", agents=("Bob",), change="unchanged"),
+        said(f"{DAY}11:00:00Z", id="c", agents=(), change="changed", account="agent2"),
+        said(f"{DAY}12:00:00Z", id="d", agents=(), chatId="chat-3"),
+    )
+    rows, _ = report_on(path, from_ms=epoch_ms(f"{DAY}10:30:00Z"), account="agent2", agent="Bob")
+    assert [(row.id, row.agents) for row in rows] == [("c", ("Bob",))]
+    assert [row.agents for row in report_on(path)[0]] == [("Ann",), ("Cid",), ("Bob",), ()]
+
+
+def test_every_time_is_told_in_the_zone(write):
+    path = write(
+        said("2026-10-25T00:30:00.001Z", id="a"),
+        missed("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z"),
+        said("2026-10-25T01:30:00Z", id="b"),
+    )
+    rows, report = report_on(path, zone=ZoneInfo("Europe/Berlin"))
+    first, last = "2026-10-25T02:30:00.001+02:00", "2026-10-25T02:30:00.000+01:00"
+    assert [row.time for row in rows] == [first, "2026-10-25T02:00:00.000+01:00", last]
+    assert (rows[1].from_, rows[1].to) == ("2026-10-25T02:00:00.000+02:00", "2026-10-25T02:00:00.000+01:00")
+    assert (report.summary().first, report.summary().last) == (first, last)
+    groups = Groups(by=By.CODE, calendar=Calendar(ZoneInfo("Europe/Berlin")))
+    for row in rows:
+        if isinstance(row, Row):
+            groups.add(row)
+    (group,) = groups.rows()
+    assert (group.first, group.last) == (first, last), "the clocks were set back between them"
+
+
+def test_an_account_is_known_from_its_first_event_to_its_last_and_no_longer(write):
+    path = write(
+        missed(f"{DAY}08:00:00Z", f"{DAY}08:00:10Z", id="gap"),
+        said(f"{DAY}09:00:00Z"),
+        said(f"{DAY}12:00:00Z", account="agent2"),
+        said(f"{DAY}10:00:00Z", change="unchanged"),
+        event("test", f"{DAY}23:00:00Z"),
+    )
+    first, last = f"{DAY}08:00:00.000Z", f"{DAY}10:00:00.000Z"
+    agent1 = Known(account="agent1", first=first, last=last, gaps=1, seconds=10.0)
+    agent2 = Known(account="agent2", first=f"{DAY}12:00:00.000Z", last=f"{DAY}12:00:00.000Z", gaps=0, seconds=0.0)
+    for wanted, accounts, whole in (
+        ({}, [agent1, agent2], False),
+        ({"account": "agent1"}, [agent1], True),
+        ({"account": "agent1", "from_ms": epoch_ms(first), "to_ms": epoch_ms(last)}, [agent1], True),
+        ({"account": "agent1", "from_ms": epoch_ms(first) - 1}, [agent1], False),
+        ({"account": "agent1", "to_ms": epoch_ms(last) + 1}, [agent1], False),
+        ({"account": "agent3"}, [], False),
+        ({"from_ms": epoch_ms(f"{DAY}12:00:00.001Z")}, [], False),
+        ({"to_ms": epoch_ms(first)}, [], False),
+    ):
+        coverage = covered(path, **wanted)
+        assert (coverage.accounts, coverage.whole) == (accounts, whole), wanted
+
+
+def covered(path, **wanted):
+    with AuditFile(path) as file:
+        return Report([file], wanted=Wanted(**wanted), calendar=Calendar(UTC), report=print).coverage()
+
+
+def test_each_row_has_the_proof_of_its_line_and_what_is_not_proven_extends_no_coverage(tmp_path, write):
+    lines, _ = linked(
+        [said(f"{DAY}09:00:00Z", id="a"), said(f"{DAY}10:00:00Z", id="b"), said(f"{DAY}11:00:00Z", id="c")]
+    )
+    old, new = write(*lines[:1], name="audit.jsonl.1"), write(*lines[1:])
+    forged = write(said(f"{DAY}12:00:00Z", id="f"), name="audit.jsonl.2")
+    keys = load_or_create(tmp_path / "k.key", name="host/audit", public=tmp_path / "k.pub")
+    note = keys.signing.sign(checkpoint_text("host/audit", head_of(lines[1][:-1]), f"{DAY}10:00:00.000Z"))
+    (tmp_path / "notes").write_text(written([note]))
+    files = [old, new, forged]
+    verdict = verify(files, gather(files, pubkeys=[str(tmp_path / "k.pub")], checkpoints=[tmp_path / "notes"]))
+    rows, report = report_on(*files, verdict=verdict)
+    assert {row.id: (row.proof, row.notes) for row in rows} == {
+        "a": (Proof.SIGNED, ""),
+        "b": (Proof.SIGNED, ""),
+        "c": (Proof.CHAINED, "not signed"),
+        "f": (Proof.NONE, "not proven"),
+    }
+    assert (report.summary().unproven, report.coverage().accounts[0].last) == (2, f"{DAY}11:00:00.000Z")
+
+
 def test_what_only_repeats_is_left_out_and_counted_unless_it_is_wanted(write):
     path = write(said(id="a"), said(id="b", change="unchanged"))
     rows, report = report_on(path)
@@ -116,7 +207,7 @@ def test_gaps_stand_among_the_rows_and_in_the_summary_and_are_known_before_their
     summary = report.summary()
     assert [(one.account, one.gaps, one.seconds) for one in summary.gaps] == [("agent1", 1, 60.0)]
     assert (summary.near_gap, summary.reconciled) == (2, 1)
-    assert next(row for row in rows if row.id == "near").notes == "found by re-reading, near a gap"
+    assert next(row for row in rows if row.id == "near").notes == "not proven, found by re-reading, near a gap"
 
 
 def test_a_condition_on_chats_leaves_the_gaps_in_and_one_on_the_account_those_of_others_out(write):
@@ -165,74 +256,3 @@ def test_faults_that_follow_one_another_are_told_together_and_all_are_counted():
     faults.end()
     faults.end()
     assert (faults.count, told) == (5, ["a:3-5: is bad", "a:9: is bad", "b:10: is bad"])
-
-
-LINES = [
-    said("2026-11-22T09:00:00Z", chatId="c1", agents=("Ann", "Bob")),
-    said("2026-11-22T23:30:00Z", chatId="c2", agents=("Bob",), disposition="Callback"),
-    said("2026-11-23T09:00:00Z", chatId="c2", agents=("Bob",), disposition=None, change="cleared"),
-    said("2026-11-23T09:30:00Z", chatId="c2", agents=(), change="changed"),
-]
-
-
-def grouped(tmp_path, by, *, zone=UTC, agent=None):
-    path = tmp_path / "audit.jsonl"
-    path.write_bytes(b"".join(LINES))
-    groups = Groups(by=by, calendar=Calendar(zone), agent=agent)
-    for row in report_on(path, agent=agent)[0]:
-        groups.add(row)
-    return [(row.group, row.code, row.events) for row in groups.rows()]
-
-
-@pytest.mark.parametrize(
-    ("by", "expected"),
-    [
-        (By.CHAT, [("c2", None, 1), ("c2", "Callback", 1), ("c2", "IssueResolved", 1), ("c1", "IssueResolved", 1)]),
-        (
-            By.AGENT,
-            [
-                ("Bob", None, 1),
-                ("Bob", "Callback", 1),
-                ("Bob", "IssueResolved", 1),
-                (None, "IssueResolved", 1),
-                ("Ann", "IssueResolved", 1),
-            ],
-        ),
-        (By.CODE, [(None, "IssueResolved", 2), (None, None, 1), (None, "Callback", 1)]),
-        (
-            By.DAY,
-            [
-                ("2026-11-22", "Callback", 1),
-                ("2026-11-22", "IssueResolved", 1),
-                ("2026-11-23", None, 1),
-                ("2026-11-23", "IssueResolved", 1),
-            ],
-        ),
-    ],
-)
-def test_groups_are_counted_the_largest_first_and_days_in_their_order(tmp_path, by, expected):
-    assert grouped(tmp_path, by) == expected
-
-
-def test_days_and_hours_are_those_of_the_zone(tmp_path):
-    berlin = ZoneInfo("Europe/Berlin")
-    assert [group for group, _, _ in grouped(tmp_path, By.DAY, zone=berlin)] == ["2026-11-22"] + ["2026-11-23"] * 3
-    assert grouped(tmp_path, By.HOUR, zone=berlin)[1][0] == "2026-11-23T00:00+01:00"
-
-
-def test_the_agent_that_is_asked_for_is_the_only_group(tmp_path):
-    assert grouped(tmp_path, By.AGENT, agent="Ann") == [("Ann", "IssueResolved", 1)]
-
-
-def test_a_row_tells_the_changes_and_their_times(tmp_path):
-    path = tmp_path / "audit.jsonl"
-    path.write_bytes(b"".join([LINES[3], LINES[0]]))
-    groups = Groups(by=By.CODE, calendar=Calendar(UTC))
-    for row in report_on(path)[0]:
-        groups.add(row)
-    (row,) = groups.rows()
-    assert (row.changes, row.first, row.last) == (
-        {"changed": 1, "set": 1},
-        "2026-11-22T09:00:00.000Z",
-        "2026-11-23T09:30:00.000Z",
-    )

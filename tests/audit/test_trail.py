@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from listener.audit.files import Closed
 from listener.audit.notes import NoteError, load_verifier
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail, TrailOptions
-from listener.audit.verify import Kind, read_checkpoints, verify
+from listener.audit.verdict import Kind
+from listener.audit.verify import gather, verify
 from listener.model.forms import CLOUD_EVENT
 from support.events import disposition_event, events_of, sequences
 
@@ -254,8 +255,7 @@ def test_lines_that_are_missing_at_the_start_stay_missing(make_trail, append, pa
     assert [entry["signed"] for entry in logs if entry["event"] == "audit_records_missing"] == [10]
     append(trail, events_of(5, first=11))
     trail.close()
-    key = load_verifier(f"{path}.pub")
-    verdict = verify([path], checkpoints=read_checkpoints(path.with_name("events.jsonl.checkpoints")), key=key)
+    verdict = verify([path], gather([path], pubkeys=[f"{path}.pub"]))
     assert [(finding.kind, finding.place.line) for finding in verdict.findings] == [(Kind.DELETED, 8)]
     assert "records 7 to 9" in verdict.findings[0].text
 
@@ -371,12 +371,7 @@ def test_whatever_happens_in_whatever_order_each_event_stands_there_once_and_all
         getattr(led, step)(count)
     led.trail.close()
     paths = [place for place in folder.iterdir() if place.suffix not in (".checkpoints", ".key", ".pub")]
-    notes = folder / "events.jsonl.checkpoints"
-    verdict = verify(
-        paths,
-        checkpoints=read_checkpoints(notes) if notes.exists() else [],
-        key=load_verifier(f"{folder}/events.jsonl.pub"),
-    )
+    verdict = verify(paths, gather(paths, pubkeys=[f"{folder}/events.jsonl.pub"]))
     assert verdict.findings == []
     assert (verdict.records, verdict.signed) == (led.last, led.last)
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from listener.audit.chain import Head, chained, hash_of, head_of, link_of
 from listener.audit.notes import SigningKey, checkpoint_text, parse_checkpoint, written
-from listener.audit.verify import Finding, Kind, Location, Spans, Verdict, read_checkpoints, verify
+from listener.audit.verdict import Kind, Location, Proof, Span, Tolerance, Trust
+from listener.audit.verify import Evidence, gather, read_checkpoints, verify
 from support.checkpoints import chain_holds, checkpoints
 from support.events import disposition_event
 from support.trail import trail, write
@@ -208,11 +209,11 @@ def test_a_place_is_a_file_and_a_line(tmp_path):
     assert finding.place == Location(paths[1], 8)
 
 
-def signed(path, *sizes, key=KEY, heads=None):
-    """A file of checkpoints of these sizes."""
+def signed(path, *sizes, key=KEY, heads=None, trusted=KEY):
+    """A file of checkpoints of these sizes, as evidence for whoever trusts one key."""
     heads = heads or {size: head_of(TWENTY[size - 1][:-1]) for size in sizes}
     path.write_text(written(key.sign(checkpoint_text("host/audit", heads[size], TIME)) for size in sizes))
-    return read_checkpoints(path)
+    return read_checkpoints(path)._replace(keys=(trusted.verifier,))
 
 
 def kinds(verdict):
@@ -238,7 +239,7 @@ def rewritten(number):
 
 
 def test_a_trail_that_was_signed_is_proven_as_far_as_that(tmp_path, notes):
-    verdict = verify(write(tmp_path, TWENTY), checkpoints=signed(notes, 5, 12), key=KEY.verifier)
+    verdict = verify(write(tmp_path, TWENTY), signed(notes, 5, 12))
     assert (verdict.findings, verdict.signed, verdict.checkpoints) == ([], 12, 2)
 
 
@@ -247,7 +248,7 @@ def test_a_history_that_was_written_anew_is_found_at_the_first_record_that_was_s
     folder = tmp_path_factory.mktemp("forged")
     forged = rewritten(number)
     assert verify(write(folder, forged)).findings == [], "without a signature nothing tells it from the true one"
-    (finding, *_) = verify(write(folder, forged), checkpoints=signed(folder / "n", 12), key=KEY.verifier).findings
+    (finding, *_) = verify(write(folder, forged), signed(folder / "n", 12)).findings
     assert (finding.kind, finding.place.line) == (Kind.FORKED, 12)
 
 
@@ -255,31 +256,131 @@ def test_a_history_that_was_written_anew_is_found_at_the_first_record_that_was_s
 def test_a_tail_that_was_cut_is_found_where_a_later_checkpoint_exists(left, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cut")
     paths = write(folder, TWENTY[:left])
-    verdict = verify(paths, checkpoints=signed(folder / "n", 20), key=KEY.verifier)
+    verdict = verify(paths, signed(folder / "n", 20))
     assert kinds(verdict) == [Kind.CUT]
     assert verdict.findings[0].place == Location(paths[0], left)
     assert f"{20 - left} fewer" in verdict.findings[0].text
-    assert verify(paths, checkpoints=signed(folder / "n", left), key=KEY.verifier).findings == []
+    assert verify(paths, signed(folder / "n", left)).findings == []
 
 
 def test_an_edit_of_the_very_last_record_is_found_by_its_checkpoint(tmp_path, notes):
     edited = [*TWENTY[:-1], TWENTY[-1].replace(b"IssueResolved", b"IssueReopened")]
     assert verify(write(tmp_path, edited)).findings == []
-    verdict = verify(write(tmp_path, edited), checkpoints=signed(notes, 20), key=KEY.verifier)
+    verdict = verify(write(tmp_path, edited), signed(notes, 20))
     assert [(finding.kind, finding.place.line) for finding in verdict.findings] == [(Kind.FORKED, 20)]
 
 
-def test_a_checkpoint_of_another_key_is_named_with_its_place(tmp_path, notes):
-    verdict = verify(write(tmp_path, TWENTY), checkpoints=signed(notes, 5, 20, key=OTHER), key=KEY.verifier)
-    assert kinds(verdict) == [Kind.FOREIGN_KEY] * 2
-    assert {finding.place for finding in verdict.findings} == {Location(notes, 1), Location(notes, 2)}
-    assert verdict.signed == 0
+def test_a_checkpoint_of_another_key_proves_nothing_and_is_told(tmp_path, notes):
+    verdict = verify(write(tmp_path, TWENTY), signed(notes, 5, 20, key=OTHER))
+    assert (kinds(verdict), verdict.signed, verdict.is_proven()) == ([], 0, False)
+    assert [(one.label, one.trust, one.checkpoints) for one in verdict.keys] == [
+        (KEY.verifier.label, Trust.GIVEN, 0),
+        (OTHER.verifier.label, Trust.UNKNOWN, 2),
+    ]
+    assert list(verdict.doubts()) == [f"nothing here is proven: there is no checkpoint by {KEY.verifier.label}"]
+
+
+def test_a_checkpoint_that_bears_the_name_of_a_key_that_did_not_sign_it_is_found(tmp_path, notes):
+    genuine = KEY.sign(checkpoint_text("host/audit", head_of(TWENTY[4][:-1]), TIME))
+    notes.write_text(written([genuine, genuine.replace("\n5\n", "\n6\n")]))
+    verdict = verify(write(tmp_path, TWENTY), read_checkpoints(notes)._replace(keys=(KEY.verifier,)))
+    assert [(finding.kind, finding.place) for finding in verdict.findings] == [(Kind.FORGED, Location(notes, 2))]
+    assert verdict.signed == 5
+
+
+def test_a_note_that_is_none_costs_only_itself(tmp_path, notes):
+    genuine = [KEY.sign(checkpoint_text("host/audit", head_of(TWENTY[size - 1][:-1]), TIME)) for size in (5, 20)]
+    notes.write_text(written([genuine[0], "nonsense\n", genuine[1]]))
+    verdict = verify(write(tmp_path, TWENTY), read_checkpoints(notes)._replace(keys=(KEY.verifier,)))
+    assert [(finding.kind, finding.place) for finding in verdict.findings] == [(Kind.MALFORMED, Location(notes, 2))]
+    assert (verdict.signed, verdict.is_proven()) == (20, False)
+
+
+@given(edited=st.integers(0, 19))
+def test_what_stands_behind_the_last_checkpoint_before_an_edit_is_not_proven(edited, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("edited")
+    lines = list(TWENTY)
+    lines[edited] = lines[edited].replace(b"IssueResolved", b"IssueReopened")
+    verdict = verify(write(folder, lines), signed(folder / "n", 5, 12, 20))
+    proven = [one.records for one in verdict.stretches if one.proof is Proof.SIGNED]
+    before = max((size for size in (0, 5, 12) if size <= edited), default=0)
+    assert proven == [span for span in (Span(0, before - 1), Span(edited + 1, 19)) if span.first <= span.last]
+    assert not verdict.is_proven(Tolerance(unsigned=20))
+
+
+def test_keys_are_followed_from_the_first_to_the_last(tmp_path, notes):
+    """The old key vouches for the new one, whichever of them the auditor has."""
+    head = head_of(TWENTY[11][:-1])
+    handed_over = KEY.sign(checkpoint_text("host/audit", head, TIME, OTHER.verifier))
+    later = OTHER.sign(checkpoint_text("host/audit", TWENTY_HEAD, TIME))
+    notes.write_text(written([handed_over, later]))
+    files, evidence = write(tmp_path, TWENTY), read_checkpoints(notes)
+    old, new, both = (
+        verify(files, evidence._replace(keys=keys))
+        for keys in ((KEY.verifier,), (OTHER.verifier,), (KEY.verifier, OTHER.verifier))
+    )
+    assert old.is_proven()
+    assert [(one.label, one.trust, one.introduced_by) for one in old.keys] == [
+        (KEY.verifier.label, Trust.GIVEN, None),
+        (OTHER.verifier.label, Trust.INTRODUCED, KEY.verifier.label),
+    ]
+    assert [(one.records, one.keys) for one in old.stretches] == [
+        (Span(0, 11), (KEY.verifier.label, OTHER.verifier.label)),
+        (Span(12, 19), (OTHER.verifier.label,)),
+    ]
+    assert new.is_proven()
+    assert [(one.label, one.trust) for one in new.keys] == [
+        (OTHER.verifier.label, Trust.GIVEN),
+        (KEY.verifier.label, Trust.UNKNOWN),
+    ]
+    assert both.is_proven()
+
+
+def test_a_key_that_only_names_itself_as_the_successor_is_not_followed(tmp_path, notes):
+    mine = OTHER.sign(checkpoint_text("host/audit", TWENTY_HEAD, TIME, OTHER.verifier))
+    notes.write_text(written([mine]))
+    verdict = verify(write(tmp_path, TWENTY), read_checkpoints(notes)._replace(keys=(KEY.verifier,)))
+    assert (verdict.signed, verdict.is_proven()) == (0, False)
+
+
+def test_without_a_trusted_key_the_one_beside_the_files_is_looked_at_and_proves_nothing(tmp_path):
+    files = write(tmp_path, TWENTY)
+    signed(tmp_path / "trail-0.jsonl.checkpoints", 20)
+    (tmp_path / "trail-0.jsonl.pub").write_text(f"{KEY.verifier}\n")
+    verdict = verify(files, gather(files))
+    assert ([one.trust for one in verdict.keys], verdict.signed) == ([Trust.BESIDE], 20)
+    assert [text.partition(":")[0] for text in verdict.doubts()] == ["the key lies beside the files"]
+    assert verify(files, gather(files, pubkeys=[str(KEY.verifier)])).is_proven()
+
+
+def test_where_the_key_beside_the_files_is_none_there_is_none(tmp_path):
+    files = write(tmp_path, TWENTY)
+    (tmp_path / "trail-0.jsonl.pub").write_bytes(b"\xff")
+    assert gather(files) == Evidence()
+
+
+def test_a_file_without_any_record_is_found_with_its_first_line(tmp_path, notes):
+    files = write(tmp_path, TWENTY, files=2)
+    added = tmp_path / "trail-0.jsonl.20261127T000000Z"
+    added.write_bytes(b"".join(OLDER))
+    verdict = verify([*files, added], signed(notes, 20))
+    assert [(finding.kind, finding.place) for finding in verdict.findings] == [(Kind.INSERTED, Location(added, 1))]
+    assert [(one.proof, one.lines) for one in verdict.stretches] == [(Proof.NONE, 3), (Proof.SIGNED, 20)]
+
+
+def test_lines_from_before_the_chain_are_accepted_as_far_as_that_is_asked_for(tmp_path, notes):
+    head = head_of(BEHIND_OLDER[-1][:-1])
+    files = write(tmp_path, [*OLDER, *BEHIND_OLDER])
+    verdict = verify(files, signed(notes, COUNT, heads={COUNT: head}))
+    assert [(one.proof, one.lines) for one in verdict.stretches] == [(Proof.NONE, 3), (Proof.SIGNED, COUNT)]
+    assert [verdict.is_proven(Tolerance(unchained=count)) for count in (0, 2, 3)] == [False, False, True]
 
 
 def test_two_histories_that_were_both_signed_are_a_fork(tmp_path, notes):
     other = head_of(rewritten(3)[-1][:-1])
-    both = [*signed(notes, 20), *signed(tmp_path / "copy", 20, heads={20: other})]
-    assert Kind.FORKED in kinds(verify(write(tmp_path, TWENTY), checkpoints=both, key=KEY.verifier))
+    both = signed(notes, 20), signed(tmp_path / "copy", 20, heads={20: other})
+    evidence = both[0]._replace(checkpoints=(*both[0].checkpoints, *both[1].checkpoints))
+    assert Kind.FORKED in kinds(verify(write(tmp_path, TWENTY), evidence))
 
 
 def test_an_auditors_own_verifier_comes_to_the_same(tmp_path, notes):
@@ -300,25 +401,3 @@ def test_a_note_that_two_have_signed_is_good_for_either():
     checkpoint = parse_checkpoint(more)
     assert checkpoint.is_signed_by(KEY.verifier)
     assert checkpoint.is_signed_by(OTHER.verifier)
-
-
-def test_a_finding_names_the_place_the_kind_and_what_is_wrong():
-    verdict = Verdict()
-    verdict.find(Kind.EDITED, Location(Path("a.jsonl"), 3), "it is not what it was")
-    assert [str(finding) for finding in verdict.findings] == ["a.jsonl:3: edited: it is not what it was"]
-    assert verdict.findings == [Finding(Kind.EDITED, Location(Path("a.jsonl"), 3), "it is not what it was")]
-
-
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), max_size=8), st.lists(st.integers(0, 60)))
-def test_it_holds_what_a_set_would(stretches, gone):
-    spans, numbers, position = Spans(), set(), 0
-    for distance, length in stretches:
-        spans.add(position + distance, position + distance + length)
-        numbers |= set(range(position + distance, position + distance + length + 1))
-        position += distance + length + 1
-    for number in gone:
-        assert (number in spans) == (number in numbers)
-        spans.discard(number)
-        numbers.discard(number)
-        assert {n for first, last in spans for n in range(first, last + 1)} == numbers
-        assert bool(spans) == bool(numbers)

@@ -4,6 +4,8 @@ import csv
 import gzip
 import io
 import json
+import os
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,12 +15,19 @@ from listener.audit.chain import Head, chained, head_of
 from listener.audit.notes import checkpoint_text, written
 from listener.audit.reading import AuditFile
 from listener.audit.signer import load_or_create
+from listener.audit.verdict import Kind, Proof, Trust
 from listener.cli.audit import require_harmless
 from listener.testing.events import sample_event
-from support.reports import event, missed, said
+from support.events import disposition_event
+from support.reports import event, linked, missed, said
 from support.trail import trail
 
 LINES, HEAD = trail(30)
+EMPTY = (
+    "verdict       not proven: nothing here is proven: there are no lines",
+    "coverage      not known: the files hold nothing about this period",
+)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -33,12 +42,94 @@ def audit_file(tmp_path):
     return path
 
 
-def test_a_trail_is_proven_with_what_lies_beside_it(invoke, audit_file, tmp_path):
-    result = invoke("audit", "verify", *sorted(tmp_path.glob("audit.jsonl*")))
-    assert result.exit_code == 0, result.stderr
-    assert "proven: records 0 to 29 follow each other" in result.stdout
-    assert "checkpoints signed by host/audit: 1, which cover all but the last 5 records" in result.stdout
-    assert "the key was found beside the trail" in result.stdout
+def pattern(audit_file):
+    """What a shell makes of `audit.jsonl*`: key and checkpoints too."""
+    return sorted(audit_file.parent.glob("audit.jsonl*"))
+
+
+@pytest.fixture
+def pubkey(audit_file):
+    """The public key, as it was kept elsewhere."""
+    return audit_file.with_name("audit.jsonl.pub").read_text().strip()
+
+
+@pytest.fixture
+def label(pubkey):
+    """Its name and id."""
+    return "+".join(pubkey.split("+")[:2])
+
+
+def test_what_a_trusted_key_has_signed_is_proven_and_the_rest_is_told(invoke, audit_file, pubkey, label):
+    result = invoke("audit", "verify", *pattern(audit_file), "--pubkey", pubkey)
+    assert result.exit_code == 1
+    assert f"records 0 to 24, {audit_file}.20261122T093900Z.gz:1 to {audit_file}:5: signed by {label}" in result.stdout
+    assert f"records 25 to 29, {audit_file}:6 to {audit_file}:10: chained, not signed (5 lines)" in result.stdout
+    assert "5 lines from" in result.stderr
+    assert "--max-unsigned" in result.stderr
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(4, 1), (5, 0)])
+def test_a_tail_without_a_signature_is_accepted_as_far_as_that_is_asked_for(
+    invoke, audit_file, pubkey, allowed, status
+):
+    arguments = ("--pubkey", pubkey, "--max-unsigned", allowed)
+    assert invoke("audit", "verify", *pattern(audit_file), *arguments).exit_code == status
+
+
+def test_a_key_that_lies_beside_the_files_proves_nothing_unless_somebody_names_it(invoke, audit_file):
+    result = invoke("audit", "verify", *pattern(audit_file), "--max-unsigned", 5)
+    assert result.exit_code == 1
+    assert "found beside the files, where whoever can change them can exchange it" in result.stdout
+    assert "the key lies beside the files" in result.stderr
+    named = ("--pubkey", f"{audit_file}.pub")
+    assert invoke("audit", "verify", *pattern(audit_file), "--max-unsigned", 5, *named).exit_code == 0
+
+
+def test_a_key_that_nobody_may_read_is_left_unread(invoke, audit_file, monkeypatch):
+    """As a user of another account meets the pattern of the README; root may read everything, so access is denied."""
+    key = audit_file.with_name("audit.jsonl.key")
+    key.chmod(0)
+    readable = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(key) and readable(path, mode))
+    files = pattern(audit_file)
+    assert key in files
+    result = invoke("audit", "verify", *files, "--max-unsigned", 5, "--pubkey", f"{audit_file}.pub")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_a_chain_made_anew_without_the_key_is_not_proven(invoke, audit_file, pubkey, label):
+    """Whoever has the files but not the key changes a value, recomputes the chain and empties the checkpoints."""
+    audit_file.with_name("audit.jsonl.20261122T093900Z.gz").unlink()
+    head, forged = Head(), []
+    for number in range(30):
+        made = disposition_event(number + 1, value="Forged" if number == 3 else "IssueResolved")
+        line, head = chained(made.to_json(), len(made.data), head)
+        forged.append(line + b"\n")
+    audit_file.write_bytes(b"".join(forged))
+    for deed in (lambda notes: notes.write_text(""), lambda notes: notes.unlink()):
+        deed(audit_file.with_name("audit.jsonl.checkpoints"))
+        result = invoke("audit", "verify", *pattern(audit_file), "--pubkey", pubkey, "--max-unsigned", 1000)
+        assert result.exit_code == 1
+        assert f"records 0 to 29, {audit_file}:1 to {audit_file}:30: chained, not signed (30 lines)" in result.stdout
+        assert result.stderr == f"error: nothing here is proven: there is no checkpoint by {label}\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"any text\nof two lines\n", disposition_event(1).to_json() + b"\n"])
+def test_what_has_no_chain_is_not_proven(invoke, tmp_path, pubkey, content):
+    path = tmp_path / "other.jsonl"
+    path.write_bytes(content)
+    for arguments in ((), ("--pubkey", pubkey), ("--pubkey", pubkey, "--max-unchained", 9, "--max-unsigned", 9)):
+        result = invoke("audit", "verify", path, *arguments)
+        assert (result.exit_code, "nothing here is proven" in result.stderr) == (1, True)
+        assert content == b"" or f"{path}:1: inserted: no line of this file is a record" in result.stdout
+
+
+def test_a_file_of_unchained_lines_beside_the_trail_is_found(invoke, audit_file, pubkey):
+    added = audit_file.with_name("audit.jsonl.20261127T000000Z")
+    added.write_bytes(disposition_event(3, value="Forged").to_json() + b"\n")
+    result = invoke("audit", "verify", *pattern(audit_file), "--pubkey", pubkey, "--max-unsigned", 5)
+    assert result.exit_code == 1
+    assert f"{added}:1: inserted: no line of this file is a record of the chain: 1" in result.stdout
 
 
 def test_what_was_done_is_named_with_file_and_line(invoke, audit_file, tmp_path):
@@ -46,34 +137,57 @@ def test_what_was_done_is_named_with_file_and_line(invoke, audit_file, tmp_path)
     result = invoke("audit", "verify", *tmp_path.glob("audit.jsonl*Z.gz"), audit_file)
     assert result.exit_code == 1
     assert result.stdout.startswith(f"{audit_file}:1: edited: ")
-    assert "error: the trail was altered: 1 findings" in result.stderr
+    assert "error: the trail was altered: 1 finding; " in result.stderr
 
 
-def test_a_tail_that_was_cut_with_its_checkpoint_shows_against_the_copy_elsewhere(invoke, audit_file, tmp_path):
-    copy = tmp_path / "elsewhere"
-    copy.write_bytes((tmp_path / "audit.jsonl.checkpoints").read_bytes())
-    (tmp_path / "audit.jsonl.checkpoints").unlink()
+def test_a_tail_that_was_cut_with_its_checkpoint_shows_against_the_copy_elsewhere(invoke, audit_file, pubkey):
+    copy = audit_file.with_name("elsewhere")
+    copy.write_bytes(audit_file.with_name("audit.jsonl.checkpoints").read_bytes())
+    audit_file.with_name("audit.jsonl.checkpoints").unlink()
     audit_file.write_bytes(b"".join(LINES[20:23]))
-    files = [*tmp_path.glob("audit.jsonl*Z.gz"), audit_file]
-    assert "a tail that was cut off" in invoke("audit", "verify", *files).stdout
-    key = invoke("audit", "key", audit_file).stdout.strip()
-    result = invoke("audit", "verify", "--checkpoint", copy, "--pubkey", key, *files)
+    assert invoke("audit", "key", audit_file).stdout.strip() == pubkey
+    result = invoke("audit", "verify", "--checkpoint", copy, "--pubkey", pubkey, *pattern(audit_file))
     assert result.exit_code == 1
     assert f"{audit_file}:3: cut: the trail ends with 23 records, 2 fewer than were signed" in result.stdout
 
 
-def test_files_that_are_left_out_are_named_unless_it_is_meant_so(invoke, audit_file):
-    result = invoke("audit", "verify", audit_file)
+def test_files_that_are_left_out_are_named_unless_it_is_meant_so(invoke, audit_file, pubkey):
+    asked = ("--pubkey", pubkey, "--max-unsigned", 5, audit_file)
+    result = invoke("audit", "verify", *asked)
     assert (result.exit_code, "older files are missing" in result.stdout) == (1, True)
-    assert invoke("audit", "verify", "--partial", audit_file).exit_code == 0
+    assert invoke("audit", "verify", "--partial", *asked).exit_code == 0
 
 
-def test_the_verdict_can_be_had_as_json(invoke, audit_file, tmp_path):
-    result = invoke("audit", "verify", "--json", *tmp_path.glob("audit.jsonl*Z.gz"), audit_file)
+def test_the_verdict_can_be_had_as_json(invoke, audit_file, pubkey, label):
+    result = invoke("audit", "verify", "--json", "--pubkey", pubkey, *pattern(audit_file))
     verdict = json.loads(result.stdout)
-    assert (verdict["proven"], verdict["findings"], verdict["size"], verdict["signed"]) == (True, [], 30, 25)
+    assert (verdict["proven"], verdict["findings"], verdict["size"]) == (False, [], 30)
+    assert (verdict["signed"], verdict["unsigned"]) == (25, 5)
     assert verdict["hash"] == HEAD.hash.hex()
-    assert verdict["key"].startswith("host/audit+")
+    assert [(one["key"], one["trust"], one["signed"]) for one in verdict["keys"]] == [(label, "given", 25)]
+    assert [(one["proof"], one["firstRecord"], one["lastRecord"]) for one in verdict["stretches"]] == [
+        ("signed", 0, 24),
+        ("chained", 25, 29),
+    ]
+    assert verdict["stretches"][1]["from"] == {"file": str(audit_file), "line": 6}
+
+
+@pytest.mark.parametrize("deed", ["nothing", "strip", "edit", "notes"])
+def test_the_json_is_as_its_schema_says(invoke, audit_file, pubkey, deed):
+    jsonschema_rs = pytest.importorskip("jsonschema_rs")
+    if deed == "strip":
+        audit_file.write_bytes(disposition_event(3).to_json() + b"\n")
+    if deed == "edit":
+        audit_file.write_bytes(audit_file.read_bytes().replace(b"IssueResolved", b"IssueReopened"))
+    if deed == "notes":
+        audit_file.with_name("audit.jsonl.checkpoints").write_text("nonsense\n\n\u2014 b AAAAAAAA\n\n")
+    result = invoke("audit", "verify", "--json", "--pubkey", pubkey, *pattern(audit_file))
+    schema = json.loads((ROOT / "docs" / "audit-verdict.schema.json").read_text())
+    jsonschema_rs.meta.validate(schema)
+    assert [error.message for error in jsonschema_rs.validator_for(schema).iter_errors(json.loads(result.stdout))] == []
+    enums = {"kind": Kind, "proof": Proof, "trust": Trust}
+    text = json.dumps(schema)
+    assert all(json.dumps(list(map(str, enum))) in text for enum in enums.values()), "no value is left out"
 
 
 @pytest.mark.parametrize(
@@ -82,10 +196,11 @@ def test_the_verdict_can_be_had_as_json(invoke, audit_file, tmp_path):
         (["gone.jsonl"], "gone.jsonl: No such file or directory"),
         (["--checkpoint", "gone", "audit.jsonl"], "gone: No such file or directory"),
         (["--pubkey", "a+b+c", "audit.jsonl"], "is not an Ed25519 verifier key"),
-        (["--checkpoint", "audit.jsonl", "audit.jsonl"], "no checkpoint in there"),
+        (["--checkpoint", "empty", "audit.jsonl"], "no checkpoint in there"),
     ],
 )
 def test_what_cannot_be_read_is_told_in_a_line(invoke, audit_file, words, text):
+    audit_file.with_name("empty").touch()
     result = invoke("audit", "verify", *words)
     assert result.exit_code == 1
     assert text in result.stderr
@@ -95,7 +210,7 @@ def test_what_cannot_be_read_is_told_in_a_line(invoke, audit_file, words, text):
 def test_checkpoints_without_any_key_prove_nothing(invoke, audit_file, tmp_path):
     (tmp_path / "audit.jsonl.pub").unlink()
     result = invoke("audit", "verify", audit_file)
-    assert (result.exit_code, "no key to verify them with" in result.stderr) == (1, True)
+    assert (result.exit_code, "there is no checkpoint by a trusted key" in result.stderr) == (1, True)
 
 
 @pytest.fixture
@@ -110,21 +225,28 @@ def audit(tmp_path):
         said("2026-11-22T23:31:01Z", id="e", agents=("Bob",), origin="reconciled"),
         event("test"),
     ]
+    lines, head = linked([*old, *new])
     archive = tmp_path / "audit.jsonl.1.gz"
-    archive.write_bytes(gzip.compress(b"".join(old)))
+    archive.write_bytes(gzip.compress(b"".join(lines[:2])))
     path = tmp_path / "audit.jsonl"
-    path.write_bytes(b"".join(new))
+    path.write_bytes(b"".join(lines[2:]))
+    keys = load_or_create(tmp_path / "audit.jsonl.key", name="host/audit", public=tmp_path / "audit.jsonl.pub")
+    note = keys.signing.sign(checkpoint_text("host/audit", head, "2026-11-22T23:32:00.000Z"))
+    path.with_name("audit.jsonl.checkpoints").write_text(written([note]))
     return [path, archive]
 
 
 def sheet(text):
-    return list(csv.DictReader(io.StringIO(text)))
+    """The rows, without what stands before the heading."""
+    return list(csv.DictReader(line for line in io.StringIO(text) if not line.startswith("#")))
 
 
 def test_the_answer_is_a_table_with_what_qualifies_it(invoke, audit):
     result = invoke("audit", "report", *audit)
     assert (result.exit_code, result.stderr) == (0, "")
-    heading, *rows = result.stdout.partition("\n\n")[0].splitlines()
+    opening, table, _ = result.stdout.split("\n\n")
+    assert [line[:12].strip() for line in opening.splitlines()] == ["verdict", "coverage", ""]
+    heading, *rows = table.splitlines()
     assert heading.split()[:3] == ["when", "(UTC)", "chat"]
     assert [row.split()[0][:13] for row in rows] == [
         *("2026-11-21T09", "2026-11-21T10", "2026-11-22T09", "2026-11-22T23", "2026-11-22T23"),
@@ -153,14 +275,75 @@ def test_the_answer_is_a_table_with_what_qualifies_it(invoke, audit):
 def test_every_condition_narrows(invoke, audit, options, ids):
     result = invoke("audit", "report", *audit, *options, "--csv", "-")
     assert [row["id"] for row in sheet(result.stdout)] == ids
-    assert result.stderr.startswith("dispositions  "), "the summary is not in the way"
+    assert result.stderr.startswith("verdict  "), "the summary is not in the way"
 
 
 def test_a_formula_is_defused_in_the_sheet_and_itself_in_json(invoke, audit):
     assert sheet(invoke("audit", "report", *audit, "--csv", "-").stdout)[2]["disposition"] == "'=cmd()"
     rows = [json.loads(line) for line in invoke("audit", "report", *audit, "--json").stdout.splitlines()]
-    assert rows[2]["disposition"] == "=cmd()"
-    assert [row["row"] for row in rows][-3:] == ["gap", "disposition", "summary"]
+    assert rows[4]["disposition"] == "=cmd()"
+    assert [row["row"] for row in rows] == [
+        "verdict",
+        "coverage",
+        *["disposition"] * 3,
+        "gap",
+        "disposition",
+        "summary",
+    ]
+
+
+def edited(path):
+    path.write_bytes(path.read_bytes().replace(b'"Bob"', b'"Eve"', 1))
+
+
+def cut(path):
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+
+
+def forged(path):
+    path.with_name("audit.jsonl.20261127T000000Z").write_bytes(said("2026-11-27T00:00:00Z", disposition="Forged"))
+
+
+@pytest.mark.parametrize("deed", [edited, cut, forged])
+def test_whatever_was_done_to_the_files_stands_at_the_beginning_of_every_form(invoke, audit, tmp_path, deed):
+    deed(audit[0])
+    files = sorted({*audit, *tmp_path.glob("audit.jsonl.2*")})
+    options = ("--pubkey", tmp_path / "audit.jsonl.pub", "--html", "r.html", "--csv", "r.csv")
+    told = invoke("audit", "report", *files, *options)
+    assert told.exit_code == 1
+    assert told.stderr.startswith("error: the trail was altered: ")
+    listed, rows = invoke("audit", "report", *files), invoke("audit", "report", *files, "--json").stdout.splitlines()
+    page, rows_csv = (tmp_path / "r.html").read_text(), (tmp_path / "r.csv").read_text()
+    for text in (told.stdout.splitlines()[0], listed.stdout.splitlines()[0], rows_csv.splitlines()[0], page):
+        assert "the trail was altered" in text
+    assert (json.loads(rows[0])["row"], json.loads(rows[0])["proven"]) == ("verdict", False)
+    assert "No gaps" not in page
+    assert "Forged" not in page or "not proven" in page
+
+
+def test_what_is_proven_and_covered_is_said_first_and_outside_of_it_nothing_is_known(invoke, audit, tmp_path):
+    key = ("--pubkey", tmp_path / "audit.jsonl.pub", "--zone", "Europe/Berlin")
+    shown = invoke("audit", "report", *audit, *key).stdout.splitlines()
+    assert shown[0].startswith("verdict       proven: every line is signed by host/audit+")
+    assert shown[1] == (
+        "coverage      agent1 from 2026-11-21T10:00:00.000+01:00 to 2026-11-23T00:31:01.000+01:00, 1 gap of 60.000 s"
+    )
+    assert shown[2].strip() == "that is the whole of the period (times are in Europe/Berlin)"
+    for period in (("--to", "2026-11-21"), ("--from", "2026-11-24"), ("--account", "agent2")):
+        options = (*key, *period, "--html", "r.html", "--csv", "r.csv")
+        unknown = "not known: the files hold nothing about this period"
+        assert invoke("audit", "report", *audit, *options).stdout.splitlines()[1] == f"coverage      {unknown}"
+        assert f"# coverage: {unknown}" in (tmp_path / "r.csv").read_text()
+        page = (tmp_path / "r.html").read_text()
+        assert ("Not known" in page, "No gaps" in page) == (True, False)
+        coverage = json.loads(invoke("audit", "report", *audit, *key, *period, "--json").stdout.splitlines()[1])
+        assert (coverage["accounts"], coverage["whole"]) == ([], False)
+
+
+def test_a_key_that_is_none_is_named(invoke, audit):
+    result = invoke("audit", "report", *audit, "--pubkey", "nonsense")
+    assert result.exit_code == 1
+    assert "nonsense" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -181,14 +364,14 @@ def test_counts_are_by_what_is_asked_for(invoke, audit, by, groups):
     rows = sheet(invoke("audit", "report", *audit, *options, "--csv", "-").stdout)
     assert ({row["group"] for row in rows}, sum(int(row["events"]) for row in rows)) == (groups, 4)
     shown = invoke("audit", "report", *audit, *options).stdout
-    assert shown.split()[0] == by
+    assert shown.split("\n\n")[1].split()[0] == by
     assert "gaps          1, in which" in shown
 
 
 def test_files_are_written_and_the_table_gives_way_to_the_summary(invoke, audit, tmp_path):
     files = ("--csv", "r.csv", "--html", "r.html", "--svg", "r.svg")
     result = invoke("audit", "report", *audit, *files, "--agent", "Bob", "--from", "2026-11-22")
-    assert (result.exit_code, result.stdout.split()[0]) == (0, "dispositions")
+    assert (result.exit_code, result.stdout.split()[0]) == (0, "verdict")
     assert [row["id"] for row in sheet((tmp_path / "r.csv").read_text())] == ["c", "g", "e"]
     page = (tmp_path / "r.html").read_text()
     for words in ("agent Bob", "2026-11-22 00:00 to 2026-11-22 23:31:01, UTC", "There are gaps", "found by re-reading"):
@@ -203,10 +386,11 @@ def test_what_cannot_be_read_is_named_and_the_report_comes_all_the_same(invoke, 
     result = invoke("audit", "report", *audit, "--html", "r.html")
     assert result.exit_code == 1
     first, second, error = result.stderr.splitlines()
+    assert "not proven: the trail was altered" in result.stdout
     assert first.startswith(f"audit report: {audit[0]}:1: not an event of the file sink (")
     assert second.startswith(f"audit report: {audit[0]}:7: ")
-    assert error == "error: 2 lines could not be read; the report lacks them"
-    assert result.stdout.startswith("dispositions  4")
+    assert error == "error: the trail was altered: 3 findings (see audit verify)"
+    assert "dispositions  4" in result.stdout
     assert "2 lines could not be read" in (tmp_path / "r.html").read_text()
 
 
@@ -241,7 +425,7 @@ def test_a_chained_trail_is_read_like_any_other(invoke, tmp_path):
 def test_an_empty_trail_is_an_empty_answer(invoke, tmp_path):
     (tmp_path / "audit.jsonl").write_bytes(b"")
     result = invoke("audit", "report", "audit.jsonl", "--html", "r.html", "--svg", "r.svg")
-    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "dispositions  0")
+    assert (result.exit_code, result.stdout.splitlines()) == (0, [*EMPTY, *result.stdout.splitlines()[2:]])
     assert "the whole of the files" in (tmp_path / "r.html").read_text()
 
 
@@ -249,7 +433,7 @@ async def test_a_reader_that_goes_away_ends_it_quietly(start_shell, tmp_path):
     (tmp_path / "audit.jsonl").write_bytes(b"".join(said() for _ in range(5000)))
     shell = await start_shell("$PYTHON -m listener audit report audit.jsonl | head -1; echo ${PIPESTATUS[0]}")
     assert await shell.wait() == 0
-    assert [line.split()[0] for line in shell.lines] == ["when", "0"]
+    assert [line.split()[0] for line in shell.lines] == ["verdict", "0"]
 
 
 def test_no_audit_file_is_overwritten(tmp_path):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
@@ -12,12 +12,13 @@ import pytest
 from listener.cometd.engine import NOT_HELD_AT_MOST, NOT_HELD_PAUSE_S, Engine, Pacing, Payload
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
-from listener.cometd.protocol import Phase, Resume, Session, Step
+from listener.cometd.protocol import Phase, Request, Resume, Session, Step
+from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.testing import ManualClock
-from support.script import TOPIC, UNKNOWN, Script, event, reply
+from support.script import TOPIC, UNKNOWN, Script, event, large, more, piece, reply
 
 
 def test_the_advised_interval_is_kept():
@@ -46,8 +47,8 @@ def test_events_and_held_polls_end_that():
 F = TypeVar("F", bound=Fact)
 DENIED = reply(successful=False, error="403::Handshake denied", advice={"reconnect": "none", "interval": 0})
 REFUSED = reply(successful=False, error="500::busy")
-BROKEN = ExchangeFailed("connection reset", maybe_lost=True)
-UNREACHED = ExchangeFailed("connection refused")
+BROKEN = ExchangeFailed("connection reset")
+UNREACHED = ExchangeFailed("connection refused", maybe_lost=False)
 
 
 class World:
@@ -324,6 +325,185 @@ async def test_a_repeated_batch_is_told_and_not_handed_out(make: Make):
     await world.fact(Polled, repeated=1)
 
 
+# --- answers that come in slices --------------------------------------------------------------------------------------
+
+
+async def test_of_a_large_answer_each_slice_is_stored_and_its_number_is_told_once_all_are(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((piece(large(1)), piece(large(2)), reply(event(3), ext={"ack": 3})), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    first = await world.batch(1)
+    assert first.resume is not None
+    assert (first.resume.ack, len(first.resume.taken)) == (2, 1)
+    assert world.nothing_more(), "the next slice is not read before this one is durable"
+    first.confirm()
+    (await world.batch(2)).confirm()
+    last = await world.batch(3)
+    assert last.resume is not None
+    assert (last.resume.ack, last.resume.taken) == (3, ())
+    last.confirm()
+    await world.script.asked(6)
+    assert world.script.connects[-1]["ext"]["ack"] == 3
+
+
+async def test_the_number_may_stand_ahead_of_the_events(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    ahead = lambda request: [*reply(ext={"ack": 3})(request), large(1)]  # noqa: E731 - as short as the other answers
+    world.script.then((more(ahead), piece(large(2)), b"[]"), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    for n in (1, 2):
+        (await world.batch(n)).confirm()
+    await world.fact(Polled)
+    await world.script.asked(6)
+    assert world.script.connects[-1]["ext"]["ack"] == 3
+
+
+async def test_an_answer_that_is_cut_half_way_and_sent_again_is_exact_even_if_its_events_are_alike(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(
+        (piece(large(1)), piece(large(1)), BROKEN),
+        (piece(large(1)), BROKEN),
+        (piece(large(1), large(1), large(1)), piece(large(1)), reply(event(2), ext={"ack": 5})),
+        step=Step.CONNECT,
+    )
+    world.script.end_hold()
+    await world.fact(Polled)
+    for _ in range(2):
+        (await world.batch(1)).confirm()
+    await world.fact(SessionProblem, reason="network")
+    await world.wait_and_advance(0.5)
+    await world.fact(SessionProblem, reason="network")
+    await world.wait_and_advance(1)
+    for n in (1, 1, 2):  # the third and the fourth that look the same, and what is new
+        (await world.batch(n)).confirm()
+    await world.script.asked(8)
+    assert [connect["ext"]["ack"] for connect in world.script.connects[2:]] == [2, 2, 2, 5]
+    assert world.nothing_more()
+
+
+async def test_what_comes_again_in_other_words_is_taken_again(make: Make):
+    """A digest that does not fit tells nothing about what it belongs to: twice is better than never."""
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((piece(large(1)), BROKEN), (piece(event(7)), reply(large(1), ext={"ack": 5})), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    (await world.batch(1)).confirm()
+    await world.fact(SessionProblem)
+    await world.wait_and_advance(0.5)
+    await world.batch(7, 1)
+
+
+async def test_what_an_earlier_process_took_of_an_answer_is_not_taken_again(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((piece(large(1)), piece(large(2)), piece(large(3))), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    (await world.batch(1)).confirm()
+    resume = (await world.batch(2)).resume
+    later = make(ack=True, resume=resume)
+    later.script.then((piece(large(1)), piece(large(2)), piece(large(3)), reply(ext={"ack": 3})), step=Step.CONNECT)
+    later.start()
+    await later.batch(3)
+
+
+async def test_a_session_that_is_new_is_not_stored_before_the_gap_that_it_ends(make: Make):
+    world = make(ack=True)
+    world.script.then((piece(large(1)), reply(ext={"ack": 1})), step=Step.CONNECT)
+    world.start()
+    batch = await world.batch(1)
+    assert batch.resume is None
+    batch.confirm()
+    await world.fact(Subscribed, restored_by=RestoredBy.HANDSHAKE)
+
+
+async def test_without_acknowledgements_slices_are_taken_as_they_come_and_a_cut_loses_only_the_rest(make: Make):
+    world = make()
+    rest = Payload(json.dumps([event(3), event(4)]).encode()[:-5], whole=False)
+    world.script.then(reply(), (piece(large(1)), piece(large(2)), rest), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    for n in (1, 2, 3):
+        batch = await world.batch(n)
+        assert batch.resume is None
+        batch.confirm()
+    await world.fact(SessionProblem, reason="network")
+    await world.wait_and_advance(1)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
+
+
+async def test_many_small_events_are_stored_in_parts(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.publish(*range(2 * PART_EVENTS + 1))
+    for first in (0, PART_EVENTS):
+        (await world.batch(*range(first, first + PART_EVENTS))).confirm()
+    last = await world.batch(2 * PART_EVENTS)
+    assert last.resume is not None
+    assert (last.resume.ack, last.resume.taken) == (2, ())
+
+
+async def test_while_a_slice_is_not_durable_the_session_is_kept_alive_and_the_answer_goes_on(make: Make):
+    world = make(ack=True)
+    world.engine.session.advice["maxInterval"] = 300
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((piece(large(1)), reply(event(2), ext={"ack": 3})), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    first = await world.batch(1)
+    world.script.then(
+        (piece(large(1)), reply(ext={"ack": 4})), reply(large(1), event(2), ext={"ack": 5}), step=Step.CONNECT
+    )
+    await world.script.asked(8)
+    assert {connect["ext"]["ack"] for connect in world.script.connects[2:]} == {2}
+    first.confirm()
+    (await world.batch(2)).confirm()
+    await world.script.asked(len(world.script.requests) + 1)
+    assert world.script.connects[-1]["ext"]["ack"] == 3
+    assert world.nothing_more()
+
+
+async def test_polling_ends_between_two_slices_and_the_next_process_goes_on_there(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((*[piece(large(n)) for n in range(50)], reply(ext={"ack": 3})), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    batch = await world.batch(0)
+    rest = asyncio.create_task(world.engine.end_polling())
+    await asyncio.sleep(0)
+    batch.confirm()
+    await rest
+    resume = (await world.fact(PollingEnded)).resume
+    assert resume is not None
+    assert (resume.ack, len(resume.taken)) == (2, 1)
+    assert world.nothing_more()
+
+
+async def test_an_endless_answer_of_replies_is_held_by_nobody(make: Make):
+    world = make()
+    stranger = [{"channel": "/meta/connect", "id": "x", "successful": True}] * 400
+    world.script.then(reply(), (*[Payload(json.dumps(stranger).encode(), more=True)] * 50, reply()), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(Polled)
+
+
 # --- what fails -------------------------------------------------------------------------------------------------------
 
 
@@ -406,6 +586,36 @@ async def test_without_acknowledgements_an_answer_that_never_came_whole_is_a_cut
     await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since_ms=first.subscribed_ms)
 
 
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 408, 429, 500, 502, 503])
+async def test_without_acknowledgements_another_status_is_a_cut_and_the_session_goes_on(make: Make, status: int):
+    """Whoever sends it may have had the answer of the server, with events in it."""
+
+    async def login() -> None:
+        pass
+
+    world = make(login=login)
+    world.script.then(reply(), ExchangeFailed(f"HTTP {status}", http_status=status), step=Step.CONNECT)
+    world.start()
+    first = await world.certain()
+    if status not in (401, 403):
+        await world.fact(SessionProblem, reason=f"http_{status}")
+        await world.wait_and_advance(1)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since_ms=first.subscribed_ms)
+    assert world.script.sessions == 1
+
+
+@pytest.mark.parametrize("status", [302, 401, 404, 503])
+async def test_with_acknowledgements_another_status_costs_nothing(make: Make, status: int):
+    world = make(ack=True)
+    world.script.then(reply(), ExchangeFailed(f"HTTP {status}", http_status=status), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(SessionProblem)
+    await world.wait_and_advance(1)
+    await world.fact(Polled)
+    assert world.nothing_more()
+
+
 async def test_with_acknowledgements_a_cut_answer_costs_nothing(make: Make):
     world = make(ack=True)
     world.start()
@@ -434,6 +644,17 @@ async def test_the_whole_messages_of_a_cut_answer_are_kept(make: Make):
     await world.fact(SessionProblem, reason="network")
     await world.wait_and_advance(1)
     await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "cut"])
+async def test_events_of_another_channel_are_told_and_not_handed_out(make: Make, whole: bool):
+    world = make()
+    foreign = {"channel": "/v2/other", "data": {"n": 9}}
+    body = json.dumps([foreign, event(1), foreign]).encode()
+    world.script.then(reply(), Payload(body, whole=whole), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    assert (await world.batch(1)).refused == {"not_subscribed": 2}
 
 
 async def test_with_acknowledgements_the_messages_of_a_cut_answer_are_left_to_come_again(make: Make):
@@ -491,7 +712,7 @@ async def test_retry_after_is_waited_for(make: Make):
     await world.wait_and_advance(41)
     assert world.clock.sleepers == 1
     world.clock.advance(1)
-    await world.fact(Polled)
+    await world.certain(cause=Cause.NO_ACK_CUT)
 
 
 async def test_an_advised_interval_is_waited_for_in_milliseconds(make: Make):
@@ -557,7 +778,7 @@ async def test_an_http_refusal_logs_in_and_goes_on_with_the_same_session(make: M
         nonlocal logins
         logins += 1
 
-    world = make(login=login)
+    world = make(login=login, ack=True)
     world.script.then(reply(), ExchangeFailed("HTTP", http_status=status), step=Step.CONNECT)
     world.start()
     await world.certain()
@@ -574,7 +795,8 @@ async def test_a_server_that_goes_on_refusing_gets_a_new_handshake_and_pauses(ma
     world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 3, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(SessionProblem, reason="unauthorized")
+    told = await world.fact(SessionProblem, reason="unauthorized")
+    assert told.text.startswith("HTTP 403, right after a login was granted: the login cookie is not honoured")
     await world.wait_and_advance(1)
     await world.fact(SessionProblem, reason="unauthorized")
     await world.wait_and_advance(1)
@@ -843,6 +1065,49 @@ async def test_a_subscription_that_is_distrusted_is_made_anew_after_the_poll_und
     assert [step.value for step in world.script.steps[4:7]] == ["handshake", "subscribe", "connect"]
 
 
+# --- what lies between ------------------------------------------------------------------------------------------------
+
+
+def through_a_proxy(world: World, *, cuts_after_s: float, with_: ExchangeFailed) -> None:
+    """Let a proxy with this read timeout stand before the server, which holds a poll for as long as it is asked to."""
+    exchange = world.script.exchange
+
+    async def cut(request: Request) -> AsyncGenerator[Payload, None]:
+        advice = request.payload[0].get("advice", {})
+        held_s = advice.get("timeout", request.hold_ms) / 1000
+        if request.step is Step.CONNECT and held_s:
+            await world.clock.sleep(min(held_s, cuts_after_s))
+            if held_s > cuts_after_s:
+                raise with_
+            world.script.always(Step.CONNECT, reply())
+        async for payload in exchange(request):
+            yield payload
+        world.script.always(Step.CONNECT, None)
+
+    world.engine.exchange = cut
+
+
+GATEWAY_TIMEOUT = ExchangeFailed("HTTP 504 Gateway Timeout", http_status=504)
+
+
+@pytest.mark.parametrize("cut", [GATEWAY_TIMEOUT, BROKEN], ids=["504", "reset"])
+@pytest.mark.parametrize("ack", [True, False], ids=["ack", "no ack"])
+async def test_polls_that_a_proxy_cuts_ask_for_a_shorter_hold(make: Make, cut: ExchangeFailed, ack: bool):
+    world = make(ack=ack)
+    through_a_proxy(world, cuts_after_s=20.0, with_=cut)
+    world.start()
+    facts: list[Fact] = []
+    await world.pass_time(4 * 60)
+    while world.engine.pending():
+        facts.append(await world.engine.next_fact())
+    told = [fact for fact in facts if isinstance(fact, SessionProblem) and fact.reason == "hold_shortened"]
+    assert [(fact.retry_in_s, "within 15.0 s" in fact.text) for fact in told] == [(0.0, True)]
+    assert sum(isinstance(fact, Subscribed) for fact in facts) == (1 if ack else 3)
+    assert sum(isinstance(fact, SessionProblem) for fact in facts) == 3, "two cuts, and what was learned from them"
+    assert world.script.connects[-1]["advice"] == {"timeout": 15_000}
+    assert world.script.sessions == 1
+
+
 # --- beside the cycle -------------------------------------------------------------------------------------------------
 
 
@@ -856,6 +1121,18 @@ async def test_a_request_beside_the_cycle_is_answered_while_a_connect_is_held(ma
     answer = await world.engine.single(world.engine.session.request("/chat", data={}))
     assert answer == {"channel": "/chat", "successful": False, "error": "403::Denied"}
     assert world.script.held == 1
+
+
+async def test_without_acknowledgements_an_answer_beside_the_cycle_that_was_cut_is_a_cut(make: Make):
+    """Events ride on any answer."""
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(BROKEN, step=Step.OTHER)
+    with pytest.raises(ExchangeFailed):
+        await world.engine.single(world.engine.session.request("/meta/subscribe", subscription=TOPIC))
+    world.script.end_hold()
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
 
 
 async def test_a_session_that_is_found_dead_beside_the_cycle_leaves_a_gap(make: Make):

@@ -246,6 +246,47 @@ def test_the_reply_to_another_request_is_no_answer():
     assert session.phase is Phase.CONNECTED
 
 
+def _without_ids(request: Request, **fields: Any) -> list[dict[str, Any]]:
+    return [{name: value for name, value in one.items() if name != "id"} for one in replies(request, **fields)]
+
+
+def test_replies_without_an_id_are_known_by_their_channel_and_subscription():
+    """Bayeux leaves the id to the server."""
+    session = Session(topics=[TOPIC, "/other"], connection_type="long-polling")
+    shake = session.next_request()
+    granted = {"clientId": "c1", "supportedConnectionTypes": ["long-polling"], "advice": FRESH}
+    assert answer(session, shake, *_without_ids(shake, **granted)).verdict is Verdict.GRANTED
+    subscription = session.next_request()
+    one, other = (
+        {"channel": "/meta/subscribe", "successful": True, "subscription": name} for name in (TOPIC, "/other")
+    )
+    stranger = {**other, "subscription": "/stranger"}
+    assert answer(session, subscription, one, stranger).verdict is Verdict.UNANSWERED
+    assert answer(session, subscription, one, other).verdict is Verdict.GRANTED
+    poll = session.next_request()
+    assert answer(session, poll, one).verdict is Verdict.UNANSWERED
+    received = answer(session, poll, event(1), *_without_ids(poll))
+    assert (received.verdict, numbers(received)) == (Verdict.GRANTED, [1])
+
+
+@pytest.mark.parametrize("truth", [True, "true", "True", "TRUE", 1, "1"])
+def test_success_may_be_written_in_other_ways(truth: Any):
+    session = new()
+    grant(session, successful=truth)
+    request = session.next_request()
+    assert answer(session, request, *replies(request, successful=truth)).verdict is Verdict.GRANTED
+    assert connect(session, successful=truth).verdict is Verdict.GRANTED
+
+
+@pytest.mark.parametrize("falsehood", [False, "false", "False", 0, "0"])
+def test_so_may_failure(falsehood: Any):
+    session = new()
+    request = session.next_request()
+    denied = replies(request, successful=falsehood, clientId="c1")
+    assert answer(session, request, *denied).verdict is Verdict.REFUSED
+    assert connect(connected(), successful=falsehood).verdict is Verdict.REFUSED
+
+
 def test_an_event_that_bears_the_id_of_a_request_is_no_reply():
     session = connected()
     request = session.next_request()
@@ -345,6 +386,36 @@ def test_a_negative_interval_forbids_this_session_but_not_the_next(successful: b
 
 
 @pytest.mark.parametrize(
+    ("client_id", "said"),
+    [
+        ("c" * 1025, "the server's client id is longer than 1024 bytes"),
+        ("ü" * 513, "the server's client id is longer than 1024 bytes"),
+        ("", "the server granted a handshake without a client id"),
+        (["c1"], "the server granted a handshake without a client id"),
+    ],
+    ids=["long", "long in bytes", "empty", "no text"],
+)
+def test_a_client_id_that_cannot_be_kept_is_refused_with_the_reason(client_id: Any, said: str):
+    session = new()
+    request = session.next_request()
+    received = answer(session, request, *replies(request, clientId=client_id))
+    assert (received.verdict, received.error, session.client_id) == (Verdict.REFUSED, said, None)
+
+
+def test_of_the_transports_that_a_server_offers_a_bounded_number_is_kept():
+    session = new()
+    grant(session, supportedConnectionTypes=["long-polling", 5, "x" * 10**6, *(f"type-{n}" for n in range(1000))])
+    assert session.supported_connection_types[0] == "long-polling"
+    assert sum(map(len, session.supported_connection_types)) < 1000
+
+
+def test_a_client_id_of_one_kibibyte_is_taken():
+    session = new()
+    grant(session, clientId="c" * 1024)
+    assert session.client_id == "c" * 1024
+
+
+@pytest.mark.parametrize(
     "fields", [{"successful": False}, {"successful": True}, {"clientId": ""}, {"clientId": 5}, {"successful": None}]
 )
 def test_a_handshake_is_granted_only_with_a_client_id(fields: dict[str, Any]):
@@ -384,6 +455,15 @@ def test_unreadable_advice_is_ignored(advice: dict[str, Any]):
     assert (session.interval_ms, session.timeout_ms, session.max_interval_ms) == (0, 30_000, None)
 
 
+def test_advice_that_nobody_asked_for_is_not_kept():
+    """A server may put anything there, with each answer something else."""
+    session = connected()
+    known = dict(session.advice)
+    for number in range(50):
+        connect(session, advice={f"member-{number}": "x" * 1000, "timeout": ["x"], "reconnect": "x" * 1000})
+    assert session.advice == known
+
+
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 def test_no_advised_number_is_beyond_a_day(number: float):
     session = connected()
@@ -397,6 +477,38 @@ def test_several_clients_in_one_cookie_jar_are_reported():
     advice = {"multiple-clients": True, "interval": 2000}
     received = connect(connected(), advice=advice)
     assert (received.verdict, received.multiple_clients) == (Verdict.GRANTED, True)
+    assert not connect(connected(), advice={"multiple-clients": "false"}).multiple_clients
+
+
+# --- channels -------------------------------------------------------------------------------------------------------
+
+NAMES = st.lists(st.sampled_from(["v2", "me", "chats", "x"]), min_size=1, max_size=4).map("/".join)
+STAR, STARS = "/v2/me/*", "/v2/**"
+
+
+@given(
+    st.lists(NAMES.map(lambda name: f"/{name}"), max_size=6), st.sets(st.sampled_from([TOPIC, STAR, STARS]), min_size=1)
+)
+def test_events_of_channels_that_were_not_subscribed_are_refused_and_counted(channels: list[str], topics: set[str]):
+    session = Session(topics=sorted(topics), connection_type="long-polling")
+    grant(session)
+    ours = [
+        channel
+        for channel in channels
+        if channel in topics
+        or (STAR in topics and channel.startswith("/v2/me/") and channel.count("/") == 3)
+        or (STARS in topics and channel.startswith("/v2/"))
+    ]
+    events = [{"channel": channel, "data": {"n": number}} for number, channel in enumerate(channels)]
+    received = answer(session, session.next_request(), *events)
+    assert [message.channel for message in received.events] == ours
+    assert received.refused.get("not_subscribed", 0) == len(channels) - len(ours)
+
+
+def test_with_acknowledgements_what_is_refused_is_acknowledged_as_well():
+    session = connected(**ACK)
+    received = connect(session, {"channel": "/other", "data": {}}, ext={"ack": 2})
+    assert (received.events, received.refused, received.ack) == ([], {"not_subscribed": 1}, 2)
 
 
 # --- from one process to the next -----------------------------------------------------------------------------------

@@ -39,7 +39,8 @@ class Line:
         self.server = BareServer(self._handle)
         self.sockets: list[web.WebSocketResponse] = []
         self._talk = talk
-        self._refuse_with: int | None = None
+        self._refuse_with: tuple[int, dict[str, str]] | None = None
+        self.heard: list[Any] = []  # in the last exchange
 
     async def open(self, stack: AsyncExitStack, **options: Any) -> "Line":
         await stack.enter_async_context(self.server)
@@ -50,12 +51,12 @@ class Line:
         stack.push_async_callback(self.transport.close)
         return self
 
-    def refuse(self, status: int) -> None:
-        self._refuse_with = status
+    def refuse(self, status: int, **headers: str) -> None:
+        self._refuse_with = status, headers
 
     async def ask(self, question: Request, *, until: int | None = None) -> list[Any]:
         """The messages of all frames up to the reply (of the number `until`, if given)."""
-        heard: list[Any] = []
+        heard = self.heard = []
         wanted = question.ids if until is None else {str(until)}
         async with aclosing(self.exchange(question)) as payloads:
             async for payload in payloads:
@@ -71,7 +72,8 @@ class Line:
 
     async def _handle(self, asked: web.Request) -> web.StreamResponse:
         if self._refuse_with is not None:
-            return web.Response(status=self._refuse_with)
+            status, headers = self._refuse_with
+            return web.Response(status=status, headers=headers)
         socket = web.WebSocketResponse()
         await socket.prepare(asked)
         self.sockets.append(socket)
@@ -200,7 +202,7 @@ async def test_a_socket_that_closes_may_have_cost_something_and_the_next_request
 
     line = await make(once)
     failure = await line.failure(request(1))
-    assert (failure.maybe_lost, str(failure)) == (True, "the websocket was closed")
+    assert (failure.maybe_lost, str(failure)) == (True, "no answer from the server: the websocket was closed")
     assert await line.ask(request(2)) == [event(2), reply(2)]
     assert len(line.sockets) == 2
 
@@ -239,6 +241,16 @@ async def test_a_refused_upgrade_names_its_status(make: Make, status: int):
     assert (failure.http_status, failure.maybe_lost) == (status, False)
 
 
+async def test_an_upgrade_that_leads_elsewhere_is_a_failure_and_nothing_goes_there(make: Make):
+    line = await make(echo, headers=lambda: {"X-CSRF-TOKEN": "secret"})
+    there = await make(echo)
+    line.refuse(302, Location=there.server.url)
+    failure = await line.failure(request(1))
+    said = "the server answered HTTP 302 to the upgrade to a websocket: a redirect, which is not followed"
+    assert (failure.http_status, failure.maybe_lost, str(failure)) == (302, False, said)
+    assert there.server.requests == []
+
+
 async def test_the_upgrade_carries_what_the_server_wants_to_see(make: Make):
     line = await make(echo, headers=lambda: {"X-CSRF-TOKEN": "t"})
     await line.ask(request(1))
@@ -251,7 +263,7 @@ async def test_a_frame_that_is_too_large_is_a_failure(make: Make):
         await socket.send_str("[" + " " * 100_000)
         await socket.receive()
 
-    failure = await (await make(talk, max_bytes=70_000)).failure(request(1))
+    failure = await (await make(talk, max_message_bytes=70_000)).failure(request(1))
     assert failure.maybe_lost
     assert "70000" in str(failure)
 
@@ -269,3 +281,42 @@ async def test_closing_closes_the_socket(make: Make):
     await line.transport.close()
     await eventually(lambda: line.sockets[0].closed)
     assert line.sockets[0].close_code in (aiohttp.WSCloseCode.OK, aiohttp.WSCloseCode.GOING_AWAY)
+
+
+async def test_what_a_socket_had_brought_before_it_broke_is_handed_over(make: Make):
+    """It breaks in the pause before a poll: the events are in this host's hands already."""
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_json([reply(1)])
+        await socket.send_json([event(7)])
+        assert socket._req is not None
+        assert socket._req.transport is not None
+        socket._req.transport.close()
+
+    line = await make(talk)
+    assert await line.ask(request(1)) == [reply(1)]
+    await eventually(lambda: line.transport._socket is not None and line.transport._socket._conn.closed)
+    failure = await line.failure(request(2))
+    assert (line.heard, failure.maybe_lost) == ([event(7)], True)
+
+
+async def test_replies_without_an_id_go_to_the_exchanges_that_asked(make: Make):
+    async def talk(socket: web.WebSocketResponse) -> None:
+        for _ in range(2):
+            await socket.receive()
+        for channel in ("/meta/subscribe", "/meta/connect"):
+            await socket.send_json([{"channel": channel, "successful": True}])
+        await socket.receive()
+
+    async def first_frame(question: Request) -> str:
+        async with aclosing(line.exchange(question)) as payloads:
+            async for payload in payloads:
+                return str(json.loads(payload.body)[0]["channel"])
+        raise AssertionError
+
+    line = await make(talk)
+    held = asyncio.create_task(first_frame(request(1, hold_ms=5000)))
+    await eventually(lambda: line.sockets)
+    assert await first_frame(request(2, "/meta/subscribe")) == "/meta/subscribe"
+    assert await held == "/meta/connect"

@@ -25,6 +25,7 @@ from listener.errors import ConfigError, JournalError, JournalLocked, NoDaemon, 
 from listener.intake import recorder
 from listener.simulator import Simulator, SimulatorOptions
 from support.eventually import eventually
+from support.httpproxy import HttpProxy
 from support.receiver import Answer, Receiver
 
 CHAT = "0000Na9B26EF003M"
@@ -130,6 +131,25 @@ async def test_a_disposition_goes_from_the_server_to_the_sink(start: Start, sim:
     await running.stop()
 
 
+async def test_login_and_session_go_through_the_proxy_whose_password_may_be_replaced(
+    start: Start, sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    secret = tmp_path / "proxy.secret"
+    secret.write_text("old")
+    monkeypatch.setattr(composition, "_LOOK_S", 0.05)
+    async with HttpProxy(login="listener:new") as proxy:
+        login = {"proxy": proxy.url, "proxy_user": "listener", "proxy_password_file": secret}
+        running = start(server=login)
+        await eventually(lambda: len(proxy.asked) > 0)
+        assert running.daemon.not_ready()
+        secret.write_text("new")
+        await running.ready()
+        sim.set_disposition("agent1", CHAT, "First")
+        await running.heard(1)
+        assert all(one.target.startswith(sim.url) for one in proxy.asked)
+        await running.stop()
+
+
 async def test_what_is_configured_is_what_is_delivered(start: Start, sim: Simulator):
     running = await start(
         disposition={"keys": ["Outcome"], "user_data": ["Queue"], "participants": "none", "type_prefix": "com.example"}
@@ -180,6 +200,21 @@ async def test_a_stop_and_a_start_cost_no_gap_and_lose_nothing_in_between(start:
     ]
     assert second.lines("gap") == []
     assert sim.state()["handshakes"] == 1
+    await second.stop()
+
+
+async def test_a_start_that_the_host_refuses_to_a_sink_costs_no_session_its_clean_end(
+    start: Start, sim: Simulator, tmp_path: Path
+):
+    first = await start(server={"ack": False}).ready()
+    await first.stop()
+    refused = start(server={"ack": False}, sinks={"audit": AUDIT, "other": {"type": "file", "path": "."}})
+    with pytest.raises(StartError):
+        await refused.task
+    second = await start(server={"ack": False}).ready()
+    sim.set_disposition("agent1", CHAT, "A")
+    await second.heard(1)
+    assert second.lines("gap") == []
     await second.stop()
 
 

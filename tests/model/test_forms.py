@@ -40,6 +40,12 @@ def test_a_text_template_names_attributes_and_data():
     assert form.content_type == TEXT
 
 
+def test_a_csv_template_has_cells_that_no_spreadsheet_runs():
+    form = form_of("template", "$chatId,$disposition;$previous", "Text/CSV; header=absent")
+    event = with_data(chatId='a"b', disposition="x;=1+1", previous="\t=cmd")
+    assert form.body(event) == b'"a""b","x;\'=1+1";"\' =cmd"'
+
+
 def test_a_json_template_keeps_types_and_is_always_json():
     fields = {"n": "$referenceId", "who": "${participants}", "was": "$previous", "text": "<$chatId> was $previous"}
     template = json.dumps({**fields, "x": [1]})

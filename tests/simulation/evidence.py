@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from listener.model.event import DeadLetter, Event
-from simulation.schedule import StandIn
 
 KEY = "DispositionCode"
 
@@ -66,16 +65,6 @@ class SessionProblem:
     cuts: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Spoilt:
-    """An answer of the CometD server that a gateway gave another status; `body` is what the server had said."""
-
-    at: float
-    agent: str
-    fault: StandIn
-    body: bytes
-
-
 @dataclass(kw_only=True, slots=True)
 class Evidence:
     """Everything that an oracle may look at.
@@ -90,7 +79,6 @@ class Evidence:
         counts: for each look at a process, its number and its counters.
         sessions: beginnings and ends on the server.
         troubles: what went wrong.
-        spoilt: answers that came from a gateway instead.
         clock: the settings of the listener's wall clock.
         lives: from when to when each process of the listener ran, and how it ended.
         values: at the end, what the server says of each agent's chats.
@@ -109,7 +97,6 @@ class Evidence:
     counts: list[tuple[float, int, dict[str, float]]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     troubles: list[SessionProblem] = field(default_factory=list)
-    spoilt: list[Spoilt] = field(default_factory=list)
     clock: list[tuple[float, int]] = field(default_factory=list)
     lives: list[tuple[float, float, str]] = field(default_factory=list)
     values: dict[tuple[str, str], str | None] = field(default_factory=dict)

@@ -14,9 +14,7 @@ from simulation.schedule import (
     AnyFault,
     ClockJump,
     Forget,
-    Garbled,
     Kill,
-    ReceiverAnswers,
     RefuseInBayeux,
     Restart,
     Schedule,
@@ -53,33 +51,6 @@ class OpenCase:
     def schedule(self) -> Schedule:
         """As one that can be played."""
         return Schedule.from_json(self.shown_by)
-
-
-def _was_spoilt(case: Case, finding: Finding, *, keeps_body: bool) -> bool:
-    """What was lost stood in an answer that a gateway dressed up, or is what was made of the loss later."""
-    if case.plan.ack:
-        return False
-    for spoilt in case.evidence.spoilt:
-        if spoilt.fault.keeps_body is not keeps_body:
-            continue
-        if isinstance(finding.about, Publication):
-            stamp = f'"serverGenerationTimestamp":{finding.about.stamp_ms}'.encode()
-            of_agent = spoilt.agent in ("", finding.agent)  # whose it was is not known while logins are lost
-            if of_agent and stamp in spoilt.body and finding.about.chat.encode() in spoilt.body:
-                return True
-            if spoilt.agent == finding.agent and _was_garbled_too(case, finding.about, spoilt.at):
-                return True
-        elif finding.promise in ("session abandoned", "gap without cause", "gap too long"):
-            at = finding.at
-            if b'"PropertiesUpdated"' in spoilt.body and spoilt.at <= at <= spoilt.at + _FOUND_LATER_S:
-                return spoilt.agent == finding.agent
-    return False
-
-
-def _was_garbled_too(case: Case, lost: Publication, at: float) -> bool:
-    """Whether the answer that was given for this publication had no trace of it any more when a gateway replaced it."""
-    garbled = any(isinstance(fault, Garbled) and fault.at <= at for fault in case.plan.faults)
-    return garbled and 0.0 <= at - lost.at < _SAME_MOMENT_S
 
 
 def _outlived_by_a_pause(case: Case, finding: Finding) -> bool:
@@ -175,14 +146,6 @@ def _told_to_pause_for_ever(case: Case, finding: Finding) -> bool:
         and fault.agent == finding.agent
         and fault.interval_ms > case.plan.max_interval_ms
         and fault.at <= finding.at
-        for fault in case.plan.faults
-    )
-
-
-def _receiver_wants_a_year(case: Case, finding: Finding) -> bool:
-    """The receiver had named a pause that nobody can mean."""
-    return "sink crm" in finding.text and any(
-        isinstance(fault, ReceiverAnswers) and len(fault.retry_after or "") > 9 and (fault.retry_after or "").isdigit()
         for fault in case.plan.faults
     )
 
@@ -301,29 +264,6 @@ def _was_repeated_in_a_look(case: Case, finding: Finding) -> bool:
 
 
 CASES: tuple[OpenCase, ...] = (
-    OpenCase(
-        id="success-but-not-200",
-        text="without acknowledgements, an answer to a poll under HTTP 202, 203 or 206 is thrown away, events and all",
-        promise="lost",
-        shown_by=(
-            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":14.0,"faults":[{"type":"StandIn","status":202,"count":1,"keeps_body":true,"on'
-            'ly":"messages","at":8.0}]}'
-        ),
-        explains=lambda case, finding: _was_spoilt(case, finding, keeps_body=True),
-    ),
-    OpenCase(
-        id="stand-in",
-        text="without acknowledgements, a gateway's answer to a poll (302, 401, 403, 404, 408, 503) is taken for the"
-        " server's, which had answered with events: no gap on record",
-        promise="lost",
-        shown_by=(
-            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":14.0,"faults":[{"type":"StandIn","status":404,"count":1,"keeps_body":false,"o'
-            'nly":"messages","at":8.0}]}'
-        ),
-        explains=lambda case, finding: _was_spoilt(case, finding, keeps_body=False),
-    ),
     OpenCase(
         id="pause-outlives-session",
         text="the pause after failed exchanges grows beyond maxInterval, and the session is lost after a short outage",
@@ -461,17 +401,6 @@ CASES: tuple[OpenCase, ...] = (
             'erRestart","at":31.459,"for_s":9.402}]}'
         ),
         explains=_was_repeated_in_a_look,
-    ),
-    OpenCase(
-        id="absurd-retry-after",
-        text="a receiver's Retry-After of many years is obeyed for 366 days",
-        promise="not delivered",
-        shown_by=(
-            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":18.0,"faults":[{"type":"ReceiverAnswers","status":429,"retry_after":"10000000'
-            '00000","at":8.0,"for_s":4.0}]}'
-        ),
-        explains=_receiver_wants_a_year,
     ),
 )
 

@@ -175,6 +175,9 @@ MUTANTS: Mapping[str, Mutant] = {
     "gap begins late": Mutant(
         text="a gap begins in the middle of what it stands for", patches=[(Receiver, "_gap", _begins_late)]
     ),
+    "hold not learned": Mutant(
+        text="polls that a proxy cuts go on asking for the same hold", patches=[(Engine, "_learn_hold", _nothing)]
+    ),
     "no re-read": Mutant(text="chats are not read again after a gap", patches=[(Reconciler, "ask", _nothing)]),
     "no resume state": Mutant(
         text="what continues a session is not stored", patches=[(Receiver, "_session", _nothing)]

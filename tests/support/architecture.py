@@ -298,6 +298,18 @@ def uses_of(modules: Collection[Module], names: Collection[str], *, but: Collect
     return found
 
 
+def makers_of(modules: Collection[Module], names: Collection[str]) -> set[str]:
+    """The modules that call one of a library's names, or derive a class from it, whatever it is called there."""
+    made = set()
+    for module in modules:
+        known = _known_as(module.tree)
+        for node in ast.walk(module.tree):
+            used = [node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else []
+            if any(_full_name(name, known) in names for name in used):
+                made.add(module.name)
+    return made
+
+
 def _known_as(tree: ast.Module) -> dict[str, str]:
     """What the imported names of a module stand for."""
     known = {}

@@ -1,11 +1,14 @@
 """A real HTTP server of one handler, for answers that no decent server would give; and sessions of a client's."""
 
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+
+from listener.runtime.http_client import Connector, new_session
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -18,8 +21,9 @@ class BareServer:
         bodies: their bodies as JSON; None where there was none.
     """
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, *, tls: ssl.SSLContext | None = None) -> None:
         self.handler = handler
+        self._tls = tls
         self.requests: list[Any] = []
         self.bodies: list[Any] = []
         self.port = 0
@@ -27,7 +31,7 @@ class BareServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/cometd"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/cometd"
 
     async def __aenter__(self) -> Self:
         app = web.Application()
@@ -35,7 +39,7 @@ class BareServer:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self._tls).start()
         self.port = runner.addresses[0][1]
         return self
 
@@ -48,6 +52,6 @@ class BareServer:
         return await self.handler(request)
 
 
-def new_http(**options: Any) -> aiohttp.ClientSession:
-    """A client's HTTP session that keeps the cookies of hosts without a name."""
-    return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), **options)
+def new_http(*, limit: int = 0, headers: Mapping[str, str] | None = None) -> aiohttp.ClientSession:
+    """An HTTP session as an account has it, with at most so many connections."""
+    return new_session(Connector(limit=limit), keeps_cookies=True, decompresses=True, headers=headers)

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 
+from listener.audit.chain import Head, chained
 from listener.audit.periods import Calendar
 from listener.audit.reading import AuditFile
 from listener.audit.report import Report, Wanted
+from listener.audit.verdict import Verdict
 
 _COUNT = iter(range(10**9))
 
@@ -62,17 +64,28 @@ def _line(kind: str, time: str, id_: str | None, data: object) -> bytes:
         "time": time,
         "datacontenttype": "application/json",
         "sequence": str(number),
-        "chainindex": str(number),
         "data": data,
     }
-    return json.dumps(line).encode() + b"\n"
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
-def report_on(*paths: Path, told: list[str] | None = None, zone=UTC, **wanted) -> tuple[list, Report]:
+def linked(lines: Sequence[bytes]) -> tuple[list[bytes], Head]:
+    """The lines as records of one chain, and its head."""
+    head, records = Head(), []
+    for line in lines:
+        event = line.removesuffix(b"\n")
+        record, head = chained(event, len(event.partition(b',"data":')[2]) - 1, head)
+        records.append(record + b"\n")
+    return records, head
+
+
+def report_on(
+    *paths: Path, told: list[str] | None = None, zone=UTC, verdict: Verdict | None = None, **wanted
+) -> tuple[list, Report]:
     """The rows that are asked for, and the report that they are of."""
     files = [AuditFile(path) for path in paths]
     tell = (lambda text: None) if told is None else told.append
-    report = Report(files, wanted=Wanted(**wanted), calendar=Calendar(zone), report=tell)
+    report = Report(files, wanted=Wanted(**wanted), calendar=Calendar(zone), report=tell, verdict=verdict)
     rows = list(report.rows())
     for file in files:
         file.__exit__()

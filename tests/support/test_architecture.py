@@ -165,6 +165,20 @@ def test_a_use_of_what_is_the_hosts_is_found(source: str):
 
 
 @pytest.mark.parametrize(
+    ("source", "makes"),
+    [
+        ("import aiohttp\nsession = aiohttp.ClientSession()", True),
+        ("from aiohttp import ClientSession as Http\ndef f():\n    return Http()", True),
+        ("from aiohttp import ClientSession\nclass Mine(ClientSession): ...", True),
+        ("import aiohttp\ndef f(http: aiohttp.ClientSession): ...", False),
+        ("from aiohttp import ClientSession\nhttp: ClientSession | None = None", False),
+    ],
+)
+def test_who_makes_something_is_told_from_who_only_knows_it(source: str, *, makes: bool):
+    assert rules.makers_of(one(source), {"aiohttp.ClientSession"}) == ({"listener.web.server"} if makes else set())
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "import random\ndef play(rng: random.Random): ...",

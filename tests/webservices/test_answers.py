@@ -141,7 +141,11 @@ def test_decode_refuses_another_shape():
     [
         (TimeoutError(), Unreachable, "GET /x: no answer from https://gws within 30 s"),
         (aiohttp.ServerTimeoutError(), Unreachable, "GET /x: no answer from https://gws within 30 s"),
-        (aiohttp.ServerDisconnectedError(), Unreachable, "GET /x: no answer from https://gws: Server disconnected"),
+        (
+            aiohttp.ServerDisconnectedError(),
+            Unreachable,
+            "GET /x: https://gws closed the connection instead of answering",
+        ),
         (ssl.SSLError("broken"), Unreachable, "GET /x: no answer from https://gws: ('broken',)"),
         (ConnectionResetError(), Unreachable, "GET /x: no answer from https://gws: ConnectionResetError"),
     ],

@@ -2,7 +2,7 @@
 
 from listener.audit.newest import newest_event
 from listener.ports import Sink
-from listener.sinks.file.settings import FileSettings, options_of, problems
+from listener.sinks.file.settings import FileSettings, options_of, problems, refusals
 from listener.sinks.file.sink import FileSink
 from listener.sinks.registry import SinkContext, SinkKind
 
@@ -16,4 +16,4 @@ def _newest(context: SinkContext, settings: FileSettings) -> tuple[int, int] | N
     return newest_event(options.path) if options.recall else None
 
 
-KIND = SinkKind(name="file", settings=FileSettings, build=_build, problems=problems, newest=_newest)
+KIND = SinkKind(name="file", settings=FileSettings, build=_build, problems=problems, refusals=refusals, newest=_newest)

@@ -8,24 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientResponseError,
-    ClientSession,
-    ClientTimeout,
-    DummyCookieJar,
-    ServerDisconnectedError,
-    TCPConnector,
-    hdrs,
-)
+from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientResponseError, ClientSession, hdrs
 from yarl import URL
 
 from listener import __version__
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
+from listener.runtime.http_client import Connector, describe, new_proxy, new_session
 from listener.sinks.registry import SinkContext
+from listener.sinks.secrets import secret_of
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
 from listener.sinks.webhook.settings import WebhookSettings
 
@@ -43,9 +34,7 @@ _PARKS = {401, 403, 404, 407, _GONE, 415}
 _STAND_INS = {405, 406, 426}
 _RETRIES = {408, 425, 429, *_STAND_INS}
 _BODY_BYTES = 64 * 1024
-
-# What is named beyond that is a mistake; what is named below it is waited for in full.
-_LONGEST_WAIT_S = 366 * 86_400.0
+_FOR_EVER_S = 1e10  # how much of a pause is kept is for the lane to say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,8 +126,15 @@ class Endpoint:
         self._stamp: tuple[object, ...] = ()
 
     async def open(self) -> None:
-        """Get ready, with the certificates of this moment; reaches nobody yet. Raises StartError: they are unusable."""
+        """Get ready, with the certificates and the proxy's password of this moment; reaches nobody yet.
+
+        Raises:
+            StartError: a certificate is unusable.
+            Retry: there is no password in its file.
+        """
         stamp = self._stamp_of_files()
+        file = self._settings.proxy_password_file
+        password = await secret_of(self._context, "proxy_password", inline=None, file=file)
         tls = await asyncio.to_thread(self._tls)
         await self.close()
         settings = self._settings
@@ -149,22 +145,18 @@ class Endpoint:
         if settings.origin is not None:
             headers["WebHook-Request-Origin"] = settings.origin
         self._stamp = stamp
-        self._session = ClientSession(
-            connector=TCPConnector(
-                limit=settings.concurrency,
-                ssl=tls,
-                socket_factory=public_socket if settings.deny_private_networks else None,
-            ),
-            timeout=ClientTimeout(total=settings.timeout_s),
-            headers=headers,
-            cookie_jar=DummyCookieJar(),
-            auto_decompress=False,  # a small answer must not grow in our memory
+        connector = Connector(
+            limit=settings.concurrency,
+            tls=tls,
+            proxy=new_proxy(settings.proxy, user=settings.proxy_user, password=password or ""),
+            new_socket=public_socket if settings.deny_private_networks else None,
         )
+        self._session = new_session(connector, timeout_s=settings.timeout_s, headers=headers)
 
     async def renew(self) -> None:
-        """Take up certificates that were replaced since `open`. Unusable ones may be half written: the old stay."""
+        """Take up files that were replaced since `open`. Unusable ones may be half written: the old stay."""
         if self._session is not None and self._stamp_of_files() != self._stamp:
-            with suppress(StartError):
+            with suppress(StartError, Retry):
                 await self.open()
 
     async def close(self) -> None:
@@ -191,7 +183,7 @@ class Endpoint:
                     status=response.status,
                     headers=response.headers,
                     body=await _read(response),
-                    after_s=retry_after_s(named, limit_s=_LONGEST_WAIT_S, now_s=self._context.host.time_s),
+                    after_s=retry_after_s(named, limit_s=_FOR_EVER_S, now_s=self._context.host.time_s),
                 )
         except (ClientError, OSError) as exc:
             return self._no_answer(url, exc)
@@ -201,14 +193,14 @@ class Endpoint:
         match exc:
             case TimeoutError():
                 text = f"{where} did not answer within {self._settings.timeout_s:g} s"
-            case ClientResponseError():  # its text would quote the whole URL, its message the answer
-                text, detail = f"{where} does not speak HTTP", exc.message
-            case ServerDisconnectedError():  # its text may be the beginning of the answer
-                text = f"{where} closed the connection instead of answering"
             case ClientConnectorError(os_error=AddressDenied() as denied):
                 text, verdict = f"{where} is not called: {denied}", Park
             case _:
-                text = f"{where} cannot be reached: {one_line(str(exc)) or type(exc).__name__}"
+                oauth2 = self._settings.oauth2
+                at_issuer = oauth2 is not None and url == URL(oauth2.token_url, encoded=oauth2.token_url.isascii())
+                key = "oauth2.token_url" if at_issuer else "url"
+                text = describe(exc, peer=where, table=f"sinks.{self._context.name}", url_key=key)
+                detail = exc.message if isinstance(exc, ClientResponseError) else ""  # it may quote the answer
         return Failure(text=text, detail=detail, verdict=verdict)
 
     def _tls(self) -> ssl.SSLContext | bool:
@@ -220,7 +212,10 @@ class Endpoint:
 
     def _stamp_of_files(self) -> tuple[object, ...]:
         settings = self._settings
-        files = (settings.ca_file, settings.client_cert_file, settings.client_key_file)
+        files = (
+            *(settings.ca_file, settings.client_cert_file, settings.client_key_file),
+            settings.proxy_password_file,
+        )
         return tuple(_stamp(self._context.base / file) for file in files if file is not None)
 
 

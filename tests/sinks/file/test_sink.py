@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from listener.audit.notes import load_verifier
-from listener.audit.verify import Kind, read_checkpoints, verify
+from listener.audit.verdict import Kind
+from listener.audit.verify import gather, verify
 from listener.errors import Retry, StartError
 from listener.sinks.file import FileSettings, FileSink
 from listener.sinks.registry import SinkContext
@@ -368,9 +368,10 @@ async def test_a_cut_tail_shows_against_a_checkpoint_that_was_posted(make_sink, 
     for trace in ("checkpoints", "key"):
         (tmp_path / f"events.jsonl.{trace}").unlink()
     (tmp_path / "kept").write_bytes(post.body + b"\n")
-    key = load_verifier(str(tmp_path / "events.jsonl.pub"))
-    assert verify([path], key=key).findings == [], "in the files alone it does not show"
-    (finding,) = verify([path], checkpoints=read_checkpoints(tmp_path / "kept"), key=key).findings
+    public = [str(tmp_path / "events.jsonl.pub")]
+    alone = verify([path], gather([path], pubkeys=public))
+    assert (alone.findings, alone.is_proven()) == ([], False), "in the files alone it does not show"
+    (finding,) = verify([path], gather([path], pubkeys=public, checkpoints=[tmp_path / "kept"])).findings
     assert (finding.kind, finding.place.line) == (Kind.CUT, 6)
 
 
@@ -382,11 +383,8 @@ async def test_closed_files_are_compressed_beside_the_stream_and_the_whole_is_pr
     await eventually(lambda: len(list(tmp_path.glob("*Z*.gz"))) >= 8)
     await eventually(lambda: not list(tmp_path.glob("*Z")) and not list(tmp_path.glob("*Z-*[0-9]")))
     await sink.close()
-    verdict = verify(
-        [path, *tmp_path.glob("*.gz")],
-        checkpoints=read_checkpoints(tmp_path / "events.jsonl.checkpoints"),
-        key=load_verifier(str(tmp_path / "events.jsonl.pub")),
-    )
+    files = [path, *tmp_path.glob("*.gz")]
+    verdict = verify(files, gather(files, pubkeys=[str(tmp_path / "events.jsonl.pub")]))
     assert (verdict.findings, verdict.records, verdict.signed) == ([], 400, 400)
 
 

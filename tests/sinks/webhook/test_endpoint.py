@@ -10,7 +10,9 @@ from listener.sinks.webhook.endpoint import Failure, quoted
 from support.authority import Authority
 from support.delivering import outcome_of
 from support.events import disposition_event
+from support.httpproxy import HttpProxy
 from support.receiver import Answer, Receiver
+from support.wire import saying, talking
 
 
 def test_what_is_gone_is_disabled_and_says_so():
@@ -51,7 +53,7 @@ async def test_https_works_with_an_own_authority_and_unverified(tls_receiver, ma
 
 
 async def test_an_untrusted_certificate_is_a_retry_that_says_so(tls_receiver, make_sink):
-    with pytest.raises(Retry, match=r"(?i)certificate.verify.failed"):
+    with pytest.raises(Retry, match=r"certificate of 127.* is not trusted .*: set sinks\.crm\.ca_file"):
         await (await make_sink(tls_receiver.url)).deliver([disposition_event(1)])
     assert tls_receiver.posts == []
 
@@ -117,9 +119,46 @@ async def test_a_redirect_is_a_failure_and_is_not_followed(receiver, make_sink):
     assert [post.path for post in receiver.posts] == ["/hook"]
 
 
-async def test_a_retry_after_of_weeks_is_handed_on_in_full_and_one_of_ages_is_a_year(receiver, make_sink):
+async def test_an_answer_with_a_header_of_9_kb_is_one(receiver, make_sink):
+    receiver.answers = Answer(headers={"Content-Security-Policy": "x" * 9000})
+    await (await make_sink(receiver.url)).deliver([disposition_event(1)])
+    assert len(receiver.posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (saying(for_ever=b"HTTP/1.1 102 \r\n\r\n" * 1000), "a head of more than 256 KiB, interim answers included"),
+        (saying(b"HTTP/1.1 200 OK\r\nX-Long: ", for_ever=b"secret" * 1000), "the header X-Long, longer than 64 KiB"),
+    ],
+)
+async def test_a_head_that_does_not_end_is_a_retry_that_says_what_it_was(make_sink, answer, said):
+    async with talking(answer) as url:
+        outcome = await outcome_of(await make_sink(url), [disposition_event(1)])
+    assert isinstance(outcome, Retry)
+    assert (outcome.reason, outcome.detail) == (f"the answer of {url.removeprefix('http://')} has {said}", "")
+
+
+async def test_a_webhook_goes_through_its_proxy_whose_password_may_be_replaced(tls_receiver, make_sink, tmp_path):
+    secret = tmp_path / "proxy.secret"
+    secret.write_text("old")
+    async with HttpProxy(login="listener:new") as proxy:
+        login = {"proxy_user": "listener", "proxy_password_file": "proxy.secret"}
+        sink = await make_sink(tls_receiver.url, ca_file="ca.pem", proxy=proxy.url, **login)
+        with pytest.raises(Retry, match=r"407 \(check sinks\.crm\.proxy_user and sinks\.crm\.proxy_password_file\)"):
+            await sink.deliver([disposition_event(1)])
+        secret.write_text("")
+        with pytest.raises(Retry, match="407"):
+            await sink.deliver([disposition_event(1)])
+        secret.write_text("new\n")
+        await sink.deliver([disposition_event(1)])
+    assert {asked.method for asked in proxy.asked} == {"CONNECT"}
+    assert len(tls_receiver.posts) == 1
+
+
+async def test_a_retry_after_is_handed_on_in_full_for_the_lane_to_bound(receiver, make_sink):
     sink = await make_sink(receiver.url)
-    for named, expected in ((str(40 * 86_400), 40 * 86_400.0), ("9" * 400, 366 * 86_400.0)):
+    for named, expected in ((str(40 * 86_400), 40 * 86_400.0), ("1795904246", 1_795_904_246.0), ("9" * 400, 1e10)):
         receiver.answers = Answer(status=429, headers={"Retry-After": named})
         outcome = await outcome_of(sink, [disposition_event(1)])
         assert outcome.after_s == expected

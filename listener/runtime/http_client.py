@@ -1,0 +1,320 @@
+"""The one policy of all HTTP clients here: bounded heads, no redirects, a proxy only where one is set, errors in words.
+
+A session of `new_session` is aiohttp's own. How much of a body is read, and for how long, is its user's matter.
+"""
+
+import asyncio
+import re
+import ssl
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from socket import socket
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+from aiohttp import hdrs
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import LineTooLong
+from yarl import URL
+
+from listener.runtime.cookies import without_date
+
+LARGEST_HEADER = 64 * 2**10
+"""Bytes of one header line, name and value: some Content-Security-Policies are longer than 8 KiB."""
+
+LARGEST_HEAD = 256 * 2**10
+"""Bytes that may come before the status that counts is known: all headers, and all interim answers (RFC 9110, 15.2)."""
+
+_SLICE = 16 * 2**10
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
+_TEXT_CHARACTERS = 200
+
+
+class HeadTooLarge(aiohttp.ClientError):
+    """The head of an answer exceeds a limit; the text says which, and names the header."""
+
+
+class _Inlet(asyncio.BufferedProtocol):
+    """Stands between a connection and aiohttp's protocol: takes it 16 KiB a step, and counts while a head is awaited.
+
+    aiohttp parses what one read brought in a single step, and reads on while interim answers come: 256 KiB of them
+    would hold the loop for 50 ms, and gigabytes would follow.
+    """
+
+    def __init__(self, transport: asyncio.Transport, behind: Any) -> None:
+        self._transport = transport
+        self._behind = behind
+        self._room = bytearray()
+        self._head_bytes: int | None = None
+        self._line = b""  # the beginning of the header line that is under way
+        self._aborted = False
+
+    @classmethod
+    def of(cls, connection: Connection) -> "_Inlet | None":
+        """The one of this connection, put there at its first use; None if the connection is gone."""
+        transport = connection.transport
+        if transport is None or transport.is_closing():
+            return None
+        behind = transport.get_protocol()
+        if isinstance(behind, cls):
+            return behind
+        inlet = cls(transport, behind)
+        reads = transport.is_reading()
+        transport.pause_reading()  # uvloop decides when reading begins how a protocol is fed
+        transport.set_protocol(inlet)
+        if reads:
+            transport.resume_reading()
+        return inlet
+
+    def await_head(self) -> None:
+        """Count from here."""
+        self._head_bytes, self._line = 0, b""
+
+    def end_head(self) -> None:
+        """Count no longer: the status is known, or there will be none."""
+        self._head_bytes = None
+
+    def complaint(self, exc: BaseException) -> str:
+        """What is too large, if that is what ended the wait for the head; else empty."""
+        if self._aborted:
+            return f"a head of more than {LARGEST_HEAD // 1024} KiB, interim answers included"
+        while (cause := exc.__cause__) is not None:
+            if isinstance(cause, LineTooLong):
+                name = _NAME.match(self._line)
+                header = f"the header {name[0].decode()}" if name else "a header"
+                return f"{header}, longer than {LARGEST_HEADER // 1024} KiB"
+            exc = cause
+        return ""
+
+    def get_buffer(self, _sizehint: int) -> bytearray:
+        """See asyncio."""
+        self._room = bytearray(_SLICE)
+        return self._room
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio."""
+        data = bytes(memoryview(self._room)[:nbytes])
+        self._room = bytearray()
+        if self._head_bytes is not None:
+            self._head_bytes += nbytes
+            if self._head_bytes > LARGEST_HEAD:
+                self._aborted = True
+                self._transport.abort()
+                return
+        self._behind.data_received(data)
+        if self._head_bytes is not None and self._behind.exception() is None:
+            _, end, begun = data.rpartition(b"\n")
+            self._line = begun[:_SLICE] if end else (self._line + data)[:_SLICE]
+
+    def eof_received(self) -> bool | None:
+        """See asyncio."""
+        return self._behind.eof_received()  # type: ignore[no-any-return]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        self._behind.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self._behind.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self._behind.resume_writing()
+
+
+class _Answer(aiohttp.ClientResponse):
+    """An answer whose head is bounded, interim answers included."""
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Raises HeadTooLarge."""
+        inlet = _Inlet.of(connection)
+        if inlet is None:
+            return await super().start(connection)
+        inlet.await_head()
+        try:
+            return await super().start(connection)
+        except aiohttp.ClientError as exc:
+            if complaint := inlet.complaint(exc):
+                raise HeadTooLarge(complaint) from exc
+            raise
+        finally:
+            inlet.end_head()
+
+
+class Proxy:
+    """An HTTP proxy: what is `https` goes through it with CONNECT, so that TLS ends at the server and not in it.
+
+    Args:
+        url: of the proxy, `http://host:port`.
+        user: for Basic authentication at the proxy; None for none.
+        password: of the user.
+    """
+
+    def __init__(self, url: str, *, user: str | None = None, password: str = "") -> None:
+        self._url = URL(url)
+        self._user = user
+        self._headers: dict[str, str] = {}
+        self.set_password(password)
+
+    def set_password(self, password: str) -> None:
+        """From the next request on."""
+        if self._user is not None:
+            credentials = b64encode(f"{self._user}:{password}".encode()).decode()
+            self._headers = {hdrs.PROXY_AUTHORIZATION: f"Basic {credentials}"}
+
+    def lead(self, request: aiohttp.ClientRequest) -> None:
+        """Send a request through it that has not been sent yet."""
+        if request.is_ssl():
+            request.update_proxy(self._url, None, dict(self._headers))
+        else:
+            request.update_proxy(self._url, None, None)
+            request.headers.update(self._headers)
+
+
+def new_proxy(url: str | None, *, user: str | None, password: str) -> Proxy | None:
+    """The proxy at this address; None without one."""
+    return Proxy(url, user=user, password=password) if url is not None else None
+
+
+class Connector(aiohttp.TCPConnector):
+    """Connections for one session or for many, through a proxy if there is one; to be closed by its owner.
+
+    Args:
+        limit: most of them at once; 0 for any number.
+        tls: how certificates are verified; True is as aiohttp does it, False takes any.
+        keepalive_s: for how long an idle one is kept.
+        new_socket: makes the socket of an attempt, or refuses the address.
+        proxy: what all requests go through.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: int,
+        tls: ssl.SSLContext | bool = True,
+        keepalive_s: float = 15.0,
+        new_socket: Callable[[tuple[Any, ...]], socket] | None = None,
+        proxy: Proxy | None = None,
+    ) -> None:
+        super().__init__(limit=limit, ssl=tls, keepalive_timeout=keepalive_s, socket_factory=new_socket)
+        self.proxy = proxy
+
+    async def connect(self, req: aiohttp.ClientRequest, *args: Any, **more: Any) -> Connection:
+        """See aiohttp."""
+        if self.proxy is not None:
+            self.proxy.lead(req)
+        return await super().connect(req, *args, **more)
+
+
+class CookieJar(aiohttp.CookieJar):
+    """Keeps each cookie until the server deletes or replaces it; see `without_date`."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Take the `Set-Cookie` headers of an answer."""
+        super().update_cookies_from_headers([without_date(header) for header in headers], response_url)
+
+
+async def _refuse_redirect(_: Any, _context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams) -> None:
+    """For a websocket's upgrade, where aiohttp follows redirects: cookies and tokens would go to another server."""
+    response = params.response
+    response.close()
+    raise aiohttp.WSServerHandshakeError(
+        response.request_info,
+        response.history,
+        status=response.status,
+        message="a redirect, which is not followed",
+        headers=response.headers,
+    )
+
+
+def new_session(
+    connector: aiohttp.BaseConnector,
+    *,
+    owns_connector: bool = True,
+    keeps_cookies: bool = False,
+    decompresses: bool = False,
+    timeout_s: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> aiohttp.ClientSession:
+    """A session that keeps the policy; to be closed by its owner.
+
+    No variable of the environment is read (HTTP_PROXY and its like, netrc).
+
+    Args:
+        connector: a `Connector`.
+        owns_connector: whether it is closed together with the session.
+        keeps_cookies: also those of servers that are named by IP address; each is given back as it came, for quotes
+            that the server did not write break the stickiness of load balancers. They stay until it deletes them.
+        decompresses: False where a small answer must not grow in our memory.
+        timeout_s: for a whole exchange, where a request names no other limit; None for no limit.
+        headers: sent with every request.
+    """
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(_refuse_redirect)
+    return aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=owns_connector,
+        cookie_jar=CookieJar(unsafe=True, quote_cookie=False) if keeps_cookies else aiohttp.DummyCookieJar(),
+        auto_decompress=decompresses,
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        headers=headers,
+        max_line_size=LARGEST_HEADER,
+        max_field_size=LARGEST_HEADER,
+        response_class=_Answer,
+        trace_configs=[trace],
+        trust_env=False,
+    )
+
+
+def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url") -> str:
+    """What came instead of an answer, in words that name the setting that it hangs on. Quotes nothing of an answer.
+
+    Args:
+        exc: of aiohttp, or an OSError.
+        peer: who was asked.
+        table: where its settings are, such as `server`: `ca_file`, `proxy`, `proxy_user`.
+        url_key: the setting there that names the peer.
+    """
+    match exc:
+        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+            cause = getattr(exc, "certificate_error", exc)
+            why = getattr(cause, "verify_message", "") or str(cause)
+            text = f"the certificate of {peer} is not trusted ({why}): set {table}.ca_file to the authority's file"
+        case aiohttp.ClientSSLError():
+            text = f"no TLS with {peer}: {_short(exc)}"
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            text = _describe_proxy(exc, peer=peer, table=table)
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            text = f"{peer} cannot be reached: {_short(exc)} (check {table}.{url_key})"
+        case HeadTooLarge():
+            text = f"the answer of {peer} has {exc}"
+        case aiohttp.WSServerHandshakeError():
+            text = f"{peer} answered HTTP {exc.status} to the upgrade to a websocket: {exc.message}"
+        case aiohttp.ClientResponseError():
+            text = f"the answer of {peer} is not HTTP"
+        case aiohttp.ServerDisconnectedError():  # its text may be the beginning of the answer
+            text = f"{peer} closed the connection instead of answering"
+        case _:
+            text = f"no answer from {peer}: {_short(exc)}"
+    return text
+
+
+def _describe_proxy(
+    exc: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError, *, peer: str, table: str
+) -> str:
+    if isinstance(exc, aiohttp.ClientProxyConnectionError):
+        return f"the proxy cannot be reached: {_short(exc)} (check {table}.proxy)"
+    if exc.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return f"the proxy refuses us with 407 (check {table}.proxy_user and {table}.proxy_password_file)"
+    return f"the proxy does not connect us with {peer}, it answered {exc.status} (check {table}.proxy)"
+
+
+def _short(exc: BaseException) -> str:
+    """One line of printable characters."""
+    if isinstance(exc, aiohttp.ConnectionTimeoutError):
+        return "no connection in time"  # aiohttp quotes the whole URL, which may be a secret
+    text = "".join(c if c.isprintable() else " " for c in str(exc))
+    return " ".join(text.split())[:_TEXT_CHARACTERS] or type(exc).__name__
