@@ -37,7 +37,6 @@ class LongPollingTransport(SessionTransport):
     def __init__(self, *, url: str, auth: Link, **of_aiocometd: Any) -> None:
         super().__init__(url=url, auth=auth, **of_aiocometd)
         self._yarl = URL(url)
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=auth.connect_timeout_s)
 
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
         """One payload: the whole body, or what a cut one had brought before the failure is raised.
@@ -63,7 +62,7 @@ class LongPollingTransport(SessionTransport):
             data=_ENCODER.encode(request.payload),
             headers=headers,
             allow_redirects=False,
-            timeout=self._timeout,
+            timeout=aiohttp.ClientTimeout(total=None, connect=self.link.connect_timeout_s),
         ) as response:
             if response.status not in _SUCCESS:  # gateways make 202, 203 or 206 of 200
                 raise _refusal(response, self.link.time_s)

@@ -29,6 +29,7 @@ class SubscriptionState:
         self.last_ms: int | None = None
         self.cut = False
         self.asked_ms = 0
+        self._granted_ms = 0
         self._cause: Cause | None = Cause.RESTART
         self._new_session = False
         self._network_failed = False
@@ -57,6 +58,19 @@ class SubscriptionState:
         """A handshake was granted, so the session before is gone, whoever found that out."""
         self.lost(Cause.SESSION_EXPIRED)
         self._new_session = True
+
+    def granted(self) -> None:
+        """A subscription was granted, by the server's word; a connect has to show that the session lasts."""
+        self._granted_ms = self.asked_ms
+
+    def begun(self) -> Restored | None:
+        """The first connect of a new session brought nothing, but the session is there, and nobody knows of it yet."""
+        if not self._new_session or self._cause is None:
+            return None
+        restored = self._restored(self._cause)
+        self.last_ms, self._cause = self._granted_ms, None
+        self._new_session = self._network_failed = self.cut = False
+        return restored
 
     def restored(self) -> Restored | None:
         """A connect was granted; None if the subscription was not lost before."""

@@ -245,7 +245,7 @@ class Receiver:
                     origin_id=f"{batch.client_id}:{batch.number}",
                 )
             )
-        batch.confirm()
+        batch.confirm(useful=bool(decoded.observations))
 
     def _note(self, decoded: DecodedBatch, at_ms: int) -> None:
         """Note what the batch says about the subscription and about chats, apart from dispositions."""

@@ -3,30 +3,22 @@
 A finding is explained only by the mechanism of a case: the schedule holds the fault, it met this agent, at this time.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from listener.model.event import Change, Event, Origin
-from simulation.evidence import Publication, Session
-from simulation.oracle import REFUSALS, RETRY_S, Case, Finding, Gap
+from listener.model.event import Origin
+from simulation.evidence import Publication
+from simulation.oracle import RETRY_S, Case, Finding, Gap
 from simulation.schedule import (
-    Advise,
-    AnyFault,
     ClockJump,
     Forget,
-    Kill,
     ReceiverAnswers,
-    RefuseInBayeux,
-    Restart,
     Schedule,
 )
 from simulation.world import RECONCILE_S
 
 _FOUND_LATER_S = 2 * RECONCILE_S + 10.0
 """A change that was lost is found by the second look at the chats, at the latest."""
-_FAILURES = (*REFUSALS, "Partition", "Refuse", "Reset", "Drop", "Cut", "Garbled", "Slow", "ServerRestart", "Refused")
-_STARTS_PER_S = 100
-_SAME_MOMENT_S = 0.5
 _LONGEST_OUTAGE_S = 130.0
 
 
@@ -52,35 +44,6 @@ class OpenCase:
     def schedule(self) -> Schedule:
         """As one that can be played."""
         return Schedule.from_json(self.shown_by)
-
-
-def _outlived_by_a_pause(case: Case, finding: Finding) -> bool:
-    """An exchange had failed, and the pause after it outlived the session."""
-    session = finding.about
-    return (
-        finding.promise == "session lost"
-        and isinstance(session, Session)
-        and _troubled(case, session.agent, _FAILURES, session.idle_since - _answer_s(case), session.at)
-    )
-
-
-def _answer_s(case: Case) -> float:
-    """How long a poll may take until it has failed."""
-    return case.plan.hold_ms / 1000 + 5.0
-
-
-def _refused_too_often(case: Case, finding: Finding) -> bool:
-    """HTTP 401 or 403 came several times on a session that lived."""
-    return finding.promise == "session abandoned" and _troubled(
-        case, finding.agent, REFUSALS, finding.at - case.plan.max_interval_ms / 1000 - RETRY_S, finding.at
-    )
-
-
-def _troubled(case: Case, agent: str, faults: Iterable[str], since: float, until: float) -> bool:
-    return any(
-        one.fault in faults and agent in one.agents and one.since <= until and one.until >= since
-        for one in case.evidence.troubles
-    )
 
 
 def _clock_was_set(case: Case, finding: Finding) -> bool:
@@ -118,39 +81,6 @@ def _is_bent(case: Case, gap: Gap) -> bool:
     return False
 
 
-def _resumed_too_late(case: Case, finding: Finding) -> bool:
-    """So many accounts started one after the other that the last ones came too late."""
-    spread_s = case.plan.accounts / _STARTS_PER_S
-    starts = [life[0] for life in case.evidence.lives] + [one.at + one.for_s for one in _of(case, Restart, Kill)]
-    return (
-        finding.promise == "session lost"
-        and spread_s > case.plan.max_interval_ms / 1000 / 2
-        and any(start <= finding.at <= start + spread_s + 1.0 for start in starts)
-    )
-
-
-def _of(case: Case, *kinds: type[AnyFault]) -> list[AnyFault]:
-    return [fault for fault in case.plan.faults if isinstance(fault, kinds)]
-
-
-def _refused_in_bayeux(case: Case, finding: Finding) -> bool:
-    """The login of this agent had run out, and the server said so under HTTP 200; or no gap was closed since then."""
-    refused = [one.at for one in case.plan.faults if isinstance(one, RefuseInBayeux) and one.agent == finding.agent]
-    closed = [gap.recorded_at for gap in case.gaps if gap.agent == finding.agent]
-    return any(at <= finding.at or (finding.promise == "lost" and max(closed, default=0.0) < at) for at in refused)
-
-
-def _told_to_pause_for_ever(case: Case, finding: Finding) -> bool:
-    """The server had advised this agent to pause for longer than it keeps a session."""
-    return any(
-        isinstance(fault, Advise)
-        and fault.agent == finding.agent
-        and fault.interval_ms > case.plan.max_interval_ms
-        and fault.at <= finding.at
-        for fault in case.plan.faults
-    )
-
-
 def _receiver_wants_a_year(case: Case, finding: Finding) -> bool:
     """The receiver had named a pause that nobody can mean."""
     return "sink crm" in finding.text and any(
@@ -172,33 +102,6 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     return any(at <= lost.at <= at + _FOUND_LATER_S + RETRY_S for at in forgotten)
 
 
-def _joined_a_chat(case: Case, finding: Finding) -> bool:
-    """This agent's look had just found a value in a chat that had been another's, whose change that one missed.
-
-    When the chat came cannot decide it: a change that the other missed before and one that this agent's own dead
-    subscription missed later look alike, and to take the second for the first would hide a gap.
-    """
-    return finding.promise in ("session abandoned", "gap without cause", "gap too long") and any(
-        event.origin is Origin.RECONCILED
-        and event.account == finding.agent
-        and event.id in case.recorded
-        and finding.at - RECONCILE_S < case.recorded[event.id].at <= finding.at
-        and _was_for_others(case, event)
-        for event in case.dispositions
-    )
-
-
-def _was_for_others(case: Case, event: Event) -> bool:
-    """Whether what was found last came about while the chat was others', and was notified to them alone."""
-    value, found_at = case.data[event.id]["disposition"], case.recorded[event.id].at
-    told = [
-        one for one in case.evidence.published if (one.chat, one.value) == (event.subject, value) and one.at <= found_at
-    ]
-    newest = max((one.at for one in told), default=0.0)
-    agents = {one.agent for one in told if newest - one.at < _SAME_MOMENT_S}
-    return bool(agents) and event.account not in agents
-
-
 def _looked_while_the_clock_was_set(case: Case, finding: Finding) -> bool:
     """What this agent's look had found was older than what was heard, and the clock was set back during that look."""
     jumps = [one for one in case.plan.faults if isinstance(one, ClockJump) and one.host == "listener" and one.by_s < 0]
@@ -218,82 +121,7 @@ def _looked_while_the_clock_was_set(case: Case, finding: Finding) -> bool:
     )
 
 
-def _was_held_to_be_older(case: Case, finding: Finding) -> bool:
-    """Another account brought older changes of the chat late, while this agent's look after a gap was under way."""
-    if finding.promise != "stale":
-        return False
-    last = next(
-        (
-            one
-            for one in reversed(case.dispositions)
-            if f"chat {one.subject} " in finding.text and one.id in case.recorded
-        ),
-        None,
-    )
-    if last is None or last.account == finding.agent:
-        return False
-    recorded_at = case.recorded[last.id].at
-    published = [one.at for one in case.evidence.published if (one.chat, one.agent) == (last.subject, last.account)]
-    return recorded_at - max(published, default=recorded_at) > 1.0 and any(
-        gap.agent == finding.agent and abs(gap.ends_at - recorded_at) < RECONCILE_S for gap in case.gaps
-    )
-
-
-def _was_refused_at_first(case: Case, finding: Finding) -> bool:
-    """A session had begun, its first poll had been refused, and the daemon was restarted in the pause after that."""
-    began = [one.at for one in case.evidence.sessions if one.what == "began" and one.agent == finding.agent]
-    refused = any(
-        isinstance(fault, Advise) and fault.agent == finding.agent and not fault.successful and fault.at <= finding.at
-        for fault in case.plan.faults
-    )
-    before = max((at for at in began if at < finding.at - 0.001), default=0.0)
-    return (
-        finding.promise == "session abandoned"
-        and refused
-        and any(before <= end <= finding.at for _, end, _ in case.evidence.lives)
-    )
-
-
-def _was_repeated_in_a_look(case: Case, finding: Finding) -> bool:
-    """While this agent's chats were read, a notification repeated the value that was known; what was read is older."""
-    if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
-        return False
-    own = [one for one in case.dispositions if one.account == finding.agent and one.id in case.recorded]
-    at = {one.id: case.recorded[one.id].at for one in own}
-    return any(
-        read.origin is Origin.RECONCILED
-        and said.subject == read.subject
-        and said.change is Change.UNCHANGED
-        and case.data[said.id]["disposition"] != case.data[read.id]["disposition"]
-        and at[said.id] <= at[read.id] <= at[said.id] + RETRY_S
-        and at[read.id] <= finding.at <= at[read.id] + _FOUND_LATER_S
-        for read in own
-        for said in own
-    )
-
-
 CASES: tuple[OpenCase, ...] = (
-    OpenCase(
-        id="pause-outlives-session",
-        text="the pause after failed exchanges grows beyond maxInterval, and the session is lost after a short outage",
-        promise="session lost",
-        shown_by=(
-            '{"seed":0,"ack":true,"accounts":3,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched"'
-            ':false,"lasts_s":21.0,"faults":[{"type":"Refuse","host":"gws","at":8.0,"for_s":7.0}]}'
-        ),
-        explains=_outlived_by_a_pause,
-    ),
-    OpenCase(
-        id="handshake-while-alive",
-        text="the third HTTP 401 or 403 in a row throws a session away that lives",
-        promise="session abandoned",
-        shown_by=(
-            '{"seed":0,"ack":true,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched"'
-            ':false,"lasts_s":14.0,"faults":[{"type":"Fail","status":401,"count":12,"target":"notifications"'
-            ',"at":8.0}]}'
-        ),
-        explains=_refused_too_often,
-    ),
     OpenCase(
         id="clock-set-in-gap",
         text="a wall clock that is set while a session is away, or before, bends the gap: no length, or hours",
@@ -304,38 +132,6 @@ CASES: tuple[OpenCase, ...] = (
             'ClockJump","host":"listener","by_s":-3600.0,"at":14.0}]}'
         ),
         explains=_clock_was_set,
-    ),
-    OpenCase(
-        id="resumed-too-late",
-        text="a hundred accounts a second go on after a start, also where their sessions cannot wait for so long",
-        promise="session lost",
-        shown_by=(
-            '{"seed":0,"ack":true,"accounts":150,"hold_ms":8000,"max_interval_ms":1000,"csrf":false,"batched'
-            '":true,"lasts_s":14.2,"faults":[{"type":"Restart","at":8.0,"for_s":0.2}]}'
-        ),
-        explains=_resumed_too_late,
-    ),
-    OpenCase(
-        id="refused-in-bayeux",
-        text="a login that ran out and is refused in Bayeux under HTTP 200 is not renewed",
-        promise="lost",
-        shown_by=(
-            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":60.0,"faults":[{"type":"RefuseInBayeux","agent":"agent1","error":"401::Authen'
-            'tication invalid","at":8.0}]}'
-        ),
-        explains=_refused_in_bayeux,
-    ),
-    OpenCase(
-        id="absurd-interval",
-        text="an advised interval far beyond maxInterval is obeyed: no poll for up to a day",
-        promise="unsettled",
-        shown_by=(
-            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":30.0,"faults":[{"type":"Advise","agent":"agent1","kind":"interval","interval_'
-            'ms":1e18,"successful":true,"at":8.0}]}'
-        ),
-        explains=_told_to_pause_for_ever,
     ),
     OpenCase(
         id="silent-death",
@@ -350,18 +146,6 @@ CASES: tuple[OpenCase, ...] = (
         explains=_died_in_silence,
     ),
     OpenCase(
-        id="joined-chat",
-        text="an agent who joins a chat in which another, deaf for the moment, has missed a change seems to have a dead"
-        " subscription himself: his session is thrown away",
-        promise="gap without cause",
-        shown_by=(
-            '{"seed":7,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":60.0,"faults":[{"type":"RefuseInBayeux","agent":"agent1","error":"401::Authen'
-            'tication invalid","at":8.0}]}'
-        ),
-        explains=_joined_a_chat,
-    ),
-    OpenCase(
         id="clock-set-in-look",
         text="a wall clock that is set back confuses what was received with what is read from the chats: during a look"
         " the older value is recorded and the session thrown away; after it, what is read is ignored for as long",
@@ -373,43 +157,6 @@ CASES: tuple[OpenCase, ...] = (
             'r","by_s":-30.0,"at":46.789}]}'
         ),
         explains=_looked_while_the_clock_was_set,
-    ),
-    OpenCase(
-        id="late-beside-look",
-        text="another account's resumed session brings older changes of a chat while it is read: what was read is taken"
-        " for older than those, and waits for the next look",
-        promise="stale",
-        shown_by=(
-            '{"seed":7605,"ack":false,"accounts":2,"hold_ms":8000,"max_interval_ms":10000,"csrf":false,"batch'
-            'ed":false,"lasts_s":40.0,"faults":[{"type":"Refuse","host":"gws","at":6.159,"for_s":12.457},{"ty'
-            'pe":"Kill","power":false,"at":12.561,"for_s":1.0},{"type":"Deny","agent":"agent2","count":4,"at"'
-            ':17.696},{"type":"Fail","status":500,"count":3,"target":"notifications","at":24.303}]}'
-        ),
-        explains=_was_held_to_be_older,
-    ),
-    OpenCase(
-        id="refused-first-poll",
-        text="a session whose first poll was refused is not stored: a restart in the pause after it throws it away",
-        promise="session abandoned",
-        shown_by=(
-            '{"seed":8351,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batch'
-            'ed":false,"lasts_s":60.0,"faults":[{"type":"Refuse","host":"gws","at":4.174,"for_s":7.254},{"typ'
-            'e":"Advise","agent":"agent2","kind":"interval","interval_ms":500,"successful":false,"at":5.359},'
-            '{"type":"Restart","at":33.194,"for_s":0.2}]}'
-        ),
-        explains=_was_refused_at_first,
-    ),
-    OpenCase(
-        id="repeated-in-look",
-        text="a notification that repeats the value known, while the chats are read, does not make that value newer"
-        " than what was read: the older value is recorded, and the session is thrown away",
-        promise="session abandoned",
-        shown_by=(
-            '{"seed":9596,"ack":true,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batche'
-            'd":false,"lasts_s":60.0,"faults":[{"type":"ServerRestart","at":21.071,"for_s":0.79},{"type":"Serv'
-            'erRestart","at":31.459,"for_s":9.402}]}'
-        ),
-        explains=_was_repeated_in_a_look,
     ),
     OpenCase(
         id="absurd-retry-after",

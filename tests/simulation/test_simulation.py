@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs Python 3.12")
@@ -13,7 +14,20 @@ pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs 
 from simulation.explore import Outcome, play, play_seed
 from simulation.known import CASES, OpenCase
 from simulation.mutants import MUTANTS
-from simulation.schedule import AnyFault, Duplicate, RotateCsrf, Schedule, Slow, StandIn, draw
+from simulation.schedule import (
+    Advise,
+    AnyFault,
+    Duplicate,
+    Fail,
+    Refuse,
+    RefuseInBayeux,
+    Restart,
+    RotateCsrf,
+    Schedule,
+    Slow,
+    StandIn,
+    draw,
+)
 from simulation.shrink import shrunk
 
 OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text), id=case.id) for case in CASES]
@@ -132,4 +146,43 @@ def test_an_answer_under_another_2xx_is_taken(status: int):
 def test_a_gateways_answer_in_place_of_one_with_events_leaves_a_gap(status: int):
     stand_in = StandIn(at=8.0, status=status, count=1, keeps_body=False, only="messages")
     outcome = play(_small(0, stand_in, ack=False, hold_ms=5000, lasts_s=14.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+LIVING = {
+    "a network that refuses for seven seconds": (Refuse(host="gws", at=8.0, for_s=7.0),),
+    "nine seconds": (Refuse(host="gws", at=8.0, for_s=9.0),),
+    "401 a dozen times": (Fail(status=401, count=12, target="notifications", at=8.0),),
+    "403 five times, also where one logs in": (Fail(status=403, count=5, target="any", at=8.0),),
+    "503 five times": (Fail(status=503, count=5, target="notifications", at=8.0),),
+    "a login that ran out, in Bayeux": (
+        RefuseInBayeux(agent="agent1", error="401::Authentication invalid", at=8.0),
+        RefuseInBayeux(agent="agent2", error="403::Handshake denied", at=11.0),
+    ),
+    "the same, and a restart": (
+        RefuseInBayeux(agent="agent1", error="403::Handshake denied", at=8.0),
+        Restart(at=8.1, for_s=1.0),
+    ),
+    "an interval without end": (
+        Advise(agent="agent1", kind="interval", interval_ms=1e18, at=8.0),
+        Advise(agent="agent2", kind="interval", interval_ms=1e18, successful=False, at=8.0),
+    ),
+    "a first poll that is refused, and a restart": (
+        Refuse(host="gws", at=4.174, for_s=7.254),
+        Advise(agent="agent2", kind="interval", interval_ms=500, successful=False, at=5.359),
+        Restart(at=33.194, for_s=0.2),
+    ),
+}
+
+
+@pytest.mark.parametrize("ack", [True, False], ids=["ack", "no ack"])
+@pytest.mark.parametrize("faults", LIVING.values(), ids=LIVING)
+def test_a_session_that_can_live_is_kept(faults: tuple[AnyFault, ...], *, ack: bool):
+    outcome = play(_small(8351, *faults, ack=ack, hold_ms=5000, lasts_s=60.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_many_sessions_that_wait_for_a_second_go_on_after_a_start():
+    plan = _small(0, Restart(at=8.0, for_s=0.2), ack=True, hold_ms=8000, lasts_s=9.0)
+    outcome = play(msgspec.structs.replace(plan, accounts=150, max_interval_ms=1000, batched=True))
     assert outcome.unknown == [], told(outcome)
