@@ -23,7 +23,7 @@ class Lease:
 
     A server keeps a session, and all that it has queued for it, for `maxInterval` after the last connect. So the next
     pause is measured by how long exchanges have failed: a tenth of that, which makes a gap at most a tenth longer than
-    its cause, at first at most a second and at most a fifth of maxInterval. What the server asks for (Retry-After, an
+    its cause, at first at most `spread_s` and at most a fifth of maxInterval. What the server asks for (Retry-After, an
     advised interval) is waited for as far as the session outlives it: obeyed in full it would cost the session, and
     there is room for several attempts all the same. Only once the session can be alive no more, the server is obeyed up
     to LONGEST_PAUSE_S.

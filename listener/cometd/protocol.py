@@ -8,6 +8,8 @@ described in the CometD reference, "Message Acknowledgement Extension".
          ^                                  |                        |  ^                            |
          |                                  |                        |  +------- exchange failed ----+
          +---------- unknown client, advice handshake or none, expired -----------------------------+
+
+A session of an earlier process begins in SUBSCRIBED: its first connect is what keeps it, a subscription follows.
 """
 
 from collections.abc import Iterable
@@ -140,6 +142,7 @@ class Session:
         self.supported_connection_types: list[str] = []
         self.acked: int | None = None
         self._want_ack = want_ack
+        self._subscribe_again = False
         self._last_id = 0
         self._early: list[Message] = []
 
@@ -182,9 +185,12 @@ class Session:
         return int(max(-_LONGEST_ADVICE_MS, min(value, _LONGEST_ADVICE_MS)))
 
     def resume(self, saved: Resume) -> None:
-        """Continue a session of an earlier process: subscribe again (idempotent), then connect with its number."""
+        """Continue a session of an earlier process: connect with its number at once, then subscribe again (idempotent).
+
+        The server keeps the session from that connect on; where thousands go on, a request before it takes too long.
+        """
         self.client_id, self.acked = saved.client_id, saved.ack
-        self.phase = Phase.HANDSHAKEN
+        self.phase, self._subscribe_again = Phase.SUBSCRIBED, True
         self.supported_connection_types = [saved.connection_type]
         if saved.max_interval_ms:
             self.advice["maxInterval"] = saved.max_interval_ms
@@ -248,12 +254,15 @@ class Session:
 
     def fail(self, request: Request) -> None:
         """No usable answer came: the session may live on, and its next connect asks for an answer at once."""
-        if request.step is Step.CONNECT and self.phase is Phase.CONNECTED:
+        if (request.step is Step.CONNECT and self.phase is Phase.CONNECTED) or (
+            request.step is Step.SUBSCRIBE and self._subscribe_again
+        ):
             self.phase = Phase.SUBSCRIBED
 
     def expire(self) -> None:
         """Give the session up: the next request is a handshake."""
         self.phase, self.client_id, self.acked = Phase.UNCONNECTED, None, None
+        self._subscribe_again = False
         if self._advised("interval", 0) < 0:
             del self.advice["interval"]  # it forbade reconnecting within the session that is over
 
@@ -361,7 +370,12 @@ class Session:
     def _advance(self, request: Request, replies: list[Message]) -> None:
         if request.step is Step.HANDSHAKE:
             self._begin(replies[0])
-        self.phase = _GRANTED_PHASE.get(request.step, self.phase)
+        if self._subscribe_again and request.step is Step.CONNECT:
+            self.phase = Phase.HANDSHAKEN
+        elif self._subscribe_again and request.step is Step.SUBSCRIBE:
+            self.phase, self._subscribe_again = Phase.CONNECTED, False
+        else:
+            self.phase = _GRANTED_PHASE.get(request.step, self.phase)
 
     def _begin(self, reply: Message) -> None:
         """A handshake was granted: a new session, nothing of the old one holds."""

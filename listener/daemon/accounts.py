@@ -92,7 +92,7 @@ class Accounts:
         saved = await self._journal.sessions()
         digests = await self._recent_digests()
         configured = list(accounts)
-        spread_s = min(10.0, max(1.0, len(configured) / 500))
+        spread_s = min(10.0, max(0.5, len(configured) / 500))
         for account in configured:
             stored = saved.get(account.username)
             known = tuple(digests.get(account.username, ()))

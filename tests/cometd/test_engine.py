@@ -796,7 +796,7 @@ async def test_a_saved_session_goes_on_without_a_handshake(make: Make):
 
 async def test_a_saved_session_that_is_unknown_becomes_a_new_one(make: Make):
     world = make(resume=SAVED)
-    world.script.then(reply(successful=False, error="402::Unknown client"), step=Step.SUBSCRIBE)
+    world.script.then(reply(successful=False, error="402::Unknown client"), step=Step.CONNECT)
     world.start()
     await world.fact(SessionProblem, reason="expired")
     await world.wait_and_advance(1)

@@ -540,15 +540,32 @@ def test_with_acknowledgements_what_is_refused_is_acknowledged_as_well():
 # --- from one process to the next -----------------------------------------------------------------------------------
 
 
-def test_a_saved_session_subscribes_again_and_goes_on_with_its_number():
+def test_a_saved_session_goes_on_with_its_number_and_then_subscribes_again():
     session = new()
     session.resume(Resume(client_id="old", connection_type="long-polling", ack=41, max_interval_ms=8000))
     first = session.next_request()
-    assert (first.step, first.payload[0]["clientId"]) == (Step.SUBSCRIBE, "old")
-    answer(session, first, *replies(first))
-    message = session.next_request().payload[0]
+    message = first.payload[0]
+    assert first.step is Step.CONNECT, "the server keeps the session from now on"
     assert (message["ext"], message["advice"], message["clientId"]) == ({"ack": 41}, {"timeout": 0}, "old")
     assert session.max_interval_ms == 8000
+    answer(session, first, *replies(first))
+    second = session.next_request()
+    assert (second.step, second.payload[0]["clientId"]) == (Step.SUBSCRIBE, "old")
+    answer(session, second, *replies(second))
+    held = session.next_request()
+    assert (held.step, held.hold_ms, "advice" in held.payload[0]) == (Step.CONNECT, 30_000, False)
+
+
+def test_a_saved_session_that_cannot_subscribe_again_is_kept_by_connects_meanwhile():
+    session = new()
+    session.resume(Resume(client_id="old", connection_type="long-polling", ack=41))
+    steps = []
+    for _ in range(3):
+        for fields in ({}, {"successful": False}):
+            request = session.next_request()
+            steps.append(request.step)
+            answer(session, request, *replies(request, **fields))
+    assert steps == [Step.CONNECT, Step.SUBSCRIBE] * 3
 
 
 def test_a_saved_session_that_is_unknown_shakes_hands_anew():
