@@ -72,7 +72,11 @@ class ConfigError(ListenerError):
 
 
 class StartError(ListenerError):
-    """The host does not let the daemon start; the text names the setting."""
+    """The host does not let the daemon start; the text names the setting, or `problems` hold all that are known."""
+
+    def __init__(self, text: str = "", *, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(text or "; ".join(map(str, problems)))
+        self.problems = tuple(problems)
 
 
 class JournalError(ListenerError):
@@ -274,6 +278,8 @@ class Reject(Outcome):
         index: one of them; its reason is that of the outcome.
         rejected: the others by index, each with what its dead letter keeps.
         after_s: seconds until the rest may be delivered, if the destination named a time.
+        in_a_row: those that the destination refused after the last event that it took, by default those that stand
+            behind it: too many in a row park the sink. What the sink itself finds to be unfit is none of them.
     """
 
     def __init__(
@@ -285,11 +291,14 @@ class Reject(Outcome):
         after_s: float | None = None,
         delivered: frozenset[int] = frozenset(),
         detail: str = "",
+        in_a_row: frozenset[int] | None = None,
     ) -> None:
         super().__init__(reason, delivered=delivered, detail=detail)
         self.index = index
         self.after_s = after_s
         self.rejected = dict(rejected or {})
+        last = max(delivered, default=-1)
+        self.in_a_row = frozenset(i for i in self.letters if i > last) if in_a_row is None else in_a_row
 
     @property
     def letters(self) -> dict[int, Refusal]:

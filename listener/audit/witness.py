@@ -9,7 +9,7 @@ from yarl import URL
 
 from listener import __version__
 from listener.runtime.backoff import Backoff
-from listener.runtime.http_client import Connector, new_session
+from listener.runtime.http_client import Connector, bare, describe, new_session
 
 _log = structlog.get_logger(__name__)
 _TIMEOUT_S = 10.0
@@ -30,6 +30,7 @@ class Witness:
     def __init__(self, *, sink: str, url: str) -> None:
         self._sink = sink
         self._url = URL(url, encoded=url.isascii())
+        self._place = f"{self._url.host}:{self._url.port}"
         self._latest = ""
         self._news = asyncio.Event()
         self._tried = asyncio.Event()
@@ -90,12 +91,11 @@ class Witness:
         except TimeoutError:
             return f"no answer within {_TIMEOUT_S:g} s"
         except (ClientError, OSError) as exc:
-            return type(exc).__name__
+            return describe(bare(exc), peer=self._place, table=f"sinks.{self._sink}", url_key="checkpoint_url")
 
     def _report(self, problem: str) -> None:
         if self._failures % _TELL_EVERY == 0:
-            place = f"{self._url.host}:{self._url.port}"
-            _log.warning("audit_checkpoint_not_posted", sink=self._sink, place=place, reason=problem)
+            _log.warning("audit_checkpoint_not_posted", sink=self._sink, place=self._place, reason=problem)
         self._failures += 1
 
     def _succeeded(self) -> None:

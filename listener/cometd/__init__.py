@@ -18,6 +18,8 @@ Rules of the session that are easy to break:
 - A session that can still live is never given up (`lease.py`): whatever fails, it is tried again, often enough for the
   server to keep it. 401 and 403, by HTTP or in Bayeux, are answered with a login and the same session: a fresh
   handshake would throw its queue away.
+- Without acks each answer may stand for one that the server had given, with events in it, unless it is a 2xx that holds
+  the reply. Only a connection that never came about proves that nothing was sent.
 - Without acks a held connect is dangerous to leave behind: the server would write the next events into the answer that
   nobody reads. `Engine.end_polling` ends polling with a second connect that is answered at once.
 - Handshakes have a growing pause of their own, reset only by a session that outlived its first connect.

@@ -5,37 +5,29 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
-import msgspec
-
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
+from listener.cometd.holding import HoldLimit
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
+from listener.cometd.keep_alive import AUTH_STATUS, Exchange, KeepAlive
 from listener.cometd.lease import Lease
 from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
+from listener.cometd.payloads import Payload, added, decode
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.cometd.subscription import Restored, SubscriptionState
+from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 
-_AUTH_STATUS = (401, 403)
+_NOT_HONOURED = (
+    "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
+    " is lost on the way), or this agent may not listen"
+)
 _ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
-_LARGE_BYTES = 2**18  # what takes longer to decode, damaged above all, is no matter for the event loop
-_KEEP_ALIVE_S = 3.0
-_KEEP_ALIVE_FLOOR_S = 0.1
+_MOST_REPLIES = 100
 _END_S = 5.0
-
-
-class Payload(msgspec.Struct, frozen=True):
-    """One response body or websocket frame; `whole` is False for what a cut response had brought."""
-
-    body: bytes
-    whole: bool = True
-
-
-Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
-"""Sends a request and yields each payload as it comes. Raises ExchangeFailed if nothing more will come."""
 
 
 class Engine:
@@ -68,16 +60,18 @@ class Engine:
         self._clock = clock = host.clock
         uniform = host.random.uniform
         self._login = login
-        self._logged_in = login is None or session.client_id is not None
+        self._logged_in = login is None
         self._handshake_backoff = handshake_backoff or Backoff(first_s=spread_s, uniform=uniform)
         self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=uniform, spread_s=spread_s)
+        self._keep_alive = KeepAlive(session=session, lease=self.lease, exchange=self._send, login=login)
         self._in_flight = InFlight()
         self._subscription = SubscriptionState()
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._pacing = Pacing()
-        self._asked_s = 0.0
         self._interval_told = False
+        self._login_in_vain = False
+        self._hold = HoldLimit()
         self._rehandshake_wanted = False
         self._ending = False
         self._idle = Latch(is_open=True)  # open while no request of the cycle is under way
@@ -134,8 +128,10 @@ class Engine:
             await self.step()
 
     async def handshake(self) -> None:
-        """Until there is a session; at once for one of an earlier process, whose login may still hold."""
-        if not self._logged_in:
+        """Until there is a session; at once for one of an earlier process, which does not wait for a login."""
+        if self.session.client_id is not None:
+            await self._log_in_once()
+        elif not self._logged_in:
             await self.log_in()
         while self.session.phase is Phase.UNCONNECTED:
             await self.step()
@@ -164,10 +160,32 @@ class Engine:
 
     async def _alone(self, request: Request) -> Received:
         self._idle.clear()
+        sent_s = self._clock.monotonic_s()
         try:
-            return await self._converse(request)
+            received = await self._converse(request)
+        except ExchangeFailed as failure:
+            if request.hold_ms and failure.maybe_lost and not self._ending:
+                self._learn_hold(request.hold_ms, self._held_ms(sent_s), failure)
+            raise
+        else:
+            self._hold.answered(held_ms=self._held_ms(sent_s))
+            return received
         finally:
             self._idle.set()
+
+    def _held_ms(self, sent_s: float) -> int:
+        return round((self._clock.monotonic_s() - sent_s) * 1000)
+
+    def _learn_hold(self, advised_ms: int, held_ms: int, failure: ExchangeFailed) -> None:
+        """Ask for shorter polls where something in between cuts those of this length."""
+        if self._hold.failed(held_ms=held_ms, advised_ms=advised_ms, http_status=failure.http_status):
+            limit_ms = self.session.hold_limit_ms = self._hold.limit_ms
+            assert limit_ms is not None  # noqa: S101 - it has just been learned
+            text = (
+                f"polls fail after {held_ms / 1000:.1f} s ({failure}), and the server holds them for"
+                f" {advised_ms / 1000:g} s: from now on they ask for an answer within {limit_ms / 1000:.1f} s"
+            )
+            self._report("hold_shortened", text, 0.0)
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
@@ -206,31 +224,56 @@ class Engine:
         self._logged_in = True
         return True
 
+    def _send(self, request: Request) -> AsyncGenerator[Payload, None]:
+        return self.exchange(request)
+
     async def _converse(self, request: Request) -> Received:
         """Send a request, report what comes, and return what its reply means."""
+        replies: list[wire.Message] = []
         async with aclosing(self.exchange(request)) as payloads:
             async for payload in payloads:
                 if not payload.whole:
                     await self._take_fragment(payload)
                     continue
-                received = await self._take(request, payload)
-                if received.verdict is not Verdict.UNANSWERED:
+                received = await self._take(request, payload, replies)
+                if received.verdict is not Verdict.UNANSWERED or self._may_stop(payload):
                     return received
         raise ExchangeFailed("the answer holds no reply to the request")
 
-    async def _take(self, request: Request, payload: Payload) -> Received:
-        """Decode one payload, report its events, and wait until they are durable."""
-        large = len(payload.body) > _LARGE_BYTES
-        envelope = await asyncio.to_thread(wire.decode, payload.body) if large else wire.decode(payload.body)
+    def _may_stop(self, payload: Payload) -> bool:
+        """Whether an answer may be left in the middle: polling ends, and what is not taken yet comes again."""
+        return self._ending and payload.more and self.session.ack_granted
+
+    async def _take(self, request: Request, payload: Payload, replies: list[wire.Message]) -> Received:
+        """Decode one payload and take it part by part; `replies` keeps what is no event until the answer is whole."""
+        envelope = await decode(payload)
+        messages, refused, size = envelope.messages, envelope.refused, len(payload.body)
+        if payload.more or len(messages) > PART_EVENTS:
+            replies += [message for message in messages if not message.is_event][: _MOST_REPLIES - len(replies)]
+            messages = [message for message in messages if message.is_event]
+        while (payload.more and (messages or refused)) or len(messages) > PART_EVENTS:
+            received = await self._take_part(request, messages[:PART_EVENTS], refused, size)
+            messages, refused, size = messages[PART_EVENTS:], {}, 0
+            if self._may_stop(payload):
+                return received
+            await asyncio.sleep(0)
+        if payload.more:
+            return Received(verdict=Verdict.UNANSWERED, events=[])
+        return await self._take_part(request, [*replies, *messages] if replies else messages, refused, size)
+
+    async def _take_part(
+        self, request: Request, messages: list[wire.Message], refused: dict[str, int], size: int
+    ) -> Received:
+        """Report the events of a part, and wait until they are durable."""
         client_id, at_ms = self.session.client_id, self._clock.now_ms()
-        received = self.session.receive(request, envelope.messages)
+        received = self.session.receive(request, messages)
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
             self._on_connected(at_ms)
-        refused = envelope.refused | received.refused
+        refused = added(refused, received.refused)
         if received.events or refused:
-            resume = self.session.snapshot(received.ack) if polled else None
-            await self._hand_out(received, refused, client_id or "", at_ms, resume, len(payload.body))
+            resume = self._resume(request, received, polled=polled)
+            await self._hand_out(received, refused, client_id or "", at_ms, resume, size)
         elif polled:
             self.session.confirm(received.ack)
             self._in_flight.put(
@@ -243,17 +286,30 @@ class Engine:
             )
         return received
 
+    def _resume(self, request: Request, received: Received, *, polled: bool) -> Resume | None:
+        """What to store with a part: of an answer that has not come whole, how much is taken.
+
+        Not before a new session is reported: the gap before it has to be on record first.
+        """
+        if polled:
+            return self.session.snapshot(received.ack)
+        of_a_poll = request.step is Step.CONNECT and received.verdict is Verdict.UNANSWERED
+        if of_a_poll and self.session.ack_granted and not self._subscription.is_new:
+            return self.session.snapshot(None)
+        return None
+
     async def _take_fragment(self, payload: Payload) -> None:
         """A cut response: without acknowledgements, its content would not be sent again."""
         if self.session.ack_granted:
             return
-        with suppress(ExchangeFailed):
-            envelope = wire.salvage(payload.body, cut=True)
-            events, refused = self.session.heard(envelope.messages)
-            received = Received(verdict=Verdict.UNANSWERED, events=events)
-            if events or refused:
-                client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
-                await self._hand_out(received, envelope.refused | refused, client_id, at_ms, None, len(payload.body))
+        envelope = await decode(payload)
+        events, not_ours = self.session.heard(envelope.messages)
+        refused, size = added(envelope.refused, not_ours), len(payload.body)
+        while events or refused:
+            received = Received(verdict=Verdict.UNANSWERED, events=events[:PART_EVENTS])
+            client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
+            await self._hand_out(received, refused, client_id, at_ms, None, size)
+            events, refused, size = events[PART_EVENTS:], {}, 0
 
     async def _hand_out(
         self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
@@ -278,44 +334,19 @@ class Engine:
                 client_id=client_id,
                 resume=resume,
                 confirm=confirm,
+                more=received.verdict is Verdict.UNANSWERED,
                 subscribed_ms=self._subscription.last_ms,
             )
         )
         if not self.session.ack_granted:
             await self._in_flight.drop_to(MAX_BYTES_IN_FLIGHT)
             return
-        await self._until_durable(durable, client_id)
-
-    async def _until_durable(self, durable: Latch, client_id: str) -> None:
-        """Wait for the journal; meanwhile keep the session alive where what comes can be left to come again."""
-        pause_s = max(_KEEP_ALIVE_FLOOR_S, min(_KEEP_ALIVE_S, self.session.lifetime_s / 3))
-        while not await durable.within(pause_s):
-            if self.session.client_id == client_id:
-                await self._keep_alive()
-
-    async def _keep_alive(self) -> None:
-        """One connect with the old number. A login that ran out meanwhile is renewed; the cycle reports failures."""
-        request = self.session.keep_alive()
-        verdict = Verdict.UNANSWERED
-        try:
-            async with aclosing(self.exchange(request)) as payloads:
-                async for payload in payloads:
-                    verdict = self.session.receive(request, wire.decode(payload.body).messages).verdict
-                    if verdict is not Verdict.UNANSWERED:
-                        break
-        except ExchangeFailed as failure:
-            if failure.http_status in _AUTH_STATUS:
-                verdict = Verdict.UNAUTHORIZED
-        if verdict is Verdict.GRANTED:
-            self.lease.renewed()
-        elif verdict is Verdict.UNAUTHORIZED and self._login is not None and self._may_log_in():
-            self.lease.tried_login()
-            with suppress(ListenerError):
-                await self._login()
+        await self._keep_alive.until(durable, client_id)
 
     def _on_connected(self, at_ms: int) -> None:
         """A connect was granted: report it if the subscription was lost before."""
         self.lease.renewed()
+        self._login_in_vain = False
         restored = self._subscription.restored()
         if restored is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
@@ -374,7 +405,7 @@ class Engine:
 
     async def _before_next_poll(self, *, idle: bool) -> None:
         session = self.session
-        took_ms = int((self._clock.monotonic_s() - self._asked_s) * 1000)
+        took_ms = self._held_ms(self._asked_s)
         delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=session.interval_ms)
         if self._pacing.has_slowed_down():
             text = f"the server answers polls at once, with nothing of use: from now on one every {NOT_HELD_PAUSE_S} s"
@@ -408,7 +439,7 @@ class Engine:
         self.session.fail(request)
         doubted = self._may_have_lost(request, failure)
         asked_s = failure.retry_after_s or 0.0
-        if failure.http_status in _AUTH_STATUS:
+        if failure.http_status in AUTH_STATUS:
             if doubted:
                 self._subscription.doubted()
             await self._unauthorized("unauthorized", str(failure), asked_s=asked_s)
@@ -425,13 +456,12 @@ class Engine:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""
         self.lease.failed()
         self._give_up_if_over(Cause.LOGIN)
-        if not self._may_log_in():
+        if self._login is None or not self.lease.may_log_in():
+            text = f"{text}, {_NOT_HONOURED}" if self._login_in_vain else text
             await self._pause(reason, text, asked_s=asked_s, refused=True)
         elif await self._log_in_once():
+            self._login_in_vain = True
             self.lease.tried_login()
-
-    def _may_log_in(self) -> bool:
-        return self._login is not None and self.lease.may_log_in()
 
     def _give_up_if_over(self, cause: Cause) -> None:
         """The session is refused, and cannot be alive any more: the next request is a handshake."""

@@ -47,12 +47,13 @@ class Confirm(Protocol):
 
 
 class Batch(msgspec.Struct, kw_only=True):
-    """All events of one response, read at `at_ms` (epoch milliseconds, as in every fact).
+    """Events of one response, read at `at_ms` (epoch milliseconds, as in every fact).
 
     The session does not acknowledge it until `confirm` is called; with acknowledgements it takes no other before.
     `resume` is what continues the session once this batch is durable; store both in one transaction. `number` counts
     batches within the session, the same for a batch that is sent again where the server numbers them. `refused` counts
-    elements that were no messages, `repeated` events that were durable before.
+    elements that were no messages, `repeated` events that were durable before. `more` tells that the next batch is of
+    the same response: a large one comes in parts.
 
     `subscribed_ms` is the last moment at which the subscription certainly existed: when the last granted connect was
     sent. A server may forget a session while it holds a connect, and grant the answer nevertheless. None means
@@ -67,6 +68,7 @@ class Batch(msgspec.Struct, kw_only=True):
     client_id: str
     resume: Resume | None
     confirm: Confirm
+    more: bool = False
     subscribed_ms: int | None = None
 
 

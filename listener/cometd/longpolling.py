@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -10,15 +11,17 @@ from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
 from yarl import URL
 
-from listener.cometd.engine import Payload
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Request
+from listener.cometd.slices import Slicer
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
-from listener.runtime.http_client import describe
+from listener.runtime.http_client import bare, describe
 
 _SUCCESS = range(200, 300)
 _LONGEST_RETRY_AFTER_S = 3600.0
+_LARGE_PIECE_BYTES = 2**16
 _ENCODER = msgspec.json.Encoder()
 _NOTHING_SENT = (
     aiohttp.ClientConnectorError,  # refused, no route, no name, no TLS
@@ -39,37 +42,68 @@ class LongPollingTransport(SessionTransport):
         self._yarl = URL(url)
 
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
-        """One payload: the whole body, or what a cut one had brought before the failure is raised.
+        """The body: as one payload, or if it is large in slices, or what a cut one had brought before the failure.
 
         Raises:
-            ExchangeFailed: no answer within the advised hold and a margin, not status 2xx, a body too large.
+            ExchangeFailed: no answer or no slice within the advised hold and a margin, not status 2xx.
         """
         headers = {"Content-Type": "application/json;charset=UTF-8"}
         await self.link.outgoing(request.payload, headers)
-        body = bytearray()
+        slicer = Slicer(message_bytes=self.link.max_message_bytes)
         try:
-            async with asyncio.timeout(request.hold_ms / 1000 + self.link.margin_s):
-                await self._post(request, headers, body)
+            async with aclosing(self._read(request, headers, slicer)) as slices:
+                async for one in slices:
+                    yield Payload(one, more=True, refused=slicer.refused())
         except (TimeoutError, aiohttp.ClientError, OSError, ExchangeFailed) as exc:
-            if body:
-                yield Payload(bytes(body), whole=False)
-            raise _failure(exc) from exc
-        yield Payload(bytes(body))
+            if rest := slicer.rest():
+                yield Payload(rest, whole=False, refused=slicer.refused())
+            if isinstance(exc, ExchangeFailed):
+                raise
+            raise _failure(exc) from bare(exc)
+        yield Payload(slicer.rest(), refused=slicer.refused())
 
-    async def _post(self, request: Request, headers: dict[str, str], body: bytearray) -> None:
-        async with self.link.http.post(
+    async def _read(self, request: Request, headers: dict[str, str], slicer: Slicer) -> AsyncGenerator[bytes, None]:
+        """Every slice but the last. Each has the time that a whole answer has, and only the server's time counts."""
+        limit_s = request.hold_ms / 1000 + self.link.margin_s
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + limit_s
+        async with asyncio.timeout_at(until_s):
+            answer = await self._post(request, headers)
+        async with answer as response:
+            if response.status not in _SUCCESS:  # gateways make 202, 203 or 206 of 200
+                raise _refusal(response, self.link.time_s)
+            is_open = True
+            while is_open:
+                async with asyncio.timeout_at(until_s):
+                    whole, is_open = await _read_on(response.content, slicer)
+                slices = [whole] if whole is not None else []
+                if slicer.is_at_a_loss:
+                    slices = await asyncio.to_thread(slicer.search)
+                for one in slices:
+                    yield one
+                if slices:
+                    until_s = loop.time() + limit_s
+                await asyncio.sleep(0)
+
+    async def _post(self, request: Request, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        return await self.link.http.post(
             self._yarl,
             data=_ENCODER.encode(request.payload),
             headers=headers,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=self.link.connect_timeout_s),
-        ) as response:
-            if response.status not in _SUCCESS:  # gateways make 202, 203 or 206 of 200
-                raise _refusal(response, self.link.time_s)
-            while chunk := await response.content.readany():
-                body += chunk
-                if len(body) > self.link.max_bytes:
-                    raise ExchangeFailed(f"the body is larger than server.max_response_bytes ({self.link.max_bytes})")
+        )
+
+
+async def _read_on(content: aiohttp.StreamReader, slicer: Slicer) -> tuple[bytes | None, bool]:
+    """Read until there is a slice, or there may be one; returns it, and whether the body goes on."""
+    while piece := await content.readany():
+        if (whole := slicer.feed(piece)) is not None or slicer.is_at_a_loss:
+            return whole, True
+        if len(piece) > _LARGE_PIECE_BYTES:
+            await asyncio.sleep(0)  # much that comes out of little is there without waiting
+    slicer.end()
+    return None, False
 
 
 def _refusal(response: aiohttp.ClientResponse, time_s: Callable[[], float]) -> ExchangeFailed:
@@ -84,8 +118,6 @@ def _refusal(response: aiohttp.ClientResponse, time_s: Callable[[], float]) -> E
 
 def _failure(exc: Exception) -> ExchangeFailed:
     """What went wrong with one exchange, and whether the server may have answered it nevertheless."""
-    if isinstance(exc, ExchangeFailed):
-        return exc
     if isinstance(exc, _NOTHING_SENT):
         return ExchangeFailed(_describe(exc), maybe_lost=False)
     if isinstance(exc, TimeoutError):

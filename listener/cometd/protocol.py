@@ -20,6 +20,8 @@ import msgspec
 
 from listener.cometd import messages as wire
 from listener.cometd.messages import Message
+from listener.cometd.slices import SLICE_BYTES
+from listener.cometd.taken import PART_EVENTS, Taken
 
 _UNKNOWN_CLIENT = "402"  # CometD
 _UNKNOWN_IN_WORDS = "nknown client"  # faye, some CometD versions: "401:id:Unknown client", "403::Unknown client"
@@ -27,7 +29,9 @@ _UNAUTHORIZED = ("401", "403")
 _LONGEST_ADVICE_MS = 86_400_000
 _DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell its own
 _LONGEST_ERROR = 200
+_PART_BYTES = SLICE_BYTES // 2
 _LONGEST_CLIENT_ID = 1024  # bytes; it goes into every request and into the journal
+_MOST_TYPES, _LONGEST_TYPE = 16, 40
 _ADVICE = ("reconnect", "interval", "timeout", "maxInterval")
 _RECONNECT = ("retry", "handshake", "none")
 _NOT_SUBSCRIBED = "not_subscribed"
@@ -99,7 +103,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """What one payload brought.
+    """What one payload brought. Events that come ahead of their number are kept, or if they are many, taken in parts.
 
     `ack` is the number that acknowledges these events once they are durable; None if there is nothing to
     acknowledge. `repeated` counts events that are durable already, or that will come again, `refused` those that are
@@ -116,12 +120,16 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
-    """What continues a session in a later process; `ack` is None without the ack extension."""
+    """What continues a session in a later process; `ack` is None without the ack extension.
+
+    `taken` is what came ahead of a number that is not acknowledged yet (`Taken`).
+    """
 
     client_id: str
     connection_type: str
     ack: int | None
     max_interval_ms: int | None = None
+    taken: tuple[tuple[int, int, str], ...] = ()
 
 
 class Session:
@@ -131,6 +139,9 @@ class Session:
         topics: channels to be subscribed to after every handshake.
         connection_type: the transport's name, `long-polling` or `websocket`.
         want_ack: ask for the ack extension.
+
+    Attributes:
+        hold_limit_ms: how long a connect asks to be held at most, None for as long as the server likes.
     """
 
     def __init__(self, *, topics: Iterable[str], connection_type: str, want_ack: bool = True) -> None:
@@ -141,10 +152,14 @@ class Session:
         self.advice: dict[str, Any] = {}
         self.supported_connection_types: list[str] = []
         self.acked: int | None = None
+        self.hold_limit_ms: int | None = None
         self._want_ack = want_ack
         self._subscribe_again = False
         self._last_id = 0
+        self._poll: Request | None = None
         self._early: list[Message] = []
+        self._early_bytes = 0
+        self._taken = Taken()
 
     @property
     def ack_granted(self) -> bool:
@@ -192,6 +207,7 @@ class Session:
         self.client_id, self.acked = saved.client_id, saved.ack
         self.phase, self._subscribe_again = Phase.SUBSCRIBED, True
         self.supported_connection_types = [saved.connection_type]
+        self._taken = Taken(saved.taken)
         if saved.max_interval_ms:
             self.advice["maxInterval"] = saved.max_interval_ms
 
@@ -205,12 +221,14 @@ class Session:
             connection_type=self.connection_type,
             ack=number,
             max_interval_ms=self.max_interval_ms,
+            taken=self._taken.parts if number == self.acked else (),
         )
 
     def confirm(self, ack: int | None) -> None:
         """The events up to `ack` are durable: the next connect may say so."""
-        if ack is not None and self.acked is not None:
-            self.acked = max(self.acked, ack)
+        if ack is not None and self.acked is not None and ack > self.acked:
+            self.acked = ack
+            self._taken.clear()
 
     def next_request(self) -> Request:
         """What has to be sent now to get to, or stay in, CONNECTED."""
@@ -219,7 +237,10 @@ class Session:
             return Request(step=step, payload=[self._handshake()])
         if step is Step.SUBSCRIBE:
             return Request(step=step, payload=[self._message(wire.SUBSCRIBE, subscription=t) for t in self.topics])
-        return self._connect(at_once=self.phase is Phase.SUBSCRIBED)
+        self._early, self._early_bytes = [], 0  # what came ahead of no number is not acknowledged, and comes again
+        self._taken.begin()
+        self._poll = self._connect(at_once=self.phase is Phase.SUBSCRIBED)
+        return self._poll
 
     def keep_alive(self) -> Request:
         """A connect that is answered at once and acknowledges nothing new: the server must not forget us."""
@@ -242,7 +263,6 @@ class Session:
         return message
 
     def _connect(self, *, at_once: bool) -> Request:
-        self._early = []  # without the reply that they came ahead of they are not acknowledged, and come again
         message = self._message(wire.CONNECT, connectionType=self.connection_type)
         if self.acked is not None:
             message["ext"] = {"ack": self.acked}
@@ -250,6 +270,8 @@ class Session:
             # The first connect of a session, and the first after a failure, asks for an answer at once (CometD,
             # "advice"): some servers would hold it for the whole timeout.
             message["advice"] = {"timeout": 0}
+        elif self.hold_limit_ms is not None and self.hold_limit_ms < self.timeout_ms:
+            message["advice"] = {"timeout": self.hold_limit_ms}
         return Request(step=Step.CONNECT, payload=[message], hold_ms=0 if at_once else self.timeout_ms)
 
     def fail(self, request: Request) -> None:
@@ -263,6 +285,7 @@ class Session:
         """Give the session up: the next request is a handshake."""
         self.phase, self.client_id, self.acked = Phase.UNCONNECTED, None, None
         self._subscribe_again = False
+        self._taken.clear()
         if self._advised("interval", 0) < 0:
             del self.advice["interval"]  # it forbade reconnecting within the session that is over
 
@@ -328,21 +351,37 @@ class Session:
     def _events(
         self, request: Request, replies: list[Message], events: list[Message]
     ) -> tuple[list[Message], int | None, int]:
-        """The events to take, the number that acknowledges them, and how many are left to come again."""
+        """The events to take, the number that acknowledges them, and how many were taken before or will come again."""
         if self.acked is None or request.step is not Step.CONNECT:
             return events, None, 0
-        events = self._early + events
-        if not replies:
-            self._early = events  # over a websocket they come in frames of their own, ahead of their number
-            return [], None, 0
-        self._early = []
+        known = 0
+        if request is self._poll:
+            events = self._early + events
+            if not replies:
+                return self._ahead_of_number(events)
+            self._early = []
+            events, known = self._taken.new(events, last=True)
+        elif not replies:
+            return [], None, 0  # a keep-alive acknowledges nothing
         ext = replies[0].ext
         number = _batch_number(ext.get("ack") if isinstance(ext, dict) else None)
         if number is None:
-            return events, None, 0
+            return events, None, known
         if events and number <= self.acked:  # every connect reply has a new number: this batch was here before
-            return [], None, len(events)
-        return events, number, 0
+            return [], None, known + len(events)
+        return events, number, known
+
+    def _ahead_of_number(self, events: list[Message]) -> tuple[list[Message], int | None, int]:
+        """Keep what is little; take what is much, and note that it is taken."""
+        self._early_bytes += sum(memoryview(event.data).nbytes for event in events[len(self._early) :])
+        if len(events) < PART_EVENTS and self._early_bytes < _PART_BYTES:
+            self._early = events
+            return [], None, 0
+        self._early, self._early_bytes = [], 0
+        events, known = self._taken.new(events, last=False)
+        if events:
+            self._taken.add(events)
+        return events, None, known
 
     def _judge(self, request: Request, replies: list[Message]) -> tuple[Verdict, str | None]:
         """The verdict on the whole payload: the worst of its replies."""
@@ -381,7 +420,8 @@ class Session:
         """A handshake was granted: a new session, nothing of the old one holds."""
         self.client_id = reply.client_id
         types = reply.supported_connection_types
-        self.supported_connection_types = [t for t in types if isinstance(t, str)] if isinstance(types, list) else []
+        named = [name for name in types if isinstance(name, str)] if isinstance(types, list) else []
+        self.supported_connection_types = [name[:_LONGEST_TYPE] for name in named[:_MOST_TYPES]]
         ack = reply.ext.get("ack") if isinstance(reply.ext, dict) else None
         if isinstance(ack, dict) and ack.get("enabled") is True:
             batch = _batch_number(ack.get("batch"))

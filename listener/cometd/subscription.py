@@ -34,6 +34,11 @@ class SubscriptionState:
         self._new_session = False
         self._network_failed = False
 
+    @property
+    def is_new(self) -> bool:
+        """Whether a session has begun that `restored` has not told of yet."""
+        return self._new_session
+
     def asked(self, at_ms: int) -> None:
         """A request is on its way to the server."""
         self.asked_ms = at_ms

@@ -13,7 +13,8 @@ from aiocometd.extensions import AuthExtension
 from aiocometd.transports.abc import Transport
 
 from listener.cometd import messages as wire
-from listener.cometd.engine import Engine, Payload
+from listener.cometd.engine import Engine
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Phase, Request
 from listener.errors import ListenerError
 from listener.runtime.host import THIS_HOST
@@ -40,7 +41,7 @@ class Link(AuthExtension):
         headers: what every POST must carry now (CSRF).
         connect_timeout_s: time for a connection to come about, if the session's lease allows.
         margin_s: time beyond the advised hold after which a silent connection counts as dead, likewise.
-        max_bytes: largest response body or frame.
+        max_message_bytes: the largest message that is taken.
         time_s: epoch seconds, for a Retry-After that names a date.
     """
 
@@ -52,14 +53,14 @@ class Link(AuthExtension):
         headers: Callable[[], Mapping[str, str]] = dict,
         connect_timeout_s: float = 10.0,
         margin_s: float = 10.0,
-        max_bytes: int = 64 * 2**20,
+        max_message_bytes: int = 4 * 2**20,
         time_s: Callable[[], float] = THIS_HOST.time_s,
     ) -> None:
         self.engine = engine
         self.http = http
         self._connect_timeout_s = connect_timeout_s
         self._margin_s = margin_s
-        self.max_bytes = max_bytes
+        self.max_message_bytes = max_message_bytes
         self.time_s = time_s
         self.transport: Closing | None = None
         self._headers = headers
@@ -105,7 +106,7 @@ class SessionTransport(Transport):
 
     @abstractmethod
     def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
-        """See `listener.cometd.engine.Exchange`."""
+        """See `listener.cometd.keep_alive.Exchange`."""
 
     @property
     def connection_type(self) -> ConnectionType:

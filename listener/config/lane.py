@@ -74,6 +74,8 @@ class LaneSettings(BaseModel):
     batch: int = Field(default=500, ge=1, le=10_000)
     retry_limit_s: float = Field(default=60.0, gt=0)
     retry_horizon_h: Horizon = None
+    retry_event_after_h: Horizon = None
+    park_after_refusals: int = Field(default=20, ge=0)
 
     @field_validator("template")
     @classmethod

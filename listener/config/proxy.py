@@ -5,8 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from yarl import URL
 
-from listener.config.schema import InputFile, Section, url_that
-from listener.runtime.http_client import Proxy
+from listener.config.schema import SecretFile, Section, url_that
 
 
 def _is_a_proxy(url: URL) -> bool:
@@ -21,7 +20,7 @@ class ProxySettings(Section):
 
     proxy: ProxyUrl | None = None
     proxy_user: str | None = Field(default=None, min_length=1)
-    proxy_password_file: InputFile | None = None
+    proxy_password_file: SecretFile | None = None
 
     @model_validator(mode="after")
     def _a_login_has_its_proxy(self) -> Self:
@@ -32,7 +31,3 @@ class ProxySettings(Section):
         if self.proxy_user is not None and ":" in self.proxy_user:  # RFC 7617, 2
             raise ValueError("proxy_user contains a colon, which ends the user name in HTTP Basic authentication")
         return self
-
-    def new_proxy(self, password: str) -> Proxy | None:
-        """The proxy, with the password as it is now; None if there is none."""
-        return Proxy(self.proxy, user=self.proxy_user, password=password) if self.proxy is not None else None

@@ -1,20 +1,33 @@
 """The whole configuration: TOML, environment (`LISTENER_SERVER__URL`), secret files. Problems come all at once."""
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError
 
 from listener.config.http import HttpSettings
 from listener.config.lane import LaneSettings, SinkName
 from listener.config.proxy import ProxySettings
-from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, field_of, from_text, problems_of
+from listener.config.schema import (
+    Folders,
+    InputFile,
+    SecretFile,
+    Section,
+    Url,
+    did_you_mean,
+    field_of,
+    from_text,
+    problems_of,
+    secret_in,
+)
 from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
+_NEW_NAMES = {("server", "max_response_bytes"): "max_message_bytes"}
 _NOTHING_GIVEN = f"there is no configuration: name its file with --config, or set {ENV_PREFIX} variables"
 
 
@@ -62,7 +75,7 @@ class ServerSettings(ProxySettings):
     connect_timeout_s: float = Field(default=10.0, gt=0)
     request_timeout_s: float = Field(default=30.0, gt=0)
     poll_margin_s: float = Field(default=10.0, gt=0)
-    max_response_bytes: int = Field(default=64 * 2**20, ge=2**16)
+    max_message_bytes: int = Field(default=4 * 2**20, ge=2**16)
     keepalive_s: float = Field(default=600.0, gt=0)
     reconcile_interval_s: float = Field(default=300.0, ge=0)
 
@@ -72,10 +85,10 @@ class AccountSettings(Section):
 
     username: str = Field(min_length=1)
     password: SecretStr | None = None
-    password_file: InputFile | None = None
+    password_file: SecretFile | None = None
 
     def secret(self, base: Path) -> str:
-        """The password; a relative `password_file` is beside the configuration. Raises OSError when it cannot be read.
+        """The password; a relative `password_file` is beside the configuration. Raises OSError or ValueError.
 
         A file is reread each time, so that a rotated password is found at the next login.
         """
@@ -83,7 +96,7 @@ class AccountSettings(Section):
             return self.password.get_secret_value()
         if self.password_file is None:
             return ""
-        return (base / self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        return secret_in(base / self.password_file)
 
 
 class DispositionSettings(Section):
@@ -126,6 +139,17 @@ class Settings(Section):
     shutdown_timeout_s: float = Field(default=5.0, ge=0)
     disconnect_on_stop: bool = False
     base: Path = Field(default=Path(), exclude=True)
+    _renamed: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def renamed(self) -> tuple[str, ...]:
+        """For each key that was given by an old name, which still counts: a sentence that names both."""
+        return self._renamed
+
+    def with_renamed(self, renamed: tuple[str, ...]) -> Self:
+        """The same, with these sentences."""
+        self._renamed = renamed
+        return self
 
     def listening_accounts(self) -> tuple[AccountSettings, ...]:
         """The accounts; with `login = "none"` and none configured, one nameless listener."""
@@ -136,6 +160,7 @@ class Settings(Section):
         return self.base / value
 
 
+S = TypeVar("S", bound=Section)
 SinkCheck = Callable[[Mapping[str, LaneSettings], Path], Sequence[Problem]]
 
 
@@ -163,12 +188,12 @@ def load(
     Raises:
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
-    base = path.absolute().parent if path is not None else Path.cwd()
-    data = _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
+    base, data = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == {"accounts": []}:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
     problems = [] if data.pop("base", None) is None else [Problem("base", "unknown key")]
+    data, renamed = _with_new_names(data)
     try:
         settings = Settings.model_validate(data | {"base": base}, context=Folders.of(base, environ))
     except ValidationError as exc:
@@ -176,7 +201,70 @@ def load(
     problems += [*_problems_across(data), *_problems_of_sinks(data, base, sink_problems), *_unknown_variables(environ)]
     if problems:
         raise ConfigError([_with_origin(problem, environ) for problem in problems])
-    return settings
+    return settings.with_renamed(renamed)
+
+
+def _with_new_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The tables with keys by their new names, and what to tell of each that had its old one."""
+    tables, told = dict(data), []
+    for (table, old), new in _NEW_NAMES.items():
+        keys = tables.get(table)
+        if isinstance(keys, dict) and old in keys and new not in keys:
+            tables[table] = {new if key == old else key: value for key, value in keys.items()}
+            told.append(f"{table}.{old} is called {table}.{new} now")
+    return tables, tuple(told)
+
+
+class Parts(NamedTuple):
+    """The tables of a configuration that are sound, each by itself; None for one that is not. `base` as in `Settings`.
+
+    `sinks` are unchecked.
+    """
+
+    base: Path
+    server: ServerSettings | None
+    accounts: tuple[AccountSettings, ...]
+    journal: JournalSettings | None
+    http: HttpSettings | None
+    sinks: Mapping[str, LaneSettings]
+
+
+def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find_files: bool = True) -> Parts:
+    """What can be used of a configuration, whatever is wrong with the rest: `load` tells that.
+
+    Args:
+        path: as for `load`.
+        environ: likewise.
+        find_files: whether the files that are to be read are looked for; without, no secret is needed.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not TOML.
+    """
+    base, data = _tables(path, environ)
+    data, _ = _with_new_names(data)
+    files = Folders.of(base, environ) if find_files else None
+    accounts = data["accounts"] if isinstance(data["accounts"], list) else []
+    return Parts(
+        base=base,
+        server=_sound(ServerSettings, data.get("server"), files),
+        accounts=tuple(one for table in accounts if (one := _sound(AccountSettings, table, files)) is not None),
+        journal=_sound(JournalSettings, data.get("journal", {}), files),
+        http=_sound(HttpSettings, data.get("http"), files),
+        sinks=_lanes(data),
+    )
+
+
+def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
+    try:
+        return kind.model_validate(table, context=files)
+    except ValidationError:
+        return None
+
+
+def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
+    """The folder that paths start from, and the tables, not yet checked."""
+    base = path.absolute().parent if path is not None else Path.cwd()
+    return base, _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -255,6 +343,10 @@ def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
     server = data.get("server")
     server = server if isinstance(server, dict) else {}
     basic = server.get("login", "basic") == "basic"
+    paths = str(server.get("notifications", "/api/v2"))
+    if (ending := re.search(r"/api(/v\d+)?/*$", str(server.get("url", "")))) and paths.startswith("/api/"):
+        text = f"leave out {ending[0]}: the paths that are added to it begin with /api themselves"
+        yield Problem("server.url", text)
     for one, other in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
         if one in server and other not in server:
             yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
@@ -282,14 +374,18 @@ def _problems_of_account(
 
 def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:
     """The problems of the sinks' own keys, even if their shared keys have problems."""
+    return check(_lanes(data), base)
+
+
+def _lanes(data: Mapping[str, Any]) -> dict[str, LaneSettings]:
+    """The tables of the sinks, unchecked."""
     sinks = data.get("sinks")
     tables = sinks if isinstance(sinks, dict) else {}
-    lanes = {
+    return {
         name: LaneSettings.model_construct(**table)
         for name, table in tables.items()
         if isinstance(table, dict) and isinstance(table.get("type"), str)
     }
-    return check(lanes, base)
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:

@@ -20,12 +20,13 @@ from listener.ports import Journal
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import NotificationDecoder
+from listener.webservices.skew import ClockSkew
 
 log = structlog.get_logger(__name__)
 
 _RECENT = 4096  # events
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
-_RESUMES_PER_S = 2000  # these need no login, and their sessions do not wait
+_RESUMES_PER_S = 2000  # their logins hold, and their sessions do not wait
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Runs a coroutine as a task of this name, whose death ends the daemon."""
@@ -73,6 +74,7 @@ class Accounts:
         self._recorder = recorder
         self._metrics = metrics
         self._connector = connector
+        self._skew = ClockSkew(time_s=host.time_s)
         self._down_since_ms = down_since_ms
         wanted = settings.disposition
         self._decoder = NotificationDecoder(
@@ -163,6 +165,7 @@ class Accounts:
             metrics=self._metrics,
             saved=saved,
             spread_s=spread_s,
+            skew=self._skew,
             host=self._host,
         )
         receiver = self._receiver(parts, stored, digests)

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 
@@ -11,17 +13,19 @@ from listener.cometd.engine import Engine
 from listener.cometd.protocol import Resume, Session
 from listener.cometd.transport import Link
 from listener.config.lane import LaneSettings
-from listener.config.settings import AccountSettings, ServerSettings, Settings, load
-from listener.daemon import connections
+from listener.config.settings import AccountSettings, ServerSettings, Settings, load, parts_of
+from listener.daemon import connections, preflight
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
+from listener.journal.lock import Known
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
+from listener.webservices.skew import ClockSkew
 
 
 class Account:
@@ -36,6 +40,7 @@ class Account:
         metrics: counts logins.
         saved: the session of an earlier process, if it fits this configuration.
         spread_s: over how long the requests of all accounts are spread.
+        skew: sees the server's clock; shared by all accounts.
         host: time and chance.
     """
 
@@ -48,12 +53,13 @@ class Account:
         metrics: Metrics,
         saved: SessionState | None = None,
         spread_s: float = 1.0,
+        skew: ClockSkew | None = None,
         host: Host = THIS_HOST,
     ) -> None:
         server = settings.server
         self.identity = identity_of(settings, account)
         self.http = new_session(connector)
-        self.rest = self._web_services(settings, account, metrics, host) if server.login == "basic" else None
+        self.rest = self._web_services(settings, account, metrics, skew, host) if server.login == "basic" else None
         self.before_listening: Callable[[], Awaitable[None]] | None = None
         self._login_restored = saved is not None
         self.engine = Engine(
@@ -68,12 +74,14 @@ class Account:
             headers=self.rest.headers if self.rest else dict,
             connect_timeout_s=server.connect_timeout_s,
             margin_s=server.poll_margin_s,
-            max_bytes=server.max_response_bytes,
+            max_message_bytes=server.max_message_bytes,
             time_s=host.time_s,
         )
         self.client = BatchClient(url=self.identity.url, link=link)
 
-    def _web_services(self, settings: Settings, account: AccountSettings, metrics: Metrics, host: Host) -> WebServices:
+    def _web_services(
+        self, settings: Settings, account: AccountSettings, metrics: Metrics, skew: ClockSkew | None, host: Host
+    ) -> WebServices:
         return WebServices(
             url=settings.server.url,
             username=account.username,
@@ -83,6 +91,7 @@ class Account:
             start_contact_center_session=settings.server.start_contact_center_session,
             on_login=lambda result: metrics.count("logins_total", 1, result),
             time_s=host.time_s,
+            skew=skew,
         )
 
     def _session(self, server: ServerSettings, saved: SessionState | None) -> Session:
@@ -95,6 +104,7 @@ class Account:
                     connection_type=saved.connection_type,
                     ack=saved.ack,
                     max_interval_ms=saved.max_interval_ms,
+                    taken=saved.taken,
                 )
             )
         return session
@@ -143,15 +153,20 @@ def sink_problems(settings: Settings) -> list[Problem]:
     return registry.problems_of_all(settings.sinks, settings.base)
 
 
+def known_elsewhere(settings: Settings) -> Known | None:
+    """What the destinations that can be asked on this host tell of the journal. Blocks."""
+    found: list[tuple[int, int]] = []
+    for name, lane in settings.sinks.items():
+        with suppress(ConfigError):  # told with all the others when the sinks are built
+            found += [one for one in [registry.newest(name, lane, settings.base)] if one is not None]
+    if not found:
+        return None
+    return Known(max(sequence for sequence, _ in found), min(at_ms for _, at_ms in found))
+
+
 def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
-    """The lane policy in a sink's table; the retry horizon defaults to that of its kind."""
-    match lane.retry_horizon_h:
-        case None:
-            horizon_s = registry.retry_horizon_s(name, lane)
-        case "never":
-            horizon_s = None
-        case hours:
-            horizon_s = hours * 3600
+    """The lane policy in a sink's table; for how long it tries what fails defaults to what its kind says."""
+    patience = registry.patience(name, lane)
     return LanePolicy(
         batch=lane.batch,
         changes_only=lane.events == "changes",
@@ -161,8 +176,17 @@ def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
         changes=frozenset(lane.changes),
         dispositions=lane.dispositions,
         fields=None if lane.fields is None else frozenset(lane.fields),
-        retry_horizon_s=horizon_s,
+        retry_horizon_s=_seconds(lane.retry_horizon_h, patience.horizon_s),
+        retry_event_after_s=_seconds(lane.retry_event_after_h, patience.event_after_s),
+        park_after_refusals=lane.park_after_refusals,
     )
+
+
+def _seconds(hours: float | Literal["never"] | None, default_s: float | None) -> float | None:
+    """A horizon of the configuration in seconds; None is never."""
+    if hours is None:
+        return default_s
+    return None if hours == "never" else hours * 3600
 
 
 def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -171,12 +195,13 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     Raises:
         ConfigError: with every problem; see `settings.load`.
     """
-    settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
-    connections.tls_context(settings.server)
-    connections.proxy_password(settings.server)
-    folder = settings.path(settings.journal.path).parent
-    if not folder.is_dir():
-        raise ConfigError([Problem("journal.path", f"there is no folder {folder}")])
+    beside = preflight.setting_problems(parts_of(path, environ=environ))
+    try:
+        settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
+    except ConfigError as exc:
+        raise ConfigError([*exc.problems, *beside]) from exc
+    if beside:
+        raise ConfigError(beside)
     return settings
 
 

@@ -16,12 +16,12 @@ from listener.config.schema import input_files
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts, Spawn
-from listener.daemon.assembly import new_test_event, source_of
+from listener.daemon.assembly import known_elsewhere, new_test_event, source_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
 from listener.daemon.health import Health
-from listener.daemon.housekeeping import Retention, record_damages
+from listener.daemon.housekeeping import Retention, look_after, record_damages
 from listener.daemon.lanes import SinkLanes
 from listener.daemon.reloading import Reloads, changes_between
 from listener.daemon.serving import http_server
@@ -29,7 +29,7 @@ from listener.daemon.supervision import Supervision
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.intake.recorder import Recorder
 from listener.journal import SqliteJournal
-from listener.journal.sqlite import Committed, size_bytes
+from listener.journal.sqlite import Committed, size_bytes, wal_bytes
 from listener.model.event import AccountStatus, Event
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 _OPEN_FILES = 65_536
 _LOOK_S = 10.0
+_SINKS_ANSWER_WITHIN_S = 1.0
 _SERVER = "[server]"  # no sink can be called so
 
 
@@ -80,9 +81,7 @@ class Daemon:
         self._renew_connections: Callable[[], None] = lambda: None
         self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
-        self._journal = SqliteJournal(
-            path=path, on_commit=self._count_commit, max_bytes=settings.journal.max_bytes, host=host
-        )
+        self._journal = self._new_journal(path)
         self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
         self.reloads = Reloads(metrics=self.metrics, now_ms=host.clock.now_ms)
         self._recorder = Recorder(
@@ -99,11 +98,23 @@ class Daemon:
             configuration=self.reloads.status,
             journal=self._journal,
             journal_bytes=partial(size_bytes, path),
+            wal_bytes=partial(wal_bytes, path),
+            taken_away=lambda: self._journal.taken_away,
             recorder=self._recorder,
             now_ms=host.clock.now_ms,
             monotonic_s=host.clock.monotonic_s,
         )
         self.metrics.sample(partial(self.health.sample, self.metrics))
+
+    def _new_journal(self, path: Path) -> SqliteJournal:
+        return SqliteJournal(
+            path=path,
+            on_commit=self._count_commit,
+            max_bytes=self._settings.journal.max_bytes,
+            host=self._host,
+            known=partial(known_elsewhere, self._settings),
+            on_rescue=partial(self.metrics.count, "journal_rescues_total"),
+        )
 
     def _count_commit(self, done: Committed) -> None:
         self.metrics.observe("journal_fsync_seconds", done.fsync_s)
@@ -134,11 +145,15 @@ class Daemon:
     async def _run(self, stack: AsyncExitStack) -> None:
         _raise_open_files()
         _tune_gc()
+        for text in self._settings.renamed:
+            log.warning("setting_renamed", text=text)
         await self._open_journal(stack)
         lanes = self._lanes.build(self._settings, self._settings.sinks, retry_start_errors=False)
         self._lanes.running.update(lanes)
         commands = await self._serve_control(stack)
         await self._serve_http(stack, commands)
+        watch = FileWatch()
+        await asyncio.to_thread(watch.look, self._input_files())  # before they are read: what is replaced since is seen
         accounts = self._accounts = await self._build_accounts(stack)
         log.info(
             "started",
@@ -157,11 +172,13 @@ class Daemon:
                 spawn("recorder", self._recorder.run()),
                 spawn("retention", self._retention().run()),
                 spawn("damages", self._record_damages()),
+                spawn("journal", look_after(self._journal)),
                 spawn("reload", self._reload_when_asked(accounts, spawn)),
-                spawn("credentials", self._watch_files(spawn)),
+                spawn("credentials", self._watch_files(watch, spawn)),
                 spawn("supervision", self._supervision().run()),
             ]
             self._lanes.start(lanes, spawn)
+            await self._sinks_answered()
             accounts.start(spawn)
             await self._stop.wait()
             self._notifier.stopping()
@@ -170,6 +187,12 @@ class Daemon:
                 worker.cancel()
             await self._lanes.end(list(self._lanes.running))
         log.info("stopped", last_sequence=self._journal.last_sequence)
+
+    async def _sinks_answered(self) -> None:
+        """A start that the host refuses to a sink touches no session; a sink that takes its time holds none up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SINKS_ANSWER_WITHIN_S):
+                await self._lanes.answered()
 
     async def _drain(self, accounts: Accounts) -> None:
         """Stop listening, then let the lanes finish; what does not fit into the time stays in the journal."""
@@ -192,9 +215,8 @@ class Daemon:
             self._notifier.ready(self.reloads.summary())
             log.info("sinks_resumed", sinks=self._lanes.resume())
 
-    async def _watch_files(self, spawn: Spawn) -> None:
-        """Reload replaced certificates and secrets; passwords are read at each login."""
-        watch = FileWatch()
+    async def _watch_files(self, watch: FileWatch, spawn: Spawn) -> None:
+        """Reload replaced certificates and secrets; passwords of accounts are read at each login."""
         while True:
             changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
             try:

@@ -39,6 +39,8 @@ class Health:
         lanes: the state of the lanes.
         journal: asked for its figures once a second at most, since lanes read through the same thread.
         journal_bytes: the size of its files; must not raise.
+        wal_bytes: the size of its write-ahead log; must not raise.
+        taken_away: what is missing of its files, None if nothing is.
         recorder: knows about failing commits.
         configuration: what is in force, and what was refused.
         now_ms: epoch milliseconds.
@@ -52,6 +54,8 @@ class Health:
         lanes: Callable[[], Sequence[LaneStatus]],
         journal: Journal,
         journal_bytes: Callable[[], int],
+        wal_bytes: Callable[[], int],
+        taken_away: Callable[[], str | None],
         recorder: Recorder,
         configuration: Callable[[], Configuration],
         now_ms: Callable[[], int],
@@ -61,6 +65,8 @@ class Health:
         self._lanes = lanes
         self._journal = journal
         self._journal_bytes = journal_bytes
+        self._wal_bytes = wal_bytes
+        self._taken_away = taken_away
         self._recorder = recorder
         self._configuration = configuration
         self._now_ms = now_ms
@@ -82,6 +88,9 @@ class Health:
         return found
 
     def _journal_problems(self) -> list[ReadinessProblem]:
+        if missing := self._taken_away():
+            what = "the journal's files were taken away"
+            return [ReadinessProblem(brief=what, full=f"{what}: {missing}")]
         failing, waiting_s = self._recorder.failing, self._recorder.waiting_s()
         if failing:
             what = "the journal cannot commit"
@@ -104,6 +113,7 @@ class Health:
         metrics.set("journal_depth_events", _depth(lanes))
         metrics.set("journal_oldest_age_seconds", _oldest_s(lanes))
         metrics.set("journal_bytes", self._journal_bytes())
+        metrics.set("journal_wal_bytes", self._wal_bytes())
         accounts = self._accounts()
         ages_s = [max(0, now_ms - one.since_ms) / 1000 for one in accounts if one.subscribed and one.since_ms]
         metrics.set("session_youngest_age_seconds", min(ages_s, default=0.0))

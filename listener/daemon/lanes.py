@@ -1,8 +1,9 @@
 """The lanes of all sinks: builds, starts and replaces each of them while the others continue."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,11 +13,14 @@ from listener.daemon.accounts import Spawn
 from listener.daemon.assembly import policy_of, sink_problems
 from listener.delivery import Lane
 from listener.errors import ConfigError
+from listener.model.event import Event
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
+
+_AT_ONCE = 1000  # events of one read
 
 
 class SinkLanes:
@@ -82,6 +86,10 @@ class SinkLanes:
                 found[name] = registry.input_files(name, settings.sinks[name], settings.base)
         return found
 
+    async def answered(self) -> None:
+        """Return once each sink is open, or waits for something."""
+        await asyncio.gather(*(lane.answered() for lane in self.running.values()))
+
     async def drained(self) -> None:
         """Return once each lane has delivered everything, or is parked."""
         await asyncio.gather(*(lane.drained() for lane in self.running.values()))
@@ -97,14 +105,38 @@ class SinkLanes:
 
     def _lane(self, settings: Settings, name: str, *, retry_start_errors: bool) -> Lane:
         lane = settings.sinks[name]
+        policy = replace(policy_of(name, lane), retry_start_errors=retry_start_errors)
+        sink = registry.build(
+            name,
+            lane,
+            base=settings.base,
+            host=self._host,
+            recall=partial(recall, self._journal, policy.shape),
+            count=lambda metric, amount: self._metrics.count(metric, amount, name),
+        )
         return Lane(
             name=name,
             kind=lane.type,
-            sink=registry.build(name, lane, base=settings.base, host=self._host),
+            sink=sink,
             journal=self._journal,
-            policy=replace(policy_of(name, lane), retry_start_errors=retry_start_errors),
+            policy=policy,
             metrics=self._metrics,
             now_ms=self._host.clock.now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s, uniform=self._host.random.uniform),
             monotonic=self._host.clock.monotonic_s,
         )
+
+
+async def recall(
+    journal: Journal, shape: Callable[[Sequence[Event]], Sequence[Event]], sequences: Sequence[int]
+) -> registry.Recalled:
+    """What a journal has of these sequences, which rise, as a sink gets it. Raises JournalError."""
+    found: list[Event] = []
+    wanted = [number for number in sequences if number > 0]
+    while wanted:
+        span = next((at for at, number in enumerate(wanted) if number != wanted[0] + at), len(wanted))
+        span = min(span, _AT_ONCE)
+        events = await journal.read(wanted[0] - 1, span)
+        found += (event for event in events if event.sequence <= wanted[span - 1])
+        del wanted[:span]
+    return registry.Recalled(shape(found), journal.last_sequence)

@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 import structlog
 
+from listener.delivery.policy import LanePolicy
 from listener.delivery.retry_state import RetryState
 from listener.errors import Outcome, Park, Refusal, Reject, Retry, StartError
 from listener.model.event import Event
@@ -17,6 +18,7 @@ from listener.runtime.metrics import Metrics
 _CLOSE_S = 5.0
 _TEST_EVENT_S = 30.0
 _WORTH_STORING_S = 1.0
+_A_CENTURY_DAYS = 36_525
 
 
 async def hand_over(sink: Sink, events: Sequence[Event]) -> Outcome | None:
@@ -71,6 +73,31 @@ def retry_after_of(outcome: Outcome) -> float:
     return 0.0
 
 
+def _with_pause(outcome: Outcome, pause_s: float) -> Outcome:
+    """The outcome with this pause in place of the one that was named; a reason that holds no event tells both."""
+    match outcome:
+        case Retry():
+            reason = f"{outcome.reason} and {_too_long(retry_after_of(outcome), pause_s)}"
+            return Retry(reason, after_s=pause_s, delivered=outcome.delivered, detail=outcome.detail)
+        case Reject():
+            return Reject(
+                outcome.index,
+                outcome.reason,
+                rejected=outcome.rejected,
+                after_s=pause_s,
+                delivered=outcome.delivered,
+                detail=outcome.detail,
+                in_a_row=outcome.in_a_row,
+            )
+    return outcome
+
+
+def _too_long(named_s: float, kept_s: float) -> str:
+    days = named_s / 86_400
+    named = f"{days:.3g} days" if days < _A_CENTURY_DAYS else "more than a century"
+    return f"asks for a pause of {named}, of which {kept_s / 3600:.3g} h are kept"
+
+
 def error_text(outcome: Outcome) -> str:
     """The destination's answer that named no event: for the dead letter of an event that it did not take in time."""
     return f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
@@ -88,6 +115,8 @@ class Halt(Enum):
 class Destination:
     """The sink, shared by the stream of the journal and by replayed dead letters.
 
+    `has_answered` is set once it is known whether the host lets the sink be opened: it is, or waits for something else.
+
     Whoever delivers holds `turn`, also in the pause after a failure if the failure concerns both. A test event needs no
     turn: it goes between two calls.
 
@@ -96,9 +125,8 @@ class Destination:
         sink: the sink.
         retry_state: stores parking, and pauses that the destination asks for.
         metrics: counts attempts and failures.
+        policy: what may leave the process, the longest pause, and whether a StartError is retried too.
         on_park: called when the sink is parked.
-        shape: removes from a batch's events what may not leave the process.
-        retry_start_errors: whether a StartError is retried too.
     """
 
     def __init__(
@@ -108,22 +136,22 @@ class Destination:
         sink: Sink,
         retry_state: RetryState,
         metrics: Metrics,
+        policy: LanePolicy,
         on_park: Callable[[], None],
-        shape: Callable[[Sequence[Event]], Sequence[Event]],
-        retry_start_errors: bool = False,
     ) -> None:
-        self._retry_start_errors = retry_start_errors
         self._name = name
-        self._shape = shape
         self._sink = sink
         self._retry_state = retry_state
         self._metrics = metrics
+        self._policy = policy
+        self._has_told = False
         self._on_park = on_park
         self._resumed = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(sink=name)
         self.turn = asyncio.Lock()
         self._calls = asyncio.Lock()
         self._opened = False
+        self.has_answered = asyncio.Event()
         self._halt = Halt.NONE
         self.parked: str | None = None
         self.failures = 0
@@ -135,9 +163,9 @@ class Destination:
         state = self._retry_state.state
         if state.parked is not None:
             await self._park(Park(state.parked, disabled=state.disabled))
-        if self._retry_state.quiet_s:
-            self._log.info("delivery_paused", reason=state.last_error, for_s=round(self._retry_state.quiet_s, 1))
-            await self._stay_quiet(self._retry_state.quiet_s)
+        if quiet_s := min(self._retry_state.quiet_s, self._policy.longest_pause_s):
+            self._log.info("delivery_paused", reason=state.last_error, for_s=round(quiet_s, 1))
+            await self._stay_quiet(quiet_s)
 
     async def open(self, backoff: Backoff) -> None:
         """Open the sink, as often as it takes. Raises StartError if the host refuses, unless that is retried."""
@@ -145,7 +173,7 @@ class Destination:
             try:
                 await self._sink.open()
             except StartError as exc:
-                if not self._retry_start_errors:
+                if not self._policy.retry_start_errors:
                     raise
                 await self._wait_to_open(Retry(str(exc)), backoff)
             except Exception as exc:  # noqa: BLE001 - a foreign sink's bug concerns its own lane alone
@@ -153,11 +181,14 @@ class Destination:
             else:
                 break
         self._opened = True
+        self.has_answered.set()
         if self.opening_error is not None:
             self._log.info("delivery_recovered")
         self.opening_error = None
 
     async def _wait_to_open(self, outcome: Outcome, backoff: Backoff) -> None:
+        outcome = self._bounded(outcome)
+        self.has_answered.set()
         self.opening_error = outcome.reason
         self._count(outcome)
         await self.wait_after(outcome, pause_after(outcome, backoff))
@@ -174,11 +205,23 @@ class Destination:
         """One attempt; None if the sink has taken everything."""
         self._metrics.count("sink_attempts_total", 1, self._name)
         async with self._calls:
-            theirs = list(self._shape(events))  # a foreign sink may change its list; the lane counts in its own
+            theirs = list(self._policy.shape(events))  # a foreign sink may change its list; the lane counts in its own
             outcome = await hand_over(self._sink, theirs)
-        if outcome is not None:
-            self._count(outcome)
-        return outcome
+        if outcome is None:
+            self._has_told = False
+            return None
+        self._count(outcome)
+        return self._bounded(outcome)
+
+    def _bounded(self, outcome: Outcome) -> Outcome:
+        """The outcome with a pause that can be meant; a longer one is told once until the sink takes something."""
+        named_s, kept_s = retry_after_of(outcome), self._policy.longest_pause_s
+        if named_s <= kept_s:
+            return outcome
+        if not self._has_told:
+            self._has_told = True
+            self._log.warning("pause_too_long", reason=_too_long(named_s, kept_s), kept_s=kept_s)
+        return _with_pause(outcome, kept_s)
 
     async def send_test_event(self, event: Event) -> Outcome | None:
         """Deliver an event that is not from the journal: at once, whatever the lane waits for."""
@@ -210,6 +253,7 @@ class Destination:
 
     async def _stay_quiet(self, seconds: float) -> None:
         self._halt = Halt.QUIET
+        self.has_answered.set()
         self._resumed.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -225,6 +269,7 @@ class Destination:
         self.parked = outcome.reason
         self._halt = Halt.DISABLED if outcome.disabled else Halt.PARKED
         self._resumed.clear()
+        self.has_answered.set()
         self._on_park()
         self._metrics.set("sink_parked", 1, self._name)
         until = "sinks resume" if outcome.disabled else "sinks resume, SIGHUP or a restart"

@@ -7,11 +7,12 @@ from contextlib import suppress
 
 import structlog
 
-from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused
+from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused, retry_after_of
 from listener.delivery.policy import LanePolicy
+from listener.delivery.refusals import Refusals
 from listener.delivery.replays import Replays
 from listener.delivery.retry_state import RetryState
-from listener.errors import JournalError, Outcome, Refusal, Reject, Retry
+from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry
 from listener.model.condition import ReadinessProblem
 from listener.model.event import DeadLetter, DeadLetterFilter, Event, LaneStatus, epoch_ms
 from listener.ports import Journal, Sink
@@ -20,6 +21,7 @@ from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 
 _NAMED_AT_MOST = 10  # sequences in one log line
+_WITNESSES = 2
 _DISTANCE_S = 0.02
 _CURSOR_LAG_S = 0.05
 _JOURNAL_RETRY_S = 1.0
@@ -71,29 +73,29 @@ class Lane:
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
         self._progress = asyncio.Event()
         self._moved = asyncio.Event()
-        self._retry_state = RetryState(
-            sink=name, journal=journal, horizon_s=policy.retry_horizon_s, now_ms=now_ms, monotonic=monotonic
-        )
+        self._retry_state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
+        self._refusals = Refusals(policy.park_after_refusals)
         self._destination = Destination(
             name=name,
             sink=sink,
             retry_state=self._retry_state,
             metrics=metrics,
+            policy=policy,
             on_park=self._progress.set,
-            shape=policy.shape,
-            retry_start_errors=policy.retry_start_errors,
         )
         self._replays = Replays(
             name=name,
             destination=self._destination,
             journal=journal,
-            batch=policy.batch,
+            policy=policy,
             metrics=metrics,
             now_ms=now_ms,
+            monotonic=monotonic,
             backoff=copy.copy(self._backoff),
         )
-        self._cursor = self._stored = self._oldest_ms = self._delivered = 0
+        self._cursor = self._stored = self._oldest_ms = self._delivered = self._batch_end = 0
         self._already_dead: set[tuple[int, str]] = set()
+        self._ahead = set[int]()
         self._last_error: str | None = None
         self._idle = False
         self._moved_at_s = monotonic()
@@ -110,6 +112,7 @@ class Lane:
             await self._destination.wait_on()
             await self._destination.open(self._backoff)
             self._backoff.reset(self._retry_state.attempts)
+            await self._replays.bring_first()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._carry_all(), name=f"delivery {self.name}")
                 tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
@@ -121,6 +124,10 @@ class Lane:
         """Events above the cursor that an earlier process made dead letters; with their ids, to be certain."""
         letters = await self._journal.dead_letters(DeadLetterFilter(sink=self.name, after=self._cursor))
         return {(letter.sequence, letter.event_id) for letter in letters}
+
+    async def answered(self) -> None:
+        """Return once the sink is open, or waits for something; where the host refuses it, `run` raises."""
+        await self._destination.has_answered.wait()
 
     async def drained(self) -> None:
         """Return once everything in the journal is delivered and the cursor stored; at once if the sink is parked."""
@@ -220,7 +227,7 @@ class Lane:
 
     async def _carry(self, events: Sequence[Event]) -> None:
         """Settle one batch: delivered, dead or excluded."""
-        self._oldest_ms = events[0].received_ms
+        self._oldest_ms, self._batch_end = events[0].received_ms, events[-1].sequence
         wanted = [event for event in events if self._policy.wants(event)]
         dead = await self._deliver(wanted) if wanted else 0
         self._cursor, self._oldest_ms = events[-1].sequence, events[-1].received_ms
@@ -271,8 +278,10 @@ class Lane:
 
     async def _deliver(self, wanted: list[Event]) -> int:
         """Deliver the batch until nothing of it is left; returns how many of its events are dead."""
-        left = [event for event in wanted if (event.sequence, event.id) not in self._already_dead]
-        dead = len(wanted) - len(left)
+        alive = [event for event in wanted if (event.sequence, event.id) not in self._already_dead]
+        dead = len(wanted) - len(alive)
+        left = [event for event in alive if event.sequence not in self._ahead]
+        self._ahead = {sequence for sequence in self._ahead if sequence > self._batch_end}
         if not left:
             return dead
         self._retry_state.begin(left[0].sequence)
@@ -289,28 +298,97 @@ class Lane:
         Returns what is left then, after the pause that a failure asks for, and how many events have died.
         """
         last = self._retry_state.is_over
+        if self._retry_state.may_be_one_event and not last:
+            return await self._single_out(left)
         brought, later = (left[:1], left[1:]) if last else (left, [])
-        outcome = await self._destination.hand_over(brought)
+        outcome = await self._hand_over(brought)
         if outcome is not None:
-            return await self._fail(brought, later, outcome, last=last)
-        if later:
-            self._retry_state.move_to(later[0].sequence)
-            await self._keep_progress(brought, later, ())
+            return await self._fail(brought, later, outcome, given_up=self._policy.given_up if last else None)
+        await self._move_on(brought, later)
         return later, 0
 
+    async def _single_out(self, left: list[Event]) -> tuple[list[Event], int]:
+        """Bring the events singly, and set the first aside that fails although another chat's was just taken.
+
+        Where none of the others is taken either, or there is none, it is not the event: the lane waits on.
+        """
+        while left:
+            taken, trouble = await self._take_another(left)
+            left = [event for event in left if event is not taken]
+            if trouble is not None:
+                return await self._fail([], left, trouble)
+            outcome = await self._hand_over(left[:1])
+            if outcome is not None:
+                return await self._fail(left[:1], left[1:], outcome, given_up=self._policy.set_aside if taken else None)
+            await self._move_on(left[:1], left[1:])
+            left = left[1:]
+        return [], 0
+
+    async def _take_another(self, left: list[Event]) -> tuple[Event | None, Outcome | None]:
+        """Bring the first event of another chat, of this batch or of the next; two of them are asked at most.
+
+        Returns the one that was taken, which the lane passes over from now on, or what stops them all.
+        """
+        for event in (await self._others(left))[:_WITNESSES]:
+            outcome = await self._hand_over([event])
+            if outcome is None:
+                self._ahead.add(event.sequence)
+                return event, None
+            if isinstance(outcome, Park) or retry_after_of(outcome):
+                return None, outcome
+        return None, None
+
+    async def _others(self, left: list[Event]) -> list[Event]:
+        """The first event of each chat but that of the head; of the next batch where this one has none."""
+        head = chat_of(left[0])
+        for events in (left, [event for event in await self._next_batch() if self._is_due(event)]):
+            first = {chat_of(event): event for event in reversed(events) if chat_of(event) != head}
+            if first:
+                return sorted(first.values(), key=lambda event: event.sequence)
+        return []
+
+    async def _next_batch(self) -> Sequence[Event]:
+        try:
+            return await self._journal.read(self._batch_end, self._policy.batch)
+        except JournalError:
+            return []
+
+    def _is_due(self, event: Event) -> bool:
+        is_done = event.sequence in self._ahead or (event.sequence, event.id) in self._already_dead
+        return not is_done and self._policy.wants(event)
+
+    async def _hand_over(self, events: list[Event]) -> Outcome | None:
+        """One call. Where it parks the sink for its refusals, the dead letters of that row come again with the rest."""
+        outcome = self._refusals.judge(events, await self._destination.hand_over(events))
+        if ids := self._refusals.revived():
+            try:
+                await self._journal.replay_dead_letters(DeadLetterFilter(sink=self.name, event_ids=ids))
+            except JournalError as exc:
+                self._log.warning("replays_delayed", error=str(exc))
+            self._replays.wake()
+        return outcome
+
+    async def _move_on(self, taken: list[Event], later: list[Event]) -> None:
+        """Keep what is taken before the rest is brought."""
+        if later:
+            self._retry_state.move_to(later[0].sequence)
+            await self._keep_progress(taken, later, ())
+
     async def _fail(
-        self, brought: list[Event], later: list[Event], outcome: Outcome, *, last: bool
+        self, brought: list[Event], later: list[Event], outcome: Outcome, *, given_up: str | None = None
     ) -> tuple[list[Event], int]:
-        pause_s = pause_after(outcome, None if last else self._backoff)
+        """What a failure leads to; `given_up` is the reason in the letter of what is not to be tried again."""
+        pause_s = pause_after(outcome, None if given_up else self._backoff)
+        is_over = self._retry_state.is_over
         self._retry_state.failed(outcome.reason, pause_s)
         dead = [self._dead_letter(event, refusal) for event, refusal in refused(brought, outcome)]
         left = left_of(brought, outcome)
-        given_up = last and isinstance(outcome, Retry) and bool(left)
-        if given_up:
-            dead = [self._dead_letter(left.pop(), Refusal(self._policy.given_up, error_text(outcome)))]
+        gone = given_up is not None and isinstance(outcome, Retry) and bool(left)
+        if gone:
+            dead = [self._dead_letter(left.pop(), Refusal(given_up or "", error_text(outcome)))]
         left += later
         if left:
-            move = self._retry_state.give_up if given_up else self._retry_state.move_to
+            move = self._retry_state.give_up if gone and is_over else self._retry_state.move_to
             move(left[0].sequence)
         self._log_failures(dead, outcome)
         await self._keep_progress(brought, left, dead)
@@ -319,7 +397,7 @@ class Lane:
         if not isinstance(outcome, Reject):
             self._last_error = outcome.reason
             await self._retry_state.store_now_and_then()
-        if pause_s or not given_up:
+        if pause_s or not gone:
             await self._destination.wait_after(outcome, pause_s)
         return left, len(dead)
 
@@ -365,11 +443,17 @@ def readiness_problem(status: LaneStatus) -> ReadinessProblem | None:
     """Why a lane does not bring its sink what it should; None if it does, or may soon."""
     if status.parked is not None:
         return _problem(f"sink {status.sink} is parked", status.parked)
+    why = status.last_error or "no answer"
+    if status.quiet_s and status.stalled_s + status.quiet_s > _STALLED_S:
+        return _problem(f"sink {status.sink} is to be left alone for {status.quiet_s:.0f} s more", why)
     if status.stalled_s > _STALLED_S:
-        return _problem(
-            f"sink {status.sink} has taken nothing for {status.stalled_s:.0f} s", status.last_error or "no answer"
-        )
+        return _problem(f"sink {status.sink} has taken nothing for {status.stalled_s:.0f} s", why)
     return None
+
+
+def chat_of(event: Event) -> tuple[str, str]:
+    """Events that are alike in this keep their order; gaps have accounts for their subject."""
+    return event.kind, event.subject
 
 
 def _problem(what: str, why: str) -> ReadinessProblem:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from listener.model.event import Change, Event, Kind
+from listener.runtime.backoff import LONGEST_PAUSE_S
 
 
 class _Value(msgspec.Struct):
@@ -37,6 +38,10 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
         fields: the names in `data` of dispositions that leave the process; None for all. Gaps are always whole.
         retry_horizon_s: seconds of attempts, without the time in which the lane is parked or the daemon does not run;
             None for ever.
+        retry_event_after_s: seconds of attempts, counted alike, after which a single event is set aside if it fails
+            while others are taken; None never.
+        park_after_refusals: how many different events may be refused in a row before it is the sink that is parked; 0
+            for any number.
         retry_start_errors: whether a host that refuses what the sink needs is waited for; at the start of the daemon it
             is better told at once.
     """
@@ -50,6 +55,8 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     dispositions: tuple[str, ...] = ()
     fields: frozenset[str] | None = None
     retry_horizon_s: float | None = None
+    retry_event_after_s: float | None = None
+    park_after_refusals: int = 20
     retry_start_errors: bool = False
 
     def wants(self, event: Event) -> bool:
@@ -80,9 +87,19 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
         return [_with_fields(event, fields) if event.kind is Kind.DISPOSITION else event for event in events]
 
     @property
+    def longest_pause_s(self) -> float:
+        """How much is kept of a pause that a destination asks for."""
+        return min(self.retry_horizon_s or LONGEST_PAUSE_S, LONGEST_PAUSE_S)
+
+    @property
     def given_up(self) -> str:
         """The reason in the letter of an event that was tried for that long."""
         return f"not taken within {(self.retry_horizon_s or 0.0) / 3600:g} h"
+
+    @property
+    def set_aside(self) -> str:
+        """The reason in the letter of a single event that failed while others were taken."""
+        return f"not taken within {(self.retry_event_after_s or 0.0) / 3600:g} h, while others were"
 
 
 def _with_fields(event: Event, fields: frozenset[str]) -> Event:

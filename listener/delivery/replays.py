@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import structlog
 
-from listener.delivery.destination import Destination, left_of, pause_after, refused
-from listener.errors import JournalError, Outcome, Park, Retry
+from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused
+from listener.delivery.policy import LanePolicy
+from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry
 from listener.model.event import DeadLetter, DeadLetterFilter, Event
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
@@ -26,15 +27,16 @@ class Replays:
     A replayed event is the one it was, its id and sequence included, and comes after younger ones of its chat: that
     is what the person decided who replays it. What is delivered is a letter no more; what is rejected again stays one,
     unmarked. A Retry leaves the mark, and the letter is tried again behind all others, with growing pauses in which the
-    stream continues; a Park, or a time that the destination names, halts both.
+    stream continues, for no longer than the lane's horizon; a Park, or a time that the destination names, halts both.
 
     Args:
         name: the lane's name.
         destination: shared with the stream.
         journal: where letters and marks are.
-        batch: most events at once.
+        policy: most events at once, and the horizon.
         metrics: counts what is delivered.
         now_ms: epoch milliseconds, for stamps.
+        monotonic: seconds that only run forward: the horizon's clock. It starts anew with the process.
         backoff: pauses between attempts, of their own.
     """
 
@@ -44,21 +46,24 @@ class Replays:
         name: str,
         destination: Destination,
         journal: Journal,
-        batch: int,
+        policy: LanePolicy,
         metrics: Metrics,
         now_ms: Callable[[], int],
+        monotonic: Callable[[], float],
         backoff: Backoff,
     ) -> None:
         self._name = name
         self._destination = destination
         self._journal = journal
-        self._batch = min(batch, _MOST_AT_ONCE)
+        self._policy = policy
         self._metrics = metrics
         self._now_ms = now_ms
+        self._monotonic = monotonic
         self._backoff = backoff
         self._wanted = asyncio.Event()
         self._attempts: Counter[int] = Counter()
         self._failed: set[int] = set()
+        self._failing_since_s: dict[int, float] = {}
         self._log = structlog.get_logger(__name__).bind(sink=name)
         self.last_error: str | None = None
 
@@ -75,21 +80,33 @@ class Replays:
             while events := await self._next():
                 await self._deliver(events)
             self._attempts.clear()
+            self._failing_since_s.clear()
             self.last_error = None
+
+    async def bring_first(self) -> None:
+        """Deliver what an earlier process left, as far as it is brought at once: older events come before younger."""
+        if events := await self._next():
+            await self._deliver(events)
 
     async def _next(self) -> list[Event]:
         """Marked events that did not fail in this round; the next round begins when there are no more."""
-        limit = self._batch + len(self._failed)
+        limit = _MOST_AT_ONCE + len(self._failed)
         marked = await self._retry_journal(lambda: self._journal.replays(self._name, limit))
         untried = [event for event in marked if event.sequence not in self._failed]
         if not untried:
             self._failed.clear()
-        return (untried or marked)[: self._batch]
+        return (untried or marked)[:_MOST_AT_ONCE]
 
     async def _deliver(self, events: Sequence[Event]) -> None:
+        """Deliver them before the stream goes on, up to the first batch that holds the rest up."""
         async with self._destination.turn:
-            outcome = await self._destination.hand_over(events)
-            await self._settle(events, outcome)
+            outcome = None
+            for first in range(0, len(events), self._policy.batch):
+                batch = events[first : first + self._policy.batch]
+                outcome = await self._destination.hand_over(batch)
+                await self._settle(batch, outcome)
+                if outcome is not None and (not isinstance(outcome, Reject) or outcome.after_s is not None):
+                    break
             if outcome is None:
                 return
             pause_s = pause_after(outcome, self._backoff)
@@ -103,7 +120,7 @@ class Replays:
         """Store the result."""
         self._attempts.update(event.sequence for event in events)
         dead = await self._letters(events, outcome)
-        left = {event.sequence for event in left_of(events, outcome)}
+        left = {event.sequence for event in left_of(events, outcome)} - {letter.sequence for letter in dead}
         settled = [event.sequence for event in events if event.sequence not in left]
         if settled:
             delivered = sorted({*settled} - {letter.sequence for letter in dead})
@@ -112,6 +129,7 @@ class Replays:
             self._log.info("dead_letters_settled", delivered=len(delivered), rejected=len(dead))
             for sequence in settled:
                 del self._attempts[sequence]
+                self._failing_since_s.pop(sequence, None)
             self._backoff.reset()
         if isinstance(outcome, Retry | Park):
             self._failed |= left
@@ -120,8 +138,8 @@ class Replays:
             self.last_error = None
 
     async def _letters(self, events: Sequence[Event], outcome: Outcome | None) -> list[DeadLetter]:
-        """The letters of what was rejected again; the attempts are added to those that they had."""
-        again = refused(events, outcome)
+        """The letters of what was rejected again, or is given up; the attempts are added to those that they had."""
+        again = [*refused(events, outcome), *self._given_up(events, outcome)]
         if not again:
             return []
         which = DeadLetterFilter(sink=self._name, event_ids=tuple(event.id for event, _ in again))
@@ -138,6 +156,19 @@ class Replays:
                 at_ms=self._now_ms(),
             )
             for event, refusal in again
+        ]
+
+    def _given_up(self, events: Sequence[Event], outcome: Outcome | None) -> list[tuple[Event, Refusal]]:
+        """What has failed for the whole horizon."""
+        horizon_s, now_s = self._policy.retry_horizon_s, self._monotonic()
+        if horizon_s is None or not isinstance(outcome, Retry):
+            return []
+        refusal = Refusal(self._policy.given_up, error_text(outcome))
+        left = left_of(events, outcome)
+        return [
+            (event, refusal)
+            for event in left
+            if now_s - self._failing_since_s.setdefault(event.sequence, now_s) >= horizon_s
         ]
 
     async def _retry_journal(self, work: Callable[[], Awaitable[T]]) -> T:

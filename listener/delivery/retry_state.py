@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 from msgspec.structs import replace
 
+from listener.delivery.policy import LanePolicy
 from listener.errors import JournalError
 from listener.model.event import LaneState
 from listener.ports import Journal
@@ -28,7 +29,7 @@ class RetryState:
     Args:
         sink: the lane's name.
         journal: where the state is stored.
-        horizon_s: after how long `is_over`; None is never.
+        policy: after how long `is_over`, and after how long it `may_be_one_event`.
         now_ms: epoch milliseconds, for stamps.
         monotonic: seconds that only run forward.
     """
@@ -38,12 +39,13 @@ class RetryState:
         *,
         sink: str,
         journal: Journal,
-        horizon_s: float | None,
+        policy: LanePolicy,
         now_ms: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
         self._journal = journal
-        self._horizon_s = horizon_s
+        self._horizon_s = policy.retry_horizon_s
+        self._event_after_s = policy.retry_event_after_s
         self._now_ms = now_ms
         self._monotonic = monotonic
         self._state = self._stored = LaneState(sink=sink)
@@ -67,7 +69,15 @@ class RetryState:
     @property
     def is_over(self) -> bool:
         """Whether the head has failed for the whole horizon."""
-        return self._horizon_s is not None and self._state.sequence != 0 and self._failing_s >= self._horizon_s
+        return self._has_failed_for(self._horizon_s)
+
+    @property
+    def may_be_one_event(self) -> bool:
+        """Whether the head has failed for so long that it is worth finding out whether it is the only one."""
+        return self._has_failed_for(self._event_after_s)
+
+    def _has_failed_for(self, seconds: float | None) -> bool:
+        return seconds is not None and self._state.sequence != 0 and self._failing_s >= seconds
 
     async def restore(self) -> None:
         """Take up what an earlier process stored.

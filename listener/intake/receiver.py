@@ -229,7 +229,7 @@ class Receiver:
 
     async def _on_batch(self, batch: Batch) -> None:
         decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at_ms)
-        self._repeats.drop_repeats(decoded)
+        self._repeats.drop_repeats(decoded, more=batch.more)
         self._note(decoded, batch.at_ms)
         self._count(batch, decoded)
         if batch.resume is not None:
@@ -388,6 +388,7 @@ class Receiver:
             max_interval_ms=resume.max_interval_ms,
             cookies=self._cookies(),
             clean=self._clean,
+            taken=resume.taken,
         )
 
     async def _stay_logged_in(self, rest: Rest) -> None:

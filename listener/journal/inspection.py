@@ -53,7 +53,9 @@ def _fault_of(path: Path, *, thorough: bool) -> str | None:
         return "it is no SQLite file"
     if path.with_name(f"{path.name}-journal").exists():  # its creation was cut short: to be rolled back by its opener
         return None
-    fault = _header_fault(path, header) or read_log(path, page_bytes_of(header)).fault
+    found = read_log(path, page_bytes_of(header))
+    newest = next((frame.content for frame in reversed(found.frames) if frame.page == 1), header)
+    fault = _header_fault(path, header, newest) or found.fault
     if fault is not None:
         return fault
     small = path.stat().st_size + log_bytes <= WHOLE_BYTES
@@ -78,13 +80,15 @@ def log_fault_of(path: Path) -> str | None:
     return fault if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) else None
 
 
-def _header_fault(path: Path, header: bytes) -> str | None:
+def _header_fault(path: Path, header: bytes, newest: bytes) -> str | None:
     """What SQLite would not tell from a file that it may not write, or that is meant for a newer SQLite.
 
-    A header that we do not write may be another program's, unless it names ours or there are our events behind it.
+    SQLite takes from the file's own header how the file is to be read, and the rest from the newest one, which may be
+    in the log. A header that we do not write may be another program's, unless it names ours or there are our events
+    behind it.
     """
     _page, write, read, _reserved, *fractions = struct.unpack_from(">HBBBBBB", header.ljust(100, b"\0"), 16)
-    form, encoding = int.from_bytes(header[44:48], "big"), int.from_bytes(header[56:60], "big")
+    form, encoding = int.from_bytes(newest[44:48], "big"), int.from_bytes(newest[56:60], "big")
     if {write, read} <= {1, 2} and fractions == [64, 32, 32] and form in _SCHEMA_FORMATS and encoding == 1:
         return None
     is_ours = int.from_bytes(header[68:72], "big") == APPLICATION_ID or any(True for _ in events(path, []))

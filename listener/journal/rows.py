@@ -26,9 +26,9 @@ _VALUE = "INSERT OR REPLACE INTO last_value (chat_id, key, value, account, serve
 _VALUE_WIDTH = 6
 _SESSION = (
     "INSERT OR REPLACE INTO session"
-    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean) VALUES "
+    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean, taken) VALUES "
 )
-_SESSION_WIDTH = 10
+_SESSION_WIDTH = 11
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
@@ -50,6 +50,7 @@ _CHANGES: dict[str | None, Change | None] = {None: None} | {change.value: change
 _ORIGINS = {origin.value: origin for origin in Origin}
 
 Cookies = tuple[tuple[str, str, str, str], ...]
+Taken = tuple[tuple[int, int, str], ...]
 
 
 @cache
@@ -182,6 +183,7 @@ def replace_sessions(connection: sqlite3.Connection, batches: Iterable[JournalBa
             session.max_interval_ms,
             msgspec.json.encode(session.cookies).decode(),
             int(session.clean),
+            msgspec.json.encode(session.taken).decode(),
         )
     _insert(connection, _SESSION, _SESSION_WIDTH, flat)
 
@@ -344,15 +346,16 @@ def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> 
 def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
     """Per account, its session."""
     found = connection.execute(
-        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean"
+        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean, taken"
         " FROM session"
     )
     names = ("account", "url", "topic", "client_id", "connection_type", "ack", "seen_ms", "max_interval_ms")
     return {
         row[0]: SessionState(
-            **dict(zip(names, row[:-2], strict=True)),
-            cookies=msgspec.json.decode(row[-2], type=Cookies),
-            clean=bool(row[-1]),
+            **dict(zip(names, row[:-3], strict=True)),
+            cookies=msgspec.json.decode(row[-3], type=Cookies),
+            clean=bool(row[-2]),
+            taken=msgspec.json.decode(row[-1], type=Taken),
         )
         for row in found.fetchall()
     }

@@ -32,7 +32,8 @@ CREATE TABLE last_value (
 ) WITHOUT ROWID;
 
 -- What the next start needs to continue an account's CometD session. cookies is a JSON array of
--- [name, value, domain, path]. clean is 1 where polling ended in order.
+-- [name, value, domain, path]. clean is 1 where polling ended in order. taken is what of a batch above ack is durable: a
+-- JSON array of [events, bytes, digest].
 CREATE TABLE session (
     account         TEXT NOT NULL PRIMARY KEY,
     url             TEXT NOT NULL,
@@ -43,7 +44,8 @@ CREATE TABLE session (
     seen_ms         INTEGER NOT NULL,
     max_interval_ms INTEGER,
     cookies         TEXT NOT NULL,
-    clean           INTEGER NOT NULL
+    clean           INTEGER NOT NULL,
+    taken           TEXT NOT NULL DEFAULT '[]'
 ) WITHOUT ROWID;
 
 -- Per sink, the sequence up to which everything is done with.

@@ -65,6 +65,10 @@ class WalIndex:
         """How many pages the log holds that are committed."""
         return int.from_bytes(os.pread(self._descriptor, 4, 16), sys.byteorder)
 
+    def has_a_name(self) -> bool:
+        """Whether the file was not removed, wherever its name leads from. Raises OSError."""
+        return os.fstat(self._descriptor).st_nlink > 0
+
     def forget_backfill(self) -> None:
         """Let the next checkpoint write every page of the log into the database, also what an earlier one wrote.
 

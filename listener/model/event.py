@@ -64,9 +64,9 @@ class Disposition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "closed_by": "closedBy"}):
     """`data` of a gap event: a stretch in which a disposition could have been missed. Times are RFC 3339, UTC.
 
-    `reason` is one of `restart`, `session_expired`, `network`, `login`, `no_ack_cut`, `journal_damaged`; `closed_by`
-    tells what made the subscription certain again: `handshake` (a new session), `poll` (the same session answered
-    again), or `salvage` (what could be read of a damaged journal begins again).
+    `reason` is one of `restart`, `session_expired`, `network`, `login`, `no_ack_cut`, `journal_damaged`,
+    `journal_lost`; `closed_by` tells what made the subscription certain again: `handshake` (a new session), `poll` (the
+    same session answered again), or `salvage` (the journal begins again, with what could be read of it).
     """
 
     account: str
@@ -184,7 +184,8 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
 
     `ack` is the number of the last durable batch, None without the ack extension. `seen_ms` is the last moment
     (epoch milliseconds) at which the session was certainly subscribed. `cookies` is the jar's content: name, value,
-    domain, path. `clean` tells that polling ended in order: nothing was under way when it did.
+    domain, path. `clean` tells that polling ended in order: nothing was under way when it did. `taken` says what is
+    durable of a batch above `ack`: of each part how many events, of how many bytes, and their digest.
     """
 
     account: str
@@ -197,6 +198,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     max_interval_ms: int | None = None
     cookies: tuple[tuple[str, str, str, str], ...] = ()
     clean: bool = False
+    taken: tuple[tuple[int, int, str], ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,10 +298,11 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
-    """A damaged journal that was set aside, and what it cost. Times are epoch milliseconds.
+    """A journal that was damaged and set aside, or lost, and what it cost. Times are epoch milliseconds.
 
     `set_aside` names the file, `kept` counts the events that could be read. Each of `stretches` (from, to) may have
-    held events that could not: they were received in it. A damage is pending until its gaps are on record.
+    held events that could not: they were received in it. A damage is pending until its gaps are on record. Without
+    `set_aside`, the journal was lost, or ended before what was known of it.
     """
 
     at_ms: int

@@ -6,6 +6,9 @@ from email.utils import parsedate_to_datetime
 
 from listener.runtime.host import THIS_HOST
 
+LONGEST_PAUSE_S = 86_400.0
+"""What is asked for beyond a day is a mistake, such as a date in place of seconds."""
+
 
 class Backoff:
     """Successive delays in seconds, each drawn uniformly from 0 to a cap that doubles.

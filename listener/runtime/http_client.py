@@ -7,17 +7,19 @@ import asyncio
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from socket import socket
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
+
+from listener.runtime.cookies import without_date
 
 LARGEST_HEADER = 64 * 2**10
 """Bytes of one header line, name and value: some Content-Security-Policies are longer than 8 KiB."""
@@ -26,8 +28,10 @@ LARGEST_HEAD = 256 * 2**10
 """Bytes that may come before the status that counts is known: all headers, and all interim answers (RFC 9110, 15.2)."""
 
 _SLICE = 16 * 2**10
+E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
 _TEXT_CHARACTERS = 200
+_URL = re.compile(r"(\w+://)(?:[^\s/?#]*@)?([^\s/?#]*)\S*")
 
 
 class HeadTooLarge(aiohttp.ClientError):
@@ -97,14 +101,30 @@ class _Inlet(asyncio.BufferedProtocol):
         self._room = bytearray()
         if self._head_bytes is not None:
             self._head_bytes += nbytes
-            if self._head_bytes > LARGEST_HEAD:
-                self._aborted = True
-                self._transport.abort()
-                return
         self._behind.data_received(data)
+        if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
+            self._look_again()
         if self._head_bytes is not None and self._behind.exception() is None:
             _, end, begun = data.rpartition(b"\n")
             self._line = begun[:_SLICE] if end else (self._line + data)[:_SLICE]
+
+    def _look_again(self) -> None:
+        """Give up if the head is not over in the next step of the loop; nothing more is read until then.
+
+        uvloop hands over up to half a megabyte in one step, in which nobody can say that the head is over: most of it
+        may be the body.
+        """
+        reads = self._transport.is_reading()
+        self._transport.pause_reading()
+
+        def look() -> None:
+            if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
+                self._aborted = True
+                self._transport.abort()
+            elif reads:
+                self._transport.resume_reading()
+
+        asyncio.get_running_loop().call_soon(look)
 
     def eof_received(self) -> bool | None:
         """See asyncio."""
@@ -136,7 +156,7 @@ class _Answer(aiohttp.ClientResponse):
             return await super().start(connection)
         except aiohttp.ClientError as exc:
             if complaint := inlet.complaint(exc):
-                raise HeadTooLarge(complaint) from exc
+                raise HeadTooLarge(complaint) from bare(exc)
             raise
         finally:
             inlet.end_head()
@@ -172,6 +192,11 @@ class Proxy:
             request.headers.update(self._headers)
 
 
+def new_proxy(url: str | None, *, user: str | None, password: str) -> Proxy | None:
+    """The proxy at this address; None without one."""
+    return Proxy(url, user=user, password=password) if url is not None else None
+
+
 class Connector(aiohttp.TCPConnector):
     """Connections for one session or for many, through a proxy if there is one; to be closed by its owner.
 
@@ -200,6 +225,14 @@ class Connector(aiohttp.TCPConnector):
         if self.proxy is not None:
             self.proxy.lead(req)
         return await super().connect(req, *args, **more)
+
+
+class CookieJar(aiohttp.CookieJar):
+    """Keeps each cookie until the server deletes or replaces it; see `without_date`."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Take the `Set-Cookie` headers of an answer."""
+        super().update_cookies_from_headers([without_date(header) for header in headers], response_url)
 
 
 async def _refuse_redirect(_: Any, _context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams) -> None:
@@ -232,7 +265,7 @@ def new_session(
         connector: a `Connector`.
         owns_connector: whether it is closed together with the session.
         keeps_cookies: also those of servers that are named by IP address; each is given back as it came, for quotes
-            that the server did not write break the stickiness of load balancers.
+            that the server did not write break the stickiness of load balancers. They stay until it deletes them.
         decompresses: False where a small answer must not grow in our memory.
         timeout_s: for a whole exchange, where a request names no other limit; None for no limit.
         headers: sent with every request.
@@ -242,7 +275,7 @@ def new_session(
     return aiohttp.ClientSession(
         connector=connector,
         connector_owner=owns_connector,
-        cookie_jar=aiohttp.CookieJar(unsafe=True, quote_cookie=False) if keeps_cookies else aiohttp.DummyCookieJar(),
+        cookie_jar=CookieJar(unsafe=True, quote_cookie=False) if keeps_cookies else aiohttp.DummyCookieJar(),
         auto_decompress=decompresses,
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         headers=headers,
@@ -252,6 +285,16 @@ def new_session(
         trace_configs=[trace],
         trust_env=False,
     )
+
+
+def bare(error: E) -> E:
+    """The same error without its frames, for what outlives its handling: they hold all that was under way.
+
+    aiohttp keeps the error of a body beside the body. With a traceback the two would hold each other, and a response of
+    any size, until the garbage collector comes.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url") -> str:
@@ -272,7 +315,7 @@ def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url")
             text = f"no TLS with {peer}: {_short(exc)}"
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             text = _describe_proxy(exc, peer=peer, table=table)
-        case aiohttp.ClientConnectorError():
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             text = f"{peer} cannot be reached: {_short(exc)} (check {table}.{url_key})"
         case HeadTooLarge():
             text = f"the answer of {peer} has {exc}"
@@ -298,6 +341,6 @@ def _describe_proxy(
 
 
 def _short(exc: BaseException) -> str:
-    """One line of printable characters."""
-    text = "".join(c if c.isprintable() else " " for c in str(exc))
-    return " ".join(text.split())[:_TEXT_CHARACTERS] or type(exc).__name__
+    """One line of printable characters, with no more of a URL than its host: its path and query may be a secret."""
+    text = "".join(c if c.isprintable() else " " for c in str(exc).removeprefix("[Errno None] "))
+    return " ".join(_URL.sub(r"\1\2", text).split())[:_TEXT_CHARACTERS] or type(exc).__name__

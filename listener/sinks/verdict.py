@@ -19,7 +19,10 @@ class Verdict:
         self._held: Park | Retry | None = None
 
     def refuse(self, index: int, reason: str, answer: str = "") -> None:
-        """The destination can never take this event; `answer` is what it said, which may quote the event."""
+        """The destination can never take this event; `answer` is what it said, which may quote the event.
+
+        Without an answer the sink has found that by itself, which says nothing of the destination's health.
+        """
         self._refusals[index] = Refusal(reason, answer)
 
     def hold(self, outcome: Park | Retry) -> None:
@@ -38,7 +41,16 @@ class Verdict:
             others = dict(self._refusals)
             first = min(others)
             refusal = others.pop(first)
-            raise Reject(first, refusal.reason, rejected=others, delivered=delivered, detail=refusal.answer)
+            last = max(delivered, default=-1)
+            by_destination = frozenset(i for i, one in self._refusals.items() if one.answer and i > last)
+            raise Reject(
+                first,
+                refusal.reason,
+                rejected=others,
+                delivered=delivered,
+                detail=refusal.answer,
+                in_a_row=by_destination,
+            )
         if isinstance(self._held, Park):
             raise Park(self._held.reason, delivered=delivered, detail=self._held.detail)
         if self._held is not None:

@@ -1,9 +1,9 @@
 """One account's REST side: login, session cookie, CSRF token, the agent's chats, SetDisposition."""
 
 import asyncio
-import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 from urllib.parse import quote
 
@@ -22,12 +22,21 @@ from listener.errors import (
 )
 from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
+from listener.runtime.http_client import bare
+from listener.webservices import csrf
 from listener.webservices.answers import PARTIAL, Reply, check, decode, unanswered
+from listener.webservices.skew import ClockSkew
 
 ME = "/api/v2/me"
 SESSION_COOKIE = "JSESSIONID"
-MAX_BODY_BYTES = 16 * 2**20
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # a header's name: RFC 9110, 5.6.2
+MAX_BODY_BYTES = 4 * 2**20
+MOST_CHATS = 2000
+"""An agent has a few. More would take the event loop too long."""
+_NOT_HONOURED = (
+    "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
+    " is lost on the way), or this agent may not do this"
+)
+_SHOWN_CHARS = 100
 _log = structlog.get_logger(__name__)
 VERSION = "/api/v2/diagnostics/version"
 
@@ -51,6 +60,7 @@ class Session:
         start_contact_center_session: bool,
         on_login: Callable[[str], None],
         time_s: Callable[[], float],
+        skew: ClockSkew,
     ) -> None:
         base = URL(url)
         self._base = str(base).rstrip("/")
@@ -62,6 +72,8 @@ class Session:
         self._start_contact_center_session = start_contact_center_session
         self._on_login = on_login
         self._time_s = time_s
+        self._skew = skew
+        self._refused_header_told = False
         self._csrf: dict[str, str] = {}
         self._lock = asyncio.Lock()
         self._logins = 0  # finished ones; whoever waited for the lock sees that one finished meanwhile
@@ -81,14 +93,20 @@ class Session:
 
     async def call(self, method: str, path: str, *, query: str = "", body: bytes | None = None) -> Reply:
         """One exchange; if the server does not accept the session, a renewal and one more."""
-        logins, csrf = self._logins, self._csrf
+        logins, sent = self._logins, self._csrf
         try:
             return await self._exchange(method, path, query=query, body=body)
         except CsrfRejected:
-            await self._renew_csrf(csrf, logins)
+            await self._renew_csrf(sent, logins)
+            return await self._exchange(method, path, query=query, body=body)
         except LoginRefused:
             await self._log_in_once(logins)
-        return await self._exchange(method, path, query=query, body=body)
+        try:
+            return await self._exchange(method, path, query=query, body=body)
+        except LoginRefused as exc:
+            raise LoginRefused(
+                f"{exc}, {_NOT_HONOURED}", http_status=exc.http_status, status_code=exc.status_code
+            ) from exc
 
     async def _renew_csrf(self, rejected: dict[str, str], logins: int) -> None:
         """Fetch the token of this session; without a session, or with the same token again, log in."""
@@ -112,11 +130,11 @@ class Session:
                     await self._log_in()
                     self._failure = None
                 except WebServicesError as exc:
-                    self._failure = exc
+                    self._failure = bare(exc)
                 self._logins += 1
                 self._report()
             if self._failure is not None:
-                raise self._failure
+                raise copy(self._failure)  # each has its own traceback
 
     def _report(self) -> None:
         if self._failure is None:
@@ -144,7 +162,8 @@ class Session:
         try:
             credentials = f"{self._username}:{self._password()}".encode()
         except (OSError, ValueError) as exc:
-            raise LoginRefused(f"password_file cannot be read: {getattr(exc, 'strerror', None) or 'no text'}") from exc
+            why = getattr(exc, "strerror", None) or ("no text" if isinstance(exc, UnicodeError) else exc)
+            raise LoginRefused(f"password_file cannot be read: {why}") from exc
         return "Basic " + b64encode(credentials).decode()
 
     async def _enter_contact_center(self) -> None:
@@ -177,19 +196,28 @@ class Session:
             ) as response:
                 reply = Reply(method, path, response.status, response.headers, await _read(response, path))
         except (aiohttp.ClientError, OSError) as exc:
-            raise unanswered(exc, method=method, path=path, server=self._server, timeout_s=self._timeout_s) from exc
+            raise unanswered(exc, method=method, path=path, server=self._server, timeout_s=self._timeout_s) from bare(
+                exc
+            )
+        self._skew.look(reply.headers.get("Date"), self._server)
         self._take_csrf(reply.headers)
         check(reply, self._time_s)
         return reply
 
     def _take_csrf(self, headers: Mapping[str, str]) -> None:
-        name, token = headers.get("X-CSRF-HEADER", ""), headers.get("X-CSRF-TOKEN")
-        if token and _TOKEN.fullmatch(name):
+        name, token = headers.get("X-CSRF-HEADER"), headers.get("X-CSRF-TOKEN")
+        if not name or not token:
+            return
+        problem = csrf.problem_of(name, token)
+        if not problem:
             self._csrf = {name: token}
+        elif not self._refused_header_told:
+            self._refused_header_told = True
+            _log.warning("csrf_header_refused", account=self._username, header=name[:_SHOWN_CHARS], reason=problem)
 
 
 async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
-    """The body, which may be 16 MiB long."""
+    """The body, of MAX_BODY_BYTES at most."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
@@ -251,6 +279,7 @@ class WebServices:
         start_contact_center_session: log the agent in to the contact center's chat after each login.
         on_login: told the result of each login: `ok`, `refused` or `failed`.
         time_s: epoch seconds, for a Retry-After that names a date.
+        skew: sees the server's clock; shared by all accounts.
     """
 
     def __init__(
@@ -264,6 +293,7 @@ class WebServices:
         start_contact_center_session: bool = False,
         on_login: Callable[[str], None] = lambda _: None,
         time_s: Callable[[], float] = THIS_HOST.time_s,
+        skew: ClockSkew | None = None,
     ) -> None:
         self._session = Session(
             url=url,
@@ -274,6 +304,7 @@ class WebServices:
             start_contact_center_session=start_contact_center_session,
             on_login=on_login,
             time_s=time_s,
+            skew=skew or ClockSkew(time_s=time_s),
         )
 
     def headers(self) -> dict[str, str]:
@@ -304,9 +335,15 @@ class WebServices:
         """The account's chats as they are now, each as its JSON, for `NotificationDecoder.decode_chats`.
 
         Accepted below `user` and beside it; without chats, or with null, the list is empty.
+
+        Raises:
+            ServerFault: the answer lists more than MOST_CHATS.
         """
         answer = decode(await self._session.call("GET", ME, query="subresources=chats"), _ChatsAnswer)
-        return (answer.user and answer.user.chats) or answer.chats or []
+        chats = (answer.user and answer.user.chats) or answer.chats or []
+        if len(chats) > MOST_CHATS:
+            raise ServerFault(f"GET {ME}: the answer lists {len(chats)} chats, more than {MOST_CHATS}")
+        return chats
 
     async def set_disposition(
         self, chat_id: str, disposition: str, disposition_key: str | None = None

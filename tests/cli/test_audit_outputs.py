@@ -5,8 +5,10 @@ import io
 import json
 
 from listener.audit.events import AccountGaps
+from listener.audit.groups import By, GroupRow
 from listener.audit.page import MOST_ROWS
-from listener.audit.report import By, GroupRow, Summary
+from listener.audit.preface import Preface
+from listener.audit.report import Coverage, Summary
 from listener.cli.audit_outputs import GROUP_HEADING, LIST_HEADING, Counts, FirstRows, JsonLines, Listing, Sheet
 from support.reports import missed, report_on, said
 
@@ -20,12 +22,25 @@ SUMMARY = Summary(
     left_out=4,
     reconciled=1,
     near_gap=2,
+    unproven=0,
     tests=5,
     others={"x.chat.\x1bnew": 6},
     first="t1",
     last="t2",
     gaps=[AccountGaps(account="a", gaps=2, seconds=75.5), AccountGaps(account="b\x1b", gaps=1, seconds=0.25)],
 )
+PREFACE = Preface(
+    reasons=("the line \x1b is =forged",),
+    signers=(),
+    unsigned=1,
+    coverage=Coverage(from_=None, to=None, accounts=[], whole=False),
+    zone="UTC",
+)
+BEGUN = """\
+verdict       not proven: the line \\x1b is =forged
+coverage      not known: the files hold nothing about this period
+
+"""
 TOLD = """\
 dispositions  2: 1 set, 1 changed
               first t1, last t2
@@ -46,7 +61,9 @@ def rows(tmp_path, *lines):
 
 
 def test_a_listing_has_a_line_each_and_gaps_among_them(tmp_path, capsys):
-    listing = Listing()
+    listing = Listing("UTC")
+    listing.begin(PREFACE)
+    assert capsys.readouterr().out == BEGUN
     gap = missed("2026-11-22T09:30:00Z", "2026-11-22T09:39:00Z")
     for row in rows(tmp_path, said(agents=(), disposition="\x1b[31m", change="changed", previous="x"), gap):
         listing.add(row)
@@ -54,17 +71,17 @@ def test_a_listing_has_a_line_each_and_gaps_among_them(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == [
         *("2026-11-22T09:39:00.123Z", "chat-1", "-", "agent1", "DispositionCode", "changed"),
-        *("x", "->", "\\x1b[31m", "near", "a", "gap"),
+        *("x", "->", "\\x1b[31m", "not", "proven,", "near", "a", "gap"),
     ]
     assert lines[2].split() == [
         *("2026-11-22T09:39:00.000Z", "-", "-", "agent1", "-", "gap"),
-        *("2026-11-22T09:30:00.000Z", "to", "2026-11-22T09:39:00.000Z:", "network"),
+        *("2026-11-22T09:30:00.000Z", "to", "2026-11-22T09:39:00.000Z:", "network", "not", "proven"),
     ]
     assert "\n".join(lines[4:]) + "\n" == TOLD
 
 
 def test_counts_are_a_table(capsys):
-    counts = Counts(By.AGENT)
+    counts = Counts(By.AGENT, "UTC")
     counts.add(
         GroupRow(by=By.AGENT, group=None, key="k", code="x", events=7, changes={"set": 7}, first="t1", last="t2")
     )
@@ -97,10 +114,13 @@ def test_a_page_keeps_the_first_rows_and_the_count(tmp_path):
 def read(heading, *rows):
     file = io.StringIO()
     sheet = Sheet(file, heading)
+    sheet.begin(PREFACE)
     for row in rows:
         sheet.add(row)
-    assert file.getvalue().count("\n") == len(rows) + 1, "a row is a line"
-    return list(csv.DictReader(io.StringIO(file.getvalue())))
+    opening, lines = file.getvalue().splitlines()[:2], file.getvalue().splitlines()[2:]
+    assert all(line.startswith("# ") for line in opening)
+    assert len(lines) == len(rows) + 1, "a row is a line"
+    return list(csv.DictReader(lines))
 
 
 def test_rows_and_gaps_have_every_column(tmp_path):
@@ -120,6 +140,7 @@ def test_rows_and_gaps_have_every_column(tmp_path):
         "disposition": "IssueResolved",
         "change": "set",
         "origin": "notification",
+        "proof": "none",
         "near_gap": "yes",
         "reference_id": "34",
         "id": "a",

@@ -4,20 +4,22 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
 import pytest
 
-from listener.cometd.engine import Engine, Payload
+from listener.cometd.engine import Engine
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
-from listener.cometd.protocol import Phase, Resume, Session, Step
+from listener.cometd.payloads import Payload
+from listener.cometd.protocol import Phase, Request, Resume, Session, Step
+from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
 from listener.runtime.host import Host
 from listener.testing import ManualClock
-from support.script import TOPIC, UNKNOWN, Script, event, reply
+from support.script import TOPIC, UNKNOWN, Script, event, large, more, piece, reply
 
 F = TypeVar("F", bound=Fact)
 DENIED = reply(successful=False, error="403::Handshake denied", advice={"reconnect": "none", "interval": 0})
@@ -308,6 +310,185 @@ async def test_a_repeated_batch_is_told_and_not_handed_out(make: Make):
     world.script.then(reply(event(1), ext={"ack": 2}), step=Step.CONNECT)
     batch.confirm()
     await world.fact(Polled, repeated=1)
+
+
+# --- answers that come in slices --------------------------------------------------------------------------------------
+
+
+async def test_of_a_large_answer_each_slice_is_stored_and_its_number_is_told_once_all_are(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((piece(large(1)), piece(large(2)), reply(event(3), ext={"ack": 3})), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    first = await world.batch(1)
+    assert first.resume is not None
+    assert (first.resume.ack, len(first.resume.taken)) == (2, 1)
+    assert world.nothing_more(), "the next slice is not read before this one is durable"
+    first.confirm()
+    (await world.batch(2)).confirm()
+    last = await world.batch(3)
+    assert last.resume is not None
+    assert (last.resume.ack, last.resume.taken) == (3, ())
+    last.confirm()
+    await world.script.asked(6)
+    assert world.script.connects[-1]["ext"]["ack"] == 3
+
+
+async def test_the_number_may_stand_ahead_of_the_events(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    ahead = lambda request: [*reply(ext={"ack": 3})(request), large(1)]  # noqa: E731 - as short as the other answers
+    world.script.then((more(ahead), piece(large(2)), b"[]"), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    for n in (1, 2):
+        (await world.batch(n)).confirm()
+    await world.fact(Polled)
+    await world.script.asked(6)
+    assert world.script.connects[-1]["ext"]["ack"] == 3
+
+
+async def test_an_answer_that_is_cut_half_way_and_sent_again_is_exact_even_if_its_events_are_alike(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(
+        (piece(large(1)), piece(large(1)), BROKEN),
+        (piece(large(1)), BROKEN),
+        (piece(large(1), large(1), large(1)), piece(large(1)), reply(event(2), ext={"ack": 5})),
+        step=Step.CONNECT,
+    )
+    world.script.end_hold()
+    await world.fact(Polled)
+    for _ in range(2):
+        (await world.batch(1)).confirm()
+    await world.fact(SessionProblem, reason="network")
+    await world.wait_and_advance(1)
+    await world.fact(SessionProblem, reason="network")
+    await world.wait_and_advance(1)
+    for n in (1, 1, 2):  # the third and the fourth that look the same, and what is new
+        (await world.batch(n)).confirm()
+    await world.script.asked(8)
+    assert [connect["ext"]["ack"] for connect in world.script.connects[2:]] == [2, 2, 2, 5]
+    assert world.nothing_more()
+
+
+async def test_what_comes_again_in_other_words_is_taken_again(make: Make):
+    """A digest that does not fit tells nothing about what it belongs to: twice is better than never."""
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((piece(large(1)), BROKEN), (piece(event(7)), reply(large(1), ext={"ack": 5})), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    (await world.batch(1)).confirm()
+    await world.fact(SessionProblem)
+    await world.wait_and_advance(1)
+    await world.batch(7, 1)
+
+
+async def test_what_an_earlier_process_took_of_an_answer_is_not_taken_again(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((piece(large(1)), piece(large(2)), piece(large(3))), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    (await world.batch(1)).confirm()
+    resume = (await world.batch(2)).resume
+    later = make(ack=True, resume=resume)
+    later.script.then((piece(large(1)), piece(large(2)), piece(large(3)), reply(ext={"ack": 3})), step=Step.CONNECT)
+    later.start()
+    await later.batch(3)
+
+
+async def test_a_session_that_is_new_is_not_stored_before_the_gap_that_it_ends(make: Make):
+    world = make(ack=True)
+    world.script.then((piece(large(1)), reply(ext={"ack": 1})), step=Step.CONNECT)
+    world.start()
+    batch = await world.batch(1)
+    assert batch.resume is None
+    batch.confirm()
+    await world.fact(Subscribed, restored_by=RestoredBy.HANDSHAKE)
+
+
+async def test_without_acknowledgements_slices_are_taken_as_they_come_and_a_cut_loses_only_the_rest(make: Make):
+    world = make()
+    rest = Payload(json.dumps([event(3), event(4)]).encode()[:-5], whole=False)
+    world.script.then(reply(), (piece(large(1)), piece(large(2)), rest), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    for n in (1, 2, 3):
+        batch = await world.batch(n)
+        assert batch.resume is None
+        batch.confirm()
+    await world.fact(SessionProblem, reason="network")
+    await world.wait_and_advance(1)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
+
+
+async def test_many_small_events_are_stored_in_parts(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.publish(*range(2 * PART_EVENTS + 1))
+    for first in (0, PART_EVENTS):
+        (await world.batch(*range(first, first + PART_EVENTS))).confirm()
+    last = await world.batch(2 * PART_EVENTS)
+    assert last.resume is not None
+    assert (last.resume.ack, last.resume.taken) == (2, ())
+
+
+async def test_while_a_slice_is_not_durable_the_session_is_kept_alive_and_the_answer_goes_on(make: Make):
+    world = make(ack=True)
+    world.engine.session.advice["maxInterval"] = 300
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((piece(large(1)), reply(event(2), ext={"ack": 3})), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    first = await world.batch(1)
+    world.script.then(
+        (piece(large(1)), reply(ext={"ack": 4})), reply(large(1), event(2), ext={"ack": 5}), step=Step.CONNECT
+    )
+    await world.script.asked(8)
+    assert {connect["ext"]["ack"] for connect in world.script.connects[2:]} == {2}
+    first.confirm()
+    (await world.batch(2)).confirm()
+    await world.script.asked(len(world.script.requests) + 1)
+    assert world.script.connects[-1]["ext"]["ack"] == 3
+    assert world.nothing_more()
+
+
+async def test_polling_ends_between_two_slices_and_the_next_process_goes_on_there(make: Make):
+    world = make(ack=True).start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then((*[piece(large(n)) for n in range(50)], reply(ext={"ack": 3})), step=Step.CONNECT)
+    world.script.end_hold()
+    await world.fact(Polled)
+    batch = await world.batch(0)
+    rest = asyncio.create_task(world.engine.end_polling())
+    await asyncio.sleep(0)
+    batch.confirm()
+    await rest
+    resume = (await world.fact(PollingEnded)).resume
+    assert resume is not None
+    assert (resume.ack, len(resume.taken)) == (2, 1)
+    assert world.nothing_more()
+
+
+async def test_an_endless_answer_of_replies_is_held_by_nobody(make: Make):
+    world = make()
+    stranger = [{"channel": "/meta/connect", "id": "x", "successful": True}] * 400
+    world.script.then(reply(), (*[Payload(json.dumps(stranger).encode(), more=True)] * 50, reply()), step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(Polled)
 
 
 # --- what fails -------------------------------------------------------------------------------------------------------
@@ -702,6 +883,7 @@ async def test_a_session_that_is_refused_for_longer_than_it_can_live_is_given_up
     while not isinstance(fact := await world.engine.next_fact(), Subscribed):
         assert isinstance(fact, SessionProblem)
         assert fact.reason == "unauthorized"
+        assert fact.text.startswith("HTTP 403, right after a login was granted: the login cookie is not honoured")
     assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, Cause.LOGIN)
 
 
@@ -988,6 +1170,49 @@ async def test_a_subscription_that_is_distrusted_is_made_anew_after_the_poll_und
     await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
     await world.script.asked(8)
     assert [step.value for step in world.script.steps[4:7]] == ["handshake", "subscribe", "connect"]
+
+
+# --- what lies between ------------------------------------------------------------------------------------------------
+
+
+def through_a_proxy(world: World, *, cuts_after_s: float, with_: ExchangeFailed) -> None:
+    """Let a proxy with this read timeout stand before the server, which holds a poll for as long as it is asked to."""
+    exchange = world.script.exchange
+
+    async def cut(request: Request) -> AsyncGenerator[Payload, None]:
+        advice = request.payload[0].get("advice", {})
+        held_s = advice.get("timeout", request.hold_ms) / 1000
+        if request.step is Step.CONNECT and held_s:
+            await world.clock.sleep(min(held_s, cuts_after_s))
+            if held_s > cuts_after_s:
+                raise with_
+            world.script.always(Step.CONNECT, reply())
+        async for payload in exchange(request):
+            yield payload
+        world.script.always(Step.CONNECT, None)
+
+    world.engine.exchange = cut
+
+
+GATEWAY_TIMEOUT = ExchangeFailed("HTTP 504 Gateway Timeout", http_status=504)
+
+
+@pytest.mark.parametrize("cut", [GATEWAY_TIMEOUT, BROKEN], ids=["504", "reset"])
+@pytest.mark.parametrize("ack", [True, False], ids=["ack", "no ack"])
+async def test_polls_that_a_proxy_cuts_ask_for_a_shorter_hold(make: Make, cut: ExchangeFailed, ack: bool):
+    world = make(ack=ack)
+    through_a_proxy(world, cuts_after_s=20.0, with_=cut)
+    world.start()
+    facts: list[Fact] = []
+    await world.pass_time(4 * 60)
+    while world.engine.pending():
+        facts.append(await world.engine.next_fact())
+    told = [fact for fact in facts if isinstance(fact, SessionProblem) and fact.reason == "hold_shortened"]
+    assert [(fact.retry_in_s, "within 15.0 s" in fact.text) for fact in told] == [(0.0, True)]
+    assert sum(isinstance(fact, Subscribed) for fact in facts) == (1 if ack else 3)
+    assert sum(isinstance(fact, SessionProblem) for fact in facts) == 3, "two cuts, and what was learned from them"
+    assert world.script.connects[-1]["advice"] == {"timeout": 15_000}
+    assert world.script.sessions == 1
 
 
 # --- beside the cycle -------------------------------------------------------------------------------------------------

@@ -1,10 +1,14 @@
 """One POST an exchange, over real sockets: what comes whole, what comes cut, and what a failure says of the data."""
 
 import asyncio
+import gc
+import gzip
+import json
 import ssl
 import subprocess
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -13,14 +17,18 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from listener.cometd.engine import Engine, Payload
+from listener.cometd.engine import Engine
 from listener.cometd.longpolling import LongPollingTransport
+from listener.cometd.messages import decode
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Request, Session, Step
+from listener.cometd.slices import SLICE_BYTES, Slicer
 from listener.cometd.transport import Link
 from listener.errors import ExchangeFailed
 from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.bareserver import BareServer, Handler, new_http
+from support.eventually import eventually
 
 POLL = Request(step=Step.CONNECT, payload=[{"id": "1", "channel": "/meta/connect"}], hold_ms=100)
 BODY = b'[{"channel": "/meta/connect", "id": "1", "successful": true}]'
@@ -225,23 +233,109 @@ async def test_a_certificate_that_is_not_trusted_names_its_setting(tls: ssl.SSLC
     assert not failure.maybe_lost
 
 
-async def test_a_body_that_is_too_large_is_a_failure_and_its_beginning_is_kept(serve: Serve):
-    body = b'[{"channel": "/c", "data": 1}, ' + b'{"channel": "/c", "data": 2}, ' * 10_000
-    _, line = await serve(answering(body), max_bytes=100_000)
-    failure = await line.failure()
-    assert "server.max_response_bytes (100000)" in str(failure)
-    assert failure.maybe_lost
-    (fragment,) = line.payloads
-    assert not fragment.whole
-    assert body.startswith(fragment.body)
-    assert len(fragment.body) > 100_000
+def events(count: int, *, size: int = 1000) -> bytes:
+    """So many of them, and the reply behind."""
+    return b"[" + b"".join(b'{"channel": "/c", "data": {"n": %d, "x": "%b"}},' % (n, b"x" * size) for n in range(count))
 
 
-async def test_a_compressed_body_counts_by_what_comes_out_of_it(serve: Serve):
-    async def bomb(request: web.Request) -> web.Response:
-        response = web.Response(body=b"[" + b" " * 5_000_000)
-        response.enable_compression(web.ContentCoding.gzip)
+def numbers(payloads: list[Payload]) -> list[int]:
+    return [
+        json.loads(bytes(message.data))["n"]
+        for payload in payloads
+        for message in decode(payload.body, sole=False).messages
+        if message.is_event
+    ]
+
+
+async def test_a_large_body_is_handed_over_in_slices_as_it_comes(serve: Serve):
+    handed_over = asyncio.Event()
+
+    async def in_two(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(events(1000))
+        await handed_over.wait()
+        await response.write(BODY[1:])
         return response
 
-    _, line = await serve(bomb, max_bytes=100_000)
-    assert "max_response_bytes" in str(await line.failure())
+    _, line = await serve(in_two)
+    polling = asyncio.create_task(line.poll())
+    await eventually(lambda: len(line.payloads) >= 3)
+    assert all(payload.more and len(payload.body) < SLICE_BYTES + 2**20 for payload in line.payloads)
+    handed_over.set()
+    payloads = await polling
+    assert numbers(payloads) == list(range(1000))
+    assert [payload.more for payload in payloads] == [True] * (len(payloads) - 1) + [False]
+    assert decode(payloads[-1].body).messages[-1].channel == "/meta/connect"
+
+
+async def test_a_message_that_is_too_large_is_counted_and_the_others_are_handed_over(serve: Serve):
+    large = b'{"channel": "/c", "data": "%b"},' % (b"x" * 3_000_000)
+    _, line = await serve(answering(events(3) + large + BODY[1:]), max_message_bytes=100_000)
+    payloads = await line.poll()
+    assert numbers(payloads) == [0, 1, 2]
+    assert [payload.refused for payload in payloads if payload.refused] == [{"too_large": 1}]
+
+
+async def test_of_a_large_body_that_is_cut_the_slices_come_first_and_then_what_the_last_had_brought(serve: Serve):
+    _, line = await serve(cut(events(1000)))
+    failure = await line.failure()
+    assert failure.maybe_lost
+    assert [payload.whole for payload in line.payloads] == [True] * (len(line.payloads) - 1) + [False]
+    assert numbers(line.payloads) == list(range(1000))
+
+
+async def test_a_body_in_which_no_message_ends_is_a_failure_in_time(serve: Serve):
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'[{"channel": "/c", "data": "')
+        while True:
+            await response.write(b"x" * 100_000)
+            await asyncio.sleep(0.001)
+
+    _, line = await serve(endless, margin_s=0.4, max_message_bytes=100_000)
+    failure = await line.failure()
+    assert failure.maybe_lost
+    assert numbers(line.payloads) == []
+
+
+async def test_what_comes_out_of_a_compressed_body_is_never_there_as_a_whole(serve: Serve):
+    bomb = gzip.compress(b"[" + b" " * 30_000_000)
+    _, line = await serve(answering(bomb, Content_Encoding="gzip"))
+    tracemalloc.start()
+    try:
+        await line.poll()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        answering(events(2000)),
+        cut(events(2000)),
+        cut(b"[" + b"x" * 300_000, hang=True),
+        answering(events(9), status=500),
+    ],
+    ids=["whole", "cut", "silent", "refused"],
+)
+async def test_nothing_of_a_body_outlives_its_exchange_until_the_garbage_collector_comes(
+    serve: Serve, handler: Handler
+):
+    _, line = await serve(handler, margin_s=0.2)
+    kinds = (Slicer, aiohttp.ClientResponse)
+    gc.collect()
+    gc.disable()
+    try:
+        before = [id(one) for one in gc.get_objects() if isinstance(one, kinds)]
+        with suppress(ExchangeFailed):
+            await line.poll()
+        line.payloads.clear()
+        await asyncio.sleep(0.05)
+        left = [one for one in gc.get_objects() if isinstance(one, kinds) and id(one) not in before]
+        assert [type(one).__name__ for one in left] == []
+    finally:
+        gc.enable()

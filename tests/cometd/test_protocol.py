@@ -416,6 +416,13 @@ def test_a_client_id_that_cannot_be_kept_is_refused_with_the_reason(client_id: A
     assert (received.verdict, received.error, session.client_id) == (Verdict.REFUSED, said, None)
 
 
+def test_of_the_transports_that_a_server_offers_a_bounded_number_is_kept():
+    session = new()
+    grant(session, supportedConnectionTypes=["long-polling", 5, "x" * 10**6, *(f"type-{n}" for n in range(1000))])
+    assert session.supported_connection_types[0] == "long-polling"
+    assert sum(map(len, session.supported_connection_types)) < 1000
+
+
 def test_a_client_id_of_one_kibibyte_is_taken():
     session = new()
     grant(session, clientId="c" * 1024)

@@ -39,7 +39,7 @@ class Line:
         self.server = BareServer(self._handle)
         self.sockets: list[web.WebSocketResponse] = []
         self._talk = talk
-        self._refuse_with: int | None = None
+        self._refuse_with: tuple[int, dict[str, str]] | None = None
         self.heard: list[Any] = []  # in the last exchange
 
     async def open(self, stack: AsyncExitStack, **options: Any) -> "Line":
@@ -51,8 +51,8 @@ class Line:
         stack.push_async_callback(self.transport.close)
         return self
 
-    def refuse(self, status: int) -> None:
-        self._refuse_with = status
+    def refuse(self, status: int, **headers: str) -> None:
+        self._refuse_with = status, headers
 
     async def ask(self, question: Request, *, until: int | None = None) -> list[Any]:
         """The messages of all frames up to the reply (of the number `until`, if given)."""
@@ -72,7 +72,8 @@ class Line:
 
     async def _handle(self, asked: web.Request) -> web.StreamResponse:
         if self._refuse_with is not None:
-            return web.Response(status=self._refuse_with)
+            status, headers = self._refuse_with
+            return web.Response(status=status, headers=headers)
         socket = web.WebSocketResponse()
         await socket.prepare(asked)
         self.sockets.append(socket)
@@ -240,6 +241,16 @@ async def test_a_refused_upgrade_names_its_status(make: Make, status: int):
     assert (failure.http_status, failure.maybe_lost) == (status, False)
 
 
+async def test_an_upgrade_that_leads_elsewhere_is_a_failure_and_nothing_goes_there(make: Make):
+    line = await make(echo, headers=lambda: {"X-CSRF-TOKEN": "secret"})
+    there = await make(echo)
+    line.refuse(302, Location=there.server.url)
+    failure = await line.failure(request(1))
+    said = "the server answered HTTP 302 to the upgrade to a websocket: a redirect, which is not followed"
+    assert (failure.http_status, failure.maybe_lost, str(failure)) == (302, False, said)
+    assert there.server.requests == []
+
+
 async def test_the_upgrade_carries_what_the_server_wants_to_see(make: Make):
     line = await make(echo, headers=lambda: {"X-CSRF-TOKEN": "t"})
     await line.ask(request(1))
@@ -252,7 +263,7 @@ async def test_a_frame_that_is_too_large_is_a_failure(make: Make):
         await socket.send_str("[" + " " * 100_000)
         await socket.receive()
 
-    failure = await (await make(talk, max_bytes=70_000)).failure(request(1))
+    failure = await (await make(talk, max_message_bytes=70_000)).failure(request(1))
     assert failure.maybe_lost
     assert "70000" in str(failure)
 
@@ -309,3 +320,46 @@ async def test_replies_without_an_id_go_to_the_exchanges_that_asked(make: Make):
     await eventually(lambda: line.sockets)
     assert await first_frame(request(2, "/meta/subscribe")) == "/meta/subscribe"
     assert await held == "/meta/connect"
+
+
+async def test_frames_that_one_exchange_reads_for_another_have_a_limit(make: Make, monkeypatch: pytest.MonkeyPatch):
+    """The held connect's events are being stored; a request beside it would read on for ever."""
+    monkeypatch.setattr("listener.cometd.websocket._MOST_HELD_BYTES", 100_000)
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_json([event(1)])
+        await socket.receive()
+        while not socket.closed:
+            await socket.send_json([event(2), "x" * 10_000])
+
+    line = await make(talk)
+    async with aclosing(line.exchange(request(1, hold_ms=5000))) as payloads:
+        assert json.loads((await anext(payloads)).body) == [event(1)]
+        failure = await line.failure(request(2))
+        assert failure.maybe_lost
+        had_come = [await anext(payloads) for _ in range(9)]
+        assert all(event(2) in json.loads(payload.body) for payload in had_come), "what had come is not lost"
+
+
+async def test_a_burst_of_frames_lets_others_take_their_turns(make: Make):
+    turns = 0
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        for _ in range(1000):
+            await socket.send_str("[]")
+        await socket.send_json([reply(1)])
+        await socket.receive()
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    line = await make(talk)
+    turning = asyncio.create_task(turn())
+    assert await line.ask(request(1)) == [reply(1)]
+    turning.cancel()
+    assert turns > 30

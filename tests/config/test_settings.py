@@ -246,6 +246,18 @@ def test_a_variable_below_what_is_no_table_is_a_problem(problems):
     assert found["disposition.keys"] == "should be a list (from LISTENER_DISPOSITION__KEYS)"
 
 
+@pytest.mark.parametrize("in_a_variable", [False, True])
+def test_a_key_may_still_have_its_old_name_and_that_is_told(loaded, problems, in_a_variable):
+    server = GOOD["server"] | ({} if in_a_variable else {"max_response_bytes": 70_000})
+    environ = {"LISTENER_SERVER__MAX_RESPONSE_BYTES": "70000"} if in_a_variable else {}
+    settings = loaded(GOOD | {"server": server}, environ)
+    assert settings.server.max_message_bytes == 70_000
+    assert settings.renamed == ("server.max_response_bytes is called server.max_message_bytes now",)
+    assert loaded(GOOD).renamed == ()
+    both = {"max_response_bytes": 70_000, "max_message_bytes": 80_000}
+    assert "server.max_response_bytes" in problems(GOOD | {"server": GOOD["server"] | both})
+
+
 def test_the_environment_alone_is_a_configuration():
     settings = load(
         None,

@@ -119,6 +119,7 @@ def session(account, *, ack=1, cookies=()):
         max_interval_ms=30_000,
         cookies=cookies,
         clean=bool(cookies),
+        taken=((500, 70_000, "0123456789abcdef"),) if cookies else (),
     )
 
 

@@ -97,10 +97,10 @@ def test_a_session_belongs_to_an_account_at_a_url_with_a_topic():
 
 async def test_every_setting_of_the_server_reaches_the_part_that_it_is_for(world: World):
     parts = await world.account(
-        connect_timeout_s=3, poll_margin_s=4, max_response_bytes=70_000, ack=False, topic="/t", transport="websocket"
+        connect_timeout_s=3, poll_margin_s=4, max_message_bytes=70_000, ack=False, topic="/t", transport="websocket"
     )
     link = parts.client.link
-    assert (link.connect_timeout_s, link.margin_s, link.max_bytes) == (3, 4, 70_000)
+    assert (link.connect_timeout_s, link.margin_s, link.max_message_bytes) == (3, 4, 70_000)
     session = parts.engine.session
     assert (session.topics, session.connection_type) == (["/t"], "websocket")
     assert "ext" not in session.next_request().payload[0]
@@ -221,10 +221,19 @@ def test_a_horizon_is_the_kinds_own_unless_the_table_says_otherwise(
     assert policy_of("crm", lane).retry_horizon_s == horizon_s
 
 
+@pytest.mark.parametrize(
+    ("kind", "configured", "after_s"),
+    [("webhook", None, 3600), ("webhook", "never", None), ("file", None, None), ("file", 0.5, 1800)],
+)
+def test_a_single_event_is_tried_for_as_long_as_its_kind_says_or_its_table(kind, configured, after_s):
+    lane = LaneSettings.model_validate({"type": kind, "retry_event_after_h": configured})
+    assert policy_of("crm", lane).retry_event_after_s == after_s
+
+
 def test_a_lanes_policy_is_what_its_table_says():
-    lane = LaneSettings.model_validate({"type": "file", "batch": 7, "events": "changes", "gaps": False})
-    policy = policy_of("audit", lane)
-    assert (policy.batch, policy.changes_only, policy.gaps) == (7, True, False)
+    table = {"type": "file", "batch": 7, "events": "changes", "gaps": False, "park_after_refusals": 3}
+    policy = policy_of("audit", LaneSettings.model_validate(table))
+    assert (policy.batch, policy.changes_only, policy.gaps, policy.park_after_refusals) == (7, True, False, 3)
 
 
 def test_a_sinks_filters_and_fields_are_its_lanes_policy():

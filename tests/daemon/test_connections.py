@@ -65,6 +65,17 @@ async def test_the_connector_has_no_limit_for_every_account_holds_a_poll():
     await connector.close()
 
 
+@pytest.mark.parametrize(("written", "said"), [(None, "No such file"), (b"", "is empty"), (b"\xff", "it is not UTF-8")])
+def test_a_proxy_without_its_password_names_the_setting(tmp_path: Path, written: bytes | None, said: str):
+    file = tmp_path / "proxy.secret"
+    if written is not None:
+        file.write_bytes(written)
+    server = ServerSettings(url=URL, proxy="http://proxy:1", proxy_user="a", proxy_password_file=file)
+    with pytest.raises(ConfigError, match=said) as caught:
+        connections.new_connector(server)
+    assert [problem.path for problem in caught.value.problems] == ["server.proxy_password_file"]
+
+
 COOKIES = [
     "JSESSIONID=abc.node1; Path=/; HttpOnly",
     "BAYEUX_BROWSER=x1; Path=/api",

@@ -62,6 +62,8 @@ class World:
             lanes=lambda: lanes,
             journal=self.journal,
             journal_bytes=lambda: 4096,
+            wal_bytes=lambda: 1024,
+            taken_away=lambda: None,
             recorder=self.recorder,
             configuration=lambda: Configuration(loaded_ms=SAMPLE_MS),
             now_ms=lambda: SAMPLE_MS,
@@ -113,6 +115,7 @@ def test_gauges_follow_when_somebody_looks():
     assert (value("sink_lag_events", "audit"), value("sink_lag_seconds", "audit")) == (9, 1)
     assert (value("journal_depth_events"), value("journal_oldest_age_seconds")) == (9, 7.5)
     assert value("journal_bytes") == 4096
+    assert value("journal_wal_bytes") == 1024
     assert (value("session_youngest_age_seconds"), value("session_oldest_age_seconds")) == (1, 60)
     assert value("session_epoch") == 5
 

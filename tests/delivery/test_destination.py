@@ -85,7 +85,7 @@ class World:
         self.metrics = Metrics()
         self.halts = 0
         self.retry_state = RetryState(
-            sink="crm", journal=self.journal, horizon_s=None, now_ms=clock.now_ms, monotonic=clock.monotonic_s
+            sink="crm", journal=self.journal, policy=LanePolicy(), now_ms=clock.now_ms, monotonic=clock.monotonic_s
         )
         self.destination = Destination(
             name="crm",
@@ -93,7 +93,7 @@ class World:
             retry_state=self.retry_state,
             metrics=self.metrics,
             on_park=self._halt,
-            shape=LanePolicy().shape,
+            policy=LanePolicy(),
         )
 
     def _halt(self) -> None:
@@ -197,6 +197,36 @@ async def test_what_an_earlier_process_was_told_holds_before_the_sink_is_opened(
 
 async def test_where_nothing_was_told_nothing_is_waited_for(world: World):
     await world.retry_state.restore()
+    async with asyncio.timeout(5):
+        await world.destination.wait_on()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Retry("429", after_s=1_795_904_246.0), "429 and asks for a pause of 2.08e+04 days, of which 24 h are kept"),
+        (Retry("429", after_s=1e12), "429 and asks for a pause of more than a century, of which 24 h are kept"),
+        (Reject(0, "422", after_s=1e12), "422"),
+    ],
+)
+async def test_of_a_pause_that_cannot_be_meant_a_day_is_kept_and_told_once(outcome: Retry, reason: str):
+    world = World(outcome, outcome, None, outcome)
+    with capture_logs() as logs:
+        bounded = [await world.destination.hand_over(BATCH) for _ in range(4)]
+    assert [(one.after_s, one.reason) for one in bounded if one is not None] == [(86_400.0, reason)] * 3
+    assert [line["event"] for line in logs] == ["pause_too_long"] * 2, "once, and once more after something was taken"
+
+
+async def test_a_pause_that_a_version_before_has_stored_is_bounded_too(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.destination = Destination(
+        name="crm",
+        sink=world.sink,
+        retry_state=world.retry_state,
+        metrics=world.metrics,
+        policy=LanePolicy(retry_horizon_s=0.01),
+        on_park=world._halt,
+    )
+    await world.retry_state.be_quiet(366 * 86_400.0)
     async with asyncio.timeout(5):
         await world.destination.wait_on()
 

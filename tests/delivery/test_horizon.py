@@ -228,4 +228,74 @@ def test_over_75_hours_an_event_is_tried_ten_times_and_more_whatever_restarts(li
     assert at_h[-1] - at_h[0] >= 75.0
     waits_h = [later - earlier for earlier, later in pairwise(at_h)]
     if named_s is not None:
-        assert min(waits_h) >= named_s / HOUR_S
+        assert min(waits_h) >= 24, "no more than a day is kept of what is named"
+
+
+# --- a single event that fails while others are taken -----------------------------------------------------------------
+
+AN_EVENT = {"retry_event_after_s": 2 * HOUR_S, "retry_horizon_s": 75 * HOUR_S}
+
+
+class Together(Ailing):
+    """A destination that takes a batch whole or not at all."""
+
+    async def deliver(self, events):
+        if any(event.id in self.fails_for for event in events):
+            self.advance(self.takes_s)
+            self.then(Retry("500", detail="boom"))
+            await RecordingSink.deliver(self, events)
+        else:
+            await super().deliver(events)
+
+
+def in_chats(numbers, chats):
+    return [sample_event(number, chat=f"chat-{number % chats}") for number in numbers]
+
+
+async def played(start: Start, world: World, events) -> World:
+    await start(world)
+    await world.store(*events)
+    await world.drained()
+    return world
+
+
+@pytest.mark.parametrize("kind", [Ailing, Together])
+async def test_an_event_that_fails_while_others_are_taken_is_set_aside_long_before_the_horizon(start: Start, kind):
+    with capture_logs() as logs:
+        world = World(sink=kind(fails_for={"event-7"}), batch=10, **AN_EVENT)
+        await played(start, world, in_chats(range(1, 31), chats=3))
+    (letter,) = await world.letters()
+    assert (letter.event_id, letter.reason) == ("event-7", "not taken within 2 h, while others were")
+    assert letter.answer == "500: boom"
+    assert sorted(world.delivered()) == [number for number in range(1, 31) if number != 7]
+    assert len(world.delivered()) == len({*world.delivered()}), "what was brought to find out is not brought again"
+    for chat in range(3):
+        own = [number for number in world.delivered() if number % 3 == chat]
+        assert own == sorted(own)
+    assert world.clock.monotonic_s() < 20 * HOUR_S
+    (line,) = (line for line in logs if line["event"] == "events_given_up")
+    assert line["events"] == 1
+
+
+@pytest.mark.parametrize("kind", [Ailing, Together])
+async def test_a_destination_that_is_down_for_all_is_waited_for_until_the_horizon(start: Start, kind):
+    class Down(kind):
+        async def deliver(self, events):
+            self.fails_for = () if len(self.attempts) > 40 else [event.id for event in events]
+            await super().deliver(events)
+
+    world = await played(start, World(sink=Down(fails_for=()), batch=4, **AN_EVENT), in_chats(range(1, 10), chats=3))
+    assert await world.letters() == []
+    assert sorted(world.delivered()) == list(range(1, 10))
+
+
+async def test_an_event_that_is_the_only_one_is_waited_for_until_another_comes(start: Start):
+    world = World(sink=Ailing(fails_for={"event-1"}), **AN_EVENT)
+    await start(world)
+    await world.store(*in_chats([1, 3], chats=2))
+    await world.sink.wait_for_attempts(20)
+    assert await world.letters() == [], "its own chat is no other"
+    await world.store(*in_chats([2], chats=2))
+    await world.drained()
+    assert [letter.event_id for letter in await world.letters()] == ["event-1"]
+    assert sorted(world.delivered()) == [2, 3]

@@ -8,9 +8,9 @@ import pytest
 
 from listener.delivery import replays
 from listener.errors import JournalError, Park, Refusal, Reject, Retry
-from listener.model.event import DeadLetterFilter, Event
+from listener.model.event import DeadLetter, DeadLetterFilter, Event
 from support.eventually import eventually
-from support.lanes import Ailing, World
+from support.lanes import HOUR_S, Ailing, World
 
 Start = Callable[..., Awaitable[World]]
 CRM = DeadLetterFilter(sink="crm")
@@ -100,7 +100,8 @@ async def test_a_retry_leaves_the_mark_and_the_stream_goes_on_meanwhile(start: S
 
 
 async def test_letters_that_keep_failing_are_not_in_the_way_of_others(start: Start):
-    world = await with_letters(start, World(sink=Ailing(fails_for=(), takes_s=0.0)), count=120)
+    ailing = Ailing(fails_for=(), takes_s=0.0)
+    world = await with_letters(start, World(sink=ailing, park_after_refusals=0), count=120)
     world.sink.fails_for = {f"event-{number}" for number in range(1, 101)}
     await replayed(world)
     await world.sink.wait_for_events(21)
@@ -209,3 +210,18 @@ async def test_a_journal_in_trouble_is_asked_again(start: Start, monkeypatch: py
     await replayed(world)
     await none_left(world)
     assert world.delivered() == [4, 1, 2, 3], "delivered once all the same"
+
+
+async def test_a_replay_that_fails_for_the_whole_horizon_is_given_up_and_its_letter_stays(start: Start):
+    ailing = Ailing(fails_for=())
+    world = await with_letters(start, World(sink=ailing, retry_horizon_s=5 * HOUR_S))
+    ailing.fails_for = {"event-2"}
+    await replayed(world)
+    await eventually(lambda: len(world.delivered()) == 3)
+    (letter,) = await eventually(lambda: given_up(world))
+    assert (letter.event_id, letter.reason, letter.answer) == ("event-2", "not taken within 5 h", "500: boom")
+    assert letter.attempts >= 6
+
+
+async def given_up(world: World) -> list[DeadLetter]:
+    return [letter for letter in await world.letters() if not letter.replaying]

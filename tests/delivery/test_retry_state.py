@@ -2,6 +2,7 @@
 
 import pytest
 
+from listener.delivery.policy import LanePolicy
 from listener.delivery.retry_state import RetryState
 from listener.errors import JournalError
 from listener.model.event import LaneState
@@ -15,7 +16,11 @@ class World:
     def __init__(self, journal: MemoryJournal, clock: ManualClock) -> None:
         self.journal, self.clock = journal, clock
         self.retry_state = RetryState(
-            sink="crm", journal=journal, horizon_s=10 * HOUR_S, now_ms=clock.now_ms, monotonic=clock.monotonic_s
+            sink="crm",
+            journal=journal,
+            policy=LanePolicy(retry_horizon_s=10 * HOUR_S),
+            now_ms=clock.now_ms,
+            monotonic=clock.monotonic_s,
         )
 
     def fail(self, *, times: int = 1, every_s: float = HOUR_S) -> None:
@@ -44,7 +49,11 @@ def test_the_clock_runs_from_failure_to_failure(world: World):
 
 def test_without_a_horizon_nothing_is_ever_over(world: World):
     for_ever = RetryState(
-        sink="crm", journal=world.journal, horizon_s=None, now_ms=world.clock.now_ms, monotonic=world.clock.monotonic_s
+        sink="crm",
+        journal=world.journal,
+        policy=LanePolicy(),
+        now_ms=world.clock.now_ms,
+        monotonic=world.clock.monotonic_s,
     )
     for_ever.begin(1)
     for _ in range(3):
@@ -168,7 +177,7 @@ async def test_a_wall_clock_that_was_set_back_makes_no_silence_longer_than_was_a
     early = ManualClock()
     early.advance(-86_400.0)
     again = RetryState(
-        sink="crm", journal=world.journal, horizon_s=None, now_ms=early.now_ms, monotonic=early.monotonic_s
+        sink="crm", journal=world.journal, policy=LanePolicy(), now_ms=early.now_ms, monotonic=early.monotonic_s
     )
     await again.restore()
     assert again.quiet_s == 600.0
@@ -178,7 +187,7 @@ def test_of_long_pauses_only_so_much_counts_that_ten_attempts_are_made(world: Wo
     week = RetryState(
         sink="crm",
         journal=world.journal,
-        horizon_s=75 * HOUR_S,
+        policy=LanePolicy(retry_horizon_s=75 * HOUR_S),
         now_ms=world.clock.now_ms,
         monotonic=world.clock.monotonic_s,
     )

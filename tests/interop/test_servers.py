@@ -143,3 +143,9 @@ async def test_a_server_side_disconnect_ends_the_session(cometd: BayeuxServer):
         await poller.handshake()
         assert await cometd.disconnect() == 1
         assert (await poller.connect())[-1]["error"].startswith("402")
+
+
+async def test_a_poll_is_held_for_no_longer_than_it_asks(subscribed: Poller):
+    """What a client does behind a proxy that would cut a longer one."""
+    async with asyncio.timeout(2.5):  # these servers hold one for 3 s by themselves
+        assert await subscribed.events(advice={"timeout": 200}) == []

@@ -25,7 +25,7 @@ def begin(world: "World", fault: AnyFault) -> None:
     match fault:
         case faults.Partition() | faults.Refuse() | faults.Reset():
             _on_the_network(world, fault)
-        case faults.ReceiverAnswers() | faults.ReceiverHangs() | faults.ReceiverForgets():
+        case faults.ReceiverAnswers() | faults.ReceiverHangs() | faults.ReceiverChokes() | faults.ReceiverForgets():
             _at_the_receiver(world, fault)
         case (
             faults.ClockJump()
@@ -34,6 +34,7 @@ def begin(world: "World", fault: AnyFault) -> None:
             | faults.Second()
             | faults.DiskFull()
             | faults.DiskStall()
+            | faults.FilesTaken()
         ):
             _on_the_host(world, fault)
         case _:
@@ -104,10 +105,14 @@ def _reset(world: "World", host: str) -> None:
 def _at_the_server(world: "World", fault: AnyFault) -> None:
     server = world.site
     cuts = isinstance(fault, faults.Slow | faults.ServerRestart | faults.LoseLogins)
-    _trouble(world, fault, cuts=cuts, agent=getattr(fault, "agent", None))
+    if not isinstance(fault, faults.ReadTimeout):  # that is no trouble once it is known: the server notes what it cuts
+        _trouble(world, fault, cuts=cuts, agent=getattr(fault, "agent", None))
     match fault:
         case faults.StandIn():
             server.stand_in(fault)
+        case faults.ReadTimeout():
+            server.read_timeout_s = fault.limit_s
+            _later(world, _after(fault.for_s, lambda: setattr(server, "read_timeout_s", None)))
         case faults.Slow():
             server.control("delay", ms=fault.by_ms)
             _later(world, _after(fault.for_s, lambda: server.control("delay", ms=0)))
@@ -177,7 +182,8 @@ async def _restart_server(server: site.Site, for_s: float) -> None:
 
 def _on_the_host(world: "World", fault: AnyFault) -> None:
     process = world.running
-    _trouble(world, fault, cuts=isinstance(fault, faults.Kill | faults.Restart | faults.DiskStall))
+    if not isinstance(fault, faults.FilesTaken):  # that excuses nothing
+        _trouble(world, fault, cuts=isinstance(fault, faults.Kill | faults.Restart | faults.DiskStall))
     match fault:
         case faults.ClockJump():
             world.clocks[fault.host].jump(fault.by_s)
@@ -194,6 +200,9 @@ def _on_the_host(world: "World", fault: AnyFault) -> None:
         case faults.DiskStall():
             world.loop.stall_s = fault.by_s
             _later(world, _after(fault.for_s, lambda: setattr(world.loop, "stall_s", 0.0)))
+        case faults.FilesTaken() if process is not None:
+            for suffix in fault.suffixes:
+                (process.folder / f"journal.db{suffix}").unlink(missing_ok=True)
 
 
 async def _restart(world: "World", process: "Process", down_s: float) -> None:
@@ -241,3 +250,6 @@ def _at_the_receiver(world: "World", fault: AnyFault) -> None:
         case faults.ReceiverHangs():
             crm.hangs = True
             _later(world, _after(fault.for_s, lambda: setattr(crm, "hangs", False)))
+        case faults.ReceiverChokes():
+            crm.chokes_on = ""
+            _later(world, _after(fault.for_s, lambda: setattr(crm, "chokes_on", None)))

@@ -12,7 +12,6 @@ from simulation.oracle import RETRY_S, Case, Finding, Gap
 from simulation.schedule import (
     ClockJump,
     Forget,
-    ReceiverAnswers,
     Schedule,
 )
 from simulation.world import RECONCILE_S
@@ -79,14 +78,6 @@ def _is_bent(case: Case, gap: Gap) -> bool:
             if by_s < 0 and died and gap.length_s < -by_s and gap.recorded_at <= at - by_s + RETRY_S:
                 return True
     return False
-
-
-def _receiver_wants_a_year(case: Case, finding: Finding) -> bool:
-    """The receiver had named a pause that nobody can mean."""
-    return "sink crm" in finding.text and any(
-        isinstance(fault, ReceiverAnswers) and len(fault.retry_after or "") > 9 and (fault.retry_after or "").isdigit()
-        for fault in case.plan.faults
-    )
 
 
 def _died_in_silence(case: Case, finding: Finding) -> bool:
@@ -157,17 +148,6 @@ CASES: tuple[OpenCase, ...] = (
             'r","by_s":-30.0,"at":46.789}]}'
         ),
         explains=_looked_while_the_clock_was_set,
-    ),
-    OpenCase(
-        id="absurd-retry-after",
-        text="a receiver's Retry-After of many years is obeyed for 366 days",
-        promise="not delivered",
-        shown_by=(
-            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":18.0,"faults":[{"type":"ReceiverAnswers","status":429,"retry_after":"10000000'
-            '00000","at":8.0,"for_s":4.0}]}'
-        ),
-        explains=_receiver_wants_a_year,
     ),
 )
 

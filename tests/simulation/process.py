@@ -107,6 +107,13 @@ class Process:
                 counts[kind] += child._value.get()  # type: ignore[attr-defined]
         return counts
 
+    def resume_what_is_told(self) -> None:
+        """As a person does who reads what keeps the daemon from being ready: a sink that is parked, or told to wait."""
+        told = " ".join(self.daemon.not_ready())
+        for name, lane in self.daemon._lanes.running.items():
+            if f"sink {name} is parked" in told or f"sink {name} is to be left alone" in told:
+                lane.resume(by_command=True)
+
     def not_settled(self) -> list[str]:
         """What it has not finished."""
         found = list(self.daemon.not_ready())

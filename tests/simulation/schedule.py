@@ -1,7 +1,7 @@
 """What goes wrong in a world, as data: drawn from a seed, printed, read again, made smaller."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -71,6 +71,12 @@ class StandIn(Fault, frozen=True):
     count: int
     keeps_body: bool
     only: Literal["any", "messages"]
+
+
+class ReadTimeout(Lasting, frozen=True):
+    """A proxy says 504 wherever the server takes longer than so many seconds for an answer."""
+
+    limit_s: float
 
 
 class Fail(Fault, frozen=True):
@@ -181,6 +187,12 @@ class DiskStall(Lasting, frozen=True):
     by_s: float
 
 
+class FilesTaken(Fault, frozen=True):
+    """Somebody removes files of the journal beneath the listener."""
+
+    suffixes: tuple[Literal["", "-wal", "-shm", ".lock"], ...]
+
+
 # --- where events go --------------------------------------------------------------------------------------------------
 
 
@@ -195,6 +207,10 @@ class ReceiverHangs(Lasting, frozen=True):
     """The receiver takes events and does not answer."""
 
 
+class ReceiverChokes(Lasting, frozen=True):
+    """The receiver answers 500 to whatever holds one event, the first that comes; it takes all others."""
+
+
 class ReceiverForgets(Fault, frozen=True):
     """The receiver forgets which ids it has seen."""
 
@@ -207,6 +223,7 @@ AnyFault = (
     | Cut
     | Garbled
     | StandIn
+    | ReadTimeout
     | Fail
     | Slow
     | ServerRestart
@@ -225,8 +242,10 @@ AnyFault = (
     | Second
     | DiskFull
     | DiskStall
+    | FilesTaken
     | ReceiverAnswers
     | ReceiverHangs
+    | ReceiverChokes
     | ReceiverForgets
 )
 
@@ -276,9 +295,19 @@ def ends_at(fault: AnyFault) -> float:
 Draw = Callable[[random.Random, float, str], AnyFault]
 _MANY_SHARE = 0.01  # of the seeds; such a world takes as long as twenty others
 _JUMP_IN_IT = 0.1
+_CHOKE_SHARE = 0.05
 _WITH_A_KILL = (DiskFull, DiskStall, ReceiverAnswers, ReceiverHangs)  # whatever waits then must not be gone
 _KILL_IN_IT = 0.5
 _POWER_CUT = 0.3
+_PROXY_SHARE = 0.08
+_FILES_SHARE = 0.05  # of the seeds
+_NOTICED_S = 5.0  # by then the files are in place again: what comes later may be a kill
+_ON_THE_DISK = (Kill, Restart, Second, DiskFull, DiskStall)
+_SUFFIXES: tuple[tuple[Literal["", "-wal", "-shm", ".lock"], ...], ...] = (
+    ("-wal", "-shm"),
+    ("",),
+    ("", "-wal", "-shm", ".lock"),
+)
 _OUTAGES_S = (0.5, 1.5, 4.0, 7.0, 9.0, 12.0, 20.0)
 _JUMPS_S = (-3600.0, -30.0, 30.0, 3600.0, 90_000.0)
 _BYTES = (0, 1, 40, 300, 700)
@@ -380,6 +409,11 @@ def draw(seed: int) -> Schedule:
         if isinstance(fault, Lasting) and dice.random() < _JUMP_IN_IT:
             moment = round(dice.uniform(at, ends_at(fault)), 3)
             faults.append(ClockJump(at=moment, host="listener", by_s=dice.choice(_JUMPS_S)))
+    apart = random.Random(f"{seed}:choke")
+    if apart.random() < _CHOKE_SHARE:
+        faults.append(ReceiverChokes(at=round(apart.uniform(4.0, lasts_s - 2.0), 3), for_s=_outage(apart)))
+    faults += _proxy(random.Random(f"{seed}:proxy"), lasts_s)
+    faults += _files_taken(seed, lasts_s, faults)
     return Schedule(
         seed=seed,
         ack=dice.random() < 0.5,
@@ -390,6 +424,29 @@ def draw(seed: int) -> Schedule:
         lasts_s=lasts_s,
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
     )
+
+
+def _proxy(dice: random.Random, lasts_s: float) -> list[AnyFault]:
+    """Seldom; by dice of its own, so that all other seeds stay as they are."""
+    if dice.random() >= _PROXY_SHARE:
+        return []
+    at = round(dice.uniform(4.0, lasts_s - 2.0), 3)
+    return [ReadTimeout(at=at, for_s=dice.choice((20.0, 90.0)), limit_s=dice.choice((1.2, 2.5)))]
+
+
+def _files_taken(seed: int, lasts_s: float, faults: Sequence[AnyFault]) -> list[AnyFault]:
+    """Where nothing else is the matter with the listener's disk; a kill comes after it is noticed."""
+    dice = random.Random(f"{seed}:files")
+    at = round(dice.uniform(4.0, lasts_s - 2.0), 3)
+    near = [
+        one for one in faults if isinstance(one, _ON_THE_DISK) and one.at < at + _NOTICED_S and ends_at(one) > at - 1
+    ]
+    if dice.random() >= _FILES_SHARE or near:
+        return []
+    taken = FilesTaken(at=at, suffixes=dice.choice(_SUFFIXES))
+    if any(isinstance(one, _ON_THE_DISK) and one.at >= at for one in faults) or dice.random() < _KILL_IN_IT:
+        return [taken]
+    return [taken, Kill(at=at + _NOTICED_S, for_s=1.0, power=dice.random() < _POWER_CUT)]
 
 
 def _many(seed: int, dice: random.Random) -> Schedule:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from simulation.loop import Loop
 from simulation.schedule import StandIn
 
 PORT = 8080
+LEARNED_FROM = 3  # answers that a proxy cuts; from then on nobody should ask for one that takes so long
 CODES = ("resolved", "callback", "spam")  # beside those that are used once
 _ENDS = (b"402::", b'"reconnect":"handshake"', b'"reconnect":"none"')
 _DECODE = msgspec.json.Decoder(list[dict[str, Any]]).decode
@@ -31,6 +33,9 @@ class Site(Simulator):
         self._loop = loop
         self._host = host
         self.evidence = evidence
+        self.read_timeout_s: float | None = None
+        self._cut: Counter[str] = Counter()
+        self._behind_the_proxy: set[asyncio.Task[Reply]] = set()
         self._stand_ins: list[StandIn] = []
         self._refused: dict[str, tuple[str, frozenset[str]]] = {}
         self._unsubscribable: dict[str, int] = {}
@@ -44,6 +49,10 @@ class Site(Simulator):
     def stand_in(self, fault: StandIn) -> None:
         """Spoil the next answers of the CometD server."""
         self._stand_ins.append(fault)
+
+    def meet_a_new_process(self) -> None:
+        """The listener was started: it has yet to learn what a proxy cuts."""
+        self._cut.clear()
 
     def refuse_in_bayeux(self, agent: str, error: str) -> None:
         """Take no request of the agent's present logins any more, and say so under HTTP 200."""
@@ -63,6 +72,7 @@ class Site(Simulator):
         self.control("clear")
         self._logins._refused_until_s = 0.0
         self._stand_ins.clear()
+        self.read_timeout_s = None
         self._unsubscribable.clear()
 
     def listens(self, agent: str) -> bool:
@@ -118,7 +128,9 @@ class Site(Simulator):
         refusal = self._refusal(call, messages)
         if refusal is not None:
             return refusal
-        reply = await super()._serve(call)
+        reply = await self._through_the_proxy(call)
+        if reply is None:
+            return Reply(status=504, body=b"<html>too late</html>", content_type="text/html")
         if b'"successful":false' in reply.body:
             self._note_trouble(self._agent_of(call), "Refused")
         for message in messages:
@@ -176,6 +188,22 @@ class Site(Simulator):
         if reply is not None:
             self._note_trouble(self._agent_of(call), "Fail")
         return reply
+
+    async def _through_the_proxy(self, call: Call) -> Reply | None:
+        """The server's answer; None where it comes too late for a proxy, and is lost."""
+        if self.read_timeout_s is None:
+            return await super()._serve(call)
+        answering = asyncio.create_task(super()._serve(call), name="behind the proxy")
+        self._behind_the_proxy.add(answering)
+        answering.add_done_callback(self._behind_the_proxy.discard)
+        done, _ = await asyncio.wait((answering,), timeout=self.read_timeout_s)
+        if done:
+            return answering.result()
+        agent = self._agent_of(call)
+        self._cut[agent] += 1
+        if self._cut[agent] <= LEARNED_FROM:
+            self._note_trouble(agent, "ReadTimeout")
+        return None
 
     def _through_the_gateway(self, call: Call, reply: Reply) -> Reply:
         for fault in self._stand_ins:

@@ -14,11 +14,17 @@ pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs 
 from simulation.explore import Outcome, play, play_seed
 from simulation.known import CASES, OpenCase
 from simulation.mutants import MUTANTS
+from simulation.oracle import judge
 from simulation.schedule import (
     Advise,
     AnyFault,
     Duplicate,
     Fail,
+    FilesTaken,
+    Kill,
+    ReadTimeout,
+    ReceiverAnswers,
+    ReceiverChokes,
     Refuse,
     RefuseInBayeux,
     Restart,
@@ -29,6 +35,7 @@ from simulation.schedule import (
     draw,
 )
 from simulation.shrink import shrunk
+from simulation.world import World
 
 OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text), id=case.id) for case in CASES]
 ROOT = Path(__file__).parents[2]
@@ -146,6 +153,53 @@ def test_an_answer_under_another_2xx_is_taken(status: int):
 def test_a_gateways_answer_in_place_of_one_with_events_leaves_a_gap(status: int):
     stand_in = StandIn(at=8.0, status=status, count=1, keeps_body=False, only="messages")
     outcome = play(_small(0, stand_in, ack=False, hold_ms=5000, lasts_s=14.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("ack", [True, False])
+def test_a_proxy_that_cuts_every_poll_is_learned(ack: bool):
+    """Otherwise each poll is cut, and without acknowledgements leaves a gap, for ever."""
+    proxy = ReadTimeout(at=8.0, for_s=240.0, limit_s=2.5)
+    outcome = play(_small(0, proxy, ack=ack, hold_ms=8000, lasts_s=250.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("named", ["1000000000000", "1795904246"])
+def test_a_receiver_that_asks_for_a_pause_of_years_is_told_of_and_gets_everything(named: str):
+    outcome = play(
+        _small(
+            0,
+            ReceiverAnswers(at=8.0, for_s=4.0, status=429, retry_after=named),
+            ack=False,
+            hold_ms=5000,
+            lasts_s=18.0,
+        )
+    )
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_of_a_receiver_that_refuses_everything_no_event_is_dead_in_the_end():
+    plan = _small(1, ReceiverAnswers(at=8.0, for_s=40.0, status=422), ack=True, hold_ms=5000, lasts_s=60.0)
+    evidence = World(plan).play()
+    assert judge(plan, evidence) == []
+    assert len(evidence.posted) > 40
+    assert evidence.letters == []
+
+
+def test_an_event_that_a_receiver_cannot_take_is_set_aside_and_holds_no_other_up():
+    plan = _small(1, ReceiverChokes(at=8.0, for_s=50.0), ack=True, hold_ms=5000, lasts_s=60.0)
+    evidence = World(plan).play()
+    assert judge(plan, evidence) == []
+    (letter,) = evidence.letters
+    assert letter.reason.endswith("while others were")
+    recorded = {one.event.id: one.at for one in evidence.recorded if one.event.id != letter.event_id}
+    assert max(one.at - recorded[one.id] for one in evidence.posted) < 30.0
+
+
+@pytest.mark.parametrize("suffixes", [("-wal", "-shm"), ("",), ("", "-wal", "-shm", ".lock")])
+def test_files_that_are_removed_beneath_the_listener_cost_nothing(suffixes):
+    taken, kill = FilesTaken(at=20.0, suffixes=suffixes), Kill(at=25.0, for_s=1.0, power=False)
+    outcome = play(_small(7, taken, kill, ack=True, hold_ms=3000, lasts_s=40.0))
     assert outcome.unknown == [], told(outcome)
 
 

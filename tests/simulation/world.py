@@ -35,6 +35,7 @@ from simulation.site import Agents, Site
 SETTLES_WITHIN_S = 120.0
 RECONCILE_S = 15.0
 PACE_S = 1.0
+EVENT_AFTER_S = 10.0
 _LATENCY_S = (0.001, 0.02)
 _QUIET_S = RECONCILE_S + 10.0  # by then the chats were looked at once more
 _LOOK_S = 0.5
@@ -131,13 +132,15 @@ class World:
         self.evidence.healed_at = self.loop.now_s
 
     async def _settle(self) -> None:
-        """Give it its time. What it waits for because it was told to by name is no trouble of its own."""
+        """Give it its time; a person looks at `/readyz` meanwhile, and resumes the sinks that it names."""
         quiet_until_s = self.loop.now_s + _QUIET_S
         give_up_s = self.evidence.healed_at + SETTLES_WITHIN_S
         while self.loop.now_s < quiet_until_s or (left := self._left()):
             if self.loop.now_s > give_up_s:
                 self.evidence.unsettled += left
                 break
+            if self.running is not None:
+                self.running.resume_what_is_told()
             await asyncio.sleep(_LOOK_S)
 
     def _left(self) -> list[str]:
@@ -195,6 +198,7 @@ class World:
             "mode": "batched" if self.plan.batched else "structured",
             "timeout_s": 4.0,
             "retry_limit_s": 5.0,
+            "retry_event_after_h": EVENT_AFTER_S / 3600,
         }
         return Settings.model_validate(
             {
@@ -220,6 +224,7 @@ class World:
     def start(self) -> None:
         """Start the listener on what the last one left."""
         if self.running is None:
+            self.site.meet_a_new_process()
             self._processes.append(self.process(self._folder, len(self._processes) + 1, self._ended))
 
     def process(self, folder: Path, number: int, on_end: Callable[[Process, BaseException | None], None]) -> Process:

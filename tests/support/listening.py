@@ -26,6 +26,7 @@ class Listening:
         server: the `[server]` table.
         webhook: URL of a second sink, `crm`.
         env: more of the daemons' environment.
+        program: what runs in place of `python -m listener`.
         more: further tables, as for `write_config`.
     """
 
@@ -36,10 +37,11 @@ class Listening:
         server: Mapping[str, Any],
         webhook: str | None = None,
         env: Mapping[str, str] | None = None,
+        program: Sequence[str | Path] | None = None,
         **more: Any,
     ) -> None:
         self.folder = folder
-        self._env = env
+        self._options = {"env": env, **({} if program is None else {"program": program})}
         self.daemon: Daemon
         self._starts = 0
         self._config = write_config(folder, server=server, webhook=webhook, http={"listen": "127.0.0.1:0"}, **more)
@@ -54,7 +56,7 @@ class Listening:
 
     async def start(self, *, subscribed: bool = True) -> Daemon:
         """A new process; returns once it is subscribed, or at once."""
-        self.daemon = Daemon(self._config, env=self._env)
+        self.daemon = Daemon(self._config, **self._options)
         await self.daemon.start()
         self._starts += 1
         if subscribed:

@@ -149,19 +149,23 @@ def command_environment(home: Path, extra: Mapping[str, str] | None = None) -> d
 
 
 class Command(Process):
-    """`python -m listener ARGUMENTS` in `folder`, with an environment of its own."""
+    """`python -m listener ARGUMENTS` in `folder`, with an environment of its own; or another program in its place."""
 
-    def __init__(self, *arguments: str | Path, folder: Path, env: Mapping[str, str] | None = None) -> None:
-        super().__init__(
-            [sys.executable, "-m", "listener", *arguments], env=command_environment(folder, env), cwd=folder
-        )
+    def __init__(
+        self,
+        *arguments: str | Path,
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        program: Sequence[str | Path] = (sys.executable, "-m", "listener"),
+    ) -> None:
+        super().__init__([*program, *arguments], env=command_environment(folder, env), cwd=folder)
 
 
 class Daemon(Command):
     """`python -m listener run --config CONFIG`, its JSON log read as it comes. Needs `[log] format = "json"`."""
 
-    def __init__(self, config: Path, *, env: Mapping[str, str] | None = None) -> None:
-        super().__init__("run", "--config", config, folder=config.parent, env=env)
+    def __init__(self, config: Path, **options: Any) -> None:
+        super().__init__("run", "--config", config, folder=config.parent, **options)
 
     @property
     def log(self) -> list[dict[str, Any]]:

@@ -6,14 +6,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from listener.cometd.engine import Payload
 from listener.cometd.messages import CONNECT, HANDSHAKE
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Request, Step
+from listener.cometd.slices import SLICE_BYTES
 from listener.errors import ExchangeFailed
 
 TOPIC = "/v2/me/chats"
 Json = dict[str, Any]
-Answer = Callable[[Request], Sequence[Json]] | bytes | Payload | ExchangeFailed
+Whole = Callable[[Request], Sequence[Json] | Payload] | bytes | Payload | ExchangeFailed
+Answer = Whole | tuple[Whole, ...]
 FRESH = {"reconnect": "retry", "interval": 0, "timeout": 30_000}
 UNKNOWN = {"successful": False, "error": "402::Unknown client", "advice": {"reconnect": "handshake", "interval": 0}}
 
@@ -26,6 +28,21 @@ def event(number: int) -> Json:
 def replies(request: Request, **fields: Any) -> list[Json]:
     """A reply to each message of the request: successful, unless `fields` say otherwise."""
     return [{"channel": m["channel"], "id": m["id"], "successful": True, **fields} for m in request.payload]
+
+
+def large(number: int) -> Json:
+    """An event of the size of a slice."""
+    return {"channel": TOPIC, "data": {"n": number, "filler": "x" * SLICE_BYTES}}
+
+
+def piece(*events: Json) -> Payload:
+    """A slice of an answer that goes on."""
+    return Payload(json.dumps(events).encode(), more=True)
+
+
+def more(answer: Callable[[Request], Sequence[Json]]) -> Callable[[Request], Payload]:
+    """This, and the answer goes on."""
+    return lambda request: Payload(json.dumps(answer(request)).encode(), more=True)
 
 
 def reply(*events: Json, **fields: Any) -> Callable[[Request], list[Json]]:
@@ -61,7 +78,7 @@ class Script:
         self._arrived = asyncio.Event()
 
     def then(self, *answers: Answer, step: Step | None = None) -> None:
-        """Answer the next requests (of that step) so, one each."""
+        """Answer the next requests (of that step) so, one each; a tuple is one answer in several payloads."""
         self._script.setdefault(step, deque()).extend(answers)
 
     def always(self, step: Step, answer: Answer | None) -> None:
@@ -103,14 +120,18 @@ class Script:
         answer = self._next(request)
         if answer is None:
             yield Payload(json.dumps(await self._well(request)).encode())
-        elif isinstance(answer, ExchangeFailed):
-            raise answer
-        elif isinstance(answer, Payload):
-            yield answer
-            if not answer.whole:
+            return
+        for each in answer if isinstance(answer, tuple) else (answer,):
+            one = each(request) if callable(each) else each
+            if isinstance(one, ExchangeFailed):
+                raise one
+            yield (
+                one
+                if isinstance(one, Payload)
+                else Payload(one if isinstance(one, bytes) else json.dumps(one).encode())
+            )
+            if isinstance(one, Payload) and not one.whole:
                 raise ExchangeFailed("cut")
-        else:
-            yield Payload(answer if isinstance(answer, bytes) else json.dumps(answer(request)).encode())
 
     def _next(self, request: Request) -> Answer | None:
         for step in (request.step, None):

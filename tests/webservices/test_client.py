@@ -2,11 +2,15 @@
 
 import asyncio
 import base64
+import gc
 import ssl
+import time
+from email.utils import formatdate
 
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from listener.errors import (
     LoginRefused,
@@ -18,7 +22,9 @@ from listener.errors import (
     Unreachable,
     WebServicesError,
 )
-from listener.webservices.client import MAX_BODY_BYTES, User, new_session
+from listener.webservices.answers import Reply
+from listener.webservices.client import MAX_BODY_BYTES, MOST_CHATS, User, new_session
+from listener.webservices.csrf import problem_of
 from support.eventually import eventually
 from support.site import PASSWORD, USER, answering, answering_bytes, serving
 
@@ -96,7 +102,7 @@ async def test_a_call_is_repeated_once_only(client, site):
         return web.Response(status=401, text="who are you?")
 
     site.answers["GET", "/api/v2/diagnostics/version"] = deny
-    with pytest.raises(LoginRefused, match="GET /api/v2/diagnostics/version: HTTP 401"):
+    with pytest.raises(LoginRefused, match=r"GET /api/v2/diagnostics/version: HTTP 401.*two nodes without stickiness"):
         await client.version()
     assert [path for _, path, _, _ in site.requests()].count("/api/v2/diagnostics/version") == 2
 
@@ -182,16 +188,20 @@ async def test_a_csrf_rejection_of_an_expired_session_ends_in_a_login(client, si
     assert (site.logins, client.headers()) == (2, {"X-CSRF-TOKEN": "token-2"})
 
 
-@pytest.mark.parametrize("name", ["", "bad name", "bad:name"])
-async def test_a_csrf_header_that_is_no_header_is_not_taken(client, site, name):
+@pytest.mark.parametrize("name", ["", "bad name", "bad:name", "Content-Length", "Host", "cookie", "AUTHORIZATION"])
+async def test_a_csrf_header_that_is_no_header_or_another_one_is_not_taken(client, site, name):
     async def odd(_request):
         return web.json_response(
             {"statusCode": 0, "user": USER}, headers={"X-CSRF-HEADER": name, "X-CSRF-TOKEN": "token"}
         )
 
     site.answers["GET", "/api/v2/me"] = odd
-    await client.me()
+    with capture_logs() as lines:
+        await client.me()
+        await client.me()
     assert client.headers() == {}
+    told = [(line["header"], line["reason"]) for line in lines if line["event"] == "csrf_header_refused"]
+    assert told == ([(name, problem_of(name, "token"))] if name else [])
 
 
 async def test_the_contact_center_session_is_started_after_the_login_where_asked(connect, url, site):
@@ -261,6 +271,35 @@ async def test_an_endless_answer_is_cut_off(stack, connect):
     client = await connect(await stack.enter_async_context(serving(endless)))
     with pytest.raises(ServerFault, match=f"larger than {MAX_BODY_BYTES} bytes"):
         await client.me()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b" " * 300_000,
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 300000\r\n\r\n" + b" " * 300_000,
+    ],
+    ids=["cut", "refused"],
+)
+async def test_nothing_of_an_answer_outlives_its_failure_until_the_garbage_collector_comes(stack, connect, answer):
+    client = await connect(await stack.enter_async_context(answering_bytes(answer)))
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(WebServicesError):
+            await client.login()
+        await asyncio.sleep(0.05)
+        assert [one for one in gc.get_objects() if isinstance(one, aiohttp.ClientResponse | Reply)] == []
+    finally:
+        gc.enable()
+
+
+async def test_a_list_of_chats_that_nobody_has_is_refused(client, site):
+    site.answers["GET", "/api/v2/me"] = {"statusCode": 0, "chats": [{"id": "c"}] * (MOST_CHATS + 1)}
+    with pytest.raises(ServerFault, match=f"lists {MOST_CHATS + 1} chats, more than {MOST_CHATS}"):
+        await client.chats()
+    site.answers["GET", "/api/v2/me"] = {"statusCode": 0, "chats": [{"id": "c"}] * MOST_CHATS}
+    assert len(await client.chats()) == MOST_CHATS
 
 
 async def test_a_server_that_does_not_answer_is_given_up(stack, connect):
@@ -430,6 +469,31 @@ async def test_a_user_of_a_wrong_shape_is_a_server_fault(client, site, answer):
     site.answers["GET", "/api/v2/me"] = {"statusCode": 0, **answer}
     with pytest.raises(ServerFault):
         await client.me()
+
+
+async def test_a_server_whose_clock_is_three_hours_behind_keeps_the_login_and_is_told_once(connect, stack):
+    behind_s = 3 * 3600
+    now_s = 1_800_000_000.0
+    logins = 0
+
+    async def handle(request):
+        nonlocal logins
+        date = {"Date": formatdate(now_s - behind_s, usegmt=True)}
+        if "Authorization" in request.headers:
+            logins += 1
+            expires = formatdate(time.time() - behind_s + 1800, usegmt=True)
+            cookie = {"Set-Cookie": f"JSESSIONID=s{logins}; Path=/; Expires={expires}"}
+            return web.json_response({"statusCode": 0, "user": USER}, headers=date | cookie)
+        if request.cookies.get("JSESSIONID") != f"s{logins}" or not logins:
+            return web.json_response({"statusCode": 20}, status=403, headers=date)
+        return web.json_response({"statusCode": 0, "user": USER}, headers=date)
+
+    client = await connect(await stack.enter_async_context(serving(handle)), time_s=lambda: now_s)
+    with capture_logs() as lines:
+        for _ in range(3):
+            await client.me()
+    assert logins == 1
+    assert [line["server_ahead_s"] for line in lines if line["event"] == "clocks_differ"] == [-behind_s]
 
 
 async def test_closing_a_session_leaves_the_shared_connector_open():

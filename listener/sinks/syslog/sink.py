@@ -191,7 +191,7 @@ class SyslogSink:
         }
         if judged:
             first = min(judged)
-            raise Reject(first, judged.pop(first).reason, rejected=judged)
+            raise Reject(first, judged.pop(first).reason, rejected=judged, in_a_row=frozenset())
         return framed(messages)
 
     def _outcome(self, exc: OSError) -> Outcome:

@@ -8,19 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientResponseError, ClientSession, hdrs
 from yarl import URL
 
 from listener import __version__
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
-from listener.runtime.http_client import Connector, describe, new_session
+from listener.runtime.http_client import Connector, bare, describe, new_proxy, new_session
 from listener.sinks.registry import SinkContext
 from listener.sinks.secrets import secret_of
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
 from listener.sinks.webhook.settings import WebhookSettings
 
 _TEXT_CHARACTERS = 1000
+_WORDS_CHARACTERS = 100
 
 # The classes of statuses (RFC 9110, 15).
 _SUCCESS = range(200, 300)
@@ -34,9 +36,7 @@ _PARKS = {401, 403, 404, 407, _GONE, 415}
 _STAND_INS = {405, 406, 426}
 _RETRIES = {408, 425, 429, *_STAND_INS}
 _BODY_BYTES = 64 * 1024
-
-# What is named beyond that is a mistake; what is named below it is waited for in full.
-_LONGEST_WAIT_S = 366 * 86_400.0
+_FOR_EVER_S = 1e10  # how much of a pause is kept is for the lane to say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +98,24 @@ def one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+class _Said(msgspec.Struct):
+    """What of a JSON answer describes the kind of a failure and not the event: RFC 9457, 3.1.4; RFC 6749, 5.2."""
+
+    title: str | None = None
+    error: str | None = None
+
+
+def words_of(answer: "Answer") -> str:
+    """What the receiver says in words that quote no event: the title of a problem, or the code of an error."""
+    try:
+        said = msgspec.json.decode(answer.body, type=_Said)
+    except (msgspec.DecodeError, ValueError):
+        return ""
+    if answer.headers.get(hdrs.CONTENT_TYPE, "").startswith("application/problem+json") and said.title:
+        return said.title[:_WORDS_CHARACTERS]
+    return said.error if said.error and re.fullmatch(r"[A-Za-z_]{1,50}", said.error) else ""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """A response. `after_s` is the pause that it names (Retry-After), in seconds; `body` its first 64 KiB."""
@@ -150,7 +168,7 @@ class Endpoint:
         connector = Connector(
             limit=settings.concurrency,
             tls=tls,
-            proxy=settings.new_proxy(password or ""),
+            proxy=new_proxy(settings.proxy, user=settings.proxy_user, password=password or ""),
             new_socket=public_socket if settings.deny_private_networks else None,
         )
         self._session = new_session(connector, timeout_s=settings.timeout_s, headers=headers)
@@ -185,10 +203,10 @@ class Endpoint:
                     status=response.status,
                     headers=response.headers,
                     body=await _read(response),
-                    after_s=retry_after_s(named, limit_s=_LONGEST_WAIT_S, now_s=self._context.host.time_s),
+                    after_s=retry_after_s(named, limit_s=_FOR_EVER_S, now_s=self._context.host.time_s),
                 )
         except (ClientError, OSError) as exc:
-            return self._no_answer(url, exc)
+            return self._no_answer(url, bare(exc))
 
     def _no_answer(self, url: URL, exc: Exception) -> Failure:
         where, detail, verdict = place(url), "", None
@@ -238,7 +256,9 @@ def _stamp(path: Path) -> object:
 async def _read(response: ClientResponse) -> bytes:
     """The beginning of a body; a connection with more to come is closed on release. The status decides without it."""
     body = b""
-    with suppress(ClientError, OSError, TimeoutError):
+    try:
         while len(body) < _BODY_BYTES and (block := await response.content.read(_BODY_BYTES - len(body))):
             body += block
+    except (ClientError, OSError, TimeoutError) as exc:
+        bare(exc)
     return body

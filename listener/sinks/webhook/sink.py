@@ -1,7 +1,7 @@
 """The writer of the webhook sink: asks permission, sends requests of one event or of several, each chat's in order."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from aiohttp import hdrs
@@ -14,14 +14,17 @@ from listener.sinks.registry import SinkContext, SinkKind
 from listener.sinks.verdict import chat_of
 from listener.sinks.webhook.binding import Binding, Message
 from listener.sinks.webhook.credentials import AccessTokens, Credentials, FixedCredentials
-from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place, quoted
+from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place, quoted, words_of
 from listener.sinks.webhook.settings import WebhookSettings, problems_beside
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
 _ALL = "*"
 _NO_OPTIONS = 405  # 4.2: OPTIONS is not supported
 _UNAUTHORIZED = 401
+_WRONG_PLACE = (404, 410)
+_REDIRECTS = range(300, 400)
 _PROBE_FAILURES = (401, 403, 410)
+_ENOUGH_REFUSALS = 20  # in a row: the rest of the call would fare the same, and what it means is the lane's to say
 
 
 class Progress:
@@ -36,6 +39,7 @@ class Progress:
         self.delivered: set[int] = set()
         self.stopped = False
         self._failures: dict[int, Failure] = {}
+        self._in_a_row: list[int] = []
         by_chat: dict[tuple[str, str], list[int]] = {}
         for index, event in enumerate(events):
             by_chat.setdefault(chat_of(event), []).append(index)
@@ -46,11 +50,19 @@ class Progress:
         """The indexes of chats that no worker has taken yet; shared by all workers."""
         return self._remaining
 
+    def took(self, indexes: Iterable[int]) -> None:
+        """The receiver has these."""
+        self.delivered.update(indexes)
+        self._in_a_row.clear()
+
     def can_continue(self, index: int, failure: Failure) -> bool:
         """Note a failure, which may end the call for all chats; tells whether the chat's next event may be sent."""
         self._failures[index] = failure
-        self.stopped = self.stopped or failure.affects_all
-        return failure.kind is Reject
+        refused = failure.kind is Reject
+        if refused:
+            self._in_a_row.append(index)
+        self.stopped = self.stopped or failure.affects_all or len(self._in_a_row) >= _ENOUGH_REFUSALS
+        return refused and not self.stopped
 
     def raise_outcome(self) -> None:
         """Raise what the lane must know first; nothing where every event is delivered.
@@ -71,6 +83,7 @@ class Progress:
                 after_s=after_s if len(delivered) + len(others) + 1 < len(self.events) else None,
                 delivered=delivered,
                 detail=failure.detail,
+                in_a_row=frozenset(self._in_a_row),
             )
         for found in (self._of(Park), self._of(Retry)):
             if found:
@@ -155,6 +168,7 @@ class WebhookSink:
     """
 
     def __init__(self, *, context: SinkContext, settings: WebhookSettings) -> None:
+        self._setting = context.setting("url")
         self._name = context.name
         self._time_s = context.host.time_s
         self._settings = settings
@@ -250,7 +264,7 @@ class WebhookSink:
                     return
                 failure = await self._send(self._binding.message(progress.events[index]), keys)
                 if failure is None:
-                    progress.delivered.add(index)
+                    progress.took([index])
                 elif not progress.can_continue(index, failure):
                     break
 
@@ -262,7 +276,7 @@ class WebhookSink:
         """
         failure = await self._send(self._binding.batch([progress.events[index] for index in indexes]), keys)
         if failure is None:
-            progress.delivered.update(indexes)
+            progress.took(indexes)
             return True
         if failure.kind is not Reject or len(indexes) == 1:
             return progress.can_continue(indexes[0], failure)
@@ -301,8 +315,12 @@ class WebhookSink:
         secrets = (*self._headers.values(), *credentials.headers.values(), *credentials.secrets, signed)
         if isinstance(answer, Failure):
             return replace(answer, detail=quoted(answer.detail, secrets))
+        said = quoted(words_of(answer), secrets)
+        text = f"{place(self._url)} answered {answer.status}" + (f" ({said})" if said else "")
+        if answer.status in _WRONG_PLACE or answer.status in _REDIRECTS:
+            text += f", see {self._setting}"
         return Failure(
-            text=f"{place(self._url)} answered {answer.status}",
+            text=text,
             detail=quoted(answer.body.decode("utf-8", "replace"), secrets),
             status=answer.status,
             after_s=answer.after_s,
@@ -320,4 +338,5 @@ KIND = SinkKind(
     build=_build,
     problems=problems_beside,
     retry_horizon_s=75 * 3600.0,
+    retry_event_after_s=3600.0,
 )

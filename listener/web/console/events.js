@@ -41,6 +41,7 @@ const REASONS = {
   login: "the login was refused",
   no_ack_cut: "a response was cut off",
   journal_damaged: "the journal was damaged",
+  journal_lost: "the journal was lost",
 };
 
 /** Why there was a gap, in plain words. */

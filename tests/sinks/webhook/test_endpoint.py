@@ -1,6 +1,7 @@
 """TLS, certificates that are replaced, and networks that are not to be reached."""
 
 import asyncio
+import json
 import socket
 
 import pytest
@@ -10,7 +11,9 @@ from listener.sinks.webhook.endpoint import Failure, quoted
 from support.authority import Authority
 from support.delivering import outcome_of
 from support.events import disposition_event
+from support.httpproxy import HttpProxy
 from support.receiver import Answer, Receiver
+from support.wire import saying, talking
 
 
 def test_what_is_gone_is_disabled_and_says_so():
@@ -112,14 +115,51 @@ async def test_a_name_that_leads_into_a_private_network_is_not_asked(receiver, m
 
 async def test_a_redirect_is_a_failure_and_is_not_followed(receiver, make_sink):
     receiver.answers = Answer(status=308, headers={"Location": f"{receiver.url}/elsewhere"})
-    with pytest.raises(Park, match=r"answered 308$"):
+    with pytest.raises(Park, match=r"answered 308, see sinks\.crm\.url$"):
         await (await make_sink(f"{receiver.url}/hook")).deliver([disposition_event(1)])
     assert [post.path for post in receiver.posts] == ["/hook"]
 
 
-async def test_a_retry_after_of_weeks_is_handed_on_in_full_and_one_of_ages_is_a_year(receiver, make_sink):
+async def test_an_answer_with_a_header_of_9_kb_is_one(receiver, make_sink):
+    receiver.answers = Answer(headers={"Content-Security-Policy": "x" * 9000})
+    await (await make_sink(receiver.url)).deliver([disposition_event(1)])
+    assert len(receiver.posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (saying(for_ever=b"HTTP/1.1 102 \r\n\r\n" * 1000), "a head of more than 256 KiB, interim answers included"),
+        (saying(b"HTTP/1.1 200 OK\r\nX-Long: ", for_ever=b"secret" * 1000), "the header X-Long, longer than 64 KiB"),
+    ],
+)
+async def test_a_head_that_does_not_end_is_a_retry_that_says_what_it_was(make_sink, answer, said):
+    async with talking(answer) as url:
+        outcome = await outcome_of(await make_sink(url), [disposition_event(1)])
+    assert isinstance(outcome, Retry)
+    assert (outcome.reason, outcome.detail) == (f"the answer of {url.removeprefix('http://')} has {said}", "")
+
+
+async def test_a_webhook_goes_through_its_proxy_whose_password_may_be_replaced(tls_receiver, make_sink, tmp_path):
+    secret = tmp_path / "proxy.secret"
+    secret.write_text("old")
+    async with HttpProxy(login="listener:new") as proxy:
+        login = {"proxy_user": "listener", "proxy_password_file": "proxy.secret"}
+        sink = await make_sink(tls_receiver.url, ca_file="ca.pem", proxy=proxy.url, **login)
+        with pytest.raises(Retry, match=r"407 \(check sinks\.crm\.proxy_user and sinks\.crm\.proxy_password_file\)"):
+            await sink.deliver([disposition_event(1)])
+        secret.write_text("")
+        with pytest.raises(Retry, match="407"):
+            await sink.deliver([disposition_event(1)])
+        secret.write_text("new\n")
+        await sink.deliver([disposition_event(1)])
+    assert {asked.method for asked in proxy.asked} == {"CONNECT"}
+    assert len(tls_receiver.posts) == 1
+
+
+async def test_a_retry_after_is_handed_on_in_full_for_the_lane_to_bound(receiver, make_sink):
     sink = await make_sink(receiver.url)
-    for named, expected in ((str(40 * 86_400), 40 * 86_400.0), ("9" * 400, 366 * 86_400.0)):
+    for named, expected in ((str(40 * 86_400), 40 * 86_400.0), ("1795904246", 1_795_904_246.0), ("9" * 400, 1e10)):
         receiver.answers = Answer(status=429, headers={"Retry-After": named})
         outcome = await outcome_of(sink, [disposition_event(1)])
         assert outcome.after_s == expected
@@ -127,3 +167,34 @@ async def test_a_retry_after_of_weeks_is_handed_on_in_full_and_one_of_ages_is_a_
 
 def test_the_loopback_of_these_tests_is_private():
     assert socket.gethostbyname("localhost") == "127.0.0.1"
+
+
+PROBLEM = {"Content-Type": "application/problem+json"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(status=403, body=b'{"title": "Not yours", "detail": "of Max"}', headers=PROBLEM), " (Not yours)"),
+        (Answer(status=403, body=b'{"title": "Max is not known"}'), ""),
+        (Answer(status=401, body=b'{"error": "invalid_token", "error_description": "of Max"}'), " (invalid_token)"),
+        (Answer(status=401, body=b'{"error": "no such customer: Max"}'), ""),
+        (Answer(status=401, body=b'{"error": 7}'), ""),
+        (Answer(status=401, body=b"Max is not known"), ""),
+        (Answer(status=404, body=b"nothing here"), ", see sinks.crm.url"),
+        (Answer(status=308, headers={"Location": "/elsewhere?token=Max"}), ", see sinks.crm.url"),
+    ],
+)
+async def test_a_reason_has_the_words_that_cannot_quote_an_event(receiver, make_sink, answer, words):
+    receiver.answers = answer
+    outcome = await outcome_of(await make_sink(receiver.url), [disposition_event(1)])
+    assert isinstance(outcome, Park)
+    assert outcome.reason == f"127.0.0.1:{receiver.port} answered {answer.status}{words}"
+
+
+async def test_words_are_short_and_hold_no_secret(receiver, make_sink):
+    body = json.dumps({"title": "the key PaSsWoRd is wrong " + "x" * 1000}).encode()
+    receiver.answers = Answer(status=403, body=body, headers=PROBLEM)
+    outcome = await outcome_of(await make_sink(receiver.url, bearer_token="PaSsWoRd"), [disposition_event(1)])
+    assert "(the key *** is wrong xxx" in outcome.reason
+    assert len(outcome.reason) < 150

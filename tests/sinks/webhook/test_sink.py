@@ -248,7 +248,7 @@ async def test_the_status_tells_what_the_lane_does(receiver, make_sink, statuses
         outcome = await outcome_of(sink, [disposition_event(1)])
         assert (outcome and type(outcome)) is kind, status
         if outcome is not None:
-            assert outcome.reason == f"127.0.0.1:{receiver.port} answered {status}"
+            assert outcome.reason.partition(",")[0] == f"127.0.0.1:{receiver.port} answered {status}"
             assert outcome.delivered == frozenset()
     assert len(receiver.posts) == len(statuses)
 
@@ -357,12 +357,29 @@ async def test_an_event_that_is_refused_for_good_lets_its_chat_and_the_others_fi
 
 
 @pytest.mark.parametrize("chats", [1, 10, 100])
-async def test_of_a_batch_that_is_refused_each_event_is_sent_once(judge, make_sink, chats):
+async def test_a_call_in_which_twenty_are_refused_in_a_row_ends_and_each_of_them_was_sent_once(judge, make_sink, chats):
     url, seen = await judge(lambda _: 400)
     outcome = await outcome_of(await make_sink(url), events_of(100, chats=chats))
     assert isinstance(outcome, Reject)
-    assert outcome.letters.keys() == set(range(100))
-    assert sorted(seen) == list(range(1, 101))
+    assert 20 <= len(seen) < 24, "what is on its way is finished"
+    assert outcome.letters.keys() == outcome.in_a_row == {sequence - 1 for sequence in seen}
+    assert len(set(seen)) == len(seen)
+
+
+async def test_a_row_of_refusals_ends_where_an_event_is_taken_whatever_its_place_in_the_batch(judge, make_sink):
+    url, _ = await judge(lambda sequence: 200 if sequence == 6 else 422)
+    events = [*events_of(5), disposition_event(6, chat="of its own"), *events_of(4, first=7)]
+    outcome = await outcome_of(await make_sink(url, concurrency=1), events)
+    assert isinstance(outcome, Reject)
+    assert (outcome.delivered, outcome.in_a_row) == ({5}, set()), "that chat was brought last"
+
+
+async def test_a_batch_that_is_refused_as_a_whole_is_halved_until_twenty_are_refused_in_a_row(receiver, make_sink):
+    receiver.answers = Answer(status=422)
+    outcome = await outcome_of(await make_sink(receiver.url, mode="batched"), events_of(500))
+    assert isinstance(outcome, Reject)
+    assert outcome.letters.keys() == outcome.in_a_row == set(range(20))
+    assert len(receiver.posts) < 60
 
 
 async def test_an_event_that_is_refused_is_told_although_the_rest_needs_a_person(judge, make_sink):

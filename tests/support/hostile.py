@@ -1,0 +1,316 @@
+"""Hostile servers and receivers: what each says to one account, or to one sink, of a daemon that has others too."""
+
+import asyncio
+import contextlib
+import json
+import zlib
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from itertools import chain, repeat
+from typing import Any, Self
+
+from support.notifications import encoded, with_data
+
+Json = dict[str, Any]
+
+USER, PASSWORD = "mallory", "secret"
+TOPIC = "/v2/me/chats"
+END = b"\r\n\r\n"
+BLOCK = 2**16
+ADVICE = {"reconnect": "retry", "interval": 0, "timeout": 1000, "maxInterval": 30_000}
+LOGIN = encoded({"statusCode": 0, "user": {"id": "m", "userName": USER, "chats": []}})
+COOKIE = f"Set-Cookie: JSESSIONID={USER}; Path=/"
+POLICY = "Content-Security-Policy: " + "x" * 9000
+
+
+class Stage(StrEnum):
+    """Which exchange is spoilt."""
+
+    LOGIN = "login"
+    HANDSHAKE = "handshake"
+    CONNECT = "poll"
+    WEBHOOK = "webhook"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Play:
+    """What a hostile peer answers at one stage; everything else it answers well.
+
+    Attributes:
+        name: of the attack.
+        stage: which exchange it is about.
+        say: the bytes of an answer, piece by piece and maybe without end, to a Bayeux message (or to none) with the
+            address of somebody else.
+        pause_s: between the pieces.
+        harmless: whether the account or the sink is to go on as if nothing were.
+    """
+
+    name: str
+    stage: Stage
+    say: Callable[[Json, str], Iterable[bytes]]
+    pause_s: float = 0.0
+    harmless: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}, at the {self.stage}"
+
+
+def whole(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """An answer as it should be."""
+    lines = (f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Content-Type: application/json", *headers)
+    return "\r\n".join(lines).encode() + END + body
+
+
+def reply(message: Json, **fields: Any) -> Json:
+    """A reply of CometD's to this message."""
+    return {"channel": message.get("channel"), "id": message.get("id"), "successful": True, "advice": ADVICE, **fields}
+
+
+def _head(*headers: str) -> bytes:
+    return "\r\n".join(("HTTP/1.1 200 OK", "Content-Type: application/json", *headers)).encode()
+
+
+def _endless_header(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([_head("X-Long: ")], repeat(b"x" * BLOCK))
+
+
+def _interim(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return repeat(b"HTTP/1.1 102 \r\n\r\n" * 4096)
+
+
+def _drops(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([_head("X-Long: ")], repeat(b"x"))
+
+
+def _redirect(_message: Json, elsewhere: str) -> Iterator[bytes]:
+    yield whole(b"", f"Location: {elsewhere}", status="302 Found")
+
+
+def _endless_body(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([_head() + END], repeat(b" " * BLOCK))
+
+
+@lru_cache(maxsize=1)
+def _zeros() -> bytes:
+    """600 MiB behind gzip."""
+    squeeze = zlib.compressobj(1, wbits=31)
+    return b"".join([*(squeeze.compress(bytes(2**20)) for _ in range(600)), squeeze.flush()])
+
+
+def _bomb(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    yield whole(_zeros(), "Content-Encoding: gzip")
+
+
+def _of_any_peer() -> Iterator[Play]:
+    """What the server can do at a login and at a poll, and a receiver too."""
+    for stage in (Stage.LOGIN, Stage.CONNECT, Stage.WEBHOOK):
+        yield Play(name="a header without end", stage=stage, say=_endless_header)
+        yield Play(name="interim answers without end", stage=stage, say=_interim)
+        yield Play(name="a head in drops", stage=stage, say=_drops, pause_s=0.05)
+        yield Play(name="a redirect", stage=stage, say=_redirect)
+        yield Play(name="a body without end", stage=stage, say=_endless_body)
+        yield Play(name="600 MiB behind gzip", stage=stage, say=_bomb)
+
+
+def _login_with(*headers: str) -> Callable[[Json, str], Iterable[bytes]]:
+    return lambda _message, _elsewhere: [whole(LOGIN, COOKIE, *headers)]
+
+
+def _poll_with(*headers: str) -> Callable[[Json, str], Iterable[bytes]]:
+    return lambda message, _elsewhere: [whole(encoded([reply(message)]), *headers)]
+
+
+def _taken_with(*headers: str) -> Callable[[Json, str], Iterable[bytes]]:
+    return lambda _message, _elsewhere: [whole(b"", *headers)]
+
+
+def _in_pieces(items: bytes, end: bytes, *, promised: int = 0) -> Iterator[bytes]:
+    """An answer that is an array, with so many bytes promised that do not come."""
+    size = len(items) + len(end) + 1 + promised
+    yield _head(f"Content-Length: {size}") + END + b"["
+    yield from (items[start : start + 2**20] for start in range(0, len(items), 2**20))
+    yield end
+
+
+@lru_cache(maxsize=1)
+def _many(item: bytes, count: int) -> bytes:
+    return item * count
+
+
+def _cut_objects(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return _in_pieces(_many(b'{"a":1},', 6_750_000), b"", promised=1)
+
+
+def _small_messages(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return _in_pieces(_many(b'{"channel":"/x"},', 3_650_000), encoded(reply(message)) + b"]")
+
+
+def _notifications(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="the same")})
+    return _in_pieces(_many(event + b",", 150_000), encoded(reply(message)) + b"]")
+
+
+def _no_end(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([_head() + END, b'[{"channel":"/x","data":"'], repeat(b"x" * BLOCK))
+
+
+def _deep(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([_head() + END, b'[{"channel":"/x","data":'], repeat(b'[{"a":' * (BLOCK // 6)))
+
+
+def _for_ever(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="the same")})
+    return chain([_head() + END, b"["], repeat((event + b",") * (BLOCK // len(event))))
+
+
+def _large_messages(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="large", Other="[{" * (2 * 10**6 - 1000))})
+    return chain([_head() + END, b"["], repeat(event + b",", 12), [encoded(reply(message)) + b"]"])
+
+
+def _giant_id(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    before, _, after = encoded([{**handshake(message), "clientId": "@"}]).partition(b"@")
+    return _in_pieces(before[1:] + _many(b"x", 60_000_000), after)
+
+
+def _useless(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    other = {"channel": "/v2/others", "data": with_data(DispositionCode="not ours")}
+    yield whole(encoded([other, reply(message)]))
+
+
+def handshake(message: Json) -> Json:
+    """A handshake that is granted, without acknowledgements."""
+    return reply(message, clientId=USER, version="1.0", supportedConnectionTypes=["long-polling"])
+
+
+PLAYS = (
+    Play(name="a header of 9 kB", stage=Stage.LOGIN, say=_login_with(POLICY), harmless=True),
+    Play(name="a header of 9 kB", stage=Stage.CONNECT, say=_poll_with(POLICY), harmless=True),
+    Play(name="a header of 9 kB", stage=Stage.WEBHOOK, say=_taken_with(POLICY), harmless=True),
+    *_of_any_peer(),
+    Play(
+        name="a CSRF header of its own",
+        stage=Stage.LOGIN,
+        say=_login_with("X-CSRF-HEADER: Content-Length", "X-CSRF-TOKEN: 5"),
+    ),
+    Play(name="a client id of 60 MB", stage=Stage.HANDSHAKE, say=_giant_id),
+    Play(name="54 MB of small objects, cut", stage=Stage.CONNECT, say=_cut_objects),
+    Play(name="62 MB of small messages", stage=Stage.CONNECT, say=_small_messages),
+    Play(name="150,000 notifications in a batch", stage=Stage.CONNECT, say=_notifications),
+    Play(name="a message without end", stage=Stage.CONNECT, say=_no_end),
+    Play(name="a message of brackets without end", stage=Stage.CONNECT, say=_deep),
+    Play(name="notifications without end", stage=Stage.CONNECT, say=_for_ever),
+    Play(name="messages of 4 MB", stage=Stage.CONNECT, say=_large_messages),
+    Play(name="one useless event after the other", stage=Stage.CONNECT, say=_useless, harmless=True),
+)
+
+
+class Peer:
+    """A server on a free port; `async with`. What a connection is about is decided request by request.
+
+    Attributes:
+        played: how many hostile answers were begun.
+    """
+
+    def __init__(self, play: Play, *, elsewhere: str) -> None:
+        self.played = 0
+        self._play = play
+        self._elsewhere = elsewhere
+        self._server: asyncio.Server | None = None
+        self._talks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for talk in self._talks:
+            talk.cancel()
+        await asyncio.gather(*self._talks, return_exceptions=True)
+
+    async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._talks.add(task)
+        task.add_done_callback(self._talks.discard)
+        with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            while await self._answer(*await _request(reader), writer):
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; tells whether the connection goes on."""
+        await self._spoil({}, writer)
+        return self._play.harmless
+
+    async def _spoil(self, message: Json, writer: asyncio.StreamWriter) -> None:
+        self.played += 1
+        for piece in self._play.say(message, self._elsewhere):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(self._play.pause_s)
+
+
+class Front(Peer):
+    """A Web Services node that hands on what it is asked, but for one user's requests, which it answers itself.
+
+    Args:
+        play: what it answers.
+        port: of the server for all others.
+        elsewhere: the address of somebody else.
+    """
+
+    def __init__(self, play: Play, *, port: int, elsewhere: str) -> None:
+        super().__init__(play, elsewhere=elsewhere)
+        self._port = port
+
+    async def _answer(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
+        ours = b64encode(f"{USER}:{PASSWORD}".encode()).decode() in head or f"JSESSIONID={USER}" in head
+        if not ours:
+            await self._hand_on(head, body, writer)
+            return False
+        if head.startswith("GET"):
+            if self._play.stage is Stage.LOGIN and "Authorization" in head:
+                await self._spoil({}, writer)
+                return self._play.harmless
+            writer.write(whole(LOGIN, COOKIE))
+            return True
+        (message,) = json.loads(body)
+        return await self._talk_bayeux(message, writer)
+
+    async def _talk_bayeux(self, message: Json, writer: asyncio.StreamWriter) -> bool:
+        stages = {"/meta/handshake": Stage.HANDSHAKE, "/meta/connect": Stage.CONNECT}
+        if stages.get(message["channel"]) is self._play.stage:
+            await self._spoil(message, writer)
+            return self._play.harmless
+        if message["channel"] == "/meta/connect" and message.get("advice", {}).get("timeout") != 0:
+            await asyncio.sleep(ADVICE["timeout"] / 1000)
+        answer = handshake(message) if message["channel"] == "/meta/handshake" else reply(message)
+        writer.write(whole(encoded([{**answer, "subscription": message.get("subscription")}])))
+        return True
+
+    async def _hand_on(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
+        reader, there = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            there.write(head.replace("\r\n", "\r\nConnection: close\r\n", 1).encode("latin-1") + body)
+            while data := await reader.read(BLOCK):
+                writer.write(data)
+                await writer.drain()
+        finally:
+            there.close()
+
+
+async def _request(reader: asyncio.StreamReader) -> tuple[str, bytes]:
+    head = (await reader.readuntil(END)).decode("latin-1")
+    sizes = [line.partition(":")[2] for line in head.lower().split("\r\n") if line.startswith("content-length:")]
+    return head, await reader.readexactly(int(sizes[0]) if sizes else 0)
