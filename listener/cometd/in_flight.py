@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from listener.cometd.facts import Batch, Fact, Polled
+from listener.cometd.facts import Batch, Confirm, Fact, Polled
 from listener.cometd.taken import PART_EVENTS
 from listener.runtime.clock import Moment
 from listener.runtime.latch import Latch
@@ -99,10 +99,11 @@ class InFlight:
 def _together(before: Batch, batch: Batch) -> Batch:
     """The two as one, under the number of the first: its place and theirs in it tell events apart that look alike."""
 
-    def confirm() -> None:
-        before.confirm()
-        batch.confirm()
+    def confirm(*, useful: bool = True) -> None:
+        before.confirm(useful=useful)
+        batch.confirm(useful=useful)
 
+    both: Confirm = confirm
     return msgspec.structs.replace(
         batch,
         payloads=before.payloads + batch.payloads,
@@ -110,5 +111,5 @@ def _together(before: Batch, batch: Batch) -> Batch:
         repeated=before.repeated + batch.repeated,
         number=before.number,
         resume=batch.resume or before.resume,
-        confirm=confirm,
+        confirm=both,
     )

@@ -69,10 +69,10 @@ async def test_what_is_confirmed_twice_counts_once():
     assert in_flight.bytes_in_flight == 0
 
 
-def batch(number: int, *, at_ms: int = 0, size: int = 1, client_id: str = "c1", confirmed: list[int] | None = None):
-    def confirm() -> None:
+def batch(number: int, *, at_ms: int = 0, size: int = 1, client_id: str = "c1", confirmed: list[tuple[int, bool]] | None = None):
+    def confirm(*, useful: bool = True) -> None:
         if confirmed is not None:
-            confirmed.append(number)
+            confirmed.append((number, useful))
 
     return Batch(
         payloads=[number] * size,
@@ -94,8 +94,8 @@ async def test_batches_that_come_within_a_moment_are_taken_together():
     assert (taken.payloads, taken.refused, taken.number, taken.at.wall_ms) == ([1, 2, 3], {"x": 3}, 1, 30)
     assert taken.resume == RESUME
     assert not in_flight.pending()
-    taken.confirm()
-    assert confirmed == [1, 2, 3]
+    taken.confirm(useful=False)
+    assert confirmed == [(1, False), (2, False), (3, False)]
 
 
 async def test_batches_of_different_moments_or_sessions_stay_apart_and_none_becomes_too_large():
