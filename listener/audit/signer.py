@@ -189,7 +189,7 @@ def successor_of(path: Path, *, present: VerifierKey) -> Successor | None:
     """
     draft = path.with_name(path.name + NEXT)
     try:
-        start, end, note = draft.read_bytes().partition(_PEM_END)
+        start, end, note = _read(draft, draft).partition(_PEM_END)
     except FileNotFoundError:
         return None
     key = SigningKey(present.name, _parsed(start + end, draft))
@@ -277,9 +277,13 @@ def load(path: Path) -> Ed25519PrivateKey:
         OSError: it cannot be read, or other users can have made or read it.
         NoteError: it holds no Ed25519 key.
     """
-    with os.fdopen(open_owned(path.resolve(), os.O_RDONLY), "rb") as file:
+    return _parsed(_read(path.resolve(), path), path)
+
+
+def _read(place: Path, path: Path) -> bytes:
+    with os.fdopen(open_owned(place, os.O_RDONLY), "rb") as file:
         _keep_private(path, file.fileno())
-        return _parsed(file.read(), path)
+        return file.read()
 
 
 def _parsed(pem: bytes, path: Path) -> Ed25519PrivateKey:

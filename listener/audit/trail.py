@@ -199,7 +199,7 @@ class Trail:
         self._keys = keys._replace(created=False, before=None)
         try:
             successor = successor_of(path, present=keys.verifier)
-        except NoteError as exc:
+        except (NoteError, OSError) as exc:
             effect = "the present key continues; remove that file"
             _log.error("audit_key_refused", sink=self._options.sink, reason=str(exc), effect=effect)
             return

@@ -250,7 +250,7 @@ def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) 
 def _verdict_on(paths: Sequence[Path], asked: "_Request") -> Verdict | str:
     """The verdict on the files, whether or not older ones are missing; or why there is none. Raises ListenerError."""
     try:
-        evidence = gather(paths, pubkeys=asked.pubkeys, checkpoints=asked.checkpoints)
+        evidence = gather(paths, pubkeys=asked.pubkeys, checkpoints=asked.checkpoints or ())
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
     try:

@@ -18,6 +18,7 @@ from listener.cometd.subscription import Restored, SubscriptionState
 from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 from listener.runtime.backoff import Backoff
+from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 
@@ -69,7 +70,6 @@ class Engine:
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._pacing = Pacing()
-        self._interval_told = False
         self._login_in_vain = False
         self._hold = HoldLimit()
         self._rehandshake_wanted = False
@@ -90,6 +90,25 @@ class Engine:
         """The subscription is dead although polls succeed: do a new handshake after the current poll."""
         self._rehandshake_wanted = True
 
+    async def subscribe_again(self) -> Moment | None:
+        """Subscribe again beside the cycle: a server may have dropped the subscription and gone on answering polls.
+
+        In CometD that is idempotent, and the answer tells nothing of what was before. Returns when it was asked for,
+        None if it was not granted.
+        """
+        if self.session.phase is not Phase.CONNECTED or self._ending:
+            return None
+        asked_at = Moment.of(self._clock)
+        try:
+            answer = await self.single(self.session.subscribe_again())
+        except ExchangeFailed as failure:
+            self._report("subscribe_failed", str(failure), 0.0)
+            return None
+        if answer["successful"]:
+            return asked_at
+        self._report("subscribe_refused", answer["error"] or "refused", 0.0)
+        return None
+
     async def end_polling(self) -> None:
         """Stop polling so that nothing is lost, and report it.
 
@@ -105,9 +124,7 @@ class Engine:
                 async with asyncio.timeout(_END_S):
                     at_rest = await self._end_poll()
         resume = self.session.snapshot(None) if at_rest and self.session.phase is Phase.CONNECTED else None
-        self._in_flight.put(
-            PollingEnded(at_ms=self._clock.now_ms(), resume=resume, subscribed_ms=self._subscription.last_ms)
-        )
+        self._in_flight.put(PollingEnded(at=Moment.of(self._clock), resume=resume, subscribed=self._subscription.last))
 
     async def _end_poll(self) -> bool:
         if self.session.ack_granted:
@@ -115,7 +132,7 @@ class Engine:
             return True
         if self.session.connection_type == wire.WEBSOCKET:
             return False
-        self._subscription.asked(self._clock.now_ms())
+        self._subscription.asked(Moment.of(self._clock))
         await self._converse(self.session.keep_alive())
         await self._idle.wait()
         return not self._subscription.cut
@@ -142,10 +159,9 @@ class Engine:
         if self._rehandshake_wanted:
             self._rehandshake_wanted = False
             self.session.expire()
-            self._subscription.lost(Cause.SESSION_EXPIRED)
+            self._subscription.lost(Cause.SUBSCRIPTION_LOST)
         request = self.session.next_request()
-        self._subscription.asked(self._clock.now_ms())
-        self._asked_s = self._clock.monotonic_s()
+        self._subscription.asked(Moment.of(self._clock))
         try:
             received = await self._alone(request)
             if not self._ending:
@@ -189,11 +205,12 @@ class Engine:
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
+        last = self._subscription.last
         try:
             received = await self._converse(request)
         except ExchangeFailed as failure:
             if self._may_have_lost(request, failure):
-                self._subscription.doubted()
+                self._subscription.doubted(since=last)
             raise
         await self._in_flight.drop_to(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
@@ -265,23 +282,23 @@ class Engine:
         self, request: Request, messages: list[wire.Message], refused: dict[str, int], size: int
     ) -> Received:
         """Report the events of a part, and wait until they are durable."""
-        client_id, at_ms = self.session.client_id, self._clock.now_ms()
+        client_id, at = self.session.client_id, Moment.of(self._clock)
         received = self.session.receive(request, messages)
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
-            self._on_connected(at_ms)
+            self._on_connected(at)
         refused = added(refused, received.refused)
         if received.events or refused:
             resume = self._resume(request, received, polled=polled)
-            await self._hand_out(received, refused, client_id or "", at_ms, resume, size)
+            await self._hand_out(received, refused, client_id or "", at, resume, size)
         elif polled:
             self.session.confirm(received.ack)
             self._in_flight.put(
                 Polled(
-                    at_ms=at_ms,
+                    at=at,
                     resume=self._snapshot(),
                     repeated=received.repeated,
-                    subscribed_ms=self._subscription.last_ms,
+                    subscribed=self._subscription.last,
                 )
             )
         return received
@@ -307,12 +324,12 @@ class Engine:
         refused, size = added(envelope.refused, not_ours), len(payload.body)
         while events or refused:
             received = Received(verdict=Verdict.UNANSWERED, events=events[:PART_EVENTS])
-            client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
-            await self._hand_out(received, refused, client_id, at_ms, None, size)
+            client_id, at = self.session.client_id or "", Moment.of(self._clock)
+            await self._hand_out(received, refused, client_id, at, None, size)
             events, refused, size = events[PART_EVENTS:], {}, 0
 
     async def _hand_out(
-        self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
+        self, received: Received, refused: dict[str, int], client_id: str, at: Moment, resume: Resume | None, size: int
     ) -> None:
         """Report events as one batch; return when durable, or earlier if waiting would lose more."""
         self._numbered += 1
@@ -329,13 +346,13 @@ class Engine:
                 payloads=[message.data for message in received.events],
                 refused=refused,
                 repeated=received.repeated,
-                at_ms=at_ms,
+                at=at,
                 number=received.ack if received.ack is not None else self._numbered,
                 client_id=client_id,
                 resume=resume,
                 confirm=confirm,
                 more=received.verdict is Verdict.UNANSWERED,
-                subscribed_ms=self._subscription.last_ms,
+                subscribed=self._subscription.last,
             )
         )
         if not self.session.ack_granted:
@@ -343,7 +360,7 @@ class Engine:
             return
         await self._keep_alive.until(durable, client_id)
 
-    def _on_connected(self, at_ms: int) -> None:
+    def _on_connected(self, at: Moment) -> None:
         """A connect was granted: report it if the subscription was lost before."""
         self.lease.renewed()
         self._login_in_vain = False
@@ -351,26 +368,26 @@ class Engine:
         if restored is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
         else:
-            self._report_restored(restored, at_ms)
+            self._report_restored(restored, at)
         self.connected.set()
 
-    def _report_restored(self, restored: Restored, at_ms: int) -> None:
+    def _report_restored(self, restored: Restored, at: Moment) -> None:
         self._in_flight.put(
             Subscribed(
-                at_ms=at_ms,
-                since_ms=restored.since_ms,
+                at=at,
+                since=restored.since,
                 restored_by=restored.restored_by,
                 cause=restored.cause,
                 ack=self.session.ack_granted,
                 resume=self._snapshot(),
-                subscribed_ms=self._subscription.last_ms,
+                subscribed=self._subscription.last,
             )
         )
 
     def _report_beginning(self, request: Request) -> None:
         """A connect was not granted: a session that has just begun is reported all the same, so that it is stored."""
         if request.step is Step.CONNECT and (begun := self._subscription.begun()) is not None:
-            self._report_restored(begun, self._clock.now_ms())
+            self._report_restored(begun, Moment.of(self._clock))
 
     def _snapshot(self) -> Resume:
         snapshot = self.session.snapshot(None)
@@ -404,17 +421,13 @@ class Engine:
                 await self._pause(f"{request.step.value}_refused", received.error or "refused", refused=True)
 
     async def _before_next_poll(self, *, idle: bool) -> None:
-        session = self.session
-        took_ms = self._held_ms(self._asked_s)
-        delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=session.interval_ms)
+        took_ms = round(self._subscription.asked_at.seconds_to(Moment.of(self._clock)) * 1000)
+        delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
         if self._pacing.has_slowed_down():
             text = f"the server answers polls at once, with nothing of use: from now on one every {NOT_HELD_PAUSE_S} s"
             self._report("not_held", text, 0.0)
-        if session.advised_interval_ms > session.interval_ms and not self._interval_told:
-            self._interval_told = True
-            advised_s, max_interval_s = session.advised_interval_ms / 1000, session.lifetime_s
-            text = f"advice.interval is {advised_s:g} s, maxInterval {max_interval_s:g} s: a poll every {delay_s:g} s"
-            self._report("interval_too_long", text, 0.0)
+        if (told := self.lease.interval_cut_short()) is not None:
+            self._report("interval_too_long", told, 0.0)
         if delay_s:
             await self._clock.sleep(delay_s)
 
@@ -431,7 +444,7 @@ class Engine:
             return
         self.lease.began()
         self._subscription.session_began()
-        self._multiple_clients = self._interval_told = False
+        self._multiple_clients = False
 
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""

@@ -7,6 +7,7 @@ import msgspec
 
 from listener.cometd.facts import Batch, Fact, Polled
 from listener.cometd.taken import PART_EVENTS
+from listener.runtime.clock import Moment
 from listener.runtime.latch import Latch
 
 MAX_BYTES_IN_FLIGHT = 2**20
@@ -14,7 +15,7 @@ MAX_BYTES_IN_FLIGHT = 2**20
 
 MAX_FACTS = 256
 _CROWDED = 16
-_TOGETHER_MS = 50  # batches that came within so little share a stamp, and a commit
+_TOGETHER_S = 0.05  # batches that came within so little share a stamp, and a commit
 
 
 class InFlight:
@@ -27,7 +28,7 @@ class InFlight:
     def __init__(self) -> None:
         self.bytes_in_flight = 0
         self._facts: deque[Fact] = deque()
-        self._began_ms = 0  # when the first batch came of those that wait together
+        self._began = Moment(0, None)  # when the first batch came of those that wait together
         self._available = Latch()
         self._taken = Latch(is_open=True)
         self._confirmed = Latch(is_open=True)
@@ -46,7 +47,7 @@ class InFlight:
                 self._facts.pop()
                 fact = _together(before, fact)
             else:
-                self._began_ms = fact.at_ms
+                self._began = fact.at
         self._facts.append(fact)
         self._available.set()
 
@@ -54,7 +55,7 @@ class InFlight:
         return (
             before.client_id == batch.client_id
             and len(before.payloads) + len(batch.payloads) <= PART_EVENTS
-            and 0 <= batch.at_ms - self._began_ms <= _TOGETHER_MS
+            and 0 <= self._began.seconds_to(batch.at) <= _TOGETHER_S
         )
 
     async def next(self) -> Fact:

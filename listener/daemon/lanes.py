@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from listener.config.settings import Settings
@@ -13,7 +14,7 @@ from listener.daemon.accounts import Spawn
 from listener.daemon.assembly import policy_of, sink_problems
 from listener.delivery import Lane
 from listener.errors import ConfigError
-from listener.model.event import Event
+from listener.model.event import Event, Gap, Kind
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
@@ -132,11 +133,27 @@ async def recall(
 ) -> registry.Recalled:
     """What a journal has of these sequences, which rise, as a sink gets it. Raises JournalError."""
     found: list[Event] = []
-    wanted = [number for number in sequences if number > 0]
+    wanted = list(sequences)
     while wanted:
         span = next((at for at, number in enumerate(wanted) if number != wanted[0] + at), len(wanted))
         span = min(span, _AT_ONCE)
         events = await journal.read(wanted[0] - 1, span)
         found += (event for event in events if event.sequence <= wanted[span - 1])
         del wanted[:span]
-    return registry.Recalled(shape(found), journal.last_sequence)
+    last = journal.last_sequence
+    if found and found[-1].sequence < sequences[-1] <= last and await _is_behind_the_end(journal, sequences[-1]):
+        last = found[-1].sequence
+    return registry.Recalled(shape(found), last)
+
+
+async def _is_behind_the_end(journal: Journal, sequence: int) -> bool:
+    """Whether the journal ended before this sequence, and left it out since a destination had shown a higher one.
+
+    Its loss is on record behind that, or will be.
+    """
+    pending = [damage for damage in await journal.pending_damages() if not damage.set_aside]
+    following = await journal.read(sequence, _AT_ONCE)
+    return bool(pending) or any(
+        event.kind is Kind.GAP and msgspec.json.decode(event.data, type=Gap).reason == "journal_lost"
+        for event in following
+    )

@@ -47,7 +47,11 @@ TABLE = (
     Row(Counter, "gap_seconds_total", "Length of those stretches, in seconds."),
     Row(Counter, "reconciled_total", "Dispositions found by re-reading the chats."),
     Row(Counter, "reconciliations_total", "Comparisons of the chats with what was heard, by result.", ("result",)),
-    Row(Counter, "unreported_changes_total", "Dispositions found so that a session believed alive had not brought."),
+    Row(
+        Counter,
+        "unreported_changes_total",
+        "Dispositions, and ends of chats, found so that a session believed alive had not brought.",
+    ),
     Row(Gauge, "sessions_subscribed", "Accounts whose session is subscribed now."),
     Row(Gauge, "sessions_configured", "Accounts in the configuration."),
     Row(Gauge, "session_youngest_age_seconds", "For how long the session stands that was subscribed last; 0 without."),

@@ -1,5 +1,6 @@
 """What a session received recently: recognises repeated notifications and seen chats."""
 
+import math
 from collections.abc import Iterable
 
 from listener.webservices.notifications import DecodedBatch
@@ -10,25 +11,39 @@ _MOST_REMEMBERED = 10_000
 
 
 class SeenChats:
-    """A bounded set of chat ids: the least recently seen one is removed first."""
+    """The chats that were heard of, when last, and with which values: bounded, the oldest is removed first."""
 
     def __init__(self) -> None:
-        self._chats: dict[str, None] = {}
+        self._chats: dict[str, float] = {}
+        self._told: dict[str, dict[str, int]] = {}
 
     def __contains__(self, chat_id: str) -> bool:
         return chat_id in self._chats
 
-    def add(self, chat_ids: Iterable[str]) -> None:
-        """These chats were seen."""
-        for chat_id in chat_ids:
+    def since(self, chat_id: str, since_s: float) -> bool:
+        """Whether it was seen at this time or later."""
+        return self._chats.get(chat_id, -math.inf) >= since_s
+
+    def came_with(self, chat_id: str, key: str, value: str | None) -> bool:
+        """Whether that is the value that this key had when the chat was seen last."""
+        return self._told.get(chat_id, {}).get(key) == hash(value)
+
+    def add(self, decoded: DecodedBatch, at_s: float) -> None:
+        """The chats of a batch were seen at this time, in seconds of any clock that runs forward."""
+        for chat_id in decoded.chats:
             self._chats.pop(chat_id, None)
-            self._chats[chat_id] = None
+            self._chats[chat_id] = at_s
+        for (chat_id, key), value in decoded.told.items():
+            self._told.setdefault(chat_id, {})[key] = hash(value)  # values may be long
         while len(self._chats) > MOST_CHATS:
-            del self._chats[next(iter(self._chats))]
+            oldest = next(iter(self._chats))
+            del self._chats[oldest]
+            self._told.pop(oldest, None)
 
     def clear(self) -> None:
         """A new session begins."""
         self._chats.clear()
+        self._told.clear()
 
 
 class Repeats:

@@ -183,7 +183,8 @@ async def test_a_line_that_somebody_appended_while_the_daemon_was_down_is_never_
     assert written(tmp_path) == list(range(1, 9)), "nothing is lost, and the forged line is gone"
     assert quarantined(tmp_path) == [forged + b"\n"]
     verdict = await proof(tmp_path, "--pubkey", tmp_path / f"{AUDIT}.pub")
-    assert (verdict["proven"], verdict["signed"]) == (True, 9)
+    told = 2  # the notice, and a gap: the journal could be an older one than the line shows
+    assert (verdict["proven"], verdict["signed"]) == (True, 8 + told)
 
 
 @pytest.mark.long

@@ -485,6 +485,23 @@ def test_a_key_that_was_lost_is_on_record_and_the_old_one_proves_what_it_signed(
     }
 
 
+def test_a_next_key_that_somebody_else_put_there_is_refused_and_the_present_one_continues(make_trail, append, path):
+    trail = make_trail()
+    append(trail, events_of(3))
+    old = path.with_name("events.jsonl.pub").read_text()
+    draft = path.with_name("events.jsonl.key.next")
+    shutil.copy(path.with_name("events.jsonl.key"), draft)
+    with capture_logs() as logs:
+        trail.reopen()
+        draft.unlink()
+        draft.symlink_to("events.jsonl.key")
+        trail.reopen()
+    assert [entry["event"] for entry in logs] == ["audit_key_refused"] * 2
+    trail.close()
+    assert path.with_name("events.jsonl.pub").read_text() == old
+    assert notices(path) == []
+
+
 @pytest.mark.parametrize("step", ["replace", "_append"])
 def test_a_change_of_keys_that_a_crash_interrupts_is_done_again(make_trail, append, path, monkeypatch, step):
     trail = make_trail()

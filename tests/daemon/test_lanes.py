@@ -1,19 +1,23 @@
 import asyncio
 import json
 from contextlib import suppress
+from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from listener.audit.chain import chained, head_of
 from listener.audit.verify import gather, verify
 from listener.config.settings import Settings
 from listener.daemon.lanes import SinkLanes, recall
 from listener.errors import ConfigError
+from listener.journal import SqliteJournal
+from listener.journal.lock import Known
 from listener.model.event import JournalBatch
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal, sample_event
-from support.events import disposition_event
+from support.events import disposition_event, gap_event
 from support.eventually import eventually
 
 
@@ -109,6 +113,28 @@ async def test_a_long_row_of_events_is_read_in_pieces(journal):
     await journal.append(JournalBatch(events=[sample_event(number) for number in range(4, 2503)]))
     found = await recall(journal, lambda events: events[::2], [*range(1, 2502)])
     assert [event.sequence for event in found.events] == [*range(1, 2502, 2)], "as the sink gets them"
+
+
+async def test_what_a_journal_left_out_because_a_file_showed_more_was_not_in_it(tmp_path):
+    """It goes on above what a line in the file says, whoever wrote that; its loss is pending, and then on record."""
+    journal = SqliteJournal(path=tmp_path / "journal.db")
+    await journal.open()
+    await journal.append(JournalBatch(events=[sample_event(number) for number in (1, 2, 3)]))
+    await journal.close()
+    journal = SqliteJournal(path=tmp_path / "journal.db", known=lambda: Known(6, 1_795_340_340_000))
+    await journal.open()
+    try:
+        asked = partial(recall, journal, lambda events: events)
+        assert journal.last_sequence > 6
+        assert (await asked([3, 6])).last == 3
+        gap = gap_event(1)
+        data = gap.data.replace(b'"network"', b'"journal_lost"')
+        await journal.append(JournalBatch(events=[replace(gap, data=data), sample_event(8)]))
+        await journal.settle_damages()
+        assert (await asked([3, 6])).last == 3
+        assert (await asked([3])).last == (await asked([6])).last == journal.last_sequence
+    finally:
+        await journal.close()
 
 
 async def test_what_was_written_into_a_file_while_no_lane_ran_is_moved_aside_and_counted(journal, tmp_path):
