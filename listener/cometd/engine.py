@@ -70,7 +70,6 @@ class Engine:
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._pacing = Pacing()
-        self._interval_told = False
         self._login_in_vain = False
         self._hold = HoldLimit()
         self._rehandshake_wanted = False
@@ -418,17 +417,13 @@ class Engine:
                 await self._pause(f"{request.step.value}_refused", received.error or "refused", refused=True)
 
     async def _before_next_poll(self, *, idle: bool) -> None:
-        session = self.session
         took_ms = round(self._subscription.asked_at.seconds_to(Moment.of(self._clock)) * 1000)
-        delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=session.interval_ms)
+        delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
         if self._pacing.has_slowed_down():
             text = f"the server answers polls at once, with nothing of use: from now on one every {NOT_HELD_PAUSE_S} s"
             self._report("not_held", text, 0.0)
-        if session.advised_interval_ms > session.interval_ms and not self._interval_told:
-            self._interval_told = True
-            advised_s, max_interval_s = session.advised_interval_ms / 1000, session.lifetime_s
-            text = f"advice.interval is {advised_s:g} s, maxInterval {max_interval_s:g} s: a poll every {delay_s:g} s"
-            self._report("interval_too_long", text, 0.0)
+        if (told := self.lease.interval_cut_short()) is not None:
+            self._report("interval_too_long", told, 0.0)
         if delay_s:
             await self._clock.sleep(delay_s)
 
@@ -445,7 +440,7 @@ class Engine:
             return
         self.lease.began()
         self._subscription.session_began()
-        self._multiple_clients = self._interval_told = False
+        self._multiple_clients = False
 
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""
