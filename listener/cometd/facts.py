@@ -1,14 +1,25 @@
 """The facts that a CometD session reports, in the order in which they happened."""
 
-from collections.abc import Callable
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
 from listener.cometd.protocol import Resume
 from listener.runtime.clock import Moment
 
-__all__ = ["Batch", "Cause", "Fact", "Polled", "PollingEnded", "RestoredBy", "Resume", "SessionProblem", "Subscribed"]
+__all__ = [
+    "Batch",
+    "Cause",
+    "Confirm",
+    "Fact",
+    "Polled",
+    "PollingEnded",
+    "RestoredBy",
+    "Resume",
+    "SessionProblem",
+    "Subscribed",
+]
 
 
 class Cause(StrEnum):
@@ -28,6 +39,13 @@ class RestoredBy(StrEnum):
     HANDSHAKE = "handshake"
     RESUME = "resume"
     POLL = "poll"
+
+
+class Confirm(Protocol):
+    """Says that a batch is durable, and whether it held anything of use: a server that sends none is asked less."""
+
+    def __call__(self, *, useful: bool = True) -> None:
+        """The batch is durable."""
 
 
 class Batch(msgspec.Struct, kw_only=True):
@@ -51,7 +69,7 @@ class Batch(msgspec.Struct, kw_only=True):
     number: int
     client_id: str
     resume: Resume | None
-    confirm: Callable[[], None]
+    confirm: Confirm
     more: bool = False
     subscribed: Moment | None = None
 

@@ -40,7 +40,6 @@ class LongPollingTransport(SessionTransport):
     def __init__(self, *, url: str, auth: Link, **of_aiocometd: Any) -> None:
         super().__init__(url=url, auth=auth, **of_aiocometd)
         self._yarl = URL(url)
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=auth.connect_timeout_s)
 
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
         """The body: as one payload, or if it is large in slices, or what a cut one had brought before the failure.
@@ -92,7 +91,7 @@ class LongPollingTransport(SessionTransport):
             data=_ENCODER.encode(request.payload),
             headers=headers,
             allow_redirects=False,
-            timeout=self._timeout,
+            timeout=aiohttp.ClientTimeout(total=None, connect=self.link.connect_timeout_s),
         )
 
 

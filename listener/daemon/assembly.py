@@ -21,7 +21,6 @@ from listener.intake.receiver import Identity
 from listener.journal.lock import Known
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
-from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
@@ -40,7 +39,7 @@ class Account:
         connector: shared by all accounts.
         metrics: counts logins.
         saved: the session of an earlier process, if it fits this configuration.
-        spread_s: over how long handshakes of all accounts are spread.
+        spread_s: over how long the requests of all accounts are spread.
         skew: sees the server's clock; shared by all accounts.
         host: time and chance.
     """
@@ -67,7 +66,7 @@ class Account:
             session=self._session(server, saved),
             host=host,
             login=self._log_in if self.rest else None,
-            handshake_backoff=Backoff(first_s=spread_s, uniform=host.random.uniform),
+            spread_s=spread_s,
         )
         link = Link(
             engine=self.engine,

@@ -276,7 +276,7 @@ class Receiver:
                     as_of_s=batch.at.monotonic_s or 0.0,
                 )
             )
-        batch.confirm()
+        batch.confirm(useful=bool(decoded.observations))
 
     def _note(self, decoded: DecodedBatch, batch: Batch) -> None:
         """Note what the batch says about the subscription and about chats, apart from dispositions."""

@@ -180,8 +180,8 @@ class Noting:
 async def test_a_hold_of_ten_minutes_is_not_ended_by_the_librarys_own_five():
     async with BareServer(answering()) as server, new_http() as http:
         noting = Noting(http)
-        await Line(server.url, noting, connect_timeout_s=7).poll()
-    assert [(timeout.total, timeout.connect) for timeout in noting.timeouts] == [(None, 7)]
+        await Line(server.url, noting, connect_timeout_s=3).poll()
+    assert [(timeout.total, timeout.connect) for timeout in noting.timeouts] == [(None, 3)]
 
 
 async def test_a_server_that_cannot_be_reached_has_lost_nothing():
