@@ -12,6 +12,7 @@ from aiocometd.exceptions import ClientInvalidOperation
 from listener.cometd import longpolling, websocket
 from listener.cometd.facts import Fact
 from listener.cometd.transport import Link
+from listener.runtime.clock import Moment
 
 SILENCE_S = 120.0
 TRANSPORTS = (longpolling.LongPollingTransport, websocket.WebsocketTransport)
@@ -66,6 +67,10 @@ class BatchClient(Client):
     def rehandshake(self) -> None:
         """Do a new handshake although polls succeed."""
         self.link.engine.rehandshake()
+
+    async def subscribe_again(self) -> Moment | None:
+        """Subscribe again in the living session; when that was asked for, None if it was not granted."""
+        return await self.link.engine.subscribe_again()
 
     def max_silence_s(self) -> float:
         """How long a healthy session may report nothing: a held poll and a pause, with margins."""

@@ -3,20 +3,19 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from functools import partial
 from typing import Any
-
-import msgspec
 
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
 from listener.cometd.holding import HoldLimit
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
+from listener.cometd.payloads import Payload, added, decode
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.cometd.subscription import SubscriptionState
 from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 from listener.runtime.backoff import Backoff
+from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 
@@ -29,8 +28,6 @@ _NOT_HONOURED = (
     " is lost on the way), or this agent may not listen"
 )
 _ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
-_LARGE_BYTES = 2**20  # what takes longer to decode is no matter for the event loop,
-_LARGE_DAMAGED_BYTES = 2**14  # and if it is damaged a hundred times as long
 _MOST_REPLIES = 100
 _LOGINS_BEFORE_HANDSHAKE = 2
 _KEEP_ALIVE_S = 3.0
@@ -54,19 +51,6 @@ class Pacing:
     def slowed_down(self) -> bool:
         """Whether the last pause was the first of the longer ones."""
         return self._not_held == NOT_HELD_AT_MOST + 1
-
-
-class Payload(msgspec.Struct, frozen=True):
-    """One response body, a slice of one, or a websocket frame.
-
-    `whole` is False for what a cut response had brought. With `more` the rest of the same answer follows. `refused`
-    counts messages that were skipped, by reason.
-    """
-
-    body: bytes
-    whole: bool = True
-    more: bool = False
-    refused: dict[str, int] = {}
 
 
 Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
@@ -133,6 +117,25 @@ class Engine:
         """The subscription is dead although polls succeed: do a new handshake after the current poll."""
         self._rehandshake_wanted = True
 
+    async def subscribe_again(self) -> Moment | None:
+        """Subscribe again beside the cycle: a server may have dropped the subscription and gone on answering polls.
+
+        In CometD that is idempotent, and the answer tells nothing of what was before. Returns when it was asked for,
+        None if it was not granted.
+        """
+        if self.session.phase is not Phase.CONNECTED or self._ending:
+            return None
+        asked_at = Moment.of(self._clock)
+        try:
+            answer = await self.single(self.session.subscribe_again())
+        except ExchangeFailed as failure:
+            self._report("subscribe_failed", str(failure), 0.0)
+            return None
+        if answer["successful"]:
+            return asked_at
+        self._report("subscribe_refused", answer["error"] or "refused", 0.0)
+        return None
+
     async def end_polling(self) -> None:
         """Stop polling so that nothing is lost, and report it.
 
@@ -148,9 +151,7 @@ class Engine:
                 async with asyncio.timeout(_END_S):
                     at_rest = await self._end_poll()
         resume = self.session.snapshot(None) if at_rest and self.session.phase is Phase.CONNECTED else None
-        self._in_flight.put(
-            PollingEnded(at_ms=self._clock.now_ms(), resume=resume, subscribed_ms=self._subscription.last_ms)
-        )
+        self._in_flight.put(PollingEnded(at=Moment.of(self._clock), resume=resume, subscribed=self._subscription.last))
 
     async def _end_poll(self) -> bool:
         if self.session.ack_granted:
@@ -158,7 +159,7 @@ class Engine:
             return True
         if self.session.connection_type == wire.WEBSOCKET:
             return False
-        self._subscription.asked(self._clock.now_ms())
+        self._subscription.asked(Moment.of(self._clock))
         await self._converse(self.session.keep_alive())
         await self._idle.wait()
         return not self._subscription.cut
@@ -183,9 +184,9 @@ class Engine:
         if self._rehandshake_wanted:
             self._rehandshake_wanted = False
             self.session.expire()
-            self._subscription.lost(Cause.SESSION_EXPIRED)
+            self._subscription.lost(Cause.SUBSCRIPTION_LOST)
         request = self.session.next_request()
-        self._subscription.asked(self._clock.now_ms())
+        self._subscription.asked(Moment.of(self._clock))
         try:
             received = await self._alone(request)
             if not self._ending:
@@ -229,11 +230,12 @@ class Engine:
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
+        last = self._subscription.last
         try:
             received = await self._converse(request)
         except ExchangeFailed as failure:
             if self._may_have_lost(request, failure):
-                self._subscription.doubted()
+                self._subscription.doubted(since=last)
             raise
         await self._in_flight.drop_to(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
@@ -275,8 +277,8 @@ class Engine:
 
     async def _take(self, request: Request, payload: Payload, replies: list[wire.Message]) -> Received:
         """Decode one payload and take it part by part; `replies` keeps what is no event until the answer is whole."""
-        envelope = await self._decode(payload)
-        messages, refused, size = envelope.messages, _sum(envelope.refused, payload.refused), len(payload.body)
+        envelope = await decode(payload)
+        messages, refused, size = envelope.messages, envelope.refused, len(payload.body)
         if payload.more or len(messages) > PART_EVENTS:
             replies += [message for message in messages if not message.is_event][: _MOST_REPLIES - len(replies)]
             messages = [message for message in messages if message.is_event]
@@ -294,23 +296,23 @@ class Engine:
         self, request: Request, messages: list[wire.Message], refused: dict[str, int], size: int
     ) -> Received:
         """Report the events of a part, and wait until they are durable."""
-        client_id, at_ms = self.session.client_id, self._clock.now_ms()
+        client_id, at = self.session.client_id, Moment.of(self._clock)
         received = self.session.receive(request, messages)
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
-            self._on_connected(at_ms)
-        refused = _sum(refused, received.refused)
+            self._on_connected(at)
+        refused = added(refused, received.refused)
         if received.events or refused:
             resume = self._resume(request, received, polled=polled)
-            await self._hand_out(received, refused, client_id or "", at_ms, resume, size)
+            await self._hand_out(received, refused, client_id or "", at, resume, size)
         elif polled:
             self.session.confirm(received.ack)
             self._in_flight.put(
                 Polled(
-                    at_ms=at_ms,
+                    at=at,
                     resume=self._snapshot(),
                     repeated=received.repeated,
-                    subscribed_ms=self._subscription.last_ms,
+                    subscribed=self._subscription.last,
                 )
             )
         return received
@@ -331,30 +333,17 @@ class Engine:
         """A cut response: without acknowledgements, its content would not be sent again."""
         if self.session.ack_granted:
             return
-        envelope = await self._decode(payload)
+        envelope = await decode(payload)
         events, not_ours = self.session.heard(envelope.messages)
-        refused, size = _sum(_sum(envelope.refused, payload.refused), not_ours), len(payload.body)
+        refused, size = added(envelope.refused, not_ours), len(payload.body)
         while events or refused:
             received = Received(verdict=Verdict.UNANSWERED, events=events[:PART_EVENTS])
-            client_id, at_ms = self.session.client_id or "", self._clock.now_ms()
-            await self._hand_out(received, refused, client_id, at_ms, None, size)
+            client_id, at = self.session.client_id or "", Moment.of(self._clock)
+            await self._hand_out(received, refused, client_id, at, None, size)
             events, refused, size = events[PART_EVENTS:], {}, 0
 
-    @staticmethod
-    async def _decode(payload: Payload) -> wire.Envelope:
-        """What a payload holds. Raises ExchangeFailed if it is the whole answer and no message is in it."""
-        body = payload.body
-        if len(body) <= _LARGE_BYTES and payload.whole and (envelope := wire.decode_sound(body)) is not None:
-            return envelope
-        decode = (
-            partial(wire.decode, body, sole=not payload.more)
-            if payload.whole
-            else partial(wire.salvage, body, cut=True, sole=False)
-        )
-        return await asyncio.to_thread(decode) if len(body) > _LARGE_DAMAGED_BYTES else decode()
-
     async def _hand_out(
-        self, received: Received, refused: dict[str, int], client_id: str, at_ms: int, resume: Resume | None, size: int
+        self, received: Received, refused: dict[str, int], client_id: str, at: Moment, resume: Resume | None, size: int
     ) -> None:
         """Report events as one batch; return when durable, or earlier if waiting would lose more."""
         self._numbered += 1
@@ -370,12 +359,13 @@ class Engine:
                 payloads=[message.data for message in received.events],
                 refused=refused,
                 repeated=received.repeated,
-                at_ms=at_ms,
+                at=at,
                 number=received.ack if received.ack is not None else self._numbered,
                 client_id=client_id,
                 resume=resume,
                 confirm=confirm,
-                subscribed_ms=self._subscription.last_ms,
+                more=received.verdict is Verdict.UNANSWERED,
+                subscribed=self._subscription.last,
             )
         )
         if not self.session.ack_granted:
@@ -398,7 +388,7 @@ class Engine:
         try:
             async with aclosing(self.exchange(request)) as payloads:
                 async for payload in payloads:
-                    messages = (await self._decode(payload)).messages
+                    messages = (await decode(payload)).messages
                     received = self.session.receive(request, [one for one in messages if not one.is_event])
                     if payload.more or received.verdict is not Verdict.UNANSWERED:
                         break  # whoever sends so much knows the session
@@ -411,7 +401,7 @@ class Engine:
                 return False  # directories lock users who log in too often; the cycle will report it
         return may_log_in
 
-    def _on_connected(self, at_ms: int) -> None:
+    def _on_connected(self, at: Moment) -> None:
         """A connect was granted: report it if the subscription was lost before."""
         self._refusals = 0
         self._exchange_backoff.reset()
@@ -421,13 +411,13 @@ class Engine:
         else:
             self._in_flight.put(
                 Subscribed(
-                    at_ms=at_ms,
-                    since_ms=restored.since_ms,
+                    at=at,
+                    since=restored.since,
                     restored_by=restored.restored_by,
                     cause=restored.cause,
                     ack=self.session.ack_granted,
                     resume=self._snapshot(),
-                    subscribed_ms=self._subscription.last_ms,
+                    subscribed=self._subscription.last,
                 )
             )
         self.connected.set()
@@ -456,7 +446,7 @@ class Engine:
                 await self._pause(f"{request.step.value}_refused", received.error or "refused")
 
     async def _before_next_poll(self, *, idle: bool) -> None:
-        took_ms = self._clock.now_ms() - self._subscription.asked_ms
+        took_ms = round(self._subscription.asked_at.seconds_to(Moment.of(self._clock)) * 1000)
         delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
         if self._pacing.slowed_down:
             self._report("not_held", f"the server does not hold polls: from now on one every {NOT_HELD_PAUSE_S} s", 0.0)
@@ -514,7 +504,3 @@ class Engine:
 
     def _report(self, reason: str, text: str, retry_in_s: float) -> None:
         self._in_flight.put(SessionProblem(reason=reason, text=text, retry_in_s=retry_in_s))
-
-
-def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return {reason: one.get(reason, 0) + other.get(reason, 0) for reason in one | other} if other else one

@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from listener.cometd.protocol import Resume
+from listener.runtime.clock import Moment
 
 __all__ = ["Batch", "Cause", "Fact", "Polled", "PollingEnded", "RestoredBy", "Resume", "SessionProblem", "Subscribed"]
 
@@ -18,6 +19,7 @@ class Cause(StrEnum):
     NETWORK = "network"
     LOGIN = "login"
     NO_ACK_CUT = "no_ack_cut"
+    SUBSCRIPTION_LOST = "subscription_lost"
 
 
 class RestoredBy(StrEnum):
@@ -29,52 +31,54 @@ class RestoredBy(StrEnum):
 
 
 class Batch(msgspec.Struct, kw_only=True):
-    """All events of one response, read at `at_ms` (epoch milliseconds, as in every fact).
+    """Events of one response, read at `at`.
 
     The session does not acknowledge it until `confirm` is called; with acknowledgements it takes no other before.
     `resume` is what continues the session once this batch is durable; store both in one transaction. `number` counts
     batches within the session, the same for a batch that is sent again where the server numbers them. `refused` counts
-    elements that were no messages, `repeated` events that were durable before.
+    elements that were no messages, `repeated` events that were durable before. `more` tells that the next batch is of
+    the same response: a large one comes in parts.
 
-    `subscribed_ms` is the last moment at which the subscription certainly existed: when the last granted connect was
+    `subscribed` is the last moment at which the subscription certainly existed: when the last granted connect was
     sent. A server may forget a session while it holds a connect, and grant the answer nevertheless. None means
-    `at_ms`.
+    `at`.
     """
 
     payloads: list[msgspec.Raw]
     refused: dict[str, int]
     repeated: int = 0
-    at_ms: int
+    at: Moment
     number: int
     client_id: str
     resume: Resume | None
     confirm: Callable[[], None]
-    subscribed_ms: int | None = None
+    more: bool = False
+    subscribed: Moment | None = None
 
 
 class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
-    """The subscription exists (again): a connect was granted, and its answer read at `at_ms`.
+    """The subscription exists (again): a connect was granted, and its answer read at `at`.
 
-    `since_ms` is the last moment at which it certainly existed before, None if there was none in this process. Between
+    `since` is the last moment at which it certainly existed before, None if there was none in this process. Between
     the two, events may have been missed because of `cause`; a resumed session with acknowledgements missed none.
     """
 
-    at_ms: int
-    since_ms: int | None
+    at: Moment
+    since: Moment | None
     restored_by: RestoredBy
     cause: Cause
     ack: bool
     resume: Resume
-    subscribed_ms: int | None = None
+    subscribed: Moment | None = None
 
 
 class Polled(msgspec.Struct, frozen=True, kw_only=True):
-    """A poll was answered without events. `repeated` counts what was durable before; `subscribed_ms`: as in Batch."""
+    """A poll was answered without events. `repeated` counts what was durable before; `subscribed` is as in a Batch."""
 
-    at_ms: int
+    at: Moment
     resume: Resume
     repeated: int = 0
-    subscribed_ms: int | None = None
+    subscribed: Moment | None = None
 
 
 class SessionProblem(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,12 +92,12 @@ class SessionProblem(msgspec.Struct, frozen=True, kw_only=True):
 class PollingEnded(msgspec.Struct, frozen=True, kw_only=True):
     """Polling ended. The server queues events for `resume` from now on; None if that is not certain.
 
-    `subscribed_ms` is as in a Batch.
+    `subscribed` is as in a Batch.
     """
 
-    at_ms: int
+    at: Moment
     resume: Resume | None
-    subscribed_ms: int | None = None
+    subscribed: Moment | None = None
 
 
 Fact = Batch | Subscribed | Polled | SessionProblem | PollingEnded

@@ -219,11 +219,18 @@ class Session:
         if step is Step.HANDSHAKE:
             return Request(step=step, payload=[self._handshake()])
         if step is Step.SUBSCRIBE:
-            return Request(step=step, payload=[self._message(wire.SUBSCRIBE, subscription=t) for t in self.topics])
+            return Request(step=step, payload=self._subscriptions())
         self._early, self._early_bytes = [], 0  # what came ahead of no number is not acknowledged, and comes again
         self._taken.begin()
         self._poll = self._connect(at_once=self.phase is Phase.SUBSCRIBED)
         return self._poll
+
+    def subscribe_again(self) -> Request:
+        """All topics once more, beside the cycle."""
+        return Request(step=Step.OTHER, payload=self._subscriptions())
+
+    def _subscriptions(self) -> list[dict[str, Any]]:
+        return [self._message(wire.SUBSCRIBE, subscription=topic) for topic in self.topics]
 
     def keep_alive(self) -> Request:
         """A connect that is answered at once and acknowledges nothing new: the server must not forget us."""

@@ -3,12 +3,13 @@
 import msgspec
 
 from listener.cometd.facts import Cause, RestoredBy
+from listener.runtime.clock import Moment
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription is restored. `since_ms` is when it last existed, None if not yet in this process."""
+    """A subscription is restored. `since` is when it last existed, None if not yet in this process."""
 
-    since_ms: int | None
+    since: Moment | None
     restored_by: RestoredBy
     cause: Cause
 
@@ -20,15 +21,15 @@ class SubscriptionState:
     server may forget a session while it holds a connect, and grant the answer nevertheless.
 
     Attributes:
-        last_ms: the last moment at which it certainly existed (epoch milliseconds), None before the first.
-        asked_ms: when the request under way was sent (epoch milliseconds).
+        last: the last moment at which it certainly existed, None before the first.
+        asked_at: when the request under way was sent.
         cut: an answer that could not come again was lost since then.
     """
 
     def __init__(self) -> None:
-        self.last_ms: int | None = None
+        self.last: Moment | None = None
         self.cut = False
-        self.asked_ms = 0
+        self.asked_at = Moment(0, None)
         self._cause: Cause | None = Cause.RESTART
         self._new_session = False
         self._network_failed = False
@@ -38,9 +39,9 @@ class SubscriptionState:
         """Whether a session has begun that `restored` has not told of yet."""
         return self._new_session
 
-    def asked(self, at_ms: int) -> None:
+    def asked(self, at: Moment) -> None:
         """A request is on its way to the server."""
-        self.asked_ms = at_ms
+        self.asked_at = at
 
     def failed(self, *, cut: bool) -> None:
         """The network or the server failed a request; `cut` if its answer may have been on the way, for good."""
@@ -48,9 +49,14 @@ class SubscriptionState:
         if cut:
             self.doubted()
 
-    def doubted(self) -> None:
-        """An answer may have been on the way, for good, whatever came in its place."""
+    def doubted(self, *, since: Moment | None = None) -> None:
+        """An answer may have been on the way, for good, whatever came in its place.
+
+        `since` is the last certain moment when it was asked for, if that was beside the polls: what it held may be
+        older than the polls that were granted meanwhile.
+        """
         self.cut = True
+        self.last = since or self.last
         self.lost(Cause.NO_ACK_CUT)
 
     def lost(self, cause: Cause) -> None:
@@ -66,13 +72,13 @@ class SubscriptionState:
     def restored(self) -> Restored | None:
         """A connect was granted; None if the subscription was not lost before."""
         restored = self._restored(self._cause) if self._cause is not None else None
-        self.last_ms, self._cause = self.asked_ms, None
+        self.last, self._cause = self.asked_at, None
         self._new_session = self._network_failed = self.cut = False
         return restored
 
     def _restored(self, cause: Cause) -> Restored:
         if self._new_session:
-            return Restored(since_ms=self.last_ms, restored_by=RestoredBy.HANDSHAKE, cause=cause)
-        restored_by = RestoredBy.RESUME if self.last_ms is None else RestoredBy.POLL
+            return Restored(since=self.last, restored_by=RestoredBy.HANDSHAKE, cause=cause)
+        restored_by = RestoredBy.RESUME if self.last is None else RestoredBy.POLL
         # A session that still exists has lost only what was cut.
-        return Restored(since_ms=self.last_ms, restored_by=restored_by, cause=Cause.NO_ACK_CUT if self.cut else cause)
+        return Restored(since=self.last, restored_by=restored_by, cause=Cause.NO_ACK_CUT if self.cut else cause)

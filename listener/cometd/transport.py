@@ -13,7 +13,8 @@ from aiocometd.extensions import AuthExtension
 from aiocometd.transports.abc import Transport
 
 from listener.cometd import messages as wire
-from listener.cometd.engine import Engine, Payload
+from listener.cometd.engine import Engine
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Phase, Request
 from listener.errors import ListenerError
 from listener.runtime.host import THIS_HOST

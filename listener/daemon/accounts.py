@@ -186,12 +186,13 @@ class Accounts:
             saved=stored,
             metrics=self._metrics,
             options=ReceiverOptions(
+                resubscribe_s=self._settings.server.reconcile_interval_s,
                 keepalive_s=self._settings.server.keepalive_s,
                 disconnect_on_stop=self._settings.disconnect_on_stop,
                 down_since_ms=self._down_since_ms,
                 known_digests=digests,
             ),
-            monotonic_s=self._host.clock.monotonic_s,
+            host=self._host,
         )
         if stored is None:
             parts.before_listening = receiver.learn_chats
@@ -207,7 +208,7 @@ class Accounts:
             record=self._recorder.record,
             differences=self._recorder.differences,
             metrics=self._metrics,
-            now_ms=self._host.clock.now_ms,
+            clock=self._host.clock,
             interval_s=self._settings.server.reconcile_interval_s,
             uniform=self._host.random.uniform,
         )

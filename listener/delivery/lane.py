@@ -140,6 +140,8 @@ class Lane:
         resumed = self._destination.resume(by_command=by_command)
         if resumed:
             self._note_progress()
+            if by_command:
+                self._refusals.excuse()
         return resumed
 
     def reopen(self) -> None:

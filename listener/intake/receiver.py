@@ -10,9 +10,11 @@ import structlog
 
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
 from listener.errors import ListenerError
+from listener.intake.gaps import Liveness, gap_between
 from listener.intake.reconciliation import Reconciler, Rest
-from listener.model.event import AccountStatus, Entry, Gap, GapTally, SessionState, rfc3339
-from listener.runtime.clock import SYSTEM_CLOCK
+from listener.model.event import AccountStatus, Difference, Entry, Gap, GapTally, SessionState
+from listener.runtime.clock import Moment
+from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import DecodedBatch, NotificationDecoder
@@ -20,7 +22,7 @@ from listener.webservices.repeats import Repeats, SeenChats
 
 log = structlog.get_logger(__name__)
 
-_STORE_EVERY_MS = 10_000  # how far the stored time of an idle session may lag behind; limits a gap after a crash
+_STORE_EVERY_S = 10.0  # how far the stored time of an idle session may lag behind; limits a gap after a crash
 
 
 class Client(Protocol):
@@ -41,6 +43,9 @@ class Client(Protocol):
     def rehandshake(self) -> None:
         """Do a new handshake although polls succeed."""
 
+    async def subscribe_again(self) -> Moment | None:
+        """Subscribe again in the living session; when that was asked for, None if it was not granted."""
+
     def max_silence_s(self) -> float:
         """How long a healthy session may report nothing."""
 
@@ -57,12 +62,14 @@ class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Options of a receiver.
 
     Attributes:
+        resubscribe_s: at most so long after a subscription the session is subscribed again; 0 if it is not.
         keepalive_s: pause between cheap requests that keep the login alive.
         disconnect_on_stop: end the session on the server instead of leaving it to the next process.
         down_since_ms: since when (epoch milliseconds) nobody can have listened, if the journal lost the stored session.
         known_digests: of the notifications that an earlier process took last (see `Repeats`).
     """
 
+    resubscribe_s: float = 0.0
     keepalive_s: float = 600.0
     disconnect_on_stop: bool = False
     down_since_ms: int | None = None
@@ -83,7 +90,7 @@ class Receiver:
         saved: the session that the journal held at start.
         metrics: counts what came.
         options: see there.
-        monotonic_s: seconds, for waiting.
+        host: time, and since when its monotonic clock runs.
     """
 
     def __init__(
@@ -99,7 +106,7 @@ class Receiver:
         saved: SessionState | None,
         metrics: Metrics,
         options: ReceiverOptions,
-        monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
+        host: Host = THIS_HOST,
     ) -> None:
         self._identity = identity
         self._client = client
@@ -110,13 +117,14 @@ class Receiver:
         self._saved = saved
         self._metrics = metrics
         self._options = options
-        self._monotonic_s = monotonic_s
-        self._stored_ms = 0
+        self._host = host
+        self._stored_at: Moment | None = None
         self.turn = asyncio.Lock()
         self._repeats = Repeats(options.known_digests)
         self._seen_chats = SeenChats()
-        self._alive_ms: int | None = None
-        self._dead_since_ms: int | None = None
+        self._liveness = Liveness()
+        self._dead_since: Moment | None = None
+        self._was_dead = False
         self._reconciler = reconciler
         if reconciler is not None:
             reconciler.subscription = self
@@ -126,7 +134,7 @@ class Receiver:
         self._epoch = 0
         self._gaps = GapTally()
         self._last_error: str | None = None
-        self._last_fact_s = monotonic_s()
+        self._last_fact_s = host.clock.monotonic_s()
         self._log = log.bind(account=identity.account)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -141,6 +149,8 @@ class Receiver:
             helpers = []
             if self._reconciler is not None:
                 helpers.append(tasks.create_task(self._reconciler.run(), name=f"reread {name}"))
+            elif self._options.resubscribe_s:
+                helpers.append(tasks.create_task(self._stay_subscribed(), name=f"subscribe {name}"))
             if self._rest is not None:
                 helpers.append(tasks.create_task(self._stay_logged_in(self._rest), name=f"keepalive {name}"))
             await stop.wait()
@@ -177,7 +187,7 @@ class Receiver:
 
     def _silent_s(self) -> float:
         """How long it has been silent, 0.0 while that may be."""
-        silent_s = self._monotonic_s() - self._last_fact_s
+        silent_s = self._host.clock.monotonic_s() - self._last_fact_s
         return silent_s if silent_s > self._client.max_silence_s() and not self.turn.locked() else 0.0
 
     # --- for the reconciler: `reconciliation.Subscription` ---------------------------------------------------------
@@ -192,28 +202,48 @@ class Receiver:
 
     def is_healthy(self) -> bool:
         """Whether the session is connected and nothing is known to be missing."""
-        return (
-            self.is_connected() and self._dead_since_ms is None and not (self._reconciler and self._reconciler.is_due)
-        )
+        return self.is_connected() and self._dead_since is None and not (self._reconciler and self._reconciler.is_due)
 
-    def has_seen(self, chat_id: str) -> bool:
-        """Whether this session received anything about that chat."""
-        return chat_id in self._seen_chats
+    def came_with(self, found: Difference) -> bool:
+        """Whether the value may have come with its chat, of which this session was told: it is no missed change."""
+        chat_id, key, value = found.observation.chat_id, found.observation.key, found.observation.value
+        is_first = not found.known and chat_id in self._seen_chats
+        return is_first or self._seen_chats.came_with(chat_id, key, value)
 
-    def mark_alive(self, at_ms: int) -> None:
-        """Everything in the chats at this time had been received: the subscription was alive."""
-        self._alive_ms = max(at_ms, self._alive_ms or at_ms)
+    def has_heard_of(self, chat_id: str, since_s: float) -> bool:
+        """Whether it received anything but dispositions about that chat since then (monotonic seconds)."""
+        return self._seen_chats.since(chat_id, since_s)
 
-    def rehandshake(self) -> None:
-        """Dead although polls succeed, for an unknown time: the gap begins when it was last seen alive."""
-        self._dead_since_ms = self._alive_ms
-        self._client.rehandshake()
+    async def subscribe_again(self) -> bool:
+        """Subscribe again in the living session; whether that was granted."""
+        asked_at = await self._client.subscribe_again()
+        if asked_at is not None:
+            self._liveness.subscribed_again(asked_at)
+        return asked_at is not None
+
+    def trust(self) -> None:
+        """Everything in the chats had been told."""
+        self._liveness.trust()
+
+    def found_dead(self, until: Moment | None) -> Gap | None:
+        """Dead although polls succeeded, for an unknown time: the gap begins when it was last certain to be alive.
+
+        Returns None if a new handshake has to follow: it could not be subscribed to again, or that did not help.
+        """
+        since = self._liveness.since
+        if until is None or since is None or self._was_dead:
+            self._dead_since = since
+            self._client.rehandshake()
+            return None
+        self._was_dead = True
+        self._liveness.trust()
+        return self._gap(since, until, Cause.SUBSCRIPTION_LOST, "subscribe")
 
     # --- facts ----------------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         async for fact in self._client.facts():
-            self._last_fact_s = self._monotonic_s()
+            self._last_fact_s = self._host.clock.monotonic_s()
             async with self.turn:
                 match fact:
                     case Batch():
@@ -228,14 +258,14 @@ class Receiver:
                         await self._on_polling_ended(fact)
 
     async def _on_batch(self, batch: Batch) -> None:
-        decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at_ms)
-        self._repeats.drop_repeats(decoded)
-        self._note(decoded, batch.at_ms)
+        decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at.wall_ms)
+        self._repeats.drop_repeats(decoded, more=batch.more)
+        self._note(decoded, batch)
         self._count(batch, decoded)
         if batch.resume is not None:
-            self._set_subscribed(at_ms=batch.at_ms)
+            self._set_subscribed(batch.at)
         heard = any(not one.prime for one in decoded.observations)
-        store = heard or (batch.resume is not None and self._store_is_due(batch.at_ms))
+        store = heard or (batch.resume is not None and self._store_is_due(batch.at))
         if decoded.observations or store:
             await self._record(
                 Entry(
@@ -243,19 +273,22 @@ class Receiver:
                     observations=tuple(decoded.observations),
                     session=self._session(batch) if store else None,
                     origin_id=f"{batch.client_id}:{batch.number}",
+                    as_of_s=batch.at.monotonic_s or 0.0,
                 )
             )
         batch.confirm()
 
-    def _note(self, decoded: DecodedBatch, at_ms: int) -> None:
+    def _note(self, decoded: DecodedBatch, batch: Batch) -> None:
         """Note what the batch says about the subscription and about chats, apart from dispositions."""
         if decoded.chats:
-            self._seen_chats.add(decoded.chats)
+            self._seen_chats.add(decoded, batch.at.monotonic_s or 0.0)
             if self._reconciler is not None and self._reconciler.is_due:
                 # What a chat came with may have been set in the gap: that is for the re-reading to find.
                 decoded.observations = [one for one in decoded.observations if not one.prime]
-        if decoded.chats or decoded.observations:
-            self.mark_alive(at_ms)
+        heard = bool(decoded.chats or decoded.observations)
+        self._liveness.polled(batch.subscribed, heard=heard)
+        if heard:
+            self._was_dead = False
 
     def _count(self, batch: Batch, decoded: DecodedBatch) -> None:
         """One step for all of a batch, so that received = forwarded + filtered + refused at every moment."""
@@ -276,15 +309,18 @@ class Receiver:
 
     async def _on_subscribed(self, fact: Subscribed) -> None:
         """The subscription exists (again): record a gap if something could have been missed before."""
-        since_ms = self._gap_start_ms(fact)
+        since = self._gap_start(fact)
         gap = None
-        if since_ms is not None and self._missed(fact):
-            gap = self._gap(fact, since_ms)
+        if since is not None and self._missed(fact):
+            closed_by = "handshake" if fact.restored_by is RestoredBy.HANDSHAKE else "poll"
+            gap = self._gap(since, fact.at, fact.cause, closed_by)
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
         if fact.restored_by is not RestoredBy.POLL:
             self._seen_chats.clear()
-            self._dead_since_ms = None
-            self.mark_alive(fact.at_ms)
+            self._dead_since = None
+            self._liveness.begin(fact.subscribed or fact.at)
+        if fact.restored_by is RestoredBy.RESUME and gap is None and since is not None:
+            self._liveness.doubt(since.earlier(self._options.resubscribe_s))
         if self._reconciler is not None:
             if gap is not None:
                 self._reconciler.ask()
@@ -294,13 +330,20 @@ class Receiver:
                 self._reconciler.owe()
         self._log_subscribed(fact, gap)
 
-    def _gap_start_ms(self, fact: Subscribed) -> int | None:
-        """When the subscription last certainly existed, or was last seen alive; None if there never was one."""
-        if fact.since_ms is None:
-            return self._saved.seen_ms if self._saved else self._options.down_since_ms
-        if fact.restored_by is RestoredBy.HANDSHAKE and self._dead_since_ms is not None:
-            return min(fact.since_ms, self._dead_since_ms)
-        return fact.since_ms
+    def _gap_start(self, fact: Subscribed) -> Moment | None:
+        """When the subscription last certainly existed, or was last alive; None if there never was one."""
+        if fact.since is None:
+            return self._stored_moment()
+        if fact.restored_by is RestoredBy.HANDSHAKE and self._dead_since is not None:
+            return self._dead_since
+        return fact.since
+
+    def _stored_moment(self) -> Moment | None:
+        """When an earlier process was last certain, by the monotonic clock too if the machine was not started since."""
+        if self._saved is None:
+            return None if self._options.down_since_ms is None else Moment(self._options.down_since_ms, None)
+        seen, is_same_boot = self._saved.seen_monotonic_ms, self._saved.boot == self._host.boot_id != ""
+        return Moment(self._saved.seen_ms, seen / 1000 if seen is not None and is_same_boot else None)
 
     def _missed(self, fact: Subscribed) -> bool:
         """Whether events may have gone by: a session that was never lost kept them in its queue."""
@@ -310,18 +353,11 @@ class Receiver:
             return True
         return fact.restored_by is RestoredBy.RESUME and not fact.ack and not (self._saved and self._saved.clean)
 
-    def _gap(self, fact: Subscribed, since_ms: int) -> Gap:
-        closed_by = "handshake" if fact.restored_by is RestoredBy.HANDSHAKE else "poll"
-        self._metrics.count("gaps_total", 1, fact.cause)
-        length_s = max(0, fact.at_ms - since_ms) / 1000
+    def _gap(self, since: Moment, until: Moment, cause: Cause, closed_by: str) -> Gap:
+        gap = gap_between(since, until, account=self._identity.account, reason=cause, closed_by=closed_by)
+        length_s = max(0.0, since.seconds_to(until))
+        self._metrics.count("gaps_total", 1, cause)
         self._metrics.count("gap_seconds_total", length_s)
-        gap = Gap(
-            account=self._identity.account,
-            from_=rfc3339(min(since_ms, fact.at_ms)),
-            to=rfc3339(fact.at_ms),
-            reason=fact.cause,
-            closed_by=closed_by,
-        )
         self._gaps = self._gaps.plus(gap, length_s)
         return gap
 
@@ -329,7 +365,7 @@ class Receiver:
         if fact.restored_by is not RestoredBy.POLL:
             self._epoch += 1
             self._metrics.count("handshakes_total" if fact.restored_by is RestoredBy.HANDSHAKE else "resumes_total")
-        self._set_subscribed(at_ms=fact.at_ms)
+        self._set_subscribed(fact.at)
         self._ack = fact.ack
         self._log.info(
             "subscribed",
@@ -341,14 +377,15 @@ class Receiver:
     async def _on_polled(self, fact: Polled) -> None:
         if fact.repeated:
             self._metrics.count("batches_repeated_total")
-        self._set_subscribed(at_ms=fact.at_ms)
+        self._liveness.polled(fact.subscribed, heard=False)
+        self._set_subscribed(fact.at)
         if self._reconciler is not None:
             self._reconciler.polled()
-        if self._store_is_due(fact.at_ms):
+        if self._store_is_due(fact.at):
             await self._record(Entry(account=self._identity.account, session=self._session(fact)))
 
-    def _store_is_due(self, at_ms: int) -> bool:
-        return abs(at_ms - self._stored_ms) >= _STORE_EVERY_MS  # the clock may have been set back
+    def _store_is_due(self, at: Moment) -> bool:
+        return self._stored_at is None or self._stored_at.seconds_to(at) >= _STORE_EVERY_S
 
     def _on_problem(self, fact: SessionProblem) -> None:
         self._metrics.count("exchanges_failed_total", 1, fact.reason)
@@ -366,9 +403,9 @@ class Receiver:
             await self._record(Entry(account=self._identity.account, session=session))
         self._polling_ended.set()
 
-    def _set_subscribed(self, *, at_ms: int) -> None:
+    def _set_subscribed(self, at: Moment) -> None:
         if not self._subscribed:
-            self._subscribed, self._since_ms, self._last_error = True, at_ms, None
+            self._subscribed, self._since_ms, self._last_error = True, at.wall_ms, None
             self._metrics.add("sessions_subscribed", 1)
 
     def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:
@@ -376,7 +413,8 @@ class Receiver:
         resume = fact.resume
         if resume is None:
             return None
-        self._stored_ms = fact.at_ms
+        self._stored_at = fact.at
+        seen = fact.subscribed or fact.at
         return SessionState(
             account=self._identity.account,
             url=self._identity.url,
@@ -384,12 +422,20 @@ class Receiver:
             client_id=resume.client_id,
             connection_type=resume.connection_type,
             ack=resume.ack,
-            seen_ms=fact.at_ms if fact.subscribed_ms is None else fact.subscribed_ms,
+            seen_ms=seen.wall_ms,
+            seen_monotonic_ms=None if seen.monotonic_s is None else int(seen.monotonic_s * 1000),
+            boot=self._host.boot_id,
             max_interval_ms=resume.max_interval_ms,
             cookies=self._cookies(),
             clean=self._clean,
             taken=resume.taken,
         )
+
+    async def _stay_subscribed(self) -> None:
+        """A server may drop a subscription in silence; without the REST API nothing would ever tell."""
+        while True:
+            await asyncio.sleep(self._options.resubscribe_s)
+            await self.subscribe_again()
 
     async def _stay_logged_in(self, rest: Rest) -> None:
         """It is undocumented whether a long poll refreshes the HTTP session: send a cheap request now and then."""

@@ -8,7 +8,8 @@ import msgspec
 import structlog
 
 from listener.errors import JournalDamaged, ListenerError
-from listener.model.event import Difference, Entry, Observation
+from listener.model.event import Difference, Entry, Gap, Observation
+from listener.runtime.clock import Clock, Moment
 from listener.runtime.host import THIS_HOST
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
@@ -20,6 +21,7 @@ _QUIET_S = 0.01
 _SETTLE_S = 0.5  # notifications sent before the chats were read have arrived by then, and count as newer
 _CONFIRM_S = 5.0  # a difference that a slow notification explains is gone by then
 _AGAIN_S = 10.0
+_OVERTAKEN_AT_MOST = 3  # looks in a row; then the next one in its turn has to do
 
 
 class Rest(Protocol):
@@ -46,14 +48,36 @@ class Subscription(Protocol):
     def is_healthy(self) -> bool:
         """Whether the session is connected and nothing is known to be missing."""
 
-    def has_seen(self, chat_id: str) -> bool:
-        """Whether this session received anything about that chat."""
+    def came_with(self, found: Difference) -> bool:
+        """Whether the value may have come with its chat, by a transfer that the session did notify."""
 
-    def mark_alive(self, at_ms: int) -> None:
-        """Everything in the chats at this time had been received: the subscription was alive."""
+    def has_heard_of(self, chat_id: str, since_s: float) -> bool:
+        """Whether it received anything but dispositions about that chat since then (monotonic seconds)."""
 
-    def rehandshake(self) -> None:
-        """The subscription is dead although polls succeed: subscribe again."""
+    async def subscribe_again(self) -> bool:
+        """Subscribe again in the living session; whether that was granted."""
+
+    def trust(self) -> None:
+        """Everything in the chats had been told."""
+
+    def found_dead(self, until: Moment | None) -> Gap | None:
+        """The subscription was dead although polls succeeded. Returns the gap, up to when it was subscribed to again.
+
+        None if it could not be, or has heard nothing since the last time: a new handshake follows, and records it.
+        """
+
+
+class _Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account's chats said when they were asked for; `going_on` are those that had not ended."""
+
+    asked_at: Moment
+    observations: Sequence[Observation]
+    going_on: frozenset[str]
+
+    @property
+    def asked_s(self) -> float:
+        """By the monotonic clock."""
+        return self.asked_at.monotonic_s or 0.0
 
 
 class Reconciler:
@@ -66,7 +90,7 @@ class Reconciler:
         record: stores an entry; returns once it is durable.
         differences: which observations would be new now.
         metrics: counts.
-        now_ms: epoch milliseconds.
+        clock: both clocks.
         interval_s: between two checks of a session that seems alive; 0 for none.
         uniform: source of randomness, `random.uniform` by signature.
 
@@ -83,9 +107,9 @@ class Reconciler:
         rest: Rest,
         decoder: NotificationDecoder,
         record: Callable[[Entry], Awaitable[None]],
-        differences: Callable[[Sequence[Observation], int], Awaitable[Sequence[Difference]]],
+        differences: Callable[[Sequence[Observation], float], Awaitable[Sequence[Difference]]],
         metrics: Metrics,
-        now_ms: Callable[[], int],
+        clock: Clock,
         interval_s: float,
         uniform: Callable[[float, float], float] = THIS_HOST.random.uniform,
     ) -> None:
@@ -95,13 +119,16 @@ class Reconciler:
         self._record = record
         self._differences = differences
         self._metrics = metrics
-        self._now_ms = now_ms
+        self._clock = clock
         self._interval_s = interval_s
         self._uniform = uniform
         self._asked = Latch()
         self._reading = False
         self._missed = False
         self._owed = False
+        self._overtaken = 0
+        self._going_on: frozenset[str] = frozenset()
+        self._listed_s = 0.0
         self._log = log.bind(account=account)
 
     @property
@@ -136,9 +163,9 @@ class Reconciler:
 
         Read later, a change notified at that moment would look like a known one.
         """
-        asked_ms = self._now_ms()
+        asked_at = Moment.of(self._clock)
         try:
-            await self._compare(await self._rest.chats(), asked_ms, prime=prime)
+            await self._compare(await self._read(asked_at), prime=prime)
         except ListenerError as exc:
             _raise_damage(exc)
             self._log.warning("chats_not_read", error=str(exc), effect="`previous` may be unknown at first")
@@ -158,9 +185,8 @@ class Reconciler:
     async def _after_gap(self) -> None:
         self._asked.clear()
         self._reading = True
-        asked_ms = self._now_ms()
         try:
-            chats = await self._rest.chats()
+            look = await self._read(Moment.of(self._clock))
         except ListenerError as exc:
             self._count("failed")
             self._log.warning("reconciliation_failed", error=str(exc))
@@ -171,23 +197,39 @@ class Reconciler:
             # What the server could not tell while polls failed is older than what the chats said, and comes first.
             while not self.subscription.is_connected():  # noqa: ASYNC110 - as coarse as the settling, and seldom
                 await asyncio.sleep(_SETTLE_S)
-            await self._compare(chats, asked_ms, prime=False)
+            await self._compare(look, prime=False)
             self._count("done")
+            self._remember(look)
+            await self._read_again_if_overtaken(look)
             self._reading = False
             self._missed = self._asked.is_set()
 
+    async def _read_again_if_overtaken(self, look: _Look) -> None:
+        """What was heard meanwhile may have been older than what was read: only a younger look can tell."""
+        try:
+            overtaken = bool(await self._differences(look.observations, look.asked_s))
+        except ListenerError as exc:
+            _raise_damage(exc)
+            overtaken = True
+        self._overtaken = self._overtaken + 1 if overtaken else 0
+        if 0 < self._overtaken <= _OVERTAKEN_AT_MOST:
+            self._asked.set()
+
     async def _check(self) -> None:
-        """Compare while all seems well. Any difference was never notified: the subscription is dead."""
+        """Subscribe again, and compare while all seems well. What was never notified shows a dead subscription.
+
+        To subscribe comes first: whatever the chats do not say yet is heard then.
+        """
         if not self.subscription.is_healthy():
             return  # the gap in which this ends will reread
-        asked_ms = self._now_ms()
+        subscribed = await self.subscription.subscribe_again()
         try:
-            chats = await self._rest.chats()
+            look = await self._read(Moment.of(self._clock))
             await asyncio.sleep(_SETTLE_S)
-            news = await self._news(chats, asked_ms)
-            if news:
+            found = await self._untold(look)
+            if found:
                 await asyncio.sleep(_CONFIRM_S)
-                news = await self._news(chats, asked_ms)
+                found = await self._untold(look)
         except ListenerError as exc:
             _raise_damage(exc)
             self._count("failed")
@@ -195,53 +237,64 @@ class Reconciler:
             return
         if self._asked.is_set() or not self.subscription.is_healthy():
             return
-        if not news:
-            self._count("done")
-            self.subscription.mark_alive(asked_ms)
-            return
-        await self._compare(chats, asked_ms, prime=False)
-        self._count("different")
-        self._report_dead([one for one in news if not self._arrived_with_it(one)])
-
-    def _arrived_with_it(self, found: Difference) -> bool:
-        """Whether the value may have come with the chat, by a transfer that the session did notify."""
-        return not found.known and self.subscription.has_seen(found.observation.chat_id)
-
-    def _report_dead(self, unreported: list[Difference]) -> None:
+        self._count("different" if found else "done")
+        unreported = [one for one in found if isinstance(one, str) or not self.subscription.came_with(one)]
+        gap = await self._report_dead(unreported, look.asked_at if subscribed else None) if unreported else None
         if not unreported:
-            return
+            self.subscription.trust()
+        if found:
+            await self._compare(look, prime=False, gap=gap)
+        self._remember(look)
+
+    async def _report_dead(self, unreported: Sequence[Difference | str], until: Moment | None) -> Gap | None:
         self._metrics.count("unreported_changes_total", len(unreported))
+        if until is None and await self.subscription.subscribe_again():
+            until = Moment.of(self._clock)
+        gap = self.subscription.found_dead(until)
         self._log.error(
             "subscription_dead",
             unreported=len(unreported),
-            effect="a new handshake; the time since the subscription was last seen alive is recorded as a gap",
+            gap=None if gap is None else f"{gap.from_} to {gap.to}",
+            effect="a new handshake" if gap is None else "the session was subscribed again",
         )
-        self.subscription.rehandshake()
+        return gap
 
-    async def _news(self, chats: Sequence[msgspec.Raw], asked_ms: int) -> Sequence[Difference]:
-        """What the chats contain and nobody has notified so far."""
+    async def _untold(self, look: _Look) -> list[Difference | str]:
+        """What was not notified so far: values, and chats that have ended since the look before."""
         await self._until_quiet()
-        return await self._differences(self._observations(chats, asked_ms), self._now_ms())
+        different = await self._differences(look.observations, look.asked_s)
+        since_s = self._listed_s - _CONFIRM_S  # a list may lag a little behind what is notified
+        ended = self._going_on - look.going_on
+        return [
+            *(one for one in different if not one.overtaken),
+            *(one for one in sorted(ended) if not self.subscription.has_heard_of(one, since_s)),
+        ]
 
-    async def _compare(self, chats: Sequence[msgspec.Raw], asked_ms: int, *, prime: bool) -> None:
+    def _remember(self, look: _Look) -> None:
+        self._going_on, self._listed_s = look.going_on, look.asked_s
+
+    async def _read(self, asked_at: Moment) -> _Look:
+        chats = await self._rest.chats()
+        decoded = self._decoder.decode_chats(chats, account=self._account, received_ms=asked_at.wall_ms)
+        return _Look(asked_at=asked_at, observations=decoded.observations, going_on=frozenset(decoded.chats))
+
+    async def _compare(self, look: _Look, *, prime: bool, gap: Gap | None = None) -> None:
         """Record the chats after everything that is still on its way to the journal.
 
-        It carries the time at which it was asked for: what has been heard since then is the newer of the two.
+        They hold as of the time at which they were asked for: what has been heard since then may be newer.
         """
         await self._until_quiet()
         async with self.subscription.turn:
             entry = Entry(
                 account=self._account,
-                observations=tuple(self._observations(chats, asked_ms)),
-                origin_id=f"reread:{asked_ms}",
-                compared_ms=self._now_ms(),
+                observations=tuple(look.observations),
+                gap=gap,
+                origin_id=f"reread:{look.asked_at.wall_ms}",
+                as_of_s=look.asked_s,
                 prime=prime,
             )
-            if entry.observations:
+            if entry.observations or gap is not None:
                 await self._record(entry)
-
-    def _observations(self, chats: Sequence[msgspec.Raw], asked_ms: int) -> list[Observation]:
-        return self._decoder.decode_chats(chats, account=self._account, received_ms=asked_ms).observations
 
     async def _until_quiet(self) -> None:
         while self.subscription.pending() or self.subscription.turn.locked():  # noqa: ASYNC110 - nothing signals that nothing is pending

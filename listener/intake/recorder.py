@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from functools import lru_cache
 from hashlib import blake2b
 from zlib import crc32
@@ -36,10 +35,34 @@ log = structlog.get_logger(__name__)
 
 _ENCODER = msgspec.json.Encoder()
 _KNOWN_CHATS = 100_000
-_LARGEST_GROUP = 5_000  # observations: some 30 ms of the event loop
+_LARGEST_GROUP = 2_000  # observations: some 15 ms of the event loop
 _NOTHING = JournalBatch()
 _ID_DIGITS, _MARK_DIGITS = 40, 8
+_LONG_AGO_S = float("-inf")
 Values = dict[str, LastValue]
+
+
+class _Chat:
+    """What is known of one chat, by key: the last values, and as of when each holds (monotonic seconds).
+
+    That may be later than the value came: who repeats it says that it still holds. It is not stored, since after a
+    start everything known is older than any look at the chats.
+    """
+
+    __slots__ = ("as_of_s", "values")
+
+    def __init__(self) -> None:
+        self.values: Values = {}
+        self.as_of_s: dict[str, float] = {}
+
+    def holds(self, key: str, as_of_s: float) -> None:
+        """The last value of this key was heard or read again, whether or not a commit has stored it yet."""
+        if as_of_s > self.as_of_s.get(key, _LONG_AGO_S):
+            self.as_of_s[key] = as_of_s
+
+    def has_overtaken(self, heard: Observation, as_of_s: float) -> bool:
+        """Whether the key was heard of after the chats that say this were asked for: it may be the newer of the two."""
+        return heard.origin is Origin.RECONCILED and self.as_of_s.get(heard.key, _LONG_AGO_S) > as_of_s
 
 
 class Recorder:
@@ -81,7 +104,7 @@ class Recorder:
         self._on_record = on_record
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._arrived = asyncio.Event()
-        self._values: OrderedDict[str, Values] = OrderedDict()
+        self._chats: OrderedDict[str, _Chat] = OrderedDict()
         self.failing: str | None = None
         self._began_s: float | None = None
 
@@ -92,16 +115,21 @@ class Recorder:
         self._arrived.set()
         await done
 
-    async def differences(self, observations: Sequence[Observation], compared_ms: int) -> list[Difference]:
-        """Which of these observations of reread chats would be events now; stores nothing. Raises JournalError."""
-        while missing := {one.chat_id for one in observations if one.chat_id not in self._values}:
+    async def differences(self, observations: Sequence[Observation], as_of_s: float) -> list[Difference]:
+        """What chats that were asked for at this time say other than the last values; stores nothing.
+
+        Raises JournalError.
+        """
+        while missing := {one.chat_id for one in observations if one.chat_id not in self._chats}:
             await self._learn(missing)
         found = []
         for one in observations:
-            last = self._values[one.chat_id].get(one.key)
-            change, _ = classify(last, one, compared_ms=compared_ms)
+            chat = self._chats[one.chat_id]
+            last = chat.values.get(one.key)
+            change, _ = classify(last, one)
             if not _is_nothing_new(last, one, change):
-                found.append(Difference(observation=one, known=last is not None))
+                overtaken = chat.has_overtaken(one, as_of_s)
+                found.append(Difference(observation=one, known=last is not None, overtaken=overtaken))
         return found
 
     async def run(self) -> None:
@@ -160,10 +188,10 @@ class Recorder:
             self.failing = None
         self._backoff.reset()
         for chat_id, values in overlay.items():
-            self._values[chat_id].update(values)
-            self._values.move_to_end(chat_id)
-        while len(self._values) > _KNOWN_CHATS:
-            self._values.popitem(last=False)
+            self._chats[chat_id].values.update(values)
+            self._chats.move_to_end(chat_id)
+        while len(self._chats) > _KNOWN_CHATS:
+            self._chats.popitem(last=False)
         self._metrics.set("journal_last_sequence", self._journal.last_sequence)
         self._count(batch.events)
         if self._on_record is not None and batch.events:
@@ -179,14 +207,14 @@ class Recorder:
 
     async def _learn(self, chat_ids: set[str]) -> None:
         """Fetch the last values of chats that are not at hand; a chat without any is at hand as such."""
-        unknown = [chat_id for chat_id in chat_ids if chat_id not in self._values]  # a set minus keys walks all keys
+        unknown = [chat_id for chat_id in chat_ids if chat_id not in self._chats]  # a set minus keys walks all keys
         if not unknown:
             return
-        found: dict[str, Values] = {chat_id: {} for chat_id in unknown}
+        found = {chat_id: _Chat() for chat_id in unknown}
         for value in await self._journal.last_values(unknown):
-            found[value.chat_id][value.key] = value
-        for chat_id, values in found.items():
-            self._values.setdefault(chat_id, values)  # another task may have learned it, and more, meanwhile
+            found[value.chat_id].values[value.key] = value
+        for chat_id, chat in found.items():
+            self._chats.setdefault(chat_id, chat)  # another task may have learned it, and more, meanwhile
 
     def _batch(self, entries: list[Entry], overlay: dict[str, Values]) -> JournalBatch:
         events: list[Event] = []
@@ -203,16 +231,19 @@ class Recorder:
     def _disposition_events(self, entry: Entry, overlay: dict[str, Values]) -> Iterable[Event]:
         seen: set[tuple[bytes, str]] = set()
         for index, observation in enumerate(entry.observations):
-            chat, key = observation.chat_id, observation.key
-            fresh = overlay.get(chat)
+            chat_id, key = observation.chat_id, observation.key
+            chat = self._chats[chat_id]
+            fresh = overlay.get(chat_id)
             last = fresh.get(key) if fresh is not None else None
             if last is None:
-                last = self._values[chat].get(key)
-            if observation.prime and last is not None:
+                last = chat.values.get(key)
+            if observation.prime and last is not None and last.value != observation.value:
                 continue
-            change, newest = classify(last, observation, compared_ms=entry.compared_ms)
+            change, newest = classify(last, observation, overtaken=chat.has_overtaken(observation, entry.as_of_s))
             if newest is not None:
-                overlay.setdefault(chat, {})[key] = newest
+                overlay.setdefault(chat_id, {})[key] = newest
+            if newest is not None or (last is not None and last.value == observation.value):
+                chat.holds(key, entry.as_of_s)
             if observation.prime or (entry.prime and last is None) or _is_nothing_new(last, observation, change):
                 continue
             previous = last.value if last is not None else None
@@ -259,26 +290,24 @@ class Recorder:
             type=self._gap_type,
             source=self._source,
             subject=gap.account,
-            time=gap.to,
+            time=rfc3339(gap.ended_ms),
             kind=Kind.GAP,
             account=gap.account,
             change=None,
             origin=Origin.NOTIFICATION,
-            received_ms=int(datetime.fromisoformat(gap.to).timestamp() * 1000),
+            received_ms=gap.ended_ms,
             data=_ENCODER.encode(gap),
         )
 
 
-def classify(last: LastValue | None, heard: Observation, *, compared_ms: int = 0) -> tuple[Change, LastValue | None]:
+def classify(last: LastValue | None, heard: Observation, *, overtaken: bool = False) -> tuple[Change, LastValue | None]:
     """What `heard` did to the last value of its chat and key, and the new last value where there is one.
 
     In a conference every agent's session hears the same change, in any order between sessions. The second to hear it
     finds the value it brings: unchanged. An echo that is late, older by the server's own clock than what another
-    account has brought, changes nothing either; nor does a chat that was re-read before the last value was heard.
+    account has brought, changes nothing either; nor does what was read of a chat and `overtaken` by what was heard.
     """
-    if last is not None and (
-        last.value == heard.value or _is_late_echo(last, heard) or _is_outdated(last, heard, compared_ms)
-    ):
+    if last is not None and (last.value == heard.value or _is_late_echo(last, heard) or overtaken):
         return Change.UNCHANGED, None
     newest = LastValue(
         chat_id=heard.chat_id,
@@ -297,14 +326,6 @@ def _is_late_echo(last: LastValue, heard: Observation) -> bool:
     if last.server_time_ms is None or heard.server_time_ms is None or last.account == heard.account:
         return False
     return heard.server_time_ms < last.server_time_ms
-
-
-def _is_outdated(last: LastValue, heard: Observation, compared_ms: int) -> bool:
-    """Whether the last value came in between asking for the chats (`received_ms`) and comparing them: it may be newer.
-
-    A stamp after that is of a clock that was set back since, and tells nothing.
-    """
-    return heard.origin is Origin.RECONCILED and heard.received_ms < last.received_ms <= compared_ms
 
 
 def _is_nothing_new(last: LastValue | None, heard: Observation, change: Change) -> bool:

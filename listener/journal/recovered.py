@@ -21,7 +21,7 @@ _SHAPES = {
     "hole": "first_sequence:number last_sequence:number",
     "sink_cursor": "sink:text sequence:number",
     "session": "account:text url:text topic:text client_id:text connection_type:text ack:number|null seen_ms:number"
-    " max_interval_ms:number|null cookies:text clean:number taken:text",
+    " max_interval_ms:number|null cookies:text clean:number seen_monotonic_ms:number|null boot:text taken:text",
     "last_value": "chat_id:text key:text value:text|null account:text server_time_ms:number|null received_ms:number",
     "lane_state": "sink:text parked:text|null parked_ms:number sequence:number attempts:number failing_ms:number"
     " last_error:text|null disabled:number quiet_from_ms:number quiet_until_ms:number",

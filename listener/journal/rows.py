@@ -26,9 +26,10 @@ _VALUE = "INSERT OR REPLACE INTO last_value (chat_id, key, value, account, serve
 _VALUE_WIDTH = 6
 _SESSION = (
     "INSERT OR REPLACE INTO session"
-    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean, taken) VALUES "
+    " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean,"
+    " seen_monotonic_ms, boot, taken) VALUES "
 )
-_SESSION_WIDTH = 11
+_SESSION_WIDTH = 13
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
@@ -183,6 +184,8 @@ def replace_sessions(connection: sqlite3.Connection, batches: Iterable[JournalBa
             session.max_interval_ms,
             msgspec.json.encode(session.cookies).decode(),
             int(session.clean),
+            session.seen_monotonic_ms,
+            session.boot,
             msgspec.json.encode(session.taken).decode(),
         )
     _insert(connection, _SESSION, _SESSION_WIDTH, flat)
@@ -346,13 +349,13 @@ def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> 
 def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
     """Per account, its session."""
     found = connection.execute(
-        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean, taken"
-        " FROM session"
+        "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, seen_monotonic_ms,"
+        " boot, cookies, clean, taken FROM session"
     )
     names = ("account", "url", "topic", "client_id", "connection_type", "ack", "seen_ms", "max_interval_ms")
     return {
         row[0]: SessionState(
-            **dict(zip(names, row[:-3], strict=True)),
+            **dict(zip((*names, "seen_monotonic_ms", "boot"), row[:-3], strict=True)),
             cookies=msgspec.json.decode(row[-3], type=Cookies),
             clean=bool(row[-2]),
             taken=msgspec.json.decode(row[-1], type=Taken),

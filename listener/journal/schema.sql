@@ -32,8 +32,9 @@ CREATE TABLE last_value (
 ) WITHOUT ROWID;
 
 -- What the next start needs to continue an account's CometD session. cookies is a JSON array of
--- [name, value, domain, path]. clean is 1 where polling ended in order. taken is what of a batch above ack is durable: a
--- JSON array of [events, bytes, digest].
+-- [name, value, domain, path]. clean is 1 where polling ended in order. seen_ms is by the wall clock, seen_monotonic_ms
+-- the same moment by the monotonic clock, which counts from the start of the machine that boot names. taken is
+-- what of a batch above ack is durable: a JSON array of [events, bytes, digest].
 CREATE TABLE session (
     account         TEXT NOT NULL PRIMARY KEY,
     url             TEXT NOT NULL,
@@ -45,6 +46,8 @@ CREATE TABLE session (
     max_interval_ms INTEGER,
     cookies         TEXT NOT NULL,
     clean           INTEGER NOT NULL,
+    seen_monotonic_ms INTEGER,
+    boot TEXT NOT NULL DEFAULT '',
     taken           TEXT NOT NULL DEFAULT '[]'
 ) WITHOUT ROWID;
 

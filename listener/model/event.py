@@ -61,12 +61,23 @@ class Disposition(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     origin: Origin
 
 
-class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "closed_by": "closedBy"}):
+class Gap(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    rename={"from_": "from", "closed_by": "closedBy", "clock_step_seconds": "clockStepSeconds"},
+):
     """`data` of a gap event: a stretch in which a disposition could have been missed. Times are RFC 3339, UTC.
 
-    `reason` is one of `restart`, `session_expired`, `network`, `login`, `no_ack_cut`, `journal_damaged`,
-    `journal_lost`; `closed_by` tells what made the subscription certain again: `handshake` (a new session), `poll` (the
-    same session answered again), or `salvage` (the journal begins again, with what could be read of it).
+    `reason` is one of `restart`, `session_expired`, `network`, `login`, `no_ack_cut`, `subscription_lost`,
+    `journal_damaged`, `journal_lost`; `closed_by` tells what made the subscription certain again: `handshake` (a new
+    session), `poll` (the same session answered again), `subscribe` (the same session subscribed again), or `salvage`
+    (the journal begins again, with what could be read of it).
+
+    `seconds` is the length by the monotonic clock, None where only the wall clock tells. `clock_step_seconds` is by how
+    much the wall clock was set meanwhile, None if it was not: `from` and `to` then hold the stretch both as the clock
+    before shows it and as the one after does.
     """
 
     account: str
@@ -74,6 +85,15 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from", "c
     to: str
     reason: str
     closed_by: str
+    seconds: float | None = None
+    clock_step_seconds: float | None = None
+
+    @property
+    def ended_ms(self) -> int:
+        """When it ended, as the clock shows it since (epoch milliseconds)."""
+        if (self.clock_step_seconds or 0) < 0:
+            return epoch_ms(self.from_) + round((self.seconds or 0) * 1000)
+        return epoch_ms(self.to)
 
 
 class SinkTestData(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -162,10 +182,14 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """What a re-read chat says and nobody has heard of; `known` tells whether another value was known before."""
+    """What a re-read chat says other than what is known. `known` tells whether another value was known before.
+
+    With `overtaken` something was heard of the key since the chats were asked for, and may be newer than they are.
+    """
 
     observation: Observation
     known: bool
+    overtaken: bool = False
 
 
 class LastValue(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,9 +207,11 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     """What the next start needs to continue an account's CometD session.
 
     `ack` is the number of the last durable batch, None without the ack extension. `seen_ms` is the last moment
-    (epoch milliseconds) at which the session was certainly subscribed. `cookies` is the jar's content: name, value,
-    domain, path. `clean` tells that polling ended in order: nothing was under way when it did. `taken` says what is
-    durable of a batch above `ack`: of each part how many events, of how many bytes, and their digest.
+    (epoch milliseconds) at which the session was certainly subscribed; `seen_monotonic_ms` is the same by the monotonic
+    clock, which runs since the start of the machine that `boot` names (see `Host.boot_id`). `cookies` is the jar's
+    content: name, value, domain, path. `clean` tells that polling ended in order: nothing was under way when it did.
+    `taken` says what is durable of a batch above `ack`: of each part how many events, of how many bytes, and their
+    digest.
     """
 
     account: str
@@ -198,6 +224,8 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     max_interval_ms: int | None = None
     cookies: tuple[tuple[str, str, str, str], ...] = ()
     clean: bool = False
+    seen_monotonic_ms: int | None = None
+    boot: str = ""
     taken: tuple[tuple[int, int, str], ...] = ()
 
 
@@ -206,8 +234,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     `origin_id` tells apart notifications that look alike: the session's client id and the batch's number. With `prime`
     observations of keys that nothing is known of only become last values: nothing was missed, they merely were never
-    heard of. Observations that are `reconciled` and bring nothing new leave no event; `compared_ms` is when that is
-    decided (epoch milliseconds).
+    heard of. Observations that are `reconciled` and bring nothing new leave no event. `as_of_s` is when the
+    observations were heard, or the chats asked for that say so (monotonic seconds): what is read loses against what was
+    heard later.
     """
 
     account: str
@@ -216,7 +245,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     session: SessionState | None = None
     origin_id: str = ""
     prime: bool = False
-    compared_ms: int = 0
+    as_of_s: float = 0.0
 
 
 class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):

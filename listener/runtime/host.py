@@ -2,17 +2,26 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random, SystemRandom
 
 from listener.runtime.clock import SYSTEM_CLOCK, Clock
 
 _SYSTEM_RANDOM = SystemRandom()
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # random(4)
 
 
 def one_worker(name: str) -> Executor:
     """A thread of this name that does one thing after the other; it starts with the first."""
     return ThreadPoolExecutor(1, thread_name_prefix=name)
+
+
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,11 +31,13 @@ class Host:
     Attributes:
         clock: all time.
         random: all chance; the system's own by default, which secrets may be made of.
+        boot_id: names the start of the machine since which the monotonic clock runs; empty where it has no name.
         new_executor: makes a worker for what blocks, by its name. Its owner shuts it down.
     """
 
     clock: Clock = SYSTEM_CLOCK
     random: Random = _SYSTEM_RANDOM
+    boot_id: str = field(default_factory=_boot_id)
     new_executor: Callable[[str], Executor] = one_worker
 
     def token(self, size: int) -> str:

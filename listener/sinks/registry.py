@@ -1,7 +1,7 @@
 """Sink kinds, found through the entry points `listener.sinks` and imported only when they are configured."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from os import environ
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from listener.config import schema
 from listener.config.schema import Folders, did_you_mean, from_text, problems_of
 from listener.errors import ConfigError, Problem
+from listener.model.event import Event
 from listener.model.forms import CLOUD_EVENT, Form, FormName, form_of
 from listener.ports import Sink
 from listener.runtime.host import THIS_HOST, Host
@@ -53,6 +54,21 @@ class Lane(Protocol):
         """The names of the other keys, which every kind has."""
 
 
+class Recalled(NamedTuple):
+    """What the journal has of the events that were asked for, as the sink would get them, and its highest sequence."""
+
+    events: Sequence[Event]
+    last: int
+
+
+Recall = Callable[[Sequence[int]], Awaitable[Recalled]]
+"""Asks the journal for the events of these sequences, in rising order. Raises JournalError."""
+
+
+def _count_nothing(_metric: str, _amount: int) -> None:
+    """Where nobody looks."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SinkContext:
     """What a kind may know of its surroundings.
@@ -62,12 +78,17 @@ class SinkContext:
         base: the folder that relative paths start from.
         form: how its events are written.
         host: time, chance and workers.
+        recall: what the sink may ask the journal, for a destination that can be held against it; None without a
+            journal.
+        count: adds to a counter of the sink, by the name that `runtime/metrics.py` has for it.
     """
 
     name: str
     base: Path
     form: Form = CLOUD_EVENT
     host: Host = THIS_HOST
+    recall: Recall | None = None
+    count: Callable[[str, int], None] = _count_nothing
 
     def setting(self, key: str) -> str:
         """The dotted path of one of the sink's keys, as errors name it."""
@@ -203,8 +224,16 @@ def _is_single(name: str, wanted: str) -> bool:
         return False
 
 
-def build(name: str, lane: Lane, *, base: Path, host: Host = THIS_HOST) -> Sink:
-    """The sink, not yet opened.
+def build(
+    name: str,
+    lane: Lane,
+    *,
+    base: Path,
+    host: Host = THIS_HOST,
+    recall: Recall | None = None,
+    count: Callable[[str, int], None] = _count_nothing,
+) -> Sink:
+    """The sink, not yet opened. For `recall` and `count` see `SinkContext`.
 
     Raises:
         ConfigError: with everything that `problems` tells.
@@ -212,7 +241,8 @@ def build(name: str, lane: Lane, *, base: Path, host: Host = THIS_HOST) -> Sink:
     kind, settings = _settings(name, lane, base)
     try:
         form = form_of(lane.format, lane.template, lane.template_type)
-        return kind.build(SinkContext(name=name, base=base, form=form, host=host), settings)
+        context = SinkContext(name=name, base=base, form=form, host=host, recall=recall, count=count)
+        return kind.build(context, settings)
     except ImportError as exc:
         raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
 

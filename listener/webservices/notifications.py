@@ -15,6 +15,7 @@ from listener.webservices.shapes import Shapes
 
 AGENT = "Agent"
 STATUS_CHANGE = "StatusChange"
+_ENDED = ("Completed", "Revoked", "JoinFailed")
 DIGEST_BYTES = 16
 MAX_DEPTH = 32  # of an allow-listed value: readers further down have stacks too
 
@@ -31,7 +32,9 @@ class DecodedBatch(msgspec.Struct, kw_only=True):
             (and `repeated`, see `repeats.Repeats`).
         refused: payloads that cannot be used, by reason (see `salvage.Salvage`).
         malformed: unusable fields of forwarded payloads, by field.
-        chats: those of which something else than a disposition was told.
+        chats: those of which something else than a disposition was told; of chats that were read, those that
+            have not ended.
+        told: the values that came along with these, by chat and key.
     """
 
     observations: list[Observation] = msgspec.field(default_factory=list)
@@ -40,6 +43,7 @@ class DecodedBatch(msgspec.Struct, kw_only=True):
     refused: Counter[str] = msgspec.field(default_factory=Counter)
     malformed: Counter[str] = msgspec.field(default_factory=Counter)
     chats: list[str] = msgspec.field(default_factory=list)
+    told: dict[tuple[str, str], str | None] = msgspec.field(default_factory=dict)
 
 
 class _Batch:
@@ -123,6 +127,10 @@ class NotificationDecoder:
     def _take_along(self, note: Any, payload: Raw | bytes, batch: _Batch) -> None:
         """A chat that came is one that may have a disposition already: what its first change follows on."""
         batch.decoded.chats.append(note.chat.id)
+        for key, attribute in self._keys:
+            value = getattr(note.chat.user_data, attribute, UNSET)
+            if value is not UNSET:
+                batch.decoded.told[note.chat.id, key] = value or None
         if note.notification_type == STATUS_CHANGE:
             self._observe(note.chat, note, payload, batch, None, prime=True)
 
@@ -133,6 +141,8 @@ class NotificationDecoder:
             chat = self._strict_chat(payload)
         except UNDECODABLE:
             chat, malformed = self._salvage.chat(payload)
+        if chat.state not in _ENDED:
+            batch.decoded.chats.append(chat.id)
         return self._observe(chat, self._no_note, payload, batch, malformed)
 
     def _observe(

@@ -387,5 +387,16 @@ async def test_a_subscription_that_is_distrusted_is_made_anew(site: Started, inv
     assert sim.state()["handshakes"] == 2
 
 
+async def test_a_subscription_that_the_server_forgot_is_made_good_in_the_living_session(site: Started, invite: Invite):
+    sim = await site(timeout_ms=200)
+    guest = await invite(sim)
+    await guest.certain()
+    sim.control("forget-subscriptions")
+    assert not sim.subscribed("agent1")
+    assert await guest.client.subscribe_again() is not None
+    assert sim.subscribed("agent1")
+    assert sim.state()["handshakes"] == 1
+
+
 def test_the_client_says_in_its_docstring_what_it_touches():
     assert "only public names" in (BatchClient.__doc__ or "")

@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from listener.cometd.engine import NOT_HELD_AT_MOST, NOT_HELD_PAUSE_S, Engine, Pacing, Payload
+from listener.cometd.engine import NOT_HELD_AT_MOST, NOT_HELD_PAUSE_S, Engine, Pacing
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Phase, Request, Resume, Session, Step
 from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
 from listener.runtime.backoff import Backoff
+from listener.runtime.clock import Moment
 from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.script import TOPIC, UNKNOWN, Script, event, large, more, piece, reply
@@ -145,7 +147,7 @@ async def make() -> AsyncIterator[Make]:
 
 async def test_a_session_begins_with_handshake_subscription_and_a_connect_at_once(make: Make):
     world = make().start()
-    fact = await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.RESTART, since_ms=None, ack=False)
+    fact = await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.RESTART, since=None, ack=False)
     assert fact.resume == Resume(client_id="c1", connection_type="long-polling", ack=None)
     await world.script.asked(4)
     assert world.script.steps == [Step.HANDSHAKE, Step.SUBSCRIBE, Step.CONNECT, Step.CONNECT]
@@ -511,14 +513,14 @@ async def test_an_unknown_session_is_begun_anew_and_the_gap_goes_back_to_the_las
     world = make().start()
     await world.certain()
     await world.script.asked(4)
-    sent_ms = world.clock.now_ms()
+    sent_at = Moment.of(world.clock)
     world.clock.advance(7)
     world.script.then(reply(**UNKNOWN), step=Step.CONNECT)
     world.script.end_hold()
     await world.fact(Polled)
     await world.fact(SessionProblem, reason="expired", text="402::Unknown client")
     await world.wait_and_advance(1)
-    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED, since_ms=sent_ms)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED, since=sent_at)
     assert [s.value for s in world.script.steps[-4:]] == ["handshake", "subscribe", "connect", "connect"]
 
 
@@ -583,7 +585,7 @@ async def test_without_acknowledgements_an_answer_that_never_came_whole_is_a_cut
     first = await world.certain()
     await world.fact(SessionProblem, reason="network")
     await world.wait_and_advance(1)
-    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since_ms=first.subscribed_ms)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since=first.subscribed)
 
 
 @pytest.mark.parametrize("status", [302, 401, 403, 404, 408, 429, 500, 502, 503])
@@ -600,7 +602,7 @@ async def test_without_acknowledgements_another_status_is_a_cut_and_the_session_
     if status not in (401, 403):
         await world.fact(SessionProblem, reason=f"http_{status}")
         await world.wait_and_advance(1)
-    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since_ms=first.subscribed_ms)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since=first.subscribed)
     assert world.script.sessions == 1
 
 
@@ -864,7 +866,7 @@ SAVED = Resume(client_id="old", connection_type="long-polling", ack=None, max_in
 
 async def test_a_saved_session_goes_on_without_a_handshake(make: Make):
     world = make(resume=SAVED).start()
-    await world.certain(restored_by=RestoredBy.RESUME, cause=Cause.RESTART, since_ms=None)
+    await world.certain(restored_by=RestoredBy.RESUME, cause=Cause.RESTART, since=None)
     assert Step.HANDSHAKE not in world.script.steps
     assert {m["clientId"] for request in world.script.requests for m in request.payload} == {"old"}
 
@@ -1060,7 +1062,7 @@ async def test_a_subscription_that_is_distrusted_is_made_anew_after_the_poll_und
     world.engine.rehandshake()
     world.script.publish(1)
     (await world.batch(1)).confirm()
-    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SUBSCRIPTION_LOST)
     await world.script.asked(8)
     assert [step.value for step in world.script.steps[4:7]] == ["handshake", "subscribe", "connect"]
 
@@ -1146,3 +1148,40 @@ async def test_a_session_that_is_found_dead_beside_the_cycle_leaves_a_gap(make: 
     await world.fact(SessionProblem, reason="expired")
     await world.wait_and_advance(1)
     await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+
+
+async def test_a_living_session_is_subscribed_again_beside_its_poll(make: Make):
+    world = make().start()
+    assert await world.engine.subscribe_again() is None, "there is no session yet"
+    await world.certain()
+    await world.script.asked(4)
+    assert await world.engine.subscribe_again() == Moment.of(world.clock)
+    assert world.script.requests[-1].payload[0]["channel"] == "/meta/subscribe"
+    assert world.script.requests[-1].payload[0]["subscription"] == TOPIC
+    assert world.script.held == 1
+    assert world.nothing_more()
+
+
+async def test_a_subscription_that_is_refused_beside_the_cycle_is_told_and_ends_nothing(make: Make):
+    world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.then(reply(successful=False, error="403::Denied"), step=Step.OTHER)
+    assert await world.engine.subscribe_again() is None
+    await world.fact(SessionProblem, reason="subscribe_refused", text="403::Denied", retry_in_s=0.0)
+    assert (world.script.held, world.engine.session.phase) == (1, Phase.CONNECTED)
+
+
+@pytest.mark.parametrize("ack", [False, True])
+async def test_an_answer_beside_the_cycle_that_was_cut_may_have_carried_events(make: Make, ack: bool):
+    world = make(ack=ack).start()
+    first = await world.certain()
+    await world.script.asked(4)
+    world.script.then(BROKEN, step=Step.OTHER)
+    assert await world.engine.subscribe_again() is None
+    await world.fact(SessionProblem, reason="subscribe_failed")
+    world.script.end_hold()
+    if ack:
+        await world.fact(Polled)
+    else:
+        await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since=first.subscribed)

@@ -6,6 +6,7 @@ import pytest
 
 from listener.cometd.facts import Batch, Cause, Polled, PollingEnded, SessionProblem, Subscribed
 from listener.model import event as model
+from listener.runtime.clock import Moment
 
 
 @pytest.mark.parametrize("cause", Cause)
@@ -20,6 +21,6 @@ def test_the_parts_of_a_fact_are_given_by_name(fact: Any):
 
 
 def test_what_happened_does_not_change_afterwards():
-    rested = PollingEnded(at_ms=1, resume=None)
+    rested = PollingEnded(at=Moment(1, 0.0), resume=None)
     with pytest.raises(AttributeError):
-        rested.at_ms = 2
+        rested.at = Moment(2, 0.0)

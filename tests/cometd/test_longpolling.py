@@ -17,9 +17,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from listener.cometd.engine import Engine, Payload
+from listener.cometd.engine import Engine
 from listener.cometd.longpolling import LongPollingTransport
 from listener.cometd.messages import decode
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Request, Session, Step
 from listener.cometd.slices import SLICE_BYTES, Slicer
 from listener.cometd.transport import Link

@@ -4,13 +4,16 @@ import pytest
 
 from listener.cometd.facts import Cause, RestoredBy
 from listener.cometd.subscription import Restored, SubscriptionState
+from listener.runtime.clock import Moment
+
+FIRST, SECOND, THIRD = (Moment(ms, ms / 1000) for ms in (100, 200, 900))
 
 
-def certain(at_ms: int = 100) -> SubscriptionState:
+def certain(at: Moment = FIRST) -> SubscriptionState:
     """A session that stands since a connect at this time."""
     subscription = SubscriptionState()
     subscription.session_began()
-    subscription.asked(at_ms)
+    subscription.asked(at)
     subscription.restored()
     return subscription
 
@@ -18,35 +21,44 @@ def certain(at_ms: int = 100) -> SubscriptionState:
 def test_a_process_begins_uncertain_because_of_its_start():
     subscription = SubscriptionState()
     subscription.session_began()
-    subscription.asked(100)
-    assert subscription.last_ms is None
-    assert subscription.restored() == Restored(since_ms=None, restored_by=RestoredBy.HANDSHAKE, cause=Cause.RESTART)
-    assert subscription.last_ms == 100
+    subscription.asked(FIRST)
+    assert subscription.last is None
+    assert subscription.restored() == Restored(since=None, restored_by=RestoredBy.HANDSHAKE, cause=Cause.RESTART)
+    assert subscription.last == FIRST
 
 
 def test_a_session_of_an_earlier_process_is_resumed():
     subscription = SubscriptionState()
-    assert subscription.restored() == Restored(since_ms=None, restored_by=RestoredBy.RESUME, cause=Cause.RESTART)
+    assert subscription.restored() == Restored(since=None, restored_by=RestoredBy.RESUME, cause=Cause.RESTART)
 
 
 def test_while_nothing_happens_each_connect_moves_the_last_certain_moment():
-    subscription = certain(100)
-    for at_ms in (200, 300):
-        subscription.asked(at_ms)
+    subscription = certain()
+    for at in (SECOND, THIRD):
+        subscription.asked(at)
         assert subscription.restored() is None
-        assert subscription.last_ms == at_ms
+        assert subscription.last == at
 
 
 def test_a_request_that_was_only_sent_makes_nothing_certain():
-    subscription = certain(100)
-    subscription.asked(200)
-    assert subscription.last_ms == 100
+    subscription = certain()
+    subscription.asked(SECOND)
+    assert subscription.last == FIRST
 
 
 def test_a_failure_without_a_cut_leaves_the_session_as_certain_as_it_was():
     subscription = certain()
     subscription.failed(cut=False)
     assert subscription.restored() is None
+
+
+def test_an_answer_beside_the_polls_may_have_held_what_came_before_the_last_of_them():
+    subscription = certain()
+    subscription.asked(SECOND)
+    subscription.restored()
+    subscription.doubted(since=FIRST)
+    subscription.asked(THIRD)
+    assert subscription.restored() == Restored(since=FIRST, restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +78,7 @@ def test_a_failure_without_a_cut_leaves_the_session_as_certain_as_it_was():
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,
 )
 def test_what_happened_decides_the_cause(happened: list[str], restored_by: RestoredBy, cause: Cause):
-    subscription = certain(100)
+    subscription = certain()
     tell = {
         "cut": lambda: subscription.failed(cut=True),
         "failed": lambda: subscription.failed(cut=False),
@@ -76,7 +88,7 @@ def test_what_happened_decides_the_cause(happened: list[str], restored_by: Resto
     }
     for one in happened:
         tell[one]()
-    subscription.asked(900)
-    assert subscription.restored() == Restored(since_ms=100, restored_by=restored_by, cause=cause)
-    assert (subscription.last_ms, subscription.cut) == (900, False)
+    subscription.asked(THIRD)
+    assert subscription.restored() == Restored(since=FIRST, restored_by=restored_by, cause=cause)
+    assert (subscription.last, subscription.cut) == (THIRD, False)
     assert subscription.restored() is None, "what was told once is over"

@@ -119,6 +119,8 @@ def session(account, *, ack=1, cookies=()):
         max_interval_ms=30_000,
         cookies=cookies,
         clean=bool(cookies),
+        seen_monotonic_ms=5_000 if cookies else None,
+        boot="a-start" if cookies else "",
         taken=((500, 70_000, "0123456789abcdef"),) if cookies else (),
     )
 

@@ -28,6 +28,8 @@ from listener.intake.receiver import Identity, Receiver, ReceiverOptions
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
 from listener.model.event import Entry, Gap, Origin, SessionState
+from listener.runtime.clock import Moment
+from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal
 from listener.webservices.notifications import NotificationDecoder
@@ -35,9 +37,32 @@ from support.eventually import eventually
 from support.notifications import CHAT, notification, with_data
 
 NOW_MS = 1_800_000_000_000
+BOOT = "this-start"
 RESUME = Resume(client_id="c1", connection_type="long-polling", ack=None)
 IDENTITY = Identity(account="agent1", url="http://127.0.0.1/api/v2/notifications", topic="/v2/me/chats")
 COOKIES = (("BAYEUX_BROWSER", "x", "127.0.0.1", "/"),)
+
+
+def moment(at_ms: int) -> Moment:
+    """When the clock showed this, as long as nobody sets it."""
+    return Moment(at_ms, (at_ms - NOW_MS) / 1000 + 100_000)
+
+
+class Time:
+    """Both clocks, for stamps; the test moves them."""
+
+    def __init__(self) -> None:
+        self.ms = NOW_MS
+        self.set_by_ms = 0
+
+    def now_ms(self) -> int:
+        return self.ms + self.set_by_ms
+
+    def monotonic_s(self) -> float:
+        return moment(self.ms).monotonic_s or 0.0
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
 
 
 class Session:
@@ -46,7 +71,9 @@ class Session:
     def __init__(self) -> None:
         self.ended_with: bool | None = None
         self.distrusted = 0
-        self.rested: Fact = PollingEnded(at_ms=NOW_MS, resume=RESUME)
+        self.subscribed_again = 0
+        self.granted: Moment | None = moment(NOW_MS)
+        self.rested: Fact = PollingEnded(at=moment(NOW_MS), resume=RESUME)
         self.farewell: tuple[Batch, asyncio.Event] | None = None
         self._facts: asyncio.Queue[Fact] = asyncio.Queue()
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -77,6 +104,10 @@ class Session:
 
     def rehandshake(self) -> None:
         self.distrusted += 1
+
+    async def subscribe_again(self) -> Moment | None:
+        self.subscribed_again += 1
+        return self.granted
 
     def max_silence_s(self) -> float:
         return 100.0
@@ -113,11 +144,10 @@ class World:
         self, *, saved: SessionState | None = None, rest: bool = True, interval_s: float = 0.0, **options: Any
     ) -> None:
         self.session = Session()
-        self.monotonic_s = 0.0
+        self.time = Time()
         self.rest = Rest() if rest else None
         self.metrics = Metrics()
         self.journal = MemoryJournal()
-        self.now_ms = NOW_MS
         self.entries: list[Entry] = []
         self.recorder = Recorder(journal=self.journal, metrics=self.metrics, source="s", type_prefix="p")
         self.stop = asyncio.Event()
@@ -131,7 +161,7 @@ class World:
             record=self._record,
             differences=self.recorder.differences,
             metrics=self.metrics,
-            now_ms=lambda: self.now_ms,
+            clock=self.time,
             interval_s=interval_s,
         )
         self.receiver = Receiver(
@@ -145,7 +175,7 @@ class World:
             saved=saved,
             metrics=self.metrics,
             options=ReceiverOptions(**options),
-            monotonic_s=lambda: self.monotonic_s,
+            host=Host(clock=self.time, boot_id=BOOT),
         )
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -201,22 +231,32 @@ async def make() -> AsyncIterator[Make]:
         yield new
 
 
+def moments(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a fact, with moments in place of milliseconds; it happens now unless they say otherwise."""
+    return {
+        name.removesuffix("_ms"): moment(value) if name.endswith("_ms") and value is not None else value
+        for name, value in {"at_ms": NOW_MS, **fields}.items()
+    }
+
+
 def batch(*payloads: Any, confirm: Callable[[], None] = lambda: None, **more: Any) -> Batch:
-    fields = {"refused": {}, "at_ms": NOW_MS, "number": 1, "client_id": "c1", "resume": RESUME, **more}
+    fields = {"refused": {}, "number": 1, "client_id": "c1", "resume": RESUME, **moments(more)}
     encoded = [Raw(payload if isinstance(payload, bytes) else json.dumps(payload).encode()) for payload in payloads]
     return Batch(payloads=encoded, confirm=confirm, **fields)
 
 
 def certain(restored_by: RestoredBy = RestoredBy.HANDSHAKE, cause: Cause = Cause.RESTART, **more: Any) -> Subscribed:
-    fields = {"at_ms": NOW_MS, "since_ms": None, "ack": False, "resume": RESUME, **more}
+    fields = {"since": None, "ack": False, "resume": RESUME, **moments(more)}
     return Subscribed(restored_by=restored_by, cause=cause, **fields)
 
 
 def polled(**more: Any) -> Polled:
-    return Polled(**{"at_ms": NOW_MS, "resume": RESUME, **more})
+    return Polled(**{"resume": RESUME, **moments(more)})
 
 
-def saved(*, clean: bool = False, seen_ms: int = NOW_MS - 60_000, ack: int | None = None) -> SessionState:
+def saved(
+    *, clean: bool = False, seen_ms: int = NOW_MS - 60_000, ack: int | None = None, boot: str = BOOT
+) -> SessionState:
     return SessionState(
         account="agent1",
         url=IDENTITY.url,
@@ -226,6 +266,8 @@ def saved(*, clean: bool = False, seen_ms: int = NOW_MS - 60_000, ack: int | Non
         ack=ack,
         seen_ms=seen_ms,
         clean=clean,
+        seen_monotonic_ms=100_000_000 + seen_ms - NOW_MS,
+        boot=boot,
     )
 
 
@@ -276,6 +318,8 @@ async def test_all_of_a_batch_and_where_the_session_stands_are_one_entry(make: M
         connection_type="long-polling",
         ack=9,
         seen_ms=NOW_MS - 700,
+        seen_monotonic_ms=100_000_000 - 700,
+        boot=BOOT,
         max_interval_ms=8000,
         cookies=COOKIES,
     )
@@ -449,12 +493,30 @@ async def test_what_a_crash_left_undone_is_re_read_with_acknowledgements_too(mak
 
 async def test_a_clock_that_was_set_back_does_not_outdate_what_is_re_read(make: Make):
     world = await make(saved=UNCLEAN)
-    await world.report(batch(with_data(DispositionCode="A"), at_ms=NOW_MS + 3_600_000))
+    await world.report(batch(with_data(DispositionCode="A")))
+    world.time.ms += 10
+    world.time.set_by_ms -= 3_600_000
     world.rest.answers = [chat(CHAT["id"], "B")]
     await world.report(certain(at_ms=NOW_MS + 10))
     await eventually(lambda: len(world.entries) == 3)
     await world.settle()
     assert [one["disposition"] for one in await world.data() if "disposition" in one] == ["A", "B"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_clock_that_is_set_back_during_a_look_does_not_make_it_newer(make: Make):
+    world = await make(saved=UNCLEAN)
+    world.rest.answers = [chat(CHAT["id"], "A")]
+    world.rest.gate.clear()
+    await world.report(certain())
+    await eventually(lambda: world.rest.asked)
+    late = batch(with_data(DispositionCode="B"), at_ms=NOW_MS + 10)
+    late.at = Moment(NOW_MS - 3_600_000, late.at.monotonic_s)
+    await world.report(late)
+    world.rest.answers = [chat(CHAT["id"], "B")]
+    world.rest.gate.set()
+    await eventually(lambda: world.count("reconciliations_total", "done"))
+    assert [one["disposition"] for one in await world.data() if "disposition" in one] == ["B"]
 
 
 async def test_a_gap_reaches_from_the_last_certain_moment_to_the_next(make: Make):
@@ -466,6 +528,7 @@ async def test_a_gap_reaches_from_the_last_certain_moment_to_the_next(make: Make
         to="2027-01-15T08:00:00.000Z",
         reason="restart",
         closed_by="handshake",
+        seconds=61.5,
     )
     assert (world.count("gaps_total", "restart"), world.count("gap_seconds_total")) == (1, 61.5)
 
@@ -478,13 +541,109 @@ async def test_a_gap_within_the_process_begins_where_this_process_was_certain(ma
     assert (gap.from_, gap.closed_by) == ("2027-01-15T07:59:40.000Z", "poll")
 
 
-async def test_a_clock_that_went_back_makes_no_gap_that_ends_before_it_begins(make: Make):
-    world = await make(saved=saved(seen_ms=NOW_MS + 5000))
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+async def test_a_gap_has_its_true_length_whatever_was_done_to_the_clock(make: Make, step_s: int):
+    world = await make()
+    await world.report(certain())
+    until = Moment(moment(NOW_MS + 60_000).wall_ms + step_s * 1000, moment(NOW_MS + 60_000).monotonic_s)
+    lost = certain(cause=Cause.NETWORK, since_ms=NOW_MS)
+    await world.report(msgspec.structs.replace(lost, at=until))
+    (gap,) = [entry.gap for entry in world.entries if entry.gap]
+    assert (gap.seconds, gap.clock_step_seconds) == (60.0, float(step_s))
+    assert (world.count("gap_seconds_total"), world.receiver.status().gaps.seconds) == (60, 60)
+
+
+async def test_a_gap_over_a_restart_has_its_true_length_as_long_as_the_machine_runs(make: Make):
+    world = await make(saved=saved(seen_ms=NOW_MS - 60_000))
+    now = Moment(NOW_MS - 3_600_000, moment(NOW_MS).monotonic_s)
+    await world.report(msgspec.structs.replace(certain(), at=now))
+    gap = world.entries[0].gap
+    assert gap is not None
+    assert (gap.seconds, gap.clock_step_seconds) == (60.0, -3600.0)
+    assert (gap.from_, gap.to) == ("2027-01-15T06:59:00.000Z", "2027-01-15T08:00:00.000Z")
+
+
+async def test_after_a_start_of_the_machine_the_wall_clock_is_all_there_is(make: Make):
+    world = await make(saved=saved(seen_ms=NOW_MS - 60_000, boot="another-start"))
     await world.report(certain())
     gap = world.entries[0].gap
     assert gap is not None
-    assert gap.from_ == gap.to
-    assert world.count("gap_seconds_total") == 0
+    assert (gap.from_, gap.to, gap.seconds) == ("2027-01-15T07:59:00.000Z", "2027-01-15T08:00:00.000Z", None)
+
+
+# --- subscriptions that die in silence --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks that wait for next to nothing."""
+    for name in ("_SETTLE_S", "_CONFIRM_S", "_QUIET_S"):
+        monkeypatch.setattr(f"listener.intake.reconciliation.{name}", 0.001)
+
+
+def since_of(world: World) -> tuple[str, str, str]:
+    (gap,) = [entry.gap for entry in world.entries if entry.gap]
+    return gap.from_, gap.reason, gap.closed_by
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_dead_subscription_is_a_gap_since_it_was_last_certain_and_no_end_of_the_session(make: Make):
+    world = await make(interval_s=0.01)
+    await world.report(certain(at_ms=NOW_MS - 90_000))
+    await world.report(polled(subscribed_ms=NOW_MS - 50_000), polled(subscribed_ms=NOW_MS - 40_000))
+    heard = batch(with_data(DispositionCode="A"), at_ms=NOW_MS - 30_000, subscribed_ms=NOW_MS - 35_000)
+    await world.report(heard, polled(subscribed_ms=NOW_MS - 20_000))
+    world.rest.answers = [chat(CHAT["id"], "B")]
+    await eventually(lambda: world.count("gaps_total", "subscription_lost"))
+    await eventually(lambda: any(entry.gap for entry in world.entries))
+    assert since_of(world) == ("2027-01-15T07:59:20.000Z", "subscription_lost", "subscribe")
+    assert world.session.distrusted == 0
+    await eventually(lambda: world.count("reconciled_total"))
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_session_that_stays_dead_though_it_subscribed_again_begins_anew(make: Make):
+    world = await make(interval_s=0.01)
+    await world.report(certain(at_ms=NOW_MS - 90_000))
+    world.rest.answers = [chat("one", "A")]
+    await eventually(lambda: world.count("gaps_total", "subscription_lost"))
+    world.rest.answers = [chat("one", "A"), chat("two", "B")]
+    await eventually(lambda: world.session.distrusted)
+    assert not world.receiver.is_healthy()
+    await world.report(certain(cause=Cause.SUBSCRIPTION_LOST, since_ms=NOW_MS, at_ms=NOW_MS + 1000))
+    assert world.receiver.is_connected()
+    assert world.count("gaps_total", "subscription_lost") == 2
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_death_that_a_restart_hid_reaches_into_the_time_before_it(make: Make):
+    """To resume a session subscribes it again, and so revives what was dead."""
+    world = await make(saved=CLEAN, interval_s=0.01, resubscribe_s=300.0)
+    world.rest.answers = [chat("one", "A")]
+    await world.report(certain(RestoredBy.RESUME))
+    await eventually(lambda: any(entry.gap for entry in world.entries))
+    assert since_of(world) == ("2027-01-15T07:54:00.000Z", "subscription_lost", "subscribe")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_value_that_came_along_with_its_chat_is_no_sign_of_death(make: Make):
+    """Another agent, deaf for the moment, had missed the change; this one joined and was told how the chat stands."""
+    world = await make(interval_s=0.01)
+    await world.report(certain(), batch(with_data(DispositionCode="A")))
+    told = notification(notificationType="ParticipantsUpdated", chat=chat(CHAT["id"], "B"))
+    await world.report(batch(told, at_ms=NOW_MS + 10))
+    world.time.ms += 1000
+    world.rest.answers = [chat(CHAT["id"], "B")]
+    await eventually(lambda: world.count("reconciled_total"))
+    assert (world.count("unreported_changes_total"), [entry.gap for entry in world.entries if entry.gap]) == (0, [])
+
+
+async def test_without_the_rest_api_the_session_is_subscribed_again_now_and_then(make: Make):
+    world = await make(rest=False, resubscribe_s=0.01)
+    await world.report(certain())
+    world.session.granted = None
+    await eventually(lambda: world.session.subscribed_again >= 3)
+    assert world.session.distrusted == 0
 
 
 # --- re-reading -------------------------------------------------------------------------------------------------------
@@ -494,7 +653,7 @@ async def test_what_was_missed_in_a_gap_is_found_by_re_reading_the_chats(make: M
     world = await make()
     await world.report(certain(), batch(with_data(DispositionCode="A")))
     world.rest.answers = [CHAT | {"userData": {"DispositionCode": "B"}}, chat("missed", "C"), chat("none", None)]
-    world.now_ms += 1000
+    world.time.ms += 1000
     await world.report(certain(cause=Cause.SESSION_EXPIRED, since_ms=NOW_MS, at_ms=NOW_MS + 900))
     await eventually(lambda: len(world.entries) == 4)
     await world.settle()
@@ -519,13 +678,13 @@ async def test_the_chats_are_re_read_after_a_gap_only(make: Make):
 async def test_a_notification_that_came_while_the_chats_were_re_read_is_the_newer_one(make: Make):
     world = await make(saved=UNCLEAN)
     await world.report(batch(with_data(DispositionCode="A")))
-    world.now_ms += 10
+    world.time.ms += 10
     world.rest.answers = [chat(CHAT["id"], "A"), chat("missed", "M")]
     world.rest.gate.clear()
     await world.report(certain(at_ms=NOW_MS + 10))
     await eventually(lambda: world.rest.asked)
     await world.report(batch(with_data(DispositionCode="B"), at_ms=NOW_MS + 20))
-    world.now_ms += 20
+    world.time.ms += 20
     world.rest.gate.set()
     await eventually(lambda: len(world.entries) == 4)
     await world.settle()
@@ -537,7 +696,7 @@ async def test_a_notification_that_came_while_the_chats_were_re_read_is_the_newe
 async def test_what_is_on_its_way_to_the_journal_goes_before_what_was_re_read(make: Make):
     world = await make(saved=UNCLEAN)
     world.rest.answers = [chat(CHAT["id"], "B")]
-    world.now_ms += 100
+    world.time.ms += 100
     world.rest.gate.clear()
     await world.report(certain())
     await eventually(lambda: world.rest.asked)
@@ -642,7 +801,7 @@ async def test_stopping_leaves_a_clean_state_behind_everything_that_was_heard(ma
     await world.report(certain())
     world.session.report(batch(with_data(DispositionCode="A")))
     resume = Resume(client_id="c1", connection_type="long-polling", ack=3)
-    world.session.rested = PollingEnded(at_ms=NOW_MS + 5, resume=resume, subscribed_ms=NOW_MS + 4)
+    world.session.rested = PollingEnded(**moments({"at_ms": NOW_MS + 5, "resume": resume, "subscribed_ms": NOW_MS + 4}))
     await world.end()
     stored = (await world.journal.sessions())["agent1"]
     assert (stored.clean, stored.ack, stored.seen_ms) == (True, 3, NOW_MS + 4)
@@ -669,7 +828,7 @@ async def test_the_end_waits_for_what_is_on_its_way_to_the_journal(make: Make):
 async def test_a_session_that_did_not_come_to_rest_leaves_no_clean_state(make: Make):
     world = await make()
     await world.report(certain())
-    world.session.rested = PollingEnded(at_ms=NOW_MS, resume=None)
+    world.session.rested = PollingEnded(at=moment(NOW_MS), resume=None)
     await world.end()
     assert not (await world.journal.sessions())["agent1"].clean
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,14 +14,16 @@ from structlog.testing import capture_logs
 from listener.errors import JournalDamaged, ListenerError, Unreachable
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
-from listener.model.event import Entry, Observation
+from listener.model.event import Difference, Entry, Gap, Observation
+from listener.runtime.clock import Moment
 from listener.runtime.metrics import Metrics
-from listener.testing import MemoryJournal
+from listener.testing import ManualClock, MemoryJournal
 from listener.webservices.notifications import NotificationDecoder
 from support.eventually import eventually
 from support.notifications import CHAT, encoded, with_data
 
 NOW_MS = 1_800_000_000_000
+GAP = Gap(account="agent1", from_="a", to="2027-01-15T08:00:00.000Z", reason="subscription_lost", closed_by="subscribe")
 
 
 class Rest:
@@ -47,10 +50,13 @@ class World:
         self.turn = asyncio.Lock()
         self.alive = True
         self.standing = True
+        self.came: set[str] = set()
         self.heard_of: set[str] = set()
-        self.proved_ms: list[int] = []
-        self.distrusted = 0
-        self.now_ms = NOW_MS
+        self.grants = True
+        self.subscribed = 0
+        self.trusted = 0
+        self.deaths: list[Moment | None] = []
+        self.clock = ManualClock(start_ms=NOW_MS)
         self.rest = Rest()
         self.journal = MemoryJournal()
         self.metrics = Metrics()
@@ -63,17 +69,17 @@ class World:
             record=self.recorder.record,
             differences=self.differences,
             metrics=self.metrics,
-            now_ms=lambda: self.now_ms,
+            clock=self.clock,
             interval_s=interval_s,
         )
         self.reconciler.subscription = self
         self.damaged = False
         self.tasks: list[asyncio.Task[None]] = []
 
-    async def differences(self, observations: Sequence[Observation], compared_ms: int) -> Any:
+    async def differences(self, observations: Sequence[Observation], as_of_s: float) -> Any:
         if self.damaged:
             raise JournalDamaged("zeroed")
-        return await self.recorder.differences(observations, compared_ms)
+        return await self.recorder.differences(observations, as_of_s)
 
     def pending(self) -> bool:
         return False
@@ -84,25 +90,47 @@ class World:
     def is_healthy(self) -> bool:
         return self.alive and not self.reconciler.is_due
 
-    def has_seen(self, chat_id: str) -> bool:
+    def came_with(self, found: Difference) -> bool:
+        return found.observation.chat_id in self.came
+
+    def has_heard_of(self, chat_id: str, since_s: float) -> bool:
         return chat_id in self.heard_of
 
-    def mark_alive(self, at_ms: int) -> None:
-        self.proved_ms.append(at_ms)
+    async def subscribe_again(self) -> bool:
+        self.subscribed += 1
+        return self.grants
 
-    def rehandshake(self) -> None:
-        self.distrusted += 1
-        self.alive = False
+    def trust(self) -> None:
+        self.trusted += 1
+
+    def found_dead(self, until: Moment | None) -> Gap | None:
+        self.deaths.append(until)
+        if until is None:
+            self.alive = False
+            return None
+        return GAP
 
     async def hear(self, value: str) -> None:
         """A notification, as the receiver would record it."""
         payload = encoded(with_data(DispositionCode=value))
-        decoded = self.decoder.decode([payload], account="agent1", received_ms=self.now_ms)
-        await self.recorder.record(Entry(account="agent1", observations=tuple(decoded.observations), origin_id="n"))
+        decoded = self.decoder.decode([payload], account="agent1", received_ms=self.clock.now_ms())
+        entry = Entry(
+            account="agent1",
+            observations=tuple(decoded.observations),
+            origin_id="n",
+            as_of_s=self.clock.monotonic_s(),
+        )
+        await self.recorder.record(entry)
 
     async def dispositions(self) -> list[tuple[str, str]]:
         found = [json.loads(event.data) for event in await self.journal.read(0, 1000)]
-        return [(one["disposition"], one["origin"]) for one in found]
+        return [(one["disposition"], one["origin"]) for one in found if "disposition" in one]
+
+    async def kinds(self) -> list[str]:
+        return [event.kind.value for event in await self.journal.read(0, 1000)]
+
+    def has_asked_more_than(self, times: int) -> bool:
+        return self.rest.asked > times
 
     def results(self, result: str) -> float:
         return self.metrics.value("reconciliations_total", result)
@@ -137,56 +165,151 @@ def chat(code: str, chat_id: str = CHAT["id"]) -> dict[str, Any]:
     return {**CHAT, "id": chat_id, "userData": {"DispositionCode": code}}
 
 
-async def test_a_look_that_finds_what_was_heard_proves_the_subscription(make: Callable[..., Any]):
+async def test_a_look_subscribes_again_before_it_reads_and_trusts_what_it_finds_told(make: Callable[..., Any]):
     world = await make()
+    await world.hear("A")
     world.rest.chats_now = [chat("A")]
-    await world.hear("A")
-    world.now_ms += 500
-    await eventually(lambda: world.proved_ms)
-    assert world.proved_ms[0] == NOW_MS + 500 or world.proved_ms[-1] == NOW_MS + 500
-    assert (world.distrusted, await world.dispositions()) == (0, [("A", "notification")])
+    await eventually(lambda: world.trusted)
+    assert world.subscribed >= world.rest.asked >= 1
+    assert (world.deaths, await world.dispositions()) == ([], [("A", "notification")])
 
 
-async def test_a_difference_that_stays_is_recorded_counted_told_and_ends_the_trust(make: Callable[..., Any]):
+async def test_a_difference_that_stays_is_recorded_behind_its_gap_counted_and_told(make: Callable[..., Any]):
     world = await make()
     await world.hear("A")
+    world.clock.advance(1)
     with capture_logs() as logs:
         world.rest.chats_now = [chat("B")]
-        await eventually(lambda: world.distrusted)
+        await eventually(lambda: world.deaths)
+        await eventually(lambda: world.results("done"))
     assert await world.dispositions() == [("A", "notification"), ("B", "reconciled")]
+    assert await world.kinds() == ["disposition", "gap", "disposition"]
+    assert world.deaths == [Moment.of(world.clock)]
     assert (world.metrics.value("unreported_changes_total"), world.results("different")) == (1, 1)
     (told,) = [one for one in logs if one["event"] == "subscription_dead"]
     assert (told["log_level"], told["unreported"], told["account"]) == ("error", 1, "agent1")
-    assert "B" not in str(told.values())
+    assert "B" not in [str(value) for value in told.values()]
+
+
+async def test_what_cannot_be_subscribed_to_again_needs_a_new_handshake(make: Callable[..., Any]):
+    world = await make()
+    world.grants = False
+    world.rest.chats_now = [chat("B")]
+    with capture_logs() as logs:
+        await eventually(lambda: world.deaths)
+        await eventually(lambda: any(one["event"] == "subscription_dead" for one in logs))
+    (told,) = [one for one in logs if one["event"] == "subscription_dead"]
+    assert (world.deaths, told["effect"]) == ([None], "a new handshake")
+
+
+async def test_a_chat_that_ends_unheard_shows_a_dead_subscription(make: Callable[..., Any]):
+    """What was set in it cannot be read any more, so only the gap can tell."""
+    world = await make()
+    world.rest.chats_now = [chat("A")]
+    await world.hear("A")
+    await eventually(lambda: world.trusted)
+    world.rest.chats_now = []
+    await eventually(lambda: world.deaths)
+    await eventually(lambda: world.metrics.value("events_total", "gap", "", "notification"))
+    assert await world.dispositions() == [("A", "notification")]
+
+
+async def test_a_chat_that_ends_as_was_told_is_no_news(make: Callable[..., Any]):
+    world = await make()
+    world.rest.chats_now = [chat("A")]
+    await world.hear("A")
+    await eventually(lambda: world.trusted)
+    world.heard_of.add(CHAT["id"])
+    world.rest.chats_now = []
+    asked = world.rest.asked
+    await eventually(lambda: world.rest.asked > asked + 3)
+    assert world.deaths == []
+
+
+async def test_a_chat_that_was_listed_as_ended_may_go_without_a_word(make: Callable[..., Any]):
+    world = await make()
+    world.rest.chats_now = [{"id": CHAT["id"], "state": "Completed", "uri": "x"}]
+    await eventually(lambda: world.trusted)
+    world.rest.chats_now = []
+    asked = world.rest.asked
+    await eventually(lambda: world.rest.asked > asked + 3)
+    assert world.deaths == []
 
 
 async def test_a_notification_that_is_only_slow_is_no_difference(make: Callable[..., Any], monkeypatch):
     monkeypatch.setattr("listener.intake.reconciliation._CONFIRM_S", 0.2)
     world = await make()
     await world.hear("A")
+    world.clock.advance(1)
     world.rest.chats_now = [chat("B")]
     asked = world.rest.asked
     await eventually(lambda: world.rest.asked > asked)
-    world.now_ms += 10
+    world.clock.advance(1)
     await world.hear("B")
     await eventually(lambda: world.rest.asked > asked + 3)
-    assert (world.distrusted, await world.dispositions()) == (0, [("A", "notification"), ("B", "notification")])
+    assert (world.deaths, await world.dispositions()) == ([], [("A", "notification"), ("B", "notification")])
 
 
 async def test_a_chat_that_nobody_has_heard_of_shows_a_dead_subscription(make: Callable[..., Any]):
     world = await make()
     world.rest.chats_now = [chat("A", "chat-9")]
-    await eventually(lambda: world.distrusted)
+    await eventually(lambda: world.deaths and world.results("done"))
     assert await world.dispositions() == [("A", "reconciled")]
 
 
 async def test_a_chat_that_came_with_its_value_is_recorded_and_no_sign_of_death(make: Callable[..., Any]):
     world = await make()
-    world.heard_of.add("chat-9")
+    world.came.add("chat-9")
     world.rest.chats_now = [chat("A", "chat-9")]
     await eventually(lambda: world.results("different"))
     await eventually(lambda: world.results("done"))
-    assert (world.distrusted, await world.dispositions()) == (0, [("A", "reconciled")])
+    assert (world.deaths, await world.dispositions()) == ([], [("A", "reconciled")])
+
+
+async def test_a_value_heard_again_during_a_look_is_newer_than_what_was_read(make: Callable[..., Any]):
+    """A repetition changes nothing in the journal, and all the same it says that the value still holds."""
+    world = await make(interval_s=0.0)
+    await world.hear("B")
+    world.clock.advance(1)
+    world.standing = False
+    world.rest.chats_now = [chat("A")]
+    world.reconciler.ask()
+    await eventually(lambda: world.rest.asked)
+    world.clock.advance(1)
+    await world.hear("B")
+    world.clock.advance(1)
+    world.rest.chats_now = [chat("B")]
+    world.standing = True
+    await eventually(lambda: not world.reconciler.is_due)
+    assert await world.dispositions() == [("B", "notification"), ("B", "notification")]
+
+
+async def test_a_look_that_was_overtaken_by_what_was_older_is_repeated(make: Callable[..., Any]):
+    """Another account may bring late what was set before the chats were read: only a younger look can tell."""
+    world = await make(interval_s=0.0)
+    world.standing = False
+    world.rest.chats_now = [chat("C")]
+    world.reconciler.ask()
+    await eventually(lambda: world.rest.asked)
+    world.clock.advance(1)
+    await world.hear("B")
+    world.clock.advance(1)
+    world.standing = True
+    await eventually(lambda: not world.reconciler.is_due)
+    assert (world.rest.asked, await world.dispositions()) == (2, [("B", "notification"), ("C", "reconciled")])
+
+
+async def test_a_chat_that_overtakes_every_look_is_left_to_the_next_turn(make: Callable[..., Any], monkeypatch):
+    monkeypatch.setattr("listener.intake.reconciliation._SETTLE_S", 0.02)
+    world = await make(interval_s=0.0)
+    world.rest.chats_now = [chat("C")]
+    world.reconciler.ask()
+    for number in range(4):
+        await eventually(partial(world.has_asked_more_than, number))
+        world.clock.advance(1)
+        await world.hear("B")
+    await eventually(lambda: not world.reconciler.is_due)
+    assert (world.rest.asked, (await world.dispositions())[-1]) == (4, ("B", "notification"))
 
 
 async def test_the_first_reread_leaves_nothing_undone_and_finds_what_changed(make: Callable[..., Any]):
@@ -195,7 +318,7 @@ async def test_the_first_reread_leaves_nothing_undone_and_finds_what_changed(mak
     world.reconciler.check()
     assert not world.reconciler.is_due
     await eventually(lambda: world.results("done"))
-    assert (world.distrusted, await world.dispositions()) == (0, [("A", "reconciled")])
+    assert (world.deaths, await world.dispositions()) == ([], [("A", "reconciled")])
 
 
 async def test_nobody_looks_while_the_session_is_down(make: Callable[..., Any]):
@@ -216,15 +339,15 @@ async def test_a_gap_that_comes_during_a_look_is_what_counts(make: Callable[...,
     await eventually(lambda: world.rest.asked > asked)
     world.reconciler.ask()
     await eventually(lambda: not world.reconciler.is_due and world.results("done"))
-    assert (world.distrusted, world.metrics.value("unreported_changes_total")) == (0, 0)
+    assert (world.deaths, world.metrics.value("unreported_changes_total")) == ([], 0)
     assert await world.dispositions() == [("A", "notification"), ("B", "reconciled")]
 
 
 async def test_a_look_that_fails_is_counted_and_tried_at_the_next_turn(make: Callable[..., Any]):
     world = await make()
     world.rest.errors = [Unreachable("no route")]
-    await eventually(lambda: world.proved_ms)
-    assert (world.results("failed"), world.distrusted) == (1, 0)
+    await eventually(lambda: world.trusted)
+    assert (world.results("failed"), world.deaths) == (1, [])
 
 
 async def test_a_re_reading_after_a_gap_is_tried_until_it_succeeds(make: Callable[..., Any]):

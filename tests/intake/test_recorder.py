@@ -157,15 +157,13 @@ def known(value: str | None, *, account: str = "agent1", at: int | None = 100, r
         (known("B", account="agent2", at=100), heard("A"), Change.CHANGED),
         # one session hears in order, whatever the server's clock does
         (known("B", at=100), heard("A", server_time_ms=99), Change.CHANGED),
-        # what was re-read before the last value was heard
-        (known("B", received_ms=5), heard("A", received_ms=4, origin=Origin.RECONCILED), Change.UNCHANGED),
-        (known("B", received_ms=5), heard("A", received_ms=5, origin=Origin.RECONCILED), Change.CHANGED),
-        (known("B", received_ms=11), heard("A", received_ms=4, origin=Origin.RECONCILED), Change.CHANGED),
+        # what the wall clock says decides nothing
+        (known("B", received_ms=5), heard("A", received_ms=4, origin=Origin.RECONCILED), Change.CHANGED),
         (known("B", received_ms=5), heard("A", received_ms=4), Change.CHANGED),
     ],
 )
 def test_a_value_is_classified_against_the_last_one(last: LastValue | None, now: Observation, expected: Change):
-    change, newest = classify(last, now, compared_ms=10)
+    change, newest = classify(last, now)
     assert change is expected
     assert (newest is None) == (change is Change.UNCHANGED)
     if newest is not None:
@@ -587,16 +585,47 @@ async def test_the_differences_of_re_read_chats_are_told_and_not_stored(start: C
             heard("N", chat_id="chat-3", origin=Origin.RECONCILED),
             heard(None, chat_id="chat-4", origin=Origin.RECONCILED),
         ],
-        RECEIVED_MS + 1,
+        as_of_s=1.0,
     )
     assert [(one.observation.value, one.known) for one in found] == [("B", True), ("N", False)]
     assert len(world.told) == 2
 
 
-async def test_what_was_heard_since_the_chats_were_asked_for_is_no_difference(start: Callable[..., Any]):
+async def test_what_was_heard_since_the_chats_were_asked_for_may_be_newer(start: Callable[..., Any]):
     world = await start()
-    await world.recorder.record(entry(heard("B", received_ms=RECEIVED_MS + 10)))
-    assert await world.recorder.differences([heard("A", origin=Origin.RECONCILED)], RECEIVED_MS + 20) == []
+    await world.recorder.record(entry(heard("B"), as_of_s=10.0))
+    for as_of_s, overtaken in ((9.0, True), (11.0, False)):
+        (found,) = await world.recorder.differences([heard("A", origin=Origin.RECONCILED)], as_of_s)
+        assert found.overtaken is overtaken
+    assert await world.recorder.differences([heard("B", origin=Origin.RECONCILED)], 9.0) == []
+
+
+HEARD = st.tuples(st.sampled_from(["A", "B", None]), st.booleans(), st.integers(0, 20), st.integers(-3600, 3600))
+
+
+@given(st.lists(HEARD, max_size=12))
+async def test_a_look_loses_against_whatever_was_heard_since_it_was_asked_for_and_wins_against_all_else(
+    script: list[Any],
+):
+    """Whatever the wall clock shows, and whether or not what was heard was a change."""
+    journal = SlowJournal()
+    await journal.open()
+    world = World(journal)
+    task = asyncio.create_task(world.recorder.run())
+    last, newest_s = None, float("-inf")
+    known = False
+    for now_s, (value, is_read, age_s, clock_s) in enumerate(script, start=100):
+        as_of_s = float(now_s - age_s if is_read else now_s)
+        received_ms = RECEIVED_MS + clock_s * 1000
+        origin = Origin.RECONCILED if is_read else Origin.NOTIFICATION
+        await world.recorder.record(entry(heard(value, received_ms=received_ms, origin=origin), as_of_s=as_of_s))
+        if not is_read or as_of_s >= newest_s or value == last:
+            known = known or not is_read or value is not None
+            last, newest_s = value, max(newest_s, as_of_s)
+    dispositions = [one["disposition"] for one in await world.data()]
+    task.cancel()
+    assert (dispositions[-1] if dispositions else None) == last
+    assert bool(dispositions) == known
 
 
 async def test_a_group_that_waits_for_the_disk_tells_for_how_long(start: Callable[..., Any]):

@@ -107,6 +107,11 @@ def test_gap_data_has_the_promised_fields():
         "reason": "restart",
         "closedBy": "handshake",
     }
+    timed = msgspec.structs.replace(gap, seconds=60.0, clock_step_seconds=-3600.0)
+    assert list(json.loads(msgspec.json.encode(timed)).items())[5:] == [
+        ("seconds", 60.0),
+        ("clockStepSeconds", -3600.0),
+    ]
 
 
 def test_data_is_passed_on_byte_for_byte():

@@ -2,7 +2,8 @@
 
 import time
 
-from listener.runtime.clock import SYSTEM_CLOCK
+from listener.runtime.clock import SYSTEM_CLOCK, Moment
+from listener.testing import ManualClock
 
 
 async def test_the_clock_stamps_and_waits():
@@ -10,3 +11,17 @@ async def test_the_clock_stamps_and_waits():
     await SYSTEM_CLOCK.sleep(0.01)
     assert SYSTEM_CLOCK.monotonic_s() - before_s >= 0.01
     assert before_ms <= SYSTEM_CLOCK.now_ms() <= time.time_ns() // 1_000_000
+
+
+def test_a_moment_is_read_from_both_clocks():
+    clock = ManualClock(start_ms=5000)
+    clock.advance(2.5)
+    assert Moment.of(clock) == Moment(7500, 2.5)
+    assert Moment.of(clock).earlier(0.5) == Moment(7000, 2.0)
+
+
+def test_how_long_it_is_between_two_moments_the_monotonic_clock_says_where_it_can():
+    first, second = Moment(1000, 10.0), Moment(500_000, 12.0)
+    assert first.seconds_to(second) == 2.0
+    assert Moment(1000, None).seconds_to(second) == first.seconds_to(Moment(500_000, None)) == 499.0
+    assert Moment(1000, None).earlier(1.0) == Moment(0, None)

@@ -1,6 +1,7 @@
 """What the process takes from its machine."""
 
 import threading
+from pathlib import Path
 from random import Random, SystemRandom
 
 from listener.runtime.host import THIS_HOST, Host, one_worker
@@ -11,6 +12,10 @@ def test_chance_is_the_systems_own_unless_another_is_handed_in():
     assert THIS_HOST.token(8) != THIS_HOST.token(8)
     dice = [Random(7) for _ in range(2)]  # noqa: S311 - the point: it can be played again
     assert Host(random=dice[0]).token(8) == Host(random=dice[1]).token(8)
+
+
+def test_the_start_of_the_machine_has_one_name():
+    assert Host().boot_id == Host().boot_id == Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def test_a_token_has_two_digits_a_byte():

@@ -6,13 +6,11 @@ A finding is explained only by the mechanism of a case: the schedule holds the f
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from listener.model.event import Change, Event, Origin
 from simulation.evidence import Publication, Session
 from simulation.oracle import REFUSALS, RETRY_S, Case, Finding, Gap
 from simulation.schedule import (
     Advise,
     AnyFault,
-    ClockJump,
     Forget,
     Kill,
     RefuseInBayeux,
@@ -82,41 +80,6 @@ def _troubled(case: Case, agent: str, faults: Iterable[str], since: float, until
     )
 
 
-def _clock_was_set(case: Case, finding: Finding) -> bool:
-    """A gap stands for a stretch in which, or before which, the clock of the listener's host was set."""
-    if isinstance(finding.about, Gap):
-        return _is_bent(case, finding.about)
-    if not isinstance(finding.about, Publication):
-        return False
-    at = finding.about.at
-    return any(
-        gap.agent == finding.agent and at <= gap.recorded_at <= at + _FOUND_LATER_S + RETRY_S and _is_bent(case, gap)
-        for gap in case.gaps
-    )
-
-
-def _is_bent(case: Case, gap: Gap) -> bool:
-    """Whether its two ends were taken from a clock that showed different times.
-
-    Set forward in the middle of it, the gap is longer by that. Set back, it is shorter, or has no length; so is one of
-    a subscription that died in silence, for as long as the moment at which it was seen alive lies in the future.
-    """
-    died = any(isinstance(fault, Forget) and fault.agent == gap.agent for fault in case.plan.faults)
-    settings = [(at, offset_ms / 1000) for at, offset_ms in case.evidence.clock if at <= gap.recorded_at]
-    for place, (at, offset_s) in enumerate(settings):
-        for _, before_s in settings[:place]:
-            by_s = offset_s - before_s
-            true_s = gap.length_s - by_s
-            in_it = gap.ends_at - true_s - RETRY_S <= at
-            if by_s > 0 and -RETRY_S <= true_s <= _LONGEST_OUTAGE_S and in_it:
-                return True
-            if by_s < 0 and in_it and gap.recorded_at <= at + _LONGEST_OUTAGE_S:
-                return True
-            if by_s < 0 and died and gap.length_s < -by_s and gap.recorded_at <= at - by_s + RETRY_S:
-                return True
-    return False
-
-
 def _resumed_too_late(case: Case, finding: Finding) -> bool:
     """So many accounts started one after the other that the last ones came too late."""
     spread_s = case.plan.accounts / _STARTS_PER_S
@@ -163,73 +126,6 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     return any(at <= lost.at <= at + _FOUND_LATER_S + RETRY_S for at in forgotten)
 
 
-def _joined_a_chat(case: Case, finding: Finding) -> bool:
-    """This agent's look had just found a value in a chat that had been another's, whose change that one missed.
-
-    When the chat came cannot decide it: a change that the other missed before and one that this agent's own dead
-    subscription missed later look alike, and to take the second for the first would hide a gap.
-    """
-    return finding.promise in ("session abandoned", "gap without cause", "gap too long") and any(
-        event.origin is Origin.RECONCILED
-        and event.account == finding.agent
-        and event.id in case.recorded
-        and finding.at - RECONCILE_S < case.recorded[event.id].at <= finding.at
-        and _was_for_others(case, event)
-        for event in case.dispositions
-    )
-
-
-def _was_for_others(case: Case, event: Event) -> bool:
-    """Whether what was found last came about while the chat was others', and was notified to them alone."""
-    value, found_at = case.data[event.id]["disposition"], case.recorded[event.id].at
-    told = [
-        one for one in case.evidence.published if (one.chat, one.value) == (event.subject, value) and one.at <= found_at
-    ]
-    newest = max((one.at for one in told), default=0.0)
-    agents = {one.agent for one in told if newest - one.at < _SAME_MOMENT_S}
-    return bool(agents) and event.account not in agents
-
-
-def _looked_while_the_clock_was_set(case: Case, finding: Finding) -> bool:
-    """What this agent's look had found was older than what was heard, and the clock was set back during that look."""
-    jumps = [one for one in case.plan.faults if isinstance(one, ClockJump) and one.host == "listener" and one.by_s < 0]
-    if finding.promise == "stale":
-        return any(one.at <= finding.at <= one.at - one.by_s + _FOUND_LATER_S for one in jumps)
-    if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
-        return False
-    looks = [
-        case.recorded[event.id].at
-        for event in case.dispositions
-        if event.origin is Origin.RECONCILED and event.account == finding.agent and event.id in case.recorded
-    ]
-    return any(
-        finding.at - RECONCILE_S < found_at <= finding.at and found_at - RECONCILE_S <= jump.at <= found_at
-        for found_at in looks
-        for jump in jumps
-    )
-
-
-def _was_held_to_be_older(case: Case, finding: Finding) -> bool:
-    """Another account brought older changes of the chat late, while this agent's look after a gap was under way."""
-    if finding.promise != "stale":
-        return False
-    last = next(
-        (
-            one
-            for one in reversed(case.dispositions)
-            if f"chat {one.subject} " in finding.text and one.id in case.recorded
-        ),
-        None,
-    )
-    if last is None or last.account == finding.agent:
-        return False
-    recorded_at = case.recorded[last.id].at
-    published = [one.at for one in case.evidence.published if (one.chat, one.agent) == (last.subject, last.account)]
-    return recorded_at - max(published, default=recorded_at) > 1.0 and any(
-        gap.agent == finding.agent and abs(gap.ends_at - recorded_at) < RECONCILE_S for gap in case.gaps
-    )
-
-
 def _was_refused_at_first(case: Case, finding: Finding) -> bool:
     """A session had begun, its first poll had been refused, and the daemon was restarted in the pause after that."""
     began = [one.at for one in case.evidence.sessions if one.what == "began" and one.agent == finding.agent]
@@ -242,24 +138,6 @@ def _was_refused_at_first(case: Case, finding: Finding) -> bool:
         finding.promise == "session abandoned"
         and refused
         and any(before <= end <= finding.at for _, end, _ in case.evidence.lives)
-    )
-
-
-def _was_repeated_in_a_look(case: Case, finding: Finding) -> bool:
-    """While this agent's chats were read, a notification repeated the value that was known; what was read is older."""
-    if finding.promise not in ("session abandoned", "gap without cause", "gap too long"):
-        return False
-    own = [one for one in case.dispositions if one.account == finding.agent and one.id in case.recorded]
-    at = {one.id: case.recorded[one.id].at for one in own}
-    return any(
-        read.origin is Origin.RECONCILED
-        and said.subject == read.subject
-        and said.change is Change.UNCHANGED
-        and case.data[said.id]["disposition"] != case.data[read.id]["disposition"]
-        and at[said.id] <= at[read.id] <= at[said.id] + RETRY_S
-        and at[read.id] <= finding.at <= at[read.id] + _FOUND_LATER_S
-        for read in own
-        for said in own
     )
 
 
@@ -284,17 +162,6 @@ CASES: tuple[OpenCase, ...] = (
             ',"at":8.0}]}'
         ),
         explains=_refused_too_often,
-    ),
-    OpenCase(
-        id="clock-set-in-gap",
-        text="a wall clock that is set while a session is away, or before, bends the gap: no length, or hours",
-        promise="lost",
-        shown_by=(
-            '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":26.0,"faults":[{"type":"Refuse","host":"gws","at":8.0,"for_s":12.0},{"type":"'
-            'ClockJump","host":"listener","by_s":-3600.0,"at":14.0}]}'
-        ),
-        explains=_clock_was_set,
     ),
     OpenCase(
         id="resumed-too-late",
@@ -341,44 +208,6 @@ CASES: tuple[OpenCase, ...] = (
         explains=_died_in_silence,
     ),
     OpenCase(
-        id="joined-chat",
-        text="an agent who joins a chat in which another, deaf for the moment, has missed a change seems to have a dead"
-        " subscription himself: his session is thrown away",
-        promise="gap without cause",
-        shown_by=(
-            '{"seed":7,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"lasts_s":60.0,"faults":[{"type":"RefuseInBayeux","agent":"agent1","error":"401::Authen'
-            'tication invalid","at":8.0}]}'
-        ),
-        explains=_joined_a_chat,
-    ),
-    OpenCase(
-        id="clock-set-in-look",
-        text="a wall clock that is set back confuses what was received with what is read from the chats: during a look"
-        " the older value is recorded and the session thrown away; after it, what is read is ignored for as long",
-        promise="session abandoned",
-        shown_by=(
-            '{"seed":816,"ack":true,"accounts":2,"hold_ms":8000,"max_interval_ms":10000,"csrf":false,"batche'
-            'd":false,"lasts_s":60.0,"faults":[{"type":"Partition","host":"gws","at":38.284,"for_s":9.134},{'
-            '"type":"ClockJump","host":"gws","by_s":-3600.0,"at":39.624},{"type":"ClockJump","host":"listene'
-            'r","by_s":-30.0,"at":46.789}]}'
-        ),
-        explains=_looked_while_the_clock_was_set,
-    ),
-    OpenCase(
-        id="late-beside-look",
-        text="another account's resumed session brings older changes of a chat while it is read: what was read is taken"
-        " for older than those, and waits for the next look",
-        promise="stale",
-        shown_by=(
-            '{"seed":7605,"ack":false,"accounts":2,"hold_ms":8000,"max_interval_ms":10000,"csrf":false,"batch'
-            'ed":false,"lasts_s":40.0,"faults":[{"type":"Refuse","host":"gws","at":6.159,"for_s":12.457},{"ty'
-            'pe":"Kill","power":false,"at":12.561,"for_s":1.0},{"type":"Deny","agent":"agent2","count":4,"at"'
-            ':17.696},{"type":"Fail","status":500,"count":3,"target":"notifications","at":24.303}]}'
-        ),
-        explains=_was_held_to_be_older,
-    ),
-    OpenCase(
         id="refused-first-poll",
         text="a session whose first poll was refused is not stored: a restart in the pause after it throws it away",
         promise="session abandoned",
@@ -389,18 +218,6 @@ CASES: tuple[OpenCase, ...] = (
             '{"type":"Restart","at":33.194,"for_s":0.2}]}'
         ),
         explains=_was_refused_at_first,
-    ),
-    OpenCase(
-        id="repeated-in-look",
-        text="a notification that repeats the value known, while the chats are read, does not make that value newer"
-        " than what was read: the older value is recorded, and the session is thrown away",
-        promise="session abandoned",
-        shown_by=(
-            '{"seed":9596,"ack":true,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batche'
-            'd":false,"lasts_s":60.0,"faults":[{"type":"ServerRestart","at":21.071,"for_s":0.79},{"type":"Serv'
-            'erRestart","at":31.459,"for_s":9.402}]}'
-        ),
-        explains=_was_repeated_in_a_look,
     ),
 )
 

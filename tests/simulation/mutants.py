@@ -20,6 +20,7 @@ from listener.intake.recorder import Recorder
 from listener.journal import dead_letters, store
 from listener.journal.lock import FileLock
 from listener.journal.place import Place
+from listener.runtime.clock import Moment
 from listener.sinks.webhook import sink as webhook
 from listener.webservices.repeats import Repeats
 from simulation.explore import Outcome, play_seed
@@ -119,7 +120,10 @@ def _moves_first(original: Any) -> Any:
 
 
 def _begins_late(original: Any) -> Any:
-    return lambda self, fact, since_ms: original(self, fact, (since_ms + fact.at_ms) // 2)
+    def gap(self: Receiver, since: Moment, until: Moment, *rest: Any) -> Any:
+        return original(self, since.earlier(-since.seconds_to(until) / 2), until, *rest)
+
+    return gap
 
 
 def _forgets_to_sync(original: Any) -> Any:
@@ -135,7 +139,7 @@ def _believes_too_soon(original: Any) -> Any:
     def batch(self: Recorder, entries: Any, overlay: Any) -> Any:
         made = original(self, entries, overlay)
         for chat_id, values in overlay.items():
-            self._values[chat_id].update(values)
+            self._chats[chat_id].values.update(values)
         return made
 
     return batch

@@ -1,7 +1,7 @@
 """What must hold in every world, whatever went wrong in it: each promise is a function that yields what breaks it.
 
-Times are virtual seconds. A gap is written in the wall clock of the listener's host; what it covers is looked at as a
-reader would (by the time that the clock showed), and by its length back from its end.
+Times are virtual seconds. A gap is written in the wall clock of the listener's host. It has to hold a moment in both
+readings: by its length, back from its end, and by the times that it names, as the clock showed them.
 """
 
 from collections import Counter, defaultdict
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from listener.model import event as model
 from listener.model.event import Change, Event, Kind, Origin, epoch_ms
 from simulation.clock import EPOCH_MS
 from simulation.evidence import Evidence, Publication, Recorded, Session
@@ -29,29 +30,30 @@ REFUSALS = ("Fail", "StandIn", "LoseLogins", "RotateCsrf", "RefuseInBayeux")
 KEPT_SHARE = 0.25
 """Of maxInterval: a session that could have been polled for so long without a break must not be lost."""
 _SLACK_S = 0.01
+_SLACK_MS = 10
 _SESSION_STORED_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gap:
-    """A gap on record: wall clock times in epoch milliseconds, and the virtual moments that it stands for."""
+    """A gap on record: wall clock times in epoch milliseconds, and the virtual moments that it stands for.
+
+    Attributes:
+        length_s: as it is written, None where the listener could not know it.
+        begins_at: where a reader has to reckon with its beginning.
+        least_s: the shortest length that can be meant: a clock that was set back has shown a time twice.
+    """
 
     agent: str
     reason: str
     from_ms: int
     to_ms: int
+    length_s: float | None
+    step_s: float
     recorded_at: float
+    begins_at: float
     ends_at: float
-
-    @property
-    def length_s(self) -> float:
-        """As it is written."""
-        return (self.to_ms - self.from_ms) / 1000
-
-    @property
-    def begins_at(self) -> float:
-        """The virtual moment, by its length."""
-        return self.ends_at - self.length_s
+    least_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,8 +79,7 @@ class Case:
 
     def wall_ms(self, at: float) -> int:
         """What the clock of the listener's host showed."""
-        offset_ms = next(offset for since, offset in reversed(self.evidence.clock) if since <= at)
-        return EPOCH_MS + int(at * 1000) + offset_ms
+        return EPOCH_MS + int(at * 1000) + self.offset_ms(at)
 
     @cached_property
     def data(self) -> dict[str, dict[str, Any]]:
@@ -102,29 +103,53 @@ class Case:
 
     def _gap(self, event: Event, data: Mapping[str, Any]) -> Gap:
         at = self.recorded[event.id].at if event.id in self.recorded else self.evidence.ended_at
-        to_ms = epoch_ms(data["to"])
-        # Written a moment ago, in which the clock may have been set.
-        shown = [self.wall_ms(at), *(EPOCH_MS + int(at * 1000) + offset for _, offset in self.evidence.clock)]
-        ends_at = [at + (to_ms - now_ms) / 1000 for now_ms in shown if to_ms <= now_ms]
+        gap = msgspec.convert(data, model.Gap)
+        ends_at = max(self._moments(gap.ended_ms, not_after=at))
+        from_ms, to_ms = epoch_ms(gap.from_), epoch_ms(gap.to)
+        step_s = gap.clock_step_seconds or 0.0
+        began_ms = to_ms if step_s < 0 else from_ms  # as the clock before showed it, where no length is known
+        begins = self._moments(began_ms, not_after=ends_at) if gap.seconds is None else [ends_at - gap.seconds]
         return Gap(
             agent=event.account,
-            reason=data["reason"],
-            from_ms=epoch_ms(data["from"]),
+            reason=gap.reason,
+            from_ms=from_ms,
             to_ms=to_ms,
+            length_s=gap.seconds,
+            step_s=step_s,
             recorded_at=at,
-            ends_at=max(ends_at, default=at),
+            begins_at=min(begins),
+            ends_at=ends_at,
+            least_s=ends_at - max(begins),
         )
+
+    def _moments(self, shown_ms: int, *, not_after: float) -> list[float]:
+        """When the clock showed this; it did not after the given moment, which stands for none."""
+        ends = [since for since, _ in self.evidence.clock[1:]] + [not_after]
+        return [
+            at
+            for (since, offset_ms), until in zip(self.evidence.clock, ends, strict=True)
+            if since - _SLACK_S <= (at := (shown_ms - EPOCH_MS - offset_ms) / 1000) <= min(until, not_after) + _SLACK_S
+        ] or [not_after]
+
+    def offset_ms(self, at: float) -> int:
+        """By how much the clock of the listener's host was off."""
+        return next(offset for since, offset in reversed(self.evidence.clock) if since <= at)
 
     def is_covered(self, agent: str, at: float) -> bool:
         """Whether a gap of the agent holds this moment."""
-        wall_ms = self.wall_ms(at)
-        return any(
-            gap.agent == agent
-            and (
-                gap.begins_at - _SLACK_S <= at <= gap.ends_at + _SLACK_S
-                or (gap.from_ms - 10 <= wall_ms <= gap.to_ms + 10 and at <= gap.recorded_at)
-            )
-            for gap in self.gaps
+        return any(gap.agent == agent and self._holds(gap, at) for gap in self.gaps)
+
+    def _holds(self, gap: Gap, at: float) -> bool:
+        """By its length and by its times, as the clock shows them since, and as it did if it was set once at most."""
+        if not gap.begins_at - _SLACK_S <= at <= gap.ends_at + _SLACK_S:
+            return False
+        if gap.length_s is None:
+            return True  # all that could be told is when it began by one clock, and when it ended by another
+        settings = [since for since, _ in self.evidence.clock if gap.begins_at - _SLACK_S < since <= gap.ends_at]
+        readings = [self.offset_ms(gap.ends_at)] + [self.offset_ms(at)] * (len(settings) <= 1)
+        return all(
+            gap.from_ms - _SLACK_MS <= EPOCH_MS + at * 1000 + offset_ms <= gap.to_ms + _SLACK_MS
+            for offset_ms in readings
         )
 
     @cached_property
@@ -299,7 +324,7 @@ def every_notification_is_counted(case: Case) -> Iterator[Finding]:
 
 
 def gaps_are_honest(case: Case) -> Iterator[Finding]:
-    """6a. A gap has a cause, and is not longer than that and the stated bounds."""
+    """6a. A gap has a cause, is not longer than that and the stated bounds, and says what was done to the clock."""
     before_s = 2 * case.plan.hold_ms / 1000 + STORED_S + 3.0
     after_s = case.plan.hold_ms / 1000 + RETRY_S
     login_s = after_s + LOGIN_S
@@ -312,11 +337,21 @@ def gaps_are_honest(case: Case) -> Iterator[Finding]:
         ]
         since, until = _stretch(reach, gap.ends_at)
         if not since <= gap.ends_at <= until:
-            text = f"a gap ({gap.reason}) of {gap.length_s:.3f} s without a cause"
+            text = f"a gap ({gap.reason}) of {gap.least_s:.3f} s without a cause"
             yield Finding(promise="gap without cause", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
-        elif gap.length_s > gap.ends_at - since + _SLACK_S:
-            text = f"a gap ({gap.reason}) of {gap.length_s:.3f} s for trouble since {since + before_s:.3f} s"
+        elif gap.least_s > gap.ends_at - since + _SLACK_S:
+            text = f"a gap ({gap.reason}) of {gap.least_s:.3f} s for trouble since {since + before_s:.3f} s"
             yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
+        if gap.length_s is not None:
+            yield from _clock_is_told(case, gap, gap.length_s)
+
+
+def _clock_is_told(case: Case, gap: Gap, length_s: float) -> Iterator[Finding]:
+    step_s = (case.offset_ms(gap.ends_at) - case.offset_ms(gap.begins_at)) / 1000
+    named_s = (gap.to_ms - gap.from_ms) / 1000
+    if abs(gap.step_s - step_s) > _SLACK_S or abs(named_s - length_s - abs(step_s)) > _SLACK_S:
+        text = f"a gap of {length_s:.3f} s names {named_s:.3f} s and a step of {gap.step_s} s, which was {step_s} s"
+        yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
 
 
 def _stretch(reach: Sequence[tuple[float, float]], at: float) -> tuple[float, float]:

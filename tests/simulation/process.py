@@ -25,6 +25,7 @@ class Process:
         clock: of its host.
         settings: its configuration.
         number: of the process, and of its dice.
+        boot: how often its machine was started.
         on_record: called with events that became durable.
         on_end: called with what ended it, None for an orderly end.
     """
@@ -36,6 +37,7 @@ class Process:
         clock: WorldClock,
         settings: Settings,
         number: int,
+        boot: int,
         on_record: Callable[[int, tuple[Event, ...]], None],
         on_end: Callable[["Process", BaseException | None], None],
     ) -> None:
@@ -48,6 +50,7 @@ class Process:
         host = Host(
             clock=clock,
             random=random.Random(f"{loop.seed}:process:{number}"),
+            boot_id=f"start-{boot}",
             new_executor=lambda _: Worker(loop),
         )
         self.daemon = Daemon(

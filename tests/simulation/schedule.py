@@ -299,6 +299,7 @@ _CHOKE_SHARE = 0.05
 _WITH_A_KILL = (DiskFull, DiskStall, ReceiverAnswers, ReceiverHangs)  # whatever waits then must not be gone
 _KILL_IN_IT = 0.5
 _POWER_CUT = 0.3
+_PROXY_SHARE = 0.08
 _FILES_SHARE = 0.05  # of the seeds
 _NOTICED_S = 5.0  # by then the files are in place again: what comes later may be a kill
 _ON_THE_DISK = (Kill, Restart, Second, DiskFull, DiskStall)
@@ -307,7 +308,6 @@ _SUFFIXES: tuple[tuple[Literal["", "-wal", "-shm", ".lock"], ...], ...] = (
     ("",),
     ("", "-wal", "-shm", ".lock"),
 )
-_PROXY_SHARE = 0.08
 _OUTAGES_S = (0.5, 1.5, 4.0, 7.0, 9.0, 12.0, 20.0)
 _JUMPS_S = (-3600.0, -30.0, 30.0, 3600.0, 90_000.0)
 _BYTES = (0, 1, 40, 300, 700)
@@ -426,6 +426,14 @@ def draw(seed: int) -> Schedule:
     )
 
 
+def _proxy(dice: random.Random, lasts_s: float) -> list[AnyFault]:
+    """Seldom; by dice of its own, so that all other seeds stay as they are."""
+    if dice.random() >= _PROXY_SHARE:
+        return []
+    at = round(dice.uniform(4.0, lasts_s - 2.0), 3)
+    return [ReadTimeout(at=at, for_s=dice.choice((20.0, 90.0)), limit_s=dice.choice((1.2, 2.5)))]
+
+
 def _files_taken(seed: int, lasts_s: float, faults: Sequence[AnyFault]) -> list[AnyFault]:
     """Where nothing else is the matter with the listener's disk; a kill comes after it is noticed."""
     dice = random.Random(f"{seed}:files")
@@ -439,14 +447,6 @@ def _files_taken(seed: int, lasts_s: float, faults: Sequence[AnyFault]) -> list[
     if any(isinstance(one, _ON_THE_DISK) and one.at >= at for one in faults) or dice.random() < _KILL_IN_IT:
         return [taken]
     return [taken, Kill(at=at + _NOTICED_S, for_s=1.0, power=dice.random() < _POWER_CUT)]
-
-
-def _proxy(dice: random.Random, lasts_s: float) -> list[AnyFault]:
-    """Seldom; by dice of its own, so that all other seeds stay as they are."""
-    if dice.random() >= _PROXY_SHARE:
-        return []
-    at = round(dice.uniform(4.0, lasts_s - 2.0), 3)
-    return [ReadTimeout(at=at, for_s=dice.choice((20.0, 90.0)), limit_s=dice.choice((1.2, 2.5)))]
 
 
 def _many(seed: int, dice: random.Random) -> Schedule:

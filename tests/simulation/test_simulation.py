@@ -16,14 +16,21 @@ from simulation.mutants import MUTANTS
 from simulation.oracle import judge
 from simulation.schedule import (
     AnyFault,
+    ClockJump,
+    Deny,
     Duplicate,
+    Fail,
     FilesTaken,
     Kill,
+    Partition,
     ReadTimeout,
     ReceiverAnswers,
     ReceiverChokes,
+    Refuse,
+    RefuseInBayeux,
     RotateCsrf,
     Schedule,
+    ServerRestart,
     Slow,
     StandIn,
     draw,
@@ -136,13 +143,6 @@ def test_a_notification_that_comes_twice_in_one_answer_is_one():
     assert outcome.unknown == [], told(outcome)
 
 
-@pytest.mark.parametrize("suffixes", [("-wal", "-shm"), ("",), ("", "-wal", "-shm", ".lock")])
-def test_files_that_are_removed_beneath_the_listener_cost_nothing(suffixes):
-    taken, kill = FilesTaken(at=20.0, suffixes=suffixes), Kill(at=25.0, for_s=1.0, power=False)
-    outcome = play(_small(7, taken, kill, ack=True, hold_ms=3000, lasts_s=40.0))
-    assert outcome.unknown == [], told(outcome)
-
-
 @pytest.mark.parametrize("status", [202, 203, 206])
 def test_an_answer_under_another_2xx_is_taken(status: int):
     dressed = StandIn(at=8.0, status=status, count=1, keeps_body=True, only="messages")
@@ -195,3 +195,67 @@ def test_an_event_that_a_receiver_cannot_take_is_set_aside_and_holds_no_other_up
     assert letter.reason.endswith("while others were")
     recorded = {one.event.id: one.at for one in evidence.recorded if one.event.id != letter.event_id}
     assert max(one.at - recorded[one.id] for one in evidence.posted) < 30.0
+
+
+@pytest.mark.parametrize("suffixes", [("-wal", "-shm"), ("",), ("", "-wal", "-shm", ".lock")])
+def test_files_that_are_removed_beneath_the_listener_cost_nothing(suffixes):
+    taken, kill = FilesTaken(at=20.0, suffixes=suffixes), Kill(at=25.0, for_s=1.0, power=False)
+    outcome = play(_small(7, taken, kill, ack=True, hold_ms=3000, lasts_s=40.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_notification_that_repeats_the_value_known_makes_it_newer_than_what_is_being_read():
+    twice = ServerRestart(at=21.071, for_s=0.79), ServerRestart(at=31.459, for_s=9.402)
+    outcome = play(_small(9596, *twice, ack=True, hold_ms=5000, lasts_s=60.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_wall_clock_that_is_set_back_during_a_look_makes_nothing_older():
+    outcome = play(
+        _small(
+            816,
+            Partition(host="gws", at=38.284, for_s=9.134),
+            ClockJump(host="gws", by_s=-3600.0, at=39.624),
+            ClockJump(host="listener", by_s=-30.0, at=46.789),
+            ack=True,
+            hold_ms=8000,
+            lasts_s=60.0,
+        )
+    )
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_older_changes_that_another_account_brings_late_do_not_hide_what_was_read():
+    outcome = play(
+        _small(
+            7605,
+            Refuse(host="gws", at=6.159, for_s=12.457),
+            Kill(power=False, at=12.561, for_s=1.0),
+            Deny(agent="agent2", count=4, at=17.696),
+            Fail(status=500, count=3, target="notifications", at=24.303),
+            ack=False,
+            hold_ms=8000,
+            lasts_s=40.0,
+        )
+    )
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_who_joins_a_chat_in_which_a_deaf_agent_missed_a_change_is_not_deaf_himself():
+    deaf = RefuseInBayeux(agent="agent1", error="401::Authentication invalid", at=8.0)
+    outcome = play(_small(7, deaf, ack=False, hold_ms=5000, lasts_s=60.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("by_s", [-3600.0, -30.0, 3600.0])
+def test_a_gap_has_its_true_length_whatever_is_done_to_the_clock_meanwhile(by_s: float):
+    outage, step = Refuse(host="gws", at=8.0, for_s=12.0), ClockJump(host="listener", by_s=by_s, at=14.0)
+    outcome = play(_small(0, outage, step, ack=False, hold_ms=5000, lasts_s=26.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("by_s", [-3600.0, 3600.0])
+def test_so_has_one_over_a_restart(by_s: float):
+    killed, step = Kill(power=False, at=8.0, for_s=4.0), ClockJump(host="listener", by_s=by_s, at=10.0)
+    outcome = play(_small(0, killed, step, ack=False, hold_ms=5000, lasts_s=26.0))
+    assert outcome.unknown == [], told(outcome)

@@ -68,6 +68,7 @@ class World:
         self._digest = hashlib.blake2b(digest_size=16)
         self.clocks = {host: WorldClock(self.loop) for host in ("listener", "gws", "crm")}
         self._processes: list[Process] = []
+        self._boot = 1
         self.agents = tuple(f"agent{number}" for number in range(1, plan.accounts + 1))
 
     def play(self) -> Evidence:
@@ -234,6 +235,7 @@ class World:
             clock=self.clocks["listener"],
             settings=self._settings(folder),
             number=number,
+            boot=self._boot,
             on_record=self._recorded,
             on_end=on_end,
         )
@@ -242,6 +244,7 @@ class World:
         """End a process in the middle of whatever it does; what it leaves is what the next one finds."""
         self._look(process)
         process.kill(power=power)
+        self._boot += power
         self.evidence.lives.append((process.started_at, self.loop.now_s, "killed"))
         self._folder = self.disk.folder / f"after-{process.number}"
         self.disk.move(process.folder, self._folder, power=power, commits_are_synced=process.commits_are_synced)

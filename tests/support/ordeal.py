@@ -72,10 +72,11 @@ async def undergo(play: Play, folder: Path) -> Outcome:
             )
         )
         daemon = await listening.start(subscribed=False)
-        await daemon.logged("subscribed", account=AGENT)
+        problems = await _heard_at_all(listening)
         async with stage.publisher.streaming(pause_s=0.05):
             busy = await _busy_while_played(peer, daemon.pid)
-        problems = await _wait_for_the_others(stage, listening, well)
+        problems += await _wait_for_the_others(stage, listening, well)
+        problems += await _harmed(play, listening)
         peak_mib = _peak_mib(daemon.pid)
         problems += await _stop(listening)
     problems += [f"the peer's redirect was followed {len(spy.posts) + len(spy.asked)} times"] * bool(spy.posts)
@@ -105,6 +106,14 @@ async def _busy_while_played(peer: Peer, pid: int) -> float:
     return (_cpu_s(pid) - spent_s) / (time.monotonic() - began)
 
 
+async def _heard_at_all(listening: Listening) -> list[str]:
+    try:
+        await listening.daemon.logged("subscribed", account=AGENT, timeout_s=SETTLES_S)
+    except AssertionError:
+        return [f"the other account was not heard within {SETTLES_S:.0f} s"]
+    return []
+
+
 async def _wait_for_the_others(stage: Stage, listening: Listening, well: Receiver) -> list[str]:
     """What is wrong with the account and the sinks that nobody was hostile to."""
     problems = []
@@ -119,6 +128,20 @@ async def _wait_for_the_others(stage: Stage, listening: Listening, well: Receive
     problems += [f"{len(gaps)} gaps of the other account"] * bool(gaps)
     problems += [f"{stage.handshakes} handshakes of the other account"] * (stage.handshakes != 1)
     return problems
+
+
+async def _harmed(play: Play, listening: Listening) -> list[str]:
+    """What is wrong with the account or the sink that the peer was for, where all should be well."""
+    if not play.harmless:
+        return []
+    if play.stage is hostile.Stage.WEBHOOK:
+        metrics = await listening.metrics()
+        taken, failed = (metrics.total(f"sink_{what}_total", sink="bad") for what in ("delivered", "failures"))
+        return [] if taken and not failed else [f"its sink delivered {taken} and failed {failed} times"]
+    log = [line for line in listening.daemon.log if line.get("account") == hostile.USER]
+    troubles = [line["reason"] for line in log if line["event"] == "session_problem" and line["reason"] != "not_held"]
+    heard = any(line["event"] == "subscribed" for line in log)
+    return [] if heard and not troubles else [f"its account was {'' if heard else 'not '}heard, with {troubles[:3]}"]
 
 
 async def _stop(listening: Listening) -> list[str]:

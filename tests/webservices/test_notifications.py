@@ -250,6 +250,17 @@ def test_chats_without_the_key_say_nothing_and_bad_ones_are_refused():
     assert dict(taken.filtered) == {"no_key": 2}
     assert dict(taken.refused) == {"not_an_object": 1, "no_chat_id": 1}
     assert (taken.forwarded, dict(taken.malformed)) == (2, {"state": 1})
+    assert taken.chats == ["2", "3", "4"], "those that have not ended"
+
+
+@pytest.mark.parametrize("kind", ["StatusChange", "ParticipantsUpdated"])
+def test_what_a_chat_came_with_is_told_whatever_it_was_that_happened_to_it(kind):
+    notes = [
+        notification(notificationType=kind, chat={**CHAT, "id": str(number), "userData": data})
+        for number, data in enumerate(({"DispositionCode": "a"}, {"DispositionCode": ""}, {"Other": "x"}, None))
+    ]
+    taken = decoder().decode([encoded(note) for note in notes], account="agent1", received_ms=RECEIVED_MS)
+    assert taken.told == {("0", "DispositionCode"): "a", ("1", "DispositionCode"): None}
 
 
 def test_the_same_snapshot_read_at_another_moment_is_another_find():

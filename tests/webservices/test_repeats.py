@@ -9,23 +9,41 @@ from listener.webservices.repeats import MOST_CHATS, Repeats, SeenChats
 from support.notifications import encoded, notification
 
 
+def seen(*chats, told=()):
+    return DecodedBatch(chats=list(chats), told=dict(told))
+
+
 def test_chats_are_known_until_the_session_ends():
     heard = SeenChats()
-    heard.add(["a", "b"])
+    heard.add(seen("a", "b", told={("a", "Code"): "x"}), 5.0)
     assert "a" in heard
     assert "c" not in heard
     heard.clear()
     assert "a" not in heard
+    assert not heard.came_with("a", "Code", "x")
+
+
+def test_when_a_chat_was_seen_last_and_what_it_came_with_is_known():
+    heard = SeenChats()
+    heard.add(seen("a", told={("a", "Code"): "x", ("a", "Other"): None}), 5.0)
+    assert (heard.since("a", 5.0), heard.since("a", 5.1), heard.since("b", 0.0)) == (True, False, False)
+    assert heard.came_with("a", "Code", "x")
+    assert heard.came_with("a", "Other", None)
+    heard.add(seen("a", told={("a", "Code"): "y"}), 6.0)
+    assert not heard.came_with("a", "Code", "x")
+    assert not heard.came_with("a", "Never", None)
+    assert heard.since("a", 6.0)
 
 
 def test_of_too_many_the_one_not_heard_of_for_longest_goes():
     heard = SeenChats()
-    heard.add(["first", "second"])
-    heard.add(str(number) for number in range(MOST_CHATS - 2))
-    heard.add(["first"])
-    heard.add(["one more"])
+    heard.add(seen("first", "second", told={("second", "Code"): "x"}), 1.0)
+    heard.add(seen(*(str(number) for number in range(MOST_CHATS - 2))), 2.0)
+    heard.add(seen("first"), 3.0)
+    heard.add(seen("one more"), 4.0)
     assert "first" in heard
     assert "second" not in heard
+    assert not heard.came_with("second", "Code", "x")
 
 
 KEYS = ("DispositionCode", "Reason")
@@ -37,10 +55,10 @@ def stamped(number, **user_data):
     return notification(metrics=metrics, chat={"userData": {"DispositionCode": f"code-{number}", **user_data}})
 
 
-def take(repeats, *messages) -> DecodedBatch:
+def take(repeats, *messages, more=False) -> DecodedBatch:
     decoder = NotificationDecoder(keys=KEYS)
     decoded = decoder.decode([encoded(message) for message in messages], account="agent1", received_ms=1)
-    repeats.drop_repeats(decoded)
+    repeats.drop_repeats(decoded, more=more)
     return decoded
 
 
@@ -115,6 +133,24 @@ def test_a_batch_larger_than_what_is_remembered_otherwise_is_recognised_whole():
     take(repeats, *large)
     take(repeats, stamped(2000))
     assert values(take(repeats, *large)) == []
+
+
+def test_an_answer_that_comes_again_in_parts_is_recognised_whole():
+    """Without acknowledgements, or under a new number, as a gateway may send it."""
+    repeats = Repeats()
+    parts = [[stamped(n) for n in range(first, first + 500)] for first in range(0, 2000, 500)]
+    for part in parts:
+        take(repeats, *part, more=part is not parts[-1])
+    take(repeats, stamped(9999))
+    assert [value for part in parts for value in values(take(repeats, *part, more=part is not parts[-1]))] == []
+
+
+def test_of_an_answer_without_end_so_much_is_remembered(monkeypatch):
+    monkeypatch.setattr("listener.webservices.repeats._MOST_REMEMBERED", 500)
+    repeats = Repeats()
+    for first in range(0, 1000, 100):
+        take(repeats, *[stamped(n) for n in range(first, first + 100)], more=True)
+    assert len(repeats._recent) == 500
 
 
 def test_memory_is_bounded():

@@ -40,6 +40,7 @@ const REASONS = {
   network: "the server could not be reached",
   login: "the login was refused",
   no_ack_cut: "a response was cut off",
+  subscription_lost: "the server had dropped the subscription",
   journal_damaged: "the journal was damaged",
   journal_lost: "the journal was lost",
 };
