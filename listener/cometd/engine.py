@@ -70,7 +70,6 @@ class Engine:
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._pacing = Pacing()
-        self._interval_told = False
         self._login_in_vain = False
         self._hold = HoldLimit()
         self._rehandshake_wanted = False
@@ -182,27 +181,20 @@ class Engine:
             received = await self._converse(request)
         except ExchangeFailed as failure:
             if request.hold_ms and failure.maybe_lost and not self._ending:
-                self._learn_hold(request.hold_ms, self._held_ms(sent_s), failure)
+                self._learn_hold(request.hold_ms, self._clock.monotonic_s() - sent_s, failure)
             raise
         else:
-            self._hold.answered(held_ms=self._held_ms(sent_s))
+            self._hold.answered(held_s=self._clock.monotonic_s() - sent_s)
             return received
         finally:
             self._idle.set()
 
-    def _held_ms(self, sent_s: float) -> int:
-        return round((self._clock.monotonic_s() - sent_s) * 1000)
-
-    def _learn_hold(self, advised_ms: int, held_ms: int, failure: ExchangeFailed) -> None:
+    def _learn_hold(self, advised_ms: int, held_s: float, failure: ExchangeFailed) -> None:
         """Ask for shorter polls where something in between cuts those of this length."""
-        if self._hold.failed(held_ms=held_ms, advised_ms=advised_ms, http_status=failure.http_status):
-            limit_ms = self.session.hold_limit_ms = self._hold.limit_ms
-            assert limit_ms is not None  # noqa: S101 - it has just been learned
-            text = (
-                f"polls fail after {held_ms / 1000:.1f} s ({failure}), and the server holds them for"
-                f" {advised_ms / 1000:g} s: from now on they ask for an answer within {limit_ms / 1000:.1f} s"
-            )
-            self._report("hold_shortened", text, 0.0)
+        told = self._hold.failed(held_s=held_s, advised_ms=advised_ms, http_status=failure.http_status)
+        if told:
+            self.session.hold_limit_ms = self._hold.limit_ms
+            self._report("hold_shortened", f"{told}: {failure}", 0.0)
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
@@ -418,17 +410,13 @@ class Engine:
                 await self._pause(f"{request.step.value}_refused", received.error or "refused", refused=True)
 
     async def _before_next_poll(self, *, idle: bool) -> None:
-        session = self.session
         took_ms = round(self._subscription.asked_at.seconds_to(Moment.of(self._clock)) * 1000)
-        delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=session.interval_ms)
+        delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
         if self._pacing.has_slowed_down():
             text = f"the server answers polls at once, with nothing of use: from now on one every {NOT_HELD_PAUSE_S} s"
             self._report("not_held", text, 0.0)
-        if session.advised_interval_ms > session.interval_ms and not self._interval_told:
-            self._interval_told = True
-            advised_s, max_interval_s = session.advised_interval_ms / 1000, session.lifetime_s
-            text = f"advice.interval is {advised_s:g} s, maxInterval {max_interval_s:g} s: a poll every {delay_s:g} s"
-            self._report("interval_too_long", text, 0.0)
+        if (told := self.lease.interval_cut_short()) is not None:
+            self._report("interval_too_long", told, 0.0)
         if delay_s:
             await self._clock.sleep(delay_s)
 
@@ -445,7 +433,7 @@ class Engine:
             return
         self.lease.began()
         self._subscription.session_began()
-        self._multiple_clients = self._interval_told = False
+        self._multiple_clients = False
 
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""

@@ -51,12 +51,14 @@ class Lease:
         # Directories lock users who log in too often.
         self._logins = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._next_login_s = 0.0
+        self._interval_told = False
 
     # --- what happened --------------------------------------------------------------------------------------------
 
     def began(self) -> None:
         """A handshake was granted."""
         self._failing_since_s = None
+        self._interval_told = False
 
     def renewed(self) -> None:
         """A connect was granted."""
@@ -99,6 +101,15 @@ class Lease:
         may_live = self._session.client_id is not None and not self.is_over()
         most_s = self._session.lifetime_s * _SHARE if may_live else LONGEST_PAUSE_S
         return min(asked_s, most_s) * self._uniform(1.0, 1.0 + _GROWTH)
+
+    def interval_cut_short(self) -> str | None:
+        """What to tell, once a session, of an advised interval that it would not outlive; see `Session.interval_ms`."""
+        session = self._session
+        if session.advised_interval_ms <= session.interval_ms or self._interval_told:
+            return None
+        self._interval_told = True
+        advised_s, obeyed_s = session.advised_interval_ms / 1000, session.interval_ms / 1000
+        return f"advice.interval is {advised_s:g} s, maxInterval {session.lifetime_s:g} s: a poll every {obeyed_s:g} s"
 
     def connecting_s(self, configured_s: float) -> float:
         """The time for a connection to come about: a packet that got lost must not cost the session."""

@@ -30,7 +30,7 @@ class SubscriptionState:
         self.last: Moment | None = None
         self.cut = False
         self.asked_at = Moment(0, None)
-        self._granted_at: Moment | None = None
+        self._granted_at = Moment(0, None)
         self._cause: Cause | None = Cause.RESTART
         self._new_session = False
         self._network_failed = False
