@@ -72,7 +72,11 @@ class ConfigError(ListenerError):
 
 
 class StartError(ListenerError):
-    """The host does not let the daemon start; the text names the setting."""
+    """The host does not let the daemon start; the text names the setting, or `problems` hold all that are known."""
+
+    def __init__(self, text: str = "", *, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(text or "; ".join(map(str, problems)))
+        self.problems = tuple(problems)
 
 
 class JournalError(ListenerError):

@@ -17,8 +17,10 @@ GENESIS = bytes(32)
 OPENING = b',"chainindex":"'
 """How a link begins in a record."""
 
+DATA = b',"data":'
+"""How the value of an event begins."""
+
 _LINK = re.compile(OPENING + rb'(0|[1-9][0-9]{0,17})","chainprevious":"([0-9a-f]{64})","data":')
-_DATA = b',"data":'
 
 
 class Head(NamedTuple):
@@ -51,10 +53,10 @@ def chained(event: bytes, data_bytes: int, head: Head) -> tuple[bytes, Head]:
     Raises:
         ValueError: the event has another form.
     """
-    cut = len(event) - len(_DATA) - data_bytes - 1
-    if event[cut : cut + len(_DATA)] != _DATA:
+    cut = len(event) - len(DATA) - data_bytes - 1
+    if event[cut : cut + len(DATA)] != DATA:
         raise ValueError("an event whose last member is not `data` cannot be chained")
-    line = b"".join((event[:cut], written(head), event[cut + len(_DATA) :]))
+    line = b"".join((event[:cut], written(head), event[cut + len(DATA) :]))
     return line, Head(head.size + 1, hash_of(line))
 
 

@@ -5,7 +5,7 @@ stands in the files is not proven by it.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from listener.audit.chain import Head
@@ -20,8 +20,8 @@ class Segment:
         place: the first line.
         lines: how many.
         number: the index of the first record; -1 where they are no records.
-        previous: the hash that the first record names.
-        hash: that of the last record.
+        previous: the hash that the first record names; empty where no signature reaches further back.
+        hash: that of the last record; empty where it is not known.
         heads: those in it that were looked for.
     """
 
@@ -37,6 +37,16 @@ class Segment:
         """How many records the chain has with its last one."""
         return self.number + self.lines
 
+    def parted(self, number: int) -> tuple["Segment", "Segment"]:
+        """Its records before this one, and from it on, which do not follow those."""
+        before = [head for head in self.heads if head.size <= number]
+        behind = [head for head in self.heads if head.size > number]
+        lines = number - self.number
+        return (
+            Segment(self.place, lines, self.number, self.previous, b"", before),
+            Segment(self.at(number), self.lines - lines, number, b"", self.hash, behind),
+        )
+
     def at(self, number: int) -> Location:
         """Where a record of it stands."""
         return self.place._replace(line=self.place.line + number - self.number)
@@ -48,9 +58,24 @@ class Segments:
     def __init__(self) -> None:
         self._found: list[Segment] = []
         self._heads: list[Head] = []
+        self._parts: set[int] = set()
 
     def __iter__(self) -> Iterator[Segment]:
-        return iter(self._found)
+        """They end where the chain is parted."""
+        parts = sorted(self._parts)
+        for segment in self._found:
+            rest = segment
+            for number in parts if segment.number >= 0 else ():
+                if rest.number < number < rest.size:
+                    first, rest = rest.parted(number)
+                    yield first
+            if rest.number in self._parts:
+                rest = replace(rest, previous=b"")
+            yield rest
+
+    def part_at(self, number: int) -> None:
+        """No signature reaches back from this record to the one before."""
+        self._parts.add(number)
 
     def note(self, head: Head) -> None:
         """A head that is looked for stands in what is added next."""
@@ -99,7 +124,7 @@ def _reach(segments: Sequence[Segment], heads: Collection[Head]) -> list[int]:
     reach = [max((head.size for head in segment.heads if head in heads), default=0) for segment in segments]
     before: dict[Head, list[int]] = {}
     for place, segment in enumerate(segments):
-        if segment.number >= 0:
+        if segment.hash:
             before.setdefault(Head(segment.size, segment.hash), []).append(place)
     waiting = [place for place, size in enumerate(reach) if size]
     while waiting:

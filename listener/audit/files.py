@@ -20,7 +20,13 @@ from listener.runtime.durable import sync_file, sync_folder
 CHECKPOINTS, KEY, PUBLIC_KEY = ".checkpoints", ".key", ".pub"
 """The endings of what stands beside an audit file."""
 
-_BESIDE = (CHECKPOINTS, KEY, PUBLIC_KEY, ".lock", ".part")
+QUARANTINED = ".quarantined-"
+"""How the ending of a file begins that lines were moved to which the journal never delivered."""
+
+NEXT = ".next"
+"""The ending of a private key that is to take the place of the one of this name without it."""
+
+_BESIDE = (CHECKPOINTS, KEY, PUBLIC_KEY, NEXT, ".lock", ".part")
 
 _log = structlog.get_logger(__name__)
 _BLOCK_BYTES = 1024 * 1024
@@ -55,7 +61,7 @@ def of_the_trail(paths: Iterable[Path]) -> list[Path]:
 
     They are told by their names alone, for whoever verifies a trail need not be able to read the key.
     """
-    return [path for path in paths if path.suffix not in _BESIDE]
+    return [path for path in paths if path.suffix not in _BESIDE and not path.suffix.startswith(QUARANTINED)]
 
 
 def beside(files: Iterable[Path], ending: str) -> list[Path]:
@@ -185,7 +191,7 @@ def predecessors(path: Path) -> list[Path]:
 
 def newest_end(path: Path) -> Head | None:
     """The head of the longest chain in a file that was this one; None if none has a chain."""
-    heads = [head for place in predecessors(path) if (head := end_of(reversed(_last_lines(place, _ENOUGH))))]
+    heads = [head for place in predecessors(path) if (head := end_of(reversed(last_lines(place, _ENOUGH))))]
     return max(heads, key=lambda head: head.size, default=None)
 
 
@@ -195,15 +201,15 @@ def lines_before(path: Path, fd: int, count: int) -> Iterator[bytes]:
     for place in predecessors(path):
         if count <= 0 or (wanted is not None and not wanted.number):
             return
-        lines = _last_lines(place, count)
+        lines = last_lines(place, count)
         if wanted is None or end_of(reversed(lines)) == Head(wanted.number, wanted.previous):
             yield from lines
             count -= len(lines)
             wanted = first_link(lines) or wanted
 
 
-def _last_lines(path: Path, count: int) -> Sequence[bytes]:
-    """Empty if it cannot be read: then it tells nothing."""
+def last_lines(path: Path, count: int) -> Sequence[bytes]:
+    """The last `count` lines of a file, at most. Empty if it cannot be read: then it tells nothing."""
     with contextlib.suppress(OSError):
-        return deque(lines_of(path), maxlen=count)
+        return list(deque(lines_of(path), maxlen=count))
     return ()

@@ -178,6 +178,28 @@ class LineFile:
         self.complete()
         self._append(lines)
 
+    def replace_end(self, offset: int, end: bytes) -> None:
+        """Put other lines where those from an offset on stand, durably, or change nothing. Copies the file."""
+        fd = self.current()
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        copy = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, self._mode)
+        try:
+            with os.fdopen(copy, "wb") as file:
+                found = os.fstat(fd)
+                os.fchmod(copy, found.st_mode & 0o777)
+                with contextlib.suppress(PermissionError):
+                    os.fchown(copy, found.st_uid, found.st_gid)
+                for block in blocks(fd, 0):
+                    file.write(block[: max(0, offset - file.tell())])
+                file.write(end)
+                file.flush()
+                sync_file(copy)
+            draft.replace(self._path)
+        finally:
+            draft.unlink(missing_ok=True)
+        sync_folder(self._path.parent)
+        self.open()
+
     def _append(self, lines: Sequence[bytes]) -> None:
         """The first of the lines is the one that was begun, if one was."""
         for _ in range(_ROTATIONS):

@@ -136,8 +136,21 @@ class Checkpoint:
 
     def is_signed_by(self, key: VerifierKey) -> bool:
         """Whether one of the signatures is this key's, and right."""
-        mine = [one for one in self.signatures if (one.name, one.key_id) == (key.name, key.key_id)]
-        return any(key.verifies(self.text, one.signature) for one in mine)
+        return is_signed(self.text.decode(), self.signatures, key)
+
+
+def is_signed(text: str, signatures: Iterable[Signature], key: VerifierKey) -> bool:
+    """Whether one of the signatures of a text is this key's, and right."""
+    mine = [one for one in signatures if (one.name, one.key_id) == (key.name, key.key_id)]
+    return any(key.verifies(text.encode(), one.signature) for one in mine)
+
+
+def split_note(note: str) -> tuple[str, tuple[Signature, ...]]:
+    """The text of a signed note, with its line end, and its signatures, which are not verified. Raises NoteError."""
+    text, found, rest = note.partition("\n\n")
+    if not found:
+        raise NoteError("is no signed note: expected a text, an empty line and signatures")
+    return f"{text}\n", tuple(_signature(line) for line in rest.rstrip("\n").split("\n"))
 
 
 def checkpoint_text(origin: str, head: Head, time: str, successor: VerifierKey | None = None) -> str:
@@ -148,10 +161,9 @@ def checkpoint_text(origin: str, head: Head, time: str, successor: VerifierKey |
 
 def parse_checkpoint(note: str) -> Checkpoint:
     """The checkpoint in one signed note; its signatures are not verified. Raises NoteError."""
-    text, found, rest = note.partition("\n\n")
-    lines = text.split("\n")
-    signatures = tuple(_signature(line) for line in rest.rstrip("\n").split("\n"))
-    if not found or len(lines) < len(("origin", "size", "root hash")):
+    text, signatures = split_note(note)
+    lines = text.removesuffix("\n").split("\n")
+    if len(lines) < len(("origin", "size", "root hash")):
         raise NoteError("is not a checkpoint: expected a name, a number, a hash, an empty line and signatures")
     origin, size, root, *extensions = lines
     head = _decoded(root)
@@ -166,7 +178,7 @@ def parse_checkpoint(note: str) -> Checkpoint:
         head=Head(int(size), head),
         time=times[0] if times else None,
         successor=VerifierKey.parse(successors[0]) if successors else None,
-        text=f"{text}\n".encode(),
+        text=text.encode(),
         signatures=signatures,
     )
 

@@ -14,13 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from listener.audit.chain import Head
+from listener.audit.files import NEXT
 from listener.audit.notes import (
     Checkpoint,
     NoteError,
     SigningKey,
     VerifierKey,
     checkpoint_text,
+    is_signed,
     parse_checkpoint,
+    split_note,
     written,
 )
 from listener.runtime.durable import sync_file, sync_folder
@@ -28,6 +31,8 @@ from listener.runtime.owned import open_owned, require_owned
 
 _log = structlog.get_logger(__name__)
 _TAIL_BYTES = 64 * 1024
+_SUCCESSOR = "successor "
+_PEM_END = b"-----END PRIVATE KEY-----\n"
 _SIGNED = re.compile(b"\n\xe2\x80\x94 [^\n]+\n\n")  # the end of a note, and the empty line behind it
 
 
@@ -93,6 +98,20 @@ class CheckpointSigner:
         self._failing, self.last = False, head
         self._on_signed(note)
 
+    def hand_over(self, key: SigningKey, head: Head) -> bool:
+        """Sign a head and the key that signs from now on, with either key; returns whether that is on the disk."""
+        verifier = self._key.verifier
+        text = checkpoint_text(verifier.name, head, self._now(), key.verifier)
+        note = self._key.sign(text) + key.sign(text).partition("\n\n")[2]
+        try:
+            self._append(written([note]).encode())
+        except OSError as exc:
+            self._report(exc)
+            return False
+        self._failing, self.last, self._key = False, head, key
+        self._on_signed(note)
+        return True
+
     def _last_of(self, text: str) -> Head:
         """The head in the last of the notes that this key has signed."""
         parts = text.split("\n\n")
@@ -129,7 +148,80 @@ class CheckpointSigner:
         self._failing = True
 
 
-def signing_key(path: Path, *, public: Path, sink: str) -> SigningKey:
+class Successor(NamedTuple):
+    """A key that waits beside another one, to take its place."""
+
+    key: SigningKey
+    pem: bytes
+
+
+def make_successor(path: Path, *, public: Path) -> VerifierKey:
+    """Make the key that is to take the place of a sink's key, beside that; returns its public half.
+
+    The present key signs it, so that nobody can put one there who does not have that. The sink takes it at its next
+    start or SIGHUP.
+
+    Args:
+        path: the present key.
+        public: its public half.
+
+    Raises:
+        FileExistsError: there is one that was not taken yet.
+        OSError: a file cannot be read or written.
+        NoteError: the present key cannot be used.
+    """
+    present = SigningKey(VerifierKey.parse(public.read_text(encoding="utf-8")).name, load(path))
+    owner, draft = path.stat(), path.with_name(path.name + NEXT)
+    private = Ed25519PrivateKey.generate()
+    successor = SigningKey(present.verifier.name, private).verifier
+    write_whole(draft, _pem(private) + present.sign(f"{_SUCCESSOR}{successor}\n").encode(), 0o600, replace=False)
+    if os.geteuid() == 0:
+        os.chown(draft, owner.st_uid, owner.st_gid)  # the sink has to read it
+    return successor
+
+
+def successor_of(path: Path, *, present: VerifierKey) -> Successor | None:
+    """The key that waits beside another one; None if there is none.
+
+    Raises:
+        OSError: it cannot be read.
+        NoteError: it is none, or the present key did not sign it.
+    """
+    draft = path.with_name(path.name + NEXT)
+    try:
+        start, end, note = _read(draft, draft).partition(_PEM_END)
+    except FileNotFoundError:
+        return None
+    key = SigningKey(present.name, _parsed(start + end, draft))
+    try:
+        text, signatures = split_note(note.decode("utf-8", "replace"))
+    except NoteError as exc:
+        raise NoteError(f"{draft} is not signed: behind the key it {exc}") from exc
+    if text != f"{_SUCCESSOR}{key.verifier}\n" or not is_signed(text, signatures, present):
+        raise NoteError(f"{draft} is not signed by {present.label}")
+    return Successor(key, start + end)
+
+
+class Keys(NamedTuple):
+    """A key that is ready to sign.
+
+    Attributes:
+        signing: the key.
+        created: whether it was made just now.
+        before: another key whose public half lay there until now; None without.
+    """
+
+    signing: SigningKey
+    created: bool
+    before: VerifierKey | None = None
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The public half."""
+        return self.signing.verifier
+
+
+def signing_key(path: Path, *, public: Path, sink: str) -> Keys:
     """The key of a sink's file, made at its first start. Its name, that of the log for good, is kept with `public`.
 
     Raises:
@@ -141,21 +233,15 @@ def signing_key(path: Path, *, public: Path, sink: str) -> SigningKey:
     require_owned(public)
     with contextlib.suppress(OSError, NoteError):
         before = VerifierKey.parse(public.read_text(encoding="utf-8", errors="replace"))
-    key, created = load_or_create(path, name=before.name if before is not None else name, public=public)
+    key, created, _ = load_or_create(path, name=before.name if before is not None else name, public=public)
     told = {"sink": sink, "key_file": str(path), "public_key": str(key.verifier)}
     if created:
         _log.info("audit_key_created", **told)
-    if before is not None and before != key.verifier:
-        effect = "audit verify needs the previous public key for older checkpoints"
-        _log.warning("audit_key_changed", **told, before=str(before), effect=effect)
-    return key
-
-
-class Keys(NamedTuple):
-    """A key that is ready to sign; `created` tells that it was made just now."""
-
-    signing: SigningKey
-    created: bool
+    if before is None or before == key.verifier:
+        return Keys(key, created)
+    effect = "audit verify needs both public keys, since the previous one has not signed this one"
+    _log.warning("audit_key_changed", **told, before=str(before), effect=effect)
+    return Keys(key, created, before)
 
 
 def load_or_create(path: Path, *, name: str, public: Path) -> Keys:
@@ -172,13 +258,16 @@ def load_or_create(path: Path, *, name: str, public: Path) -> Keys:
     """
     created = not path.exists()
     if created:
-        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _write(path, pem, 0o600, replace=False)
+        write_whole(path, _pem(Ed25519PrivateKey.generate()), 0o600, replace=False)
     signing = SigningKey(name, load(path))
     text = f"{signing.verifier}\n"
     if not public.exists() or public.read_text(encoding="utf-8") != text:
-        _write(public, text.encode(), 0o644, replace=True)
+        write_whole(public, text.encode(), 0o644, replace=True)
     return Keys(signing, created)
+
+
+def _pem(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def load(path: Path) -> Ed25519PrivateKey:
@@ -188,9 +277,16 @@ def load(path: Path) -> Ed25519PrivateKey:
         OSError: it cannot be read, or other users can have made or read it.
         NoteError: it holds no Ed25519 key.
     """
-    with os.fdopen(open_owned(path.resolve(), os.O_RDONLY), "rb") as file:
+    return _parsed(_read(path.resolve(), path), path)
+
+
+def _read(place: Path, path: Path) -> bytes:
+    with os.fdopen(open_owned(place, os.O_RDONLY), "rb") as file:
         _keep_private(path, file.fileno())
-        pem = file.read()
+        return file.read()
+
+
+def _parsed(pem: bytes, path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as exc:  # TypeError: it is encrypted
@@ -210,8 +306,8 @@ def _keep_private(path: Path, fd: int) -> None:
         raise OSError(errno.EINVAL, "other users can read or write it", str(path))
 
 
-def _write(path: Path, content: bytes, mode: int, *, replace: bool) -> None:
-    """Whole and durable, or not at all. Raises FileExistsError if it must not replace anything."""
+def write_whole(path: Path, content: bytes, mode: int, *, replace: bool) -> None:
+    """Write a file whole and durably, or not at all. Raises OSError; FileExistsError if it must not replace any."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:

@@ -1,19 +1,23 @@
 """The audit trail as its sink sees it: each event once, chained, signed periodically, in files of bounded size."""
 
+import contextlib
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from listener.audit.chain import GENESIS, Head, chained, end_of, head_of
-from listener.audit.files import Closed, Paths, lines_before, newest_end
+from listener.audit.files import NEXT, QUARANTINED, Closed, Paths, lines_before, newest_end
 from listener.audit.linefile import CutShortError, LineFile
+from listener.audit.notes import NoteError, VerifierKey
+from listener.audit.notices import What, digest_of, notice
 from listener.audit.reading import lines_backwards, lines_from
-from listener.audit.signer import CheckpointSigner, signing_key
+from listener.audit.signer import CheckpointSigner, Keys, Successor, signing_key, successor_of, write_whole
+from listener.audit.unsigned import Judgement, Known, Tail, judge, ranges, tail_of
 from listener.audit.window import DedupWindow, sequence_of
 from listener.model.event import Event, rfc3339
 from listener.runtime.host import THIS_HOST
@@ -119,6 +123,8 @@ class Trail:
             path=options.path, mode=options.mode, fsync=options.fsync, opening=options.opening, on_leave=self._leave
         )
         self._signer: CheckpointSigner | None = None
+        self._keys: Keys | None = None
+        self._tail: Tail | None = None
         self._head = Head()
         self._generation = 0
 
@@ -130,6 +136,8 @@ class Trail:
     def open(self) -> None:
         """Open or create the file, and find out where its chain continues.
 
+        Where lines are found that no checkpoint covers, nothing is signed before `settle`.
+
         Raises:
             NoteError: the key cannot be used; the text names its file.
         """
@@ -138,11 +146,65 @@ class Trail:
         if self._options.chain:
             self._signer = self._opened_signer()
             self._head = self._resumed(fd)
-        if self._options.recall:
-            self._window.start(fd, lambda count: lines_before(self._options.path, fd, count))
+            if self._keys is not None and not self._head.size:
+                self._keys = self._keys._replace(created=False)  # the first key of a new trail replaces none
+        self._remember(fd)
         first = next((line for _, line in lines_from(fd, 0)), b"")
         self._clock.file_since = _time_of(first) or self._clock.now()
         self._note_unsigned()
+
+    def doubtful(self) -> Sequence[int] | None:
+        """The sequences, rising, that the journal is to be asked for; None if checkpoints cover all lines."""
+        tail = self._tail if self._signer is not None else None
+        return tail.sequences if tail is not None and tail.lines else None
+
+    def settle(self, known: Known) -> int:
+        """Sign nothing but what the journal delivers; returns how many lines were moved aside.
+
+        Such lines go into a file of their own. That, and what could not be compared, is on record as a notice.
+
+        Args:
+            known: what the journal has of the sequences that `doubtful` gave.
+        """
+        tail, self._tail = self._tail, None
+        if tail is None or self._signer is None:
+            return 0
+        judged = judge(tail, known)
+        head, lines = judged.head, []
+        for body in judged.kept:
+            line, head = chained(body.event, body.data_bytes, head)
+            lines.append(line + b"\n")
+        for what, data in self._told(tail, judged):
+            line, head = self._made(what, data, head)
+            lines.append(line)
+        if lines:
+            self._put_behind(tail, judged.sound, lines)
+            self._head = head
+            self._sign(head)
+        return len(judged.false)
+
+    def begin(self) -> None:
+        """Put on record that another key signs than before, and exchange it where its successor lies beside it.
+
+        A successor is signed by the key that it replaces. To be called when all that stands there may be signed.
+        """
+        keys, signer = self._keys, self._signer if self.doubtful() is None else None
+        path = self._options.key_file or Paths(self._options.path).key
+        if keys is None or signer is None:
+            return
+        if keys.before is not None or keys.created:
+            before = str(keys.before) if keys.before is not None else None
+            self._append_notice(What.KEY, {"key": str(keys.verifier), "previous": before, "introduced": False})
+            self._sign(self._head)
+        self._keys = keys._replace(created=False, before=None)
+        try:
+            successor = successor_of(path, present=keys.verifier)
+        except (NoteError, OSError) as exc:
+            effect = "the present key continues; remove that file"
+            _log.error("audit_key_refused", sink=self._options.sink, reason=str(exc), effect=effect)
+            return
+        if successor is not None:
+            self._hand_over(signer, keys.verifier, successor, path)
 
     def close(self) -> None:
         """Sign what is not signed yet, and let go. Idempotent."""
@@ -175,15 +237,19 @@ class Trail:
                 if self._options.fsync:
                     self._file.sync()
             if events:
+                late = events[0].sequence <= self._window.highest
                 self._rotate_if_due(sum(map(len, bodies)))
                 self._write(events, bodies)
+                if late:
+                    self._sign(self._head)  # at once, since the journal may have no copy of them any more
         except CutShortError as exc:
             raise PartlyAppendedError(exc, known.union(fresh[: exc.whole])) from exc
         self.tick()
 
     def reopen(self) -> None:
-        """The file may have been renamed: reopen it, and sign the old one's end."""
+        """The file may have been renamed: reopen it, and sign the old one's end. A new key is taken, too."""
         self._current()
+        self.begin()
 
     def tick(self) -> None:
         """Do what is due by now."""
@@ -219,9 +285,10 @@ class Trail:
         """None if nothing can be made beside the file, and no chain was asked for: lines come before their proof."""
         options, paths = self._options, Paths(self._options.path)
         try:
+            self._keys = signing_key(options.key_file or paths.key, public=paths.public_key, sink=options.sink)
             signer = CheckpointSigner(
                 path=paths.checkpoints,
-                key=signing_key(options.key_file or paths.key, public=paths.public_key, sink=options.sink),
+                key=self._keys.signing,
                 mode=options.mode,
                 now=lambda: rfc3339(int(self._clock.now() * 1000)),
                 on_signed=self._hooks.on_signed,
@@ -241,13 +308,74 @@ class Trail:
         Nothing is ever signed that contradicts a checkpoint: what it covers and is no longer there stays missing.
         """
         found = end_of(line for _, line in lines_backwards(fd)) or newest_end(self._options.path) or Head()
-        signed = self._signer.last if self._signer is not None else Head()
-        if found.size > signed.size or found == signed:
+        if self._signer is None:
+            return found
+        signed = self._signer.last
+        self._tail = tail = tail_of(self._options.path, fd, signed)
+        if found == signed or (found.size > signed.size and (tail.follows or not signed.size)):
             return found
         effect = "the chain continues after what was signed; audit verify says what is missing"
         told = {"path": str(self._options.path), "signed": signed.size, "found": found.size}
         _log.error("audit_records_missing", **told, effect=effect)
         return signed
+
+    def _remember(self, fd: int) -> None:
+        if self._options.recall:
+            self._window.start(fd, lambda count: lines_before(self._options.path, fd, count))
+
+    def _told(self, tail: Tail, judged: Judgement) -> Iterator[tuple[What, dict[str, Any]]]:
+        """What has to be on record of a tail. Lines that do not stay are on the disk elsewhere before."""
+        numbers = list(judged.unconfirmed)
+        if not tail.whole and self._signer is not None:
+            numbers = [*range(self._signer.last.size, tail.base.size), *numbers]
+        for first, last in ranges(numbers):
+            _log.error("audit_records_unconfirmed", path=str(self._options.path), first=first, last=last)
+            yield What.UNCONFIRMED, {"firstRecord": first, "lastRecord": last}
+        if judged.false:
+            moved = b"".join(line.text + b"\n" for line in judged.false)
+            digest = digest_of(moved)
+            place = self._options.path.with_name(f"{self._options.path.name}{QUARANTINED}{digest[:12]}")
+            with contextlib.suppress(FileExistsError):  # a crash came before the lines were taken away
+                write_whole(place, moved, self._options.mode, replace=False)
+            told = {"file": place.name, "lines": len(judged.false)}
+            effect = "the journal never delivered these lines: they were moved there and are not signed"
+            _log.error("audit_lines_quarantined", path=str(self._options.path), **told, effect=effect)
+            closed = sum(line.offset is None for line in judged.false)
+            yield What.QUARANTINED, {**told, "sha256": digest, "inClosedFiles": closed}
+
+    def _put_behind(self, tail: Tail, sound: int, lines: Sequence[bytes]) -> None:
+        """Write lines behind the first ones of a tail, in the place of the others that stand in this file."""
+        cut = next((line.offset for line in tail.lines[sound:] if line.offset is not None), None)
+        if cut is None:
+            self._file.append(lines)
+        else:
+            self._file.replace_end(cut, b"".join(lines))
+            self._generation = self._file.generation
+        self._remember(self._file.current())
+
+    def _made(self, what: What, data: dict[str, Any], head: Head) -> tuple[bytes, Head]:
+        return notice(what, data, sink=self._options.sink, head=head, time_s=self._clock.now())
+
+    def _append_notice(self, what: What, data: dict[str, Any]) -> None:
+        line, head = self._made(what, data, self._chain_end())
+        self._file.append([line])
+        self._head = head
+
+    def _chain_end(self) -> Head:
+        """What the next record follows: the first one of a chain names what stands in its file before it."""
+        return self._head if self._head.size else Head(0, self._file.digest() or GENESIS)
+
+    def _hand_over(self, signer: CheckpointSigner, before: VerifierKey, successor: Successor, path: Path) -> None:
+        key = str(successor.key.verifier)
+        self._append_notice(What.KEY, {"key": key, "previous": str(before), "introduced": True})
+        self._file.sync()
+        if not signer.hand_over(successor.key, self._head):
+            return
+        write_whole(path, successor.pem, 0o600, replace=True)
+        path.with_name(path.name + NEXT).unlink()
+        write_whole(Paths(self._options.path).public_key, f"{key}\n".encode(), 0o644, replace=True)
+        self._keys = Keys(successor.key, created=False)
+        _log.info("audit_key_rotated", sink=self._options.sink, public_key=key)
 
     def _current(self) -> int:
         fd = self._file.current()
@@ -285,10 +413,7 @@ class Trail:
 
     def _write(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
         """Append the events as lines; the chain continues from what is really there, also where that fails."""
-        before = self._head
-        if self._options.chain and not before.size:
-            # The first record of a chain names what stands in its file before it.
-            before = Head(0, self._file.digest() or GENESIS)
+        before = self._chain_end() if self._options.chain else self._head
         lines, self._head = self._chained(events, bodies, before)
         try:
             self._file.append(lines)
@@ -338,7 +463,7 @@ class Trail:
 
     def _sign(self, head: Head) -> None:
         """What is signed is on the disk, whatever `fsync` says of the rest."""
-        if self._signer is None or not self._unsigned:
+        if self._signer is None or not self._unsigned or self.doubtful() is not None:
             return
         if not self._options.fsync:
             self._file.sync()

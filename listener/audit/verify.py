@@ -48,21 +48,22 @@ def read_checkpoints(path: Path) -> Evidence:
     return Evidence(checkpoints=tuple(signed), findings=tuple(findings))
 
 
-def gather(
-    files: Sequence[Path], *, pubkeys: Sequence[str] = (), checkpoints: Sequence[Path] | None = None
-) -> Evidence:
+def gather(files: Sequence[Path], *, pubkeys: Sequence[str] = (), checkpoints: Sequence[Path] = ()) -> Evidence:
     """What the files of a trail are held against.
 
     Args:
         files: of the trail.
         pubkeys: the trusted keys, each as text or as the name of a file.
-        checkpoints: files of checkpoints; None for those beside the files.
+        checkpoints: files of checkpoints that were kept elsewhere; those beside the files are looked at, too.
 
     Raises:
         OSError: a file cannot be read.
-        NoteError: a trusted key is none.
+        NoteError: a trusted key is none, or there is no checkpoint in a file that was kept elsewhere.
     """
-    notes = [read_checkpoints(path) for path in (checkpoints or beside(files, CHECKPOINTS))]
+    kept = [read_checkpoints(path) for path in checkpoints]
+    if empty := [str(path) for path, found in zip(checkpoints, kept, strict=True) if not found.checkpoints]:
+        raise NoteError(f"{', '.join(empty)}: no checkpoint in there")
+    notes = [*kept, *(read_checkpoints(path) for path in beside(files, CHECKPOINTS) if path not in checkpoints)]
     return Evidence(
         keys=tuple(dict.fromkeys(load_verifier(text) for text in pubkeys)),
         beside=tuple(_readable(beside(files, PUBLIC_KEY))),

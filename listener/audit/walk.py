@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from listener.audit.chain import GENESIS, OPENING, Head, hash_of, link_of, written
 from listener.audit.coverage import Segments
+from listener.audit.notices import NOTICE, unconfirmed_in
 from listener.audit.reading import lines_of
 from listener.audit.verdict import Kind, Location, Span, Verdict
 
@@ -149,6 +150,8 @@ class Walk:
             if at < 0 or not line.startswith(expected, at) or not line.endswith(b"\n"):
                 stopped = (number, line)
                 break
+            if line.startswith(NOTICE):
+                self._heed(line)
             before, mark = mark, sha256(line[:-1]).digest()
             size, reached = size + 1, number
             expected = written(Head(size, mark))
@@ -166,6 +169,7 @@ class Walk:
         if link is None:
             self._strange(place, text)
             return
+        self._heed(text)
         record = Record(link.number, link.previous, hash_of(text), place)
         head = Head(record.number + 1, record.hash)
         if head.size in self._sizes:
@@ -173,6 +177,12 @@ class Walk:
         self.segments.add(place, head, record.previous)
         self._judge(record)
         self._verdict.records += 1
+
+    def _heed(self, line: bytes) -> None:
+        """A notice may say that no signature behind it covers some records."""
+        told = unconfirmed_in(line)
+        if told is not None:
+            self.segments.part_at(told.last_record + 1)
 
     def end(self) -> None:
         """What is known only once everything was read."""

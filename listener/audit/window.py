@@ -54,6 +54,11 @@ class DedupWindow:
         """How many lines."""
         return len(self._keys)
 
+    @property
+    def highest(self) -> int:
+        """The highest sequence that was seen."""
+        return self._highest
+
     def start(self, fd: int, before: Callable[[int], Iterable[bytes]] = lambda _count: ()) -> None:
         """Read the end of the file that was opened.
 

@@ -9,7 +9,7 @@ from yarl import URL
 
 from listener import __version__
 from listener.runtime.backoff import Backoff
-from listener.runtime.http_client import Connector, describe, new_session
+from listener.runtime.http_client import Connector, bare, describe, new_session
 
 _log = structlog.get_logger(__name__)
 _TIMEOUT_S = 10.0
@@ -91,7 +91,7 @@ class Witness:
         except TimeoutError:
             return f"no answer within {_TIMEOUT_S:g} s"
         except (ClientError, OSError) as exc:
-            return describe(exc, peer=self._place, table=f"sinks.{self._sink}", url_key="checkpoint_url")
+            return describe(bare(exc), peer=self._place, table=f"sinks.{self._sink}", url_key="checkpoint_url")
 
     def _report(self, problem: str) -> None:
         if self._failures % _TELL_EVERY == 0:

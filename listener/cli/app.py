@@ -14,7 +14,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from listener import __version__
-from listener.errors import ConfigError, ListenerError
+from listener.errors import ConfigError, ListenerError, StartError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -164,7 +164,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def _report(exc: ListenerError) -> int:
-    lines = exc.problems if isinstance(exc, ConfigError) else (exc,)
+    lines = exc.problems or (exc,) if isinstance(exc, ConfigError | StartError) else (exc,)
     for line in lines:
         print(f"error: {line}", file=sys.stderr)
     return exc.exit_status

@@ -14,14 +14,15 @@ import typer
 
 from listener.audit.chart import distribute, draw_alone
 from listener.audit.events import epoch_ms
-from listener.audit.files import Paths, of_the_trail
+from listener.audit.files import NEXT, Paths, of_the_trail
 from listener.audit.groups import By, GroupRow, Groups
-from listener.audit.notes import NoteError, load_verifier
+from listener.audit.notes import load_verifier
 from listener.audit.page import Page, render
 from listener.audit.periods import Calendar
 from listener.audit.preface import Preface, preface
 from listener.audit.reading import AuditFile
 from listener.audit.report import GapRow, Report, Row, Summary, Wanted
+from listener.audit.signer import make_successor
 from listener.audit.verdict import Tolerance, Verdict
 from listener.audit.verify import gather, verify
 from listener.cli.audit_outputs import (
@@ -50,7 +51,11 @@ TrailArgument = Annotated[
 ]
 CheckpointOption = Annotated[
     list[Path] | None,
-    typer.Option("--checkpoint", metavar="FILE", help="Signed checkpoints; by default those beside the files."),
+    typer.Option(
+        "--checkpoint",
+        metavar="FILE",
+        help="Signed checkpoints that were kept elsewhere, besides those beside the files.",
+    ),
 ]
 PubkeyOption = Annotated[
     list[str] | None,
@@ -64,6 +69,10 @@ UnchainedOption = Annotated[
 ]
 PartialOption = Annotated[bool, typer.Option("--partial", help="Older files were deleted, or are omitted on purpose.")]
 VerdictJsonOption = Annotated[bool, typer.Option("--json", help="The verdict as one JSON object.")]
+RotateOption = Annotated[bool, typer.Option("--rotate", help="Make the key that takes the place of this one.")]
+KeyFileOption = Annotated[
+    Path | None, typer.Option("--key-file", metavar="FILE", help="The private key, if it does not lie beside the file.")
+]
 TrailFileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The audit file.")]
 
 FilesArgument = Annotated[
@@ -135,9 +144,7 @@ def verify_trail(
     began_s = time.monotonic()
     files = of_the_trail(files)
     try:
-        evidence = gather(files, pubkeys=pubkey or (), checkpoints=checkpoint)
-        if checkpoint and not evidence.checkpoints:
-            raise NoteError(f"{', '.join(map(str, checkpoint))}: no checkpoint in there")
+        evidence = gather(files, pubkeys=pubkey or (), checkpoints=checkpoint or ())
         verdict = verify(files, evidence, partial=partial)
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
@@ -152,10 +159,18 @@ def verify_trail(
         raise NotProven("; ".join(map(printable, [*doubts[:_TOLD], *more])))
 
 
-def show_key(file: TrailFileArgument) -> None:
-    """Print the public key of an audit file. Keep it where nobody who can change the file can change it."""
+def show_key(file: TrailFileArgument, rotate: RotateOption = False, key_file: KeyFileOption = None) -> None:
+    """Print the public key of an audit file. Keep it where nobody who can change the file can change it.
+
+    With --rotate print the public key of a new one, which takes over at the listener's next start or SIGHUP.
+    """
     try:
-        print(load_verifier(str(Paths(file).public_key)))
+        public = Paths(file).public_key
+        path = key_file or Paths(file).key
+        print(make_successor(path, public=public) if rotate else load_verifier(str(public)))
+    except FileExistsError as exc:
+        text = "there is a new key already, which takes over at the listener's next start or SIGHUP"
+        raise ListenerError(f"{path}{NEXT}: {text}") from exc
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
 
@@ -211,7 +226,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
         unchanged=every,
     )
     tolerance = Tolerance(max_unsigned, max_unchained)
-    asked = _Request(wanted, by, Calendar(local), pubkey or (), checkpoint, tolerance, csv, html, svg)
+    asked = _Request(wanted, by, Calendar(local), pubkey or (), checkpoint or (), tolerance, csv, html, svg)
     _report_on(of_the_trail(files), asked, _on_stdout(asked, as_json=as_json))
 
 
@@ -235,7 +250,7 @@ def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) 
 def _verdict_on(paths: Sequence[Path], asked: "_Request") -> Verdict | str:
     """The verdict on the files, whether or not older ones are missing; or why there is none. Raises ListenerError."""
     try:
-        evidence = gather(paths, pubkeys=asked.pubkeys, checkpoints=asked.checkpoints)
+        evidence = gather(paths, pubkeys=asked.pubkeys, checkpoints=asked.checkpoints or ())
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
     try:
@@ -260,7 +275,7 @@ class _Request(NamedTuple):
     by: By | None
     calendar: Calendar
     pubkeys: Sequence[str]
-    checkpoints: Sequence[Path] | None
+    checkpoints: Sequence[Path]
     tolerance: Tolerance
     csv: Path | None
     html: Path | None

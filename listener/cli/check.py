@@ -1,5 +1,6 @@
 """`check`: every problem of a configuration at once; with `--connect`, also of what it connects to."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -8,28 +9,33 @@ import typer
 
 from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.config.settings import Settings
+from listener.config.settings import Settings, parts_of
+from listener.daemon import preflight
 from listener.daemon.assembly import load_checked
 from listener.daemon.probes import probe
 from listener.errors import ConfigError
 
 _NAMED_ACCOUNTS = 5
 
-ConnectOption = Annotated[
-    bool, typer.Option("--connect", help="Also log in every account, and probe the journal and every sink.")
-]
+ConnectOption = Annotated[bool, typer.Option("--connect", help="Also log in every account, and probe every sink.")]
 
 
 def check(config: ConfigOption = None, connect: ConnectOption = False) -> None:
     """Check a configuration and list every problem.
 
-    Each problem names its setting. Exit status 0 if there is none, 78 otherwise.
+    Each problem names its setting. Exit status 0 if there is none, 78 otherwise. Warnings change no exit status.
     """
-    settings = load_checked(config)
-    if connect:
-        problems = running.run(probe(settings))
-        if problems:
-            raise ConfigError(problems)
+    parts = parts_of(config)
+    here = preflight.host_problems(parts)
+    for warning in preflight.warnings(parts):
+        print(f"warning: {warning}", file=sys.stderr)
+    try:
+        settings = load_checked(config)
+    except ConfigError as exc:
+        raise ConfigError([*exc.problems, *here]) from exc
+    found = [*here, *(running.run(probe(settings)) if connect else ())]
+    if found:
+        raise ConfigError(list({str(problem): problem for problem in found}.values()))
     print(f"ok: {config or 'the environment'}")
     for name, text in _summary(settings, connected=connect):
         print(f"  {name:<9} {text}")

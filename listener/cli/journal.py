@@ -88,7 +88,8 @@ def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
     for sink in sorted({*found.cursors, *found.lanes}):
         yield from _sink(sink, found)
     for damage in found.damages:
-        yield "damaged", f"{rfc3339(damage.at_ms)}, {damage.kept} events kept, set aside as {damage.set_aside}"
+        what, aside = ("damaged", f", set aside as {damage.set_aside}") if damage.set_aside else ("lost", "")
+        yield what, f"{rfc3339(damage.at_ms)}, {damage.kept} events kept{aside}"
         for from_ms, to_ms in damage.stretches:
             yield "", f"events received from {rfc3339(from_ms)} to {rfc3339(to_ms)} are missing"
 

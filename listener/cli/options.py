@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple, TextIO
 
 import typer
 
-from listener.config.settings import load
+from listener.config.settings import JournalSettings, load, parts_of
 from listener.errors import StartError
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
@@ -38,14 +38,19 @@ class Place(NamedTuple):
 
 
 def place_of(config: Path | None, path: Path | None) -> Place:
-    """What --config or --path names. Raises BadParameter for both or neither, ConfigError as `settings.load`."""
+    """What --config or --path names, without need of a secret or of what a sink needs.
+
+    Raises BadParameter for both or neither, ConfigError as `settings.load` where the journal's place is not known.
+    """
     if (config is None) == (path is None):
         raise typer.BadParameter("give either --config or --path")
     if path is not None:
         return Place(path, None)
-    settings = load(config)
-    kinds = {name: lane.type for name, lane in settings.sinks.items()}
-    return Place(settings.path(settings.journal.path), kinds)
+    parts = parts_of(config, find_files=False)
+    if parts.journal is None or not parts.sinks:
+        load(config)  # tells what is wrong
+    journal = parts.journal or JournalSettings()
+    return Place(parts.base / journal.path, {name: lane.type for name, lane in parts.sinks.items()})
 
 
 def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) -> int | None:

@@ -3,13 +3,19 @@
 from collections.abc import Callable
 from functools import partial
 
+import structlog
+
 from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.config.settings import Settings
+from listener.config.settings import Settings, parts_of
+from listener.daemon import preflight
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
+from listener.errors import StartError
 from listener.runtime import logs
 from listener.runtime.notify import Notifier
+
+log = structlog.get_logger(__name__)
 
 
 def run(config: ConfigOption = None) -> None:
@@ -19,7 +25,12 @@ def run(config: ConfigOption = None) -> None:
     audit files, applies changes of accounts and sinks, and resumes parked sinks.
     """
     settings = load_checked(config)
+    parts = parts_of(config)
+    if problems := preflight.host_problems(parts):
+        raise StartError(problems=problems)
     logs.configure(level=settings.log.level, style=settings.log.format)
+    if problems := preflight.warnings(parts):
+        log.warning("configuration_unsafe", problems=[str(problem) for problem in problems])
     running.run(_listen(settings, partial(load_checked, config)))
 
 

@@ -15,7 +15,9 @@ Rules of the session that are easy to break:
 - The ack number sent is that of the last batch that is durable here. While the journal cannot commit, connects with the
   old number keep the session alive; what they bring is left to come again.
 - A batch whose number is not above the last durable one is a repetition and is dropped.
-- 401 and 403 are answered with a login and the same session: a fresh handshake would throw its queue away.
+- A session that can still live is never given up (`lease.py`): whatever fails, it is tried again, often enough for the
+  server to keep it. 401 and 403, by HTTP or in Bayeux, are answered with a login and the same session: a fresh
+  handshake would throw its queue away.
 - Without acks each answer may stand for one that the server had given, with events in it, unless it is a 2xx that holds
   the reply. Only a connection that never came about proves that nothing was sent.
 - Without acks a held connect is dangerous to leave behind: the server would write the next events into the answer that

@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
-from functools import partial
 from typing import Any
-
-import msgspec
 
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
 from listener.cometd.holding import HoldLimit
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
+from listener.cometd.keep_alive import AUTH_STATUS, Exchange, KeepAlive
+from listener.cometd.lease import Lease
+from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
+from listener.cometd.payloads import Payload, added, decode
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
-from listener.cometd.subscription import SubscriptionState
+from listener.cometd.subscription import Restored, SubscriptionState
 from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused
 from listener.runtime.backoff import Backoff
@@ -21,57 +22,13 @@ from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 
-HELD_MS = 50
-NOT_HELD_AT_MOST = 10
-NOT_HELD_PAUSE_S = 0.5
-_AUTH_STATUS = (401, 403)
 _NOT_HONOURED = (
     "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
     " is lost on the way), or this agent may not listen"
 )
 _ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
-_LARGE_BYTES = 2**20  # what takes longer to decode is no matter for the event loop,
-_LARGE_DAMAGED_BYTES = 2**14  # and if it is damaged a hundred times as long
 _MOST_REPLIES = 100
-_LOGINS_BEFORE_HANDSHAKE = 2
-_KEEP_ALIVE_S = 3.0
-_KEEP_ALIVE_FLOOR_S = 0.1
 _END_S = 5.0
-_DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell its own
-
-
-class Pacing:
-    """The advised interval; longer if the server neither holds polls nor has events, to avoid a storm."""
-
-    def __init__(self) -> None:
-        self._not_held = 0
-
-    def pause_s(self, *, idle: bool, took_ms: int, interval_ms: int) -> float:
-        """The pause after a poll that took so long and, if `idle`, brought nothing."""
-        self._not_held = self._not_held + 1 if idle and took_ms < HELD_MS else 0
-        return max(interval_ms / 1000, NOT_HELD_PAUSE_S if self._not_held > NOT_HELD_AT_MOST else 0.0)
-
-    @property
-    def slowed_down(self) -> bool:
-        """Whether the last pause was the first of the longer ones."""
-        return self._not_held == NOT_HELD_AT_MOST + 1
-
-
-class Payload(msgspec.Struct, frozen=True):
-    """One response body, a slice of one, or a websocket frame.
-
-    `whole` is False for what a cut response had brought. With `more` the rest of the same answer follows. `refused`
-    counts messages that were skipped, by reason.
-    """
-
-    body: bytes
-    whole: bool = True
-    more: bool = False
-    refused: dict[str, int] = {}
-
-
-Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
-"""Sends a request and yields each payload as it comes. Raises ExchangeFailed if nothing more will come."""
 
 
 class Engine:
@@ -85,7 +42,7 @@ class Engine:
         session: the protocol core.
         host: time and chance.
         login: logs in, raises ListenerError; None if the server has no login.
-        exchange_backoff: pauses between failed requests.
+        spread_s: over how long the requests of all sessions are spread.
         handshake_backoff: pauses between handshakes of sessions that did not last.
     """
 
@@ -95,7 +52,7 @@ class Engine:
         session: Session,
         host: Host = THIS_HOST,
         login: Callable[[], Awaitable[None]] | None = None,
-        exchange_backoff: Backoff | None = None,
+        spread_s: float = 1.0,
         handshake_backoff: Backoff | None = None,
     ) -> None:
         self.session = session
@@ -104,17 +61,16 @@ class Engine:
         self._clock = clock = host.clock
         uniform = host.random.uniform
         self._login = login
-        # Directories lock users who log in too often.
-        self._login_backoff = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._logged_in = login is None
-        self._exchange_backoff = exchange_backoff or Backoff(uniform=uniform)
-        self._handshake_backoff = handshake_backoff or Backoff(first_s=1.0, uniform=uniform)
+        self._handshake_backoff = handshake_backoff or Backoff(first_s=spread_s, uniform=uniform)
+        self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=uniform, spread_s=spread_s)
+        self._keep_alive = KeepAlive(session=session, lease=self.lease, exchange=self._send, login=login)
         self._in_flight = InFlight()
         self._subscription = SubscriptionState()
-        self._refusals = 0
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self._pacing = Pacing()
+        self._login_in_vain = False
         self._hold = HoldLimit()
         self._rehandshake_wanted = False
         self._ending = False
@@ -189,8 +145,10 @@ class Engine:
             await self.step()
 
     async def handshake(self) -> None:
-        """Until there is a session; at once for one of an earlier process."""
-        if not self._logged_in:
+        """Until there is a session; at once for one of an earlier process, which does not wait for a login."""
+        if self.session.client_id is not None:
+            await self._log_in_once()
+        elif not self._logged_in:
             await self.log_in()
         while self.session.phase is Phase.UNCONNECTED:
             await self.step()
@@ -223,27 +181,20 @@ class Engine:
             received = await self._converse(request)
         except ExchangeFailed as failure:
             if request.hold_ms and failure.maybe_lost and not self._ending:
-                self._learn_hold(request.hold_ms, self._held_ms(sent_s), failure)
+                self._learn_hold(request.hold_ms, self._clock.monotonic_s() - sent_s, failure)
             raise
         else:
-            self._hold.answered(held_ms=self._held_ms(sent_s))
+            self._hold.answered(held_s=self._clock.monotonic_s() - sent_s)
             return received
         finally:
             self._idle.set()
 
-    def _held_ms(self, sent_s: float) -> int:
-        return round((self._clock.monotonic_s() - sent_s) * 1000)
-
-    def _learn_hold(self, advised_ms: int, held_ms: int, failure: ExchangeFailed) -> None:
+    def _learn_hold(self, advised_ms: int, held_s: float, failure: ExchangeFailed) -> None:
         """Ask for shorter polls where something in between cuts those of this length."""
-        if self._hold.failed(held_ms=held_ms, advised_ms=advised_ms, http_status=failure.http_status):
-            limit_ms = self.session.hold_limit_ms = self._hold.limit_ms
-            assert limit_ms is not None  # noqa: S101 - it has just been learned
-            text = (
-                f"polls fail after {held_ms / 1000:.1f} s ({failure}), and the server holds them for"
-                f" {advised_ms / 1000:g} s: from now on they ask for an answer within {limit_ms / 1000:.1f} s"
-            )
-            self._report("hold_shortened", text, 0.0)
+        told = self._hold.failed(held_s=held_s, advised_ms=advised_ms, http_status=failure.http_status)
+        if told:
+            self.session.hold_limit_ms = self._hold.limit_ms
+            self._report("hold_shortened", f"{told}: {failure}", 0.0)
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
@@ -260,20 +211,31 @@ class Engine:
 
     async def log_in(self) -> None:
         """Until the server grants a login."""
-        while self._login is not None:
-            try:
-                await self._login()
-            except ListenerError as refused:
-                self._subscription.lost(Cause.LOGIN)
-                reason = "login_refused" if isinstance(refused, LoginRefused) else "login_failed"
-                at_least_s = getattr(refused, "retry_after_s", None) or 0.0
-                if isinstance(refused, LoginRefused):
-                    at_least_s = max(at_least_s, self._login_backoff.next())
-                await self._pause(reason, str(refused), at_least_s=at_least_s)
-            else:
-                self._login_backoff.reset()
-                break
+        while not await self._log_in_once():
+            pass
+
+    async def _log_in_once(self) -> bool:
+        """One login; a failure is reported and paused after, as long as the session allows."""
+        if self._login is None:
+            return True
+        try:
+            await self._login()
+        except ListenerError as refused:
+            self._subscription.lost(Cause.LOGIN)
+            asked_s = getattr(refused, "retry_after_s", None) or 0.0
+            if not isinstance(refused, LoginRefused):
+                await self._pause("login_failed", str(refused), asked_s=asked_s)
+                return False
+            wait_s = self.lease.tried_login()
+            if self.session.phase is not Phase.UNCONNECTED:
+                wait_s = 0.0  # the session must not wait for as long
+            await self._pause("login_refused", str(refused), at_least_s=wait_s)
+            return False
         self._logged_in = True
+        return True
+
+    def _send(self, request: Request) -> AsyncGenerator[Payload, None]:
+        return self.exchange(request)
 
     async def _converse(self, request: Request) -> Received:
         """Send a request, report what comes, and return what its reply means."""
@@ -294,19 +256,20 @@ class Engine:
 
     async def _take(self, request: Request, payload: Payload, replies: list[wire.Message]) -> Received:
         """Decode one payload and take it part by part; `replies` keeps what is no event until the answer is whole."""
-        envelope = await self._decode(payload)
-        messages, refused, size = envelope.messages, _sum(envelope.refused, payload.refused), len(payload.body)
-        while payload.more or len(messages) > PART_EVENTS:
-            events = [message for message in messages[:PART_EVENTS] if message.is_event]
-            replies += [message for message in messages[:PART_EVENTS] if not message.is_event]
-            del replies[_MOST_REPLIES:], messages[:PART_EVENTS]
-            received = await self._take_part(request, events, refused, size)
-            refused, size = {}, 0
-            if (payload.more and not messages) or self._may_stop(payload):
+        envelope = await decode(payload)
+        messages, refused, size = envelope.messages, envelope.refused, len(payload.body)
+        if payload.more or len(messages) > PART_EVENTS:
+            replies += [message for message in messages if not message.is_event][: _MOST_REPLIES - len(replies)]
+            messages = [message for message in messages if message.is_event]
+        while (payload.more and (messages or refused)) or len(messages) > PART_EVENTS:
+            received = await self._take_part(request, messages[:PART_EVENTS], refused, size)
+            messages, refused, size = messages[PART_EVENTS:], {}, 0
+            if self._may_stop(payload):
                 return received
-        messages[:0] = replies
-        replies.clear()
-        return await self._take_part(request, messages, refused, size)
+            await asyncio.sleep(0)
+        if payload.more:
+            return Received(verdict=Verdict.UNANSWERED, events=[])
+        return await self._take_part(request, [*replies, *messages] if replies else messages, refused, size)
 
     async def _take_part(
         self, request: Request, messages: list[wire.Message], refused: dict[str, int], size: int
@@ -317,19 +280,15 @@ class Engine:
         polled = request.step is Step.CONNECT and received.verdict is Verdict.GRANTED
         if polled:
             self._on_connected(at)
-        refused = _sum(refused, received.refused)
+        refused = added(refused, received.refused)
         if received.events or refused:
             resume = self._resume(request, received, polled=polled)
             await self._hand_out(received, refused, client_id or "", at, resume, size)
         elif polled:
             self.session.confirm(received.ack)
+            subscribed = self._subscription.last
             self._in_flight.put(
-                Polled(
-                    at=at,
-                    resume=self._snapshot(),
-                    repeated=received.repeated,
-                    subscribed=self._subscription.last,
-                )
+                Polled(at=at, resume=self._snapshot(), repeated=received.repeated, subscribed=subscribed)
             )
         return received
 
@@ -349,27 +308,14 @@ class Engine:
         """A cut response: without acknowledgements, its content would not be sent again."""
         if self.session.ack_granted:
             return
-        envelope = await self._decode(payload)
+        envelope = await decode(payload)
         events, not_ours = self.session.heard(envelope.messages)
-        refused, size = _sum(_sum(envelope.refused, payload.refused), not_ours), len(payload.body)
+        refused, size = added(envelope.refused, not_ours), len(payload.body)
         while events or refused:
             received = Received(verdict=Verdict.UNANSWERED, events=events[:PART_EVENTS])
             client_id, at = self.session.client_id or "", Moment.of(self._clock)
             await self._hand_out(received, refused, client_id, at, None, size)
             events, refused, size = events[PART_EVENTS:], {}, 0
-
-    @staticmethod
-    async def _decode(payload: Payload) -> wire.Envelope:
-        """What a payload holds. Raises ExchangeFailed if it is the whole answer and no message is in it."""
-        body = payload.body
-        if len(body) <= _LARGE_BYTES and payload.whole and (envelope := wire.decode_sound(body)) is not None:
-            return envelope
-        decode = (
-            partial(wire.decode, body, sole=not payload.more)
-            if payload.whole
-            else partial(wire.salvage, body, cut=True, sole=False)
-        )
-        return await asyncio.to_thread(decode) if len(body) > _LARGE_DAMAGED_BYTES else decode()
 
     async def _hand_out(
         self, received: Received, refused: dict[str, int], client_id: str, at: Moment, resume: Resume | None, size: int
@@ -378,9 +324,10 @@ class Engine:
         self._numbered += 1
         durable, count = self._in_flight.add_bytes(size)
 
-        def confirm() -> None:
+        def confirm(*, useful: bool = True) -> None:
             if self.session.client_id == client_id:
                 self.session.confirm(received.ack)  # at once: a session that stops now continues with this number
+            self._pacing.heard(useful=useful)
             count()
 
         self._in_flight.put(
@@ -393,62 +340,43 @@ class Engine:
                 client_id=client_id,
                 resume=resume,
                 confirm=confirm,
+                more=received.verdict is Verdict.UNANSWERED,
                 subscribed=self._subscription.last,
             )
         )
         if not self.session.ack_granted:
             await self._in_flight.drop_to(MAX_BYTES_IN_FLIGHT)
             return
-        await self._until_durable(durable, client_id)
-
-    async def _until_durable(self, durable: Latch, client_id: str) -> None:
-        """Wait for the journal; meanwhile keep the session alive where what comes can be left to come again."""
-        max_interval_s = (self.session.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 1000
-        pause_s = max(_KEEP_ALIVE_FLOOR_S, min(_KEEP_ALIVE_S, max_interval_s / 3))
-        may_log_in = self._login is not None
-        while not await durable.within(pause_s):
-            if self.session.client_id == client_id:
-                may_log_in = await self._keep_alive(may_log_in=may_log_in)
-
-    async def _keep_alive(self, *, may_log_in: bool) -> bool:
-        """One connect with the old number. Returns whether a login that ran out meanwhile may be renewed yet."""
-        request = self.session.keep_alive()
-        try:
-            async with aclosing(self.exchange(request)) as payloads:
-                async for payload in payloads:
-                    messages = (await self._decode(payload)).messages
-                    received = self.session.receive(request, [one for one in messages if not one.is_event])
-                    if payload.more or received.verdict is not Verdict.UNANSWERED:
-                        break  # whoever sends so much knows the session
-        except ExchangeFailed as failure:
-            if self._login is None or not may_log_in or failure.http_status not in _AUTH_STATUS:
-                return may_log_in
-            try:
-                await self._login()
-            except ListenerError:
-                return False  # directories lock users who log in too often; the cycle will report it
-        return may_log_in
+        await self._keep_alive.until(durable, client_id)
 
     def _on_connected(self, at: Moment) -> None:
         """A connect was granted: report it if the subscription was lost before."""
-        self._refusals = 0
-        self._exchange_backoff.reset()
+        self.lease.renewed()
+        self._login_in_vain = False
         restored = self._subscription.restored()
         if restored is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
         else:
-            self._in_flight.put(
-                Subscribed(
-                    at=at,
-                    since=restored.since,
-                    restored_by=restored.restored_by,
-                    cause=restored.cause,
-                    ack=self.session.ack_granted,
-                    resume=self._snapshot(),
-                    subscribed=self._subscription.last,
-                )
-            )
+            self._report_restored(restored, at)
         self.connected.set()
+
+    def _report_restored(self, restored: Restored, at: Moment) -> None:
+        self._in_flight.put(
+            Subscribed(
+                at=at,
+                since=restored.since,
+                restored_by=restored.restored_by,
+                cause=restored.cause,
+                ack=self.session.ack_granted,
+                resume=self._snapshot(),
+                subscribed=self._subscription.last,
+            )
+        )
+
+    def _report_beginning(self, request: Request) -> None:
+        """A connect was not granted: a session that has just begun is reported all the same, so that it is stored."""
+        if request.step is Step.CONNECT and (begun := self._subscription.begun()) is not None:
+            self._report_restored(begun, Moment.of(self._clock))
 
     def _snapshot(self) -> Resume:
         snapshot = self.session.snapshot(None)
@@ -464,75 +392,97 @@ class Engine:
             self._report("multiple_clients", "another session shares this cookie jar: the server asks for pauses", 0.0)
         match received.verdict:
             case Verdict.GRANTED if request.step is Step.HANDSHAKE:
-                self._on_handshake()
+                await self._on_handshake()
             case Verdict.GRANTED if request.step is Step.CONNECT:
                 await self._before_next_poll(idle=not received.events)
+            case Verdict.GRANTED if request.step is Step.SUBSCRIBE:
+                self._subscription.granted()
             case Verdict.EXPIRED | Verdict.ENDED:
                 self._subscription.lost(Cause.SESSION_EXPIRED)
-                await self._pause(received.verdict.value, received.error or "the server asks for a new handshake")
+                text = received.error or "the server asks for a new handshake"
+                await self._pause(received.verdict.value, text, refused=True)
+            case Verdict.UNAUTHORIZED:
+                self._report_beginning(request)
+                await self._unauthorized(f"{request.step.value}_refused", received.error or "refused")
             case Verdict.REFUSED:
-                await self._pause(f"{request.step.value}_refused", received.error or "refused")
+                self._report_beginning(request)
+                self._give_up_if_over(Cause.SESSION_EXPIRED)
+                await self._pause(f"{request.step.value}_refused", received.error or "refused", refused=True)
 
     async def _before_next_poll(self, *, idle: bool) -> None:
         took_ms = round(self._subscription.asked_at.seconds_to(Moment.of(self._clock)) * 1000)
         delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
-        if self._pacing.slowed_down:
-            self._report("not_held", f"the server does not hold polls: from now on one every {NOT_HELD_PAUSE_S} s", 0.0)
+        if self._pacing.has_slowed_down():
+            text = f"the server answers polls at once, with nothing of use: from now on one every {NOT_HELD_PAUSE_S} s"
+            self._report("not_held", text, 0.0)
+        if (told := self.lease.interval_cut_short()) is not None:
+            self._report("interval_too_long", told, 0.0)
         if delay_s:
             await self._clock.sleep(delay_s)
 
-    def _on_handshake(self) -> None:
-        """A handshake was granted. Raises ExchangeFailed if the server lacks the configured transport."""
+    async def _on_handshake(self) -> None:
+        """A handshake was granted; it is in vain if the server lacks the configured transport."""
         offered = self.session.supported_connection_types
         if self.session.connection_type not in offered:
             self.session.expire()
-            raise ExchangeFailed(
+            text = (
                 f"server.transport: the server does not offer {self.session.connection_type!r}, "
                 f"only {', '.join(map(repr, offered)) or 'nothing'}"
             )
+            await self._pause("handshake_refused", text, refused=True)
+            return
+        self.lease.began()
         self._subscription.session_began()
         self._multiple_clients = False
 
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""
+        self._report_beginning(request)
         self.session.fail(request)
         doubted = self._may_have_lost(request, failure)
-        if failure.http_status in _AUTH_STATUS:
+        asked_s = failure.retry_after_s or 0.0
+        if failure.http_status in AUTH_STATUS:
             if doubted:
                 self._subscription.doubted()
-            await self._refused_by_http(failure)
+            await self._unauthorized("unauthorized", str(failure), asked_s=asked_s)
             return
         self._subscription.failed(cut=doubted)
         reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
-        await self._pause(reason, str(failure), at_least_s=failure.retry_after_s or 0.0)
+        await self._pause(reason, str(failure), asked_s=asked_s)
 
     def _may_have_lost(self, request: Request, failure: ExchangeFailed) -> bool:
         """Whether the server may have given an answer, with events in it, that will not come again."""
         return failure.maybe_lost and request.step is not Step.HANDSHAKE and not self.session.ack_granted
 
-    async def _refused_by_http(self, failure: ExchangeFailed) -> None:
+    async def _unauthorized(self, reason: str, text: str, *, asked_s: float = 0.0) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""
-        self._refusals += 1
-        if self._refusals > _LOGINS_BEFORE_HANDSHAKE:
-            self.session.expire()
-            self._subscription.lost(Cause.LOGIN)
-        if self._refusals > 1 or self._login is None:
-            text = str(failure) if self._login is None else f"{failure}, {_NOT_HONOURED}"
-            await self._pause("unauthorized", text, at_least_s=failure.retry_after_s or 0.0)
-        await self.log_in()
+        self.lease.failed()
+        self._give_up_if_over(Cause.LOGIN)
+        if self._login is None or not self.lease.may_log_in():
+            text = f"{text}, {_NOT_HONOURED}" if self._login_in_vain else text
+            await self._pause(reason, text, asked_s=asked_s, refused=True)
+        elif await self._log_in_once():
+            self._login_in_vain = True
+            self.lease.tried_login()
 
-    async def _pause(self, reason: str, text: str, *, at_least_s: float = 0.0) -> None:
-        """Report the problem and wait: handshakes have a backoff of their own, to avoid a storm."""
+    def _give_up_if_over(self, cause: Cause) -> None:
+        """The session is refused, and cannot be alive any more: the next request is a handshake."""
+        if self.session.phase is not Phase.UNCONNECTED and self.lease.is_over():
+            self.session.expire()
+            self._subscription.lost(cause)
+
+    async def _pause(
+        self, reason: str, text: str, *, asked_s: float = 0.0, at_least_s: float = 0.0, refused: bool = False
+    ) -> None:
+        """Report the problem and wait: handshakes that are refused have a backoff of their own, to avoid a storm."""
         self.connected.clear()
+        self.lease.failed()
         handshake_next = self.session.phase is Phase.UNCONNECTED
-        backoff = self._handshake_backoff if handshake_next else self._exchange_backoff
-        delay_s = max(backoff.next(), at_least_s, self.session.interval_ms / 1000)
+        pause_s = self._handshake_backoff.next() if refused and handshake_next else self.lease.pause_s()
+        asked_s = self.lease.obeyed_s(max(asked_s, self.session.advised_interval_ms / 1000))
+        delay_s = max(pause_s, at_least_s, asked_s)
         self._report(reason, text, delay_s)
         await self._clock.sleep(delay_s)
 
     def _report(self, reason: str, text: str, retry_in_s: float) -> None:
         self._in_flight.put(SessionProblem(reason=reason, text=text, retry_in_s=retry_in_s))
-
-
-def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
-    return {reason: one.get(reason, 0) + other.get(reason, 0) for reason in one | other} if other else one

@@ -1,14 +1,25 @@
 """The facts that a CometD session reports, in the order in which they happened."""
 
-from collections.abc import Callable
 from enum import StrEnum
+from typing import Protocol
 
 import msgspec
 
 from listener.cometd.protocol import Resume
 from listener.runtime.clock import Moment
 
-__all__ = ["Batch", "Cause", "Fact", "Polled", "PollingEnded", "RestoredBy", "Resume", "SessionProblem", "Subscribed"]
+__all__ = [
+    "Batch",
+    "Cause",
+    "Confirm",
+    "Fact",
+    "Polled",
+    "PollingEnded",
+    "RestoredBy",
+    "Resume",
+    "SessionProblem",
+    "Subscribed",
+]
 
 
 class Cause(StrEnum):
@@ -30,13 +41,21 @@ class RestoredBy(StrEnum):
     POLL = "poll"
 
 
+class Confirm(Protocol):
+    """Says that a batch is durable, and whether it held anything of use: a server that sends none is asked less."""
+
+    def __call__(self, *, useful: bool = True) -> None:
+        """The batch is durable."""
+
+
 class Batch(msgspec.Struct, kw_only=True):
-    """All events of one response, read at `at`.
+    """Events of one response, read at `at`.
 
     The session does not acknowledge it until `confirm` is called; with acknowledgements it takes no other before.
     `resume` is what continues the session once this batch is durable; store both in one transaction. `number` counts
     batches within the session, the same for a batch that is sent again where the server numbers them. `refused` counts
-    elements that were no messages, `repeated` events that were durable before.
+    elements that were no messages, `repeated` events that were durable before. `more` tells that the next batch is of
+    the same response: a large one comes in parts.
 
     `subscribed` is the last moment at which the subscription certainly existed: when the last granted connect was
     sent. A server may forget a session while it holds a connect, and grant the answer nevertheless. None means
@@ -50,7 +69,8 @@ class Batch(msgspec.Struct, kw_only=True):
     number: int
     client_id: str
     resume: Resume | None
-    confirm: Callable[[], None]
+    confirm: Confirm
+    more: bool = False
     subscribed: Moment | None = None
 
 

@@ -1,9 +1,13 @@
 """The in-flight window: facts on their way from the engine to its user, and the bytes not yet durable."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
-from listener.cometd.facts import Fact, Polled
+import msgspec
+
+from listener.cometd.facts import Batch, Fact, Polled
+from listener.cometd.taken import PART_EVENTS
+from listener.runtime.clock import Moment
 from listener.runtime.latch import Latch
 
 MAX_BYTES_IN_FLIGHT = 2**20
@@ -11,6 +15,7 @@ MAX_BYTES_IN_FLIGHT = 2**20
 
 MAX_FACTS = 256
 _CROWDED = 16
+_TOGETHER_S = 0.05  # batches that came within so little share a stamp, and a commit
 
 
 class InFlight:
@@ -23,16 +28,35 @@ class InFlight:
     def __init__(self) -> None:
         self.bytes_in_flight = 0
         self._facts: deque[Fact] = deque()
+        self._began = Moment(0, None)  # when the first batch came of those that wait together
         self._available = Latch()
         self._taken = Latch(is_open=True)
         self._confirmed = Latch(is_open=True)
 
     def put(self, fact: Fact) -> None:
-        """Add a fact. If nobody takes them, an empty poll replaces the one before it, which says the same."""
-        if len(self._facts) > _CROWDED and isinstance(fact, Polled) and isinstance(self._facts[-1], Polled):
+        """Add a fact. If nobody takes them, an empty poll replaces the one before it, which says the same.
+
+        A batch that waits takes in those that come right behind it: a websocket brings a burst in hundreds of frames,
+        and a commit for each would take longer than the server waits for the next poll.
+        """
+        before = self._facts[-1] if self._facts else None
+        if isinstance(fact, Polled) and isinstance(before, Polled) and len(self._facts) > _CROWDED:
             self._facts.pop()
+        elif isinstance(fact, Batch):
+            if isinstance(before, Batch) and self._belong_together(before, fact):
+                self._facts.pop()
+                fact = _together(before, fact)
+            else:
+                self._began = fact.at
         self._facts.append(fact)
         self._available.set()
+
+    def _belong_together(self, before: Batch, batch: Batch) -> bool:
+        return (
+            before.client_id == batch.client_id
+            and len(before.payloads) + len(batch.payloads) <= PART_EVENTS
+            and 0 <= self._began.seconds_to(batch.at) <= _TOGETHER_S
+        )
 
     async def next(self) -> Fact:
         """The next fact; cancelling loses none."""
@@ -70,3 +94,21 @@ class InFlight:
         while self.bytes_in_flight > limit_bytes:
             self._confirmed.clear()
             await self._confirmed.wait()
+
+
+def _together(before: Batch, batch: Batch) -> Batch:
+    """The two as one, under the number of the first: its place and theirs in it tell events apart that look alike."""
+
+    def confirm(*, useful: bool = True) -> None:
+        before.confirm(useful=useful)
+        batch.confirm(useful=useful)
+
+    return msgspec.structs.replace(
+        batch,
+        payloads=before.payloads + batch.payloads,
+        refused=dict(Counter(before.refused) + Counter(batch.refused)),
+        repeated=before.repeated + batch.repeated,
+        number=before.number,
+        resume=batch.resume or before.resume,
+        confirm=confirm,
+    )

@@ -11,13 +11,13 @@ from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
 from yarl import URL
 
-from listener.cometd.engine import Payload
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Request
 from listener.cometd.slices import Slicer
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
-from listener.runtime.http_client import describe
+from listener.runtime.http_client import bare, describe
 
 _SUCCESS = range(200, 300)
 _LONGEST_RETRY_AFTER_S = 3600.0
@@ -40,7 +40,6 @@ class LongPollingTransport(SessionTransport):
     def __init__(self, *, url: str, auth: Link, **of_aiocometd: Any) -> None:
         super().__init__(url=url, auth=auth, **of_aiocometd)
         self._yarl = URL(url)
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=auth.connect_timeout_s)
 
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
         """The body: as one payload, or if it is large in slices, or what a cut one had brought before the failure.
@@ -60,8 +59,7 @@ class LongPollingTransport(SessionTransport):
                 yield Payload(rest, whole=False, refused=slicer.refused())
             if isinstance(exc, ExchangeFailed):
                 raise
-            # aiohttp keeps the error with the body, and the frames of a traceback hold both: nobody would free them.
-            raise _failure(exc) from exc.with_traceback(None)
+            raise _failure(exc) from bare(exc)
         yield Payload(slicer.rest(), refused=slicer.refused())
 
     async def _read(self, request: Request, headers: dict[str, str], slicer: Slicer) -> AsyncGenerator[bytes, None]:
@@ -93,7 +91,7 @@ class LongPollingTransport(SessionTransport):
             data=_ENCODER.encode(request.payload),
             headers=headers,
             allow_redirects=False,
-            timeout=self._timeout,
+            timeout=aiohttp.ClientTimeout(total=None, connect=self.link.connect_timeout_s),
         )
 
 

@@ -7,7 +7,9 @@ described in the CometD reference, "Message Acknowledgement Extension".
     UNCONNECTED --handshake granted--> HANDSHAKEN --subscribed--> SUBSCRIBED --connect answered--> CONNECTED
          ^                                  |                        |  ^                            |
          |                                  |                        |  +------- exchange failed ----+
-         +---------- unknown client, advice handshake or none, given up ----------------------------+
+         +---------- unknown client, advice handshake or none, expired -----------------------------+
+
+A session of an earlier process begins in SUBSCRIBED: its first connect is what keeps it, a subscription follows.
 """
 
 from collections.abc import Iterable
@@ -22,9 +24,10 @@ from listener.cometd.slices import SLICE_BYTES
 from listener.cometd.taken import PART_EVENTS, Taken
 
 _UNKNOWN_CLIENT = "402"  # CometD
-_MAYBE_UNKNOWN_CLIENT = ("401", "403")  # faye; some CometD versions
-_REFUSALS_BEFORE_HANDSHAKE = 3
+_UNKNOWN_IN_WORDS = "nknown client"  # faye, some CometD versions: "401:id:Unknown client", "403::Unknown client"
+_UNAUTHORIZED = ("401", "403")
 _LONGEST_ADVICE_MS = 86_400_000
+_DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell its own
 _LONGEST_ERROR = 200
 _PART_BYTES = SLICE_BYTES // 2
 _LONGEST_CLIENT_ID = 1024  # bytes; it goes into every request and into the journal
@@ -58,6 +61,7 @@ class Verdict(Enum):
 
     GRANTED = "granted"  # the step succeeded
     REFUSED = "refused"  # it did not; the same session may try again
+    UNAUTHORIZED = "unauthorized"  # it did not for want of a login; the same session may try again
     EXPIRED = "expired"  # the server does not know this session, or wants a handshake
     ENDED = "ended"  # the server ended the session and wants no reconnect
     UNANSWERED = "unanswered"  # no reply to this request was among the messages
@@ -150,8 +154,8 @@ class Session:
         self.acked: int | None = None
         self.hold_limit_ms: int | None = None
         self._want_ack = want_ack
+        self._subscribe_again = False
         self._last_id = 0
-        self._refusals = 0
         self._poll: Request | None = None
         self._early: list[Message] = []
         self._early_bytes = 0
@@ -164,7 +168,12 @@ class Session:
 
     @property
     def interval_ms(self) -> int:
-        """Advised pause before the next connect."""
+        """Advised pause before the next connect, but so that the connect can be repeated while the session lives."""
+        return min(self.advised_interval_ms, int(self.lifetime_s * 500))
+
+    @property
+    def advised_interval_ms(self) -> int:
+        """Advised pause as the server has it, which may be beyond all reason."""
         return max(0, self._advised("interval", 0))
 
     @property
@@ -177,6 +186,11 @@ class Session:
         """Time without a connect after which the server forgets the session, where it tells."""
         return max(0, self._advised("maxInterval", 0)) or None
 
+    @property
+    def lifetime_s(self) -> float:
+        """The same in seconds, or what is usual."""
+        return (self.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 1000
+
     def _advised(self, name: str, default: int) -> int:
         value = self.advice.get(name)
         if value is None:
@@ -186,9 +200,12 @@ class Session:
         return int(max(-_LONGEST_ADVICE_MS, min(value, _LONGEST_ADVICE_MS)))
 
     def resume(self, saved: Resume) -> None:
-        """Continue a session of an earlier process: subscribe again (idempotent), then connect with its number."""
+        """Continue a session of an earlier process: connect with its number at once, then subscribe again (idempotent).
+
+        The server keeps the session from that connect on; where thousands go on, a request before it takes too long.
+        """
         self.client_id, self.acked = saved.client_id, saved.ack
-        self.phase = Phase.HANDSHAKEN
+        self.phase, self._subscribe_again = Phase.SUBSCRIBED, True
         self.supported_connection_types = [saved.connection_type]
         self._taken = Taken(saved.taken)
         if saved.max_interval_ms:
@@ -266,14 +283,16 @@ class Session:
 
     def fail(self, request: Request) -> None:
         """No usable answer came: the session may live on, and its next connect asks for an answer at once."""
-        if request.step is Step.CONNECT and self.phase is Phase.CONNECTED:
+        if (request.step is Step.CONNECT and self.phase is Phase.CONNECTED) or (
+            request.step is Step.SUBSCRIBE and self._subscribe_again
+        ):
             self.phase = Phase.SUBSCRIBED
 
     def expire(self) -> None:
         """Give the session up: the next request is a handshake."""
         self.phase, self.client_id, self.acked = Phase.UNCONNECTED, None, None
+        self._subscribe_again = False
         self._taken.clear()
-        self._refusals = 0
         if self._advised("interval", 0) < 0:
             del self.advice["interval"]  # it forbade reconnecting within the session that is over
 
@@ -294,7 +313,7 @@ class Session:
             self._advance(request, replies)
         elif verdict in (Verdict.EXPIRED, Verdict.ENDED):
             self.expire()
-        elif verdict is Verdict.REFUSED:
+        elif verdict in (Verdict.REFUSED, Verdict.UNAUTHORIZED):
             self.fail(request)
         return Received(
             verdict=verdict,
@@ -376,41 +395,33 @@ class Session:
         if len(replies) < len(request.payload):
             return Verdict.UNANSWERED, None
         verdicts = [self._judge_one(request.step, reply) for reply in replies]
-        for worst in (Verdict.ENDED, Verdict.EXPIRED, Verdict.REFUSED):
+        for worst in (Verdict.ENDED, Verdict.EXPIRED, Verdict.UNAUTHORIZED, Verdict.REFUSED):
             if worst in verdicts:
                 return worst, _error_text(request.step, replies[verdicts.index(worst)])
         return Verdict.GRANTED, None
 
     def _judge_one(self, step: Step, reply: Message) -> Verdict:
+        refusal = Verdict.UNAUTHORIZED if _error_code(reply) in _UNAUTHORIZED else Verdict.REFUSED
         if step is Step.HANDSHAKE:
             granted = _truth(reply.successful) and not _wrong_with(reply.client_id)
-            return Verdict.GRANTED if granted else Verdict.REFUSED
+            return Verdict.GRANTED if granted else refusal
         advised = reply.advice.get("reconnect") if isinstance(reply.advice, dict) else None
         if advised == "none" or (step is Step.CONNECT and self._advised("interval", 0) < 0):
             return Verdict.ENDED
         refused = _truth(reply.successful) is False
-        if advised == "handshake" or (refused and self._names_unknown_client(step, reply)):
+        if advised == "handshake" or (refused and _names_unknown_client(reply)):
             return Verdict.EXPIRED
-        if not refused:
-            return Verdict.GRANTED
-        if step is not Step.OTHER:  # what is refused beside the cycle says nothing of the session
-            self._refusals += 1
-        return Verdict.EXPIRED if self._refusals >= _REFUSALS_BEFORE_HANDSHAKE else Verdict.REFUSED
-
-    @staticmethod
-    def _names_unknown_client(step: Step, reply: Message) -> bool:
-        """402 on a subscribe comes without advice; a 403 there may as well mean that the topic is not allowed."""
-        text = _error_text(step, reply)
-        code = text.split(":", 1)[0]
-        if code in _MAYBE_UNKNOWN_CLIENT:
-            return step is Step.CONNECT or "nknown client" in text
-        return code == _UNKNOWN_CLIENT
+        return refusal if refused else Verdict.GRANTED
 
     def _advance(self, request: Request, replies: list[Message]) -> None:
-        self._refusals = 0
         if request.step is Step.HANDSHAKE:
             self._begin(replies[0])
-        self.phase = _GRANTED_PHASE.get(request.step, self.phase)
+        if self._subscribe_again and request.step is Step.CONNECT:
+            self.phase = Phase.HANDSHAKEN
+        elif self._subscribe_again and request.step is Step.SUBSCRIBE:
+            self.phase, self._subscribe_again = Phase.CONNECTED, False
+        else:
+            self.phase = _GRANTED_PHASE.get(request.step, self.phase)
 
     def _begin(self, reply: Message) -> None:
         """A handshake was granted: a new session, nothing of the old one holds."""
@@ -464,6 +475,17 @@ def _batch_number(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return value
     return None
+
+
+def _error_code(reply: Message) -> str:
+    """The code of the `error` field (8.1), "" without one."""
+    return reply.error.split(":", 1)[0].strip() if isinstance(reply.error, str) else ""
+
+
+def _names_unknown_client(reply: Message) -> bool:
+    """Whether the server does not know the session. A 402 on a subscribe comes without advice."""
+    code = _error_code(reply)
+    return code == _UNKNOWN_CLIENT or (code in _UNAUTHORIZED and _UNKNOWN_IN_WORDS in str(reply.error))
 
 
 def _error_text(step: Step, reply: Message) -> str:

@@ -30,6 +30,7 @@ class SubscriptionState:
         self.last: Moment | None = None
         self.cut = False
         self.asked_at = Moment(0, None)
+        self._granted_at = Moment(0, None)
         self._cause: Cause | None = Cause.RESTART
         self._new_session = False
         self._network_failed = False
@@ -68,6 +69,19 @@ class SubscriptionState:
         """A handshake was granted, so the session before is gone, whoever found that out."""
         self.lost(Cause.SESSION_EXPIRED)
         self._new_session = True
+
+    def granted(self) -> None:
+        """A subscription was granted, by the server's word; a connect has to show that the session lasts."""
+        self._granted_at = self.asked_at
+
+    def begun(self) -> Restored | None:
+        """The first connect of a new session brought nothing, but the session is there, and nobody knows of it yet."""
+        if not self._new_session or self._cause is None:
+            return None
+        restored = self._restored(self._cause)
+        self.last, self._cause = self._granted_at, None
+        self._new_session = self._network_failed = self.cut = False
+        return restored
 
     def restored(self) -> Restored | None:
         """A connect was granted; None if the subscription was not lost before."""

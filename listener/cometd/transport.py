@@ -13,7 +13,8 @@ from aiocometd.extensions import AuthExtension
 from aiocometd.transports.abc import Transport
 
 from listener.cometd import messages as wire
-from listener.cometd.engine import Engine, Payload
+from listener.cometd.engine import Engine
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Phase, Request
 from listener.errors import ListenerError
 from listener.runtime.host import THIS_HOST
@@ -38,8 +39,8 @@ class Link(AuthExtension):
         engine: the cycle that they serve.
         http: session with the account's cookie jar on the shared connector; its owner closes it.
         headers: what every POST must carry now (CSRF).
-        connect_timeout_s: time for a connection to come about.
-        margin_s: time beyond the advised hold after which a silent connection counts as dead.
+        connect_timeout_s: time for a connection to come about, if the session's lease allows.
+        margin_s: time beyond the advised hold after which a silent connection counts as dead, likewise.
         max_message_bytes: the largest message that is taken.
         time_s: epoch seconds, for a Retry-After that names a date.
     """
@@ -57,12 +58,22 @@ class Link(AuthExtension):
     ) -> None:
         self.engine = engine
         self.http = http
-        self.connect_timeout_s = connect_timeout_s
-        self.margin_s = margin_s
+        self._connect_timeout_s = connect_timeout_s
+        self._margin_s = margin_s
         self.max_message_bytes = max_message_bytes
         self.time_s = time_s
         self.transport: Closing | None = None
         self._headers = headers
+
+    @property
+    def connect_timeout_s(self) -> float:
+        """Time for the next connection to come about."""
+        return self.engine.lease.connecting_s(self._connect_timeout_s)
+
+    @property
+    def margin_s(self) -> float:
+        """Time beyond the advised hold after which the next exchange counts as dead."""
+        return self.engine.lease.margin_s(self._margin_s)
 
     async def authenticate(self) -> None:
         """Log in again: aiocometd's hook for a failed authentication."""
@@ -95,7 +106,7 @@ class SessionTransport(Transport):
 
     @abstractmethod
     def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
-        """See `listener.cometd.engine.Exchange`."""
+        """See `listener.cometd.keep_alive.Exchange`."""
 
     @property
     def connection_type(self) -> ConnectionType:

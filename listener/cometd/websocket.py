@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import aiohttp
@@ -12,13 +13,15 @@ from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
 
 from listener.cometd import messages as wire
-from listener.cometd.engine import Payload
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Request
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
-from listener.runtime.http_client import describe
+from listener.runtime.http_client import bare, describe
 
 _ENCODER = msgspec.json.Encoder()
+_FRAMES_A_TURN = 32
+_MOST_HELD_BYTES = 16 * 2**20  # of frames that one exchange reads for another while it waits for its own
 
 
 @register_transport(ConnectionType.WEBSOCKET)
@@ -33,6 +36,7 @@ class WebsocketTransport(SessionTransport):
         self._inboxes: dict[frozenset[str], deque[bytes]] = {}  # of the exchanges under way, the oldest first
         self._requests: dict[frozenset[str], Request] = {}
         self._left: deque[bytes] = deque()
+        self._held_bytes = 0
 
     async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
         """Frames, from the sending of the request until the caller has seen its reply.
@@ -49,10 +53,12 @@ class WebsocketTransport(SessionTransport):
                     aiohttp.ClientError, OSError
                 ):  # a socket that is gone says so once all it brought is read
                     await socket.send_str(_ENCODER.encode(request.payload).decode())
-            while True:
+            for turn in count(1):
                 async with asyncio.timeout(request.hold_ms / 1000 + self.link.margin_s):
                     frame = await self._next_frame(socket, request.ids)
                 yield Payload(frame)
+                if turn % _FRAMES_A_TURN == 0:
+                    await asyncio.sleep(0)  # frames that have been received are there without waiting
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
             await self._drop(socket)
             silent = isinstance(exc, TimeoutError)
@@ -60,7 +66,7 @@ class WebsocketTransport(SessionTransport):
                 "no frame in time: the socket is dead" if silent else describe(exc, peer="the server", table="server")
             )
             status = exc.status if isinstance(exc, aiohttp.WSServerHandshakeError) else None
-            raise ExchangeFailed(text, http_status=status, maybe_lost=socket is not None) from exc
+            raise ExchangeFailed(text, http_status=status, maybe_lost=socket is not None) from bare(exc)
         finally:
             del self._requests[request.ids]
             self._hand_over(self._inboxes.pop(request.ids))
@@ -71,19 +77,23 @@ class WebsocketTransport(SessionTransport):
         while not inbox:
             async with self._receiving:
                 if not inbox:
+                    if self._held_bytes > _MOST_HELD_BYTES:
+                        raise aiohttp.ClientConnectionError("more comes than can be taken")
                     frame = await self._receive(socket)
                     self._inboxes[self._addressee(frame)].append(frame)
-        return inbox.popleft()
+                    self._held_bytes += len(frame)
+        frame = inbox.popleft()
+        self._held_bytes -= len(frame)
+        return frame
 
     def _addressee(self, frame: bytes) -> frozenset[str]:
         """The exchange whose reply the frame holds, else the oldest: it is the held connect."""
         oldest, *others = self._inboxes
-        if others:
-            with suppress(ExchangeFailed):
-                replies = [message for message in wire.decode(frame).messages if not message.is_event]
-                asked = self._requests.items()
-                return next((ids for ids, one in asked if any(map(one.is_answered_by, replies))), oldest)
-        return oldest
+        envelope = wire.decode_sound(frame) if others else None
+        if envelope is None:
+            return oldest
+        replies = [message for message in envelope.messages if not message.is_event]
+        return next((ids for ids, one in self._requests.items() if any(map(one.is_answered_by, replies))), oldest)
 
     def _hand_over(self, frames: deque[bytes]) -> None:
         """What came behind the reply belongs to the next exchange."""

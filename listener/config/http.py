@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, SecretStr, ValidationInfo, field_validator
 
-from listener.config.schema import Folders, InputFile, Section
+from listener.config.schema import Folders, InputFile, Section, secret_in
 
 _LAST_PORT = 65_535
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, 2.1
@@ -45,8 +45,8 @@ class HttpSettings(Section):
     def _holds_one(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and info.data.get("token") is not None:
             raise ValueError("give either token or token_file")
-        if value is not None and isinstance(info.context, Folders) and token_in(value) is None:
-            raise ValueError(f"{value} contains no token: {_WANTED}")
+        if value is not None and isinstance(info.context, Folders):
+            token_in(value)
         return value
 
     @field_validator("listen")
@@ -72,10 +72,12 @@ def is_token(text: str) -> bool:
     return _TOKEN.fullmatch(text) is not None
 
 
-def token_in(file: Path) -> str | None:
-    """The token in a file, without surrounding white space; None if there is none. Raises OSError."""
-    text = file.read_bytes().decode("ascii", errors="replace").strip()
-    return text if is_token(text) else None
+def token_in(file: Path) -> str:
+    """The token in a file, without surrounding white space. Raises OSError, or ValueError: there is none."""
+    text = secret_in(file).strip()
+    if not is_token(text):
+        raise ValueError(f"{file} contains no token: {_WANTED}")
+    return text
 
 
 def is_loopback(host: str) -> bool:

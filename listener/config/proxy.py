@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 from yarl import URL
 
-from listener.config.schema import InputFile, Section, url_that
+from listener.config.schema import SecretFile, Section, url_that
 
 
 def _is_a_proxy(url: URL) -> bool:
@@ -20,7 +20,7 @@ class ProxySettings(Section):
 
     proxy: ProxyUrl | None = None
     proxy_user: str | None = Field(default=None, min_length=1)
-    proxy_password_file: InputFile | None = None
+    proxy_password_file: SecretFile | None = None
 
     @model_validator(mode="after")
     def _a_login_has_its_proxy(self) -> Self:

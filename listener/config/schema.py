@@ -1,5 +1,6 @@
 """The parts of a configuration table: sections, validated texts, files to read, problems in plain words."""
 
+import codecs
 import difflib
 import json
 import os
@@ -58,14 +59,66 @@ _READABLE = AfterValidator(_readable)
 InputFile = Annotated[Path, _READABLE]
 
 
+def text_in(file: Path) -> str:
+    """The text of a file, UTF-8, without a byte order mark as some editors write it. Blocks.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no such text; names the file and the line, and quotes nothing.
+    """
+    content = file.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{file} is UTF-16, as PowerShell's > writes it: expected UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        wrong_at = exc.start
+    else:
+        if "\0" not in text:
+            return text
+        wrong_at = content.index(b"\0")
+    line = content.count(b"\n", 0, wrong_at) + 1
+    raise ValueError(f"{file}, line {line}: it is not UTF-8 text")
+
+
+def secret_in(file: Path) -> str:
+    """The only line of a file, without its end. Blocks. Raises as `text_in`, and ValueError where there is another."""
+    lines = [line.strip("\r") for line in text_in(file).split("\n")]
+    written = [number for number, line in enumerate(lines) if line]
+    if not written:
+        raise ValueError(f"{file} is empty")
+    if written[1:]:
+        raise ValueError(f"{file}, line {written[1] + 1}: expected the secret alone, in one line")
+    return lines[written[0]]
+
+
+def _holds_a_secret(file: Path, info: ValidationInfo) -> Path:
+    if isinstance(info.context, Folders):
+        try:
+            secret_in(file)
+        except OSError as exc:
+            raise ValueError(f"cannot read {file}: {exc.strerror}") from exc
+    return file
+
+
+SecretFile = Annotated[InputFile, AfterValidator(_holds_a_secret)]
+
+
 def input_files(section: BaseModel) -> Iterator[Path]:
     """The input files that a table names, those of its subtables included."""
+    return (path for _, path in named_input_files(section, ""))
+
+
+def named_input_files(section: BaseModel, place: str) -> Iterator[tuple[str, Path]]:
+    """The same with the settings that name them; `place` is the table's."""
     for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
+        value, setting = getattr(section, name), f"{place}.{name}"
         if isinstance(value, BaseModel):
-            yield from input_files(value)
+            yield from named_input_files(value, setting)
         elif _is_read([field.annotation, *field.metadata]):
-            yield from (path for path in (value if isinstance(value, tuple | list) else [value]) if path is not None)
+            several = isinstance(value, tuple | list)
+            listed = [(f"{setting}[{n}]", one) for n, one in enumerate(value)] if several else [(setting, value)]
+            yield from (one for one in listed if one[1] is not None)
 
 
 def _is_read(parts: Sequence[Any]) -> bool:

@@ -1,17 +1,29 @@
 """The whole configuration: TOML, environment (`LISTENER_SERVER__URL`), secret files. Problems come all at once."""
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError
 
 from listener.config.http import HttpSettings
 from listener.config.lane import LaneSettings, SinkName
 from listener.config.proxy import ProxySettings
-from listener.config.schema import Folders, InputFile, Section, Url, did_you_mean, field_of, from_text, problems_of
+from listener.config.schema import (
+    Folders,
+    InputFile,
+    SecretFile,
+    Section,
+    Url,
+    did_you_mean,
+    field_of,
+    from_text,
+    problems_of,
+    secret_in,
+)
 from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
@@ -73,10 +85,10 @@ class AccountSettings(Section):
 
     username: str = Field(min_length=1)
     password: SecretStr | None = None
-    password_file: InputFile | None = None
+    password_file: SecretFile | None = None
 
     def secret(self, base: Path) -> str:
-        """The password; a relative `password_file` is beside the configuration. Raises OSError when it cannot be read.
+        """The password; a relative `password_file` is beside the configuration. Raises OSError or ValueError.
 
         A file is reread each time, so that a rotated password is found at the next login.
         """
@@ -84,7 +96,7 @@ class AccountSettings(Section):
             return self.password.get_secret_value()
         if self.password_file is None:
             return ""
-        return (base / self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        return secret_in(base / self.password_file)
 
 
 class DispositionSettings(Section):
@@ -148,6 +160,7 @@ class Settings(Section):
         return self.base / value
 
 
+S = TypeVar("S", bound=Section)
 SinkCheck = Callable[[Mapping[str, LaneSettings], Path], Sequence[Problem]]
 
 
@@ -175,8 +188,7 @@ def load(
     Raises:
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
-    base = path.absolute().parent if path is not None else Path.cwd()
-    data = _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
+    base, data = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == {"accounts": []}:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
@@ -201,6 +213,58 @@ def _with_new_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str,
             tables[table] = {new if key == old else key: value for key, value in keys.items()}
             told.append(f"{table}.{old} is called {table}.{new} now")
     return tables, tuple(told)
+
+
+class Parts(NamedTuple):
+    """The tables of a configuration that are sound, each by itself; None for one that is not. `base` as in `Settings`.
+
+    `sinks` are unchecked.
+    """
+
+    base: Path
+    server: ServerSettings | None
+    accounts: tuple[AccountSettings, ...]
+    journal: JournalSettings | None
+    http: HttpSettings | None
+    sinks: Mapping[str, LaneSettings]
+
+
+def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find_files: bool = True) -> Parts:
+    """What can be used of a configuration, whatever is wrong with the rest: `load` tells that.
+
+    Args:
+        path: as for `load`.
+        environ: likewise.
+        find_files: whether the files that are to be read are looked for; without, no secret is needed.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not TOML.
+    """
+    base, data = _tables(path, environ)
+    data, _ = _with_new_names(data)
+    files = Folders.of(base, environ) if find_files else None
+    accounts = data["accounts"] if isinstance(data["accounts"], list) else []
+    return Parts(
+        base=base,
+        server=_sound(ServerSettings, data.get("server"), files),
+        accounts=tuple(one for table in accounts if (one := _sound(AccountSettings, table, files)) is not None),
+        journal=_sound(JournalSettings, data.get("journal", {}), files),
+        http=_sound(HttpSettings, data.get("http"), files),
+        sinks=_lanes(data),
+    )
+
+
+def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
+    try:
+        return kind.model_validate(table, context=files)
+    except ValidationError:
+        return None
+
+
+def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
+    """The folder that paths start from, and the tables, not yet checked."""
+    base = path.absolute().parent if path is not None else Path.cwd()
+    return base, _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -279,6 +343,10 @@ def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
     server = data.get("server")
     server = server if isinstance(server, dict) else {}
     basic = server.get("login", "basic") == "basic"
+    paths = str(server.get("notifications", "/api/v2"))
+    if (ending := re.search(r"/api(/v\d+)?/*$", str(server.get("url", "")))) and paths.startswith("/api/"):
+        text = f"leave out {ending[0]}: the paths that are added to it begin with /api themselves"
+        yield Problem("server.url", text)
     for one, other in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
         if one in server and other not in server:
             yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
@@ -306,14 +374,18 @@ def _problems_of_account(
 
 def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:
     """The problems of the sinks' own keys, even if their shared keys have problems."""
+    return check(_lanes(data), base)
+
+
+def _lanes(data: Mapping[str, Any]) -> dict[str, LaneSettings]:
+    """The tables of the sinks, unchecked."""
     sinks = data.get("sinks")
     tables = sinks if isinstance(sinks, dict) else {}
-    lanes = {
+    return {
         name: LaneSettings.model_construct(**table)
         for name, table in tables.items()
         if isinstance(table, dict) and isinstance(table.get("type"), str)
     }
-    return check(lanes, base)
 
 
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:

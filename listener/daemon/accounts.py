@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 _RECENT = 4096  # events
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
+_RESUMES_PER_S = 2000  # their logins hold, and their sessions do not wait
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Runs a coroutine as a task of this name, whose death ends the daemon."""
@@ -38,6 +39,7 @@ class _Listening:
     settings: AccountSettings
     parts: Account
     receiver: Receiver
+    resumes: bool
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -92,7 +94,7 @@ class Accounts:
         saved = await self._journal.sessions()
         digests = await self._recent_digests()
         configured = list(accounts)
-        spread_s = min(10.0, max(1.0, len(configured) / 500))
+        spread_s = min(10.0, max(0.5, len(configured) / 500))
         for account in configured:
             stored = saved.get(account.username)
             known = tuple(digests.get(account.username, ()))
@@ -100,11 +102,12 @@ class Accounts:
         self._metrics.set("sessions_configured", len(self._listening))
 
     def start(self, spawn: Spawn) -> None:
-        """Start those that do not run yet, spread over time."""
+        """Start those that do not run yet: those that continue a session first and at once, the others over time."""
         waiting = [one for one in self._listening.values() if one.task is None]
-        for index, one in enumerate(waiting):
-            name = f"account {one.settings.username}"
-            one.task = spawn(name, _start_later(one.receiver, one.stop, index / _STARTS_PER_S))
+        for resumes, per_s in ((True, _RESUMES_PER_S), (False, _STARTS_PER_S)):
+            for index, one in enumerate([one for one in waiting if one.resumes is resumes]):
+                name = f"account {one.settings.username}"
+                one.task = spawn(name, _start_later(one.receiver, one.stop, index / per_s))
 
     async def apply(self, settings: Settings, changed: Iterable[str], spawn: Spawn, *, timeout_s: float) -> None:
         """Stop the accounts of these names, cleanly if time allows, and start those that are configured now.
@@ -154,17 +157,19 @@ class Accounts:
     def _build(
         self, account: AccountSettings, stored: SessionState | None, digests: tuple[bytes, ...], spread_s: float
     ) -> _Listening:
+        saved = self._fitting(stored, account)
         parts = Account(
             settings=self._settings,
             account=account,
             connector=self._connector,
             metrics=self._metrics,
-            saved=self._fitting(stored, account),
+            saved=saved,
             spread_s=spread_s,
             skew=self._skew,
             host=self._host,
         )
-        return _Listening(settings=account, parts=parts, receiver=self._receiver(parts, stored, digests))
+        receiver = self._receiver(parts, stored, digests)
+        return _Listening(settings=account, parts=parts, receiver=receiver, resumes=saved is not None)
 
     def _fitting(self, saved: SessionState | None, account: AccountSettings) -> SessionState | None:
         """A stored session that belongs to this server, topic and transport."""

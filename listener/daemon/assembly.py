@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -12,14 +13,14 @@ from listener.cometd.engine import Engine
 from listener.cometd.protocol import Resume, Session
 from listener.cometd.transport import Link
 from listener.config.lane import LaneSettings
-from listener.config.settings import AccountSettings, ServerSettings, Settings, load
-from listener.daemon import connections
+from listener.config.settings import AccountSettings, ServerSettings, Settings, load, parts_of
+from listener.daemon import connections, preflight
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
+from listener.journal.lock import Known
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
-from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
@@ -38,7 +39,7 @@ class Account:
         connector: shared by all accounts.
         metrics: counts logins.
         saved: the session of an earlier process, if it fits this configuration.
-        spread_s: over how long handshakes of all accounts are spread.
+        spread_s: over how long the requests of all accounts are spread.
         skew: sees the server's clock; shared by all accounts.
         host: time and chance.
     """
@@ -65,7 +66,7 @@ class Account:
             session=self._session(server, saved),
             host=host,
             login=self._log_in if self.rest else None,
-            handshake_backoff=Backoff(first_s=spread_s, uniform=host.random.uniform),
+            spread_s=spread_s,
         )
         link = Link(
             engine=self.engine,
@@ -152,6 +153,17 @@ def sink_problems(settings: Settings) -> list[Problem]:
     return registry.problems_of_all(settings.sinks, settings.base)
 
 
+def known_elsewhere(settings: Settings) -> Known | None:
+    """What the destinations that can be asked on this host tell of the journal. Blocks."""
+    found: list[tuple[int, int]] = []
+    for name, lane in settings.sinks.items():
+        with suppress(ConfigError):  # told with all the others when the sinks are built
+            found += [one for one in [registry.newest(name, lane, settings.base)] if one is not None]
+    if not found:
+        return None
+    return Known(max(sequence for sequence, _ in found), min(at_ms for _, at_ms in found))
+
+
 def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
     """The lane policy in a sink's table; for how long it tries what fails defaults to what its kind says."""
     patience = registry.patience(name, lane)
@@ -183,12 +195,13 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     Raises:
         ConfigError: with every problem; see `settings.load`.
     """
-    settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
-    connections.tls_context(settings.server)
-    connections.proxy_password(settings.server)
-    folder = settings.path(settings.journal.path).parent
-    if not folder.is_dir():
-        raise ConfigError([Problem("journal.path", f"there is no folder {folder}")])
+    beside = preflight.setting_problems(parts_of(path, environ=environ))
+    try:
+        settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
+    except ConfigError as exc:
+        raise ConfigError([*exc.problems, *beside]) from exc
+    if beside:
+        raise ConfigError(beside)
     return settings
 
 

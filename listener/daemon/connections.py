@@ -6,6 +6,7 @@ from http.cookies import Morsel
 import aiohttp
 from yarl import URL
 
+from listener.config.schema import secret_in
 from listener.config.settings import ServerSettings
 from listener.errors import ConfigError, Problem
 from listener.runtime import http_client
@@ -83,13 +84,11 @@ def proxy_password(server: ServerSettings) -> str:
     if file is None:
         return ""
     try:
-        password = file.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as exc:  # the text of a decoding error quotes what is in the file
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise ConfigError([Problem("server.proxy_password_file", f"cannot read {file}: {reason}")]) from None
-    if not password:
-        raise ConfigError([Problem("server.proxy_password_file", f"{file} is empty")])
-    return password
+        return secret_in(file)
+    except OSError as exc:
+        raise ConfigError([Problem("server.proxy_password_file", f"cannot read {file}: {exc.strerror}")]) from exc
+    except ValueError as exc:
+        raise ConfigError([Problem("server.proxy_password_file", str(exc))]) from exc
 
 
 def saved_cookies(http: aiohttp.ClientSession) -> Cookies:

@@ -16,12 +16,12 @@ from listener.config.schema import input_files
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts, Spawn
-from listener.daemon.assembly import new_test_event, source_of
+from listener.daemon.assembly import known_elsewhere, new_test_event, source_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
 from listener.daemon.health import Health
-from listener.daemon.housekeeping import Retention, record_damages
+from listener.daemon.housekeeping import Retention, look_after, record_damages
 from listener.daemon.lanes import SinkLanes
 from listener.daemon.reloading import Reloads, changes_between
 from listener.daemon.serving import http_server
@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 _OPEN_FILES = 65_536
 _LOOK_S = 10.0
+_SINKS_ANSWER_WITHIN_S = 1.0
 _SERVER = "[server]"  # no sink can be called so
 
 
@@ -80,9 +81,7 @@ class Daemon:
         self._renew_connections: Callable[[], None] = lambda: None
         self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
-        self._journal = SqliteJournal(
-            path=path, on_commit=self._count_commit, max_bytes=settings.journal.max_bytes, host=host
-        )
+        self._journal = self._new_journal(path)
         self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
         self.reloads = Reloads(metrics=self.metrics, now_ms=host.clock.now_ms)
         self._recorder = Recorder(
@@ -100,11 +99,22 @@ class Daemon:
             journal=self._journal,
             journal_bytes=partial(size_bytes, path),
             wal_bytes=partial(wal_bytes, path),
+            taken_away=lambda: self._journal.taken_away,
             recorder=self._recorder,
             now_ms=host.clock.now_ms,
             monotonic_s=host.clock.monotonic_s,
         )
         self.metrics.sample(partial(self.health.sample, self.metrics))
+
+    def _new_journal(self, path: Path) -> SqliteJournal:
+        return SqliteJournal(
+            path=path,
+            on_commit=self._count_commit,
+            max_bytes=self._settings.journal.max_bytes,
+            host=self._host,
+            known=partial(known_elsewhere, self._settings),
+            on_rescue=partial(self.metrics.count, "journal_rescues_total"),
+        )
 
     def _count_commit(self, done: Committed) -> None:
         self.metrics.observe("journal_fsync_seconds", done.fsync_s)
@@ -162,11 +172,13 @@ class Daemon:
                 spawn("recorder", self._recorder.run()),
                 spawn("retention", self._retention().run()),
                 spawn("damages", self._record_damages()),
+                spawn("journal", look_after(self._journal)),
                 spawn("reload", self._reload_when_asked(accounts, spawn)),
                 spawn("credentials", self._watch_files(watch, spawn)),
                 spawn("supervision", self._supervision().run()),
             ]
             self._lanes.start(lanes, spawn)
+            await self._sinks_answered()
             accounts.start(spawn)
             await self._stop.wait()
             self._notifier.stopping()
@@ -175,6 +187,12 @@ class Daemon:
                 worker.cancel()
             await self._lanes.end(list(self._lanes.running))
         log.info("stopped", last_sequence=self._journal.last_sequence)
+
+    async def _sinks_answered(self) -> None:
+        """A start that the host refuses to a sink touches no session; a sink that takes its time holds none up."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SINKS_ANSWER_WITHIN_S):
+                await self._lanes.answered()
 
     async def _drain(self, accounts: Accounts) -> None:
         """Stop listening, then let the lanes finish; what does not fit into the time stays in the journal."""

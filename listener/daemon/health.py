@@ -40,6 +40,7 @@ class Health:
         journal: asked for its figures once a second at most, since lanes read through the same thread.
         journal_bytes: the size of its files; must not raise.
         wal_bytes: the size of its write-ahead log; must not raise.
+        taken_away: what is missing of its files, None if nothing is.
         recorder: knows about failing commits.
         configuration: what is in force, and what was refused.
         now_ms: epoch milliseconds.
@@ -54,6 +55,7 @@ class Health:
         journal: Journal,
         journal_bytes: Callable[[], int],
         wal_bytes: Callable[[], int],
+        taken_away: Callable[[], str | None],
         recorder: Recorder,
         configuration: Callable[[], Configuration],
         now_ms: Callable[[], int],
@@ -64,6 +66,7 @@ class Health:
         self._journal = journal
         self._journal_bytes = journal_bytes
         self._wal_bytes = wal_bytes
+        self._taken_away = taken_away
         self._recorder = recorder
         self._configuration = configuration
         self._now_ms = now_ms
@@ -85,6 +88,9 @@ class Health:
         return found
 
     def _journal_problems(self) -> list[ReadinessProblem]:
+        if missing := self._taken_away():
+            what = "the journal's files were taken away"
+            return [ReadinessProblem(brief=what, full=f"{what}: {missing}")]
         failing, waiting_s = self._recorder.failing, self._recorder.waiting_s()
         if failing:
             what = "the journal cannot commit"

@@ -1,4 +1,4 @@
-"""Retention, and recording as gaps what a damaged journal lost."""
+"""Retention, a look at the journal's files, and recording as gaps what a journal lost."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -15,6 +15,7 @@ log = structlog.get_logger(__name__)
 
 AGE_EVERY_S = 300.0
 SIZE_EVERY_S = 10.0
+PLACE_EVERY_S = 2.0
 _JUMP_S = 600.0
 _DAY_MS = 86_400_000
 
@@ -85,10 +86,17 @@ class Retention:
                 log.info("retention", deleted=deleted)
 
 
+async def look_after(journal: Journal) -> None:
+    """Have the writer look every now and then whether its files are in place, also when nothing comes; for ever."""
+    while True:
+        await asyncio.sleep(PLACE_EVERY_S)
+        await journal.ping()
+
+
 async def record_damages(
     journal: Journal, record: Callable[[Entry], Awaitable[None]], accounts: Sequence[str], metrics: Metrics
 ) -> None:
-    """Record as gaps, for every account, the periods whose events a damaged journal may have lost.
+    """Record as gaps, for every account, the periods whose events a damaged or a lost journal may have held.
 
     Gaps recorded twice, because of a crash in between, have the same ids. Raises JournalError.
     """
@@ -96,6 +104,7 @@ async def record_damages(
     if not damages:
         return
     for damage in damages:
+        reason = "journal_damaged" if damage.set_aside else "journal_lost"
         log.error(
             "journal_loss_recorded",
             set_aside=damage.set_aside,
@@ -104,17 +113,17 @@ async def record_damages(
         )
         for start, end in damage.stretches:
             for account in accounts:
-                await record(Entry(account=account, gap=_gap(account, start, end)))
-                metrics.count("gaps_total", 1, "journal_damaged")
+                await record(Entry(account=account, gap=_gap(account, start, end, reason)))
+                metrics.count("gaps_total", 1, reason)
             metrics.count("gap_seconds_total", (end - start) / 1000 * len(accounts))
     await journal.settle_damages()
 
 
-def _gap(account: str, start_ms: int, end_ms: int) -> Gap:
+def _gap(account: str, start_ms: int, end_ms: int, reason: str) -> Gap:
     return Gap(
         account=account,
         from_=rfc3339(start_ms),
         to=rfc3339(end_ms),
-        reason="journal_damaged",
+        reason=reason,
         closed_by="salvage",
     )

@@ -1,10 +1,12 @@
 """The lanes of all sinks: builds, starts and replaces each of them while the others continue."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
 from listener.config.settings import Settings
@@ -12,11 +14,14 @@ from listener.daemon.accounts import Spawn
 from listener.daemon.assembly import policy_of, sink_problems
 from listener.delivery import Lane
 from listener.errors import ConfigError
+from listener.model.event import Event, Gap, Kind
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
+
+_AT_ONCE = 1000  # events of one read
 
 
 class SinkLanes:
@@ -82,6 +87,10 @@ class SinkLanes:
                 found[name] = registry.input_files(name, settings.sinks[name], settings.base)
         return found
 
+    async def answered(self) -> None:
+        """Return once each sink is open, or waits for something."""
+        await asyncio.gather(*(lane.answered() for lane in self.running.values()))
+
     async def drained(self) -> None:
         """Return once each lane has delivered everything, or is parked."""
         await asyncio.gather(*(lane.drained() for lane in self.running.values()))
@@ -97,14 +106,54 @@ class SinkLanes:
 
     def _lane(self, settings: Settings, name: str, *, retry_start_errors: bool) -> Lane:
         lane = settings.sinks[name]
+        policy = replace(policy_of(name, lane), retry_start_errors=retry_start_errors)
+        sink = registry.build(
+            name,
+            lane,
+            base=settings.base,
+            host=self._host,
+            recall=partial(recall, self._journal, policy.shape),
+            count=lambda metric, amount: self._metrics.count(metric, amount, name),
+        )
         return Lane(
             name=name,
             kind=lane.type,
-            sink=registry.build(name, lane, base=settings.base, host=self._host),
+            sink=sink,
             journal=self._journal,
-            policy=replace(policy_of(name, lane), retry_start_errors=retry_start_errors),
+            policy=policy,
             metrics=self._metrics,
             now_ms=self._host.clock.now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s, uniform=self._host.random.uniform),
             monotonic=self._host.clock.monotonic_s,
         )
+
+
+async def recall(
+    journal: Journal, shape: Callable[[Sequence[Event]], Sequence[Event]], sequences: Sequence[int]
+) -> registry.Recalled:
+    """What a journal has of these sequences, which rise, as a sink gets it. Raises JournalError."""
+    found: list[Event] = []
+    wanted = list(sequences)
+    while wanted:
+        span = next((at for at, number in enumerate(wanted) if number != wanted[0] + at), len(wanted))
+        span = min(span, _AT_ONCE)
+        events = await journal.read(wanted[0] - 1, span)
+        found += (event for event in events if event.sequence <= wanted[span - 1])
+        del wanted[:span]
+    last = journal.last_sequence
+    if found and found[-1].sequence < sequences[-1] <= last and await _is_behind_the_end(journal, sequences[-1]):
+        last = found[-1].sequence
+    return registry.Recalled(shape(found), last)
+
+
+async def _is_behind_the_end(journal: Journal, sequence: int) -> bool:
+    """Whether the journal ended before this sequence, and left it out since a destination had shown a higher one.
+
+    Its loss is on record behind that, or will be.
+    """
+    pending = [damage for damage in await journal.pending_damages() if not damage.set_aside]
+    following = await journal.read(sequence, _AT_ONCE)
+    return bool(pending) or any(
+        event.kind is Kind.GAP and msgspec.json.decode(event.data, type=Gap).reason == "journal_lost"
+        for event in following
+    )

@@ -1,10 +1,8 @@
 """What the command line does without a daemon: probes, a test event, SetDisposition."""
 
 import asyncio
-import os
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from listener.cometd.facts import SessionProblem
@@ -24,7 +22,7 @@ _SERVER_KEYS = {f"server.{name}" for name in ServerSettings.model_fields}
 
 
 async def probe(settings: Settings) -> list[Problem]:
-    """Log in every account, do a CometD handshake, probe the journal's path and, without an event, every sink.
+    """Log in every account, do a CometD handshake, and probe, without an event, every sink.
 
     Returns every problem found, in the order of the configuration; takes some ten seconds if nothing answers.
     """
@@ -37,22 +35,12 @@ async def probe(settings: Settings) -> list[Problem]:
             *(_within(slots, _probe_account(settings, n, a, connector)) for n, a in enumerate(accounts)),
             *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items()),
         )
-    return [*_probe_journal(settings.path(settings.journal.path)), *(problem for some in found for problem in some)]
+    return [problem for some in found for problem in some]
 
 
 async def _within(slots: asyncio.Semaphore, probe: Awaitable[Iterable[Problem]]) -> Iterable[Problem]:
     async with slots:
         return await probe
-
-
-def _probe_journal(path: Path) -> Iterator[Problem]:
-    """Whether the journal could be opened by us; another process may own it now."""
-    if not path.parent.is_dir():
-        yield Problem("journal.path", f"there is no folder {path.parent}")
-    elif not os.access(path.parent, os.W_OK | os.X_OK):
-        yield Problem("journal.path", f"cannot write to the folder {path.parent}")
-    elif path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        yield Problem("journal.path", f"cannot read and write {path}")
 
 
 async def set_disposition(

@@ -37,10 +37,7 @@ class TokenFile:
         now = self._path.stat()
         seen = (now.st_ino, now.st_size, now.st_mtime_ns)
         if seen != self._seen:
-            token = token_in(self._path)
-            if token is None:
-                raise ValueError(f"{self._path} holds no token")
-            self._token, self._seen = token, seen
+            self._token, self._seen = token_in(self._path), seen
         return self._token
 
 

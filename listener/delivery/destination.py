@@ -115,6 +115,8 @@ class Halt(Enum):
 class Destination:
     """The sink, shared by the stream of the journal and by replayed dead letters.
 
+    `has_answered` is set once it is known whether the host lets the sink be opened: it is, or waits for something else.
+
     Whoever delivers holds `turn`, also in the pause after a failure if the failure concerns both. A test event needs no
     turn: it goes between two calls.
 
@@ -149,6 +151,7 @@ class Destination:
         self.turn = asyncio.Lock()
         self._calls = asyncio.Lock()
         self._opened = False
+        self.has_answered = asyncio.Event()
         self._halt = Halt.NONE
         self.parked: str | None = None
         self.failures = 0
@@ -178,12 +181,14 @@ class Destination:
             else:
                 break
         self._opened = True
+        self.has_answered.set()
         if self.opening_error is not None:
             self._log.info("delivery_recovered")
         self.opening_error = None
 
     async def _wait_to_open(self, outcome: Outcome, backoff: Backoff) -> None:
         outcome = self._bounded(outcome)
+        self.has_answered.set()
         self.opening_error = outcome.reason
         self._count(outcome)
         await self.wait_after(outcome, pause_after(outcome, backoff))
@@ -248,6 +253,7 @@ class Destination:
 
     async def _stay_quiet(self, seconds: float) -> None:
         self._halt = Halt.QUIET
+        self.has_answered.set()
         self._resumed.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -263,6 +269,7 @@ class Destination:
         self.parked = outcome.reason
         self._halt = Halt.DISABLED if outcome.disabled else Halt.PARKED
         self._resumed.clear()
+        self.has_answered.set()
         self._on_park()
         self._metrics.set("sink_parked", 1, self._name)
         until = "sinks resume" if outcome.disabled else "sinks resume, SIGHUP or a restart"

@@ -125,6 +125,10 @@ class Lane:
         letters = await self._journal.dead_letters(DeadLetterFilter(sink=self.name, after=self._cursor))
         return {(letter.sequence, letter.event_id) for letter in letters}
 
+    async def answered(self) -> None:
+        """Return once the sink is open, or waits for something; where the host refuses it, `run` raises."""
+        await self._destination.has_answered.wait()
+
     async def drained(self) -> None:
         """Return once everything in the journal is delivered and the cursor stored; at once if the sink is parked."""
         while self._stored < self._journal.last_sequence and self._destination.parked is None:
@@ -136,6 +140,8 @@ class Lane:
         resumed = self._destination.resume(by_command=by_command)
         if resumed:
             self._note_progress()
+            if by_command:
+                self._refusals.excuse()
         return resumed
 
     def reopen(self) -> None:

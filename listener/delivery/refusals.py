@@ -11,8 +11,8 @@ class Refusals:
 
     Who refuses so many different events and takes none is wrong itself, whatever it says of each: then the sink is
     parked, and no event becomes a dead letter for it. Those of the row that were brought before the last call are
-    letters by then; see `revived`. An event that is refused again after a person has resumed the sink does not count
-    again: it becomes a dead letter, so that no row of wrong events parks a sink for ever.
+    letters by then; see `revived`. What is refused once more after a person has resumed the sink does not count again
+    (`excuse`): it becomes a dead letter, so that no row of wrong events parks a sink for ever.
 
     Args:
         limit: how many park the sink; 0 for never.
@@ -21,14 +21,15 @@ class Refusals:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._letters: list[str] = []
-        self._refused_before: frozenset[int] = frozenset()
+        self._row: frozenset[int] = frozenset()
+        self._excused: frozenset[int] = frozenset()
         self._revived: tuple[str, ...] = ()
 
     def judge(self, batch: Sequence[Event], outcome: Outcome | None) -> Outcome | None:
         """The outcome of a call for the lane: as it is, or a Park in place of the refusal that makes the row full."""
         if outcome is None or outcome.delivered:
             self._letters.clear()
-            self._refused_before = frozenset()
+            self._row = self._excused = frozenset()
         if not isinstance(outcome, Reject) or not self._limit:
             return outcome
         row = [index for index in outcome.letters if index in outcome.in_a_row and self._is_new(batch[index])]
@@ -41,7 +42,12 @@ class Refusals:
         return self._parked(batch, row, outcome)
 
     def _is_new(self, event: Event) -> bool:
-        return event.sequence not in self._refused_before
+        return event.sequence not in self._excused
+
+    def excuse(self) -> None:
+        """A person has resumed the sink, knowing of the row that parked it."""
+        self._excused |= self._row
+        self._letters.clear()
 
     def revived(self) -> tuple[str, ...]:
         """Ids of the events that are dead letters and are to come again, since the sink was parked; once."""
@@ -49,10 +55,9 @@ class Refusals:
         return ids
 
     def _parked(self, batch: Sequence[Event], row: Sequence[int], outcome: Reject) -> Park:
-        """The sequences are kept, so that whoever resumes the sink gets past these events."""
         total = len(self._letters) + len(row)
-        self._refused_before = frozenset(batch[index].sequence for index in row)
-        self._revived, self._letters = tuple(self._letters), []
+        self._row = frozenset(batch[index].sequence for index in row)
+        self._revived = tuple(self._letters)
         text = f"{total} events in a row were refused, as by a receiver that is broken; the last time: {outcome.reason}"
         return Park(text, delivered=outcome.delivered, detail=outcome.detail)
 

@@ -249,7 +249,7 @@ class Receiver:
 
     async def _on_batch(self, batch: Batch) -> None:
         decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at.wall_ms)
-        self._repeats.drop_repeats(decoded)
+        self._repeats.drop_repeats(decoded, more=batch.more)
         self._note(decoded, batch)
         self._count(batch, decoded)
         if batch.resume is not None:
@@ -266,7 +266,7 @@ class Receiver:
                     as_of_s=batch.at.monotonic_s or 0.0,
                 )
             )
-        batch.confirm()
+        batch.confirm(useful=bool(decoded.observations))
 
     def _note(self, decoded: DecodedBatch, batch: Batch) -> None:
         """Note what the batch says about the subscription and about chats, apart from dispositions."""

@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 _ENCODER = msgspec.json.Encoder()
 _KNOWN_CHATS = 100_000
-_LARGEST_GROUP = 5_000  # observations: some 30 ms of the event loop
+_LARGEST_GROUP = 2_000  # observations: some 15 ms of the event loop
 _NOTHING = JournalBatch()
 _ID_DIGITS, _MARK_DIGITS = 40, 8
 _LONG_AGO_S = float("-inf")

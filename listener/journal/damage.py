@@ -1,6 +1,7 @@
 """Repairs a damaged journal: sets it aside, and puts a sound one in its place."""
 
 import os
+from collections.abc import Iterable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -44,17 +45,15 @@ def repair(path: Path, at_ms: int) -> None:
 
 
 def _rebuild(path: Path, fault: str, at_ms: int) -> None:
-    aside = _free_name(path, at_ms)
+    aside = free_name(path, at_ms)
     part = path.with_name(f"{path.name}.part")
-    _remove(part)
+    remove_part(part)
     try:
         salvaged = _salvage(path, part, at_ms=at_ms, set_aside=aside.name)
     except BaseException:
-        _remove(part)
+        remove_part(part)
         raise
-    part.rename(_finished(path))
-    sync_folder(path.parent)
-    _take_place(path, at_ms)
+    install(part, path, at_ms)
     damage = salvaged.damage
     _log.error(
         "journal_damaged",
@@ -67,6 +66,15 @@ def _rebuild(path: Path, fault: str, at_ms: int) -> None:
     )
 
 
+def install(part: Path, path: Path, at_ms: int, *, replaced: Iterable[Path] = ()) -> None:
+    """Put a journal that is complete and on the disk in its place, and aside what lies there and is not `replaced`."""
+    part.rename(_finished(path))
+    sync_folder(path.parent)
+    for file in replaced:
+        file.unlink(missing_ok=True)
+    _take_place(path, at_ms)
+
+
 def _salvage(path: Path, part: Path, *, at_ms: int, set_aside: str) -> salvage.Salvaged:
     """Where the disk refuses to give a part of the files, from a copy that has zeros there."""
     try:
@@ -74,7 +82,7 @@ def _salvage(path: Path, part: Path, *, at_ms: int, set_aside: str) -> salvage.S
     except OSError as exc:
         if not is_bad_sector(exc):
             raise
-    _remove(part)
+    remove_part(part)
     copy = part.with_name(f"{part.name}-readable")
     lost = {file.name: copy_readable(file, copy.with_name(f"{copy.name}{suffix}")) for suffix, file in _files(path)}
     _log.error("journal_sectors_unreadable", path=str(path), unread_bytes=lost)
@@ -111,12 +119,14 @@ def _take_place(path: Path, at_ms: int) -> None:
 def _aside_of(finished: Path, path: Path, at_ms: int) -> Path:
     """The name that the new journal has on record, or a free one where that cannot be told."""
     with suppress(*recovered.UNREADABLE, IndexError), closing(connect(finished, "ro&immutable=1")) as connection:
-        return path.with_name(dead_letters.select_damages(connection)[-1].set_aside)
-    return _free_name(path, at_ms)
+        name = dead_letters.select_damages(connection)[-1].set_aside
+        if name:
+            return path.with_name(name)
+    return free_name(path, at_ms)
 
 
-def _free_name(path: Path, at_ms: int) -> Path:
-    """`<journal>.damaged-<time>`, or with a number behind it."""
+def free_name(path: Path, at_ms: int) -> Path:
+    """Under which a journal is set aside: `<journal>.damaged-<time>`, or with a number behind it."""
     stamp = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
     return _free(path.with_name(f"{path.name}.damaged-{stamp}"))
 
@@ -126,7 +136,8 @@ def _free(name: Path) -> Path:
     return next(one for one in chain([name], numbered) if not one.exists())
 
 
-def _remove(part: Path) -> None:
+def remove_part(part: Path) -> None:
+    """Remove what an attempt has left of a new journal."""
     for copy in ("", "-copy", "-readable"):
         for suffix in (*_BESIDE, "-journal"):
             part.with_name(f"{part.name}{copy}{suffix}").unlink(missing_ok=True)

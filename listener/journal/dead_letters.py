@@ -117,12 +117,12 @@ def replace_state(connection: sqlite3.Connection, state: LaneState) -> None:
     connection.execute(_REPLACE_STATE, asdict(state))
 
 
-def insert_damage(connection: sqlite3.Connection, damage: Damage) -> None:
-    """Store what damage cost, pending."""
+def insert_damage(connection: sqlite3.Connection, damage: Damage, *, pending: bool = True) -> None:
+    """Store what damage cost."""
     stretches = msgspec.json.encode(damage.stretches).decode()
     connection.execute(
-        "INSERT INTO damage (at_ms, set_aside, kept, stretches, pending) VALUES (?, ?, ?, ?, 1)",
-        (damage.at_ms, damage.set_aside, damage.kept, stretches),
+        "INSERT INTO damage (at_ms, set_aside, kept, stretches, pending) VALUES (?, ?, ?, ?, ?)",
+        (damage.at_ms, damage.set_aside, damage.kept, stretches, int(pending)),
     )
 
 

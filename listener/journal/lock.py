@@ -2,11 +2,24 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from listener.errors import JournalLocked
 from listener.runtime.owned import open_owned
+
+_CONTENT_BYTES = 200
+
+
+class Known(NamedTuple):
+    """What is known of a journal from elsewhere: a journal that ends before this sequence is not all that was.
+
+    `since_ms` (epoch milliseconds) is from when on events may be missing if nothing is left of it.
+    """
+
+    sequence: int
+    since_ms: int
 
 
 class FileLock:
@@ -14,10 +27,19 @@ class FileLock:
 
     The kernel drops it when the process dies, however it dies, so a stale file never keeps a journal closed. The
     file is never removed: removing it would let two processes lock two files of one name.
+
+    Its first line is the owner's process id. The second is a witness beside the journal: the last sequence that was
+    committed, and when this owner's first was.
+
+    Attributes:
+        left: what the last owner has left as the second line; None for nothing.
     """
 
-    def __init__(self, *, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, *, journal: Path, descriptor: int) -> None:
+        self._journal = journal
+        self._path = _path(journal)
+        self._own(descriptor)
+        self.left = _known_of(descriptor)
 
     @classmethod
     def acquire(cls, journal: Path) -> Self:
@@ -27,30 +49,74 @@ class FileLock:
             JournalLocked: another process (or another journal object of this one) holds it.
             OSError: the file cannot be created, or is not ours.
         """
-        descriptor = open_owned(Path(f"{journal}.lock"), os.O_RDWR | os.O_CREAT)
+        lock = cls(journal=journal, descriptor=_locked(journal))
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.fchmod(descriptor, 0o600)  # what the umask took away, the owner needs
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
-        except BlockingIOError as exc:
-            owner = _owner(descriptor)
-            os.close(descriptor)
-            raise JournalLocked(f"journal.path: {journal} is in use by another process{owner}") from exc
+            lock._write(lock.left)
         except BaseException:
-            os.close(descriptor)
+            lock.release()
             raise
-        return cls(descriptor=descriptor)
+        return lock
+
+    def is_in_place(self) -> bool:
+        """Whether the file that is locked still has its name. Raises OSError."""
+        try:
+            found = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
+
+    def renew(self) -> None:
+        """Lock the file that has the name now, or a new one. Raises as `acquire`; the old one is held until then."""
+        descriptor = _locked(self._journal)
+        os.close(self._descriptor)
+        self._own(descriptor)
+        self._write(None)
+
+    def note(self, known: Known) -> None:
+        """Leave word of a commit that is durable. It is not synced: after a power cut it may say less, never more."""
+        with suppress(OSError):  # a witness more, nothing that anybody waits for
+            self._write(known)
+
+    def _own(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+        self._written = 0
+
+    def _write(self, known: Known | None) -> None:
+        content = b"%d\n" % os.getpid() + (b"%020d %020d\n" % known if known is not None else b"")
+        os.pwrite(self._descriptor, content, 0)
+        if len(content) != self._written:
+            os.ftruncate(self._descriptor, len(content))
+            self._written = len(content)
 
     def release(self) -> None:
         """Let the next one in."""
         os.close(self._descriptor)
 
 
+def _path(journal: Path) -> Path:
+    return Path(f"{journal}.lock")
+
+
+def _locked(journal: Path) -> int:
+    descriptor = open_owned(_path(journal), os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(descriptor, 0o600)  # what the umask took away, the owner needs
+    except BlockingIOError as exc:
+        owner = _owner(descriptor)
+        os.close(descriptor)
+        raise JournalLocked(f"journal.path: {journal} is in use by another process{owner}") from exc
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def may_be_owned(journal: Path) -> bool:
     """Whether the process that locked it last still lives: this one too, and whoever got its number. Takes no lock."""
     try:
-        pid = Path(f"{journal}.lock").read_bytes().strip()
+        pid, *_ = _path(journal).read_bytes().splitlines() or [b""]
         os.kill(int(pid), 0)
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return False
@@ -59,7 +125,20 @@ def may_be_owned(journal: Path) -> bool:
     return True
 
 
+def _lines(descriptor: int) -> list[bytes]:
+    return os.pread(descriptor, _CONTENT_BYTES, 0).splitlines()
+
+
 def _owner(descriptor: int) -> str:
     """The owner's process id for the message; empty if it has not been written yet."""
-    pid = os.pread(descriptor, 20, 0).strip()
+    pid, *_ = _lines(descriptor) or [b""]
     return f" (pid {pid.decode()})" if pid.isdigit() else ""
+
+
+def _known_of(descriptor: int) -> Known | None:
+    """None where there is none, or what a crash has cut."""
+    line = _lines(descriptor)[1:2]
+    words = line[0].split() if line else []
+    if len(words) != len(Known._fields) or not all(word.isdigit() for word in words):
+        return None
+    return Known(*map(int, words))

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice, pairwise
 from pathlib import Path
@@ -12,9 +12,11 @@ import msgspec
 
 from listener.journal import dead_letters, pages, rows
 from listener.journal.database import PAGE_BYTES, connect, create_newest
+from listener.journal.lock import Known
 from listener.journal.recovered import Recovered, read_recovered
 from listener.journal.wal import read_log
 from listener.model.event import Damage
+from listener.runtime.durable import sync_path
 
 JUMP = 1_000_000
 """If later events may be lost, sequences continue this far above the last known one: a sink may have seen them."""
@@ -53,21 +55,36 @@ def rebuild(source: Path, target: Path, *, at_ms: int, set_aside: str, log_is_wh
         _copy_events(new, pages.events(source, log.frames), _floor(known))
         damage = _complete(new, known, at_ms=at_ms, set_aside=set_aside, tail=log_is_whole and log.fault is None)
         new.execute("COMMIT")
-    _sync(target)
+    sync_path(target)
     return Salvaged(damage, [table for table, found in known.tables.items() if not found.whole])
+
+
+def catch_up(journal: sqlite3.Connection, known: Sequence[Known], *, at_ms: int) -> Damage | None:
+    """Where the journal ends before what is known of it, put the loss on record; sequences go on above what is known.
+
+    The stretch begins with the journal's last event; without one, with what the first that knows better says.
+    """
+    newest = rows.select_last_sequence(journal)
+    ahead = [one for one in known if one.sequence > newest]
+    if not ahead:
+        return None
+    kept, last = journal.execute("SELECT count(*), ifnull(max(sequence), 0) FROM event").fetchone()
+    since_ms = _last_known_ms(journal, last) if last else ahead[0].since_ms
+    damage = Damage(at_ms=at_ms, set_aside="", kept=kept, stretches=merged([(min(since_ms, at_ms), at_ms)]))
+    top = max(one.sequence for one in ahead) + JUMP
+    journal.execute("BEGIN IMMEDIATE")
+    journal.execute("UPDATE meta SET last_sequence = ?", (top,))
+    if kept:
+        journal.execute("INSERT INTO hole VALUES (?, ?)", (last + 1, top))
+    journal.execute("UPDATE session SET clean = 0")
+    dead_letters.insert_damage(journal, damage)
+    journal.execute("COMMIT")
+    return damage
 
 
 def _page_bytes(source: Path) -> int:
     with source.open("rb") as file:
         return pages.page_bytes_of(file.read(100))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _floor(known: Recovered) -> int:
@@ -100,7 +117,8 @@ def _complete(new: sqlite3.Connection, known: Recovered, *, at_ms: int, set_asid
     if kept and newest > last:
         new.execute("INSERT INTO hole VALUES (?, ?)", (last + 1, newest))
     if not is_whole:
-        stretches.append((_last_known_ms(new, known, last, at_ms), at_ms))
+        oldest_ms = min([at_ms, *known.numbers("session", "seen_ms")])
+        stretches.append((_last_known_ms(new, last) if last else oldest_ms, at_ms))
     damage = Damage(at_ms=at_ms, set_aside=set_aside, kept=kept, stretches=merged(stretches))
     dead_letters.insert_damage(new, damage)
     return damage
@@ -173,11 +191,9 @@ def _holes(new: sqlite3.Connection, known: Recovered) -> list[Stretch]:
     return [(before_ms, after_ms) for before, after, before_ms, after_ms in gaps if (before, after) not in old]
 
 
-def _last_known_ms(new: sqlite3.Connection, known: Recovered, last: int, at_ms: int) -> int:
-    """Since when events may be lost at the end: the last one kept, without any the oldest session."""
-    if last:
-        return int(new.execute("SELECT received_ms FROM event WHERE sequence = ?", (last,)).fetchone()[0])
-    return min([at_ms, *known.numbers("session", "seen_ms")])
+def _last_known_ms(journal: sqlite3.Connection, last: int) -> int:
+    """When the last event came."""
+    return int(journal.execute("SELECT received_ms FROM event WHERE sequence = ?", (last,)).fetchone()[0])
 
 
 def merged(stretches: Iterable[Stretch]) -> tuple[Stretch, ...]:

@@ -14,6 +14,7 @@ import structlog
 from listener.errors import JournalDamaged, JournalError
 from listener.journal import damage_marker, dead_letters, rows, search
 from listener.journal.database import journal_error
+from listener.journal.lock import Known
 from listener.journal.store import Store, open_store
 from listener.journal.tail import Tail
 from listener.journal.writer import Append, Call, Commit, Writer
@@ -98,6 +99,9 @@ class SqliteJournal:
         on_commit: called on the event loop after each commit.
         max_bytes: how much events may take: then appends with events raise JournalFull until there is room.
         host: time, and the two workers.
+        known: what is known of it from elsewhere, asked while it opens, in a thread. Where that is more than it holds,
+            the loss is a pending damage, and sequences go on above.
+        on_rescue: called on the event loop when it was written anew because its files were taken away.
     """
 
     def __init__(
@@ -107,8 +111,13 @@ class SqliteJournal:
         on_commit: Callable[[Committed], None] | None = None,
         max_bytes: int | None = None,
         host: Host = THIS_HOST,
+        known: Callable[[], Known | None] = lambda: None,
+        on_rescue: Callable[[], None] = lambda: None,
     ) -> None:
         self._host = host
+        self._known = known
+        self._on_rescue = on_rescue
+        self._rescues = 0
         self._max_bytes = max_bytes
         self._path = path
         self._on_commit = on_commit
@@ -121,7 +130,7 @@ class SqliteJournal:
     async def open(self) -> None:
         """Take ownership, create or migrate the schema; see the port."""
         loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(None, open_store, self._path, self._host.clock.now_ms)
+        opening = loop.run_in_executor(None, open_store, self._path, self._host.clock.now_ms, self._known)
         try:
             store = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -140,6 +149,7 @@ class SqliteJournal:
         reads = self._host.new_executor("journal-reader")
         self._part = _Opened(store=store, writer=writer, writes=writes, reads=reads)
         self._closing = None
+        self._rescues = 0
         self._last_sequence = store.last_sequence
         self._tail = Tail(last_sequence=store.last_sequence)
         _log.info("journal_opened", path=str(self._path), last_sequence=store.last_sequence)
@@ -159,6 +169,11 @@ class SqliteJournal:
     def last_sequence(self) -> int:
         """Sequence of the newest durable event, 0 before the first; retention does not set it back."""
         return self._last_sequence
+
+    @property
+    def taken_away(self) -> str | None:
+        """What is missing of the files while they are removed, replaced or moved and not back in place."""
+        return self._part.store.handle.taken_away if self._part is not None else None
 
     async def append(self, batch: JournalBatch) -> int:
         """Store the batch atomically; see the port."""
@@ -304,7 +319,7 @@ class SqliteJournal:
         """Run `work` in the reader."""
         part = self._opened()
         try:
-            return await asyncio.get_running_loop().run_in_executor(part.reads, work, part.store.read)
+            return await asyncio.get_running_loop().run_in_executor(part.reads, part.store.query, work)
         except (sqlite3.Error, KeyError, ValueError, OSError, JournalDamaged) as exc:
             error = journal_error(self._path, exc)
             if isinstance(error, JournalDamaged):
@@ -320,6 +335,10 @@ class SqliteJournal:
         for waiter, sequence in self._waiters.items():
             if self._last_sequence > sequence and not waiter.done():
                 waiter.set_result(None)
+        rescues = self._part.store.handle.rescues if self._part is not None else self._rescues
+        while self._rescues < rescues:
+            self._rescues += 1
+            self._on_rescue()
         now_s = self._host.clock.monotonic_s()
         for commit in commits:
             if commit.error is None and self._on_commit is not None:

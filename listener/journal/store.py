@@ -3,10 +3,11 @@
 import errno
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -14,8 +15,11 @@ from listener.errors import JournalDamaged, JournalError
 from listener.journal import rows
 from listener.journal.damage import repair
 from listener.journal.database import connect_reader, connect_writer, journal_error, prepare
-from listener.journal.lock import FileLock
+from listener.journal.lock import FileLock, Known
+from listener.journal.place import Place
+from listener.journal.salvage import catch_up
 from listener.journal.wal import WalIndex
+from listener.model.event import rfc3339
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.durable import sync_folder
 from listener.runtime.owned import require_owned
@@ -25,6 +29,8 @@ CHECKPOINT_PAGES = 512
 
 MAX_LOG_PAGES = 8 * CHECKPOINT_PAGES
 """Pages at which a log that cannot be read is damage; up to there the disk may give it after all."""
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -44,20 +50,39 @@ class Handle:
     SQLite itself tells nobody when the checkpoint that it does in a commit fails; the connection must have it switched
     off. `_checkpoint` does that work.
 
+    A connection whose files were removed or replaced sees all of them to the end, but nobody else ever will: before
+    anything more is stored, `ready` writes what it sees to a new journal under the old name.
+
     Args:
         path: for the text of errors.
         connect: opens a writing connection.
         connection: the first one.
-        index: closed by its owner, after the last connection.
+        place: the names of the files.
+        note: called with the last sequence after each commit of events.
+
+    Attributes:
+        connection: the present one.
+        rescues: how often the journal was written anew because its files were taken away.
+        taken_away: what is missing, in words, while it is not back in place.
     """
 
     def __init__(
-        self, *, path: Path, connect: Callable[[], sqlite3.Connection], connection: sqlite3.Connection, index: WalIndex
+        self,
+        *,
+        path: Path,
+        connect: Callable[[], sqlite3.Connection],
+        connection: sqlite3.Connection,
+        place: Place,
+        note: Callable[[int], None],
     ) -> None:
         self.connection = connection
+        self.rescues = 0
+        self.taken_away: str | None = None
         self._path = path
         self._connect = connect
-        self._index = index
+        self._place = place
+        self._note = note
+        self._index = WalIndex.open(path)
         self._failure: str | None = None
         self._logged = False
         self._damage: JournalDamaged | None = None
@@ -88,7 +113,9 @@ class Handle:
         except OSError as exc:
             self._failure = errno.errorcode.get(exc.errno or 0, str(exc))
             raise
-        self._durable = newest or self._durable
+        if newest:
+            self._durable = newest
+            self._note(newest)
         self._logged = False
         try:
             self._checkpoint()
@@ -121,15 +148,18 @@ class Handle:
         self._blocked = blocked
 
     def ready(self) -> sqlite3.Connection:
-        """The connection for the next transaction, a new one after an I/O error.
+        """The connection for the next transaction, a new one after an I/O error or where the files were taken away.
 
         Raises:
-            JournalDamaged: the log cannot be read, so that it cannot be checkpointed, and grows.
-            JournalError: the new one does not find what is known to be durable, or a reader keeps the log.
+            JournalDamaged: the log cannot be read, so that it cannot be checkpointed, and grows; or another process
+                owns the journal.
+            JournalError: the new one does not find what is known to be durable, a reader keeps the log, or the folder
+                is not there.
             sqlite3.Error, OSError: the disk still fails; the next call tries again.
         """
         if self._damage is not None:
             raise self._damage
+        self._stay_in_place()
         if self._failure is None:
             return self.connection
         fresh = self._connect()
@@ -144,6 +174,56 @@ class Handle:
             _log.warning("journal_reopened", path=str(self._path), error=self._failure, last_sequence=self._durable)
         self._failure, self._logged = None, True
         return fresh
+
+    def _stay_in_place(self) -> None:
+        missing = self._place.missing()
+        if not missing:
+            if self.taken_away is not None:
+                _log.info("journal_back_in_place", path=str(self._path))
+                self.taken_away = None
+            return
+        if self.taken_away is None:
+            effect = "nothing is acknowledged until what they hold is in place again"
+            _log.error("journal_taken_away", path=str(self._path), files=missing, effect=effect)
+        self.taken_away = f"removed, replaced or moved: {', '.join(missing)}"
+        if not self._place.has_its_folder() and self._index.has_a_name():
+            raise JournalError(f"journal {self._path}: its folder was moved or unmounted; put it back")
+        try:
+            self._place.take_lock()
+        except JournalDamaged as exc:
+            self._damage = exc
+            raise
+        if self._place.missing():
+            self._rescue()
+        self.taken_away = None
+
+    def _rescue(self) -> None:
+        """Exchange the connection for one to a copy of all that it sees.
+
+        The reader's old connection outlives it, and is read-only: whoever may write and closes last removes the log by
+        its name, and that is the new one's.
+        """
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        set_aside = self._place.rescue(self.connection, newest=self._durable)
+        fresh = self._connect()
+        try:
+            rows.select_newest(fresh)
+            index = WalIndex.open(self._path)
+        except BaseException:
+            fresh.close()
+            raise
+        (self.connection, old), (self._index, old_index) = (fresh, self.connection), (index, self._index)
+        old.close()
+        old_index.close()
+        self._place.settle()
+        self._failure = None
+        self.rescues += 1
+        _log.error("journal_rescued", path=str(self._path), last_sequence=self._durable, set_aside=set_aside)
+
+    def close_index(self) -> None:
+        """After the last connection."""
+        self._index.close()
 
     def _rewrite(self, fresh: sqlite3.Connection) -> None:
         self._index.forget_backfill()
@@ -167,15 +247,34 @@ class Handle:
 class Store:
     """An owned journal: the lock, the writer's connection and that of the reader. Made by `open_store`.
 
+    The reader's connection is opened again when the journal was written anew, by whoever reads.
+
     The reader's connection is closed first: whoever closes last checkpoints the WAL, and a reader may not.
     After an I/O error that is just what is wanted, and the next open recovers the WAL.
     """
 
-    def __init__(self, *, handle: Handle, read: sqlite3.Connection, last: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        handle: Handle,
+        read: sqlite3.Connection,
+        connect: Callable[[], sqlite3.Connection],
+        last: Callable[[], None],
+    ) -> None:
         self.handle = handle
         self.read = read
         self.last_sequence = rows.select_last_sequence(read)
+        self._connect = connect
+        self._seen = 0
         self._last = last
+
+    def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """The result of `work` with the reader's connection, in the one thread that reads. Raises as `work`."""
+        if self._seen != self.handle.rescues:
+            self._seen = self.handle.rescues
+            self.read, old = self._connect(), self.read
+            old.close()
+        return work(self.read)
 
     @property
     def write(self) -> sqlite3.Connection:
@@ -186,17 +285,21 @@ class Store:
         """Checkpoint the WAL into the file, close, and let the next one in."""
         with ExitStack() as stack:
             stack.callback(self._last)
+            stack.callback(self.handle.close_index)
             first, then = (self.read, self.write) if self.handle.recover() else (self.write, self.read)
             stack.callback(then.close)
             stack.callback(first.close)
 
 
-def open_store(path: Path, now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms) -> Store:
+def open_store(
+    path: Path, now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms, known: Callable[[], Known | None] = lambda: None
+) -> Store:
     """Take ownership of the journal at `path`; creates, migrates or, where it is damaged, repairs it. Blocks.
 
     Args:
         path: the database.
         now_ms: epoch milliseconds, for the names and the record of damage.
+        known: what is known of it from elsewhere.
 
     Raises:
         JournalLocked: another process owns it.
@@ -204,13 +307,15 @@ def open_store(path: Path, now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms) -> S
     """
     with ExitStack() as stack:
         try:
-            stack.callback(FileLock.acquire(path).release)
-            return _open(path, stack, now_ms)
+            lock = FileLock.acquire(path)
+            stack.callback(lock.release)
+            witnesses = [one for one in (known(), lock.left) if one is not None]
+            return _open(path, stack, lock, witnesses, now_ms)
         except (sqlite3.Error, OSError, UnicodeDecodeError, JournalError, JournalDamaged) as exc:
             raise journal_error(path, exc) from exc
 
 
-def _open(path: Path, stack: ExitStack, now_ms: Callable[[], int]) -> Store:
+def _open(path: Path, stack: ExitStack, lock: FileLock, known: Sequence[Known], now_ms: Callable[[], int]) -> Store:
     """Open both connections; what `stack` holds is left to the store."""
     for suffix in ("", "-wal", "-shm", "-journal", ".part", ".repaired"):
         require_owned(path.with_name(f"{path.name}{suffix}"))
@@ -221,14 +326,33 @@ def _open(path: Path, stack: ExitStack, now_ms: Callable[[], int]) -> Store:
         write = connections.enter_context(closing(connect()))
         _narrow(path)
         prepare(write, path)
+        _catch_up(write, path, known, now_ms())
         read = connections.enter_context(closing(connect_reader(path)))
         rows.select_newest(write)  # only who has read has an index
-        index = WalIndex.open(path)
-        stack.callback(index.close)
-        handle = Handle(path=path, connect=connect, connection=write, index=index)
-        store = Store(handle=handle, read=read, last=stack.pop_all().close)
+        since_ms = now_ms()
+        handle = Handle(
+            path=path,
+            connect=connect,
+            connection=write,
+            place=Place(path=path, lock=lock, now_ms=now_ms),
+            note=lambda sequence: lock.note(Known(sequence, since_ms)),
+        )
+        store = Store(handle=handle, read=read, connect=partial(connect_reader, path), last=stack.pop_all().close)
         connections.pop_all()
     return store
+
+
+def _catch_up(write: sqlite3.Connection, path: Path, known: Sequence[Known], at_ms: int) -> None:
+    damage = catch_up(write, known, at_ms=at_ms)
+    if damage is not None:
+        last = rows.select_ends(write)[-1:]
+        _log.error(
+            "journal_lost",
+            path=str(path),
+            last_event=last[0][0] if last else 0,
+            known=max(one.sequence for one in known),
+            since=rfc3339(damage.stretches[0][0]),
+        )
 
 
 def _create(path: Path) -> None:

@@ -43,6 +43,11 @@ def read_header(content: bytes) -> IndexHeader | None:
     return IndexHeader(frames, salts, backfilled)
 
 
+def read_index(journal: Path) -> IndexHeader | None:
+    """What the index beside a journal says; None for none. Raises OSError."""
+    return read_header(_read(journal.with_name(f"{journal.name}-shm")))
+
+
 class WalIndex:
     """The index of a journal that this process has open.
 
@@ -64,6 +69,10 @@ class WalIndex:
     def frames(self) -> int:
         """How many pages the log holds that are committed."""
         return int.from_bytes(os.pread(self._descriptor, 4, 16), sys.byteorder)
+
+    def has_a_name(self) -> bool:
+        """Whether the file was not removed, wherever its name leads from. Raises OSError."""
+        return os.fstat(self._descriptor).st_nlink > 0
 
     def forget_backfill(self) -> None:
         """Let the next checkpoint write every page of the log into the database, also what an earlier one wrote.
@@ -111,7 +120,7 @@ def read_log(journal: Path, page_bytes: int) -> Log:
     contents by themselves.
     """
     content = _read(journal.with_name(f"{journal.name}-wal"))
-    index = read_header(_read(journal.with_name(f"{journal.name}-shm")))
+    index = read_index(journal)
     header = _header(content)
     if header is None:
         fault = _headless(content, index)

@@ -71,9 +71,9 @@ class Gap(
     """`data` of a gap event: a stretch in which a disposition could have been missed. Times are RFC 3339, UTC.
 
     `reason` is one of `restart`, `session_expired`, `network`, `login`, `no_ack_cut`, `subscription_lost`,
-    `journal_damaged`; `closed_by` tells what made the subscription certain again: `handshake` (a new session), `poll`
-    (the same session answered again), `subscribe` (the same session subscribed again), or `salvage` (what could be read
-    of a damaged journal begins again).
+    `journal_damaged`, `journal_lost`; `closed_by` tells what made the subscription certain again: `handshake` (a new
+    session), `poll` (the same session answered again), `subscribe` (the same session subscribed again), or `salvage`
+    (the journal begins again, with what could be read of it).
 
     `seconds` is the length by the monotonic clock, None where only the wall clock tells. `clock_step_seconds` is by how
     much the wall clock was set meanwhile, None if it was not: `from` and `to` then hold the stretch both as the clock
@@ -327,10 +327,11 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
-    """A damaged journal that was set aside, and what it cost. Times are epoch milliseconds.
+    """A journal that was damaged and set aside, or lost, and what it cost. Times are epoch milliseconds.
 
     `set_aside` names the file, `kept` counts the events that could be read. Each of `stretches` (from, to) may have
-    held events that could not: they were received in it. A damage is pending until its gaps are on record.
+    held events that could not: they were received in it. A damage is pending until its gaps are on record. Without
+    `set_aside`, the journal was lost, or ended before what was known of it.
     """
 
     at_ms: int

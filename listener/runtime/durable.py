@@ -14,6 +14,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_path(path: Path) -> None:
+    """Wait until what anybody has written to a file is on the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+        require_sound(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_file(descriptor: int) -> None:
     """Wait until a file's data is on the disk. Raises OSError, as `require_sound` too."""
     os.fdatasync(descriptor)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from socket import socket
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import hdrs
@@ -28,8 +28,10 @@ LARGEST_HEAD = 256 * 2**10
 """Bytes that may come before the status that counts is known: all headers, and all interim answers (RFC 9110, 15.2)."""
 
 _SLICE = 16 * 2**10
+E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
 _TEXT_CHARACTERS = 200
+_URL = re.compile(r"(\w+://)(?:[^\s/?#]*@)?([^\s/?#]*)\S*")
 
 
 class HeadTooLarge(aiohttp.ClientError):
@@ -99,14 +101,30 @@ class _Inlet(asyncio.BufferedProtocol):
         self._room = bytearray()
         if self._head_bytes is not None:
             self._head_bytes += nbytes
-            if self._head_bytes > LARGEST_HEAD:
-                self._aborted = True
-                self._transport.abort()
-                return
         self._behind.data_received(data)
+        if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
+            self._look_again()
         if self._head_bytes is not None and self._behind.exception() is None:
             _, end, begun = data.rpartition(b"\n")
             self._line = begun[:_SLICE] if end else (self._line + data)[:_SLICE]
+
+    def _look_again(self) -> None:
+        """Give up if the head is not over in the next step of the loop; nothing more is read until then.
+
+        uvloop hands over up to half a megabyte in one step, in which nobody can say that the head is over: most of it
+        may be the body.
+        """
+        reads = self._transport.is_reading()
+        self._transport.pause_reading()
+
+        def look() -> None:
+            if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
+                self._aborted = True
+                self._transport.abort()
+            elif reads:
+                self._transport.resume_reading()
+
+        asyncio.get_running_loop().call_soon(look)
 
     def eof_received(self) -> bool | None:
         """See asyncio."""
@@ -138,7 +156,7 @@ class _Answer(aiohttp.ClientResponse):
             return await super().start(connection)
         except aiohttp.ClientError as exc:
             if complaint := inlet.complaint(exc):
-                raise HeadTooLarge(complaint) from exc
+                raise HeadTooLarge(complaint) from bare(exc)
             raise
         finally:
             inlet.end_head()
@@ -269,6 +287,16 @@ def new_session(
     )
 
 
+def bare(error: E) -> E:
+    """The same error without its frames, for what outlives its handling: they hold all that was under way.
+
+    aiohttp keeps the error of a body beside the body. With a traceback the two would hold each other, and a response of
+    any size, until the garbage collector comes.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url") -> str:
     """What came instead of an answer, in words that name the setting that it hangs on. Quotes nothing of an answer.
 
@@ -313,8 +341,6 @@ def _describe_proxy(
 
 
 def _short(exc: BaseException) -> str:
-    """One line of printable characters."""
-    if isinstance(exc, aiohttp.ConnectionTimeoutError):
-        return "no connection in time"  # aiohttp quotes the whole URL, which may be a secret
-    text = "".join(c if c.isprintable() else " " for c in str(exc))
-    return " ".join(text.split())[:_TEXT_CHARACTERS] or type(exc).__name__
+    """One line of printable characters, with no more of a URL than its host: its path and query may be a secret."""
+    text = "".join(c if c.isprintable() else " " for c in str(exc).removeprefix("[Errno None] "))
+    return " ".join(_URL.sub(r"\1\2", text).split())[:_TEXT_CHARACTERS] or type(exc).__name__

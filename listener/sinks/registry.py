@@ -1,9 +1,9 @@
 """Sink kinds, found through the entry points `listener.sinks` and imported only when they are configured."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
 from os import environ
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from listener.config import schema
 from listener.config.schema import Folders, did_you_mean, from_text, problems_of
 from listener.errors import ConfigError, Problem
+from listener.model.event import Event
 from listener.model.forms import CLOUD_EVENT, Form, FormName, form_of
 from listener.ports import Sink
 from listener.runtime.host import THIS_HOST, Host
@@ -53,6 +54,21 @@ class Lane(Protocol):
         """The names of the other keys, which every kind has."""
 
 
+class Recalled(NamedTuple):
+    """What the journal has of the events that were asked for, as the sink would get them, and its highest sequence."""
+
+    events: Sequence[Event]
+    last: int
+
+
+Recall = Callable[[Sequence[int]], Awaitable[Recalled]]
+"""Asks the journal for the events of these sequences, in rising order. Raises JournalError."""
+
+
+def _count_nothing(_metric: str, _amount: int) -> None:
+    """Where nobody looks."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SinkContext:
     """What a kind may know of its surroundings.
@@ -62,16 +78,25 @@ class SinkContext:
         base: the folder that relative paths start from.
         form: how its events are written.
         host: time, chance and workers.
+        recall: what the sink may ask the journal, for a destination that can be held against it; None without a
+            journal.
+        count: adds to a counter of the sink, by the name that `runtime/metrics.py` has for it.
     """
 
     name: str
     base: Path
     form: Form = CLOUD_EVENT
     host: Host = THIS_HOST
+    recall: Recall | None = None
+    count: Callable[[str, int], None] = _count_nothing
 
     def setting(self, key: str) -> str:
         """The dotted path of one of the sink's keys, as errors name it."""
         return f"sinks.{self.name}.{key}"
+
+
+def _no_refusals(_context: SinkContext, _settings: Any) -> Iterable[tuple[str, str]]:
+    return ()
 
 
 def _no_problems(_settings: BaseModel, _form: FormName) -> Iterable[tuple[str, str]]:
@@ -93,6 +118,9 @@ class SinkKind(Generic[S]):
             for ever.
         retry_event_after_s: for how long a single event is tried that fails while others are taken, likewise.
         problems: what is wrong with its keys beside the `format` of the sink's table: pairs of a key, and why.
+        newest: the highest sequence at the destination, and when its event came (epoch milliseconds), where that can
+            be told from the host alone; None if it cannot. Blocks, and does not raise.
+        refusals: what the host refuses at this moment, found without a connection or a change: likewise.
     """
 
     name: str
@@ -103,6 +131,8 @@ class SinkKind(Generic[S]):
     retry_horizon_s: float | None = None
     retry_event_after_s: float | None = None
     problems: Callable[[S, FormName], Iterable[tuple[str, str]]] = _no_problems
+    newest: Callable[[SinkContext, S], tuple[int, int] | None] = lambda _context, _settings: None
+    refusals: Callable[[SinkContext, S], Iterable[tuple[str, str]]] = _no_refusals
 
 
 def kinds() -> dict[str, EntryPoint]:
@@ -161,7 +191,7 @@ def problems(name: str, lane: Lane, base: Path = Path()) -> list[Problem]:
         base: the folder that relative paths start from.
     """
     try:
-        _settings(name, lane, base)
+        build(name, lane, base=base)
     except ConfigError as exc:
         return list(exc.problems)
     return []
@@ -194,8 +224,16 @@ def _is_single(name: str, wanted: str) -> bool:
         return False
 
 
-def build(name: str, lane: Lane, *, base: Path, host: Host = THIS_HOST) -> Sink:
-    """The sink, not yet opened.
+def build(
+    name: str,
+    lane: Lane,
+    *,
+    base: Path,
+    host: Host = THIS_HOST,
+    recall: Recall | None = None,
+    count: Callable[[str, int], None] = _count_nothing,
+) -> Sink:
+    """The sink, not yet opened. For `recall` and `count` see `SinkContext`.
 
     Raises:
         ConfigError: with everything that `problems` tells.
@@ -203,14 +241,41 @@ def build(name: str, lane: Lane, *, base: Path, host: Host = THIS_HOST) -> Sink:
     kind, settings = _settings(name, lane, base)
     try:
         form = form_of(lane.format, lane.template, lane.template_type)
-        return kind.build(SinkContext(name=name, base=base, form=form, host=host), settings)
+        context = SinkContext(name=name, base=base, form=form, host=host, recall=recall, count=count)
+        return kind.build(context, settings)
     except ImportError as exc:
         raise ConfigError([_missing(name, kinds()[lane.type], kind.extra, exc)]) from exc
+
+
+def newest(name: str, lane: Lane, base: Path) -> tuple[int, int] | None:
+    """The highest sequence at the destination of a sink, as its kind tells. Raises ConfigError as `build`."""
+    kind, settings = _settings(name, lane, base)
+    form = form_of(lane.format, lane.template, lane.template_type)
+    return kind.newest(SinkContext(name=name, base=base, form=form), settings)
 
 
 def input_files(name: str, lane: Lane, base: Path) -> list[Path]:
     """The files that a sink reads: secrets, certificates, keys. Raises ConfigError as `build`."""
     return [base / path for path in schema.input_files(_settings(name, lane, base)[1])]
+
+
+def named_input_files(name: str, lane: Lane, base: Path) -> list[tuple[str, Path]]:
+    """The same with the settings that name them; none where the sink's keys are wrong."""
+    try:
+        settings = _settings(name, lane, base)[1]
+    except ConfigError:
+        return []
+    return [(place, base / path) for place, path in schema.named_input_files(settings, f"sinks.{name}")]
+
+
+def host_problems(name: str, lane: Lane, base: Path) -> list[Problem]:
+    """What the host refuses a sink at this moment, without a connection; nothing where its keys are wrong. Blocks."""
+    try:
+        kind, settings = _settings(name, lane, base)
+    except ConfigError:
+        return []
+    context = SinkContext(name=name, base=base)
+    return [Problem(context.setting(key), text) for key, text in kind.refusals(context, settings)]
 
 
 class Patience(NamedTuple):
@@ -272,5 +337,17 @@ def _missing(name: str, point: EntryPoint, extra: str | None, exc: ImportError) 
     """The way out of a missing client library: the extra of the kind, of its entry point, or of the kind's name."""
     distribution = point.dist.name if point.dist is not None else _DISTRIBUTION
     extra = extra or next(iter(point.extras), point.name)
-    text = f"{point.name!r} needs a package that is not installed ({exc}); run pip install '{distribution}[{extra}]'"
+    wanted = _libraries_of(distribution, extra) or [f"{distribution}[{extra}]"]
+    install = " ".join(f"'{one}'" for one in wanted)
+    text = f"{point.name!r} needs a package that is not installed ({exc}); run pip install {install}"
     return Problem(f"sinks.{name}.type", text)
+
+
+def _libraries_of(distribution: str, extra: str) -> list[str]:
+    """What an extra brings: pip finds that by name, also where the distribution came from a clone or a file."""
+    try:
+        required = requires(distribution) or []
+    except PackageNotFoundError:
+        return []
+    parts = [one.partition(";") for one in required]
+    return [library.strip() for library, _, marker in parts if marker.strip() == f'extra == "{extra}"']

@@ -8,12 +8,19 @@ from typing import Self
 from pydantic import AfterValidator, SecretStr, model_validator
 from yarl import URL
 
-from listener.config.schema import InputFile, Section
+from listener.config.schema import SecretFile, Section, secret_in
 from listener.errors import Retry
 from listener.sinks.registry import SinkContext
 
 
-async def secret_of(context: SinkContext, key: str, *, inline: SecretStr | None, file: Path | None) -> str | None:
+async def secret_of(
+    context: SinkContext,
+    key: str,
+    *,
+    inline: SecretStr | None,
+    file: Path | None,
+    read: Callable[[Path], str] = secret_in,
+) -> str | None:
     """The secret, without the line end of its file; None if neither is given.
 
     Args:
@@ -21,9 +28,10 @@ async def secret_of(context: SinkContext, key: str, *, inline: SecretStr | None,
         key: the setting's name; that of its file is `<key>_file`.
         inline: the secret as configured.
         file: the file that holds it instead, relative to the configuration.
+        read: what is in the file; `text_in` where it is more than a line.
 
     Raises:
-        Retry: the file cannot be read, or is empty: it may be in the middle of a rotation.
+        Retry: the file cannot be read, or holds no secret: it may be in the middle of a rotation.
     """
     if inline is not None:
         return inline.get_secret_value()
@@ -31,10 +39,11 @@ async def secret_of(context: SinkContext, key: str, *, inline: SecretStr | None,
         return None
     path = context.base / file
     try:
-        secret = (await asyncio.to_thread(path.read_text, encoding="utf-8")).strip()
-    except (OSError, ValueError) as exc:  # the text of a decoding error quotes what is in the file
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise Retry(f"{context.setting(f'{key}_file')}: cannot read {path}: {reason}") from None
+        secret = (await asyncio.to_thread(read, path)).strip()
+    except OSError as exc:
+        raise Retry(f"{context.setting(f'{key}_file')}: cannot read {path}: {exc.strerror}") from None
+    except ValueError as exc:
+        raise Retry(f"{context.setting(f'{key}_file')}: {exc}") from None
     if not secret:
         raise Retry(f"{context.setting(f'{key}_file')}: {path} is empty")
     return secret
@@ -69,7 +78,7 @@ class LoginSettings(Section):
 
     username: str | None = None
     password: SecretStr | None = None
-    password_file: InputFile | None = None
+    password_file: SecretFile | None = None
 
     @model_validator(mode="after")
     def _one_password_of_somebody(self) -> Self:

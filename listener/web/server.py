@@ -72,7 +72,7 @@ class HttpServer:
             await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as exc:
             await self.stop()
-            raise StartError(f"http.listen: cannot listen on {self._host}:{self._port}: {_reason(exc)}") from exc
+            raise StartError(f"http.listen: {refusal_to_listen(self._host, self._port, exc)}") from exc
         _log.info("http_listening", host=self._host, port=self.port)
 
     async def stop(self) -> None:
@@ -118,6 +118,7 @@ class HttpServer:
         return await route.answer(call)
 
 
-def _reason(exc: OSError) -> str:
+def refusal_to_listen(host: str, port: int, exc: OSError) -> str:
     """The system's own words: asyncio wraps them, and a name that does not resolve has a negative number of its own."""
-    return os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc.strerror or exc)
+    reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc.strerror or exc)
+    return f"cannot listen on {host}:{port}: {reason}"

@@ -3,6 +3,7 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any
 from urllib.parse import quote
 
@@ -21,13 +22,16 @@ from listener.errors import (
 )
 from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
+from listener.runtime.http_client import bare
 from listener.webservices import csrf
 from listener.webservices.answers import PARTIAL, Reply, check, decode, unanswered
 from listener.webservices.skew import ClockSkew
 
 ME = "/api/v2/me"
 SESSION_COOKIE = "JSESSIONID"
-MAX_BODY_BYTES = 16 * 2**20
+MAX_BODY_BYTES = 4 * 2**20
+MOST_CHATS = 2000
+"""An agent has a few. More would take the event loop too long."""
 _NOT_HONOURED = (
     "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
     " is lost on the way), or this agent may not do this"
@@ -126,11 +130,11 @@ class Session:
                     await self._log_in()
                     self._failure = None
                 except WebServicesError as exc:
-                    self._failure = exc
+                    self._failure = bare(exc)
                 self._logins += 1
                 self._report()
             if self._failure is not None:
-                raise self._failure
+                raise copy(self._failure)  # each has its own traceback
 
     def _report(self) -> None:
         if self._failure is None:
@@ -158,7 +162,8 @@ class Session:
         try:
             credentials = f"{self._username}:{self._password()}".encode()
         except (OSError, ValueError) as exc:
-            raise LoginRefused(f"password_file cannot be read: {getattr(exc, 'strerror', None) or 'no text'}") from exc
+            why = getattr(exc, "strerror", None) or ("no text" if isinstance(exc, UnicodeError) else exc)
+            raise LoginRefused(f"password_file cannot be read: {why}") from exc
         return "Basic " + b64encode(credentials).decode()
 
     async def _enter_contact_center(self) -> None:
@@ -191,7 +196,9 @@ class Session:
             ) as response:
                 reply = Reply(method, path, response.status, response.headers, await _read(response, path))
         except (aiohttp.ClientError, OSError) as exc:
-            raise unanswered(exc, method=method, path=path, server=self._server, timeout_s=self._timeout_s) from exc
+            raise unanswered(exc, method=method, path=path, server=self._server, timeout_s=self._timeout_s) from bare(
+                exc
+            )
         self._skew.look(reply.headers.get("Date"), self._server)
         self._take_csrf(reply.headers)
         check(reply, self._time_s)
@@ -210,7 +217,7 @@ class Session:
 
 
 async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
-    """The body, which may be 16 MiB long."""
+    """The body, of MAX_BODY_BYTES at most."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
@@ -328,9 +335,15 @@ class WebServices:
         """The account's chats as they are now, each as its JSON, for `NotificationDecoder.decode_chats`.
 
         Accepted below `user` and beside it; without chats, or with null, the list is empty.
+
+        Raises:
+            ServerFault: the answer lists more than MOST_CHATS.
         """
         answer = decode(await self._session.call("GET", ME, query="subresources=chats"), _ChatsAnswer)
-        return (answer.user and answer.user.chats) or answer.chats or []
+        chats = (answer.user and answer.user.chats) or answer.chats or []
+        if len(chats) > MOST_CHATS:
+            raise ServerFault(f"GET {ME}: the answer lists {len(chats)} chats, more than {MOST_CHATS}")
+        return chats
 
     async def set_disposition(
         self, chat_id: str, disposition: str, disposition_key: str | None = None

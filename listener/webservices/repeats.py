@@ -8,7 +8,8 @@ from listener.webservices.notifications import DecodedBatch
 
 MOST_CHATS = 1000
 _VALUES = 16  # of a key
-_REMEMBERED = 128  # notifications; or the last two batches, where those are larger
+_REMEMBERED = 128  # notifications; or those of the last two answers, where those are more, and
+_MOST_REMEMBERED = 10_000
 
 
 class _Seen:
@@ -100,25 +101,32 @@ class Repeats:
 
     def __init__(self, known: Iterable[bytes] = ()) -> None:
         self._recent = dict.fromkeys(known)
-        self._before = 0
+        self._before = self._now = 0
 
-    def drop_repeats(self, decoded: DecodedBatch) -> None:
-        """Remove repeated notifications from a batch; they count as filtered, with the reason `repeated`."""
+    def drop_repeats(self, decoded: DecodedBatch, *, more: bool = False) -> None:
+        """Remove repeated notifications from a batch; they count as filtered, with the reason `repeated`.
+
+        With `more` the next batch is of the same answer.
+        """
         digests = [one.digest for one in decoded.observations if one.server_time_ms is not None]
         stamped = dict.fromkeys(digests)
-        if not stamped:
-            return
+        self._now += len(stamped)
+        if stamped:
+            self._drop(decoded, digests, stamped)
+            self._forget(_MOST_REMEMBERED if more else max(_REMEMBERED, self._now + self._before))
+        if not more and self._now:
+            self._before, self._now = self._now, 0
+
+    def _drop(self, decoded: DecodedBatch, digests: list[bytes], stamped: dict[bytes, None]) -> None:
         if len(digests) > len(stamped):
             self._drop_twins(decoded)
         known = frozenset(stamped.keys() & self._recent.keys())
         self._recent |= stamped
-        self._forget(max(_REMEMBERED, len(stamped) + self._before))
-        self._before = len(stamped)
         if known:
             self._drop_repeats(decoded, known)
 
     def _forget(self, most: int) -> None:
-        excess = len(self._recent) - most
+        excess = len(self._recent) - min(most, _MOST_REMEMBERED)
         if excess > 0:
             for digest in list(self._recent)[:excess]:
                 del self._recent[digest]

@@ -4,7 +4,8 @@
 
 Each peer has a daemon of its own, run as a process. The table says how often the peer was heard, the highest resident
 memory, the CPU time of the loop's longest turn, by how much a timer was late at most (which the machine's other work
-adds to), and whether the other account and the other sinks went on. Exits with 1 when one of the limits is broken.
+adds to), the part of a core that it all took, and whether the other account and the other sinks went on. Exits with 1
+when a limit is broken.
 """
 
 import argparse
@@ -22,12 +23,13 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 from support.hostile import PLAYS, Play  # noqa: E402 - found by the line above
 from support.ordeal import LONGEST_TURN_MS, MOST_MIB, Outcome, undergo  # noqa: E402 - found by the line above
 
-COLUMNS = ("peer", "heard", "peak MiB", "longest turn ms", "latest ms", "the others")
+COLUMNS = ("peer", "heard", "peak MiB", "longest turn ms", "latest ms", "CPU %", "the others")
+FIGURES = range(1, 6)
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
     """One line of the table."""
-    figures = (outcome.peak_mib, outcome.turn_ms, outcome.late_ms)
+    figures = (outcome.peak_mib, outcome.turn_ms, outcome.late_ms, outcome.busy * 100)
     others = "; ".join(outcome.problems) or "went on"
     return (str(outcome.play), str(outcome.played), *(f"{figure:.0f}" for figure in figures), others)
 
@@ -35,12 +37,12 @@ def row(outcome: Outcome) -> tuple[str, ...]:
 def table(rows: Sequence[Sequence[str]], *, markdown: bool) -> str:
     """For a terminal, or for a document."""
     if markdown:
-        rule = ["---", *["---:"] * 4, "---"]
+        rule = ["---:" if place in FIGURES else "---" for place in range(len(COLUMNS))]
         return "\n".join(f"| {' | '.join(words)} |" for words in (COLUMNS, rule, *rows))
     widths = [max(len(line[place]) for line in (COLUMNS, *rows)) for place in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(
-            word.rjust(width) if 0 < place < 5 else word.ljust(width) for place, (word, width) in enumerate(cells)
+            word.rjust(width) if place in FIGURES else word.ljust(width) for place, (word, width) in enumerate(cells)
         )
         for cells in (zip(line, widths, strict=True) for line in (COLUMNS, *rows))
     )

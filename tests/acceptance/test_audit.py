@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from listener.audit.chain import chained, head_of
 from listener.audit.files import in_order, of_the_trail
 from listener.audit.reading import lines_of
 from support.checkpoints import checkpoints
@@ -32,15 +33,25 @@ def sizes_signed(folder: Path) -> list[int]:
     return [size for _, size, _ in checkpoints(path, (folder / f"{AUDIT}.pub").read_text())] if path.exists() else []
 
 
+def files(folder: Path) -> list[Path]:
+    """The audit file and what it was before."""
+    return of_the_trail(folder.glob(f"{AUDIT}*"))
+
+
 def trail(folder: Path) -> list[Path]:
-    """The audit file and what it was before, in order."""
-    return in_order(of_the_trail(folder.glob(f"{AUDIT}*")))
+    """The same, in order. One that is being compressed may be missed."""
+    return in_order(files(folder))
 
 
 def written(folder: Path) -> list[int]:
     """The numbers in the whole trail, each as often as it stands there."""
     events = [json.loads(line) for path in trail(folder) for line in lines_of(path) if line.endswith(b"\n")]
     return numbers([event for event in events if event["type"].endswith(".disposition")])
+
+
+def quarantined(folder: Path) -> list[bytes]:
+    """What was moved aside, file by file."""
+    return [place.read_bytes() for place in folder.glob(f"{AUDIT}.quarantined-*")]
 
 
 def arrived(folder: Path, number: int) -> bool:
@@ -79,7 +90,7 @@ async def test_many_kills_and_rotations_leave_each_event_once_and_a_trail_that_i
         await listening.start(subscribed=False)
     await listening.daemon.logged("subscribed")
     await eventually(lambda: arrived(tmp_path, number), timeout_s=30.0, what=listening.daemon.output)
-    while len(trail(tmp_path)) <= 3:  # a slow machine has published little so far
+    while len(files(tmp_path)) <= 3:  # a slow machine has published little so far
         number += 1
         await site.publish(number)
         await eventually(lambda: arrived(tmp_path, number), timeout_s=30.0, what=listening.daemon.output)  # noqa: B023 - asked now
@@ -142,3 +153,57 @@ async def test_a_trail_that_somebody_changed_while_the_daemon_was_down_is_not_pr
     await listening.stop()
     verdict = await proof(tmp_path)
     assert [(one["kind"], one["line"]) for one in verdict["findings"]] == [("deleted", 9)]
+
+
+async def test_a_line_that_somebody_appended_while_the_daemon_was_down_is_never_signed(
+    site: Site, install: Callable, tmp_path: Path
+):
+    """Also after a kill, which leaves true lines unsigned before it."""
+    listening: Listening = await install(site)
+    await listening.start()
+    await site.publish(1, 5)
+    await listening.heard(range(1, 6))
+    await listening.daemon.kill()
+    audit = tmp_path / AUDIT
+    lines = audit.read_bytes().splitlines(keepends=True)
+    event = json.loads(lines[-1])
+    event["sequence"] = str(int(event["sequence"]) + 1)
+    for name in ("chainindex", "chainprevious"):
+        del event[name]
+    body = json.dumps(event, separators=(",", ":")).encode().replace(b"code-5", b"forged")
+    data = body[body.index(b',"data":') + len(b',"data":') : -1]
+    forged, _ = chained(body, len(data), head_of(lines[-1][:-1]))
+    with audit.open("ab") as file:
+        file.write(forged + b"\n")
+    await listening.start()
+    assert (await listening.daemon.logged("audit_lines_quarantined"))["lines"] == 1
+    await site.publish(6, 3)
+    await listening.heard(range(1, 9))
+    assert await listening.stop() == 0
+    assert written(tmp_path) == list(range(1, 9)), "nothing is lost, and the forged line is gone"
+    assert quarantined(tmp_path) == [forged + b"\n"]
+    verdict = await proof(tmp_path, "--pubkey", tmp_path / f"{AUDIT}.pub")
+    told = 2  # the notice, and a gap: the journal could be an older one than the line shows
+    assert (verdict["proven"], verdict["signed"]) == (True, 8 + told)
+
+
+@pytest.mark.long
+async def test_a_new_key_takes_over_at_a_hangup_and_the_old_one_vouches_for_it(
+    site: Site, install: Callable, tmp_path: Path
+):
+    listening: Listening = await install(site)
+    await listening.start()
+    await site.publish(1, 3)
+    await listening.heard([1, 2, 3])
+    old = (tmp_path / f"{AUDIT}.pub").read_text().strip()
+    async with Command("audit", "key", "--rotate", AUDIT, folder=tmp_path) as command:
+        assert await command.wait() == 0
+    new = command.lines[-1]
+    listening.daemon.send_signal(signal.SIGHUP)
+    assert (await listening.daemon.logged("audit_key_rotated"))["public_key"] == new
+    await site.publish(4, 2)
+    await listening.heard(range(1, 6))
+    assert await listening.stop() == 0
+    for key in (old, new):
+        verdict = await proof(tmp_path, "--pubkey", key)
+        assert (verdict["proven"], verdict["signed"]) == (True, 6)

@@ -9,6 +9,7 @@ import pytest
 from support.eventually import eventually
 from support.listening import Listening, numbers, without_repeats
 from support.publishing import Site
+from support.receiver import Answer, Receiver
 
 Install = Callable[..., Awaitable[Listening]]
 PAGE = 8192
@@ -69,3 +70,24 @@ async def test_a_damaged_journal_needs_no_hand(
     await listening.heard([71])
     assert [line["event"] for line in listening.daemon.log if line["event"] == "journal_damaged"] == []
     assert len(listening.events) == before + 1, "what was repaired once stays so"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("suffixes", [("-wal", "-shm"), ("", "-wal", "-shm", ".lock")], ids=["log", "all"])
+@pytest.mark.parametrize("site", ["simulator with ack"], indirect=True)
+async def test_files_that_are_removed_beneath_it_cost_nothing_within_seconds_though_it_is_killed_then(
+    site: Site, install: Install, tmp_path: Path, receiver: Receiver, suffixes: tuple[str, ...]
+):
+    receiver.answers = Answer(status=503)
+    listening = await install(site, webhook=receiver.url)
+    await listening.start()
+    await site.publish(1, 300)
+    await listening.heard(range(1, 301))
+    for suffix in suffixes:
+        (tmp_path / f"journal.db{suffix}").unlink()
+    await listening.daemon.logged("journal_rescued", timeout_s=5.0)
+    await listening.daemon.kill()
+    receiver.mend()
+    await listening.start()
+    await eventually(lambda: len({event["id"] for event in receiver.accepted()}) == 300, timeout_s=60.0)
+    assert listening.gaps == []

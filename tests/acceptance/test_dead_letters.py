@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("site", ["simulator with ack"], indirect=Tr
 
 Run = Callable[..., Awaitable[tuple[int, list[str]]]]
 Install = Callable[..., Awaitable[Listening]]
-QUICK = {"crm": {"retry_limit_s": 0.1}}
+QUICK = {"crm": {"retry_limit_s": 0.1, "park_after_refusals": 0}}
 
 
 def number_of(event: dict[str, Any]) -> int:

@@ -1,20 +1,28 @@
 """An attacker without the key does whatever he likes to the files: what passes is what was written, in order."""
 
 import gzip
+import zlib
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from listener.audit.chain import Head, chained, head_of
+from listener.audit.chain import Head, chained, head_of, link_of
 from listener.audit.files import of_the_trail
-from listener.audit.notes import SigningKey, checkpoint_text, split_notes, written
+from listener.audit.notes import NoteError, SigningKey, VerifierKey, checkpoint_text, split_notes, written
+from listener.audit.notices import NOTICE, What, notice
 from listener.audit.reading import lines_of
-from listener.audit.verdict import Proof, Tolerance, Verdict
+from listener.audit.trail import Trail, TrailOptions
+from listener.audit.unsigned import Body, Known, Line
+from listener.audit.verdict import Proof, Tolerance, Trust, Verdict
 from listener.audit.verify import gather, verify
+from listener.model.event import Event
+from listener.model.forms import CLOUD_EVENT
 from support.events import disposition_event
 from support.trail import trail, write
 
@@ -22,7 +30,8 @@ COUNT = 24
 LINES, HEAD = trail(COUNT)
 TIME = "2026-11-22T09:39:00.123Z"
 OURS = SigningKey("host/audit", Ed25519PrivateKey.generate())
-HIS = SigningKey("host/audit", Ed25519PrivateKey.generate())
+HIS_PRIVATE = Ed25519PrivateKey.generate()
+HIS = SigningKey("host/audit", HIS_PRIVATE)
 
 
 def forged(behind: bytes, number: int) -> bytes:
@@ -62,7 +71,8 @@ class Attack:
         if not path.exists():
             return path, []
         data = path.read_bytes()
-        data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        with suppress(OSError, EOFError, zlib.error):  # one that he damaged
+            data = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
         return path, data.splitlines(keepends=True)
 
     def edit(self, a: int, b: int) -> None:
@@ -221,17 +231,130 @@ WORLDS = {
 }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(**WORLDS)
 def test_what_passes_is_what_was_written_whatever_he_does(tmp_path_factory, files, signed, deeds):
     play(tmp_path_factory.mktemp("attack"), files, signed, deeds)
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 @settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(**WORLDS)
 def test_what_passes_is_what_was_written_ten_thousand_times(tmp_path_factory, files, signed, deeds):
     play(tmp_path_factory.mktemp("attack"), files, signed, deeds)
+
+
+class Downtime(Attack):
+    """The same attacker while the listener is down, which was killed; then it starts again and goes on."""
+
+    def __init__(self, folder: Path, *, signed: int, unsigned: int) -> None:
+        self.folder, self.notes = folder, folder / "trail-0.jsonl.checkpoints"
+        self.path = folder / "trail-0.jsonl"
+        self.journal = [disposition_event(number + 1, chat=f"chat-{number % 7}") for number in range(signed + unsigned)]
+        made = self.start()
+        self.append(made, self.journal[:signed])
+        made.close()
+        made = self.start()
+        self.append(made, self.journal[signed:])
+        made._signer = None
+        made.close()
+        self.keys = [(folder / "trail-0.jsonl.pub").read_text()]
+
+    def start(self) -> Trail:
+        options = TrailOptions(path=self.path, sink="audit", opening=CLOUD_EVENT.opening, fsync=False)
+        made = Trail(options=options, now=lambda: 1_795_340_340.0)
+        made.open()
+        return made
+
+    @staticmethod
+    def append(made: Trail, events: list[Event]) -> None:
+        if events:
+            made.append(events, [event.to_json() for event in events])
+
+    def go_on(self, *, oldest: int, more: int) -> None:
+        """What the sink does at its start; the journal has no event before `oldest` any more."""
+        made = self.start()
+        asked = made.doubtful()
+        if asked is not None:
+            has = {event.sequence: event for event in self.journal if event.sequence >= oldest}
+            events = {number: Body(has[number].to_json(), len(has[number].data)) for number in asked if number in has}
+            made.settle(Known(events, self.journal[-1].sequence if self.journal else 0))
+        made.begin()
+        first = len(self.journal) + 1
+        self.journal += [disposition_event(number, chat=f"chat-{number % 7}") for number in range(first, first + more)]
+        self.append(made, self.journal[first - 1 :])
+        made.close()
+        self.keys.append((self.folder / "trail-0.jsonl.pub").read_text())
+
+    def lose_key(self, _a: int, _b: int) -> None:
+        (self.folder / "trail-0.jsonl.key").unlink(missing_ok=True)
+
+    def plant_key(self, a: int, _b: int) -> None:
+        """His own key as the one that takes over, signed by himself, or not at all."""
+        note = HIS.sign(f"successor {HIS.verifier}\n")
+        pem = HIS_PRIVATE.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (self.folder / "trail-0.jsonl.key.next").write_bytes(pem + [note.encode(), b""][a % 2])
+
+    def append_notice(self, a: int, _b: int) -> None:
+        """He introduces his own key, or says that nothing is confirmed."""
+        _, lines = self.pick(0)
+        head = (head_of(lines[-1].removesuffix(b"\n")) if lines else None) or Head()
+        data = [{"key": str(HIS.verifier)}, {"firstRecord": 0, "lastRecord": 1}][a % 2]
+        line, _ = notice([What.KEY, What.UNCONFIRMED][a % 2], data, sink="audit", head=head, time_s=1.0)
+        with self.path.open("ab") as file:
+            file.write(line)
+
+
+MORE_DEEDS = [*DEEDS, "lose_key", "plant_key", *["append_notice", "insert", "edit"] * 3]
+DOWNTIMES = {
+    "signed": st.integers(0, 6),
+    "unsigned": st.integers(0, 6),
+    "oldest": st.integers(1, 8),
+    "more": st.integers(0, 3),
+    "deeds": st.lists(st.tuples(st.sampled_from(MORE_DEEDS), st.integers(0, 40), st.integers(0, 400)), max_size=4),
+}
+
+
+def outlive(folder: Path, signed: int, unsigned: int, oldest: int, more: int, deeds) -> tuple[Downtime, Verdict | None]:
+    down = Downtime(folder, signed=signed, unsigned=unsigned)
+    for name, a, b in deeds:
+        getattr(down, name)(a, b)
+    try:
+        down.go_on(oldest=oldest, more=more)
+        paths = down.files()
+        verdict = verify(paths, gather(paths, pubkeys=down.keys))
+    except (OSError, NoteError):  # a packed file that he damaged, or one of his files where the key was
+        return down, None
+    labels = {VerifierKey.parse(text).label for text in down.keys}
+    assert {one.label for one in verdict.keys if one.trust is not Trust.UNKNOWN} <= labels, "nobody else's key"
+    true = {event.to_json(): event.sequence for event in down.journal}
+    texts = [text for one in verdict.stretches if one.proof is Proof.SIGNED for text in lines_at(one)]
+    bodies = [Line(text, link_of(text), None).body for text in texts if not text.startswith(NOTICE)]
+    order = [true[body.event] for body in bodies]
+    assert len(order) == len(set(order)), "each once"
+    assert order == sorted(order) or verdict.findings
+    return down, verdict
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(**DOWNTIMES)
+def test_the_listener_signs_nothing_but_what_it_delivered(tmp_path_factory, **world):
+    outlive(tmp_path_factory.mktemp("down"), **world)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(**DOWNTIMES)
+def test_the_listener_signs_nothing_but_what_it_delivered_two_thousand_times(tmp_path_factory, **world):
+    outlive(tmp_path_factory.mktemp("down"), **world)
+
+
+def test_a_listener_that_was_only_killed_proves_everything(tmp_path):
+    down, verdict = outlive(tmp_path, 3, 4, 1, 2, [])
+    assert verdict is not None
+    assert (verdict.is_proven(), verdict.signed) == (True, len(down.journal))
 
 
 def test_a_trail_that_nobody_touched_passes(tmp_path):

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from listener.audit.chain import Head
 from listener.audit.coverage import Segments, marks, stretches
 from listener.audit.verdict import Location, Proof, Span
@@ -78,3 +80,23 @@ def test_another_head_of_that_size_is_not_the_one_that_was_signed():
     segments.add(Location(FILE, 1), Head(4, b"forged"), bytes(32), 4)
     assert shown(segments, key=[4]) == [(Proof.CHAINED, Span(0, 3), ())]
     assert marks(segments) == {4: [(Head(4, b"forged"), Location(FILE, 4))]}
+
+
+@pytest.mark.parametrize("parted", [1, 4, 6, 8])
+def test_a_signature_reaches_no_further_back_than_to_where_the_chain_is_parted(parted):
+    segments = collected((FILE, 1, 0, 4), (NEXT, 1, 4, 4), (NEXT, 5, 8, 2, 10))
+    segments.part_at(parted)
+    assert shown(segments, key=[10]) == [
+        (Proof.CHAINED, Span(0, parted - 1), ()),
+        (Proof.SIGNED, Span(parted, 9), ("key",)),
+    ]
+
+
+def test_a_signature_before_the_parting_covers_what_is_before_it():
+    segments = collected((FILE, 1, 0, 10, 3, 10))
+    segments.part_at(5)
+    assert shown(segments, key=[3, 10]) == [
+        (Proof.SIGNED, Span(0, 2), ("key",)),
+        (Proof.CHAINED, Span(3, 4), ()),
+        (Proof.SIGNED, Span(5, 9), ("key",)),
+    ]

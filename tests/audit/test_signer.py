@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from structlog.testing import capture_logs
 
 from listener.audit.chain import Head
-from listener.audit.notes import NoteError, SigningKey, load_verifier
-from listener.audit.signer import CheckpointSigner, load, load_or_create
+from listener.audit.notes import NoteError, SigningKey, load_verifier, parse_checkpoint, split_notes
+from listener.audit.signer import CheckpointSigner, load, load_or_create, make_successor, successor_of
 from support.checkpoints import checkpoints
 from support.tools import need
 
@@ -152,6 +152,58 @@ def test_the_public_half_is_exported_again_where_it_is_not_there(made, tmp_path)
     load_or_create(tmp_path / "a.key", name="host/audit", public=tmp_path / "a.pub")
     assert load_verifier(str(tmp_path / "a.pub")) == made.signing.verifier
     assert load_verifier(str(made.signing.verifier)) == made.signing.verifier
+
+
+@pytest.fixture
+def waiting(made, tmp_path):
+    """The public half of the key that waits beside `a.key`."""
+    return make_successor(tmp_path / "a.key", public=tmp_path / "a.pub")
+
+
+def test_a_key_that_waits_is_signed_by_the_one_that_is_there(made, waiting, tmp_path):
+    found = successor_of(tmp_path / "a.key", present=made.verifier)
+    assert found.key.verifier == waiting != made.verifier
+    assert waiting.name == made.verifier.name
+    (tmp_path / "b.key").write_bytes(found.pem)
+    assert load(tmp_path / "b.key").public_key().public_bytes_raw() == waiting.public
+    assert (tmp_path / "a.key.next").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        make_successor(tmp_path / "a.key", public=tmp_path / "a.pub")
+
+
+def test_where_no_key_waits_there_is_none(made, tmp_path):
+    assert successor_of(tmp_path / "a.key", present=made.verifier) is None
+
+
+def test_a_key_that_the_present_one_has_not_signed_is_refused(made, waiting, tmp_path):
+    """Whoever can write into the folder could put one there, and would then sign in the listener's name."""
+    draft = tmp_path / "a.key.next"
+    pem, end, _ = draft.read_bytes().partition(b"-----END PRIVATE KEY-----\n")
+    other = load_or_create(tmp_path / "o.key", name="host/audit", public=tmp_path / "o.pub")
+    foreign = (tmp_path / "o.key").read_bytes()
+    genuine = draft.read_bytes()[len(pem + end) :]
+    for content in (
+        pem + end,
+        pem + end + other.signing.sign(f"successor {waiting}\n").encode(),
+        foreign + other.signing.sign(f"successor {other.verifier}\n").encode(),
+        foreign + genuine,
+        b"nonsense",
+    ):
+        draft.write_bytes(content)
+        with pytest.raises(NoteError, match=r"a\.key\.next"):
+            successor_of(tmp_path / "a.key", present=made.verifier)
+
+
+def test_a_head_that_is_handed_over_is_signed_by_both_keys(made, waiting, make_notary, notes, tmp_path):
+    signer, successor = make_notary(), successor_of(tmp_path / "a.key", present=made.verifier)
+    assert signer.hand_over(successor.key, head(4))
+    signer.sign(head(5))
+    first, second = map(parse_checkpoint, split_notes(notes.read_text()))
+    assert (first.head, first.successor) == (head(4), waiting)
+    assert first.is_signed_by(KEY.verifier)
+    assert first.is_signed_by(waiting)
+    assert second.is_signed_by(waiting)
+    assert not second.is_signed_by(KEY.verifier)
 
 
 def test_a_key_of_ones_own_may_come_from_openssl(tmp_path):

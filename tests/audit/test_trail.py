@@ -1,11 +1,14 @@
 """The chain goes on, and each event stands there once, whatever happens to the file between two batches."""
 
 import gzip
+import hashlib
+import json
 import os
 import resource
 import shutil
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +16,17 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
+from listener.audit.chain import Head, chained, head_of
 from listener.audit.files import Closed
 from listener.audit.notes import NoteError, load_verifier
+from listener.audit.signer import CheckpointSigner, make_successor
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail, TrailOptions
-from listener.audit.verdict import Kind
+from listener.audit.unsigned import Body, Known
+from listener.audit.verdict import Kind, Location, Proof, Span, Tolerance
 from listener.audit.verify import gather, verify
 from listener.model.forms import CLOUD_EVENT
 from support.events import disposition_event, events_of, sequences
+from support.trail import settle
 
 
 @contextmanager
@@ -288,6 +295,239 @@ def test_where_nothing_can_be_made_beside_the_file_it_is_written_without_checkpo
         Trail(options=TrailOptions(**options, must_sign=True)).open()
 
 
+def killed(trail):
+    """As after kill -9: nothing more is signed."""
+    trail._signer = None
+    trail.close()
+
+
+def known(*events, last=None):
+    """A journal that has these events."""
+    bodies = {event.sequence: Body(event.to_json(), len(event.data)) for event in events}
+    return Known(bodies, max(bodies, default=0) if last is None else last)
+
+
+def settled(trail, *events, **journal):
+    """Compare what is unsigned with a journal; returns how many lines were moved aside."""
+    moved = trail.settle(known(*events, **journal)) if trail.doubtful() is not None else 0
+    trail.begin()
+    return moved
+
+
+def notices(path):
+    """The notices of a trail: what each tells."""
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    return [(line["type"].rpartition(".")[2], line["data"]) for line in lines if ".audit." in line["type"]]
+
+
+def test_what_a_killed_listener_left_unsigned_is_signed_where_the_journal_has_it(make_trail, append, proven, path):
+    trail = make_trail()
+    append(trail, events_of(20))
+    killed(trail)
+    before = path.read_bytes()
+    trail = make_trail(touched=True)
+    assert trail.doubtful() == [*range(1, 21)]
+    assert settled(trail, *events_of(20)) == 0
+    trail.close()
+    assert path.read_bytes() == before
+    assert proven().is_proven()
+
+
+def test_a_line_that_was_appended_meanwhile_is_moved_aside_and_on_record(make_trail, append, proven, path):
+    trail = make_trail()
+    append(trail, events_of(5))
+    trail.close()
+    event = disposition_event(6, value="Forged")
+    forged = chained(event.to_json(), len(event.data), head_of(path.read_bytes().splitlines()[-1]))[0] + b"\n"
+    with path.open("ab") as file:
+        file.write(forged)
+    trail = make_trail(touched=True)
+    assert trail.doubtful() == [5, 6], "the last event that is signed tells whether it is the same journal"
+    with capture_logs() as logs:
+        assert settled(trail, *events_of(5)) == 1
+    (aside,) = path.parent.glob("events.jsonl.quarantined-*")
+    assert aside.read_bytes() == forged
+    assert aside.stat().st_mode & 0o777 == 0o640
+    digest = hashlib.sha256(forged).hexdigest()
+    told = {"file": aside.name, "lines": 1, "sha256": digest, "inClosedFiles": 0}
+    assert notices(path) == [("quarantined", told)]
+    assert [(entry["event"], entry["lines"]) for entry in logs] == [("audit_lines_quarantined", 1)]
+    append(trail, events_of(3, first=6))
+    trail.close()
+    verdict = proven()
+    assert (lines_in(path), verdict.is_proven()) == ([1, 2, 3, 4, 5, 0, 6, 7, 8], True)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_an_event_that_was_changed_gives_way_to_the_true_one(make_trail, append, proven, path):
+    trail = make_trail()
+    append(trail, events_of(5))
+    killed(trail)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], lines[2].replace(b"IssueResolved", b"IssueReopened"), *lines[3:]]))
+    trail = make_trail(touched=True)
+    assert settled(trail, *events_of(5)) == 1
+    trail.close()
+    assert lines_in(path) == [1, 2, 3, 4, 5, 0]
+    assert b"IssueReopened" not in path.read_bytes()
+    assert proven().is_proven()
+
+
+def test_what_the_journal_has_no_more_is_kept_and_called_unconfirmed(make_trail, append, proven, path):
+    trail = make_trail()
+    append(trail, events_of(8))
+    killed(trail)
+    trail = make_trail(touched=True)
+    assert settled(trail, *events_of(3, first=6)) == 0
+    append(trail, events_of(2, first=9))
+    trail.close()
+    assert notices(path) == [("unconfirmed", {"firstRecord": 0, "lastRecord": 4})]
+    verdict = proven()
+    assert [(one.proof, one.records) for one in verdict.stretches] == [
+        (Proof.CHAINED, Span(0, 4)),
+        (Proof.SIGNED, Span(5, 10)),
+    ]
+    assert not verdict.is_proven(Tolerance(unsigned=99))
+
+
+def test_false_lines_in_a_file_that_was_rotated_meanwhile_are_not_followed(make_trail, append, path):
+    trail = make_trail()
+    append(trail, events_of(3))
+    trail.close()
+    event = disposition_event(4, value="Forged")
+    with path.open("ab") as file:
+        file.write(chained(event.to_json(), len(event.data), head_of(path.read_bytes().splitlines()[-1]))[0] + b"\n")
+    old = path.rename(path.with_name("events.jsonl.1"))
+    trail = make_trail(touched=True)
+    assert settled(trail, *events_of(3)) == 1
+    append(trail, events_of(2, first=4))
+    trail.close()
+    assert lines_in(path) == [0, 4, 5]
+    assert notices(path)[0][1]["inClosedFiles"] == 1
+    verdict = verify([old, path], gather([path], pubkeys=[f"{path}.pub"]))
+    assert [one.records for one in verdict.stretches if one.proof is Proof.SIGNED] == [Span(0, 2), Span(3, 5)]
+    assert {one.place for one in verdict.findings} == {Location(old, 4)}
+
+
+def test_a_history_that_was_written_anew_over_the_signed_one_is_not_signed(make_trail, append, path):
+    trail = make_trail()
+    append(trail, events_of(6))
+    trail.close()
+    head, lines = Head(), []
+    for number in range(1, 9):
+        event = disposition_event(number, value="Forged")
+        line, head = chained(event.to_json(), len(event.data), head)
+        lines.append(line + b"\n")
+    path.write_bytes(b"".join(lines))
+    with capture_logs() as logs:
+        trail = make_trail(touched=True)
+        assert settled(trail, *events_of(6)) == 2
+    assert [entry["event"] for entry in logs] == ["audit_records_missing", "audit_lines_quarantined"]
+    append(trail, events_of(2, first=7))
+    trail.close()
+    verdict = verify([path], gather([path], pubkeys=[f"{path}.pub"]))
+    assert [one.records for one in verdict.stretches if one.proof is Proof.SIGNED] == [Span(6, 8)]
+
+
+def test_an_event_that_comes_late_is_signed_at_once(make_trail, append, proven):
+    """The journal may have no copy of it any more when it is compared."""
+    trail = make_trail()
+    append(trail, events_of(5, first=10))
+    assert proven().signed == 0
+    append(trail, events_of(1, first=3))
+    assert proven().signed == 6
+
+
+def test_the_next_key_takes_over_and_is_introduced(make_trail, append, path):
+    trail = make_trail()
+    append(trail, events_of(3))
+    old = path.with_name("events.jsonl.pub").read_text()
+    draft = path.with_name("events.jsonl.key.next")
+    successor = make_successor(path.with_name("events.jsonl.key"), public=path.with_name("events.jsonl.pub"))
+    with capture_logs() as logs:
+        trail.reopen()
+    assert [entry["event"] for entry in logs] == ["audit_key_rotated"]
+    assert not draft.exists()
+    new = path.with_name("events.jsonl.pub").read_text()
+    assert new == f"{successor}\n" != old
+    append(trail, events_of(3, first=4))
+    trail.close()
+    assert notices(path) == [("key", {"key": new.strip(), "previous": old.strip(), "introduced": True})]
+    for keys in ([old], [new], [old, new]):
+        verdict = verify([path], gather([path], pubkeys=keys))
+        assert (verdict.is_proven(), verdict.signed) == (True, 7)
+    with capture_logs() as logs:
+        trail = make_trail(touched=True)
+    assert logs == []
+    assert trail.doubtful() is None
+
+
+def test_a_key_that_was_lost_is_on_record_and_the_old_one_proves_what_it_signed(make_trail, append, path):
+    trail = make_trail()
+    append(trail, events_of(3))
+    trail.close()
+    old = path.with_name("events.jsonl.pub").read_text()
+    path.with_name("events.jsonl.key").unlink()
+    trail = make_trail(touched=True)
+    assert settled(trail, *events_of(3)) == 0
+    append(trail, events_of(2, first=4))
+    trail.close()
+    new = path.with_name("events.jsonl.pub").read_text()
+    assert notices(path) == [("key", {"key": new.strip(), "previous": old.strip(), "introduced": False})]
+    proofs = {}
+    for name, keys in {"old": [old], "new": [new], "both": [old, new]}.items():
+        verdict = verify([path], gather([path], pubkeys=keys))
+        proofs[name] = (verdict.is_proven(), [(one.proof, one.records) for one in verdict.stretches])
+    assert proofs == {
+        "old": (False, [(Proof.SIGNED, Span(0, 2)), (Proof.CHAINED, Span(3, 5))]),
+        "new": (True, [(Proof.SIGNED, Span(0, 5))]),
+        "both": (True, [(Proof.SIGNED, Span(0, 2)), (Proof.SIGNED, Span(3, 5))]),
+    }
+
+
+def test_a_next_key_that_somebody_else_put_there_is_refused_and_the_present_one_continues(make_trail, append, path):
+    trail = make_trail()
+    append(trail, events_of(3))
+    old = path.with_name("events.jsonl.pub").read_text()
+    draft = path.with_name("events.jsonl.key.next")
+    shutil.copy(path.with_name("events.jsonl.key"), draft)
+    with capture_logs() as logs:
+        trail.reopen()
+        draft.unlink()
+        draft.symlink_to("events.jsonl.key")
+        trail.reopen()
+    assert [entry["event"] for entry in logs] == ["audit_key_refused"] * 2
+    trail.close()
+    assert path.with_name("events.jsonl.pub").read_text() == old
+    assert notices(path) == []
+
+
+@pytest.mark.parametrize("step", ["replace", "_append"])
+def test_a_change_of_keys_that_a_crash_interrupts_is_done_again(make_trail, append, path, monkeypatch, step):
+    trail = make_trail()
+    append(trail, events_of(3))
+    trail.close()
+    old = path.with_name("events.jsonl.pub").read_text()
+    make_successor(path.with_name("events.jsonl.key"), public=path.with_name("events.jsonl.pub"))
+
+    def crash(*_args):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*{"replace": (Path, "replace", crash), "_append": (CheckpointSigner, "_append", crash)}[step])
+        trail = make_trail(touched=True)
+        with suppress(OSError):
+            trail.begin()
+        killed(trail)
+    trail = make_trail(touched=True)
+    settled(trail, *events_of(3))
+    append(trail, events_of(2, first=4))
+    trail.close()
+    assert not path.with_name("events.jsonl.key.next").exists()
+    assert path.with_name("events.jsonl.pub").read_text() != old
+    assert verify([path], gather([path], pubkeys=[old])).is_proven()
+
+
 class Life:
     """A trail over whatever happens to it; `last` is the sequence of the last event that it was given."""
 
@@ -308,6 +548,7 @@ class Life:
         )
         self.trail = Trail(options=options, now=lambda: self.now_s)
         self.trail.open()
+        settle(self.trail)
         self.trail.tidy(lambda: False)
 
     def put(self, first, last):

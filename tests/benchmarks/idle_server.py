@@ -1,12 +1,15 @@
 """A Bayeux server for very many idle sessions: it grants everything and holds every connect.
 
-`python idle_server.py` prints its port, and a line with the number of held connects for each line on standard input.
+`python idle_server.py [MAX_INTERVAL_S]` prints its port, and for each line on standard input a number: `held?` how many
+connects are held, `handshakes?` how many sessions began, `swept?` how many were forgotten, since no connect came within
+so many seconds. Without it, none is.
 """
 
 import asyncio
 import json
 import resource
 import sys
+from contextlib import suppress
 from itertools import count
 
 HOLD_S = 600.0
@@ -15,24 +18,58 @@ HOLD_S = 600.0
 class IdleServer:
     """Counts the sessions that have reached the state in which they stay."""
 
-    def __init__(self) -> None:
-        self.held = 0
+    def __init__(self, max_interval_s: float | None) -> None:
+        self.held = self.handshakes = self.swept = 0
         self.ids = count(1)
+        self.max_interval_s = max_interval_s
+        self.known: dict[str, asyncio.TimerHandle | None] = {}
 
-    async def answer(self, message: dict) -> dict:
+    async def answer(self, message: dict, reader: asyncio.StreamReader) -> dict:
         """The reply to one message; that to a connect which may be held comes after HOLD_S."""
         reply = {"channel": message["channel"], "id": message["id"], "successful": True}
+        client_id = message.get("clientId")
+        if client_id is not None and client_id not in self.known:
+            unknown = {"successful": False, "error": "402::Unknown client"}
+            return reply | unknown | {"advice": {"reconnect": "handshake", "interval": 0}}
         match message["channel"]:
             case "/meta/handshake":
-                reply |= {"clientId": f"idle{next(self.ids)}", "version": "1.0", "ext": {"ack": True}}
+                self.handshakes += 1
+                client_id = f"idle{next(self.ids)}"
+                reply |= {"clientId": client_id, "version": "1.0", "ext": {"ack": True}}
                 reply |= {"supportedConnectionTypes": ["long-polling"]}
                 reply |= {"advice": {"reconnect": "retry", "interval": 0, "timeout": int(HOLD_S * 1000)}}
+                self.expect_connect(client_id)
             case "/meta/subscribe":
                 reply["subscription"] = message["subscription"]
-            case "/meta/connect" if "advice" not in message:
-                self.held += 1
-                await asyncio.sleep(HOLD_S)
+            case "/meta/connect":
+                if "advice" not in message:
+                    await self.hold(client_id, reader)
+                self.expect_connect(client_id)
         return reply
+
+    async def hold(self, client_id: str, reader: asyncio.StreamReader) -> None:
+        """Until HOLD_S or the end of the connection."""
+        self.spare(client_id)
+        self.held += 1
+        with suppress(TimeoutError, ConnectionError):
+            await asyncio.wait_for(reader.read(1), HOLD_S)
+        self.held -= 1
+
+    def spare(self, client_id: str) -> None:
+        """Call off the sweep."""
+        if (timer := self.known.get(client_id)) is not None:
+            timer.cancel()
+
+    def expect_connect(self, client_id: str) -> None:
+        """Begin to wait for the next connect."""
+        self.spare(client_id)
+        loop, wait_s = asyncio.get_running_loop(), self.max_interval_s
+        self.known[client_id] = None if wait_s is None else loop.call_later(wait_s, self.sweep, client_id)
+
+    def sweep(self, client_id: str) -> None:
+        """Forget a session."""
+        del self.known[client_id]
+        self.swept += 1
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection: requests with a Content-Length, answers with one and, once, a cookie."""
@@ -40,7 +77,7 @@ class IdleServer:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = int(head.lower().partition(b"content-length:")[2].split(b"\r", 1)[0])
                 messages = json.loads(await reader.readexactly(length))
-                body = json.dumps([await self.answer(message) for message in messages]).encode()
+                body = json.dumps([await self.answer(message, reader) for message in messages]).encode()
                 fields = [b"HTTP/1.1 200 OK", b"Content-Type: application/json", b"Content-Length: %d" % len(body)]
                 if messages[0]["channel"] == "/meta/handshake":
                     fields.append(b"Set-Cookie: BAYEUX_BROWSER=session%d; Path=/; HttpOnly" % next(self.ids))
@@ -49,13 +86,17 @@ class IdleServer:
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
+    def tell(self) -> None:
+        """Answer a question on standard input."""
+        print(getattr(self, sys.stdin.readline().strip(" \n?")), flush=True)
+
 
 async def main() -> None:
     """Serve until killed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    idle = IdleServer()
-    asyncio.get_running_loop().add_reader(sys.stdin, lambda: (sys.stdin.readline(), print(idle.held, flush=True)))
+    idle = IdleServer(float(sys.argv[1]) if sys.argv[1:] else None)
+    asyncio.get_running_loop().add_reader(sys.stdin, idle.tell)
     server = await asyncio.start_server(idle.serve, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

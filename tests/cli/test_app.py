@@ -69,13 +69,13 @@ sinks.audit = { type = "file", path = "audit.jsonl" }
         (["dead-letters", "list", "--help"], 0, DAEMON),
         (["sinks", "list", "--help"], 0, DAEMON),
         (["run", "--help"], 0, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),
-        (["check", "--config", "listener.toml"], 0, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),
+        (["check", "--config", "listener.toml"], 78, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),
         (["run", "--config", "listener.toml"], 1, ["listener.simulator", "rich.console", *DRIVERS, *UNUSED]),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,
 )
 def test_a_command_imports_only_what_it_needs(tmp_path: Path, words: list[str], status: int, needless: list[str]):
-    """Beside a daemon in trouble somebody types many of them, and waits for each. `run` ends: its port is taken."""
+    """Beside a daemon in trouble somebody types many of them, and waits for each. Port taken: `run` ends."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         text = CONFIGURATION.replace("PORT", str(taken.getsockname()[1]))
         (tmp_path / "listener.toml").write_text(text, encoding="utf-8")

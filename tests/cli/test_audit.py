@@ -213,6 +213,27 @@ def test_checkpoints_without_any_key_prove_nothing(invoke, audit_file, tmp_path)
     assert (result.exit_code, "there is no checkpoint by a trusted key" in result.stderr) == (1, True)
 
 
+def test_a_new_key_is_made_beside_the_old_one_and_waits(invoke, audit_file, pubkey):
+    made = invoke("audit", "key", "--rotate", audit_file)
+    assert made.exit_code == 0, made.stderr
+    successor = made.stdout.strip()
+    assert successor.split("+")[0] == pubkey.split("+")[0]
+    assert successor != pubkey == invoke("audit", "key", audit_file).stdout.strip()
+    draft = audit_file.with_name("audit.jsonl.key.next")
+    assert draft.stat().st_mode & 0o777 == 0o600
+    assert draft in pattern(audit_file), "the pattern fits it, and it is left out"
+    asked = ("--pubkey", pubkey, "--max-unsigned", 5)
+    assert invoke("audit", "verify", *pattern(audit_file), *asked).exit_code == 0
+    again = invoke("audit", "key", "--rotate", audit_file)
+    assert (again.exit_code, "there is a new key already" in again.stderr) == (1, True)
+
+
+def test_a_key_can_be_replaced_only_where_there_is_one(invoke, audit_file):
+    audit_file.with_name("audit.jsonl.key").unlink()
+    result = invoke("audit", "key", "--rotate", audit_file)
+    assert (result.exit_code, "audit.jsonl.key: No such file" in result.stderr) == (1, True)
+
+
 @pytest.fixture
 def audit(tmp_path):
     """The audit file of two days and its compressed predecessor, with repetitions, a gap and a test."""

@@ -4,6 +4,8 @@ import pytest
 
 from support.config import write_config
 
+WANTED = "expected UTF-8"
+
 
 def test_a_sound_configuration_is_summed_up_without_secrets(invoke, config, tmp_path):
     result = invoke("check", "--config", config)
@@ -103,6 +105,37 @@ def test_a_variable_that_was_meant_to_be_the_configuration_is_named_beside_that(
     result = invoke("check")
     assert result.exit_code == 78
     assert "error: LISTENER_SERVR__URL: unknown variable" in result.stderr
+
+
+def test_what_the_host_refuses_is_told_with_the_problems_of_the_configuration(invoke, tmp_path):
+    (tmp_path / "agent1.secret").write_bytes("pa55word\n".encode("utf-16"))
+    config = write_config(
+        tmp_path,
+        server={"url": "https://gws.example.com/api/v2"},
+        accounts=[{"username": "agent1", "password_file": "agent1.secret"}],
+        journal={"path": "gone/journal.db"},
+        sinks={"audit": {"path": "gone/a.jsonl"}},
+    )
+    result = invoke("check", "--config", config)
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert result.stderr.splitlines() == [
+        f"error: accounts[0].password_file: {tmp_path}/agent1.secret is UTF-16, as PowerShell's > writes it: {WANTED}",
+        "error: server.url: leave out /api/v2: the paths that are added to it begin with /api themselves",
+        f"error: journal.path: there is no folder {tmp_path}/gone",
+        f"error: sinks.audit.path: there is no folder {tmp_path}/gone",
+    ]
+
+
+def test_a_warning_is_told_and_changes_no_status(invoke, tmp_path):
+    config = write_config(
+        tmp_path,
+        server={"url": "http://gws.example.com"},
+        accounts=[{"username": "agent1", "password": "pa55word"}],
+    )
+    result = invoke("check", "--config", config)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: server.url: each login sends the password to gws.example.com unencrypted")
+    assert result.stdout.startswith("ok: ")
 
 
 @pytest.mark.parametrize("folder", ["missing", "file/below"])

@@ -75,6 +75,14 @@ def test_stats_tell_of_damage_and_of_the_file_that_was_set_aside(invoke, monkeyp
     ]
 
 
+def test_stats_tell_of_a_journal_that_was_lost(invoke, monkeypatch, journal):
+    found = replace(stats(journal), damages=(Damage(at_ms=60_000, set_aside="", kept=0, stretches=()),))
+    monkeypatch.setattr(journal_command, "stats", lambda _path: found)
+    assert invoke("journal", "stats", "--path", journal).stdout.splitlines()[-1] == (
+        "lost          1970-01-01T00:01:00.000Z, 0 events kept"
+    )
+
+
 def test_stats_come_as_json_too(invoke, journal):
     found = json.loads(invoke("journal", "stats", "--path", journal, "--json").stdout)
     assert (found["events"], found["firstSequence"], found["lastSequence"]) == (5, 1, 5)

@@ -9,6 +9,7 @@ from listener.daemon.control import ControlServer, LaneList, Resumed, ResumeLane
 from listener.journal import SqliteJournal
 from listener.journal.views import stats
 from listener.model.event import LaneState, LaneStatus
+from support.config import write_config
 
 PARKED_MS = 1_795_305_600_000
 
@@ -104,6 +105,20 @@ def test_without_a_daemon_the_configuration_tells_what_the_sinks_are(invoke, con
     lines = invoke("sinks", "list", "--config", config).stdout.splitlines()
     assert lines[1].split() == ["audit", "file", "4", "0", "0", "-"]
     assert lines[3].split(maxsplit=5) == ["crm", "-", "4", "0", "3", "failing: crm answered 503"]
+
+
+@pytest.mark.parametrize("command", [("sinks", "list"), ("sinks", "resume", "--all"), ("journal", "stats")])
+def test_no_secret_is_needed_nor_anything_that_a_sink_needs(invoke, parked, command):
+    config = write_config(
+        parked.parent,
+        server={"url": "https://gws.example.com"},
+        accounts=[{"username": "agent1", "password_file": "gone.secret"}],
+        webhook="https://crm.example.com",
+        sinks={"crm": {"bearer_token_file": "gone.token"}, "log": {"type": "a kind that is not installed"}},
+    )
+    result = invoke(*command, "--config", config)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "crm" in result.stdout
 
 
 def test_without_a_daemon_there_is_no_json_of_its_lanes(invoke, parked):

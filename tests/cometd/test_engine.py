@@ -1,6 +1,7 @@
 """The cycle over a scripted server and a clock that moves by hand: what is asked when, and which facts come of it."""
 
 import asyncio
+import itertools
 import json
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -9,47 +10,35 @@ from typing import Any, TypeVar
 
 import pytest
 
-from listener.cometd.engine import NOT_HELD_AT_MOST, NOT_HELD_PAUSE_S, Engine, Pacing, Payload
+from listener.cometd.engine import Engine
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Phase, Request, Resume, Session, Step
 from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
-from listener.runtime.backoff import Backoff
 from listener.runtime.clock import Moment
 from listener.runtime.host import Host
 from listener.testing import ManualClock
 from support.script import TOPIC, UNKNOWN, Script, event, large, more, piece, reply
 
-
-def test_the_advised_interval_is_kept():
-    assert Pacing().pause_s(idle=True, took_ms=1000, interval_ms=1500) == 1.5
-
-
-def test_a_server_that_does_not_hold_polls_is_asked_less_often_from_some_time_on():
-    pacing = Pacing()
-    pauses = [pacing.pause_s(idle=True, took_ms=1, interval_ms=0) for _ in range(NOT_HELD_AT_MOST)]
-    assert pauses == [0.0] * NOT_HELD_AT_MOST
-    assert not pacing.slowed_down
-    assert pacing.pause_s(idle=True, took_ms=1, interval_ms=0) == NOT_HELD_PAUSE_S
-    assert pacing.slowed_down
-    assert pacing.pause_s(idle=True, took_ms=1, interval_ms=0) == NOT_HELD_PAUSE_S
-    assert not pacing.slowed_down, "that is told once"
-
-
-def test_events_and_held_polls_end_that():
-    pacing = Pacing()
-    for _ in range(NOT_HELD_AT_MOST + 5):
-        pacing.pause_s(idle=True, took_ms=1, interval_ms=0)
-    assert pacing.pause_s(idle=False, took_ms=1, interval_ms=0) == 0.0
-    assert pacing.pause_s(idle=True, took_ms=1, interval_ms=0) == 0.0
-
-
 F = TypeVar("F", bound=Fact)
 DENIED = reply(successful=False, error="403::Handshake denied", advice={"reconnect": "none", "interval": 0})
 REFUSED = reply(successful=False, error="500::busy")
+AUTHENTICATION = reply(successful=False, error="401::Authentication invalid")
 BROKEN = ExchangeFailed("connection reset")
 UNREACHED = ExchangeFailed("connection refused", maybe_lost=False)
+
+
+class Dice(random.Random):
+    """Chance as a test wants it."""
+
+    def __init__(self, uniform: Callable[[float, float], float]) -> None:
+        super().__init__(7)
+        self._uniform = uniform
+
+    def uniform(self, a: float, b: float) -> float:
+        return self._uniform(a, b)
 
 
 class World:
@@ -73,10 +62,8 @@ class World:
             session.resume(resume)
         self.engine = Engine(
             session=session,
-            host=Host(clock=self.clock),
+            host=Host(clock=self.clock, random=Dice(uniform)),
             login=login,
-            exchange_backoff=Backoff(uniform=uniform),
-            handshake_backoff=Backoff(first_s=1.0, uniform=uniform),
         )
         self.engine.exchange = self.script.exchange
         self._stack = stack
@@ -380,7 +367,7 @@ async def test_an_answer_that_is_cut_half_way_and_sent_again_is_exact_even_if_it
     for _ in range(2):
         (await world.batch(1)).confirm()
     await world.fact(SessionProblem, reason="network")
-    await world.wait_and_advance(0.5)
+    await world.wait_and_advance(1)
     await world.fact(SessionProblem, reason="network")
     await world.wait_and_advance(1)
     for n in (1, 1, 2):  # the third and the fourth that look the same, and what is new
@@ -400,7 +387,7 @@ async def test_what_comes_again_in_other_words_is_taken_again(make: Make):
     await world.fact(Polled)
     (await world.batch(1)).confirm()
     await world.fact(SessionProblem)
-    await world.wait_and_advance(0.5)
+    await world.wait_and_advance(1)
     await world.batch(7, 1)
 
 
@@ -529,8 +516,9 @@ async def test_a_subscription_that_is_refused_after_a_handshake_is_tried_until_i
     world.start()
     await world.pass_time(60)
     reasons = [(await world.fact(SessionProblem)).reason for _ in range(5)]
-    assert reasons == ["subscribe_refused", "subscribe_refused", "expired", "subscribe_refused", "subscribe_refused"]
+    assert reasons == ["subscribe_refused"] * 5
     await world.certain()
+    assert world.script.sessions == 1
 
 
 async def test_a_denied_handshake_is_tried_again_with_growing_pauses(make: Make):
@@ -562,8 +550,8 @@ async def test_a_failed_exchange_is_tried_again_on_the_same_session(make: Make):
     world.script.then(reply(), UNREACHED, UNREACHED, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(SessionProblem, reason="network", retry_in_s=0.5)
-    await world.wait_and_advance(0.5)
+    await world.fact(SessionProblem, reason="network", retry_in_s=1.0)
+    await world.wait_and_advance(1)
     await world.fact(SessionProblem, reason="network", retry_in_s=1.0)
     await world.wait_and_advance(1)
     await world.fact(Polled)
@@ -698,22 +686,67 @@ async def test_a_cut_is_not_forgotten_over_a_login_that_fails(make: Make):
     world.start()
     await world.certain()
     await world.fact(SessionProblem, reason="login_refused")
-    await world.wait_and_advance(60)
+    await world.wait_and_advance(1)
     await world.fact(SessionProblem, reason="network")
     await world.wait_and_advance(1)
     await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
 
 
-async def test_retry_after_is_waited_for(make: Make):
+async def test_retry_after_is_obeyed_as_far_as_the_session_outlives_it_and_then_up_to_a_minute(make: Make):
     world = make()
-    world.script.then(reply(), ExchangeFailed("HTTP 503", http_status=503, retry_after_s=42), step=Step.CONNECT)
+    busy = ExchangeFailed("HTTP 503", http_status=503, retry_after_s=3600)
+    world.script.then(reply(), *[busy] * 7, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.fact(SessionProblem, reason="http_503", retry_in_s=42)
-    await world.wait_and_advance(41)
-    assert world.clock.sleepers == 1
-    world.clock.advance(1)
-    await world.certain(cause=Cause.NO_ACK_CUT)
+    await world.pass_time(150)
+    pauses = [(await world.fact(SessionProblem, reason="http_503")).retry_in_s for _ in range(7)]
+    assert pauses == pytest.approx([2.2] * 5 + [66.0] * 2)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT)
+    assert world.script.sessions == 1
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        UNREACHED,
+        BROKEN,
+        ExchangeFailed("HTTP 502", http_status=502),
+        ExchangeFailed("HTTP 403", http_status=403),
+        ExchangeFailed("HTTP 429", http_status=429, retry_after_s=3600),
+        REFUSED,
+        AUTHENTICATION,
+        reply(successful=False, advice={"interval": 1e18, "reconnect": "retry"}),
+    ],
+    ids=["refused", "reset", "502", "403", "retry-after", "in bayeux", "401 in bayeux", "interval"],
+)
+@pytest.mark.parametrize("logs_in", [True, False])
+async def test_while_a_session_can_live_it_is_tried_again_within_a_quarter_of_its_lifetime(
+    make: Make, failure: Any, *, logs_in: bool
+):
+    """Whatever fails: whoever waits for longer loses the session, and all that the server holds for it."""
+    logins = 0
+
+    async def login() -> None:
+        nonlocal logins
+        logins += 1
+        if logins > 1:
+            raise LoginRefused("not now")
+
+    world = make(login=login if logs_in else None)
+    world.start()
+    await world.certain()
+    await world.script.asked(4)
+    world.script.always(Step.CONNECT, failure)
+    world.script.end_hold()
+    tried = [world.clock.monotonic_s()]
+    while world.clock.monotonic_s() < 9.9:
+        before = len(world.script.requests)
+        await world.pass_time(0.25)
+        if len(world.script.requests) > before:
+            tried.append(world.clock.monotonic_s())
+    assert max(after - before for before, after in itertools.pairwise(tried)) <= 2.5
+    assert {request.step for request in world.script.requests[3:]} == {Step.CONNECT}
+    assert world.script.sessions == 1
 
 
 async def test_an_advised_interval_is_waited_for_in_milliseconds(make: Make):
@@ -727,13 +760,30 @@ async def test_an_advised_interval_is_waited_for_in_milliseconds(make: Make):
     await world.script.asked(4)
 
 
-async def test_an_advised_interval_holds_for_a_handshake_too(make: Make):
+async def test_an_advised_interval_that_no_session_outlives_is_cut_short_and_told_once(make: Make):
+    world = make()
+    absurd = reply(advice={"interval": 1e18})
+    world.script.then(reply(), *[absurd] * 3, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(Polled)
+    told = await world.fact(SessionProblem, reason="interval_too_long", retry_in_s=0.0)
+    assert told.text == "advice.interval is 86400 s, maxInterval 10 s: a poll every 5 s"
+    for _ in range(2):
+        await world.wait_and_advance(5)
+        await world.fact(Polled)
+    assert world.nothing_more()
+
+
+@pytest.mark.parametrize(("advised_ms", "obeyed_s"), [(20_000, 22.0), (1e18, 66.0)])
+async def test_an_advised_interval_holds_for_a_handshake_too(make: Make, advised_ms: float, obeyed_s: float):
     world = make()
     world.script.then(
-        reply(successful=False, advice={"interval": 60_000, "reconnect": "handshake"}), step=Step.HANDSHAKE
+        reply(successful=False, advice={"interval": advised_ms, "reconnect": "handshake"}), step=Step.HANDSHAKE
     )
     world.start()
-    await world.fact(SessionProblem, reason="handshake_refused", retry_in_s=60)
+    trouble = await world.fact(SessionProblem, reason="handshake_refused")
+    assert trouble.retry_in_s == pytest.approx(obeyed_s)
 
 
 async def test_several_clients_in_one_jar_are_reported_once_a_session(make: Make):
@@ -766,7 +816,7 @@ async def test_the_login_comes_first_and_is_tried_until_it_is_granted(make: Make
     await world.wait_and_advance(60)
     await world.fact(SessionProblem, reason="login_failed", text="no route")
     assert world.script.requests == []
-    await world.wait_and_advance(2)
+    await world.wait_and_advance(7)
     await world.certain(cause=Cause.RESTART)
     assert logins == 3
 
@@ -788,20 +838,77 @@ async def test_an_http_refusal_logs_in_and_goes_on_with_the_same_session(make: M
     assert world.nothing_more()
 
 
-async def test_a_server_that_goes_on_refusing_gets_a_new_handshake_and_pauses(make: Make):
+@pytest.mark.parametrize("step", [Step.HANDSHAKE, Step.SUBSCRIBE, Step.CONNECT])
+async def test_a_login_that_ran_out_and_is_refused_in_bayeux_is_renewed(make: Make, step: Step):
+    logins = 0
+
+    async def login() -> None:
+        nonlocal logins
+        logins += 1
+
+    world = make(login=login)
+    world.script.then(AUTHENTICATION, step=step)
+    world.start()
+    await world.certain()
+    assert (logins, world.script.sessions, world.clock.sleepers) == (2, 1, 0)
+    assert world.nothing_more()
+
+
+async def test_logins_that_change_nothing_become_rarer_while_the_session_is_tried_on(make: Make):
+    moments: list[float] = []
+
+    async def login() -> None:
+        moments.append(world.clock.monotonic_s())
+
+    world = make(login=login)
+    world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 11, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.pass_time(12)
+    assert moments == [0.0, 0.0, 4.0]
+    assert world.script.sessions == 1
+    while not isinstance(await world.engine.next_fact(), Polled | Subscribed):
+        pass
+
+
+async def test_a_session_that_is_refused_for_longer_than_it_can_live_is_given_up(make: Make):
     async def login() -> None:
         pass
 
     world = make(login=login)
-    world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 3, step=Step.CONNECT)
+    world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 14, step=Step.CONNECT)
     world.start()
     await world.certain()
-    told = await world.fact(SessionProblem, reason="unauthorized")
-    assert told.text.startswith("HTTP 403, right after a login was granted: the login cookie is not honoured")
+    await world.pass_time(14)
+    assert world.clock.monotonic_s() > 10
+    while not isinstance(fact := await world.engine.next_fact(), Subscribed):
+        assert isinstance(fact, SessionProblem)
+        assert fact.reason == "unauthorized"
+        assert fact.text.startswith("HTTP 403, right after a login was granted: the login cookie is not honoured")
+    assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, Cause.LOGIN)
+
+
+async def test_a_session_whose_first_poll_is_refused_is_told_so_that_a_later_process_goes_on_with_it(make: Make):
+    world = make(ack=True)
+    world.script.then(REFUSED, step=Step.CONNECT)
+    world.start()
+    fact = await world.fact(Subscribed, restored_by=RestoredBy.HANDSHAKE, cause=Cause.RESTART)
+    assert fact.resume == Resume(client_id="c1", connection_type="long-polling", ack=-1)
+    await world.fact(SessionProblem, reason="connect_refused")
     await world.wait_and_advance(1)
-    await world.fact(SessionProblem, reason="unauthorized")
+    await world.fact(Polled)
+    await world.script.asked(5)
+    assert world.nothing_more(), "that it began is told once"
+
+
+async def test_a_first_poll_that_is_lost_without_acknowledgements_is_a_gap_of_its_own(make: Make):
+    world = make()
+    world.script.then(BROKEN, step=Step.CONNECT)
+    world.start()
+    first = await world.fact(Subscribed, restored_by=RestoredBy.HANDSHAKE)
+    await world.fact(SessionProblem, reason="network")
     await world.wait_and_advance(1)
-    await world.certain(restored_by=RestoredBy.HANDSHAKE, cause=Cause.LOGIN)
+    await world.certain(restored_by=RestoredBy.POLL, cause=Cause.NO_ACK_CUT, since=first.subscribed)
 
 
 # --- no storm ---------------------------------------------------------------------------------------------------------
@@ -872,7 +979,7 @@ async def test_a_saved_session_goes_on_without_a_handshake(make: Make):
 
 async def test_a_saved_session_that_is_unknown_becomes_a_new_one(make: Make):
     world = make(resume=SAVED)
-    world.script.then(reply(successful=False, error="402::Unknown client"), step=Step.SUBSCRIBE)
+    world.script.then(reply(successful=False, error="402::Unknown client"), step=Step.CONNECT)
     world.start()
     await world.fact(SessionProblem, reason="expired")
     await world.wait_and_advance(1)

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from listener.cometd.facts import Polled, SessionProblem
+from listener.cometd.facts import Batch, Polled, SessionProblem
 from listener.cometd.in_flight import MAX_FACTS, InFlight
 from listener.cometd.protocol import Resume
+from listener.cometd.taken import PART_EVENTS
 from listener.runtime.clock import Moment
 
 RESUME = Resume(client_id="c1", connection_type="long-polling", ack=None)
@@ -66,3 +67,54 @@ async def test_what_is_confirmed_twice_counts_once():
     first()
     await asyncio.wait_for(waiting, 1)
     assert in_flight.bytes_in_flight == 0
+
+
+def batch(number: int, *, at_ms: int = 0, size: int = 1, client_id: str = "c1", confirmed: list[int] | None = None):
+    def confirm(*, useful: bool = True) -> None:
+        if confirmed is not None:
+            confirmed.append(number)
+
+    return Batch(
+        payloads=[number] * size,
+        refused={"x": 1},
+        at=Moment(at_ms, at_ms / 1024),
+        number=number,
+        client_id=client_id,
+        resume=RESUME if number == 2 else None,
+        confirm=confirm,
+    )
+
+
+async def test_batches_that_come_within_a_moment_are_taken_together():
+    """As the frames of a websocket do: with a commit for each, a burst would last longer than the session."""
+    in_flight, confirmed = InFlight(), []
+    for number in (1, 2, 3):
+        in_flight.put(batch(number, at_ms=10 * number, confirmed=confirmed))
+    taken = await in_flight.next()
+    assert (taken.payloads, taken.refused, taken.number, taken.at.wall_ms) == ([1, 2, 3], {"x": 3}, 1, 30)
+    assert taken.resume == RESUME
+    assert not in_flight.pending()
+    taken.confirm(useful=False)
+    assert confirmed == [1, 2, 3]
+
+
+async def test_batches_of_different_moments_or_sessions_stay_apart_and_none_becomes_too_large():
+    for second in (batch(2, at_ms=60), batch(2, at_ms=-1), batch(2, client_id="c2"), batch(2, size=PART_EVENTS)):
+        in_flight = InFlight()
+        in_flight.put(batch(1))
+        in_flight.put(second)
+        assert [(await in_flight.next()).number for _ in range(2)] == [1, 2]
+
+
+async def test_a_stream_without_a_pause_is_stamped_as_it_came():
+    in_flight = InFlight()
+    for at_ms in range(0, 200, 10):
+        in_flight.put(batch(1, at_ms=at_ms))
+    assert [(await in_flight.next()).at.wall_ms for _ in range(4)] == [50, 110, 170, 190]
+
+
+async def test_what_stands_between_two_batches_keeps_them_apart():
+    in_flight = InFlight()
+    for fact in (batch(1), trouble(1), batch(2)):
+        in_flight.put(fact)
+    assert [type(await in_flight.next()) for _ in range(3)] == [Batch, SessionProblem, Batch]

@@ -326,16 +326,30 @@ def test_a_topic_that_is_not_allowed_is_not_an_unknown_client():
     grant(session)
     request = session.next_request()
     refused = replies(request, successful=False, error="403:/v2/me/chats:Subscribe denied")
-    assert answer(session, request, *refused).verdict is Verdict.REFUSED
+    assert answer(session, request, *refused).verdict is Verdict.UNAUTHORIZED
     assert session.next_request().step is Step.SUBSCRIBE
 
 
+@pytest.mark.parametrize("error", ["401::Authentication invalid", "403::Handshake denied", "401:c1:", "403"])
+@pytest.mark.parametrize("step", [Step.HANDSHAKE, Step.SUBSCRIBE, Step.CONNECT])
+def test_a_login_that_ran_out_is_told_from_an_unknown_client_and_costs_no_session(step: Step, error: str):
+    session = new()
+    if step is not Step.HANDSHAKE:
+        grant(session)
+    if step is Step.CONNECT:
+        subscribe(session)
+    client_id, request = session.client_id, session.next_request()
+    refused = answer(session, request, *replies(request, successful=False, error=error))
+    assert (refused.verdict, refused.error) == (Verdict.UNAUTHORIZED, error)
+    assert (session.next_request().step, session.client_id) == (step, client_id)
+
+
 @pytest.mark.parametrize("error", [None, 402, "", "٤٠٢::x", "9" * 5000 + "::x", {"a": 1}])
-def test_an_unreadable_error_is_a_refusal_and_three_of_them_a_new_handshake(error: Any):
+def test_an_unreadable_error_is_a_refusal_and_costs_no_session(error: Any):
     session = connected()
-    verdicts = [connect(session, successful=False, error=error).verdict for _ in range(3)]
-    assert verdicts == [Verdict.REFUSED, Verdict.REFUSED, Verdict.EXPIRED]
-    assert session.next_request().step is Step.HANDSHAKE
+    verdicts = {connect(session, successful=False, error=error).verdict for _ in range(10)}
+    assert verdicts == {Verdict.REFUSED}
+    assert (session.next_request().step, session.client_id) == (Step.CONNECT, "c1")
 
 
 def test_the_error_of_a_refusal_is_told():
@@ -430,7 +444,7 @@ def test_a_handshake_that_is_denied_with_reconnect_none_is_tried_again():
     session = new()
     request = session.next_request()
     denied = replies(request, successful=False, error="403::Handshake denied", advice={"reconnect": "none"})
-    assert answer(session, request, *denied).verdict is Verdict.REFUSED
+    assert answer(session, request, *denied).verdict is Verdict.UNAUTHORIZED
 
 
 # --- advice ---------------------------------------------------------------------------------------------------------
@@ -471,6 +485,25 @@ def test_no_advised_number_is_beyond_a_day(number: float):
     assert 0 <= session.interval_ms <= 86_400_000
     assert 0 <= session.timeout_ms <= 86_400_000
     assert 0 <= (session.max_interval_ms or 0) <= 86_400_000
+    assert session.interval_ms <= session.lifetime_s * 500, "time is left to repeat the connect"
+
+
+@pytest.mark.parametrize(
+    ("advised_ms", "max_interval_ms", "obeyed_ms"),
+    [
+        (2000, None, 2000),
+        (60_000, None, 5000),
+        (1e18, 20_000, 10_000),
+        (10_000, 20_000, 10_000),
+        (60_000, 600_000, 60_000),
+    ],
+)
+def test_an_advised_interval_is_obeyed_as_far_as_the_session_outlives_it(
+    advised_ms: float, max_interval_ms: int | None, obeyed_ms: int
+):
+    session = connected()
+    session.advice |= {"interval": advised_ms, "maxInterval": max_interval_ms}
+    assert session.interval_ms == obeyed_ms
 
 
 def test_several_clients_in_one_cookie_jar_are_reported():
@@ -514,15 +547,32 @@ def test_with_acknowledgements_what_is_refused_is_acknowledged_as_well():
 # --- from one process to the next -----------------------------------------------------------------------------------
 
 
-def test_a_saved_session_subscribes_again_and_goes_on_with_its_number():
+def test_a_saved_session_goes_on_with_its_number_and_then_subscribes_again():
     session = new()
     session.resume(Resume(client_id="old", connection_type="long-polling", ack=41, max_interval_ms=8000))
     first = session.next_request()
-    assert (first.step, first.payload[0]["clientId"]) == (Step.SUBSCRIBE, "old")
-    answer(session, first, *replies(first))
-    message = session.next_request().payload[0]
+    message = first.payload[0]
+    assert first.step is Step.CONNECT, "the server keeps the session from now on"
     assert (message["ext"], message["advice"], message["clientId"]) == ({"ack": 41}, {"timeout": 0}, "old")
     assert session.max_interval_ms == 8000
+    answer(session, first, *replies(first))
+    second = session.next_request()
+    assert (second.step, second.payload[0]["clientId"]) == (Step.SUBSCRIBE, "old")
+    answer(session, second, *replies(second))
+    held = session.next_request()
+    assert (held.step, held.hold_ms, "advice" in held.payload[0]) == (Step.CONNECT, 30_000, False)
+
+
+def test_a_saved_session_that_cannot_subscribe_again_is_kept_by_connects_meanwhile():
+    session = new()
+    session.resume(Resume(client_id="old", connection_type="long-polling", ack=41))
+    steps = []
+    for _ in range(3):
+        for fields in ({}, {"successful": False}):
+            request = session.next_request()
+            steps.append(request.step)
+            answer(session, request, *replies(request, **fields))
+    assert steps == [Step.CONNECT, Step.SUBSCRIBE] * 3
 
 
 def test_a_saved_session_that_is_unknown_shakes_hands_anew():

@@ -320,3 +320,46 @@ async def test_replies_without_an_id_go_to_the_exchanges_that_asked(make: Make):
     await eventually(lambda: line.sockets)
     assert await first_frame(request(2, "/meta/subscribe")) == "/meta/subscribe"
     assert await held == "/meta/connect"
+
+
+async def test_frames_that_one_exchange_reads_for_another_have_a_limit(make: Make, monkeypatch: pytest.MonkeyPatch):
+    """The held connect's events are being stored; a request beside it would read on for ever."""
+    monkeypatch.setattr("listener.cometd.websocket._MOST_HELD_BYTES", 100_000)
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_json([event(1)])
+        await socket.receive()
+        while not socket.closed:
+            await socket.send_json([event(2), "x" * 10_000])
+
+    line = await make(talk)
+    async with aclosing(line.exchange(request(1, hold_ms=5000))) as payloads:
+        assert json.loads((await anext(payloads)).body) == [event(1)]
+        failure = await line.failure(request(2))
+        assert failure.maybe_lost
+        had_come = [await anext(payloads) for _ in range(9)]
+        assert all(event(2) in json.loads(payload.body) for payload in had_come), "what had come is not lost"
+
+
+async def test_a_burst_of_frames_lets_others_take_their_turns(make: Make):
+    turns = 0
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        for _ in range(1000):
+            await socket.send_str("[]")
+        await socket.send_json([reply(1)])
+        await socket.receive()
+
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    line = await make(talk)
+    turning = asyncio.create_task(turn())
+    assert await line.ask(request(1)) == [reply(1)]
+    turning.cancel()
+    assert turns > 30

@@ -72,9 +72,9 @@ def test_each_problem_is_told_in_its_own_place(tmp_path: Path):
     assert problems(tmp_path, 'token_file = "gone"\nlisten = "0.0.0.0:1"') == [
         f"http.token_file: cannot read {tmp_path}/gone: No such file or directory"
     ]
-    for name in ("empty", "binary"):
+    for name, why in (("empty", "contains no token: "), ("binary", "is UTF-16")):
         (problem,) = problems(tmp_path, f'token_file = "{name}"\nlisten = "0.0.0.0:1"')
-        assert problem.startswith(f"http.token_file: {tmp_path}/{name} contains no token: ")
+        assert problem.startswith(f"http.token_file: {tmp_path}/{name} {why}")
     assert problems(tmp_path, 'token = "a"\ntoken_file = "good"') == [
         "http.token_file: give either token or token_file"
     ]

@@ -1,3 +1,4 @@
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from listener.config.schema import (
     Folders,
     InputFile,
+    SecretFile,
     Section,
     Url,
     did_you_mean,
@@ -15,6 +17,7 @@ from listener.config.schema import (
     from_text,
     input_files,
     problems_of,
+    secret_in,
 )
 from listener.errors import Problem
 
@@ -63,7 +66,7 @@ def test_keys_that_somebody_else_reads_are_suggested_and_the_prefix_stands_befor
     ]
 
 
-@given(st.text(min_size=12))
+@given(st.text().map(lambda text: f"\u2603 {text} \u2603"))
 def test_no_problem_quotes_the_value(value):
     for table in ({"inner": {"port": value + "!"}}, {"inner": {"secret": [value]}}, {"rows": value}):
         assert all(value not in problem.text for problem in problems_in(table))
@@ -134,3 +137,56 @@ def test_the_files_that_a_table_reads_are_told_and_no_others(tmp_path):
     table = Table(path="out", token_file="token", ca_files=("a", "b"), inner=Inner(key_file="key"))
     assert list(input_files(table)) == [Path("token"), Path("a"), Path("b"), Path("key")]
     assert list(input_files(Table(path="out"))) == []
+
+
+# --- secrets in files -------------------------------------------------------------------------------------------------
+
+
+class WithSecret(Section):
+    password_file: SecretFile | None = None
+
+
+@pytest.mark.parametrize("before", [b"", b"\n", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("after", [b"", b"\n", b"\r\n\r\n"])
+def test_a_secret_is_the_line_of_its_file_without_its_end_and_without_a_byte_order_mark(
+    tmp_path: Path, before: bytes, after: bytes
+):
+    (tmp_path / "pass").write_bytes(before + b"pa55 w\xc3\xb6rd" + after)
+    assert secret_in(tmp_path / "pass") == "pa55 w\u00f6rd"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("pa55word\n".encode("utf-16"), " is UTF-16, as PowerShell's > writes it: expected UTF-8"),
+        ("pa55word\n".encode("utf-16-le"), ", line 1: it is not UTF-8 text"),
+        (b"pa55word\n# of agent1\n", ", line 2: expected the secret alone, in one line"),
+        (b"pa55word\n\nof agent1", ", line 3: expected the secret alone, in one line"),
+        (b"pa55w\xf6rd\n", ", line 1: it is not UTF-8 text"),
+        (b"\n", " is empty"),
+        (b"", " is empty"),
+    ],
+)
+def test_a_file_that_holds_anything_else_is_told_with_its_place_and_not_quoted(
+    tmp_path: Path, content: bytes, text: str
+):
+    (tmp_path / "pass").write_bytes(content)
+    with pytest.raises(ValueError, match=r"expected|empty|not UTF-8") as caught:
+        secret_in(tmp_path / "pass")
+    assert str(caught.value) == f"{tmp_path / 'pass'}{text}"
+    with pytest.raises(ValidationError) as invalid:
+        WithSecret.model_validate({"password_file": "pass"}, context=Folders(tmp_path))
+    assert problems_of(invalid.value, WithSecret) == [Problem("password_file", f"{tmp_path / 'pass'}{text}")]
+
+
+@given(content=st.binary(max_size=40) | st.text(max_size=20).map(str.encode))
+def test_whatever_a_file_holds_a_secret_is_one_line_or_an_error(content: bytes):
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(content)
+        try:
+            secret = secret_in(Path(file.name))
+        except ValueError:
+            return
+    assert secret
+    assert "\n" not in secret
+    assert content.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n") == secret.encode()

@@ -203,6 +203,21 @@ async def test_a_stop_and_a_start_cost_no_gap_and_lose_nothing_in_between(start:
     await second.stop()
 
 
+async def test_a_start_that_the_host_refuses_to_a_sink_costs_no_session_its_clean_end(
+    start: Start, sim: Simulator, tmp_path: Path
+):
+    first = await start(server={"ack": False}).ready()
+    await first.stop()
+    refused = start(server={"ack": False}, sinks={"audit": AUDIT, "other": {"type": "file", "path": "."}})
+    with pytest.raises(StartError):
+        await refused.task
+    second = await start(server={"ack": False}).ready()
+    sim.set_disposition("agent1", CHAT, "A")
+    await second.heard(1)
+    assert second.lines("gap") == []
+    await second.stop()
+
+
 async def test_a_start_after_the_session_was_swept_tells_the_gap_and_finds_what_was_missed(
     start: Start, sim: Simulator
 ):
@@ -469,3 +484,57 @@ def test_of_several_causes_an_error_of_ours_is_the_one_to_be_read():
     group = BaseExceptionGroup("x", [ExceptionGroup("y", [ValueError("a"), StartError("b")]), asyncio.CancelledError()])
     assert str(composition._first(group)) == "b"
     assert isinstance(composition._first(BaseExceptionGroup("x", [ValueError("a")])), ValueError)
+
+
+def remove_journal(folder: Path) -> None:
+    for file in folder.glob("journal.db*"):
+        file.unlink()
+
+
+def move(folder: Path, target: Path) -> Path:
+    return folder.rename(target)
+
+
+async def test_a_journal_that_was_deleted_beside_its_trail_is_a_gap_and_its_sequences_are_not_used_again(
+    start: Start, sim: Simulator, tmp_path: Path
+):
+    first = await start().ready()
+    for code in "ABC":
+        sim.set_disposition("agent1", CHAT, code)
+    before = await first.heard(3)
+    await first.stop()
+    remove_journal(tmp_path)
+    second = await start().ready()
+    sim.set_disposition("agent1", CHAT, "D")
+    await eventually(lambda: len(second.lines("gap")) == 2)
+    lost, until_subscribed = (gap["data"] for gap in second.lines("gap"))
+    assert (lost["reason"], lost["account"], until_subscribed["reason"]) == ("journal_lost", "agent1", "restart")
+    assert (lost["from"], lost["to"]) == (before[-1]["data"]["receivedAt"], until_subscribed["from"])
+    await eventually(lambda: "D" in [one["data"]["disposition"] for one in second.lines()])
+    since = second.lines()[3:]  # what the chat had is read again before, or D is heard before that
+    assert min(int(one["sequence"]) for one in since) > int(before[-1]["sequence"]) + 1_000_000
+    await second.stop()
+    assert second.daemon.metrics.value("gaps_total", "journal_lost") == 1
+
+
+async def test_a_journal_that_is_taken_away_is_written_anew_also_while_nothing_comes(
+    start: Start, sim: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(housekeeping, "PLACE_EVERY_S", 0.02)
+    first = await start().ready()
+    sim.set_disposition("agent1", CHAT, "A")
+    await first.heard(1)
+    away = move(tmp_path, tmp_path.with_name("away"))
+    await eventually(lambda: any("the journal's files were taken away" in one for one in first.daemon.not_ready()))
+    move(away, tmp_path)
+    await first.ready()
+    remove_journal(tmp_path)
+    await eventually(lambda: first.daemon.metrics.value("journal_rescues_total") == 1)
+    assert first.daemon.not_ready() == []
+    sim.set_disposition("agent1", CHAT, "B")
+    await first.heard(2)
+    await first.stop()
+    second = await start().ready()
+    assert second.lines("gap") == []
+    assert second.daemon.metrics.value("events_total", "disposition", "set", "notification") == 0
+    await second.stop()

@@ -63,6 +63,7 @@ class World:
             journal=self.journal,
             journal_bytes=lambda: 4096,
             wal_bytes=lambda: 1024,
+            taken_away=lambda: None,
             recorder=self.recorder,
             configuration=lambda: Configuration(loaded_ms=SAMPLE_MS),
             now_ms=lambda: SAMPLE_MS,

@@ -41,6 +41,7 @@ async def served(world: World, base: Path, **settings: str) -> AsyncIterator[aio
         journal=world.journal,
         journal_bytes=lambda: 0,
         wal_bytes=lambda: 0,
+        taken_away=lambda: None,
         configuration=lambda: Configuration(loaded_ms=NOW_MS),
         recorder=Recorder(journal=world.journal, metrics=world.metrics, source="http://h", type_prefix="p"),
         now_ms=lambda: NOW_MS,

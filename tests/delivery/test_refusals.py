@@ -1,5 +1,6 @@
 """A row of refusals parks the sink: nothing of it is dead then, and nothing is lost or out of order afterwards."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
@@ -95,6 +96,25 @@ async def test_what_is_refused_again_after_a_person_has_resumed_the_sink_is_dead
     await nothing_left(world)
     assert world.delivered() == list(range(31, 41))
     assert [letter.sequence for letter in await world.letters()] == list(range(1, 31))
+
+
+@pytest.mark.parametrize("count", [20, 40])
+async def test_a_reload_makes_no_letters_of_a_row_that_is_refused_again(start: Start, count: int):
+    world = await start(World(sink=Refusing(), batch=30))
+    for number in range(1, count + 1):
+        await world.number(number)
+        await asyncio.sleep(0)
+        await world.drained()
+    for _ in range(3):
+        await is_parked(world)
+        made = len(world.attempts())
+        world.lane.resume()
+        await world.sink.wait_for_attempts(made + 1)
+    await is_parked(world)
+    world.sink.refuses = set()
+    world.lane.resume()
+    await nothing_left(world)
+    assert (world.delivered(), await world.letters()) == (list(range(1, count + 1)), [])
 
 
 async def test_refused_events_among_others_are_dead_however_many(start: Start):

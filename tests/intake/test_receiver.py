@@ -242,7 +242,11 @@ def moments(fields: dict[str, Any]) -> dict[str, Any]:
 def batch(*payloads: Any, confirm: Callable[[], None] = lambda: None, **more: Any) -> Batch:
     fields = {"refused": {}, "number": 1, "client_id": "c1", "resume": RESUME, **moments(more)}
     encoded = [Raw(payload if isinstance(payload, bytes) else json.dumps(payload).encode()) for payload in payloads]
-    return Batch(payloads=encoded, confirm=confirm, **fields)
+
+    def confirmed(*, useful: bool = True) -> None:
+        confirm()
+
+    return Batch(payloads=encoded, confirm=confirmed, **fields)
 
 
 def certain(restored_by: RestoredBy = RestoredBy.HANDSHAKE, cause: Cause = Cause.RESTART, **more: Any) -> Subscribed:

@@ -545,7 +545,7 @@ async def test_no_room_for_the_repair_leaves_everything_as_it_was(closed, monkey
     def no_room(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("listener.journal.salvage._sync", no_room)
+    monkeypatch.setattr("listener.journal.salvage.sync_path", no_room)
     with pytest.raises(JournalError, match="No space left"):
         await SqliteJournal(path=path).open()
     monkeypatch.undo()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from listener.errors import JournalLocked
-from listener.journal.lock import FileLock, may_be_owned
+from listener.journal.lock import FileLock, Known, may_be_owned
 
 
 def test_a_second_owner_is_told_the_setting_the_file_and_the_owner(tmp_path):
@@ -55,3 +55,43 @@ def test_a_dead_owner_is_none_and_a_living_one_may_be(tmp_path):
     for content, expected in ((f"{ended.pid}\n", False), ("", False), ("x", False), ("1\n", True), ("9" * 40, True)):
         path.with_name("journal.db.lock").write_text(content)
         assert may_be_owned(path) is expected
+
+
+def test_what_was_committed_is_told_to_the_next_owner(tmp_path):
+    path = tmp_path / "journal.db"
+    lock = FileLock.acquire(path)
+    assert lock.left is None
+    lock.note(Known(1_000_000, 5))
+    lock.note(Known(7, 5))
+    lock.release()
+    for _ in range(2):
+        again = FileLock.acquire(path)
+        assert again.left == (7, 5)
+        again.release()
+
+
+@pytest.mark.parametrize("content", ["", "1\n", "1\n7", "1\n7 x\n", "1\n-7 5\n", "1\n\xff 5\n", "1\n7 5 3\n"])
+def test_what_a_crash_has_cut_is_nothing(tmp_path, content):
+    (tmp_path / "journal.db.lock").write_bytes(content.encode("latin-1"))
+    lock = FileLock.acquire(tmp_path / "journal.db")
+    assert lock.left is None
+    lock.release()
+
+
+def test_a_lock_whose_file_was_taken_away_is_taken_again(tmp_path):
+    path = tmp_path / "journal.db"
+    lock = FileLock.acquire(path)
+    assert lock.is_in_place()
+    path.with_name("journal.db.lock").unlink()
+    assert not lock.is_in_place()
+    lock.renew()
+    assert lock.is_in_place()
+    with pytest.raises(JournalLocked):
+        FileLock.acquire(path)
+    path.with_name("journal.db.lock").unlink()
+    other = FileLock.acquire(path)
+    with pytest.raises(JournalLocked):
+        lock.renew()
+    assert not lock.is_in_place()
+    other.release()
+    lock.release()

@@ -14,12 +14,15 @@ import structlog
 from msgspec.structs import replace
 
 from listener.errors import JournalError, JournalLocked
-from listener.journal import damage_marker, rows, views
+from listener.journal import damage_marker, dead_letters, rows, views
 from listener.journal.database import PAGE_BYTES, WAL_LIMIT_BYTES, connect_reader, connect_writer
+from listener.journal.lock import Known
+from listener.journal.salvage import JUMP
 from listener.journal.sqlite import wal_bytes
 from listener.journal.store import CHECKPOINT_PAGES, MAX_LOG_PAGES, open_store
 from listener.journal.wal import read_header
-from listener.testing import sample_event
+from listener.model.event import Damage
+from listener.testing import SAMPLE_MS, sample_event
 
 APPENDERS = 4
 EACH = 60
@@ -325,6 +328,31 @@ def test_a_first_page_that_is_in_the_log_alone_is_no_damage(path):
         assert (store.last_sequence, logs) == (20 + CHECKPOINT_PAGES, [])
 
 
+@pytest.mark.parametrize("hurt", [False, True])
+def test_a_long_log_is_counted_and_not_read_page_by_page(path, tmp_path, monkeypatch, hurt):
+    monkeypatch.setattr("listener.journal.inspection.LONG_LOG_BYTES", 1000)
+    store = open_store(path)
+    insert(store, 1, 100)
+    insert(store, 101, 100)
+    left = in_a_new_place(path, tmp_path / "left", "", "-wal", "-shm")
+    store.close()
+    if hurt:
+        with left.with_name("journal.db-wal").open("r+b") as log:
+            log.seek(60 * PAGE_BYTES)
+            log.write(bytes(100))
+    else:
+        monkeypatch.setattr("listener.journal.inspection.read_log", None)
+    with structlog.testing.capture_logs() as logs, closing(open_store(left)) as found:
+        kept = found.read.execute("SELECT count(*) FROM event").fetchone()[0]
+    damaged = [line["error"] for line in logs if line["event"] == "journal_damaged"]
+    if hurt:
+        assert len(damaged) == 1
+        assert re.fullmatch(r"its log holds \d+ of \d+ pages", damaged[0])
+        assert 190 <= kept < 200, "all but what stood in the page"
+    else:
+        assert (kept, logs) == (200, [])
+
+
 def test_a_crash_before_the_schema_leaves_a_file_that_opens(path):
     path.touch()
     open_store(path).close()
@@ -433,3 +461,58 @@ def test_a_journal_that_another_user_has_made_is_refused(path, suffix):
     os.chown(path.with_name(f"{path.name}{suffix}"), 12_345, -1)
     with pytest.raises(JournalError, match=r"it belongs to another user \(uid 12345\)"):
         open_store(path)
+
+
+def in_a_new_place(path, folder, *suffixes):
+    """These files of an open journal, as who was killed has left them."""
+    folder.mkdir()
+    for suffix in suffixes:
+        shutil.copy(f"{path}{suffix}", folder)
+    return folder / path.name
+
+
+NOW_MS = SAMPLE_MS + 1_000_000
+LOST = {
+    "the log": (("", ".lock"), 0),
+    "the log, but for what was checkpointed": (("", ".lock"), 30),
+    "everything": ((".lock",), 0),
+    "nothing": (("", "-wal", "-shm", ".lock"), None),
+}
+
+
+@pytest.mark.parametrize(("kept", "checkpointed"), LOST.values(), ids=LOST)
+def test_what_was_removed_after_a_kill_is_on_record(path, tmp_path, kept, checkpointed):
+    store = open_store(path, now_ms=lambda: SAMPLE_MS)
+    insert(store, 1, 30)
+    if checkpointed:
+        store.write.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    insert(store, 31, 20)
+    newest = 50
+    left = in_a_new_place(path, tmp_path / "left", *kept)
+    store.close()
+    with structlog.testing.capture_logs() as logs, closing(open_store(left, now_ms=lambda: NOW_MS)) as found:
+        assert found.last_sequence == (newest if checkpointed is None else newest + JUMP)
+        damages = dead_letters.select_damages(found.read, pending=True)
+        holes = rows.select_holes(found.read)
+    lost = [line for line in logs if line["event"] == "journal_lost"]
+    if checkpointed is None:
+        assert (lost, damages, holes) == ([], [], [])
+        return
+    since_ms = sample_event(checkpointed).received_ms if checkpointed else SAMPLE_MS
+    assert [(line["last_event"], line["known"]) for line in lost] == [(checkpointed, newest)]
+    assert damages == [Damage(at_ms=NOW_MS, set_aside="", kept=checkpointed, stretches=((since_ms, NOW_MS),))]
+    assert holes == ([(checkpointed, newest + JUMP + 1)] if checkpointed else [])
+    with structlog.testing.capture_logs() as logs, closing(open_store(left)) as again:
+        assert again.last_sequence == newest + JUMP
+    assert logs == []
+    assert [fault for fault in views.verify(left) if "missing" in fault] == []
+
+
+def test_a_journal_that_ends_before_what_is_known_elsewhere_goes_on_above(path):
+    with closing(open_store(path)) as store:
+        insert(store, 1, 5)
+    for known, expected in ((5, 5), (26, 26 + JUMP), (26, 26 + JUMP)):
+        with closing(open_store(path, known=lambda known=known: Known(known, 7))) as store:
+            assert store.last_sequence == expected
+            stretches = [one.stretches[0][0] for one in dead_letters.select_damages(store.read)]
+            assert stretches == ([sample_event(5).received_ms] if expected > JUMP else [])

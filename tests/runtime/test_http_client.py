@@ -1,6 +1,7 @@
 """What any HTTP client of ours takes of a server, what it refuses, and where it does not go."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -76,6 +77,27 @@ def test_a_header_line_of_more_than_64_kib_is_refused_by_its_name_and_without_it
 async def test_a_header_whose_name_alone_is_endless_is_refused_without_it():
     async with talking(saying(OK, for_ever=b"x" * 1000)) as url:
         assert await failure_of(url) == "the answer of it has a header, longer than 64 KiB"
+
+
+def with_a_large_buffer(address: tuple[Any, ...]) -> socket.socket:
+    """So that an answer can be there whole before it is read, as on a connection that has been used for a while."""
+    made = socket.socket(*address[:3])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**22)
+    return made
+
+
+@LOOPS
+def test_a_large_body_that_comes_at_once_is_no_head(loop: str):
+    """Uvloop hands over half a megabyte of it before anybody can say that the head is over."""
+
+    async def play() -> None:
+        body = b"x" * 5 * 2**20
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+        async with talking(saying(head + body)) as url:
+            status, got = await answer_of(url, new_socket=with_a_large_buffer)
+        assert (status, len(got)) == (200, len(body))
+
+    on(loop, play())
 
 
 @LOOPS
@@ -261,8 +283,12 @@ async def test_a_proxy_that_is_not_there_is_named_by_its_setting(unused_tcp_port
         (ConnectionResetError(), "no answer from it: ConnectionResetError"),
         (HeadTooLarge("x"), "the answer of it has x"),
         (
-            aiohttp.ConnectionTimeoutError("to host http://it/secret"),
-            "it cannot be reached: no connection in time (check here.url)",
+            aiohttp.ConnectionTimeoutError("Connection timeout to host http://it/secret"),
+            "it cannot be reached: Connection timeout to host http://it (check here.url)",
+        ),
+        (
+            aiohttp.ClientOSError(None, "Can not write request body for https://u:secret@it:1?secret#secret, sorry"),
+            "no answer from it: Can not write request body for https://it:1 sorry",
         ),
         (OSError("a\r\n\x1b[1mb"), "no answer from it: a [1mb"),
     ],

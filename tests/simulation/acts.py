@@ -34,6 +34,7 @@ def begin(world: "World", fault: AnyFault) -> None:
             | faults.Second()
             | faults.DiskFull()
             | faults.DiskStall()
+            | faults.FilesTaken()
         ):
             _on_the_host(world, fault)
         case _:
@@ -181,7 +182,8 @@ async def _restart_server(server: site.Site, for_s: float) -> None:
 
 def _on_the_host(world: "World", fault: AnyFault) -> None:
     process = world.running
-    _trouble(world, fault, cuts=isinstance(fault, faults.Kill | faults.Restart | faults.DiskStall))
+    if not isinstance(fault, faults.FilesTaken):  # that excuses nothing
+        _trouble(world, fault, cuts=isinstance(fault, faults.Kill | faults.Restart | faults.DiskStall))
     match fault:
         case faults.ClockJump():
             world.clocks[fault.host].jump(fault.by_s)
@@ -198,6 +200,9 @@ def _on_the_host(world: "World", fault: AnyFault) -> None:
         case faults.DiskStall():
             world.loop.stall_s = fault.by_s
             _later(world, _after(fault.for_s, lambda: setattr(world.loop, "stall_s", 0.0)))
+        case faults.FilesTaken() if process is not None:
+            for suffix in fault.suffixes:
+                (process.folder / f"journal.db{suffix}").unlink(missing_ok=True)
 
 
 async def _restart(world: "World", process: "Process", down_s: float) -> None:

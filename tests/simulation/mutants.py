@@ -19,6 +19,7 @@ from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
 from listener.journal import dead_letters, store
 from listener.journal.lock import FileLock
+from listener.journal.place import Place
 from listener.runtime.clock import Moment
 from listener.sinks.webhook import sink as webhook
 from listener.webservices.repeats import Repeats
@@ -147,8 +148,17 @@ def _believes_too_soon(original: Any) -> Any:
 class _OpenDoor:
     """A lock that keeps nobody out."""
 
+    left = None
+
     def release(self) -> None:
         """Nothing is held."""
+
+    def is_in_place(self) -> bool:
+        """There is none to be taken away."""
+        return True
+
+    def note(self, known: object) -> None:
+        """Nobody reads it."""
 
 
 MUTANTS: Mapping[str, Mutant] = {
@@ -205,6 +215,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "chat out of order": Mutant(
         text="events of one chat are posted side by side",
         patches=[(webhook, "chat_of", lambda _: lambda event: (event.id, ""))],
+    ),
+    "files not looked at": Mutant(
+        text="nobody notices that the journal's files were removed",
+        patches=[(Place, "missing", lambda _: lambda _self: [])],
     ),
     "no lock": Mutant(
         text="two listeners share a journal",

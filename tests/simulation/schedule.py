@@ -1,7 +1,7 @@
 """What goes wrong in a world, as data: drawn from a seed, printed, read again, made smaller."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -187,6 +187,12 @@ class DiskStall(Lasting, frozen=True):
     by_s: float
 
 
+class FilesTaken(Fault, frozen=True):
+    """Somebody removes files of the journal beneath the listener."""
+
+    suffixes: tuple[Literal["", "-wal", "-shm", ".lock"], ...]
+
+
 # --- where events go --------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +242,7 @@ AnyFault = (
     | Second
     | DiskFull
     | DiskStall
+    | FilesTaken
     | ReceiverAnswers
     | ReceiverHangs
     | ReceiverChokes
@@ -254,6 +261,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_interval_ms: how long it keeps a session without one.
         csrf: whether the server wants a CSRF token.
         batched: whether the webhook sends events together.
+        sliced: whether an answer of more than one or two notifications is large enough to be taken in slices.
         lasts_s: until when things go wrong.
         faults: in the order of their time.
     """
@@ -265,6 +273,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_interval_ms: int = 10_000
     csrf: bool
     batched: bool
+    sliced: bool = False
     lasts_s: float
     faults: tuple[AnyFault, ...]
 
@@ -292,6 +301,16 @@ _CHOKE_SHARE = 0.05
 _WITH_A_KILL = (DiskFull, DiskStall, ReceiverAnswers, ReceiverHangs)  # whatever waits then must not be gone
 _KILL_IN_IT = 0.5
 _POWER_CUT = 0.3
+_SLICED_SHARE = 0.25
+_PROXY_SHARE = 0.08
+_FILES_SHARE = 0.05  # of the seeds
+_NOTICED_S = 5.0  # by then the files are in place again: what comes later may be a kill
+_ON_THE_DISK = (Kill, Restart, Second, DiskFull, DiskStall)
+_SUFFIXES: tuple[tuple[Literal["", "-wal", "-shm", ".lock"], ...], ...] = (
+    ("-wal", "-shm"),
+    ("",),
+    ("", "-wal", "-shm", ".lock"),
+)
 _OUTAGES_S = (0.5, 1.5, 4.0, 7.0, 9.0, 12.0, 20.0)
 _JUMPS_S = (-3600.0, -30.0, 30.0, 3600.0, 90_000.0)
 _BYTES = (0, 1, 40, 300, 700)
@@ -337,7 +356,6 @@ def _weighted() -> list[tuple[int, Draw]]:
         (4, _receiver_answers),
         (2, lambda d, at, _: ReceiverHangs(at=at, for_s=_outage(d))),
         (1, lambda _, at, __: ReceiverForgets(at=at)),
-        (3, lambda d, at, _: ReadTimeout(at=at, for_s=d.choice((20.0, 60.0)), limit_s=d.choice((1.2, 2.5)))),
     ]
 
 
@@ -397,6 +415,8 @@ def draw(seed: int) -> Schedule:
     apart = random.Random(f"{seed}:choke")
     if apart.random() < _CHOKE_SHARE:
         faults.append(ReceiverChokes(at=round(apart.uniform(4.0, lasts_s - 2.0), 3), for_s=_outage(apart)))
+    faults += _proxy(random.Random(f"{seed}:proxy"), lasts_s)
+    faults += _files_taken(seed, lasts_s, faults)
     return Schedule(
         seed=seed,
         ack=dice.random() < 0.5,
@@ -404,9 +424,33 @@ def draw(seed: int) -> Schedule:
         hold_ms=dice.choice((3000, 5000, 8000)),
         csrf=dice.random() < 0.3,
         batched=dice.random() < 0.5,
+        sliced=random.Random(f"{seed}:sliced").random() < _SLICED_SHARE,
         lasts_s=lasts_s,
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
     )
+
+
+def _proxy(dice: random.Random, lasts_s: float) -> list[AnyFault]:
+    """Seldom; by dice of its own, so that all other seeds stay as they are."""
+    if dice.random() >= _PROXY_SHARE:
+        return []
+    at = round(dice.uniform(4.0, lasts_s - 2.0), 3)
+    return [ReadTimeout(at=at, for_s=dice.choice((20.0, 90.0)), limit_s=dice.choice((1.2, 2.5)))]
+
+
+def _files_taken(seed: int, lasts_s: float, faults: Sequence[AnyFault]) -> list[AnyFault]:
+    """Where nothing else is the matter with the listener's disk; a kill comes after it is noticed."""
+    dice = random.Random(f"{seed}:files")
+    at = round(dice.uniform(4.0, lasts_s - 2.0), 3)
+    near = [
+        one for one in faults if isinstance(one, _ON_THE_DISK) and one.at < at + _NOTICED_S and ends_at(one) > at - 1
+    ]
+    if dice.random() >= _FILES_SHARE or near:
+        return []
+    taken = FilesTaken(at=at, suffixes=dice.choice(_SUFFIXES))
+    if any(isinstance(one, _ON_THE_DISK) and one.at >= at for one in faults) or dice.random() < _KILL_IN_IT:
+        return [taken]
+    return [taken, Kill(at=at + _NOTICED_S, for_s=1.0, power=dice.random() < _POWER_CUT)]
 
 
 def _many(seed: int, dice: random.Random) -> Schedule:

@@ -13,6 +13,7 @@ SEEDS = {
     "no re-subscribe": 2,
     "gap not written": 0,
     "gap begins late": 2,
+    "hold not learned": 176,
     "no re-read": 22,
     "no resume state": 3,
     "batch taken twice": 2,

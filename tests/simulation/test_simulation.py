@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs Python 3.12")
@@ -15,11 +16,13 @@ from simulation.known import CASES, OpenCase
 from simulation.mutants import MUTANTS
 from simulation.oracle import judge
 from simulation.schedule import (
+    Advise,
     AnyFault,
     ClockJump,
     Deny,
     Duplicate,
     Fail,
+    FilesTaken,
     Kill,
     Partition,
     ReadTimeout,
@@ -27,6 +30,7 @@ from simulation.schedule import (
     ReceiverChokes,
     Refuse,
     RefuseInBayeux,
+    Restart,
     RotateCsrf,
     Schedule,
     ServerRestart,
@@ -196,6 +200,13 @@ def test_an_event_that_a_receiver_cannot_take_is_set_aside_and_holds_no_other_up
     assert max(one.at - recorded[one.id] for one in evidence.posted) < 30.0
 
 
+@pytest.mark.parametrize("suffixes", [("-wal", "-shm"), ("",), ("", "-wal", "-shm", ".lock")])
+def test_files_that_are_removed_beneath_the_listener_cost_nothing(suffixes):
+    taken, kill = FilesTaken(at=20.0, suffixes=suffixes), Kill(at=25.0, for_s=1.0, power=False)
+    outcome = play(_small(7, taken, kill, ack=True, hold_ms=3000, lasts_s=40.0))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_a_notification_that_repeats_the_value_known_makes_it_newer_than_what_is_being_read():
     twice = ServerRestart(at=21.071, for_s=0.79), ServerRestart(at=31.459, for_s=9.402)
     outcome = play(_small(9596, *twice, ack=True, hold_ms=5000, lasts_s=60.0))
@@ -250,4 +261,43 @@ def test_a_gap_has_its_true_length_whatever_is_done_to_the_clock_meanwhile(by_s:
 def test_so_has_one_over_a_restart(by_s: float):
     killed, step = Kill(power=False, at=8.0, for_s=4.0), ClockJump(host="listener", by_s=by_s, at=10.0)
     outcome = play(_small(0, killed, step, ack=False, hold_ms=5000, lasts_s=26.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+LIVING = {
+    "a network that refuses for seven seconds": (Refuse(host="gws", at=8.0, for_s=7.0),),
+    "nine seconds": (Refuse(host="gws", at=8.0, for_s=9.0),),
+    "401 a dozen times": (Fail(status=401, count=12, target="notifications", at=8.0),),
+    "403 five times, also where one logs in": (Fail(status=403, count=5, target="any", at=8.0),),
+    "503 five times": (Fail(status=503, count=5, target="notifications", at=8.0),),
+    "a login that ran out, in Bayeux": (
+        RefuseInBayeux(agent="agent1", error="401::Authentication invalid", at=8.0),
+        RefuseInBayeux(agent="agent2", error="403::Handshake denied", at=11.0),
+    ),
+    "the same, and a restart": (
+        RefuseInBayeux(agent="agent1", error="403::Handshake denied", at=8.0),
+        Restart(at=8.1, for_s=1.0),
+    ),
+    "an interval without end": (
+        Advise(agent="agent1", kind="interval", interval_ms=1e18, at=8.0),
+        Advise(agent="agent2", kind="interval", interval_ms=1e18, successful=False, at=8.0),
+    ),
+    "a first poll that is refused, and a restart": (
+        Refuse(host="gws", at=4.174, for_s=7.254),
+        Advise(agent="agent2", kind="interval", interval_ms=500, successful=False, at=5.359),
+        Restart(at=33.194, for_s=0.2),
+    ),
+}
+
+
+@pytest.mark.parametrize("ack", [True, False], ids=["ack", "no ack"])
+@pytest.mark.parametrize("faults", LIVING.values(), ids=LIVING)
+def test_a_session_that_can_live_is_kept(faults: tuple[AnyFault, ...], *, ack: bool):
+    outcome = play(_small(8351, *faults, ack=ack, hold_ms=5000, lasts_s=60.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_many_sessions_that_wait_for_a_second_go_on_after_a_start():
+    plan = _small(0, Restart(at=8.0, for_s=0.2), ack=True, hold_ms=8000, lasts_s=9.0)
+    outcome = play(msgspec.structs.replace(plan, accounts=150, max_interval_ms=1000, batched=True))
     assert outcome.unknown == [], told(outcome)

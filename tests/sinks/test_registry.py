@@ -201,3 +201,24 @@ async def test_a_sink_is_built_with_the_form_of_its_table(tmp_path: Path):
     await sink.deliver(events_of(2))
     await sink.close()
     assert path.read_bytes() == b"1 IssueResolved\n2 IssueResolved\n"
+
+
+@pytest.mark.parametrize("kind", ["amqp", "kafka", "nats", "postgres", "redis"])
+def test_a_missing_library_is_a_problem_of_its_sink_that_names_what_pip_finds(monkeypatch, kind):
+    real = __import__
+
+    def missing(name, scope=None, *rest):
+        if scope is not None and scope.get("__name__") == f"listener.sinks.{kind}" and name.endswith(".sink"):
+            raise ModuleNotFoundError("No module named 'it'")
+        return real(name, scope, *rest)
+
+    required = {"amqp": {"url": "amqp://h"}, "kafka": {"bootstrap_servers": ["h:1"], "topic": "t"}}
+    required |= {"nats": {"servers": ["nats://h:1"]}, "postgres": {"url": "postgresql://h/d"}}
+    required |= {"redis": {"url": "redis://h"}}
+    table = LaneSettings(type=kind, **required[kind])
+    assert [one for one in registry.problems("log", table) if "is required" not in one.text] == []
+    monkeypatch.setattr("builtins.__import__", missing)
+    (problem,) = registry.problems("log", table)
+    library = {"amqp": "aio-pika", "kafka": "aiokafka", "nats": "nats-py[nkeys]", "postgres": "asyncpg"}.get(kind, kind)
+    assert problem.path == "sinks.log.type"
+    assert f"; run pip install '{library}>=" in problem.text

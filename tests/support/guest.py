@@ -54,7 +54,7 @@ class Guest:
         self.engine = Engine(
             session=self.session,
             host=Host(clock=QuickClock()),
-            exchange_backoff=Backoff(first_s=0.01, limit_s=0.05),
+            spread_s=0.01,
             handshake_backoff=Backoff(first_s=0.01, limit_s=0.05),
         )
         self.link = Link(engine=self.engine, http=http, **{"margin_s": 2.0, **link})

@@ -45,12 +45,14 @@ class Play:
         say: the bytes of an answer, piece by piece and maybe without end, to a Bayeux message (or to none) with the
             address of somebody else.
         pause_s: between the pieces.
+        harmless: whether the account or the sink is to go on as if nothing were.
     """
 
     name: str
     stage: Stage
     say: Callable[[Json, str], Iterable[bytes]]
     pause_s: float = 0.0
+    harmless: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}, at the {self.stage}"
@@ -121,6 +123,10 @@ def _poll_with(*headers: str) -> Callable[[Json, str], Iterable[bytes]]:
     return lambda message, _elsewhere: [whole(encoded([reply(message)]), *headers)]
 
 
+def _taken_with(*headers: str) -> Callable[[Json, str], Iterable[bytes]]:
+    return lambda _message, _elsewhere: [whole(b"", *headers)]
+
+
 def _in_pieces(items: bytes, end: bytes, *, promised: int = 0) -> Iterator[bytes]:
     """An answer that is an array, with so many bytes promised that do not come."""
     size = len(items) + len(end) + 1 + promised
@@ -147,6 +153,24 @@ def _notifications(message: Json, _elsewhere: str) -> Iterator[bytes]:
     return _in_pieces(_many(event + b",", 150_000), encoded(reply(message)) + b"]")
 
 
+def _no_end(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([_head() + END, b'[{"channel":"/x","data":"'], repeat(b"x" * BLOCK))
+
+
+def _deep(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([_head() + END, b'[{"channel":"/x","data":'], repeat(b'[{"a":' * (BLOCK // 6)))
+
+
+def _for_ever(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="the same")})
+    return chain([_head() + END, b"["], repeat((event + b",") * (BLOCK // len(event))))
+
+
+def _large_messages(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="large", Other="[{" * (2 * 10**6 - 1000))})
+    return chain([_head() + END, b"["], repeat(event + b",", 12), [encoded(reply(message)) + b"]"])
+
+
 def _giant_id(message: Json, _elsewhere: str) -> Iterator[bytes]:
     before, _, after = encoded([{**handshake(message), "clientId": "@"}]).partition(b"@")
     return _in_pieces(before[1:] + _many(b"x", 60_000_000), after)
@@ -163,9 +187,9 @@ def handshake(message: Json) -> Json:
 
 
 PLAYS = (
-    Play(name="a header of 9 kB", stage=Stage.LOGIN, say=_login_with(POLICY)),
-    Play(name="a header of 9 kB", stage=Stage.CONNECT, say=_poll_with(POLICY)),
-    Play(name="a header of 9 kB", stage=Stage.WEBHOOK, say=lambda _message, _elsewhere: [whole(b"", POLICY)]),
+    Play(name="a header of 9 kB", stage=Stage.LOGIN, say=_login_with(POLICY), harmless=True),
+    Play(name="a header of 9 kB", stage=Stage.CONNECT, say=_poll_with(POLICY), harmless=True),
+    Play(name="a header of 9 kB", stage=Stage.WEBHOOK, say=_taken_with(POLICY), harmless=True),
     *_of_any_peer(),
     Play(
         name="a CSRF header of its own",
@@ -176,7 +200,11 @@ PLAYS = (
     Play(name="54 MB of small objects, cut", stage=Stage.CONNECT, say=_cut_objects),
     Play(name="62 MB of small messages", stage=Stage.CONNECT, say=_small_messages),
     Play(name="150,000 notifications in a batch", stage=Stage.CONNECT, say=_notifications),
-    Play(name="one useless event after the other", stage=Stage.CONNECT, say=_useless),
+    Play(name="a message without end", stage=Stage.CONNECT, say=_no_end),
+    Play(name="a message of brackets without end", stage=Stage.CONNECT, say=_deep),
+    Play(name="notifications without end", stage=Stage.CONNECT, say=_for_ever),
+    Play(name="messages of 4 MB", stage=Stage.CONNECT, say=_large_messages),
+    Play(name="one useless event after the other", stage=Stage.CONNECT, say=_useless, harmless=True),
 )
 
 
@@ -223,7 +251,7 @@ class Peer:
     async def _answer(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; tells whether the connection goes on."""
         await self._spoil({}, writer)
-        return self._play.stage is not Stage.WEBHOOK
+        return self._play.harmless
 
     async def _spoil(self, message: Json, writer: asyncio.StreamWriter) -> None:
         self.played += 1
@@ -254,7 +282,7 @@ class Front(Peer):
         if head.startswith("GET"):
             if self._play.stage is Stage.LOGIN and "Authorization" in head:
                 await self._spoil({}, writer)
-                return False
+                return self._play.harmless
             writer.write(whole(LOGIN, COOKIE))
             return True
         (message,) = json.loads(body)
@@ -264,7 +292,7 @@ class Front(Peer):
         stages = {"/meta/handshake": Stage.HANDSHAKE, "/meta/connect": Stage.CONNECT}
         if stages.get(message["channel"]) is self._play.stage:
             await self._spoil(message, writer)
-            return False
+            return self._play.harmless
         if message["channel"] == "/meta/connect" and message.get("advice", {}).get("timeout") != 0:
             await asyncio.sleep(ADVICE["timeout"] / 1000)
         answer = handshake(message) if message["channel"] == "/meta/handshake" else reply(message)

@@ -1,8 +1,11 @@
 """One hostile peer beside healthy ones: the real daemon, its memory, the turns of its loop, and what the others got."""
 
 import asyncio
+import contextlib
 import json
+import os
 import sys
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +20,24 @@ from support.stage import AGENT, Stage, values
 MOST_MIB = 160.0
 LONGEST_TURN_MS = 50.0
 SETTLES_S = 20.0
-PLAYS = 3  # hostile answers, or as many as come in:
-PLAYS_S = 10.0
+PLAYS = 3  # hostile answers and
+PLAYS_S = (3.0, 10.0)  # seconds, at the least and at the most
 MIB = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one hostile peer cost. `turn_ms` is the CPU time of the loop's longest turn, `late_ms` by the wall clock."""
+    """What one hostile peer cost. `turn_ms` is the CPU time of the loop's longest turn, `late_ms` by the wall clock.
+
+    `busy` is the part of a core that the daemon took while the peer had its say.
+    """
 
     play: Play
     played: int
     peak_mib: float
     turn_ms: float
     late_ms: float
+    busy: float
     problems: tuple[str, ...]
 
     @property
@@ -65,10 +72,11 @@ async def undergo(play: Play, folder: Path) -> Outcome:
             )
         )
         daemon = await listening.start(subscribed=False)
-        await daemon.logged("subscribed", account=AGENT)
+        problems = await _heard_at_all(listening)
         async with stage.publisher.streaming(pause_s=0.05):
-            await _played(peer)
-        problems = await _wait_for_the_others(stage, listening, well)
+            busy = await _busy_while_played(peer, daemon.pid)
+        problems += await _wait_for_the_others(stage, listening, well)
+        problems += await _harmed(play, listening)
         peak_mib = _peak_mib(daemon.pid)
         problems += await _stop(listening)
     problems += [f"the peer's redirect was followed {len(spy.posts) + len(spy.asked)} times"] * bool(spy.posts)
@@ -79,6 +87,7 @@ async def undergo(play: Play, folder: Path) -> Outcome:
         peak_mib=peak_mib,
         turn_ms=turns["cpu_s"] * 1000,
         late_ms=turns["wall_s"] * 1000,
+        busy=busy,
         problems=tuple(problems + ["it was never asked"] * (not peer.played)),
     )
 
@@ -87,12 +96,22 @@ def _hostile_account() -> dict[str, str]:
     return {"username": hostile.USER, "password": hostile.PASSWORD}
 
 
-async def _played(peer: Peer) -> None:
-    """Return when the peer has had its say often enough."""
+async def _busy_while_played(peer: Peer, pid: int) -> float:
+    """Return when the peer has had its say often enough, with the part of a core that this took."""
+    least_s, most_s = PLAYS_S
+    began, spent_s = time.monotonic(), _cpu_s(pid)
+    await asyncio.sleep(least_s)
+    with contextlib.suppress(AssertionError):
+        await eventually(lambda: peer.played > PLAYS, timeout_s=most_s - least_s, interval_s=0.05)
+    return (_cpu_s(pid) - spent_s) / (time.monotonic() - began)
+
+
+async def _heard_at_all(listening: Listening) -> list[str]:
     try:
-        await eventually(lambda: peer.played > PLAYS, timeout_s=PLAYS_S, interval_s=0.05)
+        await listening.daemon.logged("subscribed", account=AGENT, timeout_s=SETTLES_S)
     except AssertionError:
-        return
+        return [f"the other account was not heard within {SETTLES_S:.0f} s"]
+    return []
 
 
 async def _wait_for_the_others(stage: Stage, listening: Listening, well: Receiver) -> list[str]:
@@ -111,12 +130,32 @@ async def _wait_for_the_others(stage: Stage, listening: Listening, well: Receive
     return problems
 
 
+async def _harmed(play: Play, listening: Listening) -> list[str]:
+    """What is wrong with the account or the sink that the peer was for, where all should be well."""
+    if not play.harmless:
+        return []
+    if play.stage is hostile.Stage.WEBHOOK:
+        metrics = await listening.metrics()
+        taken, failed = (metrics.total(f"sink_{what}_total", sink="bad") for what in ("delivered", "failures"))
+        return [] if taken and not failed else [f"its sink delivered {taken} and failed {failed} times"]
+    log = [line for line in listening.daemon.log if line.get("account") == hostile.USER]
+    troubles = [line["reason"] for line in log if line["event"] == "session_problem" and line["reason"] != "not_held"]
+    heard = any(line["event"] == "subscribed" for line in log)
+    return [] if heard and not troubles else [f"its account was {'' if heard else 'not '}heard, with {troubles[:3]}"]
+
+
 async def _stop(listening: Listening) -> list[str]:
     try:
         status = await asyncio.wait_for(listening.stop(), 15.0)
     except (TimeoutError, AssertionError):
         return ["it did not stop within 15 s"]
     return [f"it ended with {status}"] * (status != 0)
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time of a process so far: its 14th and 15th field, proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_mib(pid: int) -> float:

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
-from listener.cometd.engine import Payload
 from listener.cometd.messages import CONNECT, HANDSHAKE
+from listener.cometd.payloads import Payload
 from listener.cometd.protocol import Request, Step
 from listener.cometd.slices import SLICE_BYTES
 from listener.errors import ExchangeFailed

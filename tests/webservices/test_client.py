@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import ssl
 import time
 from email.utils import formatdate
@@ -21,7 +22,8 @@ from listener.errors import (
     Unreachable,
     WebServicesError,
 )
-from listener.webservices.client import MAX_BODY_BYTES, User, new_session
+from listener.webservices.answers import Reply
+from listener.webservices.client import MAX_BODY_BYTES, MOST_CHATS, User, new_session
 from listener.webservices.csrf import problem_of
 from support.eventually import eventually
 from support.site import PASSWORD, USER, answering, answering_bytes, serving
@@ -269,6 +271,35 @@ async def test_an_endless_answer_is_cut_off(stack, connect):
     client = await connect(await stack.enter_async_context(serving(endless)))
     with pytest.raises(ServerFault, match=f"larger than {MAX_BODY_BYTES} bytes"):
         await client.me()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b" " * 300_000,
+        b"HTTP/1.1 403 Forbidden\r\nContent-Length: 300000\r\n\r\n" + b" " * 300_000,
+    ],
+    ids=["cut", "refused"],
+)
+async def test_nothing_of_an_answer_outlives_its_failure_until_the_garbage_collector_comes(stack, connect, answer):
+    client = await connect(await stack.enter_async_context(answering_bytes(answer)))
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(WebServicesError):
+            await client.login()
+        await asyncio.sleep(0.05)
+        assert [one for one in gc.get_objects() if isinstance(one, aiohttp.ClientResponse | Reply)] == []
+    finally:
+        gc.enable()
+
+
+async def test_a_list_of_chats_that_nobody_has_is_refused(client, site):
+    site.answers["GET", "/api/v2/me"] = {"statusCode": 0, "chats": [{"id": "c"}] * (MOST_CHATS + 1)}
+    with pytest.raises(ServerFault, match=f"lists {MOST_CHATS + 1} chats, more than {MOST_CHATS}"):
+        await client.chats()
+    site.answers["GET", "/api/v2/me"] = {"statusCode": 0, "chats": [{"id": "c"}] * MOST_CHATS}
+    assert len(await client.chats()) == MOST_CHATS
 
 
 async def test_a_server_that_does_not_answer_is_given_up(stack, connect):

@@ -77,10 +77,10 @@ def stamped(number, **user_data):
     return notification(metrics=metrics, chat={"userData": {"DispositionCode": f"code-{number}", **user_data}})
 
 
-def take(repeats, *messages) -> DecodedBatch:
+def take(repeats, *messages, more=False) -> DecodedBatch:
     decoder = NotificationDecoder(keys=KEYS)
     decoded = decoder.decode([encoded(message) for message in messages], account="agent1", received_ms=1)
-    repeats.drop_repeats(decoded)
+    repeats.drop_repeats(decoded, more=more)
     return decoded
 
 
@@ -155,6 +155,24 @@ def test_a_batch_larger_than_what_is_remembered_otherwise_is_recognised_whole():
     take(repeats, *large)
     take(repeats, stamped(2000))
     assert values(take(repeats, *large)) == []
+
+
+def test_an_answer_that_comes_again_in_parts_is_recognised_whole():
+    """Without acknowledgements, or under a new number, as a gateway may send it."""
+    repeats = Repeats()
+    parts = [[stamped(n) for n in range(first, first + 500)] for first in range(0, 2000, 500)]
+    for part in parts:
+        take(repeats, *part, more=part is not parts[-1])
+    take(repeats, stamped(9999))
+    assert [value for part in parts for value in values(take(repeats, *part, more=part is not parts[-1]))] == []
+
+
+def test_of_an_answer_without_end_so_much_is_remembered(monkeypatch):
+    monkeypatch.setattr("listener.webservices.repeats._MOST_REMEMBERED", 500)
+    repeats = Repeats()
+    for first in range(0, 1000, 100):
+        take(repeats, *[stamped(n) for n in range(first, first + 100)], more=True)
+    assert len(repeats._recent) == 500
 
 
 def test_memory_is_bounded():

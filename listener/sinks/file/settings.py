@@ -1,5 +1,7 @@
 """The settings of a `file` sink."""
 
+import errno
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +65,19 @@ def options_of(context: SinkContext, settings: FileSettings) -> TrailOptions:
         keep_files=settings.keep_files,
         keep_days=settings.keep_days,
     )
+
+
+def refusals(context: SinkContext, settings: FileSettings) -> Iterator[tuple[str, str]]:
+    """What the host would refuse when the file is opened: the key, and why."""
+    path = context.base / settings.path
+    if not path.parent.is_dir():
+        yield "path", f"there is no folder {path.parent}"
+    elif path.is_dir():
+        yield "path", f"cannot write {path}: {os.strerror(errno.EISDIR)}"
+    elif path.exists() and not path.is_file():
+        yield "path", f"cannot write {path}: it is not a regular file"
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        yield "path", f"cannot write {path}: {os.strerror(errno.EACCES)}"
 
 
 def problems(settings: FileSettings, form: FormName) -> Iterator[tuple[str, str]]:

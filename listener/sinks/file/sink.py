@@ -4,14 +4,15 @@ import asyncio
 import errno
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 import structlog
 
 from listener.audit.notes import NoteError
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail
+from listener.audit.unsigned import Body, Known
 from listener.audit.witness import Witness
-from listener.errors import Retry, StartError
+from listener.errors import JournalError, Retry, StartError
 from listener.model.event import Event
 from listener.sinks.file.settings import FileSettings, options_of
 from listener.sinks.registry import SinkContext
@@ -20,6 +21,7 @@ _log = structlog.get_logger(__name__)
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class FileSink:
@@ -53,12 +55,15 @@ class FileSink:
         self._loop, self._stopping = asyncio.get_running_loop(), False
         try:
             await self._run(self._trail.open)
+            await self._settle()
         except NoteError as exc:
             raise StartError(f"{self._context.setting('key_file')}: {exc}") from exc
         except OSError as exc:
             if exc.errno in _LATER:
                 raise Retry(self._reason(exc)) from exc
             raise StartError(self._reason(exc)) from exc
+        except JournalError as exc:
+            raise Retry(f"the journal cannot be compared with {self._path}: {exc}") from exc
         if self._witness is not None:
             self._witness.start()
         self._on_closed()
@@ -103,13 +108,24 @@ class FileSink:
             if self._witness is not None:
                 await self._witness.stop()
 
+    async def _settle(self) -> None:
+        """Let nothing be signed that the journal did not deliver. Without a journal nothing is."""
+        doubtful, recall = await self._run(self._trail.doubtful), self._context.recall
+        if doubtful is not None and recall is not None:
+            recalled = await recall(doubtful)
+            form = self._context.form
+            events = {event.sequence: Body(form.body(event), len(event.data)) for event in recalled.events}
+            moved = await self._run(self._trail.settle, Known(events, recalled.last))
+            self._context.count("sink_quarantined_total", moved)
+        await self._run(self._trail.begin)
+
     def _append(self, events: Sequence[Event]) -> None:
         self._trail.append(events, [self._context.form.body(event) for event in events])
 
-    async def _run(self, work: Callable[P, object], *args: P.args, **_: P.kwargs) -> None:
+    async def _run(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
         # One worker: what a cancelled caller began ends before the next batch begins.
         self._worker = self._worker or self._context.host.new_executor(f"sink-{self._context.name}")
-        await asyncio.get_running_loop().run_in_executor(self._worker, work, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work, *args)
 
     def _set_timer(self) -> None:
         """One timer for what falls due while no event comes."""

@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 from nats.js import JetStreamContext, api
 
+from listener.config.schema import text_in
 from listener.errors import Park, Retry
 from listener.sinks.nats.settings import NatsSettings
 from listener.sinks.registry import SinkContext
@@ -99,8 +100,10 @@ async def _secrets(context: SinkContext, settings: NatsSettings) -> dict[str, st
         return {"user": settings.username, "password": await settings.password_now(context) or ""}
     found = {
         "token": await secret_of(context, "token", inline=settings.token, file=settings.token_file),
-        "seed": await secret_of(context, "nkey", inline=None, file=settings.nkey_file),
-        "credentials": await secret_of(context, "credentials", inline=None, file=settings.credentials_file),
+        "seed": await secret_of(context, "nkey", inline=None, file=settings.nkey_file, read=text_in),
+        "credentials": await secret_of(
+            context, "credentials", inline=None, file=settings.credentials_file, read=text_in
+        ),
     }
     given = {key: secret for key, secret in found.items() if secret is not None}
     _check_format(context, given)

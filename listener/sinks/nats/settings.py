@@ -6,7 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from yarl import URL
 
-from listener.config.schema import InputFile, url_that
+from listener.config.schema import InputFile, SecretFile, url_that
 from listener.sinks.secrets import LoginSettings
 from listener.sinks.tls import TlsSettings
 
@@ -45,7 +45,7 @@ class NatsSettings(TlsSettings, LoginSettings):
     create_stream: bool = False
     timeout_s: float = Field(default=10.0, gt=0)
     token: SecretStr | None = None
-    token_file: InputFile | None = None
+    token_file: SecretFile | None = None
     nkey_file: InputFile | None = None
     credentials_file: InputFile | None = None
 

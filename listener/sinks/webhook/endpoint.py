@@ -8,19 +8,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientResponseError, ClientSession, hdrs
 from yarl import URL
 
 from listener import __version__
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
-from listener.runtime.http_client import Connector, describe, new_proxy, new_session
+from listener.runtime.http_client import Connector, bare, describe, new_proxy, new_session
 from listener.sinks.registry import SinkContext
 from listener.sinks.secrets import secret_of
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
 from listener.sinks.webhook.settings import WebhookSettings
 
 _TEXT_CHARACTERS = 1000
+_WORDS_CHARACTERS = 100
 
 # The classes of statuses (RFC 9110, 15).
 _SUCCESS = range(200, 300)
@@ -94,6 +96,24 @@ def quoted(text: str, secrets: Iterable[str]) -> str:
 def one_line(text: str) -> str:
     """A text without line ends and control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+class _Said(msgspec.Struct):
+    """What of a JSON answer describes the kind of a failure and not the event: RFC 9457, 3.1.4; RFC 6749, 5.2."""
+
+    title: str | None = None
+    error: str | None = None
+
+
+def words_of(answer: "Answer") -> str:
+    """What the receiver says in words that quote no event: the title of a problem, or the code of an error."""
+    try:
+        said = msgspec.json.decode(answer.body, type=_Said)
+    except (msgspec.DecodeError, ValueError):
+        return ""
+    if answer.headers.get(hdrs.CONTENT_TYPE, "").startswith("application/problem+json") and said.title:
+        return said.title[:_WORDS_CHARACTERS]
+    return said.error if said.error and re.fullmatch(r"[A-Za-z_]{1,50}", said.error) else ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +206,7 @@ class Endpoint:
                     after_s=retry_after_s(named, limit_s=_FOR_EVER_S, now_s=self._context.host.time_s),
                 )
         except (ClientError, OSError) as exc:
-            return self._no_answer(url, exc)
+            return self._no_answer(url, bare(exc))
 
     def _no_answer(self, url: URL, exc: Exception) -> Failure:
         where, detail, verdict = place(url), "", None
@@ -236,7 +256,9 @@ def _stamp(path: Path) -> object:
 async def _read(response: ClientResponse) -> bytes:
     """The beginning of a body; a connection with more to come is closed on release. The status decides without it."""
     body = b""
-    with suppress(ClientError, OSError, TimeoutError):
+    try:
         while len(body) < _BODY_BYTES and (block := await response.content.read(_BODY_BYTES - len(body))):
             body += block
+    except (ClientError, OSError, TimeoutError) as exc:
+        bare(exc)
     return body

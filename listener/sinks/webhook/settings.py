@@ -3,18 +3,19 @@
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from yarl import URL
 
 from listener.config.proxy import ProxySettings
-from listener.config.schema import InputFile, Section, Url
+from listener.config.schema import Folders, InputFile, SecretFile, Section, Url, text_in
 from listener.model.forms import problem_of
 from listener.sinks.secrets import LoginSettings
 from listener.sinks.tls import TlsSettings
 from listener.sinks.webhook.addresses import is_public
-from listener.sinks.webhook.signing import signing_key
+from listener.sinks.webhook.signing import keys_in, signing_key
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OURS = {
@@ -69,6 +70,13 @@ def _origin(value: str) -> str:
     return value
 
 
+def _holds_signing_secrets(file: Path, info: ValidationInfo) -> Path:
+    if isinstance(info.context, Folders):
+        keys_in(file, text_in(file))
+    return file
+
+
+SigningFile = Annotated[InputFile, AfterValidator(_holds_signing_secrets)]
 Token = Annotated[SecretStr, AfterValidator(_header_value)]
 
 
@@ -78,7 +86,7 @@ class OAuth2Settings(Section):
     token_url: Url
     client_id: str = Field(min_length=1)
     client_secret: SecretStr | None = None
-    client_secret_file: InputFile | None = None
+    client_secret_file: SecretFile | None = None
     client_auth: Literal["basic", "body"] = "basic"
     scope: str | None = None
     audience: str | None = None
@@ -101,9 +109,9 @@ class WebhookSettings(TlsSettings, LoginSettings, ProxySettings):
     headers: Annotated[dict[str, SecretStr], AfterValidator(_headers)] = Field(default_factory=dict)
     header_templates: Annotated[dict[str, str], AfterValidator(_header_templates)] = Field(default_factory=dict)
     signing_secrets: list[Annotated[SecretStr, AfterValidator(_signing_secret)]] = Field(default_factory=list)
-    signing_secret_files: list[InputFile] = Field(default_factory=list)
+    signing_secret_files: list[SigningFile] = Field(default_factory=list)
     bearer_token: Token | None = None
-    bearer_token_file: InputFile | None = None
+    bearer_token_file: SecretFile | None = None
     oauth2: OAuth2Settings | None = None
     validation: Literal["none", "options"] = "none"
     origin: Annotated[str, AfterValidator(_origin)] | None = None

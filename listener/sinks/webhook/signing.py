@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from listener.config.schema import text_in
 from listener.errors import Retry
 
 SigningKey = Callable[[bytes], str]
@@ -38,6 +39,19 @@ def signing_key(secret: str) -> SigningKey:
             private = _private_key(content)
             return lambda signed: f"v1a,{_encoded(private.sign(signed))}"
     raise ValueError("a signing secret must begin with whsec_ (HMAC-SHA256) or whsk_ (Ed25519)")
+
+
+def keys_in(file: Path, text: str) -> tuple[SigningKey, ...]:
+    """The keys of the secrets in the text of a file, one a line. Raises ValueError, with the line."""
+    keys = []
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            keys += [signing_key(secret) for secret in line.split()]
+        except ValueError as exc:
+            raise ValueError(f"{file}, line {number}: {exc}") from None
+    if not keys:
+        raise ValueError(f"{file} is empty")
+    return tuple(keys)
 
 
 def _private_key(content: bytes) -> Ed25519PrivateKey:
@@ -97,17 +111,10 @@ class SigningKeys:
 
     def _of_file(self, path: Path) -> tuple[SigningKey, ...]:
         try:
-            text = path.read_text(encoding="utf-8")
+            text = text_in(path)
             if path not in self._read or self._read[path][0] != text:
-                self._read[path] = text, tuple(signing_key(secret) for secret in text.split())
-        except (OSError, ValueError) as exc:  # the text of a decoding error quotes what is in the file
-            why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8" if _is_decoding(exc) else str(exc)
+                self._read[path] = text, keys_in(path, text)
+        except (OSError, ValueError) as exc:
+            why = exc.strerror if isinstance(exc, OSError) else str(exc)
             raise Retry(f"{self._setting}: no secret in {path}: {why}") from None
-        keys = self._read[path][1]
-        if not keys:
-            raise Retry(f"{self._setting}: {path} is empty")
-        return keys
-
-
-def _is_decoding(exc: Exception) -> bool:
-    return isinstance(exc, UnicodeDecodeError)
+        return self._read[path][1]

@@ -14,13 +14,15 @@ from listener.sinks.registry import SinkContext, SinkKind
 from listener.sinks.verdict import chat_of
 from listener.sinks.webhook.binding import Binding, Message
 from listener.sinks.webhook.credentials import AccessTokens, Credentials, FixedCredentials
-from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place, quoted
+from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place, quoted, words_of
 from listener.sinks.webhook.settings import WebhookSettings, problems_beside
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
 _ALL = "*"
 _NO_OPTIONS = 405  # 4.2: OPTIONS is not supported
 _UNAUTHORIZED = 401
+_WRONG_PLACE = (404, 410)
+_REDIRECTS = range(300, 400)
 _PROBE_FAILURES = (401, 403, 410)
 _ENOUGH_REFUSALS = 20  # in a row: the rest of the call would fare the same, and what it means is the lane's to say
 
@@ -166,6 +168,7 @@ class WebhookSink:
     """
 
     def __init__(self, *, context: SinkContext, settings: WebhookSettings) -> None:
+        self._setting = context.setting("url")
         self._name = context.name
         self._time_s = context.host.time_s
         self._settings = settings
@@ -312,8 +315,12 @@ class WebhookSink:
         secrets = (*self._headers.values(), *credentials.headers.values(), *credentials.secrets, signed)
         if isinstance(answer, Failure):
             return replace(answer, detail=quoted(answer.detail, secrets))
+        said = quoted(words_of(answer), secrets)
+        text = f"{place(self._url)} answered {answer.status}" + (f" ({said})" if said else "")
+        if answer.status in _WRONG_PLACE or answer.status in _REDIRECTS:
+            text += f", see {self._setting}"
         return Failure(
-            text=f"{place(self._url)} answered {answer.status}",
+            text=text,
             detail=quoted(answer.body.decode("utf-8", "replace"), secrets),
             status=answer.status,
             after_s=answer.after_s,

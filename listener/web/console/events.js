@@ -42,6 +42,7 @@ const REASONS = {
   no_ack_cut: "a response was cut off",
   subscription_lost: "the server had dropped the subscription",
   journal_damaged: "the journal was damaged",
+  journal_lost: "the journal was lost",
 };
 
 /** Why there was a gap, in plain words. */

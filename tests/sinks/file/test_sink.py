@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from listener.audit.chain import chained, head_of
 from listener.audit.verdict import Kind
 from listener.audit.verify import gather, verify
-from listener.errors import Retry, StartError
+from listener.errors import JournalError, Retry, StartError
 from listener.sinks.file import FileSettings, FileSink
-from listener.sinks.registry import SinkContext
+from listener.sinks.registry import Recalled, SinkContext
 from support.checkpoints import checkpoints
 from support.events import disposition_event, events_of, sequences
 from support.eventually import eventually
@@ -32,10 +33,9 @@ async def make_sink(tmp_path):
     """Sinks on `tmp_path/events.jsonl`, or another path; closed at the end."""
     made = []
 
-    def make(path="events.jsonl", **options):
-        sink = FileSink(
-            context=SinkContext(name="audit", base=tmp_path), settings=FileSettings(path=Path(path), **options)
-        )
+    def make(path="events.jsonl", *, recall=None, count=lambda _metric, _amount: None, **options):
+        context = SinkContext(name="audit", base=tmp_path, recall=recall, count=count)
+        sink = FileSink(context=context, settings=FileSettings(path=Path(path), **options))
         made.append(sink)
         return sink
 
@@ -414,3 +414,66 @@ async def test_reopening_that_fails_is_told_and_made_good_with_the_next_event(ma
     folder.mkdir()
     await sink.deliver([disposition_event(1)])
     assert held(folder / "events.jsonl") == [1]
+
+
+def forge(path, number):
+    """Append a line of one's own with a link that fits."""
+    event = disposition_event(number, value="Forged")
+    with path.open("ab") as file:
+        file.write(chained(event.to_json(), len(event.data), head_of(path.read_bytes().splitlines()[-1]))[0] + b"\n")
+
+
+def journal_of(*events):
+    """What a lane lets its sink ask."""
+
+    async def recall(sequences):
+        return Recalled([event for event in events if event.sequence in sequences], len(events))
+
+    return recall
+
+
+def proof(path):
+    verdict = verify([path], gather([path], pubkeys=[f"{path}.pub"]))
+    return [(str(one.proof), one.lines) for one in verdict.stretches]
+
+
+async def test_without_a_journal_to_ask_what_is_unsigned_stays_so(make_sink, path):
+    """As `sinks test` does while no daemon runs."""
+    sink = make_sink()
+    await sink.open()
+    await sink.deliver(events_of(3))
+    await sink.close()
+    forge(path, 4)
+    await sink.open()
+    await sink.deliver([disposition_event(5)])
+    await sink.close()
+    assert proof(path) == [("signed", 3), ("chained", 2)]
+
+
+async def test_with_a_journal_nothing_is_signed_but_what_it_delivered(make_sink, path):
+    counted = []
+    sink = make_sink(recall=journal_of(*events_of(3)), count=lambda *told: counted.append(told))
+    await sink.open()
+    await sink.deliver(events_of(3))
+    await sink.close()
+    forge(path, 4)
+    await sink.open()
+    await sink.close()
+    assert counted == [("sink_quarantined_total", 1)]
+    assert proof(path) == [("signed", 4)]
+    assert b"Forged" not in path.read_bytes()
+
+
+async def test_a_journal_that_does_not_answer_is_waited_for(make_sink, path):
+    async def recall(_sequences):
+        raise JournalError("the journal is closed")
+
+    sink = make_sink(recall=recall)
+    await sink.open()
+    await sink.deliver(events_of(3))
+    await sink.close()
+    forge(path, 4)
+    with pytest.raises(Retry, match=r"cannot be compared with .*events\.jsonl: the journal is closed"):
+        await sink.open()
+    await sink.close()
+    assert proof(path) == [("signed", 3), ("chained", 1)]

@@ -41,7 +41,8 @@ async def test_a_password_that_is_quoted_back_is_masked(receiver, make_sink):
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"), [("", "is empty"), ("a\nb", "control characters"), (None, "No such file")]
+    ("content", "problem"),
+    [("", "is empty"), ("a\nb", "line 2"), ("a\x01b", "control characters"), (None, "No such file")],
 )
 async def test_a_token_file_that_holds_none_is_tried_again(receiver, make_sink, tmp_path, content, problem):
     token = tmp_path / "token"

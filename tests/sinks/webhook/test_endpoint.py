@@ -1,6 +1,7 @@
 """TLS, certificates that are replaced, and networks that are not to be reached."""
 
 import asyncio
+import json
 import socket
 
 import pytest
@@ -114,7 +115,7 @@ async def test_a_name_that_leads_into_a_private_network_is_not_asked(receiver, m
 
 async def test_a_redirect_is_a_failure_and_is_not_followed(receiver, make_sink):
     receiver.answers = Answer(status=308, headers={"Location": f"{receiver.url}/elsewhere"})
-    with pytest.raises(Park, match=r"answered 308$"):
+    with pytest.raises(Park, match=r"answered 308, see sinks\.crm\.url$"):
         await (await make_sink(f"{receiver.url}/hook")).deliver([disposition_event(1)])
     assert [post.path for post in receiver.posts] == ["/hook"]
 
@@ -156,13 +157,6 @@ async def test_a_webhook_goes_through_its_proxy_whose_password_may_be_replaced(t
     assert len(tls_receiver.posts) == 1
 
 
-async def test_without_a_password_for_its_proxy_a_webhook_waits(receiver, make_sink, tmp_path):
-    (tmp_path / "proxy.secret").write_text("")
-    login = {"proxy": "http://127.0.0.1:9", "proxy_user": "listener", "proxy_password_file": "proxy.secret"}
-    with pytest.raises(Retry, match=r"^sinks\.crm\.proxy_password_file: .* is empty"):
-        await make_sink(receiver.url, **login)
-
-
 async def test_a_retry_after_is_handed_on_in_full_for_the_lane_to_bound(receiver, make_sink):
     sink = await make_sink(receiver.url)
     for named, expected in ((str(40 * 86_400), 40 * 86_400.0), ("1795904246", 1_795_904_246.0), ("9" * 400, 1e10)):
@@ -173,3 +167,34 @@ async def test_a_retry_after_is_handed_on_in_full_for_the_lane_to_bound(receiver
 
 def test_the_loopback_of_these_tests_is_private():
     assert socket.gethostbyname("localhost") == "127.0.0.1"
+
+
+PROBLEM = {"Content-Type": "application/problem+json"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Answer(status=403, body=b'{"title": "Not yours", "detail": "of Max"}', headers=PROBLEM), " (Not yours)"),
+        (Answer(status=403, body=b'{"title": "Max is not known"}'), ""),
+        (Answer(status=401, body=b'{"error": "invalid_token", "error_description": "of Max"}'), " (invalid_token)"),
+        (Answer(status=401, body=b'{"error": "no such customer: Max"}'), ""),
+        (Answer(status=401, body=b'{"error": 7}'), ""),
+        (Answer(status=401, body=b"Max is not known"), ""),
+        (Answer(status=404, body=b"nothing here"), ", see sinks.crm.url"),
+        (Answer(status=308, headers={"Location": "/elsewhere?token=Max"}), ", see sinks.crm.url"),
+    ],
+)
+async def test_a_reason_has_the_words_that_cannot_quote_an_event(receiver, make_sink, answer, words):
+    receiver.answers = answer
+    outcome = await outcome_of(await make_sink(receiver.url), [disposition_event(1)])
+    assert isinstance(outcome, Park)
+    assert outcome.reason == f"127.0.0.1:{receiver.port} answered {answer.status}{words}"
+
+
+async def test_words_are_short_and_hold_no_secret(receiver, make_sink):
+    body = json.dumps({"title": "the key PaSsWoRd is wrong " + "x" * 1000}).encode()
+    receiver.answers = Answer(status=403, body=body, headers=PROBLEM)
+    outcome = await outcome_of(await make_sink(receiver.url, bearer_token="PaSsWoRd"), [disposition_event(1)])
+    assert "(the key *** is wrong xxx" in outcome.reason
+    assert len(outcome.reason) < 150

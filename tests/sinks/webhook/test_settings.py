@@ -66,7 +66,6 @@ def test_what_is_right_has_no_problems(options):
             {"oauth2": OAUTH2, "headers": {"authorization": SECRET}},
             "sinks.crm: give one of headers.Authorization and oa",
         ),
-        ({"oauth2": {**OAUTH2, "client_secret_file": __file__}}, "sinks.crm.oauth2: give either client_secret or cl"),
         ({"oauth2": {**OAUTH2, "client_id": ""}}, "sinks.crm.oauth2.client_id: must not be empty"),
         ({"oauth2": {**OAUTH2, "client_secrt": SECRET}}, "sinks.crm.oauth2.client_secrt: unknown key, did you mean"),
         ({"oauth2": {**OAUTH2, "token_url": f"ftp://{SECRET}"}}, "sinks.crm.oauth2.token_url: should be a URL"),
@@ -94,3 +93,18 @@ def test_secrets_are_not_in_what_is_printed_of_the_settings():
     sink = registry.build("crm", lane, base=Path())
     assert SECRET not in repr(sink._settings)
     assert LONG not in repr(sink._settings)
+
+
+def test_secrets_in_files_are_looked_at(tmp_path: Path):
+    file = tmp_path / "secret"
+    options = {"oauth2": {**OAUTH2, "client_secret_file": str(file)}}
+    file.write_text(SECRET)
+    assert problems(**options) == ["sinks.crm.oauth2: give either client_secret or client_secret_file"]
+    (unsigned,) = problems(signing_secret_files=[str(file)])
+    assert unsigned.startswith(f"sinks.crm.signing_secret_files[0]: {file}, line 1: a signing secret must begin with")
+    file.write_text(f"{LONG}\n\n{SECRET}")
+    (unsigned,) = problems(signing_secret_files=[str(file)])
+    assert unsigned.startswith(f"sinks.crm.signing_secret_files[0]: {file}, line 3: ")
+    (two,) = problems(bearer_token_file=str(file))
+    assert two == f"sinks.crm.bearer_token_file: {file}, line 3: expected the secret alone, in one line"
+    assert SECRET not in unsigned + two

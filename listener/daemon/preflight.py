@@ -1,0 +1,105 @@
+"""What stands in the way of a configuration on this host, without a connection: one list for `check` and for `run`."""
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from yarl import URL
+
+from listener.config.http import is_loopback
+from listener.config.schema import named_input_files
+from listener.config.settings import Parts
+from listener.daemon import connections
+from listener.errors import ConfigError, Problem
+from listener.journal.lock import may_be_owned
+from listener.sinks import registry
+from listener.web.server import refusal_to_listen
+
+_NO_SECRETS = ("ca_file", "client_cert_file")
+
+
+def setting_problems(parts: Parts) -> list[Problem]:
+    """What is wrong with files and folders that the settings name. Blocks."""
+    found: list[Problem] = []
+    if parts.server is not None:
+        try:
+            connections.tls_context(parts.server)
+        except ConfigError as exc:
+            found += exc.problems
+    if parts.journal is not None and not (folder := (parts.base / parts.journal.path).parent).is_dir():
+        found.append(Problem("journal.path", f"there is no folder {folder}"))
+    return found
+
+
+def host_problems(parts: Parts) -> list[Problem]:
+    """What the host refuses at this moment: files, folders, the port. Changes nothing, and blocks.
+
+    The port is left out while another daemon may own the journal: it would be that one's own.
+    """
+    found = [*_of_the_journal(parts)]
+    for name, lane in parts.sinks.items():
+        found += registry.host_problems(name, lane, parts.base)
+    return [*found, *_of_the_port(parts)]
+
+
+def _of_the_journal(parts: Parts) -> Iterator[Problem]:
+    if parts.journal is None:
+        return
+    path = parts.base / parts.journal.path
+    if not path.parent.is_dir():
+        return
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        yield Problem("journal.path", f"cannot write to the folder {path.parent}")
+    elif path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
+        yield Problem("journal.path", f"cannot read and write {path}")
+
+
+def _of_the_port(parts: Parts) -> Iterator[Problem]:
+    if parts.http is None or (parts.journal is not None and may_be_owned(parts.base / parts.journal.path)):
+        return
+    host, port = parts.http.address
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as listening:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                listening.bind(address)
+    except OSError as exc:
+        yield Problem("http.listen", refusal_to_listen(host, port, exc))
+
+
+def warnings(parts: Parts) -> list[Problem]:
+    """What works and is not safe: secrets that every user of the host may read, or that pass a network unencrypted."""
+    return [*_passwords_in_the_clear(parts), *(_open_secret(name, path) for name, path in _readable_by_all(parts))]
+
+
+def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
+    if parts.server is None or parts.server.login != "basic":
+        return
+    url = URL(parts.server.url)
+    if url.scheme == "http" and not is_loopback(url.host or ""):
+        yield Problem("server.url", f"each login sends the password to {url.host} unencrypted: use https://")
+
+
+def _readable_by_all(parts: Parts) -> Iterator[tuple[str, Path]]:
+    accounts = [(f"accounts[{number}]", account) for number, account in enumerate(parts.accounts)]
+    tables = [("server", parts.server), ("http", parts.http), *accounts]
+    files = [file for place, table in tables if table is not None for file in named_input_files(table, place)]
+    files += [file for name, lane in parts.sinks.items() for file in registry.named_input_files(name, lane, parts.base)]
+    for place, path in files:
+        if not place.endswith(_NO_SECRETS) and _mode(path) & stat.S_IROTH:
+            yield place, path
+
+
+def _open_secret(place: str, path: Path) -> Problem:
+    return Problem(place, f"every user of this host can read {path} (mode {_mode(path):04o}): chmod o-r")
+
+
+def _mode(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return 0

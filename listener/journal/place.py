@@ -1,0 +1,128 @@
+"""Whether the names of an open journal still lead to its files, and the rescue of what the files hold if not."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from listener.errors import JournalDamaged, JournalError, JournalFull, JournalLocked
+from listener.journal import dead_letters, rows
+from listener.journal.damage import free_name, install, remove_part
+from listener.journal.database import connect
+from listener.journal.lock import FileLock
+from listener.model.event import Damage
+from listener.runtime.durable import sync_path
+
+_SUFFIXES = ("", "-wal", "-shm")
+Identity = tuple[int, int] | None
+
+
+class Place:
+    """What the names of a journal led to when it was opened.
+
+    Connections hold on to files that were removed or replaced: SQLite reads and writes on, and all of it is gone when
+    the process ends. To look at the names takes some microseconds, which is little beside a commit.
+
+    Args:
+        path: the journal, which a connection has read.
+        lock: its lock.
+        now_ms: epoch milliseconds.
+    """
+
+    def __init__(self, *, path: Path, lock: FileLock, now_ms: Callable[[], int]) -> None:
+        self._path = path
+        self._lock = lock
+        self._now_ms = now_ms
+        self.settle()
+
+    def settle(self) -> None:
+        """What the names lead to now are our files; a connection has read them."""
+        self._folder = _identity(self._path.parent)
+        self._files = {file: _identity(file) for file in (Path(f"{self._path}{suffix}") for suffix in _SUFFIXES)}
+
+    def missing(self) -> list[str]:
+        """The names that lead to none of our files any more. Raises OSError."""
+        gone = [file.name for file, held in self._files.items() if _identity(file) != held]
+        return gone if self._lock.is_in_place() else [*gone, f"{self._path.name}.lock"]
+
+    def has_its_folder(self) -> bool:
+        """Whether the folder is the one that it was. Raises OSError."""
+        return _identity(self._path.parent) == self._folder
+
+    def take_lock(self) -> None:
+        """Lock the name again if somebody has taken the lock's file away.
+
+        Raises:
+            JournalDamaged: another process owns the journal now; two must not write to it.
+        """
+        if self._lock.is_in_place():
+            return
+        try:
+            self._lock.renew()
+        except JournalLocked as exc:
+            raise JournalDamaged(f"its lock was taken away, and {exc}") from exc
+
+    def rescue(self, connection: sqlite3.Connection, *, newest: int) -> str:
+        """Write all that the connection sees to a new journal under the old name. Blocks, as long as it is large.
+
+        What else lies there now is set aside; what is still ours goes. A process that dies meanwhile leaves either what
+        was there, or the new one whole.
+
+        Args:
+            connection: to the files that lost their names.
+            newest: the last sequence that is durable.
+
+        Returns:
+            the name under which a strange journal was set aside; empty if there was none.
+
+        Raises:
+            JournalError: the copy does not hold what it should.
+            JournalFull: there is no room for it.
+            sqlite3.Error, OSError: it cannot be written.
+        """
+        part = self._path.with_name(f"{self._path.name}.part")
+        remove_part(part)
+        self._require_room(connection)
+        now_ms = self._now_ms()
+        ours = [file for file, held in self._files.items() if _identity(file) == held]
+        is_strange = any(file.exists() for file in self._files if file not in ours)
+        aside = free_name(self._path, now_ms).name if is_strange else ""
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            _copy(connection, part, Damage(at_ms=now_ms, set_aside=aside, kept=0, stretches=()), newest=newest)
+            sync_path(part)
+        except BaseException:
+            remove_part(part)
+            raise
+        install(part, self._path, now_ms, replaced=ours)
+        return aside
+
+    def _require_room(self, connection: sqlite3.Connection) -> None:
+        """So that a full disk does not cost a copy at each attempt."""
+        wanted = rows.used_bytes(connection)
+        found = os.statvfs(self._path.parent)
+        if found.f_bavail * found.f_frsize < wanted:
+            raise JournalFull(
+                f"no room for a copy of journal {self._path}, whose files were taken away: {wanted} bytes"
+            )
+
+
+def _copy(connection: sqlite3.Connection, part: Path, damage: Damage, *, newest: int) -> None:
+    """Syncs nothing. Raises JournalError: the copy does not end with the newest sequence."""
+    with closing(connect(part, "rw")) as copy:
+        copy.execute("PRAGMA synchronous = OFF")
+        connection.backup(copy)
+        if damage.set_aside:
+            dead_letters.insert_damage(copy, damage, pending=False)
+        found = rows.select_newest(copy)
+    if found != newest:
+        raise JournalError(f"the copy {part} of a journal ends at {found}, not at {newest}")
+
+
+def _identity(path: Path) -> Identity:
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino

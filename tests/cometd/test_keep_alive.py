@@ -1,0 +1,78 @@
+"""While a batch is not durable: connects with the old number, at a pace that the session survives."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from listener.cometd.keep_alive import KeepAlive
+from listener.cometd.lease import Lease
+from listener.cometd.protocol import Resume, Session, Step
+from listener.errors import ExchangeFailed, LoginRefused
+from listener.runtime.latch import Latch
+from listener.testing import ManualClock
+from support.script import TOPIC, Script, reply
+
+REFUSED = [
+    ExchangeFailed("HTTP 401", http_status=401),
+    reply(successful=False, error="403::Handshake denied"),
+]
+
+
+class Kept:
+    """A resumed session that is kept alive over a script."""
+
+    def __init__(self) -> None:
+        self.clock, self.script, self.durable, self.logins = ManualClock(), Script(ack=True), Latch(), 0
+        self.session = Session(topics=[TOPIC], connection_type="long-polling")
+        self.session.resume(Resume(client_id="c", connection_type="long-polling", ack=7, max_interval_ms=300))
+        self.lease = Lease(session=self.session, now_s=self.clock.monotonic_s, uniform=lambda _, high: high)
+        keep_alive = KeepAlive(
+            session=self.session, lease=self.lease, exchange=self.script.exchange, login=self._log_in
+        )
+        self.task = asyncio.create_task(keep_alive.until(self.durable, "c"))
+
+    async def _log_in(self) -> None:
+        self.logins += 1
+        raise LoginRefused("no")
+
+
+@pytest.fixture
+async def kept() -> AsyncIterator[Kept]:
+    kept = Kept()
+    yield kept
+    kept.durable.set()
+    await kept.task
+
+
+async def test_connects_carry_the_old_number_and_ask_for_an_answer_at_once(kept: Kept):
+    await kept.script.asked(3)
+    assert {request.step for request in kept.script.requests} == {Step.CONNECT}
+    assert [(one["ext"]["ack"], one["advice"]) for one in kept.script.connects[:3]] == [(7, {"timeout": 0})] * 3
+
+
+@pytest.mark.parametrize("refused", REFUSED, ids=["http", "bayeux"])
+async def test_a_login_that_ran_out_is_renewed_and_not_tried_again_at_once(kept: Kept, refused):
+    kept.script.always(Step.CONNECT, refused)
+    await kept.script.asked(4)
+    assert kept.logins == 1
+    kept.clock.advance(5)
+    await kept.script.asked(6)
+    assert kept.logins == 2
+
+
+async def test_a_connect_that_is_granted_renews_the_lease(kept: Kept):
+    kept.lease.failed()
+    kept.clock.advance(60)
+    assert kept.lease.is_over()
+    await kept.script.asked(2)
+    assert not kept.lease.is_over()
+
+
+async def test_a_session_that_was_given_up_is_left_alone():
+    kept = Kept()
+    kept.session.expire()
+    await asyncio.sleep(0.25)
+    assert kept.script.requests == []
+    kept.durable.set()
+    await kept.task
