@@ -31,7 +31,7 @@ class _Seen:
         recent = self.told.get(key)
         if recent is None:
             recent = self.told[key] = deque(maxlen=_VALUES)
-        if recent and recent[-1][::2] == (hash(value), along):
+        elif recent[-1][0] == hash(value) and recent[-1][2] is along:
             recent.pop()
         recent.append((hash(value), at_s, along))
 
@@ -74,15 +74,10 @@ class SeenChats:
             self._chats[chat_id].tell(key, value, at_s, along=True)
         for one in decoded.observations:
             if not one.prime:
-                self._of(one.chat_id, at_s).tell(one.key, one.value, at_s, along=False)
+                seen = self._chats.get(one.chat_id) or self._chats.setdefault(one.chat_id, _Seen(at_s))
+                seen.tell(one.key, one.value, at_s, along=False)
         while len(self._chats) > MOST_CHATS:
             del self._chats[next(iter(self._chats))]
-
-    def _of(self, chat_id: str, at_s: float) -> _Seen:
-        seen = self._chats.get(chat_id)
-        if seen is None:
-            seen = self._chats[chat_id] = _Seen(at_s)
-        return seen
 
     def clear(self) -> None:
         """A new session begins."""
