@@ -286,7 +286,8 @@ class Reconciler:
         """Whether the session should have been told of this value since the look before, and was not."""
         seen, before, value = self.subscription.seen_chats, self._before, hash(read.value)
         known = before if before is not None and read.chat_id in before.going_on else None
-        told = seen.told(read.chat_id, read.key, -math.inf if known is None else known.asked_s - _LAG_S)
+        since_s = -math.inf if known is None else known.asked_s - _LAG_S
+        told = seen.told(read.chat_id, read.key, since_s, look.asked_s)
         if value in told:
             return False
         if any(at_s <= look.asked_s and (known is None or at_s >= known.asked_s) for at_s in told.values()):
