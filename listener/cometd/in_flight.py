@@ -99,9 +99,9 @@ class InFlight:
 def _together(before: Batch, batch: Batch) -> Batch:
     """The two as one, under the number of the first: its place and theirs in it tell events apart that look alike."""
 
-    def confirm() -> None:
-        before.confirm()
-        batch.confirm()
+    def confirm(*, useful: bool = True) -> None:
+        before.confirm(useful=useful)
+        batch.confirm(useful=useful)
 
     return msgspec.structs.replace(
         batch,

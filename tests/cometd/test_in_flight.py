@@ -70,9 +70,9 @@ async def test_what_is_confirmed_twice_counts_once():
 
 
 def batch(number: int, *, at_ms: int = 0, size: int = 1, client_id: str = "c1", confirmed: list[int] | None = None):
-    def confirm() -> None:
+    def confirm(*, useful: bool = True) -> None:
         if confirmed is not None:
-            confirmed.append(number)
+            confirmed.append(number if useful else -number)
 
     return Batch(
         payloads=[number] * size,
@@ -94,8 +94,8 @@ async def test_batches_that_come_within_a_moment_are_taken_together():
     assert (taken.payloads, taken.refused, taken.number, taken.at.wall_ms) == ([1, 2, 3], {"x": 3}, 1, 30)
     assert taken.resume == RESUME
     assert not in_flight.pending()
-    taken.confirm()
-    assert confirmed == [1, 2, 3]
+    taken.confirm(useful=False)
+    assert confirmed == [-1, -2, -3], "each is confirmed, and told that it was of no use"
 
 
 async def test_batches_of_different_moments_or_sessions_stay_apart_and_none_becomes_too_large():
