@@ -92,3 +92,22 @@ def test_what_happened_decides_the_cause(happened: list[str], restored_by: Resto
     assert subscription.restored() == Restored(since=FIRST, restored_by=restored_by, cause=cause)
     assert (subscription.last, subscription.cut) == (THIRD, False)
     assert subscription.restored() is None, "what was told once is over"
+
+
+def test_a_new_session_whose_first_connect_brought_nothing_is_certain_since_its_subscription():
+    subscription = certain()
+    subscription.lost(Cause.SESSION_EXPIRED)
+    subscription.session_began()
+    subscription.asked(SECOND)
+    subscription.granted()
+    subscription.asked(THIRD)
+    assert subscription.begun() == Restored(since=FIRST, restored_by=RestoredBy.HANDSHAKE, cause=Cause.SESSION_EXPIRED)
+    assert subscription.last == SECOND
+    assert subscription.begun() is None, "that is told once"
+    assert subscription.restored() is None
+
+
+def test_a_session_that_goes_on_did_not_begin():
+    subscription = certain()
+    subscription.failed(cut=False)
+    assert subscription.begun() is None

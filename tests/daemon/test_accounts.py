@@ -86,3 +86,13 @@ async def test_one_that_does_not_end_in_order_holds_nobody_up(world, sim):
         await world.apply(settings(sim.url, "agent2"), ["agent1"], spawn, timeout_s=0.0)
     assert [line["account"] for line in logs if line["event"] == "account_not_stopped_in_time"] == ["agent1"]
     assert [one.account for one in world.status()] == ["agent2"]
+
+
+async def test_one_that_continues_its_session_does_not_wait_for_hundreds_that_are_new(world, sim):
+    new = [f"new{number}" for number in range(300)]
+    await world.apply(settings(sim.url, *new, "agent1", "agent2"), [*new, "agent1"], spawn, timeout_s=5.0)
+    tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("account ")]
+    await subscribed(world, "agent1", "agent2")
+    assert sum(one.last_error is not None for one in world.status()) < len(new) / 2
+    world.abandon()
+    await asyncio.wait(tasks)

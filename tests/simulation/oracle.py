@@ -21,7 +21,7 @@ from simulation.schedule import Schedule
 
 STORED_S = 10.0
 """How far behind the certainty of an idle session may be that is stored for the next process."""
-RETRY_S = 35.0
+RETRY_S = 12.0
 """The longest pause between two attempts, and what an attempt takes."""
 LOGIN_S = 65.0
 """The longest pause between two logins that were refused, beyond that."""
