@@ -298,7 +298,7 @@ class Reconciler:
         known = before if before is not None and read.chat_id in before.going_on else None
         since_s = -math.inf if known is None else known.asked_s - _LAG_S
         told = seen.told(read.chat_id, read.key, since_s, look.asked_s)
-        if value in told:
+        if value in told or seen.has_forgotten(read.chat_id, read.key, since_s):
             return False
         if any(at_s <= look.asked_s and (known is None or at_s >= known.asked_s) for at_s in told.values()):
             return True  # another was the last one when the chats were read

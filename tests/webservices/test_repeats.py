@@ -57,6 +57,16 @@ def test_which_values_were_told_lately_is_known_with_whatever_they_came():
     assert len(heard.told("a", "Code", 0.0, 99.0)) < 20
 
 
+def test_that_more_values_were_told_than_are_kept_is_known():
+    heard = SeenChats()
+    for number in range(16):
+        heard.add(seen(dispositions=[("a", "Code", str(number))]), float(number))
+    assert not heard.has_forgotten("a", "Code", 0.0)
+    heard.add(seen(dispositions=[("a", "Code", "one more")]), 16.0)
+    assert [heard.has_forgotten("a", "Code", since_s) for since_s in (0.0, 1.0)] == [True, False]
+    assert not heard.has_forgotten("b", "Code", 0.0)
+
+
 def test_of_too_many_the_one_not_heard_of_for_longest_goes():
     heard = SeenChats()
     heard.add(seen("first", "second", told={("second", "Code"): "x"}), 1.0)
