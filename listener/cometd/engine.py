@@ -181,27 +181,20 @@ class Engine:
             received = await self._converse(request)
         except ExchangeFailed as failure:
             if request.hold_ms and failure.maybe_lost and not self._ending:
-                self._learn_hold(request.hold_ms, self._held_ms(sent_s), failure)
+                self._learn_hold(request.hold_ms, self._clock.monotonic_s() - sent_s, failure)
             raise
         else:
-            self._hold.answered(held_ms=self._held_ms(sent_s))
+            self._hold.answered(held_s=self._clock.monotonic_s() - sent_s)
             return received
         finally:
             self._idle.set()
 
-    def _held_ms(self, sent_s: float) -> int:
-        return round((self._clock.monotonic_s() - sent_s) * 1000)
-
-    def _learn_hold(self, advised_ms: int, held_ms: int, failure: ExchangeFailed) -> None:
+    def _learn_hold(self, advised_ms: int, held_s: float, failure: ExchangeFailed) -> None:
         """Ask for shorter polls where something in between cuts those of this length."""
-        if self._hold.failed(held_ms=held_ms, advised_ms=advised_ms, http_status=failure.http_status):
-            limit_ms = self.session.hold_limit_ms = self._hold.limit_ms
-            assert limit_ms is not None  # noqa: S101 - it has just been learned
-            text = (
-                f"polls fail after {held_ms / 1000:.1f} s ({failure}), and the server holds them for"
-                f" {advised_ms / 1000:g} s: from now on they ask for an answer within {limit_ms / 1000:.1f} s"
-            )
-            self._report("hold_shortened", text, 0.0)
+        told = self._hold.failed(held_s=held_s, advised_ms=advised_ms, http_status=failure.http_status)
+        if told:
+            self.session.hold_limit_ms = self._hold.limit_ms
+            self._report("hold_shortened", f"{told}: {failure}", 0.0)
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
@@ -293,13 +286,9 @@ class Engine:
             await self._hand_out(received, refused, client_id or "", at, resume, size)
         elif polled:
             self.session.confirm(received.ack)
+            subscribed = self._subscription.last
             self._in_flight.put(
-                Polled(
-                    at=at,
-                    resume=self._snapshot(),
-                    repeated=received.repeated,
-                    subscribed=self._subscription.last,
-                )
+                Polled(at=at, resume=self._snapshot(), repeated=received.repeated, subscribed=subscribed)
             )
         return received
 

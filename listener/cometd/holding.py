@@ -20,32 +20,36 @@ class HoldLimit:
         self.limit_ms: int | None = None
         self._cut: tuple[int, int | None] | None = None
 
-    def answered(self, *, held_ms: int) -> None:
+    def answered(self, *, held_s: float) -> None:
         """A poll was held for so long and answered: what cut the one before was no limit if that was shorter."""
-        if self._cut is not None and held_ms > self._cut[0]:
+        if self._cut is not None and held_s * 1000 > self._cut[0]:
             self._cut = None
 
-    def failed(self, *, held_ms: int, advised_ms: int, http_status: int | None) -> bool:
-        """A poll failed after so long, with this status or none. Returns whether a shorter hold follows from it.
+    def failed(self, *, held_s: float, advised_ms: int, http_status: int | None) -> str:
+        """A poll failed after so long, with this status or none. Returns in words what follows; "" if nothing.
 
         `advised_ms` is how long the server holds a poll by itself. A poll that failed later than it should have been
         answered fell silent somewhere. Half of that is tried, but nothing more where less was asked for already: then
         the server does not do as it is asked.
         """
+        held_ms = round(held_s * 1000)
         if held_ms < _AT_LEAST_MS:
-            return False
+            return ""
         before, self._cut = self._cut, (held_ms, http_status)
         if before is None or before[1] != http_status or not _alike(before[0], held_ms):
-            return False
+            return ""
         asked_ms = advised_ms if self.limit_ms is None else min(self.limit_ms, advised_ms)
         if held_ms < asked_ms:
             self.limit_ms = int(min(before[0], held_ms) * _MARGIN_SHARE)
         elif self.limit_ms is None and asked_ms:
             self.limit_ms = asked_ms // 2
         else:
-            return False
+            return ""
         self._cut = None
-        return True
+        return (
+            f"polls fail after {held_ms / 1000:.1f} s, and the server holds them for {advised_ms / 1000:g} s:"
+            f" from now on they ask for an answer within {self.limit_ms / 1000:.1f} s"
+        )
 
 
 def _alike(one_ms: int, other_ms: int) -> bool:

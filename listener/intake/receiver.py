@@ -12,7 +12,7 @@ from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, Rest
 from listener.errors import ListenerError
 from listener.intake.gaps import Liveness, gap_between
 from listener.intake.reconciliation import Reconciler, Rest
-from listener.model.event import AccountStatus, Difference, Entry, Gap, GapTally, SessionState
+from listener.model.event import AccountStatus, Entry, Gap, GapTally, SessionState
 from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
@@ -121,7 +121,7 @@ class Receiver:
         self._stored_at: Moment | None = None
         self.turn = asyncio.Lock()
         self._repeats = Repeats(options.known_digests)
-        self._seen_chats = SeenChats()
+        self.seen_chats = SeenChats()
         self._liveness = Liveness()
         self._dead_since: Moment | None = None
         self._was_dead = False
@@ -204,16 +204,6 @@ class Receiver:
         """Whether the session is connected and nothing is known to be missing."""
         return self.is_connected() and self._dead_since is None and not (self._reconciler and self._reconciler.is_due)
 
-    def came_with(self, found: Difference) -> bool:
-        """Whether the value may have come with its chat, of which this session was told: it is no missed change."""
-        chat_id, key, value = found.observation.chat_id, found.observation.key, found.observation.value
-        is_first = not found.known and chat_id in self._seen_chats
-        return is_first or self._seen_chats.came_with(chat_id, key, value)
-
-    def has_heard_of(self, chat_id: str, since_s: float) -> bool:
-        """Whether it received anything but dispositions about that chat since then (monotonic seconds)."""
-        return self._seen_chats.since(chat_id, since_s)
-
     async def subscribe_again(self) -> bool:
         """Subscribe again in the living session; whether that was granted."""
         asked_at = await self._client.subscribe_again()
@@ -280,9 +270,9 @@ class Receiver:
 
     def _note(self, decoded: DecodedBatch, batch: Batch) -> None:
         """Note what the batch says about the subscription and about chats, apart from dispositions."""
-        if decoded.chats:
-            self._seen_chats.add(decoded, batch.at.monotonic_s or 0.0)
-            if self._reconciler is not None and self._reconciler.is_due:
+        if self._reconciler is not None:
+            self.seen_chats.add(decoded, batch.at.monotonic_s or 0.0)
+            if decoded.chats and self._reconciler.is_due:
                 # What a chat came with may have been set in the gap: that is for the re-reading to find.
                 decoded.observations = [one for one in decoded.observations if not one.prime]
         heard = bool(decoded.chats or decoded.observations)
@@ -316,7 +306,7 @@ class Receiver:
             gap = self._gap(since, fact.at, fact.cause, closed_by)
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
         if fact.restored_by is not RestoredBy.POLL:
-            self._seen_chats.clear()
+            self.seen_chats.clear()
             self._dead_since = None
             self._liveness.begin(fact.subscribed or fact.at)
         if fact.restored_by is RestoredBy.RESUME and gap is None and since is not None:

@@ -1,6 +1,7 @@
 """Rereads an account's chats: after each gap, and periodically to check that the subscription is alive."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from listener.runtime.host import THIS_HOST
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import NotificationDecoder
+from listener.webservices.repeats import SeenChats
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +23,8 @@ _QUIET_S = 0.01
 _SETTLE_S = 0.5  # notifications sent before the chats were read have arrived by then, and count as newer
 _CONFIRM_S = 5.0  # a difference that a slow notification explains is gone by then
 _AGAIN_S = 10.0
+_LAG_S = 5.0  # by which a list of chats may be older than what was notified
+_UNSET = hash(None)  # a key that is not there, and one that is empty
 _OVERTAKEN_AT_MOST = 3  # looks in a row; then the next one in its turn has to do
 
 
@@ -38,6 +42,7 @@ class Subscription(Protocol):
     """What is needed of the receiver whose chats these are."""
 
     turn: asyncio.Lock
+    seen_chats: SeenChats
 
     def pending(self) -> bool:
         """Whether received facts wait to be processed."""
@@ -47,12 +52,6 @@ class Subscription(Protocol):
 
     def is_healthy(self) -> bool:
         """Whether the session is connected and nothing is known to be missing."""
-
-    def came_with(self, found: Difference) -> bool:
-        """Whether the value may have come with its chat, by a transfer that the session did notify."""
-
-    def has_heard_of(self, chat_id: str, since_s: float) -> bool:
-        """Whether it received anything but dispositions about that chat since then (monotonic seconds)."""
 
     async def subscribe_again(self) -> bool:
         """Subscribe again in the living session; whether that was granted."""
@@ -71,13 +70,22 @@ class _Look(msgspec.Struct, frozen=True, kw_only=True):
     """What an account's chats said when they were asked for; `going_on` are those that had not ended."""
 
     asked_at: Moment
-    observations: Sequence[Observation]
-    going_on: frozenset[str]
+    observations: Sequence[Observation] = ()
+    going_on: frozenset[str] = frozenset()
 
     @property
     def asked_s(self) -> float:
         """By the monotonic clock."""
         return self.asked_at.monotonic_s or 0.0
+
+
+class _Before:
+    """What is kept of a look for the next one: values as their hashes, since they may be long."""
+
+    def __init__(self, look: _Look) -> None:
+        self.asked_s = look.asked_s
+        self.going_on = look.going_on
+        self.values = {(one.chat_id, one.key): hash(one.value) for one in look.observations}
 
 
 class Reconciler:
@@ -127,8 +135,7 @@ class Reconciler:
         self._missed = False
         self._owed = False
         self._overtaken = 0
-        self._going_on: frozenset[str] = frozenset()
-        self._listed_s = 0.0
+        self._before: _Before | None = None
         self._log = log.bind(account=account)
 
     @property
@@ -199,7 +206,7 @@ class Reconciler:
                 await asyncio.sleep(_SETTLE_S)
             await self._compare(look, prime=False)
             self._count("done")
-            self._remember(look)
+            self._before = _Before(look)
             await self._read_again_if_overtaken(look)
             self._reading = False
             self._missed = self._asked.is_set()
@@ -226,10 +233,10 @@ class Reconciler:
         try:
             look = await self._read(Moment.of(self._clock))
             await asyncio.sleep(_SETTLE_S)
-            found = await self._untold(look)
-            if found:
+            found = await self._news(look)
+            if found or self._untold(look, found):
                 await asyncio.sleep(_CONFIRM_S)
-                found = await self._untold(look)
+                found = await self._news(look)
         except ListenerError as exc:
             _raise_damage(exc)
             self._count("failed")
@@ -238,40 +245,56 @@ class Reconciler:
         if self._asked.is_set() or not self.subscription.is_healthy():
             return
         self._count("different" if found else "done")
-        unreported = [one for one in found if isinstance(one, str) or not self.subscription.came_with(one)]
-        gap = await self._report_dead(unreported, look.asked_at if subscribed else None) if unreported else None
-        if not unreported:
+        untold = self._untold(look, found)
+        gap = await self._report_dead(len(untold), look.asked_at if subscribed else None) if untold else None
+        if not untold:
             self.subscription.trust()
-        if found:
+        if found or gap is not None:
             await self._compare(look, prime=False, gap=gap)
-        self._remember(look)
+        self._before = _Before(look)
 
-    async def _report_dead(self, unreported: Sequence[Difference | str], until: Moment | None) -> Gap | None:
-        self._metrics.count("unreported_changes_total", len(unreported))
+    async def _report_dead(self, untold: int, until: Moment | None) -> Gap | None:
+        self._metrics.count("unreported_changes_total", untold)
         if until is None and await self.subscription.subscribe_again():
             until = Moment.of(self._clock)
         gap = self.subscription.found_dead(until)
         self._log.error(
             "subscription_dead",
-            unreported=len(unreported),
+            unreported=untold,
             gap=None if gap is None else f"{gap.from_} to {gap.to}",
             effect="a new handshake" if gap is None else "the session was subscribed again",
         )
         return gap
 
-    async def _untold(self, look: _Look) -> list[Difference | str]:
-        """What was not notified so far: values, and chats that have ended since the look before."""
+    async def _news(self, look: _Look) -> list[Observation]:
+        """What would be an event now."""
         await self._until_quiet()
-        different = await self._differences(look.observations, look.asked_s)
-        since_s = self._listed_s - _CONFIRM_S  # a list may lag a little behind what is notified
-        ended = self._going_on - look.going_on
-        return [
-            *(one for one in different if not one.overtaken),
-            *(one for one in sorted(ended) if not self.subscription.has_heard_of(one, since_s)),
-        ]
+        found = await self._differences(look.observations, look.asked_s)
+        return [one.observation for one in found if not one.overtaken]
 
-    def _remember(self, look: _Look) -> None:
-        self._going_on, self._listed_s = look.going_on, look.asked_s
+    def _untold(self, look: _Look, news: Sequence[Observation]) -> list[str]:
+        """The chats of which this session was not told something that they say, whatever others were told of them."""
+        seen, before = self.subscription.seen_chats, self._before
+        untold = [one.chat_id for one in look.observations if self._was_missed(one, look, is_news=one in news)]
+        if before is not None:
+            ended, begun = before.going_on - look.going_on, look.going_on - before.going_on
+            untold += [chat for chat in sorted(ended) if not seen.since(chat, before.asked_s - _LAG_S)]
+            untold += [chat for chat in sorted(begun) if not seen.by(chat, look.asked_s)]
+        return list(dict.fromkeys(untold))
+
+    def _was_missed(self, read: Observation, look: _Look, *, is_news: bool) -> bool:
+        """Whether the session should have been told of this value since the look before, and was not."""
+        seen, before, value = self.subscription.seen_chats, self._before, hash(read.value)
+        known = before if before is not None and read.chat_id in before.going_on else None
+        told = seen.told(read.chat_id, read.key, -math.inf if known is None else known.asked_s - _LAG_S)
+        if value in told:
+            return False
+        if any(at_s <= look.asked_s and (known is None or at_s >= known.asked_s) for at_s in told.values()):
+            return True  # another was the last one when the chats were read
+        if known is not None:
+            return value != known.values.get((read.chat_id, read.key), _UNSET)
+        # The first value of a chat may have come with it, by a transfer that was told without it.
+        return is_news and read.chat_id not in seen
 
     async def _read(self, asked_at: Moment) -> _Look:
         chats = await self._rest.chats()

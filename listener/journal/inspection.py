@@ -4,19 +4,22 @@ import errno
 import sqlite3
 import struct
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from listener.journal import recovered, rows
 from listener.journal.database import APPLICATION_ID, connect, migrations
 from listener.journal.lock import may_be_owned
 from listener.journal.pages import MAGIC, events, page_bytes_of
-from listener.journal.wal import read_log
+from listener.journal.wal import read_index, read_log
 
 WHOLE_BYTES = 256 * 2**20
 """Up to this size all of a journal is looked at, which takes one to three seconds: SQLite checks its structure at about
 1,000 MiB a second, and the checksums of small events take 100 to 200 MiB a second. Of a larger one, the small tables
 are, and the ends of those that grow with the traffic."""
+
+LONG_LOG_BYTES = 64 * 2**20
+"""A longer log, which a reader that never ended has left, is counted alone: its sums would take a minute a GiB here."""
 
 _PAGE = 1000
 _GROWING = ("last_value", "dead_letter")  # as the traffic does; what is wrong in them is found when it is read
@@ -53,14 +56,32 @@ def _fault_of(path: Path, *, thorough: bool) -> str | None:
         return "it is no SQLite file"
     if path.with_name(f"{path.name}-journal").exists():  # its creation was cut short: to be rolled back by its opener
         return None
+    if log_bytes > LONG_LOG_BYTES:
+        return _long_log_fault(path) or _fault_inside(path, thorough=thorough, log_bytes=log_bytes)
     found = read_log(path, page_bytes_of(header))
     newest = next((frame.content for frame in reversed(found.frames) if frame.page == 1), header)
     fault = _header_fault(path, header, newest) or found.fault
     if fault is not None:
         return fault
+    return _fault_inside(path, thorough=thorough, log_bytes=log_bytes)
+
+
+def _fault_inside(path: Path, *, thorough: bool, log_bytes: int) -> str | None:
     small = path.stat().st_size + log_bytes <= WHOLE_BYTES
     with closing(connect(path, "ro" if log_bytes else "ro&immutable=1")) as connection:
         return _fault_in(connection, whole=thorough or small)
+
+
+def _long_log_fault(path: Path) -> str | None:
+    """Whether SQLite, which makes the index anew from what holds, finds as many pages as the owner had counted."""
+    with closing(connect(path, "ro")) as connection:
+        counted = read_index(path)
+        with suppress(sqlite3.DatabaseError):  # what it is will be seen next
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        held = read_index(path)
+    if counted is None or held is None or counted.salts != held.salts or counted.frames <= held.frames:
+        return None
+    return f"its log holds {held.frames} of {counted.frames} pages"
 
 
 def log_fault_of(path: Path) -> str | None:

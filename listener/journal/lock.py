@@ -37,7 +37,8 @@ class FileLock:
 
     def __init__(self, *, journal: Path, descriptor: int) -> None:
         self._journal = journal
-        self._descriptor = descriptor
+        self._path = _path(journal)
+        self._own(descriptor)
         self.left = _known_of(descriptor)
 
     @classmethod
@@ -59,15 +60,16 @@ class FileLock:
     def is_in_place(self) -> bool:
         """Whether the file that is locked still has its name. Raises OSError."""
         try:
-            return os.path.samestat(_path(self._journal).stat(), os.fstat(self._descriptor))
+            found = self._path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
+        return (found.st_dev, found.st_ino) == self._identity
 
     def renew(self) -> None:
         """Lock the file that has the name now, or a new one. Raises as `acquire`; the old one is held until then."""
         descriptor = _locked(self._journal)
         os.close(self._descriptor)
-        self._descriptor = descriptor
+        self._own(descriptor)
         self._write(None)
 
     def note(self, known: Known) -> None:
@@ -75,10 +77,17 @@ class FileLock:
         with suppress(OSError):  # a witness more, nothing that anybody waits for
             self._write(known)
 
+    def _own(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+        self._written = 0
+
     def _write(self, known: Known | None) -> None:
-        content = b"%d\n" % os.getpid() + (b"%d %d\n" % known if known is not None else b"")
+        content = b"%d\n" % os.getpid() + (b"%020d %020d\n" % known if known is not None else b"")
         os.pwrite(self._descriptor, content, 0)
-        os.ftruncate(self._descriptor, len(content))
+        if len(content) != self._written:
+            os.ftruncate(self._descriptor, len(content))
+            self._written = len(content)
 
     def release(self) -> None:
         """Let the next one in."""

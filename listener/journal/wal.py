@@ -43,6 +43,11 @@ def read_header(content: bytes) -> IndexHeader | None:
     return IndexHeader(frames, salts, backfilled)
 
 
+def read_index(journal: Path) -> IndexHeader | None:
+    """What the index beside a journal says; None for none. Raises OSError."""
+    return read_header(_read(journal.with_name(f"{journal.name}-shm")))
+
+
 class WalIndex:
     """The index of a journal that this process has open.
 
@@ -115,7 +120,7 @@ def read_log(journal: Path, page_bytes: int) -> Log:
     contents by themselves.
     """
     content = _read(journal.with_name(f"{journal.name}-wal"))
-    index = read_header(_read(journal.with_name(f"{journal.name}-shm")))
+    index = read_index(journal)
     header = _header(content)
     if header is None:
         fault = _headless(content, index)

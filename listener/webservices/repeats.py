@@ -1,49 +1,91 @@
 """What a session received recently: recognises repeated notifications and seen chats."""
 
 import math
+from collections import deque
 from collections.abc import Iterable
 
 from listener.webservices.notifications import DecodedBatch
 
 MOST_CHATS = 1000
+_VALUES = 16  # of a key
 _REMEMBERED = 128  # notifications; or those of the last two answers, where those are more, and
 _MOST_REMEMBERED = 10_000
 
 
+class _Seen:
+    """What a session was told of one chat.
+
+    `first_s` is when anything was told first, `at_s` when something else than a disposition was told last. `told` has
+    the last values of each key, as their hashes, since values may be long, and until when each was the last one.
+    """
+
+    __slots__ = ("at_s", "first_s", "told")
+
+    def __init__(self, first_s: float) -> None:
+        self.first_s = first_s
+        self.at_s = -math.inf
+        self.told: dict[str, deque[tuple[int, float]]] = {}
+
+    def tell(self, key: str, value: str | None, at_s: float) -> None:
+        recent = self.told.get(key)
+        if recent is None:
+            recent = self.told[key] = deque(maxlen=_VALUES)
+        if recent and recent[-1][0] == hash(value):
+            recent.pop()
+        recent.append((hash(value), at_s))
+
+
 class SeenChats:
-    """The chats that were heard of, when last, and with which values: bounded, the oldest is removed first."""
+    """What a session was told of which chats: bounded, the least recently seen one is removed first.
+
+    Times are seconds of any clock that runs forward.
+    """
 
     def __init__(self) -> None:
-        self._chats: dict[str, float] = {}
-        self._told: dict[str, dict[str, int]] = {}
+        self._chats: dict[str, _Seen] = {}
 
     def __contains__(self, chat_id: str) -> bool:
         return chat_id in self._chats
 
-    def since(self, chat_id: str, since_s: float) -> bool:
-        """Whether it was seen at this time or later."""
-        return self._chats.get(chat_id, -math.inf) >= since_s
+    def by(self, chat_id: str, at_s: float) -> bool:
+        """Whether it was heard of by this time, or has come with more than dispositions since."""
+        seen = self._chats.get(chat_id)
+        return seen is not None and (seen.first_s <= at_s or seen.at_s > -math.inf)
 
-    def came_with(self, chat_id: str, key: str, value: str | None) -> bool:
-        """Whether that is the value that this key had when the chat was seen last."""
-        return self._told.get(chat_id, {}).get(key) == hash(value)
+    def since(self, chat_id: str, since_s: float) -> bool:
+        """Whether something else than a disposition was told of it at this time or later."""
+        seen = self._chats.get(chat_id)
+        return seen is not None and seen.at_s >= since_s
+
+    def told(self, chat_id: str, key: str, since_s: float) -> dict[int, float]:
+        """The values that were told since then, as disposition or along with something else: hashes, and when."""
+        seen = self._chats.get(chat_id)
+        recent = () if seen is None else seen.told.get(key, ())
+        return {value: at_s for value, at_s in recent if at_s >= since_s}
 
     def add(self, decoded: DecodedBatch, at_s: float) -> None:
-        """The chats of a batch were seen at this time, in seconds of any clock that runs forward."""
+        """What a batch tells, in the order in which it came at this time."""
         for chat_id in decoded.chats:
-            self._chats.pop(chat_id, None)
-            self._chats[chat_id] = at_s
+            seen = self._chats.pop(chat_id, None) or _Seen(at_s)
+            seen.at_s = at_s
+            self._chats[chat_id] = seen
         for (chat_id, key), value in decoded.told.items():
-            self._told.setdefault(chat_id, {})[key] = hash(value)  # values may be long
+            self._chats[chat_id].tell(key, value, at_s)
+        for one in decoded.observations:
+            if not one.prime:
+                self._of(one.chat_id, at_s).tell(one.key, one.value, at_s)
         while len(self._chats) > MOST_CHATS:
-            oldest = next(iter(self._chats))
-            del self._chats[oldest]
-            self._told.pop(oldest, None)
+            del self._chats[next(iter(self._chats))]
+
+    def _of(self, chat_id: str, at_s: float) -> _Seen:
+        seen = self._chats.get(chat_id)
+        if seen is None:
+            seen = self._chats[chat_id] = _Seen(at_s)
+        return seen
 
     def clear(self) -> None:
         """A new session begins."""
         self._chats.clear()
-        self._told.clear()
 
 
 class Repeats:

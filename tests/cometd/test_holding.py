@@ -10,7 +10,7 @@ ADVISED_MS = 120_000
 
 
 def failed(hold: HoldLimit, held_ms: int, http_status: int | None = 504, *, advised_ms: int = ADVISED_MS) -> bool:
-    return hold.failed(held_ms=held_ms, advised_ms=advised_ms, http_status=http_status)
+    return bool(hold.failed(held_s=held_ms / 1000, advised_ms=advised_ms, http_status=http_status))
 
 
 @pytest.mark.parametrize("status", [504, 502, 408, None])
@@ -40,18 +40,26 @@ def test_two_failures_that_are_not_alike_teach_nothing(first: tuple[int, int | N
     assert hold.limit_ms is None
 
 
+def test_what_is_learned_is_told_in_words():
+    hold = HoldLimit()
+    failed(hold, 60_000)
+    assert hold.failed(held_s=60.0, advised_ms=ADVISED_MS, http_status=504) == (
+        "polls fail after 60.0 s, and the server holds them for 120 s: from now on they ask for an answer within 45.0 s"
+    )
+
+
 def test_a_poll_that_was_held_for_longer_clears_the_suspicion():
     hold = HoldLimit()
     failed(hold, 60_000)
-    hold.answered(held_ms=100_000)
+    hold.answered(held_s=100_000 / 1000)
     assert not failed(hold, 60_000)
 
 
 def test_a_poll_that_was_answered_sooner_clears_nothing():
     hold = HoldLimit()
     failed(hold, 60_000)
-    hold.answered(held_ms=5)
-    hold.answered(held_ms=30_000)
+    hold.answered(held_s=5 / 1000)
+    hold.answered(held_s=30_000 / 1000)
     assert failed(hold, 60_000)
 
 
@@ -85,7 +93,7 @@ def test_whatever_happens_the_limit_only_falls_and_stays_useful(polls: list[tupl
     before = ADVISED_MS
     for answered, held_ms, status in polls:
         if answered:
-            hold.answered(held_ms=held_ms)
+            hold.answered(held_s=held_ms / 1000)
         learned = not answered and failed(hold, held_ms, status)
         now = hold.limit_ms if hold.limit_ms is not None else ADVISED_MS
         assert (now < before) is learned

@@ -14,13 +14,14 @@ from structlog.testing import capture_logs
 from listener.errors import JournalDamaged, ListenerError, Unreachable
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
-from listener.model.event import Difference, Entry, Gap, Observation
+from listener.model.event import Entry, Gap, Observation
 from listener.runtime.clock import Moment
 from listener.runtime.metrics import Metrics
 from listener.testing import ManualClock, MemoryJournal
 from listener.webservices.notifications import NotificationDecoder
+from listener.webservices.repeats import SeenChats
 from support.eventually import eventually
-from support.notifications import CHAT, encoded, with_data
+from support.notifications import CHAT, encoded, notification, with_data
 
 NOW_MS = 1_800_000_000_000
 GAP = Gap(account="agent1", from_="a", to="2027-01-15T08:00:00.000Z", reason="subscription_lost", closed_by="subscribe")
@@ -50,8 +51,7 @@ class World:
         self.turn = asyncio.Lock()
         self.alive = True
         self.standing = True
-        self.came: set[str] = set()
-        self.heard_of: set[str] = set()
+        self.seen_chats = SeenChats()
         self.grants = True
         self.subscribed = 0
         self.trusted = 0
@@ -90,12 +90,6 @@ class World:
     def is_healthy(self) -> bool:
         return self.alive and not self.reconciler.is_due
 
-    def came_with(self, found: Difference) -> bool:
-        return found.observation.chat_id in self.came
-
-    def has_heard_of(self, chat_id: str, since_s: float) -> bool:
-        return chat_id in self.heard_of
-
     async def subscribe_again(self) -> bool:
         self.subscribed += 1
         return self.grants
@@ -120,7 +114,14 @@ class World:
             origin_id="n",
             as_of_s=self.clock.monotonic_s(),
         )
+        self.seen_chats.add(decoded, self.clock.monotonic_s())
         await self.recorder.record(entry)
+
+    def hear_of(self, chat_id: str, kind: str = "StatusChange") -> None:
+        """Something else than a disposition is notified of a chat, without its user data."""
+        note = encoded(notification(notificationType=kind, chat={"id": chat_id, "userData": ...}))
+        decoded = self.decoder.decode([note], account="agent1", received_ms=self.clock.now_ms())
+        self.seen_chats.add(decoded, self.clock.monotonic_s())
 
     async def dispositions(self) -> list[tuple[str, str]]:
         found = [json.loads(event.data) for event in await self.journal.read(0, 1000)]
@@ -214,12 +215,51 @@ async def test_a_chat_that_ends_unheard_shows_a_dead_subscription(make: Callable
     assert await world.dispositions() == [("A", "notification")]
 
 
+async def test_a_change_that_only_others_were_told_of_shows_a_dead_subscription(make: Callable[..., Any]):
+    """Another agent of the conference brought it, so the journal knows it; this session has missed it all the same."""
+    world = await make()
+    await world.hear("A")
+    world.rest.chats_now = [chat("A")]
+    await eventually(lambda: world.trusted)
+    world.clock.advance(20)
+    others = world.decoder.decode([encoded(with_data(DispositionCode="B"))], account="agent2", received_ms=NOW_MS)
+    await world.recorder.record(Entry(account="agent2", observations=tuple(others.observations), as_of_s=10_000.0))
+    world.rest.chats_now = [chat("B")]
+    await eventually(lambda: world.metrics.value("events_total", "gap", "", "notification"))
+    assert await world.dispositions() == [("A", "notification"), ("B", "notification")]
+
+
+async def test_a_missed_change_is_one_though_the_next_one_was_told(make: Callable[..., Any], monkeypatch):
+    monkeypatch.setattr("listener.intake.reconciliation._CONFIRM_S", 0.1)
+    world = await make()
+    await world.hear("A")
+    world.rest.chats_now = [chat("A")]
+    await eventually(lambda: world.trusted)
+    world.clock.advance(20)
+    world.rest.chats_now = [chat("B")]
+    asked = world.rest.asked
+    await eventually(lambda: world.rest.asked > asked)
+    world.clock.advance(1)
+    await world.hear("C")
+    world.rest.chats_now = [chat("C")]
+    await eventually(lambda: world.deaths)
+    assert await world.dispositions() == [("A", "notification"), ("C", "notification")]
+
+
+async def test_a_chat_that_came_unheard_shows_a_dead_subscription(make: Callable[..., Any]):
+    world = await make()
+    await eventually(lambda: world.trusted)
+    world.rest.chats_now = [{"id": "chat-9", "state": "Chatting", "uri": "x"}]
+    await eventually(lambda: world.deaths)
+
+
 async def test_a_chat_that_ends_as_was_told_is_no_news(make: Callable[..., Any]):
     world = await make()
     world.rest.chats_now = [chat("A")]
     await world.hear("A")
     await eventually(lambda: world.trusted)
-    world.heard_of.add(CHAT["id"])
+    world.clock.advance(20)
+    world.hear_of(CHAT["id"])
     world.rest.chats_now = []
     asked = world.rest.asked
     await eventually(lambda: world.rest.asked > asked + 3)
@@ -259,7 +299,7 @@ async def test_a_chat_that_nobody_has_heard_of_shows_a_dead_subscription(make: C
 
 async def test_a_chat_that_came_with_its_value_is_recorded_and_no_sign_of_death(make: Callable[..., Any]):
     world = await make()
-    world.came.add("chat-9")
+    world.hear_of("chat-9")
     world.rest.chats_now = [chat("A", "chat-9")]
     await eventually(lambda: world.results("different"))
     await eventually(lambda: world.results("done"))

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.errors import JournalError, JournalFull
@@ -603,6 +603,7 @@ async def test_what_was_heard_since_the_chats_were_asked_for_may_be_newer(start:
 HEARD = st.tuples(st.sampled_from(["A", "B", None]), st.booleans(), st.integers(0, 20), st.integers(-3600, 3600))
 
 
+@settings(max_examples=40)
 @given(st.lists(HEARD, max_size=12))
 async def test_a_look_loses_against_whatever_was_heard_since_it_was_asked_for_and_wins_against_all_else(
     script: list[Any],

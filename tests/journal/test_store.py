@@ -328,6 +328,31 @@ def test_a_first_page_that_is_in_the_log_alone_is_no_damage(path):
         assert (store.last_sequence, logs) == (20 + CHECKPOINT_PAGES, [])
 
 
+@pytest.mark.parametrize("hurt", [False, True])
+def test_a_long_log_is_counted_and_not_read_page_by_page(path, tmp_path, monkeypatch, hurt):
+    monkeypatch.setattr("listener.journal.inspection.LONG_LOG_BYTES", 1000)
+    store = open_store(path)
+    insert(store, 1, 100)
+    insert(store, 101, 100)
+    left = in_a_new_place(path, tmp_path / "left", "", "-wal", "-shm")
+    store.close()
+    if hurt:
+        with left.with_name("journal.db-wal").open("r+b") as log:
+            log.seek(60 * PAGE_BYTES)
+            log.write(bytes(100))
+    else:
+        monkeypatch.setattr("listener.journal.inspection.read_log", None)
+    with structlog.testing.capture_logs() as logs, closing(open_store(left)) as found:
+        kept = found.read.execute("SELECT count(*) FROM event").fetchone()[0]
+    damaged = [line["error"] for line in logs if line["event"] == "journal_damaged"]
+    if hurt:
+        assert len(damaged) == 1
+        assert re.fullmatch(r"its log holds \d+ of \d+ pages", damaged[0])
+        assert 190 <= kept < 200, "all but what stood in the page"
+    else:
+        assert (kept, logs) == (200, [])
+
+
 def test_a_crash_before_the_schema_leaves_a_file_that_opens(path):
     path.touch()
     open_store(path).close()

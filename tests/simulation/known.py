@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulation.evidence import Publication
-from simulation.oracle import RETRY_S, Case, Finding, Gap
+from simulation.oracle import RETRY_S, Case, Finding
 from simulation.schedule import (
     Forget,
     Schedule,
@@ -43,23 +43,35 @@ class OpenCase:
 
 
 def _died_in_silence(case: Case, finding: Finding) -> bool:
-    """The server had forgotten what this agent's sessions are subscribed to; nobody knows, or not since when."""
+    """The server had forgotten what this agent's session is subscribed to, and it was not subscribed again yet.
+
+    Nothing tells of what was set meanwhile: the chat has ended and begun unseen, or says what it said before, or a
+    restart or a gap came before the next look.
+    """
     lost = finding.about
-    forgotten = [fault.at for fault in case.plan.faults if isinstance(fault, Forget) and fault.agent == finding.agent]
-    if finding.promise == "unsettled" and finding.text.endswith("does not listen"):
-        return bool(forgotten)
-    if isinstance(lost, Gap):  # found late, since what the first look found may have come with its chat
-        return any(at - _FOUND_LATER_S <= lost.begins_at <= at + _FOUND_LATER_S for at in forgotten)
     if not isinstance(lost, Publication) or lost.heard:
         return False
-    return any(at <= lost.at <= at + _FOUND_LATER_S + RETRY_S for at in forgotten)
+    forgotten = [fault.at for fault in case.plan.faults if isinstance(fault, Forget) and fault.agent == finding.agent]
+    since = max((at for at in forgotten if at <= lost.at), default=None)
+    until = lost.at + RECONCILE_S + RETRY_S
+    if since is None or lost.at > since + RECONCILE_S + RETRY_S:
+        return False
+    ended = (finding.agent, lost.chat) not in case.evidence.values
+    said_before = any(
+        (one.agent, one.chat, one.value, one.heard) == (lost.agent, lost.chat, lost.value, True)
+        and since - RECONCILE_S <= one.at <= until
+        for one in case.evidence.published
+    )
+    began_anew = any(since <= end <= until for _, end, _ in case.evidence.lives)
+    gaps = [gap for gap in case.gaps if gap.agent == finding.agent and since <= gap.ends_at <= until]
+    return ended or said_before or began_anew or bool(gaps)
 
 
 CASES: tuple[OpenCase, ...] = (
     OpenCase(
         id="silent-death",
-        text="a subscription that the server forgot in silence: what was set in a chat that was completed before the"
-        " next look, or before a start, lies before the gap; where nothing is set, nobody notices",
+        text="a subscription that the server forgot in silence: what was set before the next look, or before a restart"
+        " or a gap that came first, and has left no trace in the chats, is lost unseen",
         promise="lost",
         shown_by=(
             '{"seed":0,"ack":false,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'

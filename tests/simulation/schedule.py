@@ -261,6 +261,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         max_interval_ms: how long it keeps a session without one.
         csrf: whether the server wants a CSRF token.
         batched: whether the webhook sends events together.
+        sliced: whether an answer of more than one or two notifications is large enough to be taken in slices.
         lasts_s: until when things go wrong.
         faults: in the order of their time.
     """
@@ -272,6 +273,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_interval_ms: int = 10_000
     csrf: bool
     batched: bool
+    sliced: bool = False
     lasts_s: float
     faults: tuple[AnyFault, ...]
 
@@ -299,6 +301,7 @@ _CHOKE_SHARE = 0.05
 _WITH_A_KILL = (DiskFull, DiskStall, ReceiverAnswers, ReceiverHangs)  # whatever waits then must not be gone
 _KILL_IN_IT = 0.5
 _POWER_CUT = 0.3
+_SLICED_SHARE = 0.25
 _PROXY_SHARE = 0.08
 _FILES_SHARE = 0.05  # of the seeds
 _NOTICED_S = 5.0  # by then the files are in place again: what comes later may be a kill
@@ -421,6 +424,7 @@ def draw(seed: int) -> Schedule:
         hold_ms=dice.choice((3000, 5000, 8000)),
         csrf=dice.random() < 0.3,
         batched=dice.random() < 0.5,
+        sliced=random.Random(f"{seed}:sliced").random() < _SLICED_SHARE,
         lasts_s=lasts_s,
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
     )

@@ -7,14 +7,16 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import structlog
 
+from listener.cometd import engine, protocol, slices
 from listener.config.settings import Settings
 from listener.journal import SqliteJournal
 from listener.model.event import Event
@@ -77,7 +79,11 @@ class World:
         self.disk = Disk(folder)
         self._folder = folder / "first"
         self._folder.mkdir()
-        with mounted(self.disk), _installed_once(), _logging(self.loop, shown=self._is_logged):
+        with ExitStack() as stack:
+            for setting in (mounted(self.disk), _installed_once(), _logging(self.loop, shown=self._is_logged)):
+                stack.enter_context(setting)
+            if self.plan.sliced:
+                stack.enter_context(_small_slices())
             try:
                 self.loop.play(self._play())
                 self._note_end()
@@ -267,6 +273,20 @@ class World:
 
     def _look(self, process: Process) -> None:
         self.evidence.counts.append((self.loop.now_s, process.number, process.counts()))
+
+
+@contextmanager
+def _small_slices() -> Iterator[None]:
+    """Two notifications fill a slice, and one a part of what is stored."""
+    with ExitStack() as stack:
+        for module, name, value in (
+            (slices, "SLICE_BYTES", 1500),
+            (protocol, "_PART_BYTES", 1),
+            (protocol, "PART_EVENTS", 1),
+            (engine, "PART_EVENTS", 1),
+        ):
+            stack.enter_context(patch.object(module, name, value))
+        yield
 
 
 @contextmanager

@@ -168,8 +168,10 @@ class _Run:
 
     def _installation(self, url: str) -> Listening:
         settings = self._rig.settings(url)
-        waiting = {"poll_margin_s": self.cell.fault.margin_s, "connect_timeout_s": 2.0, "request_timeout_s": 5.0}
-        return Listening(self._folder, **{**settings, "server": {**settings["server"], **waiting}})
+        fault = self.cell.fault
+        limits = {"poll_margin_s": fault.margin_s, "connect_timeout_s": 2.0, "request_timeout_s": 5.0}
+        limits["max_message_bytes"] = fault.max_message_bytes
+        return Listening(self._folder, **{**settings, "server": {**settings["server"], **limits}})
 
     async def _recover(self) -> None:
         """The fault is over for now: a fresh event has to flow."""

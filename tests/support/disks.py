@@ -159,7 +159,7 @@ class MountedListening(Listening):
         self._audit = mounts.seen(audit)
 
     async def start(self, *, subscribed: bool = True) -> Daemon:
-        self.daemon = Daemon(self._config, env=self._env)
+        self.daemon = Daemon(self._config, **self._options)
         self.daemon.argv[:0] = self._mounts.enter
         await self.daemon.start()
         self._starts += 1

@@ -12,6 +12,7 @@ SERVERS = ("simulator", "cometd")
 BETWEEN_S = 0.4  # hits of one fault
 BACKOFF_S = 30.0  # how long the daemon may pause at the most; what is asked for by number of answers takes as long
 REVOKED_S = 3.0
+FOUND = 302
 HTML = "<html><head><title>502 Bad Gateway</title></head><body><h1>Bad Gateway</h1></body></html>"
 ACCESS_DENIED = '{"statusCode": 20, "statusMessage": "Access denied"}'
 
@@ -30,6 +31,7 @@ class Fault:
         margin_s: the daemon's `poll_margin_s`.
         max_interval_ms: how long the server keeps a session that does not poll.
         pause_s: the publisher's pause; long faults have fewer events a second.
+        max_message_bytes: the daemon's.
         csrf: the site wants a CSRF token.
     """
 
@@ -42,6 +44,7 @@ class Fault:
     margin_s: float = 1.0
     max_interval_ms: int = 10_000
     pause_s: float = 0.08
+    max_message_bytes: int = 2**24
     csrf: bool = False
 
 
@@ -95,10 +98,38 @@ async def _bad_gateway(rig: Rig) -> None:
         await asyncio.sleep(BETWEEN_S)
 
 
+def _in_place_of_the_answer(*statuses: int, body: str | None) -> Callable[[Rig], Awaitable[None]]:
+    async def play(rig: Rig) -> None:
+        for status in statuses:
+            rig.gateway.fail(
+                status, body=body, headers={"Location": "/elsewhere"} if status == FOUND else {}, acted=True
+            )
+            await _used_up(rig)
+            await asyncio.sleep(BETWEEN_S)
+
+    return play
+
+
+async def _refused(rig: Rig) -> None:
+    async with rig.link.refused():
+        await asyncio.sleep(7.0)
+
+
+async def _queue(rig: Rig) -> None:
+    """The server gathers what is many times larger than what one message may be."""
+    with rig.link.blackhole():
+        await asyncio.sleep(3.5)
+
+
 async def _unauthorized(rig: Rig) -> None:
-    """Twice: from the third time on the session is given up."""
-    rig.gateway.fail(401, body=ACCESS_DENIED, content_type="application/json", count=2)
+    rig.gateway.fail(401, body=ACCESS_DENIED, content_type="application/json", count=5)
     await _used_up(rig)
+
+
+async def _unauthorized_in_bayeux(rig: Rig) -> None:
+    for error in ("401::Authentication invalid", "403::Handshake denied"):
+        rig.gateway.refuse(error, count=2)
+        await _used_up(rig)
 
 
 async def _csrf_expired(rig: Rig) -> None:
@@ -164,6 +195,22 @@ FAULTS = (
     Fault(name="30 s latency", play=_latency, max_interval_ms=60_000, pause_s=0.5),
     Fault(name="30 s latency, waited for", play=_latency, margin_s=35.0, max_interval_ms=60_000, pause_s=0.5),
     Fault(name="slow drip", play=_drip),
+    Fault(name="refused for 7 s", play=_refused),
+    Fault(name="long queue, short messages", play=_queue, max_message_bytes=2**16),
+    Fault(
+        name="HTTP 202, 203, 206, body kept", play=_in_place_of_the_answer(202, 203, 206, body=None), through="gateway"
+    ),
+    Fault(
+        name="HTTP 302, 404, 408 for an answer",
+        play=_in_place_of_the_answer(302, 404, 408, body=HTML),
+        through="gateway",
+    ),
+    Fault(
+        name="HTTP 401, 403, 503 for an answer",
+        play=_in_place_of_the_answer(401, 403, 503, body=HTML),
+        through="gateway",
+    ),
+    Fault(name="401, 403 in Bayeux", play=_unauthorized_in_bayeux, through="gateway"),
     Fault(name="HTTP 502, HTML", play=_bad_gateway, hits=2, through="gateway"),
     Fault(name="HTTP 401, JSON", play=_unauthorized, hits=3, through="gateway"),
     Fault(name="HTTP 403, CSRF expired", play=_csrf_expired, hits=3, through="gateway", csrf=True),

@@ -5,6 +5,8 @@ It knows just enough of Bayeux to find the replies and the events in an answer; 
     async with Gateway(server.port) as gateway:                         # clients use gateway.port
         gateway.fail(502, body="<html>", count=2)                       # the server does not see the request
         gateway.fail(502, body="<html>", acted=True)                    # it does, and its answer is thrown away
+        gateway.fail(203, acted=True, body=None)                        # its answer comes, under another status
+        gateway.refuse("401::Authentication invalid")                   # in Bayeux, under HTTP 200
         gateway.advise({"reconnect": "none"})                           # on the next /meta/connect reply
         gateway.repeat(3)                                               # batches that come again
         with gateway.without_cookies(): ...                             # the server sees strangers
@@ -28,10 +30,10 @@ STRAY = 3  # how many earlier replies are mixed in
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """An answer in place of the server's."""
+    """An answer in place of the server's; without a body of its own it has the server's."""
 
     status: int
-    body: str
+    body: str | None
     content_type: str
     headers: Mapping[str, str]
     acted: bool
@@ -42,6 +44,7 @@ class Spoils:
     """What is to be spoilt still."""
 
     failures: deque[Failure] = field(default_factory=deque)
+    refusals: deque[str] = field(default_factory=deque)
     advice: deque[Mapping[str, Any]] = field(default_factory=deque)
     repeats: int = 0
     again: list[Json] = field(default_factory=list)
@@ -95,15 +98,22 @@ class Gateway:
         self,
         status: int,
         *,
-        body: str = "",
+        body: str | None = "",
         content_type: str = "text/html",
         headers: Mapping[str, str] | None = None,
         count: int = 1,
         acted: bool = False,
     ) -> None:
-        """Answer the next `count` requests with Bayeux messages so; `acted` if the server is to see them first."""
+        """Answer the next `count` requests with Bayeux messages so; `acted` if the server is to see them first.
+
+        Without a body the server's own is kept.
+        """
         failure = Failure(status=status, body=body, content_type=content_type, headers=dict(headers or {}), acted=acted)
         self._spoils.failures.extend([failure] * count)
+
+    def refuse(self, error: str, *, count: int = 1) -> None:
+        """Refuse the next `count` connects with this Bayeux error; the server does not see them."""
+        self._spoils.refusals.extend([error] * count)
 
     def advise(self, advice: Mapping[str, Any], *, count: int = 1) -> None:
         """Lay this advice over that of the next `count` replies to a connect."""
@@ -138,7 +148,7 @@ class Gateway:
     def pending(self) -> int:
         """How much of what was asked for, other than conditions, is still to come."""
         spoils = self._spoils
-        return len(spoils.failures) + len(spoils.advice) + spoils.repeats + bool(spoils.again)
+        return len(spoils.failures) + len(spoils.refusals) + len(spoils.advice) + spoils.repeats + bool(spoils.again)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
@@ -146,11 +156,20 @@ class Gateway:
         failure = self._spoils.failures.popleft() if bayeux and self._spoils.failures else None
         if failure is not None and not failure.acted:
             return _failed(failure)
+        if bayeux and self._spoils.refusals and b"/meta/connect" in body:
+            return web.json_response(
+                [_refused(message, self._spoils.refusals.popleft()) for message in json.loads(body)]
+            )
         try:
             answer = await self._forward(request, body)
         except aiohttp.ClientError as exc:
             return web.Response(status=502, text=f"<html>{exc}</html>", content_type="text/html")
-        return answer if failure is None else _failed(failure)
+        if failure is None:
+            return answer
+        if failure.body is None:
+            answer.set_status(failure.status)
+            return answer
+        return _failed(failure)
 
     async def _forward(self, request: web.Request, body: bytes) -> web.Response:
         dropped = NOT_PASSED_ON | ({"cookie"} if self._spoils.cookies_lost else set())
@@ -201,6 +220,10 @@ class Gateway:
 
 def _is_reply(message: Json) -> bool:
     return str(message.get("channel")).startswith("/meta/")
+
+
+def _refused(request: Json, error: str) -> Json:
+    return {"id": request.get("id"), "channel": request["channel"], "successful": False, "error": error}
 
 
 def _failed(failure: Failure) -> web.Response:

@@ -123,3 +123,20 @@ async def test_a_server_that_is_down_is_a_bad_gateway(
     await server.__aexit__(None, None, None)
     async with http.post(gateway.url, data="[]") as response:
         assert response.status == 502
+
+
+async def test_the_server_s_answer_comes_under_another_status(gateway: Gateway, http: aiohttp.ClientSession):
+    gateway.fail(203, body=None, acted=True)
+    async with http.post(gateway.url, data=json.dumps([{"channel": "/meta/connect", "id": "1"}])) as response:
+        assert (response.status, await response.json()) == (203, [*EVENTS, reply()])
+    assert await connect(http, gateway, 2) == [*EVENTS, reply(2)]
+
+
+async def test_a_connect_is_refused_in_bayeux_and_the_server_does_not_see_it(
+    gateway: Gateway, server: BareServer, http: aiohttp.ClientSession
+):
+    gateway.refuse("401::Authentication invalid")
+    assert gateway.pending == 1
+    refusal = {"id": "1", "channel": "/meta/connect", "successful": False, "error": "401::Authentication invalid"}
+    assert await connect(http, gateway) == [refusal]
+    assert (server.requests, gateway.pending) == ([], 0)

@@ -4,13 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.model.event import Observation
 from listener.webservices.notifications import DecodedBatch, NotificationDecoder
 from listener.webservices.repeats import MOST_CHATS, Repeats, SeenChats
 from support.notifications import encoded, notification
 
 
-def seen(*chats, told=()):
-    return DecodedBatch(chats=list(chats), told=dict(told))
+def seen(*chats, told=(), dispositions=()):
+    observations = [
+        Observation(account="a", chat_id=chat, key=key, value=value, server_time_ms=None, received_ms=0)
+        for chat, key, value in dispositions
+    ]
+    return DecodedBatch(chats=list(chats), told=dict(told), observations=observations)
 
 
 def test_chats_are_known_until_the_session_ends():
@@ -20,19 +25,35 @@ def test_chats_are_known_until_the_session_ends():
     assert "c" not in heard
     heard.clear()
     assert "a" not in heard
-    assert not heard.came_with("a", "Code", "x")
+    assert heard.told("a", "Code", 0.0) == {}
 
 
-def test_when_a_chat_was_seen_last_and_what_it_came_with_is_known():
+def test_when_something_else_than_a_disposition_was_told_of_a_chat_is_known():
+    heard = SeenChats()
+    heard.add(seen("a"), 5.0)
+    heard.add(seen(dispositions=[("a", "Code", "x"), ("b", "Code", "x")]), 6.0)
+    assert [heard.since("a", at_s) for at_s in (5.0, 5.1)] == [True, False]
+    assert ("b" in heard, heard.since("b", 0.0), heard.since("c", 0.0)) == (True, False, False)
+    assert (heard.by("a", 0.0), heard.by("b", 5.0), heard.by("b", 6.0), heard.by("c", 9.0)) == (
+        True,
+        False,
+        True,
+        False,
+    )
+
+
+def test_which_values_were_told_lately_is_known_with_whatever_they_came():
     heard = SeenChats()
     heard.add(seen("a", told={("a", "Code"): "x", ("a", "Other"): None}), 5.0)
-    assert (heard.since("a", 5.0), heard.since("a", 5.1), heard.since("b", 0.0)) == (True, False, False)
-    assert heard.came_with("a", "Code", "x")
-    assert heard.came_with("a", "Other", None)
-    heard.add(seen("a", told={("a", "Code"): "y"}), 6.0)
-    assert not heard.came_with("a", "Code", "x")
-    assert not heard.came_with("a", "Never", None)
-    assert heard.since("a", 6.0)
+    for at_s in (6.0, 7.0):
+        heard.add(seen(dispositions=[("a", "Code", "y")]), at_s)
+    assert heard.told("a", "Code", 0.0) == {hash("x"): 5.0, hash("y"): 7.0}
+    assert heard.told("a", "Code", 6.0) == {hash("y"): 7.0}
+    assert heard.told("a", "Other", 0.0) == {hash(None): 5.0}
+    assert heard.told("a", "Never", 0.0) == heard.told("b", "Code", 0.0) == {}
+    for number in range(100):
+        heard.add(seen(dispositions=[("a", "Code", str(number))]), 10.0 + number)
+    assert len(heard.told("a", "Code", 0.0)) < 20
 
 
 def test_of_too_many_the_one_not_heard_of_for_longest_goes():
@@ -43,7 +64,7 @@ def test_of_too_many_the_one_not_heard_of_for_longest_goes():
     heard.add(seen("one more"), 4.0)
     assert "first" in heard
     assert "second" not in heard
-    assert not heard.came_with("second", "Code", "x")
+    assert heard.told("second", "Code", 0.0) == {}
 
 
 KEYS = ("DispositionCode", "Reason")
