@@ -1022,6 +1022,34 @@ async def test_a_server_that_does_not_hold_polls_is_not_stormed(make: Make):
     assert len(world.script.requests) - before <= 5
 
 
+@pytest.mark.parametrize("ack", [True, False])
+async def test_a_server_that_answers_each_poll_at_once_with_something_useless_is_not_stormed(make: Make, *, ack: bool):
+    world = make(ack=ack)
+    useless = (reply(event(n), ext={"ack": n + 2} if ack else None) for n in itertools.count())
+    world.script.then(reply(), *itertools.islice(useless, 60), step=Step.CONNECT)
+
+    async def over_a_network(request: Request) -> AsyncIterator[Payload]:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        async for payload in world.script.exchange(request):
+            yield payload
+
+    world.engine.exchange = over_a_network
+    world.start()
+    await world.certain()
+
+    async def take() -> None:
+        while True:
+            if isinstance(fact := await world.engine.next_fact(), Batch):
+                fact.confirm(useful=False)
+
+    taking = asyncio.create_task(take())
+    for _ in range(20):
+        await world.wait_and_advance(0.5)
+    taking.cancel()
+    assert 20 < len(world.script.connects) < 40, "ten at once, and then two a second"
+
+
 # --- rest and distrust ------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from listener.audit.trail import Trail
 from listener.cometd.engine import Engine
+from listener.cometd.keep_alive import KeepAlive
 from listener.cometd.protocol import Phase, Session, Step
 from listener.delivery import lane
 from listener.delivery.lane import Lane
@@ -70,10 +71,10 @@ def _acknowledges_at_once(original: Any) -> Any:
 
 
 def _waits_for_nothing(_: Any) -> Any:
-    async def until_durable(*_args: Any) -> None:
+    async def until(*_args: Any) -> None:
         return
 
-    return until_durable
+    return until
 
 
 def _subscribes_once(original: Any) -> Any:
@@ -164,7 +165,7 @@ class _OpenDoor:
 MUTANTS: Mapping[str, Mutant] = {
     "ack before commit": Mutant(
         text="a batch is acknowledged before it is durable",
-        patches=[(Engine, "_hand_out", _acknowledges_at_once), (Engine, "_until_durable", _waits_for_nothing)],
+        patches=[(Engine, "_hand_out", _acknowledges_at_once), (KeepAlive, "until", _waits_for_nothing)],
     ),
     "ack computed": Mutant(
         text="the number acknowledged is one more than the last that came",
