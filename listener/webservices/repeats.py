@@ -67,8 +67,8 @@ class SeenChats:
     def has_forgotten(self, chat_id: str, key: str, since_s: float) -> bool:
         """Whether so many values were told since then that the first of them are not known any more."""
         seen = self._chats.get(chat_id)
-        recent = () if seen is None else seen.told.get(key, ())
-        return len(recent) == _VALUES and recent[0][1] > since_s
+        recent = None if seen is None else seen.told.get(key)
+        return recent is not None and len(recent) == _VALUES and recent[0][1] > since_s
 
     def add(self, decoded: DecodedBatch, at_s: float) -> None:
         """What a batch tells, in the order in which it came at this time."""

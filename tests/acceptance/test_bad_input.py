@@ -130,6 +130,13 @@ def counted(seen: Scrape) -> dict[str, dict[str, int]]:
     }
 
 
+ONE_OF_BOTH = pytest.mark.parametrize(
+    "simulator",
+    [pytest.param(False, id="without ack"), pytest.param(True, id="with ack", marks=pytest.mark.long)],
+    indirect=True,
+)
+
+
 @pytest.fixture(params=[False, True], ids=["without ack", "with ack"])
 async def simulator(request: pytest.FixtureRequest, owned: AsyncExitStack) -> Simulator:
     options = SimulatorOptions(agents=1, timeout_ms=2000, ack=request.param)
@@ -141,6 +148,7 @@ def good(number: int) -> bytes:
     return encoded(notification(chat={"id": f"good-{number}", "userData": {"DispositionCode": f"{CODE}{number}"}}))
 
 
+@ONE_OF_BOTH
 async def test_each_bad_notification_is_counted_by_its_reason_and_costs_nothing_else(
     simulator: Simulator, install: Install
 ):
@@ -185,6 +193,7 @@ def risen(before: dict[str, int], after: dict[str, int]) -> str | None:
     return next(iter(rises)) if list(rises.values()) == [1] else str(rises) if rises else None
 
 
+@ONE_OF_BOTH
 async def test_responses_that_are_garbage_cost_no_event_that_can_be_had(simulator: Simulator, install: Install):
     """With acknowledgements it comes again; without, the chats are read and the gap is on record."""
     listening = await install(SimulatedSite(simulator))

@@ -70,7 +70,7 @@ async def test_a_wall_clock_that_jumps_loses_nothing_and_makes_no_gap(
     listening = await install(site, webhook=receiver.url, sinks=sinks, env=clock.env)
     await listening.start()
     first = 1
-    for seconds in (0, DAY_S, -DAY_S, 40 * DAY_S, 0):
+    for seconds in (0, DAY_S, -DAY_S, 0):
         clock.jump(seconds)
         after = 0
         async with asyncio.timeout(30):

@@ -34,7 +34,11 @@ def content(name: str) -> bytes:
     return Path(name).read_bytes()
 
 
-@pytest.mark.parametrize("damage", [garbage, zeroed, truncated], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize(
+    "damage",
+    [garbage, pytest.param(zeroed, marks=pytest.mark.long), pytest.param(truncated, marks=pytest.mark.long)],
+    ids=["garbage", "zeroed", "truncated"],
+)
 @pytest.mark.parametrize("site", ["simulator with ack"], indirect=True)
 async def test_a_damaged_journal_needs_no_hand(
     site: Site, install: Install, tmp_path: Path, damage: Callable[[Path], None]

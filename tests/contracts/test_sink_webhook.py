@@ -67,7 +67,7 @@ class WebhookPlace:
 
 
 class TestWebhook(SinkContract):
-    @pytest.fixture(params=["structured", "binary", "batched"])
+    @pytest.fixture(params=["structured", pytest.param("binary", marks=pytest.mark.long), "batched"])
     def place(self, receiver, request):
         return WebhookPlace(receiver, request.param)
 

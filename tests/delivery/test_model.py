@@ -292,8 +292,8 @@ class InMemory(DeliveryMachine):
         return self.journal, len(self.sink.events)
 
 
-STEADY = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+STEADY = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 TestOnAFile = OnAFile.TestCase
-TestOnAFile.settings = settings(STEADY, max_examples=25)  # a start on a file takes its time
+TestOnAFile.settings = settings(STEADY, max_examples=15)  # a start on a file takes its time
 TestInMemory = InMemory.TestCase
 TestInMemory.settings = STEADY

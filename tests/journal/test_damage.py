@@ -219,7 +219,7 @@ def received(number):
     return SAMPLE_MS + number * 1000
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(operations=st.lists(OPERATIONS, min_size=1, max_size=3))
 @example(operations=[("flip", 6767, 128)])  # the message about the schema is no text
 @example(operations=[("write", 60, b"\x80")])  # a negative schema version
@@ -232,7 +232,7 @@ def test_a_damaged_file_opens_and_keeps_what_is_readable(journals, tmp_path_fact
     check(tmp_path_factory.mktemp("case"), before, {"journal.db": after})
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(operations=st.lists(OPERATIONS, min_size=1, max_size=2), name=st.sampled_from(NAMES))
 def test_a_damaged_log_or_file_of_a_killed_process_opens_too(journals, tmp_path_factory, operations, name):
     before, _ = journals
