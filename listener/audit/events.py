@@ -36,10 +36,14 @@ class Stretch(NamedTuple):
 
 
 class GapData(NamedTuple):
-    """What a gap tells: a stretch in which a disposition of the account could have been missed."""
+    """What a gap tells: a stretch in which a disposition of the account could have been missed.
+
+    `seconds` is how long it really was: a wall clock that was set meanwhile makes the stretch longer.
+    """
 
     account: str
     stretch: Stretch
+    seconds: float
     reason: str
     closed_by: str
 
@@ -65,6 +69,7 @@ class _Gap(msgspec.Struct, frozen=True, rename={"from_": "from", "closed_by": "c
     to: str
     reason: str = ""
     closed_by: str = ""
+    seconds: float | None = None
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -110,7 +115,10 @@ def event_of(line: bytes) -> Event:
         elif kind == Kind.GAP:
             gap = _GAP.decode(envelope.data)
             start, end = epoch_ms(gap.from_), epoch_ms(gap.to)
-            data = GapData(gap.account, Stretch(start, max(start, end)), gap.reason, gap.closed_by)
+            stretch = Stretch(start, max(start, end))
+            by_clock_s = (stretch.end_ms - stretch.start_ms) / 1000
+            seconds = by_clock_s if gap.seconds is None else min(max(0.0, gap.seconds), by_clock_s)
+            data = GapData(gap.account, stretch, seconds, gap.reason, gap.closed_by)
     except (msgspec.MsgspecError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
     time, time_ms = envelope.time, epoch_ms(envelope.time)
@@ -159,7 +167,10 @@ class SeenIds:
 
 
 class AccountGaps(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What was missed of one account in the period; stretches that overlap count their seconds once."""
+    """What was missed of one account in the period; stretches that overlap count their seconds once.
+
+    A gap in which the wall clock was set counts for as long as it was, if it lies in the period as a whole.
+    """
 
     account: str
     gaps: int
@@ -178,6 +189,7 @@ class Gaps:
         self._from_ms, self._to_ms = from_ms, to_ms
         self._ids: set[str] = set()
         self._stretches: dict[str, list[Stretch]] = {}
+        self._excess: dict[str, list[tuple[Stretch, float]]] = {}
         self._widened: dict[str, list[Stretch]] = {}
 
     def add(self, id_: str, gap: GapData) -> None:
@@ -185,6 +197,9 @@ class Gaps:
         if id_ not in self._ids:
             self._ids.add(id_)
             self._stretches.setdefault(gap.account, []).append(gap.stretch)
+            excess_s = (gap.stretch.end_ms - gap.stretch.start_ms) / 1000 - gap.seconds
+            if excess_s >= 1:
+                self._excess.setdefault(gap.account, []).append((gap.stretch, excess_s))
             self._widened.clear()
 
     def is_in_period(self, stretch: Stretch) -> bool:
@@ -207,8 +222,9 @@ class Gaps:
     def of(self, account: str) -> AccountGaps:
         """What lies in the period of one account."""
         within = [self._clipped(one) for one in self._stretches.get(account, ()) if self.is_in_period(one)]
-        ms = sum(end - start for start, end in _united(within))
-        return AccountGaps(account=account, gaps=len(within), seconds=ms / 1000)
+        seconds = sum(end - start for start, end in _united(within)) / 1000
+        seconds -= sum(excess_s for one, excess_s in self._excess.get(account, ()) if self._clipped(one) == one)
+        return AccountGaps(account=account, gaps=len(within), seconds=max(0.0, seconds))
 
     def by_account(self, account: str | None = None) -> list[AccountGaps]:
         """What lies in the period, the account with the most seconds first; with `account` of this one alone."""

@@ -401,7 +401,7 @@ class Report:
             account=data.account,
             from_=self._calendar.stamp(stretch.start_ms),
             to=self._calendar.stamp(stretch.end_ms),
-            seconds=(stretch.end_ms - stretch.start_ms) / 1000,
+            seconds=data.seconds,
             reason=data.reason,
             closed_by=data.closed_by,
             proof=proof,

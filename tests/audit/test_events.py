@@ -39,7 +39,7 @@ def test_any_zone_becomes_utc():
 def test_a_gap_that_ends_before_it_begins_is_a_moment():
     data = event_of(missed("2026-11-22T09:00:01Z", "2026-11-22T09:00:00Z")).data
     start = epoch_ms("2026-11-22T09:00:01Z")
-    assert data == GapData("agent1", Stretch(start, start), "network", "poll")
+    assert data == GapData("agent1", Stretch(start, start), 0.0, "network", "poll")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ S = 1000
 def gaps(*stretches, from_ms=None, to_ms=None):
     found = Gaps(from_ms=from_ms, to_ms=to_ms)
     for number, (account, start, end) in enumerate(stretches):
-        found.add(f"id-{number}", GapData(account, Stretch(start * S, end * S), "network", "poll"))
+        found.add(f"id-{number}", GapData(account, Stretch(start * S, end * S), float(end - start), "network", "poll"))
     return found
 
 
@@ -110,8 +110,18 @@ def test_seconds_that_two_gaps_share_count_once_and_accounts_count_apart():
 
 def test_a_gap_that_comes_again_counts_once():
     found = gaps(("a", 10, 30))
-    found.add("id-0", GapData("a", Stretch(10 * S, 30 * S), "network", "poll"))
+    found.add("id-0", GapData("a", Stretch(10 * S, 30 * S), 20.0, "network", "poll"))
     assert figures(found) == [("a", 1, 20.0)]
+
+
+@pytest.mark.parametrize(("to_s", "seconds"), [(None, 30.0), (3620, 3610.0)])
+def test_a_gap_in_which_the_clock_was_set_counts_for_as_long_as_it_was_where_that_can_be_told(to_s, seconds):
+    line = missed("1970-01-01T00:00:10Z", "1970-01-01T01:00:40Z").replace(b'"reason"', b'"seconds":30.0,"reason"')
+    gap = event_of(line).data
+    assert (gap.stretch, gap.seconds) == (Stretch(10 * S, 3640 * S), 30.0)
+    found = Gaps(from_ms=None, to_ms=None if to_s is None else to_s * S)
+    found.add("a", gap)
+    assert found.of("agent1").seconds == seconds
 
 
 def test_only_what_lies_in_the_period_counts():
