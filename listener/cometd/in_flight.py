@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from listener.cometd.facts import Batch, Fact, Polled
+from listener.cometd.facts import Batch, Confirm, Fact, Polled
 from listener.cometd.taken import PART_EVENTS
 from listener.runtime.clock import Moment
 from listener.runtime.latch import Latch
@@ -96,13 +96,21 @@ class InFlight:
             await self._confirmed.wait()
 
 
+class _All:
+    """Confirms several batches as one."""
+
+    def __init__(self, *confirms: Confirm) -> None:
+        self.confirms = list(confirms)
+
+    def __call__(self, *, useful: bool = True) -> None:
+        for confirm in self.confirms:
+            confirm(useful=useful)
+
+
 def _together(before: Batch, batch: Batch) -> Batch:
     """The two as one, under the number of the first: its place and theirs in it tell events apart that look alike."""
-
-    def confirm(*, useful: bool = True) -> None:
-        before.confirm(useful=useful)
-        batch.confirm(useful=useful)
-
+    all_of_them = before.confirm if isinstance(before.confirm, _All) else _All(before.confirm)
+    all_of_them.confirms.append(batch.confirm)
     return msgspec.structs.replace(
         batch,
         payloads=before.payloads + batch.payloads,
@@ -110,5 +118,5 @@ def _together(before: Batch, batch: Batch) -> Batch:
         repeated=before.repeated + batch.repeated,
         number=before.number,
         resume=batch.resume or before.resume,
-        confirm=confirm,
+        confirm=all_of_them,
     )

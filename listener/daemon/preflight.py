@@ -14,6 +14,7 @@ from listener.config.settings import Parts
 from listener.daemon import connections
 from listener.errors import ConfigError, Problem
 from listener.journal.lock import may_be_owned
+from listener.runtime.owned import refusal_to_write
 from listener.sinks import registry
 from listener.web.server import refusal_to_listen
 
@@ -50,8 +51,8 @@ def _of_the_journal(parts: Parts) -> Iterator[Problem]:
     path = parts.base / parts.journal.path
     if not path.parent.is_dir():
         return
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        yield Problem("journal.path", f"cannot write to the folder {path.parent}")
+    if (why := refusal_to_write(path.parent)) is not None:
+        yield Problem("journal.path", f"cannot write to the folder {path.parent}: {why}")
     elif path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
         yield Problem("journal.path", f"cannot read and write {path}")
 

@@ -15,6 +15,7 @@ def gap_between(since: Moment, until: Moment, *, account: str, reason: str, clos
     length_ms = max(0, round(since.seconds_to(until) * 1000))
     step_ms = until.wall_ms - since.wall_ms - length_ms
     is_timed = since.monotonic_s is not None and until.monotonic_s is not None
+    is_set = abs(step_ms) >= _STEP_MS if is_timed else step_ms < 0  # it ended before it began
     return Gap(
         account=account,
         from_=rfc3339(min(since.wall_ms, until.wall_ms - length_ms)),
@@ -22,7 +23,7 @@ def gap_between(since: Moment, until: Moment, *, account: str, reason: str, clos
         reason=reason,
         closed_by=closed_by,
         seconds=length_ms / 1000 if is_timed else None,
-        clock_step_seconds=step_ms / 1000 if abs(step_ms) >= _STEP_MS else None,
+        clock_step_seconds=step_ms / 1000 if is_set else None,
     )
 
 

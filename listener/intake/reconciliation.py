@@ -202,8 +202,7 @@ class Reconciler:
         else:
             await asyncio.sleep(_SETTLE_S)
             # What the server could not tell while polls failed is older than what the chats said, and comes first.
-            while not self.subscription.is_connected():  # noqa: ASYNC110 - as coarse as the settling, and seldom
-                await asyncio.sleep(_SETTLE_S)
+            await self._until_connected()
             await self._compare(look, prime=False)
             self._count("done")
             self._before = _Before(look)
@@ -235,7 +234,7 @@ class Reconciler:
             await asyncio.sleep(_SETTLE_S)
             found = await self._news(look)
             if found or self._untold(look, found):
-                await asyncio.sleep(_CONFIRM_S)
+                await self._until_explained()
                 found = await self._news(look)
         except ListenerError as exc:
             _raise_damage(exc)
@@ -252,6 +251,17 @@ class Reconciler:
         if found or gap is not None:
             await self._compare(look, prime=False, gap=gap)
         self._before = _Before(look)
+
+    async def _until_explained(self) -> None:
+        """Until a slow notification has come, also one that waits for polls to succeed again."""
+        await asyncio.sleep(_CONFIRM_S)
+        if not self.subscription.is_connected():
+            await self._until_connected()
+            await asyncio.sleep(_CONFIRM_S)
+
+    async def _until_connected(self) -> None:
+        while not self.subscription.is_connected():  # noqa: ASYNC110 - as coarse as the settling, and seldom
+            await asyncio.sleep(_SETTLE_S)
 
     async def _report_dead(self, untold: int, until: Moment | None) -> Gap | None:
         self._metrics.count("unreported_changes_total", untold)
@@ -286,8 +296,9 @@ class Reconciler:
         """Whether the session should have been told of this value since the look before, and was not."""
         seen, before, value = self.subscription.seen_chats, self._before, hash(read.value)
         known = before if before is not None and read.chat_id in before.going_on else None
-        told = seen.told(read.chat_id, read.key, -math.inf if known is None else known.asked_s - _LAG_S)
-        if value in told:
+        since_s = -math.inf if known is None else known.asked_s - _LAG_S
+        told = seen.told(read.chat_id, read.key, since_s, look.asked_s)
+        if value in told or seen.has_forgotten(read.chat_id, read.key, since_s):
             return False
         if any(at_s <= look.asked_s and (known is None or at_s >= known.asked_s) for at_s in told.values()):
             return True  # another was the last one when the chats were read

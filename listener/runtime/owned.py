@@ -43,6 +43,14 @@ def require_owned(path: Path) -> None:
     _require(path, found)
 
 
+def refusal_to_write(path: Path) -> str | None:
+    """Why the host would not let this process write to a file or a folder that exists; None if it would."""
+    if os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0)):
+        return None
+    read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    return os.strerror(errno.EROFS if read_only else errno.EACCES)
+
+
 def _require(path: Path, found: os.stat_result) -> None:
     if stat.S_ISLNK(found.st_mode):
         raise _refusal(path, "it is a symbolic link")

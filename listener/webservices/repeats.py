@@ -16,7 +16,8 @@ class _Seen:
     """What a session was told of one chat.
 
     `first_s` is when anything was told first, `at_s` when something else than a disposition was told last. `told` has
-    the last values of each key, as their hashes, since values may be long, and until when each was the last one.
+    the last values of each key: a hash, since values may be long, until when it was the last one, and whether it only
+    came along.
     """
 
     __slots__ = ("at_s", "first_s", "told")
@@ -24,15 +25,15 @@ class _Seen:
     def __init__(self, first_s: float) -> None:
         self.first_s = first_s
         self.at_s = -math.inf
-        self.told: dict[str, deque[tuple[int, float]]] = {}
+        self.told: dict[str, deque[tuple[int, float, bool]]] = {}
 
-    def tell(self, key: str, value: str | None, at_s: float) -> None:
+    def tell(self, key: str, value: str | None, at_s: float, *, along: bool) -> None:
         recent = self.told.get(key)
         if recent is None:
             recent = self.told[key] = deque(maxlen=_VALUES)
-        if recent and recent[-1][0] == hash(value):
+        elif recent[-1][0] == hash(value) and recent[-1][2] is along:
             recent.pop()
-        recent.append((hash(value), at_s))
+        recent.append((hash(value), at_s, along))
 
 
 class SeenChats:
@@ -57,11 +58,17 @@ class SeenChats:
         seen = self._chats.get(chat_id)
         return seen is not None and seen.at_s >= since_s
 
-    def told(self, chat_id: str, key: str, since_s: float) -> dict[int, float]:
-        """The values that were told since then, as disposition or along with something else: hashes, and when."""
+    def told(self, chat_id: str, key: str, since_s: float, until_s: float) -> dict[int, float]:
+        """The values that were told since then, as hashes, and when; along with something else only until `until_s`."""
         seen = self._chats.get(chat_id)
         recent = () if seen is None else seen.told.get(key, ())
-        return {value: at_s for value, at_s in recent if at_s >= since_s}
+        return {value: at_s for value, at_s, along in recent if at_s >= since_s and (at_s <= until_s or not along)}
+
+    def has_forgotten(self, chat_id: str, key: str, since_s: float) -> bool:
+        """Whether so many values were told since then that the first of them are not known any more."""
+        seen = self._chats.get(chat_id)
+        recent = () if seen is None else seen.told.get(key, ())
+        return len(recent) == _VALUES and recent[0][1] > since_s
 
     def add(self, decoded: DecodedBatch, at_s: float) -> None:
         """What a batch tells, in the order in which it came at this time."""
@@ -70,18 +77,13 @@ class SeenChats:
             seen.at_s = at_s
             self._chats[chat_id] = seen
         for (chat_id, key), value in decoded.told.items():
-            self._chats[chat_id].tell(key, value, at_s)
+            self._chats[chat_id].tell(key, value, at_s, along=True)
         for one in decoded.observations:
             if not one.prime:
-                self._of(one.chat_id, at_s).tell(one.key, one.value, at_s)
+                seen = self._chats.get(one.chat_id) or self._chats.setdefault(one.chat_id, _Seen(at_s))
+                seen.tell(one.key, one.value, at_s, along=False)
         while len(self._chats) > MOST_CHATS:
             del self._chats[next(iter(self._chats))]
-
-    def _of(self, chat_id: str, at_s: float) -> _Seen:
-        seen = self._chats.get(chat_id)
-        if seen is None:
-            seen = self._chats[chat_id] = _Seen(at_s)
-        return seen
 
     def clear(self) -> None:
         """A new session begins."""

@@ -226,9 +226,9 @@ async def test_of_a_response_of_any_length_only_a_message_beyond_the_limit_is_re
 ):
     listening = await install(SimulatedSite(simulator), server={"url": simulator.url, "max_message_bytes": 2**16})
     await listening.start()
-    expected = [f"{CODE}{number}" for number in range(2000)]
+    expected = [f"{CODE}{number}" for number in range(1000)]
     for number, code in enumerate(expected):
-        if number == 1000:
+        if number == 500:
             simulator.publish("agent1", encoded(with_data(DispositionCode="Huge", Other="x" * MIB)))
         simulator.publish("agent1", encoded(with_data(DispositionCode=code, Other="x" * 1000)))
     await eventually(lambda: len(dispositions(listening)) >= len(expected))

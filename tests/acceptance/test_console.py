@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from listener.web.limits import STREAMS
+from support.config import AUDIT
 from support.eventually import eventually
 from support.listening import Listening
 from support.pages import TOKEN, bearer
@@ -111,8 +112,8 @@ async def test_a_client_of_another_journal_is_told_so_after_a_restart(owned: Any
     stage.simulator.set_disposition(AGENT, stage.chats[0], "B", "DispositionCode")
     await eventually(lambda: codes(listening.events) == ["A", "B"])
     assert await listening.stop() == 0
-    for suffix in ("", "-wal", "-shm"):
-        (listening.folder / f"journal.db{suffix}").unlink(missing_ok=True)
+    for path in (*listening.folder.glob("journal.db*"), *listening.folder.glob(f"{AUDIT}*")):
+        path.unlink()
     await listening.start()
     http = await client(owned, listening)
     feed, hello = await stream(http, Last_Event_ID="1000")

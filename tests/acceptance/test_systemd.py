@@ -311,7 +311,8 @@ async def test_logrotate_rotates_and_the_chain_goes_on(service, site):
     await service.systemctl("stop")
     files = [f"{service.state}/{file.name}" for file in folder.glob(f"{AUDIT}-*")]
     assert sorted(file.endswith(".gz") for file in files) == [False, True], "one is compressed a turn later"
-    answer = await service.box.run(COMMAND, "audit", "verify", "--json", f"{service.state}/{AUDIT}", *files)
+    trail = f"{service.state}/{AUDIT}"
+    answer = await service.box.run(COMMAND, "audit", "verify", "--json", trail, *files, "--pubkey", f"{trail}.pub")
     verdict = json.loads(answer)
     assert (verdict["proven"], verdict["findings"]) == (True, [])
 

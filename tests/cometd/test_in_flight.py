@@ -69,10 +69,17 @@ async def test_what_is_confirmed_twice_counts_once():
     assert in_flight.bytes_in_flight == 0
 
 
-def batch(number: int, *, at_ms: int = 0, size: int = 1, client_id: str = "c1", confirmed: list[int] | None = None):
+def batch(
+    number: int,
+    *,
+    at_ms: int = 0,
+    size: int = 1,
+    client_id: str = "c1",
+    confirmed: list[tuple[int, bool]] | None = None,
+):
     def confirm(*, useful: bool = True) -> None:
         if confirmed is not None:
-            confirmed.append(number if useful else -number)
+            confirmed.append((number, useful))
 
     return Batch(
         payloads=[number] * size,
@@ -95,7 +102,7 @@ async def test_batches_that_come_within_a_moment_are_taken_together():
     assert taken.resume == RESUME
     assert not in_flight.pending()
     taken.confirm(useful=False)
-    assert confirmed == [-1, -2, -3], "each is confirmed, and told that it was of no use"
+    assert confirmed == [(1, False), (2, False), (3, False)]
 
 
 async def test_batches_of_different_moments_or_sessions_stay_apart_and_none_becomes_too_large():
@@ -111,6 +118,15 @@ async def test_a_stream_without_a_pause_is_stamped_as_it_came():
     for at_ms in range(0, 200, 10):
         in_flight.put(batch(1, at_ms=at_ms))
     assert [(await in_flight.next()).at.wall_ms for _ in range(4)] == [50, 110, 170, 190]
+
+
+async def test_thousands_of_batches_without_a_payload_are_one():
+    in_flight, confirmed = InFlight(), []
+    for number in range(5000):
+        in_flight.put(batch(number, size=0, confirmed=confirmed))
+    taken = await in_flight.next()
+    taken.confirm()
+    assert (in_flight.pending(), len(confirmed), taken.refused) == (False, 5000, {"x": 5000})
 
 
 async def test_what_stands_between_two_batches_keeps_them_apart():

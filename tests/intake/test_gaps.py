@@ -44,6 +44,7 @@ def test_a_clock_that_was_set_back_while_the_machine_was_off_is_told():
     found = gap(Moment(NOW_MS + 60_000, None), Moment(NOW_MS, 9.0))
     assert (found.from_, found.to) == ("2027-01-15T08:00:00.000Z", "2027-01-15T08:01:00.000Z")
     assert (found.seconds, found.clock_step_seconds, found.ended_ms) == (None, -60.0, NOW_MS)
+    assert gap(Moment(NOW_MS + 160, None), Moment(NOW_MS, 9.0)).clock_step_seconds == -0.16
 
 
 def at(second: float) -> Moment:

@@ -361,6 +361,19 @@ async def test_the_first_reread_leaves_nothing_undone_and_finds_what_changed(mak
     assert (world.deaths, await world.dispositions()) == ([], [("A", "reconciled")])
 
 
+async def test_a_sign_of_death_is_not_forgotten_while_polls_fail(make: Callable[..., Any]):
+    world = await make()
+    await world.hear("A")
+    world.clock.advance(1)
+    world.rest.chats_now = [chat("B")]
+    world.standing = False
+    await eventually(lambda: world.rest.asked)
+    await asyncio.sleep(0.05)
+    assert world.deaths == []
+    world.standing = True
+    await eventually(lambda: world.deaths)
+
+
 async def test_nobody_looks_while_the_session_is_down(make: Callable[..., Any]):
     world = await make()
     world.alive = False

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from listener.runtime.owned import open_owned, require_owned
+from listener.runtime.owned import open_owned, refusal_to_write, require_owned
 
 STRANGER = 12_345
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -59,3 +59,11 @@ def test_another_users_file_is_refused_unless_the_folder_is_theirs_too(tmp_path)
     refuse(path, f"it belongs to another user .uid {STRANGER}")
     os.chown(tmp_path, STRANGER, -1)
     os.close(open_owned(path, os.O_RDWR))
+
+
+def test_what_the_host_would_not_let_us_write_is_told_before_it_is_tried(tmp_path, monkeypatch):
+    assert refusal_to_write(tmp_path) is None
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    assert refusal_to_write(tmp_path) == "Permission denied"
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result([0] * 8 + [os.ST_RDONLY, 255]))
+    assert refusal_to_write(tmp_path) == "Read-only file system"

@@ -133,7 +133,7 @@ class Case:
 
     def offset_ms(self, at: float) -> int:
         """By how much the clock of the listener's host was off."""
-        return next(offset for since, offset in reversed(self.evidence.clock) if since <= at)
+        return next((offset for since, offset in reversed(self.evidence.clock) if since <= at), 0)
 
     def is_covered(self, agent: str, at: float) -> bool:
         """Whether a gap of the agent holds this moment."""

@@ -25,7 +25,7 @@ def test_chats_are_known_until_the_session_ends():
     assert "c" not in heard
     heard.clear()
     assert "a" not in heard
-    assert heard.told("a", "Code", 0.0) == {}
+    assert heard.told("a", "Code", 0.0, 99.0) == {}
 
 
 def test_when_something_else_than_a_disposition_was_told_of_a_chat_is_known():
@@ -47,13 +47,24 @@ def test_which_values_were_told_lately_is_known_with_whatever_they_came():
     heard.add(seen("a", told={("a", "Code"): "x", ("a", "Other"): None}), 5.0)
     for at_s in (6.0, 7.0):
         heard.add(seen(dispositions=[("a", "Code", "y")]), at_s)
-    assert heard.told("a", "Code", 0.0) == {hash("x"): 5.0, hash("y"): 7.0}
-    assert heard.told("a", "Code", 6.0) == {hash("y"): 7.0}
-    assert heard.told("a", "Other", 0.0) == {hash(None): 5.0}
-    assert heard.told("a", "Never", 0.0) == heard.told("b", "Code", 0.0) == {}
+    assert heard.told("a", "Code", 0.0, 99.0) == {hash("x"): 5.0, hash("y"): 7.0}
+    assert heard.told("a", "Code", 6.0, 99.0) == {hash("y"): 7.0}
+    assert heard.told("a", "Code", 0.0, 4.0) == {hash("y"): 7.0}, "the other came along, and later"
+    assert heard.told("a", "Other", 0.0, 99.0) == {hash(None): 5.0}
+    assert heard.told("a", "Never", 0.0, 99.0) == heard.told("b", "Code", 0.0, 99.0) == {}
     for number in range(100):
         heard.add(seen(dispositions=[("a", "Code", str(number))]), 10.0 + number)
-    assert len(heard.told("a", "Code", 0.0)) < 20
+    assert len(heard.told("a", "Code", 0.0, 99.0)) < 20
+
+
+def test_that_more_values_were_told_than_are_kept_is_known():
+    heard = SeenChats()
+    for number in range(16):
+        heard.add(seen(dispositions=[("a", "Code", str(number))]), float(number))
+    assert not heard.has_forgotten("a", "Code", 0.0)
+    heard.add(seen(dispositions=[("a", "Code", "one more")]), 16.0)
+    assert [heard.has_forgotten("a", "Code", since_s) for since_s in (0.0, 1.0)] == [True, False]
+    assert not heard.has_forgotten("b", "Code", 0.0)
 
 
 def test_of_too_many_the_one_not_heard_of_for_longest_goes():
@@ -64,7 +75,7 @@ def test_of_too_many_the_one_not_heard_of_for_longest_goes():
     heard.add(seen("one more"), 4.0)
     assert "first" in heard
     assert "second" not in heard
-    assert heard.told("second", "Code", 0.0) == {}
+    assert heard.told("second", "Code", 0.0, 99.0) == {}
 
 
 KEYS = ("DispositionCode", "Reason")

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from listener.audit.trail import TrailOptions
 from listener.config.schema import InputFile, Section, Url
 from listener.model.forms import CLOUD_EVENT, FormName
+from listener.runtime.owned import refusal_to_write
 from listener.sinks.registry import SinkContext
 
 _OWNER_READS_AND_WRITES = 0o600
@@ -76,8 +77,8 @@ def refusals(context: SinkContext, settings: FileSettings) -> Iterator[tuple[str
         yield "path", f"cannot write {path}: {os.strerror(errno.EISDIR)}"
     elif path.exists() and not path.is_file():
         yield "path", f"cannot write {path}: it is not a regular file"
-    elif not os.access(path if path.exists() else path.parent, os.W_OK):
-        yield "path", f"cannot write {path}: {os.strerror(errno.EACCES)}"
+    elif (why := refusal_to_write(path if path.exists() else path.parent)) is not None:
+        yield "path", f"cannot write {path}: {why}"
 
 
 def problems(settings: FileSettings, form: FormName) -> Iterator[tuple[str, str]]:

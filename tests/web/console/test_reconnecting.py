@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from support.config import AUDIT
 from support.console import Reader, Site
 from support.eventually import comes_to, eventually
 from support.faultproxy import FaultProxy
@@ -100,7 +101,7 @@ async def test_another_journal_begins_anew(rough: Site, look):
     site.set(chat, "A1", "A2", "A3")
     await reader.says("#rows", "A3")
     await site.listening.stop()
-    for path in site.folder.glob("journal.db*"):
+    for path in (*site.folder.glob("journal.db*"), *site.folder.glob(f"{AUDIT}*")):
         path.unlink()
     await site.start()
     site.set(chat, "B1")
