@@ -72,6 +72,10 @@ class BatchClient(Client):
         """Subscribe again in the living session; when that was asked for, None if it was not granted."""
         return await self.link.engine.subscribe_again()
 
+    def pause_s(self) -> float:
+        """How long what the server has may wait for the next poll."""
+        return self.link.engine.pacing.last_s
+
     def max_silence_s(self) -> float:
         """How long a healthy session may report nothing: a held poll and a pause, with margins."""
         session = self.link.engine.session

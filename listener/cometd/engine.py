@@ -69,7 +69,7 @@ class Engine:
         self._subscription = SubscriptionState()
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
-        self._pacing = Pacing()
+        self.pacing = Pacing()
         self._login_in_vain = False
         self._hold = HoldLimit()
         self._rehandshake_wanted = False
@@ -327,7 +327,7 @@ class Engine:
         def confirm(*, useful: bool = True) -> None:
             if self.session.client_id == client_id:
                 self.session.confirm(received.ack)  # at once: a session that stops now continues with this number
-            self._pacing.heard(useful=useful)
+            self.pacing.heard(useful=useful)
             count()
 
         self._in_flight.put(
@@ -411,8 +411,8 @@ class Engine:
 
     async def _before_next_poll(self, *, idle: bool) -> None:
         took_ms = round(self._subscription.asked_at.seconds_to(Moment.of(self._clock)) * 1000)
-        delay_s = self._pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
-        if self._pacing.has_slowed_down():
+        delay_s = self.pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
+        if self.pacing.has_slowed_down():
             text = f"the server answers polls at once, with nothing of use: from now on one every {NOT_HELD_PAUSE_S} s"
             self._report("not_held", text, 0.0)
         if (told := self.lease.interval_cut_short()) is not None:

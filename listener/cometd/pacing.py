@@ -6,9 +6,14 @@ NOT_HELD_PAUSE_S = 0.5
 
 
 class Pacing:
-    """The advised interval; longer if the server neither holds polls nor has anything of use, to avoid a storm."""
+    """The advised interval; longer if the server neither holds polls nor has anything of use, to avoid a storm.
+
+    Attributes:
+        last_s: the last pause.
+    """
 
     def __init__(self) -> None:
+        self.last_s = 0.0
         self._not_held = 0
         self._is_new = False
 
@@ -18,7 +23,8 @@ class Pacing:
             self._not_held = 0
         elif idle:
             self._count()
-        return max(interval_ms / 1000, NOT_HELD_PAUSE_S if self._not_held > NOT_HELD_AT_MOST else 0.0)
+        self.last_s = max(interval_ms / 1000, NOT_HELD_PAUSE_S if self._not_held > NOT_HELD_AT_MOST else 0.0)
+        return self.last_s
 
     def heard(self, *, useful: bool) -> None:
         """What a poll brought has been looked at: something of use, or nothing, as if it had been idle."""

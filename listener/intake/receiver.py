@@ -46,6 +46,9 @@ class Client(Protocol):
     async def subscribe_again(self) -> Moment | None:
         """Subscribe again in the living session; when that was asked for, None if it was not granted."""
 
+    def pause_s(self) -> float:
+        """How long what the server has may wait for the next poll."""
+
     def max_silence_s(self) -> float:
         """How long a healthy session may report nothing."""
 
@@ -195,6 +198,10 @@ class Receiver:
     def pending(self) -> bool:
         """Whether received facts wait to be processed."""
         return self._client.pending()
+
+    def pause_s(self) -> float:
+        """How long what the server has may wait for the next poll."""
+        return self._client.pause_s()
 
     def is_connected(self) -> bool:
         """Whether polls succeed: no failure since the last one."""

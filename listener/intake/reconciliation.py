@@ -20,7 +20,7 @@ from listener.webservices.repeats import SeenChats
 log = structlog.get_logger(__name__)
 
 _QUIET_S = 0.01
-_SETTLE_S = 0.5  # notifications sent before the chats were read have arrived by then, and count as newer
+_SETTLE_S = 0.5  # behind the next poll, notifications sent before the chats were read have arrived, and count as newer
 _CONFIRM_S = 5.0  # a difference that a slow notification explains is gone by then
 _AGAIN_S = 10.0
 _LAG_S = 5.0  # by which a list of chats may be older than what was notified
@@ -46,6 +46,9 @@ class Subscription(Protocol):
 
     def pending(self) -> bool:
         """Whether received facts wait to be processed."""
+
+    def pause_s(self) -> float:
+        """How long what the server has may wait for the next poll."""
 
     def is_connected(self) -> bool:
         """Whether polls are granted: what is notified now is heard now."""
@@ -200,7 +203,7 @@ class Reconciler:
             await asyncio.sleep(_AGAIN_S)
             self._asked.set()
         else:
-            await asyncio.sleep(_SETTLE_S)
+            await self._settle(_SETTLE_S)
             # What the server could not tell while polls failed is older than what the chats said, and comes first.
             await self._until_connected()
             await self._compare(look, prime=False)
@@ -231,7 +234,7 @@ class Reconciler:
         subscribed = await self.subscription.subscribe_again()
         try:
             look = await self._read(Moment.of(self._clock))
-            await asyncio.sleep(_SETTLE_S)
+            await self._settle(_SETTLE_S)
             found = await self._news(look)
             if found or self._untold(look, found):
                 await self._until_explained()
@@ -254,10 +257,10 @@ class Reconciler:
 
     async def _until_explained(self) -> None:
         """Until a slow notification has come, also one that waits for polls to succeed again."""
-        await asyncio.sleep(_CONFIRM_S)
+        await self._settle(_CONFIRM_S)
         if not self.subscription.is_connected():
             await self._until_connected()
-            await asyncio.sleep(_CONFIRM_S)
+            await self._settle(_CONFIRM_S)
 
     async def _until_connected(self) -> None:
         while not self.subscription.is_connected():  # noqa: ASYNC110 - as coarse as the settling, and seldom
@@ -329,6 +332,10 @@ class Reconciler:
             )
             if entry.observations or gap is not None:
                 await self._record(entry)
+
+    async def _settle(self, seconds: float) -> None:
+        """Let everything arrive that was notified before, also where polls are made at intervals."""
+        await asyncio.sleep(seconds + self.subscription.pause_s())
 
     async def _until_quiet(self) -> None:
         while self.subscription.pending() or self.subscription.turn.locked():  # noqa: ASYNC110 - nothing signals that nothing is pending

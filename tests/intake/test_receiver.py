@@ -109,6 +109,9 @@ class Session:
         self.subscribed_again += 1
         return self.granted
 
+    def pause_s(self) -> float:
+        return 0.0
+
     def max_silence_s(self) -> float:
         return 100.0
 

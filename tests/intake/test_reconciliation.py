@@ -74,6 +74,7 @@ class World:
         )
         self.reconciler.subscription = self
         self.damaged = False
+        self.polls_every_s = 0.0
         self.tasks: list[asyncio.Task[None]] = []
 
     async def differences(self, observations: Sequence[Observation], as_of_s: float) -> Any:
@@ -83,6 +84,9 @@ class World:
 
     def pending(self) -> bool:
         return False
+
+    def pause_s(self) -> float:
+        return self.polls_every_s
 
     def is_connected(self) -> bool:
         return self.standing
@@ -350,6 +354,19 @@ async def test_a_chat_that_overtakes_every_look_is_left_to_the_next_turn(make: C
         await world.hear("B")
     await eventually(lambda: not world.reconciler.is_due)
     assert (world.rest.asked, (await world.dispositions())[-1]) == (4, ("B", "notification"))
+
+
+async def test_where_polls_are_made_at_intervals_a_look_waits_for_the_next_one(make: Callable[..., Any]):
+    world = await make(interval_s=0.0)
+    world.polls_every_s = 0.2
+    world.rest.chats_now = [chat("C")]
+    world.reconciler.check()
+    await eventually(lambda: world.rest.asked)
+    await asyncio.sleep(0.02)
+    for value in ("B", "C"):
+        await world.hear(value)
+    await eventually(lambda: world.results("done"))
+    assert await world.dispositions() == [("B", "notification"), ("C", "notification")]
 
 
 async def test_the_first_reread_leaves_nothing_undone_and_finds_what_changed(make: Callable[..., Any]):
