@@ -168,8 +168,9 @@ class Reconciler:
         """The session holds nothing more."""
         if self._owed:
             self._owed = False
+            is_without_gap = not self._missed
             self.ask()
-            self._continued = True
+            self._continued = is_without_gap
 
     async def learn(self, *, prime: bool) -> None:
         """Before the very first subscription: store the chats' values, which the first notifications will change.

@@ -452,9 +452,9 @@ async def test_what_a_session_that_goes_on_was_not_told_shows_a_dead_subscriptio
     world = await make(interval_s=0.0)
     world.rest.chats_now = [chat("A")]
     world.reconciler.owe()
-    world.reconciler.polled()
     if not resumed:
         world.reconciler.ask()  # a gap: it stands for what is found
+    world.reconciler.polled()
     await eventually(lambda: world.rest.asked == 1 and not world.reconciler.is_due)
     assert (await world.kinds(), len(world.deaths)) == (kinds, int(resumed))
 

@@ -373,7 +373,12 @@ def _over_at(case: Case, trouble: SessionProblem, gap: Gap) -> float:
 
 
 def _clock_is_told(case: Case, gap: Gap, length_s: float) -> Iterator[Finding]:
-    step_s = (case.offset_ms(gap.ends_at) - case.offset_ms(gap.begins_at)) / 1000
+    begins_at = gap.begins_at
+    if gap.reason == Cause.SUBSCRIPTION_LOST and any(
+        begins_at <= end <= gap.ends_at for _, end, _ in case.evidence.lives
+    ):
+        begins_at += RECONCILE_S  # counted back from what was stored: what was done to the clock before is not
+    step_s = (case.offset_ms(gap.ends_at) - case.offset_ms(begins_at)) / 1000
     named_s = (gap.to_ms - gap.from_ms) / 1000
     if abs(gap.step_s - step_s) > _SLACK_S or abs(named_s - length_s - abs(step_s)) > _SLACK_S:
         text = f"a gap of {length_s:.3f} s names {named_s:.3f} s and a step of {gap.step_s} s, which was {step_s} s"
