@@ -52,7 +52,7 @@ async def world(sim, owned):
     await subscribed(accounts, "agent1", "agent2")
     tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("account ")]
     yield accounts
-    accounts.abandon()
+    accounts.leave()
     await asyncio.wait(tasks)
 
 
@@ -94,5 +94,5 @@ async def test_one_that_continues_its_session_does_not_wait_for_hundreds_that_ar
     tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("account ")]
     await subscribed(world, "agent1", "agent2")
     assert sum(one.last_error is not None for one in world.status()) < len(new) / 2
-    world.abandon()
+    world.leave()
     await asyncio.wait(tasks)
