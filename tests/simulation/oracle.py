@@ -364,7 +364,7 @@ def _stretch(reach: Sequence[tuple[float, float]], at: float) -> tuple[float, fl
 
 
 def sessions_are_kept(case: Case) -> Iterator[Finding]:
-    """6b. No session is lost that could have been kept."""
+    """6b. No session is lost that could have been kept: a login that was refused stands in the way until the next."""
     begun = {one.client_id: one.at for one in case.evidence.sessions if one.what == "began"}
     for session in case.evidence.sessions:
         if session.what == "abandoned" and not _was_not_stored(case, begun.get(session.client_id, 0.0), session.at):
