@@ -137,6 +137,7 @@ class Reconciler:
         self._reading = False
         self._missed = False
         self._owed = False
+        self._continued = False
         self._overtaken = 0
         self._before: _Before | None = None
         self._log = log.bind(account=account)
@@ -149,6 +150,7 @@ class Reconciler:
     def ask(self) -> None:
         """Something may have been missed: reread now."""
         self._missed = True
+        self._continued = False
         self._asked.set()
 
     def check(self) -> None:
@@ -167,6 +169,7 @@ class Reconciler:
         if self._owed:
             self._owed = False
             self.ask()
+            self._continued = True
 
     async def learn(self, *, prime: bool) -> None:
         """Before the very first subscription: store the chats' values, which the first notifications will change.
@@ -197,21 +200,34 @@ class Reconciler:
         self._reading = True
         try:
             look = await self._read(Moment.of(self._clock))
+            await self._settle(_SETTLE_S)
+            # What the server could not tell while polls failed is older than what the chats said, and comes first.
+            await self._until_connected()
+            gap = await self._died_before(look) if self._continued else None
         except ListenerError as exc:
+            _raise_damage(exc)
             self._count("failed")
             self._log.warning("reconciliation_failed", error=str(exc))
             await asyncio.sleep(_AGAIN_S)
             self._asked.set()
         else:
-            await self._settle(_SETTLE_S)
-            # What the server could not tell while polls failed is older than what the chats said, and comes first.
-            await self._until_connected()
-            await self._compare(look, prime=False)
+            self._continued = False
+            await self._compare(look, prime=False, gap=gap)
             self._count("done")
             self._before = _Before(look)
             await self._read_again_if_overtaken(look)
             self._reading = False
             self._missed = self._asked.is_set()
+
+    async def _died_before(self, look: _Look) -> Gap | None:
+        """A session that was continued without a gap has told what it held: the rest shows a dead subscription."""
+        untold = self._untold(look, await self._news(look))
+        if untold:
+            await self._until_explained()
+            untold = self._untold(look, await self._news(look))
+        if not untold or not self._continued:
+            return None  # or the gap that came meanwhile is what counts
+        return await self._report_dead(len(untold), look.asked_at)
 
     async def _read_again_if_overtaken(self, look: _Look) -> None:
         """What was heard meanwhile may have been older than what was read: only a younger look can tell."""

@@ -445,6 +445,31 @@ async def test_what_is_owed_is_read_once_the_session_holds_nothing_more(make: Ca
     await eventually(lambda: world.rest.asked == 1 and not world.reconciler.is_due)
 
 
+@pytest.mark.parametrize(("resumed", "kinds"), [(True, ["gap", "disposition"]), (False, ["disposition"])])
+async def test_what_a_session_that_goes_on_was_not_told_shows_a_dead_subscription(
+    make: Callable[..., Any], resumed: bool, kinds: list[str]
+):
+    world = await make(interval_s=0.0)
+    world.rest.chats_now = [chat("A")]
+    world.reconciler.owe()
+    world.reconciler.polled()
+    if not resumed:
+        world.reconciler.ask()  # a gap: it stands for what is found
+    await eventually(lambda: world.rest.asked == 1 and not world.reconciler.is_due)
+    assert (await world.kinds(), len(world.deaths)) == (kinds, int(resumed))
+
+
+async def test_what_a_session_that_goes_on_is_told_late_is_no_sign_of_death(make: Callable[..., Any]):
+    world = await make(interval_s=0.0)
+    world.rest.chats_now = [chat("A")]
+    world.reconciler.owe()
+    world.reconciler.polled()
+    await eventually(lambda: world.rest.asked == 1)
+    await world.hear("A")
+    await eventually(lambda: not world.reconciler.is_due)
+    assert (await world.kinds(), world.deaths) == (["disposition"], [])
+
+
 @pytest.mark.parametrize(("prime", "expected"), [(True, []), (False, [("A", "reconciled")])])
 async def test_what_is_learned_first_is_an_event_only_after_a_loss(
     make: Callable[..., Any], prime: bool, expected: Any

@@ -17,9 +17,6 @@ from simulation.schedule import (
 )
 from simulation.world import RECONCILE_S
 
-_FOUND_LATER_S = 2 * RECONCILE_S + 10.0
-"""A change that was lost is found by the second look at the chats, at the latest."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenCase:
@@ -65,7 +62,7 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
         and since - RECONCILE_S <= one.at <= until
         for one in case.evidence.published
     )
-    began_anew = any(since <= end <= until for _, end, _ in case.evidence.lives)
+    began_anew = any(lost.at - RETRY_S <= began <= until for began, _, _ in case.evidence.lives)
     gaps = [gap for gap in case.gaps if gap.agent == finding.agent and since <= gap.ends_at <= until]
     return ended or said_before or began_anew or bool(gaps)
 

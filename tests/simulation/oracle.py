@@ -13,11 +13,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from listener.cometd.facts import Cause
 from listener.model import event as model
 from listener.model.event import Change, Event, Kind, Origin, epoch_ms
 from simulation.clock import EPOCH_MS
-from simulation.evidence import Evidence, Publication, Recorded, Session
+from simulation.evidence import Evidence, Publication, Recorded, Session, SessionProblem
 from simulation.schedule import Schedule
+from simulation.world import RECONCILE_S
 
 STORED_S = 10.0
 """How far behind the certainty of an idle session may be that is stored for the next process."""
@@ -27,6 +29,8 @@ LOGIN_S = 65.0
 """The longest pause between two logins that were refused, beyond that."""
 REFUSALS = ("Fail", "StandIn", "LoseLogins", "RotateCsrf", "RefuseInBayeux")
 """Faults that may end in a login."""
+ENDS = ("Kill", "Restart")
+"""Faults that end a process."""
 KEPT_SHARE = 0.25
 """Of maxInterval: a session that could have been polled for so long without a break must not be lost."""
 _SLACK_S = 0.01
@@ -332,7 +336,10 @@ def gaps_are_honest(case: Case) -> Iterator[Finding]:
     for gap in case.gaps:
         troubles = [one for one in case.evidence.troubles if gap.agent in one.agents]
         reach = [
-            (one.since - before_s, one.until + (login_s if one.fault in REFUSALS else after_s))
+            (
+                one.since - before_s - (RECONCILE_S if _casts_doubt(one, gap) else 0.0),
+                _over_at(case, one, gap) + (login_s if one.fault in REFUSALS else after_s),
+            )
             for one in troubles
             if one.since <= gap.ends_at
         ]
@@ -345,6 +352,25 @@ def gaps_are_honest(case: Case) -> Iterator[Finding]:
             yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
         if gap.length_s is not None:
             yield from _clock_is_told(case, gap, gap.length_s)
+
+
+def _casts_doubt(trouble: SessionProblem, gap: Gap) -> bool:
+    """What a process had seen of a subscription since it was certain of it last is gone with the process."""
+    return trouble.fault in ENDS and gap.reason == Cause.SUBSCRIPTION_LOST
+
+
+def _over_at(case: Case, trouble: SessionProblem, gap: Gap) -> float:
+    """When the cause of a gap was over: a subscription is forgotten until the look that each re-reading puts off."""
+    over_at = trouble.until
+    if trouble.fault != "Forget":
+        return over_at
+    for one in sorted(case.gaps, key=lambda one: one.ends_at):
+        if one.agent != gap.agent or not trouble.since <= one.ends_at < gap.ends_at:
+            continue
+        if one.reason != Cause.NO_ACK_CUT or one.ends_at > max(trouble.since + RECONCILE_S, over_at):
+            break
+        over_at = one.ends_at + RECONCILE_S
+    return over_at
 
 
 def _clock_is_told(case: Case, gap: Gap, length_s: float) -> Iterator[Finding]:

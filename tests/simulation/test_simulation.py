@@ -23,6 +23,7 @@ from simulation.schedule import (
     Duplicate,
     Fail,
     FilesTaken,
+    Forget,
     Kill,
     LoseLogins,
     Partition,
@@ -265,6 +266,34 @@ def test_a_gap_has_its_true_length_whatever_is_done_to_the_clock_meanwhile(by_s:
 def test_so_has_one_over_a_restart(by_s: float):
     killed, step = Kill(power=False, at=8.0, for_s=4.0), ClockJump(host="listener", by_s=by_s, at=10.0)
     outcome = play(_small(0, killed, step, ack=False, hold_ms=5000, lasts_s=26.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_a_session_that_goes_on_after_a_kill_was_not_told_leaves_a_gap():
+    killed, deaf = Kill(power=True, at=26.092, for_s=15.0), Forget(agent="agent1", at=29.252)
+    outcome = play(_small(488, killed, deaf, ack=True, hold_ms=3000, lasts_s=40.0))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
+def test_a_subscription_forgotten_while_no_process_ran_is_an_open_case_where_the_chats_show_no_trace():
+    killed, deaf = Kill(power=False, at=41.247, for_s=15.0), Forget(agent="agent2", at=47.209)
+    plan = _small(609, killed, deaf, ack=True, hold_ms=3000, lasts_s=60.0)
+    outcome = play(msgspec.structs.replace(plan, accounts=3, sliced=True))
+    assert (outcome.unknown, list(outcome.known)) == ([], ["silent-death"]), told(outcome)
+
+
+def test_gaps_that_follow_each_other_put_off_the_look_that_finds_a_dead_subscription():
+    plan = _small(
+        444,
+        ReadTimeout(limit_s=1.2, at=58.82, for_s=90.0),
+        Refuse(host="gws", at=65.415, for_s=4.416),
+        Forget(agent="agent3", at=72.731),
+        Slow(by_ms=900, at=81.046, for_s=20.349),
+        ack=False,
+        hold_ms=3000,
+        lasts_s=90.0,
+    )
+    outcome = play(msgspec.structs.replace(plan, accounts=3))
     assert outcome.unknown == [], told(outcome)
 
 
