@@ -16,4 +16,7 @@ def main() -> None:
     """
     gc.disable()  # what imports create stays: until the command runs, the collector would find nothing
     logs.configure(level="error")  # until a command configures it
-    build(rich=sys.stdout.isatty() and sys.stderr.isatty())(prog_name="disposition-listener")
+    try:
+        build(rich=sys.stdout.isatty() and sys.stderr.isatty())(prog_name="disposition-listener")
+    finally:
+        gc.freeze()  # what is left goes with the process at once; a last collection of many accounts takes seconds

@@ -21,6 +21,7 @@ Rules of the session that are easy to break:
 - Without acks each answer may stand for one that the server had given, with events in it, unless it is a 2xx that holds
   the reply. Only a connection that never came about proves that nothing was sent.
 - Without acks a held connect is dangerous to leave behind: the server would write the next events into the answer that
-  nobody reads. `Engine.end_polling` ends polling with a second connect that is answered at once.
+  nobody reads. `Engine.end_polling` ends polling with a second connect that is answered at once. With acks it stays
+  open until the process ends: the server counts `maxInterval` from its end.
 - Handshakes have a growing pause of their own, reset only by a session that outlived its first connect.
 """

@@ -128,13 +128,24 @@ class Accounts:
         self.start(spawn)
 
     async def stop(self) -> None:
-        """Stop all of them cleanly; returns when they have stopped. Cancelling is safe."""
+        """Stop all of them cleanly; returns when all have stored their state. Cancelling is safe.
+
+        Polls that cost nothing stay open until `leave`: a server forgets a session so long after its last poll.
+        """
         for one in self._listening.values():
             one.stop.set()
-        await asyncio.gather(*(one.task for one in self._listening.values() if one.task is not None))
+        for one in self._listening.values():
+            if one.task is not None:
+                await one.receiver.rested.wait()
 
     def abandon(self) -> None:
         """Cancel those that take too long."""
+        for one in self._listening.values():
+            if one.task is not None and not one.receiver.rested.is_set():
+                one.task.cancel()
+
+    def leave(self) -> None:
+        """End all tasks, and so the polls that are open."""
         for one in self._listening.values():
             if one.task is not None:
                 one.task.cancel()
@@ -229,9 +240,8 @@ async def _end(one: _Listening, timeout_s: float) -> None:
     """Stop one account, cleanly if time allows; its session is stored, so that it can be continued."""
     one.stop.set()
     if one.task is not None:
-        await asyncio.wait((one.task,), timeout=timeout_s)
-        if not one.task.done():
+        if not await one.receiver.rested.within(timeout_s):
             log.warning("account_not_stopped_in_time", account=one.settings.username, after_s=timeout_s)
-            one.task.cancel()
-            await asyncio.wait((one.task,))
+        one.task.cancel()
+        await asyncio.wait((one.task,))
     await one.parts.http.close()

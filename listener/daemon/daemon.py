@@ -186,6 +186,7 @@ class Daemon:
             for worker in workers:
                 worker.cancel()
             await self._lanes.end(list(self._lanes.running))
+            accounts.leave()
         log.info("stopped", last_sequence=self._journal.last_sequence)
 
     async def _sinks_answered(self) -> None:
@@ -195,7 +196,7 @@ class Daemon:
                 await self._lanes.answered()
 
     async def _drain(self, accounts: Accounts) -> None:
-        """Stop listening, then let the lanes finish; what does not fit into the time stays in the journal."""
+        """Come to rest, then let the lanes finish; what does not fit into the time stays in the journal."""
         log.info("stopping", timeout_s=self._settings.shutdown_timeout_s)
         try:
             async with asyncio.timeout(self._settings.shutdown_timeout_s):

@@ -82,6 +82,9 @@ class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Receiver:
     """One account's session, from facts to durable entries.
 
+    Where the server acknowledges, a session at rest keeps its poll open, since the server counts from the end of a poll
+    for how long it keeps the session. What the poll brings is not taken, and comes again to the next process.
+
     Args:
         identity: the account, the CometD URL and the topic.
         client: the CometD client, not yet running.
@@ -94,6 +97,9 @@ class Receiver:
         metrics: counts what came.
         options: see there.
         host: time, and since when its monotonic clock runs.
+
+    Attributes:
+        rested: open once its state is stored and nothing of the session is processed any more.
     """
 
     def __init__(
@@ -133,6 +139,8 @@ class Receiver:
             reconciler.subscription = self
         self._clean = self._ack = self._subscribed = False
         self._polling_ended = Latch()
+        self._leaves_open = False
+        self.rested = Latch()
         self._since_ms: int | None = None
         self._epoch = 0
         self._gaps = GapTally()
@@ -141,7 +149,10 @@ class Receiver:
         self._log = log.bind(account=identity.account)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Listen until `stop` is set, then stop cleanly; raises whatever fails."""
+        """Listen until `stop` is set, then come to rest; raises whatever fails.
+
+        Returns at rest, or where a poll is left open, goes on doing nothing until it is cancelled.
+        """
         await self._mark_unclean()
         async with asyncio.TaskGroup() as tasks:
             name = self._identity.account
@@ -159,10 +170,12 @@ class Receiver:
             await stop.wait()
             await self._client.end_polling()
             await self._polling_ended.wait()
-            polling.cancel()
-            await asyncio.wait((polling,))  # the answer to a disconnect may contain events too
+            if not self._leaves_open:
+                polling.cancel()
+                await asyncio.wait((polling,))  # the answer to a disconnect may contain events too
             for task in (listening, *helpers):
                 task.cancel()
+            self.rested.set()
 
     async def _mark_unclean(self) -> None:
         """A saved session is clean only once: from now on an answer may be in flight when the process dies."""
@@ -253,6 +266,8 @@ class Receiver:
                         self._on_problem(fact)
                     case PollingEnded():
                         await self._on_polling_ended(fact)
+            if self._leaves_open:
+                return  # whatever follows belongs to the next process
 
     async def _on_batch(self, batch: Batch) -> None:
         decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at.wall_ms)
@@ -398,6 +413,7 @@ class Receiver:
         session = self._session(fact)
         if session is not None and not self._options.disconnect_on_stop:
             await self._record(Entry(account=self._identity.account, session=session))
+            self._leaves_open = session.ack is not None
         self._polling_ended.set()
 
     def _set_subscribed(self, at: Moment) -> None:

@@ -15,40 +15,20 @@ from support.eventually import eventually
 from support.listening import CODE, Json, Listening, numbers, without_repeats
 from support.publishing import SimulatedSite, Site
 from support.receiver import Answer, Receiver
+from support.wallclock import WallClock, faketime_library
 
 Install = Callable[..., Awaitable[Listening]]
-LIBRARY = "libfaketime.so.1"
 DAY_S = 86_400
 
 
 @pytest.fixture(scope="session")
 def faketime() -> Path:
-    """The library that moves the wall clock of one process; Debian's package `faketime`."""
-    found = sorted(Path("/usr/lib").glob(f"*/faketime/{LIBRARY}"))
-    if not found:
+    """The library that moves the wall clock of one process."""
+    found = faketime_library()
+    if found is None:
         reason = "libfaketime is not installed"
         pytest.fail(reason) if os.environ.get("LISTENER_TEST_REQUIRE_SERVERS") else pytest.skip(reason)
-    return found[0]
-
-
-class WallClock:
-    """The wall clock of the daemons that are started with `env`. It starts right; the monotonic clock never moves."""
-
-    def __init__(self, library: Path, folder: Path) -> None:
-        self._file = folder / "faketime"
-        self.jump(0)
-        self.env = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1",  # seconds; without, each look at a clock reads the file
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
-
-    def jump(self, seconds: int) -> None:
-        """So far from the real time, from now on."""
-        beside = self._file.with_suffix(".new")
-        beside.write_text(f"{seconds:+d}\n", encoding="ascii")
-        beside.rename(self._file)
+    return found
 
 
 def off_by(event: Json, seconds: int) -> bool:

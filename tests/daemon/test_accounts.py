@@ -9,7 +9,8 @@ from listener.daemon.accounts import Accounts
 from listener.intake.recorder import Recorder
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
-from listener.simulator import Simulator
+from listener.simulator import Simulator, SimulatorOptions
+from listener.simulator.state import FIRST_CHAT
 from listener.testing import MemoryJournal
 from support.eventually import eventually
 
@@ -21,15 +22,20 @@ def settings(url, *names):
 
 
 @pytest.fixture
-async def sim():
-    async with Simulator() as running:
+async def sim(request):
+    async with Simulator(getattr(request, "param", None)) as running:
         yield running
 
 
 @pytest.fixture
-async def world(sim, owned):
+def journal():
+    return MemoryJournal()
+
+
+@pytest.fixture
+async def world(sim, journal, owned):
     """Accounts `agent1` and `agent2` on a simulated site, and what they need."""
-    journal, metrics = MemoryJournal(), Metrics()
+    metrics = Metrics()
     await journal.open()
     both = settings(sim.url, "agent1", "agent2")
     recorder = Recorder(journal=journal, metrics=metrics, source="http://h", type_prefix="p")
@@ -52,12 +58,16 @@ async def world(sim, owned):
     await subscribed(accounts, "agent1", "agent2")
     tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("account ")]
     yield accounts
-    accounts.abandon()
+    accounts.leave()
     await asyncio.wait(tasks)
 
 
 def spawn(name, work):
     return asyncio.get_running_loop().create_task(work, name=name)
+
+
+def at_work():
+    return {name for task in asyncio.all_tasks() if (name := task.get_name()).startswith("session ")}
 
 
 async def subscribed(accounts, *names):
@@ -94,5 +104,32 @@ async def test_one_that_continues_its_session_does_not_wait_for_hundreds_that_ar
     tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("account ")]
     await subscribed(world, "agent1", "agent2")
     assert sum(one.last_error is not None for one in world.status()) < len(new) / 2
-    world.abandon()
+    world.leave()
     await asyncio.wait(tasks)
+
+
+@pytest.mark.parametrize("sim", [SimulatorOptions(ack=True)], indirect=True)
+async def test_a_stop_leaves_acknowledged_polls_open_and_what_they_bring_comes_again(world, sim, journal):
+    await eventually(lambda: sim.polling("agent1") and sim.polling("agent2"))
+    await world.stop()
+    stored = journal.last_sequence
+    sessions = await journal.sessions()
+    assert all(sessions[name].clean for name in ("agent1", "agent2"))
+    assert at_work() == {"session agent1", "session agent2"}, "ended, they would have closed their polls"
+    sim.set_disposition("agent1", FIRST_CHAT, "late")
+    await eventually(lambda: not sim.polling("agent1"))
+    await asyncio.sleep(0.05)
+    assert journal.last_sequence == stored
+    await world.apply(settings(sim.url, "agent1", "agent2"), ["agent1"], spawn, timeout_s=5.0)
+    await eventually(lambda: journal.last_sequence > stored)
+    (event,) = await journal.read(stored, 10)
+    assert b'"late"' in event.data
+    assert sim.state()["handshakes"] == 2
+
+
+async def test_a_stop_leaves_no_poll_open_without_acknowledgements(world, sim):
+    await eventually(lambda: sim.polling("agent1") and sim.polling("agent2"))
+    await world.stop()
+    assert not sim.polling("agent1")
+    assert not sim.polling("agent2")
+    assert at_work() == set()

@@ -74,6 +74,7 @@ class Session:
         self.subscribed_again = 0
         self.granted: Moment | None = moment(NOW_MS)
         self.rested: Fact = PollingEnded(at=moment(NOW_MS), resume=RESUME)
+        self.behind: Fact | None = None
         self.farewell: tuple[Batch, asyncio.Event] | None = None
         self._facts: asyncio.Queue[Fact] = asyncio.Queue()
         self.died: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -101,6 +102,8 @@ class Session:
 
     async def end_polling(self) -> None:
         self.report(self.rested)
+        if self.behind is not None:
+            self.report(self.behind)
 
     def rehandshake(self) -> None:
         self.distrusted += 1
@@ -203,7 +206,9 @@ class World:
     async def end(self) -> None:
         self.stop.set()
         async with asyncio.timeout(5):
-            await self.tasks[1]
+            await self.receiver.rested.wait()
+            self.tasks[1].cancel()
+            await asyncio.wait(self.tasks[1:])
 
     async def data(self) -> list[dict[str, Any]]:
         return [json.loads(event.data) for event in await self.journal.read(0, 1000)]
@@ -830,6 +835,39 @@ async def test_the_end_waits_for_what_is_on_its_way_to_the_journal(make: Make):
     await world.end()
     assert (await world.journal.sessions())["agent1"].clean
     assert len(await world.data()) == 1
+
+
+async def test_with_acknowledgements_the_poll_is_left_open_and_what_it_brings_is_left_to_the_next_process(make: Make):
+    world = await make()
+    await world.report(certain())
+    confirmed = asyncio.Event()
+    resume = Resume(client_id="c1", connection_type="long-polling", ack=3)
+    world.session.rested = PollingEnded(at=moment(NOW_MS), resume=resume)
+    world.session.behind = batch(with_data(DispositionCode="late"), confirm=confirmed.set)
+    world.stop.set()
+    await world.receiver.rested.wait()
+    stored = len(world.entries)
+    world.session.report(batch(with_data(DispositionCode="later"), confirm=confirmed.set))
+    await asyncio.sleep(0.02)
+    assert world.session.ended_with is None, "the poll is open"
+    assert not world.tasks[1].done()
+    assert (confirmed.is_set(), len(world.entries), await world.data()) == (False, stored, [])
+    await world.end()
+    assert world.session.ended_with is False
+    last = (await world.journal.sessions())["agent1"]
+    assert (last.clean, last.ack) == (True, 3)
+
+
+async def test_without_acknowledgements_no_poll_is_left_open(make: Make):
+    world = await make()
+    await world.report(certain())
+    resume = Resume(client_id="c1", connection_type="long-polling", ack=None)
+    world.session.rested = PollingEnded(at=moment(NOW_MS), resume=resume)
+    world.stop.set()
+    await world.receiver.rested.wait()
+    await asyncio.wait(world.tasks[1:], timeout=5)
+    assert world.session.ended_with is False
+    assert (await world.journal.sessions())["agent1"].clean
 
 
 async def test_a_session_that_did_not_come_to_rest_leaves_no_clean_state(make: Make):

@@ -44,7 +44,7 @@ class Session:
     """The end of a CometD session on the server, or its beginning.
 
     `what`: `began`, `swept` (no connect for maxInterval), `abandoned` (its agent began another while it lived).
-    `idle_since` is when its last connect was answered, for what was swept.
+    `idle_since` is when the server answered its last connect, whatever became of the answer, for what was swept.
     """
 
     at: float

@@ -6,11 +6,14 @@ A finding is explained only by the mechanism of a case: the schedule holds the f
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from simulation.evidence import Publication
+from simulation.evidence import Publication, Session
 from simulation.oracle import RETRY_S, Case, Finding
 from simulation.schedule import (
+    Advise,
     Forget,
+    Partition,
     Schedule,
+    ends_at,
 )
 from simulation.world import RECONCILE_S
 
@@ -46,7 +49,7 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     restart or a gap came before the next look.
     """
     lost = finding.about
-    if not isinstance(lost, Publication) or lost.heard:
+    if finding.promise != "lost" or not isinstance(lost, Publication) or lost.heard:
         return False
     forgotten = [fault.at for fault in case.plan.faults if isinstance(fault, Forget) and fault.agent == finding.agent]
     since = max((at for at in forgotten if at <= lost.at), default=None)
@@ -64,7 +67,63 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     return ended or said_before or began_anew or bool(gaps)
 
 
+def _overtook_on_another_connection(case: Case, finding: Finding) -> bool:
+    """Without acknowledgements, the answer to a poll was held up in the network with the older change in it.
+
+    The younger one came with the answer to the look's subscription, on a connection of its own, once the network was
+    whole again.
+    """
+    older = finding.about
+    if finding.promise != "order" or case.plan.ack or not isinstance(older, Publication) or not older.heard:
+        return False
+    return any(
+        fault.host == "gws" and fault.at <= older.at <= ends_at(fault) <= finding.at <= ends_at(fault) + 1.0
+        for fault in case.plan.faults
+        if isinstance(fault, Partition)
+    )
+
+
+def _lived_by_its_interval(case: Case, finding: Finding) -> bool:
+    """The server had advised this agent of an interval, and nothing but that kept its session beyond maxInterval."""
+    session = finding.about
+    if finding.promise != "session abandoned" or not isinstance(session, Session):
+        return False
+    advised = [
+        fault.interval_ms
+        for fault in case.plan.faults
+        if isinstance(fault, Advise) and (fault.agent, fault.kind) == (finding.agent, "interval")
+        if fault.at <= session.idle_since
+    ]
+    away_ms = (session.at - session.idle_since) * 1000
+    return bool(advised) and case.plan.max_interval_ms < away_ms < case.plan.max_interval_ms + max(advised)
+
+
 CASES: tuple[OpenCase, ...] = (
+    OpenCase(
+        id="advised-interval",
+        text="a server keeps a session for the interval that it advised and `maxInterval`; where logins are refused for"
+        " longer than `maxInterval`, it is given up although it lives",
+        promise="session abandoned",
+        shown_by=(
+            '{"seed":1462,"ack":true,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"sliced":true,"lasts_s":40.0,"faults":[{"type":"Advise","agent":"agent2","kind":"interval",'
+            '"interval_ms":1e18,"successful":true,"at":15.584},{"type":"Kill","power":true,"at":15.654,"for_s":15.0},'
+            '{"type":"LoseLogins","at":24.098,"for_s":15.0}]}'
+        ),
+        explains=_lived_by_its_interval,
+    ),
+    OpenCase(
+        id="two-answers",
+        text="without acknowledgements: an answer to a poll that the network holds up, and that to the look's"
+        " subscription beside it, which holds younger changes and comes first",
+        promise="order",
+        shown_by=(
+            '{"seed":967,"ack":false,"accounts":3,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
+            '":false,"sliced":false,"lasts_s":60.0,"faults":[{"type":"Partition","host":"gws","at":37.402,'
+            '"for_s":4.273}]}'
+        ),
+        explains=_overtook_on_another_connection,
+    ),
     OpenCase(
         id="silent-death",
         text="a subscription that the server forgot in silence: what was set before the next look, or before a restart"

@@ -5,7 +5,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import Executor, Future
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 from simloop import SimLoop
@@ -43,6 +43,10 @@ class Loop(SimLoop):
         self._dice = random.Random(f"{seed}:workers")
         self._recorder = _Mute()  # type: ignore[assignment]  # a world keeps a record of its own
         self.set_exception_handler(self._note_error)
+        self._dialled: dict[int, tuple[str, Life | None]] = {}
+        self._schedule_packet, self._deliver_packet = self.net._schedule, self.net._deliver
+        self.net._schedule = self._send  # type: ignore[method-assign]
+        self.net._deliver = self._arrive  # type: ignore[method-assign]
 
     @property
     def now_s(self) -> float:
@@ -65,6 +69,20 @@ class Loop(SimLoop):
     def worker_s(self) -> float:
         """How long the next thing takes in a worker."""
         return self._dice.uniform(*_WORKER_S) + self.stall_s
+
+    def _send(self, packet: Any, latency: tuple[float, float]) -> None:
+        """A packet under way belongs to no process: it arrives although its sender was killed."""
+        if packet.kind == "syn":
+            self._dialled[packet.conn] = packet.src, LIFE.get()
+        context = copy_context()
+        context.run(LIFE.set, None)
+        context.run(self._schedule_packet, packet, latency)
+
+    def _arrive(self, packet: Any) -> None:
+        """What follows from it belongs to who receives it: a server goes on when its client is killed."""
+        host, life = self._dialled.get(packet.conn, ("", None))
+        LIFE.set(life if packet.dst == host else None)
+        self._deliver_packet(packet)
 
     def _note_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         life = LIFE.get()

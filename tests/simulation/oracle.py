@@ -267,16 +267,17 @@ def nothing_is_altered(case: Case) -> Iterator[Finding]:
 
 def chats_are_in_order(case: Case) -> Iterator[Finding]:
     """3. The journal has a chat's events in the order of their publication, and each sink has them in the journal's."""
-    number = {key_of(one): one.number for one in reversed(case.evidence.published)}
+    first = {key_of(one): one for one in reversed(case.evidence.published)}
     newest: dict[tuple[str, str], int] = {}
     for event in case.dispositions:
         key = (event.account, event.subject, case.data[event.id]["disposition"], epoch_ms(event.time))
-        if event.origin is Origin.RECONCILED or key not in number:
+        if event.origin is Origin.RECONCILED or key not in first:
             continue
-        if number[key] < newest.get(key[:2], -1):
+        one = first[key]
+        if one.number < newest.get(key[:2], -1):
             text = f"event {event.sequence} of {event.subject} stands behind a younger one"
-            yield Finding(promise="order", at=_at(case, event), agent=event.account, text=text)
-        newest[key[:2]] = number[key]
+            yield Finding(promise="order", at=_at(case, event), agent=event.account, text=text, about=one)
+        newest[key[:2]] = one.number
     yield from _file_is_in_order(case)
     yield from _posts_are_in_order(case)
 
@@ -395,7 +396,7 @@ def _stretch(reach: Sequence[tuple[float, float]], at: float) -> tuple[float, fl
 
 
 def sessions_are_kept(case: Case) -> Iterator[Finding]:
-    """6b. No session is lost that could have been kept."""
+    """6b. No session is lost that could have been kept: a login that was refused stands in the way until the next."""
     begun = {one.client_id: one.at for one in case.evidence.sessions if one.what == "began"}
     for session in case.evidence.sessions:
         if session.what == "abandoned" and not _was_not_stored(case, begun.get(session.client_id, 0.0), session.at):

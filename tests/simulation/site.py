@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +17,7 @@ from listener.simulator.bayeux import CometdSession, reply_to
 from listener.simulator.wire import Call, Reply
 from simulation.evidence import KEY, Evidence, Publication, Session, SessionProblem
 from simulation.loop import Loop
+from simulation.oracle import LOGIN_S
 from simulation.schedule import StandIn
 
 PORT = 8080
@@ -42,7 +44,10 @@ class Site(Simulator):
         self._begun: set[str] = set()
         self._idle_since: dict[str, float] = {}
         self._logged: set[str] = set()  # sessions that know that they are over, or were asked to begin anew
+        self._refused_login: dict[str, float] = {}
         self._bayeux._sweep = self._swept  # type: ignore[method-assign]
+        self._unwatched_expect_poll = self._bayeux.expect_poll
+        self._bayeux.expect_poll = self._expect_poll  # type: ignore[method-assign]
         self._unwatched_before = self._faults.before
         self._faults.before = self._before  # type: ignore[method-assign]
 
@@ -121,9 +126,17 @@ class Site(Simulator):
             self._note(session, "swept")
         type(self._bayeux)._sweep(self._bayeux, session)
 
+    def _expect_poll(self, session: CometdSession, *, interval_ms: int | None = None) -> None:
+        """A poll was answered, whoever gets the answer: from now on the session is idle."""
+        if session.connected:
+            self._idle_since[session.client_id] = self._loop.now_s
+        self._unwatched_expect_poll(session, interval_ms=interval_ms)
+
     async def _serve(self, call: Call) -> Reply:
         if not call.notifications:
-            return await super()._serve(call)
+            reply = await super()._serve(call)
+            self._note_login(call, reply)
+            return reply
         messages = _DECODE(call.body)
         refusal = self._refusal(call, messages)
         if refusal is not None:
@@ -134,11 +147,8 @@ class Site(Simulator):
         if b'"successful":false' in reply.body:
             self._note_trouble(self._agent_of(call), "Refused")
         for message in messages:
-            client_id = message.get("clientId")
-            if message.get("channel") == "/meta/connect" and isinstance(client_id, str):
-                self._idle_since[client_id] = self._loop.now_s
-                if any(words in reply.body for words in _ENDS):
-                    self._logged.add(client_id)
+            if message.get("channel") == "/meta/connect" and any(words in reply.body for words in _ENDS):
+                self._logged.add(str(message.get("clientId")))
             elif message.get("channel") == "/meta/handshake":
                 self._note_beginnings()
         return self._through_the_gateway(call, reply)
@@ -162,6 +172,20 @@ class Site(Simulator):
         now_s = self._loop.now_s
         agents = frozenset([agent] if agent else self.center.agents)
         self.evidence.troubles.append(SessionProblem(since=now_s, until=now_s, agents=agents, fault=fault))
+
+    def _note_login(self, call: Call, reply: Reply) -> None:
+        """A login that is refused keeps its agent away until he may try the next."""
+        agent, now_s = _named(call), self._loop.now_s
+        if agent is None:
+            return
+        since = self._refused_login.pop(agent, None)
+        if since is not None:
+            until = min(now_s, since + LOGIN_S)
+            self.evidence.troubles.append(
+                SessionProblem(since=since, until=until, agents=frozenset([agent]), fault="LoginRefused", cuts=True)
+            )
+        if reply.status in (401, 403):
+            self._refused_login[agent] = now_s
 
     def _agent_of(self, call: Call) -> str:
         login = self._logins._sessions.get(call.cookies.get("JSESSIONID", ""))
@@ -213,6 +237,12 @@ class Site(Simulator):
                     self._stand_ins.insert(0, msgspec.structs.replace(fault, count=fault.count - 1))
                 return _dressed(reply, fault)
         return reply
+
+
+def _named(call: Call) -> str | None:
+    """Who logs in with this request; None where nobody does."""
+    scheme, _, credentials = call.headers.get("Authorization", "").partition(" ")
+    return b64decode(credentials).decode().partition(":")[0] if scheme == "Basic" else None
 
 
 def _refused(messages: Sequence[Mapping[str, Any]], error: str) -> Reply:

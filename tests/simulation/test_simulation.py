@@ -25,6 +25,7 @@ from simulation.schedule import (
     FilesTaken,
     Forget,
     Kill,
+    LoseLogins,
     Partition,
     ReadTimeout,
     ReceiverAnswers,
@@ -123,14 +124,17 @@ def test_the_page_lists_the_open_cases_and_the_mutants():
 # --- what the simulation found, and what was mended -------------------------------------------------------------------
 
 
-def _small(seed: int, *faults: AnyFault, ack: bool, hold_ms: int, lasts_s: float) -> Schedule:
+def _small(
+    seed: int, *faults: AnyFault, ack: bool, hold_ms: int, lasts_s: float, accounts: int = 2, sliced: bool = False
+) -> Schedule:
     return Schedule(
         seed=seed,
         ack=ack,
-        accounts=2,
+        accounts=accounts,
         hold_ms=hold_ms,
         csrf=False,
         batched=False,
+        sliced=sliced,
         lasts_s=lasts_s,
         faults=faults,
     )
@@ -329,4 +333,37 @@ def test_a_session_that_can_live_is_kept(faults: tuple[AnyFault, ...], *, ack: b
 def test_many_sessions_that_wait_for_a_second_go_on_after_a_start():
     plan = _small(0, Restart(at=8.0, for_s=0.2), ack=True, hold_ms=8000, lasts_s=9.0)
     outcome = play(msgspec.structs.replace(plan, accounts=150, max_interval_ms=1000, batched=True))
+    assert outcome.unknown == [], told(outcome)
+
+
+# --- what the simulated world itself had wrong ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seed", "at", "kill_at", "ack"), [(819, 28.22, 33.197, True), (889, 5.446, 12.389, False)])
+def test_a_server_goes_on_when_its_client_is_killed(seed: int, at: float, kill_at: float, *, ack: bool):
+    """Its sessions came to no end, and what took their place was held against the listener."""
+    lost, kill = LoseLogins(at=at, for_s=15.0), Kill(power=ack, at=kill_at, for_s=1.0)
+    outcome = play(_small(seed, lost, kill, ack=ack, hold_ms=8000, lasts_s=40.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_session_whose_polls_are_held_is_not_idle_although_a_proxy_cuts_them():
+    proxy, outage = ReadTimeout(limit_s=2.5, at=53.538, for_s=20.0), Partition(host="gws", at=59.691, for_s=20.339)
+    outcome = play(_small(649, proxy, outage, ack=True, hold_ms=3000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_login_that_was_refused_stands_in_the_way_until_the_next():
+    outcome = play(
+        _small(
+            469,
+            ReadTimeout(limit_s=1.2, at=19.084, for_s=90.0),
+            Kill(power=True, at=32.483, for_s=1.0),
+            LoseLogins(at=33.733, for_s=15.0),
+            ack=True,
+            hold_ms=8000,
+            lasts_s=40.0,
+            sliced=True,
+        )
+    )
     assert outcome.unknown == [], told(outcome)

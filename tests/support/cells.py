@@ -18,6 +18,7 @@ from support.listening import Listening
 from support.oracle import Json, Promise, Verdict, judge
 from support.rigs import CHATS, Rig
 from support.scrape import watching
+from support.wallclock import WallClock, faketime_library
 
 BEFORE_S = AFTER_S = 1.0
 AT_ONCE = 3  # events a burst
@@ -137,6 +138,8 @@ class _Run:
         self.cell = cell
         self.problems: list[str] = []
         self._rig: Rig = new_rig(cell.server, cell.fault, ack=cell.ack)
+        if cell.fault.sets_clock and (library := faketime_library()) is not None:
+            self._rig.clock = WallClock(library, folder)
         self._folder = folder
         self._recover_s: float | None = None
         self._recovered = datetime.now(UTC)
@@ -171,7 +174,8 @@ class _Run:
         fault = self.cell.fault
         limits = {"poll_margin_s": fault.margin_s, "connect_timeout_s": 2.0, "request_timeout_s": 5.0}
         limits["max_message_bytes"] = fault.max_message_bytes
-        return Listening(self._folder, **{**settings, "server": {**settings["server"], **limits}})
+        env = self._rig.clock.env if self._rig.clock is not None else None
+        return Listening(self._folder, env=env, **{**settings, "server": {**settings["server"], **limits}})
 
     async def _recover(self) -> None:
         """The fault is over for now: a fresh event has to flow."""
@@ -191,6 +195,8 @@ class _Run:
             yield f"{len(gaps)} gaps on record, although the session lost nothing"
         for gap in gaps:
             start, end = datetime.fromisoformat(gap["from"]), datetime.fromisoformat(gap["to"])
+            step = timedelta(seconds=gap.get("clockStepSeconds", 0))  # it names the stretch by both clocks
+            start, end = start - min(step, timedelta()), end - max(step, timedelta())
             if not began - SLACK <= start <= end <= ended + SLACK:
                 yield f"a gap from {start} to {end}, but the fault was from {began} to {ended}"
 

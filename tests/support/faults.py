@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from support.eventually import eventually
 from support.rigs import CometdRig, Rig, SimulatedRig
+from support.wallclock import faketime_library
 
 SERVERS = ("simulator", "cometd")
 BETWEEN_S = 0.4  # hits of one fault
@@ -32,6 +33,7 @@ class Fault:
         max_interval_ms: how long the server keeps a session that does not poll.
         pause_s: the publisher's pause; long faults have fewer events a second.
         max_message_bytes: the daemon's.
+        sets_clock: the daemon's wall clock is set; it has one of its own then.
         csrf: the site wants a CSRF token.
     """
 
@@ -45,6 +47,7 @@ class Fault:
     max_interval_ms: int = 10_000
     pause_s: float = 0.08
     max_message_bytes: int = 2**24
+    sets_clock: bool = False
     csrf: bool = False
 
 
@@ -146,6 +149,16 @@ async def _expire(rig: Rig) -> None:
     await rig.expire()
 
 
+async def _set_clock_back(rig: Rig) -> None:
+    """By an hour, while the server has forgotten the session and cannot be reached."""
+    async with rig.link.refused():
+        await rig.expire()
+        await asyncio.sleep(BETWEEN_S)
+        assert rig.clock is not None
+        rig.clock.jump(-3600)
+        await asyncio.sleep(1.0 + BETWEEN_S)  # the daemon sees it within a second
+
+
 async def _restart(rig: Rig) -> None:
     await rig.restart(down_s=0.7)
 
@@ -216,6 +229,13 @@ FAULTS = (
     Fault(name="HTTP 403, CSRF expired", play=_csrf_expired, hits=3, through="gateway", csrf=True),
     Fault(name="HTTP 503, Retry-After", play=_unavailable, through="gateway"),
     Fault(name="session expired", play=_expire, hits=3, ends_session=True),
+    Fault(
+        name="clock set back in a gap",
+        play=_set_clock_back,
+        ends_session=True,
+        servers=SERVERS if faketime_library() is not None else (),
+        sets_clock=True,
+    ),
     Fault(name="server restarted", play=_restart, hits=2, ends_session=True),
     Fault(name="cookies lost", play=_lose_cookies, through="gateway", ends_session=True),
     Fault(name="advice none", play=_advise("none"), hits=2, through="gateway", ends_session=True),

@@ -10,6 +10,7 @@ from support.faultproxy import FaultProxy
 from support.gateway import Gateway
 from support.ledger import KEY
 from support.notifications import notification
+from support.wallclock import WallClock
 
 BUSY, QUIET = ("busy-a", "busy-b"), tuple(f"quiet-{number}" for number in range(40))
 # Every other event is of a busy chat; of a quiet one re-reading finds what was missed, no later event having hidden it.
@@ -28,12 +29,14 @@ class Rig(Protocol):
     Attributes:
         agent: who sets the dispositions, None where the server knows no agents.
         account: the name of the configured account.
+        clock: the daemon's wall clock, where it has one that can be set.
     """
 
     link: FaultProxy
     gateway: Gateway
     agent: str | None
     account: str
+    clock: WallClock | None
 
     async def __aenter__(self) -> Self:
         """Start."""
@@ -72,6 +75,7 @@ class SimulatedRig:
 
     agent = AGENT
     account = AGENT
+    clock: WallClock | None = None
 
     def __init__(self, *, ack: bool, max_interval_ms: int, csrf: bool = False) -> None:
         options = SimulatorOptions(agents=1, ack=ack, csrf=csrf, timeout_ms=HOLD_MS, max_interval_ms=max_interval_ms)
@@ -142,6 +146,7 @@ class CometdRig:
 
     agent = None
     account = "listener"
+    clock: WallClock | None = None
 
     def __init__(self, *, ack: bool, max_interval_ms: int) -> None:
         options = ("--timeout-ms", str(HOLD_MS), "--max-interval-ms", str(max_interval_ms))
