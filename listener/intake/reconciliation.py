@@ -199,12 +199,13 @@ class Reconciler:
     async def _after_gap(self) -> None:
         self._asked.clear()
         self._reading = True
+        subscribed = self._continued and await self.subscription.subscribe_again()
         try:
             look = await self._read(Moment.of(self._clock))
             await self._settle(_SETTLE_S)
             # What the server could not tell while polls failed is older than what the chats said, and comes first.
             await self._until_connected()
-            gap = await self._died_before(look) if self._continued else None
+            gap = await self._died_before(look, subscribed=subscribed) if self._continued else None
         except ListenerError as exc:
             _raise_damage(exc)
             self._count("failed")
@@ -220,7 +221,7 @@ class Reconciler:
             self._reading = False
             self._missed = self._asked.is_set()
 
-    async def _died_before(self, look: _Look) -> Gap | None:
+    async def _died_before(self, look: _Look, *, subscribed: bool) -> Gap | None:
         """A session that was continued without a gap has told what it held: the rest shows a dead subscription."""
         untold = self._untold(look, await self._news(look))
         if untold:
@@ -228,7 +229,7 @@ class Reconciler:
             untold = self._untold(look, await self._news(look))
         if not untold or not self._continued:
             return None  # or the gap that came meanwhile is what counts
-        return await self._report_dead(len(untold), look.asked_at)
+        return await self._report_dead(len(untold), look.asked_at if subscribed else None)
 
     async def _read_again_if_overtaken(self, look: _Look) -> None:
         """What was heard meanwhile may have been older than what was read: only a younger look can tell."""

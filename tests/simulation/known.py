@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from simulation.evidence import Publication, Session
 from simulation.oracle import RETRY_S, Case, Finding
 from simulation.schedule import (
+    RECONCILE_S,
     Advise,
     Forget,
     Partition,
     Schedule,
     ends_at,
 )
-from simulation.world import RECONCILE_S
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,8 +18,7 @@ from listener.model import event as model
 from listener.model.event import Change, Event, Kind, Origin, epoch_ms
 from simulation.clock import EPOCH_MS
 from simulation.evidence import Evidence, Publication, Recorded, Session, SessionProblem
-from simulation.schedule import Schedule
-from simulation.world import RECONCILE_S
+from simulation.schedule import RECONCILE_S, Schedule
 
 STORED_S = 10.0
 """How far behind the certainty of an idle session may be that is stored for the next process."""

@@ -311,6 +311,7 @@ _SUFFIXES: tuple[tuple[Literal["", "-wal", "-shm", ".lock"], ...], ...] = (
     ("",),
     ("", "-wal", "-shm", ".lock"),
 )
+RECONCILE_S = 15.0  # from one look at the chats to the next
 _OUTAGES_S = (0.5, 1.5, 4.0, 7.0, 9.0, 12.0, 20.0)
 _JUMPS_S = (-3600.0, -30.0, 30.0, 3600.0, 90_000.0)
 _BYTES = (0, 1, 40, 300, 700)

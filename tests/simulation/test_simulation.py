@@ -20,6 +20,7 @@ from simulation.schedule import (
     AnyFault,
     ClockJump,
     Deny,
+    DiskFull,
     Duplicate,
     Fail,
     FilesTaken,
@@ -275,11 +276,18 @@ def test_what_a_session_that_goes_on_after_a_kill_was_not_told_leaves_a_gap():
     assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
 
 
-def test_a_subscription_forgotten_while_no_process_ran_is_an_open_case_where_the_chats_show_no_trace():
+def test_a_subscription_forgotten_while_no_process_ran_hides_nothing_that_no_open_case_explains():
     killed, deaf = Kill(power=False, at=41.247, for_s=15.0), Forget(agent="agent2", at=47.209)
     plan = _small(609, killed, deaf, ack=True, hold_ms=3000, lasts_s=60.0)
     outcome = play(msgspec.structs.replace(plan, accounts=3, sliced=True))
-    assert (outcome.unknown, list(outcome.known)) == ([], ["silent-death"]), told(outcome)
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_is_found_after_a_kill_is_on_record_up_to_where_the_session_was_subscribed_again():
+    full, killed = DiskFull(at=34.214, for_s=7.443), Kill(power=False, at=38.775, for_s=1.0)
+    deaf = Forget(agent="agent1", at=49.335)
+    outcome = play(_small(1945, full, killed, deaf, ack=True, hold_ms=8000, lasts_s=60.0))
+    assert outcome.unknown == [], told(outcome)
 
 
 def test_gaps_that_follow_each_other_put_off_the_look_that_finds_a_dead_subscription():

@@ -31,11 +31,10 @@ from simulation.evidence import Evidence, Recorded
 from simulation.loop import Loop, Worker
 from simulation.process import Process
 from simulation.receiver import Receiver
-from simulation.schedule import Schedule, ends_at
+from simulation.schedule import RECONCILE_S, Schedule, ends_at
 from simulation.site import Agents, Site
 
 SETTLES_WITHIN_S = 120.0
-RECONCILE_S = 15.0
 PACE_S = 1.0
 EVENT_AFTER_S = 10.0
 _LATENCY_S = (0.001, 0.02)
