@@ -116,10 +116,12 @@ async def test_no_page_is_wider_than_its_window(worst: Reader):
         for part in ("#scroller", "#sinks", "#letters-table", "#legend"):
             assert await worst.overflow(f"document.querySelector('{part}')") <= 0, (width, part)
         await worst.page.locator("#rows a.id").first.click()
+        await worst.page.locator("#history[open]").wait_for()
         await worst.says("#history-status", "beginning")
         assert await worst.overflow("document.documentElement") <= 0, width
         assert await worst.overflow("document.querySelector('#history')") <= 0, width
         await worst.press("Escape")
+        await worst.page.locator("#history:not([open])").wait_for(state="attached")
 
 
 async def test_everything_can_be_done_with_the_keyboard_alone(worst: Reader):
