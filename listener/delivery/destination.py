@@ -153,6 +153,7 @@ class Destination:
         self._opened = False
         self.has_answered = asyncio.Event()
         self._halt = Halt.NONE
+        self._quiet_until_s = 0.0  # by the clock of the event loop, which is what is waited by
         self.parked: str | None = None
         self.failures = 0
         self.opening_error: str | None = None
@@ -252,6 +253,7 @@ class Destination:
             await asyncio.sleep(pause_s)
 
     async def _stay_quiet(self, seconds: float) -> None:
+        self._quiet_until_s = asyncio.get_running_loop().time() + seconds
         self._halt = Halt.QUIET
         self.has_answered.set()
         self._resumed.clear()
@@ -287,7 +289,9 @@ class Destination:
     @property
     def quiet_s(self) -> float:
         """How much longer the lane waits because the destination asked for it; 0.0 if it does not."""
-        return self._retry_state.quiet_s if self._halt is Halt.QUIET else 0.0
+        if self._halt is not Halt.QUIET:
+            return 0.0
+        return max(0.0, self._quiet_until_s - asyncio.get_running_loop().time())
 
     def reopen(self) -> None:
         """Let a sink that writes to files reopen them; other sinks have nothing to do."""

@@ -188,6 +188,13 @@ def test_a_receiver_that_asks_for_a_pause_of_years_is_told_of_and_gets_everythin
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_pause_that_a_receiver_asks_for_is_shown_for_as_long_as_it_lasts_whatever_the_wall_clock_says():
+    absurd = ReceiverAnswers(at=8.0, for_s=4.0, status=429, retry_after="1000000000000")
+    step = ClockJump(host="listener", by_s=90_000.0, at=11.0)
+    outcome = play(_small(0, absurd, step, ack=True, hold_ms=5000, lasts_s=30.0))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_of_a_receiver_that_refuses_everything_no_event_is_dead_in_the_end():
     plan = _small(1, ReceiverAnswers(at=8.0, for_s=40.0, status=422), ack=True, hold_ms=5000, lasts_s=60.0)
     evidence = World(plan).play()
