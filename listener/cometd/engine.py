@@ -176,18 +176,21 @@ class Engine:
 
     async def _alone(self, request: Request) -> Received:
         self._idle.clear()
-        sent_s = self._clock.monotonic_s()
         try:
             received = await self._converse(request)
         except ExchangeFailed as failure:
             if request.hold_ms and failure.maybe_lost and not self._ending:
-                self._learn_hold(request.hold_ms, self._clock.monotonic_s() - sent_s, failure)
+                self._learn_hold(request.hold_ms, self._asked_for_s(), failure)
             raise
         else:
-            self._hold.answered(held_s=self._clock.monotonic_s() - sent_s)
+            self._hold.answered(held_s=self._asked_for_s())
             return received
         finally:
             self._idle.set()
+
+    def _asked_for_s(self) -> float:
+        """How long ago the request under way, or the last one, was sent."""
+        return self._subscription.asked_at.seconds_to(Moment.of(self._clock))
 
     def _learn_hold(self, advised_ms: int, held_s: float, failure: ExchangeFailed) -> None:
         """Ask for shorter polls where something in between cuts those of this length."""
@@ -410,7 +413,7 @@ class Engine:
                 await self._pause(f"{request.step.value}_refused", received.error or "refused", refused=True)
 
     async def _before_next_poll(self, *, idle: bool) -> None:
-        took_ms = round(self._subscription.asked_at.seconds_to(Moment.of(self._clock)) * 1000)
+        took_ms = round(self._asked_for_s() * 1000)
         delay_s = self.pacing.pause_s(idle=idle, took_ms=took_ms, interval_ms=self.session.interval_ms)
         if self.pacing.has_slowed_down():
             text = f"the server answers polls at once, with nothing of use: from now on one every {NOT_HELD_PAUSE_S} s"

@@ -83,7 +83,8 @@ class LongPollingTransport(SessionTransport):
                     yield one
                 if slices:
                     until_s = loop.time() + limit_s
-                await asyncio.sleep(0)
+                if is_open:
+                    await asyncio.sleep(0)
 
     async def _post(self, request: Request, headers: dict[str, str]) -> aiohttp.ClientResponse:
         return await self.link.http.post(

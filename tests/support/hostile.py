@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from itertools import chain, repeat
-from typing import Any, Self
+from typing import Any
 
 from support.notifications import encoded, with_data
+from support.wire import ByteServer
 
 Json = dict[str, Any]
 
@@ -208,7 +209,7 @@ PLAYS = (
 )
 
 
-class Peer:
+class Peer(ByteServer):
     """A server on a free port; `async with`. What a connection is about is decided request by request.
 
     Attributes:
@@ -216,37 +217,15 @@ class Peer:
     """
 
     def __init__(self, play: Play, *, elsewhere: str) -> None:
+        super().__init__(self._talk)
         self.played = 0
         self._play = play
         self._elsewhere = elsewhere
-        self._server: asyncio.Server | None = None
-        self._talks: set[asyncio.Task[None]] = set()
 
-    @property
-    def url(self) -> str:
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for talk in self._talks:
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
-
-    async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._talks.add(task)
-        task.add_done_callback(self._talks.discard)
-        with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError):
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ValueError):
             while await self._answer(*await _request(reader), writer):
                 await writer.drain()
-        writer.close()
 
     async def _answer(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; tells whether the connection goes on."""

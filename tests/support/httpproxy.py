@@ -1,11 +1,11 @@
 """A small real HTTP proxy: it forwards what is asked by its whole URL, and makes tunnels (RFC 9110, 9.3.6)."""
 
 import asyncio
-import contextlib
 from base64 import b64encode
 from dataclasses import dataclass
-from typing import Self
 from urllib.parse import urlsplit
+
+from support.wire import ByteServer
 
 END = b"\r\n\r\n"
 
@@ -19,7 +19,7 @@ class Asked:
     head: str
 
 
-class HttpProxy:
+class HttpProxy(ByteServer):
     """Listens on a free port; `async with HttpProxy() as proxy`.
 
     Attributes:
@@ -29,36 +29,10 @@ class HttpProxy:
     """
 
     def __init__(self, *, login: str | None = None) -> None:
+        super().__init__(self._talk)
         self.asked: list[Asked] = []
         self.login = login
         self.tunnels = True
-        self._server: asyncio.Server | None = None
-        self._talks: set[asyncio.Task[None]] = set()
-
-    @property
-    def url(self) -> str:
-        assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        for talk in self._talks:
-            talk.cancel()
-        await asyncio.gather(*self._talks, return_exceptions=True)
-
-    async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._talks.add(task)
-        task.add_done_callback(self._talks.discard)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await self._talk(reader, writer)
-        writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(END)).decode("latin-1")
