@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,10 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
 
-def on(loop: str, work: Coroutine[Any, Any, None]) -> None:
+def on(loop: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run it on asyncio's own loop, or on that of the extra `speed`."""
     with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
-        runner.run(work)
+        runner.run(work())
 
 
 @asynccontextmanager
@@ -61,7 +61,7 @@ def test_a_header_of_9_kb_is_taken(loop: str):
         async with talking(saying(OK + policy + b"\r\nok")) as url:
             assert await answer_of(url) == (200, b"ok")
 
-    on(loop, play())
+    on(loop, play)
 
 
 @LOOPS
@@ -71,7 +71,7 @@ def test_a_header_line_of_more_than_64_kib_is_refused_by_its_name_and_without_it
         async with talking(saying(OK, b"X-Secret-Thing: ", b"secret" * (LARGEST_HEADER // 6 + 1), end)) as url:
             assert await failure_of(url) == "the answer of it has the header X-Secret-Thing, longer than 64 KiB"
 
-    on(loop, play())
+    on(loop, play)
 
 
 async def test_a_header_whose_name_alone_is_endless_is_refused_without_it():
@@ -97,7 +97,7 @@ def test_a_large_body_that_comes_at_once_is_no_head(loop: str):
             status, got = await answer_of(url, new_socket=with_a_large_buffer)
         assert (status, len(got)) == (200, len(body))
 
-    on(loop, play())
+    on(loop, play)
 
 
 @LOOPS
@@ -120,7 +120,7 @@ def test_interim_answers_without_end_are_a_failure_in_bounded_time_and_memory(lo
         assert said == "the answer of it has a head of more than 256 KiB, interim answers included"
         assert written < 64 * LARGEST_HEAD, "what fits into the sockets' buffers"
 
-    on(loop, play())
+    on(loop, play)
 
 
 async def test_a_few_interim_answers_come_before_the_one_that_counts():
@@ -162,7 +162,7 @@ def test_a_connection_is_used_again_and_its_heads_are_counted_one_by_one(loop: s
         assert len(set(connections)) == 1
 
     connections: list[asyncio.StreamWriter] = []
-    on(loop, play())
+    on(loop, play)
 
 
 async def test_a_redirect_is_never_followed_not_even_for_a_websocket(receiver: Receiver):
@@ -243,7 +243,7 @@ def test_a_websocket_goes_through_a_tunnel_too(loop: str, tmp_path: Path):
             assert len(await socket.receive_str()) == 100_000
         assert [asked.method for asked in proxy.asked] == ["CONNECT"]
 
-    on(loop, play())
+    on(loop, play)
 
 
 async def test_a_password_that_is_replaced_counts_from_the_next_request_on(proxy: HttpProxy):
