@@ -221,7 +221,12 @@ def measured(daemons: Daemons, count: int) -> Iterator[tuple[str, str]]:
         file.unlink()
     daemons.configure(accounts)
     started = time.monotonic()
-    subprocess.run((sys.executable, "-m", "listener", "check", "--config", "listener.toml"), cwd=daemons.folder, check=True, stdout=PIPE)
+    subprocess.run(
+        (sys.executable, "-m", "listener", "check", "--config", "listener.toml"),
+        cwd=daemons.folder,
+        check=True,
+        stdout=PIPE,
+    )
     yield "check, s", f"{time.monotonic() - started:.2f}"
     with daemons.running("start") as daemon:
         yield "all subscribed after, s", f"{daemons.subscribed(daemon, count):.1f}"
