@@ -1,6 +1,7 @@
 """The accounts: builds, starts and stops each of them while the others continue."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,7 +31,9 @@ _RECENT = 4096  # events
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
 _STARTED_WITHIN_S = 20.0  # unless there are so many that they are heard too late
 _RESUMES_PER_S = 2000  # their logins hold, and their sessions do not wait
-_TICK_S = 0.01
+_TICK_S = 0.005
+_PERMANENT_EVERY = 200  # accounts
+_MOST_ENDED = 500  # accounts
 _AT_ONCE = 25  # accounts that are dealt with in one turn of the event loop
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
@@ -90,6 +93,7 @@ class Accounts:
         )
         self._listening: dict[str, _Listening] = {}
         self._starting: set[asyncio.Task[None]] = set()
+        self._ended = 0
 
     def __len__(self) -> int:
         return len(self._listening)
@@ -126,9 +130,14 @@ class Accounts:
 
     async def _start_over_time(self, waiting: list[_Listening], per_s: float, spawn: Spawn) -> None:
         """So many a second, and no more in one turn of the event loop than that makes: a slow loop gets fewer."""
+        unfrozen = 0
         for begin, end in pairwise(_slices(len(waiting), per_s * _TICK_S)):
             if begin:
                 await asyncio.sleep(_TICK_S)
+            unfrozen += end - begin
+            if unfrozen >= _PERMANENT_EVERY:
+                unfrozen = 0
+                _make_permanent()
             for one in waiting[begin:end]:
                 if one.is_waiting:
                     one.is_waiting = False
@@ -146,6 +155,10 @@ class Accounts:
         names = set(changed)
         old = [self._listening[name] for name in names if name in self._listening]
         await asyncio.gather(*(_end(one, timeout_s) for one in old))
+        self._ended += len(old)
+        if self._ended > _MOST_ENDED:
+            self._ended = 0
+            gc.unfreeze()
         for one in old:
             self._roll.strike(one.settings.username)
             del self._listening[one.settings.username]
@@ -264,6 +277,15 @@ class Accounts:
             interval_s=self._settings.server.reconcile_interval_s,
             uniform=self._host.random.uniform,
         )
+
+
+def _make_permanent() -> None:
+    """Spare the garbage collector what lasts: one look at the parts of all sessions would hold the loop for a second.
+
+    What an account leaves when it ends is not found any more, until so many have ended (`_MOST_ENDED`).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _slices(count: int, size: float) -> Iterator[int]:

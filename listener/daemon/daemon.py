@@ -365,7 +365,7 @@ def _raise_open_files() -> None:
 def _tune_gc() -> None:
     """What exists now lives as long as the process, and batches create no cycles: collect less often."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 20, 50)
 
 
 async def _loud(work: Coroutine[Any, Any, None]) -> None:
