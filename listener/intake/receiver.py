@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack
 from typing import Any, Protocol
 
 import msgspec
@@ -164,11 +163,14 @@ class Receiver:
             polling = tasks.create_task(
                 self._client.run(disconnect=self._options.disconnect_on_stop), name=f"session {name}"
             )
-            with ExitStack() as chores:
-                self._begin_chores(tasks, chores)
+            chores = self._begin_chores(tasks)
+            try:
                 if self._stop_wanted:
                     self._end_polling(tasks)
                 await self._listen()
+            finally:
+                for chore in chores:
+                    chore.end()
             if not self._leaves_open:
                 taking = tasks.create_task(self._listen(), name=f"receiver {name}")
                 polling.cancel()
@@ -185,17 +187,16 @@ class Receiver:
     def _end_polling(self, tasks: asyncio.TaskGroup) -> None:
         tasks.create_task(self._client.end_polling(), name=f"stop {self._identity.account}")
 
-    def _begin_chores(self, tasks: asyncio.TaskGroup, chores: ExitStack) -> None:
-        name, options = self._identity.account, self._options
+    def _begin_chores(self, tasks: asyncio.TaskGroup) -> list[Chore]:
+        name, options, chores = self._identity.account, self._options, []
         if self._reconciler is not None:
-            rereading = tasks.create_task(self._reconciler.run(), name=f"reread {name}")
-            chores.callback(rereading.cancel)
+            chores.append(self._reconciler.begin(tasks))
         elif options.resubscribe_s:
             # A server may drop a subscription in silence; without the REST API nothing would ever tell.
-            again = Chore(tasks, f"subscribe {name}", self.subscribe_again, every_s=options.resubscribe_s)
-            chores.callback(again.end)
+            chores.append(Chore(tasks, f"subscribe {name}", self.subscribe_again, every_s=options.resubscribe_s))
         if self._rest is not None:
-            chores.callback(Chore(tasks, f"keepalive {name}", self._stay_logged_in, every_s=options.keepalive_s).end)
+            chores.append(Chore(tasks, f"keepalive {name}", self._stay_logged_in, every_s=options.keepalive_s))
+        return chores
 
     async def _mark_unclean(self) -> None:
         """A saved session is clean only once: from now on an answer may be in flight when the process dies."""
