@@ -244,6 +244,7 @@ class Accounts:
             client=parts.client,
             decoder=self._decoder,
             record=self._recorder.record,
+            submit=self._recorder.submit,
             rest=parts.rest,
             reconciler=self._reconciler(parts),
             cookies=lambda: connections.saved_cookies(parts.http),
@@ -257,8 +258,8 @@ class Accounts:
                 known_digests=digests,
             ),
             host=self._host,
-            on_status=self._roll.note,
         )
+        receiver.on_status = self._roll.note
         if stored is None:
             parts.before_listening = receiver.learn_chats
         return receiver
