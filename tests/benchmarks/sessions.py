@@ -1,57 +1,100 @@
-"""Very many sessions in one process: memory, idle CPU, start, resume, pages, `check`, reload, and the loop's stalls.
+"""Very many sessions in one process: memory, idle CPU, start, resume, pages, `check`, reload, and the loop's stalls."""
 
-    python tests/benchmarks/sessions.py [--sessions 10000] [--basic] [--max-interval-s 10]
-
-The real process against a server that holds every poll, `idle_server.py`; with `--basic` against `simulate`, with a
-login for each account. The server forgets a session without a connect for so long. Memory of a session is the
-difference between a daemon that holds many and one that holds one, by the number of them. Times of a start go from the
-new process's beginning; the longest turn is CPU time, since the wall clock would count what else the machine does.
-"""
-
-import argparse
 import json
+import re
 import signal
+import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, run
 
-from pipeline import CONFIG, HERE, child, cpu_s, rss_kib
+from benchmarks.measuring import CONFIG, HERE, Figure, Scale, Table, ask, child, cpu_by_thread, number, rss_kib, wait
 
+SESSIONS = 10_000
+MAX_INTERVAL_S = 10.0
+ADDED = 100
+SETTLED_S, IDLE_S = 5.0, 15.0
+LOOK_S = 0.2
+ROUNDS = 5
 WATCHED = HERE.parent / "support" / "loopwatch.py"
 HTTP = '[http]\nlisten = "127.0.0.1:{port}"\n'
-SETTLED_S, IDLE_S = 5.0, 20.0
-LIMIT_S = 900.0
-ADDED = 100
-ROUNDS = 5
+Row = tuple[str, str]
 
 
-def ask(process: Popen[str], line: str = "") -> int:
-    """The number that a child prints, after a line to it if there is one."""
-    if line:
-        process.stdin.write(f"{line}\n")
-        process.stdin.flush()
-    return int(process.stdout.readline())
+class IdleServer:
+    """`idle_server.py`, which wants no login."""
+
+    about = "Against a server that holds every poll, without a login."
+    settings = CONFIG
+    secret = ""
+
+    @staticmethod
+    def argv(_folder: Path, _agents: int) -> tuple[str | Path, ...]:
+        """How it is started."""
+        return sys.executable, HERE / "idle_server.py", str(MAX_INTERVAL_S)
+
+    def __init__(self, process: Popen[str], folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+        self.port = int(ask(process))
+
+    def handshakes(self) -> int:
+        """How many sessions began."""
+        return int(ask(self.process, "handshakes?"))
+
+    def rows(self) -> Iterator[Row]:
+        """What it tells of itself."""
+        yield from ()
 
 
-def wait(what: str, done: Callable[[], bool]) -> float:
-    """Poll until `done`; returns how many seconds it took."""
-    started = time.monotonic()
-    while not done():
-        if time.monotonic() - started > LIMIT_S:
-            sys.exit(f"{what}: not within {LIMIT_S} s")
-        time.sleep(0.05)
-    return time.monotonic() - started
+class Simulation(IdleServer):
+    """`simulate`, where every agent logs in."""
+
+    about = "Against `disposition-listener simulate --ack`, each account with a login of its own."
+    settings = CONFIG.replace('login = "none"', 'login = "basic"').replace("/cometd", "/api/v2/notifications")
+    secret = 'password = "secret"\n'
+
+    @staticmethod
+    def argv(folder: Path, agents: int) -> tuple[str | Path, ...]:
+        """How it is started."""
+        times = ("--timeout-ms", "600000", "--max-interval-ms", str(int(MAX_INTERVAL_S * 1000)))
+        return sys.executable, WATCHED, folder / "server", "simulate", "--ack", "--port=0", f"--agents={agents}", *times
+
+    def __init__(self, process: Popen[str], folder: Path) -> None:
+        self.process = process
+        self.folder = folder
+        self.port = int(ask(process).rpartition(":")[2])
+
+    def handshakes(self) -> int:
+        """How many sessions began."""
+        return int(json.loads(fetched(f"http://127.0.0.1:{self.port}/control/state"))["handshakes"])
+
+    def rows(self) -> Iterator[Row]:
+        """What it costs itself."""
+        yield "the server: MiB", number(rss_kib(self.process.pid) / 1024)
+        yield "the server: seconds on a core, all in all", number(cpu_s(self.process.pid))
+        yield "the server: longest turn of its loop, ms of CPU", number(longest_turn_ms(self.folder / "server"))
+
+
+def cpu_s(pid: int) -> float:
+    """Seconds on a core, of all threads."""
+    return sum(cpu_by_thread(pid).values())
+
+
+def longest_turn_ms(file: Path) -> float:
+    """What a watched loop noted."""
+    return json.loads(file.read_text(encoding="utf-8"))["cpu_s"] * 1000
 
 
 def fetched(url: str) -> bytes:
-    """The body of a page; of any status."""
+    """A page, of any status."""
     try:
         with urllib.request.urlopen(url) as answer:  # noqa: S310 - of this machine
             return answer.read()
@@ -59,74 +102,23 @@ def fetched(url: str) -> bytes:
         return refused.read()
 
 
-class IdleServer:
-    """`idle_server.py`: its accounts need no login."""
+class Site:
+    """A server, and the daemons that listen to it one after the other."""
 
-    settings = CONFIG
-
-    def __init__(self, process: Popen[str]) -> None:
-        self.process = process
-        self.port = ask(process)
-
-    def account(self, number: int) -> str:
-        """The table of one account."""
-        return f'[[accounts]]\nusername = "agent{number}"\n'
-
-    def handshakes(self) -> int:
-        """How many sessions began."""
-        return ask(self.process, "handshakes?")
-
-    def polling(self) -> int:
-        """How many polls are held."""
-        return ask(self.process, "held?")
-
-
-class Simulation:
-    """`simulate`: its agents log in."""
-
-    settings = CONFIG.replace('login = "none"', 'login = "basic"').replace("/cometd", "/api/v2/notifications")
-
-    def __init__(self, process: Popen[str]) -> None:
-        self.process = process
-        self.port = int(process.stdout.readline().rpartition(":")[2])
-
-    def account(self, number: int) -> str:
-        """The table of one account."""
-        return f'[[accounts]]\nusername = "agent{number}"\npassword = "secret"\n'
-
-    def handshakes(self) -> int:
-        """How many sessions began."""
-        return int(self._state()["handshakes"])
-
-    def polling(self) -> int:
-        """How many polls are held."""
-        return sum(session["held"] for session in self._state()["sessions"])
-
-    def _state(self) -> dict:
-        return json.loads(fetched(f"http://127.0.0.1:{self.port}/control/state"))
-
-
-@contextmanager
-def server_of(*, basic: bool, sessions: int, max_interval_s: float, watch: Path) -> Iterator[IdleServer | Simulation]:
-    """The server, in a process of its own."""
-    if basic:
-        most = ("--agents", str(sessions + ADDED), "--max-interval-ms", str(int(max_interval_s * 1000)))
-        simulate = ("simulate", "--port", "0", "--ack", "--timeout-ms", "600000", *most)
-        with child(sys.executable, WATCHED, watch, *simulate, stdout=PIPE) as process:
-            yield Simulation(process)
-    else:
-        with child(sys.executable, HERE / "idle_server.py", str(max_interval_s), stdin=PIPE, stdout=PIPE) as process:
-            yield IdleServer(process)
-
-
-class Daemons:
-    """Daemons of one configuration, one after the other."""
-
-    def __init__(self, folder: Path, server: IdleServer | Simulation) -> None:
+    def __init__(self, folder: Path, server: IdleServer, sessions: int) -> None:
         self.folder = folder
         self.server = server
-        self.http_port = 0
+        self.sessions = sessions
+        self.accounts = [self.account(number) for number in range(1, sessions + 1)]
         self.turns_ms: list[float] = []
+        self.signalled_s = 0.0
+        self.handshakes = 0
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.http_port = free.getsockname()[1]
+
+    def account(self, number: int) -> str:
+        """The table of an account."""
+        return f'[[accounts]]\nusername = "agent{number}"\n{self.server.secret}'
 
     def configure(self, accounts: list[str]) -> None:
         """Write the configuration."""
@@ -134,159 +126,138 @@ class Daemons:
         (self.folder / "listener.toml").write_text(settings + "".join(accounts), encoding="utf-8")
 
     @contextmanager
-    def running(self, label: str = "run") -> Iterator[Popen[str]]:
-        """A daemon; its longest turn is noted at its end."""
-        watch = self.folder / f"{label}.turn"
+    def daemon(self) -> Iterator[Popen[str]]:
+        """A watched one."""
+        watch = self.folder / f"turns{len(self.turns_ms)}"
         argv = (sys.executable, WATCHED, watch, "run", "--config", "listener.toml")
-        with child(*argv, cwd=self.folder) as daemon:
-            yield daemon
-        if watch.exists():
-            self.turns_ms.append(json.loads(watch.read_text())["cpu_s"] * 1000)
+        with (self.folder / "log").open("a") as log, child(*argv, cwd=self.folder, stderr=log) as process:
+            yield process
+            self.turns_ms.append(longest_turn_ms(watch))
 
     def page(self, path: str) -> bytes:
         """What the daemon answers."""
         return fetched(f"http://127.0.0.1:{self.http_port}{path}")
 
     def metric(self, name: str) -> float:
-        """The value of one metric; 0 while nobody answers."""
+        """The value of a metric now; 0 while nobody answers."""
         with suppress(OSError):
-            for line in self.page("/metrics").decode().splitlines():
-                if line.startswith(f"disposition_listener_{name} "):
-                    return float(line.rpartition(" ")[2])
+            found = re.search(
+                rb"^disposition_listener_%b (\S+)$" % re.escape(name.encode()), self.page("/metrics"), re.MULTILINE
+            )
+            return float(found[1]) if found else 0.0
         return 0.0
 
-    def subscribed(self, daemon: Popen[str], count: int) -> float:
+    def subscribed_s(self, daemon: Popen[str], count: int) -> float:
         """Seconds until so many sessions are subscribed."""
 
         def all_are() -> bool:
             if daemon.poll() is not None:
                 sys.exit(f"the daemon ended with {daemon.returncode}")
-            time.sleep(0.1)
+            time.sleep(LOOK_S)
             return self.metric("sessions_subscribed") >= count
 
         return wait("sessions", all_are)
 
-
-def free_port() -> int:
-    """A port that nobody has at this moment."""
-    with __import__("socket").create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def pages_ms(daemons: Daemons) -> Iterator[tuple[str, float]]:
-    """The slowest of some answers, for each page."""
-    for path in ("/readyz", "/status.json", "/metrics"):
-        taken = []
-        for _ in range(ROUNDS):
-            started = time.monotonic()
-            daemons.page(path)
-            taken.append((time.monotonic() - started) * 1000)
-        yield f"{path}, ms (median, slowest)", f"{statistics.median(taken):.0f}, {max(taken):.0f}"
+    def end(self, daemon: Popen[str], how: signal.Signals) -> Iterator[Row]:
+        """End it, and forget nothing that the next one is measured by."""
+        self.handshakes = self.server.handshakes()
+        self.signalled_s = time.monotonic()
+        daemon.send_signal(how)
+        daemon.wait()
+        yield f"ended by {how.name}, s", number(time.monotonic() - self.signalled_s)
 
 
-def reload_s(daemons: Daemons, daemon: Popen[str], accounts: list[str]) -> float:
-    """Seconds from SIGHUP until these accounts are in force."""
-    name = 'config_reloads_total{result="done"}'
-    daemons.configure(accounts)
-    done, started = daemons.metric(name), time.monotonic()
-    daemon.send_signal(signal.SIGHUP)
-    wait("reload", lambda: daemons.metric(name) > done)
-    return time.monotonic() - started
-
-
-def reloads(daemons: Daemons, daemon: Popen[str], accounts: list[str]) -> Iterator[tuple[str, str]]:
-    """SIGHUP with nothing, with one and with many accounts to change."""
-    count = len(accounts)
-    yield "reload, no change, s", f"{reload_s(daemons, daemon, accounts):.2f}"
-    changed = [accounts[0].replace('"secret"', '"secret "') + 'password_file = ""\n' * 0, *accounts[1:]]
-    if changed == accounts:
-        changed[0] += 'password = "another"\n'
-    yield "reload, one changed, s", f"{reload_s(daemons, daemon, changed):.2f}"
-    more = [*accounts, *(daemons.server.account(n) for n in range(count + 1, count + ADDED + 1))]
-    yield f"reload, {ADDED} added, s", f"{reload_s(daemons, daemon, more):.2f}"
-    yield "and all subscribed after, s", f"{daemons.subscribed(daemon, count + ADDED):.1f}"
-    daemons.configure(accounts)
-    reload_s(daemons, daemon, accounts)
-
-
-def measured(daemons: Daemons, count: int) -> Iterator[tuple[str, str]]:
-    """Name and value of each figure, as they come."""
-    accounts = [daemons.server.account(number) for number in range(1, count + 1)]
-    daemons.configure(accounts[:1])
-    with daemons.running() as daemon:
-        daemons.subscribed(daemon, 1)
+def start(site: Site) -> Iterator[Row]:
+    """A daemon that nobody has had before, from its start to its end."""
+    site.configure(site.accounts[:1])
+    with site.daemon() as daemon:
+        site.subscribed_s(daemon, 1)
         time.sleep(SETTLED_S)
         alone_kib = rss_kib(daemon.pid)
-    for file in daemons.folder.glob("journal.db*"):
+    for file in site.folder.glob("journal.db*"):
         file.unlink()
-    daemons.configure(accounts)
-    started = time.monotonic()
-    subprocess.run(
-        (sys.executable, "-m", "listener", "check", "--config", "listener.toml"),
-        cwd=daemons.folder,
-        check=True,
-        stdout=PIPE,
-    )
-    yield "check, s", f"{time.monotonic() - started:.2f}"
-    with daemons.running("start") as daemon:
-        yield "all subscribed after, s", f"{daemons.subscribed(daemon, count):.1f}"
-        yield "CPU of that, s", f"{cpu_s(daemon.pid):.1f}"
+    site.turns_ms.clear()
+    site.configure(site.accounts)
+    yield "`check`, s", number(check_s(site))
+    with site.daemon() as daemon:
+        yield "start until all are subscribed, s", number(site.subscribed_s(daemon, site.sessions))
+        yield "start: seconds on a core", number(cpu_s(daemon.pid))
         time.sleep(SETTLED_S)
-        yield "KiB a session", f"{(rss_kib(daemon.pid) - alone_kib) / (count - 1):.1f}"
-        spent_s, server_s = cpu_s(daemon.pid), cpu_s(daemons.server.process.pid)
+        yield "KiB a session", number((rss_kib(daemon.pid) - alone_kib) / (site.sessions - 1))
+        spent_s = cpu_s(daemon.pid)
         time.sleep(IDLE_S)
-        yield "idle, % of a core", f"{(cpu_s(daemon.pid) - spent_s) / IDLE_S * 100:.1f}"
-        yield "the server's, %", f"{(cpu_s(daemons.server.process.pid) - server_s) / IDLE_S * 100:.1f}"
-        yield from pages_ms(daemons)
-        yield from reloads(daemons, daemon, accounts)
-        yield from ended(daemons, daemon, signal.SIGTERM)
-    yield from resumed(daemons, count, signal.SIGKILL)
-    yield from resumed(daemons, count, None)
+        yield "idle, % of a core", number((cpu_s(daemon.pid) - spent_s) / IDLE_S * 100)
+        yield from pages(site)
+        yield from reloads(site, daemon)
+        yield from site.end(daemon, signal.SIGTERM)
 
 
-def ended(daemons: Daemons, daemon: Popen[str], how: signal.Signals) -> Iterator[tuple[str, str]]:
-    """End it."""
-    daemons.handshakes = daemons.server.handshakes()
-    daemons.signalled = time.monotonic()
-    daemon.send_signal(how)
-    daemon.wait(LIMIT_S)
-    yield f"ended by {how.name} after, s", f"{time.monotonic() - daemons.signalled:.1f}"
+def check_s(site: Site) -> float:
+    """Seconds of the command."""
+    began = time.monotonic()
+    argv = (sys.executable, "-m", "listener", "check", "--config", "listener.toml")
+    run(argv, cwd=site.folder, check=True, stdout=PIPE)
+    return time.monotonic() - began
 
 
-def resumed(daemons: Daemons, count: int, then: signal.Signals | None) -> Iterator[tuple[str, str]]:
-    """Start again, and end as told."""
-    with daemons.running("resume") as daemon:
-        yield "all resumed after, s", f"{daemons.subscribed(daemon, count):.1f}"
-        yield "since the signal, s", f"{time.monotonic() - daemons.signalled:.1f}"
-        yield "CPU of that, s", f"{cpu_s(daemon.pid):.1f}"
-        yield "lost sessions", str(daemons.server.handshakes() - daemons.handshakes)
+def pages(site: Site) -> Iterator[Row]:
+    """How long each page takes; the first look at something new included."""
+    for path in ("/readyz", "/status.json", "/metrics"):
+        taken_ms = []
+        for _ in range(ROUNDS):
+            began = time.monotonic()
+            site.page(path)
+            taken_ms.append((time.monotonic() - began) * 1000)
+        yield f"`{path}`, ms (slowest)", Figure(f"{number(statistics.median(taken_ms))} ({number(max(taken_ms))})")
+
+
+def reloads(site: Site, daemon: Popen[str]) -> Iterator[Row]:
+    """SIGHUP, with nothing, with one account and with many to change."""
+    changed = [site.accounts[0].replace(site.server.secret, "") + 'password = "other"\n', *site.accounts[1:]]
+    more = [*site.accounts, *(site.account(site.sessions + number) for number in range(1, ADDED + 1))]
+    yield "reload, no change, s", number(reload_s(site, daemon, site.accounts))
+    yield "reload, one account changed, s", number(reload_s(site, daemon, changed))
+    yield f"reload, {ADDED} accounts added, s", number(reload_s(site, daemon, more))
+    site.subscribed_s(daemon, site.sessions)
+    reload_s(site, daemon, site.accounts)
+    site.subscribed_s(daemon, site.sessions)
+
+
+def reload_s(site: Site, daemon: Popen[str], accounts: list[str]) -> float:
+    """Seconds from the signal until these accounts are in force."""
+    done = 'config_reloads_total{result="done"}'
+    before = site.metric(done)
+    site.configure(accounts)
+    daemon.send_signal(signal.SIGHUP)
+    return wait("reload", lambda: site.metric(done) > before)
+
+
+def resume(site: Site, then: Callable[[Popen[str]], Iterator[Row]]) -> Iterator[Row]:
+    """The next daemon, which continues the sessions of the one before."""
+    with site.daemon() as daemon:
+        yield "start until all are resumed, s", number(site.subscribed_s(daemon, site.sessions))
+        yield "from the signal to there, s", number(time.monotonic() - site.signalled_s)
+        yield "resume: seconds on a core", number(cpu_s(daemon.pid))
+        yield "resume: sessions lost", Figure(site.server.handshakes() - site.handshakes)
         time.sleep(SETTLED_S)
-        if then is not None:
-            yield from ended(daemons, daemon, then)
+        yield from then(daemon)
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sessions", type=int, default=10_000)
-    parser.add_argument("--basic", action="store_true")
-    parser.add_argument("--max-interval-s", type=float, default=10.0)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        server_watch = folder / "server.turn"
-        with server_of(
-            basic=given.basic, sessions=given.sessions, max_interval_s=given.max_interval_s, watch=server_watch
-        ) as server:
-            daemons = Daemons(folder, server)
-            daemons.http_port = free_port()
-            for figure, value in measured(daemons, given.sessions):
-                print(f"{figure:32} {value:>12}", flush=True)
-            print(f"{'longest turns of the loop, ms':32} {', '.join(f'{turn:.0f}' for turn in daemons.turns_ms):>12}")
-            if given.basic:
-                print(f"{'the server, MiB':32} {rss_kib(server.process.pid) / 1024:>12.0f}")
-                print(f"{'its longest turn, ms':32} {json.loads(server_watch.read_text())['cpu_s'] * 1000:>12.0f}")
+def figures(site: Site) -> Iterator[Row]:
+    """All of them, as they come."""
+    yield from start(site)
+    yield from resume(site, lambda daemon: site.end(daemon, signal.SIGKILL))
+    yield from resume(site, lambda _: iter(()))
+    yield "longest turn of the loop, ms of CPU", number(max(site.turns_ms))
+    yield from site.server.rows()
 
 
-if __name__ == "__main__":
-    main()
+def tables(scale: Scale) -> Iterator[Table]:
+    """One table for each server."""
+    sessions = scale.of(SESSIONS)
+    for kind in (IdleServer, Simulation):
+        with tempfile.TemporaryDirectory(dir=scale.folder) as name:
+            folder = Path(name)
+            with child(*kind.argv(folder, sessions + ADDED), stdin=PIPE, stdout=PIPE) as process:
+                rows = list(figures(Site(folder, kind(process, folder), sessions)))
+        yield Table(f"{sessions:,} sessions", f"{kind.about} A start is that of a new process.", ("", ""), rows)
