@@ -8,6 +8,7 @@ from contextlib import suppress
 import structlog
 
 from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused, retry_after_of
+from listener.delivery.pace import Pace
 from listener.delivery.policy import LanePolicy
 from listener.delivery.refusals import Refusals
 from listener.delivery.replays import Replays
@@ -22,7 +23,6 @@ from listener.runtime.metrics import Metrics
 
 _NAMED_AT_MOST = 10  # sequences in one log line
 _WITNESSES = 2
-_DISTANCE_S = 0.02
 _CURSOR_LAG_S = 0.05
 _JOURNAL_RETRY_S = 1.0
 _STALLED_S = 300.0
@@ -74,7 +74,7 @@ class Lane:
         self._progress = asyncio.Event()
         self._moved = asyncio.Event()
         self._retry_state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
-        self._refusals = Refusals(policy.park_after_refusals)
+        self._pace, self._refusals = Pace(monotonic), Refusals(policy.park_after_refusals)
         self._destination = Destination(
             name=name,
             sink=sink,
@@ -197,9 +197,8 @@ class Lane:
         self._moved_at_s = self._monotonic()
 
     async def _carry_all(self) -> None:
-        """The first event after a silence goes at once; in a stream, deliveries keep a distance and so grow."""
         while True:
-            newest = self._journal.last_sequence
+            newest, began_s = self._journal.last_sequence, self._monotonic()
             try:
                 events = await self._journal.read(self._cursor, self._policy.batch)
             except JournalError as exc:
@@ -208,8 +207,9 @@ class Lane:
                 continue
             if events:
                 await self._carry(events)
-                if len(events) < self._policy.batch:
-                    await asyncio.sleep(_DISTANCE_S)
+                pause_s = self._pace.pause_s(len(events), began_s)
+                if pause_s and len(events) < self._policy.batch:
+                    await asyncio.sleep(pause_s)
             elif newest > self._cursor:
                 await self._skip_to(newest)
             else:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from listener.delivery import Lane, LanePolicy, lane, readiness_problem
+from listener.delivery import Lane, LanePolicy, lane, pace, readiness_problem
 from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry, StartError
 from listener.model.event import Change, DeadLetterFilter, Event, Kind, LaneState, LaneStatus
 from listener.testing import RecordingSink, sample_event
@@ -276,8 +276,8 @@ def test_whatever_the_sink_says_every_event_is_delivered_once_or_dead(
         assert world.count("sink_delivered_total") == len(world.delivered())
 
     with pytest.MonkeyPatch.context() as patch:
-        for pause in ("_CURSOR_LAG_S", "_DISTANCE_S"):
-            patch.setattr(lane, pause, 0.0)
+        patch.setattr(lane, "_CURSOR_LAG_S", 0.0)
+        patch.setattr(pace, "_PAUSE_S", 0.0)
         asyncio.run(play())
 
 
