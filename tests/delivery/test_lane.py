@@ -378,6 +378,29 @@ async def test_a_journal_that_cannot_be_read_is_read_again(start: Start):
     assert world.delivered() == [1]
 
 
+async def test_the_next_batch_is_read_while_one_is_delivered_and_again_if_that_failed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    world = World(batch=2)
+    read, asked = world.journal.read, []
+
+    async def fails_once(after: int, limit: int) -> Sequence[Event]:
+        asked.append(after)
+        if after == 2 and asked.count(2) == 1:
+            raise JournalError("disk I/O error")
+        return await read(after, limit)
+
+    monkeypatch.setattr(world.journal, "read", fails_once)
+    world.sink.hold()
+    await start(world, 1, 2, 3, 4, 5)
+    await eventually(lambda: 2 in asked)
+    assert world.delivered() == []
+    world.sink.release()
+    await world.drained()
+    assert world.attempts() == [[1, 2], [3, 4], [5]]
+    assert asked.count(2) == 2
+
+
 async def test_a_sink_that_is_new_to_a_journal_whose_events_are_gone_waits_quietly_for_the_next(start: Start):
     world = World()
     await world.journal.open()
