@@ -49,7 +49,7 @@ class DecodedBatch(msgspec.Struct, kw_only=True):
 class _Batch:
     """What all payloads of one call have in common, and where they go."""
 
-    __slots__ = ("account", "decoded", "hash", "origin", "received_ms")
+    __slots__ = ("account", "decoded", "hash", "observe", "origin", "received_ms")
 
     def __init__(self, account: str, received_ms: int, origin: Origin, salt: bytes) -> None:
         self.account = account
@@ -57,6 +57,7 @@ class _Batch:
         self.origin = origin
         self.hash = blake2b(digest_size=DIGEST_BYTES, salt=salt)
         self.decoded = DecodedBatch()
+        self.observe = self.decoded.observations.append
 
 
 class NotificationDecoder:
@@ -156,34 +157,37 @@ class NotificationDecoder:
         prime: bool = False,
     ) -> str:
         """One observation per key that is present; "no_key" if none is. On the hot path: no frame, no copy to spare."""
-        found = False
+        found, data = False, chat.user_data
         for key, attribute in self._keys:
-            value = getattr(chat.user_data, attribute, UNSET)  # without userData there is no key either
+            value = getattr(data, attribute, UNSET)  # without userData there is no key either
             if value is UNSET:
                 continue
             if not found:
                 found = True
-                digest = batch.hash.copy()  # a copy costs less than a new one with the same parameters
-                digest.update(payload)
+                hash_ = batch.hash.copy()  # a copy costs less than a new one with the same parameters
+                hash_.update(payload)
+                digest = hash_.digest()
                 participants = self._participants(chat)
-                user_data = self._extra(chat.user_data, batch.decoded.malformed) if self._extras else {}
-                timing = note.metrics and note.metrics.event_processing
-            batch.decoded.observations.append(
+                user_data = self._extra(data, batch.decoded.malformed) if self._extras else {}
+                metrics = note.metrics
+                timing = metrics and metrics.event_processing
+                server_time_ms = timing and timing.server_generation_timestamp
+            batch.observe(
                 Observation(
-                    account=batch.account,
-                    chat_id=chat.id,
-                    key=key,
-                    value=value or None,
-                    server_time_ms=timing and timing.server_generation_timestamp,
-                    received_ms=batch.received_ms,
-                    chat_state=chat.state,
-                    chat_uri=chat.uri,
-                    reference_id=note.reference_id,
-                    participants=participants,
-                    user_data=user_data,
-                    origin=batch.origin,
-                    digest=digest.digest(),
-                    prime=prime,
+                    batch.account,
+                    chat.id,
+                    key,
+                    value or None,
+                    server_time_ms,
+                    batch.received_ms,
+                    chat.state,
+                    chat.uri,
+                    note.reference_id,
+                    participants,
+                    user_data,
+                    batch.origin,
+                    digest,
+                    prime,
                 )
             )
         if malformed and found:
@@ -234,7 +238,11 @@ def _salt(account: str, moment: str = "") -> bytes:
 
 
 def _agents(chat: Any) -> tuple[Participant, ...]:
-    return tuple([p for p in chat.participants or () if p.type == AGENT])
+    agents: tuple[Participant, ...] = ()
+    for one in chat.participants or ():
+        if one.type == AGENT:
+            agents += (one,)
+    return agents
 
 
 def _everyone(chat: Any) -> tuple[Participant, ...]:
