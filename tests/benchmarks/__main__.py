@@ -1,6 +1,7 @@
 """All benchmarks, in one command, from the root of the repository: `python -m tests.benchmarks`."""
 
 import argparse
+import logging
 import os
 import platform
 import re
@@ -14,15 +15,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest's `pythonpath` does
 
-from benchmarks import catch_up, latency, pipeline
+import structlog
+
+from benchmarks import catch_up, journal_speed, latency, pipeline, sinks, trail_cost
 from benchmarks.measuring import Scale, Table
 
 QUICK = Scale(rounds=1, share=0.2)
 SECTIONS: dict[str, Callable[[Scale], Iterable[Table]]] = {
     "rivals": pipeline.rivals,
     "variants": pipeline.variants,
+    "many": pipeline.sessions,
     "latency": latency.tables,
     "catch-up": catch_up.tables,
+    "journal": journal_speed.tables,
+    "sinks": sinks.tables,
+    "trail": trail_cost.tables,
 }
 BEGIN, END = "<!-- python -m tests.benchmarks -->", "<!-- the end of what it wrote -->"
 
@@ -50,6 +57,7 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, help="a folder on the disk to measure")
     parser.add_argument("--write", type=Path, help="a document that has the markers")
     given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     base = QUICK if given.quick else Scale()
     scale = Scale(given.rounds or base.rounds, base.share, given.dir)
     texts = [machine(given.dir)]

@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE
 
-import structlog
-
 from benchmarks.measuring import Scale, Table, ask, child, spread
 from listener.config.lane import LaneSettings
 from listener.daemon.assembly import policy_of
@@ -122,7 +120,6 @@ async def costs(count: int, rounds: int, folder: Path, port: str) -> dict[str, l
 
 def tables(scale: Scale) -> Iterator[Table]:
     """One table."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     count = scale.of(EVENTS, A_COMMIT)

@@ -47,7 +47,7 @@ def watch(path: Path, offset: int, count: int) -> tuple[list[float], list[float]
 def measure(publisher: Popen[str], path: Path, seconds: int, count: int) -> tuple[list[float], list[float]]:
     """So many events, evenly spread over these seconds."""
     offset = path.stat().st_size
-    publisher.stdin.write(f"every {seconds} {count}\n")
+    publisher.stdin.write(f"spread {seconds} {count}\n")
     publisher.stdin.flush()
     found = watch(path, offset, count)
     publisher.stdout.readline()
