@@ -167,6 +167,7 @@ class Publisher:
         for number, text in enumerate(texts):
             await asyncio.sleep(max(0.0, began_s + number * seconds / len(texts) - loop.time()))
             sessions[number % len(sessions)].publish([text])
+        await asyncio.sleep(began_s + seconds - loop.time())
 
 
 async def commands(publisher: Publisher) -> None:
