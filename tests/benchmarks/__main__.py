@@ -1,6 +1,7 @@
 """All benchmarks, in one command, from the root of the repository: `python -m tests.benchmarks`."""
 
 import argparse
+import logging
 import os
 import platform
 import re
@@ -14,13 +15,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest's `pythonpath` does
 
-from benchmarks import pipeline
+import structlog
+
+from benchmarks import journal_speed, pipeline, sinks, trail_cost
 from benchmarks.measuring import Scale, Table
 
 QUICK = Scale(rounds=1, share=0.2)
 SECTIONS: dict[str, Callable[[Scale], Iterable[Table]]] = {
     "rivals": pipeline.rivals,
     "variants": pipeline.variants,
+    "many": pipeline.sessions,
+    "journal": journal_speed.tables,
+    "sinks": sinks.tables,
+    "trail": trail_cost.tables,
 }
 BEGIN, END = "<!-- python -m tests.benchmarks -->", "<!-- the end of what it wrote -->"
 
@@ -48,6 +55,7 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, help="a folder on the disk to measure")
     parser.add_argument("--write", type=Path, help="a document that has the markers")
     given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     base = QUICK if given.quick else Scale()
     scale = Scale(given.rounds or base.rounds, base.share, given.dir)
     texts = [machine(given.dir)]

@@ -7,6 +7,7 @@ each, then the next. CPU is all threads' time on a core, until 0.2 s after the l
 counts with it.
 """
 
+import asyncio
 import os
 import statistics
 import sys
@@ -32,14 +33,20 @@ from benchmarks.measuring import (
     ask,
     child,
     cpu_by_thread,
+    number,
     spread,
     wait,
 )
+from listener.journal import SqliteJournal
+from listener.model.event import JournalBatch
+from listener.testing import sample_event
 
 MODULES = HERE.parent / "interop" / "servers" / "node_modules"
 COUNTS = {1: 1_500, 10: 8_000, 100: 40_000}
 WARM_UP = 300
 TAIL_S = 0.2
+GROWN, GROWTH_STEP = 1_000_000, 5_000
+SESSIONS, SPREAD_S = 200, 15
 OURS = "disposition-listener"
 
 
@@ -48,7 +55,7 @@ class Client:
     """One row: what is started, and what it says to its server.
 
     `settings` are changes of the configuration, texts by the texts whose place they take. `{url}` and `{out}` in `argv`
-    are filled in.
+    are filled in. `folder` is where it lives again and again; a new one each time by default.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Client:
     ack: bool = True
     settings: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
 
 
 def script(language: str, *, ack: bool, fsync: bool) -> Client:
@@ -134,7 +142,7 @@ def stream(publisher: Popen[str], process: Popen[str], lines: Lines, count: int,
 def measure(client: Client, scale: Scale) -> dict[int, Run]:
     """One life of a client: a stream for each size of batch."""
     with tempfile.TemporaryDirectory(dir=scale.folder) as name:
-        folder = Path(name)
+        folder = client.folder or Path(name)
         lines = Lines(folder / "out.jsonl")
         with streaming(client, folder) as (publisher, process):
             for batch in COUNTS:
@@ -203,15 +211,62 @@ def rivals(scale: Scale) -> Iterator[Table]:
     )
 
 
+async def grow(path: Path, total: int) -> None:
+    """A journal of so many events of the last days, all of them delivered."""
+    journal, now_ms = SqliteJournal(path=path), time.time_ns() // 10**6
+    await journal.open()
+    for first in range(0, total, GROWTH_STEP):
+        numbers = range(first, min(first + GROWTH_STEP, total))
+        received_ms = now_ms - (total - first) * 500
+        events = [
+            sample_event(n, chat=f"0000Na9B26EG{n % 5000:04d}", received_ms=received_ms, data_bytes=600)
+            for n in numbers
+        ]
+        await journal.append(JournalBatch(events=tuple(events)))
+    await journal.advance("file", journal.last_sequence)
+    await journal.close()
+
+
 def variants(scale: Scale) -> Iterator[Table]:
     """What the surroundings change."""
-    runs = in_turns(VARIANTS, scale)
+    with tempfile.TemporaryDirectory(dir=scale.folder) as name:
+        grown = scale.of(GROWN)
+        asyncio.run(grow(Path(name) / "journal.db", grown))
+        clients = [*VARIANTS, Client(f"with {grown:,} events in the journal", folder=Path(name))]
+        runs = in_turns(clients, scale)
     yield Table(
         "The same daemon in other surroundings",
         "As above, acknowledgements on. CPU µs per event.",
         ["", *(f"{b} a poll" for b in COUNTS)],
         [
             [client.name, *(spread([run.cpu_us for run in taken[b]]) for b in COUNTS)]
-            for client, taken in zip(VARIANTS, runs, strict=True)
+            for client, taken in zip(clients, runs, strict=True)
         ],
+    )
+
+
+def sessions(scale: Scale) -> Iterator[Table]:
+    """Many sessions, each of which hears little."""
+    settings = {"[journal]": "".join(f'[[accounts]]\nusername = "agent{n}"\n' for n in range(SESSIONS)) + "[journal]"}
+    seconds = scale.of(SPREAD_S)
+    rows = []
+    with tempfile.TemporaryDirectory(dir=scale.folder) as name:
+        lines = Lines(Path(name) / "out.jsonl")
+        with streaming(Client(OURS, settings=settings), Path(name)) as (publisher, process):
+            wait("sessions", lambda: int(ask(publisher, "held")) == SESSIONS)
+            ask(publisher, f"spread 1 {1}")
+            for what, each in (("idle", 0), ("one event a second each", seconds)):
+                before, began = cpu_by_thread(process.pid), time.monotonic()
+                until = lines.update() + each * SESSIONS
+                ask(publisher, f"spread {seconds} {each}") if each else time.sleep(seconds)
+                wait("the events", lambda until=until: lines.update() >= until)
+                taken = cpu_by_thread(process.pid) - before
+                share = sum(taken.values()) / (time.monotonic() - began)
+                per_event = number(sum(taken.values()) / (each * SESSIONS) * 1e6) if each else Figure("")
+                rows.append([what, Figure(f"{share:.1%}"), per_event])
+    yield Table(
+        f"{SESSIONS} sessions in one daemon",
+        f"Over {seconds} s.",
+        ["", "of a core", "CPU µs per event"],
+        rows,
     )

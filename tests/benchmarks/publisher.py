@@ -5,7 +5,7 @@ its port, then obeys lines on standard input and answers each with a line:
 
 - `load COUNT BATCH`: make so many notifications, for one session, in answers of BATCH; answers when it is polled.
 - `go`: publish them; answers when all were taken and the client polls again.
-- `every SECONDS COUNT`: one notification to each session, so often in these seconds, evenly spread; answers at the end.
+- `spread SECONDS COUNT`: so many notifications to each session, evenly spread over these seconds; answers at the end.
 - `held`: how many connects are held.
 
 `python publisher.py [--no-ack]`: without the acknowledge extension, events are gone once they are written.
@@ -14,6 +14,7 @@ its port, then obeys lines on standard input and answers each with a line:
 import asyncio
 import json
 import sys
+import time
 from itertools import count
 
 from aiohttp import WSMsgType, web
@@ -37,7 +38,7 @@ def notification(number: int) -> str:
             "userData": {"DispositionCode": f"Code{number}", "GCTI_Chat_Session": "x" * 40, "Queue": "Support"},
             "uri": "http://localhost:8080/api/v2/chats/0000Na9B26EF003M",
         },
-        "metrics": {"eventProcessing": {"serverGenerationTimestamp": 1_795_000_000_000 + number}},
+        "metrics": {"eventProcessing": {"serverGenerationTimestamp": 1_794_000_000_000 + number}},
         "notificationType": "PropertiesUpdated",
         "messageType": "ChatStateChangeMessage",
     }
@@ -67,12 +68,12 @@ class Publisher:
     def __init__(self, *, ack: bool) -> None:
         self.ack = ack
         self.sessions: dict[str, Session] = {}
-        self.numbers = count()
+        self.numbers = count(int(time.time()) % 10**6 * 1000)  # none is a repetition for a client that lived before
         self.loaded: list[str] = []
 
-    def texts(self, count: int) -> list[str]:
+    def texts(self, total: int) -> list[str]:
         """So many new messages."""
-        return [f'{{"channel":"/v2/me/chats","data":{notification(next(self.numbers))}}}' for _ in range(count)]
+        return [f'{{"channel":"/v2/me/chats","data":{notification(next(self.numbers))}}}' for _ in range(total)]
 
     async def answer(self, message: dict) -> str:
         """The reply to one message, the events of a connect before it."""
@@ -151,14 +152,14 @@ class Publisher:
             case ["go"]:
                 next(reversed(self.sessions.values())).publish(self.loaded)
                 await self.polled()
-            case ["every", seconds, rounds]:
-                await self.tick(float(seconds), int(rounds))
+            case ["spread", seconds, rounds]:
+                await self.spread(float(seconds), int(rounds))
                 await self.polled()
             case ["held"]:
                 return str(sum(session.held for session in self.sessions.values()))
         return "done"
 
-    async def tick(self, seconds: float, rounds: int) -> None:
+    async def spread(self, seconds: float, rounds: int) -> None:
         """Each session's notifications, spread over the time."""
         loop, sessions = asyncio.get_running_loop(), list(self.sessions.values())
         texts = self.texts(len(sessions) * rounds)
