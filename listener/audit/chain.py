@@ -62,7 +62,12 @@ def chained(event: bytes, data_bytes: int, head: Head) -> tuple[bytes, Head]:
 
 def written(head: Head) -> bytes:
     """The link of the record behind a head, up to the value of `data`."""
-    return b'%b%d","chainprevious":"%b","data":' % (OPENING, head.size, head.hash.hex().encode())
+    return link_behind(head.size, head.hash.hex())
+
+
+def link_behind(size: int, digest: str) -> bytes:
+    """The same, of a head that is given by its parts, its hash in hexadecimal."""
+    return f',"chainindex":"{size}","chainprevious":"{digest}","data":'.encode()
 
 
 def link_of(line: bytes) -> Link | None:
