@@ -123,8 +123,8 @@ class Walk:
         """Every line of a file, as `reading.blocks_of` gives them. Raises what that raises."""
         number, ended = 0, True
         self._forget_older()
-        for lines, ended in blocks:
-            at = 0
+        for block in blocks:
+            lines, ended, at = block.lines, block.ended, 0
             while at < len(lines):
                 if self._plain and self._last is not None:
                     at += self._run(path, number + at, lines[at:] if at else lines, self._last)
