@@ -398,10 +398,10 @@ class Engine:
             self._multiple_clients = True
             self._report("multiple_clients", "another session shares this cookie jar: the server asks for pauses", 0.0)
         match received.verdict:
-            case Verdict.GRANTED if request.step is Step.HANDSHAKE:
-                await self._on_handshake()
             case Verdict.GRANTED if request.step is Step.CONNECT:
                 await self._before_next_poll(idle=not received.events)
+            case Verdict.GRANTED if request.step is Step.HANDSHAKE:
+                await self._on_handshake()
             case Verdict.GRANTED if request.step is Step.SUBSCRIBE:
                 self._subscription.granted()
             case Verdict.EXPIRED | Verdict.ENDED:

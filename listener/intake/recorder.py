@@ -1,7 +1,7 @@
 """Between the receivers and the journal: classifies in one order, and commits groups over all accounts."""
 
 import asyncio
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -206,11 +206,14 @@ class Recorder:
             self._on_record(batch.events)
 
     def _count(self, events: tuple[Event, ...]) -> None:
-        # By their plain values: the hash of a member of an Enum is a function in Python.
-        counts = Counter([(e.kind._value_, e.change and e.change._value_, e.origin._value_) for e in events])
+        counts: dict[tuple[str, str, str], int] = {}
+        for event in events:
+            # By their plain values: the hash of a member of an Enum is a function in Python.
+            words = event.kind._value_, event.change._value_ if event.change is not None else "", event.origin._value_
+            counts[words] = counts.get(words, 0) + 1
         for (kind, change, origin), amount in counts.items():
-            self._metrics.count("events_total", amount, kind, change or "", origin)
-            if origin == Origin.RECONCILED:
+            self._metrics.count("events_total", amount, kind, change, origin)
+            if origin == _RECONCILED:
                 self._metrics.count("reconciled_total", amount)
 
     async def _learn(self, chat_ids: set[str]) -> None:

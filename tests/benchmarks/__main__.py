@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest's `pythonpath` d
 
 import structlog
 
-from benchmarks import journal_speed, pipeline, sinks, trail_cost
+from benchmarks import catch_up, journal_speed, latency, pipeline, sinks, trail_cost
 from benchmarks.measuring import Scale, Table
 
 QUICK = Scale(rounds=1, share=0.2)
@@ -25,6 +25,8 @@ SECTIONS: dict[str, Callable[[Scale], Iterable[Table]]] = {
     "rivals": pipeline.rivals,
     "variants": pipeline.variants,
     "many": pipeline.sessions,
+    "latency": latency.tables,
+    "catch-up": catch_up.tables,
     "journal": journal_speed.tables,
     "sinks": sinks.tables,
     "trail": trail_cost.tables,

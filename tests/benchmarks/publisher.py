@@ -6,6 +6,7 @@ its port, then obeys lines on standard input and answers each with a line:
 - `load COUNT BATCH`: make so many notifications, for one session, in answers of BATCH; answers when it is polled.
 - `go`: publish them; answers when all were taken and the client polls again.
 - `spread SECONDS COUNT`: so many notifications to each session, evenly spread over these seconds; answers at the end.
+  A disposition begins with its moment (monotonic nanoseconds).
 - `held`: how many connects are held.
 
 `python publisher.py [--no-ack]`: without the acknowledge extension, events are gone once they are written.
@@ -166,7 +167,8 @@ class Publisher:
         began_s = loop.time()
         for number, text in enumerate(texts):
             await asyncio.sleep(max(0.0, began_s + number * seconds / len(texts) - loop.time()))
-            sessions[number % len(sessions)].publish([text])
+            stamped = text.replace('"DispositionCode": "', f'"DispositionCode": "at {time.monotonic_ns()} ')
+            sessions[number % len(sessions)].publish([stamped])
         await asyncio.sleep(began_s + seconds - loop.time())
 
 

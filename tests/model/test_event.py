@@ -138,6 +138,14 @@ def test_data_is_passed_on_byte_for_byte():
     assert data in event(data=data).to_json()
 
 
+@pytest.mark.parametrize("name", ["id", "type", "source", "subject", "time"])
+@pytest.mark.parametrize("text", ['a","data":{"b\\', "\n\r\0\x7f", "é\U0001f600\u2028", ""])
+def test_whatever_a_server_says_stays_in_its_attribute(name: str, text: str):
+    odd = msgspec.structs.replace(event(), **{name: text})
+    assert json.loads(odd.to_json()) == {**json.loads(event().to_json()), name: text}
+    assert b"\n" not in odd.to_json()
+
+
 def test_the_sequence_is_all_that_the_journal_changes():
     before = event(sequence=0)
     after = msgspec.structs.replace(before, sequence=7)
