@@ -68,7 +68,8 @@ DICE = ("random.Random",)  # thrown from a seed that is given, or handed in
 # Who reaches for them all the same, and why.
 REACHES_FOR_THE_HOST = {
     "listener.runtime.clock": "the clocks",
-    "listener.runtime.host": "chance, and workers",
+    "listener.runtime.host": "chance",
+    "listener.runtime.worker": "threads",
     "listener.runtime.notify": "systemd asks for the kernel's clock by name",
 }
 

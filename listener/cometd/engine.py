@@ -8,7 +8,7 @@ from typing import Any
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
 from listener.cometd.holding import HoldLimit
-from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
+from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight, Take
 from listener.cometd.keep_alive import AUTH_STATUS, Exchange, KeepAlive
 from listener.cometd.lease import Lease
 from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
@@ -81,6 +81,10 @@ class Engine:
     async def next_fact(self) -> Fact:
         """The next fact; cancelling loses none."""
         return await self._in_flight.next()
+
+    def offer(self, take: Take) -> None:
+        """Offer the answer of each poll to this first, in the step in which it came."""
+        self._in_flight.take = take
 
     def pending(self) -> bool:
         """Whether facts wait to be taken."""
@@ -400,10 +404,10 @@ class Engine:
             self._multiple_clients = True
             self._report("multiple_clients", "another session shares this cookie jar: the server asks for pauses", 0.0)
         match received.verdict:
-            case Verdict.GRANTED if request.step is Step.HANDSHAKE:
-                await self._on_handshake()
             case Verdict.GRANTED if request.step is Step.CONNECT:
                 await self._before_next_poll(idle=not received.events)
+            case Verdict.GRANTED if request.step is Step.HANDSHAKE:
+                await self._on_handshake()
             case Verdict.GRANTED if request.step is Step.SUBSCRIBE:
                 self._subscription.granted()
             case Verdict.EXPIRED | Verdict.ENDED:

@@ -196,6 +196,7 @@ class Accounts:
             client=parts.client,
             decoder=self._decoder,
             record=self._recorder.record,
+            submit=self._recorder.submit,
             rest=parts.rest,
             reconciler=self._reconciler(parts),
             cookies=lambda: connections.saved_cookies(parts.http),

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -17,6 +19,7 @@ from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
+from listener.runtime.turn import Turn
 from listener.webservices.notifications import DecodedBatch, NotificationDecoder
 from listener.webservices.repeats import Repeats, SeenChats
 
@@ -31,8 +34,8 @@ class Client(Protocol):
     async def run(self, *, disconnect: bool = False) -> None:
         """Keep the session alive until cancelled."""
 
-    def facts(self) -> AsyncIterator[Fact]:
-        """What happens, in order."""
+    def facts(self, take: Callable[[Batch | Polled], bool]) -> AsyncGenerator[Fact, None]:
+        """What happens, in order; the answer of a poll is offered to `take` first if no fact waits before it."""
 
     def pending(self) -> bool:
         """Whether facts wait to be taken."""
@@ -90,6 +93,7 @@ class Receiver:
         client: the CometD client, not yet running.
         decoder: takes the dispositions out of notifications.
         record: stores an entry; returns once it is durable.
+        submit: stores an entry; calls back once it is durable.
         rest: the REST API, None if the server has none.
         reconciler: rereads the chats over it.
         cookies: the jar's content, for the next process.
@@ -109,6 +113,7 @@ class Receiver:
         client: Client,
         decoder: NotificationDecoder,
         record: Callable[[Entry], Awaitable[None]],
+        submit: Callable[[Entry, Callable[[], None]], None],
         rest: Rest | None,
         reconciler: Reconciler | None,
         cookies: Callable[[], tuple[tuple[str, str, str, str], ...]],
@@ -121,6 +126,7 @@ class Receiver:
         self._client = client
         self._decoder = decoder
         self._record = record
+        self._submit = submit
         self._rest = rest
         self._cookies = cookies
         self._saved = saved
@@ -128,7 +134,7 @@ class Receiver:
         self._options = options
         self._host = host
         self._stored_at: Moment | None = None
-        self.turn = asyncio.Lock()
+        self.turn = Turn()
         self._repeats = Repeats(options.known_digests)
         self.seen_chats = SeenChats()
         self._liveness = Liveness()
@@ -252,24 +258,38 @@ class Receiver:
     # --- facts ----------------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        async for fact in self._client.facts():
-            self._last_fact_s = self._host.clock.monotonic_s()
-            async with self.turn:
+        async with aclosing(self._client.facts(self._take)) as facts:
+            async for fact in facts:
+                self._last_fact_s = self._host.clock.monotonic_s()
+                await self.turn.acquire()
                 match fact:
                     case Batch():
-                        await self._on_batch(fact)
+                        self._on_batch(fact)
+                    case Polled():
+                        self._on_polled(fact)
                     case Subscribed():
                         await self._on_subscribed(fact)
-                    case Polled():
-                        await self._on_polled(fact)
                     case SessionProblem():
                         self._on_problem(fact)
                     case PollingEnded():
                         await self._on_polling_ended(fact)
-            if self._leaves_open:
-                return  # whatever follows belongs to the next process
+                if self._leaves_open:
+                    return  # whatever follows belongs to the next process
 
-    async def _on_batch(self, batch: Batch) -> None:
+    def _take(self, fact: Batch | Polled) -> bool:
+        """Take the answer of a poll in the step in which it came; False if it is not our turn."""
+        if not self.turn.take():
+            return False
+        self._last_fact_s = self._host.clock.monotonic_s()
+        if isinstance(fact, Batch):
+            self._on_batch(fact)
+        else:
+            self._on_polled(fact)
+        return True
+
+    # Each of these ends the turn, which began before: at once, or when what it stores is durable.
+
+    def _on_batch(self, batch: Batch) -> None:
         decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at.wall_ms)
         self._repeats.drop_repeats(decoded, more=batch.more)
         self._note(decoded, batch)
@@ -278,17 +298,23 @@ class Receiver:
             self._set_subscribed(batch.at)
         heard = any(not one.prime for one in decoded.observations)
         store = heard or (batch.resume is not None and self._store_is_due(batch.at))
-        if decoded.observations or store:
-            await self._record(
-                Entry(
-                    account=self._identity.account,
-                    observations=tuple(decoded.observations),
-                    session=self._session(batch) if store else None,
-                    origin_id=f"{batch.client_id}:{batch.number}",
-                    as_of_s=batch.at.monotonic_s or 0.0,
-                )
-            )
-        batch.confirm(useful=bool(decoded.observations))
+        durable = partial(self._confirm, batch, useful=bool(decoded.observations))
+        if not decoded.observations and not store:
+            durable()
+            return
+        entry = Entry(
+            account=self._identity.account,
+            observations=tuple(decoded.observations),
+            session=self._session(batch) if store else None,
+            origin_id=f"{batch.client_id}:{batch.number}",
+            as_of_s=batch.at.monotonic_s or 0.0,
+        )
+        self._submit(entry, durable)
+
+    def _confirm(self, batch: Batch, *, useful: bool) -> None:
+        """The batch is durable, or nothing of it has to be."""
+        self.turn.release()
+        batch.confirm(useful=useful)
 
     def _note(self, decoded: DecodedBatch, batch: Batch) -> None:
         """Note what the batch says about the subscription and about chats, apart from dispositions."""
@@ -341,6 +367,7 @@ class Receiver:
             elif fact.restored_by is RestoredBy.RESUME and not (self._saved and self._saved.clean):
                 self._reconciler.owe()
         self._log_subscribed(fact, gap)
+        self.turn.release()
 
     def _gap_start(self, fact: Subscribed) -> Moment | None:
         """When the subscription last certainly existed, or was last alive; None if there never was one."""
@@ -386,7 +413,7 @@ class Receiver:
             gap=None if gap is None else f"{gap.from_} to {gap.to}",
         )
 
-    async def _on_polled(self, fact: Polled) -> None:
+    def _on_polled(self, fact: Polled) -> None:
         if fact.repeated:
             self._metrics.count("batches_repeated_total")
         self._liveness.polled(fact.subscribed, heard=False)
@@ -394,7 +421,9 @@ class Receiver:
         if self._reconciler is not None:
             self._reconciler.polled()
         if self._store_is_due(fact.at):
-            await self._record(Entry(account=self._identity.account, session=self._session(fact)))
+            self._submit(Entry(account=self._identity.account, session=self._session(fact)), self.turn.release)
+        else:
+            self.turn.release()
 
     def _store_is_due(self, at: Moment) -> bool:
         return self._stored_at is None or self._stored_at.seconds_to(at) >= _STORE_EVERY_S
@@ -406,6 +435,7 @@ class Receiver:
         if fact.retry_in_s and self._subscribed:
             self._subscribed = False
             self._metrics.add("sessions_subscribed", -1)
+        self.turn.release()
 
     async def _on_polling_ended(self, fact: PollingEnded) -> None:
         """Store what the next process needs; `clean` says that nothing was in flight and nothing is left to do."""
@@ -415,6 +445,7 @@ class Receiver:
             await self._record(Entry(account=self._identity.account, session=session))
             self._leaves_open = session.ack is not None
         self._polling_ended.set()
+        self.turn.release()
 
     def _set_subscribed(self, at: Moment) -> None:
         if not self._subscribed:

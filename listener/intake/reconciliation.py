@@ -14,6 +14,7 @@ from listener.runtime.clock import Clock, Moment
 from listener.runtime.host import THIS_HOST
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
+from listener.runtime.turn import Turn
 from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.repeats import SeenChats
 
@@ -41,7 +42,7 @@ class Rest(Protocol):
 class Subscription(Protocol):
     """What is needed of the receiver whose chats these are."""
 
-    turn: asyncio.Lock
+    turn: Turn
     seen_chats: SeenChats
 
     def pending(self) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from listener.journal import damage_marker, rows
 from listener.journal.database import journal_error
 from listener.journal.store import Handle
 from listener.model.event import Event, JournalBatch
+from listener.runtime.worker import Worker
 
 _QUIET_S = 60.0
 
@@ -85,9 +85,9 @@ class Writer:
 
     Args:
         path: for the text of errors.
-        handle: used in the executor alone.
+        handle: used in the worker alone.
         last_sequence: the last sequence ever used.
-        executor: a single worker.
+        worker: its thread.
         settled: called on the event loop with the outcome of a group.
         monotonic_s: seconds that only run forward.
         max_bytes: how much the rows may take before events are refused; None for as much as there is room.
@@ -99,7 +99,7 @@ class Writer:
         path: Path,
         handle: Handle,
         last_sequence: int,
-        executor: Executor,
+        worker: Worker,
         settled: Callable[[Sequence[Commit]], None],
         monotonic_s: Callable[[], float],
         max_bytes: int | None = None,
@@ -108,7 +108,7 @@ class Writer:
         self._handle = handle
         self._last_sequence = last_sequence
         self._loop = asyncio.get_running_loop()
-        self._executor = executor
+        self._worker = worker
         self._settled = settled
         self._monotonic_s = monotonic_s
         self._max_bytes = max_bytes
@@ -125,14 +125,14 @@ class Writer:
             self._loop.call_soon(self._begin)  # what else arrives in this turn of the loop shares the commit
 
     def stop(self, last: Callable[[], None]) -> asyncio.Future[None]:
-        """Commit what is queued, then call `last` in the executor; nothing may be submitted any more."""
+        """Commit what is queued, then call `last` in the worker; nothing may be submitted any more."""
         self._begin()
-        return self._loop.run_in_executor(self._executor, last)
+        return self._worker.run(last)
 
     def _begin(self) -> None:
         if self._waiting:
             group, self._waiting = self._waiting, []
-            self._loop.run_in_executor(self._executor, self._outcome, group).add_done_callback(self._finish)
+            self._worker.run(self._outcome, group).add_done_callback(self._finish)
 
     def _finish(self, group: "asyncio.Future[Sequence[Commit]]") -> None:
         """The next group is on its way before anybody hears of this one."""
@@ -141,7 +141,7 @@ class Writer:
         self._settled(group.result())
 
     def _outcome(self, group: Sequence[Operation]) -> Sequence[Commit]:
-        """The outcome of a group, whatever happens; in the executor, as all that follows."""
+        """The outcome of a group, whatever happens; in the worker, as all that follows."""
         try:
             return self._commit(group)
         except Exception as exc:  # noqa: BLE001 - a bug is its callers' to die of, loudly

@@ -12,32 +12,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE
 
-from pipeline import CONFIG, HERE, Lines, child, rss_kib
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-RUN = (sys.executable, "-m", "listener", "run", "--config", "listener.toml")
+from benchmarks.measuring import CONFIG, HERE, RUN, Lines, ask, child, rss_kib, wait
+
 BATCH = 100
 SETTLED_S = 2.0
-LIMIT_S = 900.0
-
-
-def ask(process: Popen[str], line: str = "") -> int:
-    """The number that a child prints, after a line to it if there is one."""
-    if line:
-        process.stdin.write(f"{line}\n")
-        process.stdin.flush()
-    return int(process.stdout.readline())
-
-
-def wait(what: str, done) -> float:
-    """Poll until `done`; returns how many seconds it took."""
-    started = time.monotonic()
-    while not done():
-        if time.monotonic() - started > LIMIT_S:
-            sys.exit(f"{what}: not within {LIMIT_S} s")
-        time.sleep(0.02)
-    return time.monotonic() - started
 
 
 def accounts(count: int) -> str:
@@ -55,7 +37,7 @@ def idle(count: int) -> tuple[int, float]:
         config = CONFIG.format(port=ask(server)) + accounts(count)
         (folder / "listener.toml").write_text(config, encoding="utf-8")
         with child(*RUN, cwd=folder) as daemon:
-            opened_s = wait("sessions", lambda: daemon.poll() is None and ask(server, "held?") >= count)
+            opened_s = wait("sessions", lambda: daemon.poll() is None and int(ask(server, "held?")) >= count)
             time.sleep(SETTLED_S)
             return rss_kib(daemon.pid), opened_s
 
@@ -64,15 +46,16 @@ def growth(total: int) -> list[tuple[int, int]]:
     """Resident KiB after so many events, at ten marks on the way."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with child(sys.executable, HERE / "publisher.py", str(total), str(BATCH), stdin=PIPE, stdout=PIPE) as publisher:
+        with child(sys.executable, HERE / "publisher.py", stdin=PIPE, stdout=PIPE) as publisher:
             config = CONFIG.format(port=ask(publisher))
             (folder / "listener.toml").write_text(config, encoding="utf-8")
             with child(*RUN, cwd=folder) as daemon:
-                publisher.stdout.readline()
-                lines, marks = Lines(folder / "out.jsonl"), [(0, rss_kib(daemon.pid))]
-                publisher.stdin.write("go\n")
-                publisher.stdin.flush()
-                for mark in range(total // 10, total + 1, total // 10):
+                lines, marks = Lines(folder / "out.jsonl"), []
+                ask(publisher, f"load {total // 10} {BATCH}")
+                for mark in range(0, total + 1, total // 10):
+                    if mark:
+                        ask(publisher, "go")
+                        ask(publisher, f"load {total // 10} {BATCH}")
                     wait(f"{mark} events", lambda mark=mark: lines.update() >= mark)
                     marks.append((lines.count, rss_kib(daemon.pid)))
                 return marks

@@ -14,8 +14,10 @@ import time
 from pathlib import Path
 from subprocess import PIPE
 
-from memory import RUN, accounts, ask, wait
-from pipeline import CONFIG, HERE, child, cpu_s
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.measuring import CONFIG, HERE, RUN, ask, child, cpu_by_thread, wait
+from benchmarks.memory import accounts
 
 
 def restart(count: int, how: signal.Signals, max_interval_s: float) -> tuple[int, float, float, float]:
@@ -26,19 +28,20 @@ def restart(count: int, how: signal.Signals, max_interval_s: float) -> tuple[int
         (folder / "listener.toml").write_text(CONFIG.format(port=ask(server)) + accounts(count), encoding="utf-8")
 
         def all_poll() -> bool:
-            return ask(server, "held?") >= count
+            return int(ask(server, "held?")) >= count
 
         with child(*RUN, cwd=folder) as daemon:
             wait("sessions", lambda: daemon.poll() is None and all_poll())
             time.sleep(3.0)
-            before, signalled = ask(server, "handshakes?"), time.monotonic()
+            before, signalled = int(ask(server, "handshakes?")), time.monotonic()
             daemon.send_signal(how)
             daemon.wait()
             ended_s = time.monotonic() - signalled
         with child(*RUN, cwd=folder) as daemon:
             wait("sessions again", lambda: daemon.poll() is None and all_poll())
             polled_s = time.monotonic() - signalled
-            return ask(server, "handshakes?") - before, ended_s, polled_s, cpu_s(daemon.pid)
+            cpu_s = sum(cpu_by_thread(daemon.pid).values())
+            return int(ask(server, "handshakes?")) - before, ended_s, polled_s, cpu_s
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from importlib.metadata import version
 from typing import Any
 
@@ -148,6 +148,29 @@ async def test_single_messages_are_not_handed_out(site: Started, invite: Invite)
     guest = await invite(await site(), run=False)
     with pytest.raises(ClientInvalidOperation, match="facts"):
         await guest.client.receive()
+
+
+async def test_answers_are_offered_at_once_as_long_as_facts_are_taken(site: Started, invite: Invite):
+    sim = await site()
+    guest = await invite(sim)
+    offered: list[Any] = []
+
+    async def listen() -> None:
+        async with aclosing(guest.client.facts(lambda fact: not offered.append(fact))) as facts:
+            async for _ in facts:
+                pass
+
+    listening = asyncio.create_task(listen())
+    await eventually(lambda: sim.polling("agent1"))
+    sim.publish("agent1", {"n": 1})
+    await eventually(lambda: any(isinstance(fact, Batch) for fact in offered))
+    listening.cancel()
+    await asyncio.wait((listening,))
+    offered[-1].confirm()
+    await eventually(lambda: sim.polling("agent1"))
+    sim.publish("agent1", {"n": 2})
+    await guest.heard(2)
+    assert sum(isinstance(fact, Batch) for fact in offered) == 1
 
 
 async def test_what_fails_while_opening_leaves_no_task_running(site: Started, invite: Invite):

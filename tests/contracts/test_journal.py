@@ -23,6 +23,7 @@ from listener.model.event import (
 )
 from listener.model.filter import EVERY_EVENT, EventFilter
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap
+from support.plans import no_scans
 
 DAY_MS = 86_400_000
 LIMIT_BYTES = 2**20
@@ -87,11 +88,12 @@ class MemoryWorld:
 
 
 @pytest.fixture(params=[SqliteWorld, MemoryWorld], ids=["sqlite", "memory"])
-async def world(request, tmp_path):
-    world = request.param(tmp_path)
-    await world.journal.open()
-    yield world
-    await world.journal.close()
+async def world(request, tmp_path, monkeypatch):
+    with no_scans(monkeypatch):
+        world = request.param(tmp_path)
+        await world.journal.open()
+        yield world
+        await world.journal.close()
 
 
 @pytest.fixture

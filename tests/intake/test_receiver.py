@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -93,7 +93,8 @@ class Session:
                 self.report(last)
                 await confirmed.wait()
 
-    async def facts(self) -> AsyncIterator[Fact]:
+    async def facts(self, take: Callable[[Any], bool]) -> AsyncGenerator[Fact, None]:
+        self.take = take
         while True:
             yield await self._facts.get()
 
@@ -175,6 +176,7 @@ class World:
             client=self.session,
             decoder=decoder,
             record=self._record,
+            submit=self._submit,
             rest=self.rest,
             reconciler=reconciler,
             cookies=lambda: COOKIES,
@@ -194,6 +196,17 @@ class World:
         self.entries.append(entry)
         await self.gate.wait()
         await self.recorder.record(entry)
+
+    def _submit(self, entry: Entry, durable: Callable[[], None]) -> None:
+        self.entries.append(entry)
+        if self.gate.is_set():
+            self.recorder.submit(entry, durable)
+        else:
+            self.tasks.append(asyncio.create_task(self._submit_later(entry, durable)))
+
+    async def _submit_later(self, entry: Entry, durable: Callable[[], None]) -> None:
+        await self.gate.wait()
+        self.recorder.submit(entry, durable)
 
     async def settle(self) -> None:
         """Until everything that was reported is dealt with."""
@@ -301,6 +314,33 @@ async def test_a_batch_is_confirmed_only_after_it_is_on_record(make: Make):
     world.gate.set()
     await asyncio.wait_for(confirmed.wait(), 5)
     assert [one["disposition"] for one in await world.data()] == ["A"]
+
+
+async def test_an_answer_that_nothing_is_before_is_taken_in_the_step_in_which_it_came(make: Make):
+    world = await make()
+    await asyncio.sleep(0.01)  # it has begun to listen
+    confirmed = asyncio.Event()
+    assert world.session.take(batch(with_data(DispositionCode="A"), confirm=confirmed.set))
+    assert len(world.entries) == 1
+    assert not confirmed.is_set()
+    assert not world.session.take(polled())  # before the commit it is nobody else's turn
+    await asyncio.wait_for(confirmed.wait(), 5)
+    assert [one["disposition"] for one in await world.data()] == ["A"]
+    assert world.session.take(polled())
+    assert not world.receiver.turn.locked()
+
+
+async def test_what_waits_goes_before_what_comes(make: Make):
+    world = await make()
+    await asyncio.sleep(0.01)
+    world.gate.clear()
+    assert world.session.take(batch(with_data(DispositionCode="A")))
+    world.session.report(batch(with_data(DispositionCode="B")))
+    await asyncio.sleep(0.01)
+    assert not world.session.take(batch(with_data(DispositionCode="C")))
+    world.gate.set()
+    await world.settle()
+    assert [one["disposition"] for one in await world.data()] == ["A", "B"]
 
 
 async def test_a_batch_that_the_journal_cannot_take_is_not_confirmed(make: Make):
