@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from aiocometd.transports.abc import Transport
 
 from listener.cometd import messages as wire
 from listener.cometd.engine import Engine
-from listener.cometd.payloads import Payload
+from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Phase, Request
 from listener.errors import ListenerError
 from listener.runtime.host import THIS_HOST
@@ -105,7 +105,7 @@ class SessionTransport(Transport):
         auth.engine.exchange = self._exchange
 
     @abstractmethod
-    def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
+    async def _exchange(self, request: Request) -> Payload | Payloads:
         """See `listener.cometd.keep_alive.Exchange`."""
 
     @property

@@ -249,11 +249,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """What one transaction of the journal holds; every part may be empty."""
+    """What one transaction of the journal holds; every part may be empty.
+
+    `new_chats` are those that the events were classified as the first of: the journal must not have a last value of
+    them. So nobody has to ask before each first event of a chat.
+    """
 
     events: tuple[Event, ...] = ()
     values: tuple[LastValue, ...] = ()
     sessions: tuple[SessionState, ...] = ()
+    new_chats: tuple[str, ...] = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
