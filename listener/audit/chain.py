@@ -72,7 +72,12 @@ def chain(events: Iterable[tuple[bytes, int]], head: Head) -> tuple[list[bytes],
 
 def written(head: Head) -> bytes:
     """The link of the record behind a head, up to the value of `data`."""
-    return b"".join((OPENING, b"%d" % head.size, _PREVIOUS, head.hash.hex().encode(), b'"', DATA))
+    return link_behind(head.size, head.hash.hex())
+
+
+def link_behind(size: int, digest: str) -> bytes:
+    """The same, of a head that is given by its parts, its hash in hexadecimal."""
+    return b"".join((OPENING, b"%d" % size, _PREVIOUS, digest.encode(), b'"', DATA))
 
 
 def link_of(line: bytes) -> Link | None:

@@ -1,10 +1,11 @@
 """The events of audit files, typed; which have come before; and the gaps, in which others could have been missed."""
 
+import math
+import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import datetime
-from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -12,6 +13,8 @@ from listener.model.event import Kind, Participant, rfc3339
 
 NEAR_MS = 60_000
 """Events this close to a gap of their account count as near it: re-reading follows a gap within seconds."""
+
+_NEVER = (math.inf, -math.inf, False)
 
 
 class DispositionData(msgspec.Struct, frozen=True, rename="camel", gc=False):
@@ -48,7 +51,7 @@ class GapData(NamedTuple):
     closed_by: str
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One line. `kind` is what the type ends in; `time` is RFC 3339 in UTC; `data` is None for what is neither."""
 
     id: str
@@ -83,29 +86,52 @@ class _Envelope(msgspec.Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Who(msgspec.Struct, frozen=True):
+class _Said(msgspec.Struct, frozen=True, gc=False):
+    """A disposition, as nearly every line has one, in one piece."""
+
+    type: str
+    time: str
+    id: str
+    data: DispositionData
+    subject: str = ""
+    sequence: str = ""
+
+
+class _Who(msgspec.Struct, frozen=True, gc=False):
     """Of `data` the account alone."""
 
     account: str = ""
 
 
-class _Glance(msgspec.Struct, frozen=True):
-    """Of an event its time and its account."""
+class Glance(msgspec.Struct, frozen=True, gc=False):
+    """Of an event its time, its account, and its type, whatever that is."""
 
     time: str
     data: _Who = _Who()
+    type: Any = None
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
-_GLANCE = msgspec.json.Decoder(_Glance)
+_GLANCE = msgspec.json.Decoder(Glance)
+_SAID = msgspec.json.Decoder(_Said)
 _SET = msgspec.json.Decoder(DispositionData)
 _GAP = msgspec.json.Decoder(_Gap)
 _MARK = ".chat."
-_TIME_LENGTH = len(rfc3339(0))
+_SAID_TYPE = f"{_MARK}{Kind.DISPOSITION}"
 
 
 def event_of(line: bytes) -> Event:
     """The event of a line. Raises ValueError: it is none."""
+    try:
+        said = _SAID.decode(line)
+        if said.type.endswith(_SAID_TYPE):
+            return _event(said, Kind.DISPOSITION, said.data)
+    except (msgspec.MsgspecError, RecursionError):
+        pass  # another event, or something strange
+    return _other_event_of(line)
+
+
+def _other_event_of(line: bytes) -> Event:
     try:
         envelope = _ENVELOPE.decode(line)
         kind = envelope.type.rpartition(_MARK)[2] if _MARK in envelope.type else ""
@@ -113,57 +139,67 @@ def event_of(line: bytes) -> Event:
         if kind == Kind.DISPOSITION:
             data = _SET.decode(envelope.data)
         elif kind == Kind.GAP:
-            gap = _GAP.decode(envelope.data)
-            start, end = epoch_ms(gap.from_), epoch_ms(gap.to)
-            stretch = Stretch(start, max(start, end))
-            by_clock_s = (stretch.end_ms - stretch.start_ms) / 1000
-            seconds = by_clock_s if gap.seconds is None else min(max(0.0, gap.seconds), by_clock_s)
-            data = GapData(gap.account, stretch, seconds, gap.reason, gap.closed_by)
+            data = _gap(_GAP.decode(envelope.data))
     except (msgspec.MsgspecError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
-    time, time_ms = envelope.time, epoch_ms(envelope.time)
-    if len(time) != _TIME_LENGTH or time[-1] != "Z":
+    return _event(envelope, kind, data)
+
+
+def _event(envelope: _Said | _Envelope, kind: str, data: DispositionData | GapData | None) -> Event:
+    time = envelope.time
+    try:
+        time_ms = _MINUTES[time[:_SECOND]] + _SECONDS[time[_SECOND:_POINT]] + _MILLISECONDS[time[_POINT:]]
+    except KeyError:
+        time_ms = _learned(time)
         time = rfc3339(time_ms)
     return Event(envelope.id, kind, envelope.type, time, time_ms, envelope.subject, envelope.sequence, data)
 
 
-def glance(line: bytes) -> tuple[int, str]:
-    """The time of a line's event (epoch milliseconds) and its account, empty without one. Raises ValueError."""
+def _gap(gap: _Gap) -> GapData:
+    start, end = epoch_ms(gap.from_), epoch_ms(gap.to)
+    stretch = Stretch(start, max(start, end))
+    by_clock_s = (stretch.end_ms - stretch.start_ms) / 1000
+    seconds = by_clock_s if gap.seconds is None else min(max(0.0, gap.seconds), by_clock_s)
+    return GapData(gap.account, stretch, seconds, gap.reason, gap.closed_by)
+
+
+def glance(line: bytes) -> Glance:
+    """What a line tells at a glance. Raises ValueError."""
     try:
-        seen = _GLANCE.decode(line)
+        return _GLANCE.decode(line)
     except (msgspec.MsgspecError, RecursionError) as exc:
         raise ValueError(str(exc)) from exc
-    return epoch_ms(seen.time), seen.data.account
 
 
 def epoch_ms(text: str) -> int:
-    """Epoch milliseconds of RFC 3339. Raises ValueError."""
+    """Epoch milliseconds of RFC 3339. Raises ValueError.
+
+    In the form in which we write it a time is the sum of three that are known by heart.
+    """
+    try:
+        return _MINUTES[text[:_SECOND]] + _SECONDS[text[_SECOND:_POINT]] + _MILLISECONDS[text[_POINT:]]
+    except KeyError:
+        return _learned(text)
+
+
+_SECOND, _POINT = len("2026-11-22T09:39"), len("2026-11-22T09:39:00")
+_MINUTE = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+_MOST_MINUTES = 100_000
+_MINUTES: dict[str, int] = {}
+_SECONDS = {f":{second:02d}": second * 1000 for second in range(60)}
+_MILLISECONDS = {f".{ms:03d}Z": ms for ms in range(1000)}
+
+
+def _learned(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"the time {text!r} has no zone")
-    return round(moment.timestamp() * 1000)
-
-
-class SeenIds:
-    """Ids that have come before, in some 12 bytes each: 96 bits of a digest, which no two ids in practice share."""
-
-    def __init__(self) -> None:
-        self._buckets: dict[bytes, bytearray] = {}
-
-    def add(self, id_: str) -> bool:
-        """Whether it has come for the first time."""
-        digest = blake2b(id_.encode(), digest_size=12).digest()
-        head, rest = digest[:2], digest[2:]
-        bucket = self._buckets.get(head)
-        if bucket is None:
-            self._buckets[head] = bytearray(rest)
-            return True
-        at = bucket.find(rest)
-        while at >= 0 and at % len(rest):  # across two of them
-            at = bucket.find(rest, at + 1)
-        if at < 0:
-            bucket += rest
-        return at < 0
+    time_ms = round(moment.timestamp() * 1000)
+    if _MINUTE.fullmatch(minute := text[:_SECOND]) and text[_POINT:] in _MILLISECONDS:
+        if len(_MINUTES) >= _MOST_MINUTES:
+            _MINUTES.clear()
+        _MINUTES[minute] = time_ms - time_ms % 60_000
+    return time_ms
 
 
 class AccountGaps(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -191,6 +227,7 @@ class Gaps:
         self._stretches: dict[str, list[Stretch]] = {}
         self._excess: dict[str, list[tuple[Stretch, float]]] = {}
         self._widened: dict[str, list[Stretch]] = {}
+        self._lately: dict[str, tuple[float, float, bool]] = {}
 
     def add(self, id_: str, gap: GapData) -> None:
         """Note a gap; one that comes again counts once."""
@@ -201,6 +238,7 @@ class Gaps:
             if excess_s >= 1:
                 self._excess.setdefault(gap.account, []).append((gap.stretch, excess_s))
             self._widened.clear()
+            self._lately.clear()
 
     def is_in_period(self, stretch: Stretch) -> bool:
         """Whether any of it lies in the period."""
@@ -212,12 +250,23 @@ class Gaps:
         """Whether a moment lies in a gap of the account, or within a minute of one."""
         if account not in self._stretches:
             return False
+        first, behind, near = self._lately.get(account, _NEVER)
+        if not first <= time_ms < behind:
+            first, behind, near = self._lately[account] = self._around(account, time_ms)
+        return near
+
+    def _around(self, account: str, time_ms: int) -> tuple[float, float, bool]:
+        """From where to before where all moments are near a gap as this one is, or all are not."""
         if account not in self._widened:
             wide = (Stretch(start - NEAR_MS, end + NEAR_MS) for start, end in self._stretches[account])
             self._widened[account] = _united(wide)
         stretches = self._widened[account]
-        at = bisect_right(stretches, time_ms, key=lambda one: one.start_ms) - 1
-        return at >= 0 and time_ms <= stretches[at].end_ms
+        at = bisect_right(stretches, time_ms, key=lambda one: one.start_ms)
+        behind = stretches[at].start_ms if at < len(stretches) else math.inf
+        if not at:
+            return -math.inf, behind, False
+        start_ms, end_ms = stretches[at - 1]
+        return (start_ms, end_ms + 1, True) if time_ms <= end_ms else (end_ms + 1, behind, False)
 
     def of(self, account: str) -> AccountGaps:
         """What lies in the period of one account."""

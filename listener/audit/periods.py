@@ -6,7 +6,12 @@ from enum import StrEnum
 
 from listener.model.event import rfc3339
 
-_QUARTER_S = 900  # every zone of the present has its hours begin at one
+QUARTER_MS = 900_000
+"""A quarter of an hour: every zone of the present has its hours begin at one."""
+
+_QUARTER_S = QUARTER_MS // 1000
+_MINUTE_MS = 60_000
+_MOST_MINUTES = 100_000
 _HOUR_S = 3600
 
 
@@ -25,11 +30,14 @@ class Calendar:
 
     Attributes:
         name: of the zone, as people know it.
+        is_utc: whether it is UTC.
     """
 
     def __init__(self, zone: tzinfo) -> None:
         self.name = str(zone)
+        self.is_utc = zone is UTC
         self._zone = zone
+        self._minutes: dict[int, tuple[str, str]] = {}
         self._hours: dict[int, int] = {}
 
     def hour_of(self, time_ms: int) -> int:
@@ -100,10 +108,25 @@ class Calendar:
 
     def stamp(self, time_ms: int) -> str:
         """A moment (epoch milliseconds) as RFC 3339, in UTC with a `Z`, elsewhere with the zone's offset."""
-        if self._zone is UTC:
+        if self.is_utc:
             return rfc3339(time_ms)
-        whole_s, ms = divmod(time_ms, 1000)
-        return self.local(whole_s).replace(microsecond=ms * 1000).isoformat(timespec="milliseconds")
+        minute, rest = divmod(time_ms, _MINUTE_MS)
+        known = self._minutes.get(minute) or self._learn(minute)
+        if known is None:
+            whole_s, ms = divmod(time_ms, 1000)
+            return self.local(whole_s).replace(microsecond=ms * 1000).isoformat(timespec="milliseconds")
+        return f"{known[0]}{rest // 1000:02d}.{rest % 1000:03d}{known[1]}"
+
+    def _learn(self, minute: int) -> tuple[str, str] | None:
+        """What a stamp has before its seconds and behind its milliseconds; None if the zone has no whole minutes."""
+        local = self.local(minute * 60)
+        if local.second:
+            return None
+        if len(self._minutes) >= _MOST_MINUTES:
+            self._minutes.clear()
+        start, _, end = local.isoformat(timespec="milliseconds").partition("00.000")
+        self._minutes[minute] = start, end
+        return start, end
 
     def local(self, time_s: int) -> datetime:
         """The moment on the clocks of the zone."""

@@ -5,9 +5,9 @@ import io
 import os
 import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from listener.errors import ListenerError, StartError
 
@@ -22,17 +22,29 @@ class CutShort(ListenerError):
     """A file cannot be read to its end."""
 
 
-def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a file, each with its line end if it has one. Blocks.
+class Block(NamedTuple):
+    """Lines that stand one behind the other, without their ends. `ended` tells whether the last one has its end."""
+
+    lines: list[bytes]
+    ended: bool = True
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    """The lines of a file, plain or gzip, some hundreds at a time. Blocks.
 
     Raises:
         OSError: it cannot be read, or is compressed and damaged.
     """
     try:
         with _opened(path) as file:
-            yield from _plain(file)
+            yield from _split(_pieces(_plain(file), _BLOCK_BYTES))
     except (EOFError, zlib.error) as exc:
         raise OSError(f"{path}: the compressed data is truncated or damaged") from exc
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """The lines of a file, each with its line end if it has one. Blocks. Raises OSError, as `blocks_of` does."""
+    return _with_ends(blocks_of(path))
 
 
 def _opened(path: Path) -> io.BufferedReader:
@@ -44,6 +56,40 @@ def _plain(file: io.BufferedReader) -> io.BufferedReader:
     if not file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC):
         return file
     return io.BufferedReader(gzip.GzipFile(fileobj=file), _BLOCK_BYTES)
+
+
+def _pieces(file: io.BufferedReader, most: int) -> Iterator[bytes]:
+    """What is left of a file, in pieces of so many bytes at most; an error comes behind what could be read."""
+    while piece := file.read1(most):
+        yield piece
+
+
+def _split(pieces: Iterable[bytes], longest: int | None = None) -> Iterator[Block]:
+    """The lines in pieces. A line of `longest` bytes or more is cut there, and its rest skipped."""
+    held: list[bytes] = []  # of a line whose end has not come
+    size = 0
+    for piece in pieces:
+        lines = piece.split(b"\n")
+        rest = lines.pop()
+        if not lines:
+            held += [rest] if longest is None or size < longest else []
+            size += len(rest)
+            continue
+        lines[0] = b"".join((*held, lines[0]))
+        if longest is not None and len(lines[0]) >= longest:
+            yield Block([lines.pop(0)[:longest]], ended=False)
+        if lines:
+            yield Block(lines)
+        held, size = [rest], len(rest)
+    if size:
+        yield Block([b"".join(held)[:longest]], ended=False)
+
+
+def _with_ends(blocks: Iterable[Block]) -> Iterator[bytes]:
+    for lines, ended in blocks:
+        *before, last = lines
+        yield from [line + b"\n" for line in before]
+        yield last + b"\n" if ended else last
 
 
 class AuditFile:
@@ -81,37 +127,40 @@ class AuditFile:
         except OSError:
             return False
 
-    def lines(self) -> Iterator[bytes]:
-        """Every line that began before the file was opened, from the first one, with its line end.
+    def blocks(self, *, whole: bool = False) -> Iterator[Block]:
+        """Every line that began before the file was opened, from the first one.
+
+        Args:
+            whole: whether lines of `LINE_BYTES` and more come uncut.
 
         Raises:
             CutShort: behind the last line that can be read.
         """
+        most, longest = min(_BLOCK_BYTES, LINE_BYTES), None if whole else LINE_BYTES
         try:
             self._file.seek(0)
             plain = _plain(self._file)
-            yield from self._grown_lines() if plain is self._file else _bounded_lines(plain)
+            pieces = _pieces(plain, most)
+            yield from _split(self._as_opened(pieces) if plain is self._file else pieces, longest)
         except (OSError, EOFError, zlib.error) as exc:
             raise CutShort(f"cannot be read further: {getattr(exc, 'strerror', None) or exc}") from exc
 
-    def _grown_lines(self) -> Iterator[bytes]:
+    def lines(self) -> Iterator[bytes]:
+        """The same lines, each with its line end if it has one and was not cut. Raises CutShort, as `blocks` does."""
+        return _with_ends(self.blocks())
+
+    def _as_opened(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The pieces as far as the end of the line that was the last one when the file was opened."""
         position = 0
-        for line in _bounded_lines(self._file):
-            position = position + len(line) if len(line) < LINE_BYTES else self._file.tell()
-            yield line
-            if position >= self._size:
+        for piece in pieces:
+            last = self._size - 1 - position
+            position += len(piece)
+            end = piece.find(b"\n", max(0, last)) + 1 if last < len(piece) else 0
+            yield piece[:end] if end else piece
+            if end:
                 return
         if position < self._size:
             raise CutShort(f"became {self._size - position} bytes shorter while it was read")
-
-
-def _bounded_lines(file: io.BufferedReader) -> Iterator[bytes]:
-    readline = file.readline
-    while line := readline(LINE_BYTES):
-        rest = line
-        while len(rest) == LINE_BYTES and not rest.endswith(b"\n"):
-            rest = readline(LINE_BYTES)
-        yield line
 
 
 def blocks(fd: int, start: int) -> Iterator[bytes]:

@@ -1,30 +1,20 @@
 """What was set when, and who was in the chat: audit files as rows, with what limits the answer."""
 
+import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import msgspec
 
-from listener.audit.events import (
-    AccountGaps,
-    DispositionData,
-    Event,
-    GapData,
-    Gaps,
-    SeenIds,
-    Stretch,
-    event_of,
-    glance,
-)
-from listener.audit.periods import Calendar
+from listener.audit.events import AccountGaps, DispositionData, Event, GapData, Stretch, event_of
+from listener.audit.periods import QUARTER_MS, Calendar
 from listener.audit.reading import AuditFile, CutShort
+from listener.audit.survey import Survey, pieces
 from listener.audit.verdict import Proof, Verdict
 from listener.model.event import Change, Kind, Origin
 
 _AGENT = "Agent"
-_GAP_HINT = b".chat.gap"
 _CHATS_KNOWN = 100_000
 _UNPROVEN = {Proof.SIGNED: "", Proof.CHAINED: "not signed", Proof.NONE: "not proven"}
 
@@ -47,7 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: bool = False
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="disposition", gc=False):
+class Row(msgspec.Struct, frozen=True, rename="camel", tag_field="row", tag="disposition", gc=False):
     """One disposition.
 
     Times are RFC 3339 in the zone that is asked for. `agents` were in the chat, as the event or, where it names none,
@@ -184,7 +174,8 @@ class Faults:
 class Report:
     """The answer to one question, from files that are given in any order.
 
-    Reads them twice: first for what they cover and for the gaps, of which they tell only after what a gap may touch.
+    Reads them when a survey has seen them: of a gap they tell only after what it may touch. Memory is for the ids of
+    all that is asked for, some 150 bytes each, and for the agents of the last 100,000 chats.
 
     Args:
         files: open audit files.
@@ -192,9 +183,7 @@ class Report:
         calendar: whose hours are counted, and in whose zone times are told.
         report: gets a line of text for each place that cannot be read.
         verdict: on the trail, from these very files; None if there is none, and then nothing is proven.
-
-    Attributes:
-        hours: how many rows there were by the start of their hour (epoch seconds), key and code.
+        survey: of these files, as far as they were verified.
     """
 
     def __init__(
@@ -205,35 +194,35 @@ class Report:
         calendar: Calendar,
         report: Callable[[str], None],
         verdict: Verdict | None = None,
+        survey: Survey | None = None,
     ) -> None:
         self.wanted = wanted
-        self.hours: Counter[tuple[int, str, str | None]] = Counter()
         self._calendar = calendar
-        self.gaps = Gaps(from_ms=wanted.from_ms, to_ms=wanted.to_ms)
+        self._survey = survey or Survey(files, from_ms=wanted.from_ms, to_ms=wanted.to_ms)
+        self.gaps = self._survey.gaps
         self._files = files
         self._verdict = verdict or Verdict()
         self._ordered: list[AuditFile] = []
         self._coverage: Coverage | None = None
-        self._known: dict[str, Stretch] = {}
         self._faults = Faults(report)
-        self._seen = SeenIds()
+        self._seen: set[str] = set()
         self._agents_of: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._count: Counter[str] = Counter()
-        self._changes: Counter[str] = Counter()
+        self._every = wanted == Wanted(from_ms=wanted.from_ms, to_ms=wanted.to_ms, unchanged=wanted.unchanged)
+        self._tally: Counter[tuple[int, str, str | None, str, str, Proof, bool]] = Counter()
         self._others: Counter[str] = Counter()
-        self._first_ms: int | None = None
-        self._last_ms: int | None = None
+        self._first_ms, self._last_ms = math.inf, -math.inf
 
     def coverage(self) -> Coverage:
-        """Of what the files can tell; reads them at the first call."""
+        """Of what the files can tell; reads at the first call those that the survey has not seen."""
         if self._coverage is None:
-            self._coverage = self._survey()
+            self._ordered, known = self._survey.ended(self._verdict)
+            self._coverage = self._covered(known)
         return self._coverage
 
-    def _survey(self) -> Coverage:
-        self._ordered = sorted(self._files, key=self._survey_one)
+    def _covered(self, every: Mapping[str, Stretch]) -> Coverage:
         wanted, stamp = self.wanted, self._calendar.stamp
-        known = {name: one for name, one in sorted(self._known.items()) if wanted.account in (None, name)}
+        known = {name: one for name, one in sorted(every.items()) if wanted.account in (None, name)}
         within = {name: one for name, one in known.items() if self.gaps.is_in_period(one)}
         from_ms = min((one.start_ms for one in known.values()), default=0) if wanted.from_ms is None else wanted.from_ms
         to_ms = max((one.end_ms for one in known.values()), default=0) if wanted.to_ms is None else wanted.to_ms
@@ -253,100 +242,107 @@ class Report:
         """What is asked for, the oldest file first. To be called once."""
         self.coverage()
         for file in self._ordered:
-            for event, proof in self._events(file):
-                if (row := self._row_of(event, proof)) is not None:
-                    yield row
+            yield from self._rows_of(file)
+
+    @property
+    def hours(self) -> Counter[tuple[int, str, str | None]]:
+        """How many rows there were by the start of their hour (epoch seconds), key and code."""
+        found: Counter[tuple[int, str, str | None]] = Counter()
+        for (quarter, key, code, *_), count in self._tally.items():
+            found[self._calendar.hour_of(quarter * QUARTER_MS), key, code] += count
+        return found
 
     def summary(self) -> Summary:
         """What was read until now."""
-        count = self._count
+        count, changes, rows = self._count, Counter[str](), self._tally.items()
+        for (_, _, _, change, *_), number in rows:
+            changes[change] += number
         return Summary(
             files=len(self._files),
             lines=count["lines"],
             unreadable=self._faults.count,
             repeated=count["repeated"],
-            dispositions=self._changes.total(),
-            changes=dict(self._changes),
+            dispositions=changes.total(),
+            changes=dict(changes),
             left_out=count["left out"],
-            reconciled=count["reconciled"],
-            near_gap=count["near gap"],
-            unproven=count["unproven"],
+            reconciled=sum(number for (*_, origin, _, _), number in rows if origin == Origin.RECONCILED),
+            near_gap=sum(number for (*_, near), number in rows if near),
+            unproven=sum(number for (*_, proof, _), number in rows if proof is not Proof.SIGNED),
             tests=count["tests"],
             others=dict(self._others),
-            first=None if self._first_ms is None else self._calendar.stamp(self._first_ms),
-            last=None if self._last_ms is None else self._calendar.stamp(self._last_ms),
+            first=self._calendar.stamp(int(self._first_ms)) if self._tally else None,
+            last=self._calendar.stamp(int(self._last_ms)) if self._tally else None,
             gaps=self.gaps.by_account(self.wanted.account),
         )
 
-    def _survey_one(self, file: AuditFile) -> tuple[bool, int]:
-        """Note what a file knows; returns what to sort it by: when its first event was, files without any last."""
-        first_ms: int | None = None
-        try:
-            for line, proof in self._lines(file):
-                try:
-                    time_ms, account = glance(line)
-                    gap = event_of(line) if _GAP_HINT in line else None
-                except ValueError:
-                    continue
-                first_ms = time_ms if first_ms is None else first_ms
-                if gap is not None and isinstance(gap.data, GapData):
-                    self.gaps.add(gap.id, gap.data)
-                    time_ms = min(time_ms, gap.data.stretch.start_ms)
-                if account and (proof is not Proof.NONE or not self._verdict.records):
-                    self._know(account, time_ms, gap.time_ms if gap is not None else time_ms)
-        except CutShort:
-            pass  # the second reading comes to the same place, and tells
-        return first_ms is None, first_ms or 0
-
-    def _know(self, account: str, first_ms: int, last_ms: int) -> None:
-        known = self._known.get(account)
-        if known is None:
-            self._known[account] = Stretch(first_ms, last_ms)
-        elif first_ms < known.start_ms or last_ms > known.end_ms:
-            self._known[account] = Stretch(min(first_ms, known.start_ms), max(last_ms, known.end_ms))
-
-    def _lines(self, file: AuditFile) -> Iterator[tuple[bytes, Proof]]:
-        """Every line of a file, and what stands for it. Raises CutShort."""
-        stretches = iter([(last, one.proof) for last, one in self._verdict.stretches_of(Path(file.name))])
-        last, proof = next(stretches, (None, Proof.NONE))
-        for number, line in enumerate(file.lines(), start=1):
-            while last is not None and number > last:
-                last, proof = next(stretches, (None, Proof.NONE))
-            yield line, proof
-
-    def _events(self, file: AuditFile) -> Iterator[tuple[Event, Proof]]:
-        """Every event of a file and what stands for it; other lines are reported, empty ones skipped."""
+    def _rows_of(self, file: AuditFile) -> Iterator[Row | GapRow]:
+        """The rows of a file; lines that are no events are reported, empty ones skipped."""
         number = 0
         try:
-            for number, (line, proof) in enumerate(self._lines(file), start=1):
-                try:
-                    yield event_of(line), proof
-                except ValueError as exc:
-                    if line.strip():
-                        self._faults.add(file.name, number, f"not an event of the file sink ({exc})")
+            for lines, proof in pieces(file, self._verdict):
+                for line in lines:
+                    number += 1
+                    try:
+                        event = event_of(line)
+                    except ValueError as exc:
+                        if line.strip():
+                            self._faults.add(file.name, number, f"not an event of the file sink ({exc})")
+                        continue
+                    data = event.data
+                    row = self._said(event, data, proof) if type(data) is DispositionData else self._other(event, proof)
+                    if row is not None:
+                        yield row
         except CutShort as exc:
             self._faults.add(file.name, number + 1, str(exc))
         self._faults.end()
         self._count["lines"] += number
 
-    def _row_of(self, event: Event, proof: Proof) -> Row | GapRow | None:
-        match event.data:
-            case DispositionData():
-                agents = self._agents(event, event.data)
-                if self._is_in_period(event.time_ms):
-                    return self._disposition(event, event.data, agents, proof)
-            case GapData():
-                return self._gap(event, event.data, proof)
-            case None if self._is_in_period(event.time_ms) and self._is_first(event):
-                if event.kind == Kind.TEST:
-                    self._count["tests"] += 1
-                else:
-                    self._others[event.type] += 1
+    def _said(self, event: Event, data: DispositionData, proof: Proof) -> Row | None:
+        """The row of a disposition, counted; None if it is not asked for."""
+        wanted, time_ms, chat = self.wanted, event.time_ms, data.chat_id or event.subject
+        agents = self._agents(chat, data)
+        if not (self._is_in_period(time_ms) and (self._every or self._is_wanted(chat, agents, data))):
+            return None
+        if not self._is_first(event):
+            return None
+        change, account = data.change, data.account
+        if change == Change.UNCHANGED and not wanted.unchanged:
+            self._count["left out"] += 1
+            return None
+        near = self.gaps.is_near(account, time_ms)
+        self._tally[time_ms // QUARTER_MS, data.key, data.disposition, change, data.origin, proof, near] += 1
+        if not self._first_ms <= time_ms <= self._last_ms:
+            self._first_ms, self._last_ms = min(self._first_ms, time_ms), max(self._last_ms, time_ms)
+        return Row(
+            event.time if self._calendar.is_utc else self._calendar.stamp(time_ms),
+            chat,
+            agents,
+            account,
+            data.key,
+            data.previous,
+            data.disposition,
+            change,
+            data.origin,
+            proof,
+            near,
+            data.reference_id,
+            event.sequence,
+            event.id,
+        )
+
+    def _other(self, event: Event, proof: Proof) -> GapRow | None:
+        if isinstance(event.data, GapData):
+            return self._gap(event, event.data, proof)
+        if self._is_in_period(event.time_ms) and self._is_first(event):
+            if event.kind == Kind.TEST:
+                self._count["tests"] += 1
+            else:
+                self._others[event.type] += 1
         return None
 
-    def _agents(self, event: Event, data: DispositionData) -> tuple[str, ...]:
+    def _agents(self, chat: str, data: DispositionData) -> tuple[str, ...]:
         """Who is in the chat. The last notification of a chat comes when all have left: then those who were in it."""
-        chat, known = data.chat_id or event.subject, self._agents_of
+        known = self._agents_of
         agents = tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
         if not agents:
             return known.get(chat, ())
@@ -355,40 +351,6 @@ class Report:
         if len(known) > _CHATS_KNOWN:
             known.popitem(last=False)
         return agents
-
-    def _disposition(self, event: Event, data: DispositionData, agents: tuple[str, ...], proof: Proof) -> Row | None:
-        if not self._is_wanted(event, data, agents) or not self._is_first(event):
-            return None
-        if data.change == Change.UNCHANGED and not self.wanted.unchanged:
-            self._count["left out"] += 1
-            return None
-        row = Row(
-            time=self._calendar.stamp(event.time_ms),
-            chat_id=data.chat_id or event.subject,
-            agents=agents,
-            account=data.account,
-            key=data.key,
-            previous=data.previous,
-            disposition=data.disposition,
-            change=data.change,
-            origin=data.origin,
-            proof=proof,
-            near_gap=self.gaps.is_near(data.account, event.time_ms),
-            reference_id=data.reference_id,
-            sequence=event.sequence,
-            id=event.id,
-        )
-        self._note(row, event.time_ms)
-        return row
-
-    def _note(self, row: Row, time_ms: int) -> None:
-        self.hours[self._calendar.hour_of(time_ms), row.key, row.disposition] += 1
-        self._changes[row.change] += 1
-        self._count["reconciled"] += row.origin == Origin.RECONCILED
-        self._count["near gap"] += row.near_gap
-        self._count["unproven"] += row.proof != Proof.SIGNED
-        self._first_ms = time_ms if self._first_ms is None else min(self._first_ms, time_ms)
-        self._last_ms = time_ms if self._last_ms is None else max(self._last_ms, time_ms)
 
     def _gap(self, event: Event, data: GapData, proof: Proof) -> GapRow | None:
         stretch = data.stretch
@@ -414,10 +376,10 @@ class Report:
         too_early = wanted.from_ms is not None and time_ms < wanted.from_ms
         return not (too_early or (wanted.to_ms is not None and time_ms >= wanted.to_ms))
 
-    def _is_wanted(self, event: Event, data: DispositionData, agents: tuple[str, ...]) -> bool:
+    def _is_wanted(self, chat: str, agents: tuple[str, ...], data: DispositionData) -> bool:
         wanted = self.wanted
         return (
-            wanted.chat in (None, data.chat_id or event.subject)
+            wanted.chat in (None, chat)
             and wanted.account in (None, data.account)
             and wanted.key in (None, data.key)
             and (wanted.agent is None or wanted.agent in agents)
@@ -425,6 +387,8 @@ class Report:
         )
 
     def _is_first(self, event: Event) -> bool:
-        first = self._seen.add(event.id)
-        self._count["repeated"] += not first
-        return first
+        if event.id in self._seen:
+            self._count["repeated"] += 1
+            return False
+        self._seen.add(event.id)
+        return True

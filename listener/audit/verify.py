@@ -1,7 +1,7 @@
 """Verifies an audit trail: every record against its neighbours, and against checkpoints that a trusted key signed."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from listener.audit.chain import Head
 from listener.audit.coverage import marks, stretches
 from listener.audit.files import CHECKPOINTS, PUBLIC_KEY, beside, in_order
 from listener.audit.notes import Checkpoint, NoteError, VerifierKey, load_verifier, parse_checkpoint, split_notes
+from listener.audit.reading import Block, blocks_of
 from listener.audit.verdict import Finding, KeyUse, Kind, Location, Trust, Verdict
 from listener.audit.walk import Walk
 
@@ -72,13 +73,20 @@ def gather(files: Sequence[Path], *, pubkeys: Sequence[str] = (), checkpoints: S
     )
 
 
-def verify(files: Iterable[Path], evidence: Evidence = NO_EVIDENCE, *, partial: bool = False) -> Verdict:
+def verify(
+    files: Iterable[Path],
+    evidence: Evidence = NO_EVIDENCE,
+    *,
+    partial: bool = False,
+    blocks: Callable[[Path], Iterable[Block]] = blocks_of,
+) -> Verdict:
     """Verify the files of one trail, in whatever order they are named. Blocks; reads each line once and keeps none.
 
     Args:
         files: plain or `.gz`.
         evidence: as `gather` finds it; without any nothing is proven, and what was altered is found all the same.
         partial: whether older files may be missing.
+        blocks: gives the lines of each file, for whoever wants to see them as well.
 
     Raises:
         OSError: a file cannot be read.
@@ -87,7 +95,7 @@ def verify(files: Iterable[Path], evidence: Evidence = NO_EVIDENCE, *, partial: 
     verdict = Verdict(files=tuple(in_order(files)), findings=[*evidence.findings, *ring.findings])
     walk = Walk(verdict, {checkpoint.head.size for _, checkpoint in evidence.checkpoints})
     for path in verdict.files:
-        walk.read(path)
+        walk.read(path, blocks(path))
     walk.end()
     if verdict.first and not partial and walk.first_place is not None:
         text = f"the trail begins here with record {verdict.first}: older files are missing (or omitted on purpose)"

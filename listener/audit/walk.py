@@ -5,15 +5,15 @@ may wait for them.
 """
 
 from bisect import bisect_right
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from listener.audit.chain import GENESIS, OPENING, Head, hash_of, link_of, written
+from listener.audit.chain import GENESIS, OPENING, Head, hash_of, link_behind, link_of
 from listener.audit.coverage import Segments
 from listener.audit.notices import NOTICE, unconfirmed_in
-from listener.audit.reading import lines_of
+from listener.audit.reading import Block
 from listener.audit.verdict import Kind, Location, Span, Verdict
 
 
@@ -119,49 +119,46 @@ class Walk:
         self.first_place: Location | None = None
         self.last_place: Location | None = None
 
-    def read(self, path: Path) -> None:
-        """Every line of a file. Raises OSError."""
-        lines = enumerate(lines_of(path), start=1)
-        number, line = 0, b"\n"
+    def read(self, path: Path, blocks: Iterable[Block]) -> None:
+        """Every line of a file, as `reading.blocks_of` gives them. Raises what that raises."""
+        number, ended = 0, True
         self._forget_older()
-        while True:
-            last = self._last if self._plain else None
-            stopped = self._run(path, lines, last) if last is not None else next(lines, None)
-            if stopped is None:
-                break
-            number, line = stopped
-            self._take(Location(path, number), line.removesuffix(b"\n"))
-        if self._last is not None and self._last.place.file == path and self._last.place.line > number:
-            number, line = self._last.place.line, b"\n"
-        if not line.endswith(b"\n"):
+        for block in blocks:
+            lines, ended, at = block.lines, block.ended, 0
+            while at < len(lines):
+                if self._plain and self._last is not None:
+                    at += self._run(path, number + at, lines[at:] if at else lines, self._last)
+                if at < len(lines):
+                    self._take(Location(path, number + at + 1), lines[at])
+                    at += 1
+            number += len(lines)
+        if not ended:
             self._verdict.find(Kind.CUT, Location(path, number), "the last line has no end")
         self.last_place = Location(path, number) if number else self.last_place
 
-    def _run(self, path: Path, lines: Iterator[tuple[int, bytes]], last: Record) -> tuple[int, bytes] | None:
-        """Go on from `last` while each record follows the one before; returns the line that does not, None at the end.
+    def _run(self, path: Path, number: int, lines: Sequence[bytes], last: Record) -> int:
+        """Go on from `last` behind the line `number` while each record follows the one before; returns how many do.
 
-        The hot path: a line that follows costs two searches and a hash. One without its end is left to `_take`.
+        The hot path: a line that follows costs two searches and a hash.
         """
-        size, mark, sizes, began = last.number + 1, last.hash, self._sizes, last.number
-        stopped, reached = None, last.place.line
-        expected = written(Head(size, mark))
-        for number, line in lines:
-            at = line.find(OPENING)
-            if at < 0 or not line.startswith(expected, at) or not line.endswith(b"\n"):
-                stopped = (number, line)
+        size, mark, sizes, before = last.number + 1, last.hash.hex(), self._sizes, ""
+        expected = link_behind(size, mark)
+        for line in lines:
+            if not line.startswith(expected, line.find(OPENING)):
                 break
             if line.startswith(NOTICE):
                 self._heed(line)
-            before, mark = mark, sha256(line[:-1]).digest()
-            size, reached = size + 1, number
-            expected = written(Head(size, mark))
+            before, mark = mark, sha256(line).hexdigest()
+            size += 1
+            expected = link_behind(size, mark)
             if size in sizes:
-                self.segments.note(Head(size, mark))
-        if (count := size - 1 - began) > 0:
-            self._last = Record(size - 1, before, mark, Location(path, reached))
+                self.segments.note(Head(size, bytes.fromhex(mark)))
+        if (count := size - 1 - last.number) > 0:
+            head = Head(size, bytes.fromhex(mark))
+            self._last = Record(size - 1, bytes.fromhex(before), head.hash, Location(path, number + count))
             self._verdict.records += count
-            self.segments.add(Location(path, reached + 1 - count), Head(size, mark), last.hash, count)
-        return stopped
+            self.segments.add(Location(path, number + 1), head, last.hash, count)
+        return count
 
     def _take(self, place: Location, text: bytes) -> None:
         """A line that did not simply follow."""

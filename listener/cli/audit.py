@@ -23,6 +23,7 @@ from listener.audit.preface import Preface, preface
 from listener.audit.reading import AuditFile
 from listener.audit.report import GapRow, Report, Row, Summary, Wanted
 from listener.audit.signer import make_successor
+from listener.audit.survey import Survey
 from listener.audit.verdict import Tolerance, Verdict
 from listener.audit.verify import gather, verify
 from listener.cli.audit_outputs import (
@@ -235,11 +236,12 @@ def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) 
     with ExitStack() as stack:
         opened = [stack.enter_context(AuditFile(path)) for path in paths]
         asked.require_sound(opened)
-        verdict = _verdict_on(paths, asked)
+        survey = Survey(opened, from_ms=asked.wanted.from_ms, to_ms=asked.wanted.to_ms)
+        verdict = _verdict_on(paths, asked, survey)
         for file, path in zip(opened, paths, strict=True):
             if not file.is_same(path):
                 raise ListenerError(f"{path} was exchanged for another file while it was verified: try again")
-        unreadable = _answer(asked, opened, outputs, verdict, stack)
+        unreadable = _answer(asked, opened, outputs, verdict, survey, stack)
     if isinstance(verdict, Verdict) and verdict.findings:
         raise NotProven(f"the trail was altered: {len(verdict.findings)} findings (see audit verify)")
     if unreadable:
@@ -247,14 +249,14 @@ def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) 
         raise Unreadable(f"{lines} could not be read; the report lacks them")
 
 
-def _verdict_on(paths: Sequence[Path], asked: "_Request") -> Verdict | str:
+def _verdict_on(paths: Sequence[Path], asked: "_Request", survey: Survey) -> Verdict | str:
     """The verdict on the files, whether or not older ones are missing; or why there is none. Raises ListenerError."""
     try:
         evidence = gather(paths, pubkeys=asked.pubkeys, checkpoints=asked.checkpoints or ())
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
     try:
-        return verify(paths, evidence, partial=True)
+        return verify(paths, evidence, partial=True, blocks=survey.blocks)
     except OSError as exc:
         return f"cannot be verified: {_why_unreadable(exc)}"
 
@@ -312,6 +314,7 @@ def _answer(
     opened: Sequence[AuditFile],
     outputs: list[Output],
     verdict: Verdict | str,
+    survey: Survey,
     stack: ExitStack,
 ) -> int:
     """Read, and write all that was asked for; returns how many lines could not be read."""
@@ -321,6 +324,7 @@ def _answer(
         calendar=asked.calendar,
         report=_say,
         verdict=verdict if isinstance(verdict, Verdict) else None,
+        survey=survey,
     )
     begin = preface(verdict, asked.tolerance, coverage=found.coverage(), zone=asked.calendar.name)
     kept = FirstRows()

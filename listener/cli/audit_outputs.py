@@ -12,7 +12,7 @@ from listener.audit.page import MOST_ROWS
 from listener.audit.preface import Preface
 from listener.audit.report import GapRow, Row, Summary
 from listener.cli.readable import MINUTE_S, NOTHING, STYLES, Columns, duration, write_table
-from listener.model.escaping import defused, printable
+from listener.model.escaping import defused, is_plain, printable
 from listener.model.event import Change
 
 AnyRow = Row | GapRow | GroupRow
@@ -147,7 +147,11 @@ class Sheet:
 
     def add(self, row: AnyRow) -> None:
         """See `Output`."""
-        self._writer.writerow([defused(cell) for cell in _cells(row)])
+        cells = _cells(row)
+        if is_plain(cells):
+            self._file.write('"' + '","'.join(cells) + '"\n')
+        else:
+            self._writer.writerow([defused(cell) for cell in cells])
 
     def end(self, summary: Summary) -> None:
         """The summary is for another output."""

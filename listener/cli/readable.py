@@ -130,7 +130,9 @@ class Columns:
 
     def add(self, cells: Sequence[str], style: str = "") -> None:
         """Add a row, in a style for the terminal; its control characters are escaped."""
-        self._rows.append(([printable(cell) for cell in cells], style))
+        if not "".join(cells).isprintable():
+            cells = [printable(cell) for cell in cells]
+        self._rows.append((cells, style))
         if len(self._rows) >= _BLOCK:
             self.end()
 
@@ -139,11 +141,12 @@ class Columns:
         cells = [row for row, _ in self._rows]
         columns = zip(self._widths, zip(*cells, strict=True), strict=False)
         self._widths = [max(width, *map(len, column)) for width, column in columns] or self._widths
-        for row, style in self._rows:
-            line = _fitted(row, self._widths)
-            if self._console is None:
-                sys.stdout.write(f"{line}\n")
-            else:
+        form = (" " * _APART).join(f"%-{width}s" for width in self._widths)
+        lines = [(form % tuple(row)).rstrip() for row in cells]
+        if self._console is None:
+            sys.stdout.write("".join([f"{line}\n" for line in lines]))
+        else:
+            for line, (_, style) in zip(lines, self._rows, strict=True):
                 self._console.print(Text(line, style))
         self._rows.clear()
 

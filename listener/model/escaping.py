@@ -1,9 +1,14 @@
 """Texts from outside that drive neither a terminal nor a spreadsheet."""
 
+from collections.abc import Iterable
+
 _SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the wide forms, too
 _QUOTE = "'"
 _BEFORE_A_SIGN = f'{_QUOTE} "'
 """What may stand before a sign and is no reason to take the rest for text: some programs leave it out."""
+
+
+_NOT_PLAIN = bytes(range(0x20)) + b"\"'+=@\x7f"
 
 
 def printable(text: str) -> str:
@@ -21,6 +26,18 @@ def defused(text: str) -> str:
     Leaving one ' out before each such sign gives the text back.
     """
     return printable(";".join(map(_defused, text.split(";"))))
+
+
+def is_plain(cells: Iterable[str]) -> bool:
+    """Whether each cell is certainly itself when it is defused and put in quotes; asked once for a whole row.
+
+    What is not ASCII is left to `defused`.
+    """
+    row = ";" + ";".join(cells)
+    if not row.isascii() or ";-" in row or " -" in row:
+        return False
+    written = row.encode()
+    return len(written.translate(None, _NOT_PLAIN)) == len(written)
 
 
 def cell(text: str) -> str:

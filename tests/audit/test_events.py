@@ -1,11 +1,10 @@
 """Events of an audit file, typed; each of them once; and gaps, without counting a second twice."""
 
 import json
-from random import Random
 
 import pytest
 
-from listener.audit.events import NEAR_MS, GapData, Gaps, SeenIds, Stretch, epoch_ms, event_of
+from listener.audit.events import NEAR_MS, GapData, Gaps, Stretch, epoch_ms, event_of
 from listener.testing.events import SAMPLE_MS, sample_event, sample_gap, sample_test
 from support.reports import missed, said
 
@@ -62,30 +61,6 @@ def test_a_gap_that_ends_before_it_begins_is_a_moment():
 def test_what_is_no_event_is_a_value_error(line):
     with pytest.raises(ValueError, match=r"\S"):
         event_of(line)
-
-
-def test_every_id_is_new_once():
-    chance, seen, known = Random(7), SeenIds(), set()  # noqa: S311 - the same ids every time
-    for _ in range(30_000):
-        id_ = f"id-{chance.randrange(20_000)}"
-        assert seen.add(id_) is (id_ not in known)
-        known.add(id_)
-
-
-def test_ids_that_share_a_bucket_are_told_apart(monkeypatch):
-    """Tails that would be found across two others, were it not for the places where they begin."""
-
-    class Digest:
-        def __init__(self, data, digest_size):
-            self._data = data
-
-        def digest(self):
-            return b"--" + self._data
-
-    monkeypatch.setattr("listener.audit.events.blake2b", Digest)
-    seen = SeenIds()
-    new = [seen.add(tail) for tail in ("aaaaabbbbb", "bbbbbaaaaa", "abbbbbbbbb", "bbbbbbbbbb", "abbbbbbbbb")]
-    assert new == [True, True, True, True, False]
 
 
 S = 1000

@@ -169,6 +169,7 @@ class Publisher:
             await asyncio.sleep(max(0.0, began_s + number * seconds / len(texts) - loop.time()))
             stamped = text.replace('"DispositionCode": "', f'"DispositionCode": "at {time.monotonic_ns()} ')
             sessions[number % len(sessions)].publish([stamped])
+        await asyncio.sleep(began_s + seconds - loop.time())
 
 
 async def commands(publisher: Publisher) -> None:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from benchmarks.measuring import Scale, Table, number
 from listener.model.event import Event
+from listener.ports import Sink
 from listener.testing.contract import SinkContract
 from listener.testing.events import sample_event
 
@@ -35,15 +36,17 @@ def events(first: int, count: int) -> list[Event]:
     ]
 
 
-def name_of(suite: SinkContract) -> str:
-    """The suite's name and, where a kind is held to it in several ways, the way."""
+def name_of(suite: SinkContract) -> str | None:
+    """The kind and, where it is held to the suite in several ways, the way; None for a double."""
+    kind = type(suite).__name__.removeprefix("Test").lower()
+    if not type(suite).__module__.endswith(f"test_sink_{kind}"):
+        return None
     way = re.search(r"\[(.*?)\]", os.environ.get("PYTEST_CURRENT_TEST", ""))
-    return type(suite).__name__.removeprefix("Test") + (f", {way[1]}" if way is not None else "")
+    return f"`{kind}`" + (f", {way[1]}" if way is not None else "")
 
 
-async def measure(suite: SinkContract, place: Any, count: int) -> list[str]:
+async def measure(name: str, sink: Sink, count: int) -> list[str]:
     """A row."""
-    sink = place.sink()
     await sink.open()
     try:
         await sink.deliver(events(1, BATCH))
@@ -52,7 +55,7 @@ async def measure(suite: SinkContract, place: Any, count: int) -> list[str]:
         for batch in batches:
             await sink.deliver(batch)
         took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
-        return [name_of(suite), number(count / took_s), number(cpu_s / count * 1e6)]
+        return [name, number(count / took_s), number(cpu_s / count * 1e6)]
     finally:
         await sink.close()
 
@@ -62,7 +65,8 @@ def tables(scale: Scale) -> Iterator[Table]:
 
     async def measured(self: SinkContract, place: Any) -> None:
         """In the place of a test of the suite."""
-        rows.append(await measure(self, place, count))
+        if name := name_of(self):
+            rows.append(await measure(name, place.sink(), count))
 
     setattr(SinkContract, TAKEN_OVER, measured)
     files = map(str, sorted(CONTRACTS.glob("test_sink_*.py")))
