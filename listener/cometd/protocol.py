@@ -325,7 +325,9 @@ class Session:
             repeated=repeated,
             refused=refused,
             error=error,
-            multiple_clients=any([_truth(one.advice.get("multiple-clients")) for one in replies if _has_advice(one)]),
+            multiple_clients=any(
+                _truth(reply.advice.get("multiple-clients")) for reply in replies if isinstance(reply.advice, dict)
+            ),
         )
 
     def heard(self, messages: list[Message]) -> tuple[list[Message], dict[str, int]]:
@@ -445,10 +447,6 @@ def _sorted(messages: list[Message]) -> tuple[list[Message], list[Message]]:
     for message in messages:
         (events if message.is_event else others).append(message)
     return events, others
-
-
-def _has_advice(reply: Message) -> bool:
-    return isinstance(reply.advice, dict)
 
 
 def _truth(value: object) -> bool | None:

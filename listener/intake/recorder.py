@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from zlib import crc32
@@ -10,7 +10,7 @@ from zlib import crc32
 import msgspec
 import structlog
 
-from listener.errors import JournalError
+from listener.errors import JournalError, JournalStale
 from listener.model.event import (
     Change,
     Difference,
@@ -51,11 +51,15 @@ class _Chat:
 
     That may be later than the value came: who repeats it says that it still holds. It is not stored, since after a
     start everything known is older than any look at the chats.
+
+    Attributes:
+        is_known: what the journal has of it is here. Until then it is taken for new, and the journal objects if not.
     """
 
-    __slots__ = ("as_of_s", "values")
+    __slots__ = ("as_of_s", "is_known", "values")
 
     def __init__(self) -> None:
+        self.is_known = False
         self.values: Values = {}
         self.as_of_s: dict[str, float] = {}
 
@@ -129,7 +133,7 @@ class Recorder:
 
         Raises JournalError.
         """
-        while missing := {one.chat_id for one in observations if one.chat_id not in self._chats}:
+        while missing := self._unknown({one.chat_id for one in observations}):
             await self._learn(missing)
         found = []
         for one in observations:
@@ -171,12 +175,13 @@ class Recorder:
     async def _commit(self, entries: list[Entry]) -> None:
         """Classify and append one group, until the journal takes it."""
         while True:
+            overlay: dict[str, Values] = {}
+            batch = self._batch(entries, overlay)
             try:
-                await self._learn({o.chat_id for entry in entries for o in entry.observations})
-                overlay: dict[str, Values] = {}
-                batch = self._batch(entries, overlay)
                 if batch != _NOTHING:
                     await self._journal.append(batch)
+            except JournalStale as exc:
+                await self._learn_stale(exc.chat_ids)
             except JournalError as exc:
                 await self._wait_for_journal(exc)
             else:
@@ -196,7 +201,9 @@ class Recorder:
             self.failing = None
         self._backoff.reset()
         for chat_id, values in overlay.items():
-            self._chats[chat_id].values.update(values)
+            chat = self._chats[chat_id]
+            chat.values.update(values)
+            chat.is_known = True
             self._chats.move_to_end(chat_id)
         while len(self._chats) > _KNOWN_CHATS:
             self._chats.popitem(last=False)
@@ -216,18 +223,33 @@ class Recorder:
             if origin == _RECONCILED:
                 self._metrics.count("reconciled_total", amount)
 
-    async def _learn(self, chat_ids: set[str]) -> None:
-        """Fetch the last values of chats that are not at hand; a chat without any is at hand as such."""
-        unknown = [chat_id for chat_id in chat_ids if chat_id not in self._chats]  # a set minus keys walks all keys
-        if not unknown:
-            return
-        found = {chat_id: _Chat() for chat_id in unknown}
-        for value in await self._journal.last_values(unknown):
-            found[value.chat_id].values[value.key] = value
-        for chat_id, chat in found.items():
-            self._chats.setdefault(chat_id, chat)  # another task may have learned it, and more, meanwhile
+    def _unknown(self, chat_ids: Iterable[str]) -> list[str]:
+        chats = self._chats
+        return [chat_id for chat_id in chat_ids if chat_id not in chats or not chats[chat_id].is_known]
+
+    async def _learn(self, chat_ids: Collection[str]) -> None:
+        """Fetch the last values of chats; one without any is known as such."""
+        found: dict[str, Values] = {chat_id: {} for chat_id in chat_ids}
+        for value in await self._journal.last_values(chat_ids):
+            found[value.chat_id][value.key] = value
+        for chat_id, values in found.items():
+            chat = self._chats.setdefault(chat_id, _Chat())
+            if not chat.is_known:  # or another task has learned it, and more, meanwhile
+                chat.values, chat.is_known = values, True
+
+    async def _learn_stale(self, chat_ids: Collection[str]) -> None:
+        """These were taken for new: what they were classified by does not hold."""
+        for chat_id in chat_ids:
+            self._chats[chat_id].as_of_s.clear()
+        try:
+            await self._learn(chat_ids)
+        except JournalError as exc:
+            await self._wait_for_journal(exc)
 
     def _batch(self, entries: list[Entry], overlay: dict[str, Values]) -> JournalBatch:
+        new = self._unknown({heard.chat_id for entry in entries for heard in entry.observations})
+        for chat_id in new:
+            self._chats.setdefault(chat_id, _Chat())
         events: list[Event] = []
         sessions: dict[str, SessionState] = {}
         for entry in entries:
@@ -237,7 +259,9 @@ class Recorder:
             if entry.session is not None:
                 sessions[entry.account] = entry.session
         values = tuple(value for of_chat in overlay.values() for value in of_chat.values())
-        return JournalBatch(events=tuple(events), values=values, sessions=tuple(sessions.values()))
+        return JournalBatch(
+            events=tuple(events), values=values, sessions=tuple(sessions.values()), new_chats=tuple(new)
+        )
 
     def _add_dispositions(self, entry: Entry, overlay: dict[str, Values], events: list[Event]) -> None:
         """Classify the observations of an entry, and add what is an event. On the hot path."""

@@ -32,6 +32,7 @@ _SESSION = (
 _SESSION_WIDTH = 13
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
+_SELECT_KNOWN = "SELECT chat_id FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
 SELECT_EVENT = (
     "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
@@ -344,6 +345,15 @@ def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> 
         if not {tuple(map(type, row)) for row in rows} <= _VALUE_TYPES:
             raise JournalDamaged("a last value is not what was stored: its columns have other types")
         found += [LastValue(**dict(zip(names, row, strict=True))) for row in rows]
+    return found
+
+
+def select_known(connection: sqlite3.Connection, chat_ids: Sequence[str]) -> set[str]:
+    """Those of these chats that have a last value."""
+    found: set[str] = set()
+    for start in range(0, len(chat_ids), _CHATS_A_STATEMENT):
+        chunk = chat_ids[start : start + _CHATS_A_STATEMENT]
+        found.update(chat for (chat,) in connection.execute(_many(_SELECT_KNOWN, len(chunk), 1), chunk))
     return found
 
 

@@ -249,11 +249,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """What one transaction of the journal holds; every part may be empty."""
+    """What one transaction of the journal holds; every part may be empty.
+
+    `new_chats` are those that the events were classified as the first of: the journal must not have a last value of
+    them. So nobody has to ask before each first event of a chat.
+    """
 
     events: tuple[Event, ...] = ()
     values: tuple[LastValue, ...] = ()
     sessions: tuple[SessionState, ...] = ()
+    new_chats: tuple[str, ...] = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -391,19 +396,15 @@ class GapTally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's session at one moment. `epoch` counts the sessions that began or were resumed in this process.
-
-    `silent_s` is how long nothing at all happened in it, 0.0 while that is no longer than it may be.
-    """
+    """How an account's session stands. `epoch` counts the sessions that began or were resumed in this process."""
 
     account: str
-    subscribed: bool
-    epoch: int
-    ack: bool
-    gaps: GapTally
-    since_ms: int | None
-    last_error: str | None
-    silent_s: float = 0.0
+    subscribed: bool = False
+    epoch: int = 0
+    ack: bool = False
+    gaps: GapTally = GapTally()
+    since_ms: int | None = None
+    last_error: str | None = None
 
 
 def rfc3339(epoch_ms: int) -> str:
