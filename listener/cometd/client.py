@@ -45,7 +45,7 @@ class BatchClient(Client):
         try:
             await self.open()
             if self.link.transport is not None:
-                await self.link.transport.wait_closed()
+                await self.link.transport.poll()
         finally:
             if disconnect:
                 await self.close()

@@ -1,7 +1,7 @@
 """The cycle of one session: handshake, subscribe, connect, for ever; failures are reported and retried."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -64,7 +64,7 @@ class Engine:
         self._logged_in = login is None
         self._handshake_backoff = handshake_backoff or Backoff(first_s=spread_s, uniform=uniform)
         self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=uniform, spread_s=spread_s)
-        self._keep_alive = KeepAlive(session=session, lease=self.lease, exchange=self._send, login=login)
+        self._keep_alive = KeepAlive(session=session, lease=self.lease, login=login)
         self._in_flight = InFlight()
         self._subscription = SubscriptionState()
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
@@ -241,20 +241,23 @@ class Engine:
         self._logged_in = True
         return True
 
-    def _send(self, request: Request) -> AsyncGenerator[Payload, None]:
-        return self.exchange(request)
-
     async def _converse(self, request: Request) -> Received:
         """Send a request, report what comes, and return what its reply means."""
         replies: list[wire.Message] = []
-        async with aclosing(self.exchange(request)) as payloads:
-            async for payload in payloads:
-                if not payload.whole:
-                    await self._take_fragment(payload)
-                    continue
-                received = await self._take(request, payload, replies)
-                if received.verdict is not Verdict.UNANSWERED or self._may_stop(payload):
-                    return received
+        answer = await self.exchange(request)
+        if isinstance(answer, Payload):
+            received = await self._take(request, answer, replies)
+            if received.verdict is not Verdict.UNANSWERED:
+                return received
+        else:
+            async with aclosing(answer) as payloads:
+                async for payload in payloads:
+                    if not payload.whole:
+                        await self._take_fragment(payload)
+                        continue
+                    received = await self._take(request, payload, replies)
+                    if received.verdict is not Verdict.UNANSWERED or self._may_stop(payload):
+                        return received
         raise ExchangeFailed("the answer holds no reply to the request")
 
     def _may_stop(self, payload: Payload) -> bool:
@@ -354,7 +357,7 @@ class Engine:
         if not self.session.ack_granted:
             await self._in_flight.drop_to(MAX_BYTES_IN_FLIGHT)
             return
-        await self._keep_alive.until(durable, client_id)
+        await self._keep_alive.until(durable, client_id, self.exchange)
 
     def _on_connected(self, at: Moment) -> None:
         """A connect was granted: report it if the subscription was lost before."""

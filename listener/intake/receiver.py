@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -14,7 +14,8 @@ from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, Rest
 from listener.errors import ListenerError
 from listener.intake.gaps import Liveness, gap_between
 from listener.intake.reconciliation import Reconciler, Rest
-from listener.model.event import AccountStatus, Entry, Gap, GapTally, SessionState
+from listener.model.event import AccountStatus, Entry, Gap, SessionState
+from listener.runtime.chore import Chore
 from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
@@ -103,6 +104,8 @@ class Receiver:
         host: time, and since when its monotonic clock runs.
 
     Attributes:
+        status: how the account stands.
+        on_status: told each change of it.
         rested: open once its state is stored and nothing of the session is processed any more.
     """
 
@@ -143,45 +146,62 @@ class Receiver:
         self._reconciler = reconciler
         if reconciler is not None:
             reconciler.subscription = self
-        self._clean = self._ack = self._subscribed = False
-        self._polling_ended = Latch()
+        self._clean = False
+        self._tasks: asyncio.TaskGroup | None = None
+        self._stop_wanted = False
         self._leaves_open = False
         self.rested = Latch()
-        self._since_ms: int | None = None
-        self._epoch = 0
-        self._gaps = GapTally()
-        self._last_error: str | None = None
+        self.status = AccountStatus(account=identity.account)
+        self.on_status: Callable[[AccountStatus], None] = _tell_nobody
         self._last_fact_s = host.clock.monotonic_s()
         self._log = log.bind(account=identity.account)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Listen until `stop` is set, then come to rest; raises whatever fails.
+    async def run(self) -> None:
+        """Listen until `stop`, then come to rest; raises whatever fails.
 
         Returns at rest, or where a poll is left open, goes on doing nothing until it is cancelled.
         """
         await self._mark_unclean()
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             name = self._identity.account
             polling = tasks.create_task(
                 self._client.run(disconnect=self._options.disconnect_on_stop), name=f"session {name}"
             )
-            listening = tasks.create_task(self._listen(), name=f"receiver {name}")
-            helpers = []
-            if self._reconciler is not None:
-                helpers.append(tasks.create_task(self._reconciler.run(), name=f"reread {name}"))
-            elif self._options.resubscribe_s:
-                helpers.append(tasks.create_task(self._stay_subscribed(), name=f"subscribe {name}"))
-            if self._rest is not None:
-                helpers.append(tasks.create_task(self._stay_logged_in(self._rest), name=f"keepalive {name}"))
-            await stop.wait()
-            await self._client.end_polling()
-            await self._polling_ended.wait()
+            chores = self._begin_chores(tasks)
+            try:
+                if self._stop_wanted:
+                    self._end_polling(tasks)
+                await self._listen()
+            finally:
+                for chore in chores:
+                    chore.end()
             if not self._leaves_open:
+                taking = tasks.create_task(self._listen(), name=f"receiver {name}")
                 polling.cancel()
                 await asyncio.wait((polling,))  # the answer to a disconnect may contain events too
-            for task in (listening, *helpers):
-                task.cancel()
+                taking.cancel()
             self.rested.set()
+
+    def stop(self) -> None:
+        """Come to rest; `rested` tells when."""
+        if self._tasks is not None and not self._stop_wanted:
+            self._end_polling(self._tasks)
+        self._stop_wanted = True
+
+    def _end_polling(self, tasks: asyncio.TaskGroup) -> None:
+        tasks.create_task(self._client.end_polling(), name=f"stop {self._identity.account}")
+
+    def _begin_chores(self, tasks: asyncio.TaskGroup) -> list[Chore]:
+        name, options, chores = self._identity.account, self._options, []
+        if self._reconciler is not None:
+            chores.append(self._reconciler.begin(tasks))
+        elif options.resubscribe_s:
+            # A server may drop a subscription in silence; without the REST API nothing would ever tell.
+            chores.append(Chore(tasks, f"subscribe {name}", self.subscribe_again, every_s=options.resubscribe_s))
+        if self._rest is not None:
+            chores.append(Chore(tasks, f"keepalive {name}", self._stay_logged_in, every_s=options.keepalive_s))
+        return chores
 
     async def _mark_unclean(self) -> None:
         """A saved session is clean only once: from now on an answer may be in flight when the process dies."""
@@ -194,23 +214,15 @@ class Receiver:
         if self._reconciler is not None:
             await self._reconciler.learn(prime=self._options.down_since_ms is None)
 
-    def status(self) -> AccountStatus:
-        """The account at this moment."""
-        return AccountStatus(
-            account=self._identity.account,
-            subscribed=self._subscribed,
-            epoch=self._epoch,
-            ack=self._ack,
-            gaps=self._gaps,
-            since_ms=self._since_ms,
-            last_error=self._last_error,
-            silent_s=self._silent_s(),
-        )
+    def _stands(self, **changes: Any) -> None:
+        self.status = msgspec.structs.replace(self.status, **changes)
+        self.on_status(self.status)
 
-    def _silent_s(self) -> float:
-        """How long it has been silent, 0.0 while that may be."""
-        silent_s = self._host.clock.monotonic_s() - self._last_fact_s
-        return silent_s if silent_s > self._client.max_silence_s() and not self.turn.locked() else 0.0
+    def silence(self) -> tuple[float, float]:
+        """For how long nothing has happened, and how long that may be; both 0 while a fact is dealt with."""
+        if self.turn.locked():
+            return 0.0, 0.0
+        return self._host.clock.monotonic_s() - self._last_fact_s, self._client.max_silence_s()
 
     # --- for the reconciler: `reconciliation.Subscription` ---------------------------------------------------------
 
@@ -224,7 +236,7 @@ class Receiver:
 
     def is_connected(self) -> bool:
         """Whether polls succeed: no failure since the last one."""
-        return self._subscribed
+        return self.status.subscribed
 
     def is_healthy(self) -> bool:
         """Whether the session is connected and nothing is known to be missing."""
@@ -258,6 +270,7 @@ class Receiver:
     # --- facts ----------------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
+        """Take facts until polling has ended."""
         async with aclosing(self._client.facts(self._take)) as facts:
             async for fact in facts:
                 self._last_fact_s = self._host.clock.monotonic_s()
@@ -273,8 +286,7 @@ class Receiver:
                         self._on_problem(fact)
                     case PollingEnded():
                         await self._on_polling_ended(fact)
-                if self._leaves_open:
-                    return  # whatever follows belongs to the next process
+                        return  # where the poll is left open, what follows belongs to the next process
 
     def _take(self, fact: Batch | Polled) -> bool:
         """Take the answer of a poll in the step in which it came; False if it is not our turn."""
@@ -397,15 +409,15 @@ class Receiver:
         length_s = max(0.0, since.seconds_to(until))
         self._metrics.count("gaps_total", 1, cause)
         self._metrics.count("gap_seconds_total", length_s)
-        self._gaps = self._gaps.plus(gap, length_s)
+        self._stands(gaps=self.status.gaps.plus(gap, length_s))
         return gap
 
     def _log_subscribed(self, fact: Subscribed, gap: Gap | None) -> None:
         if fact.restored_by is not RestoredBy.POLL:
-            self._epoch += 1
+            self._stands(epoch=self.status.epoch + 1)
             self._metrics.count("handshakes_total" if fact.restored_by is RestoredBy.HANDSHAKE else "resumes_total")
         self._set_subscribed(fact.at)
-        self._ack = fact.ack
+        self._stands(ack=fact.ack)
         self._log.info(
             "subscribed",
             by=fact.restored_by,
@@ -430,10 +442,10 @@ class Receiver:
 
     def _on_problem(self, fact: SessionProblem) -> None:
         self._metrics.count("exchanges_failed_total", 1, fact.reason)
-        self._last_error = f"{fact.reason}: {fact.text}"
+        lost = bool(fact.retry_in_s) and self.status.subscribed
+        self._stands(last_error=f"{fact.reason}: {fact.text}", subscribed=self.status.subscribed and not lost)
         self._log.warning("session_problem", reason=fact.reason, error=fact.text, retry_in_s=round(fact.retry_in_s, 2))
-        if fact.retry_in_s and self._subscribed:
-            self._subscribed = False
+        if lost:
             self._metrics.add("sessions_subscribed", -1)
         self.turn.release()
 
@@ -444,12 +456,11 @@ class Receiver:
         if session is not None and not self._options.disconnect_on_stop:
             await self._record(Entry(account=self._identity.account, session=session))
             self._leaves_open = session.ack is not None
-        self._polling_ended.set()
         self.turn.release()
 
     def _set_subscribed(self, at: Moment) -> None:
-        if not self._subscribed:
-            self._subscribed, self._since_ms, self._last_error = True, at.wall_ms, None
+        if not self.status.subscribed:
+            self._stands(subscribed=True, since_ms=at.wall_ms, last_error=None)
             self._metrics.add("sessions_subscribed", 1)
 
     def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:
@@ -475,17 +486,14 @@ class Receiver:
             taken=resume.taken,
         )
 
-    async def _stay_subscribed(self) -> None:
-        """A server may drop a subscription in silence; without the REST API nothing would ever tell."""
-        while True:
-            await asyncio.sleep(self._options.resubscribe_s)
-            await self.subscribe_again()
-
-    async def _stay_logged_in(self, rest: Rest) -> None:
+    async def _stay_logged_in(self) -> None:
         """It is undocumented whether a long poll refreshes the HTTP session: send a cheap request now and then."""
-        while True:
-            await asyncio.sleep(self._options.keepalive_s)
-            try:
-                await rest.keepalive()
-            except ListenerError as exc:
-                self._log.warning("keepalive_failed", error=str(exc))
+        assert self._rest is not None  # noqa: S101 - see `_begin_chores`
+        try:
+            await self._rest.keepalive()
+        except ListenerError as exc:
+            self._log.warning("keepalive_failed", error=str(exc))
+
+
+def _tell_nobody(_status: AccountStatus) -> None:
+    """Until somebody wants to know."""

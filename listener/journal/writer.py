@@ -133,13 +133,13 @@ class Writer:
     def _begin(self) -> None:
         if self._waiting:
             group, self._waiting = self._waiting, []
-            self._worker.run(self._outcome, group).add_done_callback(self._finish)
+            self._worker.then(self._finish, self._outcome, group)
 
-    def _finish(self, group: "asyncio.Future[Sequence[Commit]]") -> None:
+    def _finish(self, commits: Sequence[Commit]) -> None:
         """The next group is on its way before anybody hears of this one."""
         self._is_busy = bool(self._waiting)
         self._begin()
-        self._settled(group.result())
+        self._settled(commits)
 
     def _outcome(self, group: Sequence[Operation]) -> Sequence[Commit]:
         """The outcome of a group, whatever happens; in the worker, as all that follows."""

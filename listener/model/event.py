@@ -396,19 +396,15 @@ class GapTally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's session at one moment. `epoch` counts the sessions that began or were resumed in this process.
-
-    `silent_s` is how long nothing at all happened in it, 0.0 while that is no longer than it may be.
-    """
+    """How an account's session stands. `epoch` counts the sessions that began or were resumed in this process."""
 
     account: str
-    subscribed: bool
-    epoch: int
-    ack: bool
-    gaps: GapTally
-    since_ms: int | None
-    last_error: str | None
-    silent_s: float = 0.0
+    subscribed: bool = False
+    epoch: int = 0
+    ack: bool = False
+    gaps: GapTally = GapTally()
+    since_ms: int | None = None
+    last_error: str | None = None
 
 
 def rfc3339(epoch_ms: int) -> str:

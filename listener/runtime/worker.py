@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_Job = tuple[asyncio.Future[Any] | Future[Any], Callable[[], None]]
+_Job = tuple[asyncio.Future[Any] | Future[Any] | None, Callable[[], None]]
 
 
 class Worker(Executor):
@@ -33,8 +33,21 @@ class Worker(Executor):
         """Do `work` in the thread; not if it is cancelled before its turn. On the event loop, which gets the result."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._put(future, partial(_answer, loop, future, work, args))
+
+        def job() -> None:
+            if not future.cancelled():
+                _tell(loop, partial(_settle, future), _outcome(work, args))
+
+        self._put(future, job)
         return future
+
+    def then(self, done: Callable[[T], None], work: Callable[..., T], /, *args: Any) -> None:
+        """Do `work`, which raises nothing, in the thread, then `done` with its result on the event loop.
+
+        As `run` with a callback, but one turn of the loop sooner.
+        """
+        loop = asyncio.get_running_loop()
+        self._put(None, lambda: _tell(loop, done, (work(*args),)))
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """See `Executor`; from any thread."""
@@ -42,12 +55,12 @@ class Worker(Executor):
 
         def job() -> None:
             if future.set_running_or_notify_cancel():
-                _settle(future, *_outcome(partial(fn, *args, **kwargs)))
+                _settle(future, *_outcome(partial(fn, *args, **kwargs), ()))
 
         self._put(future, job)
         return future
 
-    def _put(self, future: asyncio.Future[Any] | Future[Any], job: Callable[[], None]) -> None:
+    def _put(self, future: asyncio.Future[Any] | Future[Any] | None, job: Callable[[], None]) -> None:
         if self._is_shut:
             raise RuntimeError(f"{self._thread.name} was shut down")
         self._jobs.put((future, job))
@@ -58,7 +71,8 @@ class Worker(Executor):
         if cancel_futures:
             with suppress(Empty):
                 while (queued := self._jobs.get_nowait()) is not None:
-                    queued[0].cancel()
+                    if queued[0] is not None:
+                        queued[0].cancel()
         self._jobs.put(None)
         if wait:
             self._thread.join()
@@ -70,16 +84,14 @@ def _work(jobs: SimpleQueue[_Job | None]) -> None:
         del job  # an idle thread keeps nothing alive
 
 
-def _answer(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], work: Callable[..., T], args: Any) -> None:
-    if not future.cancelled():
-        outcome = _outcome(partial(work, *args))
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle, future, *outcome)
+def _tell(loop: asyncio.AbstractEventLoop, done: Callable[..., None], outcome: tuple[Any, ...]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(done, *outcome)
 
 
-def _outcome(work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+def _outcome(work: Callable[..., T], args: tuple[Any, ...]) -> tuple[T | None, BaseException | None]:
     try:
-        return work(), None
+        return work(*args), None
     except BaseException as exc:  # noqa: BLE001 - whatever it is, its caller gets it, and the thread goes on
         return None, exc
 

@@ -10,14 +10,19 @@ from benchmarks.__main__ import BEGIN, END, SECTIONS
 from benchmarks.measuring import Scale
 
 ROOT = Path(__file__).parents[2]
-NEEDS = {"rivals": find_spec("aiocometd_ng") and shutil.which("node")}
 OWN_SUITE = {"sinks"}  # it runs the contract suite, which runs anyway
+DAEMONS = {"rivals", "variants"}  # each starts many
+without_rivals = pytest.mark.skipif(
+    not (find_spec("aiocometd_ng") and shutil.which("node")), reason="the rivals are not installed"
+)
+MARKS = {name: [pytest.mark.long, pytest.mark.timeout(300)] for name in DAEMONS}
+MARKS["rivals"].append(without_rivals)
 
 
-@pytest.mark.parametrize("name", sorted(SECTIONS.keys() - OWN_SUITE))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=MARKS.get(name, [])) for name in SECTIONS if name not in OWN_SUITE]
+)
 def test_a_section_gives_tables_in_which_every_figure_was_taken(name: str, tmp_path: Path):
-    if not NEEDS.get(name, True):
-        pytest.skip("the rivals are not installed")
     for table in SECTIONS[name](Scale(rounds=1, share=0.001, folder=tmp_path)):
         assert table.rows
         assert all(len(row) == len(table.head) for row in table.rows)

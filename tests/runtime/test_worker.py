@@ -42,6 +42,12 @@ async def test_it_does_one_thing_after_the_other_in_a_thread_of_its_name(worker,
     assert {await worker.run(name), worker.submit(name).result()} == {"tidy"}
 
 
+async def test_the_loop_is_told_what_came_of_it(worker):
+    told = asyncio.get_running_loop().create_future()
+    worker.then(lambda result: told.set_result((result, name())), lambda *given: (*given, name()), 1, 2)
+    assert await told == ((1, 2, "tidy"), threading.current_thread().name)
+
+
 async def test_what_is_raised_reaches_who_asked_and_the_thread_goes_on(worker):
     with pytest.raises(ZeroDivisionError):
         await worker.run(lambda: 1 / 0)
@@ -92,6 +98,7 @@ async def test_shut_down_at_once_it_cancels_what_is_queued():
     worker, begun, may_end, done = Worker("tidy"), threading.Event(), threading.Event(), []
     first = worker.run(lambda: (begun.set(), may_end.wait(10)))
     one, other = worker.run(done.append, 1), worker.submit(done.append, 2)
+    worker.then(done.append, done.append, 3)
     await asyncio.to_thread(begun.wait, 10)
     worker.shutdown(wait=False, cancel_futures=True)
     may_end.set()
