@@ -6,6 +6,7 @@ ListenerError
   JournalError              the journal could not do what was asked; nothing of the batch is stored
     JournalLocked           another process owns it
     JournalFull             no room: disk, quota or the configured limit
+  JournalStale              the journal knows more of some chats than the batch does; nothing of the batch is stored
   JournalDamaged            what is stored cannot be read; the next start sets it aside
   WebServicesError          an answer of the REST API that is not success
     LoginRefused            statusCode 20, HTTP 401 or 403
@@ -89,6 +90,18 @@ class JournalLocked(JournalError):
 
 class JournalFull(JournalError):
     """There is no room for the batch."""
+
+
+class JournalStale(ListenerError):
+    """The batch takes chats for new that have last values: learn these, and classify it again. No JournalError either.
+
+    Attributes:
+        chat_ids: of those chats.
+    """
+
+    def __init__(self, chat_ids: Sequence[str]) -> None:
+        super().__init__(f"the journal has last values of {len(chat_ids)} chats that the batch takes for new")
+        self.chat_ids = tuple(chat_ids)
 
 
 class JournalDamaged(ListenerError):

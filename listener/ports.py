@@ -51,6 +51,7 @@ class Journal(Protocol):
         returns the sequence before it.
 
         Raises:
+            JournalStale: it has last values of `new_chats`; nothing of the batch is stored.
             JournalFull: no room; nothing of the batch is stored.
             JournalError: it could not be stored; nothing of the batch is.
         """

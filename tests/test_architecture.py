@@ -54,7 +54,6 @@ LIBRARIES = {
 # A task outside of a TaskGroup, and why its death cannot go unnoticed there.
 LONE_TASKS = {
     "listener.audit.witness": "a sink is opened and closed apart; close() awaits the task, no delivery needs it",
-    "listener.cometd.transport": "aiocometd calls connect() and close() apart; the transport holds the task in between",
     "listener.testing.contract": "a test; each of its tasks is awaited before the test is over",
     "listener.daemon.probes": "a probe races the handshake against the first trouble, and ends both before it returns",
 }
@@ -68,7 +67,8 @@ DICE = ("random.Random",)  # thrown from a seed that is given, or handed in
 # Who reaches for them all the same, and why.
 REACHES_FOR_THE_HOST = {
     "listener.runtime.clock": "the clocks",
-    "listener.runtime.host": "chance, and workers",
+    "listener.runtime.host": "chance",
+    "listener.runtime.worker": "threads",
     "listener.runtime.notify": "systemd asks for the kernel's clock by name",
 }
 

@@ -20,6 +20,7 @@ OPENING = b',"chainindex":"'
 DATA = b',"data":'
 """How the value of an event begins."""
 
+_PREVIOUS = b'","chainprevious":"'
 _LINK = re.compile(OPENING + rb'(0|[1-9][0-9]{0,17})","chainprevious":"([0-9a-f]{64})","data":')
 
 
@@ -43,21 +44,30 @@ def hash_of(line: bytes) -> bytes:
 
 
 def chained(event: bytes, data_bytes: int, head: Head) -> tuple[bytes, Head]:
-    """An event as the record behind `head`, without a line end, and the head that it makes.
+    """An event as the record behind `head`, without a line end, and the head that it makes; see `chain`."""
+    (line,), head = chain([(event, data_bytes)], head)
+    return line, head
+
+
+def chain(events: Iterable[tuple[bytes, int]], head: Head) -> tuple[list[bytes], Head]:
+    """Events as the records behind `head`, without line ends, and the head that they make.
 
     Args:
-        event: CloudEvents JSON whose last member is `data`.
-        data_bytes: how long the value of `data` is.
+        events: each as CloudEvents JSON whose last member is `data`, and how long the value of that is.
         head: the end of the chain so far.
 
     Raises:
-        ValueError: the event has another form.
+        ValueError: an event has another form.
     """
-    cut = len(event) - len(DATA) - data_bytes - 1
-    if event[cut : cut + len(DATA)] != DATA:
-        raise ValueError("an event whose last member is not `data` cannot be chained")
-    line = b"".join((event[:cut], written(head), event[cut + len(DATA) :]))
-    return line, Head(head.size + 1, hash_of(line))
+    lines, previous = [], head.hash.hex().encode()
+    for number, (event, data_bytes) in enumerate(events, head.size):
+        cut = len(event) - len(DATA) - data_bytes - 1
+        if not event.startswith(DATA, cut):
+            raise ValueError("an event whose last member is not `data` cannot be chained")
+        line = b"".join((event[:cut], OPENING, b"%d" % number, _PREVIOUS, previous, b'"', event[cut:]))
+        previous = hashlib.sha256(line).hexdigest().encode()
+        lines.append(line)
+    return lines, Head(head.size + len(lines), bytes.fromhex(previous.decode()))
 
 
 def written(head: Head) -> bytes:
@@ -67,7 +77,7 @@ def written(head: Head) -> bytes:
 
 def link_behind(size: int, digest: str) -> bytes:
     """The same, of a head that is given by its parts, its hash in hexadecimal."""
-    return f',"chainindex":"{size}","chainprevious":"{digest}","data":'.encode()
+    return b"".join((OPENING, b"%d" % size, _PREVIOUS, digest.encode(), b'"', DATA))
 
 
 def link_of(line: bytes) -> Link | None:

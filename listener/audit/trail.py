@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from listener.audit.chain import GENESIS, Head, chained, end_of, head_of
+from listener.audit.chain import GENESIS, Head, chain, chained, end_of, head_of
 from listener.audit.files import NEXT, QUARANTINED, Closed, Paths, lines_before, newest_end
 from listener.audit.linefile import CutShortError, LineFile
 from listener.audit.notes import NoteError, VerifierKey
@@ -426,13 +426,9 @@ class Trail:
         self._notice(before)
 
     def _chained(self, events: Sequence[Event], bodies: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:
-        if not self._options.chain:
-            return [body + b"\n" for body in bodies], head
-        lines = []
-        for event, body in zip(events, bodies, strict=True):
-            line, head = chained(body, len(event.data), head)
-            lines.append(line + b"\n")
-        return lines, head
+        if self._options.chain:
+            bodies, head = chain([(body, len(event.data)) for event, body in zip(events, bodies, strict=True)], head)
+        return [body + b"\n" for body in bodies], head
 
     def _rotate_if_due(self, more_bytes: int) -> None:
         """Close the file if it is too large or too old. If that fails, it keeps growing."""

@@ -9,11 +9,11 @@ import typer
 
 from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.config.settings import Settings, parts_of
+from listener.config.settings import Parts, Settings, parts_of
 from listener.daemon import preflight
 from listener.daemon.assembly import load_checked
 from listener.daemon.probes import probe
-from listener.errors import ConfigError
+from listener.errors import ConfigError, Problem
 
 _NAMED_ACCOUNTS = 5
 
@@ -25,20 +25,23 @@ def check(config: ConfigOption = None, connect: ConnectOption = False) -> None:
 
     Each problem names its setting. Exit status 0 if there is none, 78 otherwise. Warnings change no exit status.
     """
-    parts = parts_of(config)
-    here = preflight.host_problems(parts)
-    for warning in preflight.warnings(parts):
-        print(f"warning: {warning}", file=sys.stderr)
     try:
         settings = load_checked(config)
     except ConfigError as exc:
-        raise ConfigError([*exc.problems, *here]) from exc
-    found = [*here, *(running.run(probe(settings)) if connect else ())]
+        raise ConfigError([*exc.problems, *_of_the_host(parts_of(config))]) from exc
+    found = [*_of_the_host(settings.parts()), *(running.run(probe(settings)) if connect else ())]
     if found:
         raise ConfigError(list({str(problem): problem for problem in found}.values()))
     print(f"ok: {config or 'the environment'}")
     for name, text in _summary(settings, connected=connect):
         print(f"  {name:<9} {text}")
+
+
+def _of_the_host(parts: Parts) -> list[Problem]:
+    """What the host refuses; prints what is not safe."""
+    for warning in preflight.warnings(parts):
+        print(f"warning: {warning}", file=sys.stderr)
+    return preflight.host_problems(parts)
 
 
 def _summary(settings: Settings, *, connected: bool) -> Iterator[tuple[str, str]]:

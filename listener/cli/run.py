@@ -7,7 +7,7 @@ import structlog
 
 from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.config.settings import Settings, parts_of
+from listener.config.settings import Settings
 from listener.daemon import preflight
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
@@ -25,7 +25,7 @@ def run(config: ConfigOption = None) -> None:
     audit files, applies changes of accounts and sinks, and resumes parked sinks.
     """
     settings = load_checked(config)
-    parts = parts_of(config)
+    parts = settings.parts()
     if problems := preflight.host_problems(parts):
         raise StartError(problems=problems)
     logs.configure(level=settings.log.level, style=settings.log.format)

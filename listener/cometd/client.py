@@ -1,7 +1,7 @@
 """The CometD client that the listener uses: aiocometd's Client, handing out facts instead of single messages."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NoReturn
 
 from aiocometd.client import Client
@@ -11,6 +11,7 @@ from aiocometd.exceptions import ClientInvalidOperation
 # Importing them registers them in place of aiocometd's own.
 from listener.cometd import longpolling, websocket
 from listener.cometd.facts import Fact
+from listener.cometd.in_flight import Take, takes_nothing
 from listener.cometd.transport import Link
 from listener.runtime.clock import Moment
 
@@ -44,17 +45,25 @@ class BatchClient(Client):
         try:
             await self.open()
             if self.link.transport is not None:
-                await self.link.transport.wait_closed()
+                await self.link.transport.poll()
         finally:
             if disconnect:
                 await self.close()
             if self.link.transport is not None:
                 await self.link.transport.close()
 
-    async def facts(self) -> AsyncIterator[Fact]:
-        """What happens, in order; ends with the caller. Cancelling loses nothing."""
-        while True:
-            yield await self.link.engine.next_fact()
+    async def facts(self, take: Take = takes_nothing) -> AsyncGenerator[Fact, None]:
+        """What happens, in order; ends with the caller. Cancelling loses nothing.
+
+        The answer of a poll that no fact waits before is offered to `take` first, in the step in which it came.
+        """
+        engine = self.link.engine
+        engine.offer(take)
+        try:
+            while True:
+                yield await engine.next_fact()
+        finally:
+            engine.offer(takes_nothing)
 
     def pending(self) -> bool:
         """Whether facts wait to be taken."""

@@ -1,18 +1,18 @@
 """The cycle of one session: handshake, subscribe, connect, for ever; failures are reported and retried."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
 
 from listener.cometd import messages as wire
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
 from listener.cometd.holding import HoldLimit
-from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight
+from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight, Take
 from listener.cometd.keep_alive import AUTH_STATUS, Exchange, KeepAlive
 from listener.cometd.lease import Lease
 from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
-from listener.cometd.payloads import Payload, added, decode
+from listener.cometd.payloads import Payload, Payloads, added, decode
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.cometd.subscription import Restored, SubscriptionState
 from listener.cometd.taken import PART_EVENTS
@@ -81,6 +81,10 @@ class Engine:
     async def next_fact(self) -> Fact:
         """The next fact; cancelling loses none."""
         return await self._in_flight.next()
+
+    def offer(self, take: Take) -> None:
+        """Offer the answer of each poll to this first, in the step in which it came."""
+        self._in_flight.take = take
 
     def pending(self) -> bool:
         """Whether facts wait to be taken."""
@@ -237,20 +241,26 @@ class Engine:
         self._logged_in = True
         return True
 
-    def _send(self, request: Request) -> AsyncGenerator[Payload, None]:
-        return self.exchange(request)
+    async def _send(self, request: Request) -> Payload | Payloads:
+        return await self.exchange(request)
 
     async def _converse(self, request: Request) -> Received:
         """Send a request, report what comes, and return what its reply means."""
         replies: list[wire.Message] = []
-        async with aclosing(self.exchange(request)) as payloads:
-            async for payload in payloads:
-                if not payload.whole:
-                    await self._take_fragment(payload)
-                    continue
-                received = await self._take(request, payload, replies)
-                if received.verdict is not Verdict.UNANSWERED or self._may_stop(payload):
-                    return received
+        answer = await self.exchange(request)
+        if isinstance(answer, Payload):
+            received = await self._take(request, answer, replies)
+            if received.verdict is not Verdict.UNANSWERED:
+                return received
+        else:
+            async with aclosing(answer) as payloads:
+                async for payload in payloads:
+                    if not payload.whole:
+                        await self._take_fragment(payload)
+                        continue
+                    received = await self._take(request, payload, replies)
+                    if received.verdict is not Verdict.UNANSWERED or self._may_stop(payload):
+                        return received
         raise ExchangeFailed("the answer holds no reply to the request")
 
     def _may_stop(self, payload: Payload) -> bool:
@@ -394,10 +404,10 @@ class Engine:
             self._multiple_clients = True
             self._report("multiple_clients", "another session shares this cookie jar: the server asks for pauses", 0.0)
         match received.verdict:
-            case Verdict.GRANTED if request.step is Step.HANDSHAKE:
-                await self._on_handshake()
             case Verdict.GRANTED if request.step is Step.CONNECT:
                 await self._before_next_poll(idle=not received.events)
+            case Verdict.GRANTED if request.step is Step.HANDSHAKE:
+                await self._on_handshake()
             case Verdict.GRANTED if request.step is Step.SUBSCRIBE:
                 self._subscription.granted()
             case Verdict.EXPIRED | Verdict.ENDED:

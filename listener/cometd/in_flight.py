@@ -18,15 +18,28 @@ _CROWDED = 16
 _TOGETHER_S = 0.05  # batches that came within so little share a stamp, and a commit
 
 
+_ANSWERS = (Batch, Polled)
+
+Take = Callable[[Batch | Polled], bool]
+"""Takes the answer of a poll; returns whether it did."""
+
+
+def takes_nothing(_: Batch | Polled) -> bool:
+    """For a user who takes one fact after the other."""
+    return False
+
+
 class InFlight:
     """Facts wait here until the user takes them.
 
     Attributes:
         bytes_in_flight: size of the response bodies whose batches are not durable yet.
+        take: offered the answer of a poll in the step in which it came, where no fact waits before it.
     """
 
     def __init__(self) -> None:
         self.bytes_in_flight = 0
+        self.take: Take = takes_nothing
         self._facts: deque[Fact] = deque()
         self._began = Moment(0, None)  # when the first batch came of those that wait together
         self._available = Latch()
@@ -39,6 +52,8 @@ class InFlight:
         A batch that waits takes in those that come right behind it: a websocket brings a burst in hundreds of frames,
         and a commit for each would take longer than the server waits for the next poll.
         """
+        if not self._facts and isinstance(fact, _ANSWERS) and self.take(fact):
+            return
         before = self._facts[-1] if self._facts else None
         if isinstance(fact, Polled) and isinstance(before, Polled) and len(self._facts) > _CROWDED:
             self._facts.pop()

@@ -1,10 +1,10 @@
 """Keeps a session alive while the journal cannot take its batch."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 
 from listener.cometd.lease import Lease
-from listener.cometd.payloads import Payload, decode
+from listener.cometd.payloads import Payload, Payloads, all_of, decode
 from listener.cometd.protocol import Request, Session, Verdict
 from listener.errors import ExchangeFailed, ListenerError
 from listener.runtime.latch import Latch
@@ -13,8 +13,8 @@ AUTH_STATUS = (401, 403)
 _PAUSE_S = 3.0
 _LEAST_PAUSE_S = 0.1
 
-Exchange = Callable[[Request], AsyncGenerator[Payload, None]]
-"""Sends a request and yields each payload as it comes. Raises ExchangeFailed if nothing more will come."""
+Exchange = Callable[[Request], Awaitable[Payload | Payloads]]
+"""Sends a request. The answer is one whole payload, as most are, or comes in several. Raises ExchangeFailed."""
 
 
 class KeepAlive:
@@ -47,7 +47,7 @@ class KeepAlive:
         request = self._session.keep_alive()
         verdict = Verdict.UNANSWERED
         try:
-            async with aclosing(self._exchange(request)) as payloads:
+            async with aclosing(all_of(await self._exchange(request))) as payloads:
                 async for payload in payloads:
                     messages = (await decode(payload)).messages
                     verdict = self._session.receive(request, [one for one in messages if not one.is_event]).verdict

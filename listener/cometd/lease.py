@@ -105,7 +105,7 @@ class Lease:
     def interval_cut_short(self) -> str | None:
         """What to tell, once a session, of an advised interval that it would not outlive; see `Session.interval_ms`."""
         session = self._session
-        if session.advised_interval_ms <= session.interval_ms or self._interval_told:
+        if self._interval_told or session.advised_interval_ms <= session.interval_ms:
             return None
         self._interval_told = True
         advised_s, obeyed_s = session.advised_interval_ms / 1000, session.interval_ms / 1000

@@ -11,13 +11,14 @@ from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
 from yarl import URL
 
-from listener.cometd.payloads import Payload
-from listener.cometd.protocol import Request
+from listener.cometd.payloads import Payload, Payloads
+from listener.cometd.protocol import Request, Step
 from listener.cometd.slices import Slicer
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
 from listener.runtime.backoff import retry_after_s
 from listener.runtime.http_client import bare, describe
+from listener.runtime.http_post import Answer, Poster
 
 _SUCCESS = range(200, 300)
 _LONGEST_RETRY_AFTER_S = 3600.0
@@ -35,65 +36,78 @@ the reply, a connection that breaks or falls silent."""
 
 @register_transport(ConnectionType.LONG_POLLING)
 class LongPollingTransport(SessionTransport):
-    """Bayeux 1.0, section 6.2, on the account's aiohttp session."""
+    """Bayeux 1.0, section 6.2, with the account's cookies."""
 
     def __init__(self, *, url: str, auth: Link, **of_aiocometd: Any) -> None:
         super().__init__(url=url, auth=auth, **of_aiocometd)
-        self._yarl = URL(url)
+        self._poster = Poster(self.link.http, URL(url))
 
-    async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
-        """The body: as one payload, or if it is large in slices, or what a cut one had brought before the failure.
+    async def _exchange(self, request: Request) -> Payload | Payloads:
+        """The body: whole if it came so, else as it comes, in slices if it is large.
 
         Raises:
             ExchangeFailed: no answer or no slice within the advised hold and a margin, not status 2xx.
         """
         headers = {"Content-Type": "application/json;charset=UTF-8"}
         await self.link.outgoing(request.payload, headers)
+        limit_s = request.hold_ms / 1000 + self.link.margin_s
+        until_s = asyncio.get_running_loop().time() + limit_s
+        try:
+            answer = await self._poster.post(
+                _ENCODER.encode(request.payload),
+                headers,
+                until_s=until_s,
+                connect_timeout_s=self.link.connect_timeout_s,
+                stays=request.step is Step.CONNECT,
+            )
+        except (TimeoutError, aiohttp.ClientError, OSError) as exc:
+            raise _failure(exc) from bare(exc)
+        if answer.status not in _SUCCESS:  # gateways make 202, 203 or 206 of 200
+            answer.release()
+            raise _refusal(answer, self.link.time_s)
+        body = answer.whole()
+        if body is None:
+            return self._as_it_comes(answer, until_s, limit_s)
+        answer.release()
+        return Payload(body)
+
+    async def _as_it_comes(self, answer: Answer, until_s: float, limit_s: float) -> Payloads:
+        """The body as one payload, or if it is large in slices, or what a cut one had brought before the failure."""
         slicer = Slicer(message_bytes=self.link.max_message_bytes)
         try:
-            async with aclosing(self._read(request, headers, slicer)) as slices:
+            async with aclosing(_slices(answer, slicer, until_s, limit_s)) as slices:
                 async for one in slices:
                     yield Payload(one, more=True, refused=slicer.refused())
-        except (TimeoutError, aiohttp.ClientError, OSError, ExchangeFailed) as exc:
+        except (TimeoutError, aiohttp.ClientError, OSError) as exc:
             if rest := slicer.rest():
                 yield Payload(rest, whole=False, refused=slicer.refused())
-            if isinstance(exc, ExchangeFailed):
-                raise
             raise _failure(exc) from bare(exc)
         yield Payload(slicer.rest(), refused=slicer.refused())
 
-    async def _read(self, request: Request, headers: dict[str, str], slicer: Slicer) -> AsyncGenerator[bytes, None]:
-        """Every slice but the last. Each has the time that a whole answer has, and only the server's time counts."""
-        limit_s = request.hold_ms / 1000 + self.link.margin_s
-        loop = asyncio.get_running_loop()
-        until_s = loop.time() + limit_s
-        async with asyncio.timeout_at(until_s):
-            answer = await self._post(request, headers)
-        async with answer as response:
-            if response.status not in _SUCCESS:  # gateways make 202, 203 or 206 of 200
-                raise _refusal(response, self.link.time_s)
-            is_open = True
-            while is_open:
-                async with asyncio.timeout_at(until_s):
-                    whole, is_open = await _read_on(response.content, slicer)
-                slices = [whole] if whole is not None else []
-                if slicer.is_at_a_loss:
-                    slices = await asyncio.to_thread(slicer.search)
-                for one in slices:
-                    yield one
-                if slices:
-                    until_s = loop.time() + limit_s
-                if is_open:
-                    await asyncio.sleep(0)
+    async def close(self) -> None:
+        """Stop, and let go of the connection."""
+        await super().close()
+        self._poster.close()
 
-    async def _post(self, request: Request, headers: dict[str, str]) -> aiohttp.ClientResponse:
-        return await self.link.http.post(
-            self._yarl,
-            data=_ENCODER.encode(request.payload),
-            headers=headers,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, connect=self.link.connect_timeout_s),
-        )
+
+async def _slices(answer: Answer, slicer: Slicer, until_s: float, limit_s: float) -> AsyncGenerator[bytes, None]:
+    """Every slice but the last. Each has the time that a whole answer has, and only the server's time counts."""
+    is_open = True
+    try:
+        while is_open:
+            async with asyncio.timeout_at(until_s):
+                whole, is_open = await _read_on(answer.content, slicer)
+            slices = [whole] if whole is not None else []
+            if slicer.is_at_a_loss:
+                slices = await asyncio.to_thread(slicer.search)
+            for one in slices:
+                yield one
+            if slices:
+                until_s = asyncio.get_running_loop().time() + limit_s
+            if is_open:
+                await asyncio.sleep(0)
+    finally:
+        answer.release()
 
 
 async def _read_on(content: aiohttp.StreamReader, slicer: Slicer) -> tuple[bytes | None, bool]:
@@ -107,13 +121,13 @@ async def _read_on(content: aiohttp.StreamReader, slicer: Slicer) -> tuple[bytes
     return None, False
 
 
-def _refusal(response: aiohttp.ClientResponse, time_s: Callable[[], float]) -> ExchangeFailed:
+def _refusal(answer: Answer, time_s: Callable[[], float]) -> ExchangeFailed:
     """A status other than 2xx."""
-    status = response.status
+    status = answer.status
     return ExchangeFailed(
-        f"HTTP {status} {response.reason or ''}".rstrip(),
+        f"HTTP {status} {answer.reason or ''}".rstrip(),
         http_status=status,
-        retry_after_s=retry_after_s(response.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S, now_s=time_s),
+        retry_after_s=retry_after_s(answer.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S, now_s=time_s),
     )
 
 

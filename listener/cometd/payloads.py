@@ -1,6 +1,8 @@
 """What an exchange brings, payload by payload, and decoding it without holding up the event loop."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 
 import msgspec
@@ -22,6 +24,20 @@ class Payload(msgspec.Struct, frozen=True):
     whole: bool = True
     more: bool = False
     refused: dict[str, int] = {}
+
+
+Payloads = AsyncGenerator[Payload, None]
+"""The payloads of one answer as they come. Raises ExchangeFailed if nothing more will come."""
+
+
+async def all_of(answer: Payload | Payloads) -> Payloads:
+    """The payloads of an answer, also if it is a single one."""
+    if isinstance(answer, Payload):
+        yield answer
+        return
+    async with aclosing(answer) as payloads:
+        async for payload in payloads:
+            yield payload
 
 
 async def decode(payload: Payload) -> wire.Envelope:

@@ -67,6 +67,7 @@ class Verdict(Enum):
     UNANSWERED = "unanswered"  # no reply to this request was among the messages
 
 
+_WORST_FIRST = (Verdict.ENDED, Verdict.EXPIRED, Verdict.UNAUTHORIZED, Verdict.REFUSED)
 _NEXT_STEP = {
     Phase.UNCONNECTED: Step.HANDSHAKE,
     Phase.HANDSHAKEN: Step.SUBSCRIBE,
@@ -95,7 +96,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def is_answered_by(self, reply: Message) -> bool:
         """Whether this is a reply to it: by its id, which a server may leave out; then by what it is about."""
         if reply.id is not None:
-            return str(reply.id) in self.ids
+            return str(reply.id) in self.ids if len(self.payload) > 1 else str(reply.id) == self.payload[0]["id"]
         return any(
             message["channel"] == reply.channel and reply.subscription in (None, message.get("subscription"))
             for message in self.payload
@@ -169,7 +170,8 @@ class Session:
     @property
     def interval_ms(self) -> int:
         """Advised pause before the next connect, but so that the connect can be repeated while the session lives."""
-        return min(self.advised_interval_ms, int(self.lifetime_s * 500))
+        advised_ms = self.advised_interval_ms
+        return min(advised_ms, int(self.lifetime_s * 500)) if advised_ms else 0
 
     @property
     def advised_interval_ms(self) -> int:
@@ -302,7 +304,8 @@ class Session:
         events, refused = self._heard(events)
         replies = [message for message in others if request.is_answered_by(message)]
         for reply in replies:
-            self.advice |= _understood(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
+            if reply.advice:
+                self.advice |= _understood(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
         if self._is_stale(request):
             verdict = Verdict.EXPIRED if replies else Verdict.UNANSWERED
             return Received(verdict=verdict, events=events, refused=refused, error="the session was given up meanwhile")
@@ -335,8 +338,8 @@ class Session:
         return self._heard(_sorted(messages)[0])
 
     def _heard(self, events: list[Message]) -> tuple[list[Message], dict[str, int]]:
-        foreign = {event.channel for event in events} - set(self.topics)
-        foreign = {channel for channel in foreign if not self._is_subscribed(channel)}
+        channels = {event.channel for event in events}.difference(self.topics)
+        foreign = {channel for channel in channels if not self._is_subscribed(channel)} if channels else channels
         if not foreign:
             return events, {}
         ours = [event for event in events if event.channel not in foreign]
@@ -395,13 +398,13 @@ class Session:
         if len(replies) < len(request.payload):
             return Verdict.UNANSWERED, None
         verdicts = [self._judge_one(request.step, reply) for reply in replies]
-        for worst in (Verdict.ENDED, Verdict.EXPIRED, Verdict.UNAUTHORIZED, Verdict.REFUSED):
+        for worst in _WORST_FIRST:
             if worst in verdicts:
                 return worst, _error_text(request.step, replies[verdicts.index(worst)])
         return Verdict.GRANTED, None
 
     def _judge_one(self, step: Step, reply: Message) -> Verdict:
-        refusal = Verdict.UNAUTHORIZED if _error_code(reply) in _UNAUTHORIZED else Verdict.REFUSED
+        refusal = Verdict.UNAUTHORIZED if reply.error and _error_code(reply) in _UNAUTHORIZED else Verdict.REFUSED
         if step is Step.HANDSHAKE:
             granted = _truth(reply.successful) and not _wrong_with(reply.client_id)
             return Verdict.GRANTED if granted else refusal

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from aiocometd.transports.abc import Transport
 
 from listener.cometd import messages as wire
 from listener.cometd.engine import Engine
-from listener.cometd.payloads import Payload
+from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Phase, Request
 from listener.errors import ListenerError
 from listener.runtime.host import THIS_HOST
@@ -22,14 +22,14 @@ from listener.runtime.host import THIS_HOST
 _DISCONNECT_S = 2.0
 
 
-class Closing(Protocol):
-    """What the client needs of a transport to end it."""
+class Polling(Protocol):
+    """What the client needs of a transport that is connected."""
+
+    async def poll(self) -> None:
+        """Poll until cancelled."""
 
     async def close(self) -> None:
         """Stop polling."""
-
-    async def wait_closed(self) -> None:
-        """Return when the polling ended; raises what ended it."""
 
 
 class Link(AuthExtension):
@@ -62,7 +62,7 @@ class Link(AuthExtension):
         self._margin_s = margin_s
         self.max_message_bytes = max_message_bytes
         self.time_s = time_s
-        self.transport: Closing | None = None
+        self.transport: Polling | None = None
         self._headers = headers
 
     @property
@@ -99,13 +99,13 @@ class SessionTransport(Transport):
         self.link = auth
         self._engine: Engine = auth.engine
         self._session = auth.engine.session
-        self._cycle: asyncio.Task[None] | None = None
+        self._begun = False
         self._closed = False
         auth.transport = self
         auth.engine.exchange = self._exchange
 
     @abstractmethod
-    def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
+    async def _exchange(self, request: Request) -> Payload | Payloads:
         """See `listener.cometd.keep_alive.Exchange`."""
 
     @property
@@ -126,7 +126,7 @@ class SessionTransport(Transport):
     @property
     def state(self) -> TransportState:
         """The session's phase in aiocometd's words."""
-        if self._closed or self._cycle is None:
+        if self._closed or not self._begun:
             return TransportState.DISCONNECTED
         return TransportState.CONNECTED if self._engine.connected.is_set() else TransportState.CONNECTING
 
@@ -171,29 +171,24 @@ class SessionTransport(Transport):
         }
 
     async def connect(self) -> dict[str, Any]:
-        """Run the cycle in a task of its own; returns once the first connect was answered."""
-        if self._cycle is not None:
+        """Run the cycle until the first connect was answered; `poll` is how it goes on."""
+        if self._begun:
             raise TransportInvalidOperation("the transport is connected already")
-        self._cycle = asyncio.create_task(self._engine.run(), name=f"cometd {self.url}")  # owned: ended by close()
-        connected = asyncio.create_task(self._engine.connected.wait(), name="first connect")
-        try:
-            await asyncio.wait((self._cycle, connected), return_when=asyncio.FIRST_COMPLETED)
-        except BaseException:
-            await self._stop()  # whoever gives up waiting leaves no cycle behind
-            raise
-        finally:
-            connected.cancel()
-            await asyncio.wait((connected,))
-        if self._cycle.done():
-            self._cycle.result()
+        self._begun = True
+        while not self._engine.connected.is_set():
+            await self._engine.step()
         return {"channel": wire.CONNECT, "successful": True}
+
+    async def poll(self) -> None:
+        """The cycle in the caller's task, until cancelled."""
+        await self._engine.run()
 
     async def disconnect(self) -> None:
         """Tell the server that the session is over; best effort.
 
         Events may ride on the answer. They are handed out as usual, but nobody may be left to take them.
         """
-        await self._stop()
+        self._engine.connected.clear()
         if self._session.client_id is not None:
             with suppress(ListenerError, TimeoutError):
                 async with asyncio.timeout(_DISCONNECT_S):
@@ -201,16 +196,9 @@ class SessionTransport(Transport):
             self._session.expire()
 
     async def close(self) -> None:
-        """Stop polling. The session on the server is left as it is."""
+        """No more: whoever polled has stopped. The session on the server is left as it is."""
         self._closed = True
-        await self._stop()
-
-    async def wait_closed(self) -> None:
-        """Return when the polling ended; raises what ended it."""
-        if self._cycle is not None:
-            await asyncio.wait((self._cycle,))
-            if not self._cycle.cancelled():
-                self._cycle.result()
+        self._engine.connected.clear()
 
     async def subscribe(self, channel: str) -> dict[str, Any]:
         """Subscribe now and after every handshake. Raises ExchangeFailed."""
@@ -227,9 +215,3 @@ class SessionTransport(Transport):
     async def publish(self, channel: str, data: dict[str, Any]) -> dict[str, Any]:
         """Publish `data`. Raises ExchangeFailed."""
         return await self._engine.single(self._session.request(channel, data=data))
-
-    async def _stop(self) -> None:
-        if self._cycle is not None:
-            self._cycle.cancel()
-            await asyncio.wait((self._cycle,))
-            self._engine.connected.clear()

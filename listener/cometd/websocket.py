@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -13,7 +12,7 @@ from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
 
 from listener.cometd import messages as wire
-from listener.cometd.payloads import Payload
+from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Request
 from listener.cometd.transport import Link, SessionTransport
 from listener.errors import ExchangeFailed
@@ -38,7 +37,10 @@ class WebsocketTransport(SessionTransport):
         self._left: deque[bytes] = deque()
         self._held_bytes = 0
 
-    async def _exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
+    async def _exchange(self, request: Request) -> Payloads:
+        return self._frames(request)
+
+    async def _frames(self, request: Request) -> Payloads:
         """Frames, from the sending of the request until the caller has seen its reply.
 
         Raises ExchangeFailed: the socket could not be opened, closed, or stayed silent beyond the advised hold.

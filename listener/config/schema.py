@@ -5,6 +5,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
 
@@ -111,14 +112,23 @@ def input_files(section: BaseModel) -> Iterator[Path]:
 
 def named_input_files(section: BaseModel, place: str) -> Iterator[tuple[str, Path]]:
     """The same with the settings that name them; `place` is the table's."""
-    for name, field in type(section).model_fields.items():
+    files = _names_of_files(type(section))
+    for name in type(section).model_fields:
         value, setting = getattr(section, name), f"{place}.{name}"
         if isinstance(value, BaseModel):
             yield from named_input_files(value, setting)
-        elif _is_read([field.annotation, *field.metadata]):
+        elif name in files:
             several = isinstance(value, tuple | list)
             listed = [(f"{setting}[{n}]", one) for n, one in enumerate(value)] if several else [(setting, value)]
             yield from (one for one in listed if one[1] is not None)
+
+
+@cache
+def _names_of_files(model: type[BaseModel]) -> frozenset[str]:
+    """The keys of a table whose values are files that are read."""
+    return frozenset(
+        name for name, field in model.model_fields.items() if _is_read([field.annotation, *field.metadata])
+    )
 
 
 def _is_read(parts: Sequence[Any]) -> bool:

@@ -155,6 +155,10 @@ class Settings(Section):
         """The accounts; with `login = "none"` and none configured, one nameless listener."""
         return self.accounts or (AccountSettings(username="listener"),)
 
+    def parts(self) -> "Parts":
+        """Its tables, all of them sound."""
+        return Parts(self.base, self.server, self.accounts, self.journal, self.http, self.sinks)
+
     def path(self, value: Path) -> Path:
         """A configured path, made absolute from the configuration's folder."""
         return self.base / value
@@ -218,7 +222,7 @@ def _with_new_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str,
 class Parts(NamedTuple):
     """The tables of a configuration that are sound, each by itself; None for one that is not. `base` as in `Settings`.
 
-    `sinks` are unchecked.
+    `sinks` are unchecked, unless they are those of `Settings`.
     """
 
     base: Path

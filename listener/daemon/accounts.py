@@ -1,9 +1,11 @@
 """The accounts: builds, starts and stops each of them while the others continue."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
+import gc
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import aiohttp
@@ -12,10 +14,11 @@ import structlog
 from listener.config.settings import AccountSettings, Settings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, identity_of
+from listener.daemon.roll import Roll
 from listener.intake.receiver import Receiver, ReceiverOptions
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder, digest_of
-from listener.model.event import AccountStatus, Kind, SessionState
+from listener.model.event import Kind, SessionState
 from listener.ports import Journal
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
@@ -26,7 +29,12 @@ log = structlog.get_logger(__name__)
 
 _RECENT = 4096  # events
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
+_STARTED_WITHIN_S = 20.0  # unless there are so many that they are heard too late
 _RESUMES_PER_S = 2000  # their logins hold, and their sessions do not wait
+_TICK_S = 0.005
+_PERMANENT_EVERY = 200  # accounts
+_MOST_ENDED = 500  # accounts
+_AT_ONCE = 25  # accounts that are dealt with in one turn of the event loop
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Runs a coroutine as a task of this name, whose death ends the daemon."""
@@ -40,7 +48,7 @@ class _Listening:
     parts: Account
     receiver: Receiver
     resumes: bool
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    is_waiting: bool = False
     task: asyncio.Task[None] | None = None
 
 
@@ -53,6 +61,7 @@ class Accounts:
         recorder: turns observations into durable events.
         metrics: counts.
         connector: shared by all accounts.
+        roll: where they are entered.
         down_since_ms: since when nobody can have listened, if the journal lost what it held.
         host: time and chance.
     """
@@ -65,6 +74,7 @@ class Accounts:
         recorder: Recorder,
         metrics: Metrics,
         connector: aiohttp.BaseConnector,
+        roll: Roll,
         down_since_ms: int | None,
         host: Host,
     ) -> None:
@@ -74,6 +84,7 @@ class Accounts:
         self._recorder = recorder
         self._metrics = metrics
         self._connector = connector
+        self._roll = roll
         self._skew = ClockSkew(time_s=host.time_s)
         self._down_since_ms = down_since_ms
         wanted = settings.disposition
@@ -81,13 +92,11 @@ class Accounts:
             keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants
         )
         self._listening: dict[str, _Listening] = {}
+        self._starting: set[asyncio.Task[None]] = set()
+        self._ended = 0
 
     def __len__(self) -> int:
         return len(self._listening)
-
-    def status(self) -> list[AccountStatus]:
-        """Every account at this moment, in the order in which they were started."""
-        return [one.receiver.status() for one in self._listening.values()]
 
     async def build(self, accounts: Iterable[AccountSettings]) -> None:
         """Build the accounts that do not exist yet; those with a stored session continue it."""
@@ -95,19 +104,44 @@ class Accounts:
         digests = await self._recent_digests()
         configured = list(accounts)
         spread_s = min(10.0, max(0.5, len(configured) / 500))
-        for account in configured:
+        for built, account in enumerate(configured, 1):
             stored = saved.get(account.username)
             known = tuple(digests.get(account.username, ()))
-            self._listening[account.username] = self._build(account, stored, known, spread_s)
+            one = self._listening[account.username] = self._build(account, stored, known, spread_s)
+            self._roll.enter(one.receiver.status, one.receiver.silence)
+            if not built % _AT_ONCE:
+                await asyncio.sleep(0)
         self._metrics.set("sessions_configured", len(self._listening))
 
     def start(self, spawn: Spawn) -> None:
         """Start those that do not run yet: those that continue a session first and at once, the others over time."""
-        waiting = [one for one in self._listening.values() if one.task is None]
-        for resumes, per_s in ((True, _RESUMES_PER_S), (False, _STARTS_PER_S)):
-            for index, one in enumerate([one for one in waiting if one.resumes is resumes]):
-                name = f"account {one.settings.username}"
-                one.task = spawn(name, _start_later(one.receiver, one.stop, index / per_s))
+        waiting = [one for one in self._listening.values() if one.task is None and not one.is_waiting]
+        for one in waiting:
+            one.is_waiting = True
+        resuming = [one for one in waiting if one.resumes]
+        new = [one for one in waiting if not one.resumes]
+        for some, per_s in (
+            (resuming, _RESUMES_PER_S),
+            (new, max(_STARTS_PER_S, len(new) / _STARTED_WITHIN_S)),
+        ):
+            starting = spawn("starts", self._start_over_time(some, per_s, spawn))
+            self._starting.add(starting)
+            starting.add_done_callback(self._starting.discard)
+
+    async def _start_over_time(self, waiting: list[_Listening], per_s: float, spawn: Spawn) -> None:
+        """So many a second, and no more in one turn of the event loop than that makes: a slow loop gets fewer."""
+        unfrozen = 0
+        for begin, end in pairwise(_slices(len(waiting), per_s * _TICK_S)):
+            if begin:
+                await asyncio.sleep(_TICK_S)
+            unfrozen += end - begin
+            if unfrozen >= _PERMANENT_EVERY:
+                unfrozen = 0
+                _make_permanent()
+            for one in waiting[begin:end]:
+                if one.is_waiting:
+                    one.is_waiting = False
+                    one.task = spawn(f"account {one.settings.username}", one.receiver.run())
 
     async def apply(self, settings: Settings, changed: Iterable[str], spawn: Spawn, *, timeout_s: float) -> None:
         """Stop the accounts of these names, cleanly if time allows, and start those that are configured now.
@@ -121,7 +155,12 @@ class Accounts:
         names = set(changed)
         old = [self._listening[name] for name in names if name in self._listening]
         await asyncio.gather(*(_end(one, timeout_s) for one in old))
+        self._ended += len(old)
+        if self._ended > _MOST_ENDED:
+            self._ended = 0
+            gc.unfreeze()
         for one in old:
+            self._roll.strike(one.settings.username)
             del self._listening[one.settings.username]
         self._settings = settings
         await self.build(account for account in settings.listening_accounts() if account.username in names)
@@ -132,8 +171,9 @@ class Accounts:
 
         Polls that cost nothing stay open until `leave`: a server forgets a session so long after its last poll.
         """
-        for one in self._listening.values():
-            one.stop.set()
+        self._start_no_more()
+        async for one in self._each():
+            one.receiver.stop()
         for one in self._listening.values():
             if one.task is not None:
                 await one.receiver.rested.wait()
@@ -144,16 +184,28 @@ class Accounts:
             if one.task is not None and not one.receiver.rested.is_set():
                 one.task.cancel()
 
-    def leave(self) -> None:
+    async def leave(self) -> None:
         """End all tasks, and so the polls that are open."""
-        for one in self._listening.values():
+        self._start_no_more()
+        async for one in self._each():
             if one.task is not None:
                 one.task.cancel()
 
+    def _start_no_more(self) -> None:
+        for starting in self._starting:
+            starting.cancel()
+
     async def close(self) -> None:
         """Close their connections to the server."""
-        for one in self._listening.values():
+        async for one in self._each():
             await one.parts.http.close()
+
+    async def _each(self) -> AsyncIterator[_Listening]:
+        """All of them, a few in each turn of the event loop."""
+        for number, one in enumerate(list(self._listening.values()), 1):
+            yield one
+            if not number % _AT_ONCE:
+                await asyncio.sleep(0)
 
     async def _recent_digests(self) -> dict[str, list[bytes]]:
         """Per account, digests of the newest notifications: a continued session may repeat them."""
@@ -196,6 +248,7 @@ class Accounts:
             client=parts.client,
             decoder=self._decoder,
             record=self._recorder.record,
+            submit=self._recorder.submit,
             rest=parts.rest,
             reconciler=self._reconciler(parts),
             cookies=lambda: connections.saved_cookies(parts.http),
@@ -210,6 +263,7 @@ class Accounts:
             ),
             host=self._host,
         )
+        receiver.on_status = self._roll.note
         if stored is None:
             parts.before_listening = receiver.learn_chats
         return receiver
@@ -230,15 +284,26 @@ class Accounts:
         )
 
 
-async def _start_later(receiver: Receiver, stop: asyncio.Event, delay_s: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), delay_s)
-    await receiver.run(stop)
+def _make_permanent() -> None:
+    """Spare the garbage collector what lasts: one look at the parts of all sessions would hold the loop for a second.
+
+    What an account leaves when it ends is not found any more, until so many have ended (`_MOST_ENDED`).
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _slices(count: int, size: float) -> Iterator[int]:
+    """Where slices of this size, on average, begin and end."""
+    for number in range(ceil(count / size)):
+        yield int(number * size)
+    yield count
 
 
 async def _end(one: _Listening, timeout_s: float) -> None:
     """Stop one account, cleanly if time allows; its session is stored, so that it can be continued."""
-    one.stop.set()
+    one.is_waiting = False
+    one.receiver.stop()
     if one.task is not None:
         if not await one.receiver.rested.within(timeout_s):
             log.warning("account_not_stopped_in_time", account=one.settings.username, after_s=timeout_s)

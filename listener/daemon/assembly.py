@@ -195,12 +195,12 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     Raises:
         ConfigError: with every problem; see `settings.load`.
     """
-    beside = preflight.setting_problems(parts_of(path, environ=environ))
     try:
         settings = load(path, environ=environ, sink_problems=registry.problems_of_all)
     except ConfigError as exc:
+        beside = preflight.setting_problems(parts_of(path, environ=environ))
         raise ConfigError([*exc.problems, *beside]) from exc
-    if beside:
+    if beside := preflight.setting_problems(settings.parts()):
         raise ConfigError(beside)
     return settings
 

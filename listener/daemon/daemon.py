@@ -23,14 +23,15 @@ from listener.daemon.credentials import FileWatch
 from listener.daemon.health import Health
 from listener.daemon.housekeeping import Retention, look_after, record_damages
 from listener.daemon.lanes import SinkLanes
-from listener.daemon.reloading import Reloads, changes_between
+from listener.daemon.reloading import Changes, Reloads, changes_between
+from listener.daemon.roll import Roll
 from listener.daemon.serving import http_server
 from listener.daemon.supervision import Supervision
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.intake.recorder import Recorder
 from listener.journal import SqliteJournal
 from listener.journal.sqlite import Committed, size_bytes, wal_bytes
-from listener.model.event import AccountStatus, Event
+from listener.model.event import Event
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.runtime.notify import Notifier
@@ -78,6 +79,7 @@ class Daemon:
         self._look = asyncio.Event()
         self._load = load
         self._accounts: Accounts | None = None
+        self._roll = Roll(monotonic_s=host.clock.monotonic_s)
         self._renew_connections: Callable[[], None] = lambda: None
         self._down_since_ms: int | None = None
         path = settings.path(settings.journal.path)
@@ -93,7 +95,7 @@ class Daemon:
             host=host,
         )
         self.health = Health(
-            accounts=self._account_status,
+            roll=self._roll,
             lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
             configuration=self.reloads.status,
             journal=self._journal,
@@ -186,7 +188,7 @@ class Daemon:
             for worker in workers:
                 worker.cancel()
             await self._lanes.end(list(self._lanes.running))
-            accounts.leave()
+            await accounts.leave()
         log.info("stopped", last_sequence=self._journal.last_sequence)
 
     async def _sinks_answered(self) -> None:
@@ -244,8 +246,7 @@ class Daemon:
         if self._load is None:
             return
         try:
-            new = await asyncio.to_thread(self._load)
-            changes = changes_between(self._settings, new)
+            new, changes = await asyncio.to_thread(self._loaded, self._load)
             lanes = self._lanes.build(new, changes.sinks_started)
         except ConfigError as exc:
             self.reloads.refused(exc.problems)
@@ -257,6 +258,10 @@ class Daemon:
         if changes.accounts:
             await accounts.apply(new, changes.accounts, spawn, timeout_s=new.shutdown_timeout_s)
         self.reloads.done(changes)
+
+    def _loaded(self, load: Callable[[], Settings]) -> tuple[Settings, Changes]:
+        new = load()
+        return new, changes_between(self._settings, new)
 
     async def _open_journal(self, stack: AsyncExitStack) -> None:
         """Raises JournalError, which names the setting."""
@@ -313,6 +318,7 @@ class Daemon:
             recorder=self._recorder,
             metrics=self.metrics,
             connector=connector,
+            roll=self._roll,
             down_since_ms=self._down_since_ms,
             host=self._host,
         )
@@ -342,9 +348,6 @@ class Daemon:
         accounts = [account.username for account in self._settings.listening_accounts()]
         await record_damages(self._journal, self._recorder.record, accounts, self.metrics)
 
-    def _account_status(self) -> list[AccountStatus]:
-        return self._accounts.status() if self._accounts is not None else []
-
     def not_ready(self) -> list[str]:
         """Why the daemon is not ready; empty if it is."""
         return [problem.full for problem in self.health.problems()]
@@ -362,7 +365,7 @@ def _raise_open_files() -> None:
 def _tune_gc() -> None:
     """What exists now lives as long as the process, and batches create no cycles: collect less often."""
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 20, 50)
 
 
 async def _loud(work: Coroutine[Any, Any, None]) -> None:

@@ -5,22 +5,21 @@ import platform
 from collections.abc import Callable, Sequence
 
 from listener import __version__
+from listener.daemon.roll import Roll
 from listener.delivery import readiness_problem
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
 from listener.model.condition import Configuration, ReadinessProblem, SinkReport
-from listener.model.event import AccountStatus, Damage, GapTally, JournalStats, LaneStatus, rfc3339
+from listener.model.event import AccountStatus, Damage, JournalStats, LaneStatus, rfc3339
 from listener.ports import Journal
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 from listener.web.status import (
     SCHEMA_VERSION,
-    AccountReport,
     Build,
     ConfigurationReport,
     DamageReport,
     DeadLetters,
-    Gaps,
     JournalReport,
     Status,
     Stored,
@@ -29,13 +28,14 @@ from listener.web.status import (
 _COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
 _ASKED_EVERY_S = 1.0
 _ANSWER_S = 2.0
+_MOST_NAMED = 100  # silent accounts; the others are only counted
 
 
 class Health:
     """Collects the state of all parts when somebody asks.
 
     Args:
-        accounts: the state of the sessions, in the order of the configuration.
+        roll: the state of the sessions, in the order of the configuration.
         lanes: the state of the lanes.
         journal: asked for its figures once a second at most, since lanes read through the same thread.
         journal_bytes: the size of its files; must not raise.
@@ -50,7 +50,7 @@ class Health:
     def __init__(
         self,
         *,
-        accounts: Callable[[], Sequence[AccountStatus]],
+        roll: Roll,
         lanes: Callable[[], Sequence[LaneStatus]],
         journal: Journal,
         journal_bytes: Callable[[], int],
@@ -61,7 +61,7 @@ class Health:
         now_ms: Callable[[], int],
         monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
     ) -> None:
-        self._accounts = accounts
+        self._roll = roll
         self._lanes = lanes
         self._journal = journal
         self._journal_bytes = journal_bytes
@@ -78,13 +78,19 @@ class Health:
         self._asked_s: float | None = None
 
     def problems(self) -> list[ReadinessProblem]:
-        """Why the daemon is not ready; empty if it is."""
-        accounts = self._accounts()
-        found = [] if accounts else [ReadinessProblem(brief="starting", full="starting")]
-        found += [_unsubscribed(place, one) for place, one in enumerate(accounts) if not one.subscribed]
-        found += [_silent(place, one) for place, one in enumerate(accounts) if one.silent_s]
+        """Why the daemon is not ready; empty if it is. Of very many accounts in trouble the first are named."""
+        found = [] if len(self._roll) else [ReadinessProblem(brief="starting", full="starting")]
+        found += self._account_problems()
         found += [trouble for lane in self._lanes() if (trouble := readiness_problem(lane))]
         found += self._journal_problems()
+        return found
+
+    def _account_problems(self) -> list[ReadinessProblem]:
+        summary, silent = self._roll.summary(), self._roll.silent()
+        found = [_unsubscribed(place, one) for place, one in summary.unsubscribed]
+        found += _more(summary.more_unsubscribed, "accounts have no subscription")
+        found += [_silent(*one) for one in silent[:_MOST_NAMED]]
+        found += _more(len(silent[_MOST_NAMED:]), "accounts are silent")
         return found
 
     def _journal_problems(self) -> list[ReadinessProblem]:
@@ -114,16 +120,17 @@ class Health:
         metrics.set("journal_oldest_age_seconds", _oldest_s(lanes))
         metrics.set("journal_bytes", self._journal_bytes())
         metrics.set("journal_wal_bytes", self._wal_bytes())
-        accounts = self._accounts()
-        ages_s = [max(0, now_ms - one.since_ms) / 1000 for one in accounts if one.subscribed and one.since_ms]
-        metrics.set("session_youngest_age_seconds", min(ages_s, default=0.0))
-        metrics.set("session_oldest_age_seconds", max(ages_s, default=0.0))
-        metrics.set("session_epoch", max((one.epoch for one in accounts), default=0))
+        summary = self._roll.summary()
+        first_ms, last_ms = summary.since_ms or (now_ms, now_ms)
+        metrics.set("session_youngest_age_seconds", max(0, now_ms - last_ms) / 1000)
+        metrics.set("session_oldest_age_seconds", max(0, now_ms - first_ms) / 1000)
+        metrics.set("session_epoch", summary.epoch)
 
     async def status(self) -> Status:
         """Everything, for `/status.json`."""
         stats = await self._journal_stats()
-        accounts, lanes, problems = self._accounts(), self._lanes(), self.problems()
+        reports = await self._roll.reports()
+        lanes, problems = self._lanes(), self.problems()
         letters = None if stats is None else stats.dead_letters
         return Status(
             schema_version=SCHEMA_VERSION,
@@ -132,9 +139,9 @@ class Health:
             problems=tuple(one.full for one in problems),
             build=Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms)),
             configuration=_configuration(self._configuration()),
-            accounts=tuple(_account(one) for one in accounts),
+            accounts=tuple(reports),
             sinks=tuple(SinkReport.of(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes),
-            gaps=_all_gaps([one.gaps for one in accounts]),
+            gaps=self._roll.summary().gaps,
             dead_letters=None if letters is None else DeadLetters(total=sum(letters.values()), by_sink=letters),
             journal=self._journal_report(lanes, stats),
         )
@@ -170,9 +177,13 @@ def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
     )
 
 
-def _silent(place: int, one: AccountStatus) -> ReadinessProblem:
-    what = f"has been silent for {one.silent_s:.0f} s"
-    return ReadinessProblem(brief=f"accounts[{place}] {what}", full=f"account {one.account} {what}")
+def _silent(place: int, account: str, silent_s: float) -> ReadinessProblem:
+    what = f"has been silent for {silent_s:.0f} s"
+    return ReadinessProblem(brief=f"accounts[{place}] {what}", full=f"account {account} {what}")
+
+
+def _more(count: int, what: str) -> list[ReadinessProblem]:
+    return [ReadinessProblem(brief=f"{count} more {what}", full=f"{count} more {what}")] if count else []
 
 
 def _depth(lanes: Sequence[LaneStatus]) -> int:
@@ -186,24 +197,6 @@ def _oldest_s(lanes: Sequence[LaneStatus]) -> float:
 def _configuration(one: Configuration) -> ConfigurationReport:
     refused_at = None if one.refused_ms is None else rfc3339(one.refused_ms)
     return ConfigurationReport(loaded_at=rfc3339(one.loaded_ms), refused_at=refused_at, problems=one.problems)
-
-
-def _account(one: AccountStatus) -> AccountReport:
-    return AccountReport(
-        account=one.account,
-        subscribed=one.subscribed,
-        subscribed_at=None if one.since_ms is None or not one.subscribed else rfc3339(one.since_ms),
-        epoch=one.epoch,
-        ack=one.ack,
-        silent_seconds=one.silent_s,
-        gaps=Gaps(count=one.gaps.count, seconds=one.gaps.seconds, last=one.gaps.last),
-        last_error=one.last_error,
-    )
-
-
-def _all_gaps(tallies: Sequence[GapTally]) -> Gaps:
-    last = max((tally.last for tally in tallies if tally.last is not None), key=lambda gap: gap.to, default=None)
-    return Gaps(count=sum(tally.count for tally in tallies), seconds=sum(tally.seconds for tally in tallies), last=last)
 
 
 def _stored(stats: JournalStats) -> Stored:

@@ -8,6 +8,7 @@ from contextlib import suppress
 import structlog
 
 from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused, retry_after_of
+from listener.delivery.pace import Pace
 from listener.delivery.policy import LanePolicy
 from listener.delivery.refusals import Refusals
 from listener.delivery.replays import Replays
@@ -22,7 +23,6 @@ from listener.runtime.metrics import Metrics
 
 _NAMED_AT_MOST = 10  # sequences in one log line
 _WITNESSES = 2
-_DISTANCE_S = 0.02
 _CURSOR_LAG_S = 0.05
 _JOURNAL_RETRY_S = 1.0
 _STALLED_S = 300.0
@@ -74,7 +74,7 @@ class Lane:
         self._progress = asyncio.Event()
         self._moved = asyncio.Event()
         self._retry_state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
-        self._refusals = Refusals(policy.park_after_refusals)
+        self._pace, self._refusals = Pace(monotonic), Refusals(policy.park_after_refusals)
         self._destination = Destination(
             name=name,
             sink=sink,
@@ -114,7 +114,7 @@ class Lane:
             self._backoff.reset(self._retry_state.attempts)
             await self._replays.bring_first()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._carry_all(), name=f"delivery {self.name}")
+                tasks.create_task(self._carry_all(tasks), name=f"delivery {self.name}")
                 tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
                 tasks.create_task(self._replays.run(), name=f"replays {self.name}")
         finally:
@@ -196,20 +196,26 @@ class Lane:
     def _note_progress(self) -> None:
         self._moved_at_s = self._monotonic()
 
-    async def _carry_all(self) -> None:
-        """The first event after a silence goes at once; in a stream, deliveries keep a distance and so grow."""
+    async def _carry_all(self, tasks: asyncio.TaskGroup) -> None:
+        """Batch after batch. Far behind, the next one is read while one is delivered."""
+        following: Sequence[Event] = ()
         while True:
             newest = self._journal.last_sequence
             try:
-                events = await self._journal.read(self._cursor, self._policy.batch)
+                events = following or await self._journal.read(self._cursor, self._policy.batch)
             except JournalError as exc:
                 self._log.error("journal_cannot_be_read", error=str(exc))
                 await asyncio.sleep(_JOURNAL_RETRY_S)
                 continue
-            if events:
+            following = ()
+            if len(events) == self._policy.batch:
+                reading = tasks.create_task(self._read_ahead(events[-1].sequence), name=f"reading for {self.name}")
                 await self._carry(events)
-                if len(events) < self._policy.batch:
-                    await asyncio.sleep(_DISTANCE_S)
+                following = await reading
+            elif events:
+                await self._carry(events)
+                if pause_s := self._pace.pause_s(len(events)):
+                    await asyncio.sleep(pause_s)
             elif newest > self._cursor:
                 await self._skip_to(newest)
             else:
@@ -230,7 +236,7 @@ class Lane:
     async def _carry(self, events: Sequence[Event]) -> None:
         """Settle one batch: delivered, dead or excluded."""
         self._oldest_ms, self._batch_end = events[0].received_ms, events[-1].sequence
-        wanted = [event for event in events if self._policy.wants(event)]
+        wanted = self._policy.wanted(events)
         dead = await self._deliver(wanted) if wanted else 0
         self._cursor, self._oldest_ms = events[-1].sequence, events[-1].received_ms
         self._note_progress()
@@ -280,10 +286,13 @@ class Lane:
 
     async def _deliver(self, wanted: list[Event]) -> int:
         """Deliver the batch until nothing of it is left; returns how many of its events are dead."""
-        alive = [event for event in wanted if (event.sequence, event.id) not in self._already_dead]
-        dead = len(wanted) - len(alive)
-        left = [event for event in alive if event.sequence not in self._ahead]
-        self._ahead = {sequence for sequence in self._ahead if sequence > self._batch_end}
+        left, dead = wanted, 0
+        if self._already_dead:
+            left = [event for event in wanted if (event.sequence, event.id) not in self._already_dead]
+            dead = len(wanted) - len(left)
+        if self._ahead:
+            left = [event for event in left if event.sequence not in self._ahead]
+            self._ahead = {sequence for sequence in self._ahead if sequence > self._batch_end}
         if not left:
             return dead
         self._retry_state.begin(left[0].sequence)
@@ -343,17 +352,18 @@ class Lane:
     async def _others(self, left: list[Event]) -> list[Event]:
         """The first event of each chat but that of the head; of the next batch where this one has none."""
         head = chat_of(left[0])
-        for events in (left, [event for event in await self._next_batch() if self._is_due(event)]):
+        for events in (left, [event for event in await self._read_ahead(self._batch_end) if self._is_due(event)]):
             first = {chat_of(event): event for event in reversed(events) if chat_of(event) != head}
             if first:
                 return sorted(first.values(), key=lambda event: event.sequence)
         return []
 
-    async def _next_batch(self) -> Sequence[Event]:
+    async def _read_ahead(self, after: int) -> Sequence[Event]:
+        """A batch beyond the present one; nothing where it cannot be read now."""
         try:
-            return await self._journal.read(self._batch_end, self._policy.batch)
+            return await self._journal.read(after, self._policy.batch)
         except JournalError:
-            return []
+            return ()
 
     def _is_due(self, event: Event) -> bool:
         is_done = event.sequence in self._ahead or (event.sequence, event.id) in self._already_dead

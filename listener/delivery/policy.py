@@ -59,6 +59,13 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     park_after_refusals: int = 20
     retry_start_errors: bool = False
 
+    def wanted(self, events: Sequence[Event]) -> list[Event]:
+        """Those of the events that the sink gets."""
+        filters = self.accounts or self.keys or self.changes or self.dispositions or self.changes_only
+        if self.gaps and not filters:
+            return list(events)
+        return [event for event in events if self.wants(event)]
+
     def wants(self, event: Event) -> bool:
         """Whether the sink gets this event."""
         if self.accounts and event.account not in self.accounts:

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -12,11 +14,13 @@ from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, Rest
 from listener.errors import ListenerError
 from listener.intake.gaps import Liveness, gap_between
 from listener.intake.reconciliation import Reconciler, Rest
-from listener.model.event import AccountStatus, Entry, Gap, GapTally, SessionState
+from listener.model.event import AccountStatus, Entry, Gap, SessionState
+from listener.runtime.chore import Chore
 from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
+from listener.runtime.turn import Turn
 from listener.webservices.notifications import DecodedBatch, NotificationDecoder
 from listener.webservices.repeats import Repeats, SeenChats
 
@@ -31,8 +35,8 @@ class Client(Protocol):
     async def run(self, *, disconnect: bool = False) -> None:
         """Keep the session alive until cancelled."""
 
-    def facts(self) -> AsyncIterator[Fact]:
-        """What happens, in order."""
+    def facts(self, take: Callable[[Batch | Polled], bool]) -> AsyncGenerator[Fact, None]:
+        """What happens, in order; the answer of a poll is offered to `take` first if no fact waits before it."""
 
     def pending(self) -> bool:
         """Whether facts wait to be taken."""
@@ -90,6 +94,7 @@ class Receiver:
         client: the CometD client, not yet running.
         decoder: takes the dispositions out of notifications.
         record: stores an entry; returns once it is durable.
+        submit: stores an entry; calls back once it is durable.
         rest: the REST API, None if the server has none.
         reconciler: rereads the chats over it.
         cookies: the jar's content, for the next process.
@@ -99,6 +104,8 @@ class Receiver:
         host: time, and since when its monotonic clock runs.
 
     Attributes:
+        status: how the account stands.
+        on_status: told each change of it.
         rested: open once its state is stored and nothing of the session is processed any more.
     """
 
@@ -109,6 +116,7 @@ class Receiver:
         client: Client,
         decoder: NotificationDecoder,
         record: Callable[[Entry], Awaitable[None]],
+        submit: Callable[[Entry, Callable[[], None]], None],
         rest: Rest | None,
         reconciler: Reconciler | None,
         cookies: Callable[[], tuple[tuple[str, str, str, str], ...]],
@@ -121,6 +129,7 @@ class Receiver:
         self._client = client
         self._decoder = decoder
         self._record = record
+        self._submit = submit
         self._rest = rest
         self._cookies = cookies
         self._saved = saved
@@ -128,7 +137,7 @@ class Receiver:
         self._options = options
         self._host = host
         self._stored_at: Moment | None = None
-        self.turn = asyncio.Lock()
+        self.turn = Turn()
         self._repeats = Repeats(options.known_digests)
         self.seen_chats = SeenChats()
         self._liveness = Liveness()
@@ -137,45 +146,62 @@ class Receiver:
         self._reconciler = reconciler
         if reconciler is not None:
             reconciler.subscription = self
-        self._clean = self._ack = self._subscribed = False
-        self._polling_ended = Latch()
+        self._clean = False
+        self._tasks: asyncio.TaskGroup | None = None
+        self._stop_wanted = False
         self._leaves_open = False
         self.rested = Latch()
-        self._since_ms: int | None = None
-        self._epoch = 0
-        self._gaps = GapTally()
-        self._last_error: str | None = None
+        self.status = AccountStatus(account=identity.account)
+        self.on_status: Callable[[AccountStatus], None] = _tell_nobody
         self._last_fact_s = host.clock.monotonic_s()
         self._log = log.bind(account=identity.account)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Listen until `stop` is set, then come to rest; raises whatever fails.
+    async def run(self) -> None:
+        """Listen until `stop`, then come to rest; raises whatever fails.
 
         Returns at rest, or where a poll is left open, goes on doing nothing until it is cancelled.
         """
         await self._mark_unclean()
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             name = self._identity.account
             polling = tasks.create_task(
                 self._client.run(disconnect=self._options.disconnect_on_stop), name=f"session {name}"
             )
-            listening = tasks.create_task(self._listen(), name=f"receiver {name}")
-            helpers = []
-            if self._reconciler is not None:
-                helpers.append(tasks.create_task(self._reconciler.run(), name=f"reread {name}"))
-            elif self._options.resubscribe_s:
-                helpers.append(tasks.create_task(self._stay_subscribed(), name=f"subscribe {name}"))
-            if self._rest is not None:
-                helpers.append(tasks.create_task(self._stay_logged_in(self._rest), name=f"keepalive {name}"))
-            await stop.wait()
-            await self._client.end_polling()
-            await self._polling_ended.wait()
+            chores = self._begin_chores(tasks)
+            try:
+                if self._stop_wanted:
+                    self._end_polling(tasks)
+                await self._listen()
+            finally:
+                for chore in chores:
+                    chore.end()
             if not self._leaves_open:
+                taking = tasks.create_task(self._listen(), name=f"receiver {name}")
                 polling.cancel()
                 await asyncio.wait((polling,))  # the answer to a disconnect may contain events too
-            for task in (listening, *helpers):
-                task.cancel()
+                taking.cancel()
             self.rested.set()
+
+    def stop(self) -> None:
+        """Come to rest; `rested` tells when."""
+        if self._tasks is not None and not self._stop_wanted:
+            self._end_polling(self._tasks)
+        self._stop_wanted = True
+
+    def _end_polling(self, tasks: asyncio.TaskGroup) -> None:
+        tasks.create_task(self._client.end_polling(), name=f"stop {self._identity.account}")
+
+    def _begin_chores(self, tasks: asyncio.TaskGroup) -> list[Chore]:
+        name, options, chores = self._identity.account, self._options, []
+        if self._reconciler is not None:
+            chores.append(self._reconciler.begin(tasks))
+        elif options.resubscribe_s:
+            # A server may drop a subscription in silence; without the REST API nothing would ever tell.
+            chores.append(Chore(tasks, f"subscribe {name}", self.subscribe_again, every_s=options.resubscribe_s))
+        if self._rest is not None:
+            chores.append(Chore(tasks, f"keepalive {name}", self._stay_logged_in, every_s=options.keepalive_s))
+        return chores
 
     async def _mark_unclean(self) -> None:
         """A saved session is clean only once: from now on an answer may be in flight when the process dies."""
@@ -188,23 +214,15 @@ class Receiver:
         if self._reconciler is not None:
             await self._reconciler.learn(prime=self._options.down_since_ms is None)
 
-    def status(self) -> AccountStatus:
-        """The account at this moment."""
-        return AccountStatus(
-            account=self._identity.account,
-            subscribed=self._subscribed,
-            epoch=self._epoch,
-            ack=self._ack,
-            gaps=self._gaps,
-            since_ms=self._since_ms,
-            last_error=self._last_error,
-            silent_s=self._silent_s(),
-        )
+    def _stands(self, **changes: Any) -> None:
+        self.status = msgspec.structs.replace(self.status, **changes)
+        self.on_status(self.status)
 
-    def _silent_s(self) -> float:
-        """How long it has been silent, 0.0 while that may be."""
-        silent_s = self._host.clock.monotonic_s() - self._last_fact_s
-        return silent_s if silent_s > self._client.max_silence_s() and not self.turn.locked() else 0.0
+    def silence(self) -> tuple[float, float]:
+        """For how long nothing has happened, and how long that may be; both 0 while a fact is dealt with."""
+        if self.turn.locked():
+            return 0.0, 0.0
+        return self._host.clock.monotonic_s() - self._last_fact_s, self._client.max_silence_s()
 
     # --- for the reconciler: `reconciliation.Subscription` ---------------------------------------------------------
 
@@ -218,7 +236,7 @@ class Receiver:
 
     def is_connected(self) -> bool:
         """Whether polls succeed: no failure since the last one."""
-        return self._subscribed
+        return self.status.subscribed
 
     def is_healthy(self) -> bool:
         """Whether the session is connected and nothing is known to be missing."""
@@ -252,24 +270,38 @@ class Receiver:
     # --- facts ----------------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        async for fact in self._client.facts():
-            self._last_fact_s = self._host.clock.monotonic_s()
-            async with self.turn:
+        """Take facts until polling has ended."""
+        async with aclosing(self._client.facts(self._take)) as facts:
+            async for fact in facts:
+                self._last_fact_s = self._host.clock.monotonic_s()
+                await self.turn.acquire()
                 match fact:
                     case Batch():
-                        await self._on_batch(fact)
+                        self._on_batch(fact)
+                    case Polled():
+                        self._on_polled(fact)
                     case Subscribed():
                         await self._on_subscribed(fact)
-                    case Polled():
-                        await self._on_polled(fact)
                     case SessionProblem():
                         self._on_problem(fact)
                     case PollingEnded():
                         await self._on_polling_ended(fact)
-            if self._leaves_open:
-                return  # whatever follows belongs to the next process
+                        return  # where the poll is left open, what follows belongs to the next process
 
-    async def _on_batch(self, batch: Batch) -> None:
+    def _take(self, fact: Batch | Polled) -> bool:
+        """Take the answer of a poll in the step in which it came; False if it is not our turn."""
+        if not self.turn.take():
+            return False
+        self._last_fact_s = self._host.clock.monotonic_s()
+        if isinstance(fact, Batch):
+            self._on_batch(fact)
+        else:
+            self._on_polled(fact)
+        return True
+
+    # Each of these ends the turn, which began before: at once, or when what it stores is durable.
+
+    def _on_batch(self, batch: Batch) -> None:
         decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at.wall_ms)
         self._repeats.drop_repeats(decoded, more=batch.more)
         self._note(decoded, batch)
@@ -278,17 +310,23 @@ class Receiver:
             self._set_subscribed(batch.at)
         heard = any(not one.prime for one in decoded.observations)
         store = heard or (batch.resume is not None and self._store_is_due(batch.at))
-        if decoded.observations or store:
-            await self._record(
-                Entry(
-                    account=self._identity.account,
-                    observations=tuple(decoded.observations),
-                    session=self._session(batch) if store else None,
-                    origin_id=f"{batch.client_id}:{batch.number}",
-                    as_of_s=batch.at.monotonic_s or 0.0,
-                )
-            )
-        batch.confirm(useful=bool(decoded.observations))
+        durable = partial(self._confirm, batch, useful=bool(decoded.observations))
+        if not decoded.observations and not store:
+            durable()
+            return
+        entry = Entry(
+            account=self._identity.account,
+            observations=tuple(decoded.observations),
+            session=self._session(batch) if store else None,
+            origin_id=f"{batch.client_id}:{batch.number}",
+            as_of_s=batch.at.monotonic_s or 0.0,
+        )
+        self._submit(entry, durable)
+
+    def _confirm(self, batch: Batch, *, useful: bool) -> None:
+        """The batch is durable, or nothing of it has to be."""
+        self.turn.release()
+        batch.confirm(useful=useful)
 
     def _note(self, decoded: DecodedBatch, batch: Batch) -> None:
         """Note what the batch says about the subscription and about chats, apart from dispositions."""
@@ -341,6 +379,7 @@ class Receiver:
             elif fact.restored_by is RestoredBy.RESUME and not (self._saved and self._saved.clean):
                 self._reconciler.owe()
         self._log_subscribed(fact, gap)
+        self.turn.release()
 
     def _gap_start(self, fact: Subscribed) -> Moment | None:
         """When the subscription last certainly existed, or was last alive; None if there never was one."""
@@ -370,15 +409,15 @@ class Receiver:
         length_s = max(0.0, since.seconds_to(until))
         self._metrics.count("gaps_total", 1, cause)
         self._metrics.count("gap_seconds_total", length_s)
-        self._gaps = self._gaps.plus(gap, length_s)
+        self._stands(gaps=self.status.gaps.plus(gap, length_s))
         return gap
 
     def _log_subscribed(self, fact: Subscribed, gap: Gap | None) -> None:
         if fact.restored_by is not RestoredBy.POLL:
-            self._epoch += 1
+            self._stands(epoch=self.status.epoch + 1)
             self._metrics.count("handshakes_total" if fact.restored_by is RestoredBy.HANDSHAKE else "resumes_total")
         self._set_subscribed(fact.at)
-        self._ack = fact.ack
+        self._stands(ack=fact.ack)
         self._log.info(
             "subscribed",
             by=fact.restored_by,
@@ -386,7 +425,7 @@ class Receiver:
             gap=None if gap is None else f"{gap.from_} to {gap.to}",
         )
 
-    async def _on_polled(self, fact: Polled) -> None:
+    def _on_polled(self, fact: Polled) -> None:
         if fact.repeated:
             self._metrics.count("batches_repeated_total")
         self._liveness.polled(fact.subscribed, heard=False)
@@ -394,18 +433,21 @@ class Receiver:
         if self._reconciler is not None:
             self._reconciler.polled()
         if self._store_is_due(fact.at):
-            await self._record(Entry(account=self._identity.account, session=self._session(fact)))
+            self._submit(Entry(account=self._identity.account, session=self._session(fact)), self.turn.release)
+        else:
+            self.turn.release()
 
     def _store_is_due(self, at: Moment) -> bool:
         return self._stored_at is None or self._stored_at.seconds_to(at) >= _STORE_EVERY_S
 
     def _on_problem(self, fact: SessionProblem) -> None:
         self._metrics.count("exchanges_failed_total", 1, fact.reason)
-        self._last_error = f"{fact.reason}: {fact.text}"
+        lost = bool(fact.retry_in_s) and self.status.subscribed
+        self._stands(last_error=f"{fact.reason}: {fact.text}", subscribed=self.status.subscribed and not lost)
         self._log.warning("session_problem", reason=fact.reason, error=fact.text, retry_in_s=round(fact.retry_in_s, 2))
-        if fact.retry_in_s and self._subscribed:
-            self._subscribed = False
+        if lost:
             self._metrics.add("sessions_subscribed", -1)
+        self.turn.release()
 
     async def _on_polling_ended(self, fact: PollingEnded) -> None:
         """Store what the next process needs; `clean` says that nothing was in flight and nothing is left to do."""
@@ -414,11 +456,11 @@ class Receiver:
         if session is not None and not self._options.disconnect_on_stop:
             await self._record(Entry(account=self._identity.account, session=session))
             self._leaves_open = session.ack is not None
-        self._polling_ended.set()
+        self.turn.release()
 
     def _set_subscribed(self, at: Moment) -> None:
-        if not self._subscribed:
-            self._subscribed, self._since_ms, self._last_error = True, at.wall_ms, None
+        if not self.status.subscribed:
+            self._stands(subscribed=True, since_ms=at.wall_ms, last_error=None)
             self._metrics.add("sessions_subscribed", 1)
 
     def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:
@@ -444,17 +486,14 @@ class Receiver:
             taken=resume.taken,
         )
 
-    async def _stay_subscribed(self) -> None:
-        """A server may drop a subscription in silence; without the REST API nothing would ever tell."""
-        while True:
-            await asyncio.sleep(self._options.resubscribe_s)
-            await self.subscribe_again()
-
-    async def _stay_logged_in(self, rest: Rest) -> None:
+    async def _stay_logged_in(self) -> None:
         """It is undocumented whether a long poll refreshes the HTTP session: send a cheap request now and then."""
-        while True:
-            await asyncio.sleep(self._options.keepalive_s)
-            try:
-                await rest.keepalive()
-            except ListenerError as exc:
-                self._log.warning("keepalive_failed", error=str(exc))
+        assert self._rest is not None  # noqa: S101 - see `_begin_chores`
+        try:
+            await self._rest.keepalive()
+        except ListenerError as exc:
+            self._log.warning("keepalive_failed", error=str(exc))
+
+
+def _tell_nobody(_status: AccountStatus) -> None:
+    """Until somebody wants to know."""

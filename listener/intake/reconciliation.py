@@ -10,10 +10,11 @@ import structlog
 
 from listener.errors import JournalDamaged, ListenerError
 from listener.model.event import Difference, Entry, Gap, Observation
+from listener.runtime.chore import Chore
 from listener.runtime.clock import Clock, Moment
 from listener.runtime.host import THIS_HOST
-from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
+from listener.runtime.turn import Turn
 from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.repeats import SeenChats
 
@@ -41,7 +42,7 @@ class Rest(Protocol):
 class Subscription(Protocol):
     """What is needed of the receiver whose chats these are."""
 
-    turn: asyncio.Lock
+    turn: Turn
     seen_chats: SeenChats
 
     def pending(self) -> bool:
@@ -133,7 +134,8 @@ class Reconciler:
         self._clock = clock
         self._interval_s = interval_s
         self._uniform = uniform
-        self._asked = Latch()
+        self._asked = False
+        self._chore: Chore | None = None
         self._reading = False
         self._missed = False
         self._owed = False
@@ -145,20 +147,22 @@ class Reconciler:
     @property
     def is_due(self) -> bool:
         """Whether something may have been missed and the chats have not been reread yet."""
-        return self._owed or (self._missed and (self._reading or self._asked.is_set()))
+        return self._owed or (self._missed and (self._reading or self._asked))
 
     def ask(self) -> None:
         """Something may have been missed: reread now."""
         self._missed = True
         self._continued = False
-        self._asked.set()
+        self.check()
 
     def check(self) -> None:
         """The very first subscription exists: reread now, since a change between `learn` and it was not notified.
 
         Found by a later check, it would look like the effect of a dead subscription.
         """
-        self._asked.set()
+        self._asked = True
+        if self._chore is not None:
+            self._chore.now()
 
     def owe(self) -> None:
         """Reread once the session has delivered what it still holds, which is older than the chats."""
@@ -184,20 +188,27 @@ class Reconciler:
             _raise_damage(exc)
             self._log.warning("chats_not_read", error=str(exc), effect="`previous` may be unknown at first")
 
-    async def run(self) -> None:
-        """Reread whenever asked to, and otherwise in intervals; until cancelled."""
-        pause_s = self._interval_s * self._uniform(0.5, 1.0)  # spreads the accounts
-        while True:
-            if self._interval_s <= 0:
-                await self._asked.wait()
-            elif not await self._asked.within(pause_s):
-                await self._check()
-                pause_s = self._interval_s
-                continue
+    def begin(self, tasks: asyncio.TaskGroup) -> Chore:
+        """Reread whenever asked to, and otherwise in intervals, until the chore is ended."""
+        chore = self._chore = Chore(
+            tasks,
+            f"reread {self._account}",
+            self._reread,
+            every_s=self._interval_s,
+            first_s=self._interval_s * self._uniform(0.5, 1.0),  # spreads the accounts
+        )
+        if self._asked:
+            chore.now()
+        return chore
+
+    async def _reread(self) -> None:
+        if not self._asked:
+            await self._check()
+        while self._asked:
             await self._after_gap()
 
     async def _after_gap(self) -> None:
-        self._asked.clear()
+        self._asked = False
         self._reading = True
         subscribed = self._continued and await self.subscription.subscribe_again()
         try:
@@ -211,7 +222,7 @@ class Reconciler:
             self._count("failed")
             self._log.warning("reconciliation_failed", error=str(exc))
             await asyncio.sleep(_AGAIN_S)
-            self._asked.set()
+            self._asked = True
         else:
             self._continued = False
             await self._compare(look, prime=False, gap=gap)
@@ -219,7 +230,7 @@ class Reconciler:
             self._before = _Before(look)
             await self._read_again_if_overtaken(look)
             self._reading = False
-            self._missed = self._asked.is_set()
+            self._missed = self._asked
 
     async def _died_before(self, look: _Look, *, subscribed: bool) -> Gap | None:
         """A session that was continued without a gap has told what it held: the rest shows a dead subscription."""
@@ -240,7 +251,7 @@ class Reconciler:
             overtaken = True
         self._overtaken = self._overtaken + 1 if overtaken else 0
         if 0 < self._overtaken <= _OVERTAKEN_AT_MOST:
-            self._asked.set()
+            self._asked = True
 
     async def _check(self) -> None:
         """Subscribe again, and compare while all seems well. What was never notified shows a dead subscription.
@@ -262,7 +273,7 @@ class Reconciler:
             self._count("failed")
             self._log.warning("reconciliation_check_failed", error=str(exc))
             return
-        if self._asked.is_set() or not self.subscription.is_healthy():
+        if self._asked or not self.subscription.is_healthy():
             return
         self._count("different" if found else "done")
         untold = self._untold(look, found)

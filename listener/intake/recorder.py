@@ -1,8 +1,8 @@
 """Between the receivers and the journal: classifies in one order, and commits groups over all accounts."""
 
 import asyncio
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from zlib import crc32
@@ -10,7 +10,7 @@ from zlib import crc32
 import msgspec
 import structlog
 
-from listener.errors import JournalError
+from listener.errors import JournalError, JournalStale
 from listener.model.event import (
     Change,
     Difference,
@@ -29,6 +29,7 @@ from listener.model.event import (
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
+from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -39,6 +40,9 @@ _LARGEST_GROUP = 2_000  # observations: some 15 ms of the event loop
 _NOTHING = JournalBatch()
 _ID_DIGITS, _MARK_DIGITS = 40, 8
 _LONG_AGO_S = float("-inf")
+# The name of a member of an Enum is looked up by a function in Python 3.11: several times for each event.
+_SET, _CHANGED, _UNCHANGED, _CLEARED = Change.SET, Change.CHANGED, Change.UNCHANGED, Change.CLEARED
+_RECONCILED, _DISPOSITION = Origin.RECONCILED, Kind.DISPOSITION
 Values = dict[str, LastValue]
 
 
@@ -47,11 +51,15 @@ class _Chat:
 
     That may be later than the value came: who repeats it says that it still holds. It is not stored, since after a
     start everything known is older than any look at the chats.
+
+    Attributes:
+        is_known: what the journal has of it is here. Until then it is taken for new, and the journal objects if not.
     """
 
-    __slots__ = ("as_of_s", "values")
+    __slots__ = ("as_of_s", "is_known", "values")
 
     def __init__(self) -> None:
+        self.is_known = False
         self.values: Values = {}
         self.as_of_s: dict[str, float] = {}
 
@@ -62,7 +70,7 @@ class _Chat:
 
     def has_overtaken(self, heard: Observation, as_of_s: float) -> bool:
         """Whether the key was heard of after the chats that say this were asked for: it may be the newer of the two."""
-        return heard.origin is Origin.RECONCILED and self.as_of_s.get(heard.key, _LONG_AGO_S) > as_of_s
+        return heard.origin is _RECONCILED and self.as_of_s.get(heard.key, _LONG_AGO_S) > as_of_s
 
 
 class Recorder:
@@ -102,25 +110,30 @@ class Recorder:
         self._gap_type = f"{type_prefix}.chat.{Kind.GAP}"
         self._backoff = backoff or Backoff(first_s=0.2, limit_s=5.0, uniform=host.random.uniform)
         self._on_record = on_record
-        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
-        self._arrived = asyncio.Event()
+        self._received_at = lru_cache(maxsize=16)(rfc3339)  # a batch is received in one moment
+        self._waiting: list[tuple[Entry, Callable[[], None]]] = []
+        self._arrived = Latch()
         self._chats: OrderedDict[str, _Chat] = OrderedDict()
         self.failing: str | None = None
         self._began_s: float | None = None
 
     async def record(self, entry: Entry) -> None:
         """Return once the entry is durable. A cancelled caller does not take its entry back."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((entry, done))
+        durable = Latch()
+        self.submit(entry, durable.set)
+        await durable.wait()
+
+    def submit(self, entry: Entry, durable: Callable[[], None]) -> None:
+        """Call `durable` once the entry is; it must not raise."""
+        self._waiting.append((entry, durable))
         self._arrived.set()
-        await done
 
     async def differences(self, observations: Sequence[Observation], as_of_s: float) -> list[Difference]:
         """What chats that were asked for at this time say other than the last values; stores nothing.
 
         Raises JournalError.
         """
-        while missing := {one.chat_id for one in observations if one.chat_id not in self._chats}:
+        while missing := self._unknown({one.chat_id for one in observations}):
             await self._learn(missing)
         found = []
         for one in observations:
@@ -141,15 +154,14 @@ class Recorder:
             self._began_s = self._monotonic_s()
             await self._commit([entry for entry, _ in group])
             self._began_s = None
-            for _, done in group:
-                if not done.done():
-                    done.set_result(None)
+            for _, durable in group:
+                durable()
 
     def waiting_s(self) -> float:
         """For how long the group under way has been waiting for its commit; 0.0 without one."""
         return 0.0 if self._began_s is None else self._monotonic_s() - self._began_s
 
-    def _next_group(self) -> list[tuple[Entry, asyncio.Future[None]]]:
+    def _next_group(self) -> list[tuple[Entry, Callable[[], None]]]:
         """The entries of the next commit, in the order of arrival: as many as the event loop can handle in one step."""
         size, count = 0, 0
         while count < len(self._waiting) and size < _LARGEST_GROUP:
@@ -163,12 +175,13 @@ class Recorder:
     async def _commit(self, entries: list[Entry]) -> None:
         """Classify and append one group, until the journal takes it."""
         while True:
+            overlay: dict[str, Values] = {}
+            batch = self._batch(entries, overlay)
             try:
-                await self._learn({o.chat_id for entry in entries for o in entry.observations})
-                overlay: dict[str, Values] = {}
-                batch = self._batch(entries, overlay)
                 if batch != _NOTHING:
                     await self._journal.append(batch)
+            except JournalStale as exc:
+                await self._learn_stale(exc.chat_ids)
             except JournalError as exc:
                 await self._wait_for_journal(exc)
             else:
@@ -188,7 +201,9 @@ class Recorder:
             self.failing = None
         self._backoff.reset()
         for chat_id, values in overlay.items():
-            self._chats[chat_id].values.update(values)
+            chat = self._chats[chat_id]
+            chat.values.update(values)
+            chat.is_known = True
             self._chats.move_to_end(chat_id)
         while len(self._chats) > _KNOWN_CHATS:
             self._chats.popitem(last=False)
@@ -198,89 +213,113 @@ class Recorder:
             self._on_record(batch.events)
 
     def _count(self, events: tuple[Event, ...]) -> None:
-        # By their plain values: the hash of a member of an Enum is a function in Python.
-        counts = Counter([(e.kind._value_, e.change and e.change._value_, e.origin._value_) for e in events])
+        counts: dict[tuple[str, str, str], int] = {}
+        for event in events:
+            # By their plain values: the hash of a member of an Enum is a function in Python.
+            words = event.kind._value_, event.change._value_ if event.change is not None else "", event.origin._value_
+            counts[words] = counts.get(words, 0) + 1
         for (kind, change, origin), amount in counts.items():
-            self._metrics.count("events_total", amount, kind, change or "", origin)
-            if origin == Origin.RECONCILED:
+            self._metrics.count("events_total", amount, kind, change, origin)
+            if origin == _RECONCILED:
                 self._metrics.count("reconciled_total", amount)
 
-    async def _learn(self, chat_ids: set[str]) -> None:
-        """Fetch the last values of chats that are not at hand; a chat without any is at hand as such."""
-        unknown = [chat_id for chat_id in chat_ids if chat_id not in self._chats]  # a set minus keys walks all keys
-        if not unknown:
-            return
-        found = {chat_id: _Chat() for chat_id in unknown}
-        for value in await self._journal.last_values(unknown):
-            found[value.chat_id].values[value.key] = value
-        for chat_id, chat in found.items():
-            self._chats.setdefault(chat_id, chat)  # another task may have learned it, and more, meanwhile
+    def _unknown(self, chat_ids: Iterable[str]) -> list[str]:
+        chats = self._chats
+        return [chat_id for chat_id in chat_ids if chat_id not in chats or not chats[chat_id].is_known]
+
+    async def _learn(self, chat_ids: Collection[str]) -> None:
+        """Fetch the last values of chats; one without any is known as such."""
+        found: dict[str, Values] = {chat_id: {} for chat_id in chat_ids}
+        for value in await self._journal.last_values(chat_ids):
+            found[value.chat_id][value.key] = value
+        for chat_id, values in found.items():
+            chat = self._chats.setdefault(chat_id, _Chat())
+            if not chat.is_known:  # or another task has learned it, and more, meanwhile
+                chat.values, chat.is_known = values, True
+
+    async def _learn_stale(self, chat_ids: Collection[str]) -> None:
+        """These were taken for new: what they were classified by does not hold."""
+        for chat_id in chat_ids:
+            self._chats[chat_id].as_of_s.clear()
+        try:
+            await self._learn(chat_ids)
+        except JournalError as exc:
+            await self._wait_for_journal(exc)
 
     def _batch(self, entries: list[Entry], overlay: dict[str, Values]) -> JournalBatch:
+        new = self._unknown({heard.chat_id for entry in entries for heard in entry.observations})
+        for chat_id in new:
+            self._chats.setdefault(chat_id, _Chat())
         events: list[Event] = []
         sessions: dict[str, SessionState] = {}
         for entry in entries:
             if entry.gap is not None:
                 events.append(self._gap_event(entry.gap))
-            events.extend(self._disposition_events(entry, overlay))
+            self._add_dispositions(entry, overlay, events)
             if entry.session is not None:
                 sessions[entry.account] = entry.session
         values = tuple(value for of_chat in overlay.values() for value in of_chat.values())
-        return JournalBatch(events=tuple(events), values=values, sessions=tuple(sessions.values()))
+        return JournalBatch(
+            events=tuple(events), values=values, sessions=tuple(sessions.values()), new_chats=tuple(new)
+        )
 
-    def _disposition_events(self, entry: Entry, overlay: dict[str, Values]) -> Iterable[Event]:
+    def _add_dispositions(self, entry: Entry, overlay: dict[str, Values], events: list[Event]) -> None:
+        """Classify the observations of an entry, and add what is an event. On the hot path."""
         seen: set[tuple[bytes, str]] = set()
-        for index, observation in enumerate(entry.observations):
-            chat_id, key = observation.chat_id, observation.key
-            chat = self._chats[chat_id]
-            fresh = overlay.get(chat_id)
-            last = fresh.get(key) if fresh is not None else None
-            if last is None:
-                last = chat.values.get(key)
-            if observation.prime and last is not None and last.value != observation.value:
+        as_of_s, known, told_apart = entry.as_of_s, self._chats, entry.origin_id
+        for index, heard in enumerate(entry.observations):
+            chat_id, key = heard.chat_id, heard.key
+            chat, fresh = known[chat_id], overlay.get(chat_id)
+            last = (fresh and fresh.get(key)) or chat.values.get(key)
+            if heard.prime and last is not None and last.value != heard.value:
                 continue
-            change, newest = classify(last, observation, overtaken=chat.has_overtaken(observation, entry.as_of_s))
+            is_read = heard.origin is _RECONCILED
+            change, newest = classify(last, heard, overtaken=is_read and chat.has_overtaken(heard, as_of_s))
             if newest is not None:
-                overlay.setdefault(chat_id, {})[key] = newest
-            if newest is not None or (last is not None and last.value == observation.value):
-                chat.holds(key, entry.as_of_s)
-            if observation.prime or (entry.prime and last is None) or _is_nothing_new(last, observation, change):
+                if fresh is None:
+                    overlay[chat_id] = {key: newest}
+                else:
+                    fresh[key] = newest
+            if newest is not None or (last is not None and last.value == heard.value):
+                chat.holds(key, as_of_s)
+            if heard.prime or (entry.prime and last is None) or (is_read and _is_nothing_new(last, heard, change)):
                 continue
-            previous = last.value if last is not None else None
-            unique = observation.server_time_ms is not None and (observation.digest, key) not in seen
-            seen.add((observation.digest, key))
-            event_id = _event_id(observation, "" if unique else f"{entry.origin_id}:{index}")
-            yield self._disposition_event(observation, change, previous, event_id)
+            mark = heard.digest, key
+            unique = heard.server_time_ms is not None and mark not in seen
+            seen.add(mark)
+            event_id = _event_id(heard, "" if unique else f"{told_apart}:{index}")
+            previous = None if last is None else last.value
+            events.append(self._disposition_event(heard, change, previous, event_id))
 
     def _disposition_event(self, heard: Observation, change: Change, previous: str | None, event_id: str) -> Event:
-        received_at = rfc3339(heard.received_ms)
+        received_at = self._received_at(heard.received_ms)
         data = Disposition(
-            change=change,
-            key=heard.key,
-            disposition=heard.value,
-            previous=previous,
-            chat_id=heard.chat_id,
-            chat_state=heard.chat_state,
-            chat_uri=heard.chat_uri,
-            reference_id=heard.reference_id,
-            account=heard.account,
-            participants=heard.participants,
-            user_data=heard.user_data,
-            received_at=received_at,
-            origin=heard.origin,
+            change,
+            heard.key,
+            heard.value,
+            previous,
+            heard.chat_id,
+            heard.chat_state,
+            heard.chat_uri,
+            heard.reference_id,
+            heard.account,
+            heard.participants,
+            heard.user_data,
+            received_at,
+            heard.origin,
         )
         return Event(
-            id=event_id,
-            type=self._disposition_type,
-            source=self._source,
-            subject=heard.chat_id,
-            time=received_at if heard.server_time_ms is None else rfc3339(heard.server_time_ms),
-            kind=Kind.DISPOSITION,
-            account=heard.account,
-            change=change,
-            origin=heard.origin,
-            received_ms=heard.received_ms,
-            data=_ENCODER.encode(data),
+            event_id,
+            self._disposition_type,
+            self._source,
+            heard.chat_id,
+            received_at if heard.server_time_ms is None else rfc3339(heard.server_time_ms),
+            _DISPOSITION,
+            heard.account,
+            change,
+            _ENCODER.encode(data),
+            heard.origin,
+            heard.received_ms,
         )
 
     def _gap_event(self, gap: Gap) -> Event:
@@ -308,18 +347,12 @@ def classify(last: LastValue | None, heard: Observation, *, overtaken: bool = Fa
     account has brought, changes nothing either; nor does what was read of a chat and `overtaken` by what was heard.
     """
     if last is not None and (last.value == heard.value or _is_late_echo(last, heard) or overtaken):
-        return Change.UNCHANGED, None
-    newest = LastValue(
-        chat_id=heard.chat_id,
-        key=heard.key,
-        value=heard.value,
-        account=heard.account,
-        server_time_ms=heard.server_time_ms,
-        received_ms=heard.received_ms,
-    )
-    if heard.value is None:
-        return Change.CLEARED, newest
-    return (Change.SET if last is None or last.value is None else Change.CHANGED), newest
+        return _UNCHANGED, None
+    value = heard.value
+    newest = LastValue(heard.chat_id, heard.key, value, heard.account, heard.server_time_ms, heard.received_ms)
+    if value is None:
+        return _CLEARED, newest
+    return (_SET if last is None or last.value is None else _CHANGED), newest
 
 
 def _is_late_echo(last: LastValue, heard: Observation) -> bool:
@@ -331,7 +364,7 @@ def _is_late_echo(last: LastValue, heard: Observation) -> bool:
 def _is_nothing_new(last: LastValue | None, heard: Observation, change: Change) -> bool:
     """Whether re-reading a chat has found what is known, or an empty value where none was ever heard of."""
     never_set = last is None and heard.value is None
-    return heard.origin is Origin.RECONCILED and (change is Change.UNCHANGED or never_set)
+    return heard.origin is _RECONCILED and (change is _UNCHANGED or never_set)
 
 
 def _event_id(heard: Observation, place: str) -> str:

@@ -37,7 +37,7 @@ class FileLock:
 
     def __init__(self, *, journal: Path, descriptor: int) -> None:
         self._journal = journal
-        self._path = _path(journal)
+        self._path = str(_path(journal))
         self._own(descriptor)
         self.left = _known_of(descriptor)
 
@@ -59,11 +59,7 @@ class FileLock:
 
     def is_in_place(self) -> bool:
         """Whether the file that is locked still has its name. Raises OSError."""
-        try:
-            found = self._path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return (found.st_dev, found.st_ino) == self._identity
+        return identity(self._path) == self._identity
 
     def renew(self) -> None:
         """Lock the file that has the name now, or a new one. Raises as `acquire`; the old one is held until then."""
@@ -80,10 +76,11 @@ class FileLock:
     def _own(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
         self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+        self._owner = b"%d\n" % os.getpid()
         self._written = 0
 
     def _write(self, known: Known | None) -> None:
-        content = b"%d\n" % os.getpid() + (b"%020d %020d\n" % known if known is not None else b"")
+        content = self._owner + (b"%020d %020d\n" % known if known is not None else b"")
         os.pwrite(self._descriptor, content, 0)
         if len(content) != self._written:
             os.ftruncate(self._descriptor, len(content))
@@ -92,6 +89,15 @@ class FileLock:
     def release(self) -> None:
         """Let the next one in."""
         os.close(self._descriptor)
+
+
+def identity(name: str) -> tuple[int, int] | None:
+    """Which file a name leads to, as its device and number; None if to none. Raises OSError."""
+    try:
+        found = os.stat(name)  # noqa: PTH116 - a Path would cost each commit more than the look
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _path(journal: Path) -> Path:

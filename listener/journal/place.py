@@ -10,12 +10,11 @@ from listener.errors import JournalDamaged, JournalError, JournalFull, JournalLo
 from listener.journal import dead_letters, rows
 from listener.journal.damage import free_name, install, remove_part
 from listener.journal.database import connect
-from listener.journal.lock import FileLock
+from listener.journal.lock import FileLock, identity
 from listener.model.event import Damage
 from listener.runtime.durable import sync_path
 
 _SUFFIXES = ("", "-wal", "-shm")
-Identity = tuple[int, int] | None
 
 
 class Place:
@@ -38,17 +37,18 @@ class Place:
 
     def settle(self) -> None:
         """What the names lead to now are our files; a connection has read them."""
-        self._folder = _identity(self._path.parent)
-        self._files = {file: _identity(file) for file in (Path(f"{self._path}{suffix}") for suffix in _SUFFIXES)}
+        self._folder = identity(str(self._path.parent))
+        names = [f"{self._path}{suffix}" for suffix in _SUFFIXES]  # not paths: a look costs half, and each commit looks
+        self._files = {name: identity(name) for name in names}
 
     def missing(self) -> list[str]:
         """The names that lead to none of our files any more. Raises OSError."""
-        gone = [file.name for file, held in self._files.items() if _identity(file) != held]
+        gone = [Path(name).name for name, held in self._files.items() if identity(name) != held]
         return gone if self._lock.is_in_place() else [*gone, f"{self._path.name}.lock"]
 
     def has_its_folder(self) -> bool:
         """Whether the folder is the one that it was. Raises OSError."""
-        return _identity(self._path.parent) == self._folder
+        return identity(str(self._path.parent)) == self._folder
 
     def take_lock(self) -> None:
         """Lock the name again if somebody has taken the lock's file away.
@@ -85,8 +85,8 @@ class Place:
         remove_part(part)
         self._require_room(connection)
         now_ms = self._now_ms()
-        ours = [file for file, held in self._files.items() if _identity(file) == held]
-        is_strange = any(file.exists() for file in self._files if file not in ours)
+        ours = [Path(name) for name, held in self._files.items() if identity(name) == held]
+        is_strange = any(file.exists() for file in map(Path, self._files) if file not in ours)
         aside = free_name(self._path, now_ms).name if is_strange else ""
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:
@@ -118,11 +118,3 @@ def _copy(connection: sqlite3.Connection, part: Path, damage: Damage, *, newest:
         found = rows.select_newest(copy)
     if found != newest:
         raise JournalError(f"the copy {part} of a journal ends at {found}, not at {newest}")
-
-
-def _identity(path: Path) -> Identity:
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_dev, found.st_ino

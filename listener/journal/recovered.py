@@ -28,13 +28,14 @@ _SHAPES = {
     "dead_letter": "sink:text sequence:number event_id:text reason:text attempts:number at_ms:number"
     " received_ms:number|null type:text|null source:text|null subject:text|null time:text|null kind:text|null"
     " account:text|null change:text|null origin:text|null data:blob|null answer:text replaying:number",
+    "dead_letter_count": "sink:text letters:number",
     "damage": "at_ms:number set_aside:text kept:number stretches:text pending:number",
 }
 _SEQUENCES = ("sequence", "first_sequence", "last_sequence", "deleted_through")
 _MAX_SEQUENCE = 2**53
 _JSON = ("cookies", "stretches", "taken")
 Row = dict[str, Any]
-_WITHOUT_ROWID = ("sink_cursor", "session", "lane_state")
+_WITHOUT_ROWID = ("sink_cursor", "session", "lane_state", "dead_letter_count")
 _WITHOUT_ROWID_BY_TWO = ("last_value",)
 _HEADER_BYTES = 100
 _PAGE_COUNT = slice(28, 32)

@@ -32,6 +32,7 @@ _SESSION = (
 _SESSION_WIDTH = 13
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
+_SELECT_KNOWN = "SELECT chat_id FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
 SELECT_EVENT = (
     "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc FROM event"
@@ -42,6 +43,7 @@ _ENDS = "SELECT (SELECT min(sequence) FROM event), (SELECT max(sequence) FROM ev
 _VALUE_TYPES = {
     (str, str, value, str, server_time_ms, int) for value in (str, type(None)) for server_time_ms in (int, type(None))
 }
+_LETTERS = "SELECT sink, letters FROM dead_letter_count WHERE letters > 0"
 _EVER_MS = 2**63 - 1
 _SIZE = ("page_count", "freelist_count", "page_size")
 
@@ -346,6 +348,15 @@ def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> 
     return found
 
 
+def select_known(connection: sqlite3.Connection, chat_ids: Sequence[str]) -> set[str]:
+    """Those of these chats that have a last value."""
+    found: set[str] = set()
+    for start in range(0, len(chat_ids), _CHATS_A_STATEMENT):
+        chunk = chat_ids[start : start + _CHATS_A_STATEMENT]
+        found.update(chat for (chat,) in connection.execute(_many(_SELECT_KNOWN, len(chunk), 1), chunk))
+    return found
+
+
 def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
     """Per account, its session."""
     found = connection.execute(
@@ -364,18 +375,26 @@ def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
     }
 
 
-def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStats:
-    """The figures but those of `letters`. Events are not counted one by one: what is not in `hole` is there."""
+def count_events(connection: sqlite3.Connection) -> int:
+    """How many events there are, not counted one by one: what is not in `hole` is there."""
     first, last = connection.execute(_ENDS).fetchone()
+    if first is None:
+        return 0
+    missing = sum(after - before - 1 for before, after in select_holes(connection) if first < after <= last)
+    return int(last - first + 1 - missing)
+
+
+def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStats:
+    """The figures but those of `letters`."""
+    (first,) = connection.execute("SELECT min(sequence) FROM event").fetchone()
     oldest = connection.execute("SELECT received_ms FROM event WHERE sequence = ?", (first,)).fetchone()
-    missing = sum(after - before - 1 for before, after in select_holes(connection) if first and first < after <= last)
     return JournalStats(
         first_sequence=first or 0,
         last_sequence=select_last_sequence(connection),
-        events=0 if first is None else last - first + 1 - missing,
+        events=count_events(connection),
         bytes=size_bytes,
         cursors=select_cursors(connection),
-        dead_letters=dict(connection.execute("SELECT sink, count(*) FROM dead_letter GROUP BY sink").fetchall()),
+        dead_letters=dict(connection.execute(_LETTERS).fetchall()),
         oldest_ms=oldest[0] if oldest else None,
     )
 

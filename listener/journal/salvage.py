@@ -68,7 +68,8 @@ def catch_up(journal: sqlite3.Connection, known: Sequence[Known], *, at_ms: int)
     ahead = [one for one in known if one.sequence > newest]
     if not ahead:
         return None
-    kept, last = journal.execute("SELECT count(*), ifnull(max(sequence), 0) FROM event").fetchone()
+    kept = rows.count_events(journal)
+    (last,) = journal.execute("SELECT ifnull(max(sequence), 0) FROM event").fetchone()
     since_ms = _last_known_ms(journal, last) if last else ahead[0].since_ms
     damage = Damage(at_ms=at_ms, set_aside="", kept=kept, stretches=merged([(min(since_ms, at_ms), at_ms)]))
     top = max(one.sequence for one in ahead) + JUMP

@@ -79,6 +79,25 @@ CREATE TABLE dead_letter (
     replaying   INTEGER NOT NULL DEFAULT 0,
     UNIQUE (sink, sequence)
 );
+CREATE INDEX dead_letter_by_sequence ON dead_letter (sequence, sink);
+CREATE INDEX dead_letter_by_event_id ON dead_letter (event_id);
+CREATE INDEX dead_letter_by_time ON dead_letter (at_ms);
+CREATE INDEX dead_letter_replaying ON dead_letter (sink, sequence) WHERE replaying = 1;
+
+-- How many letters each sink has: to count them costs milliseconds where there are many. Triggers keep it, so that it
+-- is of the same moment as the letters. What fires them is no REPLACE: that deletes without a trigger.
+CREATE TABLE dead_letter_count (
+    sink    TEXT NOT NULL PRIMARY KEY,
+    letters INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER dead_letter_added AFTER INSERT ON dead_letter BEGIN
+    INSERT INTO dead_letter_count SELECT new.sink, 0
+        WHERE NOT EXISTS (SELECT 1 FROM dead_letter_count WHERE sink = new.sink);
+    UPDATE dead_letter_count SET letters = letters + 1 WHERE sink = new.sink;
+END;
+CREATE TRIGGER dead_letter_removed AFTER DELETE ON dead_letter BEGIN
+    UPDATE dead_letter_count SET letters = letters - 1 WHERE sink = old.sink;
+END;
 
 -- One row: the last sequence when retention deleted last, so that an emptied journal does not count from 1 again, and
 -- the sequence up to which it deleted, so that what is salvaged from a damaged journal is not what it deleted.

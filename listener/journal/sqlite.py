@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -32,6 +31,7 @@ from listener.model.event import (
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
 from listener.runtime.host import THIS_HOST, Host
+from listener.runtime.worker import Worker
 
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at: about a millisecond of the writer."""
@@ -60,14 +60,14 @@ def _size(path: Path) -> int:
 class _Opened:
     """What exists between `open` and `close`."""
 
-    def __init__(self, *, store: Store, writer: Writer, writes: Executor, reads: Executor) -> None:
+    def __init__(self, *, store: Store, writer: Writer, writes: Worker, reads: Worker) -> None:
         self.store = store
         self.writer = writer
         self.reads = reads
         self._writes = writes
 
     def shut_down(self) -> None:
-        """Finish the reads, checkpoint the WAL, release the lock; in the writer's executor, as its last. Blocks."""
+        """Finish the reads, checkpoint the WAL, release the lock; in the writer's thread, as its last. Blocks."""
         self.reads.shutdown()
         self._writes.shutdown(wait=False)
         self.store.close()
@@ -136,17 +136,17 @@ class SqliteJournal:
         except asyncio.CancelledError:
             opening.add_done_callback(_discard)
             raise
-        writes = self._host.new_executor("journal-writer")
+        writes = self._host.new_worker("journal-writer")
         writer = Writer(
             path=self._path,
             handle=store.handle,
             last_sequence=store.last_sequence,
-            executor=writes,
+            worker=writes,
             settled=self._settled,
             monotonic_s=self._host.clock.monotonic_s,
             max_bytes=self._max_bytes,
         )
-        reads = self._host.new_executor("journal-reader")
+        reads = self._host.new_worker("journal-reader")
         self._part = _Opened(store=store, writer=writer, writes=writes, reads=reads)
         self._closing = None
         self._rescues = 0
@@ -319,7 +319,7 @@ class SqliteJournal:
         """Run `work` in the reader."""
         part = self._opened()
         try:
-            return await asyncio.get_running_loop().run_in_executor(part.reads, part.store.query, work)
+            return await part.reads.run(part.store.query, work)
         except (sqlite3.Error, KeyError, ValueError, OSError, JournalDamaged) as exc:
             error = journal_error(self._path, exc)
             if isinstance(error, JournalDamaged):

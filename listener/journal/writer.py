@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +10,12 @@ from typing import Any, NamedTuple
 import structlog
 from msgspec.structs import replace
 
-from listener.errors import JournalDamaged, JournalError, JournalFull
+from listener.errors import JournalDamaged, JournalError, JournalFull, JournalStale
 from listener.journal import damage_marker, rows
 from listener.journal.database import journal_error
 from listener.journal.store import Handle
 from listener.model.event import Event, JournalBatch
+from listener.runtime.worker import Worker
 
 _QUIET_S = 60.0
 
@@ -66,10 +66,11 @@ class Commit(NamedTuple):
         for index, operation in enumerate(self.operations):
             if operation.future.done():
                 continue
-            if self.error is None:
-                operation.future.set_result(self.results[index])
+            outcome = self.error or self.results[index]
+            if isinstance(outcome, Exception):
+                operation.future.set_exception(outcome)
             else:
-                operation.future.set_exception(self.error)
+                operation.future.set_result(outcome)
 
     def waited_s(self, now_s: float) -> float | None:
         """How long the oldest batch waited for its commit, in seconds; None without one."""
@@ -85,9 +86,9 @@ class Writer:
 
     Args:
         path: for the text of errors.
-        handle: used in the executor alone.
+        handle: used in the worker alone.
         last_sequence: the last sequence ever used.
-        executor: a single worker.
+        worker: its thread.
         settled: called on the event loop with the outcome of a group.
         monotonic_s: seconds that only run forward.
         max_bytes: how much the rows may take before events are refused; None for as much as there is room.
@@ -99,7 +100,7 @@ class Writer:
         path: Path,
         handle: Handle,
         last_sequence: int,
-        executor: Executor,
+        worker: Worker,
         settled: Callable[[Sequence[Commit]], None],
         monotonic_s: Callable[[], float],
         max_bytes: int | None = None,
@@ -108,7 +109,7 @@ class Writer:
         self._handle = handle
         self._last_sequence = last_sequence
         self._loop = asyncio.get_running_loop()
-        self._executor = executor
+        self._worker = worker
         self._settled = settled
         self._monotonic_s = monotonic_s
         self._max_bytes = max_bytes
@@ -125,23 +126,23 @@ class Writer:
             self._loop.call_soon(self._begin)  # what else arrives in this turn of the loop shares the commit
 
     def stop(self, last: Callable[[], None]) -> asyncio.Future[None]:
-        """Commit what is queued, then call `last` in the executor; nothing may be submitted any more."""
+        """Commit what is queued, then call `last` in the worker; nothing may be submitted any more."""
         self._begin()
-        return self._loop.run_in_executor(self._executor, last)
+        return self._worker.run(last)
 
     def _begin(self) -> None:
         if self._waiting:
             group, self._waiting = self._waiting, []
-            self._loop.run_in_executor(self._executor, self._outcome, group).add_done_callback(self._finish)
+            self._worker.then(self._finish, self._outcome, group)
 
-    def _finish(self, group: "asyncio.Future[Sequence[Commit]]") -> None:
+    def _finish(self, commits: Sequence[Commit]) -> None:
         """The next group is on its way before anybody hears of this one."""
         self._is_busy = bool(self._waiting)
         self._begin()
-        self._settled(group.result())
+        self._settled(commits)
 
     def _outcome(self, group: Sequence[Operation]) -> Sequence[Commit]:
-        """The outcome of a group, whatever happens; in the executor, as all that follows."""
+        """The outcome of a group, whatever happens; in the worker, as all that follows."""
         try:
             return self._commit(group)
         except Exception as exc:  # noqa: BLE001 - a bug is its callers' to die of, loudly
@@ -214,17 +215,26 @@ class Writer:
                     f"journal {self._path}: {used} bytes are in use, journal.max_bytes is {self._max_bytes}"
                 )
         parameters: list[Any] = []
+        batches: list[JournalBatch] = []
         for append in appends:
+            if append.batch.new_chats and (known := self._known(append.batch, batches)):
+                results.append(JournalStale(sorted(known)))
+                continue
+            batches.append(append.batch)
             numbered = [replace(event, sequence=n) for n, event in enumerate(append.batch.events, last + 1)]
             last += len(numbered)
             parameters += rows.event_parameters(numbered)
             events += numbered
             results.append(last)
-        batches = [append.batch for append in appends]
         rows.insert_events(connection, parameters)
         rows.replace_values(connection, batches)
         rows.replace_sessions(connection, batches)
         return last
+
+    def _known(self, batch: JournalBatch, before: list[JournalBatch]) -> set[str]:
+        """What the batch takes for new and is not: it has values in the journal, or in those before it in the group."""
+        written = {value.chat_id for one in before for value in one.values}
+        return rows.select_known(self._handle.connection, batch.new_chats) | written.intersection(batch.new_chats)
 
     def _roll_back(self) -> None:
         """SQLite has rolled back by itself after some errors; a failing roll back leaves nothing to undo either."""

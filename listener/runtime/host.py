@@ -1,20 +1,15 @@
 """What the process takes from its machine: time, chance, and threads."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
 
 from listener.runtime.clock import SYSTEM_CLOCK, Clock
+from listener.runtime.worker import Worker
 
 _SYSTEM_RANDOM = SystemRandom()
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # random(4)
-
-
-def one_worker(name: str) -> Executor:
-    """A thread of this name that does one thing after the other; it starts with the first."""
-    return ThreadPoolExecutor(1, thread_name_prefix=name)
 
 
 def _boot_id() -> str:
@@ -32,13 +27,13 @@ class Host:
         clock: all time.
         random: all chance; the system's own by default, which secrets may be made of.
         boot_id: names the start of the machine since which the monotonic clock runs; empty where it has no name.
-        new_executor: makes a worker for what blocks, by its name. Its owner shuts it down.
+        new_worker: makes a thread for what blocks, by its name. Its owner shuts it down.
     """
 
     clock: Clock = SYSTEM_CLOCK
     random: Random = _SYSTEM_RANDOM
     boot_id: str = field(default_factory=_boot_id)
-    new_executor: Callable[[str], Executor] = one_worker
+    new_worker: Callable[[str], Worker] = Worker
 
     def token(self, size: int) -> str:
         """So many random bytes in hexadecimal digits."""

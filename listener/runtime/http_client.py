@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp import hdrs
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.typedefs import LooseCookies
 from yarl import URL
 
 from listener.runtime.cookies import without_date
@@ -30,6 +31,7 @@ LARGEST_HEAD = 256 * 2**10
 _SLICE = 16 * 2**10
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
+_NO_URL = URL()
 _TEXT_CHARACTERS = 200
 _URL = re.compile(r"(\w+://)(?:[^\s/?#]*@)?([^\s/?#]*)\S*")
 
@@ -38,7 +40,7 @@ class HeadTooLarge(aiohttp.ClientError):
     """The head of an answer exceeds a limit; the text says which, and names the header."""
 
 
-class _Inlet(asyncio.BufferedProtocol):
+class Inlet(asyncio.BufferedProtocol):
     """Stands between a connection and aiohttp's protocol: takes it 16 KiB a step, and counts while a head is awaited.
 
     aiohttp parses what one read brought in a single step, and reads on while interim answers come: 256 KiB of them
@@ -54,7 +56,7 @@ class _Inlet(asyncio.BufferedProtocol):
         self._aborted = False
 
     @classmethod
-    def of(cls, connection: Connection) -> "_Inlet | None":
+    def of(cls, connection: Connection) -> "Inlet | None":
         """The one of this connection, put there at its first use; None if the connection is gone."""
         transport = connection.transport
         if transport is None or transport.is_closing():
@@ -148,7 +150,7 @@ class _Answer(aiohttp.ClientResponse):
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Raises HeadTooLarge."""
-        inlet = _Inlet.of(connection)
+        inlet = Inlet.of(connection)
         if inlet is None:
             return await super().start(connection)
         inlet.await_head()
@@ -169,27 +171,30 @@ class Proxy:
         url: of the proxy, `http://host:port`.
         user: for Basic authentication at the proxy; None for none.
         password: of the user.
+
+    Attributes:
+        headers: what it asks of us; replaced with the password.
     """
 
     def __init__(self, url: str, *, user: str | None = None, password: str = "") -> None:
         self._url = URL(url)
         self._user = user
-        self._headers: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
         self.set_password(password)
 
     def set_password(self, password: str) -> None:
         """From the next request on."""
         if self._user is not None:
             credentials = b64encode(f"{self._user}:{password}".encode()).decode()
-            self._headers = {hdrs.PROXY_AUTHORIZATION: f"Basic {credentials}"}
+            self.headers = {hdrs.PROXY_AUTHORIZATION: f"Basic {credentials}"}
 
     def lead(self, request: aiohttp.ClientRequest) -> None:
         """Send a request through it that has not been sent yet."""
         if request.is_ssl():
-            request.update_proxy(self._url, None, dict(self._headers))
+            request.update_proxy(self._url, None, dict(self.headers))
         else:
             request.update_proxy(self._url, None, None)
-            request.headers.update(self._headers)
+            request.headers.update(self.headers)
 
 
 def new_proxy(url: str | None, *, user: str | None, password: str) -> Proxy | None:
@@ -219,6 +224,7 @@ class Connector(aiohttp.TCPConnector):
     ) -> None:
         super().__init__(limit=limit, ssl=tls, keepalive_timeout=keepalive_s, socket_factory=new_socket)
         self.proxy = proxy
+        self.keepalive_s = keepalive_s
 
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **more: Any) -> Connection:
         """See aiohttp."""
@@ -228,10 +234,27 @@ class Connector(aiohttp.TCPConnector):
 
 
 class CookieJar(aiohttp.CookieJar):
-    """Keeps each cookie until the server deletes or replaces it; see `without_date`."""
+    """Keeps each cookie until the server deletes or replaces it; see `without_date`. None goes by itself.
+
+    Attributes:
+        changes: how often anything may have changed in it.
+    """
+
+    changes = 0
+
+    def clear(self, predicate: Callable[[Any], bool] | None = None) -> None:
+        """See aiohttp."""
+        self.changes += 1
+        super().clear(predicate)
+
+    def update_cookies(self, cookies: LooseCookies, response_url: URL = _NO_URL) -> None:
+        """See aiohttp."""
+        self.changes += 1
+        super().update_cookies(cookies, response_url)
 
     def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
         """Take the `Set-Cookie` headers of an answer."""
+        self.changes += 1
         super().update_cookies_from_headers([without_date(header) for header in headers], response_url)
 
 

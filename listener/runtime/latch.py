@@ -52,7 +52,8 @@ class Latch:
 
     def _waiter(self) -> asyncio.Future[None]:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters = (*[other for other in self._waiters if not other.done()], waiter)
+        others = self._waiters
+        self._waiters = (*[other for other in others if not other.done()], waiter) if others else (waiter,)
         return waiter
 
 

@@ -32,6 +32,8 @@ def sample_event(
         chat_uri=f"http://127.0.0.1/api/v2/me/chats/{chat}",
         reference_id=number,
         account=account,
+        participants=(),
+        user_data={},
         received_at=time_text,
         origin=Origin.NOTIFICATION,
     )

@@ -6,7 +6,7 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from listener.errors import JournalError, JournalFull, JournalLocked
+from listener.errors import JournalError, JournalFull, JournalLocked, JournalStale
 from listener.model.event import (
     EVERY_DEAD_LETTER,
     Damage,
@@ -82,6 +82,8 @@ class MemoryJournal:
             raise error
         if batch.events and self._max_bytes is not None and self._used_bytes() >= self._max_bytes:
             raise JournalFull("journal: the limit of its size is reached")
+        if known := {chat_id for chat_id, _ in self._values}.intersection(batch.new_chats):
+            raise JournalStale(sorted(known))
         last = self._store(batch)
         await asyncio.sleep(0)
         return last

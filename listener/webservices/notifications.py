@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -18,6 +19,10 @@ STATUS_CHANGE = "StatusChange"
 _ENDED = ("Completed", "Revoked", "JoinFailed")
 DIGEST_BYTES = 16
 MAX_DEPTH = 32  # of an allow-listed value: readers further down have stacks too
+
+
+def _nothing_counted() -> Counter[str]:
+    return Counter.__new__(Counter)  # a poll has several, and `Counter()` takes a microsecond to find that it is empty
 
 
 class DecodedBatch(msgspec.Struct, kw_only=True):
@@ -39,9 +44,9 @@ class DecodedBatch(msgspec.Struct, kw_only=True):
 
     observations: list[Observation] = msgspec.field(default_factory=list)
     forwarded: int = 0
-    filtered: Counter[str] = msgspec.field(default_factory=Counter)
-    refused: Counter[str] = msgspec.field(default_factory=Counter)
-    malformed: Counter[str] = msgspec.field(default_factory=Counter)
+    filtered: Counter[str] = msgspec.field(default_factory=_nothing_counted)
+    refused: Counter[str] = msgspec.field(default_factory=_nothing_counted)
+    malformed: Counter[str] = msgspec.field(default_factory=_nothing_counted)
     chats: list[str] = msgspec.field(default_factory=list)
     told: dict[tuple[str, str], str | None] = msgspec.field(default_factory=dict)
 
@@ -49,14 +54,15 @@ class DecodedBatch(msgspec.Struct, kw_only=True):
 class _Batch:
     """What all payloads of one call have in common, and where they go."""
 
-    __slots__ = ("account", "decoded", "hash", "origin", "received_ms")
+    __slots__ = ("account", "decoded", "hash", "observe", "origin", "received_ms")
 
-    def __init__(self, account: str, received_ms: int, origin: Origin, salt: bytes) -> None:
+    def __init__(self, account: str, received_ms: int, origin: Origin, hash_: blake2b) -> None:
         self.account = account
         self.received_ms = received_ms
         self.origin = origin
-        self.hash = blake2b(digest_size=DIGEST_BYTES, salt=salt)
+        self.hash = hash_
         self.decoded = DecodedBatch()
+        self.observe = self.decoded.observations.append
 
 
 class NotificationDecoder:
@@ -96,13 +102,13 @@ class NotificationDecoder:
 
     def decode(self, payloads: Sequence[Raw | bytes], *, account: str, received_ms: int) -> DecodedBatch:
         """What the `data` values of one batch say. `received_ms` is the batch's arrival, epoch milliseconds."""
-        return _each(payloads, self._take_note, _Batch(account, received_ms, Origin.NOTIFICATION, _salt(account)))
+        return _each(payloads, self._take_note, _Batch(account, received_ms, Origin.NOTIFICATION, _known_hash(account)))
 
     def decode_chats(self, chats: Sequence[Raw | bytes], *, account: str, received_ms: int) -> DecodedBatch:
         """What the chats of `GET me?subresources=chats` say now; the observations' origin is `reconciled`."""
         # The same snapshot read at another moment is another find, so the moment is part of what identifies it.
         moment = str(received_ms)
-        return _each(chats, self._take_chat, _Batch(account, received_ms, Origin.RECONCILED, _salt(account, moment)))
+        return _each(chats, self._take_chat, _Batch(account, received_ms, Origin.RECONCILED, _hash(account, moment)))
 
     def _take_note(self, payload: Raw | bytes, batch: _Batch) -> str:
         """Add the observations of one notification; the reason if it is none of ours, else ""."""
@@ -156,34 +162,37 @@ class NotificationDecoder:
         prime: bool = False,
     ) -> str:
         """One observation per key that is present; "no_key" if none is. On the hot path: no frame, no copy to spare."""
-        found = False
+        found, data = False, chat.user_data
         for key, attribute in self._keys:
-            value = getattr(chat.user_data, attribute, UNSET)  # without userData there is no key either
+            value = getattr(data, attribute, UNSET)  # without userData there is no key either
             if value is UNSET:
                 continue
             if not found:
                 found = True
-                digest = batch.hash.copy()  # a copy costs less than a new one with the same parameters
-                digest.update(payload)
+                hash_ = batch.hash.copy()  # a copy costs less than a new one with the same parameters
+                hash_.update(payload)
+                digest = hash_.digest()
                 participants = self._participants(chat)
-                user_data = self._extra(chat.user_data, batch.decoded.malformed) if self._extras else {}
-                timing = note.metrics and note.metrics.event_processing
-            batch.decoded.observations.append(
+                user_data = self._extra(data, batch.decoded.malformed) if self._extras else {}
+                metrics = note.metrics
+                timing = metrics and metrics.event_processing
+                server_time_ms = timing and timing.server_generation_timestamp
+            batch.observe(
                 Observation(
-                    account=batch.account,
-                    chat_id=chat.id,
-                    key=key,
-                    value=value or None,
-                    server_time_ms=timing and timing.server_generation_timestamp,
-                    received_ms=batch.received_ms,
-                    chat_state=chat.state,
-                    chat_uri=chat.uri,
-                    reference_id=note.reference_id,
-                    participants=participants,
-                    user_data=user_data,
-                    origin=batch.origin,
-                    digest=digest.digest(),
-                    prime=prime,
+                    batch.account,
+                    chat.id,
+                    key,
+                    value or None,
+                    server_time_ms,
+                    batch.received_ms,
+                    chat.state,
+                    chat.uri,
+                    note.reference_id,
+                    participants,
+                    user_data,
+                    batch.origin,
+                    digest,
+                    prime,
                 )
             )
         if malformed and found:
@@ -228,13 +237,21 @@ def _each(payloads: Sequence[Raw | bytes], take: Callable[[Raw | bytes, _Batch],
     return decoded
 
 
-def _salt(account: str, moment: str = "") -> bytes:
-    """Makes digests those of this account: in a conference others hear the same notification."""
-    return blake2b(f"{account}\0{moment}".encode(), digest_size=blake2b.SALT_SIZE).digest()
+def _hash(account: str, moment: str = "") -> blake2b:
+    """To be copied. Its salt makes digests those of this account: in a conference others hear the same notification."""
+    salt = blake2b(f"{account}\0{moment}".encode(), digest_size=blake2b.SALT_SIZE).digest()
+    return blake2b(digest_size=DIGEST_BYTES, salt=salt)
+
+
+_known_hash = lru_cache(maxsize=1024)(_hash)
 
 
 def _agents(chat: Any) -> tuple[Participant, ...]:
-    return tuple([p for p in chat.participants or () if p.type == AGENT])
+    agents: tuple[Participant, ...] = ()
+    for one in chat.participants or ():
+        if one.type == AGENT:
+            agents += (one,)
+    return agents
 
 
 def _everyone(chat: Any) -> tuple[Participant, ...]:

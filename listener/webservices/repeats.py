@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 from listener.webservices.notifications import DecodedBatch
 
@@ -129,7 +130,7 @@ class Repeats:
     def _forget(self, most: int) -> None:
         excess = len(self._recent) - min(most, _MOST_REMEMBERED)
         if excess > 0:
-            for digest in list(self._recent)[:excess]:
+            for digest in list(islice(self._recent, excess)):
                 del self._recent[digest]
 
     @staticmethod

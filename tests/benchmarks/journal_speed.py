@@ -1,23 +1,23 @@
-"""Speed and CPU of the journal: `python tests/benchmarks/journal_speed.py [--events N] [--dir DIR]`.
+"""Speed and CPU of the journal alone. CPU is that of the whole process, all threads; rows hold 600 bytes of `data`."""
 
-CPU is that of the whole process (all threads, kernel included). Rows hold about 600 bytes of `data`.
-"""
-
-import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+from benchmarks.measuring import Scale, Table, spread
 from listener.journal import SqliteJournal
 from listener.model.event import JournalBatch, LastValue
 from listener.testing import sample_event
 
 DATA_BYTES = 600
+EVENTS = 20_000
+APPENDERS = 100
+CACHED = 4096  # newest events, which the journal keeps in memory
 
 
-def batch_of(size, *, values):
+def batch_of(size: int, *, values: bool) -> JournalBatch:
     events = tuple(sample_event(n, chat=f"0000Na9B26EF{n % 500:04d}", data_bytes=DATA_BYTES) for n in range(size))
     last = tuple(
         LastValue(
@@ -28,101 +28,99 @@ def batch_of(size, *, values):
     return JournalBatch(events=events, values=last if values else ())
 
 
-def report(label, events, work_s, cpu_s):
-    print(f"{label:<46} {events / work_s:>10,.0f} events/s {cpu_s / events * 1e6:>8.2f} us CPU/event")
+class Bench:
+    """The rows, and how a row is taken."""
 
+    def __init__(self, scale: Scale) -> None:
+        self.rounds = scale.rounds
+        self.total = max(6_000, scale.of(EVENTS, 1_000))
+        self.rows: list[list[str]] = []
 
-async def measured(label: str, events: int, work: Callable[[], Awaitable[None]], *, rounds: int = 3):
-    figures = []
-    for _ in range(rounds):
-        wall_s, cpu_s = time.perf_counter(), time.process_time()
-        await work()
-        figures.append((time.process_time() - cpu_s, time.perf_counter() - wall_s))
-    cpu_s, wall_s = min(figures)
-    report(label, events, wall_s, cpu_s)
+    async def row(self, label: str, events: int, work: Callable[[], Awaitable[None]]) -> None:
+        rates, cpu = [], []
+        for _ in range(self.rounds):
+            wall_s, cpu_s = time.perf_counter(), time.process_time()
+            await work()
+            rates.append(events / (time.perf_counter() - wall_s))
+            cpu.append((time.process_time() - cpu_s) / events * 1e6)
+        self.rows.append([label, spread(rates), spread(cpu)])
 
+    async def appends(self, journal: SqliteJournal) -> None:
+        for size in (1, 10, 100):
+            for values in (False, True):
+                batch = batch_of(size, values=values)
+                rounds = max(1, min(self.total // size, 1000))
 
-async def appends(journal, total):
-    for size in (1, 10, 100):
-        for values in (False, True):
-            batch = batch_of(size, values=values)
-            rounds = max(1, min(total // size, 1000))
+                async def work(batch: JournalBatch = batch, rounds: int = rounds) -> None:
+                    for _ in range(rounds):
+                        await journal.append(batch)
 
-            async def work(batch=batch, rounds=rounds):
-                for _ in range(rounds):
+                await self.row(
+                    f"append, {size} a batch" + (", each with a last value" if values else ""), rounds * size, work
+                )
+
+    async def concurrent(self, journal: SqliteJournal) -> None:
+        one = batch_of(1, values=False)
+        rounds = max(1, self.total // APPENDERS)
+
+        async def appender() -> None:
+            for _ in range(rounds):
+                await journal.append(one)
+
+        async def work() -> None:
+            async with asyncio.TaskGroup() as group:
+                for n in range(APPENDERS):
+                    group.create_task(appender(), name=f"appender-{n}")
+
+        await self.row(f"append, {APPENDERS} at once, 1 a batch", rounds * APPENDERS, work)
+
+    async def reads(self, journal: SqliteJournal) -> None:
+        last = journal.last_sequence
+        first = max(0, last - self.total)
+
+        async def from_file() -> None:
+            after = first
+            while after < first + self.total - CACHED:
+                after = (await journal.read(after, 500))[-1].sequence
+
+        async def from_memory() -> None:
+            for _ in range(self.total // 500):
+                await journal.read(last - 500, 500)
+
+        await self.row("read from the file, 500 at once", self.total - CACHED, from_file)
+        await self.row("read from memory, 500 at once", self.total // 500 * 500, from_memory)
+
+    async def follow(self, journal: SqliteJournal) -> None:
+        """A lane beside an appender: what the memory saves, seen from the whole."""
+        batch = batch_of(100, values=False)
+
+        async def lane(until: int) -> None:
+            after = journal.last_sequence
+            while after < until:
+                await journal.wait_beyond(after)
+                after = (await journal.read(after, 500))[-1].sequence
+
+        async def work() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(lane(journal.last_sequence + self.total), name="lane")
+                for _ in range(self.total // 100):
                     await journal.append(batch)
 
-            label = f"append, batches of {size}" + (", each with a last value" if values else "")
-            await measured(label, rounds * size, work)
+        await self.row("append, 100 a batch, one lane behind", self.total, work)
+
+    async def run(self, folder: Path) -> None:
+        journal = SqliteJournal(path=folder / "journal.db")
+        await journal.open()
+        await self.appends(journal)
+        await self.concurrent(journal)
+        await self.reads(journal)
+        await self.follow(journal)
+        await journal.close()
 
 
-async def concurrent(journal, total, appenders=100):
-    one = batch_of(1, values=False)
-    rounds = max(1, total // appenders)
-
-    async def appender():
-        for _ in range(rounds):
-            await journal.append(one)
-
-    async def work():
-        async with asyncio.TaskGroup() as group:
-            for n in range(appenders):
-                group.create_task(appender(), name=f"appender-{n}")
-
-    await measured(f"append, {appenders} appenders, batches of 1", rounds * appenders, work)
-
-
-async def reads(journal, total):
-    last = journal.last_sequence
-    first = max(0, last - total)
-
-    async def from_file(limit=500):
-        after = first
-        while after < first + total - 4096:
-            after = (await journal.read(after, limit))[-1].sequence
-
-    await measured("read from the file, 500 at once", total - 4096, from_file)
-
-    async def from_memory():
-        for _ in range(total // 500):
-            await journal.read(last - 500, 500)
-
-    await measured("read from memory, 500 at once", total // 500 * 500, from_memory)
-
-
-async def follow(journal, total):
-    """A lane beside an appender: what the memory saves, seen from the whole."""
-    batch = batch_of(100, values=False)
-
-    async def lane(until):
-        after = journal.last_sequence
-        while after < until:
-            await journal.wait_beyond(after)
-            after = (await journal.read(after, 500))[-1].sequence
-
-    async def work():
-        async with asyncio.TaskGroup() as group:
-            group.create_task(lane(journal.last_sequence + total // 100 * 100), name="lane")
-            for _ in range(total // 100):
-                await journal.append(batch)
-
-    await measured("append batches of 100, one lane behind", total // 100 * 100, work)
-
-
-async def main(folder: Path, total: int):
-    journal = SqliteJournal(path=folder / "journal.db")
-    await journal.open()
-    await appends(journal, total)
-    await concurrent(journal, total)
-    await reads(journal, total)
-    await follow(journal, total)
-    await journal.close()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--dir", type=Path, default=None, help="a folder on the disk to measure")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        asyncio.run(main(Path(folder), options.events))
+def tables(scale: Scale) -> Iterator[Table]:
+    bench = Bench(scale)
+    with tempfile.TemporaryDirectory(dir=scale.folder) as folder:
+        asyncio.run(bench.run(Path(folder)))
+    about = f"Each append is one commit, durable. `data` has {DATA_BYTES} bytes. Medians of {scale.rounds}."
+    yield Table("The journal alone", about, ["", "events/s", "CPU µs per event"], bench.rows)

@@ -1,98 +1,42 @@
-"""Memory of the daemon: what an idle session costs, and whether it grows with the events.
+"""Whether the daemon's memory grows with the events: one session over a stream in batches of 100, looked at on the way.
 
-    python tests/benchmarks/memory.py [--sessions 1000] [--events 1000000]
-
-Resident memory of the real process. A session's cost is the difference between a daemon that holds many and one that
-holds one, by the number of them: HTTP connection, cookie jar, tasks and state, all of it. Growth is that of one session
-over a stream in batches of 100, looked at on the way; the journal keeps all of it on disk.
+The journal keeps all of it on disk.
 """
 
-import argparse
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE
 
-from pipeline import CONFIG, HERE, Lines, child, rss_kib
+from benchmarks.measuring import CONFIG, HERE, RUN, Figure, Lines, Scale, Table, ask, child, number, rss_kib, wait
 
-RUN = (sys.executable, "-m", "listener", "run", "--config", "listener.toml")
+EVENTS = 1_000_000
 BATCH = 100
-SETTLED_S = 2.0
-LIMIT_S = 900.0
+MARKS = 10
 
 
-def ask(process: Popen[str], line: str = "") -> int:
-    """The number that a child prints, after a line to it if there is one."""
-    if line:
-        process.stdin.write(f"{line}\n")
-        process.stdin.flush()
-    return int(process.stdout.readline())
-
-
-def wait(what: str, done) -> float:
-    """Poll until `done`; returns how many seconds it took."""
-    started = time.monotonic()
-    while not done():
-        if time.monotonic() - started > LIMIT_S:
-            sys.exit(f"{what}: not within {LIMIT_S} s")
-        time.sleep(0.02)
-    return time.monotonic() - started
-
-
-def accounts(count: int) -> str:
-    """The tables of so many accounts."""
-    return "".join(f'[[accounts]]\nusername = "agent{n}"\n' for n in range(count))
-
-
-def idle(count: int) -> tuple[int, float]:
-    """Resident KiB of a daemon with so many idle sessions, and the seconds until all of them polled."""
-    with (
-        tempfile.TemporaryDirectory() as name,
-        child(sys.executable, HERE / "idle_server.py", stdin=PIPE, stdout=PIPE) as server,
-    ):
-        folder = Path(name)
-        config = CONFIG.format(port=ask(server)) + accounts(count)
-        (folder / "listener.toml").write_text(config, encoding="utf-8")
+def growth(total: int, folder: Path) -> Iterator[tuple[int, int]]:
+    """Events taken, and resident KiB of the daemon, at the beginning and at some marks on the way."""
+    step = total // MARKS
+    with child(sys.executable, HERE / "publisher.py", stdin=PIPE, stdout=PIPE) as publisher:
+        (folder / "listener.toml").write_text(CONFIG.format(port=ask(publisher)), encoding="utf-8")
         with child(*RUN, cwd=folder) as daemon:
-            opened_s = wait("sessions", lambda: daemon.poll() is None and ask(server, "held?") >= count)
-            time.sleep(SETTLED_S)
-            return rss_kib(daemon.pid), opened_s
+            lines = Lines(folder / "out.jsonl")
+            ask(publisher, f"load {step} {BATCH}")
+            for mark in range(0, total + 1, step):
+                if mark:
+                    ask(publisher, "go")
+                    ask(publisher, f"load {step} {BATCH}")
+                wait(f"{mark} events", lambda mark=mark: lines.update() >= mark)
+                yield lines.count, rss_kib(daemon.pid)
 
 
-def growth(total: int) -> list[tuple[int, int]]:
-    """Resident KiB after so many events, at ten marks on the way."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with child(sys.executable, HERE / "publisher.py", str(total), str(BATCH), stdin=PIPE, stdout=PIPE) as publisher:
-            config = CONFIG.format(port=ask(publisher))
-            (folder / "listener.toml").write_text(config, encoding="utf-8")
-            with child(*RUN, cwd=folder) as daemon:
-                publisher.stdout.readline()
-                lines, marks = Lines(folder / "out.jsonl"), [(0, rss_kib(daemon.pid))]
-                publisher.stdin.write("go\n")
-                publisher.stdin.flush()
-                for mark in range(total // 10, total + 1, total // 10):
-                    wait(f"{mark} events", lambda mark=mark: lines.update() >= mark)
-                    marks.append((lines.count, rss_kib(daemon.pid)))
-                return marks
-
-
-def main() -> None:
-    """Print both tables."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--sessions", type=int, default=1000)
-    options.add_argument("--events", type=int, default=1_000_000)
-    given = options.parse_args()
-    if given.sessions > 1:
-        (one, _), (many, opened_s) = idle(1), idle(given.sessions)
-        print(f"1 session: {one} KiB; {given.sessions} sessions, all polling after {opened_s:.1f} s: {many} KiB")
-        print(f"{(many - one) / (given.sessions - 1):.1f} KiB a session", flush=True)
-    if given.events:
-        print(f"{'events':>10} {'KiB':>8}")
-        for events, kib in growth(given.events):
-            print(f"{events:>10} {kib:>8}")
-
-
-if __name__ == "__main__":
-    main()
+def tables(scale: Scale) -> Iterator[Table]:
+    """Memory by the number of events."""
+    with tempfile.TemporaryDirectory(dir=scale.folder) as name:
+        rows = [
+            (Figure(f"{events:,}"), number(kib / 1024))
+            for events, kib in growth(scale.of(EVENTS // BATCH // MARKS, MARKS) * BATCH, Path(name))
+        ]
+    yield Table("Memory over a stream", "One session, 100 events a poll.", ("events", "MiB"), rows)

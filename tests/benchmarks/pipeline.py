@@ -1,140 +1,275 @@
-"""CPU per event and events per second of the whole daemon, beside two plain scripts, in one run on one machine.
+"""CPU per event and events per second of the whole daemon, beside two plain scripts.
 
-    pip install '.[bench]' && python tests/benchmarks/pipeline.py [--rounds 3]
-
-The daemon receives, filters, classifies, journals with fsync, and writes the file sink with fsync. The rivals append
-to a file and make nothing durable: one is a script on `aiocometd-ng`, one the official JavaScript client on Node (npm
-modules from tests/interop/servers). CPU is user and system time of the client's process from the first event to the
-last; figures are medians of the rounds.
+The daemon receives, filters, classifies, journals with fsync, and writes the file sink, chained and signed, with fsync.
+The rivals append a line with the same fields, without a chain. Client and publisher have a core each. Each client goes
+through all sizes of batches in one life, after a warm-up that does not count, and the clients take turns: a round of
+each, then the next. CPU is all threads' time on a core, until 0.2 s after the last line, so that what follows an event
+counts with it.
 """
 
-import argparse
+import asyncio
 import os
-import platform
-import select
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
+from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import PIPE, Popen
 
-HERE = Path(__file__).parent
+from benchmarks.measuring import (
+    CLIENT_CORE,
+    CONFIG,
+    HERE,
+    RUN,
+    SERVER_CORE,
+    Figure,
+    Lines,
+    Scale,
+    Table,
+    ask,
+    child,
+    cpu_by_thread,
+    number,
+    spread,
+    wait,
+)
+from listener.journal import SqliteJournal
+from listener.model.event import JournalBatch
+from listener.testing import sample_event
+
 MODULES = HERE.parent / "interop" / "servers" / "node_modules"
-COUNTS = {1: 3_000, 10: 20_000, 100: 100_000}
-LIMIT_S = 180.0
-CONFIG = """
-shutdown_timeout_s = 5
-[server]
-url = "http://127.0.0.1:{port}"
-notifications = "/cometd"
-login = "none"
-[journal]
-path = "journal.db"
-[log]
-level = "warning"
-[sinks.file]
-type = "file"
-path = "out.jsonl"
-"""
+COUNTS = {1: 1_500, 10: 8_000, 100: 40_000}
+WARM_UP = 300
+TAIL_S = 0.2
+GROWN, GROWTH_STEP = 1_000_000, 5_000
+SESSIONS, SPREAD_S = 200, 15
+OURS = "disposition-listener"
 
 
-def cpu_s(pid: int) -> float:
-    """User and system time of a process, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+@dataclass(frozen=True)
+class Client:
+    """One row: what is started, and what it says to its server.
+
+    `settings` are changes of the configuration, texts by the texts whose place they take. `{url}` and `{out}` in `argv`
+    are filled in. `folder` is where it lives again and again; a new one each time by default.
+    """
+
+    name: str
+    argv: Sequence[str | Path] = RUN
+    ack: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
 
 
-def rss_kib(pid: int) -> int:
-    """Resident memory of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    return 0
+def script(language: str, *, ack: bool, fsync: bool) -> Client:
+    """A rival."""
+    words = ["ack"] * ack + ["fsync"] * fsync
+    library, command, name = {
+        "py": ("aiocometd-ng", sys.executable, "script.py"),
+        "js": ("cometd.js", "node", "script.js"),
+    }[language]
+    argv = (command, HERE / "rivals" / name, "{url}", "{out}", *words)
+    env = {"NODE_PATH": str(MODULES)}
+    return Client(f"{library} script{', fsync per batch' if fsync else ''}", argv, ack=ack, env=env)
+
+
+LANGUAGES = ("py", "js") if MODULES.exists() else ("py",)
+RIVALS = [
+    client
+    for ack in (True, False)
+    for client in (
+        Client(OURS, ack=ack),
+        *(script(language, ack=ack, fsync=fsync) for language in LANGUAGES for fsync in (False, True)),
+    )
+]
+WEBSOCKET = {'login = "none"': 'login = "none"\ntransport = "websocket"'}
+VARIANTS = [
+    Client(OURS),
+    Client("over a websocket", settings=WEBSOCKET),
+    Client("without uvloop", env={"NO_UVLOOP": "1"}),
+    Client("without the chain", settings={'path = "out.jsonl"': 'path = "out.jsonl"\nchain = false'}),
+]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stream: CPU in microseconds per event by thread, and events per second."""
+
+    threads: Counter[str]
+    rate: float
+
+    @property
+    def cpu_us(self) -> float:
+        """Of all threads."""
+        return sum(self.threads.values())
 
 
 @contextmanager
-def child(*argv: str | Path, **options: object) -> Iterator[subprocess.Popen[str]]:
-    """A child process, killed at the end."""
-    with subprocess.Popen([str(a) for a in argv], text=True, **options) as process:  # type: ignore[call-overload]
-        try:
-            yield process
-        finally:
-            process.kill()
+def streaming(client: Client, folder: Path) -> Iterator[tuple[Popen[str], Popen[str]]]:
+    """A publisher and its client, which polls."""
+    publisher_argv = [sys.executable, HERE / "publisher.py", *([] if client.ack else ["--no-ack"])]
+    with child(*publisher_argv, core=SERVER_CORE, stdin=PIPE, stdout=PIPE) as publisher:
+        port = ask(publisher)
+        config = CONFIG.format(port=port)
+        for old, new in client.settings.items():
+            config = config.replace(old, new)
+        (folder / "listener.toml").write_text(config, encoding="utf-8")
+        words = [str(word).format(url=f"http://127.0.0.1:{port}/cometd", out="out.jsonl") for word in client.argv]
+        with child(*words, core=CLIENT_CORE, cwd=folder, env={**os.environ, **client.env}) as process:
+            yield publisher, process
 
 
-class Lines:
-    """How many lines a growing file has."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0
-        self.offset = 0
-
-    def update(self) -> int:
-        """Read what is new."""
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                file.seek(self.offset)
-                while chunk := file.read(2**20):
-                    self.count += chunk.count(b"\n")
-                    self.offset += len(chunk)
-        return self.count
+def stream(publisher: Popen[str], process: Popen[str], lines: Lines, count: int, batch: int) -> Run:
+    """So many events, from the first to 0.2 s after the last."""
+    ask(publisher, f"load {count} {batch}")
+    until = lines.update() + count
+    before, started = cpu_by_thread(process.pid), time.monotonic()
+    ask(publisher, "go")
+    wait(f"{process.args}: {count} events", lambda: process.poll() is not None or lines.update() >= until)
+    took_s = time.monotonic() - started
+    time.sleep(TAIL_S)
+    if lines.update() != until:
+        sys.exit(f"{process.args}: {lines.count} events instead of {until}")
+    threads = Counter({name: s / count * 1e6 for name, s in (cpu_by_thread(process.pid) - before).items()})
+    return Run(threads, count / took_s)
 
 
-def measure(argv: list[str | Path], count: int, batch: int, folder: Path, env: dict[str, str]) -> tuple[float, float]:
-    """CPU in microseconds per event, and events per second, of one client over one stream."""
-    out = folder / "out.jsonl"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with child(sys.executable, HERE / "publisher.py", str(count), str(batch), **pipes) as publisher:
-        port = int(publisher.stdout.readline())
-        (folder / "listener.toml").write_text(CONFIG.format(port=port), encoding="utf-8")
-        words = [str(word).format(url=f"http://127.0.0.1:{port}/cometd", out=out) for word in argv]
-        with child(*words, cwd=folder, env={**os.environ, **env}) as client:
-            if not select.select([publisher.stdout], [], [], 20.0)[0]:
-                sys.exit(f"{words[:3]}: does not poll")
-            lines = Lines(out)
-            before, started = cpu_s(client.pid), time.monotonic()
-            publisher.stdin.write("go\n")
-            publisher.stdin.flush()
-            while lines.update() < count:
-                if time.monotonic() - started > LIMIT_S or client.poll() is not None:
-                    sys.exit(f"{words[:3]}: {lines.count} of {count} events after {LIMIT_S} s")
-                time.sleep(0.005)
-            return (cpu_s(client.pid) - before) / count * 1e6, count / (time.monotonic() - started)
+def measure(client: Client, scale: Scale) -> dict[int, Run]:
+    """One life of a client: a stream for each size of batch."""
+    with tempfile.TemporaryDirectory(dir=scale.folder) as name:
+        folder = client.folder or Path(name)
+        lines = Lines(folder / "out.jsonl")
+        with streaming(client, folder) as (publisher, process):
+            for batch in COUNTS:
+                stream(publisher, process, lines, scale.of(WARM_UP, batch), batch)
+            return {b: stream(publisher, process, lines, scale.of(count, b), b) for b, count in COUNTS.items()}
 
 
-def main() -> None:
-    """Print the table: medians of the rounds, and the daemon's share of each rival's CPU."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--only", help="one client, by its name in the table")
-    given = options.parse_args()
-    run = [sys.executable, "-m", "listener", "run", "--config", "listener.toml"]
-    clients: dict[str, list[str | Path]] = {"disposition-listener": run}
-    clients["aiocometd-ng script"] = [sys.executable, HERE / "rivals/script.py", "{url}", "{out}"]
-    if MODULES.exists():
-        clients["cometd.js script"] = ["node", HERE / "rivals/script.js", "{url}", "{out}"]
-    if given.only:
-        clients = {given.only: clients[given.only]}
-    env = {"NODE_PATH": str(MODULES)}
-    uvloop = "with" if find_spec("uvloop") else "without"
-    print(f"Python {platform.python_version()}, daemon {uvloop} uvloop, {os.cpu_count()} cores, {given.rounds} rounds")
-    print(f"{'client':22} {'batch':>5} {'CPU us/event':>13} {'events/s':>10} {'ours / theirs':>14}")
-    for batch, count in COUNTS.items():
-        ours = 0.0
-        for name, argv in clients.items():
-            rounds = []
-            for _ in range(given.rounds):
-                with tempfile.TemporaryDirectory() as folder:
-                    rounds.append(measure(argv, count, batch, Path(folder), env))
-            cpu, rate = (statistics.median(values) for values in zip(*rounds, strict=True))
-            ours = ours or cpu
-            print(f"{name:22} {batch:5} {cpu:13.1f} {rate:10.0f} {ours / cpu:14.2f}", flush=True)
+def in_turns(clients: Sequence[Client], scale: Scale) -> list[dict[int, list[Run]]]:
+    """The runs of each client by size of batch: a round of each before the next, each round begun by another."""
+    runs: list[dict[int, list[Run]]] = [{batch: [] for batch in COUNTS} for _ in clients]
+    order = deque(zip(clients, runs, strict=True))
+    for _ in range(scale.rounds):
+        for client, taken in order:
+            for batch, run in measure(client, scale).items():
+                taken[batch].append(run)
+        order.rotate(-1)
+    return runs
 
 
-if __name__ == "__main__":
-    main()
+def median_us(runs: Sequence[Run]) -> float:
+    """The middle of the rounds."""
+    return statistics.median(run.cpu_us for run in runs)
+
+
+def ratio(ours: Sequence[Run], theirs: Sequence[Run]) -> Figure:
+    """Our CPU as a part of theirs."""
+    return Figure(f"{median_us(ours) / median_us(theirs):.2f}")
+
+
+def rivals(scale: Scale) -> Iterator[Table]:
+    """The table that the project is measured by."""
+    runs = in_turns(RIVALS, scale)
+    ours = {client.ack: taken for client, taken in zip(RIVALS, runs, strict=True) if client.name == OURS}
+    sizes = list(COUNTS)
+    rows = [
+        [
+            client.name,
+            "yes" if client.ack else "no",
+            *(spread([run.cpu_us for run in taken[b]]) for b in sizes),
+            *(ratio(ours[client.ack][b], taken[b]) for b in sizes),
+            *(Figure(f"{statistics.median(run.rate for run in taken[b]):,.0f}") for b in sizes),
+        ]
+        for client, taken in zip(RIVALS, runs, strict=True)
+    ]
+    head = [f"CPU µs, {b} a poll" for b in sizes] + [f"ours / theirs, {b}" for b in sizes]
+    head += [f"events/s, {b}" for b in sizes]
+    yield Table(
+        "CPU per event, beside plain scripts",
+        "The whole daemon (receive, classify, journal with fsync, chained and signed file with fsync) and two scripts "
+        "as people write them. They write lines with the same fields, once for all that an answer brought, and make "
+        "nothing durable except in the rows with an fsync. One session, notifications of 900 bytes, client and server "
+        f"on a core each. Medians of {scale.rounds} rounds in turns, least and most in brackets.",
+        ["client", "acknowledgements", *head],
+        rows,
+    )
+    threads = {name for taken in runs[0].values() for run in taken for name in run.threads}
+
+    def thread_us(name: str, batch: int) -> float:
+        return statistics.median(run.threads[name] for run in runs[0][batch])
+
+    yield Table(
+        "Where the daemon's CPU goes",
+        "Its first row above by thread, CPU µs per event.",
+        ["thread", *(f"{b} a poll" for b in sizes)],
+        [[name, *(Figure(f"{thread_us(name, b):.1f}") for b in sizes)] for name in sorted(threads)],
+    )
+
+
+async def grow(path: Path, total: int) -> None:
+    """A journal of so many events of the last days, all of them delivered."""
+    journal, now_ms = SqliteJournal(path=path), time.time_ns() // 10**6
+    await journal.open()
+    for first in range(0, total, GROWTH_STEP):
+        numbers = range(first, min(first + GROWTH_STEP, total))
+        received_ms = now_ms - (total - first) * 500
+        events = [
+            sample_event(n, chat=f"0000Na9B26EG{n % 5000:04d}", received_ms=received_ms, data_bytes=600)
+            for n in numbers
+        ]
+        await journal.append(JournalBatch(events=tuple(events)))
+    await journal.advance("file", journal.last_sequence)
+    await journal.close()
+
+
+def variants(scale: Scale) -> Iterator[Table]:
+    """What the surroundings change."""
+    with tempfile.TemporaryDirectory(dir=scale.folder) as name:
+        grown = scale.of(GROWN)
+        asyncio.run(grow(Path(name) / "journal.db", grown))
+        clients = [*VARIANTS, Client(f"with {grown:,} events in the journal", folder=Path(name))]
+        runs = in_turns(clients, scale)
+    yield Table(
+        "The same daemon in other surroundings",
+        "As above, acknowledgements on. CPU µs per event.",
+        ["", *(f"{b} a poll" for b in COUNTS)],
+        [
+            [client.name, *(spread([run.cpu_us for run in taken[b]]) for b in COUNTS)]
+            for client, taken in zip(clients, runs, strict=True)
+        ],
+    )
+
+
+def sessions(scale: Scale) -> Iterator[Table]:
+    """Many sessions, each of which hears little."""
+    accounts = "".join(f'[[accounts]]\nusername = "agent{n}"\n' for n in range(SESSIONS))
+    client, seconds = Client(OURS, settings={"[journal]": f"{accounts}[journal]"}), scale.of(SPREAD_S)
+    rows = []
+    with tempfile.TemporaryDirectory(dir=scale.folder) as name, streaming(client, Path(name)) as (publisher, process):
+        lines = Lines(Path(name) / "out.jsonl")
+        wait("sessions", lambda: int(ask(publisher, "held")) == SESSIONS)
+        for each in (1, 0, seconds):
+            until = lines.update() + each * SESSIONS
+            before, began_s = cpu_by_thread(process.pid), time.monotonic()
+            ask(publisher, f"spread {seconds} {each}")
+            wait("the events", lambda until=until: lines.update() >= until)
+            taken_s = sum((cpu_by_thread(process.pid) - before).values())
+            per_event = number(taken_s / (each * SESSIONS) * 1e6) if each else Figure()
+            rows.append(
+                [
+                    f"{each / seconds:.0f} events/s each",
+                    Figure(f"{taken_s / (time.monotonic() - began_s):.1%}"),
+                    per_event,
+                ]
+            )
+    yield Table(
+        f"{SESSIONS} sessions in one daemon",
+        f"Over {seconds} s, events evenly spread.",
+        ["", "of a core", "CPU µs per event"],
+        rows[1:],
+    )

@@ -1,42 +1,33 @@
-"""What chain and checkpoints cost the file sink: the plain file, the chain, and both, turn by turn in one run.
+"""What chain and checkpoints cost the file sink: the plain file, the chain, and both, turn by turn in one run."""
 
-    python tests/benchmarks/trail_cost.py [--events 50000] [--rounds 5] [--dir DIR]
-
-Each figure is the median of the rounds. CPU is that of the process, all threads. `checkpoints` are made every 1,000
-lines, as by default; `often` is every 100.
-"""
-
-import argparse
 import asyncio
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import structlog
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from benchmarks.measuring import Figure, Scale, Table, spread
 from listener.config.lane import LaneSettings
+from listener.model.event import Event
 from listener.sinks import registry
 from support.events import disposition_event
 
-NEVER = {"checkpoint_lines": 10**9}
-VARIANTS: dict[str, Mapping[str, object]] = {
+EVENTS = 50_000
+VARIANTS: Mapping[str, Mapping[str, object]] = {
     "plain": {"chain": False},
-    "chain": NEVER,
-    "chain, checkpoints": {},
-    "chain, checkpoints often": {"checkpoint_lines": 100},
+    "chain": {"checkpoint_lines": 10**9},
+    "chain, a checkpoint each 1,000 lines": {},
+    "chain, a checkpoint each 100 lines": {"checkpoint_lines": 100},
 }
 
 
-async def seconds(options: Mapping[str, object], events: list, batch: int, folder: Path) -> tuple[float, float]:
-    """Elapsed time and CPU for all events, opening and closing left out."""
+async def seconds(
+    options: Mapping[str, object], events: Sequence[Event], batch: int, folder: Path
+) -> tuple[float, float]:
+    """Elapsed time and CPU of the process for all events, opening and closing left out."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        lane = LaneSettings(type="file", path="out.jsonl", **options)
-        sink = registry.build("audit", lane, base=Path(place))
+        sink = registry.build("audit", LaneSettings(type="file", path="out.jsonl", **options), base=Path(place))
         await sink.open()
         began, cpu = time.perf_counter(), time.process_time()
         for start in range(0, len(events), batch):
@@ -46,33 +37,26 @@ async def seconds(options: Mapping[str, object], events: list, batch: int, folde
     return took
 
 
-async def main(total: int, rounds: int, folder: Path) -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    events = [disposition_event(number, chat=f"chat-{number % 1000}") for number in range(1, total + 1)]
-    print(f"{'':<26}{'batch':>6} {'fsync':>6} {'events/s':>10} {'time':>6} {'CPU us/event':>13} {'CPU':>6}")
-    for fsync in (True, False):
+def tables(scale: Scale) -> Iterator[Table]:
+    count = scale.of(EVENTS, 1000)
+    events = [disposition_event(number, chat=f"chat-{number % 1000}") for number in range(1, count + 1)]
+    rows = []
+    with tempfile.TemporaryDirectory(dir=scale.folder) as folder:
         for batch in (500, 10):
-            some = events if batch > 10 or not fsync else events[: total // 10]
+            some = events if batch > 10 else events[: count // 10]
             taken: dict[str, list[tuple[float, float]]] = {name: [] for name in VARIANTS}
-            for _ in range(rounds):
+            for _ in range(scale.rounds):
                 for name, options in VARIANTS.items():
-                    taken[name].append(await seconds({**options, "fsync": fsync}, some, batch, folder))
-            medians = {
-                name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in taken.items()
-            }
-            plain = medians["plain"]
-            for name, (elapsed, cpu) in medians.items():
-                print(
-                    f"{name:<26}{batch:>6} {'yes' if fsync else 'no':>6} {len(some) / elapsed:>10.0f} "
-                    f"{elapsed / plain[0]:>6.2f} {cpu / len(some) * 1e6:>13.2f} {cpu / plain[1]:>6.2f}"
-                )
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=50_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--dir", type=Path, default=None, help="a folder on the disk to measure")
-    chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=chosen.dir) as home:
-        asyncio.run(main(chosen.events, chosen.rounds, Path(home)))
+                    taken[name].append(asyncio.run(seconds(options, some, batch, Path(folder))))
+            plain_s = statistics.median(elapsed for elapsed, _ in taken["plain"])
+            for name, runs in taken.items():
+                elapsed, cpu = zip(*runs, strict=True)
+                rates, costs = [len(some) / s for s in elapsed], [s / len(some) * 1e6 for s in cpu]
+                times = Figure(f"{statistics.median(elapsed) / plain_s:.2f}")
+                rows.append([name, Figure(str(batch)), spread(rates), times, spread(costs)])
+    yield Table(
+        "Audit trail",
+        f"The `file` sink alone, each batch durable before the next. Medians of {scale.rounds}, in turns.",
+        ["", "a batch", "events/s", "time / plain", "CPU µs per event"],
+        rows,
+    )

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -51,6 +51,17 @@ def invite(stack: AsyncExitStack) -> Invite:
         return await stack.enter_async_context(running(guest)) if run else guest
 
     return build
+
+
+@asynccontextmanager
+async def polling(guest: Guest) -> AsyncIterator[None]:
+    """An open client that polls, as `run` does it."""
+    task = asyncio.create_task(guest.link.transport.poll())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 # --- what we rely on --------------------------------------------------------------------------------------------------
@@ -126,7 +137,8 @@ async def test_open_subscribe_publish_and_close_go_through_the_public_face(site:
     with pytest.raises(exceptions.ServerError, match="Publish"):
         await client.publish("/v2/me/chats", {"a": 1})
     await client.unsubscribe("/v2/me/calls")
-    await eventually(lambda: sim.polling("agent1"))
+    async with polling(guest):
+        await eventually(lambda: sim.polling("agent1"))
     await client.close()
     assert client.closed
     assert sim.state()["sessions"] == []
@@ -138,9 +150,10 @@ async def test_a_client_opens_again_after_it_was_closed(site: Started, invite: I
     await guest.client.open()
     await guest.client.close()
     await guest.client.open()
-    await eventually(lambda: sim.polling("agent1"))
-    sim.publish("agent1", {"n": 1})
-    await guest.heard(1)
+    async with polling(guest):
+        await eventually(lambda: sim.polling("agent1"))
+        sim.publish("agent1", {"n": 1})
+        await guest.heard(1)
     await guest.client.close()
 
 
@@ -148,6 +161,29 @@ async def test_single_messages_are_not_handed_out(site: Started, invite: Invite)
     guest = await invite(await site(), run=False)
     with pytest.raises(ClientInvalidOperation, match="facts"):
         await guest.client.receive()
+
+
+async def test_answers_are_offered_at_once_as_long_as_facts_are_taken(site: Started, invite: Invite):
+    sim = await site()
+    guest = await invite(sim)
+    offered: list[Any] = []
+
+    async def listen() -> None:
+        async with aclosing(guest.client.facts(lambda fact: not offered.append(fact))) as facts:
+            async for _ in facts:
+                pass
+
+    listening = asyncio.create_task(listen())
+    await eventually(lambda: sim.polling("agent1"))
+    sim.publish("agent1", {"n": 1})
+    await eventually(lambda: any(isinstance(fact, Batch) for fact in offered))
+    listening.cancel()
+    await asyncio.wait((listening,))
+    offered[-1].confirm()
+    await eventually(lambda: sim.polling("agent1"))
+    sim.publish("agent1", {"n": 2})
+    await guest.heard(2)
+    assert sum(isinstance(fact, Batch) for fact in offered) == 1
 
 
 async def test_what_fails_while_opening_leaves_no_task_running(site: Started, invite: Invite):

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ import pytest
 from listener.cometd.engine import Engine
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
-from listener.cometd.payloads import Payload
+from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Phase, Request, Resume, Session, Step
 from listener.cometd.taken import PART_EVENTS
 from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
@@ -1028,11 +1028,10 @@ async def test_a_server_that_answers_each_poll_at_once_with_something_useless_is
     useless = (reply(event(n), ext={"ack": n + 2} if ack else None) for n in itertools.count())
     world.script.then(reply(), *itertools.islice(useless, 60), step=Step.CONNECT)
 
-    async def over_a_network(request: Request) -> AsyncIterator[Payload]:
+    async def over_a_network(request: Request) -> Payload | Payloads:
         for _ in range(5):
             await asyncio.sleep(0)
-        async for payload in world.script.exchange(request):
-            yield payload
+        return await world.script.exchange(request)
 
     world.engine.exchange = over_a_network
     world.start()
@@ -1113,8 +1112,7 @@ async def test_a_held_connect_that_was_cut_on_the_way_to_rest_leaves_nothing_cer
             world.script.requests.append(request)
             await release.wait()
             raise BROKEN
-        async for payload in world.script.exchange(request):
-            yield payload
+        return await world.script.exchange(request)
 
     world.engine.exchange = exchange
     world.start()
@@ -1208,7 +1206,7 @@ def through_a_proxy(world: World, *, cuts_after_s: float, with_: ExchangeFailed)
     """Let a proxy with this read timeout stand before the server, which holds a poll for as long as it is asked to."""
     exchange = world.script.exchange
 
-    async def cut(request: Request) -> AsyncGenerator[Payload, None]:
+    async def cut(request: Request) -> Payload | Payloads:
         advice = request.payload[0].get("advice", {})
         held_s = advice.get("timeout", request.hold_ms) / 1000
         if request.step is Step.CONNECT and held_s:
@@ -1216,9 +1214,9 @@ def through_a_proxy(world: World, *, cuts_after_s: float, with_: ExchangeFailed)
             if held_s > cuts_after_s:
                 raise with_
             world.script.always(Step.CONNECT, reply())
-        async for payload in exchange(request):
-            yield payload
+        answer = await exchange(request)
         world.script.always(Step.CONNECT, None)
+        return answer
 
     world.engine.exchange = cut
 

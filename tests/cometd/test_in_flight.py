@@ -23,6 +23,24 @@ async def test_facts_are_taken_in_their_order():
     assert not in_flight.pending()
 
 
+async def test_an_answer_is_offered_at_once_and_only_where_nothing_waits_before_it():
+    in_flight, offered = InFlight(), []
+
+    def take(fact: Batch | Polled) -> bool:
+        offered.append(fact)
+        return fact.number == 1
+
+    in_flight.take = take
+    in_flight.put(batch(1))
+    assert (len(offered), in_flight.pending()) == (1, False)
+    in_flight.put(batch(2))  # not taken: it waits
+    in_flight.put(batch(1, at_ms=1000))
+    assert (len(offered), in_flight.pending()) == (2, True)
+    assert [(await in_flight.next()).number for _ in range(2)] == [2, 1]
+    in_flight.put(trouble(1))  # no answer of a poll
+    assert (len(offered), in_flight.pending()) == (2, True)
+
+
 async def test_a_cancelled_taker_loses_nothing():
     in_flight = InFlight()
     taker = asyncio.create_task(in_flight.next())

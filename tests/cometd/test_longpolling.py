@@ -20,12 +20,14 @@ from aiohttp import web
 from listener.cometd.engine import Engine
 from listener.cometd.longpolling import LongPollingTransport
 from listener.cometd.messages import decode
-from listener.cometd.payloads import Payload
+from listener.cometd.payloads import Payload, all_of
 from listener.cometd.protocol import Request, Session, Step
 from listener.cometd.slices import SLICE_BYTES, Slicer
 from listener.cometd.transport import Link
 from listener.errors import ExchangeFailed
 from listener.runtime.host import Host
+from listener.runtime.http_client import Connector, new_session
+from listener.runtime.http_post import Answer
 from listener.testing import ManualClock
 from support.bareserver import BareServer, Handler, new_http
 from support.eventually import eventually
@@ -48,7 +50,7 @@ class Line:
 
     async def poll(self, request: Request = POLL) -> list[Payload]:
         """All payloads; they are in `payloads` as well, whatever is raised."""
-        async with aclosing(self.exchange(request)) as payloads:
+        async with aclosing(all_of(await self.exchange(request))) as payloads:
             async for payload in payloads:
                 self.payloads.append(payload)
         return self.payloads
@@ -165,22 +167,22 @@ async def test_a_connection_that_fell_silent_is_found_after_the_hold_and_the_mar
     assert "dead" in str(failure)
 
 
-class Noting:
-    """An HTTP session that notes the timeouts which it is given."""
+class Noting(Connector):
+    """Notes the timeouts which it is given."""
 
-    def __init__(self, http: aiohttp.ClientSession) -> None:
-        self.timeouts: list[aiohttp.ClientTimeout] = []
-        self._http = http
+    timeouts: tuple[aiohttp.ClientTimeout, ...] = ()
 
-    def post(self, url: str, *, timeout: aiohttp.ClientTimeout, **options: Any) -> Any:
-        self.timeouts.append(timeout)
-        return self._http.post(url, timeout=timeout, **options)
+    async def connect(self, *args: Any) -> Any:
+        self.timeouts += (args[-1],)
+        return await super().connect(*args)
 
 
 async def test_a_hold_of_ten_minutes_is_not_ended_by_the_librarys_own_five():
-    async with BareServer(answering()) as server, new_http() as http:
-        noting = Noting(http)
-        await Line(server.url, noting, connect_timeout_s=3).poll()
+    noting = Noting(limit=0)
+    async with BareServer(answering()) as server, new_session(noting, keeps_cookies=True) as http:
+        line = Line(server.url, http, connect_timeout_s=3, margin_s=600)
+        await line.poll()
+        await line.transport.close()
     assert [(timeout.total, timeout.connect) for timeout in noting.timeouts] == [(None, 3)]
 
 
@@ -326,7 +328,7 @@ async def test_nothing_of_a_body_outlives_its_exchange_until_the_garbage_collect
     serve: Serve, handler: Handler
 ):
     _, line = await serve(handler, margin_s=0.2)
-    kinds = (Slicer, aiohttp.ClientResponse)
+    kinds = (Slicer, Answer)
     gc.collect()
     gc.disable()
     try:

@@ -58,7 +58,7 @@ class Line:
         """The messages of all frames up to the reply (of the number `until`, if given)."""
         heard = self.heard = []
         wanted = question.ids if until is None else {str(until)}
-        async with aclosing(self.exchange(question)) as payloads:
+        async with aclosing(await self.exchange(question)) as payloads:
             async for payload in payloads:
                 heard += json.loads(payload.body)
                 if any(str(message.get("id")) in wanted for message in heard):
@@ -185,7 +185,7 @@ async def test_what_another_exchange_has_read_behind_a_reply_belongs_to_the_next
         await socket.receive()
 
     line = await make(talk)
-    async with aclosing(line.exchange(request(1, hold_ms=5000))) as payloads:
+    async with aclosing(await line.exchange(request(1, hold_ms=5000))) as payloads:
         assert json.loads((await anext(payloads)).body) == [event(1)]
         assert await line.ask(request(2)) == [reply(2)]
         assert json.loads((await anext(payloads)).body) == [reply(1)]
@@ -310,7 +310,7 @@ async def test_replies_without_an_id_go_to_the_exchanges_that_asked(make: Make):
         await socket.receive()
 
     async def first_frame(question: Request) -> str:
-        async with aclosing(line.exchange(question)) as payloads:
+        async with aclosing(await line.exchange(question)) as payloads:
             async for payload in payloads:
                 return str(json.loads(payload.body)[0]["channel"])
         raise AssertionError
@@ -334,7 +334,7 @@ async def test_frames_that_one_exchange_reads_for_another_have_a_limit(make: Mak
             await socket.send_json([event(2), "x" * 10_000])
 
     line = await make(talk)
-    async with aclosing(line.exchange(request(1, hold_ms=5000))) as payloads:
+    async with aclosing(await line.exchange(request(1, hold_ms=5000))) as payloads:
         assert json.loads((await anext(payloads)).body) == [event(1)]
         failure = await line.failure(request(2))
         assert failure.maybe_lost

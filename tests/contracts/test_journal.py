@@ -6,7 +6,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from listener.errors import JournalError, JournalFull, JournalLocked
+from listener.errors import JournalError, JournalFull, JournalLocked, JournalStale
 from listener.journal import SqliteJournal, dead_letters
 from listener.model.event import (
     EVERY_DEAD_LETTER,
@@ -23,6 +23,7 @@ from listener.model.event import (
 )
 from listener.model.filter import EVERY_EVENT, EventFilter
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap
+from support.plans import no_scans
 
 DAY_MS = 86_400_000
 LIMIT_BYTES = 2**20
@@ -87,11 +88,12 @@ class MemoryWorld:
 
 
 @pytest.fixture(params=[SqliteWorld, MemoryWorld], ids=["sqlite", "memory"])
-async def world(request, tmp_path):
-    world = request.param(tmp_path)
-    await world.journal.open()
-    yield world
-    await world.journal.close()
+async def world(request, tmp_path, monkeypatch):
+    with no_scans(monkeypatch):
+        world = request.param(tmp_path)
+        await world.journal.open()
+        yield world
+        await world.journal.close()
 
 
 @pytest.fixture
@@ -234,6 +236,45 @@ async def test_last_values_of_many_chats_at_once(journal):
     await journal.append(JournalBatch(values=tuple(value(chat, chat) for chat in chats)))
     assert {one.value for one in await journal.last_values([*chats, "chat-0"])} == set(chats)
     assert len(await journal.last_values([*chats, "chat-0"])) == 1200
+
+
+async def test_a_batch_that_takes_a_known_chat_for_new_leaves_nothing(world):
+    await world.journal.append(JournalBatch(values=(value("c1", "x"), value("c2", "x"))))
+    batch = JournalBatch(
+        events=(sample_event(1),),
+        values=(value("c0", "y"), value("c2", "y")),
+        sessions=(session("agent1"),),
+        new_chats=("c0", "c2"),
+    )
+    with pytest.raises(JournalStale) as refused:
+        await world.journal.append(batch)
+    assert refused.value.chat_ids == ("c2",)
+    assert await world.journal.last_values(["c0", "c2"]) == [value("c2", "x")]
+    assert (world.journal.last_sequence, await world.journal.sessions()) == (0, {})
+    await world.journal.append(msgspec.structs.replace(batch, new_chats=("c0",)))
+    assert await world.journal.last_values(["c0"]) == [value("c0", "y")]
+    assert world.journal.last_sequence == 1
+
+
+async def test_of_two_that_take_a_chat_for_new_the_first_is_right_and_costs_its_neighbours_nothing(journal):
+    batches = [
+        JournalBatch(events=(sample_event(n),), values=(value(chat, str(n)),), new_chats=(chat,))
+        for n, chat in enumerate(("c1", "c1", "c2"), 1)
+    ]
+    done = await asyncio.gather(*(journal.append(batch) for batch in batches), return_exceptions=True)
+    assert done[0] == 1
+    assert isinstance(done[1], JournalStale)
+    assert done[2] == 2
+    assert [event.id for event in await journal.read(0, 10)] == ["event-1", "event-3"]
+
+
+async def test_thousands_of_chats_are_new_at_once(journal):
+    chats = [f"chat-{n}" for n in range(2000)]
+    values = tuple(value(chat, "x") for chat in chats)
+    await journal.append(JournalBatch(values=values[:1999], new_chats=tuple(chats[:1999])))
+    with pytest.raises(JournalStale) as refused:
+        await journal.append(JournalBatch(values=values, new_chats=tuple(chats)))
+    assert len(refused.value.chat_ids) == 1999
 
 
 async def test_sessions_replace_those_of_the_same_account(journal):

@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts
+from listener.daemon.roll import Roll
 from listener.intake.recorder import Recorder
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
@@ -49,6 +50,7 @@ async def world(sim, journal, owned):
         recorder=recorder,
         metrics=metrics,
         connector=connector,
+        roll=Roll(monotonic_s=THIS_HOST.clock.monotonic_s),
         down_since_ms=None,
         host=THIS_HOST,
     )
@@ -58,7 +60,7 @@ async def world(sim, journal, owned):
     await subscribed(accounts, "agent1", "agent2")
     tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("account ")]
     yield accounts
-    accounts.leave()
+    await accounts.leave()
     await asyncio.wait(tasks)
 
 
@@ -71,15 +73,15 @@ def at_work():
 
 
 async def subscribed(accounts, *names):
-    await eventually(lambda: {one.account for one in accounts.status() if one.subscribed} == set(names))
+    await eventually(lambda: {one.account for one in accounts._roll.statuses() if one.subscribed} == set(names))
 
 
 async def test_only_those_that_change_are_started_anew(world, sim):
-    epochs = {one.account: one.epoch for one in world.status()}
+    epochs = {one.account: one.epoch for one in world._roll.statuses()}
     await world.apply(settings(sim.url, "agent2", "agent3"), ["agent1", "agent3"], spawn, timeout_s=5.0)
     await subscribed(world, "agent2", "agent3")
     assert len(world) == 2
-    assert {one.account: one.epoch for one in world.status()}["agent2"] == epochs["agent2"]
+    assert {one.account: one.epoch for one in world._roll.statuses()}["agent2"] == epochs["agent2"]
 
 
 async def test_an_account_that_is_started_anew_continues_its_session(world, sim):
@@ -87,7 +89,7 @@ async def test_an_account_that_is_started_anew_continues_its_session(world, sim)
     await world.apply(settings(sim.url, "agent1", "agent2"), ["agent1"], spawn, timeout_s=5.0)
     await subscribed(world, "agent1", "agent2")
     assert {one["agent"]: one["clientId"] for one in sim.state()["sessions"]} == before
-    assert [one.gaps.count for one in world.status()] == [0, 0]
+    assert [one.gaps.count for one in world._roll.statuses()] == [0, 0]
 
 
 async def test_one_that_does_not_end_in_order_holds_nobody_up(world, sim):
@@ -95,7 +97,7 @@ async def test_one_that_does_not_end_in_order_holds_nobody_up(world, sim):
     with capture_logs() as logs:
         await world.apply(settings(sim.url, "agent2"), ["agent1"], spawn, timeout_s=0.0)
     assert [line["account"] for line in logs if line["event"] == "account_not_stopped_in_time"] == ["agent1"]
-    assert [one.account for one in world.status()] == ["agent2"]
+    assert [one.account for one in world._roll.statuses()] == ["agent2"]
 
 
 async def test_one_that_continues_its_session_does_not_wait_for_hundreds_that_are_new(world, sim):
@@ -103,8 +105,8 @@ async def test_one_that_continues_its_session_does_not_wait_for_hundreds_that_ar
     await world.apply(settings(sim.url, *new, "agent1", "agent2"), [*new, "agent1"], spawn, timeout_s=5.0)
     tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("account ")]
     await subscribed(world, "agent1", "agent2")
-    assert sum(one.last_error is not None for one in world.status()) < len(new) / 2
-    world.leave()
+    assert sum(one.last_error is not None for one in world._roll.statuses()) < len(new) / 2
+    await world.leave()
     await asyncio.wait(tasks)
 
 

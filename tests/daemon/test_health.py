@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from listener.daemon.health import Health
+from listener.daemon.roll import Roll
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
 from listener.model.condition import Configuration
@@ -32,6 +33,7 @@ ACCOUNT = AccountStatus(
     since_ms=SAMPLE_MS - 60_000,
     last_error=None,
 )
+SILENT_S = {"dave": 93.2}
 LANE = LaneStatus(
     sink="crm", kind="webhook", cursor=3, lag=2, delivered=3, failures=1, parked=None, last_error=None, lag_s=7.5
 )
@@ -57,8 +59,11 @@ class World:
         self.journal = StubbornJournal()
         self.metrics = Metrics()
         self.recorder = Recorder(journal=self.journal, metrics=self.metrics, source="http://h", type_prefix="p")
+        roll = Roll(monotonic_s=lambda: 0.0)
+        for one in accounts:
+            roll.enter(one, lambda one=one: (SILENT_S.get(one.account, 0.0), 60.0))
         self.health = Health(
-            accounts=lambda: accounts,
+            roll=roll,
             lanes=lambda: lanes,
             journal=self.journal,
             journal_bytes=lambda: 4096,
@@ -87,7 +92,7 @@ def test_each_problem_is_told_in_full_and_without_a_name():
         ACCOUNT,
         replace(ACCOUNT, account="bob", subscribed=False, last_error="denied: bob"),
         replace(ACCOUNT, account="carol", subscribed=False),
-        replace(ACCOUNT, account="dave", silent_s=93.2),
+        replace(ACCOUNT, account="dave"),
         lanes=(replace(LANE, parked="401: who is bob?"), LANE),
     )
     world.recorder.failing = "disk full"

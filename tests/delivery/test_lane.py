@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 
-from listener.delivery import Lane, LanePolicy, lane, readiness_problem
+from listener.delivery import Lane, LanePolicy, lane, pace, readiness_problem
 from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry, StartError
 from listener.model.event import Change, DeadLetterFilter, Event, Kind, LaneState, LaneStatus
 from listener.testing import RecordingSink, sample_event
@@ -276,8 +276,8 @@ def test_whatever_the_sink_says_every_event_is_delivered_once_or_dead(
         assert world.count("sink_delivered_total") == len(world.delivered())
 
     with pytest.MonkeyPatch.context() as patch:
-        for pause in ("_CURSOR_LAG_S", "_DISTANCE_S"):
-            patch.setattr(lane, pause, 0.0)
+        patch.setattr(lane, "_CURSOR_LAG_S", 0.0)
+        patch.setattr(pace, "_PAUSE_S", 0.0)
         asyncio.run(play())
 
 
@@ -376,6 +376,29 @@ async def test_a_journal_that_cannot_be_read_is_read_again(start: Start):
     await start(world, 1)
     await world.drained()
     assert world.delivered() == [1]
+
+
+async def test_the_next_batch_is_read_while_one_is_delivered_and_again_if_that_failed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+):
+    world = World(batch=2)
+    read, asked = world.journal.read, []
+
+    async def fails_once(after: int, limit: int) -> Sequence[Event]:
+        asked.append(after)
+        if after == 2 and asked.count(2) == 1:
+            raise JournalError("disk I/O error")
+        return await read(after, limit)
+
+    monkeypatch.setattr(world.journal, "read", fails_once)
+    world.sink.hold()
+    await start(world, 1, 2, 3, 4, 5)
+    await eventually(lambda: 2 in asked)
+    assert world.delivered() == []
+    world.sink.release()
+    await world.drained()
+    assert world.attempts() == [[1, 2], [3, 4], [5]]
+    assert asked.count(2) == 2
 
 
 async def test_a_sink_that_is_new_to_a_journal_whose_events_are_gone_waits_quietly_for_the_next(start: Start):

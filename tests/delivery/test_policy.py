@@ -39,6 +39,8 @@ GAP = replace(sample_event(1, account="agent2"), kind=Kind.GAP, change=None)
     [
         (LanePolicy(accounts=frozenset({"agent1"})), [sample_event(1)], [sample_event(1, account="agent2"), GAP]),
         (LanePolicy(gaps=False), [sample_event(1)], [GAP]),
+        (LanePolicy(changes_only=True), [sample_event(1), GAP], [sample_event(1, change=Change.UNCHANGED)]),
+        (LanePolicy(), [sample_event(1, change=Change.UNCHANGED), GAP], []),
         (
             LanePolicy(changes=frozenset({"set", "cleared"})),
             [sample_event(1), sample_event(1, change=Change.CLEARED), GAP],
@@ -61,6 +63,7 @@ GAP = replace(sample_event(1, account="agent2"), kind=Kind.GAP, change=None)
 def test_filters_leave_out_what_they_do_not_name(policy: LanePolicy, wanted: list[Event], unwanted: list[Event]):
     assert all(map(policy.wants, wanted))
     assert not any(map(policy.wants, unwanted))
+    assert policy.wanted([*unwanted, *wanted]) == wanted
 
 
 def test_only_allowed_fields_of_a_disposition_leave_and_gaps_are_whole():

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any
 
@@ -93,7 +93,8 @@ class Session:
                 self.report(last)
                 await confirmed.wait()
 
-    async def facts(self) -> AsyncIterator[Fact]:
+    async def facts(self, take: Callable[[Any], bool]) -> AsyncGenerator[Fact, None]:
+        self.take = take
         while True:
             yield await self._facts.get()
 
@@ -156,7 +157,6 @@ class World:
         self.journal = MemoryJournal()
         self.entries: list[Entry] = []
         self.recorder = Recorder(journal=self.journal, metrics=self.metrics, source="s", type_prefix="p")
-        self.stop = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
         decoder = NotificationDecoder(keys=("DispositionCode",))
@@ -175,6 +175,7 @@ class World:
             client=self.session,
             decoder=decoder,
             record=self._record,
+            submit=self._submit,
             rest=self.rest,
             reconciler=reconciler,
             cookies=lambda: COOKIES,
@@ -187,13 +188,24 @@ class World:
 
     async def start(self) -> "World":
         await self.journal.open()
-        self.tasks = [asyncio.create_task(self.recorder.run()), asyncio.create_task(self.receiver.run(self.stop))]
+        self.tasks = [asyncio.create_task(self.recorder.run()), asyncio.create_task(self.receiver.run())]
         return self
 
     async def _record(self, entry: Entry) -> None:
         self.entries.append(entry)
         await self.gate.wait()
         await self.recorder.record(entry)
+
+    def _submit(self, entry: Entry, durable: Callable[[], None]) -> None:
+        self.entries.append(entry)
+        if self.gate.is_set():
+            self.recorder.submit(entry, durable)
+        else:
+            self.tasks.append(asyncio.create_task(self._submit_later(entry, durable)))
+
+    async def _submit_later(self, entry: Entry, durable: Callable[[], None]) -> None:
+        await self.gate.wait()
+        self.recorder.submit(entry, durable)
 
     async def settle(self) -> None:
         """Until everything that was reported is dealt with."""
@@ -204,7 +216,7 @@ class World:
         await self.settle()
 
     async def end(self) -> None:
-        self.stop.set()
+        self.receiver.stop()
         async with asyncio.timeout(5):
             await self.receiver.rested.wait()
             self.tasks[1].cancel()
@@ -303,6 +315,33 @@ async def test_a_batch_is_confirmed_only_after_it_is_on_record(make: Make):
     assert [one["disposition"] for one in await world.data()] == ["A"]
 
 
+async def test_an_answer_that_nothing_is_before_is_taken_in_the_step_in_which_it_came(make: Make):
+    world = await make()
+    await asyncio.sleep(0.01)  # it has begun to listen
+    confirmed = asyncio.Event()
+    assert world.session.take(batch(with_data(DispositionCode="A"), confirm=confirmed.set))
+    assert len(world.entries) == 1
+    assert not confirmed.is_set()
+    assert not world.session.take(polled())  # before the commit it is nobody else's turn
+    await asyncio.wait_for(confirmed.wait(), 5)
+    assert [one["disposition"] for one in await world.data()] == ["A"]
+    assert world.session.take(polled())
+    assert not world.receiver.turn.locked()
+
+
+async def test_what_waits_goes_before_what_comes(make: Make):
+    world = await make()
+    await asyncio.sleep(0.01)
+    world.gate.clear()
+    assert world.session.take(batch(with_data(DispositionCode="A")))
+    world.session.report(batch(with_data(DispositionCode="B")))
+    await asyncio.sleep(0.01)
+    assert not world.session.take(batch(with_data(DispositionCode="C")))
+    world.gate.set()
+    await world.settle()
+    assert [one["disposition"] for one in await world.data()] == ["A", "B"]
+
+
 async def test_a_batch_that_the_journal_cannot_take_is_not_confirmed(make: Make):
     world = await make()
     confirmed = asyncio.Event()
@@ -350,7 +389,7 @@ async def test_a_batch_that_no_poll_brought_says_nothing_of_the_session(make: Ma
     world = await make()
     await world.report(batch(with_data(DispositionCode="A"), resume=None))
     assert [entry.session for entry in world.entries] == [None]
-    assert not world.receiver.status().subscribed
+    assert not world.receiver.status.subscribed
 
 
 async def test_where_the_session_stands_is_stored_now_and_then_though_nothing_of_ours_comes(make: Make):
@@ -482,7 +521,7 @@ async def test_a_stretch_in_which_something_could_be_missed_is_on_record(
     assert (entry.gap and entry.gap.reason) == expected
     assert entry.session is not None
     assert entry.session.client_id == "c1"
-    assert world.receiver.status().gaps.count == bool(expected)
+    assert world.receiver.status.gaps.count == bool(expected)
 
 
 async def test_a_clean_session_is_clean_once(make: Make):
@@ -562,7 +601,7 @@ async def test_a_gap_has_its_true_length_whatever_was_done_to_the_clock(make: Ma
     await world.report(msgspec.structs.replace(lost, at=until))
     (gap,) = [entry.gap for entry in world.entries if entry.gap]
     assert (gap.seconds, gap.clock_step_seconds) == (60.0, float(step_s))
-    assert (world.count("gap_seconds_total"), world.receiver.status().gaps.seconds) == (60, 60)
+    assert (world.count("gap_seconds_total"), world.receiver.status.gaps.seconds) == (60, 60)
 
 
 async def test_a_gap_over_a_restart_has_its_true_length_as_long_as_the_machine_runs(make: Make):
@@ -763,7 +802,10 @@ async def test_a_first_look_that_fails_keeps_nobody_from_listening(make: Make):
 
 async def test_the_status_follows_the_session(make: Make):
     world = await make()
-    status = world.receiver.status
+
+    def status():
+        return world.receiver.status
+
     assert (status().subscribed, status().epoch, status().since_ms) == (False, 0, None)
     await world.report(SessionProblem(reason="login_refused", text="wrong", retry_in_s=1.0))
     assert status().last_error == "login_refused: wrong"
@@ -782,14 +824,14 @@ async def test_a_busy_session_that_answers_again_with_events_is_subscribed(make:
     world = await make()
     await world.report(certain(), SessionProblem(reason="network", text="reset", retry_in_s=0.5))
     await world.report(batch(with_data(DispositionCode="A")))
-    assert (world.receiver.status().subscribed, world.count("sessions_subscribed")) == (True, 1)
+    assert (world.receiver.status.subscribed, world.count("sessions_subscribed")) == (True, 1)
 
 
 async def test_a_trouble_without_a_pause_is_a_note_and_no_outage(make: Make):
     world = await make()
     await world.report(certain(), SessionProblem(reason="multiple_clients", text="jar", retry_in_s=0.0))
-    assert world.receiver.status().subscribed
-    assert world.receiver.status().last_error == "multiple_clients: jar"
+    assert world.receiver.status.subscribed
+    assert world.receiver.status.last_error == "multiple_clients: jar"
 
 
 async def test_a_resumed_session_counts_as_such(make: Make):
@@ -826,7 +868,7 @@ async def test_the_end_waits_for_what_is_on_its_way_to_the_journal(make: Make):
     await world.report(certain())
     world.gate.clear()
     world.session.report(batch(with_data(DispositionCode="A")))
-    world.stop.set()
+    world.receiver.stop()
     await eventually(lambda: len(world.entries) == 2)
     await asyncio.sleep(0.02)
     assert not world.tasks[1].done()
@@ -844,7 +886,7 @@ async def test_with_acknowledgements_the_poll_is_left_open_and_what_it_brings_is
     resume = Resume(client_id="c1", connection_type="long-polling", ack=3)
     world.session.rested = PollingEnded(at=moment(NOW_MS), resume=resume)
     world.session.behind = batch(with_data(DispositionCode="late"), confirm=confirmed.set)
-    world.stop.set()
+    world.receiver.stop()
     await world.receiver.rested.wait()
     stored = len(world.entries)
     world.session.report(batch(with_data(DispositionCode="later"), confirm=confirmed.set))
@@ -863,7 +905,7 @@ async def test_without_acknowledgements_no_poll_is_left_open(make: Make):
     await world.report(certain())
     resume = Resume(client_id="c1", connection_type="long-polling", ack=None)
     world.session.rested = PollingEnded(at=moment(NOW_MS), resume=resume)
-    world.stop.set()
+    world.receiver.stop()
     await world.receiver.rested.wait()
     await asyncio.wait(world.tasks[1:], timeout=5)
     assert world.session.ended_with is False

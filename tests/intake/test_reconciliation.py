@@ -141,6 +141,19 @@ class World:
         return self.metrics.value("reconciliations_total", result)
 
 
+async def rereading(reconciler: Reconciler) -> None:
+    """What a receiver does with it, for as long as this runs; raises what it raises."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            chore = reconciler.begin(tasks)
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                chore.end()
+    except* JournalDamaged as damaged:
+        raise damaged.exceptions[0] from None
+
+
 @pytest.fixture
 async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Any]]:
     for name, seconds in (("_SETTLE_S", 0.001), ("_CONFIRM_S", 0.02), ("_AGAIN_S", 0.001), ("_QUIET_S", 0.001)):
@@ -152,12 +165,12 @@ async def make(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., A
             await world.journal.open()
             world.tasks = [asyncio.create_task(world.recorder.run())]
             if run:
-                world.tasks.append(asyncio.create_task(world.reconciler.run()))
+                world.tasks.append(asyncio.create_task(rereading(world.reconciler)))
 
             async def end() -> None:
                 for task in world.tasks:
                     task.cancel()
-                    with suppress(asyncio.CancelledError, JournalDamaged):
+                    with suppress(asyncio.CancelledError, JournalDamaged, ExceptionGroup):
                         await task
 
             stack.push_async_callback(end)

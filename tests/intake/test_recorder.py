@@ -47,6 +47,7 @@ class SlowJournal(MemoryJournal):
         self.gate.set()
         self.appends: list[JournalBatch] = []
         self.asked: list[set[str]] = []
+        self.unreadable = 0
 
     async def append(self, batch: JournalBatch) -> int:
         self.appends.append(batch)
@@ -55,6 +56,9 @@ class SlowJournal(MemoryJournal):
 
     async def last_values(self, chat_ids: Any) -> list[LastValue]:
         self.asked.append(set(chat_ids))
+        if self.unreadable:
+            self.unreadable -= 1
+            raise JournalError("disk I/O error")
         return await super().last_values(chat_ids)
 
 
@@ -249,10 +253,48 @@ async def test_previous_is_right_in_the_next_process(start: Callable[..., Any]):
     assert await second.changes() == [("set", None, "A"), ("changed", "A", "B"), ("changed", "B", "C")]
 
 
-async def test_the_journal_is_asked_once_for_what_is_known_of_a_chat(world: World):
+async def test_a_chat_is_taken_for_new_once_and_the_journal_is_not_asked_before(world: World):
     for value in ("A", "B", "C"):
         await world.recorder.record(entry(heard(value), heard(value, chat_id="other")))
-    assert world.journal.asked == [{CHAT, "other"}]
+    assert world.journal.asked == []
+    assert [set(batch.new_chats) for batch in world.journal.appends] == [{CHAT, "other"}, set(), set()]
+
+
+async def test_what_the_journal_knows_of_a_chat_that_is_taken_for_new_is_learned(start: Callable[..., Any]):
+    first = await start()
+    await first.recorder.record(entry(heard("A")))
+    second = await start(first.journal)
+    await second.recorder.record(entry(heard("B"), heard("X", chat_id="new")))
+    await second.recorder.record(entry(heard("C"), heard("Y", chat_id="new")))
+    assert first.journal.asked == [{CHAT}]
+    assert await second.changes() == [
+        ("set", None, "A"),
+        ("changed", "A", "B"),
+        ("set", None, "X"),
+        ("changed", "B", "C"),
+        ("changed", "X", "Y"),
+    ]
+
+
+async def test_what_was_classified_as_the_first_of_a_chat_and_was_not_leaves_no_trace(start: Callable[..., Any]):
+    """A first look holds from when it was made, unless it turns out to have brought nothing."""
+    first = await start()
+    await first.recorder.record(entry(heard("A")))
+    second = await start(first.journal)
+    await second.recorder.record(entry(heard("B", prime=True), as_of_s=10.0))
+    (found,) = await second.recorder.differences([heard("C", origin=Origin.RECONCILED)], 9.0)
+    assert (found.known, found.overtaken) == (True, False)
+
+
+async def test_learning_waits_for_a_journal_that_cannot_be_read(start: Callable[..., Any]):
+    first = await start()
+    await first.recorder.record(entry(heard("A")))
+    second = await start(first.journal)
+    first.journal.unreadable = 2
+    await second.recorder.record(entry(heard("B")))
+    assert first.journal.unreadable == 0
+    assert second.metrics.value("journal_commit_failures_total") == 2
+    assert await second.changes() == [("set", None, "A"), ("changed", "A", "B")]
 
 
 # --- what leaves no event ---------------------------------------------------------------------------------------------

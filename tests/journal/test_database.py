@@ -33,12 +33,17 @@ def structure(connection):
     }
 
 
+def triggers(connection):
+    return connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name").fetchall()
+
+
 def test_the_migrations_in_order_yield_the_newest_schema():
     with closing(sqlite3.connect(":memory:")) as newest, closing(sqlite3.connect(":memory:")) as migrated:
         newest.executescript(newest_schema())
         for script in migrations():
             migrated.executescript(script)
         assert structure(migrated) == structure(newest)
+        assert triggers(migrated) == triggers(newest) != []
         assert {"event", "last_value", "session", "sink_cursor", "dead_letter", "meta"} <= set(structure(newest))
 
 

@@ -13,7 +13,7 @@ from listener.journal import rows
 from listener.journal.store import open_store
 from listener.journal.writer import Append, Call, Writer
 from listener.model.event import JournalBatch
-from listener.runtime.host import one_worker
+from listener.runtime.worker import Worker
 from listener.testing import sample_event
 
 
@@ -26,12 +26,12 @@ class Bench:
         self.groups = []
         self.loop = asyncio.get_running_loop()
         self.store.write.set_trace_callback(self.sql.append)
-        self.executor = one_worker("journal-writer")
+        self.worker = Worker("journal-writer")
         self.writer = Writer(
             path=path,
             handle=self.store.handle,
             last_sequence=0,
-            executor=self.executor,
+            worker=self.worker,
             settled=self.settled,
             monotonic_s=time.monotonic,
         )
@@ -77,7 +77,7 @@ async def bench(tmp_path):
     yield bench
     bench.held.set()
     await bench.writer.stop(bench.store.close)
-    bench.executor.shutdown()
+    bench.worker.shutdown()
 
 
 def refusal(error):
@@ -183,7 +183,7 @@ async def test_stopping_finishes_what_is_queued(tmp_path):
     appends = [bench.append(sample_event(n)) for n in range(5)]
     await bench.writer.stop(bench.store.close)
     assert [append.result() for append in appends] == [1, 2, 3, 4, 5]
-    bench.executor.shutdown()
+    bench.worker.shutdown()
 
 
 async def test_what_arrives_in_one_turn_of_the_loop_shares_a_commit(bench):
@@ -200,7 +200,7 @@ async def test_stopping_in_the_middle_of_a_commit_finishes_what_waits_behind_it(
     bench.held.set()
     await stopped
     assert [append.result() for append in (held, *appends)] == [True, 1, 2, 3]
-    bench.executor.shutdown()
+    bench.worker.shutdown()
 
 
 async def test_a_bug_in_what_follows_on_a_failure_reaches_the_caller_and_the_writer_goes_on(bench, monkeypatch):

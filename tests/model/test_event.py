@@ -7,7 +7,17 @@ import msgspec
 import pytest
 
 from listener.model import event as model
-from listener.model.event import Change, Disposition, Event, Gap, Kind, Origin, Participant
+from listener.model.event import (
+    Change,
+    Disposition,
+    Event,
+    Gap,
+    Kind,
+    LastValue,
+    Observation,
+    Origin,
+    Participant,
+)
 
 STRUCTS = {
     name: cls
@@ -25,9 +35,12 @@ DISPOSITION = Disposition(
     reference_id=34,
     account="agent1",
     participants=(Participant(nickname="TestName", type="Agent", participant_id="009052C73228006D"),),
+    user_data={},
     received_at="2026-11-22T09:39:00.123Z",
     origin=Origin.NOTIFICATION,
 )
+
+ONE_FOR_EACH_EVENT = (Disposition, Event, LastValue, Observation)
 
 
 def event(**fields: object) -> Event:
@@ -49,8 +62,14 @@ def event(**fields: object) -> Event:
 @pytest.mark.parametrize("cls", STRUCTS.values(), ids=STRUCTS)
 def test_every_value_is_frozen_keyword_only_and_described(cls: type[msgspec.Struct]):
     assert cls.__struct_config__.frozen
-    assert all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(cls).parameters.values())
+    is_keyword_only = [p.kind is p.KEYWORD_ONLY for p in inspect.signature(cls).parameters.values()]
+    assert all(is_keyword_only) or (cls in ONE_FOR_EACH_EVENT and not any(is_keyword_only))
     assert cls.__doc__
+
+
+@pytest.mark.parametrize("cls", [*ONE_FOR_EACH_EVENT, Participant])
+def test_what_there_is_one_of_for_each_event_costs_the_garbage_collector_nothing(cls: type[msgspec.Struct]):
+    assert not cls.__struct_config__.gc
 
 
 def test_an_event_is_one_line_of_cloudevents_json_in_the_promised_order():
@@ -117,6 +136,14 @@ def test_gap_data_has_the_promised_fields():
 def test_data_is_passed_on_byte_for_byte():
     data = '{"n": 1.50, "s": "\\u00e4ö"}'.encode()
     assert data in event(data=data).to_json()
+
+
+@pytest.mark.parametrize("name", ["id", "type", "source", "subject", "time"])
+@pytest.mark.parametrize("text", ['a","data":{"b\\', "\n\r\0\x7f", "é\U0001f600\u2028", ""])
+def test_whatever_a_server_says_stays_in_its_attribute(name: str, text: str):
+    odd = msgspec.structs.replace(event(), **{name: text})
+    assert json.loads(odd.to_json()) == {**json.loads(event().to_json()), name: text}
+    assert b"\n" not in odd.to_json()
 
 
 def test_the_sequence_is_all_that_the_journal_changes():

@@ -1,10 +1,9 @@
 """What the process takes from its machine."""
 
-import threading
 from pathlib import Path
 from random import Random, SystemRandom
 
-from listener.runtime.host import THIS_HOST, Host, one_worker
+from listener.runtime.host import THIS_HOST, Host
 
 
 def test_chance_is_the_systems_own_unless_another_is_handed_in():
@@ -28,9 +27,3 @@ def test_the_time_in_seconds_is_that_of_the_clock():
             return 1500
 
     assert Host(clock=Fixed()).time_s() == 1.5
-
-
-def test_a_worker_does_one_thing_after_the_other_in_a_thread_of_its_name():
-    with one_worker("tidy") as worker:
-        names = [worker.submit(lambda: threading.current_thread().name).result() for _ in range(3)]
-    assert set(names) == {"tidy_0"}

@@ -141,6 +141,14 @@ class Worker(Executor):
         self._go_on()
         return future
 
+    def run(self, work: Callable[..., Any], /, *args: Any) -> asyncio.Future[Any]:
+        """See `listener.runtime.worker.Worker`."""
+        return self._loop.run_in_executor(self, work, *args)
+
+    def then(self, done: Callable[[Any], None], work: Callable[..., Any], /, *args: Any) -> None:
+        """See `listener.runtime.worker.Worker`."""
+        self.run(work, *args).add_done_callback(lambda future: done(future.result()))
+
     def _go_on(self) -> None:
         if not self._is_busy and self._jobs:
             self._is_busy = True

@@ -51,7 +51,7 @@ class Process:
             clock=clock,
             random=random.Random(f"{loop.seed}:process:{number}"),
             boot_id=f"start-{boot}",
-            new_executor=lambda _: Worker(loop),
+            new_worker=lambda _: Worker(loop),
         )
         self.daemon = Daemon(
             settings, host=host, takes_orders=False, on_record=lambda events: on_record(number, events)

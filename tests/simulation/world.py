@@ -172,7 +172,7 @@ class World:
 
     async def _read(self, folder: Path) -> None:
         """What the files say at the end."""
-        host = Host(clock=self.clocks["listener"], random=random.Random(0), new_executor=lambda _: Worker(self.loop))
+        host = Host(clock=self.clocks["listener"], random=random.Random(0), new_worker=lambda _: Worker(self.loop))
         journal = SqliteJournal(path=folder / "journal.db", host=host)
         await journal.open()
         self.evidence.journal = list(await journal.read(0, 100_000))

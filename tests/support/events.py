@@ -22,6 +22,8 @@ def disposition_event(sequence: int, *, chat: str = "0000Na9B26EF003M", value: s
         chat_uri=None,
         reference_id=34,
         account="agent1",
+        participants=(),
+        user_data={},
         received_at=_TIME,
         origin=Origin.NOTIFICATION,
     )

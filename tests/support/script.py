@@ -3,11 +3,11 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from listener.cometd.messages import CONNECT, HANDSHAKE
-from listener.cometd.payloads import Payload
+from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Request, Step
 from listener.cometd.slices import SLICE_BYTES
 from listener.errors import ExchangeFailed
@@ -48,6 +48,23 @@ def more(answer: Callable[[Request], Sequence[Json]]) -> Callable[[Request], Pay
 def reply(*events: Json, **fields: Any) -> Callable[[Request], list[Json]]:
     """An answer with these events before its replies."""
     return lambda request: [*events, *replies(request, **fields)]
+
+
+def _payload(answer: Whole, request: Request) -> Payload:
+    one = answer(request) if callable(answer) else answer
+    if isinstance(one, ExchangeFailed):
+        raise one
+    if isinstance(one, Payload):
+        return one
+    return Payload(one if isinstance(one, bytes) else json.dumps(one).encode())
+
+
+async def _in_parts(answers: tuple[Whole, ...], request: Request) -> Payloads:
+    for answer in answers:
+        one = _payload(answer, request)
+        yield one
+        if not one.whole:
+            raise ExchangeFailed("cut")
 
 
 class Script:
@@ -113,25 +130,17 @@ class Script:
             await self._arrived.wait()
         return self.requests[count - 1]
 
-    async def exchange(self, request: Request) -> AsyncGenerator[Payload, None]:
+    async def exchange(self, request: Request) -> Payload | Payloads:
         """Send one request."""
         self.requests.append(request)
         self._arrived.set()
         answer = self._next(request)
         if answer is None:
-            yield Payload(json.dumps(await self._well(request)).encode())
-            return
-        for each in answer if isinstance(answer, tuple) else (answer,):
-            one = each(request) if callable(each) else each
-            if isinstance(one, ExchangeFailed):
-                raise one
-            yield (
-                one
-                if isinstance(one, Payload)
-                else Payload(one if isinstance(one, bytes) else json.dumps(one).encode())
-            )
-            if isinstance(one, Payload) and not one.whole:
-                raise ExchangeFailed("cut")
+            return Payload(json.dumps(await self._well(request)).encode())
+        if isinstance(answer, tuple):
+            return _in_parts(answer, request)
+        one = _payload(answer, request)
+        return one if one.whole and not one.more else _in_parts((one,), request)
 
     def _next(self, request: Request) -> Answer | None:
         for step in (request.step, None):

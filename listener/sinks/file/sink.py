@@ -3,8 +3,8 @@
 import asyncio
 import errno
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import structlog
 
@@ -16,6 +16,9 @@ from listener.errors import JournalError, Retry, StartError
 from listener.model.event import Event
 from listener.sinks.file.settings import FileSettings, options_of
 from listener.sinks.registry import SinkContext
+
+if TYPE_CHECKING:
+    from listener.runtime.worker import Worker
 
 _log = structlog.get_logger(__name__)
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -44,8 +47,8 @@ class FileSink:
         url = settings.checkpoint_url
         self._witness = Witness(sink=context.name, url=url) if url is not None else None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._worker: Executor | None = None
-        self._tidying: Executor | None = None
+        self._worker: Worker | None = None
+        self._tidying: Worker | None = None
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -124,8 +127,8 @@ class FileSink:
 
     async def _run(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
         # One worker: what a cancelled caller began ends before the next batch begins.
-        self._worker = self._worker or self._context.host.new_executor(f"sink-{self._context.name}")
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work, *args)
+        self._worker = self._worker or self._context.host.new_worker(f"sink-{self._context.name}")
+        return await self._worker.run(work, *args)
 
     def _set_timer(self) -> None:
         """One timer for what falls due while no event comes."""
@@ -142,7 +145,7 @@ class FileSink:
     def _idle(self) -> None:
         self._timer = None
         if self._worker is not None and self._loop is not None:
-            work = self._loop.run_in_executor(self._worker, self._trail.idle)
+            work = self._worker.run(self._trail.idle)
             work.add_done_callback(self._after_idle)
 
     def _after_idle(self, work: "asyncio.Future[None]") -> None:
@@ -164,7 +167,7 @@ class FileSink:
     def _on_closed(self) -> None:
         """Compress and delete beside the stream, in a worker that nothing waits for."""
         if not self._stopping:
-            self._tidying = self._tidying or self._context.host.new_executor(f"tidy-{self._context.name}")
+            self._tidying = self._tidying or self._context.host.new_worker(f"tidy-{self._context.name}")
             self._tidying.submit(self._trail.tidy, lambda: self._stopping)
 
     def _reason(self, exc: OSError) -> str:

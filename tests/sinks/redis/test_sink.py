@@ -290,7 +290,7 @@ async def test_a_repetition_waits_for_the_replicas_as_well(start_redis, sink_to)
         async with replica.stall():
             for _ in range(2):
                 with pytest.raises(Retry, match="0 of wait_replicas = 1"):
-                    await sink_to(server, wait_replicas=1, timeout_s=0.4).deliver(EVENTS)
+                    await sink_to(server, wait_replicas=1, timeout_s=1.0).deliver(EVENTS)
         await sink_to(server, wait_replicas=1).deliver(EVENTS)
         assert await ids(replica) == ALL
 

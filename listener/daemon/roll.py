@@ -1,0 +1,151 @@
+"""The roll of all accounts: how each stands, kept as it changes, so that a look at ten thousand of them is cheap."""
+
+import asyncio
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from listener.model.event import AccountStatus, GapTally, rfc3339
+from listener.web.status import AccountReport, Gaps
+
+_MOST_NAMED = 100  # accounts in trouble; the others are only counted
+_AT_ONCE = 250  # reports made in one turn of the event loop
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """All accounts together.
+
+    Attributes:
+        unsubscribed: place and status of those without a subscription, in the order of their places; the first ones.
+        more_unsubscribed: how many there are beyond these.
+        since_ms: since when those that are subscribed are: first and last; None without any.
+        epoch: the highest.
+        gaps: of all of them.
+    """
+
+    unsubscribed: tuple[tuple[int, AccountStatus], ...]
+    more_unsubscribed: int
+    since_ms: tuple[int, int] | None
+    epoch: int
+    gaps: Gaps
+
+
+@dataclass(slots=True)
+class _Row:
+    status: AccountStatus
+    silence: Callable[[], tuple[float, float]]
+    report: AccountReport | None = None
+
+
+class Roll:
+    """The accounts in the order in which they were entered: an account's place is its number in it.
+
+    Args:
+        monotonic_s: seconds that only run forward.
+    """
+
+    def __init__(self, *, monotonic_s: Callable[[], float]) -> None:
+        self._monotonic_s = monotonic_s
+        self._rows: dict[str, _Row] = {}
+        self._summary: Summary | None = None
+        self._heard_until_s = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def enter(self, status: AccountStatus, silence: Callable[[], tuple[float, float]]) -> None:
+        """One more account.
+
+        Args:
+            status: how it stands.
+            silence: for how long nothing has happened in its session, and how long that may be.
+        """
+        self._rows[status.account] = _Row(status, silence)
+        self._summary = None
+        self._heard_until_s = -math.inf
+
+    def strike(self, account: str) -> None:
+        """An account is no more."""
+        del self._rows[account]
+        self._summary = None
+
+    def note(self, status: AccountStatus) -> None:
+        """How an account stands now."""
+        row = self._rows.get(status.account)
+        if row is not None:
+            row.status, row.report = status, None
+            self._summary = None
+
+    def statuses(self) -> list[AccountStatus]:
+        """Every account at this moment."""
+        return [row.status for row in self._rows.values()]
+
+    def summary(self) -> Summary:
+        """All of them at this moment."""
+        if self._summary is None:
+            self._summary = _summary([row.status for row in self._rows.values()])
+        return self._summary
+
+    def silent(self) -> list[tuple[int, str, float]]:
+        """Place, account and seconds of those in which nothing has happened for longer than it may.
+
+        While none can be, since a fact that comes only puts it off, nobody is asked.
+        """
+        now_s = self._monotonic_s()
+        if now_s < self._heard_until_s:
+            return []
+        found, first_s = [], math.inf
+        for place, (account, row) in enumerate(self._rows.items()):
+            silent_s, most_s = row.silence()
+            if silent_s > most_s:
+                found.append((place, account, silent_s))
+            first_s = min(first_s, max(0.0, most_s - silent_s))
+        self._heard_until_s = now_s + first_s
+        return found
+
+    async def reports(self) -> Sequence[AccountReport]:
+        """Every account as `/status.json` shows it; what has not changed is not made again."""
+        for made, row in enumerate([row for row in self._rows.values() if row.report is None], 1):
+            row.report = _report(row.status)
+            if not made % _AT_ONCE:
+                await asyncio.sleep(0)
+        silent = {account: silent_s for _, account, silent_s in self.silent()}
+        return [_with_silence(row.report or _report(row.status), silent) for row in self._rows.values()]
+
+
+def _with_silence(report: AccountReport, silent: dict[str, float]) -> AccountReport:
+    silent_s = silent.get(report.account)
+    return report if silent_s is None else msgspec.structs.replace(report, silent_seconds=silent_s)
+
+
+def _report(one: AccountStatus) -> AccountReport:
+    return AccountReport(
+        account=one.account,
+        subscribed=one.subscribed,
+        subscribed_at=None if one.since_ms is None or not one.subscribed else rfc3339(one.since_ms),
+        epoch=one.epoch,
+        ack=one.ack,
+        silent_seconds=0.0,
+        gaps=Gaps(count=one.gaps.count, seconds=one.gaps.seconds, last=one.gaps.last),
+        last_error=one.last_error,
+    )
+
+
+def _summary(statuses: Sequence[AccountStatus]) -> Summary:
+    unsubscribed = [(place, one) for place, one in enumerate(statuses) if not one.subscribed]
+    since_ms = [one.since_ms for one in statuses if one.subscribed and one.since_ms]
+    return Summary(
+        unsubscribed=tuple(unsubscribed[:_MOST_NAMED]),
+        more_unsubscribed=len(unsubscribed[_MOST_NAMED:]),
+        since_ms=(min(since_ms), max(since_ms)) if since_ms else None,
+        epoch=max((one.epoch for one in statuses), default=0),
+        gaps=_all_gaps(one.gaps for one in statuses if one.gaps.count),
+    )
+
+
+def _all_gaps(of_those_that_have_some: Iterable[GapTally]) -> Gaps:
+    tallies = list(of_those_that_have_some)
+    last = max((tally.last for tally in tallies if tally.last is not None), key=lambda gap: gap.to, default=None)
+    return Gaps(count=sum(tally.count for tally in tallies), seconds=sum(tally.seconds for tally in tallies), last=last)
