@@ -171,8 +171,7 @@ class Accounts:
 
         Polls that cost nothing stay open until `leave`: a server forgets a session so long after its last poll.
         """
-        for starting in self._starting:
-            starting.cancel()
+        self._start_no_more()
         async for one in self._each():
             one.receiver.stop()
         for one in self._listening.values():
@@ -187,9 +186,14 @@ class Accounts:
 
     async def leave(self) -> None:
         """End all tasks, and so the polls that are open."""
+        self._start_no_more()
         async for one in self._each():
             if one.task is not None:
                 one.task.cancel()
+
+    def _start_no_more(self) -> None:
+        for starting in self._starting:
+            starting.cancel()
 
     async def close(self) -> None:
         """Close their connections to the server."""

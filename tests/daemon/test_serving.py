@@ -11,6 +11,7 @@ import pytest
 from listener.config.http import HttpSettings
 from listener.daemon.commands import CommandHandler
 from listener.daemon.health import Health
+from listener.daemon.roll import Roll
 from listener.daemon.serving import TokenFile, http_server
 from listener.errors import Park, Reject
 from listener.intake.recorder import Recorder
@@ -36,7 +37,7 @@ async def world() -> AsyncIterator[World]:
 async def served(world: World, base: Path, **settings: str) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of the HTTP side that these settings make; it shows no token by itself."""
     health = Health(
-        accounts=list,
+        roll=Roll(monotonic_s=lambda: 0.0),
         lanes=lambda: [world.lane.status()],
         journal=world.journal,
         journal_bytes=lambda: 0,
