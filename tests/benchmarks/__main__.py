@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest's `pythonpath` d
 
 import structlog
 
-from benchmarks import catch_up, journal_speed, latency, memory, pipeline, sessions, sinks, trail_cost
+from benchmarks import catch_up, growth, journal_speed, latency, memory, pipeline, sessions, sinks, trail_cost
 from benchmarks.measuring import Scale, Table
 
 QUICK = Scale(rounds=1, share=0.2)
@@ -28,6 +28,7 @@ SECTIONS: dict[str, Callable[[Scale], Iterable[Table]]] = {
     "latency": latency.tables,
     "catch-up": catch_up.tables,
     "journal": journal_speed.tables,
+    "growth": growth.tables,
     "sinks": sinks.tables,
     "trail": trail_cost.tables,
     "sessions": sessions.tables,
