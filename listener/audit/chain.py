@@ -77,7 +77,7 @@ def written(head: Head) -> bytes:
 
 def link_behind(size: int, digest: str) -> bytes:
     """The same, of a head that is given by its parts, its hash in hexadecimal."""
-    return b"".join((OPENING, b"%d" % size, _PREVIOUS, digest.encode(), b'"', DATA))
+    return f',"chainindex":"{size}","chainprevious":"{digest}","data":'.encode()
 
 
 def link_of(line: bytes) -> Link | None:
