@@ -28,6 +28,9 @@ class Polling(Protocol):
     async def poll(self) -> None:
         """Poll until cancelled."""
 
+    async def disconnect(self) -> None:
+        """Tell the server that the session is over."""
+
     async def close(self) -> None:
         """Stop polling."""
 

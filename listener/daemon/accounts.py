@@ -32,7 +32,6 @@ _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service f
 _STARTED_WITHIN_S = 20.0  # unless there are so many that they are heard too late
 _RESUMES_PER_S = 2000  # their logins hold, and their sessions do not wait
 _TICK_S = 0.005
-_PERMANENT_EVERY = 200  # accounts
 _MOST_ENDED = 500  # accounts
 _AT_ONCE = 25  # accounts that are dealt with in one turn of the event loop
 
@@ -54,6 +53,9 @@ class _Listening:
 
 class Accounts:
     """Builds, starts and stops the accounts of a configuration.
+
+    What they are made of is kept from the garbage collector: one look at the parts of all sessions would hold the event
+    loop for a second. What an account leaves when it ends is looked for once so many have ended (`_MOST_ENDED`).
 
     Args:
         settings: the configuration; of a later one only the accounts are looked at (see `apply`).
@@ -110,6 +112,7 @@ class Accounts:
             one = self._listening[account.username] = self._build(account, stored, known, spread_s)
             self._roll.enter(one.receiver.status, one.receiver.silence)
             if not built % _AT_ONCE:
+                gc.freeze()
                 await asyncio.sleep(0)
         self._metrics.set("sessions_configured", len(self._listening))
 
@@ -130,14 +133,10 @@ class Accounts:
 
     async def _start_over_time(self, waiting: list[_Listening], per_s: float, spawn: Spawn) -> None:
         """So many a second, and no more in one turn of the event loop than that makes: a slow loop gets fewer."""
-        unfrozen = 0
         for begin, end in pairwise(_slices(len(waiting), per_s * _TICK_S)):
             if begin:
                 await asyncio.sleep(_TICK_S)
-            unfrozen += end - begin
-            if unfrozen >= _PERMANENT_EVERY:
-                unfrozen = 0
-                _make_permanent()
+            gc.freeze()
             for one in waiting[begin:end]:
                 if one.is_waiting:
                     one.is_waiting = False
@@ -282,15 +281,6 @@ class Accounts:
             interval_s=self._settings.server.reconcile_interval_s,
             uniform=self._host.random.uniform,
         )
-
-
-def _make_permanent() -> None:
-    """Spare the garbage collector what lasts: one look at the parts of all sessions would hold the loop for a second.
-
-    What an account leaves when it ends is not found any more, until so many have ended (`_MOST_ENDED`).
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _slices(count: int, size: float) -> Iterator[int]:
