@@ -20,7 +20,6 @@ OPENING = b',"chainindex":"'
 DATA = b',"data":'
 """How the value of an event begins."""
 
-_PREVIOUS = b'","chainprevious":"'
 _LINK = re.compile(OPENING + rb'(0|[1-9][0-9]{0,17})","chainprevious":"([0-9a-f]{64})","data":')
 
 
@@ -44,27 +43,33 @@ def hash_of(line: bytes) -> bytes:
 
 
 def chained(event: bytes, data_bytes: int, head: Head) -> tuple[bytes, Head]:
-    """An event as the record behind `head`, without a line end, and the head that it makes; see `chain`."""
-    (line,), head = chain([(event, data_bytes)], head)
-    return line, head
-
-
-def chain(events: Iterable[tuple[bytes, int]], head: Head) -> tuple[list[bytes], Head]:
-    """Events as the records behind `head`, without line ends, and the head that they make.
+    """An event as the record behind `head`, without a line end, and the head that it makes.
 
     Args:
-        events: each as CloudEvents JSON whose last member is `data`, and how long the value of that is.
+        event: CloudEvents JSON whose last member is `data`.
+        data_bytes: how long the value of `data` is.
         head: the end of the chain so far.
 
     Raises:
-        ValueError: an event has another form.
+        ValueError: the event has another form.
+    """
+    cut = len(event) - len(DATA) - data_bytes - 1
+    if not event.startswith(DATA, cut):
+        raise ValueError("an event whose last member is not `data` cannot be chained")
+    (line,), head = chain([(event[:cut], event[cut + len(DATA) : -1])], head)
+    return line, head
+
+
+def chain(events: Iterable[tuple[bytes, bytes]], head: Head) -> tuple[list[bytes], Head]:
+    """Events as the records behind `head`, without line ends, and the head that they make.
+
+    Args:
+        events: each as CloudEvents JSON up to `data`, and the value of that.
+        head: the end of the chain so far.
     """
     lines, previous = [], head.hash.hex().encode()
-    for number, (event, data_bytes) in enumerate(events, head.size):
-        cut = len(event) - len(DATA) - data_bytes - 1
-        if not event.startswith(DATA, cut):
-            raise ValueError("an event whose last member is not `data` cannot be chained")
-        line = b"".join((event[:cut], OPENING, b"%d" % number, _PREVIOUS, previous, b'"', event[cut:]))
+    for number, (attributes, data) in enumerate(events, head.size):
+        line = b'%b,"chainindex":"%d","chainprevious":"%b","data":%b}' % (attributes, number, previous, data)
         previous = hashlib.sha256(line).hexdigest().encode()
         lines.append(line)
     return lines, Head(head.size + len(lines), bytes.fromhex(previous.decode()))
@@ -77,7 +82,7 @@ def written(head: Head) -> bytes:
 
 def link_behind(size: int, digest: str) -> bytes:
     """The same, of a head that is given by its parts, its hash in hexadecimal."""
-    return b"".join((OPENING, b"%d" % size, _PREVIOUS, digest.encode(), b'"', DATA))
+    return b'%b%d","chainprevious":"%b"%b' % (OPENING, size, digest.encode(), DATA)
 
 
 def link_of(line: bytes) -> Link | None:

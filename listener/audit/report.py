@@ -15,6 +15,7 @@ from listener.audit.verdict import Proof, Verdict
 from listener.model.event import Change, Kind, Origin
 
 _AGENT = "Agent"
+_UNCHANGED = Change.UNCHANGED.value
 _CHATS_KNOWN = 100_000
 _UNPROVEN = {Proof.SIGNED: "", Proof.CHAINED: "not signed", Proof.NONE: "not proven"}
 
@@ -208,7 +209,7 @@ class Report:
         self._seen: set[str] = set()
         self._agents_of: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         self._count: Counter[str] = Counter()
-        self._every = wanted == Wanted(from_ms=wanted.from_ms, to_ms=wanted.to_ms, unchanged=wanted.unchanged)
+        self._every = wanted == Wanted(unchanged=wanted.unchanged)
         self._tally: Counter[tuple[int, str, str | None, str, str, Proof, bool]] = Counter()
         self._others: Counter[str] = Counter()
         self._first_ms, self._last_ms = math.inf, -math.inf
@@ -238,8 +239,8 @@ class Report:
         first, last = stamp(known.start_ms), stamp(known.end_ms)
         return Known(account=account, first=first, last=last, gaps=gaps.gaps, seconds=gaps.seconds)
 
-    def rows(self) -> Iterator[Row | GapRow]:
-        """What is asked for, the oldest file first. To be called once."""
+    def rows(self) -> Iterator[Sequence[Row | GapRow]]:
+        """What is asked for, the oldest file first, some hundred rows at a time. To be called once."""
         self.coverage()
         for file in self._ordered:
             yield from self._rows_of(file)
@@ -275,38 +276,43 @@ class Report:
             gaps=self.gaps.by_account(self.wanted.account),
         )
 
-    def _rows_of(self, file: AuditFile) -> Iterator[Row | GapRow]:
-        """The rows of a file; lines that are no events are reported, empty ones skipped."""
+    def _rows_of(self, file: AuditFile) -> Iterator[Sequence[Row | GapRow]]:
         number = 0
         try:
             for lines, proof in pieces(file, self._verdict):
-                for line in lines:
-                    number += 1
-                    try:
-                        event = event_of(line)
-                    except ValueError as exc:
-                        if line.strip():
-                            self._faults.add(file.name, number, f"not an event of the file sink ({exc})")
-                        continue
-                    data = event.data
-                    row = self._said(event, data, proof) if type(data) is DispositionData else self._other(event, proof)
-                    if row is not None:
-                        yield row
+                yield self._rows_in(file.name, number, lines, proof)
+                number += len(lines)
         except CutShort as exc:
             self._faults.add(file.name, number + 1, str(exc))
         self._faults.end()
         self._count["lines"] += number
 
+    def _rows_in(self, name: str, number: int, lines: Sequence[bytes], proof: Proof) -> Sequence[Row | GapRow]:
+        """The rows of lines behind the one with this number; lines that are no events are reported, empty ones not."""
+        rows: list[Row | GapRow] = []
+        for place, line in enumerate(lines, start=number + 1):
+            try:
+                event = event_of(line)
+            except ValueError as exc:
+                if line.strip():
+                    self._faults.add(name, place, f"not an event of the file sink ({exc})")
+                continue
+            data = event.data
+            row = self._said(event, data, proof) if type(data) is DispositionData else self._other(event, proof)
+            if row is not None:
+                rows.append(row)
+        return rows
+
     def _said(self, event: Event, data: DispositionData, proof: Proof) -> Row | None:
         """The row of a disposition, counted; None if it is not asked for."""
         wanted, time_ms, chat = self.wanted, event.time_ms, data.chat_id or event.subject
         agents = self._agents(chat, data)
-        if not (self._is_in_period(time_ms) and (self._every or self._is_wanted(chat, agents, data))):
+        if not (self._every or (self._is_in_period(time_ms) and self._is_wanted(chat, agents, data))):
             return None
         if not self._is_first(event):
             return None
         change, account = data.change, data.account
-        if change == Change.UNCHANGED and not wanted.unchanged:
+        if change == _UNCHANGED and not wanted.unchanged:
             self._count["left out"] += 1
             return None
         near = self.gaps.is_near(account, time_ms)
@@ -343,7 +349,8 @@ class Report:
     def _agents(self, chat: str, data: DispositionData) -> tuple[str, ...]:
         """Who is in the chat. The last notification of a chat comes when all have left: then those who were in it."""
         known = self._agents_of
-        agents = tuple([one.nickname for one in data.participants if one.type == _AGENT and one.nickname is not None])
+        people = data.participants
+        agents = tuple([one.nickname for one in people if one.type == _AGENT and one.nickname is not None])
         if not agents:
             return known.get(chat, ())
         known[chat] = agents

@@ -81,7 +81,7 @@ class _Seen:
 
     def take(self, lines: Sequence[bytes], *, counts: bool = True) -> None:
         """Look at lines; accounts are known of by those that count."""
-        known = self.known if counts else {}
+        known: dict[str, list[int]] = self.known if counts else {}
         for line in lines:
             try:
                 seen = glance(line)

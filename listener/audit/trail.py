@@ -20,6 +20,7 @@ from listener.audit.signer import CheckpointSigner, Keys, Successor, signing_key
 from listener.audit.unsigned import Judgement, Known, Tail, judge, ranges, tail_of
 from listener.audit.window import DedupWindow, sequence_of
 from listener.model.event import Event, rfc3339
+from listener.model.forms import Form
 from listener.runtime.host import THIS_HOST
 
 _log = structlog.get_logger(__name__)
@@ -34,7 +35,7 @@ class TrailOptions:
     Attributes:
         path: the file; its folder must exist.
         sink: the sink's name, which a new key is named after.
-        opening: how every event begins in the form that is written.
+        form: how events are written. Chained lines are CloudEvents.
         mode: permission bits of the files that are made.
         fsync: whether `append` waits for the disk.
         recall: whether lines show sequence and id, so that an event which stands there is not written again.
@@ -52,7 +53,7 @@ class TrailOptions:
 
     path: Path
     sink: str
-    opening: bytes
+    form: Form
     mode: int = 0o640
     fsync: bool = True
     recall: bool = True
@@ -119,8 +120,14 @@ class Trail:
         self._hooks = hooks
         self._clock = _Clock(now)
         self._window = DedupWindow()
+        # What is chained is put together with its link, once.
+        self._text: Callable[[Event], bytes] = Event.attributes if options.chain else options.form.body
         self._file = LineFile(
-            path=options.path, mode=options.mode, fsync=options.fsync, opening=options.opening, on_leave=self._leave
+            path=options.path,
+            mode=options.mode,
+            fsync=options.fsync,
+            opening=options.form.opening,
+            on_leave=self._leave,
         )
         self._signer: CheckpointSigner | None = None
         self._keys: Keys | None = None
@@ -216,30 +223,30 @@ class Trail:
         """Raise what `open` would, without creating or changing anything."""
         self._file.probe()
 
-    def append(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
+    def append(self, events: Sequence[Event]) -> None:
         """Return once every event stands in the file, durably. What stands there already is not written again.
 
         Args:
             events: in journal order.
-            bodies: each of them as it is written.
 
         Raises:
             PartlyAppendedError: it failed, at first or in the middle.
         """
+        texts = [self._text(event) for event in events]
         known: frozenset[int] = frozenset()
         fresh: Sequence[int] = ()
         try:
             begun = self._complete()
-            fresh = self._fresh(events, bodies, begun)
+            fresh = self._fresh(events, texts, begun)
             if len(fresh) < len(events):
                 known = frozenset(range(len(events))) - set(fresh)
-                events, bodies = [events[index] for index in fresh], [bodies[index] for index in fresh]
+                events, texts = [events[index] for index in fresh], [texts[index] for index in fresh]
                 if self._options.fsync:
                     self._file.sync()
             if events:
                 late = events[0].sequence <= self._window.highest
-                self._rotate_if_due(sum(map(len, bodies)))
-                self._write(events, bodies)
+                self._rotate_if_due(sum(len(text) + len(event.data) for event, text in zip(events, texts, strict=True)))
+                self._write(events, texts)
                 if late:
                     self._sign(self._head)  # at once, since the journal may have no copy of them any more
         except CutShortError as exc:
@@ -405,16 +412,16 @@ class Trail:
             self._notice(before)
         return begun
 
-    def _fresh(self, events: Sequence[Event], bodies: Sequence[bytes], begun: bytes) -> Sequence[int]:
+    def _fresh(self, events: Sequence[Event], texts: Sequence[bytes], begun: bytes) -> Sequence[int]:
         """The indexes of the events that do not stand there; `begun` is the line that was completed just now."""
         if self._options.recall:
-            return self._window.fresh(events, bodies, self._file.current())
-        return range(int(begun[:-1] == bodies[0]), len(events))
+            return self._window.fresh(events, texts, self._file.current())
+        return range(int(begun[:-1] == texts[0]), len(events))
 
-    def _write(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
+    def _write(self, events: Sequence[Event], texts: Sequence[bytes]) -> None:
         """Append the events as lines; the chain continues from what is really there, also where that fails."""
         before = self._chain_end() if self._options.chain else self._head
-        lines, self._head = self._chained(events, bodies, before)
+        lines, self._head = self._lines(events, texts, before)
         try:
             self._file.append(lines)
         except CutShortError as exc:
@@ -425,10 +432,10 @@ class Trail:
         self._window.note(sequence_of(lines[-1]))
         self._notice(before)
 
-    def _chained(self, events: Sequence[Event], bodies: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:
+    def _lines(self, events: Sequence[Event], texts: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:
         if self._options.chain:
-            bodies, head = chain([(body, len(event.data)) for event, body in zip(events, bodies, strict=True)], head)
-        return [body + b"\n" for body in bodies], head
+            texts, head = chain([(text, event.data) for event, text in zip(events, texts, strict=True)], head)
+        return [text + b"\n" for text in texts], head
 
     def _rotate_if_due(self, more_bytes: int) -> None:
         """Close the file if it is too large or too old. If that fails, it keeps growing."""

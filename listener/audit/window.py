@@ -88,7 +88,7 @@ class DedupWindow:
             pass
         self._offset = 0
 
-    def fresh(self, events: Sequence[Event], bodies: Sequence[bytes], fd: int) -> Sequence[int]:
+    def fresh(self, events: Sequence[Event], texts: Sequence[bytes], fd: int) -> Sequence[int]:
         """The indexes of the events that do not stand in the file. A test event, which has no sequence, never does.
 
         Events are in journal order: where the first is above all that is there, so are the others.
@@ -101,7 +101,7 @@ class DedupWindow:
             return list(range(len(events)))
         if os.fstat(fd).st_size < self._offset:
             self._offset = 0
-        missing = {key_of(bodies[index]): index for index in doubtful}
+        missing = {key_of(texts[index]): index for index in doubtful}
         self._drop_found(missing, fd)
         if missing and not self._searched:
             self._search(missing, fd)

@@ -15,6 +15,8 @@ from listener.cli.readable import MINUTE_S, NOTHING, STYLES, Columns, duration, 
 from listener.model.escaping import defused, is_plain, printable
 from listener.model.event import Change
 
+_ENCODER = msgspec.json.Encoder()
+
 AnyRow = Row | GapRow | GroupRow
 
 LIST_HEADING = (
@@ -33,8 +35,8 @@ class Output(Protocol):
     def begin(self, preface: Preface) -> None:
         """Before the first row."""
 
-    def add(self, row: AnyRow) -> None:
-        """One more row."""
+    def add(self, rows: Sequence[AnyRow]) -> None:
+        """More rows."""
 
     def end(self, summary: Summary) -> None:
         """There are no more rows."""
@@ -51,18 +53,19 @@ class Listing:
         write_preface(preface, sys.stdout)
         print()
 
-    def add(self, row: AnyRow) -> None:
+    def add(self, rows: Sequence[AnyRow]) -> None:
         """See `Output`."""
-        match row:
-            case Row():
-                value = f"{_or_nothing(row.previous)} -> {_or_nothing(row.disposition)}"
-                agents = ", ".join(row.agents) or NOTHING
-                cells = (row.time, row.chat_id, agents, row.account, row.key, row.change, value, row.notes)
-                self._columns.add(cells, STYLES.get(row.change, ""))
-            case GapRow():
-                told = f"{row.from_} to {row.to}: {row.reason}"
-                cells = (row.time, NOTHING, NOTHING, row.account, NOTHING, "gap", told, row.notes)
-                self._columns.add(cells, STYLES["gap"])
+        for row in rows:
+            match row:
+                case Row():
+                    value = f"{_or_nothing(row.previous)} -> {_or_nothing(row.disposition)}"
+                    agents = ", ".join(row.agents) or NOTHING
+                    cells = (row.time, row.chat_id, agents, row.account, row.key, row.change, value, row.notes)
+                    self._columns.add(cells, STYLES.get(row.change, ""))
+                case GapRow():
+                    told = f"{row.from_} to {row.to}: {row.reason}"
+                    cells = (row.time, NOTHING, NOTHING, row.account, NOTHING, "gap", told, row.notes)
+                    self._columns.add(cells, STYLES["gap"])
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""
@@ -83,12 +86,13 @@ class Counts:
         write_preface(preface, sys.stdout)
         print()
 
-    def add(self, row: AnyRow) -> None:
+    def add(self, rows: Sequence[AnyRow]) -> None:
         """See `Output`."""
-        if isinstance(row, GroupRow):
-            names = (row.code, row.key) if row.by is By.CODE else (row.group, row.code, row.key)
-            figures = (row.events, *(row.changes.get(change, 0) for change in Change))
-            self._rows.append((*map(_or_nothing, names), *map(str, figures), row.first, row.last))
+        for row in rows:
+            if isinstance(row, GroupRow):
+                names = (row.code, row.key) if row.by is By.CODE else (row.group, row.code, row.key)
+                figures = (row.events, *(row.changes.get(change, 0) for change in Change))
+                self._rows.append((*map(_or_nothing, names), *map(str, figures), row.first, row.last))
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""
@@ -109,20 +113,19 @@ class JsonLines:
             "reasons": preface.reasons,
             "signers": preface.signers,
         }
-        self._write(verdict)
-        self._write(preface.coverage)
+        self._write([verdict, preface.coverage])
 
-    def add(self, row: AnyRow) -> None:
+    def add(self, rows: Sequence[AnyRow]) -> None:
         """See `Output`."""
-        self._write(row)
+        self._write(rows)
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""
-        self._write(summary)
+        self._write([summary])
 
     @staticmethod
-    def _write(row: object) -> None:
-        sys.stdout.buffer.write(msgspec.json.encode(row) + b"\n")
+    def _write(rows: Sequence[object]) -> None:
+        sys.stdout.buffer.write(_ENCODER.encode_lines(rows))
 
 
 class Sheet:
@@ -145,13 +148,18 @@ class Sheet:
             print(f"# {name}: {defused(words)}" if name else f"# {defused(words)}", file=self._file)
         self._writer.writerow(self._heading)
 
-    def add(self, row: AnyRow) -> None:
+    def add(self, rows: Sequence[AnyRow]) -> None:
         """See `Output`."""
-        cells = _cells(row)
-        if is_plain(cells):
-            self._file.write('"' + '","'.join(cells) + '"\n')
-        else:
-            self._writer.writerow([defused(cell) for cell in cells])
+        plain: list[str] = []
+        for row in rows:
+            cells = _cells(row)
+            if is_plain(cells):
+                plain.append('"' + '","'.join(cells) + '"\n')
+            else:
+                self._file.write("".join(plain))
+                plain.clear()
+                self._writer.writerow([defused(cell) for cell in cells])
+        self._file.write("".join(plain))
 
     def end(self, summary: Summary) -> None:
         """The summary is for another output."""
@@ -200,7 +208,7 @@ class SummaryOnly:
         write_preface(preface, self._file)
         print(file=self._file)
 
-    def add(self, row: AnyRow) -> None:
+    def add(self, rows: Sequence[AnyRow]) -> None:
         """See `Output`."""
 
     def end(self, summary: Summary) -> None:
@@ -218,11 +226,10 @@ class FirstRows:
     def begin(self, preface: Preface) -> None:
         """See `Output`."""
 
-    def add(self, row: AnyRow) -> None:
+    def add(self, rows: Sequence[AnyRow]) -> None:
         """See `Output`."""
-        self.total += 1
-        if self.total <= MOST_ROWS:
-            self.rows.append(row)
+        self.total += len(rows)
+        self.rows += rows[: max(0, MOST_ROWS - len(self.rows))]
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""

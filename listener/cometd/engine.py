@@ -12,7 +12,7 @@ from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight, Take
 from listener.cometd.keep_alive import AUTH_STATUS, Exchange, KeepAlive
 from listener.cometd.lease import Lease
 from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
-from listener.cometd.payloads import Payload, Payloads, added, decode
+from listener.cometd.payloads import Payload, added, decode
 from listener.cometd.protocol import Phase, Received, Request, Resume, Session, Step, Verdict
 from listener.cometd.subscription import Restored, SubscriptionState
 from listener.cometd.taken import PART_EVENTS
@@ -64,7 +64,7 @@ class Engine:
         self._logged_in = login is None
         self._handshake_backoff = handshake_backoff or Backoff(first_s=spread_s, uniform=uniform)
         self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=uniform, spread_s=spread_s)
-        self._keep_alive = KeepAlive(session=session, lease=self.lease, exchange=self._send, login=login)
+        self._keep_alive = KeepAlive(session=session, lease=self.lease, login=login)
         self._in_flight = InFlight()
         self._subscription = SubscriptionState()
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
@@ -241,9 +241,6 @@ class Engine:
         self._logged_in = True
         return True
 
-    async def _send(self, request: Request) -> Payload | Payloads:
-        return await self.exchange(request)
-
     async def _converse(self, request: Request) -> Received:
         """Send a request, report what comes, and return what its reply means."""
         replies: list[wire.Message] = []
@@ -360,7 +357,7 @@ class Engine:
         if not self.session.ack_granted:
             await self._in_flight.drop_to(MAX_BYTES_IN_FLIGHT)
             return
-        await self._keep_alive.until(durable, client_id)
+        await self._keep_alive.until(durable, client_id, self.exchange)
 
     def _on_connected(self, at: Moment) -> None:
         """A connect was granted: report it if the subscription was lost before."""

@@ -23,31 +23,27 @@ class KeepAlive:
     Args:
         session: the protocol core.
         lease: when there may be a login.
-        exchange: sends one of them.
         login: renews a login that ran out meanwhile; None if the server has no login.
     """
 
-    def __init__(
-        self, *, session: Session, lease: Lease, exchange: Exchange, login: Callable[[], Awaitable[None]] | None
-    ) -> None:
+    def __init__(self, *, session: Session, lease: Lease, login: Callable[[], Awaitable[None]] | None) -> None:
         self._session = session
         self._lease = lease
-        self._exchange = exchange
         self._login = login
 
-    async def until(self, durable: Latch, client_id: str) -> None:
+    async def until(self, durable: Latch, client_id: str, exchange: Exchange) -> None:
         """Return once the batch is durable, which came on the session of this id."""
         pause_s = max(_LEAST_PAUSE_S, min(_PAUSE_S, self._session.lifetime_s / 3))
         while not await durable.within(pause_s):
             if self._session.client_id == client_id:
-                await self._connect()
+                await self._connect(exchange)
 
-    async def _connect(self) -> None:
+    async def _connect(self, exchange: Exchange) -> None:
         """One connect. The cycle will report what is wrong."""
         request = self._session.keep_alive()
         verdict = Verdict.UNANSWERED
         try:
-            async with aclosing(all_of(await self._exchange(request))) as payloads:
+            async with aclosing(all_of(await exchange(request))) as payloads:
                 async for payload in payloads:
                     messages = (await decode(payload)).messages
                     verdict = self._session.receive(request, [one for one in messages if not one.is_event]).verdict

@@ -200,7 +200,7 @@ class Lane:
         """Batch after batch. Far behind, the next one is read while one is delivered."""
         following: Sequence[Event] = ()
         while True:
-            newest, began_s = self._journal.last_sequence, self._monotonic()
+            newest = self._journal.last_sequence
             try:
                 events = following or await self._journal.read(self._cursor, self._policy.batch)
             except JournalError as exc:
@@ -214,7 +214,7 @@ class Lane:
                 following = await reading
             elif events:
                 await self._carry(events)
-                if pause_s := self._pace.pause_s(len(events), began_s):
+                if pause_s := self._pace.pause_s(len(events)):
                     await asyncio.sleep(pause_s)
             elif newest > self._cursor:
                 await self._skip_to(newest)

@@ -247,9 +247,6 @@ class Recorder:
             await self._wait_for_journal(exc)
 
     def _batch(self, entries: list[Entry], overlay: dict[str, Values]) -> JournalBatch:
-        new = self._unknown({heard.chat_id for entry in entries for heard in entry.observations})
-        for chat_id in new:
-            self._chats.setdefault(chat_id, _Chat())
         events: list[Event] = []
         sessions: dict[str, SessionState] = {}
         for entry in entries:
@@ -258,18 +255,21 @@ class Recorder:
             self._add_dispositions(entry, overlay, events)
             if entry.session is not None:
                 sessions[entry.account] = entry.session
-        values = tuple(value for of_chat in overlay.values() for value in of_chat.values())
         return JournalBatch(
-            events=tuple(events), values=values, sessions=tuple(sessions.values()), new_chats=tuple(new)
+            events=tuple(events),
+            values=tuple([value for of_chat in overlay.values() for value in of_chat.values()]),
+            sessions=tuple(sessions.values()),
+            new_chats=tuple(self._unknown(overlay)),  # the first that is heard of a chat is always a new value
         )
 
     def _add_dispositions(self, entry: Entry, overlay: dict[str, Values], events: list[Event]) -> None:
         """Classify the observations of an entry, and add what is an event. On the hot path."""
         seen: set[tuple[bytes, str]] = set()
-        as_of_s, known, told_apart = entry.as_of_s, self._chats, entry.origin_id
+        as_of_s, known = entry.as_of_s, self._chats
         for index, heard in enumerate(entry.observations):
             chat_id, key = heard.chat_id, heard.key
-            chat, fresh = known[chat_id], overlay.get(chat_id)
+            chat = known.get(chat_id) or known.setdefault(chat_id, _Chat())
+            fresh = overlay.get(chat_id)
             last = (fresh and fresh.get(key)) or chat.values.get(key)
             if heard.prime and last is not None and last.value != heard.value:
                 continue
@@ -287,7 +287,7 @@ class Recorder:
             mark = heard.digest, key
             unique = heard.server_time_ms is not None and mark not in seen
             seen.add(mark)
-            event_id = _event_id(heard, "" if unique else f"{told_apart}:{index}")
+            event_id = _event_id(heard, "" if unique else f"{entry.origin_id}:{index}")
             previous = None if last is None else last.value
             events.append(self._disposition_event(heard, change, previous, event_id))
 

@@ -131,20 +131,16 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     def to_json(self) -> bytes:
         """The event as one line of CloudEvents structured JSON, without a line end."""
-        return b"".join(
-            (
-                _opening(self.type, self.source),
-                _json(self.id),
-                b',"subject":',
-                _json(self.subject),
-                b',"time":',
-                _json(self.time),
-                b',"datacontenttype":"application/json","sequence":"',
-                b"%d" % self.sequence,
-                b'","data":',
-                self.data,
-                b"}",
-            )
+        return b'%b,"data":%b}' % (self.attributes(), self.data)
+
+    def attributes(self) -> bytes:
+        """How that line begins: all up to `data`."""
+        return b'%b%b,"subject":%b,"time":%b,"datacontenttype":"application/json","sequence":"%d"' % (
+            _opening(self.type, self.source),
+            _json(self.id),
+            _json(self.subject),
+            _json(self.time),
+            self.sequence,
         )
 
 

@@ -5,15 +5,16 @@ are those of the configuration; no label carries a chat, an agent or a customer.
 """
 
 import platform
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from itertools import accumulate, chain
+from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from listener import __version__
-
-Kind = TypeVar("Kind", bound=MetricWrapperBase)
 
 PREFIX = "disposition_listener_"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -100,47 +101,90 @@ TABLE = (
 )
 
 
+_ROWS = {row.name: row for row in TABLE}
+_FAMILIES: dict[type[MetricWrapperBase], Any] = {
+    Counter: CounterMetricFamily,
+    Gauge: GaugeMetricFamily,
+    Histogram: HistogramMetricFamily,
+}
+_Key = tuple[str, tuple[str, ...]]
+
+
+class _Durations:
+    """How many seconds fell between each two bounds, and their sum."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0.0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Each bound with the count of what is up to it."""
+        return list(zip([*map(str, self.bounds), "+Inf"], accumulate(self.counts), strict=True))
+
+
 class Metrics:
-    """The table as live metrics on a registry of their own; rows are named without the prefix."""
+    """The table as live metrics on a registry of their own; rows are named without the prefix.
+
+    A poll counts and measures a dozen times, and the library's own counters take half a microsecond each. So numbers
+    are kept as numbers, on the event loop, and become the library's when somebody looks.
+    """
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._rows: dict[str, MetricWrapperBase] = {}
-        self._children: dict[tuple[str, tuple[str, ...]], MetricWrapperBase] = {}
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody asks for
-        for row in TABLE:
-            options: dict[str, Any] = {"buckets": row.buckets} if row.kind is Histogram else {}
-            self._rows[row.name] = row.kind(PREFIX + row.name, row.help, row.labels, registry=self.registry, **options)
+        self._counts: dict[_Key, float] = {}
+        self._gauges: dict[_Key, float] = {}
+        self._durations: dict[_Key, _Durations] = {}
         self._samplers: list[Callable[[], None]] = []
+        for row in TABLE:
+            if not row.labels:
+                self._expect(row, ())
         self.set("build_info", 1, __version__, platform.python_version())
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
 
-    def _child(self, kind: type[Kind], name: str, labels: tuple[str, ...]) -> Kind:
-        """Raises TypeError: the metric is of another kind, which is a bug of the caller."""
-        child = self._children.get((name, labels))
-        if child is None:
-            row = self._rows[name]
-            child = self._children[name, labels] = row.labels(*labels) if labels else row
-        if not isinstance(child, kind):
+    def _expect(self, row: Row, labels: tuple[str, ...]) -> None:
+        if row.kind is Histogram:
+            self._durations.setdefault((row.name, labels), _Durations(row.buckets))
+        else:
+            (self._counts if row.kind is Counter else self._gauges).setdefault((row.name, labels), 0.0)
+
+    def _begin(self, kind: type[MetricWrapperBase], name: str, labels: tuple[str, ...]) -> _Key:
+        """Show a metric from now on; returns where its number is kept.
+
+        Raises what a bug of the caller is: KeyError, TypeError (the metric is of another kind), ValueError (labels).
+        """
+        row = _ROWS[name]
+        if row.kind is not kind:
             raise TypeError(f"{name} is no {kind.__name__}")
-        return child
+        if len(labels) != len(row.labels):
+            raise ValueError(f"{name} has the labels {row.labels}")
+        key = name, tuple(map(str, labels))  # the hash of a member of a StrEnum is not that of its text
+        self._expect(row, key[1])
+        return key
 
     def count(self, name: str, amount: float = 1, *labels: str) -> None:
         """Add to a counter; label values in the order of the table."""
-        self._child(Counter, name, labels).inc(amount)
+        try:
+            self._counts[name, labels] += amount
+        except KeyError:
+            self._counts[self._begin(Counter, name, labels)] += amount
 
     def set(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge."""
-        self._child(Gauge, name, labels).set(value)
+        key = name, labels
+        self._gauges[key if key in self._gauges else self._begin(Gauge, name, labels)] = value
 
     def add(self, name: str, amount: float, *labels: str) -> None:
         """Move a gauge."""
-        self._child(Gauge, name, labels).inc(amount)
+        self._gauges[self._begin(Gauge, name, labels)] += amount
 
     def expect_sink(self, sink: str) -> None:
         """Show what is counted by sink alone as 0 from the start: an alert on a rise needs a value to rise from."""
         for row in TABLE:
             if row.labels == ("sink",):
-                self._child(row.kind, row.name, (sink,))
+                self._expect(row, (sink,))
 
     def sample(self, sampler: Callable[[], None]) -> None:
         """Call this whenever somebody looks, to set gauges that nobody needs before; it must not raise or block."""
@@ -152,18 +196,29 @@ class Metrics:
 
     def forget(self, name: str, *labels: str) -> None:
         """Show a gauge no longer for these labels: what it told of is gone."""
-        if self._children.pop((name, labels), None) is not None:
-            self._rows[name].remove(*labels)
+        self._gauges.pop((name, labels), None)
 
     def observe(self, name: str, seconds: float, *labels: str) -> None:
         """Add a duration to a histogram."""
-        self._child(Histogram, name, labels).observe(seconds)
+        durations = self._durations.get((name, labels)) or self._durations[self._begin(Histogram, name, labels)]
+        durations.counts[bisect_left(durations.bounds, seconds)] += 1
+        durations.sum += seconds
 
     def value(self, name: str, *labels: str) -> float:
         """The value of one counter or gauge now; 0.0 if nothing was counted. Sums nothing."""
         self._sample()
-        names = dict(zip(next(row.labels for row in TABLE if row.name == name), labels, strict=True))
+        row = _ROWS[name]
+        names = dict(zip(row.labels, labels, strict=True))
         return self.registry.get_sample_value(PREFIX + name, names) or 0.0
+
+    def collect(self) -> Iterable[Metric]:
+        """Everything as the library has it, in the order of the table."""
+        families = {row.name: _FAMILIES[row.kind](PREFIX + row.name, row.help, labels=row.labels) for row in TABLE}
+        for (name, labels), value in chain(self._counts.items(), self._gauges.items()):
+            families[name].add_metric(labels, value)
+        for (name, labels), durations in self._durations.items():
+            families[name].add_metric(labels, durations.buckets(), durations.sum)
+        return families.values()
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -36,7 +36,7 @@ def make_trail(path, clock):
 
     def make(*, hooks=None, touched=False, **options):
         """`touched` leaves it to the test to settle what is unsigned."""
-        options = TrailOptions(path=path, sink="audit", opening=CLOUD_EVENT.opening, **options)
+        options = TrailOptions(path=path, sink="audit", form=CLOUD_EVENT, **options)
         made.append(Trail(options=options, hooks=hooks or Hooks(), now=clock))
         made[-1].open()
         if not touched:
@@ -53,7 +53,7 @@ def append():
     """Append events as the sink does."""
 
     def put(trail, events):
-        trail.append(events, [event.to_json() for event in events])
+        trail.append(events)
 
     return put
 

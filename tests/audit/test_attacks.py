@@ -262,7 +262,7 @@ class Downtime(Attack):
         self.keys = [(folder / "trail-0.jsonl.pub").read_text()]
 
     def start(self) -> Trail:
-        options = TrailOptions(path=self.path, sink="audit", opening=CLOUD_EVENT.opening, fsync=False)
+        options = TrailOptions(path=self.path, sink="audit", form=CLOUD_EVENT, fsync=False)
         made = Trail(options=options, now=lambda: 1_795_340_340.0)
         made.open()
         return made
@@ -270,7 +270,7 @@ class Downtime(Attack):
     @staticmethod
     def append(made: Trail, events: list[Event]) -> None:
         if events:
-            made.append(events, [event.to_json() for event in events])
+            made.append(events)
 
     def go_on(self, *, oldest: int, more: int) -> None:
         """What the sink does at its start; the journal has no event before `oldest` any more."""

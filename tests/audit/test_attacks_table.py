@@ -35,7 +35,7 @@ class World:
         self.journal = [disposition_event(number, chat=f"chat-{number}") for number in range(1, COUNT + 1)]
         made = self.start()
         for event in self.journal:
-            made.append([event], [event.to_json()])
+            made.append([event])
         made.close()
         self.kept = folder / "kept"
         shutil.copy(f"{self.path}.checkpoints", self.kept)
@@ -44,7 +44,7 @@ class World:
 
     def start(self) -> Trail:
         """The listener's start, with its journal."""
-        options = TrailOptions(path=self.path, sink="audit", opening=CLOUD_EVENT.opening, checkpoint_lines=4)
+        options = TrailOptions(path=self.path, sink="audit", form=CLOUD_EVENT, checkpoint_lines=4)
         made = Trail(options=options, now=lambda: 1_795_340_340.0)
         made.open()
         if made.doubtful() is not None:
@@ -57,7 +57,7 @@ class World:
         """Start, deliver one more event, and stop."""
         made = self.start()
         self.journal.append(disposition_event(len(self.journal) + 1, value=value))
-        made.append(self.journal[-1:], [self.journal[-1].to_json()])
+        made.append(self.journal[-1:])
         made.close()
 
     def lines(self) -> list[bytes]:

@@ -283,7 +283,7 @@ def test_where_nothing_can_be_made_beside_the_file_it_is_written_without_checkpo
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("listener.audit.signer.load_or_create", refused)
-    options = {"path": path, "sink": "audit", "opening": CLOUD_EVENT.opening}
+    options = {"path": path, "sink": "audit", "form": CLOUD_EVENT}
     with capture_logs() as logs:
         trail = Trail(options=TrailOptions(**options))
         trail.open()
@@ -540,7 +540,7 @@ class Life:
         options = TrailOptions(
             path=self.path,
             sink="audit",
-            opening=CLOUD_EVENT.opening,
+            form=CLOUD_EVENT,
             fsync=False,
             rotate_s=3600.0,
             checkpoint_lines=7,
@@ -553,7 +553,7 @@ class Life:
 
     def put(self, first, last):
         events = events_of(last + 1 - first, first=first)
-        self.trail.append(events, [event.to_json() for event in events])
+        self.trail.append(events)
         self.last = last
 
     def append(self, count):
@@ -625,7 +625,7 @@ def test_a_link_in_the_place_of_a_file_of_the_trail_is_not_followed(make_trail, 
         victim.write_bytes(b"precious")
     path.with_name(f"{path.name}{suffix}").symlink_to(victim)
     with pytest.raises((OSError, NoteError)):
-        make_trail().append([disposition_event(1)], [CLOUD_EVENT.body(disposition_event(1))])
+        make_trail().append([disposition_event(1)])
     assert victim.exists() is there
     assert not there or victim.read_bytes() == b"precious"
 

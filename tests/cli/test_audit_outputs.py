@@ -66,7 +66,7 @@ def test_a_listing_has_a_line_each_and_gaps_among_them(tmp_path, capsys):
     assert capsys.readouterr().out == BEGUN
     gap = missed("2026-11-22T09:30:00Z", "2026-11-22T09:39:00Z")
     for row in rows(tmp_path, said(agents=(), disposition="\x1b[31m", change="changed", previous="x"), gap):
-        listing.add(row)
+        listing.add([row])
     listing.end(SUMMARY)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == [
@@ -83,7 +83,7 @@ def test_a_listing_has_a_line_each_and_gaps_among_them(tmp_path, capsys):
 def test_counts_are_a_table(capsys):
     counts = Counts(By.AGENT, "UTC")
     counts.add(
-        GroupRow(by=By.AGENT, group=None, key="k", code="x", events=7, changes={"set": 7}, first="t1", last="t2")
+        [GroupRow(by=By.AGENT, group=None, key="k", code="x", events=7, changes={"set": 7}, first="t1", last="t2")]
     )
     counts.end(SUMMARY)
     heading, row, *rest = capsys.readouterr().out.splitlines()
@@ -95,7 +95,7 @@ def test_counts_are_a_table(capsys):
 def test_json_is_an_object_a_line_with_the_names_of_the_events(tmp_path, capfdbinary):
     lines = JsonLines()
     for row in rows(tmp_path, said(id="a", referenceId=3), missed("2026-11-22T09:30:00Z", "2026-11-22T09:39:00Z")):
-        lines.add(row)
+        lines.add([row])
     lines.end(SUMMARY)
     row, gap, summary = map(json.loads, capfdbinary.readouterr().out.splitlines())
     assert (row["row"], row["chatId"], row["referenceId"], row["nearGap"]) == ("disposition", "chat-1", 3, True)
@@ -107,7 +107,7 @@ def test_a_page_keeps_the_first_rows_and_the_count(tmp_path):
     (row,) = rows(tmp_path, said())
     kept = FirstRows()
     for _ in range(MOST_ROWS + 5):
-        kept.add(row)
+        kept.add([row])
     assert (len(kept.rows), kept.total) == (MOST_ROWS, MOST_ROWS + 5)
 
 
@@ -116,7 +116,7 @@ def read(heading, *rows):
     sheet = Sheet(file, heading)
     sheet.begin(PREFACE)
     for row in rows:
-        sheet.add(row)
+        sheet.add([row])
     opening, lines = file.getvalue().splitlines()[:2], file.getvalue().splitlines()[2:]
     assert all(line.startswith("# ") for line in opening)
     assert len(lines) == len(rows) + 1, "a row is a line"

@@ -27,10 +27,8 @@ class Kept:
         self.session = Session(topics=[TOPIC], connection_type="long-polling")
         self.session.resume(Resume(client_id="c", connection_type="long-polling", ack=7, max_interval_ms=300))
         self.lease = Lease(session=self.session, now_s=self.clock.monotonic_s, uniform=lambda _, high: high)
-        keep_alive = KeepAlive(
-            session=self.session, lease=self.lease, exchange=self.script.exchange, login=self._log_in
-        )
-        self.task = asyncio.create_task(keep_alive.until(self.durable, "c"))
+        keep_alive = KeepAlive(session=self.session, lease=self.lease, login=self._log_in)
+        self.task = asyncio.create_task(keep_alive.until(self.durable, "c", self.script.exchange))
 
     async def _log_in(self) -> None:
         self.logins += 1

@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from pydantic import SecretStr
 
@@ -15,6 +14,7 @@ from listener.daemon import assembly
 from listener.daemon.assembly import Account, identity_of, policy_of, source_of
 from listener.errors import ConfigError, LoginRefused, Unreachable
 from listener.model.event import SessionState
+from listener.runtime.http_client import Connector
 from listener.runtime.metrics import Metrics
 from listener.simulator import Simulator, SimulatorOptions
 from support.config import write_config
@@ -53,7 +53,7 @@ def saved_session(wanted: Settings, **fields: Any) -> SessionState:
 class World:
     """A site, and accounts made for it."""
 
-    def __init__(self, stack: AsyncExitStack, sim: Simulator, connector: aiohttp.BaseConnector) -> None:
+    def __init__(self, stack: AsyncExitStack, sim: Simulator, connector: Connector) -> None:
         self.sim = sim
         self.metrics = Metrics()
         self._stack = stack
@@ -71,7 +71,7 @@ class World:
 async def world() -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         sim = await stack.enter_async_context(Simulator(SimulatorOptions(csrf=True)))
-        connector = aiohttp.TCPConnector()
+        connector = Connector(limit=0)
         stack.push_async_callback(connector.close)
         yield World(stack, sim, connector)
 

@@ -86,7 +86,7 @@ def report_on(
     files = [AuditFile(path) for path in paths]
     tell = (lambda text: None) if told is None else told.append
     report = Report(files, wanted=Wanted(**wanted), calendar=Calendar(zone), report=tell, verdict=verdict)
-    rows = list(report.rows())
+    rows = [row for some in report.rows() for row in some]
     for file in files:
         file.__exit__()
     return rows, report

@@ -51,7 +51,7 @@ def options_of(context: SinkContext, settings: FileSettings) -> TrailOptions:
     return TrailOptions(
         path=context.base / settings.path,
         sink=context.name,
-        opening=context.form.opening,
+        form=context.form,
         mode=int(settings.mode, 8),
         fsync=settings.fsync,
         recall=whole,

@@ -75,7 +75,7 @@ class FileSink:
     async def deliver(self, events: Sequence[Event]) -> None:
         """See `ports.Sink`. An event that stands in the file already is not written again."""
         try:
-            await self._run(self._append, events)
+            await self._run(self._trail.append, events)
         except OSError as exc:
             delivered = exc.delivered if isinstance(exc, PartlyAppendedError) else frozenset[int]()
             raise Retry(self._reason(exc), delivered=delivered) from exc
@@ -121,9 +121,6 @@ class FileSink:
             moved = await self._run(self._trail.settle, Known(events, recalled.last))
             self._context.count("sink_quarantined_total", moved)
         await self._run(self._trail.begin)
-
-    def _append(self, events: Sequence[Event]) -> None:
-        self._trail.append(events, [self._context.form.body(event) for event in events])
 
     async def _run(self, work: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
         # One worker: what a cancelled caller began ends before the next batch begins.
