@@ -16,6 +16,7 @@ from listener.cometd.transport import Link
 from listener.runtime.clock import Moment
 
 SILENCE_S = 120.0
+_WAITS_SHARE = 1 / 4  # of the time that the server keeps a session without a poll
 TRANSPORTS = (longpolling.LongPollingTransport, websocket.WebsocketTransport)
 
 
@@ -47,6 +48,7 @@ class BatchClient(Client):
             # Opened by a client that is gone then: aiocometd's has a queue, of 3 KB, that nothing is ever put into.
             await BatchClient(url=self.url, link=self.link).open()
             is_open = True
+            await self.link.others_first.within(self.link.engine.session.lifetime_s * _WAITS_SHARE)
             if self.link.transport is not None:
                 await self.link.transport.poll()
         finally:

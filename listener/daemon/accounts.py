@@ -21,6 +21,7 @@ from listener.intake.recorder import Recorder, digest_of
 from listener.model.event import Kind, SessionState
 from listener.ports import Journal
 from listener.runtime.host import Host
+from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.skew import ClockSkew
@@ -95,6 +96,7 @@ class Accounts:
         )
         self._listening: dict[str, _Listening] = {}
         self._starting: set[asyncio.Task[None]] = set()
+        self._resumed = Latch(is_open=True)
         self._ended = 0
 
     def __len__(self) -> int:
@@ -123,13 +125,18 @@ class Accounts:
             one.is_waiting = True
         resuming = [one for one in waiting if one.resumes]
         new = [one for one in waiting if not one.resumes]
-        for some, per_s in (
-            (resuming, _RESUMES_PER_S),
-            (new, max(_STARTS_PER_S, len(new) / _STARTED_WITHIN_S)),
-        ):
-            starting = spawn("starts", self._start_over_time(some, per_s, spawn))
+        for work in (self._resume(resuming, spawn), self._start_over_time(new, _starts_per_s(len(new)), spawn)):
+            starting = spawn("starts", work)
             self._starting.add(starting)
             starting.add_done_callback(self._starting.discard)
+
+    async def _resume(self, waiting: list[_Listening], spawn: Spawn) -> None:
+        """The first connect of each comes before the second of any: the server ends those that wait too long for it."""
+        self._resumed.clear()
+        try:
+            await self._start_over_time(waiting, _RESUMES_PER_S, spawn)
+        finally:
+            self._resumed.set()
 
     async def _start_over_time(self, waiting: list[_Listening], per_s: float, spawn: Spawn) -> None:
         """So many a second, and no more in one turn of the event loop than that makes: a slow loop gets fewer."""
@@ -228,6 +235,7 @@ class Accounts:
             saved=saved,
             spread_s=spread_s,
             skew=self._skew,
+            others_first=self._resumed,
             host=self._host,
         )
         receiver = self._receiver(parts, stored, digests)
@@ -281,6 +289,10 @@ class Accounts:
             interval_s=self._settings.server.reconcile_interval_s,
             uniform=self._host.random.uniform,
         )
+
+
+def _starts_per_s(count: int) -> float:
+    return max(_STARTS_PER_S, count / _STARTED_WITHIN_S)
 
 
 def _slices(count: int, size: float) -> Iterator[int]:
