@@ -107,8 +107,8 @@ CASES: tuple[OpenCase, ...] = (
         shown_by=(
             '{"seed":1462,"ack":true,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
             '":false,"sliced":true,"lasts_s":40.0,"faults":[{"type":"Advise","agent":"agent2","kind":"interval",'
-            '"interval_ms":1e18,"successful":true,"at":15.584},{"type":"Kill","power":true,"at":15.654,"for_s":15.0},'
-            '{"type":"LoseLogins","at":24.098,"for_s":15.0}]}'
+            '"interval_ms":1e18,"successful":true,"at":15.62},{"type":"Kill","power":true,"at":17.0,"for_s":15.0},'
+            '{"type":"LoseLogins","at":25.0,"for_s":15.0}]}'
         ),
         explains=_lived_by_its_interval,
     ),
