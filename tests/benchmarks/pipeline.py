@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE, Popen
 
+from benchmarks.catch_up import fill
 from benchmarks.measuring import (
     CLIENT_CORE,
     CONFIG,
@@ -38,14 +39,12 @@ from benchmarks.measuring import (
     wait,
 )
 from listener.journal import SqliteJournal
-from listener.model.event import JournalBatch
-from listener.testing import sample_event
 
 MODULES = HERE.parent / "interop" / "servers" / "node_modules"
-COUNTS = {1: 1_500, 10: 8_000, 100: 40_000}
+COUNTS = {1: 1_000, 10: 6_000, 100: 30_000}
 WARM_UP = 300
 TAIL_S = 0.2
-GROWN, GROWTH_STEP = 1_000_000, 5_000
+GROWN = 1_000_000
 SESSIONS, SPREAD_S = 200, 15
 OURS = "disposition-listener"
 
@@ -84,7 +83,12 @@ RIVALS = [
     for ack in (True, False)
     for client in (
         Client(OURS, ack=ack),
-        *(script(language, ack=ack, fsync=fsync) for language in LANGUAGES for fsync in (False, True)),
+        *(
+            script(language, ack=ack, fsync=fsync)
+            for language in LANGUAGES
+            for fsync in (False, True)
+            if ack or not fsync
+        ),
     )
 ]
 WEBSOCKET = {'login = "none"': 'login = "none"\ntransport = "websocket"'}
@@ -212,17 +216,10 @@ def rivals(scale: Scale) -> Iterator[Table]:
 
 
 async def grow(path: Path, total: int) -> None:
-    """A journal of so many events of the last days, all of them delivered."""
-    journal, now_ms = SqliteJournal(path=path), time.time_ns() // 10**6
+    """A journal of so many events, all of them delivered."""
+    journal = SqliteJournal(path=path)
     await journal.open()
-    for first in range(0, total, GROWTH_STEP):
-        numbers = range(first, min(first + GROWTH_STEP, total))
-        received_ms = now_ms - (total - first) * 500
-        events = [
-            sample_event(n, chat=f"0000Na9B26EG{n % 5000:04d}", received_ms=received_ms, data_bytes=600)
-            for n in numbers
-        ]
-        await journal.append(JournalBatch(events=tuple(events)))
+    await fill(journal, total)
     await journal.advance("file", journal.last_sequence)
     await journal.close()
 
@@ -230,7 +227,7 @@ async def grow(path: Path, total: int) -> None:
 def variants(scale: Scale) -> Iterator[Table]:
     """What the surroundings change."""
     with tempfile.TemporaryDirectory(dir=scale.folder) as name:
-        grown = scale.of(GROWN)
+        grown = scale.of(GROWN, 1000)
         asyncio.run(grow(Path(name) / "journal.db", grown))
         clients = [*VARIANTS, Client(f"with {grown:,} events in the journal", folder=Path(name))]
         runs = in_turns(clients, scale)
