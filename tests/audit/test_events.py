@@ -1,10 +1,13 @@
 """Events of an audit file, typed; each of them once; and gaps, without counting a second twice."""
 
 import json
+from datetime import datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from listener.audit.events import NEAR_MS, GapData, Gaps, Stretch, epoch_ms, event_of
+from listener.audit.events import NEAR_MS, GapData, Gaps, Stretch, _other_event_of, epoch_ms, event_of
 from listener.testing.events import SAMPLE_MS, sample_event, sample_gap, sample_test
 from support.reports import missed, said
 
@@ -61,6 +64,57 @@ def test_a_gap_that_ends_before_it_begins_is_a_moment():
 def test_what_is_no_event_is_a_value_error(line):
     with pytest.raises(ValueError, match=r"\S"):
         event_of(line)
+
+
+def outcome(work, *args):
+    """What a call returns, or that it refuses."""
+    try:
+        return work(*args)
+    except ValueError:
+        return ValueError
+
+
+def parsed(text):
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return round(moment.timestamp() * 1000)
+
+
+DIGIT = "0123456789"
+TIMES = st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1)).map(  # noqa: DTZ001 - its zone is the Z
+    lambda moment: f"{moment.isoformat(timespec='milliseconds')}Z"
+)
+HARM = st.lists(st.tuples(st.integers(0, 23), st.sampled_from(" 0257٣:.-+_TWZz")), max_size=3)
+
+
+@given(TIMES, HARM)
+@example("2026-11-22T24:00:00.000Z", [])
+@example("2026-11-22T24:00:05.000Z", [])
+@example("2026-W48-7T09:39:00.123Z", [])
+def test_a_time_that_is_known_by_heart_is_what_it_says(time, harm):
+    for place, letter in harm:
+        time = time[:place] + letter + time[place + 1 :]
+    for _ in range(2):
+        for text in (time, f"{time[:16]}:59.999Z", f"{time[:19]}.000Z"):
+            assert outcome(epoch_ms, text) == outcome(parsed, text)
+
+
+@given(
+    st.one_of(
+        st.fixed_dictionaries({}, optional={"disposition": st.sampled_from([None, "x", 5]), "key": st.just(7)}),
+        st.just({"participants": [{"nickname": "x" * 2000, "type": "Agent"}]}),
+    ),
+    st.sampled_from(["disposition", "gap", "test", "x", "chat.disposition", "gap.chat.disposition"]),
+    st.lists(
+        st.tuples(st.integers(0, 600), st.sampled_from([b"", b'"', b"}", b",", b'"data":5,', b"0", b"\\"])), max_size=2
+    ),
+)
+def test_a_disposition_in_one_piece_is_what_it_is_in_two(data, kind, harm):
+    line = said(**data).replace(b".chat.disposition", f".chat.{kind}".encode())
+    for place, letter in harm:
+        line = line[:place] + letter + line[place + 1 :]
+    assert outcome(event_of, line) == outcome(_other_event_of, line)
 
 
 S = 1000
@@ -121,3 +175,13 @@ def test_near_is_a_minute_around_a_gap_of_the_same_account_wherever_the_period_b
     found = gaps(("a", 200, 300), ("a", 1000, 1000), ("a", 210, 220), from_ms=900 * S)
     assert found.is_near("a", moment_ms) is near
     assert not found.is_near("b", moment_ms)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 900), st.integers(0, 90))), st.lists(st.integers(-99, 999))
+)
+def test_near_is_the_same_in_whatever_order_it_is_asked(stretches, moments):
+    found = gaps(*((account, start, start + length) for account, start, length in stretches))
+    for moment in moments:
+        wide = [(start * S - NEAR_MS, (start + length) * S + NEAR_MS) for who, start, length in stretches if who == "a"]
+        assert found.is_near("a", moment * S) == any(start <= moment * S <= end for start, end in wide)

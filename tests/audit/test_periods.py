@@ -1,9 +1,11 @@
 """Hours to years of a zone, over the change of its clocks."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from listener.audit.events import epoch_ms
 from listener.audit.periods import Calendar, Unit
@@ -62,3 +64,13 @@ def test_a_moment_is_told_with_seconds_only_where_it_has_some():
     assert Calendar(UTC).label(Unit.HOUR, 0) == "1970-01-01T00:00Z"
     assert BERLIN.clock(epoch_ms("2026-11-22T09:39:00.9Z")) == "2026-11-22 10:39"
     assert BERLIN.clock(epoch_ms("2026-11-22T09:39:07Z")) == "2026-11-22 10:39:07"
+
+
+@given(st.lists(st.integers(-3_000_000_000, 4_000_000_000), min_size=1), st.integers(0, 999))
+def test_a_stamp_is_that_of_its_very_moment(moments, ms):
+    for name in ("Europe/Berlin", "Asia/Kathmandu", "Africa/Monrovia", "Europe/Amsterdam"):
+        zone = ZoneInfo(name)
+        calendar = Calendar(zone)
+        for moment in moments:
+            local = datetime.fromtimestamp(moment, zone).replace(microsecond=ms * 1000)
+            assert calendar.stamp(moment * 1000 + ms) == local.isoformat(timespec="milliseconds")

@@ -74,6 +74,16 @@ def test_a_line_without_an_end_takes_no_more_than_its_bound(path, monkeypatch):
         assert list(file.lines()) == [b"x" * 8, b"abc\n", b"1234567\n", b"y" * 8]
 
 
+@given(st.lists(st.binary(max_size=9) | st.just(b"\n"), max_size=9), st.integers(1, 12))
+def test_lines_are_the_same_in_whatever_pieces_they_come(pieces, longest):
+    whole = b"".join(pieces).split(b"\n")
+    expected = [line + b"\n" for line in whole[:-1]] + [line for line in whole[-1:] if line]
+    assert list(reading._with_ends(reading._split(piece for piece in pieces if piece))) == expected
+    short = [piece[at : at + longest] for piece in pieces for at in range(0, len(piece), longest)]
+    cut = [line if len(line.rstrip(b"\n")) < longest else line[:longest] for line in expected]
+    assert list(reading._with_ends(reading._split(short, longest))) == cut
+
+
 def test_what_cannot_be_read_twice_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     keeper = os.open(tmp_path / "pipe", os.O_RDWR)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.model.escaping import cell, defused, printable
+from listener.model.escaping import cell, defused, is_plain, printable
 
 SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 - as the code has them
 PRINTABLE = st.text(st.characters(exclude_categories=("C", "Z")))
@@ -58,3 +58,15 @@ def test_a_line_of_cells_is_read_back_and_holds_no_formula_at_either_separator(t
     for separator in ",;\t":
         for field in next(csv.reader([line], delimiter=separator)):
             assert not field.startswith(SIGNS)
+
+
+@given(
+    st.lists(st.text(st.one_of(st.sampled_from("ab1 ;,:._-=+@'\"\t\n\x7f"), st.characters(codec="utf-8")), max_size=6))
+)
+def test_a_plain_row_is_itself(cells):
+    written = '"' + '","'.join(cells) + '"'
+    assert not is_plain(cells) or ",".join(map(cell, cells)) == (written if cells else "")
+
+
+def test_what_is_usual_is_plain():
+    assert is_plain(["2026-11-22T09:39:00.123Z", "0000Na9B26EF003M", "Ann; Bob", "chat-1", "Refund_2", ""])

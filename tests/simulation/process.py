@@ -102,12 +102,11 @@ class Process:
 
     def counts(self) -> dict[str, float]:
         """What it has counted: notifications received, and what became of them."""
-        children = self.daemon.metrics._children
         counts = dict.fromkeys(COUNTERS, 0.0)
-        for (name, _), child in children.items():
+        for (name, _), count in self.daemon.metrics._counts.items():
             kind = name.removeprefix("notifications_").removesuffix("_total")
             if kind in counts:
-                counts[kind] += child._value.get()  # type: ignore[attr-defined]
+                counts[kind] += count
         return counts
 
     def resume_what_is_told(self) -> None:
