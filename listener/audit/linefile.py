@@ -123,13 +123,13 @@ class LineFile:
         if fd is None:
             return self.open()
         try:
-            moved = not os.path.samestat(self._path.stat(), os.fstat(fd))
+            moved = not os.path.samestat(self._path.stat(), found := os.fstat(fd))
         except FileNotFoundError:
             moved = True
         if moved:
             self._on_leave(fd)
             return self.open()
-        size = os.fstat(fd).st_size
+        size = found.st_size
         if size < self._size or (self._torn is not None and size != self._torn.size):
             # Somebody truncated it, as logrotate's copytruncate does, or wrote behind a line of ours under way.
             self._torn = None
@@ -160,6 +160,8 @@ class LineFile:
 
     def complete(self) -> bytes:
         """Write the rest of a line that an earlier append has begun; returns that line, empty if there is none."""
+        if self._torn is None:
+            return b""
         self.current()
         line = self._torn.line if self._torn is not None else b""
         if line:

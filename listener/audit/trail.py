@@ -415,7 +415,7 @@ class Trail:
     def _fresh(self, events: Sequence[Event], texts: Sequence[bytes], begun: bytes) -> Sequence[int]:
         """The indexes of the events that do not stand there; `begun` is the line that was completed just now."""
         if self._options.recall:
-            return self._window.fresh(events, texts, self._file.current())
+            return self._window.fresh(events, texts, self._file.current)
         return range(int(begun[:-1] == texts[0]), len(events))
 
     def _write(self, events: Sequence[Event], texts: Sequence[bytes]) -> None:
@@ -429,7 +429,7 @@ class Trail:
             self._head = head_of(newest[:-1]) or before
             self._window.note(sequence_of(newest))
             raise
-        self._window.note(sequence_of(lines[-1]))
+        self._window.note(events[-1].sequence)
         self._notice(before)
 
     def _lines(self, events: Sequence[Event], texts: Sequence[bytes], head: Head) -> tuple[Sequence[bytes], Head]:

@@ -88,10 +88,13 @@ class DedupWindow:
             pass
         self._offset = 0
 
-    def fresh(self, events: Sequence[Event], texts: Sequence[bytes], fd: int) -> Sequence[int]:
+    def fresh(self, events: Sequence[Event], texts: Sequence[bytes], current: Callable[[], int]) -> Sequence[int]:
         """The indexes of the events that do not stand in the file. A test event, which has no sequence, never does.
 
-        Events are in journal order: where the first is above all that is there, so are the others.
+        Args:
+            events: in journal order. Where the first is above all that is there, so are the others.
+            texts: how each of them begins in the file, at least up to its sequence.
+            current: opens the file, which has to be read only where that is not so.
         """
         highest = self._highest
         if events[0].sequence > highest:
@@ -99,6 +102,7 @@ class DedupWindow:
         doubtful = [index for index, event in enumerate(events) if 0 < event.sequence <= highest]
         if not doubtful:
             return list(range(len(events)))
+        fd = current()
         if os.fstat(fd).st_size < self._offset:
             self._offset = 0
         missing = {key_of(texts[index]): index for index in doubtful}

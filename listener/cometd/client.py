@@ -16,6 +16,7 @@ from listener.cometd.transport import Link
 from listener.runtime.clock import Moment
 
 SILENCE_S = 120.0
+_WAITS_SHARE = 1 / 4  # of the time that the server keeps a session without a poll
 TRANSPORTS = (longpolling.LongPollingTransport, websocket.WebsocketTransport)
 
 
@@ -42,14 +43,18 @@ class BatchClient(Client):
         Args:
             disconnect: tell the server at the end that the session is over. Otherwise the next process can continue it.
         """
+        is_open = False
         try:
-            await self.open()
+            # Opened by a client that is gone then: aiocometd's has a queue, of 3 KB, that nothing is ever put into.
+            await BatchClient(url=self.url, link=self.link).open()
+            is_open = True
+            await self.link.others_first.within(self.link.engine.session.lifetime_s * _WAITS_SHARE)
             if self.link.transport is not None:
                 await self.link.transport.poll()
         finally:
-            if disconnect:
-                await self.close()
             if self.link.transport is not None:
+                if disconnect and is_open:
+                    await self.link.transport.disconnect()
                 await self.link.transport.close()
 
     async def facts(self, take: Take = takes_nothing) -> AsyncGenerator[Fact, None]:

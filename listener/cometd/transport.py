@@ -18,6 +18,7 @@ from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Phase, Request
 from listener.errors import ListenerError
 from listener.runtime.host import THIS_HOST
+from listener.runtime.latch import Latch
 
 _DISCONNECT_S = 2.0
 
@@ -27,6 +28,9 @@ class Polling(Protocol):
 
     async def poll(self) -> None:
         """Poll until cancelled."""
+
+    async def disconnect(self) -> None:
+        """Tell the server that the session is over."""
 
     async def close(self) -> None:
         """Stop polling."""
@@ -43,6 +47,7 @@ class Link(AuthExtension):
         margin_s: time beyond the advised hold after which a silent connection counts as dead, likewise.
         max_message_bytes: the largest message that is taken.
         time_s: epoch seconds, for a Retry-After that names a date.
+        others_first: shut while other sessions of the process wait for their first connect, without which they end.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Link(AuthExtension):
         margin_s: float = 10.0,
         max_message_bytes: int = 4 * 2**20,
         time_s: Callable[[], float] = THIS_HOST.time_s,
+        others_first: Latch | None = None,
     ) -> None:
         self.engine = engine
         self.http = http
@@ -62,6 +68,7 @@ class Link(AuthExtension):
         self._margin_s = margin_s
         self.max_message_bytes = max_message_bytes
         self.time_s = time_s
+        self.others_first = others_first or Latch(is_open=True)
         self.transport: Polling | None = None
         self._headers = headers
 

@@ -21,6 +21,7 @@ from listener.intake.recorder import Recorder, digest_of
 from listener.model.event import Kind, SessionState
 from listener.ports import Journal
 from listener.runtime.host import Host
+from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.skew import ClockSkew
@@ -32,7 +33,6 @@ _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service f
 _STARTED_WITHIN_S = 20.0  # unless there are so many that they are heard too late
 _RESUMES_PER_S = 2000  # their logins hold, and their sessions do not wait
 _TICK_S = 0.005
-_PERMANENT_EVERY = 200  # accounts
 _MOST_ENDED = 500  # accounts
 _AT_ONCE = 25  # accounts that are dealt with in one turn of the event loop
 
@@ -54,6 +54,9 @@ class _Listening:
 
 class Accounts:
     """Builds, starts and stops the accounts of a configuration.
+
+    What they are made of is kept from the garbage collector: one look at the parts of all sessions would hold the event
+    loop for a second. What an account leaves when it ends is looked for once so many have ended (`_MOST_ENDED`).
 
     Args:
         settings: the configuration; of a later one only the accounts are looked at (see `apply`).
@@ -93,6 +96,7 @@ class Accounts:
         )
         self._listening: dict[str, _Listening] = {}
         self._starting: set[asyncio.Task[None]] = set()
+        self._resumed = Latch(is_open=True)
         self._ended = 0
 
     def __len__(self) -> int:
@@ -110,6 +114,7 @@ class Accounts:
             one = self._listening[account.username] = self._build(account, stored, known, spread_s)
             self._roll.enter(one.receiver.status, one.receiver.silence)
             if not built % _AT_ONCE:
+                gc.freeze()
                 await asyncio.sleep(0)
         self._metrics.set("sessions_configured", len(self._listening))
 
@@ -120,24 +125,25 @@ class Accounts:
             one.is_waiting = True
         resuming = [one for one in waiting if one.resumes]
         new = [one for one in waiting if not one.resumes]
-        for some, per_s in (
-            (resuming, _RESUMES_PER_S),
-            (new, max(_STARTS_PER_S, len(new) / _STARTED_WITHIN_S)),
-        ):
-            starting = spawn("starts", self._start_over_time(some, per_s, spawn))
+        for work in (self._resume(resuming, spawn), self._start_over_time(new, _starts_per_s(len(new)), spawn)):
+            starting = spawn("starts", work)
             self._starting.add(starting)
             starting.add_done_callback(self._starting.discard)
 
+    async def _resume(self, waiting: list[_Listening], spawn: Spawn) -> None:
+        """The first connect of each comes before the second of any: the server ends those that wait too long for it."""
+        self._resumed.clear()
+        try:
+            await self._start_over_time(waiting, _RESUMES_PER_S, spawn)
+        finally:
+            self._resumed.set()
+
     async def _start_over_time(self, waiting: list[_Listening], per_s: float, spawn: Spawn) -> None:
         """So many a second, and no more in one turn of the event loop than that makes: a slow loop gets fewer."""
-        unfrozen = 0
         for begin, end in pairwise(_slices(len(waiting), per_s * _TICK_S)):
             if begin:
                 await asyncio.sleep(_TICK_S)
-            unfrozen += end - begin
-            if unfrozen >= _PERMANENT_EVERY:
-                unfrozen = 0
-                _make_permanent()
+            gc.freeze()
             for one in waiting[begin:end]:
                 if one.is_waiting:
                     one.is_waiting = False
@@ -229,6 +235,7 @@ class Accounts:
             saved=saved,
             spread_s=spread_s,
             skew=self._skew,
+            others_first=self._resumed,
             host=self._host,
         )
         receiver = self._receiver(parts, stored, digests)
@@ -284,13 +291,8 @@ class Accounts:
         )
 
 
-def _make_permanent() -> None:
-    """Spare the garbage collector what lasts: one look at the parts of all sessions would hold the loop for a second.
-
-    What an account leaves when it ends is not found any more, until so many have ended (`_MOST_ENDED`).
-    """
-    gc.collect()
-    gc.freeze()
+def _starts_per_s(count: int) -> float:
+    return max(_STARTS_PER_S, count / _STARTED_WITHIN_S)
 
 
 def _slices(count: int, size: float) -> Iterator[int]:

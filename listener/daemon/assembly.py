@@ -22,6 +22,7 @@ from listener.journal.lock import Known
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
 from listener.runtime.host import THIS_HOST, Host
+from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
@@ -41,6 +42,7 @@ class Account:
         saved: the session of an earlier process, if it fits this configuration.
         spread_s: over how long the requests of all accounts are spread.
         skew: sees the server's clock; shared by all accounts.
+        others_first: see `Link`; shared by all accounts.
         host: time and chance.
     """
 
@@ -54,6 +56,7 @@ class Account:
         saved: SessionState | None = None,
         spread_s: float = 1.0,
         skew: ClockSkew | None = None,
+        others_first: Latch | None = None,
         host: Host = THIS_HOST,
     ) -> None:
         server = settings.server
@@ -76,6 +79,7 @@ class Account:
             margin_s=server.poll_margin_s,
             max_message_bytes=server.max_message_bytes,
             time_s=host.time_s,
+            others_first=others_first,
         )
         self.client = BatchClient(url=self.identity.url, link=link)
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 
-_MANY = 400.0
+_MANY = 300.0
 _PAUSE_S = 0.02
-_MEMORY_S = 0.05
+_MEMORY_S = 0.1
 
 
 class Pace:
     """Follows how many events a second come.
 
-    Up to 400, each goes at once. Beyond, 20 ms pass between two deliveries, and each carries what came meanwhile: a
+    Up to 300, each goes at once. Beyond, 20 ms pass between two deliveries, and each carries what came meanwhile: a
     delivery costs nearly the same for many events as for one.
 
     Args:
@@ -27,6 +27,6 @@ class Pace:
         now_s = self._monotonic()
         passed_s, self._ended_s = now_s - self._ended_s, now_s
         if passed_s > 0:
-            rate = min(events / passed_s, 4 * _MANY)  # so that a flood is soon forgotten
+            rate = min(events / passed_s, 3 * _MANY)  # so that a flood is soon forgotten
             self._rate += (rate - self._rate) * min(1.0, passed_s / _MEMORY_S)
         return _PAUSE_S if self._rate > _MANY else 0.0

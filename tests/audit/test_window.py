@@ -26,7 +26,7 @@ def put(fd, events):
 
 def fresh(known, fd, events):
     """The sequences of those that are new."""
-    found = known.fresh(events, [event.to_json() for event in events], fd)
+    found = known.fresh(events, [event.to_json() for event in events], lambda: fd)
     return [events[index].sequence for index in found]
 
 

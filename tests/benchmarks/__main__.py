@@ -17,7 +17,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # as pytest's `pythonpath` d
 
 import structlog
 
-from benchmarks import audit_speed, catch_up, journal_speed, latency, memory, pipeline, sessions, sinks, trail_cost
+from benchmarks import (
+    audit_speed,
+    catch_up,
+    growth,
+    journal_speed,
+    latency,
+    memory,
+    pipeline,
+    sessions,
+    sinks,
+    trail_cost,
+)
 from benchmarks.measuring import Scale, Table
 
 QUICK = Scale(rounds=1, share=0.2)
@@ -28,6 +39,7 @@ SECTIONS: dict[str, Callable[[Scale], Iterable[Table]]] = {
     "latency": latency.tables,
     "catch-up": catch_up.tables,
     "journal": journal_speed.tables,
+    "growth": growth.tables,
     "sinks": sinks.tables,
     "trail": trail_cost.tables,
     "audit": audit_speed.tables,

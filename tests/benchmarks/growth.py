@@ -1,28 +1,26 @@
-"""What a large journal costs: `python tests/benchmarks/growth.py [--events 5000000] [--dir DIR] [--keep FILE]`.
+"""What a large journal costs: what is asked of it, beside the same of a small one.
 
-Builds a journal of so many events (each with its chat's last value, and one dead letter for every fifty) beside one of
-fifty thousand, and asks both for the same. Times are by the wall, the median and the longest; the processor's time is
-that of the whole process. The ids of its chats are in no order, which is the worst case for the table of last values.
+A journal of five million events (each with its chat's last value, and one dead letter for every fifty) beside one of
+fifty thousand. The ids of its chats are in no order, which is the worst case for the table of last values.
 """
 
-import argparse
 import asyncio
 import sqlite3
-import statistics
-import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-import structlog
-
+from benchmarks.measuring import Scale, Table, spread
 from listener.journal import SqliteJournal, rows
 from listener.journal.store import open_store
 from listener.model.event import JournalBatch, LastValue
 from listener.model.filter import EventFilter
 from listener.testing import SAMPLE_MS, sample_event
 
+LARGE = 5_000_000
 SMALL = 50_000
 DATA_BYTES = 400
 EVENTS_A_CHAT = 5
@@ -72,42 +70,40 @@ def build(path: Path, events: int) -> None:
 
 
 class Asked:
-    """One journal's answers: for each question the seconds of each time, and the processor's seconds of all."""
+    """One journal's answers: for each question the milliseconds of each time, by the wall and of the processor."""
 
     def __init__(self, path: Path) -> None:
         self.journal = SqliteJournal(path=path)
         self.figures: dict[str, tuple[list[float], list[float]]] = {}
 
-    async def ask(self, what: str, *answers, share: int = 1) -> None:
-        """Await each of `answers`; each of them asks for `share` things."""
-        wall, cpu = self.figures.setdefault(what, ([], []))
-        for answer in answers:
+    async def ask(self, what: str, times: int, question: Callable[[int], Awaitable[object]]) -> None:
+        """Ask so many times; the question gets the number of the turn."""
+        wall, cpu = self.figures[what] = [], []
+        for turn in range(times):
             wall_s, cpu_s = time.perf_counter(), time.process_time()
-            await answer
-            wall.append((time.perf_counter() - wall_s) / share)
-            cpu.append((time.process_time() - cpu_s) / share)
+            await question(turn)
+            wall.append((time.perf_counter() - wall_s) * 1000)
+            cpu.append((time.process_time() - cpu_s) * 1000)
+
+    async def all(self, events: int) -> None:
+        """Every question, in the order of the table."""
+        journal, nothing = self.journal, EventFilter(chat="nobody's")
+        await self.ask("open", 1, lambda _: journal.open())
+        await self.ask("the figures of `/status.json`", 50, lambda _: journal.stats())
+        await self.ask("append of 1", 500, lambda n: journal.append(batch(events + n)))
+        await self.ask("append of 100", 50, lambda n: journal.append(batch(events + 100 * n, 100)))
+        await self.ask("last values of 100 chats", 20, lambda n: journal.last_values(some_chats(events, n)))
+        await self.ask("read of 500", 20, lambda n: journal.read(events * n // 20, 500))
+        await self.ask("search that finds nothing, a look", 10, lambda _: journal.search(nothing, limit=100))
+        await self.ask("page of 100 dead letters", 10, lambda _: journal.dead_letter_page(limit=100))
+        await self.ask("replays of a sink", 10, lambda _: journal.replays("crm", 100))
+        await self.ask("retention, 1,000 events", STEPS, lambda n: journal._delete(a_step(n)))
+        await self.ask("close", 1, lambda _: journal.close())
 
 
-async def ask_all(asked: Asked, events: int) -> None:
-    journal, nothing = asked.journal, EventFilter(chat="nobody's")
-    await asked.ask("open", journal.open())
-    await asked.ask("figures for /status.json", *(journal.stats() for _ in range(50)))
-    await asked.ask("append of 1", *(journal.append(batch(events + n)) for n in range(500)))
-    await asked.ask("append of 100", *(journal.append(batch(events + n, 100)) for n in range(50)))
-    await asked.ask("last values of 100 chats", *(journal.last_values(some_chats(events, n)) for n in range(20)))
-    await asked.ask("read of 500", *(journal.read(events * n // 20, 500) for n in range(20)))
-    await asked.ask("search that finds nothing", *(journal.search(nothing, limit=100) for _ in range(10)))
-    await asked.ask("page of 100 dead letters", *(journal.dead_letter_page(limit=100) for _ in range(10)))
-    await asked.ask("replays of a sink", *(journal.replays("crm", 100) for _ in range(10)))
-    first = (await journal.stats()).first_sequence
-    for n in range(1, STEPS + 1):
-        end = SAMPLE_MS + first + n * min(1000, events // STEPS)
-        await asked.ask("retention, a step", journal._delete(step(end)))
-    await asked.ask("close", journal.close())
-
-
-def step(before_ms: int):
-    return lambda connection: rows.delete_events(connection, before_ms=before_ms, keep_for=(), limit=1000)
+def a_step(turn: int) -> Callable[[sqlite3.Connection], rows.Deleted]:
+    """Deletes the events of so many steps, of which all but the last are gone."""
+    return partial(rows.delete_events, before_ms=SAMPLE_MS + 1 + 1000 * (turn + 1), keep_for=(), limit=1000)
 
 
 def batch(number: int, size: int = 1) -> JournalBatch:
@@ -115,46 +111,31 @@ def batch(number: int, size: int = 1) -> JournalBatch:
         sample_event(number, chat=chat_of(number + n), data_bytes=DATA_BYTES, received_ms=SAMPLE_MS * 2)
         for n in range(size)
     )
-    values = [
-        LastValue(chat_id=e.subject, key="k", value="x", account="a", server_time_ms=1, received_ms=1) for e in made
-    ]
-    return JournalBatch(events=made, values=tuple(values))
+    last = {"key": "k", "value": "x", "account": "agent1", "server_time_ms": SAMPLE_MS, "received_ms": SAMPLE_MS}
+    return JournalBatch(events=made, values=tuple(LastValue(chat_id=event.subject, **last) for event in made))
 
 
 def some_chats(events: int, turn: int) -> list[str]:
     return [chat_of(events * (100 * turn + n) // 2000) for n in range(100)]
 
 
-def table(small: Asked, large: Asked, events: int) -> None:
-    print(f"{'ms: median, longest, processor':<28} {SMALL:>26,} events {events:>26,} events")
-    for what in large.figures:
-        print(f"{what:<28}", *(f"{cells(one.figures[what]):>33}" for one in (small, large)))
-
-
-def cells(figures: tuple[list[float], list[float]]) -> str:
-    wall, cpu = figures
-    return " ".join(f"{1000 * s:>9.3f}" for s in (statistics.median(wall), max(wall), statistics.mean(cpu)))
-
-
-async def main(folder: Path, events: int, kept: Path | None) -> None:
-    large = kept or folder / "large.db"
-    if not large.exists():
-        began_s = time.monotonic()
-        build(large, events)
-        print(f"built {large.stat().st_size / 2**20:,.0f} MiB in {time.monotonic() - began_s:.0f} s", flush=True)
-    build(folder / "small.db", SMALL)
-    small_asked, large_asked = Asked(folder / "small.db"), Asked(large)
-    await ask_all(small_asked, SMALL)
-    await ask_all(large_asked, events)
-    table(small_asked, large_asked, events)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=5_000_000)
-    parser.add_argument("--dir", type=Path, default=None, help="a folder on the disk to measure")
-    parser.add_argument("--keep", type=Path, default=None, help="where the large journal is, or is left")
-    options = parser.parse_args()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    with tempfile.TemporaryDirectory(dir=options.dir) as name:
-        asyncio.run(main(Path(name), options.events, options.keep))
+def tables(scale: Scale) -> Iterator[Table]:
+    """One table; the median, and the least and the most."""
+    large = scale.of(LARGE, 1_000)
+    sizes = (min(SMALL, large), large)
+    found = []
+    with tempfile.TemporaryDirectory(dir=scale.folder) as name:
+        for turn, size in enumerate(sizes):
+            path = Path(name) / f"{turn}.db"
+            build(path, size)
+            asked = Asked(path)
+            asyncio.run(asked.all(size))
+            found.append(asked.figures)
+            path.unlink()
+    yield Table(
+        "A journal that has grown",
+        "Milliseconds. A step of retention is a commit; a search looks at 20,000 events at a time. What is small is"
+        " looked through as a whole when it is opened.",
+        ["", *(head for size in sizes for head in (f"{size:,} events", "processor"))],
+        [[what, *(spread(figure) for figures in found for figure in figures[what])] for what in found[0]],
+    )

@@ -52,7 +52,7 @@ def test_a_flood_is_grouped_soon_and_as_long_as_it_lasts(rate: float, together: 
 def test_what_comes_slowly_behind_a_flood_goes_at_once_again():
     deliveries = Deliveries(0.001)
     assert deliveries.pauses(rate=5_000, seconds=1)[-1] == 0.02
-    deliveries.pauses(rate=200, seconds=0.2)
+    deliveries.pauses(rate=200, seconds=0.3)
     assert not any(deliveries.pauses(rate=200, seconds=1))
 
 
