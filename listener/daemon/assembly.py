@@ -46,6 +46,8 @@ class Account:
         host: time and chance.
     """
 
+    __slots__ = ("_login_restored", "before_listening", "client", "engine", "http", "identity", "rest")
+
     def __init__(
         self,
         *,

@@ -47,6 +47,8 @@ class Inlet(asyncio.BufferedProtocol):
     would hold the loop for 50 ms, and gigabytes would follow.
     """
 
+    __slots__ = ("_aborted", "_behind", "_head_bytes", "_line", "_room", "_transport")
+
     def __init__(self, transport: asyncio.Transport, behind: Any) -> None:
         self._transport = transport
         self._behind = behind

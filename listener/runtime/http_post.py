@@ -35,6 +35,8 @@ class Poster:
         url: where to.
     """
 
+    __slots__ = ("_connector", "_head", "_http", "_jar", "_kept", "_made_of", "_url")
+
     def __init__(self, http: aiohttp.ClientSession, url: URL) -> None:
         if not isinstance(http.connector, Connector) or not isinstance(http.cookie_jar, CookieJar):
             raise TypeError("not a session of new_session that keeps cookies")
@@ -190,6 +192,19 @@ class _Line:
 
     Its timer is moved only when it fires: an answer mostly comes long before.
     """
+
+    __slots__ = (
+        "_fires_at_s",
+        "_inlet",
+        "_is_late",
+        "_loop",
+        "_protocol",
+        "_timer",
+        "_until_s",
+        "connection",
+        "idle_since_s",
+        "now_s",
+    )
 
     def __init__(self, connection: Connection, protocol: ResponseHandler, inlet: Inlet) -> None:
         self.connection = connection
