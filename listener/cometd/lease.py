@@ -35,6 +35,17 @@ class Lease:
         spread_s: over how long the requests of all sessions are spread.
     """
 
+    __slots__ = (
+        "_failing_since_s",
+        "_interval_told",
+        "_logins",
+        "_next_login_s",
+        "_now_s",
+        "_session",
+        "_spread_s",
+        "_uniform",
+    )
+
     def __init__(
         self,
         *,

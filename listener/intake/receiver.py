@@ -26,6 +26,7 @@ from listener.webservices.repeats import Repeats, SeenChats
 
 log = structlog.get_logger(__name__)
 
+_SILENT_S = 60.0  # any session may be
 _STORE_EVERY_S = 10.0  # how far the stored time of an idle session may lag behind; limits a gap after a crash
 
 
@@ -154,7 +155,10 @@ class Receiver:
         self.status = AccountStatus(account=identity.account)
         self.on_status: Callable[[AccountStatus], None] = _tell_nobody
         self._last_fact_s = host.clock.monotonic_s()
-        self._log = log.bind(account=identity.account)
+
+    @property
+    def _log(self) -> Any:
+        return log.bind(account=self._identity.account)  # when there is something to tell: kept, it takes 500 bytes
 
     async def run(self) -> None:
         """Listen until `stop`, then come to rest; raises whatever fails.
@@ -222,7 +226,8 @@ class Receiver:
         """For how long nothing has happened, and how long that may be; both 0 while a fact is dealt with."""
         if self.turn.locked():
             return 0.0, 0.0
-        return self._host.clock.monotonic_s() - self._last_fact_s, self._client.max_silence_s()
+        silent_s = self._host.clock.monotonic_s() - self._last_fact_s
+        return silent_s, _SILENT_S if silent_s < _SILENT_S else self._client.max_silence_s()
 
     # --- for the reconciler: `reconciliation.Subscription` ---------------------------------------------------------
 
