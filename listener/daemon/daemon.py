@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import resource
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -35,10 +34,10 @@ from listener.model.event import Event
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.runtime.notify import Notifier
+from listener.runtime.open_files import open_as_many_files_as_allowed
 
 log = structlog.get_logger(__name__)
 
-_OPEN_FILES = 65_536
 _LOOK_S = 10.0
 _SINKS_ANSWER_WITHIN_S = 1.0
 _SERVER = "[server]"  # no sink can be called so
@@ -145,7 +144,7 @@ class Daemon:
             raise _first(group) from group
 
     async def _run(self, stack: AsyncExitStack) -> None:
-        _raise_open_files()
+        open_as_many_files_as_allowed()
         _tune_gc()
         for text in self._settings.renamed:
             log.warning("setting_renamed", text=text)
@@ -353,19 +352,10 @@ class Daemon:
         return [problem.full for problem in self.health.problems()]
 
 
-def _raise_open_files() -> None:
-    """Each account holds one poll on one socket: ask for as many as the host allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def _tune_gc() -> None:
     """What exists now lives as long as the process, and batches create no cycles: collect less often."""
     gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
+    gc.set_threshold(10_000, 5, 1_000)
 
 
 async def _loud(work: Coroutine[Any, Any, None]) -> None:
