@@ -57,7 +57,7 @@ class LongPollingTransport(SessionTransport):
                 _ENCODER.encode(request.payload),
                 headers,
                 until_s=until_s,
-                connect_timeout_s=self.link.connect_timeout_s,
+                connecting_s=self.link.connecting_s,
                 stays=request.step is Step.CONNECT,
             )
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:

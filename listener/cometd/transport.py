@@ -72,8 +72,7 @@ class Link(AuthExtension):
         self.transport: Polling | None = None
         self._headers = headers
 
-    @property
-    def connect_timeout_s(self) -> float:
+    def connecting_s(self) -> float:
         """Time for the next connection to come about."""
         return self.engine.lease.connecting_s(self._connect_timeout_s)
 

@@ -55,7 +55,7 @@ class Client:
     async def ask(self, body: bytes = b"[]", *, within_s: float = 10.0, stays: bool = True, **headers: str) -> Answer:
         until_s = asyncio.get_running_loop().time() + within_s
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.poster.post(body, named, until_s=until_s, connect_timeout_s=5.0, stays=stays)
+        return await self.poster.post(body, named, until_s=until_s, connecting_s=lambda: 5.0, stays=stays)
 
     async def post(self, body: bytes = b"[]", **options: Any) -> tuple[int, bytes]:
         """Status and body."""
@@ -383,7 +383,7 @@ async def test_the_pools_only_connection_is_waited_for_no_longer_than_the_connec
         await eventually(lambda: talk.asked)
         with pytest.raises(aiohttp.ConnectionTimeoutError):
             await client.poster.post(
-                b"", {}, until_s=asyncio.get_running_loop().time() + 9, connect_timeout_s=0.1, stays=True
+                b"", {}, until_s=asyncio.get_running_loop().time() + 9, connecting_s=lambda: 0.1, stays=True
             )
         held.cancel()
         with suppress(asyncio.CancelledError):
