@@ -105,8 +105,7 @@ class Receiver:
         host: time, and since when its monotonic clock runs.
 
     Attributes:
-        status: how the account stands.
-        on_status: told each change of it.
+        status: how the account stands; `on_status` is told each change of it.
         rested: open once its state is stored and nothing of the session is processed any more.
     """
 
