@@ -1,6 +1,7 @@
 """All benchmarks, in one command, from the root of the repository: `python -m tests.benchmarks`."""
 
 import argparse
+import json
 import logging
 import os
 import platform
@@ -49,18 +50,25 @@ SECTIONS: dict[str, Callable[[Scale], Iterable[Table]]] = {
 BEGIN, END = "<!-- python -m tests.benchmarks -->", "<!-- the end of what it wrote -->"
 
 
-def machine(folder: Path | None) -> str:
-    """What the figures were taken on, and when."""
+def machine(scale: Scale) -> str:
+    """What the figures were taken on, when, and how carefully."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    place = folder or Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - where tempfile goes
-    system = subprocess.check_output(["stat", "-f", "-c", "%T", place], text=True).strip()
-    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    place = scale.folder or Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - where tempfile goes
+    system = output("df", "--output=fstype", str(place)).split()[-1]
+    cometd = json.loads((pipeline.MODULES / "cometd" / "package.json").read_text(encoding="utf-8"))["version"]
     parts = [
+        f"{datetime.now(UTC):%Y-%m-%d}, load {os.getloadavg()[0]:.1f} at the start",
+        f"{scale.rounds} rounds, {scale.share:.0%} of the amounts",
         f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, {system}",
         f"Python {platform.python_version()}, uvloop {version('uvloop')}, aiohttp {version('aiohttp')}",
-        f"rivals: aiocometd-ng {version('aiocometd-ng')}, cometd.js 9.0.0 on Node {node}",
+        f"aiocometd-ng {version('aiocometd-ng')}, cometd.js {cometd} on Node {output('node', '--version')}",
     ]
-    return f"{datetime.now(UTC):%Y-%m-%d}, load {os.getloadavg()[0]:.1f} at the start. " + "; ".join(parts) + "."
+    return "; ".join(parts) + "."
+
+
+def output(*argv: str) -> str:
+    """What a command prints."""
+    return subprocess.check_output(argv, text=True).strip()
 
 
 def main() -> None:
@@ -72,10 +80,13 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, help="a folder on the disk to measure")
     parser.add_argument("--write", type=Path, help="a document that has the markers")
     given = parser.parse_args()
+    if given.write and len(given.only) < len(SECTIONS):
+        parser.error("--write is for all tables, of one run")
+    before, _, rest = given.write.read_text(encoding="utf-8").partition(BEGIN) if given.write else ("", "", "")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     base = QUICK if given.quick else Scale()
     scale = Scale(given.rounds or base.rounds, base.share, given.dir)
-    texts = [machine(given.dir)]
+    texts = [machine(scale)]
     print(texts[0], flush=True)
     for name in given.only:
         began = time.monotonic()
@@ -84,9 +95,8 @@ def main() -> None:
             print(f"\n{texts[-1]}", flush=True)
         print(f"\n({name}: {time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
     if given.write:
-        before, _, rest = given.write.read_text(encoding="utf-8").partition(BEGIN)
-        after = rest.partition(END)[2]
-        given.write.write_text("\n\n".join([before + BEGIN, *texts, END + after]), encoding="utf-8")
+        written = "\n\n".join([before + BEGIN, *texts, END + rest.partition(END)[2]])
+        given.write.write_text(written, encoding="utf-8")
 
 
 if __name__ == "__main__":

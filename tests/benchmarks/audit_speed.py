@@ -69,7 +69,7 @@ def event(number: int) -> Event:
 def write(folder: Path, name: str, count: int) -> Path:
     """A trail of so many lines, signed to its end."""
     path = folder / f"{name}.jsonl"
-    lines, head = chain(((one.to_json(), len(one.data)) for one in map(event, range(count))), Head())
+    lines, head = chain(((one.attributes(), one.data) for one in map(event, range(count))), Head())
     path.write_bytes(b"".join([line + b"\n" for line in lines]))
     keys = load_or_create(Path(f"{path}.key"), name="host/audit", public=Path(f"{path}.pub"))
     note = keys.signing.sign(checkpoint_text("host/audit", head, rfc3339(SAMPLE_MS)))

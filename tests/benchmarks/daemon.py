@@ -19,5 +19,6 @@ def name_thread(*_: object) -> None:
 
 if "NO_UVLOOP" in os.environ:
     sys.modules["uvloop"] = None  # type: ignore[assignment]  # what the import system takes for absent
+Path("/proc/self/comm").write_text("event-loop", encoding="utf-8")
 threading.setprofile(name_thread)
 runpy.run_module("listener", run_name="__main__")

@@ -133,6 +133,11 @@ def cpu_by_thread(pid: int) -> Counter[str]:
     return taken
 
 
+def cpu_s(pid: int) -> float:
+    """Seconds on a core, of all threads."""
+    return sum(cpu_by_thread(pid).values())
+
+
 def rss_kib(pid: int) -> int:
     """Resident memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()

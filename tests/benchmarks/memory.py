@@ -11,7 +11,7 @@ from subprocess import PIPE
 
 from benchmarks.measuring import CONFIG, HERE, RUN, Figure, Lines, Scale, Table, ask, child, number, rss_kib, wait
 
-EVENTS = 1_000_000
+EVENTS = 500_000
 BATCH = 100
 MARKS = 10
 

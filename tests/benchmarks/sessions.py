@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE, Popen, run
 
-from benchmarks.measuring import CONFIG, HERE, Figure, Scale, Table, ask, child, cpu_by_thread, number, rss_kib, wait
+from benchmarks.measuring import CONFIG, HERE, Figure, Scale, Table, ask, child, cpu_s, number, rss_kib, wait
 
 SESSIONS = 10_000
 MAX_INTERVAL_S = 10.0
@@ -81,11 +81,6 @@ class Simulation(IdleServer):
         yield "the server: MiB", number(rss_kib(self.process.pid) / 1024)
         yield "the server: seconds on a core, all in all", number(cpu_s(self.process.pid))
         yield "the server: longest turn of its loop, ms of CPU", number(longest_turn_ms(self.folder / "server"))
-
-
-def cpu_s(pid: int) -> float:
-    """Seconds on a core, of all threads."""
-    return sum(cpu_by_thread(pid).values())
 
 
 def longest_turn_ms(file: Path) -> float:

@@ -78,5 +78,5 @@ def tables(scale: Scale) -> Iterator[Table]:
         "destination before the next begins. One run on the same cores, which the server shares. The `webhook` "
         "receiver shares the process as well.",
         ["sink", "events/s", "CPU µs per event"],
-        rows,
+        sorted(rows),
     )
