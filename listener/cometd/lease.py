@@ -37,6 +37,7 @@ class Lease:
 
     __slots__ = (
         "_failing_since_s",
+        "_held_until_s",
         "_interval_told",
         "_logins",
         "_next_login_s",
