@@ -105,8 +105,7 @@ class Receiver:
         host: time, and since when its monotonic clock runs.
 
     Attributes:
-        status: how the account stands.
-        on_status: told each change of it.
+        status: how the account stands; `on_status` is told each change of it.
         rested: open once its state is stored and nothing of the session is processed any more.
     """
 
@@ -153,7 +152,7 @@ class Receiver:
         self._leaves_open = False
         self.rested = Latch()
         self.status = AccountStatus(account=identity.account)
-        self.on_status: Callable[[AccountStatus], None] = _tell_nobody
+        self.on_status: Callable[[AccountStatus], None] | None = None
         self._last_fact_s = host.clock.monotonic_s()
 
     @property
@@ -220,7 +219,8 @@ class Receiver:
 
     def _stands(self, **changes: Any) -> None:
         self.status = msgspec.structs.replace(self.status, **changes)
-        self.on_status(self.status)
+        if self.on_status is not None:
+            self.on_status(self.status)
 
     def silence(self) -> tuple[float, float]:
         """For how long nothing has happened, and how long that may be; both 0 while a fact is dealt with."""
@@ -498,7 +498,3 @@ class Receiver:
             await self._rest.keepalive()
         except ListenerError as exc:
             self._log.warning("keepalive_failed", error=str(exc))
-
-
-def _tell_nobody(_status: AccountStatus) -> None:
-    """Until somebody wants to know."""

@@ -176,9 +176,10 @@ class Answer:
         self._line = line
         self._keeper = keeper
 
-    def whole(self) -> bytes | None:
-        """The body and nothing to wait for, if all of it is there; else None."""
-        return self.content.read_nowait() if self.content.is_eof() else None
+    def whole(self, most_bytes: int) -> bytes | None:
+        """The body and nothing to wait for, if all of it is there and not more than this; else None."""
+        content = self.content
+        return content.read_nowait() if content.is_eof() and content.total_bytes <= most_bytes else None
 
     def release(self) -> None:
         """The connection is free, or closed if the body is not over."""
