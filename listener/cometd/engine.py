@@ -160,6 +160,8 @@ class Engine:
     async def step(self) -> None:
         """One request of the cycle and all that follows from its answer."""
         await self._in_flight.wait_for_room()
+        if self._ending:
+            await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
         if self._rehandshake_wanted:
             self._rehandshake_wanted = False
             self.session.expire()
@@ -175,8 +177,6 @@ class Engine:
                 await self._failed(request, failure)
             elif failure.http_status not in _ENDED_BY_THE_SECOND:
                 self._subscription.failed(cut=True)
-        if self._ending:
-            await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
 
     async def _alone(self, request: Request) -> Received:
         self._idle.clear()

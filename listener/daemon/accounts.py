@@ -133,10 +133,8 @@ class Accounts:
     async def _resume(self, waiting: list[_Listening], spawn: Spawn) -> None:
         """The first connect of each comes before the second of any: the server ends those that wait too long for it."""
         self._resumed.shut()
-        try:
-            await self._start_over_time(waiting, _RESUMES_PER_S, spawn)
-        finally:
-            await self._resumed.open()
+        await self._start_over_time(waiting, _RESUMES_PER_S, spawn)
+        await self._resumed.open()
 
     async def _start_over_time(self, waiting: list[_Listening], per_s: float, spawn: Spawn) -> None:
         """So many a second, and no more in one turn of the event loop than that makes: a slow loop gets fewer."""

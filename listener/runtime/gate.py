@@ -19,16 +19,12 @@ class Gate:
         self._is_open = False
 
     async def open(self) -> None:
-        """Let through all who wait, in their order, and from then on whoever comes. Cancelling opens it for all."""
-        try:
-            while self._waiters:
-                for _ in range(min(_AT_ONCE, len(self._waiters))):
-                    _let_through(self._waiters.popleft())
-                await asyncio.sleep(_PAUSE_S)
-        finally:
-            self._is_open = True
-            while self._waiters:
+        """Let through all who wait, in their order, and from then on whoever comes. Cancelling leaves it shut."""
+        while self._waiters:
+            for _ in range(min(_AT_ONCE, len(self._waiters))):
                 _let_through(self._waiters.popleft())
+            await asyncio.sleep(_PAUSE_S)
+        self._is_open = True
 
     async def within(self, limit_s: float) -> None:
         """Return once it is open, or after so many seconds."""

@@ -61,14 +61,16 @@ async def test_nobody_waits_for_longer_than_he_may():
     assert time.monotonic() - began >= 0.04
 
 
-async def test_an_opening_that_is_cancelled_leaves_nobody_waiting():
+async def test_whom_an_opening_that_is_cancelled_leaves_there_goes_when_he_has_waited_long_enough():
     gate = Gate()
     gate.shut()
-    queue = Queue(gate, 1000)
+    queue = Queue(gate, 1000, limit_s=0.2)
     await queue.stands()
     opening = asyncio.create_task(gate.open())
     await eventually(lambda: queue.through, interval_s=0)
     opening.cancel()
+    await asyncio.wait((opening,))
+    assert len(queue.through) < 500
     await asyncio.wait(queue.tasks, timeout=5.0)
     assert len(queue.through) == 1000
 

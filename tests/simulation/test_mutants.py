@@ -14,7 +14,7 @@ SEEDS = {
     "gap not written": 4,
     "gap begins late": 8,
     "hold not learned": 120,
-    "no re-read": 68,
+    "no re-read": 48,
     "no resume state": 3,
     "batch taken twice": 2,
     "repeats kept": 2,
