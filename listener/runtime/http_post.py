@@ -43,7 +43,7 @@ class Poster:
         self._http = http
         self._connector = http.connector
         self._jar = http.cookie_jar
-        self._url = url
+        self._url = url.with_fragment(None)
         self._head = b""
         self._made_of: object = None
         self._kept: _Line | None = None

@@ -496,7 +496,7 @@ async def test_what_was_kept_is_the_connectors_again_in_the_end():
 async def test_http_through_a_proxy_is_asked_for_by_its_whole_url_with_the_password_of_now():
     async with HttpProxy(login="listener:secret") as proxy:
         known = Proxy(proxy.url, user="listener", password="wrong")
-        async with talking(saying(OK)) as url, posting(f"{url}/a?b=c", proxy=known) as client:
+        async with talking(saying(OK)) as url, posting(f"{url}/a?b=c#d", proxy=known) as client:
             assert (await client.post())[0] == 407
             await asyncio.sleep(0.05)  # it hangs up behind that
             known.set_password("secret")
