@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from listener.audit.chain import GENESIS, Head, chain, chained, end_of, head_of
+from listener.audit.chain import GENESIS, Head, chain, chained, end_of, head_of, written
 from listener.audit.files import NEXT, QUARANTINED, Closed, Paths, lines_before, newest_end
 from listener.audit.linefile import CutShortError, LineFile
 from listener.audit.notes import NoteError, VerifierKey
@@ -245,7 +245,7 @@ class Trail:
                     self._file.sync()
             if events:
                 late = events[0].sequence <= self._window.highest
-                self._rotate_if_due(sum(len(text) + len(event.data) for event, text in zip(events, texts, strict=True)))
+                self._rotate_if_due(self._bytes(events, texts))
                 self._write(events, texts)
                 if late:
                     self._sign(self._head)  # at once, since the journal may have no copy of them any more
@@ -436,6 +436,13 @@ class Trail:
         if self._options.chain:
             texts, head = chain([(text, event.data) for event, text in zip(events, texts, strict=True)], head)
         return [text + b"\n" for text in texts], head
+
+    def _bytes(self, events: Sequence[Event], texts: Sequence[bytes]) -> int:
+        """How many they add to the file, give or take a digit of their places."""
+        size = sum(map(len, texts)) + len(texts)
+        if self._options.chain:
+            size += sum([len(event.data) for event in events]) + len(texts) * len(written(self._head) + b"}")
+        return size
 
     def _rotate_if_due(self, more_bytes: int) -> None:
         """Close the file if it is too large or too old. If that fails, it keeps growing."""

@@ -160,6 +160,8 @@ class Engine:
     async def step(self) -> None:
         """One request of the cycle and all that follows from its answer."""
         await self._in_flight.wait_for_room()
+        if self._ending:
+            await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
         if self._rehandshake_wanted:
             self._rehandshake_wanted = False
             self.session.expire()
@@ -175,8 +177,6 @@ class Engine:
                 await self._failed(request, failure)
             elif failure.http_status not in _ENDED_BY_THE_SECOND:
                 self._subscription.failed(cut=True)
-        if self._ending:
-            await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
 
     async def _alone(self, request: Request) -> Received:
         self._idle.clear()
@@ -448,6 +448,8 @@ class Engine:
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
         """The one place that decides what a failed exchange means."""
         self._report_beginning(request)
+        if failure.maybe_lost and failure.http_status is None and request.hold_ms:
+            self.lease.unanswered(max(0.0, request.hold_ms / 1000 - self._asked_for_s()))
         self.session.fail(request)
         doubted = self._may_have_lost(request, failure)
         asked_s = failure.retry_after_s or 0.0
@@ -489,8 +491,7 @@ class Engine:
         self.lease.failed()
         handshake_next = self.session.phase is Phase.UNCONNECTED
         pause_s = self._handshake_backoff.next() if refused and handshake_next else self.lease.pause_s()
-        asked_s = self.lease.obeyed_s(max(asked_s, self.session.advised_interval_ms / 1000))
-        delay_s = max(pause_s, at_least_s, asked_s)
+        delay_s = max(pause_s, at_least_s, self.lease.obeyed_s(asked_s, refused=refused))
         self._report(reason, text, delay_s)
         await self._clock.sleep(delay_s)
 

@@ -16,6 +16,8 @@ class HoldLimit:
         limit_ms: the longest hold to ask for; None while nothing is known to cut polls.
     """
 
+    __slots__ = ("_cut", "limit_ms")
+
     def __init__(self) -> None:
         self.limit_ms: int | None = None
         self._cut: tuple[int, int | None] | None = None

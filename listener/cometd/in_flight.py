@@ -1,6 +1,6 @@
 """The in-flight window: facts on their way from the engine to its user, and the bytes not yet durable."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 
 import msgspec
@@ -37,10 +37,12 @@ class InFlight:
         take: offered the answer of a poll in the step in which it came, where no fact waits before it.
     """
 
+    __slots__ = ("_available", "_began", "_confirmed", "_facts", "_taken", "bytes_in_flight", "take")
+
     def __init__(self) -> None:
         self.bytes_in_flight = 0
         self.take: Take = takes_nothing
-        self._facts: deque[Fact] = deque()
+        self._facts: list[Fact] = []  # a deque takes 700 bytes, and one is there at most as a rule
         self._began = Moment(0, None)  # when the first batch came of those that wait together
         self._available = Latch()
         self._taken = Latch(is_open=True)
@@ -79,7 +81,7 @@ class InFlight:
             self._available.clear()
             await self._available.wait()
         self._taken.set()
-        return self._facts.popleft()
+        return self._facts.pop(0)
 
     def pending(self) -> bool:
         """Whether facts wait to be taken."""

@@ -26,6 +26,8 @@ class KeepAlive:
         login: renews a login that ran out meanwhile; None if the server has no login.
     """
 
+    __slots__ = ("_lease", "_login", "_session")
+
     def __init__(self, *, session: Session, lease: Lease, login: Callable[[], Awaitable[None]] | None) -> None:
         self._session = session
         self._lease = lease

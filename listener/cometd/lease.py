@@ -35,6 +35,18 @@ class Lease:
         spread_s: over how long the requests of all sessions are spread.
     """
 
+    __slots__ = (
+        "_failing_since_s",
+        "_held_until_s",
+        "_interval_told",
+        "_logins",
+        "_next_login_s",
+        "_now_s",
+        "_session",
+        "_spread_s",
+        "_uniform",
+    )
+
     def __init__(
         self,
         *,
@@ -48,6 +60,7 @@ class Lease:
         self._uniform = uniform
         self._spread_s = spread_s
         self._failing_since_s: float | None = None
+        self._held_until_s = 0.0
         # Directories lock users who log in too often.
         self._logins = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._next_login_s = 0.0
@@ -71,6 +84,10 @@ class Lease:
         if self._failing_since_s is None:
             self._failing_since_s = self._now_s()
 
+    def unanswered(self, held_s: float) -> None:
+        """A poll got no answer: the server may hold it for so long yet, and keeps the session from then on."""
+        self._held_until_s = self._now_s() + held_s
+
     def tried_login(self) -> float:
         """There was a login, whatever became of it. Returns for how many seconds there may be no other.
 
@@ -83,8 +100,8 @@ class Lease:
     # --- what follows ---------------------------------------------------------------------------------------------
 
     def is_over(self) -> bool:
-        """Whether the session cannot be alive any more, unless failed requests have reached the server."""
-        return self._away_s() > self._session.lifetime_s
+        """Whether the session cannot be alive any more, unless later requests that failed have reached the server."""
+        return min(self._away_s(), self._now_s() - self._held_until_s) > self._session.lifetime_s
 
     def may_log_in(self) -> bool:
         """Whether it is time for a login; the exchanges that keep the session alive go on without."""
@@ -96,9 +113,14 @@ class Lease:
         cap_s = max(min(self._spread_s, most_s), min(self._away_s() * _GROWTH, _GROWTH_LIMIT_S))
         return max(_LEAST_S, self._uniform(cap_s / 2, cap_s))
 
-    def obeyed_s(self, asked_s: float) -> float:
-        """As much of a pause that the server asks for as is waited for, and up to a tenth more."""
+    def obeyed_s(self, asked_s: float, *, refused: bool = False) -> float:
+        """As much of a pause that the server asks for as is waited for, and up to a tenth more.
+
+        The advised interval counts, too, but was for the polls of its session, unless what is refused says it again.
+        """
         may_live = self._session.client_id is not None and not self.is_over()
+        if may_live or refused:
+            asked_s = max(asked_s, self._session.advised_interval_ms / 1000)
         most_s = self._session.lifetime_s * _SHARE if may_live else LONGEST_PAUSE_S
         return min(asked_s, most_s) * self._uniform(1.0, 1.0 + _GROWTH)
 

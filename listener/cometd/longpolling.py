@@ -57,7 +57,7 @@ class LongPollingTransport(SessionTransport):
                 _ENCODER.encode(request.payload),
                 headers,
                 until_s=until_s,
-                connect_timeout_s=self.link.connect_timeout_s,
+                connecting_s=self.link.connecting_s,
                 stays=request.step is Step.CONNECT,
             )
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
@@ -65,7 +65,7 @@ class LongPollingTransport(SessionTransport):
         if answer.status not in _SUCCESS:  # gateways make 202, 203 or 206 of 200
             answer.release()
             raise _refusal(answer, self.link.time_s)
-        body = answer.whole()
+        body = answer.whole(self.link.max_message_bytes)
         if body is None:
             return self._as_it_comes(answer, until_s, limit_s)
         answer.release()

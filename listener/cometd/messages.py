@@ -16,7 +16,7 @@ DISCONNECT = "/meta/disconnect"
 WEBSOCKET = "websocket"
 
 
-class Message(msgspec.Struct, rename="camel"):
+class Message(msgspec.Struct, gc=False, rename="camel"):
     """One incoming Bayeux message.
 
     Only `channel` is typed strictly: an event with an odd `id` is still an event. `data` stays as it came; who knows

@@ -12,6 +12,8 @@ class Pacing:
         last_s: the last pause.
     """
 
+    __slots__ = ("_is_new", "_not_held", "last_s")
+
     def __init__(self) -> None:
         self.last_s = 0.0
         self._not_held = 0

@@ -26,6 +26,8 @@ class SubscriptionState:
         cut: an answer that could not come again was lost since then.
     """
 
+    __slots__ = ("_cause", "_granted_at", "_network_failed", "_new_session", "asked_at", "cut", "last")
+
     def __init__(self) -> None:
         self.last: Moment | None = None
         self.cut = False

@@ -32,6 +32,8 @@ class Taken:
         parts: what an earlier process took, each as a `Part`.
     """
 
+    __slots__ = ("_held", "_seen", "parts")
+
     def __init__(self, parts: Iterable[tuple[int, int, str]] = ()) -> None:
         self.parts = tuple(Part(*part) for part in parts)
         self._seen = 0

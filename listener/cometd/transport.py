@@ -17,8 +17,8 @@ from listener.cometd.engine import Engine
 from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Phase, Request
 from listener.errors import ListenerError
+from listener.runtime.gate import Gate
 from listener.runtime.host import THIS_HOST
-from listener.runtime.latch import Latch
 
 _DISCONNECT_S = 2.0
 
@@ -60,7 +60,7 @@ class Link(AuthExtension):
         margin_s: float = 10.0,
         max_message_bytes: int = 4 * 2**20,
         time_s: Callable[[], float] = THIS_HOST.time_s,
-        others_first: Latch | None = None,
+        others_first: Gate | None = None,
     ) -> None:
         self.engine = engine
         self.http = http
@@ -68,12 +68,11 @@ class Link(AuthExtension):
         self._margin_s = margin_s
         self.max_message_bytes = max_message_bytes
         self.time_s = time_s
-        self.others_first = others_first or Latch(is_open=True)
+        self.others_first = others_first or Gate()
         self.transport: Polling | None = None
         self._headers = headers
 
-    @property
-    def connect_timeout_s(self) -> float:
+    def connecting_s(self) -> float:
         """Time for the next connection to come about."""
         return self.engine.lease.connecting_s(self._connect_timeout_s)
 

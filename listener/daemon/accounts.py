@@ -20,8 +20,8 @@ from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder, digest_of
 from listener.model.event import Kind, SessionState
 from listener.ports import Journal
+from listener.runtime.gate import Gate
 from listener.runtime.host import Host
-from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.skew import ClockSkew
@@ -96,7 +96,7 @@ class Accounts:
         )
         self._listening: dict[str, _Listening] = {}
         self._starting: set[asyncio.Task[None]] = set()
-        self._resumed = Latch(is_open=True)
+        self._resumed = Gate()
         self._ended = 0
 
     def __len__(self) -> int:
@@ -132,11 +132,9 @@ class Accounts:
 
     async def _resume(self, waiting: list[_Listening], spawn: Spawn) -> None:
         """The first connect of each comes before the second of any: the server ends those that wait too long for it."""
-        self._resumed.clear()
-        try:
-            await self._start_over_time(waiting, _RESUMES_PER_S, spawn)
-        finally:
-            self._resumed.set()
+        self._resumed.shut()
+        await self._start_over_time(waiting, _RESUMES_PER_S, spawn)
+        await self._resumed.open()
 
     async def _start_over_time(self, waiting: list[_Listening], per_s: float, spawn: Spawn) -> None:
         """So many a second, and no more in one turn of the event loop than that makes: a slow loop gets fewer."""

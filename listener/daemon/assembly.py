@@ -21,8 +21,8 @@ from listener.intake.receiver import Identity
 from listener.journal.lock import Known
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
+from listener.runtime.gate import Gate
 from listener.runtime.host import THIS_HOST, Host
-from listener.runtime.latch import Latch
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
@@ -46,6 +46,8 @@ class Account:
         host: time and chance.
     """
 
+    __slots__ = ("_login_restored", "before_listening", "client", "engine", "http", "identity", "rest")
+
     def __init__(
         self,
         *,
@@ -56,7 +58,7 @@ class Account:
         saved: SessionState | None = None,
         spread_s: float = 1.0,
         skew: ClockSkew | None = None,
-        others_first: Latch | None = None,
+        others_first: Gate | None = None,
         host: Host = THIS_HOST,
     ) -> None:
         server = settings.server

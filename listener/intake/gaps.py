@@ -35,6 +35,8 @@ class Liveness:
     all that was told, ends the doubt about the time before.
     """
 
+    __slots__ = ("_doubted", "_polled", "_proven")
+
     def __init__(self) -> None:
         self._proven: Moment | None = None
         self._doubted: Moment | None = None

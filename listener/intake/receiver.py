@@ -26,6 +26,7 @@ from listener.webservices.repeats import Repeats, SeenChats
 
 log = structlog.get_logger(__name__)
 
+_SILENT_S = 60.0  # any session may be
 _STORE_EVERY_S = 10.0  # how far the stored time of an idle session may lag behind; limits a gap after a crash
 
 
@@ -104,8 +105,7 @@ class Receiver:
         host: time, and since when its monotonic clock runs.
 
     Attributes:
-        status: how the account stands.
-        on_status: told each change of it.
+        status: how the account stands; `on_status` is told each change of it.
         rested: open once its state is stored and nothing of the session is processed any more.
     """
 
@@ -152,9 +152,12 @@ class Receiver:
         self._leaves_open = False
         self.rested = Latch()
         self.status = AccountStatus(account=identity.account)
-        self.on_status: Callable[[AccountStatus], None] = _tell_nobody
+        self.on_status: Callable[[AccountStatus], None] | None = None
         self._last_fact_s = host.clock.monotonic_s()
-        self._log = log.bind(account=identity.account)
+
+    @property
+    def _log(self) -> Any:
+        return log.bind(account=self._identity.account)  # when there is something to tell: kept, it takes 500 bytes
 
     async def run(self) -> None:
         """Listen until `stop`, then come to rest; raises whatever fails.
@@ -216,13 +219,15 @@ class Receiver:
 
     def _stands(self, **changes: Any) -> None:
         self.status = msgspec.structs.replace(self.status, **changes)
-        self.on_status(self.status)
+        if self.on_status is not None:
+            self.on_status(self.status)
 
     def silence(self) -> tuple[float, float]:
         """For how long nothing has happened, and how long that may be; both 0 while a fact is dealt with."""
         if self.turn.locked():
             return 0.0, 0.0
-        return self._host.clock.monotonic_s() - self._last_fact_s, self._client.max_silence_s()
+        silent_s = self._host.clock.monotonic_s() - self._last_fact_s
+        return silent_s, _SILENT_S if silent_s < _SILENT_S else self._client.max_silence_s()
 
     # --- for the reconciler: `reconciliation.Subscription` ---------------------------------------------------------
 
@@ -493,7 +498,3 @@ class Receiver:
             await self._rest.keepalive()
         except ListenerError as exc:
             self._log.warning("keepalive_failed", error=str(exc))
-
-
-def _tell_nobody(_status: AccountStatus) -> None:
-    """Until somebody wants to know."""

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -86,6 +86,8 @@ class _Look(msgspec.Struct, frozen=True, kw_only=True):
 class _Before:
     """What is kept of a look for the next one: values as their hashes, since they may be long."""
 
+    __slots__ = ("asked_s", "going_on", "values")
+
     def __init__(self, look: _Look) -> None:
         self.asked_s = look.asked_s
         self.going_on = look.going_on
@@ -109,6 +111,27 @@ class Reconciler:
     Attributes:
         subscription: what is known of the session; its receiver puts itself here.
     """
+
+    __slots__ = (
+        "_account",
+        "_asked",
+        "_before",
+        "_chore",
+        "_clock",
+        "_continued",
+        "_decoder",
+        "_differences",
+        "_interval_s",
+        "_metrics",
+        "_missed",
+        "_overtaken",
+        "_owed",
+        "_reading",
+        "_record",
+        "_rest",
+        "_uniform",
+        "subscription",
+    )
 
     subscription: Subscription
 
@@ -142,7 +165,10 @@ class Reconciler:
         self._continued = False
         self._overtaken = 0
         self._before: _Before | None = None
-        self._log = log.bind(account=account)
+
+    @property
+    def _log(self) -> Any:
+        return log.bind(account=self._account)
 
     @property
     def is_due(self) -> bool:

@@ -23,6 +23,8 @@ class Backoff:
         uniform: source of randomness, `random.uniform` by signature; tests hand in their own.
     """
 
+    __slots__ = ("_first_s", "_floor_s", "_limit_s", "_uniform", "attempts")
+
     def __init__(
         self,
         *,

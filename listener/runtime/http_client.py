@@ -29,6 +29,7 @@ LARGEST_HEAD = 256 * 2**10
 """Bytes that may come before the status that counts is known: all headers, and all interim answers (RFC 9110, 15.2)."""
 
 _SLICE = 16 * 2**10
+_NO_ROOM = bytearray()
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
 _NO_URL = URL()
@@ -47,10 +48,12 @@ class Inlet(asyncio.BufferedProtocol):
     would hold the loop for 50 ms, and gigabytes would follow.
     """
 
+    __slots__ = ("_aborted", "_behind", "_head_bytes", "_line", "_room", "_transport")
+
     def __init__(self, transport: asyncio.Transport, behind: Any) -> None:
         self._transport = transport
         self._behind = behind
-        self._room = bytearray()
+        self._room = _NO_ROOM
         self._head_bytes: int | None = None
         self._line = b""  # the beginning of the header line that is under way
         self._aborted = False
@@ -100,7 +103,7 @@ class Inlet(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """See asyncio."""
         data = bytes(memoryview(self._room)[:nbytes])
-        self._room = bytearray()
+        self._room = _NO_ROOM
         if self._head_bytes is not None:
             self._head_bytes += nbytes
         self._behind.data_received(data)
@@ -273,6 +276,10 @@ async def _refuse_redirect(_: Any, _context: SimpleNamespace, params: aiohttp.Tr
 
 _NO_REDIRECTS = aiohttp.TraceConfig()  # one for all sessions: it takes 3 KB
 _NO_REDIRECTS.on_request_redirect.append(_refuse_redirect)
+
+
+_REFUSES_REDIRECTS = aiohttp.TraceConfig()
+_REFUSES_REDIRECTS.on_request_redirect.append(_refuse_redirect)
 
 
 def new_session(

@@ -6,7 +6,7 @@ kept here: the connection, and the head. All of the policy in `listener.runtime.
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import aiohttp
@@ -35,19 +35,27 @@ class Poster:
         url: where to.
     """
 
+    __slots__ = ("_connector", "_head", "_http", "_jar", "_kept", "_made_of", "_url")
+
     def __init__(self, http: aiohttp.ClientSession, url: URL) -> None:
         if not isinstance(http.connector, Connector) or not isinstance(http.cookie_jar, CookieJar):
             raise TypeError("not a session of new_session that keeps cookies")
         self._http = http
         self._connector = http.connector
         self._jar = http.cookie_jar
-        self._url = url
+        self._url = url.with_fragment(None)
         self._head = b""
         self._made_of: object = None
         self._kept: _Line | None = None
 
     async def post(
-        self, body: bytes, headers: Mapping[str, str], *, until_s: float, connect_timeout_s: float, stays: bool = False
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        until_s: float,
+        connecting_s: Callable[[], float],
+        stays: bool = False,
     ) -> "Answer":
         """The head of the answer; with `stays` its connection is kept for the next POST of this kind.
 
@@ -57,7 +65,7 @@ class Poster:
             body: what is sent.
             headers: beside those of the session, HTTP's own and the cookies.
             until_s: loop time by which the head must have come.
-            connect_timeout_s: time for a connection to come about.
+            connecting_s: time for a connection to come about, asked for where one has to.
             stays: whether the connection is kept.
 
         Raises:
@@ -67,7 +75,8 @@ class Poster:
         head = self._head_for(headers)
         line = self._take_kept() if stays else None
         if line is None:
-            line = await self._connect(headers, min(connect_timeout_s, until_s - asyncio.get_running_loop().time()))
+            left_s = until_s - asyncio.get_running_loop().time()
+            line = await self._connect(headers, min(connecting_s(), left_s))
         try:
             message, content = await line.ask(b"%b%d\r\n\r\n%b" % (head, len(body), body), until_s)
             if set_cookies := message.headers.getall(hdrs.SET_COOKIE, ()):
@@ -88,14 +97,14 @@ class Poster:
     def keep(self, line: "_Line") -> None:
         """Keep a connection whose answer is over, if it can be used again."""
         if self._kept is None and line.is_reusable:
-            line.idle_since_s = line.now_s()
+            line.rest()
             self._kept = line
         else:
             line.release()
 
     def _take_kept(self) -> "_Line | None":
         line, self._kept = self._kept, None
-        if line is None or (line.is_reusable and line.now_s() - line.idle_since_s <= self._connector.keepalive_s):
+        if line is None or (line.is_reusable and line.idle_s <= self._connector.keepalive_s):
             return line
         line.close()
         return None
@@ -110,13 +119,7 @@ class Poster:
         if inlet is None or protocol is None:
             connection.close()
             raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(
-            read_until_eof=True,
-            auto_decompress=self._http.auto_decompress,
-            max_line_size=LARGEST_HEADER,
-            max_field_size=LARGEST_HEADER,
-        )
-        return _Line(connection, protocol, inlet)
+        return _Line(connection, protocol, inlet, decompresses=self._http.auto_decompress)
 
     def _head_for(self, headers: Mapping[str, str]) -> bytes:
         """The head, up to the value of Content-Length; made anew once anything in it has changed."""
@@ -173,9 +176,10 @@ class Answer:
         self._line = line
         self._keeper = keeper
 
-    def whole(self) -> bytes | None:
-        """The body and nothing to wait for, if all of it is there; else None."""
-        return self.content.read_nowait() if self.content.is_eof() else None
+    def whole(self, most_bytes: int) -> bytes | None:
+        """The body and nothing to wait for, if all of it is there and not more than this; else None."""
+        content = self.content
+        return content.read_nowait() if content.is_eof() and content.total_bytes <= most_bytes else None
 
     def release(self) -> None:
         """The connection is free, or closed if the body is not over."""
@@ -191,13 +195,26 @@ class _Line:
     Its timer is moved only when it fires: an answer mostly comes long before.
     """
 
-    def __init__(self, connection: Connection, protocol: ResponseHandler, inlet: Inlet) -> None:
+    __slots__ = (
+        "_decompresses",
+        "_fires_at_s",
+        "_idle_since_s",
+        "_inlet",
+        "_is_late",
+        "_loop",
+        "_protocol",
+        "_timer",
+        "_until_s",
+        "connection",
+    )
+
+    def __init__(self, connection: Connection, protocol: ResponseHandler, inlet: Inlet, *, decompresses: bool) -> None:
         self.connection = connection
         self._protocol = protocol
         self._inlet = inlet
-        self._loop = loop = asyncio.get_running_loop()
-        self.now_s = loop.time
-        self.idle_since_s = 0.0
+        self._decompresses = decompresses
+        self._loop = asyncio.get_running_loop()
+        self._idle_since_s = 0.0
         self._until_s = self._fires_at_s = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._is_late = False
@@ -207,9 +224,24 @@ class _Line:
         """Whether nothing is left on it, and nobody has closed it."""
         return not self.connection.closed and not self._protocol.should_close
 
+    def rest(self) -> None:
+        """Its answer is over."""
+        self._idle_since_s = self._loop.time()
+
+    @property
+    def idle_s(self) -> float:
+        """For how long it has been at rest."""
+        return self._loop.time() - self._idle_since_s
+
     async def ask(self, request: bytes, until_s: float) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
         """Send a request in one step, and return the head that counts, with what brings the body."""
         inlet = self._inlet
+        self._protocol.set_response_params(  # a new parser: the one before holds on to its last head
+            read_until_eof=True,
+            auto_decompress=self._decompresses,
+            max_line_size=LARGEST_HEADER,
+            max_field_size=LARGEST_HEADER,
+        )
         inlet.await_head()
         self._wait_until(until_s)
         try:

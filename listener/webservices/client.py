@@ -49,6 +49,24 @@ class Session:
     password is not tried a hundred times.
     """
 
+    __slots__ = (
+        "_base",
+        "_csrf",
+        "_failure",
+        "_http",
+        "_lock",
+        "_logins",
+        "_on_login",
+        "_password",
+        "_refused_header_told",
+        "_server",
+        "_skew",
+        "_start_contact_center_session",
+        "_time_s",
+        "_timeout_s",
+        "_username",
+    )
+
     def __init__(
         self,
         *,
@@ -281,6 +299,8 @@ class WebServices:
         time_s: epoch seconds, for a Retry-After that names a date.
         skew: sees the server's clock; shared by all accounts.
     """
+
+    __slots__ = ("_session",)
 
     def __init__(
         self,

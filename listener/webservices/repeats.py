@@ -43,6 +43,8 @@ class SeenChats:
     Times are seconds of any clock that runs forward.
     """
 
+    __slots__ = ("_chats",)
+
     def __init__(self) -> None:
         self._chats: dict[str, _Seen] = {}
 
@@ -100,6 +102,8 @@ class Repeats:
     Args:
         known: digests of what an earlier process took, oldest first.
     """
+
+    __slots__ = ("_before", "_now", "_recent")
 
     def __init__(self, known: Iterable[bytes] = ()) -> None:
         self._recent = dict.fromkeys(known)

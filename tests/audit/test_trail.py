@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,19 @@ def test_files_are_closed_by_size_and_by_age(make_trail, append, proven, path, c
     assert len(files) == len(parts) + 1
     assert lines_in(*files, path) == list(range(1, 32))
     assert proven(*files).records == 31
+
+
+@pytest.mark.parametrize("chain", [True, False])
+def test_a_file_is_closed_when_the_next_line_does_not_fit_and_no_sooner(make_trail, append, path, clock, chain):
+    trail = make_trail(rotate_bytes=5000, chain=chain)
+    for number in range(1, 31):
+        append(trail, events_of(1, first=number))
+        clock.now_s += 1
+    files = [*sorted(path.parent.glob("events.jsonl.20*")), path]
+    assert len(files) > 2
+    for file, after in pairwise(files):
+        first = len(after.read_bytes().partition(b"\n")[0]) + 1
+        assert file.stat().st_size <= 5000 < file.stat().st_size + first
 
 
 def test_a_file_that_cannot_be_closed_grows_on(make_trail, append, path, monkeypatch):

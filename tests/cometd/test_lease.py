@@ -77,6 +77,18 @@ def test_what_a_server_asks_for_is_obeyed_as_far_as_the_session_outlives_it(aske
     assert obeyed_s <= lease_of(ManualClock()).obeyed_s(asked_s) <= obeyed_s * 1.1
 
 
+@pytest.mark.parametrize(
+    ("away_s", "refused", "obeyed_s"), [(9.0, False, 2.0), (10.1, False, 0.0), (10.1, True, LONGEST_PAUSE_S)]
+)
+def test_an_advised_interval_does_not_outlive_its_session(away_s: float, obeyed_s: float, *, refused: bool):
+    clock = ManualClock()
+    lease = lease_of(clock)
+    lease._session.advice["interval"] = 86_400_000
+    lease.failed()
+    clock.advance(away_s)
+    assert obeyed_s <= lease.obeyed_s(0.0, refused=refused) <= obeyed_s * 1.1
+
+
 @pytest.mark.parametrize(("asked_s", "obeyed_s"), [(42.0, 42.0), (1e18, LONGEST_PAUSE_S)])
 @pytest.mark.parametrize("alive", [True, False])
 def test_without_a_session_to_lose_it_is_obeyed_up_to_a_minute(asked_s: float, obeyed_s: float, *, alive: bool):
@@ -85,6 +97,20 @@ def test_without_a_session_to_lose_it_is_obeyed_up_to_a_minute(asked_s: float, o
     lease.failed()
     clock.advance(10.1)
     assert obeyed_s <= lease.obeyed_s(asked_s) <= obeyed_s * 1.1
+
+
+def test_a_session_is_kept_from_the_end_of_the_poll_that_the_server_still_held():
+    clock = ManualClock()
+    lease = lease_of(clock)
+    lease.unanswered(3.0)
+    lease.failed()
+    clock.advance(12.9)
+    assert not lease.is_over()
+    clock.advance(0.2)
+    assert lease.is_over()
+    lease.renewed()
+    lease.failed()
+    assert not lease.is_over()
 
 
 def test_a_session_is_over_when_exchanges_have_failed_for_longer_than_the_server_keeps_it():

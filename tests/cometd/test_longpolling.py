@@ -279,6 +279,14 @@ async def test_a_message_that_is_too_large_is_counted_and_the_others_are_handed_
     assert [payload.refused for payload in payloads if payload.refused] == [{"too_large": 1}]
 
 
+async def test_a_message_may_be_too_large_in_a_body_that_came_at_once(serve: Serve):
+    large = b'{"channel": "/c", "data": "%b"},' % (b"x" * 2000)
+    _, line = await serve(answering(events(3, size=9) + large + BODY[1:]), max_message_bytes=1000)
+    payloads = await line.poll()
+    assert numbers(payloads) == [0, 1, 2]
+    assert [payload.refused for payload in payloads if payload.refused] == [{"too_large": 1}]
+
+
 async def test_of_a_large_body_that_is_cut_the_slices_come_first_and_then_what_the_last_had_brought(serve: Serve):
     _, line = await serve(cut(events(1000)))
     failure = await line.failure()
@@ -304,7 +312,7 @@ async def test_a_body_in_which_no_message_ends_is_a_failure_in_time(serve: Serve
 
 async def test_what_comes_out_of_a_compressed_body_is_never_there_as_a_whole(serve: Serve):
     bomb = gzip.compress(b"[" + b" " * 30_000_000)
-    _, line = await serve(answering(bomb, Content_Encoding="gzip"))
+    _, line = await serve(answering(bomb, Content_Encoding="gzip"), margin_s=30.0)
     tracemalloc.start()
     try:
         await line.poll()

@@ -141,6 +141,18 @@ async def test_a_bug_that_shows_later_is_raised_by_who_polls(scripted: Scripted)
         await polling
 
 
+async def test_once_polling_has_ended_no_poll_begins(scripted: Scripted):
+    await scripted.transport.handshake([])
+    await scripted.transport.connect()
+    await scripted.transport._engine.end_polling()
+    asked = len(scripted.script.requests)
+    polling = asyncio.create_task(scripted.transport.poll())
+    await asyncio.sleep(0.02)
+    assert len(scripted.script.requests) == asked
+    polling.cancel()
+    await asyncio.wait((polling,))
+
+
 async def test_topics_are_subscribed_to_now_and_after_every_handshake(scripted: Scripted):
     transport = scripted.transport
     await transport.handshake([])

@@ -360,13 +360,13 @@ def _casts_doubt(trouble: SessionProblem, gap: Gap) -> bool:
 
 def _over_at(case: Case, trouble: SessionProblem, gap: Gap) -> float:
     """When the cause of a gap was over: a subscription is forgotten until the look that each re-reading puts off."""
-    over_at = trouble.until
     if trouble.fault != "Forget":
-        return over_at
+        return trouble.until
+    over_at = trouble.since + RECONCILE_S
     for one in sorted(case.gaps, key=lambda one: one.ends_at):
         if one.agent != gap.agent or not trouble.since <= one.ends_at < gap.ends_at:
             continue
-        if one.reason != Cause.NO_ACK_CUT or one.ends_at > max(trouble.since + RECONCILE_S, over_at):
+        if one.reason != Cause.NO_ACK_CUT or one.ends_at > over_at:
             break
         over_at = one.ends_at + RECONCILE_S
     return over_at

@@ -312,6 +312,25 @@ def test_gaps_that_follow_each_other_put_off_the_look_that_finds_a_dead_subscrip
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_forgotten_subscription_is_found_by_the_look_that_is_due_an_interval_behind_the_one_before():
+    refused, deaf = Refuse(host="gws", at=23.166, for_s=12.415), Forget(agent="agent2", at=36.87)
+    outcome = play(_small(1009, refused, deaf, ack=True, hold_ms=3000, lasts_s=60.0))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
+def test_an_interval_that_was_advised_to_a_session_does_not_put_off_the_next_one():
+    long = Advise(agent="agent2", kind="interval", interval_ms=1e18, successful=True, at=28.713)
+    plan = _small(2226, long, ServerRestart(at=47.484, for_s=20.158), ack=False, hold_ms=8000, lasts_s=60.0)
+    outcome = play(msgspec.structs.replace(plan, accounts=3))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_session_whose_last_poll_the_server_still_held_is_not_given_up_too_early():
+    refused, lost = Refuse(host="gws", at=10.181, for_s=12.057), LoseLogins(at=18.129, for_s=3.0)
+    outcome = play(_small(1854, refused, lost, ack=True, hold_ms=3000, lasts_s=40.0))
+    assert outcome.unknown == [], told(outcome)
+
+
 LIVING = {
     "a network that refuses for seven seconds": (Refuse(host="gws", at=8.0, for_s=7.0),),
     "nine seconds": (Refuse(host="gws", at=8.0, for_s=9.0),),

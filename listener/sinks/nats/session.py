@@ -225,6 +225,7 @@ class Session:
         self.trouble = None  # of a server that another one stood in for
         self._inbox = self._client.new_inbox()
         await self._client.subscribe(f"{self._inbox}.*", cb=self._take_answer)
+        await self._client.flush()  # its ping overtakes the subscription, which has been sent once that is answered
         await self._client.flush()  # the server has judged the subscription
         if self.trouble is not None:
             raise self.trouble

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 import os
@@ -97,6 +98,24 @@ async def test_a_file_of_credentials_signs_the_login(start_nats, sink_to, tmp_pa
     )
     await server.make_stream({"user_credentials": str(file)})
     await sink_to(server, credentials_file=str(file)).check()
+
+
+async def test_a_refusal_to_subscribe_is_waited_for_however_late_it_comes(server, sink_to):
+    async def refuse_late(reader, writer):
+        writer.write(b'INFO {"server_id":"x","version":"2.10.0","proto":1,"max_payload":1048576,"headers":true}\r\n')
+        async for line in reader:
+            if line.startswith(b"SUB"):
+                await asyncio.sleep(0.1)
+                writer.write(b"-ERR 'Permissions Violation for Subscription to \"_INBOX\"'\r\n")
+            elif line.startswith(b"PING"):
+                writer.write(b"PONG\r\n")
+        writer.close()
+
+    late = await asyncio.start_server(refuse_late, "127.0.0.1", 0)
+    async with late:
+        port = late.sockets[0].getsockname()[1]
+        with pytest.raises(Park, match="permissions violation for subscription"):
+            await sink_to(server, servers=[f"nats://127.0.0.1:{port}"]).check()
 
 
 @pytest.mark.parametrize("setting", ["nkey_file", "credentials_file"])
