@@ -55,14 +55,16 @@ def machine(scale: Scale) -> str:
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     place = scale.folder or Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - where tempfile goes
     system = output("df", "--output=fstype", str(place)).split()[-1]
-    cometd = json.loads((pipeline.MODULES / "cometd" / "package.json").read_text(encoding="utf-8"))["version"]
     parts = [
         f"{datetime.now(UTC):%Y-%m-%d}, load {os.getloadavg()[0]:.1f} at the start",
         f"{scale.rounds} rounds, {scale.share:.0%} of the amounts",
         f"{cpu[1] if cpu else platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, {system}",
         f"Python {platform.python_version()}, uvloop {version('uvloop')}, aiohttp {version('aiohttp')}",
-        f"aiocometd-ng {version('aiocometd-ng')}, cometd.js {cometd} on Node {output('node', '--version')}",
+        f"aiocometd-ng {version('aiocometd-ng')}",
     ]
+    if pipeline.MODULES.exists():
+        cometd = json.loads((pipeline.MODULES / "cometd" / "package.json").read_text(encoding="utf-8"))["version"]
+        parts.append(f"cometd.js {cometd} on Node {output('node', '--version')}")
     return "; ".join(parts) + "."
 
 

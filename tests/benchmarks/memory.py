@@ -37,6 +37,6 @@ def tables(scale: Scale) -> Iterator[Table]:
     with tempfile.TemporaryDirectory(dir=scale.folder) as name:
         rows = [
             (Figure(f"{events:,}"), number(kib / 1024))
-            for events, kib in growth(scale.of(EVENTS // BATCH // MARKS, MARKS) * BATCH, Path(name))
+            for events, kib in growth(scale.of(EVENTS // BATCH, MARKS) * BATCH, Path(name))
         ]
     yield Table("Memory over a stream", "One session, 100 events a poll.", ("events", "MiB"), rows)

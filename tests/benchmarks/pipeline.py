@@ -213,7 +213,11 @@ def rivals(scale: Scale) -> Iterator[Table]:
         "Where the daemon's CPU goes",
         "The first row above by thread, CPU µs per event.",
         ["thread", *(f"{b} a poll" for b in sizes)],
-        [[name, *(Figure(f"{thread_us(name, b):.1f}") for b in sizes)] for name in sorted(threads)],
+        [
+            [name, *(Figure(f"{thread_us(name, b):.1f}") for b in sizes)]
+            for name in sorted(threads)
+            if any(thread_us(name, b) >= 0.1 for b in sizes)
+        ],
     )
 
 
