@@ -34,7 +34,7 @@ _STARTED_WITHIN_S = 20.0  # unless there are so many that they are heard too lat
 _RESUMES_PER_S = 2000  # their logins hold, and their sessions do not wait
 _TICK_S = 0.005
 _MOST_ENDED = 500  # accounts
-_AT_ONCE = 25  # accounts that are dealt with in one turn of the event loop
+_AT_ONCE = 10  # accounts that are dealt with in one turn of the event loop
 
 Spawn = Callable[[str, Coroutine[Any, Any, None]], asyncio.Task[None]]
 """Runs a coroutine as a task of this name, whose death ends the daemon."""
@@ -209,6 +209,7 @@ class Accounts:
         for number, one in enumerate(list(self._listening.values()), 1):
             yield one
             if not number % _AT_ONCE:
+                gc.freeze()
                 await asyncio.sleep(0)
 
     async def _recent_digests(self) -> dict[str, list[bytes]]:
