@@ -14,10 +14,10 @@ class Chore:
         name: of the task.
         work: what to do.
         every_s: seconds from the end of one time to the beginning of the next; 0 for `now` alone.
-        first_s: seconds to the first time, if not as many.
+        first_s: the same, if not as many, until the first time that comes by itself: it spreads what many have to do.
     """
 
-    __slots__ = ("_every_s", "_name", "_task", "_tasks", "_timer", "_work")
+    __slots__ = ("_every_s", "_name", "_pause_s", "_task", "_tasks", "_timer", "_work")
 
     def __init__(
         self,
@@ -32,9 +32,10 @@ class Chore:
         self._name = name
         self._work = work
         self._every_s = every_s
+        self._pause_s = every_s if first_s is None else first_s
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._set_timer(every_s if first_s is None else first_s)
+        self._set_timer()
 
     def now(self) -> None:
         """Do it now; nothing happens while it is being done, or once it has ended."""
@@ -49,9 +50,13 @@ class Chore:
         if self._task is not None:
             self._task.cancel()
 
-    def _set_timer(self, delay_s: float) -> None:
+    def _set_timer(self) -> None:
         if self._every_s > 0:
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self.now)
+            self._timer = asyncio.get_running_loop().call_later(self._pause_s, self._due)
+
+    def _due(self) -> None:
+        self._pause_s = self._every_s
+        self.now()
 
     def _clear_timer(self) -> None:
         if self._timer is not None:
@@ -61,4 +66,4 @@ class Chore:
     async def _once(self) -> None:
         await self._work()
         self._task = None
-        self._set_timer(self._every_s)
+        self._set_timer()

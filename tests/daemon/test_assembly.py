@@ -100,7 +100,7 @@ async def test_every_setting_of_the_server_reaches_the_part_that_it_is_for(world
         connect_timeout_s=3, poll_margin_s=4, max_message_bytes=70_000, ack=False, topic="/t", transport="websocket"
     )
     link = parts.client.link
-    assert (link.connect_timeout_s, link.margin_s, link.max_message_bytes) == (3, 4, 70_000)
+    assert (link.connecting_s(), link.margin_s, link.max_message_bytes) == (3, 4, 70_000)
     session = parts.engine.session
     assert (session.topics, session.connection_type) == (["/t"], "websocket")
     assert "ext" not in session.next_request().payload[0]

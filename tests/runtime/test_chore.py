@@ -34,6 +34,18 @@ async def test_the_first_time_may_come_earlier():
         chore.end()
 
 
+async def test_what_spreads_many_of_them_holds_until_the_first_time_that_comes_by_itself():
+    """All are asked at a start, for instance: they would go on together."""
+    work = Work()
+    async with asyncio.TaskGroup() as tasks:
+        chore = Chore(tasks, "sweep", work, every_s=60.0, first_s=0.01)
+        chore.now()
+        await eventually(lambda: work.begun == 2)
+        await asyncio.sleep(0.05)
+        assert work.begun == 2
+        chore.end()
+
+
 async def test_it_is_done_at_once_when_asked_but_never_twice_at_a_time():
     work = Work()
     work.gate.clear()
