@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,11 @@ from listener.runtime.http_client import (
 from support.authority import Authority
 from support.bareserver import BareServer
 from support.httpproxy import HttpProxy
+from support.loops import LOOPS, on
 from support.receiver import Receiver
 from support.wire import saying, talking
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
-LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-
-
-def on(loop: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run it on asyncio's own loop, or on that of the extra `speed`."""
-    with asyncio.Runner(loop_factory=pytest.importorskip(loop).new_event_loop) as runner:
-        runner.run(work())
 
 
 @asynccontextmanager
