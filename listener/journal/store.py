@@ -85,6 +85,7 @@ class Handle:
         self._index = WalIndex.open(path)
         self._failure: str | None = None
         self._logged = False
+        self._changes = connection.total_changes
         self._damage: JournalDamaged | None = None
         self._checkpoint_failing = False
         self._log_pages = 0
@@ -116,7 +117,8 @@ class Handle:
         if newest:
             self._durable = newest
             self._note(newest)
-        self._logged = False
+        if self.connection.total_changes != self._changes:  # what writes nothing is committed on any disk
+            self._changes, self._logged = self.connection.total_changes, False
         try:
             self._checkpoint()
         except (sqlite3.Error, OSError) as exc:  # what was committed is on the disk, in the log
@@ -169,6 +171,7 @@ class Handle:
             fresh.close()
             raise
         self.connection, old = fresh, self.connection
+        self._changes = fresh.total_changes
         old.close()
         if not self._logged:  # a disk that fails each commit would have it said each time
             _log.warning("journal_reopened", path=str(self._path), error=self._failure, last_sequence=self._durable)
@@ -217,7 +220,7 @@ class Handle:
         old.close()
         old_index.close()
         self._place.settle()
-        self._failure = None
+        self._failure, self._changes = None, fresh.total_changes
         self.rescues += 1
         _log.error("journal_rescued", path=str(self._path), last_sequence=self._durable, set_aside=set_aside)
 
