@@ -656,6 +656,7 @@ async def test_a_dead_subscription_is_a_gap_since_it_was_last_certain_and_no_end
 async def test_a_session_that_stays_dead_though_it_subscribed_again_begins_anew(make: Make):
     world = await make(interval_s=0.01)
     await world.report(certain(at_ms=NOW_MS - 90_000))
+    await eventually(lambda: world.count("reconciliations_total", "done"))  # what the first look finds tells nothing
     world.rest.answers = [chat("one", "A")]
     await eventually(lambda: world.count("gaps_total", "subscription_lost"))
     world.rest.answers = [chat("one", "A"), chat("two", "B")]
