@@ -5,7 +5,7 @@ import platform
 from collections.abc import Callable, Sequence
 
 from listener import __version__
-from listener.daemon.roll import Roll
+from listener.daemon.roll import MOST_NAMED, Roll
 from listener.delivery import readiness_problem
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
@@ -28,7 +28,6 @@ from listener.web.status import (
 _COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
 _ASKED_EVERY_S = 1.0
 _ANSWER_S = 2.0
-_MOST_NAMED = 100  # silent accounts; the others are only counted
 
 
 class Health:
@@ -89,8 +88,8 @@ class Health:
         summary, silent = self._roll.summary(), self._roll.silent()
         found = [_unsubscribed(place, one) for place, one in summary.unsubscribed]
         found += _more(summary.more_unsubscribed, "accounts have no subscription")
-        found += [_silent(*one) for one in silent[:_MOST_NAMED]]
-        found += _more(len(silent[_MOST_NAMED:]), "accounts are silent")
+        found += [_silent(*one) for one in silent[:MOST_NAMED]]
+        found += _more(len(silent[MOST_NAMED:]), "accounts are silent")
         return found
 
     def _journal_problems(self) -> list[ReadinessProblem]:

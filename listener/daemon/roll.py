@@ -10,7 +10,9 @@ import msgspec
 from listener.model.event import AccountStatus, GapTally, rfc3339
 from listener.web.status import AccountReport, Gaps
 
-_MOST_NAMED = 100  # accounts in trouble; the others are only counted
+MOST_NAMED = 100
+"""Accounts in one kind of trouble; the others are only counted."""
+
 _AT_ONCE = 250  # reports made in one turn of the event loop
 
 
@@ -85,7 +87,7 @@ class Roll:
     def summary(self) -> Summary:
         """All of them at this moment."""
         if self._summary is None:
-            self._summary = _summary([row.status for row in self._rows.values()])
+            self._summary = _summary(self.statuses())
         return self._summary
 
     def silent(self) -> list[tuple[int, str, float]]:
@@ -137,8 +139,8 @@ def _summary(statuses: Sequence[AccountStatus]) -> Summary:
     unsubscribed = [(place, one) for place, one in enumerate(statuses) if not one.subscribed]
     since_ms = [one.since_ms for one in statuses if one.subscribed and one.since_ms]
     return Summary(
-        unsubscribed=tuple(unsubscribed[:_MOST_NAMED]),
-        more_unsubscribed=len(unsubscribed[_MOST_NAMED:]),
+        unsubscribed=tuple(unsubscribed[:MOST_NAMED]),
+        more_unsubscribed=len(unsubscribed[MOST_NAMED:]),
         since_ms=(min(since_ms), max(since_ms)) if since_ms else None,
         epoch=max((one.epoch for one in statuses), default=0),
         gaps=_all_gaps(one.gaps for one in statuses if one.gaps.count),
