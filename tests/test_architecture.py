@@ -37,7 +37,7 @@ SHARED_BY_SINKS = ("registry", "session", "tls", "secrets", "durability", "verdi
 # Libraries that only these know.
 LIBRARIES = {
     "aiocometd": ["listener.cometd"],
-    "sqlite3": ["listener.journal"],
+    "sqlite3": ["listener.journal.sqlite"],
     "prometheus_client": ["listener.runtime.metrics"],
     "cryptography": ["listener.audit", "listener.sinks"],
     "typer": ["listener.cli"],

@@ -18,7 +18,7 @@ from listener.cli import control
 from listener.cli.options import ConfigOption, PathOption, place_of, time_ms
 from listener.cli.readable import NOTHING, write_table
 from listener.errors import ListenerError
-from listener.journal.views import dead_letter_events, dead_letters, stats
+from listener.journal.sqlite.views import dead_letter_events, dead_letters, stats
 from listener.model.escaping import printable
 from listener.model.event import DeadLetter, DeadLetterFilter, Kind, LaneStatus, rfc3339
 

@@ -12,7 +12,7 @@ import typer
 from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of, replacing
 from listener.cli.readable import Writer, duration, parse, row_of
 from listener.errors import ListenerError
-from listener.journal.views import export, show, stats, verify
+from listener.journal.sqlite.views import export, show, stats, verify
 from listener.model.escaping import printable
 from listener.model.event import Event, JournalStats, LaneState, rfc3339
 

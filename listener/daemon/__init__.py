@@ -2,5 +2,5 @@
 
 A command finds the daemon through `<journal>.control` (mode 0600, made once the journal's lock is held) and sends one
 JSON object a line. Where no daemon runs, `offline.py` owns the journal for that moment. A command that only looks
-at the journal does neither: it reads through `journal/views.py`.
+at the journal does neither: it reads through `journal/sqlite/views.py`.
 """

@@ -18,7 +18,7 @@ from listener.daemon import connections, preflight
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
-from listener.journal.lock import Known
+from listener.journal.sqlite.lock import Known
 from listener.model.event import Event, SessionState
 from listener.model.testevent import make_test_event
 from listener.runtime.gate import Gate

@@ -28,8 +28,8 @@ from listener.daemon.serving import http_server
 from listener.daemon.supervision import Supervision
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.intake.recorder import Recorder
-from listener.journal import SqliteJournal
-from listener.journal.sqlite import Committed, size_bytes, wal_bytes
+from listener.journal.sqlite import SqliteJournal
+from listener.journal.sqlite.journal import Committed, size_bytes, wal_bytes
 from listener.model.event import Event
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics

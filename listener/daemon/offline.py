@@ -8,7 +8,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from listener.errors import ControlError, JournalError, JournalLocked
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import DeadLetterFilter, LaneState
 from listener.runtime.clock import SYSTEM_CLOCK
 

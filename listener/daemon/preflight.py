@@ -13,7 +13,7 @@ from listener.config.schema import named_input_files
 from listener.config.settings import Parts
 from listener.daemon import connections
 from listener.errors import ConfigError, Problem
-from listener.journal.lock import may_be_owned
+from listener.journal.sqlite.lock import may_be_owned
 from listener.runtime.owned import refusal_to_write
 from listener.sinks import registry
 from listener.web.server import refusal_to_listen

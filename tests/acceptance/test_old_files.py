@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from listener.audit.files import in_order, lines_of
-from listener.journal.sqlite import SqliteJournal
+from listener.journal.sqlite.journal import SqliteJournal
 from listener.simulator import Simulator, SimulatorOptions
 from support.eventually import eventually
 from support.process import Daemon

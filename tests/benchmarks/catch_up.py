@@ -19,7 +19,7 @@ from benchmarks.measuring import Scale, Table, ask, child, spread
 from listener.config.lane import LaneSettings
 from listener.daemon.assembly import policy_of
 from listener.delivery import Lane
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import JournalBatch
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics

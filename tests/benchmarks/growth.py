@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measuring import Scale, Table, spread
-from listener.journal import SqliteJournal, rows
-from listener.journal.store import open_store
+from listener.journal.sqlite import SqliteJournal, rows
+from listener.journal.sqlite.store import open_store
 from listener.model.event import JournalBatch, LastValue
 from listener.model.filter import EventFilter
 from listener.testing import SAMPLE_MS, sample_event

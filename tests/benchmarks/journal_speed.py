@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from benchmarks.measuring import Scale, Table, spread
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import JournalBatch, LastValue
 from listener.testing import sample_event
 

@@ -39,7 +39,7 @@ from benchmarks.measuring import (
     spread,
     wait,
 )
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 
 MODULES = HERE.parent / "interop" / "servers" / "node_modules"
 COUNTS = {1: 1_000, 10: 6_000, 100: 30_000}

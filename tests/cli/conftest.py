@@ -9,7 +9,7 @@ import structlog
 from typer.testing import CliRunner
 
 from listener.cli.app import build
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import JournalBatch
 from listener.runtime import logs
 from support.config import write_config

@@ -16,7 +16,7 @@ from listener.daemon.control import (
     ResumeLane,
 )
 from listener.errors import ControlError
-from listener.journal import SqliteJournal, views
+from listener.journal.sqlite import SqliteJournal, views
 from listener.model.event import DeadLetterFilter, LaneState, LaneStatus
 
 CRM = DeadLetterFilter(sink="crm")

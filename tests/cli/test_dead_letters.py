@@ -12,8 +12,8 @@ from listener.cli import control
 from listener.cli import dead_letters as dead_letters_command
 from listener.cli.dead_letters import Replay, ReplayProgress, Selected, Selection, filter_of, follow, select
 from listener.errors import ControlError
-from listener.journal import SqliteJournal
-from listener.journal.views import dead_letters as stored
+from listener.journal.sqlite import SqliteJournal
+from listener.journal.sqlite.views import dead_letters as stored
 from listener.model.event import LaneState, LaneStatus
 from listener.testing import ManualClock
 from support.events import dead_letter

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from listener.cli import journal as journal_command
-from listener.journal import SqliteJournal
-from listener.journal.views import stats
+from listener.journal.sqlite import SqliteJournal
+from listener.journal.sqlite.views import stats
 from listener.model.event import Damage, JournalBatch, LaneState
 from support.events import dead_letter, disposition_event, gap_event
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from listener.daemon.control import ControlServer, LaneList, Resumed, ResumeLane
-from listener.journal import SqliteJournal
-from listener.journal.views import stats
+from listener.journal.sqlite import SqliteJournal
+from listener.journal.sqlite.views import stats
 from listener.model.event import LaneState, LaneStatus
 from support.config import write_config
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from listener.errors import JournalError, JournalFull, JournalLocked, JournalStale
-from listener.journal import SqliteJournal, dead_letters
+from listener.journal.sqlite import SqliteJournal, dead_letters
 from listener.model.event import (
     EVERY_DEAD_LETTER,
     Change,

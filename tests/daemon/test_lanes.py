@@ -11,8 +11,8 @@ from listener.audit.verify import gather, verify
 from listener.config.settings import Settings
 from listener.daemon.lanes import SinkLanes, recall
 from listener.errors import ConfigError
-from listener.journal import SqliteJournal
-from listener.journal.lock import Known
+from listener.journal.sqlite import SqliteJournal
+from listener.journal.sqlite.lock import Known
 from listener.model.event import JournalBatch
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics

@@ -8,7 +8,7 @@ import pytest
 
 from listener.daemon import offline
 from listener.errors import ControlError, JournalError
-from listener.journal import SqliteJournal, views
+from listener.journal.sqlite import SqliteJournal, views
 from listener.model.event import DeadLetter, DeadLetterFilter, JournalBatch
 from support.events import disposition_event
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from listener.delivery import Lane, LanePolicy
 from listener.errors import Outcome, Park, Reject, Retry
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import EVERY_DEAD_LETTER, DeadLetterFilter, Event, JournalBatch
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics

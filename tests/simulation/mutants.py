@@ -18,9 +18,9 @@ from listener.delivery.lane import Lane
 from listener.intake.receiver import Receiver
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
-from listener.journal import dead_letters, store
-from listener.journal.lock import FileLock
-from listener.journal.place import Place
+from listener.journal.sqlite import dead_letters, store
+from listener.journal.sqlite.lock import FileLock
+from listener.journal.sqlite.place import Place
 from listener.runtime.clock import Moment
 from listener.sinks.webhook import sink as webhook
 from listener.webservices.repeats import Repeats

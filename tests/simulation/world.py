@@ -18,7 +18,7 @@ import structlog
 
 from listener.cometd import engine, protocol, slices
 from listener.config.settings import Settings
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import Event
 from listener.runtime.host import Host
 from listener.simulator import SimulatorOptions

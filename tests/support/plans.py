@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from listener import journal
-from listener.journal import database
+from listener.journal.sqlite import database
 
 GROWING = ("event", "last_value", "dead_letter")
 BY_NATURE = {

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from support.tools import lacking
 TABLE = "dispositions"
 _ADMIN = "admin"
 _ACCOUNT = "postgres"  # it refuses to run as root
+_GONE_WITHIN_S = 10.0
 
 
 class PostgresServer(Broker):
@@ -111,11 +113,16 @@ class PostgresServer(Broker):
 
     def kill(self) -> None:
         """SIGKILL to all its processes, which are in sessions of their own; a new start has to wait for the last."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGSTOP)  # it begins no session that would be missed below
         children = self._children()
         super().kill()
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+        deadline = time.monotonic() + _GONE_WITHIN_S
+        while any(map(_lives, children)) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     @contextlib.asynccontextmanager
     async def stall(self) -> AsyncIterator[None]:
@@ -150,6 +157,15 @@ def _program(name: str) -> str:
         lacking(f"{name} is not installed (Debian: apt-get install postgresql)")
     assert found is not None
     return found
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process still holds anything: one that nobody has waited for does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    try:
+        return stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def _as_account() -> list[str]:

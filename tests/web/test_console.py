@@ -110,4 +110,4 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 def test_the_wheel_holds_the_page(wheel: set[str]):
     assert {f"listener/web/console/{name}" for name in FILES} <= wheel
-    assert "listener/journal/schema.sql" in wheel
+    assert "listener/journal/sqlite/schema.sql" in wheel

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import Event, JournalBatch
 from listener.model.forms import CLOUD_EVENT
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 from listener import __version__
 from listener.delivery import Lane, LanePolicy
 from listener.errors import Park, Refusal, Reject, Retry
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import JournalBatch
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics

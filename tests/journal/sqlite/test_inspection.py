@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 from msgspec.structs import replace
 
-from listener.journal import inspection, rows
-from listener.journal.database import migrations
-from listener.journal.inspection import fault_of
-from listener.journal.store import open_store
+from listener.journal.sqlite import inspection, rows
+from listener.journal.sqlite.database import migrations
+from listener.journal.sqlite.inspection import fault_of
+from listener.journal.sqlite.store import open_store
 from listener.testing import sample_event
 
 

@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 
 from listener.errors import JournalDamaged, JournalError, JournalFull
-from listener.journal import database, inspection
-from listener.journal.database import connect_reader, journal_error, migrations, newest_schema
-from listener.journal.store import open_store
+from listener.journal.sqlite import database, inspection
+from listener.journal.sqlite.database import connect_reader, journal_error, migrations, newest_schema
+from listener.journal.sqlite.store import open_store
 
 
 @pytest.fixture

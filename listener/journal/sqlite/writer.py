@@ -11,9 +11,9 @@ import structlog
 from msgspec.structs import replace
 
 from listener.errors import JournalDamaged, JournalError, JournalFull, JournalStale
-from listener.journal import damage_marker, rows
-from listener.journal.database import journal_error
-from listener.journal.store import Handle
+from listener.journal.sqlite import damage_marker, rows
+from listener.journal.sqlite.database import journal_error
+from listener.journal.sqlite.store import Handle
 from listener.model.event import Event, JournalBatch
 from listener.runtime.worker import Worker
 

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from listener.journal.wal import WalIndex, read_header, read_log
+from listener.journal.sqlite.wal import WalIndex, read_header, read_log
 
 
 @pytest.fixture

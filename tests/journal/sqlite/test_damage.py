@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from listener.errors import JournalDamaged, JournalError, JournalLocked
-from listener.journal import SqliteJournal, damage_marker, database, rows, salvage, views
-from listener.journal.damage import copy_readable
-from listener.journal.database import PAGE_BYTES
-from listener.journal.lock import FileLock
-from listener.journal.salvage import JUMP
+from listener.journal.sqlite import SqliteJournal, damage_marker, database, rows, salvage, views
+from listener.journal.sqlite.damage import copy_readable
+from listener.journal.sqlite.database import PAGE_BYTES
+from listener.journal.sqlite.lock import FileLock
+from listener.journal.sqlite.salvage import JUMP
 from listener.model.event import DeadLetter, DeadLetterFilter, JournalBatch, LastValue, SessionState
 from listener.testing import SAMPLE_MS, sample_event
 
@@ -360,9 +360,6 @@ async def repaired_on_a_bad_disk(path, *, readable):
 
     `readable` says which of those fail, in the words of strace.
     """
-    program = (
-        "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]), 0)"
-    )
     whole = "inject=read,pread64,sendfile,copy_file_range:error=EIO"
     strace = ["strace", "-o", "/dev/null", "-P", path, "-e", whole, "-e", f"inject=preadv,preadv2:error=EIO:{readable}"]
     command = [*strace, sys.executable, "-c", program, path]
@@ -481,9 +478,12 @@ async def test_another_process_is_refused_before_anything_is_touched(closed):
     lock.release()
 
 
-REPAIR = (
-    "import sys; from pathlib import Path; from listener.journal.damage import repair; repair(Path(sys.argv[1]), 0)"
-)
+REPAIR = """
+import sys
+from pathlib import Path
+from listener.journal.sqlite.damage import repair
+repair(Path(sys.argv[1]), 0)
+"""
 POINTS = [(call, number) for call in ("rename", "fsync") for number in range(1, 5)]
 
 
@@ -545,7 +545,7 @@ async def test_no_room_for_the_repair_leaves_everything_as_it_was(closed, monkey
     def no_room(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("listener.journal.salvage.sync_path", no_room)
+    monkeypatch.setattr("listener.journal.sqlite.salvage.sync_path", no_room)
     with pytest.raises(JournalError, match="No space left"):
         await SqliteJournal(path=path).open()
     monkeypatch.undo()

@@ -13,9 +13,9 @@ from contextlib import closing
 import pytest
 
 from listener.errors import JournalError, JournalLocked
-from listener.journal import SqliteJournal
-from listener.journal.database import WAL_LIMIT_BYTES
-from listener.journal.sqlite import size_bytes
+from listener.journal.sqlite import SqliteJournal
+from listener.journal.sqlite.database import WAL_LIMIT_BYTES
+from listener.journal.sqlite.journal import size_bytes
 from listener.journal.tail import Tail
 from listener.model.event import EVERY_DEAD_LETTER, DeadLetter, JournalBatch, LastValue
 from listener.model.filter import EventFilter
@@ -50,7 +50,7 @@ def child(program, *arguments, prefix=()):
 APPENDER = """
     import asyncio, os, sys
     from pathlib import Path
-    from listener.journal import SqliteJournal
+    from listener.journal.sqlite import SqliteJournal
     from listener.model.event import JournalBatch
     from listener.testing import sample_event
 
@@ -107,7 +107,7 @@ async def test_nothing_acknowledged_is_missing_after_kill_9(path):
 HOLDER = """
     import asyncio, sys
     from pathlib import Path
-    from listener.journal import SqliteJournal
+    from listener.journal.sqlite import SqliteJournal
 
     async def main():
         await SqliteJournal(path=Path(sys.argv[1])).open()
@@ -136,7 +136,7 @@ FILLER = """
     import asyncio, sys
     from pathlib import Path
     from listener.errors import JournalFull
-    from listener.journal import SqliteJournal
+    from listener.journal.sqlite import SqliteJournal
     from listener.model.event import JournalBatch
     from listener.testing import sample_event
 

@@ -8,8 +8,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from listener.journal import rows
-from listener.journal.database import PAGE_BYTES, connect, create_newest
+from listener.journal.sqlite import rows
+from listener.journal.sqlite.database import PAGE_BYTES, connect, create_newest
 
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged file raises: a message that quotes what is no text is none for Python."""

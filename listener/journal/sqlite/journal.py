@@ -11,12 +11,12 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from listener.errors import JournalDamaged, JournalError
-from listener.journal import damage_marker, dead_letters, rows, search
-from listener.journal.database import journal_error
-from listener.journal.lock import Known
-from listener.journal.store import Store, open_store
+from listener.journal.sqlite import damage_marker, dead_letters, rows, search
+from listener.journal.sqlite.database import journal_error
+from listener.journal.sqlite.lock import Known
+from listener.journal.sqlite.store import Store, open_store
+from listener.journal.sqlite.writer import Append, Call, Commit, Writer
 from listener.journal.tail import Tail
-from listener.journal.writer import Append, Call, Commit, Writer
 from listener.model.event import (
     EVERY_DEAD_LETTER,
     Damage,

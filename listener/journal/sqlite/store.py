@@ -12,13 +12,13 @@ from typing import TypeVar
 import structlog
 
 from listener.errors import JournalDamaged, JournalError
-from listener.journal import rows
-from listener.journal.damage import repair
-from listener.journal.database import connect_reader, connect_writer, journal_error, prepare
-from listener.journal.lock import FileLock, Known
-from listener.journal.place import Place
-from listener.journal.salvage import catch_up
-from listener.journal.wal import WalIndex
+from listener.journal.sqlite import rows
+from listener.journal.sqlite.damage import repair
+from listener.journal.sqlite.database import connect_reader, connect_writer, journal_error, prepare
+from listener.journal.sqlite.lock import FileLock, Known
+from listener.journal.sqlite.place import Place
+from listener.journal.sqlite.salvage import catch_up
+from listener.journal.sqlite.wal import WalIndex
 from listener.model.event import rfc3339
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.durable import sync_folder

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from listener.journal import dead_letters, pages, rows
-from listener.journal.database import PAGE_BYTES, connect, create_newest
-from listener.journal.lock import Known
-from listener.journal.recovered import Recovered, read_recovered
-from listener.journal.wal import read_log
+from listener.journal.sqlite import dead_letters, pages, rows
+from listener.journal.sqlite.database import PAGE_BYTES, connect, create_newest
+from listener.journal.sqlite.lock import Known
+from listener.journal.sqlite.recovered import Recovered, read_recovered
+from listener.journal.sqlite.wal import read_log
 from listener.model.event import Damage
 from listener.runtime.durable import sync_path
 

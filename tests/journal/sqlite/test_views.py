@@ -12,9 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 from listener.errors import JournalDamaged, JournalError
-from listener.journal import SqliteJournal, rows, views
-from listener.journal.database import PAGE_BYTES
-from listener.journal.store import open_store
+from listener.journal.sqlite import SqliteJournal, rows, views
+from listener.journal.sqlite.database import PAGE_BYTES
+from listener.journal.sqlite.store import open_store
 from listener.model.event import DeadLetter, DeadLetterFilter, JournalBatch
 from listener.testing import SAMPLE_MS, sample_event
 
@@ -292,8 +292,8 @@ LEAVER = """
 import os, sys
 from pathlib import Path
 from msgspec.structs import replace
-from listener.journal import rows
-from listener.journal.store import open_store
+from listener.journal.sqlite import rows
+from listener.journal.sqlite.store import open_store
 from listener.testing import sample_event
 store = open_store(Path(sys.argv[1]))
 for number in range(1, 51):

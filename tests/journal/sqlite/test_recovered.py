@@ -7,10 +7,10 @@ from contextlib import closing
 import pytest
 from msgspec.structs import replace
 
-from listener.journal import rows
-from listener.journal.database import PAGE_BYTES, create_newest, migrations
-from listener.journal.recovered import TABLES, columns_of, read_recovered, read_table, text_or_bytes
-from listener.journal.store import open_store
+from listener.journal.sqlite import rows
+from listener.journal.sqlite.database import PAGE_BYTES, create_newest, migrations
+from listener.journal.sqlite.recovered import TABLES, columns_of, read_recovered, read_table, text_or_bytes
+from listener.journal.sqlite.store import open_store
 from listener.testing import sample_event
 
 

@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 from msgspec.structs import asdict
 
-from listener.journal import dead_letters, rows
-from listener.journal.database import newest_schema
+from listener.journal.sqlite import dead_letters, rows
+from listener.journal.sqlite.database import newest_schema
 from listener.model.event import Damage, DeadLetter, DeadLetterFilter, LaneState
 
 SET = LaneState(

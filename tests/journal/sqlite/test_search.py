@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 
 from listener.errors import JournalDamaged
-from listener.journal import SqliteJournal, search
-from listener.journal.database import connect_reader
+from listener.journal.sqlite import SqliteJournal, search
+from listener.journal.sqlite.database import connect_reader
 from listener.model.event import DeadLetter, JournalBatch
 from listener.model.filter import EventFilter
 from listener.testing import sample_event

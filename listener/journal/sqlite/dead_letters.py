@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict, replace
 
-from listener.journal import rows
+from listener.journal.sqlite import rows
 from listener.model.event import Damage, DeadLetter, DeadLetterFilter, Event, JournalStats, LaneState
 from listener.model.filter import Undelivered
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from listener.journal import damage_marker, dead_letters, inspection, recovered, salvage
-from listener.journal.database import connect
-from listener.journal.inspection import is_bad_sector
+from listener.journal.sqlite import damage_marker, dead_letters, inspection, recovered, salvage
+from listener.journal.sqlite.database import connect
+from listener.journal.sqlite.inspection import is_bad_sector
 from listener.runtime.durable import sync_folder
 
 _log = structlog.get_logger(__name__)

@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 from listener.errors import JournalDamaged, JournalError, JournalFull, JournalLocked
-from listener.journal import dead_letters, rows
-from listener.journal.damage import free_name, install, remove_part
-from listener.journal.database import connect
-from listener.journal.lock import FileLock, identity
+from listener.journal.sqlite import dead_letters, rows
+from listener.journal.sqlite.damage import free_name, install, remove_part
+from listener.journal.sqlite.database import connect
+from listener.journal.sqlite.lock import FileLock, identity
 from listener.model.event import Damage
 from listener.runtime.durable import sync_path
 

@@ -4,7 +4,7 @@ import stat
 
 import structlog
 
-from listener.journal import damage_marker
+from listener.journal.sqlite import damage_marker
 
 
 def test_a_note_stays_until_it_is_taken_away(tmp_path):

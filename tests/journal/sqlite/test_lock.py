@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from listener.errors import JournalLocked
-from listener.journal.lock import FileLock, Known, may_be_owned
+from listener.journal.sqlite.lock import FileLock, Known, may_be_owned
 
 
 def test_a_second_owner_is_told_the_setting_the_file_and_the_owner(tmp_path):

@@ -12,8 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.errors import JournalDamaged, JournalError, JournalFull
-from listener.journal import SqliteJournal, damage, views
-from listener.journal.store import open_store
+from listener.journal.sqlite import SqliteJournal, damage, views
+from listener.journal.sqlite.store import open_store
 from listener.journal.tail import Tail
 from listener.model.event import JournalBatch, LastValue
 from listener.testing import sample_event
@@ -161,7 +161,7 @@ async def test_nothing_is_acknowledged_while_the_folder_is_somewhere_else(path, 
 async def test_a_disk_without_room_for_the_copy_delays_it(path, journal, monkeypatch):
     remove(path, "", "-wal", "-shm")
     full = SimpleNamespace(f_bavail=1, f_frsize=4096)
-    monkeypatch.setattr("listener.journal.place.os.statvfs", lambda _: full)
+    monkeypatch.setattr("listener.journal.sqlite.place.os.statvfs", lambda _: full)
     with pytest.raises(JournalFull, match="no room for a copy"):
         await append(journal, 31)
     assert not path.exists()

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from listener.journal import dead_letters, rows
+from listener.journal.sqlite import dead_letters, rows
 from listener.model.event import Change, Event
 from listener.model.filter import DeadLetterPage, EventFilter, Found
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from listener.journal import pages, rows
-from listener.journal.database import create_newest
-from listener.journal.wal import Frame
+from listener.journal.sqlite import pages, rows
+from listener.journal.sqlite.database import create_newest
+from listener.journal.sqlite.wal import Frame
 from listener.testing import sample_event
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)

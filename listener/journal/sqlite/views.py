@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from listener.errors import JournalDamaged
-from listener.journal import dead_letters as dead_letter_rows
-from listener.journal import rows
-from listener.journal.database import connect_reader, journal_error
-from listener.journal.inspection import log_fault_of
-from listener.journal.salvage import rebuild
-from listener.journal.sqlite import size_bytes
+from listener.journal.sqlite import dead_letters as dead_letter_rows
+from listener.journal.sqlite import rows
+from listener.journal.sqlite.database import connect_reader, journal_error
+from listener.journal.sqlite.inspection import log_fault_of
+from listener.journal.sqlite.journal import size_bytes
+from listener.journal.sqlite.salvage import rebuild
 from listener.model.event import (
     EVERY_DEAD_LETTER,
     Change,

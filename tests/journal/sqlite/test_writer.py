@@ -9,9 +9,9 @@ import pytest
 import structlog
 
 from listener.errors import JournalError
-from listener.journal import rows
-from listener.journal.store import open_store
-from listener.journal.writer import Append, Call, Writer
+from listener.journal.sqlite import rows
+from listener.journal.sqlite.store import open_store
+from listener.journal.sqlite.writer import Append, Call, Writer
 from listener.model.event import JournalBatch
 from listener.runtime.worker import Worker
 from listener.testing import sample_event

@@ -8,8 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from listener.errors import JournalDamaged
-from listener.journal import rows
-from listener.journal.database import newest_schema
+from listener.journal.sqlite import rows
+from listener.journal.sqlite.database import newest_schema
 from listener.model.event import Change, JournalBatch, Kind, LastValue, Origin
 from listener.testing import sample_event
 

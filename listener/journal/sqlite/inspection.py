@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from listener.journal import recovered, rows
-from listener.journal.database import APPLICATION_ID, connect, migrations
-from listener.journal.lock import may_be_owned
-from listener.journal.pages import MAGIC, events, page_bytes_of
-from listener.journal.wal import read_index, read_log
+from listener.journal.sqlite import recovered, rows
+from listener.journal.sqlite.database import APPLICATION_ID, connect, migrations
+from listener.journal.sqlite.lock import may_be_owned
+from listener.journal.sqlite.pages import MAGIC, events, page_bytes_of
+from listener.journal.sqlite.wal import read_index, read_log
 
 WHOLE_BYTES = 256 * 2**20
 """Up to this size all of a journal is looked at, which takes one to three seconds: SQLite checks its structure at about

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from listener.journal import rows
-from listener.journal.database import connect_reader
-from listener.journal.salvage import MAX_STRETCHES, merged, rebuild
-from listener.journal.store import open_store
+from listener.journal.sqlite import rows
+from listener.journal.sqlite.database import connect_reader
+from listener.journal.sqlite.salvage import MAX_STRETCHES, merged, rebuild
+from listener.journal.sqlite.store import open_store
 from listener.testing import sample_event
 
 TIMES = st.integers(0, 10_000)

@@ -14,13 +14,13 @@ import structlog
 from msgspec.structs import replace
 
 from listener.errors import JournalError, JournalLocked
-from listener.journal import damage_marker, dead_letters, rows, views
-from listener.journal.database import PAGE_BYTES, WAL_LIMIT_BYTES, connect_reader, connect_writer
-from listener.journal.lock import Known
-from listener.journal.salvage import JUMP
-from listener.journal.sqlite import wal_bytes
-from listener.journal.store import CHECKPOINT_PAGES, MAX_LOG_PAGES, open_store
-from listener.journal.wal import read_header
+from listener.journal.sqlite import damage_marker, dead_letters, rows, views
+from listener.journal.sqlite.database import PAGE_BYTES, WAL_LIMIT_BYTES, connect_reader, connect_writer
+from listener.journal.sqlite.journal import wal_bytes
+from listener.journal.sqlite.lock import Known
+from listener.journal.sqlite.salvage import JUMP
+from listener.journal.sqlite.store import CHECKPOINT_PAGES, MAX_LOG_PAGES, open_store
+from listener.journal.sqlite.wal import read_header
 from listener.model.event import Damage
 from listener.testing import SAMPLE_MS, sample_event
 
@@ -37,7 +37,7 @@ PERSISTENT = f"""
 import asyncio, sys
 from pathlib import Path
 from listener.errors import JournalError
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import JournalBatch
 from listener.testing import sample_event
 
@@ -134,7 +134,7 @@ DOUBTFUL = """
 import asyncio, sys
 from pathlib import Path
 from listener.errors import JournalError
-from listener.journal import SqliteJournal
+from listener.journal.sqlite import SqliteJournal
 from listener.model.event import JournalBatch
 from listener.testing import sample_event
 
@@ -294,7 +294,7 @@ def test_the_log_is_checkpointed_when_it_is_long_and_not_before(path):
 
 
 def test_a_reader_that_never_ends_is_told_of_once_and_so_is_its_end(path, monkeypatch):
-    monkeypatch.setattr("listener.journal.store.MAX_LOG_PAGES", 2 * CHECKPOINT_PAGES)
+    monkeypatch.setattr("listener.journal.sqlite.store.MAX_LOG_PAGES", 2 * CHECKPOINT_PAGES)
     store = open_store(path)
     insert(store, 1, 1)
     with structlog.testing.capture_logs() as logs, closing(sqlite3.connect(path, isolation_level=None)) as reader:
@@ -330,7 +330,7 @@ def test_a_first_page_that_is_in_the_log_alone_is_no_damage(path):
 
 @pytest.mark.parametrize("hurt", [False, True])
 def test_a_long_log_is_counted_and_not_read_page_by_page(path, tmp_path, monkeypatch, hurt):
-    monkeypatch.setattr("listener.journal.inspection.LONG_LOG_BYTES", 1000)
+    monkeypatch.setattr("listener.journal.sqlite.inspection.LONG_LOG_BYTES", 1000)
     store = open_store(path)
     insert(store, 1, 100)
     insert(store, 101, 100)
@@ -341,7 +341,7 @@ def test_a_long_log_is_counted_and_not_read_page_by_page(path, tmp_path, monkeyp
             log.seek(60 * PAGE_BYTES)
             log.write(bytes(100))
     else:
-        monkeypatch.setattr("listener.journal.inspection.read_log", None)
+        monkeypatch.setattr("listener.journal.sqlite.inspection.read_log", None)
     with structlog.testing.capture_logs() as logs, closing(open_store(left)) as found:
         kept = found.read.execute("SELECT count(*) FROM event").fetchone()[0]
     damaged = [line["error"] for line in logs if line["event"] == "journal_damaged"]

@@ -6,9 +6,9 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from listener.journal import rows
-from listener.journal.database import PAGE_BYTES
-from listener.journal.wal import LEAST_PAGE_BYTES, Frame
+from listener.journal.sqlite import rows
+from listener.journal.sqlite.database import PAGE_BYTES
+from listener.journal.sqlite.wal import LEAST_PAGE_BYTES, Frame
 
 # https://www.sqlite.org/fileformat2.html: section 1.3 the header, 1.6 b-tree pages, 2.1 records.
 MAGIC = b"SQLite format 3\0"
