@@ -362,7 +362,7 @@ async def repaired_on_a_bad_disk(path, *, readable):
     """
     whole = "inject=read,pread64,sendfile,copy_file_range:error=EIO"
     strace = ["strace", "-o", "/dev/null", "-P", path, "-e", whole, "-e", f"inject=preadv,preadv2:error=EIO:{readable}"]
-    command = [*strace, sys.executable, "-c", program, path]
+    command = [*strace, sys.executable, "-c", REPAIR, path]
     return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
 
 
