@@ -104,6 +104,17 @@ class JournalStale(ListenerError):
         self.chat_ids = tuple(chat_ids)
 
 
+class JournalUncertain(JournalError):
+    """The answer of a shared journal's database was lost: what was asked may have been done."""
+
+
+class JournalFenced(ListenerError):
+    """This process was taken for gone, and others have its duties: it may confirm nothing, and has to join anew.
+
+    Not a JournalError: trying again does not help.
+    """
+
+
 class JournalDamaged(ListenerError):
     """What the journal holds cannot be read, and a retry will not help: the next start repairs it.
 

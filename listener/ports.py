@@ -1,4 +1,4 @@
-"""The two ports: the contracts of a journal and of a sink."""
+"""The ports: the contracts of a journal, of the duties of a process, and of a sink."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol, runtime_checkable
@@ -16,13 +16,15 @@ from listener.model.event import (
     SessionState,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
+from listener.model.replica import Changes, Offer
 
 
 class Journal(Protocol):
-    """The durable, ordered store between the receiver and the lanes. One process owns it.
+    """The durable, ordered store between the receiver and the lanes: of one process, or shared by several.
 
     Every coroutine may be awaited from several tasks at once; none blocks the event loop. A cancelled caller changes
-    nothing about a write that is under way: it either happens whole or not at all.
+    nothing about a write that is under way: it either happens whole or not at all. Where it is shared, every write, and
+    whatever waits, may raise `JournalFenced`: others have the duties of this process, which may confirm nothing more.
     """
 
     async def open(self) -> None:
@@ -41,7 +43,18 @@ class Journal(Protocol):
 
     @property
     def last_sequence(self) -> int:
-        """Sequence of the newest durable event, 0 before the first; retention does not set it back."""
+        """Sequence of the newest durable event, 0 before the first; retention does not set it back.
+
+        Of events that other processes append it may learn a little later.
+        """
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it cannot work at this moment, in words; None while it can, or nothing else is known."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that it takes, as last known."""
 
     async def append(self, batch: JournalBatch) -> int:
         """Store the batch atomically; returns the sequence of its last event once it is durable (fsynced).
@@ -51,7 +64,8 @@ class Journal(Protocol):
         returns the sequence before it.
 
         Raises:
-            JournalStale: it has last values of `new_chats`; nothing of the batch is stored.
+            JournalStale: it has last values of `new_chats`, or others than `last_values` told or this process wrote of
+                another chat; nothing of the batch is stored.
             JournalFull: no room; nothing of the batch is stored.
             JournalError: it could not be stored; nothing of the batch is.
         """
@@ -81,8 +95,11 @@ class Journal(Protocol):
     async def last_values(self, chat_ids: Collection[str]) -> list[LastValue]:
         """Every last value known of these chats."""
 
-    async def sessions(self) -> dict[str, SessionState]:
-        """Per account, the last stored session."""
+    async def sessions(self, accounts: Collection[str] | None = None) -> dict[str, SessionState]:
+        """Per account, of these or of all, the last stored session.
+
+        One that another host has stored comes with its moment by the clocks of this host.
+        """
 
     async def dead_letters(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
         """The dead letters that match, oldest first."""
@@ -119,12 +136,6 @@ class Journal(Protocol):
     async def store_lane_state(self, state: LaneState) -> None:
         """Replace a lane's state, durably."""
 
-    async def pending_damages(self) -> list[Damage]:
-        """Damage found by this `open` or an earlier one that is not settled yet; oldest first."""
-
-    async def settle_damages(self) -> None:
-        """The gaps of all pending damages are on record. Durable."""
-
     async def retain(self, *, before_ms: int, keep_for: Collection[str], max_bytes: int | None = None) -> int:
         """Delete events received before `before_ms`, never past the slowest cursor of the sinks in `keep_for`.
 
@@ -139,6 +150,63 @@ class Journal(Protocol):
 
     async def ping(self) -> None:
         """Return once the writer has answered, whether or not it can write: it does not hang."""
+
+
+@runtime_checkable
+class Salvages(Protocol):
+    """A journal in a file of this machine, which may be damaged or lost, has this too."""
+
+    async def pending_damages(self) -> list[Damage]:
+        """Damage found by this `open` or an earlier one that is not settled yet; oldest first."""
+
+    async def settle_damages(self) -> None:
+        """The gaps of all pending damages are on record. Durable."""
+
+
+class Duties(Protocol):
+    """What this process has to do: the accounts that it listens for, the sinks that it delivers to.
+
+    On one machine that is all of them, always. Where processes share a journal, each duty is one process's at a time,
+    and moves: it is given, wanted back, and released once it is at rest here. See `listener.model.replica` for names.
+    """
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there may be other processes."""
+
+    @property
+    def held(self) -> Collection[str]:
+        """What this process has at this moment: what was given and is not released."""
+
+    async def offer(self, offers: Collection[Offer]) -> None:
+        """What this process could do by its configuration, instead of what it has offered before.
+
+        What it has already stays its own until it is released. Raises JournalFenced, JournalError.
+        """
+
+    async def changes(self) -> Changes:
+        """Wait for what is new, and return it. Raises JournalFenced: everything is to end without confirming."""
+
+    async def release(self, duties: Collection[str]) -> None:
+        """These are at rest here, and others may have them. Raises JournalFenced, JournalError."""
+
+    def is_certain(self) -> bool:
+        """Whether nobody else can have the duties of this process now: it may take what cannot be given twice."""
+
+    async def certainty(self) -> None:
+        """Return once `is_certain`; while it is, at once. Raises JournalFenced."""
+
+    def report(self, duty: str, report: bytes) -> None:
+        """JSON on how a duty of this process stands, for whoever asks any process; replaces the last."""
+
+    def report_process(self, report: bytes) -> None:
+        """JSON on this process, likewise."""
+
+    async def order(self, duty: str, what: str) -> str | None:
+        """Have whoever has a duty do something (see `replica.Order`); returns who that is. Raises JournalError."""
+
+    async def leave(self) -> None:
+        """Be gone in order: what is held is free for others at once. Never raises; idempotent."""
 
 
 class Sink(Protocol):

@@ -8,9 +8,9 @@ import typing
 import pytest
 
 from listener import ports
-from listener.ports import Journal, Reopens, Sink
+from listener.ports import Duties, Journal, Reopens, Salvages, Sink
 
-PORTS = (Journal, Sink, Reopens)
+PORTS = (Journal, Salvages, Duties, Sink, Reopens)
 OPERATIONS = [
     (port, name)
     for port in PORTS

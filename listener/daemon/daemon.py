@@ -29,7 +29,7 @@ from listener.daemon.supervision import Supervision
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.intake.recorder import Recorder
 from listener.journal.sqlite import SqliteJournal
-from listener.journal.sqlite.journal import Committed, size_bytes, wal_bytes
+from listener.journal.sqlite.journal import Committed, wal_bytes
 from listener.model.event import Event
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
@@ -98,9 +98,7 @@ class Daemon:
             lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
             configuration=self.reloads.status,
             journal=self._journal,
-            journal_bytes=partial(size_bytes, path),
             wal_bytes=partial(wal_bytes, path),
-            taken_away=lambda: self._journal.taken_away,
             recorder=self._recorder,
             now_ms=host.clock.now_ms,
             monotonic_s=host.clock.monotonic_s,

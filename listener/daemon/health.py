@@ -37,9 +37,7 @@ class Health:
         roll: the state of the sessions, in the order of the configuration.
         lanes: the state of the lanes.
         journal: asked for its figures once a second at most, since lanes read through the same thread.
-        journal_bytes: the size of its files; must not raise.
         wal_bytes: the size of its write-ahead log; must not raise.
-        taken_away: what is missing of its files, None if nothing is.
         recorder: knows about failing commits.
         configuration: what is in force, and what was refused.
         now_ms: epoch milliseconds.
@@ -52,9 +50,7 @@ class Health:
         roll: Roll,
         lanes: Callable[[], Sequence[LaneStatus]],
         journal: Journal,
-        journal_bytes: Callable[[], int],
         wal_bytes: Callable[[], int],
-        taken_away: Callable[[], str | None],
         recorder: Recorder,
         configuration: Callable[[], Configuration],
         now_ms: Callable[[], int],
@@ -63,9 +59,7 @@ class Health:
         self._roll = roll
         self._lanes = lanes
         self._journal = journal
-        self._journal_bytes = journal_bytes
         self._wal_bytes = wal_bytes
-        self._taken_away = taken_away
         self._recorder = recorder
         self._configuration = configuration
         self._now_ms = now_ms
@@ -93,9 +87,8 @@ class Health:
         return found
 
     def _journal_problems(self) -> list[ReadinessProblem]:
-        if missing := self._taken_away():
-            what = "the journal's files were taken away"
-            return [ReadinessProblem(brief=what, full=f"{what}: {missing}")]
+        if trouble := self._journal.trouble:
+            return [ReadinessProblem(brief=trouble.partition(":")[0], full=trouble)]
         failing, waiting_s = self._recorder.failing, self._recorder.waiting_s()
         if failing:
             what = "the journal cannot commit"
@@ -117,7 +110,7 @@ class Health:
             metrics.set("sink_lag_seconds", lane.lag_s, lane.sink)
         metrics.set("journal_depth_events", _depth(lanes))
         metrics.set("journal_oldest_age_seconds", _oldest_s(lanes))
-        metrics.set("journal_bytes", self._journal_bytes())
+        metrics.set("journal_bytes", self._journal.size_bytes)
         metrics.set("journal_wal_bytes", self._wal_bytes())
         summary = self._roll.summary()
         first_ms, last_ms = summary.since_ms or (now_ms, now_ms)
@@ -162,7 +155,7 @@ class Health:
             last_sequence=self._journal.last_sequence,
             depth_events=_depth(lanes),
             oldest_age_seconds=_oldest_s(lanes),
-            bytes=self._journal_bytes(),
+            bytes=self._journal.size_bytes,
             failing=self._recorder.failing,
             commit_waiting_seconds=round(self._recorder.waiting_s(), 3),
             stored=None if stats is None else _stored(stats),

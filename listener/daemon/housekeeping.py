@@ -7,7 +7,7 @@ import structlog
 
 from listener.errors import JournalError
 from listener.model.event import Entry, Gap, rfc3339
-from listener.ports import Journal
+from listener.ports import Journal, Salvages
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.metrics import Metrics
 
@@ -94,7 +94,7 @@ async def look_after(journal: Journal) -> None:
 
 
 async def record_damages(
-    journal: Journal, record: Callable[[Entry], Awaitable[None]], accounts: Sequence[str], metrics: Metrics
+    journal: Salvages, record: Callable[[Entry], Awaitable[None]], accounts: Sequence[str], metrics: Metrics
 ) -> None:
     """Record as gaps, for every account, the periods whose events a damaged or a lost journal may have held.
 

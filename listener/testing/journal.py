@@ -75,6 +75,16 @@ class MemoryJournal:
         """Sequence of the newest event ever stored."""
         return self._last_sequence
 
+    @property
+    def trouble(self) -> str | None:
+        """None: memory always works."""
+        return None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the events' data."""
+        return self._used_bytes()
+
     async def append(self, batch: JournalBatch) -> int:
         """Store the batch; returns the sequence of its last event."""
         self._require_open()
@@ -150,10 +160,10 @@ class MemoryJournal:
         self._require_open()
         return [value for value in self._values.values() if value.chat_id in chat_ids]
 
-    async def sessions(self) -> dict[str, SessionState]:
+    async def sessions(self, accounts: Collection[str] | None = None) -> dict[str, SessionState]:
         """Per account, its session."""
         self._require_open()
-        return dict(self._sessions)
+        return {name: one for name, one in self._sessions.items() if accounts is None or name in accounts}
 
     async def dead_letters(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""

@@ -47,6 +47,10 @@ class StubbornJournal(MemoryJournal):
         self.asked = 0
         self.error: Exception | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        return 4096
+
     async def stats(self) -> JournalStats:
         self.asked += 1
         if self.error is not None:
@@ -66,9 +70,7 @@ class World:
             roll=roll,
             lanes=lambda: lanes,
             journal=self.journal,
-            journal_bytes=lambda: 4096,
             wal_bytes=lambda: 1024,
-            taken_away=lambda: None,
             recorder=self.recorder,
             configuration=lambda: Configuration(loaded_ms=SAMPLE_MS),
             now_ms=lambda: SAMPLE_MS,

@@ -171,9 +171,15 @@ class SqliteJournal:
         return self._last_sequence
 
     @property
-    def taken_away(self) -> str | None:
+    def trouble(self) -> str | None:
         """What is missing of the files while they are removed, replaced or moved and not back in place."""
-        return self._part.store.handle.taken_away if self._part is not None else None
+        missing = self._part.store.handle.taken_away if self._part is not None else None
+        return None if missing is None else f"the journal's files were taken away: {missing}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the database and its WAL on disk."""
+        return size_bytes(self._path)
 
     async def append(self, batch: JournalBatch) -> int:
         """Store the batch atomically; see the port."""
@@ -223,9 +229,9 @@ class SqliteJournal:
         """Every last value known of these chats."""
         return await self._query(partial(rows.select_values, chat_ids=tuple(chat_ids)))
 
-    async def sessions(self) -> dict[str, SessionState]:
+    async def sessions(self, accounts: Collection[str] | None = None) -> dict[str, SessionState]:
         """Per account, the last stored session."""
-        return await self._query(rows.select_sessions)
+        return _of(accounts, await self._query(rows.select_sessions))
 
     async def dead_letters(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""
@@ -345,6 +351,13 @@ class SqliteJournal:
                 self._on_commit(
                     Committed(waited_s=commit.waited_s(now_s), fsync_s=commit.fsync_s, events=len(commit.events))
                 )
+
+
+def _of(accounts: Collection[str] | None, sessions: dict[str, SessionState]) -> dict[str, SessionState]:
+    if accounts is None:
+        return sessions
+    wanted = set(accounts)
+    return {account: session for account, session in sessions.items() if account in wanted}
 
 
 def _discard(opening: asyncio.Future[Store]) -> None:

@@ -1,0 +1,1 @@
+"""The database of a shared journal on PostgreSQL (asyncpg, the extra `postgres`)."""

@@ -1,0 +1,5 @@
+"""The journal that replicas share: everything about it but how its database is asked.
+
+`SharedJournal` is a `ports.Journal`, `Membership` a `ports.Duties`; both ask a `Database`, which is PostgreSQL
+(`listener.journal.postgres`) or, in tests and simulation, `listener.testing.MemoryDatabase`.
+"""
