@@ -5,9 +5,9 @@ import pytest
 
 from listener.config.lane import LaneSettings
 from listener.config.schema import Folders
+from listener.config.tls import TlsSettings
 from listener.errors import StartError
 from listener.sinks.registry import SinkContext
-from listener.sinks.tls import TlsSettings
 from support.tools import need
 
 
