@@ -308,7 +308,8 @@ def test_helm_makes_the_same_of_the_chart(name: str, tmp_path: Path):
     if helm is None:
         pytest.skip("helm is not installed (no Debian package; https://helm.sh)")
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(VALUES[name]), encoding="utf-8")
-    command = [helm, "template", "north", CHART, "--namespace", "dispositions", "--values", tmp_path / "values.yaml"]
+    command = [helm, "template", "north", CHART, "--namespace", "dispositions", "--kube-version", VERSIONS[0]]
+    command += ["--values", tmp_path / "values.yaml"]
     made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     by_kind = {each["kind"]: each for each in yaml.safe_load_all(made) if each}
     assert by_kind == {each["kind"]: each for each in chart(VALUES[name])}
