@@ -99,6 +99,15 @@ class LoginSettings(Section):
             raise ValueError("a password needs a username")
         return self
 
+    def secret(self, base: Path) -> str:
+        """The password at this moment, empty without one; `base` as in `Surroundings`. Blocks.
+
+        Raises OSError, or ValueError: its file holds none.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value()
+        return "" if self.password_file is None else secret_in(base / self.password_file)
+
     async def password_now(self, context: Surroundings) -> str | None:
         """The password at this moment; see `secret_of`."""
         return await secret_of(context, "password", inline=self.password, file=self.password_file)

@@ -20,9 +20,8 @@ from listener.daemon.assembly import new_test_event, source_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
-from listener.daemon.duties import offers_of
 from listener.daemon.health import Health
-from listener.daemon.housekeeping import Retention, look_after, record_damages
+from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
 from listener.daemon.reloading import Changes, Reloads, changes_between
 from listener.daemon.roll import Roll
@@ -163,7 +162,7 @@ class Daemon:
     def _forget(self) -> None:
         """Others have what this process had. All of it was cut off, and nothing confirmed that is not durable."""
         self.metrics.count("fenced_total")
-        log.error("fenced", effect="others took this process for gone and have its duties: it joins anew")
+        log.error("starting_over", reason="other replicas took this one for gone, and have its duties")
         self._lanes.running.clear()
         self.health.sample(self.metrics)
         for gauge in ("sessions_subscribed", "sessions_configured"):
@@ -208,12 +207,12 @@ class Daemon:
         begun = [
             spawn("recorder", self._recorder.run()),
             spawn("retention", self._retention(work).run()),
-            spawn("journal", look_after(self._journal)),
             spawn("reload", self._reload_when_asked(work, spawn)),
             spawn("credentials", self._watch_files(work, watch, spawn)),
         ]
         if isinstance(self._journal, Salvages):
             begun.append(spawn("damages", self._record_damages(self._journal)))
+        begun += [spawn(name, run()) for name, run in self._storage.workers.items()]
         if self._duties.is_shared:
             begun.append(spawn("duties", work.run(spawn)))
         return begun
@@ -237,8 +236,7 @@ class Daemon:
         pauses = Backoff(first_s=0.5, limit_s=10.0, uniform=self._host.random.uniform)
         while True:
             try:
-                await self._journal.open()
-                return await self._duties.offer(offers_of(self._settings))
+                return await self._journal.open()
             except JournalError as exc:
                 await self._wait_for_database(str(exc), pauses.next())
 
@@ -356,6 +354,8 @@ class Daemon:
             journal=self._journal,
             lanes=self._lanes.running,
             new_test_event=lambda sink: new_test_event(self._settings, sink, self._host),
+            duties=self._duties,
+            configured=lambda: self._settings.sinks,
         )
         if self._duties.is_shared or not self._takes_orders:
             return commands

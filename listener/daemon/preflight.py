@@ -1,6 +1,5 @@
 """What stands in the way of a configuration on this host, without a connection: one list for `check` and for `run`."""
 
-import importlib
 import os
 import socket
 import stat
@@ -47,10 +46,8 @@ def _of_one_machine(parts: Parts) -> Iterator[Problem]:
 
 def _of_replicas(parts: Parts) -> Iterator[Problem]:
     """What a configuration for replicas needs."""
-    try:
-        importlib.import_module("asyncpg")
-    except ImportError as exc:
-        yield Problem("journal.url", registry.missing_text("a shared journal", "postgres", exc))
+    if (lacking := registry.lacking("postgres")) is not None:
+        yield Problem("journal.url", lacking)
     if parts.journal is not None and parts.journal.encrypted:
         try:
             parts.journal.ssl_context(JournalTable(parts.base))

@@ -13,7 +13,7 @@ from listener.daemon.duties import named, offers_of
 from listener.daemon.lanes import SinkLanes
 from listener.daemon.reloading import Changes as Differences
 from listener.delivery import Lane
-from listener.errors import ConfigError, JournalError
+from listener.errors import ConfigError, JournalError, JournalFenced
 from listener.model.replica import ACCOUNT, HOUSEKEEPING, LANE, Order
 from listener.ports import Duties
 
@@ -39,6 +39,7 @@ class Work:
         self._settings = settings
         self._turn = asyncio.Lock()
         self._leaving: set[str] = set()
+        self._is_leaving = False
 
     def keeps_house(self) -> bool:
         """Whether housekeeping is a duty of this process."""
@@ -46,9 +47,15 @@ class Work:
 
     async def run(self, spawn: Spawn) -> None:
         """Follow the duties until cancelled. Raises JournalFenced."""
+        await self._persist("offer", lambda: self._duties.offer(offers_of(self._settings)))
         while True:
-            changes = await self._duties.changes()
-            await self._persist("duties_not_begun", partial(self._begin, changes.given, spawn))
+            try:
+                changes = await self._duties.changes()
+            except JournalFenced:
+                if self._is_leaving:
+                    return
+                raise
+            await self._persist("begin", partial(self._begin, changes.given, spawn))
             self._give_back(changes.wanted_back, spawn)
             self._obey(changes.orders)
 
@@ -93,14 +100,14 @@ class Work:
         await asyncio.gather(
             self._accounts.end(named(ACCOUNT, duties), timeout_s=timeout_s), self._rest_lanes(named(LANE, duties))
         )
-        await self._persist("duties_not_released", lambda: self._duties.release(duties))
+        await self._persist("release", lambda: self._duties.release(duties))
         self._leaving.difference_update(duties)
 
     async def _rest_lanes(self, names: Sequence[str]) -> None:
         async with self._turn:
             await self._lanes.rest(names)
 
-    async def _persist(self, event: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _persist(self, step: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Until it is done: nobody else may do what is not released, nor does anybody what is not begun."""
         logged = False
         while True:
@@ -108,7 +115,7 @@ class Work:
                 return await work()
             except JournalError as exc:
                 if not logged:
-                    _log.warning(event, error=str(exc), effect="tried until it can be done")
+                    _log.warning("duties_delayed", step=step, error=str(exc), effect="tried until it can be done")
                 logged = True
                 await asyncio.sleep(_AGAIN_S)
 
@@ -116,12 +123,13 @@ class Work:
         """Come to rest with everything, and leave it to others; what takes longer than `timeout_s` is cut off."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._persist("duties_not_offered", lambda: self._duties.offer(()))  # so nothing new is given
+                await self._persist("offer", lambda: self._duties.offer(()))  # so nothing new is given
                 await self._accounts.stop()
         except TimeoutError:
             _log.warning("not_at_rest", effect="others take over as from a process that has died")
             self._accounts.abandon()
         await self._lanes.rest(list(self._lanes.running))
+        self._is_leaving = True
         await self._duties.leave()
 
     # --- orders and another configuration ---------------------------------------------------------------------------
@@ -143,7 +151,7 @@ class Work:
             lanes = self._lanes.build(settings, changes.sinks_started)
             await self._lanes.end(changes.sinks_ended)
             self._settings = settings
-            await self._persist("duties_not_offered", lambda: self._duties.offer(offers_of(settings)))
+            await self._persist("offer", lambda: self._duties.offer(offers_of(settings)))
             held = set(self._duties.held) - self._leaving
             self._lanes.start({name: lane for name, lane in lanes.items() if LANE + name in held}, spawn)
             accounts = [name for name in changes.accounts if ACCOUNT + name in held]

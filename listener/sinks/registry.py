@@ -1,9 +1,10 @@
 """Sink kinds, found through the entry points `listener.sinks` and imported only when they are configured."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points, requires
 from os import environ
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -344,14 +345,23 @@ def _missing(name: str, point: EntryPoint, extra: str | None, exc: ImportError) 
     """The way out of a missing client library: the extra of the kind, of its entry point, or of the kind's name."""
     distribution = point.dist.name if point.dist is not None else _DISTRIBUTION
     extra = extra or next(iter(point.extras), point.name)
-    return Problem(f"sinks.{name}.type", missing_text(repr(point.name), extra, exc, distribution))
+    text = f"{point.name!r} needs a package that is not installed ({exc}); {_installation(distribution, extra)}"
+    return Problem(f"sinks.{name}.type", text)
 
 
-def missing_text(what: str, extra: str, exc: ImportError, distribution: str = _DISTRIBUTION) -> str:
-    """The way out of a missing client library: what needs it, and the extra that brings it."""
+def lacking(extra: str) -> str | None:
+    """What to do about a client library of an extra of ours that is not installed; None if none is missing."""
+    for library in _libraries_of(_DISTRIBUTION, extra):
+        try:
+            distribution(re.split(r"[^\w.-]", library, maxsplit=1)[0])
+        except PackageNotFoundError:
+            return f"needs a package that is not installed; {_installation(_DISTRIBUTION, extra)}"
+    return None
+
+
+def _installation(distribution: str, extra: str) -> str:
     wanted = _libraries_of(distribution, extra) or [f"{distribution}[{extra}]"]
-    install = " ".join(f"'{one}'" for one in wanted)
-    return f"{what} needs a package that is not installed ({exc}); run pip install {install}"
+    return "run pip install " + " ".join(f"'{one}'" for one in wanted)
 
 
 def _libraries_of(distribution: str, extra: str) -> list[str]:
