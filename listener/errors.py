@@ -95,14 +95,16 @@ class JournalFull(JournalError):
 
 
 class JournalStale(ListenerError):
-    """The batch takes chats for new that have last values: learn these, and classify it again. No JournalError either.
+    """The batch was classified against other last values of some chats than there are: learn these, and classify again.
+
+    It has taken them for new, or another replica has written since. No JournalError either.
 
     Attributes:
         chat_ids: of those chats.
     """
 
     def __init__(self, chat_ids: Sequence[str]) -> None:
-        super().__init__(f"the journal has last values of {len(chat_ids)} chats that the batch takes for new")
+        super().__init__(f"the journal has other last values of {len(chat_ids)} chats than the batch goes by")
         self.chat_ids = tuple(chat_ids)
 
 
