@@ -261,8 +261,10 @@ class Recorder:
             return
         now_s = self._monotonic_s()
         for chat_id, before in forgotten.items():
+            if before is None:
+                continue
             chat = self._chats[chat_id]
-            for key, value in chat.values.items() if before is not None else ():
+            for key, value in chat.values.items():
                 if value != before.get(key):
                     chat.holds(key, now_s)
 
