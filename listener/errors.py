@@ -6,9 +6,9 @@ ListenerError
   JournalError              the journal could not do what was asked; nothing of the batch is stored
     JournalLocked           another process owns it
     JournalFull             no room: disk, quota or the configured limit
-    JournalUncertain        the answer was lost, and it may have been done
+    JournalUncertain        a shared journal's answer was lost: what was asked may have been done
   JournalStale              the journal knows more of some chats than the batch does; nothing of the batch is stored
-  JournalFenced             others have the duties of this process
+  JournalFenced             this process was taken for gone, and others have its duties
   JournalDamaged            what is stored cannot be read; the next start sets it aside
   WebServicesError          an answer of the REST API that is not success
     LoginRefused            statusCode 20, HTTP 401 or 403

@@ -254,11 +254,11 @@ class Recorder:
         That one's values hold from now on, so that no look at the chats which was asked for earlier overtakes them.
         """
         known = {chat_id: values for chat_id in chat_ids if (values := self._chats[chat_id].forget()) is not None}
-        try:
-            await self._learn(chat_ids)
-        except JournalError as exc:
-            await self._wait_for_journal(exc)
-            return
+        while self._unknown(chat_ids):
+            try:
+                await self._learn(chat_ids)
+            except JournalError as exc:
+                await self._wait_for_journal(exc)
         now_s = self._monotonic_s()
         for chat_id, before in known.items():
             chat = self._chats[chat_id]
