@@ -99,21 +99,14 @@ class Replicas:
         self._look: Look | None = None
         self._read: dict[str, tuple[DutyReport, AccountReport]] = {}
         self._told: dict[str, AccountReport] = {}
-        self._told_of_others: dict[str, object] = {}
 
     async def tell(self) -> None:
-        """Leave reports of what has changed since the last call; raises nothing."""
+        """Leave reports; of accounts, which are many, those that changed since the last call. Raises nothing."""
         await self._tell_of_accounts()
         for lane in self._lanes():
-            self._tell_once(LANE + lane.sink, lane, self._duties.report)
+            self._duties.report(LANE + lane.sink, msgspec.json.encode(lane))
         problems = tuple(one.full for one in self._problems())
-        process = _Process(ready=not problems, problems=problems)
-        self._tell_once("", process, lambda _, report: self._duties.report_process(report))
-
-    def _tell_once(self, duty: str, one: object, report: Callable[[str, bytes], None]) -> None:
-        if self._told_of_others.get(duty) != one:
-            self._told_of_others[duty] = one
-            report(duty, msgspec.json.encode(one))
+        self._duties.report_process(msgspec.json.encode(_Process(ready=not problems, problems=problems)))
 
     async def _tell_of_accounts(self) -> None:
         told, left = {}, _MOST_TOLD
