@@ -29,8 +29,8 @@ from listener.daemon.supervision import Supervision
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
 from listener.intake.recorder import Recorder
 from listener.journal.sqlite import SqliteJournal
-from listener.journal.sqlite.journal import Committed, wal_bytes
-from listener.model.event import Event
+from listener.journal.sqlite.journal import wal_bytes
+from listener.model.event import Committed, Event
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.runtime.notify import Notifier
