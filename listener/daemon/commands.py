@@ -1,6 +1,6 @@
 """Executes the commands of the control socket on the running daemon."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from msgspec.structs import replace
@@ -23,21 +23,19 @@ from listener.errors import ControlError
 from listener.model.event import DeadLetterFilter, Event
 from listener.model.replica import LANE
 from listener.ports import Duties, Journal
-from listener.runtime.clock import SYSTEM_CLOCK
 
 log = structlog.get_logger(__name__)
 
 
 class CommandHandler:
-    """Executes commands on the daemon's journal and lanes.
+    """Executes commands on the daemon's journal and lanes; what other replicas have is left to them, as an order.
 
     Args:
         journal: open.
-        lanes: by the name of their sink.
+        lanes: those of this process, by the name of their sink.
         new_test_event: makes the test event for the sink of a name.
-        elsewhere: the sinks that other replicas deliver to.
-        duties: take what these have to do; none are elsewhere without.
-        now_ms: epoch milliseconds.
+        duties: where orders are left; None where there are no others.
+        configured: the names of all sinks, wherever their lanes are; those of `lanes` by default.
     """
 
     def __init__(
@@ -46,16 +44,14 @@ class CommandHandler:
         journal: Journal,
         lanes: Mapping[str, Lane],
         new_test_event: Callable[[str], Event],
-        elsewhere: Callable[[], Collection[str]] = tuple,
         duties: Duties | None = None,
-        now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms,
+        configured: Callable[[], Collection[str]] | None = None,
     ) -> None:
         self._journal = journal
         self._lanes = lanes
         self._new_test_event = new_test_event
-        self._elsewhere = elsewhere
         self._duties = duties
-        self._now_ms = now_ms
+        self._configured = configured or (lambda: self._lanes)
 
     async def execute(self, command: Command) -> Result:
         """Execute a command; changes of the journal are durable.
@@ -74,27 +70,27 @@ class CommandHandler:
                 log.info("dead_letters_dropped", letters=letters, sink=which.sink)
                 return DeadLetterCount(letters=letters)
             case SendTestEvent(name=name):
-                return await self._test(self._lane(name))
+                return await self._test(self._lane(self._known(name)))
             case ListLanes():
                 return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
 
     async def _resume(self, command: ResumeLane) -> Resumed:
         if (command.name is None) != command.all:
             raise ControlError("lane-resume: give either name or all")
-        names = self._named(command.name)
-        resumed = [name for name in names if name in self._lanes and self._lanes[name].resume(by_command=True)]
-        resumed += await self._have_resumed([name for name in names if name not in self._lanes])
-        log.info("sinks_resumed", sinks=tuple(resumed))
-        return Resumed(resumed=tuple(resumed), running=tuple(name for name in names if name not in resumed))
+        names = [self._known(command.name)] if command.name is not None else list(self._configured())
+        lanes = [self._lanes[name] for name in names if name in self._lanes]
+        resumed = tuple(lane.name for lane in lanes if lane.resume(by_command=True))
+        ordered = {name: await self._order(name, "resume") for name in names if name not in self._lanes}
+        log.info("sinks_resumed", sinks=resumed, ordered=ordered)
+        return Resumed(
+            resumed=resumed,
+            running=tuple(lane.name for lane in lanes if lane.name not in resumed),
+            ordered=ordered,
+        )
 
-    async def _have_resumed(self, elsewhere: Sequence[str]) -> list[str]:
-        """Leave an order for each; returns those that are halted by what their lanes have stored."""
-        if self._duties is None or not elsewhere:
-            return []
-        states, now_ms = await self._journal.lane_states(), self._now_ms()
-        for name in elsewhere:
-            await self._duties.order(LANE + name, "resume")
-        return [name for name in elsewhere if name in states and states[name].is_halted(now_ms)]
+    async def _order(self, name: str, what: str) -> str:
+        """Leave it to whoever has the lane, or will have it."""
+        return "" if self._duties is None else await self._duties.order(LANE + name, what) or ""
 
     async def _test(self, lane: Lane) -> SinkTestResult:
         event = self._new_test_event(lane.name)
@@ -103,31 +99,24 @@ class CommandHandler:
         return tested
 
     async def _replay(self, which: DeadLetterFilter) -> DeadLetterCount:
-        """Mark only letters of running lanes: those of other sinks would wait for ever."""
+        """Mark only letters of sinks that are configured: those of others would wait for ever."""
+        names = [self._known(which.sink)] if which.sink is not None else list(self._configured())
         letters = 0
-        for name in self._named(which.sink):
+        for name in names:
             marked = await self._journal.replay_dead_letters(replace(which, sink=name))
             letters += marked
-            if marked and name in self._lanes:  # what runs elsewhere is told by the journal
-                self._lanes[name].replay()
+            if marked and name in self._lanes:
+                self._lanes[name].replay()  # a shared journal lets the others know
         log.info("dead_letters_replayed", letters=letters, sink=which.sink)
         return DeadLetterCount(letters=letters)
 
-    def _named(self, name: str | None) -> list[str]:
-        """The sink of this name, here or elsewhere, or all. Raises ControlError: there is none."""
-        known = list(dict.fromkeys([*self._lanes, *self._elsewhere()]))
-        if name is not None and name not in known:
-            raise self._unknown(name, known)
-        return known if name is None else [name]
+    def _known(self, name: str) -> str:
+        if name not in self._configured():
+            known = ", ".join(self._configured()) or "none"
+            raise ControlError(f"there is no sink {name!r} in the running daemon (it has: {known})")
+        return name
 
     def _lane(self, name: str) -> Lane:
-        lane = self._lanes.get(name)
-        if lane is None and name in self._elsewhere():
-            raise ControlError(f"another replica delivers to sink {name!r}")
-        if lane is None:
-            raise self._unknown(name, list(self._lanes))
-        return lane
-
-    def _unknown(self, name: str, known: Sequence[str]) -> ControlError:
-        has = ", ".join(known) or "none"
-        return ControlError(f"there is no sink {name!r} in the running daemon (it has: {has})")
+        if name not in self._lanes:
+            raise ControlError(f"another replica delivers to sink {name!r}: send the test event there")
+        return self._lanes[name]

@@ -1,7 +1,7 @@
 """What all replicas that share the journal do: asked for `/status.json`, and told by this one."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ from listener.web.status import AccountReport, Gaps, ReplicaStatus
 
 _ASKED_EVERY_S = 1.0
 _ANSWER_S = 2.0
+_TOLD_EVERY_S = 1.0
 _AT_ONCE = 250  # reports that are looked at in one turn of the event loop
 _MOST_TOLD = 1000  # accounts that are told of at once: all of 10,000 that change together take some seconds
 _SILENCE_S = 10.0
@@ -99,6 +100,12 @@ class Replicas:
         self._look: Look | None = None
         self._read: dict[str, tuple[DutyReport, AccountReport]] = {}
         self._told: dict[str, AccountReport] = {}
+
+    async def keep_telling(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Tell once a second until cancelled; `sleep` takes seconds."""
+        while True:
+            await self.tell()
+            await sleep(_TOLD_EVERY_S)
 
     async def tell(self) -> None:
         """Leave reports; of accounts, which are many, those that changed since the last call. Raises nothing."""

@@ -19,7 +19,7 @@ from listener.daemon.control import (
     SinkTestResult,
 )
 from listener.errors import ControlError, Outcome, Park, Reject, Retry
-from listener.model.event import ControlFilter, DeadLetter, LaneState
+from listener.model.event import ControlFilter, DeadLetter
 from listener.testing import sample_test
 from support.eventually import eventually
 from support.lanes import World
@@ -173,25 +173,20 @@ def of_a_replica(world: World, others: Others) -> CommandHandler:
         journal=world.journal,
         lanes={"crm": world.lane},
         new_test_event=sample_test,
-        elsewhere=lambda: ("bi", "audit"),
+        configured=lambda: ("crm", "bi", "audit"),
         duties=others,  # type: ignore[arg-type]
-        now_ms=lambda: 1_000,
     )
 
 
-async def test_a_lane_of_another_replica_is_resumed_by_an_order(
-    world: World, of_a_replica: CommandHandler, others: Others
-):
-    await world.journal.store_lane_state(LaneState(sink="bi", parked="401", parked_ms=1))
-    assert await of_a_replica.execute(ResumeLane(name="bi")) == Resumed(resumed=("bi",))
+async def test_a_lane_of_another_replica_is_resumed_by_an_order(of_a_replica: CommandHandler, others: Others):
+    assert await of_a_replica.execute(ResumeLane(name="bi")) == Resumed(resumed=(), ordered={"bi": "b"})
     assert others.orders == [("lane/bi", "resume")]
 
 
 async def test_all_lanes_are_resumed_wherever_they_are(world: World, of_a_replica: CommandHandler, others: Others):
     await parked(world)
-    await world.journal.store_lane_state(LaneState(sink="audit", quiet_from_ms=1, quiet_until_ms=1_001))
     done = await of_a_replica.execute(ResumeLane(all=True))
-    assert done == Resumed(resumed=("crm", "audit"), running=("bi",))
+    assert done == Resumed(resumed=("crm",), ordered={"bi": "b", "audit": "b"})
     assert others.orders == [("lane/bi", "resume"), ("lane/audit", "resume")]
 
 
