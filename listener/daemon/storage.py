@@ -78,7 +78,7 @@ def _shared(
     count: Callable[[Committed], None],
     new_database: Callable[[], Database] | None,
 ) -> Storage:
-    database = new_database() if new_database is not None else _postgres(settings, host)
+    database = new_database() if new_database is not None else _postgres(settings)
     name = replica_of(settings)
     lease_s = settings.journal.lease_s
     membership = Membership(
@@ -101,7 +101,7 @@ def _count_commit(metrics: Metrics, done: Committed) -> None:
         metrics.observe("journal_commit_seconds", done.waited_s)
 
 
-def _postgres(settings: Settings, host: Host) -> Database:
+def _postgres(settings: Settings) -> Database:
     """Its client library is optional: `preflight` tells where it is missing."""
     table, surroundings = settings.journal, JournalTable(settings.base)
     options = import_module("listener.journal.postgres.options").PostgresOptions(
@@ -112,5 +112,5 @@ def _postgres(settings: Settings, host: Host) -> Database:
         schema=table.schema,
         pooler=table.pooler,
     )
-    made: Database = import_module("listener.journal.postgres.database").PostgresDatabase(options, host=host)
+    made: Database = import_module("listener.journal.postgres.database").PostgresDatabase(options)
     return made
