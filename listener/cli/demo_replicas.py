@@ -19,9 +19,13 @@ from rich.text import Text
 from listener.cli.demo_board import Board, PlainView, Tally, compare, expected, faults, until
 from listener.cli.demo_postgres import USER, temporary_postgres
 from listener.cli.readable import parse
+from listener.daemon.assembly import load_checked
+from listener.daemon.storage import storage_of
 from listener.errors import StartError
 from listener.journal.shared.database import Database
 from listener.model.replica import ACCOUNT, HOUSEKEEPING, LANE
+from listener.runtime.host import THIS_HOST
+from listener.runtime.metrics import Metrics
 from listener.simulator import Simulator, SimulatorOptions, Summary, WorkingDay, play
 
 CONFIG, POSTGRES_LOG = "listener.toml", "postgres.log"
@@ -72,7 +76,9 @@ class ReplicasDemo:
         self._say(f"A PostgreSQL, a simulated server and {len(self._names)} replicas start.")
         async with temporary_postgres(self._home / POSTGRES_LOG) as url, Simulator(self._options) as sim:
             (self._home / CONFIG).write_text(_config(sim, url), encoding="utf-8")
-            database = database_of(self._home / CONFIG)
+            settings = load_checked(self._home / CONFIG, environ={})
+            database = storage_of(settings, host=THIS_HOST, metrics=Metrics()).database
+            assert database is not None  # noqa: S101 - journal.url leads to one
             await database.open()
             try:
                 await self._act(sim, database)
@@ -136,7 +142,7 @@ class ReplicasDemo:
         """Kill the replica that has the sink, and wait until others have all that it had."""
         name = self._owners[LANE + _SINK] or self._names[0]
         duties = self._duties_of(name)
-        self._say(f"kill -9 of {name}, which has {_words(duties)}", style="bold red")
+        self._say(f"\nkill -9 of {name}, which has {_words(duties)}\n", style="bold red")
         replica, killed_s = self._replicas.pop(name), time.monotonic()
         replica.kill()
         replica.wait()
@@ -146,9 +152,11 @@ class ReplicasDemo:
 
     async def _stop(self) -> None:
         """Let the others go, one after another: each hands over in order."""
-        for name, replica in self._replicas.items():
+        while self._replicas:
+            name, replica = self._replicas.popitem()
             replica.send_signal(signal.SIGTERM)
-            if not await until(lambda one=replica: one.poll() is not None, within_s=_LIMIT_S) or replica.returncode:
+            await until(lambda: replica.poll() is not None, within_s=_LIMIT_S)  # noqa: B023 - over in this turn
+            if replica.poll() != 0:
                 raise StartError(f"demo: {name} did not end in order; {self._home / name}.log has the reason")
 
     async def _reach(self, ready: Callable[[], bool]) -> None:
@@ -175,7 +183,7 @@ class ReplicasDemo:
         return sorted(duty for duty, owner in self._owners.items() if owner == name)
 
     def _show(self, text: str) -> None:
-        self._say(text, style="bold")
+        self._say(f"\n{text}", style="bold")
         for name in self._replicas:
             self._say(f"  {name:<12}{_words(self._duties_of(name))}")
         self._say("")
@@ -197,7 +205,7 @@ class ReplicasDemo:
     def summary(self) -> Iterator[Text]:
         """What was played, what became of it, and where the logs are."""
         day, tally, killed = self._played, self._tally, self._killed
-        yield Text(f"{day.chats} chats, {day.conferences} of them with two agents\n", style="bold")
+        yield Text(f"\n{day.chats} chats, {day.conferences} of them with two agents\n", style="bold")
         yield Text(f"  {'published':<10}{tally.published:>5}")
         yield Text(f"  {'journaled':<10}{tally.events:>5}          with the sequences 1 to {self._last_sequence}")
         note = f"by the sink {_SINK}, of one replica after another"
