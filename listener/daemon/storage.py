@@ -1,6 +1,5 @@
 """Where the journal is, and who has its duties: a file of one process, or a database that replicas share."""
 
-import socket
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from importlib import import_module
@@ -79,7 +78,7 @@ def _shared(
     new_database: Callable[[], Database] | None,
 ) -> Storage:
     database = new_database() if new_database is not None else _postgres(settings)
-    name = replica_of(settings)
+    name = settings.journal.replica_name
     lease_s = settings.journal.lease_s
     membership = Membership(
         database=database, name=name, version=__version__, lease_s=lease_s, beat_s=lease_s * _BEATS, host=host
@@ -88,11 +87,6 @@ def _shared(
     workers = {"membership": membership.run, "journal": journal.run}
     place = settings.journal.url or "a database of others"
     return Storage(journal, membership, place, workers, database=database, membership=membership)
-
-
-def replica_of(settings: Settings) -> str:
-    """How this process is called among those that share the journal."""
-    return settings.journal.replica or socket.gethostname()
 
 
 def _count_commit(metrics: Metrics, done: Committed) -> None:
