@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 Name = Annotated[str, msgspec.Meta(max_length=1024)]
 
@@ -257,6 +257,20 @@ class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
     new_chats: tuple[str, ...] = ()
 
 
+class Committed(NamedTuple):
+    """What a commit has cost.
+
+    Attributes:
+        waited_s: seconds from the arrival of its oldest batch to its durability; None for a commit without batches.
+        fsync_s: seconds that COMMIT took.
+        events: how many it stored.
+    """
+
+    waited_s: float | None
+    fsync_s: float
+    events: int
+
+
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """An event that a sink did not take and that is no longer retried. `at_ms` is epoch milliseconds.
 
@@ -325,6 +339,14 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False
     quiet_from_ms: int = 0
     quiet_until_ms: int = 0
+
+    def is_halted(self, now_ms: int) -> bool:
+        """Whether it waits for a person, or for a time that the destination named."""
+        return self.parked is not None or self.quiet_until_ms > now_ms
+
+    def resumed(self) -> "LaneState":
+        """The same, halted no more."""
+        return replace(self, parked=None, parked_ms=0, disabled=False, quiet_from_ms=0, quiet_until_ms=0)
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
