@@ -12,10 +12,10 @@ import sys
 import time
 from contextlib import suppress
 
+from listener.journal.postgres.database import PostgresDatabase
+from listener.journal.postgres.options import PostgresOptions
 from listener.journal.shared.journal import SharedJournal
 from listener.journal.shared.membership import Membership
-
-from listener.journal.postgres import PostgresDatabase, PostgresOptions
 from listener.model.event import JournalBatch, LastValue
 from listener.testing import sample_event
 

@@ -19,11 +19,13 @@ import signal
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from listener.errors import JournalError, JournalUncertain
-from listener.journal.postgres import PostgresDatabase, PostgresOptions
+from listener.journal.postgres.database import PostgresDatabase
+from listener.journal.postgres.options import PostgresOptions
 from listener.model.replica import ACCOUNT, LANE
 from listener.simulator import Simulator, SimulatorOptions
 from listener.simulator.wire import Call, Reply
@@ -455,14 +457,15 @@ class Ground:
             problems += [f"{account}: {verdict.duplicates} twice in the journal"] if verdict.duplicates else []
         return problems
 
-    def gaps(self) -> list[dict[str, Any]]:
-        """The data of every gap in the journal."""
-        return [gap for account in self.accounts for gap in self.book.gaps(account)]
+    def gaps(self) -> list[float]:
+        """The length of every gap in the journal, in seconds."""
+        stretches = [(gap["from"], gap["to"]) for account in self.accounts for gap in self.book.gaps(account)]
+        return [(datetime.fromisoformat(to) - datetime.fromisoformat(since)).total_seconds() for since, to in stretches]
 
     def report(self) -> str:
         """What there was, for whoever reads the output."""
         verdicts = self.verdicts(Promise.MISSING_ON_RECORD).values()
-        seconds = [gap["seconds"] for gap in self.gaps()]
+        seconds = self.gaps()
         reconciled, missing = sum(v.reconciled for v in verdicts), sum(len(v.missing) for v in verdicts)
         return (
             f"{len(self.ledger)} published, {missing} missing, {reconciled} found by re-reading, {len(seconds)} gaps"
