@@ -23,6 +23,7 @@ from listener.model.event import (
 from listener.model.filter import EVERY_EVENT, EventFilter
 from listener.model.replica import Grant, Offer
 from listener.testing import SAMPLE_MS, ManualClock, MemoryConnection, MemoryDatabase, sample_event, sample_gap
+from support.pgbouncer import PgBouncer
 from support.postgresjournal import PostgresWorld
 from support.postgresserver import PostgresServer
 
@@ -55,9 +56,22 @@ class MemoryWorld:
         pass
 
 
-@pytest.fixture(params=["postgres", "memory"])
+@pytest.fixture(scope="module")
+def bouncer(server):
+    with PgBouncer(server) as bouncer:
+        yield bouncer
+
+
+@pytest.fixture(params=["postgres", "pooler", "memory"])
 async def world(request):
-    world = MemoryWorld() if request.param == "memory" else PostgresWorld(request.getfixturevalue("server"))
+    match request.param:
+        case "postgres":
+            world = PostgresWorld(request.getfixturevalue("server"))
+        case "pooler":
+            bouncer = request.getfixturevalue("bouncer")
+            world = PostgresWorld(request.getfixturevalue("server"), port=bouncer.port, pooler=True)
+        case _:
+            world = MemoryWorld()
     yield world
     await world.end()
 
