@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
-from asyncpg import InterfaceError, InternalClientError, PostgresError
+from asyncpg import DataError, InterfaceError, InternalClientError, PostgresError
 
 from listener.errors import JournalError, JournalFenced, JournalFull, JournalUncertain, ListenerError, StartError
 from listener.journal.postgres.options import PostgresOptions
@@ -224,10 +224,12 @@ async def _say_goodbye(connection: asyncpg.Connection) -> None:
 
 
 def _is_refusal(exc: Exception) -> bool:
-    """Whether the server said that a statement failed: then nothing was done.
+    """Whether the server said that a statement failed, or the library that it cannot be sent: then nothing was done.
 
-    One that ends the connection (FATAL) may come after the commit, while it waited for standbys.
+    What ends the connection (FATAL) may come after the commit, while it waits for standbys.
     """
+    if isinstance(exc, DataError):
+        return True
     severity = getattr(exc, "severity_en", None) or getattr(exc, "severity", None)
     return isinstance(exc, PostgresError) and severity == "ERROR"
 
