@@ -187,5 +187,6 @@ class MemoryConnection:
 
     async def heard(self, sequence: int) -> int:
         """Return the sequence of the newest event once it is above `sequence`."""
-        await self._database.beyond(sequence)
+        if self._is_open:
+            await self._database.beyond(sequence)
         return await self._call(partial(self._database.last_sequence))
