@@ -101,6 +101,7 @@ class Daemon:
         self._down_since_ms: int | None = None
         self._storage = storage_of(settings, host=host, metrics=self.metrics, new_database=self._database)
         self._journal, self._duties = self._storage.journal, self._storage.duties
+        self._certainty = Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
         self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
         self._recorder = Recorder(
             journal=self._journal,
@@ -174,7 +175,8 @@ class Daemon:
     def _forget(self) -> None:
         """Others have what this process had. All of it was cut off, and nothing confirmed that is not durable."""
         self.metrics.count("fenced_total")
-        log.error("starting_over", reason="other replicas took this one for gone, and have its duties")
+        reason = "others took this replica for gone and have its duties, or another process has joined by its name"
+        log.error("starting_over", reason=reason)
         self._lanes.running.clear()
         self.health.sample(self.metrics)
         for gauge in ("sessions_subscribed", "sessions_configured"):
@@ -226,7 +228,7 @@ class Daemon:
             begun.append(spawn("damages", self._record_damages(self._journal)))
         begun += [spawn(name, run()) for name, run in self._storage.workers.items()]
         if self._duties.is_shared:
-            begun.append(spawn("duties", work.run(spawn)))
+            begun += [spawn("duties", work.run(spawn)), spawn("certainty", self._certainty.run())]
         if self.health.replicas is not None:
             begun.append(spawn("reports", self.health.replicas.keep_telling(self._host.clock.sleep)))
         return begun
@@ -409,16 +411,11 @@ class Daemon:
             connector=connector,
             roll=self._roll,
             down_since_ms=self._down_since_ms,
-            certainty=self._certainty(),
+            certainty=self._certainty if self._duties.is_shared else None,
             host=self._host,
         )
         stack.push_async_callback(accounts.close)
         return accounts
-
-    def _certainty(self) -> Certainty | None:
-        if not self._duties.is_shared:
-            return None
-        return Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
 
     def _supervision(self) -> Supervision:
         return Supervision(
