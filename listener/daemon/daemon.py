@@ -27,7 +27,7 @@ from listener.daemon.reloading import Changes, Reloads, changes_between
 from listener.daemon.replicas import Replicas
 from listener.daemon.roll import Roll
 from listener.daemon.serving import http_server
-from listener.daemon.storage import replica_of, storage_of
+from listener.daemon.storage import open_patiently, replica_of, storage_of
 from listener.daemon.supervision import Supervision
 from listener.daemon.work import Work
 from listener.errors import ConfigError, ControlError, JournalError, JournalFenced, JournalLocked, ListenerError
@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 _LOOK_S = 10.0
 _SINKS_ANSWER_WITHIN_S = 1.0
+_LASTED_S = 60.0
 _SERVER = "[server]"  # no sink can be called so
 
 
@@ -154,11 +155,14 @@ class Daemon:
         _tune_gc()
         for text in self._settings.renamed:
             log.warning("setting_renamed", text=text)
+        began_s = self._host.clock.monotonic_s()
         while await self._is_fenced_in_its_run():
+            if self._host.clock.monotonic_s() - began_s > _LASTED_S:
+                self._fences.reset()
             self._forget()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), self._fences.next())
-            self._new_parts()
+            began_s = self._host.clock.monotonic_s()
         log.info("stopped", last_sequence=self._journal.last_sequence)
 
     async def _is_fenced_in_its_run(self) -> bool:
@@ -181,6 +185,10 @@ class Daemon:
         self.health.sample(self.metrics)
         for gauge in ("sessions_subscribed", "sessions_configured"):
             self.metrics.set(gauge, 0)
+        self._new_parts()
+        gc.unfreeze()  # what is gone was kept from the collector; that takes its time now, while nothing is at work
+        gc.collect()
+        gc.freeze()
 
     async def _run(self, stack: AsyncExitStack) -> None:
         is_alone = not self._duties.is_shared
@@ -236,7 +244,8 @@ class Daemon:
     async def _has_joined(self, stack: AsyncExitStack, spawn: Spawn) -> bool:
         """Join the others as soon as the database lets it; False if it is to stop before."""
         stack.push_async_callback(self._journal.close)
-        joining, stopping = spawn("joining", self._join()), spawn("stop", self._stopped())
+        opening = open_patiently(self._journal, uniform=self._host.random.uniform, on_failure=self._waits)
+        joining, stopping = spawn("joining", opening), spawn("stop", self._stopped())
         await asyncio.wait((joining, stopping), return_when=asyncio.FIRST_COMPLETED)
         for task in (joining, stopping):
             task.cancel()
@@ -247,20 +256,8 @@ class Daemon:
     async def _stopped(self) -> None:
         await self._stop.wait()
 
-    async def _join(self) -> None:
-        """Until it is done. A database that is away, or refuses, is waited for: it may come back, or be set right."""
-        pauses = Backoff(first_s=0.5, limit_s=10.0, uniform=self._host.random.uniform)
-        while True:
-            try:
-                return await self._journal.open()
-            except JournalError as exc:
-                await self._wait_for_database(str(exc), pauses.next())
-
-    async def _wait_for_database(self, why: str, pause_s: float) -> None:
-        if why not in self._starting:
-            log.error("journal_not_opened", error=why, effect="tried until it can be")
+    def _waits(self, why: str) -> None:
         self._starting = f"the journal cannot be opened: {why}"
-        await asyncio.sleep(pause_s)
 
     def _has_started(self) -> None:
         self._starting = ""
@@ -372,6 +369,7 @@ class Daemon:
             new_test_event=lambda sink: new_test_event(self._settings, sink, self._host),
             duties=self._duties,
             configured=lambda: self._settings.sinks,
+            owner=None if self.health.replicas is None else self.health.replicas.owner_of,
         )
         if self._duties.is_shared or not self._takes_orders:
             return commands
