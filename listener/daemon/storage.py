@@ -1,10 +1,8 @@
 """Where the journal is, and who has its duties: a file of one process, or a database that replicas share."""
 
 import asyncio
-import socket
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import structlog
@@ -85,8 +83,8 @@ def _shared(
     count: Callable[[Committed], None],
     new_database: Callable[[], Database] | None,
 ) -> Storage:
-    database = new_database() if new_database is not None else _postgres(settings, host)
-    name = replica_of(settings)
+    database = new_database() if new_database is not None else _postgres(settings)
+    name = settings.journal.replica_name
     lease_s = settings.journal.lease_s
     membership = Membership(
         database=database, name=name, version=__version__, lease_s=lease_s, beat_s=lease_s * _BEATS, host=host
@@ -120,21 +118,19 @@ async def open_patiently(
         await asyncio.sleep(pauses.next())
 
 
-def replica_of(settings: Settings) -> str:
-    """How this process is called among those that share the journal."""
-    return settings.journal.replica or socket.gethostname()
-
-
 def _count_commit(metrics: Metrics, done: Committed) -> None:
     metrics.observe("journal_fsync_seconds", done.fsync_s)
     if done.waited_s is not None:
         metrics.observe("journal_commit_seconds", done.waited_s)
 
 
-def _postgres(settings: Settings, host: Host) -> Database:
+def _postgres(settings: Settings) -> Database:
     """Its client library is optional: `preflight` tells where it is missing."""
+    from listener.journal.postgres.database import PostgresDatabase  # noqa: PLC0415 - as its docstring says
+    from listener.journal.postgres.options import PostgresOptions  # noqa: PLC0415 - likewise
+
     table, surroundings = settings.journal, JournalTable(settings.base)
-    options = import_module("listener.journal.postgres.options").PostgresOptions(
+    options = PostgresOptions(
         **table.address,
         username=table.username,
         password=partial(table.secret, settings.base),
@@ -142,5 +138,4 @@ def _postgres(settings: Settings, host: Host) -> Database:
         schema=table.schema,
         pooler=table.pooler,
     )
-    made: Database = import_module("listener.journal.postgres.database").PostgresDatabase(options, host=host)
-    return made
+    return PostgresDatabase(options)
