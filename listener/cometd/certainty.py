@@ -6,7 +6,7 @@ from listener.cometd.protocol import Session
 from listener.runtime.gate import Gate
 from listener.runtime.latch import Latch
 
-_SHARE = 1 / 2  # of the time that the server keeps a session without a poll
+_SHARE = 1 / 3  # of the time that the server keeps a session without a poll
 _LOOK_S = 60.0
 
 
