@@ -38,6 +38,9 @@ class Database(Protocol):
         version can live with.
         """
 
+    async def check(self) -> None:
+        """Connect, and change nothing. Raises JournalError where `open` would, as far as that can be told."""
+
     async def close(self) -> None:
         """Give up all connections. Idempotent; every later call raises JournalError."""
 
