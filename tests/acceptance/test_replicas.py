@@ -14,8 +14,9 @@ import pytest
 
 from support.disks import Mounts
 from support.faultproxy import FaultProxy
-from support.ground import Ground, Loss, Replica, spread
+from support.ground import NAMES, Ground, Loss, Replica, spread
 from support.oracle import Promise
+from support.pgbouncer import PgBouncer
 from support.postgresserver import PostgresServer
 from support.wallclock import WallClock
 
@@ -131,6 +132,25 @@ async def test_whoever_is_killed_or_frozen_others_take_over_and_nothing_is_missi
     for losses in evictions.losses.values():
         assert max(loss.last_poll for loss in losses) <= WITHIN_S
         assert max(loss.whole for loss in losses) <= WITHIN_S + 1.0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+async def test_through_a_pooler_it_is_no_different(
+    start_ground: StartGround, postgres: PostgresServer, dice: random.Random
+):
+    with PgBouncer(postgres) as pooler:
+        ground = await start_ground(ports=dict.fromkeys(NAMES, pooler.port), journal={"pooler": True})
+        evictions = Evictions(ground, dice)
+        async with ground.stream(rate=RATE):
+            for _ in range(3):
+                await evictions.kill()
+                await evictions.freeze()
+        await ground.drain()
+        print(evictions.report(), f"{len(ground.ledger)} published", sep="\n")
+        assert ground.problems() == []
+        assert ground.gaps() == []
+        assert max(loss.last_poll for losses in evictions.losses.values() for loss in losses) <= WITHIN_S
 
 
 @pytest.mark.parametrize("ack", [False, pytest.param(True, marks=long)], ids=["no ack", "ack"])
