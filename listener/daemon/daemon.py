@@ -112,6 +112,7 @@ class Daemon:
             type_prefix=settings.disposition.type_prefix,
             on_record=self._on_record,
             host=host,
+            is_alone=not self._duties.is_shared,
         )
         self.health = Health(
             roll=self._roll,
