@@ -20,6 +20,7 @@ from listener.daemon.assembly import new_test_event, source_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
+from listener.daemon.duties import offers_of
 from listener.daemon.health import Health
 from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
@@ -205,6 +206,7 @@ class Daemon:
         accounts = self._accounts = await self._new_accounts(stack)
         work = self._new_work(accounts)
         if is_alone:
+            await self._duties.offer(offers_of(self._settings))
             await accounts.build(self._settings.listening_accounts())
             self._has_started()
         async with asyncio.TaskGroup() as tasks:
@@ -438,7 +440,7 @@ class Daemon:
         return Retention(
             journal=self._journal,
             keep_for=lambda: self._settings.sinks,
-            is_ours=work.keeps_house if self._duties.is_shared else lambda: True,
+            is_ours=work.keeps_house,
             retention_days=self._settings.journal.retention_days,
             max_bytes=self._settings.journal.max_bytes,
             now_ms=self._host.clock.now_ms,
