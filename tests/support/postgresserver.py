@@ -68,7 +68,7 @@ class PostgresServer(Broker):
             "shared_buffers": "16MB",
             **options,
         }
-        argv = [*self._enter, *_as_account(), program, "-D", self.data, "-p", str(port)]
+        argv = [*self._enter, *as_account(), program, "-D", self.data, "-p", str(port)]
         argv += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         super().__init__(argv, folder=folder, port=port, ready="database system is ready to accept", ready_within_s=30)
 
@@ -156,7 +156,7 @@ class PostgresServer(Broker):
         return self._child is not None and self._child.poll() is None
 
     def _run(self, program: str, *arguments: str | Path) -> None:
-        argv = [*self._enter, *_as_account(), _program(program), *map(str, arguments)]
+        argv = [*self._enter, *as_account(), _program(program), *map(str, arguments)]
         subprocess.run(argv, check=True, capture_output=True, cwd=self.folder)
 
     def _children(self) -> list[int]:
@@ -184,7 +184,8 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _as_account() -> list[str]:
+def as_account() -> list[str]:
+    """How a program of a database is started as its account, where we are root."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--reuid", _ACCOUNT, "--regid", _ACCOUNT, "--clear-groups"]
