@@ -58,6 +58,10 @@ class MemoryConnection:
         await self._link(partial(self._database.replicas))
         self._is_open = True
 
+    async def check(self) -> None:
+        """Connect, and change nothing."""
+        await self._link(partial(self._database.replicas))
+
     async def close(self) -> None:
         """Give up the connection."""
         self._is_open = False

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from asyncpg import Connection
+from asyncpg import Connection, InsufficientPrivilegeError
 
 from listener.errors import JournalError
 from listener.journal.postgres.options import PostgresOptions
@@ -40,6 +40,14 @@ MIGRATIONS = migrations()
 VERSION = MIGRATIONS[-1].number
 """The newest version, which this software is for."""
 
+# Not to_regclass: while it waits for the lock, what another start commits does not reach the cache that it asks.
+_IS_THERE = """
+SELECT EXISTS (
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1 AND c.relname = 'schema_version'
+)
+"""
+_EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
 _FUNCTIONS = files(__package__).joinpath("functions.sql")
 
 
@@ -62,10 +70,19 @@ async def prepare(connection: Connection, options: PostgresOptions, steps: Seque
                 await _migrate(connection, options, pending)
 
 
+async def check(connection: Connection, options: PostgresOptions) -> None:
+    """Whether there is anything to prepare, and that would be allowed. Raises as `prepare`."""
+    if await _lacking(connection, options, MIGRATIONS):
+        exists = await connection.fetchval(_EXISTS, options.schema)
+        kind, name = ("schema", options.schema) if exists else ("database", options.database)
+        if not await connection.fetchval(f"SELECT has_{kind}_privilege($1, 'CREATE')", name):
+            raise InsufficientPrivilegeError(f"permission denied for {kind} {name}")
+
+
 async def _lacking(connection: Connection, options: PostgresOptions, steps: Sequence[Migration]) -> list[Migration]:
     """The steps that are missing and may be taken."""
     schema, newest = options.quoted_schema, steps[-1].number
-    if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.schema_version") is None:
+    if not await connection.fetchval(_IS_THERE, options.schema):
         return list(steps)
     known: Any = await connection.fetchrow(f"SELECT version, least FROM {schema}.schema_version")  # noqa: S608 - quoted
     if known["least"] > newest:
@@ -81,7 +98,7 @@ async def _migrate(connection: Connection, options: PostgresOptions, pending: Se
     schema = options.quoted_schema
     if pending[0].number == 1:
         # Where it is there already, the right to make schemas is not needed.
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", options.schema):
+        if not await connection.fetchval(_EXISTS, options.schema):
             await connection.execute(f"CREATE SCHEMA {schema}")
         await connection.execute(
             f"CREATE TABLE {schema}.schema_version (version integer NOT NULL, least integer NOT NULL)"
