@@ -71,8 +71,7 @@ class Lane:
         self._now_ms = now_ms
         self._monotonic = monotonic
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
-        self._progress = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._progress, self._moved, self._at_rest = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._retry_state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
         self._pace, self._refusals = Pace(monotonic), Refusals(policy.park_after_refusals)
         self._destination = Destination(
@@ -97,9 +96,7 @@ class Lane:
         self._already_dead: set[tuple[int, str]] = set()
         self._ahead = set[int]()
         self._last_error: str | None = None
-        self._idle = False
-        self._is_to_rest = False
-        self._at_rest = asyncio.Event()
+        self._idle = self._is_to_rest = False
         self._moved_at_s = monotonic()
         self._log = structlog.get_logger(__name__).bind(sink=name)
 
