@@ -27,7 +27,7 @@ from listener.daemon.reloading import Changes, Reloads, changes_between
 from listener.daemon.replicas import Replicas
 from listener.daemon.roll import Roll
 from listener.daemon.serving import http_server
-from listener.daemon.storage import replica_of, storage_of
+from listener.daemon.storage import storage_of
 from listener.daemon.supervision import Supervision
 from listener.daemon.work import Work
 from listener.errors import ConfigError, ControlError, JournalError, JournalFenced, JournalLocked, ListenerError
@@ -124,7 +124,7 @@ class Daemon:
         )
         if self._storage.database is not None:
             self.health.replicas = Replicas(
-                name=replica_of(settings),
+                name=settings.journal.replica_name,
                 knows=self._storage.database,
                 duties=self._duties,
                 roll=self._roll,

@@ -1,8 +1,8 @@
 """Where the journal is, and who has its duties: a file of one process, or a database that replicas share."""
 
-import socket
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from listener import __version__
@@ -77,8 +77,8 @@ def _shared(
     count: Callable[[Committed], None],
     new_database: Callable[[], Database] | None,
 ) -> Storage:
-    database = new_database() if new_database is not None else _postgres(settings, host)
-    name = replica_of(settings)
+    database = new_database() if new_database is not None else _postgres(settings)
+    name = settings.journal.replica_name
     lease_s = settings.journal.lease_s
     membership = Membership(
         database=database, name=name, version=__version__, lease_s=lease_s, beat_s=lease_s * _BEATS, host=host
@@ -89,24 +89,16 @@ def _shared(
     return Storage(journal, membership, place, workers, database=database, membership=membership)
 
 
-def replica_of(settings: Settings) -> str:
-    """How this process is called among those that share the journal."""
-    return settings.journal.replica or socket.gethostname()
-
-
 def _count_commit(metrics: Metrics, done: Committed) -> None:
     metrics.observe("journal_fsync_seconds", done.fsync_s)
     if done.waited_s is not None:
         metrics.observe("journal_commit_seconds", done.waited_s)
 
 
-def _postgres(settings: Settings, host: Host) -> Database:
+def _postgres(settings: Settings) -> Database:
     """Its client library is optional: `preflight` tells where it is missing."""
-    from listener.journal.postgres.database import PostgresDatabase  # noqa: PLC0415 - as its docstring says
-    from listener.journal.postgres.options import PostgresOptions  # noqa: PLC0415 - likewise
-
     table, surroundings = settings.journal, JournalTable(settings.base)
-    options = PostgresOptions(
+    options = import_module("listener.journal.postgres.options").PostgresOptions(
         **table.address,
         username=table.username,
         password=partial(table.secret, settings.base),
@@ -114,4 +106,5 @@ def _postgres(settings: Settings, host: Host) -> Database:
         schema=table.schema,
         pooler=table.pooler,
     )
-    return PostgresDatabase(options, host=host)
+    made: Database = import_module("listener.journal.postgres.database").PostgresDatabase(options)
+    return made
