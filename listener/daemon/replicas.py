@@ -151,7 +151,7 @@ class Replicas:
                 await asyncio.sleep(0)
         self._read = read
         return Look(
-            replicas=tuple(map(_replica, replicas)),
+            replicas=tuple(map(status_of, replicas)),
             accounts=tuple(report for _, report in read.values()),
             lanes=tuple(
                 Owned(one.duty.removeprefix(LANE), one.replica, one.report)
@@ -230,7 +230,8 @@ def _account(one: DutyReport) -> AccountReport:
     )
 
 
-def _replica(one: ReplicaReport) -> ReplicaStatus:
+def status_of(one: ReplicaReport) -> ReplicaStatus:
+    """A replica as `/status.json` shows it."""
     process = _decoded(one.report, _Process)
     return ReplicaStatus(
         name=one.name,

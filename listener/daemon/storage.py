@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from importlib import import_module
 from typing import Any, NamedTuple
 
 from listener import __version__
-from listener.config.journal import JournalTable
 from listener.config.settings import Settings
 from listener.daemon.assembly import known_elsewhere
+from listener.daemon.database import database_of
 from listener.daemon.duties import EveryDuty
 from listener.daemon.housekeeping import look_after
 from listener.journal.shared.database import Database
@@ -77,7 +76,7 @@ def _shared(
     count: Callable[[Committed], None],
     new_database: Callable[[], Database] | None,
 ) -> Storage:
-    database = new_database() if new_database is not None else _postgres(settings)
+    database = new_database() if new_database is not None else database_of(settings.journal, settings.base)
     name = settings.journal.replica_name
     lease_s = settings.journal.lease_s
     membership = Membership(
@@ -93,18 +92,3 @@ def _count_commit(metrics: Metrics, done: Committed) -> None:
     metrics.observe("journal_fsync_seconds", done.fsync_s)
     if done.waited_s is not None:
         metrics.observe("journal_commit_seconds", done.waited_s)
-
-
-def _postgres(settings: Settings) -> Database:
-    """Its client library is optional: `preflight` tells where it is missing."""
-    table, surroundings = settings.journal, JournalTable(settings.base)
-    options = import_module("listener.journal.postgres.options").PostgresOptions(
-        **table.address,
-        username=table.username,
-        password=partial(table.secret, settings.base),
-        tls=partial(table.ssl_context, surroundings) if table.encrypted else lambda: None,
-        schema=table.schema,
-        pooler=table.pooler,
-    )
-    made: Database = import_module("listener.journal.postgres.database").PostgresDatabase(options)
-    return made

@@ -49,16 +49,21 @@ class PostgresSide:
         """See `copying.Side`; as the next ones."""
         return [rows.event_of(row) for row in await self._ask("read", after, limit)]
 
-    async def values(self, after: tuple[str, str], limit: int) -> list[LastValue]:
+    async def values(self, after: tuple[str, str] | None, limit: int) -> list[LastValue]:
         """See there."""
-        return [rows.value_of(row) for row in await self._ask("values_behind", *rows.texts(after), limit)]
+        place = () if after is None else rows.texts(after)
+        return [rows.value_of(row) for row in await self._behind("values_behind", "(chat_id, key)", place, limit)]
 
-    async def letters(self, after: tuple[int, str], limit: int) -> list[Undelivered]:
+    async def letters(self, after: tuple[int, str] | None, limit: int) -> list[Undelivered]:
         """See there."""
-        sequence, sink = after
-        return [
-            rows.undelivered_of(row) for row in await self._ask("letters_behind", sequence, rows.escaped(sink), limit)
-        ]
+        place = () if after is None else (after[0], rows.escaped(after[1]))
+        found = await self._behind("letters_behind", "(sequence, sink)", place, limit)
+        return [rows.undelivered_of(row) for row in found]
+
+    async def _behind(self, name: str, columns: str, place: Sequence[Any], limit: int) -> list[Any]:
+        meant = f"{columns} > ($2, $3)" if place else "TRUE"
+        statement = self._statements[name].replace(":meant", meant)
+        return list(await self._do(self._connection.fetch(statement, limit, *place)))
 
     async def rest(self) -> Rest:
         """See there."""

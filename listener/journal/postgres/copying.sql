@@ -1,4 +1,4 @@
--- What a copy asks beside the statements of queries.sql, by name.
+-- What a copy asks beside the statements of queries.sql, by name; :meant as there.
 
 -- name: copied_rows
 SELECT (SELECT count(*) FROM disposition_listener.event) + (SELECT count(*) FROM disposition_listener.last_value)
@@ -6,12 +6,12 @@ SELECT (SELECT count(*) FROM disposition_listener.event) + (SELECT count(*) FROM
 
 -- name: values_behind
 SELECT chat_id, key, value, account, server_time_ms, received_ms, revision
-FROM disposition_listener.last_value WHERE (chat_id, key) > ($1, $2) ORDER BY chat_id, key LIMIT $3
+FROM disposition_listener.last_value WHERE :meant ORDER BY chat_id, key LIMIT $1
 
 -- name: letters_behind
 SELECT sink, sequence, event_id, reason, attempts, at_ms, answer, replaying,
        sequence, received_ms, event_id, type, source, subject, time, kind, account, change, origin, data
-FROM disposition_listener.dead_letter WHERE (sequence, sink) > ($1, $2) ORDER BY sequence, sink LIMIT $3
+FROM disposition_listener.dead_letter WHERE :meant ORDER BY sequence, sink LIMIT $1
 
 -- name: holes
 SELECT first_sequence, last_sequence FROM disposition_listener.hole ORDER BY first_sequence

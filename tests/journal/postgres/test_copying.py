@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -187,7 +187,12 @@ async def test_a_side_that_does_not_keep_what_it_is_given_is_found_out(
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     events=st.lists(st.tuples(TEXTS, TEXTS, st.binary(max_size=20)), max_size=6),
     values=st.dictionaries(st.tuples(TEXTS, TEXTS), st.none() | TEXTS, max_size=6),
