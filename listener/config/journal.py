@@ -45,6 +45,10 @@ with warnings.catch_warnings():
             """How this process is called among those that share the journal."""
             return self.replica or socket.gethostname()
 
+        def is_here(self, on: str | None) -> bool:
+            """Whether this process may have a sink of which `on` says who alone may; None for any."""
+            return on in {None, self.replica_name}
+
         @model_validator(mode="after")
         def _one_place(self) -> Self:
             of_a_database = sorted(self.model_fields_set - {"path", "retention_days", "max_bytes", "url"})

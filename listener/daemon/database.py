@@ -1,7 +1,6 @@
-"""The database that replicas share, by the configuration; its client library is optional, and asked for only here."""
+"""The database that replicas share, by the configuration; its client library is optional, and imported only here."""
 
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +12,17 @@ if TYPE_CHECKING:
 
 
 def database_of(table: JournalSettings, base: Path) -> Database:
-    """The database of a `[journal]` table with a `url`, as `options_of` says; its client library is optional."""
-    made: Database = import_module("listener.journal.postgres.database").PostgresDatabase(options_of(table, base))
-    return made
+    """The database of a `[journal]` table with a `url`, as `options_of` says; not open yet."""
+    from listener.journal.postgres.database import PostgresDatabase  # noqa: PLC0415 - as the module says
+
+    return PostgresDatabase(options_of(table, base))
 
 
 def options_of(table: JournalSettings, base: Path) -> "PostgresOptions":
     """How to reach the database of a `[journal]` table with a `url`, whose files are beside `base`."""
-    made: PostgresOptions = import_module("listener.journal.postgres.options").PostgresOptions(
+    from listener.journal.postgres.options import PostgresOptions  # noqa: PLC0415 - as the module says
+
+    return PostgresOptions(
         **table.address,
         username=table.username,
         password=partial(table.secret, base),
@@ -28,4 +30,3 @@ def options_of(table: JournalSettings, base: Path) -> "PostgresOptions":
         schema=table.schema,
         pooler=table.pooler,
     )
-    return made

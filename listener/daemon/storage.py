@@ -1,8 +1,11 @@
 """Where the journal is, and who has its duties: a file of one process, or a database that replicas share."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, NamedTuple
+
+import structlog
 
 from listener import __version__
 from listener.config.settings import Settings
@@ -10,6 +13,7 @@ from listener.daemon.assembly import known_elsewhere
 from listener.daemon.database import database_of
 from listener.daemon.duties import EveryDuty
 from listener.daemon.housekeeping import look_after
+from listener.errors import JournalError
 from listener.journal.shared.database import Database
 from listener.journal.shared.journal import SharedJournal
 from listener.journal.shared.membership import Membership
@@ -17,8 +21,11 @@ from listener.journal.sqlite import SqliteJournal
 from listener.journal.sqlite.journal import wal_bytes
 from listener.model.event import Committed
 from listener.ports import Duties, Journal
+from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
 
 _BEATS = 0.3  # of a lease
 
@@ -86,6 +93,29 @@ def _shared(
     workers = {"membership": membership.run, "journal": journal.run}
     place = settings.journal.url or "a database of others"
     return Storage(journal, membership, place, workers, database=database, membership=membership)
+
+
+async def open_patiently(
+    journal: Journal, *, uniform: Callable[[float, float], float], on_failure: Callable[[str], None]
+) -> None:
+    """Open a shared journal, however long that takes: its database may come back, or be set right.
+
+    Args:
+        journal: of a database.
+        uniform: chance.
+        on_failure: told why each attempt failed.
+    """
+    pauses, told = Backoff(first_s=0.5, limit_s=10.0, uniform=uniform), ""
+    while True:
+        try:
+            return await journal.open()
+        except JournalError as exc:
+            why = str(exc)
+        on_failure(why)
+        if why != told:
+            _log.error("journal_not_opened", error=why, effect="tried until it can be")
+            told = why
+        await asyncio.sleep(pauses.next())
 
 
 def _count_commit(metrics: Metrics, done: Committed) -> None:

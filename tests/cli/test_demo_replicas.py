@@ -1,7 +1,9 @@
 """`demo --replicas`: three processes on a real PostgreSQL, one killed; what it says, and what it leaves."""
 
+import contextlib
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,16 @@ def postgres() -> None:
         programs()
     except StartError as exc:
         lacking(str(exc))
+
+
+def running_with(folder: Path) -> list[int]:
+    """The processes that name a folder."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in file.read_bytes():
+                found.append(int(file.parent.name))
+    return found
 
 
 @pytest.mark.usefixtures("postgres")
@@ -41,10 +53,12 @@ def test_one_is_killed_the_others_take_over_and_everything_is_there_without_a_ga
 
 @pytest.mark.usefixtures("postgres")
 async def test_ctrl_c_ends_all_of_it(start_command, tmp_path):
-    demo = await start_command("demo", "--replicas", "2", "--events", "1000", "--dir", "d")
-    await demo.line(lambda line: "agent" in line)
+    demo = await start_command("demo", "--replicas", "2", "--events", "1000", "--dir", tmp_path / "d")
+    await demo.line(lambda line: "agent1" in line, timeout_s=60)
+    assert len(running_with(tmp_path)) == 3  # the demo, and its replicas
     demo.send_signal(signal.SIGINT)
     assert await demo.wait() == 0
+    assert running_with(tmp_path) == []
     assert not any("Traceback" in line or "error" in line for line in demo.lines)
 
 

@@ -22,7 +22,8 @@ from listener.model.event import (
 )
 from listener.model.filter import EVERY_EVENT, EventFilter
 from listener.model.replica import Grant, Offer
-from listener.testing import SAMPLE_MS, sample_event, sample_gap
+from listener.testing import SAMPLE_MS, ManualClock, MemoryConnection, MemoryDatabase, sample_event, sample_gap
+from support.pgbouncer import PgBouncer
 from support.postgresjournal import PostgresWorld
 from support.postgresserver import PostgresServer
 
@@ -36,9 +37,41 @@ def server():
         yield server
 
 
-@pytest.fixture(params=["postgres"])
+class MemoryWorld:
+    """The database in memory, by a clock that moves when it is told to."""
+
+    def __init__(self):
+        self.clock = ManualClock()
+        self.database = MemoryDatabase(lambda: self.clock.now_ms() / 1000)
+
+    async def opened(self):
+        connection = MemoryConnection(self.database)
+        await connection.open()
+        return connection
+
+    async def pass_s(self, seconds):
+        self.clock.advance(seconds)
+
+    async def end(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+def bouncer(server):
+    with PgBouncer(server) as bouncer:
+        yield bouncer
+
+
+@pytest.fixture(params=["postgres", "pooler", "memory"])
 async def world(request):
-    world = PostgresWorld(request.getfixturevalue("server"))
+    match request.param:
+        case "postgres":
+            world = PostgresWorld(request.getfixturevalue("server"))
+        case "pooler":
+            bouncer = request.getfixturevalue("bouncer")
+            world = PostgresWorld(request.getfixturevalue("server"), port=bouncer.port, pooler=True)
+        case _:
+            world = MemoryWorld()
     yield world
     await world.end()
 

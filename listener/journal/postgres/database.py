@@ -1,18 +1,19 @@
 """`Database` on PostgreSQL."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import structlog
+from asyncpg import Connection
 
 from listener.errors import JournalError
 from listener.journal.postgres import rows, schema
 from listener.journal.postgres.ear import Ear
 from listener.journal.postgres.lines import APPLICATION, TROUBLE, Lines, code_of, described
 from listener.journal.postgres.options import PostgresOptions
-from listener.journal.postgres.profile import QUESTION, profile_of
+from listener.journal.postgres.profile import QUESTION, Profile, profile_of
 from listener.model.event import (
     Change,
     DeadLetter,
@@ -68,6 +69,15 @@ class PostgresDatabase:
 
     async def open(self) -> None:
         """See `Database`."""
+        profile = await self._visit(schema.prepare)
+        profile.report(_log, self._options.place)
+
+    async def check(self) -> None:
+        """See `Database`."""
+        await self._visit(schema.check)
+
+    async def _visit(self, prepare: Callable[[Connection, PostgresOptions], Awaitable[None]]) -> Profile:
+        """Look at the server, and do this in the schema. Raises JournalError."""
         place = self._options.place
         try:
             async with asyncio.timeout(self._options.timeout_s):
@@ -78,12 +88,12 @@ class PostgresDatabase:
                     raise JournalError(f"{place}: is a standby, which takes no writes")
                 if profile.encoding != _ENCODING:
                     raise JournalError(f"{place}: the database has the encoding {profile.encoding}, not {_ENCODING}")
-                await schema.prepare(connection, self._options)
+                await prepare(connection, self._options)
             finally:
                 connection.terminate()
         except TROUBLE as exc:
             raise JournalError(f"{place}: {described(exc)}{self._advice(exc)}") from exc
-        profile.report(_log, place)
+        return profile
 
     def _advice(self, exc: Exception) -> str:
         if code_of(exc) != _NO_RIGHT:

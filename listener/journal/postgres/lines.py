@@ -80,7 +80,7 @@ class Lines:
 
     async def _fetch(self, statement: str, values: tuple[Any, ...], timeout_s: float) -> list[Any]:
         async with self._turns:
-            connection = await self._connection(timeout_s)
+            connection = await self._connection()
             try:
                 async with asyncio.timeout(timeout_s):
                     rows = await self._ask(connection, statement, values)
@@ -106,7 +106,7 @@ class Lines:
         await connection.execute("COMMIT")
         return rows
 
-    async def _connection(self, timeout_s: float) -> asyncpg.Connection:
+    async def _connection(self) -> asyncpg.Connection:
         """One that is free, or a new one, which is busy from now on."""
         while self._free and not self._closed:
             connection = self._free.pop()
@@ -116,7 +116,7 @@ class Lines:
         if self._closed:
             raise JournalError(f"{self._options.place}: not open")
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(self._options.timeout_s):
                 connection = await self.connect()
         except TROUBLE as exc:
             raise JournalError(f"{self._options.place}: cannot connect: {described(exc)}") from exc

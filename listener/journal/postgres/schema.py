@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from asyncpg import Connection
+from asyncpg import Connection, InsufficientPrivilegeError
 
 from listener.errors import JournalError
 from listener.journal.postgres.options import PostgresOptions
@@ -40,6 +40,7 @@ MIGRATIONS = migrations()
 VERSION = MIGRATIONS[-1].number
 """The newest version, which this software is for."""
 
+_EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
 _FUNCTIONS = files(__package__).joinpath("functions.sql")
 
 
@@ -62,6 +63,15 @@ async def prepare(connection: Connection, options: PostgresOptions, steps: Seque
                 await _migrate(connection, options, pending)
 
 
+async def check(connection: Connection, options: PostgresOptions) -> None:
+    """Whether there is anything to prepare, and that would be allowed. Raises as `prepare`."""
+    if await _lacking(connection, options, MIGRATIONS):
+        exists = await connection.fetchval(_EXISTS, options.schema)
+        kind, name = ("schema", options.schema) if exists else ("database", options.database)
+        if not await connection.fetchval(f"SELECT has_{kind}_privilege($1, 'CREATE')", name):
+            raise InsufficientPrivilegeError(f"permission denied for {kind} {name}")
+
+
 async def _lacking(connection: Connection, options: PostgresOptions, steps: Sequence[Migration]) -> list[Migration]:
     """The steps that are missing and may be taken."""
     schema, newest = options.quoted_schema, steps[-1].number
@@ -81,7 +91,7 @@ async def _migrate(connection: Connection, options: PostgresOptions, pending: Se
     schema = options.quoted_schema
     if pending[0].number == 1:
         # Where it is there already, the right to make schemas is not needed.
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", options.schema):
+        if not await connection.fetchval(_EXISTS, options.schema):
             await connection.execute(f"CREATE SCHEMA {schema}")
         await connection.execute(
             f"CREATE TABLE {schema}.schema_version (version integer NOT NULL, least integer NOT NULL)"
