@@ -26,14 +26,15 @@ AGENTS = ("agent1", "agent2", "agent3", "agent4")
 
 
 class Line:
-    """What the calls of one replica go through; it can be cut."""
+    """What the calls of one replica go through; it can be cut, or for the calls of one name."""
 
     def __init__(self) -> None:
         self.is_cut = False
+        self.unanswered: str | None = None
 
     async def __call__(self, call: Any, /) -> Any:
         await asyncio.sleep(0)
-        if self.is_cut:
+        if self.is_cut or call.func.__name__ == self.unanswered:
             await asyncio.sleep(0.05)
             raise JournalUncertain("database: no answer")
         return call()
@@ -272,6 +273,23 @@ async def test_one_that_is_drained_gives_everything_back_and_stays(site: Site):
     assert await site.gaps() == []
 
 
+async def test_nothing_is_released_while_something_of_it_may_still_be_stored(site: Site):
+    first, second = site.start("first", shutdown_timeout_s=0.2), site.start("second")
+    await eventually(spread(first, second))
+    first.line.unanswered = "append"
+    site.database.drain("first", draining=True)
+    with capture_logs() as logs:
+        await eventually(lambda: not len(first.daemon._roll))
+        await asyncio.sleep(1.0)
+    assert [line["event"] for line in logs].count("account_not_stopped_in_time") == 2
+    assert len([one for one in site.database.duties() if one.replica == "first" and "account/" in one.duty]) == 2
+    first.line.unanswered = None
+    await eventually(spread(second))
+    site.tell("a")
+    await site.heard("a")
+    assert await site.gaps() == []
+
+
 async def test_a_sink_may_be_one_replicas_alone(site: Site):
     sinks = {"mine": {"type": "file", "path": "mine.jsonl", "on": "second"}, "crm": {"type": "stdout", "on": "first"}}
     first, second = site.start("first", sinks=sinks), site.start("second", sinks=sinks)
@@ -375,3 +393,48 @@ async def test_a_stop_takes_no_longer_than_it_may_while_the_database_is_away(sit
     second = site.start("second")
     await eventually(spread(second))
     assert await site.gaps() == []
+
+
+async def test_any_replica_shows_what_all_of_them_have(site: Site):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+
+    async def shown(one: Replica) -> dict[str, Any]:
+        status: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(await one.daemon.health.status()))
+        return status
+
+    async def told(one: Replica) -> bool:
+        status = await shown(one)
+        return all(account["subscribed"] for account in status["accounts"]) and status["replicas"][1]["ready"]
+
+    for one in (first, second):
+        await eventually(lambda one=one: told(one))
+        status = await shown(one)
+        owners = {account["account"]: account["replica"] for account in status["accounts"]}
+        assert owners == dict.fromkeys(first.accounts(), "first") | dict.fromkeys(second.accounts(), "second")
+        (sink,) = status["sinks"]
+        assert (sink["sink"], sink["kind"], sink["replica"]) == (
+            "crm",
+            "webhook",
+            "first" if first.lanes() else "second",
+        )
+        assert [(two["name"], two["state"], two["accounts"]) for two in status["replicas"]] == [
+            ("first", "alive", 2),
+            ("second", "alive", 2),
+        ]
+    for one, name in ((first, "first"), (second, "second")):
+        value = one.daemon.metrics.value
+        assert (value("replica_up", name), value("replica_others", name)) == (1, 1)
+        assert (value("replica_duties", name, "account"), value("replica_duties_offered", name, "account")) == (2, 4)
+
+
+@pytest.mark.parametrize("ends", ["in_order", "cut_off"])
+async def test_how_the_session_of_what_is_taken_over_had_ended_is_counted(site: Site, ends: str):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    site.tell("a")
+    await site.heard("a")
+    before = second.daemon.metrics.value("accounts_begun_total", ends)
+    await (first.stop() if ends == "in_order" else first.die())
+    await eventually(spread(second))
+    assert second.daemon.metrics.value("accounts_begun_total", ends) - before == 2
