@@ -135,11 +135,12 @@ class Daemon:
             now_ms=host.clock.now_ms,
             monotonic_s=host.clock.monotonic_s,
         )
-        if self._storage.database is not None:
+        if self._storage.database is not None and self._storage.membership is not None:
             self.health.replicas = Replicas(
                 name=settings.journal.replica_name,
                 knows=self._storage.database,
-                duties=self._duties,
+                duties=self._storage.membership,
+                offered=lambda: [offer.duty for offer in offers_of(self._settings)],
                 roll=self._roll,
                 lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
                 kinds=lambda: {name: lane.type for name, lane in self._settings.sinks.items()},

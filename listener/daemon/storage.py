@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import structlog
 
 from listener import __version__
-from listener.config.journal import JournalTable
 from listener.config.settings import Settings
 from listener.daemon.assembly import known_elsewhere
+from listener.daemon.database import database_of
 from listener.daemon.duties import EveryDuty
 from listener.daemon.housekeeping import look_after
 from listener.errors import JournalError
@@ -92,7 +92,7 @@ def _shared(
     new_database: Callable[[], Database] | None,
     known_sequence: int,
 ) -> Storage:
-    database = new_database() if new_database is not None else _postgres(settings)
+    database = new_database() if new_database is not None else database_of(settings.journal, settings.base)
     name = settings.journal.replica_name
     lease_s = settings.journal.lease_s
     membership = Membership(
@@ -141,20 +141,3 @@ def _count_commit(metrics: Metrics, done: Committed) -> None:
     metrics.observe("journal_fsync_seconds", done.fsync_s)
     if done.waited_s is not None:
         metrics.observe("journal_commit_seconds", done.waited_s)
-
-
-def _postgres(settings: Settings) -> Database:
-    """Its client library is optional: `preflight` tells where it is missing."""
-    from listener.journal.postgres.database import PostgresDatabase  # noqa: PLC0415 - as its docstring says
-    from listener.journal.postgres.options import PostgresOptions  # noqa: PLC0415 - likewise
-
-    table, surroundings = settings.journal, JournalTable(settings.base)
-    options = PostgresOptions(
-        **table.address,
-        username=table.username,
-        password=partial(table.secret, settings.base),
-        tls=partial(table.ssl_context, surroundings) if table.encrypted else lambda: None,
-        schema=table.schema,
-        pooler=table.pooler,
-    )
-    return PostgresDatabase(options)

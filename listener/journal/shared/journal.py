@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from listener.errors import JournalError, JournalFenced, JournalLocked, JournalStale, JournalUncertain
 from listener.journal.shared.database import Database
 from listener.journal.shared.membership import Membership
+from listener.journal.shared.moments import ages_ms, by_clocks_of
 from listener.journal.tail import Tail
 from listener.model.event import (
     EVERY_DEAD_LETTER,
@@ -30,6 +31,7 @@ from listener.model.event import (
 from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
 from listener.model.replica import Appended
 from listener.runtime.backoff import Backoff
+from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 from listener.runtime.turn import Turn
@@ -223,9 +225,9 @@ class SharedJournal:
         number = self._number
         try:
             while True:
-                ages_ms = self._ages_ms(batch.sessions)
+                ages = ages_ms(batch.sessions, self._host)
                 try:
-                    return await self._fenced(self._database.append(self._me(), number, batch, revisions, ages_ms))
+                    return await self._fenced(self._database.append(self._me(), number, batch, revisions, ages))
                 except JournalError as exc:
                     if self._trouble is None and not isinstance(exc, JournalUncertain):
                         raise
@@ -340,23 +342,8 @@ class SharedJournal:
 
     async def sessions(self, accounts: Collection[str] | None = None) -> dict[str, SessionState]:
         """Per account, its session, with its moment by the clocks of this host; rather too early than too late."""
-        now_ms, monotonic_ms = self._host.clock.now_ms(), int(self._monotonic_s() * 1000)
-        found = await self._opened().sessions(accounts)
-        return {
-            one.account: replace(
-                one, seen_ms=now_ms - age_ms, seen_monotonic_ms=monotonic_ms - age_ms, boot=self._host.boot_id
-            )
-            for one, age_ms in found
-        }
-
-    def _ages_ms(self, sessions: Sequence[SessionState]) -> dict[str, int]:
-        now_ms, monotonic_ms = self._host.clock.now_ms(), int(self._monotonic_s() * 1000)
-        ages: dict[str, int] = {}
-        for one in sessions:
-            is_timed = one.seen_monotonic_ms is not None and one.boot == self._host.boot_id
-            age_ms = monotonic_ms - (one.seen_monotonic_ms or 0) if is_timed else now_ms - one.seen_ms
-            ages[one.account] = max(0, age_ms)
-        return ages
+        asked_at = Moment.of(self._host.clock)
+        return by_clocks_of(self._host, asked_at, await self._opened().sessions(accounts))
 
     # --- lanes ------------------------------------------------------------------------------------------------------
 
