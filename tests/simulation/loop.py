@@ -15,10 +15,14 @@ _END_S = 60.0
 
 
 class Life:
-    """A process. What runs in its context runs no more once it is dead: no `finally`, no `except` of it either."""
+    """A process. What runs in its context runs no more once it is dead: no `finally`, no `except` of it either.
+
+    Nor while it is frozen; then the rest of it runs, in its order, when it thaws.
+    """
 
     def __init__(self) -> None:
         self.alive = True
+        self.frozen = False
         self.left: list[Any] = []
 
 
@@ -79,10 +83,16 @@ class Loop(SimLoop):
         context.run(self._schedule_packet, packet, latency)
 
     def _arrive(self, packet: Any) -> None:
-        """What follows from it belongs to who receives it: a server goes on when its client is killed."""
+        """What follows from it belongs to who receives it: a server goes on when its client is killed.
+
+        The kernel takes what is for a process that is frozen.
+        """
         host, life = self._dialled.get(packet.conn, ("", None))
         LIFE.set(life if packet.dst == host else None)
-        self._deliver_packet(packet)
+        if life is not None and life.frozen and packet.dst == host:
+            self.call_soon(self._deliver_packet, packet)
+        else:
+            self._deliver_packet(packet)
 
     def _note_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         life = LIFE.get()
@@ -97,17 +107,30 @@ class Loop(SimLoop):
         if handle.cancelled():
             return
         life = handle.get_context().get(LIFE)
-        if life is not None and not life.alive:
+        if life is not None and (life.frozen or not life.alive):
             life.left.append(entry)
             return
         self.steps += 1
         handle._run()
 
+    def join(self, pairs: set[frozenset[str]]) -> None:
+        """End a partition of these pairs of hosts; what was sent meanwhile goes on its way."""
+        self.net._cuts -= pairs
+        held, self.net._held = self.net._held, []
+        for packet in held:
+            self.net._transmit(packet)
+
+    def thaw(self, life: Life) -> None:
+        """Let a frozen process do what it has missed."""
+        life.frozen = False
+        self._ready += life.left
+        life.left = []
+
     def end(self, lives: Iterable[Life]) -> None:
         """Let everything come to its end, killed processes too: nobody looks any more, and nothing is to stay open."""
         for life in lives:
             life.alive = True
-            self._ready += life.left
+            self.thaw(life)
         while tasks := asyncio.all_tasks(self):
             for task in tasks:
                 task.cancel()

@@ -11,10 +11,11 @@ import pytest
 
 pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs Python 3.12")
 
+from simulation.draws import draw
 from simulation.explore import Outcome, play, play_seed
+from simulation.judge import judge
 from simulation.known import CASES, OpenCase
 from simulation.mutants import MUTANTS
-from simulation.oracle import judge
 from simulation.schedule import (
     Advise,
     AnyFault,
@@ -39,7 +40,6 @@ from simulation.schedule import (
     ServerRestart,
     Slow,
     StandIn,
-    draw,
 )
 from simulation.shrink import shrunk
 from simulation.world import World
