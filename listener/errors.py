@@ -6,7 +6,9 @@ ListenerError
   JournalError              the journal could not do what was asked; nothing of the batch is stored
     JournalLocked           another process owns it
     JournalFull             no room: disk, quota or the configured limit
+    JournalUncertain        a shared journal's answer was lost: what was asked may have been done
   JournalStale              the journal knows more of some chats than the batch does; nothing of the batch is stored
+  JournalFenced             this process was taken for gone, and others have its duties
   JournalDamaged            what is stored cannot be read; the next start sets it aside
   WebServicesError          an answer of the REST API that is not success
     LoginRefused            statusCode 20, HTTP 401 or 403
@@ -93,14 +95,16 @@ class JournalFull(JournalError):
 
 
 class JournalStale(ListenerError):
-    """The batch takes chats for new that have last values: learn these, and classify it again. No JournalError either.
+    """The batch was classified against other last values of some chats than there are: learn these, and classify again.
+
+    It has taken them for new, or another replica has written since. No JournalError either.
 
     Attributes:
         chat_ids: of those chats.
     """
 
     def __init__(self, chat_ids: Sequence[str]) -> None:
-        super().__init__(f"the journal has last values of {len(chat_ids)} chats that the batch takes for new")
+        super().__init__(f"the journal has other last values of {len(chat_ids)} chats than the batch goes by")
         self.chat_ids = tuple(chat_ids)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from listener.config import settings
 from listener.config.http import HttpSettings
+from listener.config.journal import JournalSettings
 from listener.config.settings import Settings, load
 from listener.sinks import registry
 
@@ -15,7 +16,7 @@ TABLES = {
     "server": settings.ServerSettings,
     "accounts": settings.AccountSettings,
     "disposition": settings.DispositionSettings,
-    "journal": settings.JournalSettings,
+    "journal": JournalSettings,
     "http": HttpSettings,
     "log": settings.LogSettings,
     "sinks": settings.LaneSettings,
@@ -108,6 +109,7 @@ def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
     with pytest.raises(settings.ConfigError) as caught:
         load_copy("full.toml", tmp_path, uncommented=True)
     assert [str(problem) for problem in caught.value.problems] == [
+        "journal: give either password or password_file",
         'sinks.audit: format = "template" and template = "…" go together',
         "http.token_file: give either token or token_file",
         "sinks.crm: give either password or password_file",

@@ -235,13 +235,15 @@ def test_the_units_differ_only_where_they_have_to():
     assert len([line for line in one if line not in template and not line.startswith("#")]) == len(own) - 1  # User=
 
 
-def test_the_services_configuration_passes_the_check_where_its_credentials_are(tmp_path: Path):
-    (snippet,) = blocks(read("deploy/systemd/README.md"), "toml")
+@pytest.mark.parametrize("which", [0, 1], ids=["one host", "several"])
+def test_the_services_configuration_passes_the_check_where_its_credentials_are(tmp_path: Path, which: int):
+    snippet = blocks(read("deploy/systemd/README.md"), "toml")[which]
     config = tmp_path / "listener.toml"
     config.write_text(snippet.replace("/var/lib/disposition-listener", str(tmp_path)), encoding="utf-8")
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    (credentials / "secrets_agent1.secret").write_text("not a real one\n", encoding="utf-8")
+    for secret in ("agent1", "journal"):
+        (credentials / f"secrets_{secret}.secret").write_text("not a real one\n", encoding="utf-8")
     assert load_checked(config, environ={"CREDENTIALS_DIRECTORY": str(credentials)}).accounts[0].username == "agent1"
 
 

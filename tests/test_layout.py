@@ -33,6 +33,9 @@ GENERATED = {"node_modules", "build", "dist", "__pycache__"}
 TESTED_ELSEWHERE: dict[str, str] = {
     "journal/shared/database.py": "contracts/test_database.py",
     "model/replica.py": "contracts/test_database.py",
+    "testing/connection.py": "contracts/test_database.py",
+    "testing/database.py": "contracts/test_database.py",
+    "testing/store.py": "contracts/test_journal.py",
 }
 
 UNWANTED = {

@@ -47,7 +47,10 @@ _ENTRIES = {
     "set-disposition": _Entry("set_disposition", "set_disposition", help="Set a chat's disposition."),
     "tail": _Entry("tail", "tail", help="Show the events of an audit file."),
     "audit": _Entry("audit", help="Verify an audit trail, and report which dispositions were set when."),
-    "journal": _Entry("journal", help="Inspect the journal."),
+    "journal": _Entry(
+        help="Inspect the journal, or copy it.",
+        commands=dict.fromkeys(("stats", "show", "verify", "export"), "journal") | {"copy": "journal_copy"},
+    ),
     "dead-letters": _Entry(
         "dead_letters", help="List events that a sink did not take; deliver them again, or delete them."
     ),
@@ -100,6 +103,7 @@ def _loaded(name: str, command: str = "", *, rich: bool) -> typer.Typer:
         app.command(name)(guarded(getattr(modules[0], entry.function)))
         return app
     app = _typer(rich=rich, name=name, help=entry.help)
+    app.callback()(lambda: None)  # with a single command it is a group too
     for module in modules:
         for known, function in module.COMMANDS.items():
             app.command(known)(guarded(function))

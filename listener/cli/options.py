@@ -10,7 +10,8 @@ from typing import Annotated, NamedTuple, TextIO
 
 import typer
 
-from listener.config.settings import JournalSettings, load, parts_of
+from listener.config.journal import JournalSettings
+from listener.config.settings import load, parts_of
 from listener.errors import StartError
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")

@@ -6,6 +6,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from listener.cometd import messages as wire
+from listener.cometd.certainty import Certainty
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
 from listener.cometd.holding import HoldLimit
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight, Take
@@ -43,6 +44,7 @@ class Engine:
         host: time and chance.
         login: logs in, raises ListenerError; None if the server has no login.
         spread_s: over how long the requests of all sessions are spread.
+        certainty: see `Link`.
         handshake_backoff: pauses between handshakes of sessions that did not last.
     """
 
@@ -53,6 +55,7 @@ class Engine:
         host: Host = THIS_HOST,
         login: Callable[[], Awaitable[None]] | None = None,
         spread_s: float = 1.0,
+        certainty: Certainty | None = None,
         handshake_backoff: Backoff | None = None,
     ) -> None:
         self.session = session
@@ -61,6 +64,7 @@ class Engine:
         self._clock = clock = host.clock
         uniform = host.random.uniform
         self._login = login
+        self._certainty = certainty
         self._logged_in = login is None
         self._handshake_backoff = handshake_backoff or Backoff(first_s=spread_s, uniform=uniform)
         self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=uniform, spread_s=spread_s)
@@ -143,11 +147,6 @@ class Engine:
 
     # --- the cycle ------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Step after step, until cancelled."""
-        while True:
-            await self.step()
-
     async def handshake(self) -> None:
         """Until there is a session; at once for one of an earlier process, which does not wait for a login."""
         if self.session.client_id is not None:
@@ -160,6 +159,8 @@ class Engine:
     async def step(self) -> None:
         """One request of the cycle and all that follows from its answer."""
         await self._in_flight.wait_for_room()
+        if self._certainty is not None and not self._ending:
+            await self._certainty.before_request(self.session)
         if self._ending:
             await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
         if self._rehandshake_wanted:

@@ -13,10 +13,11 @@ from aiocometd.extensions import AuthExtension
 from aiocometd.transports.abc import Transport
 
 from listener.cometd import messages as wire
+from listener.cometd.certainty import Certainty
 from listener.cometd.engine import Engine
 from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Phase, Request
-from listener.errors import ListenerError
+from listener.errors import ExchangeFailed, ListenerError
 from listener.runtime.gate import Gate
 from listener.runtime.host import THIS_HOST
 
@@ -47,6 +48,7 @@ class Link(AuthExtension):
         margin_s: time beyond the advised hold after which a silent connection counts as dead, likewise.
         max_message_bytes: the largest message that is taken.
         time_s: epoch seconds, for a Retry-After that names a date.
+        certainty: what may be asked for now; None where no other process can have the session.
         others_first: shut while other sessions of the process wait for their first connect, without which they end.
     """
 
@@ -60,9 +62,11 @@ class Link(AuthExtension):
         margin_s: float = 10.0,
         max_message_bytes: int = 4 * 2**20,
         time_s: Callable[[], float] = THIS_HOST.time_s,
+        certainty: Certainty | None = None,
         others_first: Gate | None = None,
     ) -> None:
         self.engine = engine
+        self.certainty = certainty
         self.http = http
         self._connect_timeout_s = connect_timeout_s
         self._margin_s = margin_s
@@ -108,11 +112,17 @@ class SessionTransport(Transport):
         self._begun = False
         self._closed = False
         auth.transport = self
-        auth.engine.exchange = self._exchange
+        auth.engine.exchange = self._exchange if auth.certainty is None else self._exchange_if_allowed
 
     @abstractmethod
     async def _exchange(self, request: Request) -> Payload | Payloads:
         """See `listener.cometd.keep_alive.Exchange`."""
+
+    async def _exchange_if_allowed(self, request: Request) -> Payload | Payloads:
+        """Also what goes beside the cycle may bring events with its answer."""
+        if self.link.certainty is not None and not self.link.certainty.allows(self._session):
+            raise ExchangeFailed("another process may have this session", maybe_lost=False)
+        return await self._exchange(request)
 
     @property
     def connection_type(self) -> ConnectionType:
@@ -187,7 +197,8 @@ class SessionTransport(Transport):
 
     async def poll(self) -> None:
         """The cycle in the caller's task, until cancelled."""
-        await self._engine.run()
+        while True:
+            await self._engine.step()
 
     async def disconnect(self) -> None:
         """Tell the server that the session is over; best effort.

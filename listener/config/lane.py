@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from listener.config.journal import ReplicaName
 from listener.config.schema import did_you_mean
 from listener.model.forms import DATA_FIELDS, FormName, problem_of
 
@@ -76,6 +77,7 @@ class LaneSettings(BaseModel):
     retry_horizon_h: Horizon = None
     retry_event_after_h: Horizon = None
     park_after_refusals: int = Field(default=20, ge=0)
+    on: ReplicaName | None = None
 
     @field_validator("template")
     @classmethod

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError
 
 from listener.config.http import HttpSettings
+from listener.config.journal import JournalSettings
 from listener.config.lane import LaneSettings, SinkName
 from listener.config.proxy import ProxySettings
 from listener.config.schema import (
@@ -106,14 +107,6 @@ class DispositionSettings(Section):
     user_data: tuple[UserDataKey, ...] = ()
     participants: Literal["agents", "all", "none"] = "agents"
     type_prefix: str = Field(default="disposition-listener", pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")
-
-
-class JournalSettings(Section):
-    """The durable store."""
-
-    path: Path = Path("journal.db")
-    retention_days: float = Field(default=30.0, gt=0)
-    max_bytes: int | None = Field(default=None, ge=2**20)
 
 
 class LogSettings(Section):
@@ -355,6 +348,10 @@ def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
         if one in server and other not in server:
             yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
     accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
+    journal = data.get("journal")
+    if isinstance(journal, dict) and journal.get("url") and data.get("disconnect_on_stop") is True:
+        text = "cannot be true with journal.url: a session would end whenever another replica takes it over"
+        yield Problem("disconnect_on_stop", text)
     if basic and not accounts:
         yield Problem("accounts", 'at least one [[accounts]] table is needed with server.login = "basic"')
     names: set[object] = set()

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import structlog
 
+from listener.cometd.certainty import Certainty
 from listener.config.settings import AccountSettings, Settings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, identity_of
@@ -66,6 +67,7 @@ class Accounts:
         connector: shared by all accounts.
         roll: where they are entered.
         down_since_ms: since when nobody can have listened, if the journal lost what it held.
+        certainty: what sessions may ask for now; None where no other process can have them.
         host: time and chance.
     """
 
@@ -79,6 +81,7 @@ class Accounts:
         connector: aiohttp.BaseConnector,
         roll: Roll,
         down_since_ms: int | None,
+        certainty: Certainty | None = None,
         host: Host,
     ) -> None:
         self._settings = settings
@@ -90,6 +93,7 @@ class Accounts:
         self._roll = roll
         self._skew = ClockSkew(time_s=host.time_s)
         self._down_since_ms = down_since_ms
+        self._certainty = certainty
         wanted = settings.disposition
         self._decoder = NotificationDecoder(
             keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants
@@ -97,16 +101,19 @@ class Accounts:
         self._listening: dict[str, _Listening] = {}
         self._starting: set[asyncio.Task[None]] = set()
         self._resumed = Gate()
+        self._resuming = 0
         self._ended = 0
 
     def __len__(self) -> int:
         return len(self._listening)
 
     async def build(self, accounts: Iterable[AccountSettings]) -> None:
-        """Build the accounts that do not exist yet; those with a stored session continue it."""
-        saved = await self._journal.sessions()
+        """Build the accounts that do not exist yet; those with a stored session continue it. Raises JournalError."""
+        configured = [account for account in accounts if account.username not in self._listening]
+        if not configured:
+            return
+        saved = await self._journal.sessions([account.username for account in configured])
         digests = await self._recent_digests()
-        configured = list(accounts)
         spread_s = min(10.0, max(0.5, len(configured) / 500))
         for built, account in enumerate(configured, 1):
             stored = saved.get(account.username)
@@ -121,6 +128,8 @@ class Accounts:
     def start(self, spawn: Spawn) -> None:
         """Start those that do not run yet: those that continue a session first and at once, the others over time."""
         waiting = [one for one in self._listening.values() if one.task is None and not one.is_waiting]
+        if not waiting:
+            return
         for one in waiting:
             one.is_waiting = True
         resuming = [one for one in waiting if one.resumes]
@@ -133,8 +142,13 @@ class Accounts:
     async def _resume(self, waiting: list[_Listening], spawn: Spawn) -> None:
         """The first connect of each comes before the second of any: the server ends those that wait too long for it."""
         self._resumed.shut()
-        await self._start_over_time(waiting, _RESUMES_PER_S, spawn)
-        await self._resumed.open()
+        self._resuming += 1
+        try:
+            await self._start_over_time(waiting, _RESUMES_PER_S, spawn)
+        finally:
+            self._resuming -= 1
+        if not self._resuming:
+            await self._resumed.open()
 
     async def _start_over_time(self, waiting: list[_Listening], per_s: float, spawn: Spawn) -> None:
         """So many a second, and no more in one turn of the event loop than that makes: a slow loop gets fewer."""
@@ -157,6 +171,13 @@ class Accounts:
             timeout_s: how long the old ones may take to stop.
         """
         names = set(changed)
+        await self.end(names, timeout_s=timeout_s)
+        self._settings = settings
+        await self.build(account for account in settings.listening_accounts() if account.username in names)
+        self.start(spawn)
+
+    async def end(self, names: Iterable[str], *, timeout_s: float) -> None:
+        """Stop the accounts of these names, cleanly if time allows; their sessions are stored, to be continued."""
         old = [self._listening[name] for name in names if name in self._listening]
         await asyncio.gather(*(_end(one, timeout_s) for one in old))
         self._ended += len(old)
@@ -164,11 +185,10 @@ class Accounts:
             self._ended = 0
             gc.unfreeze()
         for one in old:
+            self._metrics.add("sessions_subscribed", -one.receiver.status.subscribed)
             self._roll.strike(one.settings.username)
             del self._listening[one.settings.username]
-        self._settings = settings
-        await self.build(account for account in settings.listening_accounts() if account.username in names)
-        self.start(spawn)
+        self._metrics.set("sessions_configured", len(self._listening))
 
     async def stop(self) -> None:
         """Stop all of them cleanly; returns when all have stored their state. Cancelling is safe.
@@ -234,6 +254,7 @@ class Accounts:
             saved=saved,
             spread_s=spread_s,
             skew=self._skew,
+            certainty=self._certainty,
             others_first=self._resumed,
             host=self._host,
         )

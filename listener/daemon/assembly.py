@@ -8,6 +8,7 @@ from typing import Literal
 
 import aiohttp
 
+from listener.cometd.certainty import Certainty
 from listener.cometd.client import BatchClient
 from listener.cometd.engine import Engine
 from listener.cometd.protocol import Resume, Session
@@ -42,7 +43,8 @@ class Account:
         saved: the session of an earlier process, if it fits this configuration.
         spread_s: over how long the requests of all accounts are spread.
         skew: sees the server's clock; shared by all accounts.
-        others_first: see `Link`; shared by all accounts.
+        certainty: see `Link`; shared by all accounts.
+        others_first: likewise.
         host: time and chance.
     """
 
@@ -58,6 +60,7 @@ class Account:
         saved: SessionState | None = None,
         spread_s: float = 1.0,
         skew: ClockSkew | None = None,
+        certainty: Certainty | None = None,
         others_first: Gate | None = None,
         host: Host = THIS_HOST,
     ) -> None:
@@ -72,6 +75,7 @@ class Account:
             host=host,
             login=self._log_in if self.rest else None,
             spread_s=spread_s,
+            certainty=certainty,
         )
         link = Link(
             engine=self.engine,
@@ -81,6 +85,7 @@ class Account:
             margin_s=server.poll_margin_s,
             max_message_bytes=server.max_message_bytes,
             time_s=host.time_s,
+            certainty=certainty,
             others_first=others_first,
         )
         self.client = BatchClient(url=self.identity.url, link=link)

@@ -1,6 +1,6 @@
 """Executes the commands of the control socket on the running daemon."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from msgspec.structs import replace
@@ -21,24 +21,37 @@ from listener.daemon.control import (
 from listener.delivery import Lane
 from listener.errors import ControlError
 from listener.model.event import DeadLetterFilter, Event
-from listener.ports import Journal
+from listener.model.replica import LANE
+from listener.ports import Duties, Journal
 
 log = structlog.get_logger(__name__)
 
 
 class CommandHandler:
-    """Executes commands on the daemon's journal and lanes.
+    """Executes commands on the daemon's journal and lanes; what other replicas have is left to them, as an order.
 
     Args:
         journal: open.
-        lanes: by the name of their sink.
+        lanes: those of this process, by the name of their sink.
         new_test_event: makes the test event for the sink of a name.
+        duties: where orders are left; None where there are no others.
+        configured: the names of all sinks, wherever their lanes are; those of `lanes` by default.
     """
 
-    def __init__(self, *, journal: Journal, lanes: Mapping[str, Lane], new_test_event: Callable[[str], Event]) -> None:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        lanes: Mapping[str, Lane],
+        new_test_event: Callable[[str], Event],
+        duties: Duties | None = None,
+        configured: Callable[[], Collection[str]] | None = None,
+    ) -> None:
         self._journal = journal
         self._lanes = lanes
         self._new_test_event = new_test_event
+        self._duties = duties
+        self._configured = configured or (lambda: self._lanes)
 
     async def execute(self, command: Command) -> Result:
         """Execute a command; changes of the journal are durable.
@@ -49,7 +62,7 @@ class CommandHandler:
         """
         match command:
             case ResumeLane():
-                return self._resume(command)
+                return await self._resume(command)
             case ReplayDeadLetters(filter=which):
                 return await self._replay(which)
             case DropDeadLetters(filter=which):
@@ -57,17 +70,27 @@ class CommandHandler:
                 log.info("dead_letters_dropped", letters=letters, sink=which.sink)
                 return DeadLetterCount(letters=letters)
             case SendTestEvent(name=name):
-                return await self._test(self._lane(name))
+                return await self._test(self._lane(self._known(name)))
             case ListLanes():
                 return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
 
-    def _resume(self, command: ResumeLane) -> Resumed:
+    async def _resume(self, command: ResumeLane) -> Resumed:
         if (command.name is None) != command.all:
             raise ControlError("lane-resume: give either name or all")
-        lanes = [self._lane(command.name)] if command.name is not None else list(self._lanes.values())
+        names = [self._known(command.name)] if command.name is not None else list(self._configured())
+        lanes = [self._lanes[name] for name in names if name in self._lanes]
         resumed = tuple(lane.name for lane in lanes if lane.resume(by_command=True))
-        log.info("sinks_resumed", sinks=resumed)
-        return Resumed(resumed=resumed, running=tuple(lane.name for lane in lanes if lane.name not in resumed))
+        ordered = {name: await self._order(name, "resume") for name in names if name not in self._lanes}
+        log.info("sinks_resumed", sinks=resumed, ordered=ordered)
+        return Resumed(
+            resumed=resumed,
+            running=tuple(lane.name for lane in lanes if lane.name not in resumed),
+            ordered=ordered,
+        )
+
+    async def _order(self, name: str, what: str) -> str:
+        """Leave it to whoever has the lane, or will have it."""
+        return "" if self._duties is None else await self._duties.order(LANE + name, what) or ""
 
     async def _test(self, lane: Lane) -> SinkTestResult:
         event = self._new_test_event(lane.name)
@@ -76,20 +99,24 @@ class CommandHandler:
         return tested
 
     async def _replay(self, which: DeadLetterFilter) -> DeadLetterCount:
-        """Mark only letters of running lanes: those of other sinks would wait for ever."""
-        lanes = [self._lane(which.sink)] if which.sink is not None else list(self._lanes.values())
+        """Mark only letters of sinks that are configured: those of others would wait for ever."""
+        names = [self._known(which.sink)] if which.sink is not None else list(self._configured())
         letters = 0
-        for lane in lanes:
-            marked = await self._journal.replay_dead_letters(replace(which, sink=lane.name))
+        for name in names:
+            marked = await self._journal.replay_dead_letters(replace(which, sink=name))
             letters += marked
-            if marked:
-                lane.replay()
+            if marked and name in self._lanes:
+                self._lanes[name].replay()  # a shared journal lets the others know
         log.info("dead_letters_replayed", letters=letters, sink=which.sink)
         return DeadLetterCount(letters=letters)
 
-    def _lane(self, name: str) -> Lane:
-        lane = self._lanes.get(name)
-        if lane is None:
-            known = ", ".join(self._lanes) or "none"
+    def _known(self, name: str) -> str:
+        if name not in self._configured():
+            known = ", ".join(self._configured()) or "none"
             raise ControlError(f"there is no sink {name!r} in the running daemon (it has: {known})")
-        return lane
+        return name
+
+    def _lane(self, name: str) -> Lane:
+        if name not in self._lanes:
+            raise ControlError(f"another replica delivers to sink {name!r}: send the test event there")
+        return self._lanes[name]

@@ -63,10 +63,14 @@ Command = ResumeLane | ReplayDeadLetters | DropDeadLetters | ListLanes | SendTes
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """Names of sinks: those that were parked and are resumed, and those that were running anyway."""
+    """Names of sinks: those that were parked and are resumed, and those that were running anyway.
+
+    `ordered` are those that other replicas have, by the name of the replica that is told to; empty while none has it.
+    """
 
     resumed: tuple[str, ...]
     running: tuple[str, ...] = ()
+    ordered: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class DeadLetterCount(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,26 +11,30 @@ from typing import Any
 import structlog
 
 from listener import __version__
+from listener.cometd.certainty import Certainty
 from listener.config.schema import input_files
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts, Spawn
-from listener.daemon.assembly import known_elsewhere, new_test_event, source_of
+from listener.daemon.assembly import new_test_event, source_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
 from listener.daemon.health import Health
-from listener.daemon.housekeeping import Retention, look_after, record_damages
+from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
 from listener.daemon.reloading import Changes, Reloads, changes_between
 from listener.daemon.roll import Roll
 from listener.daemon.serving import http_server
+from listener.daemon.storage import storage_of
 from listener.daemon.supervision import Supervision
-from listener.errors import ConfigError, ControlError, JournalError, JournalLocked, ListenerError
+from listener.daemon.work import Work
+from listener.errors import ConfigError, ControlError, JournalError, JournalFenced, JournalLocked, ListenerError
 from listener.intake.recorder import Recorder
-from listener.journal.sqlite import SqliteJournal
-from listener.journal.sqlite.journal import Committed, wal_bytes
+from listener.journal.shared.database import Database
 from listener.model.event import Event
+from listener.ports import Salvages
+from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.runtime.notify import Notifier
@@ -53,7 +57,8 @@ class Daemon:
         load: rereads the configuration for SIGHUP, and raises ConfigError; None if it cannot be reread.
         notifier: gets the state of the service.
         host: time, chance and workers.
-        takes_orders: whether it listens on the control socket beside the journal.
+        takes_orders: whether it listens on the control socket beside the journal, if that is a file.
+        database: makes the database of replicas, in place of that of `journal.url`: once for each time that it joins.
     """
 
     def __init__(
@@ -66,8 +71,10 @@ class Daemon:
         notifier: Notifier | None = None,
         host: Host = THIS_HOST,
         takes_orders: bool = True,
+        database: Callable[[], Database] | None = None,
     ) -> None:
         self._settings = settings
+        self._database = database
         self._host = host
         self._takes_orders = takes_orders
         self.metrics = metrics or Metrics()
@@ -77,20 +84,29 @@ class Daemon:
         self._notifier = notifier or Notifier({})
         self._look = asyncio.Event()
         self._load = load
+        self._renew_connections: Callable[[], None] = lambda: None
+        self.reloads = Reloads(metrics=self.metrics, now_ms=host.clock.now_ms)
+        self._started_ms = host.clock.now_ms()
+        self._fences = Backoff(first_s=0.2, limit_s=5.0, uniform=host.random.uniform)
+        self._new_parts()
+        self.metrics.sample(lambda: self.health.sample(self.metrics))
+
+    def _new_parts(self) -> None:
+        """Whatever stands on the journal, as a process has it that starts."""
+        settings, host = self._settings, self._host
         self._accounts: Accounts | None = None
         self._roll = Roll(monotonic_s=host.clock.monotonic_s)
-        self._renew_connections: Callable[[], None] = lambda: None
+        self._starting = "starting"
         self._down_since_ms: int | None = None
-        path = settings.path(settings.journal.path)
-        self._journal = self._new_journal(path)
+        self._storage = storage_of(settings, host=host, metrics=self.metrics, new_database=self._database)
+        self._journal, self._duties = self._storage.journal, self._storage.duties
         self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
-        self.reloads = Reloads(metrics=self.metrics, now_ms=host.clock.now_ms)
         self._recorder = Recorder(
             journal=self._journal,
             metrics=self.metrics,
             source=source_of(settings),
             type_prefix=settings.disposition.type_prefix,
-            on_record=on_record,
+            on_record=self._on_record,
             host=host,
         )
         self.health = Health(
@@ -98,27 +114,13 @@ class Daemon:
             lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
             configuration=self.reloads.status,
             journal=self._journal,
-            wal_bytes=partial(wal_bytes, path),
+            wal_bytes=self._storage.wal_bytes,
             recorder=self._recorder,
+            starting=lambda: self._starting,
+            started_ms=self._started_ms,
             now_ms=host.clock.now_ms,
             monotonic_s=host.clock.monotonic_s,
         )
-        self.metrics.sample(partial(self.health.sample, self.metrics))
-
-    def _new_journal(self, path: Path) -> SqliteJournal:
-        return SqliteJournal(
-            path=path,
-            on_commit=self._count_commit,
-            max_bytes=self._settings.journal.max_bytes,
-            host=self._host,
-            known=partial(known_elsewhere, self._settings),
-            on_rescue=partial(self.metrics.count, "journal_rescues_total"),
-        )
-
-    def _count_commit(self, done: Committed) -> None:
-        self.metrics.observe("journal_fsync_seconds", done.fsync_s)
-        if done.waited_s is not None:
-            self.metrics.observe("journal_commit_seconds", done.waited_s)
 
     def stop(self) -> None:
         """Ask for a clean stop; `run` then returns."""
@@ -135,58 +137,125 @@ class Daemon:
         Raises:
             ListenerError: why it could not start, or continue.
         """
-        try:
-            async with AsyncExitStack() as stack:
-                await self._run(stack)
-        except BaseExceptionGroup as group:
-            raise _first(group) from group
-
-    async def _run(self, stack: AsyncExitStack) -> None:
         open_as_many_files_as_allowed()
         _tune_gc()
         for text in self._settings.renamed:
             log.warning("setting_renamed", text=text)
-        await self._open_journal(stack)
-        lanes = self._lanes.build(self._settings, self._settings.sinks, retry_start_errors=False)
+        while await self._is_fenced_in_its_run():
+            self._forget()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), self._fences.next())
+            self._new_parts()
+        log.info("stopped", last_sequence=self._journal.last_sequence)
+
+    async def _is_fenced_in_its_run(self) -> bool:
+        """Run until `stop`, or until others have taken this process for gone: then it is to begin anew."""
+        try:
+            async with AsyncExitStack() as stack:
+                await self._run(stack)
+        except BaseExceptionGroup as group:
+            if not _says_only_that_it_is_fenced(group):
+                raise _first(group) from group
+            return not self._stop.is_set()
+        return False
+
+    def _forget(self) -> None:
+        """Others have what this process had. All of it was cut off, and nothing confirmed that is not durable."""
+        self.metrics.count("fenced_total")
+        log.error("starting_over", reason="other replicas took this one for gone, and have its duties")
+        self._lanes.running.clear()
+        self.health.sample(self.metrics)
+        for gauge in ("sessions_subscribed", "sessions_configured"):
+            self.metrics.set(gauge, 0)
+
+    async def _run(self, stack: AsyncExitStack) -> None:
+        is_alone = not self._duties.is_shared
+        if is_alone:
+            await self._open_journal(stack)
+        lanes = self._lanes.build(self._settings, self._settings.sinks if is_alone else (), retry_start_errors=False)
         self._lanes.running.update(lanes)
         commands = await self._serve_control(stack)
         await self._serve_http(stack, commands)
         watch = FileWatch()
         await asyncio.to_thread(watch.look, self._input_files())  # before they are read: what is replaced since is seen
-        accounts = self._accounts = await self._build_accounts(stack)
-        log.info(
-            "started",
-            version=__version__,
-            accounts=len(accounts),
-            sinks=list(lanes),
-            journal=str(self._settings.path(self._settings.journal.path)),
-            last_sequence=self._journal.last_sequence,
-        )
+        accounts = self._accounts = await self._new_accounts(stack)
+        work = Work(duties=self._duties, accounts=accounts, lanes=self._lanes, settings=self._settings)
+        if is_alone:
+            await accounts.build(self._settings.listening_accounts())
+            self._has_started()
         async with asyncio.TaskGroup() as tasks:
 
             def spawn(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
                 return tasks.create_task(_loud(work), name=name)
 
-            workers = [
-                spawn("recorder", self._recorder.run()),
-                spawn("retention", self._retention().run()),
-                spawn("damages", self._record_damages()),
-                spawn("journal", look_after(self._journal)),
-                spawn("reload", self._reload_when_asked(accounts, spawn)),
-                spawn("credentials", self._watch_files(watch, spawn)),
-                spawn("supervision", self._supervision().run()),
-            ]
-            self._lanes.start(lanes, spawn)
-            await self._sinks_answered()
-            accounts.start(spawn)
-            await self._stop.wait()
-            self._notifier.stopping()
-            await self._drain(accounts)
+            workers = [spawn("supervision", self._supervision().run())]
+            if is_alone or await self._has_joined(stack, spawn):
+                workers += self._begin(work, watch, spawn)
+                self._lanes.start(lanes, spawn)
+                await self._sinks_answered()
+                accounts.start(spawn)
+                await self._stop.wait()
+                self._notifier.stopping()
+                await self._end(work, accounts)
             for worker in workers:
                 worker.cancel()
             await self._lanes.end(list(self._lanes.running))
             await accounts.leave()
-        log.info("stopped", last_sequence=self._journal.last_sequence)
+
+    def _begin(self, work: Work, watch: FileWatch, spawn: Spawn) -> list[asyncio.Task[None]]:
+        """What goes on beside accounts and lanes."""
+        begun = [
+            spawn("recorder", self._recorder.run()),
+            spawn("retention", self._retention(work).run()),
+            spawn("reload", self._reload_when_asked(work, spawn)),
+            spawn("credentials", self._watch_files(work, watch, spawn)),
+        ]
+        if isinstance(self._journal, Salvages):
+            begun.append(spawn("damages", self._record_damages(self._journal)))
+        begun += [spawn(name, run()) for name, run in self._storage.workers.items()]
+        if self._duties.is_shared:
+            begun.append(spawn("duties", work.run(spawn)))
+        return begun
+
+    async def _has_joined(self, stack: AsyncExitStack, spawn: Spawn) -> bool:
+        """Join the others as soon as the database lets it; False if it is to stop before."""
+        stack.push_async_callback(self._journal.close)
+        joining, stopping = spawn("joining", self._join()), spawn("stop", self._stopped())
+        await asyncio.wait((joining, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for task in (joining, stopping):
+            task.cancel()
+        if joining.done():
+            self._has_started()
+        return joining.done()
+
+    async def _stopped(self) -> None:
+        await self._stop.wait()
+
+    async def _join(self) -> None:
+        """Until it is done. A database that is away, or refuses, is waited for: it may come back, or be set right."""
+        pauses = Backoff(first_s=0.5, limit_s=10.0, uniform=self._host.random.uniform)
+        while True:
+            try:
+                return await self._journal.open()
+            except JournalError as exc:
+                await self._wait_for_database(str(exc), pauses.next())
+
+    async def _wait_for_database(self, why: str, pause_s: float) -> None:
+        if why not in self._starting:
+            log.error("journal_not_opened", error=why, effect="tried until it can be")
+        self._starting = f"the journal cannot be opened: {why}"
+        await asyncio.sleep(pause_s)
+
+    def _has_started(self) -> None:
+        self._starting = ""
+        log.info(
+            "started",
+            version=__version__,
+            accounts=len(self._settings.listening_accounts()),
+            sinks=list(self._settings.sinks),
+            journal=self._storage.place,
+            last_sequence=self._journal.last_sequence,
+        )
 
     async def _sinks_answered(self) -> None:
         """A start that the host refuses to a sink touches no session; a sink that takes its time holds none up."""
@@ -194,9 +263,16 @@ class Daemon:
             async with asyncio.timeout(_SINKS_ANSWER_WITHIN_S):
                 await self._lanes.answered()
 
-    async def _drain(self, accounts: Accounts) -> None:
-        """Come to rest, then let the lanes finish; what does not fit into the time stays in the journal."""
+    async def _end(self, work: Work, accounts: Accounts) -> None:
+        """Come to rest, then let the lanes finish, if nobody else goes on with them."""
         log.info("stopping", timeout_s=self._settings.shutdown_timeout_s)
+        if self._duties.is_shared:
+            await work.leave(timeout_s=self._settings.shutdown_timeout_s)
+        else:
+            await self._drain(accounts)
+
+    async def _drain(self, accounts: Accounts) -> None:
+        """What does not fit into the time stays in the journal."""
         try:
             async with asyncio.timeout(self._settings.shutdown_timeout_s):
                 await accounts.stop()
@@ -206,16 +282,16 @@ class Daemon:
             log.warning("not_drained", left_in_the_journal=left)
             accounts.abandon()
 
-    async def _reload_when_asked(self, accounts: Accounts, spawn: Spawn) -> None:
+    async def _reload_when_asked(self, work: Work, spawn: Spawn) -> None:
         while True:
             await self._reload_wanted.wait()
             self._reload_wanted.clear()
             self._notifier.reloading()
-            await self._reload(accounts, spawn)
+            await self._reload(work, spawn)
             self._notifier.ready(self.reloads.summary())
             log.info("sinks_resumed", sinks=self._lanes.resume())
 
-    async def _watch_files(self, watch: FileWatch, spawn: Spawn) -> None:
+    async def _watch_files(self, work: Work, watch: FileWatch, spawn: Spawn) -> None:
         """Reload replaced certificates and secrets; passwords of accounts are read at each login."""
         while True:
             changed = await asyncio.to_thread(lambda: watch.look(self._input_files()))
@@ -223,7 +299,7 @@ class Daemon:
                 if _SERVER in changed:
                     await asyncio.to_thread(self._renew_connections)
                 if sinks := changed - {_SERVER}:
-                    await self._lanes.exchange(self._settings, sorted(sinks), spawn)
+                    await work.exchange(sorted(sinks), spawn)
             except ConfigError as exc:
                 problems = [str(problem) for problem in exc.problems]
                 log.warning("credentials_not_renewed", problems=problems, effect="the old ones stay in use")
@@ -238,22 +314,18 @@ class Daemon:
         settings = self._settings
         return {_SERVER: list(input_files(settings.server)), **self._lanes.files(settings)}
 
-    async def _reload(self, accounts: Accounts, spawn: Spawn) -> None:
+    async def _reload(self, work: Work, spawn: Spawn) -> None:
         """Apply a new configuration completely, or, if it has any problem, not at all."""
         if self._load is None:
             return
         try:
             new, changes = await asyncio.to_thread(self._loaded, self._load)
-            lanes = self._lanes.build(new, changes.sinks_started)
+            await work.apply(new, changes, spawn)
         except ConfigError as exc:
             self.reloads.refused(exc.problems)
             return
-        await self._lanes.end(changes.sinks_ended)
         self._settings = new
-        self._lanes.start(lanes, spawn)
         self._look.set()
-        if changes.accounts:
-            await accounts.apply(new, changes.accounts, spawn, timeout_s=new.shutdown_timeout_s)
         self.reloads.done(changes)
 
     def _loaded(self, load: Callable[[], Settings]) -> tuple[Settings, Changes]:
@@ -269,17 +341,23 @@ class Daemon:
         except JournalError as exc:
             raise JournalError(f"journal.path: {exc}") from exc
         stack.push_async_callback(self._journal.close)
-        damages = await self._journal.pending_damages()
-        self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
+        if isinstance(self._journal, Salvages):
+            damages = await self._journal.pending_damages()
+            self._down_since_ms = min((damage.at_ms for damage in damages), default=None)
 
     async def _serve_control(self, stack: AsyncExitStack) -> CommandHandler:
-        """If the journal's folder cannot hold a socket, the daemon runs without control commands."""
+        """If the journal's folder cannot hold a socket, the daemon runs without control commands.
+
+        A replica has no socket: whoever reaches the database can ask there, from any host.
+        """
         commands = CommandHandler(
             journal=self._journal,
             lanes=self._lanes.running,
             new_test_event=lambda sink: new_test_event(self._settings, sink, self._host),
+            duties=self._duties,
+            configured=lambda: self._settings.sinks,
         )
-        if not self._takes_orders:
+        if self._duties.is_shared or not self._takes_orders:
             return commands
         server = ControlServer(journal=self._settings.path(self._settings.journal.path), execute=commands.execute)
         try:
@@ -303,7 +381,7 @@ class Daemon:
         await server.start()
         stack.push_async_callback(server.stop)
 
-    async def _build_accounts(self, stack: AsyncExitStack) -> Accounts:
+    async def _new_accounts(self, stack: AsyncExitStack) -> Accounts:
         server = self._settings.server
         tls = connections.tls_context(server)
         connector = connections.new_connector(server, tls=tls)
@@ -317,11 +395,16 @@ class Daemon:
             connector=connector,
             roll=self._roll,
             down_since_ms=self._down_since_ms,
+            certainty=self._certainty(),
             host=self._host,
         )
-        await accounts.build(self._settings.listening_accounts())
         stack.push_async_callback(accounts.close)
         return accounts
+
+    def _certainty(self) -> Certainty | None:
+        if not self._duties.is_shared:
+            return None
+        return Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
 
     def _supervision(self) -> Supervision:
         return Supervision(
@@ -331,19 +414,20 @@ class Daemon:
             summary=self.reloads.summary,
         )
 
-    def _retention(self) -> Retention:
+    def _retention(self, work: Work) -> Retention:
         return Retention(
             journal=self._journal,
-            keep_for=self._lanes.running.keys(),
+            keep_for=lambda: self._settings.sinks,
+            is_ours=work.keeps_house if self._duties.is_shared else lambda: True,
             retention_days=self._settings.journal.retention_days,
             max_bytes=self._settings.journal.max_bytes,
             now_ms=self._host.clock.now_ms,
             monotonic_s=self._host.clock.monotonic_s,
         )
 
-    async def _record_damages(self) -> None:
+    async def _record_damages(self, journal: Salvages) -> None:
         accounts = [account.username for account in self._settings.listening_accounts()]
-        await record_damages(self._journal, self._recorder.record, accounts, self.metrics)
+        await record_damages(journal, self._recorder.record, accounts, self.metrics)
 
     def not_ready(self) -> list[str]:
         """Why the daemon is not ready; empty if it is."""
@@ -365,6 +449,14 @@ async def _loud(work: Coroutine[Any, Any, None]) -> None:
         for leaf in _leaves(exc):
             leaf.add_note(f"in {task.get_name() if task else 'no task'}")
         raise
+
+
+def _says_only_that_it_is_fenced(group: BaseExceptionGroup[BaseException]) -> bool:
+    """What else failed meanwhile, of what is expected to, is of no interest any more."""
+    leaves = list(_leaves(group))
+    return any(isinstance(exc, JournalFenced) for exc in leaves) and all(
+        isinstance(exc, ListenerError) for exc in leaves
+    )
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -42,6 +42,8 @@ class Health:
         configuration: what is in force, and what was refused.
         now_ms: epoch milliseconds.
         monotonic_s: seconds that only run forward.
+        starting: why it has not started yet, in words; empty once it has.
+        started_ms: since when the process runs, epoch milliseconds; now by default.
     """
 
     def __init__(
@@ -55,6 +57,8 @@ class Health:
         configuration: Callable[[], Configuration],
         now_ms: Callable[[], int],
         monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
+        starting: Callable[[], str] = str,
+        started_ms: int | None = None,
     ) -> None:
         self._roll = roll
         self._lanes = lanes
@@ -64,7 +68,8 @@ class Health:
         self._configuration = configuration
         self._now_ms = now_ms
         self._monotonic_s = monotonic_s
-        self._started_ms = now_ms()
+        self._starting = starting
+        self._started_ms = now_ms() if started_ms is None else started_ms
         self._shown: set[str] = set()
         self._asking = asyncio.Lock()
         self._stats: JournalStats | None = None
@@ -72,7 +77,8 @@ class Health:
 
     def problems(self) -> list[ReadinessProblem]:
         """Why the daemon is not ready; empty if it is. Of very many accounts in trouble the first are named."""
-        found = [] if len(self._roll) else [ReadinessProblem(brief="starting", full="starting")]
+        starting = self._starting()
+        found = [ReadinessProblem(brief=starting.partition(":")[0], full=starting)] if starting else []
         found += self._account_problems()
         found += [trouble for lane in self._lanes() if (trouble := readiness_problem(lane))]
         found += self._journal_problems()
@@ -104,6 +110,7 @@ class Health:
         for sink in self._shown - {lane.sink for lane in lanes}:  # since the configuration was read again
             metrics.forget("sink_lag_events", sink)
             metrics.forget("sink_lag_seconds", sink)
+            metrics.forget("sink_parked", sink)
         self._shown = {lane.sink for lane in lanes}
         for lane in lanes:
             metrics.set("sink_lag_events", lane.lag, lane.sink)

@@ -33,19 +33,22 @@ class Retention:
         max_bytes: how much they may take; None for any amount.
         now_ms: epoch milliseconds.
         monotonic_s: a clock that does not jump.
+        is_ours: whether it is this process that does it now.
     """
 
     def __init__(
         self,
         *,
         journal: Journal,
-        keep_for: Collection[str],
+        keep_for: Callable[[], Collection[str]],
         retention_days: float,
         max_bytes: int | None,
         now_ms: Callable[[], int],
         monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
         self._journal = journal
+        self._is_ours = is_ours
         self._keep_for = keep_for
         self._retention_ms = retention_days * _DAY_MS
         self._max_bytes = max_bytes
@@ -75,9 +78,11 @@ class Retention:
         await self._retain(now_ms - int(min(self._retention_ms, now_ms)))
 
     async def _retain(self, before_ms: int) -> None:
+        if not self._is_ours():
+            return
         try:
             deleted = await self._journal.retain(
-                before_ms=before_ms, keep_for=self._keep_for, max_bytes=self._kept_bytes
+                before_ms=before_ms, keep_for=self._keep_for(), max_bytes=self._kept_bytes
             )
         except JournalError as exc:
             log.warning("retention_failed", error=str(exc))

@@ -1,7 +1,7 @@
 """The lanes of all sinks: builds, starts and replaces each of them while the others continue."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from listener.config.settings import Settings
 from listener.daemon.accounts import Spawn
 from listener.daemon.assembly import policy_of, sink_problems
 from listener.delivery import Lane
-from listener.errors import ConfigError
+from listener.errors import ConfigError, JournalError
 from listener.model.event import Event, Gap, Kind
 from listener.ports import Journal, Salvages
 from listener.runtime.backoff import Backoff
@@ -68,6 +68,14 @@ class SinkLanes:
             await asyncio.wait(tasks)
         for name in names:
             self.running.pop(name, None)
+
+    async def rest(self, names: Collection[str]) -> None:
+        """Stop these lanes so that another process goes on where they are, as far as the journal can be written."""
+        lanes = [self.running[name] for name in names if name in self.running]
+        await self.end(names)
+        for lane in lanes:
+            with suppress(JournalError):
+                await self._journal.advance(lane.name, lane.status().cursor)
 
     async def exchange(self, settings: Settings, names: Iterable[str], spawn: Spawn) -> None:
         """Restart these lanes with the same settings, since files that the settings name have changed.

@@ -4,15 +4,17 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from yarl import URL
 
 from listener.config.http import is_loopback
+from listener.config.journal import JournalSettings, JournalTable
 from listener.config.schema import named_input_files
 from listener.config.settings import Parts
 from listener.daemon import connections
-from listener.errors import ConfigError, Problem
+from listener.errors import ConfigError, Problem, StartError
 from listener.journal.sqlite.lock import may_be_owned
 from listener.runtime.owned import refusal_to_write
 from listener.sinks import registry
@@ -29,15 +31,41 @@ def setting_problems(parts: Parts) -> list[Problem]:
             connections.tls_context(parts.server)
         except ConfigError as exc:
             found += exc.problems
-    if parts.journal is not None and not (folder := (parts.base / parts.journal.path).parent).is_dir():
-        found.append(Problem("journal.path", f"there is no folder {folder}"))
+    if parts.journal is not None:
+        found += _of_replicas(parts) if parts.journal.url else _of_one_machine(parts)
     return found
+
+
+def _of_one_machine(parts: Parts) -> Iterator[Problem]:
+    if parts.journal is not None and not (folder := (parts.base / parts.journal.path).parent).is_dir():
+        yield Problem("journal.path", f"there is no folder {folder}")
+    for name, lane in parts.sinks.items():
+        if lane.on is not None:
+            yield Problem(f"sinks.{name}.on", "needs journal.url: without it there are no replicas")
+
+
+def _of_replicas(parts: Parts) -> Iterator[Problem]:
+    """What a configuration for replicas needs."""
+    if (lacking := registry.lacking("postgres")) is not None:
+        yield Problem("journal.url", lacking)
+    if parts.journal is not None and parts.journal.encrypted:
+        try:
+            parts.journal.ssl_context(JournalTable(parts.base))
+        except StartError as exc:
+            place, _, text = str(exc).partition(": ")
+            yield Problem(place, text)
+    for name, lane in parts.sinks.items():
+        with suppress(ConfigError):  # of a kind that there is not, which is told elsewhere
+            if lane.on is None and registry.is_pinned(name, lane):
+                text = f'"{lane.type}" writes on the host where it runs, so with journal.url it needs on = "REPLICA":'
+                yield Problem(f"sinks.{name}.on", f"{text} the name of the one that has it (journal.replica)")
 
 
 def host_problems(parts: Parts) -> list[Problem]:
     """What the host refuses at this moment: files, folders, the port. Changes nothing, and blocks.
 
-    The port is left out while another daemon may own the journal: it would be that one's own.
+    The port is left out while another daemon may own the journal: it would be that one's own. So it is where replicas
+    share a database, since nothing tells whether one runs here.
     """
     found = [*_of_the_journal(parts)]
     for name, lane in parts.sinks.items():
@@ -46,7 +74,7 @@ def host_problems(parts: Parts) -> list[Problem]:
 
 
 def _of_the_journal(parts: Parts) -> Iterator[Problem]:
-    if parts.journal is None:
+    if parts.journal is None or parts.journal.url is not None:
         return
     path = parts.base / parts.journal.path
     if not path.parent.is_dir():
@@ -58,7 +86,7 @@ def _of_the_journal(parts: Parts) -> Iterator[Problem]:
 
 
 def _of_the_port(parts: Parts) -> Iterator[Problem]:
-    if parts.http is None or (parts.journal is not None and may_be_owned(parts.base / parts.journal.path)):
+    if parts.http is None or (parts.journal is not None and _may_run_here(parts.journal, parts.base)):
         return
     host, port = parts.http.address
     try:
@@ -72,12 +100,21 @@ def _of_the_port(parts: Parts) -> Iterator[Problem]:
         yield Problem("http.listen", refusal_to_listen(host, port, exc))
 
 
+def _may_run_here(journal: JournalSettings, base: Path) -> bool:
+    return journal.url is not None or may_be_owned(base / journal.path)
+
+
 def warnings(parts: Parts) -> list[Problem]:
     """What works and is not safe: secrets that every user of the host may read, or that pass a network unencrypted."""
     return [*_passwords_in_the_clear(parts), *(_open_secret(name, path) for name, path in _readable_by_all(parts))]
 
 
 def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
+    journal = parts.journal
+    if journal is not None and journal.url is not None and not journal.encrypted:
+        host = str(journal.address["host"])
+        if not host.startswith("/") and not is_loopback(host):
+            yield Problem("journal.tls", f"events, and the login, pass the network to {host} unencrypted")
     if parts.server is None or parts.server.login != "basic":
         return
     url = URL(parts.server.url)
@@ -87,7 +124,7 @@ def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
 
 def _readable_by_all(parts: Parts) -> Iterator[tuple[str, Path]]:
     accounts = [(f"accounts[{number}]", account) for number, account in enumerate(parts.accounts)]
-    tables = [("server", parts.server), ("http", parts.http), *accounts]
+    tables = [("server", parts.server), ("http", parts.http), ("journal", parts.journal), *accounts]
     files = [file for place, table in tables if table is not None for file in named_input_files(table, place)]
     files += [file for name, lane in parts.sinks.items() for file in registry.named_input_files(name, lane, parts.base)]
     for place, path in files:

@@ -50,7 +50,7 @@ class _ControlActions:
     async def resume(self, sink: str) -> bool:
         """See `web.actions.Actions`."""
         done = await self._commands.execute(ResumeLane(name=sink))
-        return isinstance(done, Resumed) and sink in done.resumed
+        return isinstance(done, Resumed) and sink in {*done.resumed, *done.ordered}
 
     async def replay(self, which: DeadLetterFilter) -> int:
         """See `web.actions.Actions`."""

@@ -68,6 +68,17 @@ class _Chat:
         if as_of_s > self.as_of_s.get(key, _LONG_AGO_S):
             self.as_of_s[key] = as_of_s
 
+    def forget(self) -> Values | None:
+        """Know nothing any more; returns what was known, None if the chat was taken for new.
+
+        One that was taken for new was not heard of before what is classified now, which comes again.
+        """
+        known = self.values if self.is_known else None
+        if known is None:
+            self.as_of_s.clear()
+        self.is_known, self.values = False, {}
+        return known
+
     def has_overtaken(self, heard: Observation, as_of_s: float) -> bool:
         """Whether the key was heard of after the chats that say this were asked for: it may be the newer of the two."""
         return heard.origin is _RECONCILED and self.as_of_s.get(heard.key, _LONG_AGO_S) > as_of_s
@@ -238,13 +249,24 @@ class Recorder:
                 chat.values, chat.is_known = values, True
 
     async def _learn_stale(self, chat_ids: Collection[str]) -> None:
-        """These were taken for new: what they were classified by does not hold."""
-        for chat_id in chat_ids:
-            self._chats[chat_id].as_of_s.clear()
+        """What these were classified by does not hold: they were taken for new, or another replica has written since.
+
+        That one's values hold from now on, so that no look at the chats which was asked for earlier overtakes them.
+        """
+        forgotten = {chat_id: self._chats[chat_id].forget() for chat_id in chat_ids}
         try:
             await self._learn(chat_ids)
         except JournalError as exc:
             await self._wait_for_journal(exc)
+            return
+        now_s = self._monotonic_s()
+        for chat_id, before in forgotten.items():
+            if before is None:
+                continue
+            chat = self._chats[chat_id]
+            for key, value in chat.values.items():
+                if value != before.get(key):
+                    chat.holds(key, now_s)
 
     def _batch(self, entries: list[Entry], overlay: dict[str, Values]) -> JournalBatch:
         events: list[Event] = []

@@ -21,6 +21,11 @@ class Tail:
         self._max_events = max_events
         self._max_bytes = max_bytes
 
+    @property
+    def last_sequence(self) -> int:
+        """Sequence of the newest event in memory, or where the next one belongs behind."""
+        return self._before + len(self._events)
+
     def extend(self, events: Sequence[Event]) -> None:
         """Add committed events; their sequences follow on the last ones."""
         self._events += events

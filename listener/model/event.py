@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec.structs import asdict
@@ -255,6 +255,20 @@ class JournalBatch(msgspec.Struct, frozen=True, kw_only=True):
     values: tuple[LastValue, ...] = ()
     sessions: tuple[SessionState, ...] = ()
     new_chats: tuple[str, ...] = ()
+
+
+class Committed(NamedTuple):
+    """What a commit has cost.
+
+    Attributes:
+        waited_s: seconds from the arrival of its oldest batch to its durability; None for a commit without batches.
+        fsync_s: seconds that COMMIT took.
+        events: how many it stored.
+    """
+
+    waited_s: float | None
+    fsync_s: float
+    events: int
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

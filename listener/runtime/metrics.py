@@ -62,6 +62,11 @@ TABLE = (
     Row(Histogram, "journal_fsync_seconds", "Time of one COMMIT, nearly all of which is its fsync."),
     Row(Counter, "journal_commit_failures_total", "Commits that failed; their batches are tried again."),
     Row(Counter, "journal_rescues_total", "Times that its files were taken away, and it was written anew."),
+    Row(
+        Counter,
+        "fenced_total",
+        "Times that other replicas took this one for gone; it confirms nothing, and joins anew.",
+    ),
     Row(Gauge, "journal_last_sequence", "Sequence of the newest durable event."),
     Row(Gauge, "journal_bytes", "Size of the journal's files."),
     Row(Gauge, "journal_wal_bytes", "Size of its write-ahead log, which a reader that never ends lets grow."),

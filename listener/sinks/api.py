@@ -10,14 +10,14 @@ The contract suite that every kind passes, `SinkContract`, is in `listener.testi
 For destinations over a network there are `TlsSettings`, `LoginSettings`, `secret_of` and `report_durability`.
 """
 
+from listener.config.login import LoginSettings, secret_of
 from listener.config.schema import Section
+from listener.config.tls import TlsSettings
 from listener.errors import Park, Refusal, Reject, Retry, StartError
 from listener.model.event import Event
 from listener.ports import Sink
 from listener.sinks.durability import report_durability
 from listener.sinks.registry import SinkContext, SinkKind
-from listener.sinks.secrets import LoginSettings, secret_of
-from listener.sinks.tls import TlsSettings
 
 __all__ = [
     "Event",

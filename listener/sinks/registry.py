@@ -1,9 +1,10 @@
 """Sink kinds, found through the entry points `listener.sinks` and imported only when they are configured."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, requires
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points, requires
 from os import environ
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -114,6 +115,7 @@ class SinkKind(Generic[S]):
         extra: the extra of the distribution that brings the client library, None if none is needed.
         single: whether a configuration may hold one sink of this kind only, because it takes something that the
             process has once.
+        pinned: whether its destination is the host's own: where replicas share the journal, `on` has to name one.
         retry_horizon_s: for how long its lanes try a batch that fails, unless the configuration says otherwise; None
             for ever.
         retry_event_after_s: for how long a single event is tried that fails while others are taken, likewise.
@@ -128,6 +130,7 @@ class SinkKind(Generic[S]):
     build: Callable[[SinkContext, S], Sink]
     extra: str | None = None
     single: bool = False
+    pinned: bool = False
     retry_horizon_s: float | None = None
     retry_event_after_s: float | None = None
     problems: Callable[[S, FormName], Iterable[tuple[str, str]]] = _no_problems
@@ -291,6 +294,11 @@ def patience(name: str, lane: Lane) -> Patience:
     return Patience(kind.retry_horizon_s, kind.retry_event_after_s)
 
 
+def is_pinned(name: str, lane: Lane) -> bool:
+    """Whether the kind of a sink wants a replica that alone may have it. Raises ConfigError: there is no such kind."""
+    return _load(name, lane.type).pinned
+
+
 def _settings(name: str, lane: Lane, base: Path) -> tuple[SinkKind[Any], BaseModel]:
     kind = _load(name, lane.type)
     fields = kind.settings.model_fields
@@ -337,10 +345,23 @@ def _missing(name: str, point: EntryPoint, extra: str | None, exc: ImportError) 
     """The way out of a missing client library: the extra of the kind, of its entry point, or of the kind's name."""
     distribution = point.dist.name if point.dist is not None else _DISTRIBUTION
     extra = extra or next(iter(point.extras), point.name)
-    wanted = _libraries_of(distribution, extra) or [f"{distribution}[{extra}]"]
-    install = " ".join(f"'{one}'" for one in wanted)
-    text = f"{point.name!r} needs a package that is not installed ({exc}); run pip install {install}"
+    text = f"{point.name!r} needs a package that is not installed ({exc}); {_installation(distribution, extra)}"
     return Problem(f"sinks.{name}.type", text)
+
+
+def lacking(extra: str) -> str | None:
+    """What to do about a client library of an extra of ours that is not installed; None if none is missing."""
+    for library in _libraries_of(_DISTRIBUTION, extra):
+        try:
+            distribution(re.split(r"[^\w.-]", library, maxsplit=1)[0])
+        except PackageNotFoundError:
+            return f"needs a package that is not installed; {_installation(_DISTRIBUTION, extra)}"
+    return None
+
+
+def _installation(distribution: str, extra: str) -> str:
+    wanted = _libraries_of(distribution, extra) or [f"{distribution}[{extra}]"]
+    return "run pip install " + " ".join(f"'{one}'" for one in wanted)
 
 
 def _libraries_of(distribution: str, extra: str) -> list[str]:

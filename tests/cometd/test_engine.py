@@ -81,7 +81,8 @@ class World:
 
     async def _run(self) -> None:
         await self.engine.handshake()
-        await self.engine.run()
+        while True:
+            await self.engine.step()
 
     async def fact(self, kind: type[F], **expected: Any) -> F:
         """The next fact, which is of this kind and says this."""

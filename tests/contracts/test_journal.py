@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from listener.errors import JournalError, JournalFull, JournalLocked, JournalStale
+from listener.journal.shared import Membership, SharedJournal
 from listener.journal.sqlite import SqliteJournal, dead_letters
 from listener.model.event import (
     EVERY_DEAD_LETTER,
@@ -22,11 +23,21 @@ from listener.model.event import (
     SessionState,
 )
 from listener.model.filter import EVERY_EVENT, EventFilter
-from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap
+from listener.runtime.host import Host
+from listener.testing import (
+    SAMPLE_MS,
+    ManualClock,
+    MemoryConnection,
+    MemoryDatabase,
+    MemoryJournal,
+    sample_event,
+    sample_gap,
+)
 from support.plans import no_scans
 
 DAY_MS = 86_400_000
 LIMIT_BYTES = 2**20
+SESSION_MS, SESSION_MONOTONIC_MS, BOOT = 1_800_000_000_000, 5_000, "a-start"
 
 
 class SqliteWorld:
@@ -38,6 +49,9 @@ class SqliteWorld:
 
     def build(self, **options):
         return SqliteJournal(path=self.path, **options)
+
+    async def open(self):
+        await self.journal.open()
 
     async def limited(self):
         """A journal that has room for some hundred events."""
@@ -67,6 +81,9 @@ class MemoryWorld:
     def __init__(self, folder):
         self.journal = MemoryJournal()
 
+    async def open(self):
+        await self.journal.open()
+
     async def limited(self):
         """A journal that has room for some hundred events."""
         await self.journal.close()
@@ -87,13 +104,69 @@ class MemoryWorld:
         return JournalBatch(events=(*events, sample_event(0)))
 
 
-@pytest.fixture(params=[SqliteWorld, MemoryWorld], ids=["sqlite", "memory"])
-async def world(request, tmp_path, monkeypatch):
+class SharedWorld:
+    """The journal that replicas share: a restart is the next incarnation of one of them."""
+
+    def __init__(self, folder):
+        self.clock = ManualClock(start_ms=SESSION_MS - SESSION_MONOTONIC_MS)
+        self.clock.advance(SESSION_MONOTONIC_MS / 1000)
+        self.refusals = []
+        self.database = MemoryDatabase(self.now_s)
+        self.journal = self.build()
+
+    def now_s(self):
+        return self.clock.now_ms() / 1000
+
+    def build(self):
+        host = Host(clock=self.clock, boot_id=BOOT)
+        database = MemoryConnection(self.database, self.link)
+        membership = Membership(database=database, name="one", version="1", host=host)
+        return SharedJournal(database=database, membership=membership, host=host)
+
+    async def link(self, call):
+        if call.func.__name__ == "append" and self.refusals:
+            raise self.refusals.pop()
+        await asyncio.sleep(0)
+        return call()
+
+    async def open(self):
+        await self.journal.open()
+        await self.journal.last_values([sample_event(1).subject])  # an event says what became of what is known
+        return self.journal
+
+    async def limited(self):
+        """A journal that has room for some hundred events."""
+        self.database = MemoryDatabase(self.now_s, max_bytes=LIMIT_BYTES)
+        return await self.restart()
+
+    async def restart(self):
+        await self.journal.close()
+        self.journal = self.build()
+        return await self.open()
+
+    def unstorable(self, *events):
+        self.refusals.append(JournalError("on request"))
+        return JournalBatch(events=(*events, sample_event(0)))
+
+
+async def opened(world, monkeypatch):
     with no_scans(monkeypatch):
-        world = request.param(tmp_path)
-        await world.journal.open()
+        await world.open()
         yield world
         await world.journal.close()
+
+
+@pytest.fixture(params=[SqliteWorld, MemoryWorld, SharedWorld], ids=["sqlite", "memory", "shared"])
+async def world(request, tmp_path, monkeypatch):
+    async for world in opened(request.param(tmp_path), monkeypatch):
+        yield world
+
+
+@pytest.fixture(params=[SqliteWorld, MemoryWorld], ids=["sqlite", "memory"])
+async def alone(request, tmp_path, monkeypatch):
+    """Of one process, which writes in the order of the calls, and of one machine, which may lose what was durable."""
+    async for world in opened(request.param(tmp_path), monkeypatch):
+        yield world
 
 
 @pytest.fixture
@@ -117,12 +190,12 @@ def session(account, *, ack=1, cookies=()):
         client_id=f"client-of-{account}",
         connection_type="long-polling",
         ack=ack,
-        seen_ms=1_800_000_000_000,
+        seen_ms=SESSION_MS,
         max_interval_ms=30_000,
         cookies=cookies,
         clean=bool(cookies),
-        seen_monotonic_ms=5_000 if cookies else None,
-        boot="a-start" if cookies else "",
+        seen_monotonic_ms=SESSION_MONOTONIC_MS if cookies else None,
+        boot=BOOT if cookies else "",
         taken=((500, 70_000, "0123456789abcdef"),) if cookies else (),
     )
 
@@ -159,7 +232,9 @@ async def test_a_batch_without_events_returns_the_sequence_before_it(journal):
 
 
 async def test_events_come_back_as_they_were_with_their_sequence(journal):
-    sent = [sample_event(n, chat="\N{SNOWMAN} \N{GRINNING FACE}") for n in range(1, 4)]
+    chat = "\N{SNOWMAN} \N{GRINNING FACE}"
+    sent = [sample_event(n, chat=chat) for n in range(1, 4)]
+    await journal.last_values([chat])  # nobody says what became of a chat without asking what it was
     await journal.append(JournalBatch(events=tuple(sent)))
     assert await everything(journal) == [msgspec.structs.replace(e, sequence=n) for n, e in enumerate(sent, 1)]
 
@@ -188,7 +263,10 @@ async def test_read_gives_at_most_the_limit_above_the_given_sequence(journal):
 async def test_everything_survives_a_restart(world):
     cookie = ("JSESSIONID", "abc", "127.0.0.1", "/")
     whole = JournalBatch(
-        events=(sample_event(1),), values=(value("chat-1", "A"),), sessions=(session("agent1", cookies=(cookie,)),)
+        events=(sample_event(1),),
+        values=(value("chat-1", "A"),),
+        sessions=(session("agent1", cookies=(cookie,)),),
+        new_chats=("chat-1",),
     )
     await world.journal.append(whole)
     await world.journal.advance("crm", 1, [letter("crm", 1)])
@@ -217,15 +295,16 @@ async def test_sequences_are_not_used_again_when_retention_took_everything(world
     assert await journal.append(batch(4)) == 4
 
 
-async def test_no_new_event_lies_below_a_cursor_after_a_restart(world):
-    await world.journal.append(batch(1))
-    await world.journal.advance("crm", 50)
-    journal = await world.restart()
+async def test_no_new_event_lies_below_a_cursor_after_a_restart(alone):
+    await alone.journal.append(batch(1))
+    await alone.journal.advance("crm", 50)
+    journal = await alone.restart()
     assert await journal.append(batch(2)) == 51
 
 
 async def test_values_replace_those_of_the_same_chat_and_key(journal):
-    await journal.append(JournalBatch(values=(value("c", "A"), value("c", "other", key="Reason"), value("d", "D"))))
+    values = value("c", "A"), value("c", "other", key="Reason"), value("d", "D")
+    await journal.append(JournalBatch(values=values, new_chats=("c", "d")))
     await journal.append(JournalBatch(values=(value("c", "B"), value("c", None))))
     found = {(one.chat_id, one.key): one.value for one in await journal.last_values(["c", "unknown"])}
     assert found == {("c", "DispositionCode"): None, ("c", "Reason"): "other"}
@@ -233,13 +312,13 @@ async def test_values_replace_those_of_the_same_chat_and_key(journal):
 
 async def test_last_values_of_many_chats_at_once(journal):
     chats = [f"chat-{n}" for n in range(1200)]
-    await journal.append(JournalBatch(values=tuple(value(chat, chat) for chat in chats)))
+    await journal.append(JournalBatch(values=tuple(value(chat, chat) for chat in chats), new_chats=tuple(chats)))
     assert {one.value for one in await journal.last_values([*chats, "chat-0"])} == set(chats)
     assert len(await journal.last_values([*chats, "chat-0"])) == 1200
 
 
 async def test_a_batch_that_takes_a_known_chat_for_new_leaves_nothing(world):
-    await world.journal.append(JournalBatch(values=(value("c1", "x"), value("c2", "x"))))
+    await world.journal.append(JournalBatch(values=(value("c1", "x"), value("c2", "x")), new_chats=("c1", "c2")))
     batch = JournalBatch(
         events=(sample_event(1),),
         values=(value("c0", "y"), value("c2", "y")),
@@ -283,8 +362,9 @@ async def test_sessions_replace_those_of_the_same_account(journal):
     assert {name: one.ack for name, one in (await journal.sessions()).items()} == {"a": 3, "b": None}
 
 
-async def test_calls_of_one_moment_take_effect_in_their_order(journal):
+async def test_calls_of_one_moment_take_effect_in_their_order(alone):
     """A letter holds a copy of its event where that is there by then, and only such a letter can be replayed."""
+    journal = alone.journal
     await asyncio.gather(journal.append(batch(1)), journal.advance("crm", 1, [letter("crm", 1)]))
     assert await journal.replay_dead_letters(EVERY_DEAD_LETTER) == 1
     await asyncio.gather(journal.advance("crm", 1, [letter("crm", 2)]), journal.append(batch(2)))
@@ -503,6 +583,7 @@ async def various(journal):
         )
         for n in range(1, 11)
     ]
+    await journal.last_values(["c0", "c1"])
     await journal.append(JournalBatch(events=tuple(events)))
 
 
@@ -617,17 +698,17 @@ async def test_a_lanes_state_is_replaced_and_survives_a_restart(world):
     assert (await journal.stats()).lanes == {"crm": parked, "bi": failing}
 
 
-async def test_damage_is_pending_until_it_is_settled_and_stays_on_record(world):
+async def test_damage_is_pending_until_it_is_settled_and_stays_on_record(alone):
     damages = [Damage(at_ms=n, set_aside=f"aside-{n}", kept=n, stretches=((1, 2), (3, 4))) for n in (1, 2, 3)]
     for damage in damages[:2]:
-        await world.hurt(damage)
-    journal = await world.restart()
+        await alone.hurt(damage)
+    journal = await alone.restart()
     assert await journal.pending_damages() == damages[:2]
     await journal.settle_damages()
     assert await journal.pending_damages() == []
-    await world.hurt(damages[2])
-    assert await (await world.restart()).pending_damages() == damages[2:]
-    assert (await world.journal.stats()).damages == tuple(damages)
+    await alone.hurt(damages[2])
+    assert await (await alone.restart()).pending_damages() == damages[2:]
+    assert (await alone.journal.stats()).damages == tuple(damages)
 
 
 def large(*numbers):
@@ -703,7 +784,8 @@ async def test_retention_drops_values_only_of_chats_not_heard_of(world):
     values = [value("old", "A", received_ms=999), value("young", "B", received_ms=1_000)]
     values += [value("both", "C", received_ms=1), value("both", "D", key="Reason", received_ms=2_000)]
     values += [value(f"many-{n}", "E", received_ms=n % 2 * 5_000) for n in range(2_500)]
-    await world.journal.append(JournalBatch(values=tuple(values)))
+    new = tuple({one.chat_id: None for one in values})
+    await world.journal.append(JournalBatch(values=tuple(values), new_chats=new))
     await world.journal.retain(before_ms=boundary_ms, keep_for=())
     left = await world.journal.last_values(["old", "young", "both"])
     assert sorted(one.value for one in left) == ["B", "C", "D"]
@@ -757,8 +839,6 @@ async def test_closing_twice_or_before_opening_is_fine(world):
         lambda journal: journal.settle_replays("crm", [1]),
         lambda journal: journal.lane_states(),
         lambda journal: journal.store_lane_state(LaneState(sink="crm")),
-        lambda journal: journal.pending_damages(),
-        lambda journal: journal.settle_damages(),
         lambda journal: journal.retain(before_ms=1, keep_for=()),
         lambda journal: journal.stats(),
     ],
@@ -767,6 +847,13 @@ async def test_a_closed_journal_refuses(journal, call):
     await journal.close()
     with pytest.raises(JournalError, match="not open"):
         await call(journal)
+
+
+async def test_a_closed_journal_tells_of_no_damage(alone):
+    await alone.journal.close()
+    for call in (alone.journal.pending_damages, alone.journal.settle_damages):
+        with pytest.raises(JournalError, match="not open"):
+            await call()
 
 
 async def test_closing_ends_the_waiting(journal):

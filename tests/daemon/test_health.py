@@ -61,6 +61,7 @@ class StubbornJournal(MemoryJournal):
 class World:
     def __init__(self, *accounts: AccountStatus, lanes: tuple[LaneStatus, ...] = (LANE,)) -> None:
         self.journal = StubbornJournal()
+        self.starting = ""
         self.metrics = Metrics()
         self.recorder = Recorder(journal=self.journal, metrics=self.metrics, source="http://h", type_prefix="p")
         roll = Roll(monotonic_s=lambda: 0.0)
@@ -74,6 +75,7 @@ class World:
             recorder=self.recorder,
             configuration=lambda: Configuration(loaded_ms=SAMPLE_MS),
             now_ms=lambda: SAMPLE_MS,
+            starting=lambda: self.starting,
         )
         self.metrics.sample(lambda: self.health.sample(self.metrics))
 
@@ -85,8 +87,12 @@ def test_nothing_hinders_what_works():
     assert World(ACCOUNT).told() == []
 
 
-def test_before_there_are_accounts_it_is_starting():
-    assert World().told() == [("starting", "starting")]
+def test_what_it_waits_for_at_its_start_is_told():
+    world = World()
+    world.starting = "starting"
+    assert world.told() == [("starting", "starting")]
+    world.starting = "the journal cannot be opened: no such server"
+    assert world.told() == [("the journal cannot be opened", "the journal cannot be opened: no such server")]
 
 
 def test_each_problem_is_told_in_full_and_without_a_name():

@@ -26,7 +26,7 @@ class World:
         self.monotonic_s = 0.0
         self.retention = Retention(
             journal=self.journal,
-            keep_for=("crm",),
+            keep_for=lambda: ("crm",),
             retention_days=days,
             max_bytes=max_bytes,
             now_ms=lambda: self.now_ms,

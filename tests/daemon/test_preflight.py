@@ -2,12 +2,14 @@
 
 import os
 import socket
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from listener.config.settings import parts_of
 from listener.daemon.preflight import host_problems, setting_problems, warnings
+from listener.sinks import registry
 from support.config import write_config
 
 ACCOUNT = {"username": "agent1", "password_file": "agent1.secret"}
@@ -114,3 +116,59 @@ def test_a_password_that_passes_a_network_unencrypted_is_warned_of(tmp_path: Pat
     found = texts(warnings(parts_of(write_config(tmp_path, server=server, accounts=[account]))))
     text = "server.url: each login sends the password to gws.example.com unencrypted: use https://"
     assert found == ([text] if warned else [])
+
+
+URL = "postgresql://db.example.com/dispositions"
+
+
+def absent(name: str):
+    raise PackageNotFoundError(name)
+
+
+def test_what_replicas_need_is_told_at_once_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(registry, "distribution", absent)
+    (tmp_path / "ca.pem").write_text("none")
+    config = write_config(
+        tmp_path,
+        server={"url": "http://127.0.0.1:9"},
+        journal={"path": None, "url": URL, "ca_file": "ca.pem"},
+        sinks={"audit": {}, "mine": {"type": "file", "path": "x", "on": "host1"}, "console": {"type": "stdout"}},
+    )
+    library, authority, pin = texts(setting_problems(parts_of(config)))
+    assert library.startswith("journal.url: needs a package that is not installed")
+    assert "pip install 'asyncpg" in library
+    assert authority.startswith("journal.ca_file: no usable certificate")
+    assert pin.startswith('sinks.audit.on: "file" writes on the host where it runs, so with journal.url it needs on = ')
+
+
+def test_a_sink_of_one_replica_makes_no_sense_without_replicas(tmp_path: Path):
+    config = write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, sinks={"audit": {"on": "host1"}})
+    (problem,) = texts(setting_problems(parts_of(config)))
+    assert problem == "sinks.audit.on: needs journal.url: without it there are no replicas"
+
+
+def test_a_shared_journal_is_no_file_of_this_host(tmp_path: Path, listening: int):
+    config = write_config(
+        tmp_path,
+        server={"url": "http://127.0.0.1:9"},
+        journal={"path": None, "url": URL},
+        sinks={"audit": {"on": "host1"}},
+        http={"listen": f"127.0.0.1:{listening}"},
+    )
+    parts = parts_of(config)
+    assert [setting_problems(parts), host_problems(parts)] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("journal", "warned"),
+    [
+        ({"url": URL, "tls": False}, True),
+        ({"url": URL}, False),
+        ({"url": "postgresql://127.0.0.1/x", "tls": False}, False),
+        ({"url": "postgresql:///x?host=/run"}, False),
+    ],
+)
+def test_events_that_pass_a_network_unencrypted_are_warned_of(tmp_path: Path, journal, warned: bool):
+    config = write_config(tmp_path, server={"url": "https://gws.example.com"}, journal={"path": None, **journal})
+    text = "journal.tls: events, and the login, pass the network to db.example.com unencrypted"
+    assert texts(warnings(parts_of(config))) == ([text] if warned else [])

@@ -20,7 +20,7 @@ from support.tools import lacking
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
 CHART = KUBERNETES / "chart"
 VERSIONS = ("1.28", "1.33", "1.37")
-KUSTOMIZATIONS = ("base", "overlays/laboratory", "overlays/production")
+KUSTOMIZATIONS = ("base", "overlays/laboratory", "overlays/production", "overlays/replicas")
 VALUES: dict[str, dict[str, Any]] = {
     "as they are": {},
     "everything on": {
@@ -33,6 +33,11 @@ VALUES: dict[str, dict[str, Any]] = {
         "nodeSelector": {"disk": "ssd"},
         "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
         "priorityClassName": "important",
+    },
+    "replicas": {
+        "replicas": {"enabled": True},
+        "config": (KUBERNETES / "overlays/replicas/listener.toml").read_text(encoding="utf-8"),
+        "networkPolicy": {"egressPorts": [443, 5432, 9093]},
     },
     "everything off": {
         "podDisruptionBudget": {"enabled": False},
@@ -55,6 +60,7 @@ def chart(given: dict[str, Any]) -> list[dict[str, Any]]:
 RENDERED = {name: lambda name=name: build(KUBERNETES / name) for name in KUSTOMIZATIONS} | {
     f"chart, {name}": lambda given=given: chart(given) for name, given in VALUES.items()
 }
+REPLICAS = ("overlays/replicas", "chart, replicas")
 
 
 @pytest.fixture(params=RENDERED)
@@ -64,6 +70,12 @@ def objects(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 
 def kind(objects: list[dict[str, Any]], name: str) -> dict[str, Any]:
     (found,) = (each for each in objects if each["kind"] == name)
+    return found
+
+
+def workload(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """What makes the pods."""
+    (found,) = (each for each in objects if each["kind"] in {"StatefulSet", "Deployment"})
     return found
 
 
@@ -96,7 +108,7 @@ def test_what_is_not_valid_is_found(tmp_path: Path):
 
 def test_the_pod_is_as_pod_security_restricted_wants_it(objects):
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/, Restricted; and a read-only root."""
-    pod = kind(objects, "StatefulSet")["spec"]["template"]["spec"]
+    pod = workload(objects)["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod["automountServiceAccountToken"] is False
@@ -115,16 +127,45 @@ def test_the_pod_is_as_pod_security_restricted_wants_it(objects):
         assert {"requests", "limits"} <= set(container["resources"])
 
 
-def test_one_process_owns_the_journal_and_has_time_to_close_it(objects):
+@pytest.mark.parametrize("name", [name for name in RENDERED if name not in REPLICAS])
+def test_one_process_owns_the_journal_on_a_volume_and_waits_for_a_quiet_moment(name: str):
+    objects = RENDERED[name]()
     spec = kind(objects, "StatefulSet")["spec"]
-    pod = spec["template"]["spec"]
-    (container,) = pod["containers"]
+    (container,) = spec["template"]["spec"]["containers"]
     assert spec["replicas"] == 1
-    assert pod["terminationGracePeriodSeconds"] == 30
+    assert spec["serviceName"] == kind(objects, "Service")["metadata"]["name"]
     assert [claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]] == ["state"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert mounts["state"] == "/var/lib/disposition-listener"
-    assert set(mounts) == {"state"} | {volume["name"] for volume in pod["volumes"]}
+    allowed = [each["spec"]["maxUnavailable"] for each in objects if each["kind"] == "PodDisruptionBudget"]
+    assert allowed == {"chart, everything off": [], "overlays/laboratory": [1]}.get(name, [0])
+
+
+@pytest.mark.parametrize("name", REPLICAS)
+def test_replicas_keep_nothing_on_their_nodes_and_go_one_at_a_time(name: str):
+    objects = RENDERED[name]()
+    spec = kind(objects, "Deployment")["spec"]
+    pod = spec["template"]["spec"]
+    assert spec["replicas"] == 3
+    assert not {"serviceName", "volumeClaimTemplates", "persistentVolumeClaimRetentionPolicy"} & set(spec)
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert kind(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    ports = [port["port"] for rule in kind(objects, "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
+    assert 5432 in ports
+    spread = {each["topologyKey"]: each for each in pod["topologySpreadConstraints"]}
+    assert spread["kubernetes.io/hostname"]["whenUnsatisfiable"] == "DoNotSchedule"
+    assert spread["topology.kubernetes.io/zone"]["whenUnsatisfiable"] == "ScheduleAnyway"
+    labels = spec["template"]["metadata"]["labels"]
+    assert all(each["labelSelector"]["matchLabels"].items() <= labels.items() for each in spread.values())
+
+
+def test_the_pod_asks_for_its_probes_and_mounts_what_it_has(objects):
+    spec = workload(objects)["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", ())}
+    assert set(mounts) == claims | {volume["name"] for volume in pod["volumes"]}
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["args"][-1] == f"{mounts['config']}/listener.toml"
@@ -132,20 +173,17 @@ def test_one_process_owns_the_journal_and_has_time_to_close_it(objects):
 
 def test_every_selector_and_every_name_leads_somewhere(objects):
     """A selector that fits no pod makes a NetworkPolicy or a budget that protects nothing."""
-    stateful = kind(objects, "StatefulSet")
-    labels = stateful["spec"]["template"]["metadata"]["labels"]
+    made = workload(objects)
+    labels = made["spec"]["template"]["metadata"]["labels"]
     service = kind(objects, "Service")
-    selectors = [stateful["spec"]["selector"]["matchLabels"], service["spec"]["selector"]]
+    selectors = [made["spec"]["selector"]["matchLabels"], service["spec"]["selector"]]
     selectors += [each["spec"]["selector"]["matchLabels"] for each in objects if each["kind"] == "PodDisruptionBudget"]
     selectors += [each["spec"]["podSelector"]["matchLabels"] for each in objects if each["kind"] == "NetworkPolicy"]
     assert all(selector and selector.items() <= labels.items() for selector in selectors)
-    volumes = {volume["name"]: volume for volume in stateful["spec"]["template"]["spec"]["volumes"]}
+    volumes = {volume["name"]: volume for volume in made["spec"]["template"]["spec"]["volumes"]}
     assert volumes["config"]["configMap"]["name"] == kind(objects, "ConfigMap")["metadata"]["name"]
-    assert stateful["spec"]["serviceName"] == service["metadata"]["name"]
-    assert (
-        stateful["spec"]["template"]["spec"]["serviceAccountName"]
-        == kind(objects, "ServiceAccount")["metadata"]["name"]
-    )
+    account = kind(objects, "ServiceAccount")["metadata"]["name"]
+    assert made["spec"]["template"]["spec"]["serviceAccountName"] == account
     for secret in (each for each in objects if each["kind"] == "Secret"):
         assert volumes["secrets"]["secret"]["secretName"] == secret["metadata"]["name"]
 
@@ -157,23 +195,25 @@ def test_the_configuration_is_one_that_the_listener_takes(objects, tmp_path: Pat
     (tmp_path / name).write_text(text.replace("/var/lib/disposition-listener", str(tmp_path)), encoding="utf-8")
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    for secret in ("agent1.secret", "agent2.secret", "kafka.secret", "http.token"):
+    for secret in ("agent1.secret", "agent2.secret", "journal.secret", "kafka.secret", "http.token"):
         (credentials / secret).write_text("not-a-real-one\n", encoding="utf-8")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     settings = load_checked(tmp_path / name)
     assert settings.http is not None
     assert settings.http.address == ("0.0.0.0", 9464)  # noqa: S104 - inside of a pod
     assert settings.http.token_file is not None
+    assert settings.shutdown_timeout_s < workload(objects)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
 
 
 def test_a_service_monitor_brings_the_token_and_finds_the_service():
-    for objects in (build(KUBERNETES / "overlays/production"), chart(VALUES["everything on"])):
+    overlays = (build(KUBERNETES / "overlays" / name) for name in ("production", "replicas"))
+    for objects in (*overlays, chart(VALUES["everything on"])):
         monitor, service = kind(objects, "ServiceMonitor"), kind(objects, "Service")
         assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
         assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
         (endpoint,) = monitor["spec"]["endpoints"]
         assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
-        volumes = kind(objects, "StatefulSet")["spec"]["template"]["spec"]["volumes"]
+        volumes = workload(objects)["spec"]["template"]["spec"]["volumes"]
         (secret,) = (volume["secret"]["secretName"] for volume in volumes if "secret" in volume)
         assert endpoint["authorization"]["credentials"] == {"name": secret, "key": "http.token"}
 
@@ -218,6 +258,7 @@ def test_the_schema_of_the_values_takes_what_is_right(name: str):
     "wrong",
     [
         {"replicas": 2},
+        {"replicas": {"count": 1}},
         {"image": {"tag": "with space"}},
         {"config": ""},
         {"secrets": {"a/b": "x"}},
@@ -267,7 +308,8 @@ def test_helm_makes_the_same_of_the_chart(name: str, tmp_path: Path):
     if helm is None:
         pytest.skip("helm is not installed (no Debian package; https://helm.sh)")
     (tmp_path / "values.yaml").write_text(yaml.safe_dump(VALUES[name]), encoding="utf-8")
-    command = [helm, "template", "north", CHART, "--namespace", "dispositions", "--values", tmp_path / "values.yaml"]
+    command = [helm, "template", "north", CHART, "--namespace", "dispositions", "--kube-version", VERSIONS[0]]
+    command += ["--values", tmp_path / "values.yaml"]
     made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     by_kind = {each["kind"]: each for each in yaml.safe_load_all(made) if each}
     assert by_kind == {each["kind"]: each for each in chart(VALUES[name])}

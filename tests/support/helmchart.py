@@ -117,6 +117,7 @@ def _nindent(width: int, text: str) -> str:
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "default": lambda fallback, value: value or fallback,
     "nindent": _nindent,
+    "not": lambda value: not value,
     "quote": lambda value: json.dumps(str(value), ensure_ascii=False),
     "sha256sum": lambda value: hashlib.sha256(value.encode()).hexdigest(),
     "toYaml": lambda value: yaml.safe_dump(value, sort_keys=True).rstrip("\n"),

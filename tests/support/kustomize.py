@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,11 @@ def collect(folder: Path) -> list[Manifest]:
         for generator in said.get(key, ()):
             _generate(found, kind, generator, folder)
     for patch in said.get("patches", ()):
-        _patch(found, yaml.safe_load((folder / patch["path"]).read_text(encoding="utf-8")))
+        content = yaml.safe_load((folder / patch["path"]).read_text(encoding="utf-8"))
+        if target := patch.get("target"):
+            _operate(_target(found, {**target, "metadata": target}), content)
+        else:
+            _merge(_target(found, content), content)
     for each in found:
         _transform(each, said)
     return found
@@ -84,17 +90,33 @@ def _suffix(made: Manifest) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:10].translate(str.maketrans("013ae", "ghkmt"))
 
 
-def _patch(found: list[Manifest], patch: Manifest) -> None:
+def _target(found: list[Manifest], patch: Manifest) -> Manifest:
     targets = [
-        each for each in found if all(each[key] == patch[key] for key in ("apiVersion", "kind")) and _same(each, patch)
+        each
+        for each in found
+        if each["kind"] == patch["kind"] and each["metadata"]["name"] == patch["metadata"]["name"]
     ]
     if len(targets) != 1:
         raise ValueError(f"a patch of {patch['kind']} fits {len(targets)} objects")
-    _merge(targets[0], patch)
+    return targets[0]
 
 
-def _same(one: Manifest, other: Manifest) -> bool:
-    return bool(one["metadata"]["name"] == other["metadata"]["name"])
+def _operate(into: Manifest, operations: list[Manifest]) -> None:
+    """A JSON patch (RFC 6902): `add` to a map, `replace`, `remove`, `test`."""
+    for each in operations:
+        *path, last = (int(word) if word.isdecimal() else word for word in each["path"].split("/")[1:])
+        place = reduce(getitem, path, into)
+        match each["op"]:
+            case "add" if isinstance(place, dict):
+                place[last] = each["value"]
+            case "replace" if last in place:
+                place[last] = each["value"]
+            case "remove":
+                del place[last]
+            case "test" if place[last] == each["value"]:
+                pass
+            case _:
+                raise ValueError(f"{each} does not fit what is there, or is not known here")
 
 
 def _merge(into: Manifest, patch: Manifest) -> None:

@@ -97,7 +97,8 @@ class Process:
             fresh = self.lines[seen:]
             seen += len(fresh)
             hits.extend(line for line in fresh if matches(line))
-            if len(hits) < count and all(reader.done() for reader in self._readers):
+            is_over = self.exit_status is not None and all(reader.done() for reader in self._readers)
+            if len(hits) < count and is_over:
                 raise AssertionError(f"ended with {self.exit_status} before the line:\n{self.output()}")
             return hits[count - 1 : count]
 

@@ -20,6 +20,13 @@ _INSERT = (
     " received_ms, type, source, subject, time, kind, account, change, origin, data"
     " FROM (SELECT 1) LEFT JOIN event ON event.sequence = :sequence"
 )
+_INSERT_COPY = (
+    "INSERT INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms, answer, replaying,"
+    " received_ms, type, source, subject, time, kind, account, change, origin, data)"
+    " VALUES (:sink, :sequence, :event_id, :reason, :attempts, :at_ms, :answer, :replaying,"
+    " :received_ms, :type, :source, :subject, :time, :kind, :account, :change, :origin, :data)"
+)
+_COPY = ("received_ms", "type", "source", "subject", "time", "kind", "account", "change", "origin", "data")
 _SELECT = "SELECT sink, sequence, event_id, reason, attempts, at_ms, answer, replaying FROM dead_letter"
 _SELECT_WITH_EVENT = (
     "SELECT sink, sequence, event_id, reason, attempts, at_ms, answer, replaying,"
@@ -62,6 +69,14 @@ def insert(connection: sqlite3.Connection, letters: Iterable[DeadLetter]) -> Non
     connection.executemany(_INSERT, stored)
 
 
+def insert_copies(connection: sqlite3.Connection, letters: Iterable[Undelivered]) -> None:
+    """Store letters of another journal, each with the copy of its event that it has there, or none."""
+    connection.executemany(
+        _INSERT_COPY,
+        [{name: getattr(one.event, name, None) for name in _COPY} | asdict(one.letter) for one in letters],
+    )
+
+
 def select(connection: sqlite3.Connection, which: DeadLetterFilter) -> list[DeadLetter]:
     """The letters that are meant, oldest first."""
     meant, parameters = _meant_by(which)
@@ -78,6 +93,11 @@ def select_undelivered(connection: sqlite3.Connection, condition: str, parameter
         Undelivered(letter=_letter(row[:width]), event=None if row[-1] is None else rows.event_of(row[width:]))
         for row in found.fetchall()
     ]
+
+
+def select_behind(connection: sqlite3.Connection, place: tuple[int, str], limit: int) -> list[Undelivered]:
+    """At most `limit` letters behind a sequence and sink, with their events, in the order of both."""
+    return select_undelivered(connection, "(sequence, sink) > (?, ?) ORDER BY sequence, sink LIMIT ?", (*place, limit))
 
 
 def mark(connection: sqlite3.Connection, which: DeadLetterFilter) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -19,6 +19,7 @@ from listener.journal.sqlite.writer import Append, Call, Commit, Writer
 from listener.journal.tail import Tail
 from listener.model.event import (
     EVERY_DEAD_LETTER,
+    Committed,
     Damage,
     DeadLetter,
     DeadLetterFilter,
@@ -71,20 +72,6 @@ class _Opened:
         self.reads.shutdown()
         self._writes.shutdown(wait=False)
         self.store.close()
-
-
-class Committed(NamedTuple):
-    """What a commit has cost.
-
-    Attributes:
-        waited_s: seconds from the arrival of its oldest batch to its durability; None for a commit without batches.
-        fsync_s: seconds that COMMIT took.
-        events: how many it stored.
-    """
-
-    waited_s: float | None
-    fsync_s: float
-    events: int
 
 
 class SqliteJournal:

@@ -336,16 +336,28 @@ def select_cursors(connection: sqlite3.Connection) -> dict[str, int]:
 
 def select_values(connection: sqlite3.Connection, chat_ids: Collection[str]) -> list[LastValue]:
     """Every last value of these chats. Raises JournalDamaged: one of them is not what anybody stored."""
-    names = ("chat_id", "key", "value", "account", "server_time_ms", "received_ms")
     wanted = list(dict.fromkeys(chat_ids))
     found: list[LastValue] = []
     for start in range(0, len(wanted), _CHATS_A_STATEMENT):
         chunk = wanted[start : start + _CHATS_A_STATEMENT]
-        rows = connection.execute(_many(_SELECT_VALUES, len(chunk), 1), chunk).fetchall()
-        if not {tuple(map(type, row)) for row in rows} <= _VALUE_TYPES:
-            raise JournalDamaged("a last value is not what was stored: its columns have other types")
-        found += [LastValue(**dict(zip(names, row, strict=True))) for row in rows]
+        found += _values(connection.execute(_many(_SELECT_VALUES, len(chunk), 1), chunk).fetchall())
     return found
+
+
+def _values(found: list[tuple[Any, ...]]) -> list[LastValue]:
+    if not {tuple(map(type, row)) for row in found} <= _VALUE_TYPES:
+        raise JournalDamaged("a last value is not what was stored: its columns have other types")
+    return [LastValue(*row) for row in found]
+
+
+def select_values_behind(connection: sqlite3.Connection, place: tuple[str, str], limit: int) -> list[LastValue]:
+    """At most `limit` last values behind a chat and key, in the order of both."""
+    found = connection.execute(
+        "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value"
+        " WHERE (chat_id, key) > (?, ?) ORDER BY chat_id, key LIMIT ?",
+        (*place, limit),
+    )
+    return _values(found.fetchall())
 
 
 def select_known(connection: sqlite3.Connection, chat_ids: Sequence[str]) -> set[str]:

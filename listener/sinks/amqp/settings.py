@@ -5,10 +5,10 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
+from listener.config.login import LoginSettings
 from listener.config.schema import url_that
+from listener.config.tls import TlsSettings
 from listener.model.forms import problem_of
-from listener.sinks.secrets import LoginSettings
-from listener.sinks.tls import TlsSettings
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
 _QUEUE = "dispositions"

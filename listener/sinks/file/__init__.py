@@ -16,4 +16,12 @@ def _newest(context: SinkContext, settings: FileSettings) -> tuple[int, int] | N
     return newest_event(options.path) if options.recall else None
 
 
-KIND = SinkKind(name="file", settings=FileSettings, build=_build, problems=problems, refusals=refusals, newest=_newest)
+KIND = SinkKind(
+    name="file",
+    settings=FileSettings,
+    build=_build,
+    pinned=True,
+    problems=problems,
+    refusals=refusals,
+    newest=_newest,
+)

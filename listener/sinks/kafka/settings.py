@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from listener.sinks.secrets import LoginSettings
-from listener.sinks.tls import TlsSettings
+from listener.config.login import LoginSettings
+from listener.config.tls import TlsSettings
 
 Mode = Literal["structured", "binary"]
 _LARGEST_PORT = 65_535

@@ -14,11 +14,11 @@ from nats.aio.msg import Msg
 from nats.errors import Error
 from nats.js import JetStreamContext, api
 
+from listener.config.login import secret_of
 from listener.config.schema import text_in
 from listener.errors import Park, Retry
 from listener.sinks.nats.settings import NatsSettings
 from listener.sinks.registry import SinkContext
-from listener.sinks.secrets import secret_of
 from listener.sinks.session import expire
 
 _SEED = "SU[A-Z2-7]{56}"

@@ -6,9 +6,9 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from yarl import URL
 
+from listener.config.login import LoginSettings
 from listener.config.schema import InputFile, SecretFile, url_that
-from listener.sinks.secrets import LoginSettings
-from listener.sinks.tls import TlsSettings
+from listener.config.tls import TlsSettings
 
 _PORT = 4222
 _ADDRESS = "should be an address such as nats://host:4222, or tls://host:4222 to require TLS"

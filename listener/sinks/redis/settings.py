@@ -6,8 +6,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
-from listener.sinks.secrets import LoginSettings, url_beside_login
-from listener.sinks.tls import TlsSettings
+from listener.config.login import LoginSettings, url_beside_login
+from listener.config.tls import TlsSettings
 
 _PORT = 6379
 _URL = "should be redis://HOST:PORT/DB, rediss://HOST:PORT/DB for TLS, or unix:///PATH?db=DB"

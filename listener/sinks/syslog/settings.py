@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from listener.sinks.tls import TlsSettings
+from listener.config.tls import TlsSettings
 
 # RFC 5424, 6.2.1, tables 1 and 2: the place in the row is the number.
 # fmt: off

@@ -11,9 +11,9 @@ import msgspec
 from aiohttp import hdrs
 from yarl import URL
 
+from listener.config.login import secret_of
 from listener.errors import Outcome, Park, Retry
 from listener.sinks.registry import SinkContext
-from listener.sinks.secrets import secret_of
 from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place
 from listener.sinks.webhook.settings import OAuth2Settings, WebhookSettings, is_header_value
 

@@ -13,11 +13,11 @@ from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientRes
 from yarl import URL
 
 from listener import __version__
+from listener.config.login import secret_of
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
 from listener.runtime.http_client import Connector, bare, describe, new_proxy, new_session
 from listener.sinks.registry import SinkContext
-from listener.sinks.secrets import secret_of
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
 from listener.sinks.webhook.settings import WebhookSettings
 

@@ -9,11 +9,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from yarl import URL
 
+from listener.config.login import LoginSettings
 from listener.config.proxy import ProxySettings
 from listener.config.schema import Folders, InputFile, SecretFile, Section, Url, text_in
+from listener.config.tls import TlsSettings
 from listener.model.forms import problem_of
-from listener.sinks.secrets import LoginSettings
-from listener.sinks.tls import TlsSettings
 from listener.sinks.webhook.addresses import is_public
 from listener.sinks.webhook.signing import keys_in, signing_key
 

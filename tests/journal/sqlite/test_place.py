@@ -98,7 +98,7 @@ async def test_nothing_that_was_acknowledged_is_lost_with_its_files(path, journa
     told = ["journal_taken_away", "journal_rescued"] if take is not WAYS["the lock"] else ["journal_taken_away"]
     assert [line["event"] for line in logs] == told
     assert len(journal.rescued) == len(told) - 1
-    assert journal.taken_away is None
+    assert journal.trouble is None
     assert held_after_a_kill(path, tmp_path / "killed") == [f"event-{n}" for n in range(1, 32)]
     await append(journal, 32)
     journal._tail = Tail(last_sequence=journal.last_sequence)
@@ -143,8 +143,8 @@ async def test_nothing_is_acknowledged_while_the_folder_is_somewhere_else(path, 
             with pytest.raises(JournalError, match="its folder was moved or unmounted"):
                 await append(journal, 31)
         assert (
-            journal.taken_away
-            == "removed, replaced or moved: journal.db, journal.db-wal, journal.db-shm, journal.db.lock"
+            journal.trouble == "the journal's files were taken away:"
+            " removed, replaced or moved: journal.db, journal.db-wal, journal.db-shm, journal.db.lock"
         )
         path.parent.mkdir()
         with pytest.raises(JournalError, match="its folder was moved or unmounted"):
@@ -155,7 +155,7 @@ async def test_nothing_is_acknowledged_while_the_folder_is_somewhere_else(path, 
         assert await append(journal, 31) == 31
     told = [line["event"] for line in logs if line["event"] != "journal_commit_failed"]
     assert told == ["journal_taken_away", "journal_back_in_place"]
-    assert journal.taken_away is None
+    assert journal.trouble is None
 
 
 async def test_a_disk_without_room_for_the_copy_delays_it(path, journal, monkeypatch):

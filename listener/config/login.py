@@ -1,20 +1,30 @@
-"""Secrets of a sink: written in the configuration, or in a file that is reread each time; never in a URL."""
+"""Logins: secrets are in the configuration, or in a file that is reread each time; never in a URL."""
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from pydantic import AfterValidator, SecretStr, model_validator
 from yarl import URL
 
 from listener.config.schema import SecretFile, Section, secret_in
 from listener.errors import Retry
-from listener.sinks.registry import SinkContext
+
+
+class Surroundings(Protocol):
+    """Of a table: where its files are, and how its settings are called."""
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths start from."""
+
+    def setting(self, key: str) -> str:
+        """The dotted path of one of its keys, as errors name it."""
 
 
 async def secret_of(
-    context: SinkContext,
+    context: Surroundings,
     key: str,
     *,
     inline: SecretStr | None,
@@ -24,7 +34,7 @@ async def secret_of(
     """The secret, without the line end of its file; None if neither is given.
 
     Args:
-        context: the sink's surroundings.
+        context: the table's surroundings.
         key: the setting's name; that of its file is `<key>_file`.
         inline: the secret as configured.
         file: the file that holds it instead, relative to the configuration.
@@ -50,7 +60,7 @@ async def secret_of(
 
 
 def url_beside_login(usable: Callable[[URL], bool], expected: str) -> AfterValidator:
-    """A check of a URL, which is kept as written, for kinds whose credentials have keys of their own.
+    """A check of a URL, which is kept as written, for tables whose credentials have keys of their own.
 
     Args:
         usable: whether it leads somewhere; a ValueError says that it does not.
@@ -74,7 +84,7 @@ def url_beside_login(usable: Callable[[URL], bool], expected: str) -> AfterValid
 
 
 class LoginSettings(Section):
-    """Keys of a kind whose destination may ask for a user and a password."""
+    """Keys of a table that leads to what may ask for a user and a password."""
 
     username: str | None = None
     password: SecretStr | None = None
@@ -89,6 +99,15 @@ class LoginSettings(Section):
             raise ValueError("a password needs a username")
         return self
 
-    async def password_now(self, context: SinkContext) -> str | None:
+    def secret(self, base: Path) -> str:
+        """The password at this moment, empty without one; `base` as in `Surroundings`. Blocks.
+
+        Raises OSError, or ValueError: its file holds none.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value()
+        return "" if self.password_file is None else secret_in(base / self.password_file)
+
+    async def password_now(self, context: Surroundings) -> str | None:
         """The password at this moment; see `secret_of`."""
         return await secret_of(context, "password", inline=self.password, file=self.password_file)

@@ -1,9 +1,9 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from listener.config.login import LoginSettings, secret_of
 from listener.errors import Retry
 from listener.sinks.registry import SinkContext
-from listener.sinks.secrets import LoginSettings, secret_of
 
 
 @pytest.fixture

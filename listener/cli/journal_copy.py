@@ -1,0 +1,83 @@
+"""`journal copy`: all of a journal into a new one, on the other engine or the same, checked before it is there."""
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from listener.cli import running
+from listener.cli.options import ConfigOption, place_of
+from listener.journal.copying import Held, Side, Target, copy
+from listener.journal.sqlite import copying as sqlite
+from listener.model.event import Damage, rfc3339
+
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", metavar="JOURNAL", help="A file, or postgresql://…; left out, that of --config."),
+]
+ToOption = Annotated[str | None, typer.Option("--to", metavar="JOURNAL", help="Likewise; it must not hold anything.")]
+
+
+def journal_copy(config: ConfigOption = None, source: FromOption = None, target: ToOption = None) -> None:
+    """Copy a journal with all it holds: sequences, cursors, dead letters, last values, sessions, states of lanes.
+
+    No daemon may run on either side. The copy is there as a whole, once it was read again and is what the source is, or
+    not at all.
+    """
+    if source is None and target is None:
+        raise typer.BadParameter("give --from, --to, or both")
+    if None in (source, target) and config is None:
+        raise typer.BadParameter("give --config too: the side that is left out is its journal")
+    held = running.run(_copied(_place(source, config), _place(target, config)))
+    print(f"copied {held.events} events, last sequence {held.last_sequence}; both sides: SHA-256 {held.digest}")
+    print(f"with {held.values} last values, {held.letters} dead letters, {held.sessions} sessions")
+
+
+def _place(named: str | None, config: Path | None) -> Path:
+    return place_of(config, None).journal if named is None else Path(named)
+
+
+async def _copied(source: Path, target: Path) -> Held:
+    async with _source(source) as given, _target(target) as made:
+        rows = await given.size()
+        with _progress(2 * rows) as told:
+            return await copy(given, made, told)
+
+
+@asynccontextmanager
+async def _source(place: Path) -> AsyncIterator[Side]:
+    async with sqlite.opened_source(place) as side:
+        for damage in await side.damages():
+            print(
+                f"note: the copy does not tell {_what(damage)}; the gaps of it are events, and copied", file=sys.stderr
+            )
+        yield side
+
+
+def _target(place: Path) -> AbstractAsyncContextManager[Target]:
+    return sqlite.opened_target(place)
+
+
+def _what(damage: Damage) -> str:
+    aside = f", set aside as {damage.set_aside}" if damage.set_aside else ""
+    return f"that this file was {'damaged' if damage.set_aside else 'lost'} at {rfc3339(damage.at_ms)}{aside}"
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal; called with how much more is done."""
+    if not sys.stdout.isatty():
+        yield lambda _: None
+        return
+    columns = (TextColumn("copying"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(highlight=False), transient=True) as bar:
+        task = bar.add_task("copying", total=total)
+        yield lambda rows: bar.advance(task, rows)
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"copy": journal_copy}

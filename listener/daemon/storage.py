@@ -1,0 +1,117 @@
+"""Where the journal is, and who has its duties: a file of one process, or a database that replicas share."""
+
+import socket
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from listener import __version__
+from listener.config.journal import JournalTable
+from listener.config.settings import Settings
+from listener.daemon.assembly import known_elsewhere
+from listener.daemon.duties import EveryDuty
+from listener.daemon.housekeeping import look_after
+from listener.journal.shared.database import Database
+from listener.journal.shared.journal import SharedJournal
+from listener.journal.shared.membership import Membership
+from listener.journal.sqlite import SqliteJournal
+from listener.journal.sqlite.journal import wal_bytes
+from listener.model.event import Committed
+from listener.ports import Duties, Journal
+from listener.runtime.host import Host
+from listener.runtime.metrics import Metrics
+
+_BEATS = 0.3  # of a lease
+
+
+class Storage(NamedTuple):
+    """A journal that is not open yet, and the duties that go with it.
+
+    Attributes:
+        place: what a log calls it.
+        workers: what has to run while it is open, by the name of its task.
+        wal_bytes: the size of its write-ahead log; does not raise.
+        database: where replicas meet; None on one machine.
+        membership: of this process, likewise.
+    """
+
+    journal: Journal
+    duties: Duties
+    place: str
+    workers: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
+    wal_bytes: Callable[[], int] = lambda: 0
+    database: Database | None = None
+    membership: Membership | None = None
+
+
+def storage_of(
+    settings: Settings, *, host: Host, metrics: Metrics, new_database: Callable[[], Database] | None = None
+) -> Storage:
+    """What `[journal]` describes.
+
+    Args:
+        settings: the configuration.
+        host: time, chance and workers.
+        metrics: measures commits.
+        new_database: makes the database that replicas share, in place of the one that `journal.url` leads to.
+    """
+    count = partial(_count_commit, metrics)
+    if new_database is not None or settings.journal.url is not None:
+        return _shared(settings, host, count, new_database)
+    path = settings.path(settings.journal.path)
+    journal = SqliteJournal(
+        path=path,
+        on_commit=count,
+        max_bytes=settings.journal.max_bytes,
+        host=host,
+        known=partial(known_elsewhere, settings),
+        on_rescue=partial(metrics.count, "journal_rescues_total"),
+    )
+    workers = {"journal": partial(look_after, journal)}
+    return Storage(journal, EveryDuty(), str(path), workers, partial(wal_bytes, path))
+
+
+def _shared(
+    settings: Settings,
+    host: Host,
+    count: Callable[[Committed], None],
+    new_database: Callable[[], Database] | None,
+) -> Storage:
+    database = new_database() if new_database is not None else _postgres(settings, host)
+    name = replica_of(settings)
+    lease_s = settings.journal.lease_s
+    membership = Membership(
+        database=database, name=name, version=__version__, lease_s=lease_s, beat_s=lease_s * _BEATS, host=host
+    )
+    journal = SharedJournal(database=database, membership=membership, on_commit=count, host=host)
+    workers = {"membership": membership.run, "journal": journal.run}
+    place = settings.journal.url or "a database of others"
+    return Storage(journal, membership, place, workers, database=database, membership=membership)
+
+
+def replica_of(settings: Settings) -> str:
+    """How this process is called among those that share the journal."""
+    return settings.journal.replica or socket.gethostname()
+
+
+def _count_commit(metrics: Metrics, done: Committed) -> None:
+    metrics.observe("journal_fsync_seconds", done.fsync_s)
+    if done.waited_s is not None:
+        metrics.observe("journal_commit_seconds", done.waited_s)
+
+
+def _postgres(settings: Settings, host: Host) -> Database:
+    """Its client library is optional: `preflight` tells where it is missing."""
+    from listener.journal.postgres.database import PostgresDatabase  # noqa: PLC0415 - as its docstring says
+    from listener.journal.postgres.options import PostgresOptions  # noqa: PLC0415 - likewise
+
+    table, surroundings = settings.journal, JournalTable(settings.base)
+    options = PostgresOptions(
+        **table.address,
+        username=table.username,
+        password=partial(table.secret, settings.base),
+        tls=partial(table.ssl_context, surroundings) if table.encrypted else lambda: None,
+        schema=table.schema,
+        pooler=table.pooler,
+    )
+    return PostgresDatabase(options, host=host)

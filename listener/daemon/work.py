@@ -1,0 +1,176 @@
+"""The duties of this process at work: what is given begins, what is wanted back comes to rest and is released."""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from listener.config.settings import Settings
+from listener.daemon.accounts import Accounts, Spawn
+from listener.daemon.duties import named, offers_of
+from listener.daemon.lanes import SinkLanes
+from listener.daemon.reloading import Changes as Differences
+from listener.delivery import Lane
+from listener.errors import ConfigError, JournalError, JournalFenced
+from listener.model.replica import ACCOUNT, HOUSEKEEPING, LANE, Order
+from listener.ports import Duties
+
+_log = structlog.get_logger(__name__)
+
+_AGAIN_S = 1.0
+
+
+class Work:
+    """Begins and ends accounts and lanes as the duties of this process come and go; others continue undisturbed.
+
+    Args:
+        duties: open.
+        accounts: none of them built.
+        lanes: none of them started.
+        settings: the configuration.
+    """
+
+    def __init__(self, *, duties: Duties, accounts: Accounts, lanes: SinkLanes, settings: Settings) -> None:
+        self._duties = duties
+        self._accounts = accounts
+        self._lanes = lanes
+        self._settings = settings
+        self._turn = asyncio.Lock()
+        self._leaving: set[str] = set()
+        self._is_leaving = False
+
+    def keeps_house(self) -> bool:
+        """Whether housekeeping is a duty of this process."""
+        return HOUSEKEEPING in self._duties.held and HOUSEKEEPING not in self._leaving
+
+    async def run(self, spawn: Spawn) -> None:
+        """Follow the duties until cancelled. Raises JournalFenced."""
+        await self._persist("offer", lambda: self._duties.offer(offers_of(self._settings)))
+        while True:
+            try:
+                changes = await self._duties.changes()
+            except JournalFenced:
+                if self._is_leaving:
+                    return
+                raise
+            await self._persist("begin", partial(self._begin, changes.given, spawn))
+            self._give_back(changes.wanted_back, spawn)
+            self._obey(changes.orders)
+
+    # --- given ------------------------------------------------------------------------------------------------------
+
+    async def _begin(self, given: Sequence[str], spawn: Spawn) -> None:
+        """Begin what is not at work yet. Raises JournalError: nothing is lost by another attempt."""
+        async with self._turn:
+            accounts = {one.username: one for one in self._settings.listening_accounts()}
+            await self._accounts.build(accounts[name] for name in named(ACCOUNT, given) if name in accounts)
+            self._begin_lanes([name for name in named(LANE, given) if name in self._settings.sinks], spawn)
+            self._accounts.start(spawn)
+        known = {offer.duty for offer in offers_of(self._settings)}
+        self._give_back([duty for duty in given if duty not in known], spawn)  # of a configuration that was replaced
+
+    def _begin_lanes(self, names: Collection[str], spawn: Spawn) -> None:
+        new = [name for name in names if name not in self._lanes.running]
+        try:
+            self._lanes.start(self._lanes.build(self._settings, new), spawn)
+        except ConfigError as exc:  # a file that is named is away for the moment
+            problems = [str(problem) for problem in exc.problems]
+            _log.error("sinks_not_started", sinks=new, problems=problems, effect="tried until they can be")
+            spawn("sinks to start", self._begin_lanes_later(new, spawn))
+
+    async def _begin_lanes_later(self, names: Collection[str], spawn: Spawn) -> None:
+        await asyncio.sleep(_AGAIN_S)
+        async with self._turn:
+            mine = set(named(LANE, self._duties.held)) - set(named(LANE, self._leaving))
+            self._begin_lanes([name for name in names if name in mine and name in self._settings.sinks], spawn)
+
+    # --- wanted back ------------------------------------------------------------------------------------------------
+
+    def _give_back(self, duties: Sequence[str], spawn: Spawn) -> None:
+        """What is asked for again while it comes to rest is on its way."""
+        new = [duty for duty in duties if duty not in self._leaving]
+        if new:
+            self._leaving.update(new)
+            spawn("hand-over", self._hand_over(new))
+
+    async def _hand_over(self, duties: Sequence[str]) -> None:
+        timeout_s = self._settings.shutdown_timeout_s
+        await asyncio.gather(
+            self._accounts.end(named(ACCOUNT, duties), timeout_s=timeout_s), self._rest_lanes(named(LANE, duties))
+        )
+        await self._persist("release", lambda: self._duties.release(duties))
+        self._leaving.difference_update(duties)
+
+    async def _rest_lanes(self, names: Sequence[str]) -> None:
+        async with self._turn:
+            await self._lanes.rest(names)
+
+    async def _persist(self, step: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Until it is done: nobody else may do what is not released, nor does anybody what is not begun."""
+        logged = False
+        while True:
+            try:
+                return await work()
+            except JournalError as exc:
+                if not logged:
+                    _log.warning("duties_delayed", step=step, error=str(exc), effect="tried until it can be done")
+                logged = True
+                await asyncio.sleep(_AGAIN_S)
+
+    async def leave(self, *, timeout_s: float) -> None:
+        """Come to rest with everything, and leave it to others; what takes longer than `timeout_s` is cut off."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._persist("offer", lambda: self._duties.offer(()))  # so nothing new is given
+                await self._accounts.stop()
+        except TimeoutError:
+            _log.warning("not_at_rest", effect="others take over as from a process that has died")
+            self._accounts.abandon()
+        await self._lanes.rest(list(self._lanes.running))
+        self._is_leaving = True
+        await self._duties.leave()
+
+    # --- orders and another configuration ---------------------------------------------------------------------------
+
+    def _obey(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            for name in named(LANE, [order.duty]):
+                if (lane := self._lanes.running.get(name)) is not None:
+                    _log.info("order_received", sink=name, what=order.what)
+                    _carry_out(order.what, lane)
+
+    async def apply(self, settings: Settings, changes: Differences, spawn: Spawn) -> None:
+        """Put another configuration in force: restart what is changed, end what is gone.
+
+        Raises:
+            ConfigError: the new one cannot be used; nothing has changed.
+        """
+        async with self._turn:
+            lanes = self._lanes.build(settings, changes.sinks_started)
+            await self._lanes.end(changes.sinks_ended)
+            self._settings = settings
+            await self._persist("offer", lambda: self._duties.offer(offers_of(settings)))
+            held = set(self._duties.held) - self._leaving
+            self._lanes.start({name: lane for name, lane in lanes.items() if LANE + name in held}, spawn)
+            accounts = [name for name in changes.accounts if ACCOUNT + name in held]
+            if accounts:
+                await self._accounts.apply(settings, accounts, spawn, timeout_s=settings.shutdown_timeout_s)
+        gone = [
+            *(LANE + name for name in changes.sinks_removed),
+            *(ACCOUNT + name for name in changes.accounts_removed),
+        ]
+        self._give_back([duty for duty in gone if duty in held], spawn)
+
+    async def exchange(self, names: Collection[str], spawn: Spawn) -> None:
+        """Restart these lanes: files that their settings name have changed. Raises ConfigError: the old ones go on."""
+        async with self._turn:
+            await self._lanes.exchange(self._settings, [name for name in names if name in self._lanes.running], spawn)
+
+
+def _carry_out(what: str, lane: Lane) -> None:
+    if what == "resume":
+        lane.resume(by_command=True)
+    elif what == "replay":
+        lane.replay()

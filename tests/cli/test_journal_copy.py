@@ -1,0 +1,72 @@
+"""`journal copy` between files: what it says, and whom it leaves alone."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from listener.cli import journal_copy
+from listener.journal.sqlite import SqliteJournal
+from support.copies import holds, make_rich_journal
+
+
+@pytest.fixture
+async def rich(tmp_path):
+    """The journal of `config`."""
+    await make_rich_journal(tmp_path / "journal.db")
+    return tmp_path / "journal.db"
+
+
+def test_a_copy_says_what_both_sides_hold(invoke, rich, tmp_path):
+    result = invoke("journal", "copy", "--from", rich, "--to", tmp_path / "new.db")
+    assert (result.exit_code, result.stderr) == (0, "")
+    first, second = result.stdout.splitlines()
+    assert first.startswith("copied 23 events, last sequence 40; both sides: SHA-256 ")
+    assert second == "with 10 last values, 6 dead letters, 2 sessions"
+    assert holds(tmp_path / "new.db") == holds(rich)
+
+
+@pytest.mark.parametrize("left_out", ["--from", "--to"])
+def test_the_side_that_is_left_out_is_the_journal_of_the_configuration(invoke, config, rich, tmp_path, left_out):
+    before = holds(rich)
+    if left_out == "--to":
+        rich.rename(tmp_path / "old.db")
+    given = ("--from", tmp_path / "old.db") if left_out == "--to" else ("--to", tmp_path / "new.db")
+    result = invoke("journal", "copy", "--config", config, *given)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert holds(tmp_path / ("journal.db" if left_out == "--to" else "new.db")) == before
+
+
+@pytest.mark.parametrize("words", [(), ("--from", "a.db"), ("--to", "a.db")])
+def test_both_sides_must_be_known(invoke, words):
+    result = invoke("journal", "copy", *words)
+    assert result.exit_code == 2
+
+
+async def test_a_daemon_on_either_side_is_named_and_not_disturbed(invoke, rich, tmp_path):
+    owner = SqliteJournal(path=rich)
+    await owner.open()
+    result = await asyncio.to_thread(invoke, "journal", "copy", "--from", rich, "--to", tmp_path / "new.db")
+    assert result.exit_code == 1
+    assert "in use by another process (pid " in result.stderr
+    await owner.close()
+
+
+def test_damage_that_the_source_had_is_named_since_no_copy_tells_of_it(invoke, rich, tmp_path):
+    with closing(sqlite3.connect(rich)) as connection:
+        row = (1_795_305_600_000, "journal.db.damaged-1", 120, "[[0,60000]]", 0)
+        connection.execute("INSERT INTO damage VALUES (?, ?, ?, ?, ?)", row)
+        connection.commit()
+    result = invoke("journal", "copy", "--from", rich, "--to", tmp_path / "new.db")
+    assert result.exit_code == 0
+    assert "damaged at 2026-11-22T00:00:00.000Z, set aside as journal.db.damaged-1" in result.stderr
+
+
+def test_on_a_terminal_a_bar_shows_how_far_it_is(invoke, rich, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(journal_copy.sys.stdout.__class__, "isatty", lambda self: True, raising=False)
+    monkeypatch.setattr(journal_copy.Progress, "advance", lambda self, task, rows: drawn.append(rows))
+    with journal_copy._progress(4) as told:
+        told(3)
+    assert drawn == [3]

@@ -1,0 +1,166 @@
+"""What a replica learns of its duties by its beats, and when it may be certain of them."""
+
+import asyncio
+
+import pytest
+
+from listener.errors import JournalError, JournalFenced
+from listener.model.replica import Changes
+from support.eventually import eventually
+from support.replicas import cluster
+from support.virtual import in_virtual_time
+
+ACCOUNTS = tuple(f"account/{n}" for n in range(4))
+
+
+def test_what_is_offered_is_given_once():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", *ACCOUNTS)
+            assert await one.next_changes() == Changes(given=ACCOUNTS)
+            assert set(one.membership.held) == set(ACCOUNTS)
+            with pytest.raises(TimeoutError):
+                await one.next_changes()
+
+    in_virtual_time(work)
+
+
+def test_what_is_beyond_the_share_is_wanted_back_once_and_goes_to_the_other_when_it_is_released():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", *ACCOUNTS)
+            await one.next_changes()
+            two = await world.started("two", *ACCOUNTS)
+            wanted = (await one.next_changes()).wanted_back
+            assert len(wanted) == 2
+            with pytest.raises(TimeoutError):
+                await one.next_changes()
+            await one.membership.release(wanted)
+            assert set(one.membership.held) == set(ACCOUNTS) - set(wanted)
+            assert set((await two.next_changes()).given) == set(wanted)
+
+    in_virtual_time(work)
+
+
+def test_who_is_silent_for_a_lease_is_fenced_and_the_other_has_its_duties():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", *ACCOUNTS)
+            await one.next_changes()
+            two = await world.started("two", *ACCOUNTS)
+            one.line.cut = True
+            await asyncio.sleep(1.2)
+            assert not one.membership.is_certain()
+            given = []
+            while len(given) < len(ACCOUNTS):
+                given += (await two.next_changes()).given
+            assert sorted(given) == sorted(ACCOUNTS)
+            waiting = [asyncio.create_task(one.membership.certainty()), asyncio.create_task(one.journal.wait_beyond(9))]
+            one.line.cut = False
+            for task in (*waiting, one.tasks[0]):
+                with pytest.raises(JournalFenced):
+                    await task
+            with pytest.raises(JournalFenced):
+                await one.membership.changes()
+
+    in_virtual_time(work)
+
+
+def test_certainty_counts_from_the_start_of_a_beat():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one")
+            one.line.delay_s = 0.4
+            await asyncio.sleep(3)
+            one.line.cut = True
+            loop = asyncio.get_running_loop()
+            await eventually(lambda: not one.membership.is_certain())
+            (replica,) = world.database.replicas()
+            assert replica.state == "alive", "it stops before anybody may take over"
+            assert loop.time() > 3
+            one.line.cut = False
+            one.line.delay_s = 0.001
+            async with asyncio.timeout(1):
+                await one.membership.certainty()
+
+    in_virtual_time(work)
+
+
+def test_a_lost_answer_costs_nothing():
+    async def work():
+        async with cluster() as world:
+            one = world.replica("one")
+            for name in ("join", "offer", "beat", "release", "leave"):
+                one.line.lose_answers[name] = 1
+            await one.start(*ACCOUNTS)
+            assert (await one.next_changes()).given == ACCOUNTS
+            await one.membership.release(ACCOUNTS[:1])
+            assert (await one.next_changes()).given == ACCOUNTS[:1], "nobody else wants it"
+            await one.membership.leave()
+            assert world.database.replicas() == []
+            await one.tasks[0]
+
+    in_virtual_time(work)
+
+
+def test_an_order_counts_as_carried_out_with_the_next_look():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", "lane/crm")
+            await one.next_changes()
+            assert await one.membership.order("lane/crm", "resume") == "one"
+            (order,) = (await one.next_changes()).orders
+            assert (order.duty, order.what) == ("lane/crm", "resume")
+            await asyncio.sleep(1)
+            assert world.database.beat(1, seen=0).orders == (order,), "it may not be done yet"
+            with pytest.raises(TimeoutError):
+                await one.next_changes()
+            assert world.database.beat(1, seen=0).orders == ()
+
+    in_virtual_time(work)
+
+
+def test_reports_are_sent_when_they_change():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", "lane/crm")
+            await one.next_changes()
+            one.membership.report("lane/crm", b"{}")
+            one.membership.report("lane/other", b"{}")
+            one.membership.report_process(b"[]")
+            one.line.lose_requests["beat"] = 1
+            await asyncio.sleep(2)
+            assert [(one.duty, one.report) for one in world.database.duties()] == [("lane/crm", b"{}")]
+            assert world.database.replicas()[0].report == b"[]"
+
+    in_virtual_time(work)
+
+
+def test_who_leaves_gives_everything_up_at_once_and_never_fails():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", *ACCOUNTS)
+            two = await world.started("two", *ACCOUNTS)
+            await one.membership.leave()
+            await one.membership.leave()
+            await one.tasks[0]
+            await asyncio.sleep(0.4)
+            assert set(two.membership.held) == set(ACCOUNTS)
+            two.line.refuse["leave"] = JournalError("database: gone")
+            await two.membership.leave()
+            with pytest.raises(JournalFenced):
+                await two.membership.changes()
+
+    in_virtual_time(work)
+
+
+def test_all_of_it_is_wanted_back_of_one_that_drains():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", *ACCOUNTS)
+            await one.next_changes()
+            assert world.database.drain("one", draining=True)
+            assert (await one.next_changes()).wanted_back == ACCOUNTS
+            assert one.membership.beaten.draining
+
+    in_virtual_time(work)
