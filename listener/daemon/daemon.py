@@ -24,9 +24,10 @@ from listener.daemon.health import Health
 from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
 from listener.daemon.reloading import Changes, Reloads, changes_between
+from listener.daemon.replicas import Replicas
 from listener.daemon.roll import Roll
 from listener.daemon.serving import http_server
-from listener.daemon.storage import storage_of
+from listener.daemon.storage import replica_of, storage_of
 from listener.daemon.supervision import Supervision
 from listener.daemon.work import Work
 from listener.errors import ConfigError, ControlError, JournalError, JournalFenced, JournalLocked, ListenerError
@@ -121,6 +122,17 @@ class Daemon:
             now_ms=host.clock.now_ms,
             monotonic_s=host.clock.monotonic_s,
         )
+        if self._storage.database is not None:
+            self.health.replicas = Replicas(
+                name=replica_of(settings),
+                knows=self._storage.database,
+                duties=self._duties,
+                roll=self._roll,
+                lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
+                kinds=lambda: {name: lane.type for name, lane in self._settings.sinks.items()},
+                problems=self.health.problems,
+                monotonic_s=host.clock.monotonic_s,
+            )
 
     def stop(self) -> None:
         """Ask for a clean stop; `run` then returns."""
@@ -215,6 +227,8 @@ class Daemon:
         begun += [spawn(name, run()) for name, run in self._storage.workers.items()]
         if self._duties.is_shared:
             begun.append(spawn("duties", work.run(spawn)))
+        if self.health.replicas is not None:
+            begun.append(spawn("reports", self.health.replicas.keep_telling(self._host.clock.sleep)))
         return begun
 
     async def _has_joined(self, stack: AsyncExitStack, spawn: Spawn) -> bool:

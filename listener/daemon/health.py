@@ -5,7 +5,8 @@ import platform
 from collections.abc import Callable, Sequence
 
 from listener import __version__
-from listener.daemon.roll import MOST_NAMED, Roll
+from listener.daemon.replicas import Replicas
+from listener.daemon.roll import MOST_NAMED, Roll, gaps_of_all
 from listener.delivery import readiness_problem
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
@@ -44,7 +45,12 @@ class Health:
         monotonic_s: seconds that only run forward.
         starting: why it has not started yet, in words; empty once it has.
         started_ms: since when the process runs, epoch milliseconds; now by default.
+
+    Attributes:
+        replicas: knows all that share the journal; None where one process owns it.
     """
+
+    replicas: Replicas | None = None
 
     def __init__(
         self,
@@ -115,8 +121,8 @@ class Health:
         for lane in lanes:
             metrics.set("sink_lag_events", lane.lag, lane.sink)
             metrics.set("sink_lag_seconds", lane.lag_s, lane.sink)
-        metrics.set("journal_depth_events", _depth(lanes))
-        metrics.set("journal_oldest_age_seconds", _oldest_s(lanes))
+        metrics.set("journal_depth_events", max((lane.lag for lane in lanes), default=0))
+        metrics.set("journal_oldest_age_seconds", max((lane.lag_s for lane in lanes), default=0.0))
         metrics.set("journal_bytes", self._journal.size_bytes)
         metrics.set("journal_wal_bytes", self._wal_bytes())
         summary = self._roll.summary()
@@ -129,8 +135,15 @@ class Health:
         """Everything, for `/status.json`."""
         stats = await self._journal_stats()
         reports = await self._roll.reports()
+        others = self.replicas
+        look = None if others is None else await others.look()
         lanes, problems = self._lanes(), self.problems()
         letters = None if stats is None else stats.dead_letters
+        sinks = [SinkReport.of(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes]
+        gaps = self._roll.summary().gaps
+        if others is not None:
+            reports, sinks = others.accounts(look, reports), others.lanes(look, lanes, stats)
+            gaps = gaps_of_all(reports)
         return Status(
             schema_version=SCHEMA_VERSION,
             at=rfc3339(self._now_ms()),
@@ -139,10 +152,12 @@ class Health:
             build=Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms)),
             configuration=_configuration(self._configuration()),
             accounts=tuple(reports),
-            sinks=tuple(SinkReport.of(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes),
-            gaps=self._roll.summary().gaps,
+            sinks=tuple(sinks),
+            gaps=gaps,
             dead_letters=None if letters is None else DeadLetters(total=sum(letters.values()), by_sink=letters),
-            journal=self._journal_report(lanes, stats),
+            journal=self._journal_report(sinks, stats),
+            replica=None if others is None else others.name,
+            replicas=() if others is None else None if look is None else look.replicas,
         )
 
     async def _journal_stats(self) -> JournalStats | None:
@@ -157,11 +172,11 @@ class Health:
                 self._asked_s = self._monotonic_s()
             return self._stats
 
-    def _journal_report(self, lanes: Sequence[LaneStatus], stats: JournalStats | None) -> JournalReport:
+    def _journal_report(self, sinks: Sequence[SinkReport], stats: JournalStats | None) -> JournalReport:
         return JournalReport(
             last_sequence=self._journal.last_sequence,
-            depth_events=_depth(lanes),
-            oldest_age_seconds=_oldest_s(lanes),
+            depth_events=max((one.lag_events for one in sinks), default=0),
+            oldest_age_seconds=max((one.lag_seconds for one in sinks), default=0.0),
             bytes=self._journal.size_bytes,
             failing=self._recorder.failing,
             commit_waiting_seconds=round(self._recorder.waiting_s(), 3),
@@ -183,14 +198,6 @@ def _silent(place: int, account: str, silent_s: float) -> ReadinessProblem:
 
 def _more(count: int, what: str) -> list[ReadinessProblem]:
     return [ReadinessProblem(brief=f"{count} more {what}", full=f"{count} more {what}")] if count else []
-
-
-def _depth(lanes: Sequence[LaneStatus]) -> int:
-    return max((lane.lag for lane in lanes), default=0)
-
-
-def _oldest_s(lanes: Sequence[LaneStatus]) -> float:
-    return max((lane.lag_s for lane in lanes), default=0.0)
 
 
 def _configuration(one: Configuration) -> ConfigurationReport:

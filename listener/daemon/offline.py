@@ -5,11 +5,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec.structs import replace
-
 from listener.errors import ControlError, JournalError, JournalLocked
 from listener.journal.sqlite import SqliteJournal
-from listener.model.event import DeadLetterFilter, LaneState
+from listener.model.event import DeadLetterFilter
 from listener.runtime.clock import SYSTEM_CLOCK
 
 T = TypeVar("T")
@@ -43,18 +41,13 @@ async def resume(path: Path, name: str | None) -> tuple[tuple[str, ...], tuple[s
         if name is not None and name not in known:
             raise ControlError(f"this journal knows no sink {name!r} (known: {', '.join(known) or 'none'})")
         meant = known if name is None else [name]
-        parked = tuple(sink for sink in meant if sink in states and _is_halted(states[sink]))
+        now_ms = SYSTEM_CLOCK.now_ms()
+        parked = tuple(sink for sink in meant if sink in states and states[sink].is_halted(now_ms))
         for sink in parked:
-            await journal.store_lane_state(
-                replace(states[sink], parked=None, parked_ms=0, disabled=False, quiet_from_ms=0, quiet_until_ms=0)
-            )
+            await journal.store_lane_state(states[sink].resumed())
         return parked, tuple(sink for sink in meant if sink not in parked)
 
     return await _owning(path, work)
-
-
-def _is_halted(state: LaneState) -> bool:
-    return state.parked is not None or state.quiet_until_ms > SYSTEM_CLOCK.now_ms()
 
 
 async def _owning(path: Path, work: Callable[[SqliteJournal], Awaitable[T]]) -> T:

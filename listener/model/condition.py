@@ -29,7 +29,8 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     `lag_events` counts the events that the sink has not got yet, `lag_seconds` is the age of the oldest of them.
     `stalled_seconds` is how long it has taken nothing although there is something to deliver, `quiet_seconds` how much
-    longer its destination asked to be left alone. `dead_letters` is null while the journal cannot be asked.
+    longer its destination asked to be left alone. `dead_letters` is null while the journal cannot be asked. `replica`
+    delivers to it: null for none, and where no replicas share the journal.
     """
 
     sink: str
@@ -44,6 +45,7 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     quiet_seconds: float
     last_error: str | None
     dead_letters: int | None
+    replica: str | None = None
 
     @classmethod
     def of(cls, lane: LaneStatus, dead_letters: int | None) -> "SinkReport":

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 Name = Annotated[str, msgspec.Meta(max_length=1024)]
 
@@ -339,6 +339,14 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False
     quiet_from_ms: int = 0
     quiet_until_ms: int = 0
+
+    def is_halted(self, now_ms: int) -> bool:
+        """Whether it waits for a person, or for a time that the destination named."""
+        return self.parked is not None or self.quiet_until_ms > now_ms
+
+    def resumed(self) -> "LaneState":
+        """The same, halted no more."""
+        return replace(self, parked=None, parked_ms=0, disabled=False, quiet_from_ms=0, quiet_until_ms=0)
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):

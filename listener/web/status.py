@@ -73,7 +73,10 @@ class Gaps(_Part, frozen=True, kw_only=True):
 
 
 class AccountReport(_Part, frozen=True, kw_only=True):
-    """One account's session. `epoch` counts its sessions in this process; it stands since `subscribed_at`."""
+    """One account's session. `epoch` counts its sessions in its process; it stands since `subscribed_at`.
+
+    `replica` has it: null for none, and where no replicas share the journal.
+    """
 
     account: str
     subscribed: bool
@@ -83,6 +86,26 @@ class AccountReport(_Part, frozen=True, kw_only=True):
     silent_seconds: float
     gaps: Gaps
     last_error: str | None
+    replica: str | None = None
+
+
+class ReplicaStatus(_Part, frozen=True, kw_only=True):
+    """One of the replicas that share the journal, and how many accounts and sinks it has.
+
+    `state` is `alive`, `draining`, or `late` if it has not beaten in time. `ready` and `problems` are what it has told
+    of itself; null before it has.
+    """
+
+    name: str
+    state: str
+    beat_age_seconds: float
+    joined_at: str
+    version: str
+    accounts: int
+    sinks: int
+    housekeeping: bool
+    ready: bool | None
+    problems: tuple[str, ...]
 
 
 class Stored(_Part, frozen=True, kw_only=True):
@@ -135,7 +158,9 @@ class DeadLetters(_Part, frozen=True, kw_only=True):
 class Status(_Part, frozen=True, kw_only=True):
     """The daemon at the moment `at`. `problems` say why it is not ready, in the words of `/readyz`.
 
-    `dead_letters` is null while the journal cannot be asked.
+    `dead_letters` is null while the journal cannot be asked. Where replicas share the journal, the answer is that of
+    `replica`, and accounts, sinks and gaps are those of all; `replicas` is null, and they are its own, while the others
+    cannot be asked for.
     """
 
     schema_version: Literal[1]
@@ -149,6 +174,8 @@ class Status(_Part, frozen=True, kw_only=True):
     gaps: Gaps
     dead_letters: DeadLetters | None
     journal: JournalReport
+    replica: str | None = None
+    replicas: tuple[ReplicaStatus, ...] | None = ()
 
 
 class StatusPage:

@@ -85,6 +85,7 @@ async def test_they_come_as_json_too(invoke, daemon):
         "quietSeconds": 599.6,
         "lastError": "429",
         "deadLetters": 0,
+        "replica": None,
     }
 
 

@@ -19,7 +19,7 @@ from listener.daemon.control import (
     SinkTestResult,
 )
 from listener.errors import ControlError, Outcome, Park, Reject, Retry
-from listener.model.event import ControlFilter
+from listener.model.event import ControlFilter, DeadLetter
 from listener.testing import sample_test
 from support.eventually import eventually
 from support.lanes import World
@@ -148,3 +148,58 @@ async def test_a_sink_that_cannot_be_opened_is_told():
     await asyncio.wait((task,))
     assert isinstance(tested, SinkTestResult)
     assert (tested.verdict, tested.reason) == ("retry", "the sink is not open yet: no route")
+
+
+class Others:
+    """`ports.Duties` as far as orders go."""
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[str, str]] = []
+
+    async def order(self, duty: str, what: str) -> str | None:
+        self.orders.append((duty, what))
+        return "b"
+
+
+@pytest.fixture
+def others() -> Others:
+    return Others()
+
+
+@pytest.fixture
+def of_a_replica(world: World, others: Others) -> CommandHandler:
+    """Where another replica delivers to `bi` and `audit`."""
+    return CommandHandler(
+        journal=world.journal,
+        lanes={"crm": world.lane},
+        new_test_event=sample_test,
+        configured=lambda: ("crm", "bi", "audit"),
+        duties=others,  # type: ignore[arg-type]
+    )
+
+
+async def test_a_lane_of_another_replica_is_resumed_by_an_order(of_a_replica: CommandHandler, others: Others):
+    assert await of_a_replica.execute(ResumeLane(name="bi")) == Resumed(resumed=(), ordered={"bi": "b"})
+    assert others.orders == [("lane/bi", "resume")]
+
+
+async def test_all_lanes_are_resumed_wherever_they_are(world: World, of_a_replica: CommandHandler, others: Others):
+    await parked(world)
+    done = await of_a_replica.execute(ResumeLane(all=True))
+    assert done == Resumed(resumed=("crm",), ordered={"bi": "b", "audit": "b"})
+    assert others.orders == [("lane/bi", "resume"), ("lane/audit", "resume")]
+
+
+async def test_letters_of_a_lane_of_another_replica_are_marked(world: World, of_a_replica: CommandHandler):
+    await world.number(1)
+    await world.drained()
+    letter = DeadLetter(sink="bi", sequence=1, event_id="event-1", reason="422", attempts=1, at_ms=1)
+    await world.journal.advance("bi", 1, [letter])
+    done = await of_a_replica.execute(ReplayDeadLetters(filter=ControlFilter(sink="bi")))
+    assert done == DeadLetterCount(letters=1)
+    assert [one.id for one in await world.journal.replays("bi", 10)] == ["event-1"]
+
+
+async def test_a_test_event_is_sent_where_the_lane_is(of_a_replica: CommandHandler):
+    with pytest.raises(ControlError, match="another replica delivers to sink 'bi'"):
+        await of_a_replica.execute(SendTestEvent(name="bi"))

@@ -30,6 +30,8 @@ from listener.testing import MemoryJournal
 from listener.webservices.notifications import NotificationDecoder
 from support.eventually import eventually
 from support.notifications import DOCUMENTED
+from support.replicas import Cluster, cluster
+from support.virtual import in_virtual_time
 
 CHAT = "0000Na9B26EF003M"
 KEY = "DispositionCode"
@@ -669,6 +671,81 @@ async def test_a_look_loses_against_whatever_was_heard_since_it_was_asked_for_an
     task.cancel()
     assert (dispositions[-1] if dispositions else None) == last
     assert bool(dispositions) == known
+
+
+# --- replicas that share a journal ------------------------------------------------------------------------------------
+
+
+async def recorders(world: Cluster, stack: AsyncExitStack, count: int) -> list[Recorder]:
+    """One for each of so many replicas, at work."""
+    made = []
+    for number in range(count):
+        replica = await world.started(f"replica-{number}")
+        recorder = Recorder(
+            journal=replica.journal,
+            metrics=Metrics(),
+            source="http://127.0.0.1/api/v2/me/chats",
+            type_prefix="disposition-listener",
+            host=replica.host,
+        )
+        task = asyncio.create_task(recorder.run())
+        stack.callback(task.cancel)
+        made.append(recorder)
+    return made
+
+
+def told_of(world: Cluster) -> list[dict[str, Any]]:
+    return [json.loads(event.data) for event in world.database.store.read(0, 10_000)]
+
+
+HEARD_BY = st.tuples(st.integers(0, 2), st.sampled_from(["c1", "c2"]), st.sampled_from("ABC"), st.booleans())
+
+
+@settings(max_examples=60)
+@given(st.lists(HEARD_BY, max_size=30), st.integers(0, 3))
+def test_previous_is_that_of_the_event_before_whichever_replica_has_heard_it(script: list[Any], lost: int):
+    async def work() -> None:
+        async with cluster() as world, AsyncExitStack() as stack:
+            made = await recorders(world, stack, 3)
+            world.replicas[0].line.lose_answers["append"] = lost
+            world.replicas[1].line.lose_requests["append"] = lost
+            waiting = []
+            for number, (which, chat, value, pauses) in enumerate(script):
+                one = heard(value, chat_id=chat, digest=number.to_bytes(16), account=f"agent{which}")
+                waiting.append(asyncio.create_task(made[which].record(entry(one, origin_id=f"c{which}:{number}"))))
+                await asyncio.sleep(0.01 if pauses else 0)
+            await asyncio.gather(*waiting)
+            last: dict[str, str] = {}
+            data = told_of(world)
+            assert len(data) == len(script), "each was heard once"
+            for one in data:
+                before = last.get(one["chatId"])
+                assert one["previous"] == before
+                assert one["change"] == (
+                    "set" if before is None else "unchanged" if before == one["disposition"] else "changed"
+                )
+                last[one["chatId"]] = one["disposition"]
+
+    in_virtual_time(work)
+
+
+def test_a_look_at_the_chats_does_not_bring_back_what_another_replica_has_heard_to_change():
+    async def work() -> None:
+        async with cluster() as world, AsyncExitStack() as stack:
+            one, two = await recorders(world, stack, 2)
+            await one.record(entry(heard("A")))
+            await two.record(entry(heard("B", digest=b"2")))
+            asked_s = asyncio.get_running_loop().time()
+            await asyncio.sleep(1)
+            await two.record(entry(heard("C", digest=b"3")))
+            await one.record(entry(heard("B", origin=Origin.RECONCILED), as_of_s=asked_s))
+            assert [data["disposition"] for data in told_of(world)] == ["A", "B", "C"]
+            await asyncio.sleep(1)
+            now_s = asyncio.get_running_loop().time()
+            await one.record(entry(heard("B", origin=Origin.RECONCILED), as_of_s=now_s))
+            assert [data["disposition"] for data in told_of(world)] == ["A", "B", "C", "B"]
+
+    in_virtual_time(work)
 
 
 async def test_a_group_that_waits_for_the_disk_tells_for_how_long(start: Callable[..., Any]):

@@ -22,7 +22,8 @@ class Line:
     """What the calls of one replica go through.
 
     Attributes:
-        delay_s: of the request, and again of the answer.
+        delay_s: of the request.
+        answer_s: likewise of the answer.
         lose_requests, lose_answers: how many of each name get lost: the caller finds out after `silence_s`.
         refuse: what calls of a name are refused with, nothing being done.
         cut: whether nothing gets through.
@@ -30,7 +31,7 @@ class Line:
     """
 
     def __init__(self) -> None:
-        self.delay_s = 0.001
+        self.delay_s = self.answer_s = 0.001
         self.silence_s = 0.2
         self.lose_requests: Counter[str] = Counter()
         self.lose_answers: Counter[str] = Counter()
@@ -47,7 +48,7 @@ class Line:
         if self.cut or self._takes(self.lose_requests, name):
             await self._silence()
         answer = call()
-        await asyncio.sleep(self.delay_s)
+        await asyncio.sleep(self.answer_s)
         if self.cut or self._takes(self.lose_answers, name):
             await self._silence()
         return answer

@@ -70,7 +70,7 @@ async def test_it_is_what_the_daemon_says_now_in_camel_case(http: aiohttp.Client
     shown = await response.json()
     assert (response.content_type, shown["schemaVersion"]) == ("application/json", SCHEMA_VERSION)
     assert list(shown["accounts"][0]) == [
-        *("account", "subscribed", "subscribedAt", "epoch", "ack", "silentSeconds", "gaps", "lastError")
+        *("account", "subscribed", "subscribedAt", "epoch", "ack", "silentSeconds", "gaps", "lastError", "replica")
     ]
     assert shown["accounts"][0]["gaps"]["last"]["from"] == "2026-11-22T09:38:00.000Z"
     assert msgspec.json.decode(await response.read(), type=Status) == pages.status
@@ -80,7 +80,7 @@ def test_its_keys_are_the_agreement_with_who_reads_it():
     """Adding one is fine, and changes this list; taking one away or renaming it is a new schema version."""
     assert list(msgspec.to_builtins(STATUS)) == [
         *("schemaVersion", "at", "ready", "problems", "build", "configuration", "accounts", "sinks", "gaps"),
-        *("deadLetters", "journal"),
+        *("deadLetters", "journal", "replica", "replicas"),
     ]
     assert list(msgspec.to_builtins(STATUS.journal)) == [
         *("lastSequence", "depthEvents", "oldestAgeSeconds", "bytes", "failing", "commitWaitingSeconds", "stored")

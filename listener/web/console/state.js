@@ -3,12 +3,15 @@ import { get, post } from "./api.js";
 import { by, make, setList, setTerms, setText, show } from "./dom.js";
 import { bytes, clock, count, counted, duration, setTime } from "./format.js";
 import { Grid } from "./grid.js";
+import { isShared, ownerColumn, Replicas, troubles } from "./replicas.js";
 
 const EVERY_MS = 2000;
 
 /** Polls the status and shows it. `tell` has onStatus and onError; `actions` knows whether they are allowed. */
 export class State {
   #tell;
+  #replicas = new Replicas();
+  #shared = null;
   #accounts;
   #sinks;
   #timer = null;
@@ -19,10 +22,16 @@ export class State {
   constructor(tell, actions) {
     this.#tell = tell;
     this.#actions = actions;
-    this.#accounts = new Grid(by("accounts"), accountColumns(), (one) => one.account);
+  }
+
+  /** Only where there are replicas a column names them. */
+  #build(shared) {
+    this.#shared = shared;
+    const owner = shared ? [ownerColumn()] : [];
+    this.#accounts = new Grid(by("accounts"), accountColumns(owner), (one) => one.account);
     this.#sinks = new Grid(
       by("sinks"),
-      sinkColumns((cell, sink) => this.#button(cell, sink)),
+      sinkColumns(owner, (cell, sink) => this.#button(cell, sink)),
       (one) => one.sink,
     );
   }
@@ -57,7 +66,9 @@ export class State {
   }
 
   #draw(status) {
-    showVerdict(status);
+    if (this.#shared !== isShared(status)) this.#build(isShared(status));
+    showVerdict(troubles(status));
+    this.#replicas.draw(status);
     showConfiguration(status.configuration);
     setTerms(by("figures"), figures(status));
     this.#accounts.update(status.accounts, (one) => (one.subscribed && !one.silentSeconds ? "" : "wrong"));
@@ -102,7 +113,8 @@ export class State {
   }
 }
 
-function showVerdict({ ready, problems }) {
+function showVerdict(problems) {
+  const ready = problems.length === 0;
   by("verdict").dataset.state = ready ? "good" : "bad";
   setText(by("verdict-word"), ready ? "Ready" : "Not ready");
   setList(
@@ -154,9 +166,10 @@ function figures(status) {
   ];
 }
 
-function accountColumns() {
+function accountColumns(owner) {
   return [
     { label: "Account", class: "lead", text: (one) => one.account },
+    ...owner,
     { label: "Session", class: "state", text: (one) => (one.subscribed ? "Subscribed" : "Not subscribed") },
     { label: "Since", draw: (cell, one) => setTime(cell, Date.parse(one.subscribedAt ?? "")) },
     { label: "Silent for", class: "n", text: (one) => (one.silentSeconds ? duration(one.silentSeconds) : "") },
@@ -169,9 +182,10 @@ function accountColumns() {
   ];
 }
 
-function sinkColumns(button) {
+function sinkColumns(owner, button) {
   return [
     { label: "Sink", class: "lead", text: (one) => one.sink },
+    ...owner,
     { label: "Kind", text: (one) => one.kind },
     { label: "State", class: "state long", text: sinkState },
     {

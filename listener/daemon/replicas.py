@@ -1,0 +1,254 @@
+"""What all replicas that share the journal do: asked for `/status.json`, and told by this one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from listener.daemon.roll import Roll
+from listener.errors import JournalError
+from listener.model.condition import ReadinessProblem, SinkReport
+from listener.model.event import JournalStats, LaneStatus, rfc3339
+from listener.model.replica import ACCOUNT, LANE, DutyReport, ReplicaReport
+from listener.ports import Duties
+from listener.runtime.clock import SYSTEM_CLOCK
+from listener.web.status import AccountReport, Gaps, ReplicaStatus
+
+_ASKED_EVERY_S = 1.0
+_ANSWER_S = 2.0
+_TOLD_EVERY_S = 1.0
+_AT_ONCE = 250  # reports that are looked at in one turn of the event loop
+_MOST_TOLD = 1000  # accounts that are told of at once: all of 10,000 that change together take some seconds
+_SILENCE_S = 10.0
+
+T = TypeVar("T")
+
+
+class Knows(Protocol):
+    """What a database tells of all replicas; see `journal.shared.Database`."""
+
+    async def replicas(self) -> Sequence[ReplicaReport]:
+        """See there."""
+
+    async def duties(self) -> Sequence[DutyReport]:
+        """See there."""
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """A duty's name without its kind, who has it, and the report that its owner has left, if it can be read."""
+
+    name: str
+    replica: str | None
+    report: bytes
+
+
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """All replicas, accounts and lanes at one moment."""
+
+    replicas: tuple[ReplicaStatus, ...]
+    accounts: tuple[AccountReport, ...]
+    lanes: tuple[Owned, ...]
+
+
+class _Process(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replica tells of itself."""
+
+    ready: bool
+    problems: tuple[str, ...]
+
+
+class Replicas:
+    """Asks the database once a second at most, and only if somebody wants to know.
+
+    What changes here is told with the beats: of an account how it stands in `/status.json`, of a lane its status.
+
+    Args:
+        name: of this replica.
+        knows: the database.
+        duties: of this replica.
+        roll: its accounts.
+        lanes: its lanes.
+        kinds: the configured sinks, each with its kind.
+        problems: why it is not ready.
+        monotonic_s: seconds that only run forward.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        knows: Knows,
+        duties: Duties,
+        roll: Roll,
+        lanes: Callable[[], Sequence[LaneStatus]],
+        kinds: Callable[[], Mapping[str, str]],
+        problems: Callable[[], Sequence[ReadinessProblem]],
+        monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
+    ) -> None:
+        self.name = name
+        self._knows = knows
+        self._duties = duties
+        self._roll = roll
+        self._lanes = lanes
+        self._kinds = kinds
+        self._problems = problems
+        self._monotonic_s = monotonic_s
+        self._asking = asyncio.Lock()
+        self._asked_s: float | None = None
+        self._look: Look | None = None
+        self._read: dict[str, tuple[DutyReport, AccountReport]] = {}
+        self._told: dict[str, AccountReport] = {}
+
+    async def keep_telling(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Tell once a second until cancelled; `sleep` takes seconds."""
+        while True:
+            await self.tell()
+            await sleep(_TOLD_EVERY_S)
+
+    async def tell(self) -> None:
+        """Leave reports; of accounts, which are many, those that changed since the last call. Raises nothing."""
+        await self._tell_of_accounts()
+        for lane in self._lanes():
+            self._duties.report(LANE + lane.sink, msgspec.json.encode(lane))
+        problems = tuple(one.full for one in self._problems())
+        self._duties.report_process(msgspec.json.encode(_Process(ready=not problems, problems=problems)))
+
+    async def _tell_of_accounts(self) -> None:
+        told, left = {}, _MOST_TOLD
+        for one in await self._roll.reports():
+            before = self._told.get(one.account)
+            if before is None or _differs(before, one):
+                if not left:
+                    continue
+                left -= 1
+                self._duties.report(ACCOUNT + one.account, msgspec.json.encode(one))
+                before = one
+            told[one.account] = before
+        self._told = told
+
+    async def look(self) -> Look | None:
+        """All of them, at most a second ago; None if the database does not answer in time."""
+        async with self._asking:
+            if self._asked_s is None or self._monotonic_s() - self._asked_s >= _ASKED_EVERY_S:
+                try:
+                    async with asyncio.timeout(_ANSWER_S):
+                        replicas, duties = await self._knows.replicas(), await self._knows.duties()
+                except (JournalError, TimeoutError):
+                    self._look = None
+                else:
+                    self._look = await self._looked(replicas, duties)
+                self._asked_s = self._monotonic_s()
+            return self._look
+
+    async def _looked(self, replicas: Sequence[ReplicaReport], duties: Sequence[DutyReport]) -> Look:
+        read = {}
+        for made, one in enumerate(duty for duty in duties if duty.duty.startswith(ACCOUNT)):
+            before = self._read.get(one.duty)
+            read[one.duty] = before if before is not None and before[0] == one else (one, _account(one))
+            if not made % _AT_ONCE:
+                await asyncio.sleep(0)
+        self._read = read
+        return Look(
+            replicas=tuple(map(_replica, replicas)),
+            accounts=tuple(report for _, report in read.values()),
+            lanes=tuple(
+                Owned(one.duty.removeprefix(LANE), one.replica, one.report)
+                for one in duties
+                if one.duty.startswith(LANE)
+            ),
+        )
+
+    def accounts(self, look: Look | None, own: Iterable[AccountReport]) -> list[AccountReport]:
+        """Those of all replicas; this one's own as they stand now, and alone where nothing is known of the others."""
+        here = {one.account: one for one in own}
+        if look is None:
+            return [replace(one, replica=self.name) for one in here.values()]
+        return [
+            replace(here[one.account], replica=self.name) if one.replica == self.name and one.account in here else one
+            for one in look.accounts
+        ]
+
+    def lanes(self, look: Look | None, own: Sequence[LaneStatus], stats: JournalStats | None) -> list[SinkReport]:
+        """Likewise the sinks; of one without an owner what the journal holds."""
+        here = {one.sink: one for one in own}
+        owned = [Owned(one.sink, self.name, b"") for one in own] if look is None else look.lanes
+        return [
+            replace(
+                SinkReport.of(
+                    self._lane(one, here, stats), None if stats is None else stats.dead_letters.get(one.name, 0)
+                ),
+                replica=one.replica,
+            )
+            for one in owned
+        ]
+
+    def _lane(self, one: Owned, here: Mapping[str, LaneStatus], stats: JournalStats | None) -> LaneStatus:
+        if one.replica == self.name and one.name in here:
+            return here[one.name]
+        reported = _decoded(one.report, LaneStatus)
+        if reported is not None and one.replica is not None:
+            return reported
+        cursor = 0 if stats is None else stats.cursors.get(one.name, 0)
+        state = None if stats is None else stats.lanes.get(one.name)
+        return LaneStatus(
+            sink=one.name,
+            kind=self._kinds().get(one.name, "" if reported is None else reported.kind),
+            cursor=cursor,
+            lag=0 if stats is None else max(0, stats.last_sequence - cursor),
+            delivered=0,
+            failures=0,
+            parked=None if state is None else state.parked,
+            last_error="no replica delivers to it" if one.replica is None else None,
+        )
+
+
+def _differs(before: AccountReport, now: AccountReport) -> bool:
+    """Silence grows all the time."""
+    if before is now:
+        return False
+    if abs(now.silent_seconds - before.silent_seconds) >= _SILENCE_S or not now.silent_seconds:
+        return before != now
+    return replace(before, silent_seconds=now.silent_seconds) != now
+
+
+def _account(one: DutyReport) -> AccountReport:
+    reported = _decoded(one.report, AccountReport)
+    if reported is not None and one.replica is not None:
+        return replace(reported, replica=one.replica)
+    return AccountReport(
+        account=one.duty.removeprefix(ACCOUNT),
+        subscribed=False,
+        subscribed_at=None,
+        epoch=0,
+        ack=False,
+        silent_seconds=0.0,
+        gaps=Gaps(count=0, seconds=0.0, last=None),
+        last_error="no replica listens for it" if one.replica is None else None,
+        replica=one.replica,
+    )
+
+
+def _replica(one: ReplicaReport) -> ReplicaStatus:
+    process = _decoded(one.report, _Process)
+    return ReplicaStatus(
+        name=one.name,
+        state=one.state,
+        beat_age_seconds=one.beat_age_s,
+        joined_at=rfc3339(one.joined_ms),
+        version=one.version,
+        accounts=one.accounts,
+        sinks=one.lanes,
+        housekeeping=one.housekeeping,
+        ready=None if process is None else process.ready,
+        problems=() if process is None else process.problems,
+    )
+
+
+def _decoded(report: bytes, kind: type[T]) -> T | None:
+    """None for one that is not there, or that another version has left."""
+    try:
+        return msgspec.json.decode(report, type=kind) if report else None
+    except msgspec.MsgspecError:
+        return None

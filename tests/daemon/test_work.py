@@ -1,0 +1,277 @@
+"""Daemons that share a database: each does what its duties are, and hands over what others are to do."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from listener.config.settings import Settings
+from listener.daemon.daemon import Daemon
+from listener.errors import JournalUncertain
+from listener.model.event import Event, Gap, Kind
+from listener.runtime.metrics import Metrics
+from listener.simulator import Simulator, SimulatorOptions
+from listener.testing import MemoryConnection, MemoryDatabase
+from support.eventually import eventually
+from support.receiver import Receiver
+
+AGENTS = ("agent1", "agent2", "agent3", "agent4")
+
+
+class Line:
+    """What the calls of one replica go through; it can be cut."""
+
+    def __init__(self) -> None:
+        self.is_cut = False
+
+    async def __call__(self, call: Any, /) -> Any:
+        await asyncio.sleep(0)
+        if self.is_cut:
+            await asyncio.sleep(0.05)
+            raise JournalUncertain("database: no answer")
+        return call()
+
+
+class Replica:
+    """A daemon of this process that shares a database with others."""
+
+    def __init__(self, database: MemoryDatabase, settings: Settings) -> None:
+        self.name = settings.journal.replica
+        self.line = Line()
+        self.told: list[Event] = []
+        self.daemon = Daemon(
+            settings,
+            metrics=Metrics(),
+            on_record=self.told.extend,
+            database=lambda: MemoryConnection(database, self.line),
+        )
+        self.task = asyncio.create_task(self.daemon.run(), name=f"replica {self.name}")
+
+    def accounts(self) -> set[str]:
+        """Those that are subscribed here."""
+        return {one.account for one in self.daemon._roll.statuses() if one.subscribed}
+
+    def lanes(self) -> set[str]:
+        return set(self.daemon._lanes.running)
+
+    def metric(self, name: str) -> float:
+        return self.daemon.metrics.value(name)
+
+    async def stop(self) -> None:
+        self.daemon.stop()
+        async with asyncio.timeout(10):
+            await self.task
+
+    async def die(self) -> None:
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task
+
+
+class Site:
+    """A server, a database, a receiver, and replicas."""
+
+    def __init__(self, sim: Simulator, receiver: Receiver, folder: Path) -> None:
+        self.sim = sim
+        self.receiver = receiver
+        self.folder = folder
+        self.database = MemoryDatabase(time.time)
+        self.replicas: list[Replica] = []
+
+    def settings(self, name: str, **more: Any) -> Settings:
+        return Settings.model_validate(
+            {
+                "server": {"url": self.sim.url},
+                "accounts": [{"username": name, "password": "secret"} for name in AGENTS],
+                "sinks": {"crm": {"type": "webhook", "url": self.receiver.url}},
+                "journal": {"url": "postgresql://db/x", "replica": name},
+                "base": self.folder,
+                **more,
+            }
+        )
+
+    def start(self, name: str, **more: Any) -> Replica:
+        one = Replica(self.database, self.settings(name, **more))
+        self.replicas.append(one)
+        return one
+
+    async def events(self) -> list[Event]:
+        reader = MemoryConnection(self.database)
+        await reader.open()
+        return list(await reader.read(0, 10_000))
+
+    async def gaps(self) -> list[tuple[str, str, float | None]]:
+        """Account, reason and seconds of each that is on record."""
+        gaps = [msgspec.json.decode(event.data, type=Gap) for event in await self.events() if event.kind is Kind.GAP]
+        return [(gap.account, gap.reason, gap.seconds) for gap in gaps]
+
+    def tell(self, value: str) -> None:
+        """Each agent sets this disposition in a chat of his own."""
+        for agent in AGENTS:
+            self.sim.set_disposition(agent, f"chat of {agent}", value)
+
+    async def heard(self, *values: str) -> None:
+        """Return once the receiver has each of these of each agent, in this order and once."""
+        wanted = {agent: list(values) for agent in AGENTS}
+
+        def found() -> dict[str, list[str]]:
+            events = [one for one in self.receiver.accepted() if one["type"].endswith("disposition")]
+            events = list({one["id"]: one for one in events}.values())
+            return {
+                agent: [one["data"]["disposition"] for one in events if one["data"]["account"] == agent]
+                for agent in AGENTS
+            }
+
+        await eventually(lambda: found() == wanted, what=lambda: str(found()))
+        stored = [event.id for event in await self.events() if event.kind is Kind.DISPOSITION]
+        assert len(stored) == len(set(stored)) == len(values) * len(AGENTS)
+
+
+@pytest.fixture
+def ack() -> bool:
+    return True
+
+
+@pytest.fixture
+async def site(ack: bool, tmp_path: Path) -> AsyncIterator[Site]:
+    options = SimulatorOptions(agents=len(AGENTS), ack=ack, timeout_ms=3000)
+    async with AsyncExitStack() as stack:
+        sim = await stack.enter_async_context(Simulator(options))
+        receiver = await stack.enter_async_context(Receiver())
+        site = Site(sim, receiver, tmp_path)
+        for agent in AGENTS:
+            sim.add_chat(f"chat of {agent}", agents=[agent])
+        yield site
+        for one in site.replicas:
+            if not one.task.done():
+                await one.die()
+
+
+def spread(*replicas: Replica) -> Callable[[], bool]:
+    """Whether each account is heard by exactly one of them, and each has a fair share."""
+
+    def is_so() -> bool:
+        shares = [one.accounts() for one in replicas]
+        sizes = sorted(map(len, shares))
+        return set().union(*shares) == set(AGENTS) and sum(sizes) == len(AGENTS) and sizes[-1] - sizes[0] <= 1
+
+    return is_so
+
+
+async def test_one_replica_does_everything_and_a_second_gets_its_share(site: Site):
+    first = site.start("first")
+    await eventually(spread(first))
+    assert first.lanes() == {"crm"}
+    assert first.daemon.not_ready() == []
+    second = site.start("second")
+    await eventually(spread(first, second))
+    site.tell("a")
+    await site.heard("a")
+    assert len(first.told) == len(second.told) == 2
+    assert await site.gaps() == []
+    assert (first.metric("sessions_configured"), second.metric("sessions_configured")) == (2, 2)
+    assert (first.metric("sessions_subscribed"), second.metric("sessions_subscribed")) == (2, 2)
+
+
+@pytest.mark.parametrize("ack", [True, False])
+async def test_one_that_stops_hands_over_in_order_and_nothing_is_missed(site: Site):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    site.tell("a")
+    await site.heard("a")
+    stopping = asyncio.create_task(first.stop())
+    site.tell("b")
+    await stopping
+    await eventually(spread(second))
+    assert second.lanes() == {"crm"}
+    site.tell("c")
+    await site.heard("a", "b", "c")
+    assert await site.gaps() == []
+    assert site.sim.state()["handshakes"] == len(AGENTS)
+
+
+@pytest.mark.parametrize("ack", [True, False])
+async def test_what_one_had_that_is_gone_without_a_word_is_taken_over(site: Site, ack: bool):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    site.tell("a")
+    await site.heard("a")
+    lost = first.accounts()
+    await first.die()
+    began_s = time.monotonic()
+    await eventually(spread(second))
+    took_s = time.monotonic() - began_s
+    gaps = await site.gaps()
+    assert sorted(account for account, _, _ in gaps) == ([] if ack else sorted(lost))
+    for _, reason, seconds in gaps:
+        assert reason == "restart"
+        assert seconds is not None
+        assert took_s - 0.5 < seconds < took_s + 3.5
+    site.tell("b")
+    await site.heard("a", "b")
+
+
+async def test_one_that_is_cut_off_confirms_nothing_and_joins_anew(site: Site):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    with capture_logs() as logs:
+        first.line.is_cut = True
+        await eventually(spread(second), timeout_s=5)
+        site.tell("a")
+        await site.heard("a")
+        told = len(first.told)
+        first.line.is_cut = False
+        await eventually(lambda: first.metric("fenced_total") == 1)
+        await eventually(spread(first, second))
+    assert told == 0
+    assert [line["log_level"] for line in logs if line["event"] == "starting_over"] == ["error"]
+    site.tell("b")
+    await site.heard("a", "b")
+    assert len(first.told) == 2
+    assert (first.metric("sessions_configured"), first.metric("sessions_subscribed")) == (2, 2)
+    await first.stop()
+
+
+async def test_a_database_that_is_away_at_the_start_is_waited_for(site: Site):
+    first = site.start("first", http={"listen": "127.0.0.1:0"})
+    first.line.is_cut = True
+    await eventually(lambda: "the journal cannot be opened: database: no answer" in first.daemon.not_ready())
+    first.line.is_cut = False
+    await eventually(spread(first))
+    assert first.daemon.not_ready() == []
+
+
+async def test_one_that_waits_for_its_database_can_be_stopped(site: Site):
+    first = site.start("first")
+    first.line.is_cut = True
+    await eventually(lambda: "cannot be opened" in " ".join(first.daemon.not_ready()))
+    await first.stop()
+
+
+async def test_one_that_is_drained_gives_everything_back_and_stays(site: Site):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    assert site.database.drain("first", draining=True)
+    await eventually(spread(second))
+    await eventually(lambda: first.lanes() == set() and second.lanes() == {"crm"})
+    assert first.daemon.not_ready() == []
+    assert site.database.drain("first", draining=False)
+    await eventually(spread(first, second))
+    assert await site.gaps() == []
+
+
+async def test_a_sink_may_be_one_replicas_alone(site: Site):
+    sinks = {"mine": {"type": "file", "path": "mine.jsonl", "on": "second"}, "crm": {"type": "stdout", "on": "first"}}
+    first, second = site.start("first", sinks=sinks), site.start("second", sinks=sinks)
+    await eventually(spread(first, second))
+    await eventually(lambda: (first.lanes(), second.lanes()) == ({"crm"}, {"mine"}))
+    await second.stop()
+    await eventually(spread(first))
+    await asyncio.sleep(0.5)
+    assert first.lanes() == {"crm"}
