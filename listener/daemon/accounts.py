@@ -198,7 +198,7 @@ class Accounts:
         self._start_no_more()
         async for one in self._each():
             one.receiver.stop()
-        for one in self._listening.values():
+        for one in list(self._listening.values()):  # others may be handed over meanwhile
             if one.task is not None:
                 await one.receiver.rested.wait()
 

@@ -181,7 +181,7 @@ def _of_replicas(replicas: int) -> list[tuple[int, Callable[[random.Random, floa
         (3, lambda d, at: CutOff(at=at, for_s=_outage(d), replica=one(d), host="gws")),
         (3, lambda d, at: ReplicaClock(at=at, replica=one(d), by_s=d.choice(_JUMPS_S))),
         (3, lambda d, at: Drain(at=at, for_s=_outage(d), replica=one(d))),
-        (1, lambda d, at: Namesake(at=at, for_s=d.choice((1.0, 4.0)), replica=one(d))),
+        (1, lambda d, at: Namesake(at=at, for_s=d.choice((1.0, 4.0)), replica=d.randint(2, replicas))),
         (4, lambda d, at: DatabaseRestart(at=at, for_s=d.choice(_SHORT_S))),
         (2, lambda d, at: DatabaseSlow(at=at, for_s=_outage(d), by_ms=d.choice((30, 200, 600, 1500)))),
     ]

@@ -245,7 +245,7 @@ class Drain(Lasting, frozen=True):
 
 
 class Namesake(Lasting, frozen=True):
-    """Somebody starts another process under the name of a replica, and stops it in order."""
+    """Somebody starts another process under the name of a replica, which has no file of its own, and stops it."""
 
     replica: int
 
