@@ -75,6 +75,7 @@ _SHORT_S = (0.3, 0.8, 1.2, 2.0, 4.0, 12.0, 25.0)
 _DOWN_S = (0.2, 1.0, 4.0, 15.0)
 _OF_REPLICAS = 0.6  # of the faults where there are several
 _TOGETHER = 0.4
+_ALONE_SHARE = 0.3
 _BYTES = (0, 1, 40, 300, 700)
 _STATUS = (202, 203, 206, 302, 401, 403, 404, 408, 500, 502, 503, 504)
 _RETRY_AFTER = (None, None, "1", "7", "0", "-3", "soon", "Sun, 22 Nov 2026 09:39:00 GMT", "1000000000000")
@@ -196,6 +197,13 @@ def _cut_off_from_database(one: Callable[[random.Random], int]) -> Callable[[ran
     return cut
 
 
+def _alone(dice: random.Random, fault: AnyFault) -> list[AnyFault]:
+    """Often a replica that does not reach the database reaches nobody."""
+    if not isinstance(fault, CutOff) or fault.host != "database" or dice.random() >= _ALONE_SHARE:
+        return [fault]
+    return [fault, CutOff(at=fault.at, for_s=fault.for_s, replica=fault.replica, host="gws")]
+
+
 def _several(seed: int, replicas: int) -> Schedule:
     """Half of what goes wrong is a matter of replicas; often one thing comes while another lasts."""
     dice = random.Random(f"{seed}:{replicas} replicas")
@@ -209,7 +217,7 @@ def _several(seed: int, replicas: int) -> Schedule:
             before = dice.choice(faults)
             at = round(dice.uniform(before.at, min(ends_at(before) + 1.0, lasts_s - 1.0)), 3)
         if dice.random() < _OF_REPLICAS:
-            faults.append(dice.choices(own, [weight for weight, _ in own])[0][1](dice, at))
+            faults += _alone(dice, dice.choices(own, [weight for weight, _ in own])[0][1](dice, at))
         else:
             draw_one = dice.choices(others, [weight for weight, _ in others])[0][1]
             faults.append(draw_one(dice, at, f"agent{dice.randint(1, accounts)}"))

@@ -9,7 +9,7 @@ from listener.model.replica import ACCOUNT
 from simulation.database import HOST as DATABASE
 from simulation.evidence import Owned, Shared, Unwell
 from simulation.oracle import Case, Finding, Promise
-from simulation.wellness import GONE, JOINED_WITHIN_S, MOVES, PINNED, TAKEN_OVER_WITHIN_S, is_well
+from simulation.wellness import ENDS, GONE, JOINED_WITHIN_S, MOVES, PINNED, TAKEN_OVER_WITHIN_S, is_well
 
 _ON_ITS_WAY_S = 0.05
 _QUIET_S = 6.0
@@ -66,8 +66,8 @@ def nobody_is_evicted_in_vain(case: Case) -> Iterator[Finding]:
     """Who has beaten as he should stays, also after a restart of the database, when everybody is late."""
     shared = _shared(case)
     for at, host, joined_at in shared.evicted:
-        if any(one.host == host and one.why == "KillReplica" and one.since >= joined_at for one in shared.unwell):
-            continue
+        if any(one.host == host and one.why in ENDS and one.since >= joined_at for one in shared.unwell):
+            continue  # it has ended, and may not have been able to say so
         lately = [one for one in shared.unwell if one.since < at and one.until > at - JOINED_WITHIN_S]
         if not any(one.host == host or one.why == "DatabaseSlow" for one in lately):
             yield Finding(promise="evicted", at=at, agent="", text=f"{host} was evicted, and nothing was wrong with it")

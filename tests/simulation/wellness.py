@@ -25,6 +25,8 @@ MOVES = (
 
 GONE = ("KillReplica", "Freeze", "CutOff from database")
 """In these it does not, and others have to do without."""
+ENDS = ("KillReplica", "RestartReplica", "RollingRestart")
+"""In these its process comes to an end."""
 PINNED = ("lane/audit",)
 """What no other replica may do."""
 
