@@ -43,7 +43,7 @@ LIBRARIES = {
     "typer": ["listener.cli"],
     "rich": ["listener.cli"],
     "redis": ["listener.sinks.redis"],
-    "asyncpg": ["listener.sinks.postgres"],
+    "asyncpg": ["listener.sinks.postgres", "listener.journal.postgres"],
     "nats": ["listener.sinks.nats"],
     "aiokafka": ["listener.sinks.kafka"],
     "aio_pika": ["listener.sinks.amqp"],

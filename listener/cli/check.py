@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,9 @@ from listener.errors import ConfigError, Problem
 
 _NAMED_ACCOUNTS = 5
 
-ConnectOption = Annotated[bool, typer.Option("--connect", help="Also log in every account, and probe every sink.")]
+ConnectOption = Annotated[
+    bool, typer.Option("--connect", help="Also log in every account, and probe the shared journal and every sink.")
+]
 
 
 def check(config: ConfigOption = None, connect: ConnectOption = False) -> None:
@@ -50,7 +51,7 @@ def _summary(settings: Settings, *, connected: bool) -> Iterator[tuple[str, str]
     yield "server", f"{server.url}{server.notifications}, topic {server.topic}, {server.transport}"
     yield "accounts", _accounts(settings) + (", all logged in" if connected and server.login == "basic" else "")
     yield "keys", ", ".join(settings.disposition.keys)
-    yield "journal", _shown(settings.path(settings.journal.path))
+    yield "journal", _journal(settings, connected=connected)
     sinks = ", ".join(f"{name} ({lane.type})" for name, lane in settings.sinks.items())
     yield "sinks", sinks + (", all reached" if connected else "")
     yield "http", settings.http.listen if settings.http else "off"
@@ -66,5 +67,9 @@ def _accounts(settings: Settings) -> str:
     return ", ".join(names[:_NAMED_ACCOUNTS]) + (f" and {more} more" if more > 0 else "")
 
 
-def _shown(path: Path) -> str:
+def _journal(settings: Settings, *, connected: bool) -> str:
+    journal = settings.journal
+    if journal.url is not None:
+        return f"{journal.url}, as replica {journal.replica_name}" + (", reached" if connected else "")
+    path = settings.path(journal.path)
     return f"{path}" + ("" if path.exists() else " (not there yet)")

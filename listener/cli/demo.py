@@ -6,7 +6,7 @@ import shlex
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 from listener.cli import running
-from listener.cli.demo_board import Board, LiveView, PlainView, Tally, View, compare, expected, faults, program
+from listener.cli.demo_board import Board, LiveView, PlainView, Tally, View, compare, expected, faults, program, until
+from listener.cli.demo_replicas import ReplicasDemo
 from listener.cli.readable import STYLES, parse
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
@@ -31,6 +32,9 @@ _SEED = 11
 
 AgentsOption = Annotated[int, typer.Option(min=1, max=500, help="How many agents work.")]
 EventsOption = Annotated[int, typer.Option(min=1, help="How many dispositions they set, correct and withdraw.")]
+ReplicasOption = Annotated[
+    int, typer.Option(min=1, max=9, help="How many processes share the work; several need PostgreSQL's programs.")
+]
 DirOption = Annotated[
     Path | None, typer.Option("--dir", metavar="DIR", help="Where the files go; a new temporary folder by default.")
 ]
@@ -42,22 +46,30 @@ class Incomplete(ListenerError):
 
 
 def demo(
-    agents: AgentsOption = 3, events: EventsOption = 30, folder: DirOption = None, pace: PaceOption = 0.03
+    agents: AgentsOption = 3,
+    events: EventsOption = 30,
+    replicas: ReplicasOption = 1,
+    folder: DirOption = None,
+    pace: PaceOption = 0.03,
 ) -> None:
     """Show the listener at work.
 
-    A simulated contact center, the listener and a file, in one process; needs no configuration.
+    A simulated contact center, the listener and a file, in one process; needs no configuration. With --replicas several
+    processes share the work and a PostgreSQL of the demo's own, and one of them is killed.
     """
     home = _prepare(folder)
     # Stays open to the end of the process: the log outlives this function.
     logs.configure(level="info", style="json", stream=(home / LOG).open("a", encoding="utf-8"))
-    show = _Demo(home=home, options=SimulatorOptions(agents=agents), day=WorkingDay(events=events, pace_s=pace))
+    options, day = SimulatorOptions(agents=agents, ack=replicas > 1), WorkingDay(events=events, pace_s=pace)
+    show: _Demo | ReplicasDemo = _Demo(home=home, options=options, day=day)
+    if replicas > 1:
+        show = ReplicasDemo(home=home, count=replicas, options=options, day=day)
     if not running.run(running.until_request(show.run())):
         return
     console = Console(highlight=False, soft_wrap=True)
     for line in show.summary():
         print(line.plain) if not console.is_terminal else console.print(line)
-    if not show.tally.good:
+    if not show.good:
         raise Incomplete(f"demo: not everything is as promised, see above and {home / LOG}")
 
 
@@ -90,7 +102,12 @@ class _Demo:
             self._view = LiveView(board=self._board, console=console, wanted=day.events, title=title)
         self._played_s = 0.0
         self._played: Summary
-        self.tally: Tally
+        self._tally: Tally
+
+    @property
+    def good(self) -> bool:
+        """Everything is there, once, in order."""
+        return self._tally.good
 
     async def run(self) -> None:
         """Raises ListenerError if the listener cannot start, or stops unexpectedly."""
@@ -108,11 +125,16 @@ class _Demo:
             except ExceptionGroup as group:
                 raise group.exceptions[0] from group
             lines = (self._home / AUDIT).read_bytes().splitlines()
-            self.tally = compare(sim.ledger, [parse(line) for line in lines])
+            self._tally = compare(sim.ledger, [parse(line) for line in lines])
 
     async def _act(self, sim: Simulator, daemon: Daemon) -> None:
         """Wait for the listener, play, wait until everything has arrived, and stop the listener."""
-        await _within(_START_S, lambda: all(map(sim.subscribed, sim.center.agents)) and not daemon.not_ready())
+
+        def is_ready() -> bool:
+            return all(map(sim.subscribed, sim.center.agents)) and not daemon.not_ready()
+
+        if not await until(is_ready, within_s=_START_S):
+            raise StartError(f"demo: the listener was not ready within {_START_S:.0f} s")
         started = time.monotonic()
         rng = random.Random(_SEED)  # noqa: S311 - dice of a play, nothing secret
         self._played = await play(sim, events=self._day.events, pace=self._day.pace_s, rng=rng)
@@ -127,20 +149,11 @@ class _Demo:
             day=self._played,
             played_s=self._played_s,
             counts=self._board.counts,
-            tally=self.tally,
+            tally=self._tally,
             latency=self._board.latency(),
             audit=self._home / AUDIT,
             config=self._home / CONFIG,
         )
-
-
-async def _within(limit_s: float, ready: Callable[[], bool]) -> None:
-    """Raises StartError when the listener is not ready in time."""
-    deadline = time.monotonic() + limit_s
-    while not ready():
-        if time.monotonic() > deadline:
-            raise StartError(f"demo: the listener was not ready within {limit_s:.0f} s")
-        await asyncio.sleep(0.01)
 
 
 def _config(url: str, options: SimulatorOptions) -> str:
@@ -172,7 +185,7 @@ def summarise(
     if (counts["set"], counts["changed"], counts["cleared"]) != (day.set, day.changed, day.cleared):
         yield Text("  (two changes in one millisecond cannot be told from the echoes of a second agent)", style="dim")
     yield Text()
-    yield from faults(tally)
+    yield from faults(tally, place="file")
     yield Text(f"  {'rate':<12}{tally.events / played_s:.1f} events a second, at this pace")
     yield Text(f"  {'latency':<12}{latency}, from the server's stamp to the disk\n")
     if tally.good:

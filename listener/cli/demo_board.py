@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -23,10 +23,21 @@ from listener.model.event import Event
 from listener.simulator import Published
 
 _REFRESH_S = 0.1
+_LOOK_S = 0.01
 _MOST_ROWS = 14
 _OTHER_LINES = 9  # of the live view, and room for the shell's prompt
 _RATE_OVER_S = 2.0
 _NAME = "disposition-listener"
+
+
+async def until(ready: Callable[[], bool], *, within_s: float) -> bool:
+    """Wait until something is so; returns whether it was in time."""
+    deadline = time.monotonic() + within_s
+    while not ready():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(_LOOK_S)
+    return True
 
 
 class View(Protocol):
@@ -226,15 +237,15 @@ def program() -> str:
     return shlex.quote(called) if Path(called).name == _NAME and shutil.which(_NAME) is None else _NAME
 
 
-def faults(tally: Tally) -> Iterator[Text]:
+def faults(tally: Tally, *, place: str) -> Iterator[Text]:
     """Faults, of which a good run has none; the last two are shown only if there are any."""
     told = (
-        ("missing", tally.missing, "published, and not in the file"),
-        ("duplicates", tally.duplicates, "in the file more than once"),
+        ("missing", tally.missing, f"published, and not in the {place}"),
+        ("duplicates", tally.duplicates, f"in the {place} more than once"),
         ("gaps", tally.gaps, "periods in which a disposition could have been missed"),
     )
     if_any = (
-        ("unexpected", tally.unexpected, "in the file, and never published"),
+        ("unexpected", tally.unexpected, f"in the {place}, and never published"),
         ("misordered", tally.out_of_order, "chats whose events are out of order"),
     )
     for name, count, note in (*told, *(fault for fault in if_any if fault[1])):

@@ -1,6 +1,7 @@
 """The `[journal]` table: a file of this host, or a database that replicas share."""
 
 import re
+import socket
 import warnings
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
@@ -38,6 +39,15 @@ with warnings.catch_warnings():
         pooler: bool = False
         lease_s: float = Field(default=1.0, ge=0.5, le=60.0)
         replica: ReplicaName | None = None
+
+        @property
+        def replica_name(self) -> str:
+            """How this process is called among those that share the journal."""
+            return self.replica or socket.gethostname()
+
+        def is_here(self, on: str | None) -> bool:
+            """Whether this process may have a sink of which `on` says who alone may; None for any."""
+            return on in {None, self.replica_name}
 
         @model_validator(mode="after")
         def _one_place(self) -> Self:

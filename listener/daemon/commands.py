@@ -1,6 +1,6 @@
 """Executes the commands of the control socket on the running daemon."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 import structlog
 from msgspec.structs import replace
@@ -36,6 +36,7 @@ class CommandHandler:
         new_test_event: makes the test event for the sink of a name.
         duties: where orders are left; None where there are no others.
         configured: the names of all sinks, wherever their lanes are; those of `lanes` by default.
+        owner: tells which replica has the lane of a sink, None if that is not known.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class CommandHandler:
         new_test_event: Callable[[str], Event],
         duties: Duties | None = None,
         configured: Callable[[], Collection[str]] | None = None,
+        owner: Callable[[str], Awaitable[str | None]] | None = None,
     ) -> None:
         self._journal = journal
         self._lanes = lanes
         self._new_test_event = new_test_event
         self._duties = duties
+        self._owner = owner
         self._configured = configured or (lambda: self._lanes)
 
     async def execute(self, command: Command) -> Result:
@@ -70,7 +73,7 @@ class CommandHandler:
                 log.info("dead_letters_dropped", letters=letters, sink=which.sink)
                 return DeadLetterCount(letters=letters)
             case SendTestEvent(name=name):
-                return await self._test(self._lane(self._known(name)))
+                return await self._test(await self._lane(self._known(name)))
             case ListLanes():
                 return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
 
@@ -116,7 +119,12 @@ class CommandHandler:
             raise ControlError(f"there is no sink {name!r} in the running daemon (it has: {known})")
         return name
 
-    def _lane(self, name: str) -> Lane:
+    async def _lane(self, name: str) -> Lane:
         if name not in self._lanes:
-            raise ControlError(f"another replica delivers to sink {name!r}: send the test event there")
+            owner = None if self._owner is None else await self._owner(name)
+            raise ControlError(
+                f"no replica delivers to sink {name!r} at the moment"
+                if owner is None
+                else f"replica {owner!r} delivers to sink {name!r}: ask for the test event there"
+            )
         return self._lanes[name]

@@ -27,7 +27,7 @@ from listener.daemon.reloading import Changes, Reloads, changes_between
 from listener.daemon.replicas import Replicas
 from listener.daemon.roll import Roll
 from listener.daemon.serving import http_server
-from listener.daemon.storage import replica_of, storage_of
+from listener.daemon.storage import open_patiently, storage_of
 from listener.daemon.supervision import Supervision
 from listener.daemon.work import Work
 from listener.errors import ConfigError, ControlError, JournalError, JournalFenced, JournalLocked, ListenerError
@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 _LOOK_S = 10.0
 _SINKS_ANSWER_WITHIN_S = 1.0
+_LASTED_S = 60.0
 _SERVER = "[server]"  # no sink can be called so
 
 
@@ -101,6 +102,7 @@ class Daemon:
         self._down_since_ms: int | None = None
         self._storage = storage_of(settings, host=host, metrics=self.metrics, new_database=self._database)
         self._journal, self._duties = self._storage.journal, self._storage.duties
+        self._certainty = Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
         self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
         self._recorder = Recorder(
             journal=self._journal,
@@ -109,6 +111,7 @@ class Daemon:
             type_prefix=settings.disposition.type_prefix,
             on_record=self._on_record,
             host=host,
+            is_alone=not self._duties.is_shared,
         )
         self.health = Health(
             roll=self._roll,
@@ -124,7 +127,7 @@ class Daemon:
         )
         if self._storage.database is not None:
             self.health.replicas = Replicas(
-                name=replica_of(settings),
+                name=settings.journal.replica_name,
                 knows=self._storage.database,
                 duties=self._duties,
                 roll=self._roll,
@@ -153,11 +156,14 @@ class Daemon:
         _tune_gc()
         for text in self._settings.renamed:
             log.warning("setting_renamed", text=text)
+        began_s = self._host.clock.monotonic_s()
         while await self._is_fenced_in_its_run():
+            if self._host.clock.monotonic_s() - began_s > _LASTED_S:
+                self._fences.reset()
             self._forget()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), self._fences.next())
-            self._new_parts()
+            began_s = self._host.clock.monotonic_s()
         log.info("stopped", last_sequence=self._journal.last_sequence)
 
     async def _is_fenced_in_its_run(self) -> bool:
@@ -174,11 +180,16 @@ class Daemon:
     def _forget(self) -> None:
         """Others have what this process had. All of it was cut off, and nothing confirmed that is not durable."""
         self.metrics.count("fenced_total")
-        log.error("starting_over", reason="other replicas took this one for gone, and have its duties")
+        reason = "others took this replica for gone and have its duties, or another process has joined by its name"
+        log.error("starting_over", reason=reason)
         self._lanes.running.clear()
         self.health.sample(self.metrics)
         for gauge in ("sessions_subscribed", "sessions_configured"):
             self.metrics.set(gauge, 0)
+        self._new_parts()
+        gc.unfreeze()  # what is gone was kept from the collector; that takes its time now, while nothing is at work
+        gc.collect()
+        gc.freeze()
 
     async def _run(self, stack: AsyncExitStack) -> None:
         is_alone = not self._duties.is_shared
@@ -226,7 +237,7 @@ class Daemon:
             begun.append(spawn("damages", self._record_damages(self._journal)))
         begun += [spawn(name, run()) for name, run in self._storage.workers.items()]
         if self._duties.is_shared:
-            begun.append(spawn("duties", work.run(spawn)))
+            begun += [spawn("duties", work.run(spawn)), spawn("certainty", self._certainty.run())]
         if self.health.replicas is not None:
             begun.append(spawn("reports", self.health.replicas.keep_telling(self._host.clock.sleep)))
         return begun
@@ -234,7 +245,8 @@ class Daemon:
     async def _has_joined(self, stack: AsyncExitStack, spawn: Spawn) -> bool:
         """Join the others as soon as the database lets it; False if it is to stop before."""
         stack.push_async_callback(self._journal.close)
-        joining, stopping = spawn("joining", self._join()), spawn("stop", self._stopped())
+        opening = open_patiently(self._journal, uniform=self._host.random.uniform, on_failure=self._waits)
+        joining, stopping = spawn("joining", opening), spawn("stop", self._stopped())
         await asyncio.wait((joining, stopping), return_when=asyncio.FIRST_COMPLETED)
         for task in (joining, stopping):
             task.cancel()
@@ -245,20 +257,8 @@ class Daemon:
     async def _stopped(self) -> None:
         await self._stop.wait()
 
-    async def _join(self) -> None:
-        """Until it is done. A database that is away, or refuses, is waited for: it may come back, or be set right."""
-        pauses = Backoff(first_s=0.5, limit_s=10.0, uniform=self._host.random.uniform)
-        while True:
-            try:
-                return await self._journal.open()
-            except JournalError as exc:
-                await self._wait_for_database(str(exc), pauses.next())
-
-    async def _wait_for_database(self, why: str, pause_s: float) -> None:
-        if why not in self._starting:
-            log.error("journal_not_opened", error=why, effect="tried until it can be")
+    def _waits(self, why: str) -> None:
         self._starting = f"the journal cannot be opened: {why}"
-        await asyncio.sleep(pause_s)
 
     def _has_started(self) -> None:
         self._starting = ""
@@ -370,6 +370,7 @@ class Daemon:
             new_test_event=lambda sink: new_test_event(self._settings, sink, self._host),
             duties=self._duties,
             configured=lambda: self._settings.sinks,
+            owner=None if self.health.replicas is None else self.health.replicas.owner_of,
         )
         if self._duties.is_shared or not self._takes_orders:
             return commands
@@ -409,16 +410,11 @@ class Daemon:
             connector=connector,
             roll=self._roll,
             down_since_ms=self._down_since_ms,
-            certainty=self._certainty(),
+            certainty=self._certainty if self._duties.is_shared else None,
             host=self._host,
         )
         stack.push_async_callback(accounts.close)
         return accounts
-
-    def _certainty(self) -> Certainty | None:
-        if not self._duties.is_shared:
-            return None
-        return Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
 
     def _supervision(self) -> Supervision:
         return Supervision(

@@ -69,7 +69,8 @@ def host_problems(parts: Parts) -> list[Problem]:
     """
     found = [*_of_the_journal(parts)]
     for name, lane in parts.sinks.items():
-        found += registry.host_problems(name, lane, parts.base)
+        if parts.journal is None or parts.journal.is_here(lane.on):
+            found += registry.host_problems(name, lane, parts.base)
     return [*found, *_of_the_port(parts)]
 
 

@@ -11,8 +11,10 @@ from listener.config.settings import AccountSettings, ServerSettings, Settings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, new_test_event, sink_problems
 from listener.daemon.control import SinkTestResult
+from listener.daemon.storage import storage_of
 from listener.delivery import outcome_of
-from listener.errors import ConfigError, ListenerError, Problem, StartError
+from listener.errors import ConfigError, JournalError, ListenerError, Problem, StartError
+from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 
@@ -22,18 +24,20 @@ _SERVER_KEYS = {f"server.{name}" for name in ServerSettings.model_fields}
 
 
 async def probe(settings: Settings) -> list[Problem]:
-    """Log in every account, do a CometD handshake, and probe, without an event, every sink.
+    """Log in every account, do a CometD handshake, and probe what the journal and the sinks connect to.
 
-    Returns every problem found, in the order of the configuration; takes some ten seconds if nothing answers.
+    Sends no event, and leaves out the sinks of other replicas. Returns every problem found, in the order of the
+    configuration; takes some ten seconds if nothing answers.
     """
     async with AsyncExitStack() as stack:
         connector = connections.new_connector(settings.server)
         stack.push_async_callback(connector.close)
-        accounts = settings.listening_accounts()
+        accounts, journal = settings.listening_accounts(), settings.journal
         slots = asyncio.Semaphore(_AT_ONCE)
         found = await asyncio.gather(
             *(_within(slots, _probe_account(settings, n, a, connector)) for n, a in enumerate(accounts)),
-            *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items()),
+            _probe_database(settings),
+            *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items() if journal.is_here(lane.on)),
         )
     return [problem for some in found for problem in some]
 
@@ -143,6 +147,19 @@ def _as_problem(account: AccountSettings, number: int, reported: SessionProblem)
     if named and place in _SERVER_KEYS:  # the session knows the setting
         return Problem(place, text)
     return Problem("server.url", reported.text)
+
+
+async def _probe_database(settings: Settings) -> Iterable[Problem]:
+    database = storage_of(settings, host=THIS_HOST, metrics=Metrics()).database
+    if database is None:
+        return []
+    try:
+        await database.check()
+    except JournalError as exc:
+        return [Problem("journal.url", str(exc))]
+    finally:
+        await database.close()
+    return []
 
 
 async def _probe_sink(settings: Settings, name: str, lane: LaneSettings) -> Iterable[Problem]:

@@ -160,6 +160,11 @@ class Replicas:
             ),
         )
 
+    async def owner_of(self, sink: str) -> str | None:
+        """The replica that delivers to a sink; None if it is none, or not known."""
+        look = await self.look()
+        return next((one.replica for one in look.lanes if one.name == sink), None) if look is not None else None
+
     def accounts(self, look: Look | None, own: Iterable[AccountReport]) -> list[AccountReport]:
         """Those of all replicas; this one's own as they stand now, and alone where nothing is known of the others."""
         here = {one.account: one for one in own}

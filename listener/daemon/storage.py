@@ -1,10 +1,11 @@
 """Where the journal is, and who has its duties: a file of one process, or a database that replicas share."""
 
-import socket
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from importlib import import_module
 from typing import Any, NamedTuple
+
+import structlog
 
 from listener import __version__
 from listener.config.journal import JournalTable
@@ -12,6 +13,7 @@ from listener.config.settings import Settings
 from listener.daemon.assembly import known_elsewhere
 from listener.daemon.duties import EveryDuty
 from listener.daemon.housekeeping import look_after
+from listener.errors import JournalError
 from listener.journal.shared.database import Database
 from listener.journal.shared.journal import SharedJournal
 from listener.journal.shared.membership import Membership
@@ -19,8 +21,11 @@ from listener.journal.sqlite import SqliteJournal
 from listener.journal.sqlite.journal import wal_bytes
 from listener.model.event import Committed
 from listener.ports import Duties, Journal
+from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
 
 _BEATS = 0.3  # of a lease
 
@@ -78,8 +83,8 @@ def _shared(
     count: Callable[[Committed], None],
     new_database: Callable[[], Database] | None,
 ) -> Storage:
-    database = new_database() if new_database is not None else _postgres(settings, host)
-    name = replica_of(settings)
+    database = new_database() if new_database is not None else _postgres(settings)
+    name = settings.journal.replica_name
     lease_s = settings.journal.lease_s
     membership = Membership(
         database=database, name=name, version=__version__, lease_s=lease_s, beat_s=lease_s * _BEATS, host=host
@@ -90,9 +95,27 @@ def _shared(
     return Storage(journal, membership, place, workers, database=database, membership=membership)
 
 
-def replica_of(settings: Settings) -> str:
-    """How this process is called among those that share the journal."""
-    return settings.journal.replica or socket.gethostname()
+async def open_patiently(
+    journal: Journal, *, uniform: Callable[[float, float], float], on_failure: Callable[[str], None]
+) -> None:
+    """Open a shared journal, however long that takes: its database may come back, or be set right.
+
+    Args:
+        journal: of a database.
+        uniform: chance.
+        on_failure: told why each attempt failed.
+    """
+    pauses, told = Backoff(first_s=0.5, limit_s=10.0, uniform=uniform), ""
+    while True:
+        try:
+            return await journal.open()
+        except JournalError as exc:
+            why = str(exc)
+        on_failure(why)
+        if why != told:
+            _log.error("journal_not_opened", error=why, effect="tried until it can be")
+            told = why
+        await asyncio.sleep(pauses.next())
 
 
 def _count_commit(metrics: Metrics, done: Committed) -> None:
@@ -101,10 +124,13 @@ def _count_commit(metrics: Metrics, done: Committed) -> None:
         metrics.observe("journal_commit_seconds", done.waited_s)
 
 
-def _postgres(settings: Settings, host: Host) -> Database:
+def _postgres(settings: Settings) -> Database:
     """Its client library is optional: `preflight` tells where it is missing."""
+    from listener.journal.postgres.database import PostgresDatabase  # noqa: PLC0415 - as its docstring says
+    from listener.journal.postgres.options import PostgresOptions  # noqa: PLC0415 - likewise
+
     table, surroundings = settings.journal, JournalTable(settings.base)
-    options = import_module("listener.journal.postgres.options").PostgresOptions(
+    options = PostgresOptions(
         **table.address,
         username=table.username,
         password=partial(table.secret, settings.base),
@@ -112,5 +138,4 @@ def _postgres(settings: Settings, host: Host) -> Database:
         schema=table.schema,
         pooler=table.pooler,
     )
-    made: Database = import_module("listener.journal.postgres.database").PostgresDatabase(options, host=host)
-    return made
+    return PostgresDatabase(options)

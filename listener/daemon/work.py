@@ -125,10 +125,11 @@ class Work:
             async with asyncio.timeout(timeout_s):
                 await self._persist("offer", lambda: self._duties.offer(()))  # so nothing new is given
                 await self._accounts.stop()
+                await self._lanes.rest(list(self._lanes.running))
         except TimeoutError:
             _log.warning("not_at_rest", effect="others take over as from a process that has died")
             self._accounts.abandon()
-        await self._lanes.rest(list(self._lanes.running))
+            await self._lanes.end(list(self._lanes.running))
         self._is_leaving = True
         await self._duties.leave()
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
-from listener.errors import JournalDamaged, ListenerError
+from listener.errors import JournalDamaged, JournalFenced, ListenerError
 from listener.model.event import Difference, Entry, Gap, Observation
 from listener.runtime.chore import Chore
 from listener.runtime.clock import Clock, Moment
@@ -401,6 +401,6 @@ class Reconciler:
 
 
 def _raise_damage(exc: ListenerError) -> None:
-    """A damaged journal is for the supervisor's next start; everything else passes."""
-    if isinstance(exc, JournalDamaged):
+    """A damaged journal is for the supervisor's next start, a fenced process begins anew; everything else passes."""
+    if isinstance(exc, JournalDamaged | JournalFenced):
         raise exc

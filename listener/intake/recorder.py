@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from zlib import crc32
@@ -100,6 +101,7 @@ class Recorder:
         backoff: pauses while the journal cannot commit.
         on_record: called with each group of events once it is durable.
         host: time and chance.
+        is_alone: whether nobody else writes to the journal: then what is remembered of a chat is what it has.
     """
 
     def __init__(
@@ -112,8 +114,10 @@ class Recorder:
         backoff: Backoff | None = None,
         on_record: Callable[[tuple[Event, ...]], None] | None = None,
         host: Host = THIS_HOST,
+        is_alone: bool = True,
     ) -> None:
         self._journal = journal
+        self._is_alone = is_alone
         self._monotonic_s = host.clock.monotonic_s
         self._metrics = metrics
         self._source = source
@@ -123,6 +127,7 @@ class Recorder:
         self._on_record = on_record
         self._received_at = lru_cache(maxsize=16)(rfc3339)  # a batch is received in one moment
         self._waiting: list[tuple[Entry, Callable[[], None]]] = []
+        self._to_refresh: list[tuple[frozenset[str], Latch]] = []
         self._arrived = Latch()
         self._chats: OrderedDict[str, _Chat] = OrderedDict()
         self.failing: str | None = None
@@ -144,7 +149,10 @@ class Recorder:
 
         Raises JournalError.
         """
-        while missing := self._unknown({one.chat_id for one in observations}):
+        chat_ids = frozenset(one.chat_id for one in observations)
+        if not self._is_alone:
+            await self._refresh(chat_ids)
+        while missing := self._unknown(chat_ids):
             await self._learn(missing)
         found = []
         for one in observations:
@@ -161,12 +169,30 @@ class Recorder:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
+            if self._to_refresh:
+                await self._learn_anew()
             group = self._next_group()
             self._began_s = self._monotonic_s()
             await self._commit([entry for entry, _ in group])
             self._began_s = None
             for _, durable in group:
                 durable()
+
+    async def _refresh(self, chat_ids: frozenset[str]) -> None:
+        """Return once what others have written of these chats is known too; never beside a commit."""
+        refreshed = Latch()
+        self._to_refresh.append((chat_ids, refreshed))
+        self._arrived.set()
+        await refreshed.wait()
+
+    async def _learn_anew(self) -> None:
+        """For those that asked. Where the journal does not tell, they will find the chats unknown, and ask it."""
+        asked, self._to_refresh = self._to_refresh, []
+        known = self._chats.keys() & frozenset[str]().union(*(chat_ids for chat_ids, _ in asked))
+        with suppress(JournalError):
+            await self._relearn(sorted(known))
+        for _, refreshed in asked:
+            refreshed.set()
 
     def waiting_s(self) -> float:
         """For how long the group under way has been waiting for its commit; 0.0 without one."""
@@ -249,18 +275,23 @@ class Recorder:
                 chat.values, chat.is_known = values, True
 
     async def _learn_stale(self, chat_ids: Collection[str]) -> None:
+        try:
+            await self._relearn(chat_ids)
+        except JournalError as exc:
+            await self._wait_for_journal(exc)
+
+    async def _relearn(self, chat_ids: Collection[str]) -> None:
         """What these were classified by does not hold: they were taken for new, or another replica has written since.
 
         That one's values hold from now on, so that no look at the chats which was asked for earlier overtakes them.
+        Raises JournalError: then nothing is known of these chats.
         """
-        known = {chat_id: values for chat_id in chat_ids if (values := self._chats[chat_id].forget()) is not None}
-        while self._unknown(chat_ids):
-            try:
-                await self._learn(chat_ids)
-            except JournalError as exc:
-                await self._wait_for_journal(exc)
+        forgotten = {chat_id: self._chats[chat_id].forget() for chat_id in chat_ids}
+        await self._learn(chat_ids)
         now_s = self._monotonic_s()
-        for chat_id, before in known.items():
+        for chat_id, before in forgotten.items():
+            if before is None:
+                continue
             chat = self._chats[chat_id]
             for key, value in chat.values.items():
                 if value != before.get(key):

@@ -1,7 +1,8 @@
 """A gate before which very many may wait: they are let through a few at a time, and the event loop turns meanwhile."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 
 _AT_ONCE = 10
 _PAUSE_S = 0.005
@@ -12,17 +13,23 @@ class Gate:
 
     def __init__(self) -> None:
         self._is_open = True
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     def shut(self) -> None:
         """Let nobody through."""
         self._is_open = False
 
-    async def open(self) -> None:
-        """Let through all who wait, in their order, and from then on whoever comes. Cancelling leaves it shut."""
+    async def open(self, condition: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Let through all who wait, in their order, and from then on whoever comes. Cancelling leaves it shut.
+
+        Args:
+            condition: waited for before each few of them.
+        """
         while self._waiters:
+            if condition is not None:
+                await condition()
             for _ in range(min(_AT_ONCE, len(self._waiters))):
-                _let_through(self._waiters.popleft())
+                _let_through(self._waiters.popitem(last=False)[0])
             await asyncio.sleep(_PAUSE_S)
         self._is_open = True
 
@@ -32,12 +39,13 @@ class Gate:
             return
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
-        self._waiters.append(waiter)
+        self._waiters[waiter] = None
         timer = loop.call_later(limit_s, _let_through, waiter)
         try:
             await waiter
         finally:
             timer.cancel()
+            self._waiters.pop(waiter, None)
 
 
 def _let_through(waiter: asyncio.Future[None]) -> None:

@@ -58,6 +58,10 @@ class MemoryConnection:
         await self._link(partial(self._database.replicas))
         self._is_open = True
 
+    async def check(self) -> None:
+        """Connect, and change nothing."""
+        await self._link(partial(self._database.replicas))
+
     async def close(self) -> None:
         """Give up the connection."""
         self._is_open = False
@@ -187,5 +191,6 @@ class MemoryConnection:
 
     async def heard(self, sequence: int) -> int:
         """Return the sequence of the newest event once it is above `sequence`."""
-        await self._database.beyond(sequence)
+        if self._is_open:
+            await self._database.beyond(sequence)
         return await self._call(partial(self._database.last_sequence))

@@ -1,6 +1,7 @@
 """A database in memory that replicas share."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from listener.errors import JournalFenced
@@ -68,6 +69,10 @@ class _Duty:
         self.owner = 0
         self.epoch = 0
         self.report = b""
+
+
+def _can(replicas: Collection[_Replica], duty: str) -> bool:
+    return any(one.may_do(duty) for one in replicas)
 
 
 class MemoryDatabase:
@@ -152,20 +157,23 @@ class MemoryDatabase:
         )
 
     def _balance(self, replica: _Replica, duties: Mapping[str, _Duty], share: int) -> list[str]:
-        """Claim what is free up to a share of one kind; returns what is wanted back beyond it."""
-        me = replica.incarnation
-        had = sorted(name for name, duty in duties.items() if duty.owner == me)
+        """Claim what is free up to a share of one kind, and what nobody else can take; returns what is wanted back."""
         if replica.draining:
-            return had
-        free = [name for name, duty in duties.items() if not duty.owner and replica.may_do(name)]
-        pinned = [name for name in free if replica.offers[name] is not None]
-        others = [name for name in free if replica.offers[name] is None]
-        room = max(0, share - len(had) - len(pinned))
-        for name in pinned + others[:room]:
+            return sorted(name for name, duty in duties.items() if duty.owner == replica.incarnation)
+        had = Counter(duty.owner for duty in duties.values())
+        others = [one for one in self._replicas.values() if one is not replica and not one.draining]
+        with_room = [one for one in others if had[one.incarnation] < share]
+        free = sorted(name for name, duty in duties.items() if not duty.owner and replica.may_do(name))
+        claimed = [name for name in free if not _can(others, name)]
+        rest = [name for name in free if _can(others, name)]
+        room = max(0, share - had[replica.incarnation] - len(claimed))
+        claimed += rest[:room] + [name for name in rest[room:] if not _can(with_room, name)]
+        for name in claimed:
             self._epochs += 1
-            duties[name].owner, duties[name].epoch = me, self._epochs
-        movable = [name for name in had if replica.offers.get(name) != replica.name]
-        return movable[: max(0, min(len(had) - share, _WANTED_A_KIND))]
+            duties[name].owner, duties[name].epoch = replica.incarnation, self._epochs
+        mine = sorted(name for name, duty in duties.items() if duty.owner == replica.incarnation)
+        movable = [name for name in mine if _can(with_room, name)]
+        return movable[: max(0, min(len(mine) - share, _WANTED_A_KIND))]
 
     def release(self, me: int, duties: Collection[Grant]) -> None:
         """Give duties back."""

@@ -1,8 +1,10 @@
 """What the acceptance tests start beside the daemon."""
 
+import os
 import ssl
 import subprocess
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from shutil import which
@@ -17,6 +19,7 @@ from support.listening import Listening
 from support.params import some_of
 from support.publishing import CometdSite, SimulatedSite, Site
 from support.stage import Stage
+from support.wallclock import faketime_library
 
 MAX_INTERVAL_MS = 20_000  # how long a site waits for a process that is gone
 HOLD_MS = 1000
@@ -35,6 +38,25 @@ def stranger(tmp_path_factory):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(both)
     return context
+
+
+@pytest.fixture(scope="session")
+def faketime() -> Path:
+    """The library that moves the wall clock of one process."""
+    found = faketime_library()
+    if found is None:
+        reason = "libfaketime is not installed"
+        pytest.fail(reason) if os.environ.get("LISTENER_TEST_REQUIRE_SERVERS") else pytest.skip(reason)
+    return found
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that programs of other accounts may enter, which pytest's own may not be."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 @pytest.fixture

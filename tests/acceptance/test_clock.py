@@ -1,7 +1,6 @@
 """Wall clocks that jump, and machines that sleep: no harm, and nothing that is not on record."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -15,20 +14,10 @@ from support.eventually import eventually
 from support.listening import CODE, Json, Listening, numbers, without_repeats
 from support.publishing import SimulatedSite, Site
 from support.receiver import Answer, Receiver
-from support.wallclock import WallClock, faketime_library
+from support.wallclock import WallClock
 
 Install = Callable[..., Awaitable[Listening]]
 DAY_S = 86_400
-
-
-@pytest.fixture(scope="session")
-def faketime() -> Path:
-    """The library that moves the wall clock of one process."""
-    found = faketime_library()
-    if found is None:
-        reason = "libfaketime is not installed"
-        pytest.fail(reason) if os.environ.get("LISTENER_TEST_REQUIRE_SERVERS") else pytest.skip(reason)
-    return found
 
 
 def off_by(event: Json, seconds: int) -> bool:

@@ -26,6 +26,7 @@ from benchmarks import (
     latency,
     memory,
     pipeline,
+    replicas,
     sessions,
     sinks,
     trail_cost,
@@ -46,6 +47,7 @@ SECTIONS: dict[str, Callable[[Scale], Iterable[Table]]] = {
     "audit": audit_speed.tables,
     "sessions": sessions.tables,
     "memory": memory.tables,
+    "replicas": replicas.tables,
 }
 BEGIN, END = "<!-- python -m tests.benchmarks -->", "<!-- the end of what it wrote -->"
 

@@ -3,8 +3,8 @@
 It runs in a process of its own and does little per message, so that what is measured beside it is the client. It prints
 its port, then obeys lines on standard input and answers each with a line:
 
-- `load COUNT BATCH`: make so many notifications, for one session, in answers of BATCH; answers when it is polled.
-- `go`: publish them; answers when all were taken and the client polls again.
+- `load COUNT BATCH`: make so many notifications, in answers of BATCH; answers when every session polls.
+- `go`: publish them, going round the sessions; answers when all were taken and every session polls again.
 - `spread SECONDS COUNT`: so many notifications to each session, evenly spread over these seconds; answers at the end.
   A disposition begins with its moment (monotonic nanoseconds).
 - `held`: how many connects are held.
@@ -151,7 +151,9 @@ class Publisher:
                 await self.polled()
                 return str(len(texts))
             case ["go"]:
-                next(reversed(self.sessions.values())).publish(self.loaded)
+                sessions = list(self.sessions.values())
+                for number, session in enumerate(sessions):
+                    session.publish(self.loaded[number :: len(sessions)])
                 await self.polled()
             case ["spread", seconds, rounds]:
                 await self.spread(float(seconds), int(rounds))

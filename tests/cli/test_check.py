@@ -15,6 +15,17 @@ def test_a_sound_configuration_is_summed_up_without_secrets(invoke, config, tmp_
     assert "pa55word" not in result.stdout
 
 
+def test_a_shared_journal_is_shown_with_the_name_of_the_replica(invoke, tmp_path):
+    journal = {"path": None, "url": "postgresql://db.example.com/x", "username": "listener", "replica": "host1"}
+    journal["password"] = "pa55word"
+    server = {"url": "http://127.0.0.1:9", "login": "none"}
+    config = write_config(tmp_path, server=server, journal=journal, sinks={"audit": {"on": "host1"}})
+    result = invoke("check", "--config", config)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "journal   postgresql://db.example.com/x, as replica host1\n" in result.stdout
+    assert "pa55word" not in result.stdout
+
+
 def test_an_old_name_is_told(invoke, tmp_path):
     accounts = [{"username": "agent1", "password": "x"}]
     server = {"url": "http://127.0.0.1:9", "max_response_bytes": 70_000}

@@ -160,6 +160,9 @@ class Others:
         self.orders.append((duty, what))
         return "b"
 
+    async def owner_of(self, sink: str) -> str | None:
+        return "host-b" if sink == "bi" else None
+
 
 @pytest.fixture
 def others() -> Others:
@@ -175,6 +178,7 @@ def of_a_replica(world: World, others: Others) -> CommandHandler:
         new_test_event=sample_test,
         configured=lambda: ("crm", "bi", "audit"),
         duties=others,  # type: ignore[arg-type]
+        owner=others.owner_of,
     )
 
 
@@ -201,5 +205,7 @@ async def test_letters_of_a_lane_of_another_replica_are_marked(world: World, of_
 
 
 async def test_a_test_event_is_sent_where_the_lane_is(of_a_replica: CommandHandler):
-    with pytest.raises(ControlError, match="another replica delivers to sink 'bi'"):
+    with pytest.raises(ControlError, match="replica 'host-b' delivers to sink 'bi': ask for the test event there"):
         await of_a_replica.execute(SendTestEvent(name="bi"))
+    with pytest.raises(ControlError, match="no replica delivers to sink 'audit' at the moment"):
+        await of_a_replica.execute(SendTestEvent(name="audit"))

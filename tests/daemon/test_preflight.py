@@ -159,6 +159,18 @@ def test_a_shared_journal_is_no_file_of_this_host(tmp_path: Path, listening: int
     assert [setting_problems(parts), host_problems(parts)] == [[], []]
 
 
+@pytest.mark.parametrize(("name", "told"), [("host1", 1), ("host2", 0)])
+def test_the_folder_of_a_file_has_to_be_on_the_replica_that_writes_it_alone(tmp_path: Path, name: str, told: int):
+    config = write_config(
+        tmp_path,
+        server={"url": "http://127.0.0.1:9"},
+        journal={"path": None, "url": URL, "replica": name},
+        sinks={"audit": {"on": "host1", "path": tmp_path / "gone" / "a.jsonl"}},
+    )
+    found = texts(host_problems(parts_of(config)))
+    assert found == [f"sinks.audit.path: there is no folder {tmp_path}/gone"] * told
+
+
 @pytest.mark.parametrize(
     ("journal", "warned"),
     [

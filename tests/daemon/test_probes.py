@@ -1,6 +1,7 @@
 """What `check --connect` and `set-disposition` do, against a simulated site."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from listener.errors import ConfigError, NotFound, Problem
 from listener.simulator import Simulator, SimulatorOptions
 from support.bareserver import BareServer
 from support.eventually import eventually
+from support.postgresjournal import PostgresWorld
+from support.postgresserver import PostgresServer
 
 CHAT = "0000Na9B26EF003M"
 Probe = Callable[..., Awaitable[list[Problem]]]
@@ -156,3 +159,39 @@ async def test_nothing_is_left_open_behind_an_operation(sim: Simulator, tmp_path
     before = asyncio.all_tasks()
     await probes.set_disposition(settings(tmp_path, sim.url), chat_id=CHAT, disposition="A")
     await eventually(lambda: {t for t in asyncio.all_tasks() if "RequestHandler" not in repr(t)} <= before)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with PostgresServer(hba="host all all all scram-sha-256") as server:
+        yield server
+
+
+async def test_the_database_of_replicas_is_asked_and_left_as_it_was(probe: Probe, server: PostgresServer):
+    world = PostgresWorld(server)
+    at = {"url": server.address, "username": "admin", "tls": False, "schema": world.schema}
+    assert await probe(journal=at) == []
+    assert await server.fetch(f"SELECT FROM pg_namespace WHERE nspname = '{world.schema}'") == []
+    await world.opened()
+    assert await probe(journal=at) == []
+    await world.end()
+
+
+async def test_what_the_database_of_replicas_refuses_is_told(probe: Probe, server: PostgresServer):
+    await server.execute("CREATE ROLE weak LOGIN PASSWORD 'right'")
+    at = {"url": server.address, "username": "weak", "password": "right"}
+    for given, told in (
+        ({"tls": True}, "cannot connect|SSL"),
+        ({"tls": False, "password": "wrong"}, "InvalidPasswordError"),
+        ({"tls": False}, "permission denied for database postgres; it needs a schema of its own: CREATE SCHEMA"),
+    ):
+        (problem,) = await probe(journal=at | given)
+        assert problem.path == "journal.url"
+        assert re.search(told, problem.text), problem
+        assert "right" not in problem.text
+
+
+async def test_a_sink_of_another_replica_is_not_probed(probe: Probe, server: PostgresServer, tmp_path: Path):
+    at = {"url": server.address, "username": "admin", "tls": False, "replica": "host2"}
+    sinks = {"audit": {"type": "file", "path": str(tmp_path / "gone" / "a.jsonl"), "on": "host1"}}
+    assert await probe(journal=at, sinks=sinks) == []

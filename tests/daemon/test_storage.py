@@ -6,7 +6,7 @@ import pytest
 
 from listener.config.settings import Settings
 from listener.daemon.duties import EveryDuty
-from listener.daemon.storage import replica_of, storage_of
+from listener.daemon.storage import storage_of
 from listener.journal.shared import Membership, SharedJournal
 from listener.journal.sqlite import SqliteJournal
 from listener.runtime.host import THIS_HOST
@@ -49,4 +49,4 @@ async def test_a_database_is_shared_under_the_name_of_the_host_unless_another_is
     await made.journal.open()
     assert [one.name for one in database.replicas()] == ["host-1"]
     await made.journal.close()
-    assert replica_of(settings(url=URL)) == socket.gethostname()
+    assert settings(url=URL).journal.replica_name == socket.gethostname()

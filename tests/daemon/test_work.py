@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from listener.runtime.metrics import Metrics
 from listener.simulator import Simulator, SimulatorOptions
 from listener.testing import MemoryConnection, MemoryDatabase
 from support.eventually import eventually
-from support.receiver import Receiver
+from support.receiver import Answer, Receiver
 
 AGENTS = ("agent1", "agent2", "agent3", "agent4")
 
@@ -42,7 +43,7 @@ class Replica:
     """A daemon of this process that shares a database with others."""
 
     def __init__(self, database: MemoryDatabase, settings: Settings) -> None:
-        self.name = settings.journal.replica
+        self.settings = settings
         self.line = Line()
         self.told: list[Event] = []
         self.daemon = Daemon(
@@ -50,12 +51,16 @@ class Replica:
             metrics=Metrics(),
             on_record=self.told.extend,
             database=lambda: MemoryConnection(database, self.line),
+            load=lambda: self.settings,
         )
-        self.task = asyncio.create_task(self.daemon.run(), name=f"replica {self.name}")
+        self.task = asyncio.create_task(self.daemon.run(), name=f"replica {settings.journal.replica}")
 
     def accounts(self) -> set[str]:
         """Those that are subscribed here."""
         return {one.account for one in self.daemon._roll.statuses() if one.subscribed}
+
+    def duties(self) -> set[str]:
+        return set(self.daemon._duties.held)
 
     def lanes(self) -> set[str]:
         return set(self.daemon._lanes.running)
@@ -139,8 +144,9 @@ def ack() -> bool:
 
 
 @pytest.fixture
-async def site(ack: bool, tmp_path: Path) -> AsyncIterator[Site]:
-    options = SimulatorOptions(agents=len(AGENTS), ack=ack, timeout_ms=3000)
+async def site(request: pytest.FixtureRequest, ack: bool, tmp_path: Path) -> AsyncIterator[Site]:
+    """Its parameters, if any, are options of the simulator."""
+    options = replace(SimulatorOptions(agents=len(AGENTS), ack=ack, timeout_ms=3000), **getattr(request, "param", {}))
     async with AsyncExitStack() as stack:
         sim = await stack.enter_async_context(Simulator(options))
         receiver = await stack.enter_async_context(Receiver())
@@ -275,3 +281,97 @@ async def test_a_sink_may_be_one_replicas_alone(site: Site):
     await eventually(spread(first))
     await asyncio.sleep(0.5)
     assert first.lanes() == {"crm"}
+
+
+async def polls_within(site: Site, seconds: float) -> int:
+    """How many polls begin."""
+    begun, were = 0, dict.fromkeys(AGENTS, True)
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        are = {agent: site.sim.polling(agent) for agent in AGENTS}
+        begun += sum(are[agent] and not were[agent] for agent in AGENTS)
+        were = are
+        await asyncio.sleep(0.01)
+    return begun
+
+
+SHORT_POLLS = pytest.mark.parametrize("site", [{"timeout_ms": 300}], indirect=True)
+
+
+@SHORT_POLLS
+@pytest.mark.parametrize("ack", [False])
+async def test_while_the_database_is_away_nothing_is_asked_for_that_is_given_once(site: Site):
+    first = site.start("first")
+    await eventually(spread(first))
+    first.line.is_cut = True
+    await asyncio.sleep(1.5)  # a lease, and a poll
+    site.tell("a")
+    for _ in range(20):
+        assert not any(map(site.sim.polling, AGENTS))
+        await asyncio.sleep(0.01)
+    first.line.is_cut = False
+    await site.heard("a")
+    assert await site.gaps() == []
+
+
+@SHORT_POLLS
+async def test_while_the_database_is_away_sessions_with_acknowledgements_live_on_slowly(site: Site):
+    first = site.start("first")
+    await eventually(spread(first))
+    first.line.is_cut = True
+    await asyncio.sleep(1.0)
+    assert await polls_within(site, 11.0) <= 4 * len(
+        AGENTS
+    )  # beyond maxInterval; at full speed there are nine times as many
+    site.tell("a")
+    await asyncio.sleep(0.5)
+    assert first.told == []
+    first.line.is_cut = False
+    await site.heard("a")
+    assert site.sim.state()["handshakes"] == len(AGENTS)
+    assert await site.gaps() == []
+
+
+async def test_a_new_configuration_moves_what_is_new_and_releases_what_is_gone(site: Site):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    epochs = {one.account: one.epoch for one in first.daemon._roll.statuses()}
+    for one in (first, second):
+        accounts = [account.model_dump() for account in one.settings.accounts[1:]]
+        sinks = {"other": {"type": "webhook", "url": site.receiver.url}}
+        one.settings = site.settings(one.settings.journal.replica_name, accounts=accounts, sinks=sinks)
+        one.daemon.reload()
+    await eventually(lambda: first.accounts() | second.accounts() == set(AGENTS[1:]))
+    await eventually(lambda: first.lanes() | second.lanes() == {"other"})
+    await eventually(lambda: {one.duty for one in site.database.duties()} == {*first.duties(), *second.duties()})
+    assert "account/agent1" not in {one.duty for one in site.database.duties()}
+    assert all(one.epoch == epochs.get(one.account, one.epoch) for one in first.daemon._roll.statuses())
+    assert await site.gaps() == []
+    site.tell("a")
+    await eventually(lambda: len({one["data"]["account"] for one in site.receiver.accepted()}) == len(AGENTS) - 1)
+
+
+async def test_an_order_reaches_the_lane_wherever_it_is(site: Site):
+    site.receiver.answers = Answer(status=401)
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    owner = first if first.lanes() else second
+    site.tell("a")
+    await eventually(lambda: "sink crm is parked" in " ".join(owner.daemon.not_ready()))
+    site.receiver.answers = Answer()
+    other = MemoryConnection(site.database)
+    await other.open()
+    assert await other.order("lane/crm", "resume") == owner.settings.journal.replica
+    await site.heard("a")
+
+
+async def test_a_stop_takes_no_longer_than_it_may_while_the_database_is_away(site: Site):
+    first = site.start("first", shutdown_timeout_s=0.5)
+    await eventually(spread(first))
+    first.line.is_cut = True
+    began_s = time.monotonic()
+    await first.stop()
+    assert time.monotonic() - began_s < 3.5
+    second = site.start("second")
+    await eventually(spread(second))
+    assert await site.gaps() == []

@@ -687,6 +687,7 @@ async def recorders(world: Cluster, stack: AsyncExitStack, count: int) -> list[R
             source="http://127.0.0.1/api/v2/me/chats",
             type_prefix="disposition-listener",
             host=replica.host,
+            is_alone=False,
         )
         task = asyncio.create_task(recorder.run())
         stack.callback(task.cancel)
@@ -744,6 +745,41 @@ def test_a_look_at_the_chats_does_not_bring_back_what_another_replica_has_heard_
             now_s = asyncio.get_running_loop().time()
             await one.record(entry(heard("B", origin=Origin.RECONCILED), as_of_s=now_s))
             assert [data["disposition"] for data in told_of(world)] == ["A", "B", "C", "B"]
+
+    in_virtual_time(work)
+
+
+def test_what_another_replica_has_heard_is_no_difference():
+    """A look at the chats is held against the journal, not against what was remembered before others had them."""
+
+    async def work() -> None:
+        async with cluster() as world, AsyncExitStack() as stack:
+            one, two = await recorders(world, stack, 2)
+            await one.record(entry(heard("A")))
+            await two.record(entry(heard("B", digest=b"2")))
+            asked_s = asyncio.get_running_loop().time()
+            assert await one.differences([heard("B", origin=Origin.RECONCILED)], asked_s) == []
+            (found,) = await one.differences([heard("C", origin=Origin.RECONCILED)], asked_s + 1)
+            assert (found.known, found.overtaken) == (True, False)
+
+    in_virtual_time(work)
+
+
+def test_a_look_that_the_database_does_not_answer_loses_nothing_of_what_is_heard():
+    async def work() -> None:
+        async with cluster() as world, AsyncExitStack() as stack:
+            one, two = await recorders(world, stack, 2)
+            await one.record(entry(heard("A")))
+            await two.record(entry(heard("B", digest=b"2")))
+            world.replicas[0].line.lose_requests["last_values"] = 2
+            with pytest.raises(JournalError):
+                await one.differences([heard("B", origin=Origin.RECONCILED)], 9.0)
+            await one.record(entry(heard("C", digest=b"3")))
+            assert [(data["previous"], data["disposition"]) for data in told_of(world)] == [
+                (None, "A"),
+                ("A", "B"),
+                ("B", "C"),
+            ]
 
     in_virtual_time(work)
 

@@ -68,31 +68,57 @@ class Line(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(Line)
 
 
-class AuditBook:
-    """Follows an audit file; every whole line is read once.
+class Book:
+    """What stands in a journal or an audit file, event by event.
 
     Attributes:
-        records: each line's compact form by account, in the order of the file, repeated lines included.
+        records: each event's compact form by account, in the order of the file, repeated lines included.
         hashes: by id of the event, that of its first line.
         problems: lines that are no event, and sequences that do not rise from one new event to the next.
+        sequence: of the newest event.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
         self.records: dict[str, list[Json]] = defaultdict(list)
         self.hashes: dict[str, int] = {}
         self.problems: list[str] = []
         self.lines = 0
-        self._path = path
-        self._offset = 0
-        self._sequence = 0
-
-    def read_on(self) -> list[Json]:
-        """The compact form of the lines that have come since, a repeated line not among them."""
-        return [fresh for text in self._texts() if (fresh := self._enter(text)) is not None]
+        self.sequence = 0
 
     def gaps(self, account: str) -> Iterator[Json]:
         """The data of this account's gaps, as often as they stand there."""
         return (record["data"] for record in self.records[account] if "from" in record["data"])
+
+    def enter(self, text: bytes) -> Json | None:
+        """The compact form of an event; None if that is a repeated line, or none at all."""
+        self.lines += 1
+        try:
+            line = _DECODER.decode(text)
+        except msgspec.MsgspecError as exc:
+            self.problems.append(f"line {self.lines} is no event: {exc}")
+            return None
+        record = line.compact(text)
+        self.records[line.data.account].append(record)
+        if line.id in self.hashes:
+            return None
+        self.hashes[line.id] = record["hash"]
+        if int(line.sequence) <= self.sequence:
+            self.problems.append(f"line {self.lines}: sequence {line.sequence} stands behind {self.sequence}")
+        self.sequence = int(line.sequence)
+        return record
+
+
+class AuditBook(Book):
+    """Follows an audit file; every whole line is read once."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._offset = 0
+
+    def read_on(self) -> list[Json]:
+        """The compact form of the lines that have come since, a repeated line not among them."""
+        return [fresh for text in self._texts() if (fresh := self.enter(text)) is not None]
 
     def _texts(self) -> Iterator[bytes]:
         if not self._path.exists():
@@ -105,23 +131,6 @@ class AuditBook:
                     return
                 self._offset += len(whole) + 1
                 yield from whole.split(b"\n")
-
-    def _enter(self, text: bytes) -> Json | None:
-        self.lines += 1
-        try:
-            line = _DECODER.decode(text)
-        except msgspec.MsgspecError as exc:
-            self.problems.append(f"line {self.lines} is no event: {exc}")
-            return None
-        record = line.compact(text)
-        self.records[line.data.account].append(record)
-        if line.id in self.hashes:
-            return None
-        self.hashes[line.id] = record["hash"]
-        if int(line.sequence) <= self._sequence:
-            self.problems.append(f"line {self.lines}: sequence {line.sequence} stands behind {self._sequence}")
-        self._sequence = int(line.sequence)
-        return record
 
 
 class Till(Receiver):
@@ -164,7 +173,7 @@ class Till(Receiver):
         self._newest[chat] = sequence
 
 
-def differences(audit: AuditBook, till: Till) -> list[str]:
+def differences(audit: Book, till: Till) -> list[str]:
     """What the file and the webhook do not have alike."""
     if audit.hashes == till.hashes:
         return []

@@ -92,12 +92,13 @@ class Mounts:
 
 
 class Disk:
-    """An ext4 in a file. `outside` is its folder for who is not in the namespace."""
+    """An ext4 in a file. `outside` is its folder for who is not in the namespace, which is entered by `enter`."""
 
     def __init__(self, mounts: Mounts, *, image: Path, place: Path) -> None:
         self._mounts = mounts
         self._image = image
         self.place = place
+        self.enter = mounts.enter
         self.outside = mounts.seen(place)
 
     async def mount(self) -> None:

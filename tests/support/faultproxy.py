@@ -119,6 +119,11 @@ class FaultProxy:
         finally:
             await self._listen()
 
+    def lead_to(self, upstream_port: int) -> None:
+        """Another server from now on, as a name or an address that moves; the connections there were are reset."""
+        self._upstream_port = upstream_port
+        self.reset()
+
     def drop_next_response(self) -> None:
         """Swallow the next bytes from the server and reset the connection: did the server act?"""
         self._cut = Cut(after_bytes=0, reset=True)

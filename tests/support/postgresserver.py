@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 
 from support.broker import Broker, free_port, is_stopped
+from support.disks import Disk
 from support.eventually import eventually
 from support.tools import lacking
 
@@ -33,6 +34,7 @@ class PostgresServer(Broker):
         options: more of its configuration, or other values of it.
         hba: who may log in from the loopback how; `admin` is trusted.
         follows: the server that it is a standby of, under the name `standby`.
+        disk: holds its data.
     """
 
     def __init__(
@@ -40,29 +42,33 @@ class PostgresServer(Broker):
         *,
         hba: str = "host all all all trust",
         follows: "PostgresServer | None" = None,
+        disk: Disk | None = None,
         **options: str | int | Path,
     ) -> None:
         program = _program("postgres")  # first: the account comes with Debian's package, as the program does
         port = free_port()
         folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.folder = folder
-        self.data = folder / "data"
+        self.data = (disk.place if disk else folder) / "data"
+        self._enter = disk.enter if disk else ()
+        seen = (disk.outside if disk else folder) / "data"
         if os.geteuid() == 0:
-            shutil.chown(folder, _ACCOUNT, _ACCOUNT)
+            for place in (folder, seen.parent):
+                shutil.chown(place, _ACCOUNT, _ACCOUNT)
         if follows:
             source = f"host=127.0.0.1 port={follows.port} user={_ADMIN} application_name=standby"
             self._run("pg_basebackup", "-D", self.data, "-d", source, "-R", "-X", "stream", "-c", "fast")
         else:
             self._run("initdb", "-D", self.data, "-U", _ADMIN, "-A", "trust", "-N", "-E", "UTF8", "--locale", "C")
         admin = f"local all all trust\nhost all {_ADMIN} all trust\nhost replication {_ADMIN} all trust\n"
-        (self.data / "pg_hba.conf").write_text(f"{admin}{hba}\n", encoding="utf-8")
+        (seen / "pg_hba.conf").write_text(f"{admin}{hba}\n", encoding="utf-8")
         settings = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": folder,
             "shared_buffers": "16MB",
             **options,
         }
-        argv = [*_as_account(), program, "-D", self.data, "-p", str(port)]
+        argv = [*self._enter, *as_account(), program, "-D", self.data, "-p", str(port)]
         argv += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         super().__init__(argv, folder=folder, port=port, ready="database system is ready to accept", ready_within_s=30)
 
@@ -139,8 +145,18 @@ class PostgresServer(Broker):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(child, signal.SIGCONT)
 
+    def cpu_s(self) -> float:
+        """Seconds on a core of all its processes that live."""
+        assert self._child is not None
+        pids = [self._child.pid, *self._children()]
+        return sum(float(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) for pid in pids) / 1e9
+
+    def lives(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._child is not None and self._child.poll() is None
+
     def _run(self, program: str, *arguments: str | Path) -> None:
-        argv = [*_as_account(), _program(program), *map(str, arguments)]
+        argv = [*self._enter, *as_account(), _program(program), *map(str, arguments)]
         subprocess.run(argv, check=True, capture_output=True, cwd=self.folder)
 
     def _children(self) -> list[int]:
@@ -168,7 +184,8 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _as_account() -> list[str]:
+def as_account() -> list[str]:
+    """How a program of a database is started as its account, where we are root."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", "--reuid", _ACCOUNT, "--regid", _ACCOUNT, "--clear-groups"]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
@@ -122,3 +123,11 @@ async def test_a_reset_is_seen_by_the_client_that_waits(link: FaultProxy, receiv
     assert link.reset() == 2
     with pytest.raises(aiohttp.ClientError):
         await waiting
+
+
+async def test_a_link_can_lead_to_another_server(link: FaultProxy, owned: AsyncExitStack):
+    assert await post(link) == BODY
+    other = await owned.enter_async_context(Receiver())
+    link.lead_to(other.port)
+    assert await post(link) == b""
+    assert len(other.posts) == 1

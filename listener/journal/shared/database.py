@@ -38,6 +38,9 @@ class Database(Protocol):
         version can live with.
         """
 
+    async def check(self) -> None:
+        """Connect, and change nothing. Raises JournalError where `open` would, as far as that can be told."""
+
     async def close(self) -> None:
         """Give up all connections. Idempotent; every later call raises JournalError."""
 
@@ -69,8 +72,9 @@ class Database(Protocol):
         Evicts others whose lease is over, if `me` has beaten without a break for a lease itself: after a restart of the
         database everybody is late. Duties of the evicted are free at once. Claims what is free, offered by `me` and
         may be done by it, up to a fair share of each kind: the duties of a kind divided by the replicas that are alive
-        and not draining, rounded up; what only `me` may do is claimed whatever that share is. Asks back at most 10 of
-        a kind above the share, always the same ones until they are released.
+        and not draining, rounded up; what nobody else could take is claimed whatever that share is: others do not
+        offer it, may not do it, drain, or have their share. Asks back at most 10 of a kind above the share that
+        others could take, always the same ones until they are released; of one that drains, all of it.
 
         Args:
             me: the incarnation.

@@ -1,7 +1,7 @@
 """What this replica has to do, as the database tells it beat by beat."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from itertools import islice
 
 import structlog
@@ -18,6 +18,7 @@ LEASE_S = 1.0
 
 _REPORTS_A_BEAT = 500
 _JOINS_AT_MOST = 5
+_PATIENCE = 10  # leases
 _NEVER_S = float("-inf")
 
 _log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class Membership:
         self.trouble: str | None = None
         self._on_beat: list[Callable[[], None]] = []
         self._due = Latch()  # the next beat, at once
+        self._unsettled = Latch()  # something to give back or to offer
         self._moved = Latch()  # opened for a moment by whatever may end a wait
         self._seen = 0
         self._held: dict[str, int] = {}
@@ -142,50 +144,78 @@ class Membership:
 
         Raises JournalFenced: others have the duties.
         """
-        while not self._has_left:
+        async with asyncio.TaskGroup() as tasks:
+            settling = tasks.create_task(self._settle(), name=f"duties of {self._name}")
+            await self._beats()
+            settling.cancel()
+        if self.fenced.is_set():
+            raise JournalFenced(f"replica {self._name}: others have its duties")
+
+    async def _beats(self) -> None:
+        """Return once it has left or is fenced.
+
+        A beat that fails is given longer the next time: a slow host has to connect anew within it.
+        """
+        failures = 0
+        while not (self._has_left or self.fenced.is_set()):
             began_s = self._monotonic_s()
             self._due.clear()
             try:
-                await self._round()
+                async with asyncio.timeout(self._lease_s * min(1 + failures, _PATIENCE)):
+                    await self._beat()
             except JournalFenced:
-                if self._has_left:
-                    return
-                self.fence()
-                raise
-            if not self.beaten.more or self.trouble is not None:
+                if not self._has_left:
+                    self.fence()
+                return
+            except (JournalError, TimeoutError) as exc:
+                failures += 1
+                self._note_trouble(str(exc) or "the database does not answer")
+            else:
+                failures = 0
+            if failures or not self.beaten.more:
                 await self._due.within(max(0.0, began_s + self._beat_s - self._monotonic_s()))
-            if self.fenced.is_set():
-                raise JournalFenced(f"replica {self._name}: others have its duties")
 
-    async def _round(self) -> None:
-        """Give back, offer, beat. After a failure the beat goes first: it is what others go by."""
+    def _note_trouble(self, text: str) -> None:
         if self.trouble is None:
-            await self._attempt(self._settle, self._lease_s / 2)
-        await self._attempt(self._beat, self._lease_s)
-
-    async def _attempt(self, what: Callable[[], Awaitable[None]], within_s: float) -> None:
-        try:
-            async with asyncio.timeout(within_s):
-                await what()
-        except (JournalError, TimeoutError) as exc:
-            if self.trouble is None:
-                _log.warning("replica_cannot_beat", replica=self._name, error=str(exc) or "no answer")
-            self.trouble = str(exc) or f"the database has not answered within {within_s:g} s"
+            _log.warning("replica_cannot_beat", replica=self._name, error=text)
+        self.trouble = text
 
     async def _settle(self) -> None:
-        me = self.incarnation
+        """Give back and offer whatever waits for it, beside the beats, until cancelled or over."""
+        while True:
+            self._unsettled.clear()
+            try:
+                async with asyncio.timeout(self._lease_s * _PATIENCE):
+                    await self._give_back()
+                    await self._tell_offers()
+            except JournalFenced:
+                if not self._has_left:
+                    self.fence()
+                return
+            except (JournalError, TimeoutError):  # the beats tell what is wrong with the database
+                await asyncio.sleep(self._beat_s)
+                continue
+            await self._unsettled.wait()
+
+    async def _give_back(self) -> None:
         if self._releasing:
             grants = tuple(self._releasing)
-            await self._database.release(me, grants)
+            await self._database.release(self.incarnation, grants)
             for grant in grants:
                 self._releasing.pop(grant, None)
-            self._tell()
-        if self._offers is not None:
-            offers = self._offers
-            await self._database.offer(me, offers)
+            self._settled()
+
+    async def _tell_offers(self) -> None:
+        offers = self._offers
+        if offers is not None:
+            await self._database.offer(self.incarnation, offers)
             if self._offers is offers:
                 self._offers = None
-            self._tell()
+            self._settled()
+
+    def _settled(self) -> None:
+        self._due.set()  # to be given what is free now
+        self._tell()
 
     async def _beat(self) -> None:
         began_s = self._monotonic_s()
@@ -208,8 +238,6 @@ class Membership:
         for duty, report in reports.items():
             if self._unsaid.get(duty) is report:
                 del self._unsaid[duty]
-        if self._releasing or self._offers is not None:
-            self._due.set()
         self._learn(beaten)
 
     def _learn(self, beaten: Beaten) -> None:
@@ -260,7 +288,7 @@ class Membership:
         await self._until(lambda: self._releasing.keys().isdisjoint(grants))
 
     async def _until(self, is_done: Callable[[], bool]) -> None:
-        self._due.set()
+        self._unsettled.set()
         while not is_done():
             await self._wait()
 

@@ -201,7 +201,6 @@ def test_events_of_others_are_heard_of_and_read():
             assert [event.sequence for event in await one.journal.read(1, 10)] == [2, 3, 4], "now in memory"
             assert one.line.calls["read"] == reads
             one.line.refuse["heard"] = JournalError("a hint that does not come")
-            one.line.refuse["last_sequence"] = JournalError("a hint that does not come")
             await two.journal.append(events(5))
             async with asyncio.timeout(0.4):
                 await one.journal.wait_beyond(4)

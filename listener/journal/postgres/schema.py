@@ -1,0 +1,108 @@
+"""The schema in the database: made, migrated, and refused where it is for other software."""
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from asyncpg import Connection, InsufficientPrivilegeError
+
+from listener.errors import JournalError
+from listener.journal.postgres.options import PostgresOptions
+
+
+class Migration(NamedTuple):
+    """A step from one version of the schema to the next.
+
+    Attributes:
+        number: the version that it leads to.
+        least: the version of the oldest software that can live with that; below `number` where it only adds.
+        statements: what it does.
+    """
+
+    number: int
+    least: int
+    statements: str
+
+
+def migrations() -> list[Migration]:
+    """Every migration, in order; each file begins with the line `-- least: N`."""
+    found = []
+    for file in sorted(files(__package__).joinpath("migrations").iterdir(), key=lambda file: file.name):
+        if match := re.match(r"(\d+)_\w+\.sql$", file.name):
+            text = file.read_text(encoding="utf-8")
+            least = text.partition("\n")[0].removeprefix("-- least: ")
+            found.append(Migration(int(match[1]), int(least), text))
+    return found
+
+
+MIGRATIONS = migrations()
+VERSION = MIGRATIONS[-1].number
+"""The newest version, which this software is for."""
+
+_EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
+_FUNCTIONS = files(__package__).joinpath("functions.sql")
+
+
+async def prepare(connection: Connection, options: PostgresOptions, steps: Sequence[Migration] = MIGRATIONS) -> None:
+    """Make or migrate the schema, if it is not as it should be.
+
+    A step that older software could not live with waits until no replica runs it any more: the next start after that
+    takes it.
+
+    Raises:
+        JournalError: the schema is for newer software.
+        asyncpg.PostgresError: it could not be made.
+    """
+    if await _lacking(connection, options, steps):
+        async with connection.transaction():
+            await connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtext('disposition-listener'), hashtext($1::text))", options.schema
+            )
+            if pending := await _lacking(connection, options, steps):
+                await _migrate(connection, options, pending)
+
+
+async def check(connection: Connection, options: PostgresOptions) -> None:
+    """Whether there is anything to prepare, and that would be allowed. Raises as `prepare`."""
+    if await _lacking(connection, options, MIGRATIONS):
+        exists = await connection.fetchval(_EXISTS, options.schema)
+        kind, name = ("schema", options.schema) if exists else ("database", options.database)
+        if not await connection.fetchval(f"SELECT has_{kind}_privilege($1, 'CREATE')", name):
+            raise InsufficientPrivilegeError(f"permission denied for {kind} {name}")
+
+
+async def _lacking(connection: Connection, options: PostgresOptions, steps: Sequence[Migration]) -> list[Migration]:
+    """The steps that are missing and may be taken."""
+    schema, newest = options.quoted_schema, steps[-1].number
+    if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.schema_version") is None:
+        return list(steps)
+    known: Any = await connection.fetchrow(f"SELECT version, least FROM {schema}.schema_version")  # noqa: S608 - quoted
+    if known["least"] > newest:
+        text = f"is of version {known['version']}, which needs software for at least {known['least']}"
+        raise JournalError(f"{options.place}: the schema {text}; this one is for {newest}: update it")
+    oldest = await connection.fetchval(f"SELECT min(schema_version) FROM {schema}.replica")  # noqa: S608 - quoted
+    missing = [step for step in steps if step.number > known["version"]]
+    blocked = next((n for n, step in enumerate(missing) if oldest is not None and step.least > oldest), len(missing))
+    return missing[:blocked]
+
+
+async def _migrate(connection: Connection, options: PostgresOptions, pending: Sequence[Migration]) -> None:
+    schema = options.quoted_schema
+    if pending[0].number == 1:
+        # Where it is there already, the right to make schemas is not needed.
+        if not await connection.fetchval(_EXISTS, options.schema):
+            await connection.execute(f"CREATE SCHEMA {schema}")
+        await connection.execute(
+            f"CREATE TABLE {schema}.schema_version (version integer NOT NULL, least integer NOT NULL)"
+        )
+        await connection.execute(f"INSERT INTO {schema}.schema_version VALUES (0, 0)")  # noqa: S608 - quoted
+    await connection.execute(f"SET LOCAL search_path = {schema}, pg_temp")
+    for step in pending:
+        await connection.execute(step.statements)
+    await connection.execute(_FUNCTIONS.read_text(encoding="utf-8"))
+    await connection.execute(
+        f"UPDATE {schema}.schema_version SET version = $1, least = greatest(least, $2)",  # noqa: S608 - quoted
+        pending[-1].number,
+        max(step.least for step in pending),
+    )
