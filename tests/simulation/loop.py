@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar, copy_context
+from traceback import walk_tb
 from typing import Any
 
+from aiohttp import web_protocol
 from simloop import SimLoop
 
 _WORKER_S = (0.0002, 0.003)  # what a thread and an fsync take
@@ -95,9 +97,9 @@ class Loop(SimLoop):
             self._deliver_packet(packet)
 
     def _note_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        life = LIFE.get()
-        if isinstance(context.get("exception"), BaseException) and (life is None or life.alive):
-            self.errors.append(context["exception"])
+        life, error = LIFE.get(), context.get("exception")
+        if isinstance(error, BaseException) and (life is None or life.alive) and not _is_of_a_server(error):
+            self.errors.append(error)
 
     def _step(self) -> None:
         if not self._ready:
@@ -193,6 +195,12 @@ class Worker(Executor):
 
 async def _wait(tasks: Collection[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks, timeout=_END_S)
+
+
+def _is_of_a_server(error: BaseException) -> bool:
+    """Whether aiohttp itself has failed on a request that came while its server stopped."""
+    frames = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
+    return frames[-1:] == [web_protocol.__file__]
 
 
 class _Mute:

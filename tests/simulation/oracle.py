@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from listener.cometd.facts import Cause
 from listener.model import event as model
 from listener.model.event import Change, Event, Kind, Origin, epoch_ms
+from listener.model.replica import ACCOUNT
 from simulation.clock import EPOCH_MS
 from simulation.evidence import Evidence, Publication, Recorded, Session, SessionProblem
 from simulation.schedule import RECONCILE_S, Schedule
@@ -432,7 +433,7 @@ def sessions_are_kept(case: Case) -> Iterator[Finding]:
     """6b. No session is lost that could have been kept: a login that was refused stands in the way until the next."""
     begun = {one.client_id: one.at for one in case.evidence.sessions if one.what == "began"}
     for session in case.evidence.sessions:
-        if session.what == "abandoned" and not _was_not_stored(case, begun.get(session.client_id, 0.0), session.at):
+        if session.what == "abandoned" and not _was_not_stored(case, session, begun.get(session.client_id, 0.0)):
             text = "a handshake took the place of a session that lived"
             yield Finding(promise="session abandoned", at=session.at, agent=session.agent, text=text, about=session)
         if session.what == "swept":
@@ -442,9 +443,13 @@ def sessions_are_kept(case: Case) -> Iterator[Finding]:
                 yield Finding(promise="session lost", at=session.at, agent=session.agent, text=text, about=session)
 
 
-def _was_not_stored(case: Case, began_at: float, ended_at: float) -> bool:
-    """Whether a process was killed before it can have stored the session."""
+def _was_not_stored(case: Case, session: Session, began_at: float) -> bool:
+    """Whether a process was killed, or had to give the account away, before it can have stored the session."""
+    ended_at, shared = session.at, case.evidence.shared
     ends = [end for _, end, _ in case.evidence.lives if began_at <= end <= ended_at]
+    if shared is not None:
+        account = ACCOUNT + session.agent
+        ends += [one.until for one in shared.owned if one.duty == account and began_at <= one.until <= ended_at]
     stalled = [one for one in case.evidence.troubles if one.fault in ("DiskFull", "DiskStall")]
     return any(
         end - began_at < _SESSION_STORED_S or any(one.since <= end and one.until >= began_at for one in stalled)
