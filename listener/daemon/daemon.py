@@ -20,6 +20,7 @@ from listener.daemon.assembly import new_test_event, source_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
+from listener.daemon.duties import offers_of
 from listener.daemon.health import Health
 from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
@@ -30,10 +31,11 @@ from listener.daemon.serving import http_server
 from listener.daemon.storage import open_patiently, storage_of
 from listener.daemon.supervision import Supervision
 from listener.daemon.work import Work
+from listener.delivery import Lane
 from listener.errors import ConfigError, ControlError, JournalError, JournalFenced, JournalLocked, ListenerError
 from listener.intake.recorder import Recorder
 from listener.journal.shared.database import Database
-from listener.model.event import Event
+from listener.model.event import Entry, Event
 from listener.ports import Salvages
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
@@ -192,18 +194,19 @@ class Daemon:
         gc.freeze()
 
     async def _run(self, stack: AsyncExitStack) -> None:
-        is_alone = not self._duties.is_shared
+        is_alone, lanes = not self._duties.is_shared, dict[str, Lane]()
         if is_alone:
             await self._open_journal(stack)
-        lanes = self._lanes.build(self._settings, self._settings.sinks if is_alone else (), retry_start_errors=False)
-        self._lanes.running.update(lanes)
+            lanes = self._lanes.build(self._settings, self._settings.sinks, retry_start_errors=False)
+            self._lanes.running.update(lanes)
         commands = await self._serve_control(stack)
         await self._serve_http(stack, commands)
         watch = FileWatch()
         await asyncio.to_thread(watch.look, self._input_files())  # before they are read: what is replaced since is seen
         accounts = self._accounts = await self._new_accounts(stack)
-        work = Work(duties=self._duties, accounts=accounts, lanes=self._lanes, settings=self._settings)
+        work = self._new_work(accounts)
         if is_alone:
+            await self._duties.offer(offers_of(self._settings))
             await accounts.build(self._settings.listening_accounts())
             self._has_started()
         async with asyncio.TaskGroup() as tasks:
@@ -416,6 +419,15 @@ class Daemon:
         stack.push_async_callback(accounts.close)
         return accounts
 
+    def _new_work(self, accounts: Accounts) -> Work:
+        return Work(
+            duties=self._duties,
+            accounts=accounts,
+            lanes=self._lanes,
+            settings=self._settings,
+            settled=lambda: self._recorder.record(Entry(account="")),  # what has nothing to say waits in the row
+        )
+
     def _supervision(self) -> Supervision:
         return Supervision(
             notifier=self._notifier,
@@ -428,7 +440,7 @@ class Daemon:
         return Retention(
             journal=self._journal,
             keep_for=lambda: self._settings.sinks,
-            is_ours=work.keeps_house if self._duties.is_shared else lambda: True,
+            is_ours=work.keeps_house,
             retention_days=self._settings.journal.retention_days,
             max_bytes=self._settings.journal.max_bytes,
             now_ms=self._host.clock.now_ms,

@@ -26,14 +26,15 @@ AGENTS = ("agent1", "agent2", "agent3", "agent4")
 
 
 class Line:
-    """What the calls of one replica go through; it can be cut."""
+    """What the calls of one replica go through; it can be cut, or for the calls of one name."""
 
     def __init__(self) -> None:
         self.is_cut = False
+        self.unanswered: str | None = None
 
     async def __call__(self, call: Any, /) -> Any:
         await asyncio.sleep(0)
-        if self.is_cut:
+        if self.is_cut or call.func.__name__ == self.unanswered:
             await asyncio.sleep(0.05)
             raise JournalUncertain("database: no answer")
         return call()
@@ -269,6 +270,23 @@ async def test_one_that_is_drained_gives_everything_back_and_stays(site: Site):
     assert first.daemon.not_ready() == []
     assert site.database.drain("first", draining=False)
     await eventually(spread(first, second))
+    assert await site.gaps() == []
+
+
+async def test_nothing_is_released_while_something_of_it_may_still_be_stored(site: Site):
+    first, second = site.start("first", shutdown_timeout_s=0.2), site.start("second")
+    await eventually(spread(first, second))
+    first.line.unanswered = "append"
+    site.database.drain("first", draining=True)
+    with capture_logs() as logs:
+        await eventually(lambda: not len(first.daemon._roll))
+        await asyncio.sleep(1.0)
+    assert [line["event"] for line in logs].count("account_not_stopped_in_time") == 2
+    assert len([one for one in site.database.duties() if one.replica == "first" and "account/" in one.duty]) == 2
+    first.line.unanswered = None
+    await eventually(spread(second))
+    site.tell("a")
+    await site.heard("a")
     assert await site.gaps() == []
 
 

@@ -119,8 +119,9 @@ class Database(Protocol):
 
         Args:
             me: the incarnation.
-            number: of the call, rising by one from 1 in each incarnation. A number that was stored already stores
-                nothing again: the first answer is given once more (and is as durable as that of a new one).
+            number: of the call, rising by one from 1 in each incarnation. A number that was answered already stores
+                nothing (again): the first answer is given once more, and is as durable as that of a new one. One that
+                comes after a higher one is refused.
             batch: `new_chats` is not looked at.
             revisions: per chat that it was classified against, the revision of its last values, 0 for none known.
                 Where one differs, nothing is stored and the answer is `stale`.
