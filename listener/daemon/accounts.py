@@ -121,6 +121,7 @@ class Accounts:
         )
         self._listening: dict[str, _Listening] = {}
         self._digests = _Digests()
+        self._roll.number(account.username for account in settings.listening_accounts())
         self._starting: set[asyncio.Task[None]] = set()
         self._resumed = Gate()
         self._resuming = 0
@@ -140,6 +141,8 @@ class Accounts:
         for built, account in enumerate(configured, 1):
             stored = saved.get(account.username)
             known = digests.get(account.username, ())
+            ended = "never" if stored is None else "in_order" if stored.clean else "cut_off"
+            self._metrics.count("accounts_begun_total", 1, ended)
             one = self._listening[account.username] = self._build(account, stored, known, spread_s)
             self._roll.enter(one.receiver.status, one.receiver.silence)
             if not built % _AT_ONCE:
@@ -195,6 +198,7 @@ class Accounts:
         names = set(changed)
         await self.end(names, timeout_s=timeout_s)
         self._settings = settings
+        self._roll.number(account.username for account in settings.listening_accounts())
         await self.build(account for account in settings.listening_accounts() if account.username in names)
         self.start(spawn)
 
