@@ -141,6 +141,8 @@ class Accounts:
         for built, account in enumerate(configured, 1):
             stored = saved.get(account.username)
             known = digests.get(account.username, ())
+            ended = "never" if stored is None else "in_order" if stored.clean else "cut_off"
+            self._metrics.count("accounts_begun_total", 1, ended)
             one = self._listening[account.username] = self._build(account, stored, known, spread_s)
             self._roll.enter(one.receiver.status, one.receiver.silence)
             if not built % _AT_ONCE:
