@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from listener.errors import JournalFenced
+from listener.errors import JournalError, JournalFenced
 from listener.model.event import (
     DeadLetter,
     DeadLetterFilter,
@@ -44,14 +44,15 @@ class _Replica:
         self.joined_s = self.beat_s = self.steady_since_s = now_s
         self.draining = False
         self.offers: dict[str, str | None] = {}
-        self.answers: dict[int, Appended] = {}
+        self.number = 0  # of its last append that was stored or found stale, whose answer this is
+        self.answer = Appended(last_sequence=0, revision=0)
         self.report = b""
 
     def is_late(self, now_s: float) -> bool:
         return now_s - self.beat_s > self.lease_s
 
     def beat(self, now_s: float) -> None:
-        if self.is_late(now_s):
+        if now_s - self.beat_s > self.lease_s / 2:
             self.steady_since_s = now_s
         self.beat_s = now_s
 
@@ -273,22 +274,25 @@ class MemoryDatabase:
     ) -> Appended:
         """Store a batch whole or not at all; see `Database`."""
         replica = self._alive(me)
-        if number in replica.answers:
-            return replica.answers[number]
+        if number < replica.number:
+            raise JournalError(f"database: append {number} comes after {replica.number}")
+        if number == replica.number:
+            return replica.answer
         stale = [chat_id for chat_id, known in revisions.items() if self._revisions.get(chat_id, 0) != known]
         if stale:
-            return Appended(last_sequence=0, revision=0, stale=tuple(stale))
+            replica.number, replica.answer = number, Appended(last_sequence=0, revision=0, stale=tuple(stale))
+            return replica.answer
         self._store.require_room(batch)
         self._revision += 1
         last = self._store.add(batch)
         self._revisions.update({value.chat_id: self._revision for value in batch.values})
         now_s = self._now_s()
         self._seen_s.update({account: now_s - age_ms / 1000 for account, age_ms in seen_ages_ms.items()})
-        replica.answers[number] = Appended(last_sequence=last, revision=self._revision)
+        replica.number, replica.answer = number, Appended(last_sequence=last, revision=self._revision)
         for waiter, sequence in self._listening.items():
             if last > sequence and not waiter.done():
                 waiter.set_result(None)
-        return replica.answers[number]
+        return replica.answer
 
     def last_values(self, chat_ids: Collection[str]) -> tuple[list[LastValue], dict[str, int]]:
         """Every last value of these chats, and the revision of each chat that has any."""

@@ -247,6 +247,16 @@ async def test_whoever_was_late_itself_evicts_nobody_until_it_was_steady_for_a_l
         await two.beat()
 
 
+async def test_nor_does_whoever_was_nearly_late_itself(world, one, two):
+    """After an outage that is shorter than the lease some are late, and others are not."""
+    await steady(world, one, two)
+    await world.pass_s(LEASE_S * 0.3)
+    await one.beat()
+    await world.pass_s(LEASE_S * 0.8)
+    await one.beat()
+    await two.beat()
+
+
 async def test_whoever_has_just_joined_evicts_nobody(world, one):
     await world.pass_s(10.0)
     two = await joined(await world.opened(), "two")
@@ -599,6 +609,24 @@ async def test_a_number_that_was_stored_stores_nothing_again_and_has_the_first_a
     assert again == first
     assert await sequences(one.database) == [1, 2, 3]
     assert (await one.database.append(one.me, 2, batch(4), {}, {})).last_sequence == 4
+
+
+async def test_a_number_that_was_stale_stays_so(one, database):
+    seen_as_new = JournalBatch(values=(value("c1", "A"),))
+    await database.append(one.me, 1, seen_as_new, {"c1": 0}, {})
+    stale = await database.append(one.me, 2, seen_as_new, {"c1": 0}, {})
+    assert stale.stale == ("c1",)
+    assert await database.retain(one.me, before_ms=2, keep_for=(), max_bytes=None) == 0
+    assert await database.last_values(["c1"]) == ([], {})
+    assert (await database.append(one.me, 2, seen_as_new, {"c1": 0}, {})).stale == ("c1",)
+    assert await database.last_values(["c1"]) == ([], {})
+
+
+async def test_a_number_that_comes_after_the_next_one_stores_nothing(one, database):
+    await database.append(one.me, 2, batch(1), {}, {})
+    with pytest.raises(JournalError, match="after 2"):
+        await database.append(one.me, 1, batch(2), {}, {})
+    assert await sequences(database) == [1]
 
 
 async def test_each_incarnation_counts_from_one(one, two):

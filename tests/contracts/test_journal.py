@@ -33,14 +33,32 @@ from listener.testing import (
     sample_event,
     sample_gap,
 )
+from support import postgresjournal
 from support.plans import no_scans
+from support.postgresserver import PostgresServer
 
 DAY_MS = 86_400_000
 LIMIT_BYTES = 2**20
 SESSION_MS, SESSION_MONOTONIC_MS, BOOT = 1_800_000_000_000, 5_000, "a-start"
 
 
-class SqliteWorld:
+class World:
+    """A journal of one kind.
+
+    Attributes:
+        lag_ms: by how much the moment of a session may seem older than it is, since the engine has a clock of its own.
+    """
+
+    lag_ms = 0
+
+    async def open(self):
+        await self.journal.open()
+
+    async def end(self):
+        """It is closed, and nobody needs it any more."""
+
+
+class SqliteWorld(World):
     """The journal on a file: a restart is a new object on the same file."""
 
     def __init__(self, folder):
@@ -49,9 +67,6 @@ class SqliteWorld:
 
     def build(self, **options):
         return SqliteJournal(path=self.path, **options)
-
-    async def open(self):
-        await self.journal.open()
 
     async def limited(self):
         """A journal that has room for some hundred events."""
@@ -75,14 +90,11 @@ class SqliteWorld:
         return JournalBatch(events=(*events, msgspec.structs.replace(sample_event(0), subject=None)))
 
 
-class MemoryWorld:
+class MemoryWorld(World):
     """The journal in memory: a restart is close and open."""
 
     def __init__(self, folder):
         self.journal = MemoryJournal()
-
-    async def open(self):
-        await self.journal.open()
 
     async def limited(self):
         """A journal that has room for some hundred events."""
@@ -104,7 +116,7 @@ class MemoryWorld:
         return JournalBatch(events=(*events, sample_event(0)))
 
 
-class SharedWorld:
+class SharedWorld(World):
     """The journal that replicas share: a restart is the next incarnation of one of them."""
 
     def __init__(self, folder):
@@ -117,9 +129,12 @@ class SharedWorld:
     def now_s(self):
         return self.clock.now_ms() / 1000
 
+    def connect(self):
+        return MemoryConnection(self.database, self.link)
+
     def build(self):
         host = Host(clock=self.clock, boot_id=BOOT)
-        database = MemoryConnection(self.database, self.link)
+        database = self.connect()
         membership = Membership(database=database, name="one", version="1", host=host)
         return SharedJournal(database=database, membership=membership, host=host)
 
@@ -149,23 +164,63 @@ class SharedWorld:
         return JournalBatch(events=(*events, sample_event(0)))
 
 
-async def opened(world, monkeypatch):
+class PostgresWorld(SharedWorld):
+    """Likewise, on a real PostgreSQL."""
+
+    lag_ms = 10_000
+
+    def __init__(self, server):
+        self.schema = postgresjournal.PostgresWorld(server)
+        super().__init__(None)
+
+    def connect(self):
+        return self.schema.client()
+
+    def unstorable(self, *events):
+        """A batch with a text that is none: half a character."""
+        return JournalBatch(events=(*events, msgspec.structs.replace(sample_event(0), id="\ud800")))
+
+    async def end(self):
+        await self.schema.end()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with PostgresServer() as server:
+        yield server
+
+
+async def opened(request, tmp_path, monkeypatch):
+    kind = request.param
+    world = kind(request.getfixturevalue("server") if kind is PostgresWorld else tmp_path)
     with no_scans(monkeypatch):
         await world.open()
         yield world
         await world.journal.close()
+    await world.end()
 
 
-@pytest.fixture(params=[SqliteWorld, MemoryWorld, SharedWorld], ids=["sqlite", "memory", "shared"])
+def worlds(*kinds):
+    return pytest.fixture(params=kinds, ids=lambda kind: kind.__name__.removesuffix("World").lower())
+
+
+@worlds(SqliteWorld, MemoryWorld, SharedWorld, PostgresWorld)
 async def world(request, tmp_path, monkeypatch):
-    async for world in opened(request.param(tmp_path), monkeypatch):
+    async for world in opened(request, tmp_path, monkeypatch):
         yield world
 
 
-@pytest.fixture(params=[SqliteWorld, MemoryWorld], ids=["sqlite", "memory"])
+@worlds(SqliteWorld, MemoryWorld, SharedWorld)
+async def bounded(request, tmp_path, monkeypatch):
+    """With a limit of its size."""
+    async for world in opened(request, tmp_path, monkeypatch):
+        yield world
+
+
+@worlds(SqliteWorld, MemoryWorld)
 async def alone(request, tmp_path, monkeypatch):
     """Of one process, which writes in the order of the calls, and of one machine, which may lose what was durable."""
-    async for world in opened(request.param(tmp_path), monkeypatch):
+    async for world in opened(request, tmp_path, monkeypatch):
         yield world
 
 
@@ -274,7 +329,12 @@ async def test_everything_survives_a_restart(world):
     journal = await world.restart()
     assert await everything(journal) == before
     assert await journal.last_values(["chat-1"]) == [value("chat-1", "A")]
-    assert await journal.sessions() == {"agent1": session("agent1", cookies=(cookie,))}
+    (found,) = (await journal.sessions()).values()
+    lag_ms = SESSION_MS - found.seen_ms
+    assert 0 <= lag_ms <= world.lag_ms
+    assert found.seen_monotonic_ms == SESSION_MONOTONIC_MS - lag_ms
+    at = {"seen_ms": SESSION_MS, "seen_monotonic_ms": SESSION_MONOTONIC_MS}
+    assert msgspec.structs.replace(found, **at) == session("agent1", cookies=(cookie,))
     assert await journal.cursors() == {"crm": 1}
     assert await journal.dead_letters() == [letter("crm", 1)]
     assert journal.last_sequence == 1
@@ -887,24 +947,24 @@ async def fill(journal):
     raise AssertionError("it never was full")
 
 
-async def test_a_full_journal_refuses_events_and_loses_none(world):
-    journal = await world.limited()
+async def test_a_full_journal_refuses_events_and_loses_none(bounded):
+    journal = await bounded.limited()
     taken = await fill(journal)
     assert taken > 50
     assert journal.last_sequence == taken
     assert len(await journal.read(0, 10_000)) == taken
 
 
-async def test_a_full_journal_takes_what_makes_room(world):
-    journal = await world.limited()
+async def test_a_full_journal_takes_what_makes_room(bounded):
+    journal = await bounded.limited()
     taken = await fill(journal)
     await journal.append(JournalBatch(sessions=(session("agent1"),)))
     await journal.advance("crm", taken, [letter("crm", 1)])
     assert await journal.cursors() == {"crm": taken}
 
 
-async def test_room_comes_from_what_is_delivered_everywhere_and_appends_go_on(world):
-    journal = await world.limited()
+async def test_room_comes_from_what_is_delivered_everywhere_and_appends_go_on(bounded):
+    journal = await bounded.limited()
     taken = await fill(journal)
     assert await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES // 2) == 0, "nothing is delivered"
     with pytest.raises(JournalFull):
@@ -916,8 +976,8 @@ async def test_room_comes_from_what_is_delivered_everywhere_and_appends_go_on(wo
     assert await journal.append(batch(1)) == taken + 1
 
 
-async def test_a_journal_within_its_size_keeps_what_is_young(world):
-    journal = await world.limited()
+async def test_a_journal_within_its_size_keeps_what_is_young(bounded):
+    journal = await bounded.limited()
     await journal.append(batch(1, 2, 3))
     await journal.advance("crm", 3)
     assert await journal.retain(before_ms=0, keep_for=["crm"], max_bytes=LIMIT_BYTES) == 0

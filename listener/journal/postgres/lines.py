@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import asyncpg
-from asyncpg import InterfaceError, InternalClientError, PostgresError
+from asyncpg import DataError, InterfaceError, InternalClientError, PostgresError
 
 from listener.errors import JournalError, JournalFenced, JournalFull, JournalUncertain, ListenerError, StartError
 from listener.journal.postgres.options import PostgresOptions
@@ -224,12 +224,13 @@ async def _say_goodbye(connection: asyncpg.Connection) -> None:
 
 
 def _is_refusal(exc: Exception) -> bool:
-    """Whether the server said that a statement failed: then nothing was done.
+    """Whether the server said that a statement failed, or the library that it cannot ask it: then nothing was done.
 
     One that ends the connection (FATAL) may come after the commit, while it waited for standbys.
     """
     severity = getattr(exc, "severity_en", None) or getattr(exc, "severity", None)
-    return isinstance(exc, PostgresError) and severity == "ERROR"
+    unasked = isinstance(exc, DataError) and severity is None  # of a parameter that cannot be sent
+    return unasked or (isinstance(exc, PostgresError) and severity == "ERROR")
 
 
 def code_of(exc: BaseException | None) -> str:
