@@ -259,13 +259,15 @@ def resume(place: Shared, name: str | None) -> tuple[Resumed, bool]:
 
 def lanes(place: Shared) -> list[LaneStatus] | None:
     """How the lanes stand whose owners have told; None if no replica is there."""
+    if not place.ask(lambda database: database.replicas()):
+        return None
+    return [status for _, status in owned_lanes(place).values() if status is not None]
 
-    async def look(database: Database) -> list[LaneStatus] | None:
-        if not await database.replicas():
-            return None
-        return [status for one, status in (await lanes_of(database)).values() if status is not None and one.replica]
 
-    return place.ask(look)
+def owned_lanes(place: Shared) -> dict[str, tuple[str | None, LaneStatus | None]]:
+    """By sink the replica that has its lane, if one has, and how it stands, if that one has told."""
+    found = place.ask(lanes_of)
+    return {sink: (one.replica, status if one.replica else None) for sink, (one, status) in found.items()}
 
 
 def drop(place: Shared, which: DeadLetterFilter) -> int:
