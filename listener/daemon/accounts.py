@@ -121,6 +121,7 @@ class Accounts:
         )
         self._listening: dict[str, _Listening] = {}
         self._digests = _Digests()
+        self._roll.number(account.username for account in settings.listening_accounts())
         self._starting: set[asyncio.Task[None]] = set()
         self._resumed = Gate()
         self._resuming = 0
@@ -197,6 +198,7 @@ class Accounts:
         names = set(changed)
         await self.end(names, timeout_s=timeout_s)
         self._settings = settings
+        self._roll.number(account.username for account in settings.listening_accounts())
         await self.build(account for account in settings.listening_accounts() if account.username in names)
         self.start(spawn)
 

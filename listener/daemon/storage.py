@@ -39,6 +39,7 @@ class Storage(NamedTuple):
         wal_bytes: the size of its write-ahead log; does not raise.
         database: where replicas meet; None on one machine.
         membership: of this process, likewise.
+        known_sequence: what is known by now to have been durable.
     """
 
     journal: Journal
@@ -48,10 +49,16 @@ class Storage(NamedTuple):
     wal_bytes: Callable[[], int] = lambda: 0
     database: Database | None = None
     membership: Membership | None = None
+    known_sequence: Callable[[], int] = lambda: 0
 
 
 def storage_of(
-    settings: Settings, *, host: Host, metrics: Metrics, new_database: Callable[[], Database] | None = None
+    settings: Settings,
+    *,
+    host: Host,
+    metrics: Metrics,
+    new_database: Callable[[], Database] | None = None,
+    known_sequence: int = 0,
 ) -> Storage:
     """What `[journal]` describes.
 
@@ -60,10 +67,11 @@ def storage_of(
         host: time, chance and workers.
         metrics: measures commits.
         new_database: makes the database that replicas share, in place of the one that `journal.url` leads to.
+        known_sequence: what this process knows to have been durable there.
     """
     count = partial(_count_commit, metrics)
     if new_database is not None or settings.journal.url is not None:
-        return _shared(settings, host, count, new_database)
+        return _shared(settings, host, count, new_database, known_sequence)
     path = settings.path(settings.journal.path)
     journal = SqliteJournal(
         path=path,
@@ -82,6 +90,7 @@ def _shared(
     host: Host,
     count: Callable[[Committed], None],
     new_database: Callable[[], Database] | None,
+    known_sequence: int,
 ) -> Storage:
     database = new_database() if new_database is not None else database_of(settings.journal, settings.base)
     name = settings.journal.replica_name
@@ -89,10 +98,20 @@ def _shared(
     membership = Membership(
         database=database, name=name, version=__version__, lease_s=lease_s, beat_s=lease_s * _BEATS, host=host
     )
-    journal = SharedJournal(database=database, membership=membership, on_commit=count, host=host)
+    journal = SharedJournal(
+        database=database, membership=membership, on_commit=count, host=host, known_sequence=known_sequence
+    )
     workers = {"membership": membership.run, "journal": journal.run}
     place = settings.journal.url or "a database of others"
-    return Storage(journal, membership, place, workers, database=database, membership=membership)
+    return Storage(
+        journal,
+        membership,
+        place,
+        workers,
+        database=database,
+        membership=membership,
+        known_sequence=lambda: journal.known_sequence,
+    )
 
 
 async def open_patiently(

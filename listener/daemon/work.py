@@ -149,8 +149,7 @@ class Work:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._persist("offer", lambda: self._duties.offer(()))  # so nothing new is given
-                await self._accounts.stop()
-                await self._lanes.rest(list(self._lanes.running))
+                await asyncio.gather(self._accounts.stop(), self._lanes.rest(list(self._lanes.running)))
         except TimeoutError:
             _log.warning("not_at_rest", effect="others take over as from a process that has died")
             self._accounts.abandon()
@@ -181,8 +180,7 @@ class Work:
             held = set(self._duties.held) - self._leaving
             self._lanes.start({name: lane for name, lane in lanes.items() if LANE + name in held}, spawn)
             accounts = [name for name in changes.accounts if ACCOUNT + name in held]
-            if accounts:
-                await self._accounts.apply(settings, accounts, spawn, timeout_s=settings.shutdown_timeout_s)
+            await self._accounts.apply(settings, accounts, spawn, timeout_s=settings.shutdown_timeout_s)
         gone = [
             *(LANE + name for name in changes.sinks_removed),
             *(ACCOUNT + name for name in changes.accounts_removed),

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,28 @@ async def test_one_that_is_cut_off_confirms_nothing_and_joins_anew(site: Site):
     assert len(first.told) == 2
     assert (first.metric("sessions_configured"), first.metric("sessions_subscribed")) == (2, 2)
     await first.stop()
+
+
+async def test_what_a_database_has_lost_that_was_durable_is_a_gap_of_every_account(site: Site):
+    """A standby is promoted that lacked the last commits: whoever knows of them joins it, and finds them missing."""
+    one = site.start("one")
+    await eventually(spread(one))
+    site.tell("a")
+    await site.heard("a")
+    one.line.is_cut = True
+    store = site.database.store
+    del store._events[1:]
+    store.last_sequence = store.cursors["crm"] = 1
+    site.database._replicas.clear()
+    site.database._duties.clear()
+    one.line.is_cut = False
+    await eventually(lambda: one.metric("fenced_total") == 1)
+    await eventually(spread(one))
+    recorded = partial(one.daemon.metrics.value, "gaps_total", "journal_lost")
+    await eventually(lambda: recorded() == len(AGENTS), what="the gaps are on record")
+    gaps = [(account, reason) for account, reason, _ in await site.gaps()]
+    assert sorted(gaps) == [(agent, "journal_lost") for agent in sorted(AGENTS)]
+    await one.stop()
 
 
 async def test_a_database_that_is_away_at_the_start_is_waited_for(site: Site):

@@ -458,7 +458,7 @@ DECLARE
     present bigint;
 BEGIN
     UPDATE pulse p
-        SET steady_since = CASE WHEN now - p.beat_at BETWEEN interval '0' AND p.lease
+        SET steady_since = CASE WHEN now - p.beat_at BETWEEN interval '0' AND p.lease / 2
                                 THEN least(p.steady_since, now) ELSE now END,
             beat_at = now, report = coalesce(own_report, p.report)
         FROM replica r

@@ -16,6 +16,7 @@ from listener.journal.tail import Tail
 from listener.model.event import (
     EVERY_DEAD_LETTER,
     Committed,
+    Damage,
     DeadLetter,
     DeadLetterFilter,
     Event,
@@ -25,6 +26,7 @@ from listener.model.event import (
     LaneState,
     LastValue,
     SessionState,
+    rfc3339,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
 from listener.model.replica import Appended
@@ -54,6 +56,8 @@ class SharedJournal:
             mark and drop dead letters, and store the state of a lane.
         on_commit: called on the event loop after each write of this replica.
         host: time, and chance for the pauses.
+        known_sequence: of an event that is known to have been durable. A database that ends before it at `open`, one
+            that was restored, or a standby that lacked it, has lost events: that is a pending damage.
     """
 
     def __init__(
@@ -63,7 +67,10 @@ class SharedJournal:
         membership: Membership | None = None,
         on_commit: Callable[[Committed], None] | None = None,
         host: Host = THIS_HOST,
+        known_sequence: int = 0,
     ) -> None:
+        self._known_sequence = known_sequence
+        self._damages: list[Damage] = []
         self._database = database
         self._membership = membership
         self._on_commit = on_commit
@@ -90,11 +97,35 @@ class SharedJournal:
         try:
             joined = self._database.heard(-1) if self._membership is None else self._membership.join()
             self._last_sequence = await joined
+            self._damages = await self._lost()
         except BaseException:
             await self._database.close()
             raise
         self._tail = Tail(last_sequence=self._last_sequence)
         self._is_open = True
+
+    async def _lost(self) -> list[Damage]:
+        """What was received after the newest event that is left, up to now, may be missing."""
+        if self._last_sequence >= self._known_sequence:
+            return []
+        newest = await self._database.read(self._last_sequence - 1, 1)
+        now_ms = self._host.clock.now_ms()
+        since_ms = min(now_ms, newest[-1].received_ms) if newest else 0
+        _log.error("journal_lost", last_event=self._last_sequence, known=self._known_sequence, since=rfc3339(since_ms))
+        return [Damage(at_ms=now_ms, set_aside="", kept=0, stretches=((since_ms, now_ms),))]
+
+    async def pending_damages(self) -> list[Damage]:
+        """What this `open` has found; see `ports.Salvages`."""
+        return self._damages
+
+    async def settle_damages(self) -> None:
+        """The gaps of all pending damages are on record."""
+        self._damages, self._known_sequence = [], 0
+
+    @property
+    def known_sequence(self) -> int:
+        """Of the last event that is known to have been durable; until a loss is on record, of one that was lost."""
+        return max(self._known_sequence, self._last_sequence)
 
     async def close(self) -> None:
         """Finish the appends, but none whose outcome is open: that raises JournalUncertain. Idempotent."""
