@@ -196,7 +196,7 @@ def _begin(options: PostgresOptions) -> str:
         "BEGIN ISOLATION LEVEL REPEATABLE READ;"
         f" SET LOCAL search_path = {options.quoted_schema}, pg_temp;"
         " SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
-        " SET LOCAL enable_seqscan = off;"
+        " SET LOCAL lock_timeout = '10s'; SET LOCAL enable_seqscan = off;"
         f" LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE; {DURABLE.format(local='true')}"
     )
 
