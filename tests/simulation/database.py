@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
-from listener.testing.connection import Link
-
 from listener.errors import JournalError, JournalUncertain, ListenerError
+from listener.testing.connection import Link
 from simulation.loop import LIFE, Loop
 
 HOST = "database"

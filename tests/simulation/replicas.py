@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from listener.testing.connection import MemoryConnection
-from listener.testing.database import MemoryDatabase
 
 from listener.config.settings import Settings
 from listener.errors import JournalError
+from listener.testing.connection import MemoryConnection
+from listener.testing.database import MemoryDatabase
 from simulation import database
 from simulation.clock import WorldClock
 from simulation.database import DatabaseHost

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from listener.testing.database import MemoryDatabase
-
 from listener.errors import JournalFenced
+from listener.testing.database import MemoryDatabase
 from simulation.database import Call
 from simulation.evidence import Owned, Shared, Stored
 from simulation.loop import Loop

@@ -213,10 +213,7 @@ class PostgresDatabase:
         seen_ages_ms: Mapping[str, int],
     ) -> Appended:
         """See `Database`."""
-        try:
-            parameters = rows.batch_parameters(batch, revisions, seen_ages_ms)
-        except UnicodeEncodeError as exc:
-            raise JournalError(f"{self._options.place}: a text that is no Unicode") from exc
+        parameters = rows.batch_parameters(batch, revisions, seen_ages_ms)
         (row,) = await self._appends.fetch(self._statements["append"], me, number, *parameters)
         return Appended(
             last_sequence=row["through"],
