@@ -32,7 +32,7 @@ _SPEAK_OF_THE_SERVER = {"08", "25", "28", "3D", "3F", "40", "42", "53", "55", "5
 _WAIT_FOR_STANDBYS = "SyncRepWaitForLSN"
 
 # A server that acknowledges commits before they are on its disk does not, to us.
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', {local}) WHERE current_setting('synchronous_commit') = 'off'"
+DURABLE = "SELECT set_config('synchronous_commit', 'on', {local}) WHERE current_setting('synchronous_commit') = 'off'"
 
 _END = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -146,7 +146,7 @@ class Lines:
         try:
             connection.add_log_listener(self._heard)
             if not options.pooler:
-                await connection.execute(_DURABLE.format(local="false"))
+                await connection.execute(DURABLE.format(local="false"))
                 await self._end_given_up(connection)
         except BaseException:
             connection.terminate()
@@ -174,7 +174,7 @@ class Lines:
     @property
     def _preface(self) -> str:
         settings = "; ".join(f"SET LOCAL {name} = {value}" for name, value in {**self._limits, **_PLANS}.items())
-        return f"BEGIN; {settings}; {_DURABLE.format(local='true')}"
+        return f"BEGIN; {settings}; {DURABLE.format(local='true')}"
 
     async def _end_given_up(self, connection: asyncpg.Connection) -> None:
         """End what the server has not noticed to be given up: it may hold locks, or wait for them."""
