@@ -242,7 +242,8 @@ async def test_whoever_was_late_itself_evicts_nobody_until_it_was_steady_for_a_l
     await world.pass_s(LEASE_S * 0.8)
     await one.beat()
     await two.beat()
-    await steady(world, one)
+    for _ in range(2):  # under load its own beats have breaks, which excuse others
+        await steady(world, one)
     with pytest.raises(JournalFenced):
         await two.beat()
 
