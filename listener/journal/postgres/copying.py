@@ -10,13 +10,14 @@ from listener.errors import JournalError, JournalLocked, JournalUncertain
 from listener.journal.copying import Page, Rest
 from listener.journal.postgres import rows
 from listener.journal.postgres.database import PostgresDatabase
-from listener.journal.postgres.lines import APPLICATION, DURABLE, TROUBLE, Lines, described
+from listener.journal.postgres.lines import APPLICATION, DURABLE, TROUBLE, Lines
 from listener.journal.postgres.options import PostgresOptions
 from listener.journal.shared.moments import ages_ms, by_clocks_of
 from listener.model.event import Event, LastValue
 from listener.model.filter import Undelivered
 from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
+from listener.runtime.postgres import described
 
 GONE_S = 30.0
 """A replica that has not beaten for so long, and for three leases, is taken for dead."""
