@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from listener.errors import JournalError, JournalFenced, JournalStale
+from listener.errors import JournalError, JournalFenced, JournalFull, JournalStale
 from listener.journal.shared.database import Database
 from listener.model.event import Event, JournalBatch, LastValue
 from listener.model.replica import Offer
@@ -153,11 +153,11 @@ class Replicas(RuleBasedStateMachine):
         await one.replica.end()
         self.gone.append(one.replica)
         await asyncio.sleep(0.1)
-        if self.at[name] is one:
+        if self.at.get(name) is one:
             await self._start(name)
 
     async def _end(self, name: str) -> At:
-        one = self.at[name]
+        one = self.at.pop(name)
         for task in one.tasks:
             task.cancel()
         await asyncio.gather(*one.tasks, return_exceptions=True)
@@ -247,10 +247,26 @@ class Replicas(RuleBasedStateMachine):
     def cut(self, name: str, cut: bool) -> None:
         self.at[name].replica.line.cut = cut
 
-    @rule(name=st.sampled_from(NAMES), delay_s=st.sampled_from([0.001, 0.02, 0.3]))
-    def slow_down(self, name: str, delay_s: float) -> None:
+    @rule(name=st.sampled_from(NAMES), leases=st.sampled_from([(0.0, 0.0), (0.02, 0.02), (0.3, 0.3), (0.0, 0.9)]))
+    def slow_down(self, name: str, leases: tuple[float, float]) -> None:
         line = self.at[name].replica.line
-        line.delay_s = line.answer_s = delay_s
+        line.delay_s, line.answer_s = (one * self.lease_s for one in leases)
+
+    @rule(name=st.sampled_from(NAMES), chat=st.sampled_from(CHATS), loss=st.sampled_from(LOSSES), full=st.booleans())
+    def append_in_vain(self, name: str, chat: str, loss: str, full: bool) -> None:
+        """One of which nothing is heard, and which is refused when it is asked again while there is no room."""
+
+        async def work() -> None:
+            one = self.at[name]
+            getattr(one.replica.line, loss)["append"] += 1
+            self._spawn(one, self._append(one, 2, chat))
+            await asyncio.sleep(self.lease_s / 10)
+            if full:
+                one.replica.line.refuse["append"] = JournalFull("database: no room")
+                await asyncio.sleep(self.lease_s / 2)
+                one.replica.line.refuse.clear()
+
+        self.run(work())
 
     @rule(leases=st.sampled_from([0.02, 0.3, 1.3, 3.0]))
     def wait(self, leases: float) -> None:
@@ -332,8 +348,8 @@ class Replicas(RuleBasedStateMachine):
         lines = [one.replica.line for one in self.at.values()]
         for line in lines:
             line.cut, line.delay_s, line.answer_s = False, 0.001, 0.001
-            for loss in LOSSES:
-                getattr(line, loss).clear()
+            for fault in (line.lose_requests, line.lose_answers, line.late):
+                fault.clear()
         had = self._had().values()
         shares = {kind: -(-len(duties) // len(NAMES)) for kind, duties in KINDS.items()}
         return (
@@ -372,14 +388,16 @@ class Replicas(RuleBasedStateMachine):
         assert sum(len(attempt.ids) for _, attempt in stored) == len(events), "and nothing else is"
 
 
+# To make a failure small takes longer than a test may take; leave `phases` out for that.
+ONCE = settings(deadline=None, stateful_step_count=40, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+
 TestReplicas = Replicas.TestCase
-TestReplicas.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestReplicas.settings = settings(ONCE, max_examples=30)
 
 
 def test_replicas_on_postgresql():
-    health = list(HealthCheck)  # a real server takes its time
     with PostgresServer() as server:
         run_state_machine_as_test(
             lambda: Replicas(lambda: OnPostgres(server)),
-            settings=settings(max_examples=4, stateful_step_count=40, deadline=None, suppress_health_check=health),
+            settings=settings(ONCE, max_examples=4, suppress_health_check=list(HealthCheck)),  # it takes its time
         )
