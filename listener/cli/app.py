@@ -55,6 +55,7 @@ _ENTRIES = {
         "dead_letters", help="List events that a sink did not take; deliver them again, or delete them."
     ),
     "sinks": _SINKS,
+    "replicas": _Entry("replicas", help="Show the replicas that share a journal, or let one have nothing more."),
     "lane": _SINKS._replace(hidden=True),  # the name before
 }
 _OWN_EXITS = (typer.Exit, typer.Abort, typer.BadParameter)

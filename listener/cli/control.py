@@ -1,9 +1,13 @@
-"""Commands to the daemon that owns a journal; if none runs, the same is done on the journal directly."""
+"""Commands to the daemon that owns a journal; if none runs, the same is done on the journal directly.
 
-from pathlib import Path
+Where replicas share it, it is always done in their database, which lets whoever has a lane know.
+"""
+
 from typing import NamedTuple
 
-from listener.cli import running
+from listener.cli import running, shared
+from listener.cli.looks import Journal
+from listener.cli.shared import Shared
 from listener.daemon import offline
 from listener.daemon.control import (
     DeadLetterCount,
@@ -26,8 +30,11 @@ class Done(NamedTuple):
     daemon: bool
 
 
-def replay(journal: Path, which: DeadLetterFilter) -> Done:
+def replay(journal: Journal, which: DeadLetterFilter) -> Done:
     """Mark dead letters for another delivery. Raises ControlError or JournalError if that fails."""
+    if isinstance(journal, Shared):
+        letters, owned = shared.replay(journal, which)
+        return Done(letters, daemon=owned)
     try:
         done = ask(journal, ReplayDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount)
         return Done(done.letters, daemon=True)
@@ -35,8 +42,10 @@ def replay(journal: Path, which: DeadLetterFilter) -> Done:
         return Done(running.run(offline.replay(journal, which)), daemon=False)
 
 
-def drop(journal: Path, which: DeadLetterFilter) -> Done:
+def drop(journal: Journal, which: DeadLetterFilter) -> Done:
     """Delete dead letters for good. Raises as `replay` does."""
+    if isinstance(journal, Shared):
+        return Done(shared.drop(journal, which), daemon=True)
     try:
         done = ask(journal, DropDeadLetters(filter=ControlFilter.of(which)), DeadLetterCount)
         return Done(done.letters, daemon=True)
@@ -44,8 +53,10 @@ def drop(journal: Path, which: DeadLetterFilter) -> Done:
         return Done(running.run(offline.drop(journal, which)), daemon=False)
 
 
-def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
+def resume(journal: Journal, name: str | None) -> tuple[Resumed, bool]:
     """Resume a parked sink, or all; returns also whether a daemon did it. Raises as `replay` does."""
+    if isinstance(journal, Shared):
+        return shared.resume(journal, name)
     try:
         return ask(journal, ResumeLane(name=name, all=name is None), Resumed), True
     except NoDaemon:
@@ -53,8 +64,10 @@ def resume(journal: Path, name: str | None) -> tuple[Resumed, bool]:
         return Resumed(resumed=resumed, running=running_anyway), False
 
 
-def lanes(journal: Path) -> list[LaneStatus] | None:
+def lanes(journal: Journal) -> list[LaneStatus] | None:
     """The lanes of the daemon, None if no daemon runs. Raises ControlError if it does not answer."""
+    if isinstance(journal, Shared):
+        return shared.lanes(journal)
     try:
         return list(ask(journal, ListLanes(), LaneList).lanes)
     except (NoDaemon, DaemonEnded):

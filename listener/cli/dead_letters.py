@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -15,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from listener.cli import control
+from listener.cli.looks import Journal, dead_letter_events, dead_letters, stats
 from listener.cli.options import ConfigOption, PathOption, place_of, time_ms
 from listener.cli.readable import NOTHING, write_table
 from listener.errors import ListenerError
-from listener.journal.sqlite.views import dead_letter_events, dead_letters, stats
 from listener.model.escaping import printable
 from listener.model.event import DeadLetter, DeadLetterFilter, Kind, LaneStatus, rfc3339
 
@@ -72,7 +71,7 @@ class Selection(NamedTuple):
         return not (self.ids or self.sink or self.since or self.until)
 
 
-def select(journal: Path, selection: Selection) -> list[DeadLetter]:
+def select(journal: Journal, selection: Selection) -> list[DeadLetter]:
     """The selected dead letters, oldest first; empty if none match.
 
     Raises:
@@ -233,13 +232,13 @@ class Replay:
     """Dead letters being replayed: what the journal and the daemon say of them.
 
     Args:
-        journal: the journal's path.
+        journal: where it is.
         before: the letters as they were before they were marked.
         clock: seconds that only run forward.
     """
 
     def __init__(
-        self, *, journal: Path, before: Sequence[DeadLetter], clock: Callable[[], float] = time.monotonic
+        self, *, journal: Journal, before: Sequence[DeadLetter], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._journal = journal
         self._before = {(letter.sink, letter.sequence): letter for letter in before}
@@ -392,7 +391,7 @@ def _confirmed(meant: Sequence[DeadLetter]) -> bool:
     return True
 
 
-def _meant(journal: Path, selection: Selection, *, every: bool) -> list[DeadLetter]:
+def _meant(journal: Journal, selection: Selection, *, every: bool) -> list[DeadLetter]:
     """The dead letters that a command changes; a selection is required."""
     if selection.is_empty and not every:
         raise typer.BadParameter("say which ones: ID…, --sink, --since, --until, or --all")

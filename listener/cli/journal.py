@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from listener.cli import shared
+from listener.cli.looks import Journal, export, show, stats, verify
 from listener.cli.options import ChatOption, ConfigOption, JsonOption, PathOption, place_of, replacing
 from listener.cli.readable import Writer, duration, parse, row_of
+from listener.cli.shared import Shared
 from listener.errors import ListenerError
-from listener.journal.sqlite.views import export, show, stats, verify
 from listener.model.escaping import printable
 from listener.model.event import Event, JournalStats, LaneState, rfc3339
 
@@ -123,8 +125,10 @@ def journal_show(
         Writer().write_all(row_of(parse(event.to_json())) for event in events)
 
 
-def _newest(journal: Path, chat: str | None, count: int) -> list[Event]:
-    """The last `count` events. Those of one chat can be anywhere, so every page is read."""
+def _newest(journal: Journal, chat: str | None, count: int) -> list[Event]:
+    """The last `count` events. Those of one chat can be anywhere in a file, so every page is read."""
+    if isinstance(journal, Shared):
+        return shared.newest(journal, chat, count)
     if chat is None:
         last = stats(journal).last_sequence
         return show(journal, after=max(0, last - count), limit=count)

@@ -3,22 +3,32 @@
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from listener.cli import running
 from listener.cli.options import ConfigOption, place_of
+from listener.cli.shared import Shared
+from listener.config.journal import JournalSettings
+from listener.config.settings import parts_of
+from listener.errors import ConfigError, Problem
 from listener.journal.copying import Held, Side, Target, copy
 from listener.journal.sqlite import copying as sqlite
 from listener.model.event import Damage, rfc3339
 
 FromOption = Annotated[
     str | None,
-    typer.Option("--from", metavar="JOURNAL", help="A file, or postgresql://…; left out, that of --config."),
+    typer.Option(
+        "--from",
+        metavar="JOURNAL",
+        help="A file, postgresql://…, or the journal of a configuration (*.toml); left out, that of --config.",
+    ),
 ]
 ToOption = Annotated[str | None, typer.Option("--to", metavar="JOURNAL", help="Likewise; it must not hold anything.")]
 
@@ -38,11 +48,29 @@ def journal_copy(config: ConfigOption = None, source: FromOption = None, target:
     print(f"with {held.values} last values, {held.letters} dead letters, {held.sessions} sessions")
 
 
-def _place(named: str | None, config: Path | None) -> Path:
-    return place_of(config, None).journal if named is None else Path(named)
+Place = Path | Shared
 
 
-async def _copied(source: Path, target: Path) -> Held:
+def _place(named: str | None, config: Path | None) -> Place:
+    """What is named. Login and TLS of a url are those of `[journal]` of --config, or of the environment."""
+    if named is not None and "://" in named:
+        parts = parts_of(config, find_files=False)
+        return Shared(_at(named, parts.journal), parts.base)
+    if named is not None and not named.endswith(".toml"):
+        return Path(named)
+    return place_of(config if named is None else Path(named), None).journal
+
+
+def _at(url: str, table: JournalSettings | None) -> JournalSettings:
+    """The table of a journal at this url, with the login of another one if there is any. Raises ConfigError."""
+    given = {} if table is None or table.url is None else table.model_dump(exclude_unset=True)
+    try:
+        return JournalSettings.model_validate({**given, "url": url})
+    except ValidationError as exc:
+        raise ConfigError([Problem("journal.url", error["msg"]) for error in exc.errors(include_input=False)]) from exc
+
+
+async def _copied(source: Place, target: Place) -> Held:
     async with _source(source) as given, _target(target) as made:
         rows = await given.size()
         with _progress(2 * rows) as told:
@@ -50,7 +78,11 @@ async def _copied(source: Path, target: Path) -> Held:
 
 
 @asynccontextmanager
-async def _source(place: Path) -> AsyncIterator[Side]:
+async def _source(place: Place) -> AsyncIterator[Side]:
+    if isinstance(place, Shared):
+        async with _postgres(place).opened_source(place.options()) as side:
+            yield side
+        return
     async with sqlite.opened_source(place) as side:
         for damage in await side.damages():
             print(
@@ -59,8 +91,17 @@ async def _source(place: Path) -> AsyncIterator[Side]:
         yield side
 
 
-def _target(place: Path) -> AbstractAsyncContextManager[Target]:
+def _target(place: Place) -> AbstractAsyncContextManager[Target]:
+    if isinstance(place, Shared):
+        made: AbstractAsyncContextManager[Target] = _postgres(place).opened_target(place.options())
+        return made
     return sqlite.opened_target(place)
+
+
+def _postgres(place: Shared) -> Any:
+    """The module, whose client library is optional."""
+    place.options()
+    return import_module("listener.journal.postgres.copying")
 
 
 def _what(damage: Damage) -> str:

@@ -7,10 +7,10 @@ import msgspec
 import typer
 
 from listener.cli import control
+from listener.cli.looks import stats
 from listener.cli.options import ConfigOption, PathOption, place_of
 from listener.cli.readable import NOTHING, write_table
 from listener.errors import NoDaemon
-from listener.journal.sqlite.views import stats
 from listener.model.condition import SinkReport
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
 

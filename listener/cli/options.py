@@ -10,6 +10,7 @@ from typing import Annotated, NamedTuple, TextIO
 
 import typer
 
+from listener.cli.shared import Shared
 from listener.config.journal import JournalSettings
 from listener.config.settings import load, parts_of
 from listener.errors import StartError
@@ -34,7 +35,7 @@ ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="On
 class Place(NamedTuple):
     """A journal, and the kinds of the configured sinks by name; None without a configuration."""
 
-    journal: Path
+    journal: Path | Shared
     kinds: Mapping[str, str] | None
 
 
@@ -50,8 +51,9 @@ def place_of(config: Path | None, path: Path | None) -> Place:
     parts = parts_of(config, find_files=False)
     if parts.journal is None or not parts.sinks:
         load(config)  # tells what is wrong
-    journal = parts.journal or JournalSettings()
-    return Place(parts.base / journal.path, {name: lane.type for name, lane in parts.sinks.items()})
+    table = parts.journal or JournalSettings()
+    journal = parts.base / table.path if table.url is None else Shared(table, parts.base)
+    return Place(journal, {name: lane.type for name, lane in parts.sinks.items()})
 
 
 def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) -> int | None:

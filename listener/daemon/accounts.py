@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,6 +54,26 @@ class _Listening:
     task: asyncio.Task[None] | None = None
 
 
+class _Digests:
+    """Digests of the newest notifications: a session that is continued may repeat them."""
+
+    def __init__(self) -> None:
+        self._newest: deque[tuple[str, bytes]] = deque(maxlen=_RECENT)
+        self._last = 0
+
+    async def read(self, journal: Journal) -> dict[str, tuple[bytes, ...]]:
+        """Per account; reads what has come since the last time. Raises JournalError."""
+        for event in await journal.read(max(self._last, journal.last_sequence - _RECENT), _RECENT):
+            self._last = event.sequence
+            digest = digest_of(event.id)
+            if digest is not None and event.kind is Kind.DISPOSITION:
+                self._newest.append((event.account, digest))
+        found: dict[str, list[bytes]] = {}
+        for account, digest in self._newest:
+            found.setdefault(account, []).append(digest)
+        return {account: tuple(digests) for account, digests in found.items()}
+
+
 class Accounts:
     """Builds, starts and stops the accounts of a configuration.
 
@@ -99,6 +120,8 @@ class Accounts:
             keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants
         )
         self._listening: dict[str, _Listening] = {}
+        self._digests = _Digests()
+        self._roll.number(account.username for account in settings.listening_accounts())
         self._starting: set[asyncio.Task[None]] = set()
         self._resumed = Gate()
         self._resuming = 0
@@ -113,11 +136,13 @@ class Accounts:
         if not configured:
             return
         saved = await self._journal.sessions([account.username for account in configured])
-        digests = await self._recent_digests()
+        digests = await self._digests.read(self._journal)
         spread_s = min(10.0, max(0.5, len(configured) / 500))
         for built, account in enumerate(configured, 1):
             stored = saved.get(account.username)
-            known = tuple(digests.get(account.username, ()))
+            known = digests.get(account.username, ())
+            ended = "never" if stored is None else "in_order" if stored.clean else "cut_off"
+            self._metrics.count("accounts_begun_total", 1, ended)
             one = self._listening[account.username] = self._build(account, stored, known, spread_s)
             self._roll.enter(one.receiver.status, one.receiver.silence)
             if not built % _AT_ONCE:
@@ -173,6 +198,7 @@ class Accounts:
         names = set(changed)
         await self.end(names, timeout_s=timeout_s)
         self._settings = settings
+        self._roll.number(account.username for account in settings.listening_accounts())
         await self.build(account for account in settings.listening_accounts() if account.username in names)
         self.start(spawn)
 
@@ -198,7 +224,7 @@ class Accounts:
         self._start_no_more()
         async for one in self._each():
             one.receiver.stop()
-        for one in self._listening.values():
+        for one in list(self._listening.values()):
             if one.task is not None:
                 await one.receiver.rested.wait()
 
@@ -231,16 +257,6 @@ class Accounts:
             if not number % _AT_ONCE:
                 gc.freeze()
                 await asyncio.sleep(0)
-
-    async def _recent_digests(self) -> dict[str, list[bytes]]:
-        """Per account, digests of the newest notifications: a continued session may repeat them."""
-        found: dict[str, list[bytes]] = {}
-        newest = self._journal.last_sequence
-        for event in await self._journal.read(max(0, newest - _RECENT), _RECENT):
-            digest = digest_of(event.id)
-            if digest is not None and event.kind is Kind.DISPOSITION:
-                found.setdefault(event.account, []).append(digest)
-        return found
 
     def _build(
         self, account: AccountSettings, stored: SessionState | None, digests: tuple[bytes, ...], spread_s: float

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,8 @@ from listener.daemon.assembly import new_test_event, source_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
+from listener.daemon.duties import offers_of
+from listener.daemon.failures import first, loud, says_only_that_it_is_fenced
 from listener.daemon.health import Health
 from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
@@ -30,10 +32,11 @@ from listener.daemon.serving import http_server
 from listener.daemon.storage import open_patiently, storage_of
 from listener.daemon.supervision import Supervision
 from listener.daemon.work import Work
-from listener.errors import ConfigError, ControlError, JournalError, JournalFenced, JournalLocked, ListenerError
+from listener.delivery import Lane
+from listener.errors import ConfigError, ControlError, JournalError, JournalLocked
 from listener.intake.recorder import Recorder
 from listener.journal.shared.database import Database
-from listener.model.event import Event
+from listener.model.event import Entry, Event
 from listener.ports import Salvages
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
@@ -90,6 +93,7 @@ class Daemon:
         self.reloads = Reloads(metrics=self.metrics, now_ms=host.clock.now_ms)
         self._started_ms = host.clock.now_ms()
         self._fences = Backoff(first_s=0.2, limit_s=5.0, uniform=host.random.uniform)
+        self._known_sequence = 0
         self._new_parts()
         self.metrics.sample(lambda: self.health.sample(self.metrics))
 
@@ -100,7 +104,13 @@ class Daemon:
         self._roll = Roll(monotonic_s=host.clock.monotonic_s)
         self._starting = "starting"
         self._down_since_ms: int | None = None
-        self._storage = storage_of(settings, host=host, metrics=self.metrics, new_database=self._database)
+        self._storage = storage_of(
+            settings,
+            host=host,
+            metrics=self.metrics,
+            new_database=self._database,
+            known_sequence=self._known_sequence,
+        )
         self._journal, self._duties = self._storage.journal, self._storage.duties
         self._certainty = Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
         self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
@@ -125,11 +135,12 @@ class Daemon:
             now_ms=host.clock.now_ms,
             monotonic_s=host.clock.monotonic_s,
         )
-        if self._storage.database is not None:
+        if self._storage.database is not None and self._storage.membership is not None:
             self.health.replicas = Replicas(
                 name=settings.journal.replica_name,
                 knows=self._storage.database,
-                duties=self._duties,
+                duties=self._storage.membership,
+                offered=lambda: [offer.duty for offer in offers_of(self._settings)],
                 roll=self._roll,
                 lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
                 kinds=lambda: {name: lane.type for name, lane in self._settings.sinks.items()},
@@ -172,14 +183,15 @@ class Daemon:
             async with AsyncExitStack() as stack:
                 await self._run(stack)
         except BaseExceptionGroup as group:
-            if not _says_only_that_it_is_fenced(group):
-                raise _first(group) from group
+            if not says_only_that_it_is_fenced(group):
+                raise first(group) from group
             return not self._stop.is_set()
         return False
 
     def _forget(self) -> None:
         """Others have what this process had. All of it was cut off, and nothing confirmed that is not durable."""
         self.metrics.count("fenced_total")
+        self._known_sequence = self._storage.known_sequence()
         reason = "others took this replica for gone and have its duties, or another process has joined by its name"
         log.error("starting_over", reason=reason)
         self._lanes.running.clear()
@@ -192,24 +204,25 @@ class Daemon:
         gc.freeze()
 
     async def _run(self, stack: AsyncExitStack) -> None:
-        is_alone = not self._duties.is_shared
+        is_alone, lanes = not self._duties.is_shared, dict[str, Lane]()
         if is_alone:
             await self._open_journal(stack)
-        lanes = self._lanes.build(self._settings, self._settings.sinks if is_alone else (), retry_start_errors=False)
-        self._lanes.running.update(lanes)
+            lanes = self._lanes.build(self._settings, self._settings.sinks, retry_start_errors=False)
+            self._lanes.running.update(lanes)
         commands = await self._serve_control(stack)
         await self._serve_http(stack, commands)
         watch = FileWatch()
         await asyncio.to_thread(watch.look, self._input_files())  # before they are read: what is replaced since is seen
         accounts = self._accounts = await self._new_accounts(stack)
-        work = Work(duties=self._duties, accounts=accounts, lanes=self._lanes, settings=self._settings)
+        work = self._new_work(accounts)
         if is_alone:
+            await self._duties.offer(offers_of(self._settings))
             await accounts.build(self._settings.listening_accounts())
             self._has_started()
         async with asyncio.TaskGroup() as tasks:
 
             def spawn(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-                return tasks.create_task(_loud(work), name=name)
+                return tasks.create_task(loud(work), name=name)
 
             workers = [spawn("supervision", self._supervision().run())]
             if is_alone or await self._has_joined(stack, spawn):
@@ -416,6 +429,15 @@ class Daemon:
         stack.push_async_callback(accounts.close)
         return accounts
 
+    def _new_work(self, accounts: Accounts) -> Work:
+        return Work(
+            duties=self._duties,
+            accounts=accounts,
+            lanes=self._lanes,
+            settings=self._settings,
+            settled=lambda: self._recorder.record(Entry(account="")),  # what has nothing to say waits in the row
+        )
+
     def _supervision(self) -> Supervision:
         return Supervision(
             notifier=self._notifier,
@@ -428,7 +450,7 @@ class Daemon:
         return Retention(
             journal=self._journal,
             keep_for=lambda: self._settings.sinks,
-            is_ours=work.keeps_house if self._duties.is_shared else lambda: True,
+            is_ours=work.keeps_house,
             retention_days=self._settings.journal.retention_days,
             max_bytes=self._settings.journal.max_bytes,
             now_ms=self._host.clock.now_ms,
@@ -448,37 +470,3 @@ def _tune_gc() -> None:
     """What exists now lives as long as the process, and batches create no cycles: collect less often."""
     gc.freeze()
     gc.set_threshold(10_000, 5, 1_000)
-
-
-async def _loud(work: Coroutine[Any, Any, None]) -> None:
-    """Add the task's name to whatever ends the task."""
-    try:
-        await work
-    except Exception as exc:
-        task = asyncio.current_task()
-        for leaf in _leaves(exc):
-            leaf.add_note(f"in {task.get_name() if task else 'no task'}")
-        raise
-
-
-def _says_only_that_it_is_fenced(group: BaseExceptionGroup[BaseException]) -> bool:
-    """What else failed meanwhile, of what is expected to, is of no interest any more."""
-    leaves = list(_leaves(group))
-    return any(isinstance(exc, JournalFenced) for exc in leaves) and all(
-        isinstance(exc, ListenerError) for exc in leaves
-    )
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The cause to show to a person: an error of ours, if there is one."""
-    leaves = list(_leaves(group))
-    return next((exc for exc in leaves if isinstance(exc, ListenerError)), leaves[0])
-
-
-def _leaves(exc: BaseException) -> Iterator[BaseException]:
-    """The exceptions in a group of groups, from left to right."""
-    if isinstance(exc, BaseExceptionGroup):
-        for part in exc.exceptions:
-            yield from _leaves(part)
-    else:
-        yield exc

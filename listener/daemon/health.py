@@ -131,6 +131,9 @@ class Health:
         metrics.set("session_oldest_age_seconds", max(0, now_ms - first_ms) / 1000)
         metrics.set("session_epoch", summary.epoch)
 
+        if self.replicas is not None:
+            self.replicas.sample(metrics)
+
     async def status(self) -> Status:
         """Everything, for `/status.json`."""
         stats = await self._journal_stats()

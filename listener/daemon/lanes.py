@@ -22,6 +22,7 @@ from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 
 _AT_ONCE = 1000  # events of one read
+_IN_HAND_S = 1.0
 
 
 class SinkLanes:
@@ -70,8 +71,14 @@ class SinkLanes:
             self.running.pop(name, None)
 
     async def rest(self, names: Collection[str]) -> None:
-        """Stop these lanes so that another process goes on where they are, as far as the journal can be written."""
+        """Stop these lanes so that another process goes on where they are, as far as the journal can be written.
+
+        A batch that the sink has in hand is waited for, for a moment: what it takes now, nobody brings it again.
+        """
         lanes = [self.running[name] for name in names if name in self.running]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_IN_HAND_S):
+                await asyncio.gather(*(lane.rest() for lane in lanes))
         await self.end(names)
         for lane in lanes:
             with suppress(JournalError):

@@ -1,6 +1,8 @@
 """What all replicas that share the journal do: asked for `/status.json`, and told by this one."""
 
 import asyncio
+import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -11,13 +13,15 @@ from listener.daemon.roll import Roll
 from listener.errors import JournalError
 from listener.model.condition import ReadinessProblem, SinkReport
 from listener.model.event import JournalStats, LaneStatus, rfc3339
-from listener.model.replica import ACCOUNT, LANE, DutyReport, ReplicaReport
+from listener.model.replica import ACCOUNT, LANE, Beaten, DutyReport, ReplicaReport
 from listener.ports import Duties
 from listener.runtime.clock import SYSTEM_CLOCK
+from listener.runtime.metrics import Metrics
 from listener.web.status import AccountReport, Gaps, ReplicaStatus
 
 _ASKED_EVERY_S = 1.0
 _ANSWER_S = 2.0
+_KINDS = ("account", "lane", "housekeeping")
 _TOLD_EVERY_S = 1.0
 _AT_ONCE = 250  # reports that are looked at in one turn of the event loop
 _MOST_TOLD = 1000  # accounts that are told of at once: all of 10,000 that change together take some seconds
@@ -33,6 +37,17 @@ class Knows(Protocol):
         """See there."""
 
     async def duties(self) -> Sequence[DutyReport]:
+        """See there."""
+
+
+class Member(Duties, Protocol):
+    """The duties of a replica, with what its beats tell; see `journal.shared.Membership`."""
+
+    @property
+    def beaten(self) -> Beaten:
+        """See there."""
+
+    def beat_age_s(self) -> float:
         """See there."""
 
 
@@ -68,6 +83,7 @@ class Replicas:
         name: of this replica.
         knows: the database.
         duties: of this replica.
+        offered: all duties that there are by its configuration.
         roll: its accounts.
         lanes: its lanes.
         kinds: the configured sinks, each with its kind.
@@ -80,8 +96,9 @@ class Replicas:
         *,
         name: str,
         knows: Knows,
-        duties: Duties,
+        duties: Member,
         roll: Roll,
+        offered: Callable[[], Iterable[str]],
         lanes: Callable[[], Sequence[LaneStatus]],
         kinds: Callable[[], Mapping[str, str]],
         problems: Callable[[], Sequence[ReadinessProblem]],
@@ -91,15 +108,31 @@ class Replicas:
         self._knows = knows
         self._duties = duties
         self._roll = roll
+        self._offered = offered
         self._lanes = lanes
         self._kinds = kinds
         self._problems = problems
         self._monotonic_s = monotonic_s
+        self._began_s = monotonic_s()
         self._asking = asyncio.Lock()
         self._asked_s: float | None = None
         self._look: Look | None = None
         self._read: dict[str, tuple[DutyReport, AccountReport]] = {}
         self._told: dict[str, AccountReport] = {}
+
+    def sample(self, metrics: Metrics) -> None:
+        """Set the gauges of this replica."""
+        beaten, age_s = self._duties.beaten, self._duties.beat_age_s()
+        metrics.set("replica_up", self._duties.is_certain(), self.name)
+        metrics.set(
+            "replica_beat_age_seconds", age_s if age_s < math.inf else self._monotonic_s() - self._began_s, self.name
+        )
+        metrics.set("replica_others", beaten.others, self.name)
+        metrics.set("replica_draining", beaten.draining, self.name)
+        for name, duties in (("replica_duties", self._duties.held), ("replica_duties_offered", self._offered())):
+            kinds = Counter(duty.partition("/")[0] for duty in duties)
+            for kind in _KINDS:
+                metrics.set(name, kinds[kind], self.name, kind)
 
     async def keep_telling(self, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Tell once a second until cancelled; `sleep` takes seconds."""
@@ -151,7 +184,7 @@ class Replicas:
                 await asyncio.sleep(0)
         self._read = read
         return Look(
-            replicas=tuple(map(_replica, replicas)),
+            replicas=tuple(map(status_of, replicas)),
             accounts=tuple(report for _, report in read.values()),
             lanes=tuple(
                 Owned(one.duty.removeprefix(LANE), one.replica, one.report)
@@ -235,7 +268,8 @@ def _account(one: DutyReport) -> AccountReport:
     )
 
 
-def _replica(one: ReplicaReport) -> ReplicaStatus:
+def status_of(one: ReplicaReport) -> ReplicaStatus:
+    """A replica as `/status.json` shows it."""
     process = _decoded(one.report, _Process)
     return ReplicaStatus(
         name=one.name,

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -42,7 +42,7 @@ class _Row:
 
 
 class Roll:
-    """The accounts in the order in which they were entered: an account's place is its number in it.
+    """The accounts, each with its place: what it is called where its name is not to be told.
 
     Args:
         monotonic_s: seconds that only run forward.
@@ -51,20 +51,27 @@ class Roll:
     def __init__(self, *, monotonic_s: Callable[[], float]) -> None:
         self._monotonic_s = monotonic_s
         self._rows: dict[str, _Row] = {}
+        self._places: dict[str, int] = {}
         self._summary: Summary | None = None
         self._heard_until_s = -math.inf
 
     def __len__(self) -> int:
         return len(self._rows)
 
+    def number(self, accounts: Iterable[str]) -> None:
+        """The accounts of the configuration, entered or not: their places in it are how they are numbered."""
+        self._places = {account: place for place, account in enumerate(accounts)}
+        self._summary = None
+
     def enter(self, status: AccountStatus, silence: Callable[[], tuple[float, float]]) -> None:
-        """One more account.
+        """One more account; one without a place gets the last.
 
         Args:
             status: how it stands.
             silence: for how long nothing has happened in its session, and how long that may be.
         """
         self._rows[status.account] = _Row(status, silence)
+        self._places.setdefault(status.account, len(self._places))
         self._summary = None
         self._heard_until_s = -math.inf
 
@@ -87,7 +94,7 @@ class Roll:
     def summary(self) -> Summary:
         """All of them at this moment."""
         if self._summary is None:
-            self._summary = _summary(self.statuses())
+            self._summary = _summary(self.statuses(), self._places)
         return self._summary
 
     def silent(self) -> list[tuple[int, str, float]]:
@@ -99,13 +106,13 @@ class Roll:
         if now_s < self._heard_until_s:
             return []
         found, first_s = [], math.inf
-        for place, (account, row) in enumerate(self._rows.items()):
+        for account, row in self._rows.items():
             silent_s, most_s = row.silence()
             if silent_s > most_s:
-                found.append((place, account, silent_s))
+                found.append((self._places.get(account, len(self._places)), account, silent_s))
             first_s = min(first_s, max(0.0, most_s - silent_s))
         self._heard_until_s = now_s + first_s
-        return found
+        return sorted(found)
 
     async def reports(self) -> Sequence[AccountReport]:
         """Every account as `/status.json` shows it; what has not changed is not made again."""
@@ -135,8 +142,9 @@ def _report(one: AccountStatus) -> AccountReport:
     )
 
 
-def _summary(statuses: Sequence[AccountStatus]) -> Summary:
-    unsubscribed = [(place, one) for place, one in enumerate(statuses) if not one.subscribed]
+def _summary(statuses: Sequence[AccountStatus], places: Mapping[str, int]) -> Summary:
+    unsubscribed = [(places.get(one.account, len(places)), one) for one in statuses if not one.subscribed]
+    unsubscribed.sort(key=lambda one: one[0])
     since_ms = [one.since_ms for one in statuses if one.subscribed and one.since_ms]
     return Summary(
         unsubscribed=tuple(unsubscribed[:MOST_NAMED]),

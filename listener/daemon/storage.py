@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import structlog
 
 from listener import __version__
-from listener.config.journal import JournalTable
 from listener.config.settings import Settings
 from listener.daemon.assembly import known_elsewhere
+from listener.daemon.database import database_of
 from listener.daemon.duties import EveryDuty
 from listener.daemon.housekeeping import look_after
 from listener.errors import JournalError
@@ -39,6 +39,7 @@ class Storage(NamedTuple):
         wal_bytes: the size of its write-ahead log; does not raise.
         database: where replicas meet; None on one machine.
         membership: of this process, likewise.
+        known_sequence: what is known by now to have been durable.
     """
 
     journal: Journal
@@ -48,10 +49,16 @@ class Storage(NamedTuple):
     wal_bytes: Callable[[], int] = lambda: 0
     database: Database | None = None
     membership: Membership | None = None
+    known_sequence: Callable[[], int] = lambda: 0
 
 
 def storage_of(
-    settings: Settings, *, host: Host, metrics: Metrics, new_database: Callable[[], Database] | None = None
+    settings: Settings,
+    *,
+    host: Host,
+    metrics: Metrics,
+    new_database: Callable[[], Database] | None = None,
+    known_sequence: int = 0,
 ) -> Storage:
     """What `[journal]` describes.
 
@@ -60,10 +67,11 @@ def storage_of(
         host: time, chance and workers.
         metrics: measures commits.
         new_database: makes the database that replicas share, in place of the one that `journal.url` leads to.
+        known_sequence: what this process knows to have been durable there.
     """
     count = partial(_count_commit, metrics)
     if new_database is not None or settings.journal.url is not None:
-        return _shared(settings, host, count, new_database)
+        return _shared(settings, host, count, new_database, known_sequence)
     path = settings.path(settings.journal.path)
     journal = SqliteJournal(
         path=path,
@@ -82,17 +90,28 @@ def _shared(
     host: Host,
     count: Callable[[Committed], None],
     new_database: Callable[[], Database] | None,
+    known_sequence: int,
 ) -> Storage:
-    database = new_database() if new_database is not None else _postgres(settings)
+    database = new_database() if new_database is not None else database_of(settings.journal, settings.base)
     name = settings.journal.replica_name
     lease_s = settings.journal.lease_s
     membership = Membership(
         database=database, name=name, version=__version__, lease_s=lease_s, beat_s=lease_s * _BEATS, host=host
     )
-    journal = SharedJournal(database=database, membership=membership, on_commit=count, host=host)
+    journal = SharedJournal(
+        database=database, membership=membership, on_commit=count, host=host, known_sequence=known_sequence
+    )
     workers = {"membership": membership.run, "journal": journal.run}
     place = settings.journal.url or "a database of others"
-    return Storage(journal, membership, place, workers, database=database, membership=membership)
+    return Storage(
+        journal,
+        membership,
+        place,
+        workers,
+        database=database,
+        membership=membership,
+        known_sequence=lambda: journal.known_sequence,
+    )
 
 
 async def open_patiently(
@@ -122,20 +141,3 @@ def _count_commit(metrics: Metrics, done: Committed) -> None:
     metrics.observe("journal_fsync_seconds", done.fsync_s)
     if done.waited_s is not None:
         metrics.observe("journal_commit_seconds", done.waited_s)
-
-
-def _postgres(settings: Settings) -> Database:
-    """Its client library is optional: `preflight` tells where it is missing."""
-    from listener.journal.postgres.database import PostgresDatabase  # noqa: PLC0415 - as its docstring says
-    from listener.journal.postgres.options import PostgresOptions  # noqa: PLC0415 - likewise
-
-    table, surroundings = settings.journal, JournalTable(settings.base)
-    options = PostgresOptions(
-        **table.address,
-        username=table.username,
-        password=partial(table.secret, settings.base),
-        tls=partial(table.ssl_context, surroundings) if table.encrypted else lambda: None,
-        schema=table.schema,
-        pooler=table.pooler,
-    )
-    return PostgresDatabase(options)

@@ -1,7 +1,7 @@
 """The duties of this process at work: what is given begins, what is wanted back comes to rest and is released."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,16 +30,30 @@ class Work:
         accounts: none of them built.
         lanes: none of them started.
         settings: the configuration.
+        settled: returns once whatever accounts have left to be recorded is, or never will be.
     """
 
-    def __init__(self, *, duties: Duties, accounts: Accounts, lanes: SinkLanes, settings: Settings) -> None:
+    def __init__(
+        self,
+        *,
+        duties: Duties,
+        accounts: Accounts,
+        lanes: SinkLanes,
+        settings: Settings,
+        settled: Callable[[], Awaitable[None]],
+    ) -> None:
         self._duties = duties
         self._accounts = accounts
         self._lanes = lanes
-        self._settings = settings
+        self._settled = settled
+        self._configure(settings)
         self._turn = asyncio.Lock()
         self._leaving: set[str] = set()
         self._is_leaving = False
+
+    def _configure(self, settings: Settings) -> None:
+        self._settings = settings
+        self._configured = {one.username: one for one in settings.listening_accounts()}
 
     def keeps_house(self) -> bool:
         """Whether housekeeping is a duty of this process."""
@@ -64,12 +78,13 @@ class Work:
     async def _begin(self, given: Sequence[str], spawn: Spawn) -> None:
         """Begin what is not at work yet. Raises JournalError: nothing is lost by another attempt."""
         async with self._turn:
-            accounts = {one.username: one for one in self._settings.listening_accounts()}
-            await self._accounts.build(accounts[name] for name in named(ACCOUNT, given) if name in accounts)
-            self._begin_lanes([name for name in named(LANE, given) if name in self._settings.sinks], spawn)
+            accounts, lanes = named(ACCOUNT, given), named(LANE, given)
+            await self._accounts.build(self._configured[name] for name in accounts if name in self._configured)
+            self._begin_lanes([name for name in lanes if name in self._settings.sinks], spawn)
             self._accounts.start(spawn)
-        known = {offer.duty for offer in offers_of(self._settings)}
-        self._give_back([duty for duty in given if duty not in known], spawn)  # of a configuration that was replaced
+            gone = [ACCOUNT + name for name in accounts if name not in self._configured]
+            gone += [LANE + name for name in lanes if name not in self._settings.sinks]
+        self._give_back(gone, spawn)  # of a configuration that was replaced meanwhile
 
     def _begin_lanes(self, names: Collection[str], spawn: Spawn) -> None:
         new = [name for name in names if name not in self._lanes.running]
@@ -96,11 +111,21 @@ class Work:
             spawn("hand-over", self._hand_over(new))
 
     async def _hand_over(self, duties: Sequence[str]) -> None:
+        """Come to rest with duties, and release them.
+
+        An account that did not in time may have left something to be recorded: after its release that would replace
+        what the next owner has stored by then.
+        """
         timeout_s = self._settings.shutdown_timeout_s
         await asyncio.gather(
             self._accounts.end(named(ACCOUNT, duties), timeout_s=timeout_s), self._rest_lanes(named(LANE, duties))
         )
-        await self._persist("release", lambda: self._duties.release(duties))
+        try:
+            await self._settled()
+            await self._persist("release", lambda: self._duties.release(duties))
+        except JournalFenced:
+            if not self._is_leaving:
+                raise
         self._leaving.difference_update(duties)
 
     async def _rest_lanes(self, names: Sequence[str]) -> None:
@@ -124,8 +149,7 @@ class Work:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._persist("offer", lambda: self._duties.offer(()))  # so nothing new is given
-                await self._accounts.stop()
-                await self._lanes.rest(list(self._lanes.running))
+                await asyncio.gather(self._accounts.stop(), self._lanes.rest(list(self._lanes.running)))
         except TimeoutError:
             _log.warning("not_at_rest", effect="others take over as from a process that has died")
             self._accounts.abandon()
@@ -151,13 +175,12 @@ class Work:
         async with self._turn:
             lanes = self._lanes.build(settings, changes.sinks_started)
             await self._lanes.end(changes.sinks_ended)
-            self._settings = settings
+            self._configure(settings)
             await self._persist("offer", lambda: self._duties.offer(offers_of(settings)))
             held = set(self._duties.held) - self._leaving
             self._lanes.start({name: lane for name, lane in lanes.items() if LANE + name in held}, spawn)
             accounts = [name for name in changes.accounts if ACCOUNT + name in held]
-            if accounts:
-                await self._accounts.apply(settings, accounts, spawn, timeout_s=settings.shutdown_timeout_s)
+            await self._accounts.apply(settings, accounts, spawn, timeout_s=settings.shutdown_timeout_s)
         gone = [
             *(LANE + name for name in changes.sinks_removed),
             *(ACCOUNT + name for name in changes.accounts_removed),

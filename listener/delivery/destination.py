@@ -195,7 +195,18 @@ class Destination:
         await self.wait_after(outcome, pause_after(outcome, backoff))
 
     async def close(self) -> None:
-        """Close the sink. One that cannot be closed delays nobody."""
+        """Close the sink. One that cannot be closed delays nobody; being cancelled meanwhile waits for that too.
+
+        What the sink holds, such as the lock of a file, has to be free for the next lane of this process.
+        """
+        closing = asyncio.create_task(self._close(), name=f"close {self._name}")
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await closing
+            raise
+
+    async def _close(self) -> None:
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._sink.close()

@@ -71,8 +71,7 @@ class Lane:
         self._now_ms = now_ms
         self._monotonic = monotonic
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
-        self._progress = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._progress, self._moved, self._at_rest = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._retry_state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
         self._pace, self._refusals = Pace(monotonic), Refusals(policy.park_after_refusals)
         self._destination = Destination(
@@ -97,7 +96,7 @@ class Lane:
         self._already_dead: set[tuple[int, str]] = set()
         self._ahead = set[int]()
         self._last_error: str | None = None
-        self._idle = False
+        self._idle = self._is_to_rest = False
         self._moved_at_s = monotonic()
         self._log = structlog.get_logger(__name__).bind(sink=name)
 
@@ -134,6 +133,13 @@ class Lane:
         while self._stored < self._journal.last_sequence and self._destination.parked is None:
             self._progress.clear()
             await self._progress.wait()
+
+    async def rest(self) -> None:
+        """Return once the batch under way is done with; none follows. One that is tried in vain may be for ever."""
+        self._is_to_rest = True
+        if self._idle:
+            self._at_rest.set()
+        await self._at_rest.wait()
 
     def resume(self, *, by_command: bool = False) -> bool:
         """Resume after a park; returns whether the sink was parked. See `Destination.resume`."""
@@ -199,7 +205,7 @@ class Lane:
     async def _carry_all(self, tasks: asyncio.TaskGroup) -> None:
         """Batch after batch. Far behind, the next one is read while one is delivered."""
         following: Sequence[Event] = ()
-        while True:
+        while not self._is_to_rest:
             newest = self._journal.last_sequence
             try:
                 events = following or await self._journal.read(self._cursor, self._policy.batch)
@@ -220,6 +226,7 @@ class Lane:
                 await self._skip_to(newest)
             else:
                 await self._wait_for_events()
+        self._at_rest.set()
 
     async def _wait_for_events(self) -> None:
         self._idle = True

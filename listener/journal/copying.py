@@ -44,11 +44,11 @@ class Side(Protocol):
     async def events(self, after: int, limit: int) -> Sequence[Event]:
         """As `ports.Journal.read`."""
 
-    async def values(self, after: tuple[str, str], limit: int) -> Sequence[LastValue]:
-        """At most `limit` last values behind this chat and key, in the order of both as UTF-8."""
+    async def values(self, after: tuple[str, str] | None, limit: int) -> Sequence[LastValue]:
+        """At most `limit` last values behind this chat and key, or the first, in the order of both as UTF-8."""
 
-    async def letters(self, after: tuple[int, str], limit: int) -> Sequence[Undelivered]:
-        """At most `limit` dead letters behind this sequence and sink, in the order of both."""
+    async def letters(self, after: tuple[int, str] | None, limit: int) -> Sequence[Undelivered]:
+        """At most `limit` dead letters behind this sequence and sink, or the first, in the order of both."""
 
     async def rest(self) -> Rest:
         """All else."""
@@ -133,6 +133,8 @@ async def _walk(
             digest.update(encode(row))
         await add(page)
         told(len(page))
+    if (size := await side.size()) != sum(counts.values()):
+        raise JournalError(f"of {size} rows, {sum(counts.values())} were found")
     rest = await side.rest()
     others.update(encode(_in_order(rest)))
     await complete(rest)
@@ -153,11 +155,11 @@ async def _pages(side: Side) -> AsyncIterator[Page]:
     while events := await side.events(sequence, PAGE):
         yield events
         sequence = events[-1].sequence
-    place = ("", "")
+    place: tuple[str, str] | None = None
     while values := await side.values(place, PAGE):
         yield values
         place = (values[-1].chat_id, values[-1].key)
-    last = (0, "")
+    last: tuple[int, str] | None = None
     while letters := await side.letters(last, PAGE):
         yield letters
         last = (letters[-1].letter.sequence, letters[-1].letter.sink)

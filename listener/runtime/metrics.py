@@ -1,7 +1,7 @@
 """Every metric of the process, in one table.
 
 All names start with `disposition_listener_`. Labels are bounded: reasons and changes are fixed words of the code, sinks
-are those of the configuration; no label carries a chat, an agent or a customer.
+and replicas are those of the configuration; no label carries a chat, an agent or a customer.
 """
 
 import platform
@@ -53,6 +53,12 @@ TABLE = (
         "unreported_changes_total",
         "Dispositions, and ends of chats, found so that a session believed alive had not brought.",
     ),
+    Row(
+        Counter,
+        "accounts_begun_total",
+        "Accounts that begin to be heard here, by how their session had ended: in order, cut off, or never.",
+        ("ended",),
+    ),
     Row(Gauge, "sessions_subscribed", "Accounts whose session is subscribed now."),
     Row(Gauge, "sessions_configured", "Accounts in the configuration."),
     Row(Gauge, "session_youngest_age_seconds", "For how long the session stands that was subscribed last; 0 without."),
@@ -66,6 +72,17 @@ TABLE = (
         Counter,
         "fenced_total",
         "Times that other replicas took this one for gone; it confirms nothing, and joins anew.",
+    ),
+    Row(Gauge, "replica_up", "1 while nobody else can have the duties of this replica.", ("replica",)),
+    Row(Gauge, "replica_beat_age_seconds", "For how long the database has not answered its beats.", ("replica",)),
+    Row(Gauge, "replica_others", "Other replicas that are alive and not draining, as last told.", ("replica",)),
+    Row(Gauge, "replica_draining", "1 while an operator wants it to have nothing.", ("replica",)),
+    Row(Gauge, "replica_duties", "Accounts, sinks and housekeeping that it has, by kind.", ("replica", "kind")),
+    Row(
+        Gauge,
+        "replica_duties_offered",
+        "Those that there are by its configuration; with none left over, all replicas together have as many.",
+        ("replica", "kind"),
     ),
     Row(Gauge, "journal_last_sequence", "Sequence of the newest durable event."),
     Row(Gauge, "journal_bytes", "Size of the journal's files."),

@@ -52,7 +52,7 @@ class _Replica:
         return now_s - self.beat_s > self.lease_s
 
     def beat(self, now_s: float) -> None:
-        if self.is_late(now_s):
+        if now_s - self.beat_s > self.lease_s / 2:
             self.steady_since_s = now_s
         self.beat_s = now_s
 

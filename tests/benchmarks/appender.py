@@ -7,10 +7,13 @@ core and the median of a commit in milliseconds. Chats are its own.
 
 import asyncio
 import json
+import logging
 import statistics
 import sys
 import time
 from contextlib import suppress
+
+import structlog
 
 from listener.journal.postgres.database import PostgresDatabase
 from listener.journal.postgres.options import PostgresOptions
@@ -63,6 +66,7 @@ async def main(port: str, schema: str, name: str) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     try:
         import uvloop
     except ImportError:

@@ -97,7 +97,7 @@ class Publisher:
 
     async def connect(self, session: Session, message: dict, reply: dict) -> str:
         """The next batch, or silence when there is none. The first connect only says hello."""
-        session.polls += 1
+        session.polls = poll = session.polls + 1
         if self.ack and "ack" in message.get("ext", {}):
             reply["ext"] = {"ack": session.polls}
         if session.polls == 1 or message.get("advice", {}).get("timeout") == 0:
@@ -110,7 +110,9 @@ class Publisher:
             except TimeoutError:
                 return json.dumps(reply)
             finally:
-                session.held = False
+                session.held = session.polls != poll
+        if session.polls != poll:  # another one took its place: nobody reads the answer to this one any more
+            return json.dumps(reply)
         return f"{session.batches.pop()},{json.dumps(reply)}"
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:

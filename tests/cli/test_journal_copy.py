@@ -8,7 +8,9 @@ import pytest
 
 from listener.cli import journal_copy
 from listener.journal.sqlite import SqliteJournal
+from support.config import toml
 from support.copies import holds, make_rich_journal
+from support.postgresserver import PostgresServer
 
 
 @pytest.fixture
@@ -70,3 +72,38 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(invoke, rich, tmp_path, monkeyp
     with journal_copy._progress(4) as told:
         told(3)
     assert drawn == [3]
+
+
+@pytest.fixture
+def server():
+    with PostgresServer(fsync="off") as server:
+        yield server
+
+
+def written(folder, name, **journal):
+    """A configuration with this journal."""
+    tables = {"server": {"url": "http://127.0.0.1:9", "login": "none"}, "sinks": {"out": {"type": "stdout"}}}
+    (folder / name).write_text(toml({**tables, "journal": journal}), encoding="utf-8")
+    return folder / name
+
+
+def test_a_journal_goes_into_a_database_and_back(invoke, rich, tmp_path, server):
+    old = written(tmp_path, "old.toml", path=str(rich))
+    new = written(tmp_path, "new.toml", url=server.address, username="admin", tls=False)
+    result = invoke("journal", "copy", "--from", old, "--to", new)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("copied 23 events, last sequence 40; both sides: SHA-256 ")
+    again = invoke("journal", "copy", "--from", old, "--to", new)
+    assert again.exit_code == 1
+    assert "holds a journal already" in again.stderr
+    back = invoke("journal", "copy", "--config", new, "--from", server.address, "--to", tmp_path / "back.db")
+    assert (back.exit_code, back.stderr) == (0, "")
+    assert back.stdout == result.stdout
+    assert holds(tmp_path / "back.db") == holds(rich)
+
+
+def test_a_url_with_a_password_in_it_is_refused_without_showing_it(invoke, rich):
+    result = invoke("journal", "copy", "--from", rich, "--to", "postgresql://admin:s3cret@127.0.0.1/x")
+    assert result.exit_code == 78
+    assert "journal.url" in result.stderr
+    assert "s3cret" not in result.stderr

@@ -247,6 +247,16 @@ async def test_whoever_was_late_itself_evicts_nobody_until_it_was_steady_for_a_l
         await two.beat()
 
 
+async def test_nor_does_whoever_was_nearly_late_itself(world, one, two):
+    """After an outage that is shorter than the lease some are late, and others are not."""
+    await steady(world, one, two)
+    await world.pass_s(LEASE_S * 0.3)
+    await one.beat()
+    await world.pass_s(LEASE_S * 0.8)
+    await one.beat()
+    await two.beat()
+
+
 async def test_whoever_has_just_joined_evicts_nobody(world, one):
     await world.pass_s(10.0)
     two = await joined(await world.opened(), "two")

@@ -480,12 +480,6 @@ async def test_a_retention_of_any_length_is_no_end(start: Start, sim: Simulator)
     await running.stop()
 
 
-def test_of_several_causes_an_error_of_ours_is_the_one_to_be_read():
-    group = BaseExceptionGroup("x", [ExceptionGroup("y", [ValueError("a"), StartError("b")]), asyncio.CancelledError()])
-    assert str(composition._first(group)) == "b"
-    assert isinstance(composition._first(BaseExceptionGroup("x", [ValueError("a")])), ValueError)
-
-
 def remove_journal(folder: Path) -> None:
     for file in folder.glob("journal.db*"):
         file.unlink()

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from listener.audit.chain import chained, head_of
 from listener.audit.verify import gather, verify
 from listener.config.settings import Settings
+from listener.daemon import lanes as composition
 from listener.daemon.lanes import SinkLanes, recall
 from listener.errors import ConfigError
 from listener.journal.sqlite import SqliteJournal
@@ -50,6 +51,18 @@ def spawn(name, work):
 
 def lines(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+async def test_a_lane_comes_to_rest_with_its_cursor_stored_and_a_sink_that_hangs_is_not_waited_for(
+    lanes, journal, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(composition, "_IN_HAND_S", 0.05)
+    both = settings(tmp_path, a=file("a"), b={"type": "webhook", "url": "http://127.0.0.1:9"})
+    lanes.start(lanes.build(both, both.sinks), spawn)
+    await eventually(lambda: lines(tmp_path / "a") == 3)
+    await lanes.rest(["a", "b"])
+    assert list(lanes.running) == []
+    assert (await journal.cursors()).get("a") == 3
 
 
 async def test_lanes_run_side_by_side_and_end_one_by_one(lanes, journal, tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,7 +18,7 @@ from listener.errors import JournalError
 from listener.intake.recorder import Recorder
 from listener.model.condition import Configuration, ReadinessProblem
 from listener.model.event import AccountStatus, Gap, GapTally, JournalBatch, LaneState, LaneStatus
-from listener.model.replica import DutyReport, ReplicaReport
+from listener.model.replica import Beaten, DutyReport, ReplicaReport
 from listener.runtime.metrics import Metrics
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
 
@@ -74,8 +75,18 @@ class Held:
 
     def __init__(self, name: str, database: Database) -> None:
         self.told: list[str] = []
+        self.held: dict[str, int] = {}
+        self.beaten = Beaten()
+        self.age_s = 0.2
+        self.certain = True
         self._name = name
         self._database = database
+
+    def beat_age_s(self) -> float:
+        return self.age_s
+
+    def is_certain(self) -> bool:
+        return self.certain
 
     def report(self, duty: str, report: bytes) -> None:
         self.told.append(duty)
@@ -110,6 +121,7 @@ class Replica:
             name=name,
             knows=database,
             duties=self.held,  # type: ignore[arg-type]
+            offered=lambda: ["account/alice", "lane/crm", "lane/audit", "housekeeping"],
             roll=self.roll,
             lanes=lambda: self.lanes,
             kinds=lambda: {"audit": "file"},
@@ -328,3 +340,29 @@ async def longest_turn_s(work: Callable[[], Awaitable[None]]) -> float:
         longest_s, last_s = max(longest_s, now_s - last_s), now_s
     await done
     return longest_s
+
+
+def test_gauges_tell_of_this_replica(database: Database, a: Replica):
+    metrics = Metrics()
+    a.held.held = {"account/alice": 1, "account/bob": 2, "housekeeping": 3}
+    a.held.beaten = Beaten(others=2, draining=True)
+    a.health.sample(metrics)
+    names = ("replica_up", "replica_beat_age_seconds", "replica_others", "replica_draining")
+    assert [metrics.value(name, "a") for name in names] == [1, 0.2, 2, 1]
+    for name, counts in (("replica_duties", [2, 0, 1]), ("replica_duties_offered", [1, 2, 1])):
+        assert [metrics.value(name, "a", kind) for kind in ("account", "lane", "housekeeping")] == counts
+
+
+def test_before_the_first_beat_its_age_is_that_of_the_replica(database: Database, a: Replica):
+    metrics = Metrics()
+    a.held.age_s, a.held.certain = math.inf, False
+    a.now_s += 42.0
+    a.health.sample(metrics)
+    assert [metrics.value(name, "a") for name in ("replica_up", "replica_beat_age_seconds")] == [0, 42.0]
+
+
+async def test_on_one_machine_there_are_no_gauges_of_replicas(a: Replica):
+    metrics = Metrics()
+    a.health.replicas = None
+    a.health.sample(metrics)
+    assert b"listener_replica_up{" not in metrics.exposition()

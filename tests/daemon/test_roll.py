@@ -101,3 +101,18 @@ async def test_the_reports_of_ten_thousand_show_who_is_silent():
     reports = await world.roll.reports()
     assert {one.account: one.silent_seconds for one in reports if one.silent_seconds} == {"agent7777": 77.0}
     assert len(msgspec.json.decode(msgspec.json.encode(reports))) == 10_000
+
+
+def test_an_account_is_numbered_by_its_place_in_the_configuration_whatever_is_entered_before():
+    world = World()
+    world.roll.number(["dave", "carol", "bob", "alice"])
+    for one in (replace(ALICE, subscribed=False), CAROL, replace(BOB, account="eve", subscribed=False)):
+        world.roll.enter(one, lambda: (90.0, 60.0))
+    assert [(place, one.account) for place, one in world.roll.summary().unsubscribed] == [
+        (1, "carol"),
+        (3, "alice"),
+        (4, "eve"),
+    ]
+    assert [(place, account) for place, account, _ in world.roll.silent()] == [(1, "carol"), (3, "alice"), (4, "eve")]
+    world.roll.number(["alice", "carol", "eve"])
+    assert [place for place, _ in world.roll.summary().unsubscribed] == [0, 1, 2]

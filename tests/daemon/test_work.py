@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,15 @@ AGENTS = ("agent1", "agent2", "agent3", "agent4")
 
 
 class Line:
-    """What the calls of one replica go through; it can be cut."""
+    """What the calls of one replica go through; it can be cut, or for the calls of one name."""
 
     def __init__(self) -> None:
         self.is_cut = False
+        self.unanswered: str | None = None
 
     async def __call__(self, call: Any, /) -> Any:
         await asyncio.sleep(0)
-        if self.is_cut:
+        if self.is_cut or call.func.__name__ == self.unanswered:
             await asyncio.sleep(0.05)
             raise JournalUncertain("database: no answer")
         return call()
@@ -244,6 +246,28 @@ async def test_one_that_is_cut_off_confirms_nothing_and_joins_anew(site: Site):
     await first.stop()
 
 
+async def test_what_a_database_has_lost_that_was_durable_is_a_gap_of_every_account(site: Site):
+    """A standby is promoted that lacked the last commits: whoever knows of them joins it, and finds them missing."""
+    one = site.start("one")
+    await eventually(spread(one))
+    site.tell("a")
+    await site.heard("a")
+    one.line.is_cut = True
+    store = site.database.store
+    del store._events[1:]
+    store.last_sequence = store.cursors["crm"] = 1
+    site.database._replicas.clear()
+    site.database._duties.clear()
+    one.line.is_cut = False
+    await eventually(lambda: one.metric("fenced_total") == 1)
+    await eventually(spread(one))
+    recorded = partial(one.daemon.metrics.value, "gaps_total", "journal_lost")
+    await eventually(lambda: recorded() == len(AGENTS), what="the gaps are on record")
+    gaps = [(account, reason) for account, reason, _ in await site.gaps()]
+    assert sorted(gaps) == [(agent, "journal_lost") for agent in sorted(AGENTS)]
+    await one.stop()
+
+
 async def test_a_database_that_is_away_at_the_start_is_waited_for(site: Site):
     first = site.start("first", http={"listen": "127.0.0.1:0"})
     first.line.is_cut = True
@@ -269,6 +293,23 @@ async def test_one_that_is_drained_gives_everything_back_and_stays(site: Site):
     assert first.daemon.not_ready() == []
     assert site.database.drain("first", draining=False)
     await eventually(spread(first, second))
+    assert await site.gaps() == []
+
+
+async def test_nothing_is_released_while_something_of_it_may_still_be_stored(site: Site):
+    first, second = site.start("first", shutdown_timeout_s=0.2), site.start("second")
+    await eventually(spread(first, second))
+    first.line.unanswered = "append"
+    site.database.drain("first", draining=True)
+    with capture_logs() as logs:
+        await eventually(lambda: not len(first.daemon._roll))
+        await asyncio.sleep(1.0)
+    assert [line["event"] for line in logs].count("account_not_stopped_in_time") == 2
+    assert len([one for one in site.database.duties() if one.replica == "first" and "account/" in one.duty]) == 2
+    first.line.unanswered = None
+    await eventually(spread(second))
+    site.tell("a")
+    await site.heard("a")
     assert await site.gaps() == []
 
 
@@ -375,3 +416,48 @@ async def test_a_stop_takes_no_longer_than_it_may_while_the_database_is_away(sit
     second = site.start("second")
     await eventually(spread(second))
     assert await site.gaps() == []
+
+
+async def test_any_replica_shows_what_all_of_them_have(site: Site):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+
+    async def shown(one: Replica) -> dict[str, Any]:
+        status: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(await one.daemon.health.status()))
+        return status
+
+    async def told(one: Replica) -> bool:
+        status = await shown(one)
+        return all(account["subscribed"] for account in status["accounts"]) and status["replicas"][1]["ready"]
+
+    for one in (first, second):
+        await eventually(lambda one=one: told(one))
+        status = await shown(one)
+        owners = {account["account"]: account["replica"] for account in status["accounts"]}
+        assert owners == dict.fromkeys(first.accounts(), "first") | dict.fromkeys(second.accounts(), "second")
+        (sink,) = status["sinks"]
+        assert (sink["sink"], sink["kind"], sink["replica"]) == (
+            "crm",
+            "webhook",
+            "first" if first.lanes() else "second",
+        )
+        assert [(two["name"], two["state"], two["accounts"]) for two in status["replicas"]] == [
+            ("first", "alive", 2),
+            ("second", "alive", 2),
+        ]
+    for one, name in ((first, "first"), (second, "second")):
+        value = one.daemon.metrics.value
+        assert (value("replica_up", name), value("replica_others", name)) == (1, 1)
+        assert (value("replica_duties", name, "account"), value("replica_duties_offered", name, "account")) == (2, 4)
+
+
+@pytest.mark.parametrize("ends", ["in_order", "cut_off"])
+async def test_how_the_session_of_what_is_taken_over_had_ended_is_counted(site: Site, ends: str):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    site.tell("a")
+    await site.heard("a")
+    before = second.daemon.metrics.value("accounts_begun_total", ends)
+    await (first.stop() if ends == "in_order" else first.die())
+    await eventually(spread(second))
+    assert second.daemon.metrics.value("accounts_begun_total", ends) - before == 2

@@ -82,6 +82,31 @@ async def test_drained_waits_for_what_is_in_the_journal_now(start: Start):
     assert await world.cursor() == 1, "a lane that is drained repeats nothing at the next start"
 
 
+async def test_a_lane_that_is_to_rest_ends_the_batch_in_hand_and_begins_no_other(start: Start):
+    world = World(batch=1)
+    world.sink.hold()
+    await start(world, 1, 2, 3)
+    await world.sink.wait_for_attempts(1)
+    resting = asyncio.create_task(world.lane.rest())
+    await asyncio.sleep(0.02)
+    assert not resting.done()
+    world.sink.release()
+    async with asyncio.timeout(5):
+        await resting
+    await asyncio.sleep(0.02)
+    assert world.attempts() == [[1]]
+    assert world.lane.status().cursor == 1
+
+
+async def test_a_lane_that_waits_for_events_rests_at_once_and_takes_none_any_more(start: Start):
+    world = await start(World(), 1)
+    await world.drained()
+    await asyncio.wait_for(world.lane.rest(), 1)
+    await world.number(2)
+    await asyncio.sleep(0.02)
+    assert world.attempts() == [[1]]
+
+
 async def test_a_lane_with_nothing_to_do_is_drained(start: Start):
     await (await start(World())).drained()
 

@@ -76,6 +76,19 @@ async def test_what_is_no_row_is_compared_too(rich, tmp_path, monkeypatch, part)
     assert not (tmp_path / "copy.db").exists()
 
 
+async def test_a_row_that_is_not_walked_over_is_missed(rich, tmp_path, monkeypatch):
+    """Both sides would be alike without it."""
+
+    async def nothing(self, after, limit):
+        return []
+
+    monkeypatch.setattr(SqliteTarget.__mro__[1], "values", nothing)
+    with pytest.raises(JournalError, match="of 39 rows, 29 were found"):
+        async with sides(rich, tmp_path / "copy.db") as (given, made):
+            await copy(given, made)
+    assert not (tmp_path / "copy.db").exists()
+
+
 async def test_more_than_a_page_of_everything_is_copied(tmp_path):
     count = 2 * PAGE + 1
     journal = SqliteJournal(path=tmp_path / "long.db")

@@ -43,7 +43,7 @@ def test_names_are_unique_and_carry_their_unit():
 
 def test_no_label_can_carry_a_chat_an_agent_or_a_customer():
     bounded = {"reason", "field", "kind", "change", "origin", "result", "sink", "outcome", "version"}
-    bounded |= {"python", "status"}
+    bounded |= {"python", "status", "ended", "replica"}
     assert {label for row in TABLE for label in row.labels} <= bounded
 
 

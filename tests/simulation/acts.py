@@ -2,17 +2,17 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from listener.errors import JournalLocked
+from simulation import replica_acts, site
 from simulation import schedule as faults
-from simulation import site
 from simulation.evidence import SessionProblem
-from simulation.process import HOST
 from simulation.schedule import AnyFault, ends_at
 
 if TYPE_CHECKING:
     from simulation.process import Process
+    from simulation.replicas import Replicas
     from simulation.world import World
 
 _REFUSED_WITHIN_S = 3.0
@@ -37,6 +37,19 @@ def begin(world: "World", fault: AnyFault) -> None:
             | faults.FilesTaken()
         ):
             _on_the_host(world, fault)
+        case (
+            faults.CutOff()
+            | faults.KillReplica()
+            | faults.RestartReplica()
+            | faults.RollingRestart()
+            | faults.Freeze()
+            | faults.ReplicaClock()
+            | faults.Drain()
+            | faults.Namesake()
+            | faults.DatabaseRestart()
+            | faults.DatabaseSlow()
+        ):
+            replica_acts.begin(cast("Replicas", world), fault)
         case _:
             _at_the_server(world, fault)
 
@@ -67,9 +80,9 @@ def _on_the_network(world: "World", fault: faults.Partition | faults.Refuse | fa
         _trouble(world, fault, cuts=not isinstance(fault, faults.Reset))
     match fault:
         case faults.Partition():
-            pair = frozenset((HOST, host))
-            net._cuts.add(pair)
-            _later(world, _after(fault.for_s, lambda: _join(world, pair)))
+            pairs = {frozenset((listener, host)) for listener in world.listeners}
+            net._cuts |= pairs
+            _later(world, _after(fault.for_s, lambda: world.loop.join(pairs)))
         case faults.Refuse():
             listeners = {key: one for key, one in net._listeners.items() if key[0] == host}
             for key in listeners:
@@ -80,22 +93,13 @@ def _on_the_network(world: "World", fault: faults.Partition | faults.Refuse | fa
             _reset(world, host)
 
 
-def _join(world: "World", pair: frozenset[str]) -> None:
-    """End a partition; what was sent meanwhile goes on its way."""
-    net = world.loop.net
-    net._cuts.discard(pair)
-    held, net._held = net._held, []
-    for packet in held:
-        net._transmit(packet)
-
-
 def _still_serving(listeners: dict[Any, Any], net: Any) -> dict[Any, Any]:
     return {key: one for key, one in listeners.items() if one.server.is_serving() and key not in net._listeners}
 
 
 def _reset(world: "World", host: str) -> None:
     for (_, name, _), transport in list(world.loop.net._streams.items()):
-        if name == host and transport._remote[0] == HOST:
+        if name == host and transport._remote[0] in world.listeners:
             transport.abort()
 
 

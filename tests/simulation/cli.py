@@ -4,16 +4,17 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from simulation.draws import draw
 from simulation.explore import Outcome, explore, play
 from simulation.known import CASES
-from simulation.schedule import Schedule, draw
+from simulation.schedule import Schedule
 from simulation.shrink import shrunk
 
 COMMAND = "python -m tests.simulation"
@@ -30,17 +31,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     console = Console(soft_wrap=True)
     if options.schedule is not None or options.seed is not None:
-        plan = draw(options.seed) if options.schedule is None else Schedule.from_json(options.schedule.read_bytes())
+        plan = (
+            draw(options.seed, options.replicas)
+            if options.schedule is None
+            else Schedule.from_json(options.schedule.read_bytes())
+        )
         return _replay(console, plan, shrink=options.shrink, log=options.log)
-    return _explore(
-        console, range(options.start, options.start + options.seeds), options.workers, strict=options.strict
-    )
+    seeds = range(options.start, options.start + options.seeds)
+    outcomes = explore(seeds, workers=options.workers, replicas=options.replicas)
+    return _explore(console, len(seeds), outcomes, strict=options.strict)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__, allow_abbrev=False)
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--from", dest="start", type=int, default=0, help="the first of them")
+    parser.add_argument("--replicas", type=int, default=0, help="so many that share a journal, instead of one process")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--strict", action="store_true", help="an open case is a failure too")
     parser.add_argument("--seed", type=int, help="replay this one")
@@ -48,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shrink", action="store_true", help="find the fewest faults that show the same")
     parser.add_argument("--log", action="store_true", help="print what the parts log, in virtual time")
     return parser
+
+
+def command_of(plan: Schedule) -> str:
+    """What plays the schedule of a seed again."""
+    replicas = f" --replicas {plan.replicas}" if plan.replicas else ""
+    return f"{COMMAND} --seed {plan.seed}{replicas} --shrink"
 
 
 # --- one world --------------------------------------------------------------------------------------------------------
@@ -77,15 +89,15 @@ def _signature(outcome: Outcome) -> frozenset[str]:
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-def _explore(console: Console, seeds: range, workers: int, *, strict: bool) -> int:
+def _explore(console: Console, seeds: int, outcomes: Iterable[Outcome], *, strict: bool) -> int:
     began_s = time.monotonic()
     failed: list[Outcome] = []
     known: Counter[str] = Counter()
     cpu_s = virtual_s = 0.0
     columns = (TextColumn("seeds"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[failed]} failed"), console=console) as progress:
-        task = progress.add_task("", total=len(seeds), failed=0)
-        for outcome in explore(seeds, workers=workers):
+        task = progress.add_task("", total=seeds, failed=0)
+        for outcome in outcomes:
             cpu_s += outcome.cpu_s
             virtual_s += outcome.virtual_s
             known.update(outcome.known.keys())
@@ -95,8 +107,8 @@ def _explore(console: Console, seeds: range, workers: int, *, strict: bool) -> i
             progress.update(task, advance=1, failed=len(failed))
     took_s = time.monotonic() - began_s
     console.print(
-        f"{len(seeds)} seeds, {virtual_s / 3600:.1f} virtual hours in {took_s:.0f} s "
-        f"({len(seeds) / max(cpu_s, 1e-9):.1f} seeds a second and core)"
+        f"{seeds} seeds, {virtual_s / 3600:.1f} virtual hours in {took_s:.0f} s "
+        f"({seeds / max(cpu_s, 1e-9):.1f} seeds a second and core)"
     )
     _print_known(console, known)
     _print_failed(console, failed)
@@ -123,6 +135,6 @@ def _print_failed(console: Console, failed: Sequence[Outcome]) -> None:
     for kind, amount in kinds.most_common():
         console.print(f"{amount:6} {kind}")
     for outcome in failed[:_SHOWN]:
-        console.print(f"{COMMAND} --seed {outcome.plan.seed} --shrink", highlight=False)
+        console.print(command_of(outcome.plan), highlight=False)
     if len(failed) > _SHOWN:
         console.print(f"and {len(failed) - _SHOWN} more")

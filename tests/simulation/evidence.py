@@ -65,6 +65,77 @@ class SessionProblem:
     cuts: bool = False
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Owned:
+    """From when to when a replica had a duty, in the database; `incarnation` tells its lives apart."""
+
+    duty: str
+    host: str
+    incarnation: int
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Confirmed:
+    """A notification that the server forgets since a replica has acknowledged it: who did, and what it says."""
+
+    at: float
+    host: str
+    agent: str
+    chat: str
+    value: str | None
+    stamp_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """An event at the moment at which the database stored it, and for whom."""
+
+    at: float
+    host: str
+    event: Event
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unwell:
+    """A stretch in which a host, the database's or a replica's, was not what it should be; `why` is the fault."""
+
+    host: str
+    since: float
+    until: float
+    why: str
+
+
+@dataclass(kw_only=True, slots=True)
+class Shared:
+    """What is known of replicas, beside everything else.
+
+    Attributes:
+        owned: who had which duty, and when.
+        stored: what the database stored, and for whom.
+        confirmed: what the server forgot since it was acknowledged.
+        polls: when a replica's connect reached the server: virtual seconds, agent, host.
+        late: writes of replicas that were evicted or had left, that the database did not refuse.
+        evicted: whom another replica's beat has evicted: virtual seconds, host, and when it had joined.
+        torn: answers of the database with a hole in them.
+        unwell: what the hosts lacked.
+        clocks: the settings of each replica's wall clock.
+        at_the_end: who has each duty, None for nobody.
+    """
+
+    owned: list[Owned] = field(default_factory=list)
+    stored: list[Stored] = field(default_factory=list)
+    confirmed: list[Confirmed] = field(default_factory=list)
+    polls: list[tuple[float, str, str]] = field(default_factory=list)
+    late: list[tuple[float, str]] = field(default_factory=list)
+    evicted: list[tuple[float, str, float]] = field(default_factory=list)
+    torn: list[tuple[float, str]] = field(default_factory=list)
+    unwell: list[Unwell] = field(default_factory=list)
+    clocks: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    at_the_end: dict[str, str | None] = field(default_factory=dict)
+
+
 @dataclass(kw_only=True, slots=True)
 class Evidence:
     """Everything that an oracle may look at.
@@ -86,6 +157,7 @@ class Evidence:
         crashes: processes that ended by themselves, and errors that nobody waited for.
         healed_at: since when nothing goes wrong any more.
         ended_at: the end of the world.
+        shared: what there is to know of replicas, None where there is one process on a machine of its own.
     """
 
     published: list[Publication] = field(default_factory=list)
@@ -104,3 +176,4 @@ class Evidence:
     crashes: list[tuple[float, str]] = field(default_factory=list)
     healed_at: float = 0.0
     ended_at: float = 0.0
+    shared: Shared | None = None

@@ -6,10 +6,14 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
+from simulation.draws import draw
+from simulation.judge import judge
 from simulation.known import explained_by
-from simulation.oracle import Case, Finding, judge
-from simulation.schedule import Schedule, draw
+from simulation.oracle import Case, Finding
+from simulation.replicas import Replicas
+from simulation.schedule import Schedule
 from simulation.world import World
 
 _COLLECT_EVERY = 10  # worlds: each leaves cycles, and what a daemon freezes of them
@@ -39,7 +43,7 @@ class Outcome:
 def play(plan: Schedule, *, log: bool = False) -> Outcome:
     """Play a schedule and judge the world. What breaks the world itself is a finding too."""
     began_s = time.process_time()
-    world = World(plan, log=log)
+    world = Replicas(plan, log=log) if plan.replicas else World(plan, log=log)
     try:
         evidence = world.play()
         findings = judge(plan, evidence)
@@ -63,18 +67,19 @@ def play(plan: Schedule, *, log: bool = False) -> Outcome:
     )
 
 
-def play_seed(seed: int) -> Outcome:
-    """Play the schedule of a seed."""
+def play_seed(seed: int, replicas: int = 0) -> Outcome:
+    """Play the schedule of a seed; see `draw`."""
     if seed % _COLLECT_EVERY == 0:
         gc.unfreeze()
         gc.collect()
-    return play(draw(seed))
+    return play(draw(seed, replicas))
 
 
-def explore(seeds: Iterable[int], *, workers: int) -> Iterator[Outcome]:
+def explore(seeds: Iterable[int], *, workers: int, replicas: int = 0) -> Iterator[Outcome]:
     """Play the schedules of these seeds; the outcomes come in their order."""
+    play_one = partial(play_seed, replicas=replicas)
     if workers <= 1:
-        yield from map(play_seed, seeds)
+        yield from map(play_one, seeds)
         return
     with ProcessPoolExecutor(workers, initializer=os.nice, initargs=(5,)) as pool:
-        yield from pool.map(play_seed, seeds, chunksize=2)
+        yield from pool.map(play_one, seeds, chunksize=2)

@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterable
 from concurrent.futures import Executor, Future
 from contextvars import ContextVar, copy_context
+from traceback import walk_tb
 from typing import Any
 
+from aiohttp import web_protocol
 from simloop import SimLoop
 
 _WORKER_S = (0.0002, 0.003)  # what a thread and an fsync take
@@ -15,10 +17,14 @@ _END_S = 60.0
 
 
 class Life:
-    """A process. What runs in its context runs no more once it is dead: no `finally`, no `except` of it either."""
+    """A process. What runs in its context runs no more once it is dead: no `finally`, no `except` of it either.
+
+    Nor while it is frozen; then the rest of it runs, in its order, when it thaws.
+    """
 
     def __init__(self) -> None:
         self.alive = True
+        self.frozen = False
         self.left: list[Any] = []
 
 
@@ -79,15 +85,21 @@ class Loop(SimLoop):
         context.run(self._schedule_packet, packet, latency)
 
     def _arrive(self, packet: Any) -> None:
-        """What follows from it belongs to who receives it: a server goes on when its client is killed."""
+        """What follows from it belongs to who receives it: a server goes on when its client is killed.
+
+        The kernel takes what is for a process that is frozen.
+        """
         host, life = self._dialled.get(packet.conn, ("", None))
         LIFE.set(life if packet.dst == host else None)
-        self._deliver_packet(packet)
+        if life is not None and life.frozen and packet.dst == host:
+            self.call_soon(self._deliver_packet, packet)
+        else:
+            self._deliver_packet(packet)
 
     def _note_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        life = LIFE.get()
-        if isinstance(context.get("exception"), BaseException) and (life is None or life.alive):
-            self.errors.append(context["exception"])
+        life, error = LIFE.get(), context.get("exception")
+        if isinstance(error, BaseException) and (life is None or life.alive) and not _is_of_a_server(error):
+            self.errors.append(error)
 
     def _step(self) -> None:
         if not self._ready:
@@ -97,17 +109,30 @@ class Loop(SimLoop):
         if handle.cancelled():
             return
         life = handle.get_context().get(LIFE)
-        if life is not None and not life.alive:
+        if life is not None and (life.frozen or not life.alive):
             life.left.append(entry)
             return
         self.steps += 1
         handle._run()
 
+    def join(self, pairs: set[frozenset[str]]) -> None:
+        """End a partition of these pairs of hosts; what was sent meanwhile goes on its way."""
+        self.net._cuts -= pairs
+        held, self.net._held = self.net._held, []
+        for packet in held:
+            self.net._transmit(packet)
+
+    def thaw(self, life: Life) -> None:
+        """Let a frozen process do what it has missed."""
+        life.frozen = False
+        self._ready += life.left
+        life.left = []
+
     def end(self, lives: Iterable[Life]) -> None:
         """Let everything come to its end, killed processes too: nobody looks any more, and nothing is to stay open."""
         for life in lives:
             life.alive = True
-            self._ready += life.left
+            self.thaw(life)
         while tasks := asyncio.all_tasks(self):
             for task in tasks:
                 task.cancel()
@@ -170,6 +195,12 @@ class Worker(Executor):
 
 async def _wait(tasks: Collection[asyncio.Task[Any]]) -> None:
     await asyncio.wait(tasks, timeout=_END_S)
+
+
+def _is_of_a_server(error: BaseException) -> bool:
+    """Whether aiohttp itself has failed on a request that came while its server stopped."""
+    frames = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
+    return frames[-1:] == [web_protocol.__file__]
 
 
 class _Mute:

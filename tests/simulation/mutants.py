@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
 from rich.console import Console
 
 from listener.audit.trail import Trail
@@ -18,11 +19,15 @@ from listener.delivery.lane import Lane
 from listener.intake.receiver import Receiver
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
+from listener.journal.shared.journal import SharedJournal
+from listener.journal.shared.membership import Membership
 from listener.journal.sqlite import dead_letters, store
 from listener.journal.sqlite.lock import FileLock
 from listener.journal.sqlite.place import Place
+from listener.model.replica import Grant
 from listener.runtime.clock import Moment
 from listener.sinks.webhook import sink as webhook
+from listener.testing.database import MemoryDatabase, _Replica
 from listener.webservices.repeats import Repeats
 from simulation.explore import Outcome, play_seed
 
@@ -40,10 +45,12 @@ class Mutant:
     Attributes:
         text: what the product does then.
         patches: owner, name and the function in its place.
+        replicas: how many share a journal in the worlds that tell.
     """
 
     text: str
     patches: Sequence[tuple[Any, str, Make]]
+    replicas: int = 0
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -228,11 +235,95 @@ MUTANTS: Mapping[str, Mutant] = {
 }
 
 
+def _stores_for_anybody(original: Any) -> Any:
+    def append(self: MemoryDatabase, me: int, *rest: Any) -> Any:
+        if me in self._replicas:
+            return original(self, me, *rest)
+        self._replicas[me] = _Replica(me, "", version="", lease_s=1.0, now_s=0.0)
+        try:
+            return original(self, me, *rest)
+        finally:
+            del self._replicas[me]
+
+    return append
+
+
+def _asks_for_no_revision(original: Any) -> Any:
+    def append(self: MemoryDatabase, me: int, number: int, batch: Any, _: Any, ages: Any) -> Any:
+        return original(self, me, number, batch, {}, ages)
+
+    return append
+
+
+def _stores_a_number_again(original: Any) -> Any:
+    def append(self: MemoryDatabase, me: int, number: int, *rest: Any) -> Any:
+        if me in self._replicas:
+            self._replicas[me].answers.pop(number, None)
+        return original(self, me, number, *rest)
+
+    return append
+
+
+def _gives_back_by_name(original: Any) -> Any:
+    def release(self: MemoryDatabase, me: int, duties: Any) -> Any:
+        return original(self, me, [Grant(one.duty, self._duties[one.duty].epoch) for one in duties])
+
+    return release
+
+
+def _was_well_just_now(original: Any) -> Any:
+    async def sessions(self: SharedJournal, *rest: Any) -> Any:
+        now_ms, monotonic_ms = self._host.clock.now_ms(), int(self._monotonic_s() * 1000)
+        found = await original(self, *rest)
+        return {name: replace(one, seen_ms=now_ms, seen_monotonic_ms=monotonic_ms) for name, one in found.items()}
+
+    return sessions
+
+
+OF_REPLICAS: Mapping[str, Mutant] = {
+    "late writes": Mutant(
+        text="the database stores what an evicted replica sends",
+        patches=[(MemoryDatabase, "append", _stores_for_anybody)],
+        replicas=3,
+    ),
+    "no revisions": Mutant(
+        text="the database does not look at what a batch was classified against",
+        patches=[(MemoryDatabase, "append", _asks_for_no_revision)],
+        replicas=3,
+    ),
+    "no numbers": Mutant(
+        text="the database does not know a batch again that it has stored",
+        patches=[(MemoryDatabase, "append", _stores_a_number_again)],
+        replicas=3,
+    ),
+    "no steadiness": Mutant(
+        text="a replica that was late itself evicts others",
+        patches=[(_Replica, "is_steady", lambda _: lambda *_args: True)],
+        replicas=3,
+    ),
+    "no epochs": Mutant(
+        text="a duty is released although it was granted anew since",
+        patches=[(MemoryDatabase, "release", _gives_back_by_name)],
+        replicas=3,
+    ),
+    "no certainty": Mutant(
+        text="a replica polls although others may have its sessions",
+        patches=[(Membership, "is_certain", lambda _: lambda _self: True)],
+        replicas=3,
+    ),
+    "no age": Mutant(
+        text="who takes a session over takes it to have been well until then",
+        patches=[(SharedJournal, "sessions", _was_well_just_now)],
+        replicas=3,
+    ),
+}
+
+
 def hunt(mutant: Mutant, seeds: Sequence[int]) -> tuple[int, Outcome] | None:
     """How many seeds it takes to catch it, and what the last of them shows; None if none of them does."""
     with mutant.alive():
         for count, seed in enumerate(seeds, start=1):
-            outcome = play_seed(seed)
+            outcome = play_seed(seed, mutant.replicas)
             if outcome.unknown:
                 return count, outcome
     return None

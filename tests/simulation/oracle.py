@@ -16,9 +16,11 @@ from msgspec.structs import replace
 from listener.cometd.facts import Cause
 from listener.model import event as model
 from listener.model.event import Change, Event, Kind, Origin, epoch_ms
+from listener.model.replica import ACCOUNT
 from simulation.clock import EPOCH_MS
 from simulation.evidence import Evidence, Publication, Recorded, Session, SessionProblem
 from simulation.schedule import RECONCILE_S, Schedule
+from simulation.wellness import MOVES, ORDERLY, TAKEN_OVER_WITHIN_S
 
 STORED_S = 10.0
 """How far behind the certainty of an idle session may be that is stored for the next process."""
@@ -45,6 +47,7 @@ class Gap:
         length_s: as it is written, None where the listener could not know it.
         begins_at: where a reader has to reckon with its beginning.
         least_s: the shortest length that can be meant: a clock that was set back has shown a time twice.
+        clock: the settings of the wall clock that it is written in.
     """
 
     agent: str
@@ -57,6 +60,7 @@ class Gap:
     begins_at: float
     ends_at: float
     least_s: float
+    clock: Sequence[tuple[float, int]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,10 +83,6 @@ class Case:
     def __init__(self, plan: Schedule, evidence: Evidence) -> None:
         self.plan = plan
         self.evidence = evidence
-
-    def wall_ms(self, at: float) -> int:
-        """What the clock of the listener's host showed."""
-        return EPOCH_MS + int(at * 1000) + self.offset_ms(at)
 
     @cached_property
     def data(self) -> dict[str, dict[str, Any]]:
@@ -107,11 +107,12 @@ class Case:
     def _gap(self, event: Event, data: Mapping[str, Any]) -> Gap:
         at = self.recorded[event.id].at if event.id in self.recorded else self.evidence.ended_at
         gap = msgspec.convert(data, model.Gap)
-        ends_at = max(self._moments(gap.ended_ms, not_after=at))
+        clock = self._clock_of(event)
+        ends_at = max(_moments(clock, gap.ended_ms, not_after=at))
         from_ms, to_ms = epoch_ms(gap.from_), epoch_ms(gap.to)
         step_s = gap.clock_step_seconds or 0.0
         began_ms = to_ms if step_s < 0 else from_ms  # as the clock before showed it, where no length is known
-        begins = self._moments(began_ms, not_after=ends_at) if gap.seconds is None else [ends_at - gap.seconds]
+        begins = _moments(clock, began_ms, not_after=ends_at) if gap.seconds is None else [ends_at - gap.seconds]
         return Gap(
             agent=event.account,
             reason=gap.reason,
@@ -123,20 +124,19 @@ class Case:
             begins_at=min(begins),
             ends_at=ends_at,
             least_s=ends_at - max(begins),
+            clock=clock,
         )
 
-    def _moments(self, shown_ms: int, *, not_after: float) -> list[float]:
-        """When the clock showed this; it did not after the given moment, which stands for none."""
-        ends = [since for since, _ in self.evidence.clock[1:]] + [not_after]
-        return [
-            at
-            for (since, offset_ms), until in zip(self.evidence.clock, ends, strict=True)
-            if since - _SLACK_S <= (at := (shown_ms - EPOCH_MS - offset_ms) / 1000) <= min(until, not_after) + _SLACK_S
-        ] or [not_after]
+    def _clock_of(self, event: Event) -> Sequence[tuple[float, int]]:
+        """The wall clock of the host that has written an event."""
+        shared = self.evidence.shared
+        return self.evidence.clock if shared is None else shared.clocks[self.writers[event.id]]
 
-    def offset_ms(self, at: float) -> int:
-        """By how much the clock of the listener's host was off."""
-        return next((offset for since, offset in reversed(self.evidence.clock) if since <= at), 0)
+    @cached_property
+    def writers(self) -> dict[str, str]:
+        """For which replica's host the database stored each event, by its id."""
+        shared = self.evidence.shared
+        return {} if shared is None else {one.event.id: one.host for one in reversed(shared.stored)}
 
     def is_covered(self, agent: str, at: float) -> bool:
         """Whether a gap of the agent holds this moment."""
@@ -148,8 +148,10 @@ class Case:
             return False
         if gap.length_s is None:
             return True  # all that could be told is when it began by one clock, and when it ended by another
-        settings = [since for since, _ in self.evidence.clock if gap.begins_at - _SLACK_S < since <= gap.ends_at]
-        readings = [self.offset_ms(gap.ends_at)] + [self.offset_ms(at)] * (len(settings) <= 1)
+        settings = [since for since, _ in gap.clock if gap.begins_at - _SLACK_S < since <= gap.ends_at]
+        # A replica that has taken a session over knows when it was well by its own clock as it was then.
+        is_own = self.evidence.shared is None and len(settings) <= 1
+        readings = [_offset_ms(gap.clock, gap.ends_at)] + [_offset_ms(gap.clock, at)] * is_own
         return all(
             gap.from_ms - _SLACK_MS <= EPOCH_MS + at * 1000 + offset_ms <= gap.to_ms + _SLACK_MS
             for offset_ms in readings
@@ -174,6 +176,21 @@ class Case:
             if one.heard:
                 first.setdefault(one.agent, one.at)
         return first
+
+
+def _moments(clock: Sequence[tuple[float, int]], shown_ms: int, *, not_after: float) -> list[float]:
+    """When a clock showed this; it did not after the given moment, which stands for none."""
+    ends = [since for since, _ in clock[1:]] + [not_after]
+    return [
+        at
+        for (since, offset_ms), until in zip(clock, ends, strict=True)
+        if since - _SLACK_S <= (at := (shown_ms - EPOCH_MS - offset_ms) / 1000) <= min(until, not_after) + _SLACK_S
+    ] or [not_after]
+
+
+def _offset_ms(clock: Sequence[tuple[float, int]], at: float) -> int:
+    """By how much a clock was off."""
+    return next((offset for since, offset in reversed(clock) if since <= at), 0)
 
 
 def key_of(one: Publication) -> tuple[str, str, str | None, int]:
@@ -327,13 +344,21 @@ def every_notification_is_counted(case: Case) -> Iterator[Finding]:
             yield Finding(promise="counts", at=at, agent="", text=f"process {process}: {counts}")
 
 
+def may_leave_a_gap(case: Case, trouble: SessionProblem) -> bool:
+    """Not what replicas do in order; nor, with acknowledgements, what is taken over as fast as it should be."""
+    if trouble.fault not in MOVES:
+        return True
+    is_fast = trouble.until - trouble.since <= TAKEN_OVER_WITHIN_S + _SLACK_S
+    return not (is_fast and (case.plan.ack or trouble.fault in ORDERLY))
+
+
 def gaps_are_honest(case: Case) -> Iterator[Finding]:
     """6a. A gap has a cause, is not longer than that and the stated bounds, and says what was done to the clock."""
     before_s = 2 * case.plan.hold_ms / 1000 + STORED_S + 3.0
     after_s = case.plan.hold_ms / 1000 + RETRY_S
     login_s = after_s + LOGIN_S
     for gap in case.gaps:
-        troubles = [one for one in case.evidence.troubles if gap.agent in one.agents]
+        troubles = [one for one in case.evidence.troubles if gap.agent in one.agents and may_leave_a_gap(case, one)]
         reach = [
             (
                 one.since - before_s - (RECONCILE_S if _casts_doubt(one, gap) else 0.0),
@@ -355,7 +380,7 @@ def gaps_are_honest(case: Case) -> Iterator[Finding]:
 
 def _casts_doubt(trouble: SessionProblem, gap: Gap) -> bool:
     """What a process had seen of a subscription since it was certain of it last is gone with the process."""
-    return trouble.fault in ENDS and gap.reason == Cause.SUBSCRIPTION_LOST
+    return trouble.fault in (*ENDS, *MOVES) and gap.reason == Cause.SUBSCRIPTION_LOST
 
 
 def _over_at(case: Case, trouble: SessionProblem, gap: Gap) -> float:
@@ -378,11 +403,21 @@ def _clock_is_told(case: Case, gap: Gap, length_s: float) -> Iterator[Finding]:
         begins_at <= end <= gap.ends_at for _, end, _ in case.evidence.lives
     ):
         begins_at += RECONCILE_S  # counted back from what was stored: what was done to the clock before is not
-    step_s = (case.offset_ms(gap.ends_at) - case.offset_ms(begins_at)) / 1000
+    step_s = (_offset_ms(gap.clock, gap.ends_at) - _offset_ms(gap.clock, begins_at)) / 1000
+    if case.evidence.shared is not None:
+        step_s = _step_since_some_moment(gap, begins_at, step_s)
     named_s = (gap.to_ms - gap.from_ms) / 1000
     if abs(gap.step_s - step_s) > _SLACK_S or abs(named_s - length_s - abs(step_s)) > _SLACK_S:
         text = f"a gap of {length_s:.3f} s names {named_s:.3f} s and a step of {gap.step_s} s, which was {step_s} s"
         yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
+
+
+def _step_since_some_moment(gap: Gap, begins_at: float, step_s: float) -> float:
+    """What the gap says, if that was done to the clock since some moment in it: that at which it was taken over."""
+    moments = [since for since, _ in gap.clock if begins_at <= since <= gap.ends_at]
+    now_ms = _offset_ms(gap.clock, gap.ends_at)
+    steps = [(now_ms - _offset_ms(gap.clock, at)) / 1000 for at in moments]
+    return next((one for one in steps if abs(one - gap.step_s) <= _SLACK_S), step_s)
 
 
 def _stretch(reach: Sequence[tuple[float, float]], at: float) -> tuple[float, float]:
@@ -398,7 +433,7 @@ def sessions_are_kept(case: Case) -> Iterator[Finding]:
     """6b. No session is lost that could have been kept: a login that was refused stands in the way until the next."""
     begun = {one.client_id: one.at for one in case.evidence.sessions if one.what == "began"}
     for session in case.evidence.sessions:
-        if session.what == "abandoned" and not _was_not_stored(case, begun.get(session.client_id, 0.0), session.at):
+        if session.what == "abandoned" and not _was_not_stored(case, session, begun.get(session.client_id, 0.0)):
             text = "a handshake took the place of a session that lived"
             yield Finding(promise="session abandoned", at=session.at, agent=session.agent, text=text, about=session)
         if session.what == "swept":
@@ -408,9 +443,13 @@ def sessions_are_kept(case: Case) -> Iterator[Finding]:
                 yield Finding(promise="session lost", at=session.at, agent=session.agent, text=text, about=session)
 
 
-def _was_not_stored(case: Case, began_at: float, ended_at: float) -> bool:
-    """Whether a process was killed before it can have stored the session."""
+def _was_not_stored(case: Case, session: Session, began_at: float) -> bool:
+    """Whether a process was killed, or had to give the account away, before it can have stored the session."""
+    ended_at, shared = session.at, case.evidence.shared
     ends = [end for _, end, _ in case.evidence.lives if began_at <= end <= ended_at]
+    if shared is not None:
+        account = ACCOUNT + session.agent
+        ends += [one.until for one in shared.owned if one.duty == account and began_at <= one.until <= ended_at]
     stalled = [one for one in case.evidence.troubles if one.fault in ("DiskFull", "DiskStall")]
     return any(
         end - began_at < _SESSION_STORED_S or any(one.since <= end and one.until >= began_at for one in stalled)
@@ -464,9 +503,3 @@ PROMISES: tuple[Promise, ...] = (
     everything_settles,
     the_journal_knows_how_chats_stand,
 )
-
-
-def judge(plan: Schedule, evidence: Evidence) -> list[Finding]:
-    """Everything that breaks a promise."""
-    case = Case(plan, evidence)
-    return [finding for promise in PROMISES for finding in promise(case)]

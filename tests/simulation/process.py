@@ -7,6 +7,7 @@ from typing import Any
 
 from listener.config.settings import Settings
 from listener.daemon.daemon import Daemon
+from listener.journal.shared.database import Database
 from listener.model.event import Event
 from listener.runtime.host import Host
 from simulation.clock import WorldClock
@@ -22,43 +23,52 @@ class Process:
 
     Args:
         loop: of the world.
-        clock: of its host.
+        host: where it runs.
+        clock: of that host.
         settings: its configuration.
         number: of the process, and of its dice.
         boot: how often its machine was started.
         on_record: called with events that became durable.
         on_end: called with what ended it, None for an orderly end.
+        database: makes what it shares with others; None where its journal is its own.
     """
 
     def __init__(
         self,
         *,
         loop: Loop,
+        host: str = HOST,
         clock: WorldClock,
         settings: Settings,
         number: int,
         boot: int,
         on_record: Callable[[int, tuple[Event, ...]], None],
         on_end: Callable[["Process", BaseException | None], None],
+        database: Callable[[], Database] | None = None,
     ) -> None:
         self.number = number
         self.folder: Path = settings.base
         self.started_at = loop.now_s
         self.life = Life()
+        self.host = host
         self._loop = loop
         self._on_end = on_end
-        host = Host(
+        parts = Host(
             clock=clock,
             random=random.Random(f"{loop.seed}:process:{number}"),
             boot_id=f"start-{boot}",
             new_worker=lambda _: Worker(loop),
         )
         self.daemon = Daemon(
-            settings, host=host, takes_orders=False, on_record=lambda events: on_record(number, events)
+            settings,
+            host=parts,
+            takes_orders=False,
+            on_record=lambda events: on_record(number, events),
+            database=database,
         )
         token = LIFE.set(self.life)
         try:
-            self.task = loop.net.host(HOST).create_task(self._run(), name=f"process {number}")
+            self.task = loop.net.host(host).create_task(self._run(), name=f"process {number}")
         finally:
             LIFE.reset(token)
 
@@ -74,13 +84,13 @@ class Process:
         """SIGKILL: its code runs no more. The kernel resets its connections, unless there is no power for that."""
         self.life.alive = False
         net = self._loop.net
-        for transport in [one for key, one in net._streams.items() if key[1] == HOST]:
+        for transport in [one for key, one in net._streams.items() if key[1] == self.host]:
             if not power:
                 transport._send("rst")
             transport._closed = True
             transport._protocol = None
             net._drop_stream(transport._conn, *transport._local)
-        for number in [number for number, one in net._pending.items() if one.local[0] == HOST]:
+        for number in [number for number, one in net._pending.items() if one.local[0] == self.host]:
             del net._pending[number]
 
     @property

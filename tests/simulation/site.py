@@ -5,7 +5,9 @@ import random
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from listener.runtime.host import Host
 from listener.simulator import Simulator, SimulatorOptions
 from listener.simulator.bayeux import CometdSession, reply_to
 from listener.simulator.wire import Call, Reply
-from simulation.evidence import KEY, Evidence, Publication, Session, SessionProblem
+from simulation.evidence import KEY, Confirmed, Evidence, Publication, Session, SessionProblem, Shared
 from simulation.loop import Loop
 from simulation.oracle import LOGIN_S
 from simulation.schedule import StandIn
@@ -24,6 +26,8 @@ PORT = 8080
 LEARNED_FROM = 3  # answers that a proxy cuts; from then on nobody should ask for one that takes so long
 CODES = ("resolved", "callback", "spam")  # beside those that are used once
 _ENDS = (b"402::", b'"reconnect":"handshake"', b'"reconnect":"none"')
+_PEER: ContextVar[str] = ContextVar("peer", default="")
+"""The host whose request is being answered."""
 _DECODE = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
@@ -48,6 +52,7 @@ class Site(Simulator):
         self._bayeux._sweep = self._swept  # type: ignore[method-assign]
         self._unwatched_expect_poll = self._bayeux.expect_poll
         self._bayeux.expect_poll = self._expect_poll  # type: ignore[method-assign]
+        self._watched: set[str] = set()
         self._unwatched_before = self._faults.before
         self._faults.before = self._before  # type: ignore[method-assign]
 
@@ -138,6 +143,8 @@ class Site(Simulator):
             self._note_login(call, reply)
             return reply
         messages = _DECODE(call.body)
+        if self.evidence.shared is not None:
+            self._watch(self.evidence.shared, call, messages)
         refusal = self._refusal(call, messages)
         if refusal is not None:
             return refusal
@@ -152,6 +159,36 @@ class Site(Simulator):
             elif message.get("channel") == "/meta/handshake":
                 self._note_beginnings()
         return self._through_the_gateway(call, reply)
+
+    def _watch(self, shared: Shared, call: Call, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Note which replica polls, and what the server forgets since a replica has acknowledged it."""
+        _PEER.set(call.peer or "")
+        for session in self._bayeux.sessions:
+            if session.client_id not in self._watched:
+                self._watched.add(session.client_id)
+                session.queue.acknowledge = partial(self._acknowledged, session)  # type: ignore[method-assign]
+        for message in messages:
+            session = self._bayeux._sessions.get(str(message.get("clientId")))
+            if message.get("channel") == "/meta/connect" and session is not None:
+                shared.polls.append((self._loop.now_s, session.user, call.peer or ""))
+
+    def _acknowledged(self, session: CometdSession, batch: int) -> bool:
+        for number, message in session.queue._waiting:
+            if number <= batch and self.evidence.shared is not None:
+                data = msgspec.json.decode(message)["data"]
+                values = data["chat"].get("userData", {})
+                if data.get("notificationType") == "PropertiesUpdated" and KEY in values:
+                    self.evidence.shared.confirmed.append(
+                        Confirmed(
+                            at=self._loop.now_s,
+                            host=_PEER.get(),
+                            agent=session.user,
+                            chat=data["chat"]["id"],
+                            value=values[KEY] or None,
+                            stamp_ms=data["metrics"]["eventProcessing"]["serverGenerationTimestamp"],
+                        )
+                    )
+        return type(session.queue).acknowledge(session.queue, batch)
 
     def _note_beginnings(self) -> None:
         """Note sessions that are new, and those of the same agent that they take the place of.

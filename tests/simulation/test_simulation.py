@@ -11,35 +11,46 @@ import pytest
 
 pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs Python 3.12")
 
+from simulation.cli import command_of
+from simulation.draws import draw
 from simulation.explore import Outcome, play, play_seed
+from simulation.judge import judge
 from simulation.known import CASES, OpenCase
-from simulation.mutants import MUTANTS
-from simulation.oracle import judge
+from simulation.mutants import MUTANTS, OF_REPLICAS
 from simulation.schedule import (
     Advise,
     AnyFault,
     ClockJump,
+    CutOff,
+    DatabaseRestart,
+    DatabaseSlow,
     Deny,
     DiskFull,
+    Drain,
     Duplicate,
     Fail,
     FilesTaken,
     Forget,
+    Freeze,
     Kill,
+    KillReplica,
     LoseLogins,
+    Namesake,
     Partition,
     ReadTimeout,
     ReceiverAnswers,
     ReceiverChokes,
     Refuse,
     RefuseInBayeux,
+    ReplicaClock,
     Restart,
+    RestartReplica,
+    RollingRestart,
     RotateCsrf,
     Schedule,
     ServerRestart,
     Slow,
     StandIn,
-    draw,
 )
 from simulation.shrink import shrunk
 from simulation.world import World
@@ -47,13 +58,14 @@ from simulation.world import World
 OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text), id=case.id) for case in CASES]
 ROOT = Path(__file__).parents[2]
 FIXED = range(24)
+REPLICAS = 3
+FRESH_OF_REPLICAS = 20
 FRESH = [random.SystemRandom().randrange(10**6, 10**9) for _ in range(4)]
 
 
 def told(outcome: Outcome) -> str:
     """What a failure prints: the command that plays it again, and the findings."""
-    command = f"python -m tests.simulation --seed {outcome.plan.seed} --shrink"
-    return "\n".join([command, *map(str, outcome.unknown)])
+    return "\n".join([command_of(outcome.plan), *map(str, outcome.unknown)])
 
 
 @pytest.mark.parametrize("seed", FIXED)
@@ -65,6 +77,12 @@ def test_nothing_is_found_but_open_cases(seed: int):
 @pytest.mark.parametrize("place", range(len(FRESH)))
 def test_nor_by_seeds_that_nobody_has_tried(place: int):
     outcome = play_seed(FRESH[place])
+    assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("place", range(FRESH_OF_REPLICAS))
+def test_nor_where_three_replicas_share_a_journal(place: int):
+    outcome = play_seed(random.SystemRandom().randrange(10**6, 10**9), REPLICAS)
     assert outcome.unknown == [], told(outcome)
 
 
@@ -104,9 +122,14 @@ def test_a_seed_plays_alike_in_another_process_whatever_its_hashes():
     assert traces == {play_seed(3).trace}
 
 
-def test_a_schedule_is_printed_and_read_again():
+def test_a_seed_of_replicas_does_too():
+    assert len({play_seed(0, REPLICAS).trace for _ in range(2)}) == 1
+
+
+@pytest.mark.parametrize("replicas", [0, REPLICAS])
+def test_a_schedule_is_printed_and_read_again(replicas: int):
     for seed in range(200):
-        assert Schedule.from_json(draw(seed).to_json()) == draw(seed)
+        assert Schedule.from_json(draw(seed, replicas).to_json()) == draw(seed, replicas)
 
 
 def test_a_schedule_shrinks_to_what_it_takes():
@@ -119,7 +142,7 @@ def test_a_schedule_shrinks_to_what_it_takes():
 def test_the_page_lists_the_open_cases_and_the_mutants():
     page = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
     assert [case.id for case in CASES if f"| `{case.id}` | {case.text} |" not in page] == []
-    assert [name for name, mutant in MUTANTS.items() if f"| {name} | {mutant.text} |" not in page] == []
+    assert [name for name, mutant in (MUTANTS | OF_REPLICAS).items() if f"| {name} | {mutant.text} |" not in page] == []
 
 
 # --- what the simulation found, and what was mended -------------------------------------------------------------------
@@ -368,6 +391,51 @@ def test_many_sessions_that_wait_for_a_second_go_on_after_a_start():
     plan = _small(0, Restart(at=8.0, for_s=0.2), ack=True, hold_ms=8000, lasts_s=9.0)
     outcome = play(msgspec.structs.replace(plan, accounts=150, max_interval_ms=1000, batched=True))
     assert outcome.unknown == [], told(outcome)
+
+
+# --- the same of replicas ---------------------------------------------------------------------------------------------
+
+
+def _replicas(seed: int, *faults: AnyFault, ack: bool, accounts: int = 3) -> Schedule:
+    lasts_s = max(40.0, *(fault.at + 15.0 for fault in faults))
+    plan = _small(seed, *faults, ack=ack, hold_ms=5000, lasts_s=lasts_s, accounts=accounts)
+    return msgspec.structs.replace(plan, replicas=REPLICAS)
+
+
+SHARED = {
+    "a look at chats that another replica has heard of meanwhile": (Drain(replica=3, at=24.155, for_s=12.19),),
+    "a file that whoever was fenced opens again": (Freeze(replica=1, at=12.0, for_s=4.0),),
+    "a stop in the middle of a hand-over": (
+        KillReplica(replica=1, at=28.051, for_s=15.0),
+        KillReplica(replica=2, at=28.865, for_s=15.0),
+    ),
+    "an outage of the database that is a little shorter than a lease": (
+        RestartReplica(replica=2, at=11.347, for_s=0.2),
+        DatabaseRestart(at=15.854, for_s=0.8),
+    ),
+    "a replica that is cut off from everybody, and whose clock is set": (
+        CutOff(replica=2, host="database", at=12.0, for_s=6.0),
+        CutOff(replica=2, host="gws", at=12.0, for_s=6.0),
+        ReplicaClock(replica=2, at=14.0, by_s=-3600.0),
+        ReplicaClock(replica=1, at=15.0, by_s=3600.0),
+    ),
+    "answers that are lost, and come late": (
+        CutOff(replica=1, host="database", way="answers", late=False, at=12.0, for_s=0.8),
+        CutOff(replica=3, host="database", way="answers", late=True, at=20.0, for_s=2.0),
+    ),
+    "a rolling restart while the database is slow": (
+        DatabaseSlow(at=10.0, for_s=20.0, by_ms=200),
+        RollingRestart(at=12.0, for_s=1.5),
+    ),
+    "another process of the same name": (Namesake(replica=2, at=12.0, for_s=4.0),),
+}
+
+
+@pytest.mark.parametrize("ack", [True, False], ids=["ack", "no ack"])
+@pytest.mark.parametrize("faults", SHARED.values(), ids=SHARED)
+def test_replicas_keep_what_is_promised(faults: tuple[AnyFault, ...], *, ack: bool):
+    outcome = play(_replicas(44, *faults, ack=ack, accounts=4))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
 
 
 # --- what the simulated world itself had wrong ------------------------------------------------------------------------

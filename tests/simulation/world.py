@@ -29,7 +29,7 @@ from simulation.clock import WorldClock
 from simulation.disk import Disk, mounted
 from simulation.evidence import Evidence, Recorded
 from simulation.loop import Loop, Worker
-from simulation.process import Process
+from simulation.process import HOST, Process
 from simulation.receiver import Receiver
 from simulation.schedule import RECONCILE_S, Schedule, ends_at
 from simulation.site import Agents, Site
@@ -55,6 +55,7 @@ class World:
         evidence: what is known of it, whole after `play`.
         trace: a digest of all that happened, and when.
         agents: who works there.
+        listeners: the hosts on which the listener runs.
         clocks: the wall clock of each host.
         site, receiver, disk: its parts, once it plays.
     """
@@ -67,10 +68,14 @@ class World:
         self.trace = ""
         self.loop = Loop(plan.seed)
         self._digest = hashlib.blake2b(digest_size=16)
-        self.clocks = {host: WorldClock(self.loop) for host in ("listener", "gws", "crm")}
+        self.listeners = self._listeners()
+        self.clocks = {host: WorldClock(self.loop) for host in (*self.listeners, "gws", "crm")}
         self._processes: list[Process] = []
         self._boot = 1
         self.agents = tuple(f"agent{number}" for number in range(1, plan.accounts + 1))
+
+    def _listeners(self) -> tuple[str, ...]:
+        return (HOST,)
 
     def play(self) -> Evidence:
         """Play it to its end, and return what is known then."""
@@ -145,24 +150,22 @@ class World:
             if self.loop.now_s > give_up_s:
                 self.evidence.unsettled += left
                 break
-            if self.running is not None:
-                self.running.resume_what_is_told()
+            for process in self.processes:
+                process.resume_what_is_told()
             await asyncio.sleep(_LOOK_S)
 
     def _left(self) -> list[str]:
-        running = self.running
-        if running is None:
+        if not self.processes:
             return ["the listener does not run"]
-        deaf = [f"account {agent} does not listen" for agent in self.agents if not self.site.listens(agent)]
-        return running.not_settled() + deaf
+        left = [text for process in self.processes for text in process.not_settled()]
+        return left + [f"account {agent} does not listen" for agent in self.agents if not self.site.listens(agent)]
 
     async def _end(self) -> None:
         """Stop in order, and look at everything."""
         self.evidence.ended_at = self.loop.now_s
         self.evidence.values = site.values_of(self.site)
-        self.evidence.clock = self.clocks["listener"].settings
-        process = self.running
-        if process is not None:
+        self.evidence.clock = self.clocks[self.listeners[0]].settings
+        for process in self.processes:
             self._look(process)
             process.daemon.stop()
             with suppress(TimeoutError):
@@ -198,6 +201,9 @@ class World:
         return Site(options, host=host, loop=self.loop, evidence=self.evidence)
 
     def _settings(self, folder: Path) -> Settings:
+        return Settings.model_validate(self._tables(folder))
+
+    def _tables(self, folder: Path) -> dict[str, Any]:
         webhook = {
             "type": "webhook",
             "url": f"http://crm:{receiver.PORT}/events",
@@ -206,21 +212,24 @@ class World:
             "retry_limit_s": 5.0,
             "retry_event_after_h": EVENT_AFTER_S / 3600,
         }
-        return Settings.model_validate(
-            {
-                "server": {
-                    "url": f"http://gws:{site.PORT}",
-                    "verify": False,  # no TLS here, so no certificates to be read at each start
-                    "connect_timeout_s": 3.0,
-                    "request_timeout_s": 5.0,
-                    "poll_margin_s": 3.0,
-                    "reconcile_interval_s": RECONCILE_S,
-                },
-                "accounts": [{"username": name, "password": "secret"} for name in self.agents],
-                "sinks": {"audit": {"type": "file", "path": "audit.jsonl"}, "crm": webhook},
-                "base": folder,
-            }
-        )
+        return {
+            "server": {
+                "url": f"http://gws:{site.PORT}",
+                "verify": False,  # no TLS here, so no certificates to be read at each start
+                "connect_timeout_s": 3.0,
+                "request_timeout_s": 5.0,
+                "poll_margin_s": 3.0,
+                "reconcile_interval_s": RECONCILE_S,
+            },
+            "accounts": [{"username": name, "password": "secret"} for name in self.agents],
+            "sinks": {"audit": {"type": "file", "path": "audit.jsonl"}, "crm": webhook},
+            "base": folder,
+        }
+
+    @property
+    def processes(self) -> list[Process]:
+        """Those that run."""
+        return [] if self.running is None else [self.running]
 
     @property
     def running(self) -> Process | None:

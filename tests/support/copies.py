@@ -27,12 +27,12 @@ WANTED = {
 """What the tables of two files must have alike; moments of sessions are those of the host's clocks."""
 
 
-async def make_rich_journal(path: Path) -> None:
+async def make_rich_journal(path: Path, *, seen_ms: int = 1_795_305_600_000) -> None:
     """Events 5 to 30 with a hole among and one behind them; letters with and without a copy, one to be replayed."""
     journal = SqliteJournal(path=path)
     await journal.open()
     try:
-        await _fill(journal)
+        await _fill(journal, seen_ms)
     finally:
         await journal.close()
     with closing(sqlite3.connect(path)) as connection:  # as a repair leaves it
@@ -42,7 +42,7 @@ async def make_rich_journal(path: Path) -> None:
         connection.commit()
 
 
-async def _fill(journal: SqliteJournal) -> None:
+async def _fill(journal: SqliteJournal, seen_ms: int) -> None:
     old = [replace(disposition_event(number, chat="gone"), received_ms=1) for number in range(1, 5)]
     young = [
         replace(disposition_event(number, chat=f"chät-{number}", value="Ünlesbar \U0001f600 'x'"), received_ms=5_000)
@@ -55,7 +55,9 @@ async def _fill(journal: SqliteJournal) -> None:
     ]
     await journal.append(JournalBatch(events=tuple(old)))
     await journal.append(
-        JournalBatch(events=(*young, gap_event(30)), values=tuple(values), sessions=(_session(1), _session(2)))
+        JournalBatch(
+            events=(*young, gap_event(30)), values=tuple(values), sessions=(_session(1, seen_ms), _session(2, seen_ms))
+        )
     )
     await journal.advance("crm", 4, [dead_letter(2, hour=9)])
     await journal.advance("crm", 30, [dead_letter(number, hour=9) for number in (6, 7, 30)])
@@ -70,7 +72,7 @@ async def _fill(journal: SqliteJournal) -> None:
     )
 
 
-def _session(number: int) -> SessionState:
+def _session(number: int, seen_ms: int) -> SessionState:
     return SessionState(
         account=f"ägent{number}",
         url="https://gws.example.com/api/v2/notifications",
@@ -78,7 +80,7 @@ def _session(number: int) -> SessionState:
         client_id=f"client-{number}",
         connection_type="long-polling",
         ack=number if number > 1 else None,
-        seen_ms=1_795_305_600_000,
+        seen_ms=seen_ms,
         max_interval_ms=10_000 if number > 1 else None,
         cookies=(("JSESSIONID", "väl", "gws.example.com", "/"),),
         clean=number > 1,

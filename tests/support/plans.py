@@ -18,6 +18,7 @@ BY_NATURE = {
     "FROM dead_letter WHERE TRUE": "brings every letter, and is asked for just that",
     "DELETE FROM dead_letter WHERE TRUE": "deletes every letter",
     "UPDATE dead_letter SET replaying = 1 WHERE data IS NOT NULL AND TRUE": "marks every letter",
+    "+ (SELECT count(*) FROM last_value) + (SELECT count(*) FROM dead_letter) copied": "counts what a copy has to hold",
     "FROM dead_letter WHERE data IS NOT NULL AND TRUE": "brings the event of every letter",
 }
 _JOURNAL = str(Path(journal.__file__).parent)

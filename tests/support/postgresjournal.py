@@ -1,6 +1,8 @@
 """The database of a shared journal on a real PostgreSQL: schemas of their own on one server, and time that passes."""
 
 import itertools
+import socket
+import struct
 from typing import Any
 
 from listener.journal.postgres.database import PostgresDatabase
@@ -55,3 +57,57 @@ class PostgresWorld:
         for client in self._clients:
             await client.close()
         await self.server.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+
+
+class HalfSent:
+    """A client of the server that froze in the middle of a statement: it is executed, and its end never comes.
+
+    Nothing of the server ends that: between two messages of one statement it waits for its client without a limit.
+
+    Args:
+        port: of the server.
+        name: what it is called by the server.
+        statement: without parameters.
+    """
+
+    def __init__(self, port: int, name: str, statement: str) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        words = ("user", "admin", "database", "postgres", "application_name", name)
+        start = b"\x00\x03\x00\x00" + b"".join(word.encode() + b"\0" for word in words) + b"\0"
+        self._socket.sendall(struct.pack("!i", len(start) + 4) + start)
+        self.until(b"Z")
+        self._send(b"P", b"\0" + statement.encode() + b"\0\0\0")
+        self._send(b"B", b"\0\0\0\0\0\0\0\0")
+        self._send(b"E", b"\0\0\0\0\0")
+        self._send(b"H", b"")
+        self.until(b"C")
+
+    def _send(self, kind: bytes, content: bytes) -> None:
+        self._socket.sendall(kind + struct.pack("!i", len(content) + 4) + content)
+
+    def until(self, kind: bytes) -> None:
+        """Read up to a message of this kind. Raises ConnectionError once the server has hung up."""
+        while True:
+            found = self._read(1)
+            content = self._read(struct.unpack("!i", self._read(4))[0] - 4)
+            if found == kind:
+                return
+            if found == b"E":
+                raise ConnectionError(content.replace(b"\0", b" ").decode())
+
+    def _read(self, size: int) -> bytes:
+        content = b""
+        while len(content) < size:
+            part = self._socket.recv(size - len(content))
+            if not part:
+                raise ConnectionError("the server has hung up")
+            content += part
+        return content
+
+    def go_on(self) -> None:
+        """The end comes after all; returns once the statement is committed."""
+        self._send(b"S", b"")
+        self.until(b"Z")
+
+    def close(self) -> None:
+        self._socket.close()

@@ -146,10 +146,10 @@ class PostgresServer(Broker):
                         os.kill(child, signal.SIGCONT)
 
     def cpu_s(self) -> float:
-        """Seconds on a core of all its processes that live."""
+        """Seconds on a core of all its processes, of those that have ended too."""
         assert self._child is not None
         pids = [self._child.pid, *self._children()]
-        return sum(float(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) for pid in pids) / 1e9
+        return sum(map(_cpu_s, pids)) + _ended_cpu_s(self._child.pid)
 
     def lives(self) -> bool:
         """Whether it has not ended by itself."""
@@ -182,6 +182,20 @@ def _lives(pid: int) -> bool:
         return stat.read_text(encoding="utf-8").rpartition(")")[2].split()[0] not in {"Z", "X"}
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def _cpu_s(pid: int) -> float:
+    """Seconds on a core of a process of one thread."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+
+
+def _ended_cpu_s(pid: int) -> float:
+    """The same of the children that it has waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return sum(map(int, fields[13:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def as_account() -> list[str]:

@@ -25,7 +25,7 @@ from listener.model.event import (
     LastValue,
     SessionState,
 )
-from listener.model.filter import DeadLetterPage, EventFilter, Found, Undelivered
+from listener.model.filter import DeadLetterPage, EventFilter, Found
 from listener.model.replica import Appended, Beaten, DutyReport, Grant, Joined, Offer, Order, ReplicaReport
 
 RETENTION_STEP = 1000
@@ -213,10 +213,7 @@ class PostgresDatabase:
         seen_ages_ms: Mapping[str, int],
     ) -> Appended:
         """See `Database`."""
-        try:
-            parameters = rows.batch_parameters(batch, revisions, seen_ages_ms)
-        except UnicodeEncodeError as exc:
-            raise JournalError(f"{self._options.place}: a text that is no Unicode") from exc
+        parameters = rows.batch_parameters(batch, revisions, seen_ages_ms)
         (row,) = await self._appends.fetch(self._statements["append"], me, number, *parameters)
         return Appended(
             last_sequence=row["through"],
@@ -322,7 +319,7 @@ class PostgresDatabase:
         beyond = meant.replace("$2", "$1").replace("$3", "$2")
         statement = self._statements["any_letter"].replace(":meant", beyond)
         ((more,),) = await self._others.fetch(statement, last, *of_the_sink)
-        return DeadLetterPage(letters=tuple(map(_undelivered, page)), more=more)
+        return DeadLetterPage(letters=tuple(map(rows.undelivered_of, page)), more=more)
 
     async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """See `Database`."""
@@ -369,13 +366,13 @@ class PostgresDatabase:
         return deleted
 
     async def stats(self) -> JournalStats:
-        """See `Database`. Sequences have no holes, so that their ends tell how many there are."""
+        """See `Database`. What is not in a hole is there: the ends tell how many there are."""
         (found,) = await self._ask("figures")
         first, last = found["first_sequence"], found["last_sequence"]
         return JournalStats(
             first_sequence=first or 0,
             last_sequence=last,
-            events=0 if first is None else last - first + 1,
+            events=0 if first is None else last - first + 1 - found["missing"],
             bytes=found["bytes"],
             cursors=await self.cursors(),
             dead_letters={rows.unescaped(sink): letters for sink, letters in await self._ask("letter_counts")},
@@ -406,8 +403,3 @@ def _meaning(statement: str, which: DeadLetterFilter) -> tuple[str, list[Any]]:
         given.append(("sequence > {}", which.after))
     conditions = [condition.format(f"${n}") for n, (condition, _) in enumerate(given, start=1)]
     return statement.replace(":meant", " AND ".join(conditions) or "TRUE"), [value for _, value in given]
-
-
-def _undelivered(row: Sequence[Any]) -> Undelivered:
-    event = row[rows.LETTER_WIDTH :]
-    return Undelivered(letter=rows.letter_of(row), event=None if event[-1] is None else rows.event_of(event))

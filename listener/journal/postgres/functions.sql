@@ -381,6 +381,14 @@ BEGIN
 END
 $$;
 
+-- All of them have to be looked at, so in no order.
+CREATE OR REPLACE FUNCTION count_duties() RETURNS TABLE (kind text, owner bigint, duties bigint)
+LANGUAGE plpgsql SET enable_seqscan = on AS $$
+BEGIN
+    RETURN QUERY SELECT d.kind, d.owner, count(*) FROM duty d GROUP BY d.kind, d.owner;
+END
+$$;
+
 -- Claim what is free up to the share of each kind, and ask back what is above it and others have room for. Needs the
 -- lock on membership; returns whether anything was claimed.
 CREATE OR REPLACE FUNCTION share_out(me bigint) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -400,16 +408,15 @@ BEGIN
     END IF;
     SELECT count(*) INTO active FROM pulse p WHERE NOT p.draining AND p.beat_at >= clock_timestamp() - p.lease;
     FOR of_kind IN
-        SELECT d.kind, count(*) AS total, count(*) FILTER (WHERE d.owner = me) AS mine,
-               count(*) FILTER (WHERE d.owner IS NULL) AS free
-        FROM duty d GROUP BY d.kind
+        SELECT n.kind, sum(n.duties)::bigint AS total, array_agg(n.owner) AS owners, array_agg(n.duties) AS had,
+               coalesce(sum(n.duties) FILTER (WHERE n.owner = me), 0)::bigint AS mine,
+               coalesce(sum(n.duties) FILTER (WHERE n.owner IS NULL), 0)::bigint AS free
+        FROM count_duties() n GROUP BY n.kind
     LOOP
         share := (of_kind.total + active - 1) / active;
         mine := of_kind.mine;
-        SELECT coalesce(array_agg(o.owner), '{}') INTO full_ones FROM (
-            SELECT d.owner FROM duty d WHERE d.kind = of_kind.kind AND d.owner IS NOT NULL
-            GROUP BY d.owner HAVING count(*) >= share
-        ) o;
+        SELECT coalesce(array_agg(o.owner), '{}') INTO full_ones
+            FROM unnest(of_kind.owners, of_kind.had) AS o (owner, had) WHERE o.owner IS NOT NULL AND o.had >= share;
         IF of_kind.free > 0 THEN
             mine := mine + claim_alone(me, of_kind.kind, '{}');
             UPDATE duty d SET owner = me, epoch = nextval('epoch'), wanted = false
@@ -432,7 +439,7 @@ BEGIN
                     SELECT FROM candidate c
                     WHERE c.duty = d.name AND c.incarnation <> me AND c.incarnation <> ALL (full_ones)
                 )
-                ORDER BY d.name LIMIT least(mine - share, 10)
+                ORDER BY d.epoch LIMIT least(mine - share, 10)
             ) w;
         END IF;
         UPDATE duty d SET wanted = NOT d.wanted
@@ -458,7 +465,7 @@ DECLARE
     present bigint;
 BEGIN
     UPDATE pulse p
-        SET steady_since = CASE WHEN now - p.beat_at BETWEEN interval '0' AND p.lease
+        SET steady_since = CASE WHEN now - p.beat_at BETWEEN interval '0' AND p.lease / 2
                                 THEN least(p.steady_since, now) ELSE now END,
             beat_at = now, report = coalesce(own_report, p.report)
         FROM replica r

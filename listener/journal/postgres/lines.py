@@ -39,9 +39,9 @@ _END = (
     " WHERE pid = ANY ($1::int[]) AND starts_with(application_name, $2) AND usename = current_user"
 )
 
-# A plan that walks a table is made where the table is small, and kept while it grows; and to compile one costs a tenth
-# of a second.
-_PLANS = {"enable_seqscan": "off", "jit": "off"}
+# A plan that walks a table is made where the table is small, and kept while it grows; one with a bitmap reads all dead
+# rows of an index again and again; and to compile one costs a tenth of a second.
+_PLANS = {"enable_seqscan": "off", "enable_bitmapscan": "off", "jit": "off"}
 
 
 class Lines:
@@ -226,11 +226,10 @@ async def _say_goodbye(connection: asyncpg.Connection) -> None:
 def _is_refusal(exc: Exception) -> bool:
     """Whether the server said that a statement failed, or the library that it cannot ask it: then nothing was done.
 
-    One that ends the connection (FATAL) may come after the commit, while it waited for standbys.
+    What ends the connection (FATAL) may come after the commit, while it waits for standbys.
     """
     severity = getattr(exc, "severity_en", None) or getattr(exc, "severity", None)
-    unasked = isinstance(exc, DataError) and severity is None  # of a parameter that cannot be sent
-    return unasked or (isinstance(exc, PostgresError) and severity == "ERROR")
+    return isinstance(exc, DataError) or (isinstance(exc, PostgresError) and severity == "ERROR")
 
 
 def code_of(exc: BaseException | None) -> str:

@@ -17,6 +17,7 @@ from listener.model.event import (
     Origin,
     SessionState,
 )
+from listener.model.filter import Undelivered
 
 # PostgreSQL takes no NUL in texts: it goes as the first of these and a 0, the first itself as one and a 1.
 _ESCAPE = "\x01"
@@ -33,9 +34,9 @@ _SESSION = msgspec.json.Decoder(SessionState)
 _LANE_STATE = msgspec.json.Decoder(LaneState)
 
 
-def statements(quoted_schema: str) -> dict[str, str]:
-    """The statements of `queries.sql`, by name."""
-    text = files(__package__).joinpath("queries.sql").read_text(encoding="utf-8")
+def statements(quoted_schema: str, file: str = "queries.sql") -> dict[str, str]:
+    """The statements of a file, by name."""
+    text = files(__package__).joinpath(file).read_text(encoding="utf-8")
     named = text.replace("disposition_listener", quoted_schema).split("-- name: ")[1:]
     return {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in named}
 
@@ -87,7 +88,7 @@ def batch_parameters(
         [value.server_time_ms for value in values],
         [value.received_ms for value in values],
         texts([session.account for session in sessions]),
-        [_encode(session).decode() for session in sessions],
+        [session_text(session) for session in sessions],
         [seen_ages_ms[session.account] for session in sessions],
         texts(revisions),
         list(revisions.values()),
@@ -126,6 +127,11 @@ def value_of(row: Mapping[str, Any]) -> LastValue:
     )
 
 
+def session_text(session: SessionState) -> str:
+    """As it is stored."""
+    return _encode(session).decode()
+
+
 def session_of(row: Mapping[str, Any]) -> tuple[SessionState, int]:
     """The session of a row, and how long ago it was seen."""
     return _SESSION.decode(row["state"]), row["age_ms"]
@@ -159,3 +165,9 @@ def letter_of(row: Sequence[Any]) -> DeadLetter:
     """The letter of a row that begins with its columns."""
     values: list[Any] = [unescaped(value) if isinstance(value, str) else value for value in row[:LETTER_WIDTH]]
     return DeadLetter(**dict(zip(_LETTER, values, strict=True)))
+
+
+def undelivered_of(row: Sequence[Any]) -> Undelivered:
+    """The letter of a row, and its event from the columns behind."""
+    event = row[LETTER_WIDTH:]
+    return Undelivered(letter=letter_of(row), event=None if event[-1] is None else event_of(event))

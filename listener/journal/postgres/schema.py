@@ -40,6 +40,13 @@ MIGRATIONS = migrations()
 VERSION = MIGRATIONS[-1].number
 """The newest version, which this software is for."""
 
+# Not to_regclass: while it waits for the lock, what another start commits does not reach the cache that it asks.
+_IS_THERE = """
+SELECT EXISTS (
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1 AND c.relname = 'schema_version'
+)
+"""
 _EXISTS = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
 _FUNCTIONS = files(__package__).joinpath("functions.sql")
 
@@ -75,7 +82,7 @@ async def check(connection: Connection, options: PostgresOptions) -> None:
 async def _lacking(connection: Connection, options: PostgresOptions, steps: Sequence[Migration]) -> list[Migration]:
     """The steps that are missing and may be taken."""
     schema, newest = options.quoted_schema, steps[-1].number
-    if await connection.fetchval("SELECT to_regclass($1)", f"{schema}.schema_version") is None:
+    if not await connection.fetchval(_IS_THERE, options.schema):
         return list(steps)
     known: Any = await connection.fetchrow(f"SELECT version, least FROM {schema}.schema_version")  # noqa: S608 - quoted
     if known["least"] > newest:

@@ -11,10 +11,12 @@ from msgspec.structs import replace
 from listener.errors import JournalError, JournalFenced, JournalLocked, JournalStale, JournalUncertain
 from listener.journal.shared.database import Database
 from listener.journal.shared.membership import Membership
+from listener.journal.shared.moments import ages_ms, by_clocks_of
 from listener.journal.tail import Tail
 from listener.model.event import (
     EVERY_DEAD_LETTER,
     Committed,
+    Damage,
     DeadLetter,
     DeadLetterFilter,
     Event,
@@ -24,10 +26,12 @@ from listener.model.event import (
     LaneState,
     LastValue,
     SessionState,
+    rfc3339,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
 from listener.model.replica import Appended
 from listener.runtime.backoff import Backoff
+from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
 from listener.runtime.turn import Turn
@@ -52,6 +56,8 @@ class SharedJournal:
             mark and drop dead letters, and store the state of a lane.
         on_commit: called on the event loop after each write of this replica.
         host: time, and chance for the pauses.
+        known_sequence: of an event that is known to have been durable. A database that ends before it at `open`, one
+            that was restored, or a standby that lacked it, has lost events: that is a pending damage.
     """
 
     def __init__(
@@ -61,7 +67,10 @@ class SharedJournal:
         membership: Membership | None = None,
         on_commit: Callable[[Committed], None] | None = None,
         host: Host = THIS_HOST,
+        known_sequence: int = 0,
     ) -> None:
+        self._known_sequence = known_sequence
+        self._damages: list[Damage] = []
         self._database = database
         self._membership = membership
         self._on_commit = on_commit
@@ -88,11 +97,35 @@ class SharedJournal:
         try:
             joined = self._database.heard(-1) if self._membership is None else self._membership.join()
             self._last_sequence = await joined
+            self._damages = await self._lost()
         except BaseException:
             await self._database.close()
             raise
         self._tail = Tail(last_sequence=self._last_sequence)
         self._is_open = True
+
+    async def _lost(self) -> list[Damage]:
+        """What was received after the newest event that is left, up to now, may be missing."""
+        if self._last_sequence >= self._known_sequence:
+            return []
+        newest = await self._database.read(self._last_sequence - 1, 1)
+        now_ms = self._host.clock.now_ms()
+        since_ms = min(now_ms, newest[-1].received_ms) if newest else 0
+        _log.error("journal_lost", last_event=self._last_sequence, known=self._known_sequence, since=rfc3339(since_ms))
+        return [Damage(at_ms=now_ms, set_aside="", kept=0, stretches=((since_ms, now_ms),))]
+
+    async def pending_damages(self) -> list[Damage]:
+        """What this `open` has found; see `ports.Salvages`."""
+        return self._damages
+
+    async def settle_damages(self) -> None:
+        """The gaps of all pending damages are on record."""
+        self._damages, self._known_sequence = [], 0
+
+    @property
+    def known_sequence(self) -> int:
+        """Of the last event that is known to have been durable; until a loss is on record, of one that was lost."""
+        return max(self._known_sequence, self._last_sequence)
 
     async def close(self) -> None:
         """Finish the appends, but none whose outcome is open: that raises JournalUncertain. Idempotent."""
@@ -192,9 +225,9 @@ class SharedJournal:
         number = self._number
         try:
             while True:
-                ages_ms = self._ages_ms(batch.sessions)
+                ages = ages_ms(batch.sessions, self._host)
                 try:
-                    return await self._fenced(self._database.append(self._me(), number, batch, revisions, ages_ms))
+                    return await self._fenced(self._database.append(self._me(), number, batch, revisions, ages))
                 except JournalError as exc:
                     if self._trouble is None and not isinstance(exc, JournalUncertain):
                         raise
@@ -309,23 +342,8 @@ class SharedJournal:
 
     async def sessions(self, accounts: Collection[str] | None = None) -> dict[str, SessionState]:
         """Per account, its session, with its moment by the clocks of this host; rather too early than too late."""
-        now_ms, monotonic_ms = self._host.clock.now_ms(), int(self._monotonic_s() * 1000)
-        found = await self._opened().sessions(accounts)
-        return {
-            one.account: replace(
-                one, seen_ms=now_ms - age_ms, seen_monotonic_ms=monotonic_ms - age_ms, boot=self._host.boot_id
-            )
-            for one, age_ms in found
-        }
-
-    def _ages_ms(self, sessions: Sequence[SessionState]) -> dict[str, int]:
-        now_ms, monotonic_ms = self._host.clock.now_ms(), int(self._monotonic_s() * 1000)
-        ages: dict[str, int] = {}
-        for one in sessions:
-            is_timed = one.seen_monotonic_ms is not None and one.boot == self._host.boot_id
-            age_ms = monotonic_ms - (one.seen_monotonic_ms or 0) if is_timed else now_ms - one.seen_ms
-            ages[one.account] = max(0, age_ms)
-        return ages
+        asked_at = Moment.of(self._host.clock)
+        return by_clocks_of(self._host, asked_at, await self._opened().sessions(accounts))
 
     # --- lanes ------------------------------------------------------------------------------------------------------
 

@@ -313,6 +313,10 @@ class Membership:
             news.clear()
         return changes
 
+    def beat_age_s(self) -> float:
+        """How long ago the last beat that succeeded was begun; infinite before it has joined, and once it is over."""
+        return self._monotonic_s() - (self._certain_until_s - self._lease_s)
+
     def is_certain(self) -> bool:
         """Whether the lease that the last beat has renewed cannot be over yet, wherever it was answered from."""
         return self._monotonic_s() < self._certain_until_s

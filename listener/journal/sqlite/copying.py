@@ -20,6 +20,9 @@ from listener.model.filter import Undelivered
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.runtime.durable import sync_path
 
+_ROWS = "SELECT (SELECT count(*) FROM event) + "
+_ROWS += "(SELECT count(*) FROM last_value) + (SELECT count(*) FROM dead_letter) copied"
+
 T = TypeVar("T")
 
 
@@ -38,11 +41,11 @@ class SqliteSide:
         """See `copying.Side`; as the next ones."""
         return self._do(partial(rows.select_events, after=after, limit=limit))
 
-    async def values(self, after: tuple[str, str], limit: int) -> list[LastValue]:
+    async def values(self, after: tuple[str, str] | None, limit: int) -> list[LastValue]:
         """See there."""
         return self._do(partial(rows.select_values_behind, place=after, limit=limit))
 
-    async def letters(self, after: tuple[int, str], limit: int) -> list[Undelivered]:
+    async def letters(self, after: tuple[int, str] | None, limit: int) -> list[Undelivered]:
         """See there."""
         return self._do(partial(dead_letters.select_behind, place=after, limit=limit))
 
@@ -151,9 +154,7 @@ def _created(part: Path) -> sqlite3.Connection:
 
 
 def _count(connection: sqlite3.Connection) -> int:
-    tables = ("event", "last_value", "dead_letter")
-    counts = (connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables)  # noqa: S608 - ours
-    return sum(counts)
+    return int(connection.execute(_ROWS).fetchone()[0])
 
 
 def _rest(connection: sqlite3.Connection) -> Rest:

@@ -95,9 +95,10 @@ def select_undelivered(connection: sqlite3.Connection, condition: str, parameter
     ]
 
 
-def select_behind(connection: sqlite3.Connection, place: tuple[int, str], limit: int) -> list[Undelivered]:
-    """At most `limit` letters behind a sequence and sink, with their events, in the order of both."""
-    return select_undelivered(connection, "(sequence, sink) > (?, ?) ORDER BY sequence, sink LIMIT ?", (*place, limit))
+def select_behind(connection: sqlite3.Connection, place: tuple[int, str] | None, limit: int) -> list[Undelivered]:
+    """At most `limit` letters behind a sequence and sink, or the first, with their events, in the order of both."""
+    condition = f"(sequence, sink) {'>=' if place is None else '>'} (?, ?) ORDER BY sequence, sink LIMIT ?"
+    return select_undelivered(connection, condition, (*(place or (0, "")), limit))
 
 
 def mark(connection: sqlite3.Connection, which: DeadLetterFilter) -> int:

@@ -32,6 +32,11 @@ _SESSION = (
 _SESSION_WIDTH = 13
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
+_VALUES_BEHIND = (
+    "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value"
+    " WHERE (chat_id, key) > (?, ?) ORDER BY chat_id, key LIMIT ?"
+)
+_FIRST_VALUES = _VALUES_BEHIND.replace(">", ">=")
 _SELECT_KNOWN = "SELECT chat_id FROM last_value WHERE chat_id IN "
 _CHATS_A_STATEMENT = 500
 SELECT_EVENT = (
@@ -350,13 +355,10 @@ def _values(found: list[tuple[Any, ...]]) -> list[LastValue]:
     return [LastValue(*row) for row in found]
 
 
-def select_values_behind(connection: sqlite3.Connection, place: tuple[str, str], limit: int) -> list[LastValue]:
-    """At most `limit` last values behind a chat and key, in the order of both."""
-    found = connection.execute(
-        "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value"
-        " WHERE (chat_id, key) > (?, ?) ORDER BY chat_id, key LIMIT ?",
-        (*place, limit),
-    )
+def select_values_behind(connection: sqlite3.Connection, place: tuple[str, str] | None, limit: int) -> list[LastValue]:
+    """At most `limit` last values behind a chat and key, or the first, in the order of both."""
+    statement = _FIRST_VALUES if place is None else _VALUES_BEHIND
+    found = connection.execute(statement, (*(place or ("", "")), limit))
     return _values(found.fetchall())
 
 

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from listener.errors import JournalError, JournalFenced, JournalFull, JournalStale, JournalUncertain
-from listener.journal.shared import SharedJournal
+from listener.journal.shared import Membership, SharedJournal
 from listener.model.event import JournalBatch, LaneState, LastValue, SessionState
 from listener.testing import MemoryConnection, sample_event, sample_gap
 from support.replicas import cluster
@@ -246,6 +247,43 @@ def test_commits_are_told():
             append, advance = one.commits
             assert (append.events, advance.events, advance.waited_s) == (2, 0, None)
             assert append.waited_s == pytest.approx(0.002)
+
+    in_virtual_time(work)
+
+
+def test_a_database_that_ends_before_what_was_durable_has_lost_what_came_after_its_newest_event():
+    """A standby that lacked it was promoted, or a backup was restored."""
+
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one")
+            await one.journal.append(events(1, 2))
+            newest_ms = (await one.journal.read(1, 1))[0].received_ms
+            two = MemoryConnection(world.database)
+            membership = Membership(database=two, name="two", version="1")
+            again = SharedJournal(database=two, membership=membership, known_sequence=5)
+            with capture_logs() as logs:
+                await again.open()
+            assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["journal_lost"]
+            (damage,) = await again.pending_damages()
+            assert (damage.set_aside, damage.stretches) == ("", ((newest_ms, damage.at_ms),))
+            assert again.known_sequence == 5
+            await again.settle_damages()
+            assert (await again.pending_damages(), again.known_sequence) == ([], 2)
+            await again.close()
+
+    in_virtual_time(work)
+
+
+def test_a_database_that_has_what_was_durable_has_lost_nothing():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one")
+            await one.journal.append(events(1))
+            again = SharedJournal(database=MemoryConnection(world.database), known_sequence=1)
+            await again.open()
+            assert await again.pending_damages() == []
+            await again.close()
 
     in_virtual_time(work)
 

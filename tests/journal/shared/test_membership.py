@@ -24,6 +24,21 @@ def test_what_is_offered_is_given_once():
     in_virtual_time(work)
 
 
+def test_the_age_of_a_beat_grows_while_none_is_answered():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", *ACCOUNTS)
+            await asyncio.sleep(2.0)
+            assert 0.0 <= one.membership.beat_age_s() < 0.4
+            one.line.cut = True
+            await asyncio.sleep(5.0)
+            assert 5.0 <= one.membership.beat_age_s() < 5.4
+            await one.membership.leave()
+            assert one.membership.beat_age_s() == float("inf")
+
+    in_virtual_time(work)
+
+
 def test_what_is_beyond_the_share_is_wanted_back_once_and_goes_to_the_other_when_it_is_released():
     async def work():
         async with cluster() as world:

@@ -1,0 +1,273 @@
+"""A journal in a database that replicas share: commands ask the database itself, from any host."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from listener.cli import running
+from listener.config.journal import JournalSettings
+from listener.daemon import database
+from listener.daemon.control import Resumed
+from listener.errors import ControlError, StartError
+from listener.journal.shared.database import Database
+from listener.model.event import (
+    EVERY_DEAD_LETTER,
+    DeadLetter,
+    DeadLetterFilter,
+    Event,
+    JournalStats,
+    LaneStatus,
+)
+from listener.model.filter import EventFilter
+from listener.model.replica import LANE, DutyReport
+from listener.runtime.clock import SYSTEM_CLOCK
+
+if TYPE_CHECKING:
+    from listener.journal.postgres.options import PostgresOptions
+
+_PAGE = 1000
+
+T = TypeVar("T")
+
+
+class Shared:
+    """Where it is; each question opens the database, and closes it again.
+
+    Args:
+        table: the `[journal]` table, which has a `url`.
+        base: the folder that its files are beside.
+    """
+
+    def __init__(self, table: JournalSettings, base: Path) -> None:
+        self._table = table
+        self._base = base
+
+    def __str__(self) -> str:
+        return f"{self._table.url}, schema {self._table.schema}"
+
+    def options(self) -> "PostgresOptions":
+        """How it is reached. Raises StartError: the client library is not installed."""
+        try:
+            return database.options_of(self._table, self._base)
+        except ModuleNotFoundError as exc:
+            text = "needs the asyncpg library: pip install 'disposition-listener[postgres]'"
+            raise StartError(f"journal.url: {text}") from exc
+
+    def database(self) -> Database:
+        """The database, not open yet. Raises StartError likewise."""
+        self.options()
+        return database.database_of(self._table, self._base)
+
+    def ask(self, work: Callable[[Database], Awaitable[T]]) -> T:
+        """What it answers. Raises JournalError."""
+        return running.run(_asked(self.database(), work))
+
+    def pages(self, page: Callable[[Database, int], Coroutine[Any, Any, tuple[list[T], int]]]) -> Iterator[T]:
+        """All that there is: `page` is called with a sequence, and brings what is behind it and where to go on.
+
+        Raises JournalError.
+        """
+        with asyncio.Runner() as runner:
+            opened = self.database()
+            runner.run(opened.open())
+            try:
+                found, after = runner.run(page(opened, 0))
+                while found:
+                    yield from found
+                    found, after = runner.run(page(opened, after))
+            finally:
+                runner.run(opened.close())
+
+
+async def _asked(database: Database, work: Callable[[Database], Awaitable[T]]) -> T:
+    await database.open()
+    try:
+        return await work(database)
+    finally:
+        await database.close()
+
+
+def stats(place: Shared) -> JournalStats:
+    """Its figures. Raises JournalError, as the others."""
+    return place.ask(lambda database: database.stats())
+
+
+def events(place: Shared, after: int = 0) -> Iterator[Event]:
+    """Every event above a sequence, oldest first."""
+
+    async def page(database: Database, beyond: int) -> tuple[list[Event], int]:
+        found = list(await database.read(max(after, beyond), _PAGE))
+        return found, found[-1].sequence if found else 0
+
+    return place.pages(page)
+
+
+def show(place: Shared, *, after: int, chat: str | None, limit: int) -> list[Event]:
+    """At most `limit` events above `after`, oldest first, of one chat or of all."""
+    found: list[Event] = []
+    for event in events(place, after):
+        if chat in (None, event.subject):
+            found.append(event)
+            if len(found) == limit:
+                break
+    return found
+
+
+def newest(place: Shared, chat: str | None, count: int) -> list[Event]:
+    """The last `count` events of one chat or of all, oldest first."""
+
+    async def search(database: Database) -> list[Event]:
+        found: list[Event] = []
+        before: int | None = None
+        while len(found) < count:
+            looked = await database.search(EventFilter(chat=chat), before=before, limit=count - len(found))
+            found += looked.events
+            before = looked.before
+            if before is None:
+                break
+        return found[::-1]
+
+    return place.ask(search)
+
+
+def export(place: Shared) -> Iterator[bytes]:
+    """Every event as a line of CloudEvents JSON with its line end, oldest first."""
+    return (event.to_json() + b"\n" for event in events(place))
+
+
+def dead_letters(place: Shared, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
+    """The dead letters that are meant, oldest first."""
+    return place.ask(lambda database: database.dead_letters(which))
+
+
+def dead_letter_events(place: Shared, which: DeadLetterFilter) -> list[Event]:
+    """Their events, in journal order, as the letters keep them."""
+
+    async def page(database: Database, after: int) -> tuple[list[Any], int]:
+        found = (await database.dead_letter_page(after=after, limit=_PAGE, sink=which.sink)).letters
+        return list(found), found[-1].letter.sequence if found else 0
+
+    return [
+        one.event
+        for one in place.pages(page)
+        if one.event is not None and (not which.event_ids or one.letter.event_id in which.event_ids)
+    ]
+
+
+def verify(place: Shared) -> list[str]:
+    """Everything that is wrong with the journal, one sentence each; empty for a sound one.
+
+    Checks that every event can be read and has an object for its data, that sequences rise without a hole but those
+    that are on record, and that no cursor or dead letter points past the last event.
+    """
+    before, faults, holes, last, lacking = stats(place), [], [], 0, 0
+    try:
+        for event in events(place):
+            if last and event.sequence != last + 1:
+                lacking += event.sequence - last - 1
+                holes.append(f"event {event.sequence} follows on {last}: {event.sequence - last - 1} missing")
+            last = event.sequence
+            try:
+                msgspec.json.decode(event.data, type=dict[str, Any])
+            except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+                faults.append(f"event {event.sequence}: data is not a JSON object: {exc}")
+    except (KeyError, ValueError) as exc:  # a word that no event has, which tells no more of itself
+        faults.append(f"reading stopped behind event {last}: {type(exc).__name__}")
+    after = stats(place)
+    lacking += max(0, before.last_sequence - last) if last else 0
+    if lacking > max(_missing(before), _missing(after)):
+        faults += holes
+    return [*faults, *_pointers(after, dead_letters(place))]
+
+
+def _missing(found: JournalStats) -> int:
+    """How many sequences are on record as those of no event."""
+    return found.last_sequence - found.first_sequence + 1 - found.events if found.events else 0
+
+
+def _pointers(found: JournalStats, letters: list[DeadLetter]) -> Iterator[str]:
+    last = found.last_sequence
+    for sink, sequence in found.cursors.items():
+        if not 0 <= sequence <= last:
+            yield f"cursor of sink {sink}: {sequence} is outside 0 to {last}"
+    for letter in letters:
+        if not 0 < letter.sequence <= last:
+            yield f"dead letter of sink {letter.sink}: {letter.sequence} is outside 1 to {last}"
+
+
+async def lanes_of(database: Database) -> dict[str, tuple[DutyReport, LaneStatus | None]]:
+    """Per sink who has its lane, and how it stands, if its owner has told."""
+    return {
+        one.duty.removeprefix(LANE): (one, _status(one)) for one in await database.duties() if one.duty.startswith(LANE)
+    }
+
+
+def _status(one: DutyReport) -> LaneStatus | None:
+    try:
+        return msgspec.json.decode(one.report, type=LaneStatus) if one.report else None
+    except msgspec.MsgspecError:  # another version has left it
+        return None
+
+
+def replay(place: Shared, which: DeadLetterFilter) -> tuple[int, bool]:
+    """Mark letters for another delivery; returns how many, and whether somebody has the lanes of all of them.
+
+    Where replicas are there, only letters of sinks that one of them could deliver to: others would wait for ever.
+    """
+
+    async def mark(database: Database) -> tuple[int, bool]:
+        lanes = await lanes_of(database)
+        if not lanes:
+            return await database.replay_dead_letters(which), False
+        letters, owned = 0, True
+        for sink in lanes.keys() & (lanes if which.sink is None else {which.sink}):
+            marked = await database.replay_dead_letters(replace(which, sink=sink))
+            letters += marked
+            owned = owned and not (marked and lanes[sink][0].replica is None)
+        return letters, owned
+
+    return place.ask(mark)
+
+
+def resume(place: Shared, name: str | None) -> tuple[Resumed, bool]:
+    """Have whoever has a lane resume it, or all that are halted; returns also whether all of these have an owner.
+
+    Raises ControlError: there is no such sink.
+    """
+
+    async def order(database: Database) -> tuple[Resumed, bool]:
+        lanes, states = await lanes_of(database), await database.lane_states()
+        known = sorted({*lanes, *states, *await database.cursors()})
+        if name is not None and name not in known:
+            raise ControlError(f"this journal knows no sink {name!r} (known: {', '.join(known) or 'none'})")
+        meant = known if name is None else [name]
+        now_ms = SYSTEM_CLOCK.now_ms()
+        halted = tuple(sink for sink in meant if sink in states and states[sink].is_halted(now_ms))
+        owned = True
+        for sink in halted:
+            if await database.order(LANE + sink, "resume") is None:
+                owned = False
+                await database.store_lane_state(None, states[sink].resumed())
+        return Resumed(resumed=halted, running=tuple(sink for sink in meant if sink not in halted)), owned
+
+    return place.ask(order)
+
+
+def lanes(place: Shared) -> list[LaneStatus] | None:
+    """How the lanes stand whose owners have told; None if no replica is there."""
+
+    async def look(database: Database) -> list[LaneStatus] | None:
+        if not await database.replicas():
+            return None
+        return [status for one, status in (await lanes_of(database)).values() if status is not None and one.replica]
+
+    return place.ask(look)
+
+
+def drop(place: Shared, which: DeadLetterFilter) -> int:
+    """Delete letters for good; returns how many there were."""
+    return place.ask(lambda database: database.drop_dead_letters(which))

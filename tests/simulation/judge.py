@@ -1,0 +1,13 @@
+"""Holds the evidence of a world against every promise that it concerns."""
+
+from simulation.evidence import Evidence
+from simulation.oracle import PROMISES, Case, Finding
+from simulation.replica_oracle import OF_REPLICAS
+from simulation.schedule import Schedule
+
+
+def judge(plan: Schedule, evidence: Evidence) -> list[Finding]:
+    """Everything that breaks a promise."""
+    case = Case(plan, evidence)
+    promises = (*PROMISES, *OF_REPLICAS) if plan.replicas else PROMISES
+    return [finding for promise in promises for finding in promise(case)]
