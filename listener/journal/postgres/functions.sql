@@ -91,8 +91,9 @@ BEGIN
                 received_ms = excluded.received_ms, revision = excluded.revision;
     END IF;
     IF cardinality(session_accounts) > 0 THEN
+        -- As old as it was when the call came: to wait for the gate makes no session younger.
         INSERT INTO session (account, state, seen_at)
-            SELECT s.account, s.state, clock_timestamp() - s.age_ms * interval '1 millisecond'
+            SELECT s.account, s.state, statement_timestamp() - s.age_ms * interval '1 millisecond'
             FROM unnest(session_accounts, session_states, session_ages_ms) AS s (account, state, age_ms)
             ON CONFLICT (account) DO UPDATE SET state = excluded.state, seen_at = excluded.seen_at;
     END IF;
