@@ -58,9 +58,9 @@ class Shared:
             raise StartError(f"journal.url: {text}") from exc
 
     def database(self) -> Database:
-        """The database, not open yet. Raises StartError likewise."""
+        """The database, not open yet; what is not there is not made. Raises StartError likewise."""
         self.options()
-        return database.database_of(self._table, self._base)
+        return database.database_of(self._table, self._base, makes_schema=False)
 
     def ask(self, work: Callable[[Database], Awaitable[T]]) -> T:
         """What it answers. Raises JournalError."""
