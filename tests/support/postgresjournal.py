@@ -10,7 +10,7 @@ from listener.journal.postgres.options import PostgresOptions
 from support.postgresserver import PostgresServer
 
 _NUMBERS = itertools.count(1)
-_MOMENTS = {"pulse": ("beat_at", "steady_since"), "replica": ("joined_at",), "session": ("seen_at",)}
+_MOMENTS = {"pulse": ("beat_at", "steady_since", "paused_at"), "replica": ("joined_at",), "session": ("seen_at",)}
 
 
 class PostgresWorld:

@@ -29,7 +29,7 @@ _SILENCE_MS = 2000
 _WAIT_FOR_STANDBYS = "SyncRepWaitForLSN"
 
 # A server that acknowledges commits before they are on its disk does not, to us.
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', {local}) WHERE current_setting('synchronous_commit') = 'off'"
+DURABLE = "SELECT set_config('synchronous_commit', 'on', {local}) WHERE current_setting('synchronous_commit') = 'off'"
 
 _END = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -143,7 +143,7 @@ class Lines:
         try:
             connection.add_log_listener(self._heard)
             if not options.pooler:
-                await connection.execute(_DURABLE.format(local="false"))
+                await connection.execute(DURABLE.format(local="false"))
                 await self._end_given_up(connection)
         except BaseException:
             connection.terminate()
@@ -172,7 +172,7 @@ class Lines:
     def _preface(self) -> str:
         limits = {**self._limits, "idle_in_transaction_session_timeout": str(_SILENCE_MS)}
         settings = "; ".join(f"SET LOCAL {name} = {value}" for name, value in {**limits, **_PLANS}.items())
-        return f"BEGIN; {settings}; {_DURABLE.format(local='true')}"
+        return f"BEGIN; {settings}; {DURABLE.format(local='true')}"
 
     async def _end_given_up(self, connection: asyncpg.Connection) -> None:
         """End what the server has not noticed to be given up: it may hold locks, or wait for them."""
