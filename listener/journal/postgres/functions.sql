@@ -570,7 +570,9 @@ BEGIN
     RETURN NULL;
 END
 $$;
-CREATE OR REPLACE TRIGGER dead_letters_added AFTER INSERT ON dead_letter
+DROP TRIGGER IF EXISTS dead_letters_added ON dead_letter;
+CREATE TRIGGER dead_letters_added AFTER INSERT ON dead_letter
     REFERENCING NEW TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION count_letters();
-CREATE OR REPLACE TRIGGER dead_letters_removed AFTER DELETE ON dead_letter
+DROP TRIGGER IF EXISTS dead_letters_removed ON dead_letter;
+CREATE TRIGGER dead_letters_removed AFTER DELETE ON dead_letter
     REFERENCING OLD TABLE AS touched FOR EACH STATEMENT EXECUTE FUNCTION count_letters();
