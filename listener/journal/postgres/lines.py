@@ -193,7 +193,8 @@ class Lines:
 
     def _error_of(self, exc: Exception) -> ListenerError:
         """What the failure of a statement means."""
-        text = f"{self._options.place}: {described(exc)}"
+        closed = "not open any more: " if self._closed else ""
+        text = f"{self._options.place}: {closed}{described(exc)}"
         if not _is_refusal(exc):
             return JournalUncertain(text)
         match code_of(exc):
