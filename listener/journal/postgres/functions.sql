@@ -450,6 +450,14 @@ BEGIN
 END
 $$;
 
+-- The break before this beat, if it was longer than half a lease, and the longest that is not longer ago than a lease:
+-- by so much others may be later than their leases, since the same may have held them up.
+CREATE OR REPLACE FUNCTION breaks(me bigint, now timestamptz, OUT gap interval, OUT pause interval) LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN now - p.beat_at > p.lease / 2 THEN now - p.beat_at ELSE '0' END,
+           CASE WHEN p.paused_at BETWEEN now - p.lease AND now THEN p.pause ELSE '0' END
+    FROM pulse p WHERE p.incarnation = me
+$$;
+
 -- See Database.beat. Nothing here waits for long: the row of pulse is locked by this replica's own beats and by an
 -- eviction only; whoever froze with the lock on membership, or with its own rows, is disconnected once it is late.
 CREATE OR REPLACE FUNCTION beat(
@@ -466,10 +474,12 @@ DECLARE
     present bigint;
 BEGIN
     UPDATE pulse p
-        SET steady_since = CASE WHEN now - p.beat_at BETWEEN interval '0' AND p.lease / 2
+        SET steady_since = CASE WHEN now - p.beat_at BETWEEN interval '0' AND p.lease
                                 THEN least(p.steady_since, now) ELSE now END,
+            pause = greatest(b.gap, b.pause),
+            paused_at = CASE WHEN b.gap > b.pause THEN now ELSE p.paused_at END,
             beat_at = now, report = coalesce(own_report, p.report)
-        FROM replica r
+        FROM replica r, breaks(me, now) b
         WHERE p.incarnation = me AND r.incarnation = me AND r.timeline = timeline()
         RETURNING p.* INTO mine;
     IF NOT FOUND THEN
@@ -495,7 +505,7 @@ BEGIN
     IF now - mine.steady_since >= mine.lease THEN
         FOR victim IN
             SELECT p.incarnation FROM pulse p
-            WHERE p.incarnation <> me AND greatest(p.beat_at, pg_postmaster_start_time()) < now - p.lease
+            WHERE p.incarnation <> me AND greatest(p.beat_at, pg_postmaster_start_time()) < now - p.lease - mine.pause
         LOOP
             PERFORM disconnect(victim);
             IF locked THEN

@@ -16,8 +16,8 @@ from support.eventually import eventually
 from support.postgresjournal import HalfSent, PostgresWorld
 from support.postgresserver import PostgresServer
 
-LEASE_S = 0.5
-BEAT_S = 0.15
+LEASE_S = 1.5
+BEAT_S = 0.2
 SESSIONS = "SELECT pid, wait_event_type FROM pg_stat_activity WHERE application_name = 'disposition-listener/{}'"
 
 
