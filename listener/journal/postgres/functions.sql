@@ -1,5 +1,5 @@
--- What the replicas call: each is one transaction in one round trip. Made anew with every migration. What is called from
--- outside has the search path of its making, the journal's schema.
+-- What the replicas call: each is one transaction in one round trip. Made anew with every migration, so that a change
+-- here comes with one. What is called from outside has the search path of its making, the journal's schema.
 
 -- Of the server: a standby that is promoted begins another.
 CREATE OR REPLACE FUNCTION timeline() RETURNS text LANGUAGE sql STABLE AS $$
@@ -207,16 +207,18 @@ CREATE OR REPLACE FUNCTION retain_values(me bigint, before_ms bigint, start text
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     found text[];
+    silent text[];
 BEGIN
     PERFORM FROM head FOR NO KEY UPDATE;
     PERFORM require(me);
     SELECT array_agg(c.chat_id ORDER BY c.chat_id) INTO found FROM (
         SELECT DISTINCT v.chat_id FROM last_value v WHERE v.chat_id >= start ORDER BY v.chat_id LIMIT step + 1
     ) c;
-    DELETE FROM last_value v WHERE v.chat_id = ANY (
-        SELECT w.chat_id FROM last_value w WHERE w.chat_id = ANY (found[:step])
-        GROUP BY w.chat_id HAVING max(w.received_ms) < before_ms
-    );
+    SELECT array_agg(c.chat_id) INTO silent FROM (
+        SELECT v.chat_id FROM last_value v WHERE v.chat_id = ANY (found[:step])
+        GROUP BY v.chat_id HAVING max(v.received_ms) < before_ms
+    ) c;
+    DELETE FROM last_value v WHERE v.chat_id = ANY (silent);
     RETURN found[step + 1];
 END
 $$;

@@ -22,6 +22,9 @@ _REPEATABLE = {"40P01", "40001"}  # a deadlock, or such: the others went first, 
 _REPEATS = 3
 _CLOSE_S = 1.0
 
+# Through a pooler a client may freeze between the steps of a transaction, and nobody else can end its session.
+_SILENCE_MS = 2000
+
 # The wait for standbys was ended by somebody: committed here, but not there. It is told as a warning only.
 _WAIT_FOR_STANDBYS = "SyncRepWaitForLSN"
 
@@ -167,7 +170,8 @@ class Lines:
 
     @property
     def _preface(self) -> str:
-        settings = "; ".join(f"SET LOCAL {name} = {value}" for name, value in {**self._limits, **_PLANS}.items())
+        limits = {**self._limits, "idle_in_transaction_session_timeout": str(_SILENCE_MS)}
+        settings = "; ".join(f"SET LOCAL {name} = {value}" for name, value in {**limits, **_PLANS}.items())
         return f"BEGIN; {settings}; {DURABLE.format(local='true')}"
 
     async def _end_given_up(self, connection: asyncpg.Connection) -> None:
@@ -189,7 +193,8 @@ class Lines:
 
     def _error_of(self, exc: Exception) -> ListenerError:
         """What the failure of a statement means."""
-        text = f"{self._options.place}: {described(exc)}"
+        closed = "not open any more: " if self._closed else ""
+        text = f"{self._options.place}: {closed}{described(exc)}"
         if not _is_refusal(exc):
             return JournalUncertain(text)
         match code_of(exc):

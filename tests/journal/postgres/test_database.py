@@ -5,6 +5,7 @@ import os
 import signal
 import time
 
+import asyncpg
 import pytest
 
 from listener.errors import JournalError, JournalFenced, JournalFull, JournalUncertain
@@ -13,6 +14,7 @@ from listener.model.event import JournalBatch, LastValue, SessionState
 from listener.model.replica import Offer
 from listener.testing import sample_event
 from support.eventually import eventually
+from support.pgbouncer import PgBouncer
 from support.postgresjournal import HalfSent, PostgresWorld
 from support.postgresserver import PostgresServer
 
@@ -147,6 +149,24 @@ async def test_a_client_that_froze_with_the_gate_is_ended_and_refused(world, bea
     await eventually(lambda: len(one.beats) > 3, what="it goes on beating")
     with pytest.raises(JournalFenced):
         await two.database.append(two.me, 1, JournalBatch(events=(event("late"),)), {}, {})
+
+
+async def test_behind_a_pooler_a_client_that_froze_with_the_gate_is_ended_by_the_server(world):
+    with PgBouncer(world.server) as bouncer:
+        pooled = {"port": bouncer.port, "pooler": True}
+        one, two = await Replica.of(world, "one", **pooled), await Replica.of(world, "two", **pooled)
+        frozen = await two.database._appends.connect()
+        await frozen.execute(two.database._appends._preface)
+        await frozen.fetch(append_statement(world.schema, two.me))
+        began = time.monotonic()
+        await one.append("waited")
+        print(f"through a pooler an append waited {time.monotonic() - began:.2f} s for a frozen client")
+        assert [event.id for event in await one.database.read(0, 10)] == ["waited"]
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await frozen.execute("COMMIT")
+        frozen.terminate()
+        await one.database.close()
+        await two.database.close()
 
 
 async def test_a_client_that_froze_and_wakes_in_time_has_what_it_wrote(world, freeze):

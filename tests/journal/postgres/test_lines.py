@@ -1,11 +1,15 @@
 """Connections: the login, their settings, what is given up."""
 
 import asyncio
+import shutil
+import ssl
+from functools import partial
 
 import pytest
 
 from listener.errors import JournalError, JournalUncertain, StartError
 from listener.journal.postgres.lines import Lines
+from support.authority import Authority
 from support.pgbouncer import PgBouncer
 from support.postgresjournal import PostgresWorld
 from support.postgresserver import PostgresServer
@@ -111,3 +115,48 @@ async def test_a_server_that_is_not_there_is_told_and_nothing_was_done(world):
     with pytest.raises(JournalError, match=r"127\.0\.0\.1:1/postgres.*cannot connect") as raised:
         await lines.fetch("SELECT 1")
     assert not isinstance(raised.value, JournalUncertain)
+
+
+@pytest.fixture
+async def secured(tmp_path):
+    """A server that takes nobody without TLS, and its authority."""
+    authority = Authority(tmp_path)
+    with PostgresServer(listen_addresses="127.0.0.1,127.0.0.2", hba="hostssl all all all trust") as server:
+        shutil.copy(authority.issue("server"), server.data / "server.pem")
+        shutil.chown(server.data / "server.pem", server.data.owner(), server.data.group())
+        (server.data / "server.pem").chmod(0o600)
+        files = {"ssl_cert_file": "server.pem", "ssl_key_file": "server.pem", "ssl": "on"}
+        await server.execute(*(f"ALTER SYSTEM SET {name} = '{value}'" for name, value in files.items()))
+        server.stop()
+        server.start()
+        await server.execute("CREATE ROLE guarded LOGIN")
+        yield server, partial(ssl.create_default_context, cafile=str(authority.ca_file))
+
+
+async def test_over_tls_the_server_is_verified(secured):
+    server, context = secured
+
+    async def ask(**other):
+        options = PostgresWorld(server, username="guarded", **other).options()
+        lines = Lines(options, size=1, name=lambda: "any")
+        try:
+            return (await lines.fetch("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"))[0][0]
+        finally:
+            await lines.close()
+
+    assert await ask(tls=context) is True
+    with pytest.raises(JournalError, match="certificate verify failed"):
+        await ask(tls=ssl.create_default_context)
+    with pytest.raises(JournalError, match="IP address mismatch"):
+        await ask(tls=context, host="127.0.0.2")
+    with pytest.raises(JournalError, match="pg_hba"):
+        await ask()
+
+
+async def test_a_server_without_tls_is_sent_nothing(server, world, tmp_path):
+    context = Authority(tmp_path).ca_file
+    lines = Lines(
+        world.options(tls=partial(ssl.create_default_context, cafile=str(context))), size=1, name=lambda: "any"
+    )
+    with pytest.raises(JournalError, match="rejected SSL upgrade"):
+        await lines.fetch("SELECT 1")
