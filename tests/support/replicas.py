@@ -103,6 +103,7 @@ class Replica:
     """One incarnation at work: it beats, and takes what it is given."""
 
     def __init__(self, database: "Database", name: str, *, host: "Host", lease_s: float = 1.0) -> None:
+        self.name = name
         self.line = Line()
         self.host = host
         self.connection: Any = Lined(database, self.line)

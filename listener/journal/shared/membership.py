@@ -6,9 +6,9 @@ from itertools import islice
 
 import structlog
 
-from listener.errors import JournalError, JournalFenced, JournalUncertain
+from listener.errors import JournalError, JournalFenced, JournalLocked, JournalUncertain
 from listener.journal.shared.database import Database
-from listener.model.replica import Beaten, Changes, Grant, Offer, Order
+from listener.model.replica import Beaten, Changes, Grant, Offer, Order, ReplicaReport
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
@@ -122,8 +122,9 @@ class Membership:
     async def join(self) -> int:
         """Become a new incarnation; returns the sequence of the newest event.
 
-        Raises JournalError.
+        Raises JournalLocked: another process of the name lives. Raises JournalError.
         """
+        await self._outlive_namesake()
         backoff = Backoff(first_s=self._beat_s, limit_s=self._lease_s, uniform=self._host.random.uniform)
         while True:
             began_s = self._monotonic_s()
@@ -138,6 +139,26 @@ class Membership:
                 self._certain_until_s = began_s + self._lease_s
                 _log.info("replica_joined", replica=self._name, incarnation=joined.incarnation)
                 return joined.last_sequence
+
+    async def _outlive_namesake(self) -> None:
+        """Return once one of the name, which the join would evict, cannot be certain of its duties any more.
+
+        A process that was killed does not beat; one that does is another, and the two would evict each other for ever.
+        """
+        known: ReplicaReport | None = None
+        began_s = self._monotonic_s()
+        while True:
+            asked_s = self._monotonic_s()
+            alive = [one for one in await self._database.replicas() if one.name == self._name and one.state != "late"]
+            if not alive:
+                return
+            if known is None:
+                known, began_s = alive[0], asked_s
+            elif (
+                alive[0].beat_age_s < known.beat_age_s + (asked_s - began_s) / 2
+            ):  # or it would be older by all of that
+                raise JournalLocked(f"another process is replica {self._name} of this journal; names must differ")
+            await asyncio.sleep(self._beat_s)
 
     async def run(self) -> None:
         """Beat until cancelled, or gone in order.

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from listener.errors import JournalError, JournalFenced
+from listener.errors import JournalError, JournalFenced, JournalLocked
 from listener.model.replica import Changes
 from support.replicas import cluster
 from support.virtual import in_virtual_time
@@ -176,5 +176,42 @@ def test_all_of_it_is_wanted_back_of_one_that_drains():
             assert world.database.drain("one", draining=True)
             assert (await one.next_changes()).wanted_back == ACCOUNTS
             assert one.membership.beaten.draining
+
+    in_virtual_time(work)
+
+
+def test_another_process_of_the_name_is_told_so_and_evicts_nobody():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", *ACCOUNTS)
+            await one.next_changes()
+            twin = world.replica("one")
+            with pytest.raises(JournalLocked, match="another process is replica one"):
+                await twin.start()
+            await asyncio.sleep(2)
+            assert one.membership.is_certain()
+            await one.membership.leave()
+            async with asyncio.timeout(0.1):
+                await twin.start()
+
+    in_virtual_time(work)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.2, 0.9, 1.5])
+def test_who_comes_again_joins_once_its_predecessor_can_be_certain_of_nothing(after_s):
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", *ACCOUNTS)
+            await one.next_changes()
+            one.line.cut = True
+            await asyncio.sleep(after_s)
+            again = world.replica("one")
+            starting = asyncio.create_task(again.start())
+            while not again.membership.is_certain():
+                sure = one.membership.is_certain()
+                await asyncio.sleep(0.01)
+            assert not sure
+            await starting
+            assert asyncio.get_running_loop().time() < max(after_s, 1.0) + 0.5
 
     in_virtual_time(work)
