@@ -59,6 +59,7 @@ class LongPollingTransport(SessionTransport):
                 until_s=until_s,
                 connecting_s=self.link.connecting_s,
                 stays=request.step is Step.CONNECT,
+                before_sending=self._before_sending,
             )
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
             raise _failure(exc) from bare(exc)

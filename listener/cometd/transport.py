@@ -112,17 +112,19 @@ class SessionTransport(Transport):
         self._begun = False
         self._closed = False
         auth.transport = self
-        auth.engine.exchange = self._exchange if auth.certainty is None else self._exchange_if_allowed
+        auth.engine.exchange = self._exchange
 
     @abstractmethod
     async def _exchange(self, request: Request) -> Payload | Payloads:
         """See `listener.cometd.keep_alive.Exchange`."""
 
-    async def _exchange_if_allowed(self, request: Request) -> Payload | Payloads:
-        """Also what goes beside the cycle may bring events with its answer."""
+    def _before_sending(self) -> None:
+        """The last moment, for whatever is sent: also what goes beside the cycle may bring events with its answer.
+
+        Raises ExchangeFailed: another process may have the session by now, since to connect took so long.
+        """
         if self.link.certainty is not None and not self.link.certainty.allows(self._session):
             raise ExchangeFailed("another process may have this session", maybe_lost=False)
-        return await self._exchange(request)
 
     @property
     def connection_type(self) -> ConnectionType:

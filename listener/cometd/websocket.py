@@ -51,6 +51,7 @@ class WebsocketTransport(SessionTransport):
         try:
             async with asyncio.timeout(self.link.margin_s):
                 socket = await self._open(request)
+                self._before_sending()
                 with suppress(
                     aiohttp.ClientError, OSError
                 ):  # a socket that is gone says so once all it brought is read

@@ -137,7 +137,7 @@ class Accounts:
             return
         saved = await self._journal.sessions([account.username for account in configured])
         digests = await self._digests.read(self._journal)
-        spread_s = min(10.0, max(0.5, len(configured) / 500))
+        spread_s = min(10.0, max(0.5, len(self._settings.listening_accounts()) / 500))
         for built, account in enumerate(configured, 1):
             stored = saved.get(account.username)
             known = digests.get(account.username, ())

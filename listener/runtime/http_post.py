@@ -56,6 +56,7 @@ class Poster:
         until_s: float,
         connecting_s: Callable[[], float],
         stays: bool = False,
+        before_sending: Callable[[], None] | None = None,
     ) -> "Answer":
         """The head of the answer; with `stays` its connection is kept for the next POST of this kind.
 
@@ -67,6 +68,8 @@ class Poster:
             until_s: loop time by which the head must have come.
             connecting_s: time for a connection to come about, asked for where one has to.
             stays: whether the connection is kept.
+            before_sending: called in the step in which the request is sent, when there is a connection. What it raises
+                is raised, and nothing is sent.
 
         Raises:
             TimeoutError: no head by then.
@@ -78,6 +81,8 @@ class Poster:
             left_s = until_s - asyncio.get_running_loop().time()
             line = await self._connect(headers, min(connecting_s(), left_s))
         try:
+            if before_sending is not None:
+                before_sending()
             message, content = await line.ask(b"%b%d\r\n\r\n%b" % (head, len(body), body), until_s)
             if set_cookies := message.headers.getall(hdrs.SET_COOKIE, ()):
                 self._jar.update_cookies_from_headers(set_cookies, self._url)

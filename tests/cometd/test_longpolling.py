@@ -17,11 +17,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from listener.cometd.certainty import Certainty
 from listener.cometd.engine import Engine
 from listener.cometd.longpolling import LongPollingTransport
 from listener.cometd.messages import decode
 from listener.cometd.payloads import Payload, all_of
-from listener.cometd.protocol import Request, Session, Step
+from listener.cometd.protocol import Request, Resume, Session, Step
 from listener.cometd.slices import SLICE_BYTES, Slicer
 from listener.cometd.transport import Link
 from listener.errors import ExchangeFailed
@@ -102,6 +103,23 @@ async def test_a_body_is_handed_over_whole(serve: Serve):
     assert await line.poll() == [Payload(BODY)]
     assert server.bodies == [[{"id": "1", "channel": "/meta/connect"}]]
     assert server.requests[0]["Content-Type"] == "application/json;charset=UTF-8"
+
+
+class Lapsing(Certainty):
+    """It was certain when the exchange began, and is not once there is a connection."""
+
+    def __init__(self) -> None:
+        super().__init__(is_certain=lambda: False, certainty=asyncio.Event().wait)
+
+
+async def test_a_session_that_may_be_anothers_by_the_time_of_its_connection_asks_for_nothing(serve: Serve):
+    server, line = await serve(answering(), certainty=Lapsing())
+    failure = await line.failure()
+    assert (str(failure), failure.maybe_lost) == ("another process may have this session", False)
+    assert server.bodies == []
+    resume = Resume(client_id="c", connection_type="long-polling", ack=1)
+    line.transport.link.engine.session.resume(resume)  # with acknowledgements nothing can be lost
+    assert await line.poll() == [Payload(BODY)]
 
 
 async def test_what_every_post_must_carry_is_asked_for_each_time(serve: Serve):

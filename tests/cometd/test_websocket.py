@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from listener.cometd.certainty import Certainty
 from listener.cometd.engine import Engine
 from listener.cometd.protocol import Request, Session, Step
 from listener.cometd.transport import Link
@@ -109,6 +110,15 @@ async def test_exchanges_follow_each_other_on_one_socket(make: Make):
     for number in range(1, 6):
         assert await line.ask(request(number)) == [event(number), reply(number)]
     assert len(line.sockets) == 1
+
+
+async def test_a_session_that_may_be_anothers_by_the_time_of_its_socket_asks_for_nothing(make: Make):
+    certain = iter([False, True])
+    certainty = Certainty(is_certain=lambda: next(certain), certainty=asyncio.Event().wait)
+    line = await make(echo, certainty=certainty)
+    failure = await line.failure(request(1))
+    assert (str(failure), failure.maybe_lost) == ("another process may have this session", False)
+    assert await line.ask(request(2)) == [event(2), reply(2)]
 
 
 async def test_binary_frames_are_read_too(make: Make):

@@ -384,8 +384,9 @@ async def test_a_new_configuration_moves_what_is_new_and_releases_what_is_gone(s
         one.daemon.reload()
     await eventually(lambda: first.accounts() | second.accounts() == set(AGENTS[1:]))
     await eventually(lambda: first.lanes() | second.lanes() == {"other"})
-    await eventually(lambda: {one.duty for one in site.database.duties()} == {*first.duties(), *second.duties()})
-    assert "account/agent1" not in {one.duty for one in site.database.duties()}
+    wanted = {"lane/other", "housekeeping", *(f"account/{agent}" for agent in AGENTS[1:])}
+    await eventually(lambda: {one.duty for one in site.database.duties()} == wanted)
+    await eventually(lambda: {*first.duties(), *second.duties()} == wanted)
     assert all(one.epoch == epochs.get(one.account, one.epoch) for one in first.daemon._roll.statuses())
     assert await site.gaps() == []
     site.tell("a")
