@@ -32,12 +32,6 @@ GENERATED = {"node_modules", "build", "dist", "__pycache__"}
 # Source files without a test file of their name, and where they are tested instead.
 TESTED_ELSEWHERE: dict[str, str] = {
     "journal/shared/database.py": "contracts/test_database.py",
-    "journal/postgres/ear.py": "contracts/test_database.py",
-    "journal/postgres/lines.py": "contracts/test_database.py",
-    "journal/postgres/options.py": "contracts/test_database.py",
-    "journal/postgres/profile.py": "contracts/test_database.py",
-    "journal/postgres/rows.py": "contracts/test_database.py",
-    "journal/postgres/schema.py": "contracts/test_database.py",
     "model/replica.py": "contracts/test_database.py",
     "testing/connection.py": "contracts/test_database.py",
     "testing/database.py": "contracts/test_database.py",

@@ -30,7 +30,7 @@ from listener.simulator import Simulator, SimulatorOptions, Summary, WorkingDay,
 
 CONFIG, POSTGRES_LOG = "listener.toml", "postgres.log"
 _SINK = "log"
-_LIMIT_S = 30.0
+_LIMIT_S = 60.0
 _SEED = 11
 _LOOK_S = 0.05
 _PAGE = 500
@@ -106,17 +106,21 @@ class ReplicasDemo:
             await until(lambda: self._board.dispositions >= expected(sim.ledger), within_s=_LIMIT_S)
             await self._stop()
             watching.cancel()
+        await self._read(database)  # what may have come at the very end, such as a gap
 
     async def _watch(self, database: Database) -> None:
         """Show what becomes durable, and keep who has what."""
         while True:
             self._alive = {each.name for each in await database.replicas()}
             self._owners = {each.duty: each.replica for each in await database.duties()}
-            events = await database.read(self._last_sequence, _PAGE)
+            await self._read(database)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _read(self, database: Database) -> None:
+        while events := await database.read(self._last_sequence, _PAGE):
             self._view.take(events)
             self._lines += [event.to_json() for event in events]
-            self._last_sequence = events[-1].sequence if events else self._last_sequence
-            await asyncio.sleep(_LOOK_S)
+            self._last_sequence = events[-1].sequence
 
     async def _play(self, sim: Simulator) -> None:
         rng = random.Random(_SEED)  # noqa: S311 - dice of a play, nothing secret
@@ -152,8 +156,7 @@ class ReplicasDemo:
 
     async def _stop(self) -> None:
         """Let the others go, one after another: each hands over in order."""
-        while self._replicas:
-            name, replica = self._replicas.popitem()
+        for name, replica in self._replicas.items():
             replica.send_signal(signal.SIGTERM)
             await until(lambda: replica.poll() is not None, within_s=_LIMIT_S)  # noqa: B023 - over in this turn
             if replica.poll() != 0:

@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
-from listener.cli import control
+from listener.cli import control, shared
 from listener.cli.looks import stats
 from listener.cli.options import ConfigOption, PathOption, place_of
 from listener.cli.readable import NOTHING, write_table
+from listener.cli.shared import Shared
 from listener.errors import NoDaemon
 from listener.model.condition import SinkReport
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
@@ -26,6 +28,9 @@ def list_sinks(config: ConfigOption = None, path: PathOption = None, as_json: Si
     """Show how far each sink has come, and what holds it up."""
     place = place_of(config, path)
     found = stats(place.journal)
+    if isinstance(place.journal, Shared):
+        _list_shared(place.journal, place.kinds or {}, found, as_json=as_json)
+        return
     lanes = control.lanes(place.journal)
     if as_json:
         if lanes is None:
@@ -37,6 +42,23 @@ def list_sinks(config: ConfigOption = None, path: PathOption = None, as_json: Si
     write_table(_HEADING, list(rows), numbers=_NUMBERS)
     if lanes is None:
         print("no daemon is running; this is how the last one left them")
+
+
+def _list_shared(journal: Shared, kinds: Mapping[str, str], found: JournalStats, *, as_json: bool) -> None:
+    """Also the sinks that no replica has, and who has the others."""
+    lanes = shared.owned_lanes(journal)
+    if as_json:
+        for sink, (owner, lane) in lanes.items():
+            if lane is not None:
+                report = SinkReport.of(lane, found.dead_letters.get(sink, 0))
+                print(msgspec.json.encode(replace(report, replica=owner)).decode())
+        return
+    told = {lane.sink: lane for _, lane in lanes.values() if lane is not None}
+    rows = {row[0]: row for row in (*_stored(found, kinds), *_running(list(told.values()), found))}
+    owners = {sink: owner or NOTHING for sink, (owner, _) in lanes.items()}
+    heading = (*_HEADING[:-1], "replica", _HEADING[-1])
+    by_name = [rows[sink] for sink in sorted(rows)]
+    write_table(heading, [(*row[:-1], owners.get(row[0], NOTHING), row[-1]) for row in by_name], numbers=_NUMBERS)
 
 
 def _running(lanes: list[LaneStatus], found: JournalStats) -> Iterator[tuple[str, ...]]:

@@ -58,9 +58,9 @@ class Shared:
             raise StartError(f"journal.url: {text}") from exc
 
     def database(self) -> Database:
-        """The database, not open yet. Raises StartError likewise."""
+        """The database, not open yet; what is not there is not made. Raises StartError likewise."""
         self.options()
-        return database.database_of(self._table, self._base)
+        return database.database_of(self._table, self._base, makes_schema=False)
 
     def ask(self, work: Callable[[Database], Awaitable[T]]) -> T:
         """What it answers. Raises JournalError."""
@@ -164,12 +164,13 @@ def verify(place: Shared) -> list[str]:
     Checks that every event can be read and has an object for its data, that sequences rise without a hole but those
     that are on record, and that no cursor or dead letter points past the last event.
     """
-    before, faults, holes, last, lacking = stats(place), [], [], 0, 0
+    before, last = stats(place), 0
+    faults: list[str] = []
+    holes: list[tuple[int, int]] = []
     try:
         for event in events(place):
             if last and event.sequence != last + 1:
-                lacking += event.sequence - last - 1
-                holes.append(f"event {event.sequence} follows on {last}: {event.sequence - last - 1} missing")
+                holes.append((last, event.sequence))
             last = event.sequence
             try:
                 msgspec.json.decode(event.data, type=dict[str, Any])
@@ -178,9 +179,10 @@ def verify(place: Shared) -> list[str]:
     except (KeyError, ValueError) as exc:  # a word that no event has, which tells no more of itself
         faults.append(f"reading stopped behind event {last}: {type(exc).__name__}")
     after = stats(place)
-    lacking += max(0, before.last_sequence - last) if last else 0
+    holes = [hole for hole in holes if hole[1] > after.first_sequence]  # retention may have been at work
+    lacking = sum(found - known - 1 for known, found in holes) + (max(0, before.last_sequence - last) if last else 0)
     if lacking > max(_missing(before), _missing(after)):
-        faults += holes
+        faults += [f"event {found} follows on {known}: {found - known - 1} missing" for known, found in holes]
     return [*faults, *_pointers(after, dead_letters(place))]
 
 
@@ -259,13 +261,15 @@ def resume(place: Shared, name: str | None) -> tuple[Resumed, bool]:
 
 def lanes(place: Shared) -> list[LaneStatus] | None:
     """How the lanes stand whose owners have told; None if no replica is there."""
+    if not place.ask(lambda database: database.replicas()):
+        return None
+    return [status for _, status in owned_lanes(place).values() if status is not None]
 
-    async def look(database: Database) -> list[LaneStatus] | None:
-        if not await database.replicas():
-            return None
-        return [status for one, status in (await lanes_of(database)).values() if status is not None and one.replica]
 
-    return place.ask(look)
+def owned_lanes(place: Shared) -> dict[str, tuple[str | None, LaneStatus | None]]:
+    """By sink the replica that has its lane, if one has, and how it stands, if that one has told."""
+    found = place.ask(lanes_of)
+    return {sink: (one.replica, status if one.replica else None) for sink, (one, status) in found.items()}
 
 
 def drop(place: Shared, which: DeadLetterFilter) -> int:

@@ -43,12 +43,15 @@ def send_test(name: SinkArgument, config: ConfigOption = None) -> None:
     tested, by_daemon = _tested(settings, name)
     if tested.verdict != "taken":
         raise NotTaken(f"{name} did not accept {tested.event_id}: {_verdict(tested)}")
-    sender = "the daemon" if by_daemon else "this command, since no daemon is running"
+    alone = "this command" if settings.journal.url is not None else "this command, since no daemon is running"
+    sender = "the daemon" if by_daemon else alone
     print(f"{name} accepted {tested.event_id} after {time.monotonic() - began_s:.2f} s (sent by {sender})")
 
 
 def _tested(settings: Settings, name: str) -> tuple[SinkTestResult, bool]:
     """The outcome of a test event, and whether a daemon sent it. Raises ControlError, or as `send_test_event`."""
+    if settings.journal.url is not None:  # replicas have no socket
+        return running.run(send_test_event(settings, name)), False
     try:
         return ask(settings.path(settings.journal.path), SendTestEvent(name=name), SinkTestResult), True
     except NoDaemon:

@@ -29,6 +29,7 @@ from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
 _NEW_NAMES = {("server", "max_response_bytes"): "max_message_bytes"}
+_YES = {"true", "yes", "on", "1", "y", "t"}  # as pydantic reads it, also from a variable
 _NOTHING_GIVEN = f"there is no configuration: name its file with --config, or set {ENV_PREFIX} variables"
 
 
@@ -349,7 +350,8 @@ def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
     accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
     journal = data.get("journal")
-    if isinstance(journal, dict) and journal.get("url") and data.get("disconnect_on_stop") is True:
+    ends_sessions = str(data.get("disconnect_on_stop")).lower() in _YES
+    if isinstance(journal, dict) and journal.get("url") and ends_sessions:
         text = "cannot be true with journal.url: a session would end whenever another replica takes it over"
         yield Problem("disconnect_on_stop", text)
     if basic and not accounts:

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from listener.journal.postgres.options import PostgresOptions
 
 
-def database_of(table: JournalSettings, base: Path) -> Database:
+def database_of(table: JournalSettings, base: Path, *, makes_schema: bool = True) -> Database:
     """The database of a `[journal]` table with a `url`, as `options_of` says; not open yet."""
     from listener.journal.postgres.database import PostgresDatabase  # noqa: PLC0415 - as the module says
 
-    return PostgresDatabase(options_of(table, base))
+    return PostgresDatabase(options_of(table, base, makes_schema=makes_schema))
 
 
-def options_of(table: JournalSettings, base: Path) -> "PostgresOptions":
+def options_of(table: JournalSettings, base: Path, *, makes_schema: bool = True) -> "PostgresOptions":
     """How to reach the database of a `[journal]` table with a `url`, whose files are beside `base`."""
     from listener.journal.postgres.options import PostgresOptions  # noqa: PLC0415 - as the module says
 
@@ -29,4 +29,5 @@ def options_of(table: JournalSettings, base: Path) -> "PostgresOptions":
         tls=partial(table.ssl_context, JournalTable(base)) if table.encrypted else lambda: None,
         schema=table.schema,
         pooler=table.pooler,
+        makes_schema=makes_schema,
     )

@@ -22,7 +22,7 @@ from listener.web.status import AccountReport, Gaps, ReplicaStatus
 _ASKED_EVERY_S = 1.0
 _ANSWER_S = 2.0
 _KINDS = ("account", "lane", "housekeeping")
-_TOLD_EVERY_S = 1.0
+_TOLD_EVERY_S = 0.5
 _AT_ONCE = 250  # reports that are looked at in one turn of the event loop
 _MOST_TOLD = 1000  # accounts that are told of at once: all of 10,000 that change together take some seconds
 _SILENCE_S = 10.0
@@ -135,7 +135,7 @@ class Replicas:
                 metrics.set(name, kinds[kind], self.name, kind)
 
     async def keep_telling(self, sleep: Callable[[float], Awaitable[None]]) -> None:
-        """Tell once a second until cancelled; `sleep` takes seconds."""
+        """Tell twice a second until cancelled; `sleep` takes seconds."""
         while True:
             await self.tell()
             await sleep(_TOLD_EVERY_S)

@@ -42,18 +42,24 @@ class _Replica:
         self.version = version
         self.lease_s = lease_s
         self.joined_s = self.beat_s = self.steady_since_s = now_s
+        self.pause_s, self.paused_s = 0.0, float("-inf")
         self.draining = False
         self.offers: dict[str, str | None] = {}
         self.number = 0  # of its last append that was stored or found stale, whose answer this is
         self.answer = Appended(last_sequence=0, revision=0)
         self.report = b""
 
-    def is_late(self, now_s: float) -> bool:
-        return now_s - self.beat_s > self.lease_s
+    def is_late(self, now_s: float, *, excused_s: float = 0.0) -> bool:
+        return now_s - self.beat_s > self.lease_s + excused_s
 
     def beat(self, now_s: float) -> None:
-        if now_s - self.beat_s > self.lease_s / 2:
+        pause_s = now_s - self.beat_s
+        if pause_s > self.lease_s:
             self.steady_since_s = now_s
+        if now_s - self.paused_s > self.lease_s:
+            self.pause_s = 0.0
+        if pause_s > max(self.pause_s, self.lease_s / 2):
+            self.pause_s, self.paused_s = pause_s, now_s
         self.beat_s = now_s
 
     def is_steady(self, now_s: float) -> bool:
@@ -139,7 +145,8 @@ class MemoryDatabase:
             if duty in self._duties and self._duties[duty].owner == me:
                 self._duties[duty].report = text
         if replica.is_steady(now_s):
-            for other in [one for one in self._replicas.values() if one.is_late(now_s)]:
+            late = [one for one in self._replicas.values() if one.is_late(now_s, excused_s=replica.pause_s)]
+            for other in late:
                 self._remove(other)
         able = [one for one in self._replicas.values() if not (one.draining or one.is_late(now_s))]
         wanted_back: list[str] = []

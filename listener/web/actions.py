@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from listener.errors import ControlError, HttpRefused, JournalError
+from listener.errors import ControlError, HttpRefused, JournalError, JournalFenced
 from listener.model.event import ControlFilter, DeadLetterFilter
 from listener.web.routes import JSON, Call, Route, json_answer
 
@@ -89,5 +89,5 @@ async def _executed(command: Awaitable[T]) -> T:
         return await command
     except ControlError as exc:
         raise HttpRefused(404, "unknown_sink", str(exc)) from exc
-    except JournalError as exc:
+    except (JournalError, JournalFenced) as exc:
         raise HttpRefused(503, "journal", f"the journal cannot do it now: {exc}") from exc

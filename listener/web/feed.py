@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import UNSET, UnsetType
 
-from listener.errors import HttpRefused, JournalDamaged, JournalError
+from listener.errors import HttpRefused, JournalDamaged, JournalError, JournalFenced
 from listener.model.event import Event
 from listener.model.filter import EVERY_EVENT
 from listener.runtime.host import THIS_HOST, Host
@@ -115,7 +115,7 @@ class Feed:
         except TimeoutError:
             call.cut("too_slow")
             raise ConnectionAbortedError from None
-        except (JournalError, JournalDamaged) as exc:
+        except (JournalError, JournalDamaged, JournalFenced) as exc:
             call.cut("journal")
             raise ConnectionAbortedError from exc
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from itertools import count
 
 HOLD_S = 600.0
+ADVICE = {"reconnect": "retry", "interval": 0, "timeout": int(HOLD_S * 1000)}
 
 
 class IdleServer:
@@ -36,13 +37,14 @@ class IdleServer:
                 self.handshakes += 1
                 client_id = f"idle{next(self.ids)}"
                 reply |= {"clientId": client_id, "version": "1.0", "ext": {"ack": True}}
-                reply |= {"supportedConnectionTypes": ["long-polling"]}
-                reply |= {"advice": {"reconnect": "retry", "interval": 0, "timeout": int(HOLD_S * 1000)}}
+                reply |= {"supportedConnectionTypes": ["long-polling"], "advice": ADVICE}
                 self.expect_connect(client_id)
             case "/meta/subscribe":
                 reply["subscription"] = message["subscription"]
             case "/meta/connect":
-                if "advice" not in message:
+                if "advice" in message:
+                    reply["advice"] = ADVICE
+                else:
                     await self.hold(client_id, reader)
                 self.expect_connect(client_id)
         return reply

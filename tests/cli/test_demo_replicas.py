@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from listener.cli import demo_postgres
+from listener.cli.demo_board import Tally
 from listener.cli.demo_postgres import programs
+from listener.cli.demo_replicas import Killed, ReplicasDemo
 from listener.errors import StartError
+from listener.simulator import SimulatorOptions, Summary, WorkingDay
+from support.events import events_of
 from support.tools import lacking
 
 pytestmark = pytest.mark.timeout(120)
@@ -60,6 +64,35 @@ async def test_ctrl_c_ends_all_of_it(start_command, tmp_path):
     assert await demo.wait() == 0
     assert running_with(tmp_path) == []
     assert not any("Traceback" in line or "error" in line for line in demo.lines)
+
+
+GOOD = Tally(published=3, events=3, missing=0, unexpected=0, duplicates=0, out_of_order=0, gaps=0)
+
+
+@pytest.mark.parametrize(
+    ("tally", "last_sequence", "delivered", "good"),
+    [
+        (GOOD, 3, 3, True),
+        (GOOD._replace(missing=1), 3, 3, False),
+        (GOOD._replace(gaps=1), 3, 3, False),
+        (GOOD, 4, 3, False),
+        (GOOD, 3, 2, False),
+    ],
+    ids=["all is there", "one is missing", "a gap", "a hole", "one was not delivered"],
+)
+def test_whatever_is_not_as_promised_is_told(tmp_path, tally, last_sequence, delivered, good):
+    demo = ReplicasDemo(home=tmp_path, count=2, options=SimulatorOptions(), day=WorkingDay(events=3))
+    lines = [event.to_json() for event in events_of(3)]
+    demo._lines, demo._last_sequence, demo._tally = lines, last_sequence, tally
+    demo._played = Summary(chats=1, conferences=0, set=3, changed=0, cleared=0, repeated=0, silent=0)
+    demo._killed = Killed("replica-1", ["account/agent1", "lane/log"], 1.25)
+    (tmp_path / "replica-1.out").write_bytes(lines[0] + b"\n" + lines[1][:9])
+    (tmp_path / "replica-2.out").write_bytes(b"\n".join(lines[:delivered]))
+    said = "\n".join(line.plain for line in demo.summary())
+    assert demo.good is good
+    assert ("Something is wrong." in said) is not good
+    assert f"delivered {delivered:>5} " in said
+    assert "take-over     1.2 s      of agent1, the sink log" in said
 
 
 def test_whoever_lacks_postgresql_is_told_what_to_install_in_one_line(invoke, monkeypatch, tmp_path):

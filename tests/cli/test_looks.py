@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from listener.cli import looks
 from listener.cli.shared import Shared
 from listener.config.journal import JournalSettings
+from listener.errors import JournalError
 from listener.journal.copying import copy
 from listener.journal.postgres import copying as postgres
 from listener.journal.sqlite import copying as sqlite
@@ -34,6 +35,19 @@ async def test_an_event_that_is_gone_is_missed_beside_the_holes_that_are_on_reco
     await server.execute("DELETE FROM disposition_listener.event WHERE sequence = 20")
     found = await asyncio.to_thread(looks.verify, place)
     assert "event 21 follows on 19: 1 missing" in found
+
+
+async def test_a_look_makes_no_schema_and_brings_none_up_to_date(both):
+    _, _, server = both
+    other = Shared(JournalSettings(url=server.address, username="admin", tls=False, schema="other"), Path())
+    with pytest.raises(JournalError, match="schema other: no journal is there: the start of a replica"):
+        await asyncio.to_thread(looks.stats, other)
+    assert await server.fetch("SELECT 1 FROM pg_namespace WHERE nspname = 'other'") == []
+    await server.execute("UPDATE disposition_listener.schema_version SET version = 1")
+    with pytest.raises(JournalError, match="its schema is of an older version"):
+        await asyncio.to_thread(looks.stats, both[1])
+    (version,) = await server.fetch("SELECT version FROM disposition_listener.schema_version")
+    assert version[0] == 1
 
 
 def test_both_say_the_same(both):

@@ -153,16 +153,20 @@ def test_letters_are_dropped(invoke, shared_config, sharing):
 
 
 def test_sinks_are_listed_as_their_owners_tell(invoke, shared_config, owned):
-    rows = [line.split(maxsplit=5) for line in said(invoke, shared_config, "sinks", "list").splitlines()[1:]]
-    assert ["crm", "webhook", "2", "3", "1", "parked since 2026-11-22T00:00:00.000Z: 401"] in rows
+    heading, *rows = [line.split(maxsplit=6) for line in said(invoke, shared_config, "sinks", "list").splitlines()]
+    assert heading == ["sink", "kind", "at", "to", "go", "dead", "replica  state"]
+    assert rows == [
+        ["audit", "file", "5", "0", "0", "node-a", "-"],
+        ["crm", "webhook", "2", "3", "1", "node-a", "parked since 2026-11-22T00:00:00.000Z: 401"],
+    ]
     (line,) = said(invoke, shared_config, "sinks", "list", "--json").splitlines()
-    assert json.loads(line)["sink"] == "crm"
+    assert (json.loads(line)["sink"], json.loads(line)["replica"]) == ("crm", "node-a")
 
 
 def test_without_replicas_sinks_are_listed_as_they_were_left(invoke, shared_config, sharing):
     text = said(invoke, shared_config, "sinks", "list")
     assert "parked since 2026-11-22T00:00:00.000Z: 401" in text
-    assert text.endswith("no daemon is running; this is how the last one left them\n")
+    assert [line.split()[5] for line in text.splitlines()[1:]] == ["-", "-"]
 
 
 @pytest.mark.parametrize("words", [("crm",), ("--all",)])

@@ -40,6 +40,22 @@ async def test_a_test_event_reaches_a_sink_that_no_daemon_holds(with_webhook, st
     assert not (tmp_path / "journal.db").exists()
 
 
+async def test_where_replicas_share_the_journal_the_command_sends_it_itself(tmp_path, start_command, receiver):
+    """Whoever has the sink may be on another host."""
+    config = write_config(
+        tmp_path,
+        server={"url": "http://127.0.0.1:9"},
+        webhook=receiver.url,
+        accounts=[{"username": "a", "password": "b"}],
+        journal={"path": None, "url": "postgresql://127.0.0.1:9/x"},
+        sinks={"audit": {"on": "node-a"}},
+    )
+    command = await start_command("sinks", "test", "crm", "--config", config)
+    assert await command.wait() == 0
+    assert command.lines[-1].endswith("(sent by this command)")
+    assert [event["type"] for event in receiver.accepted()] == ["disposition-listener.chat.test"]
+
+
 async def test_what_the_sink_says_instead_of_taking_it_is_told(with_webhook, start_command, receiver):
     receiver.answers = Answer(status=422, body=b"no such field")
     command = await start_command("sinks", "test", "crm", "--config", with_webhook)

@@ -160,6 +160,12 @@ def test_an_account_has_one_password(problems, account, place, text):
     assert problems({**GOOD, "accounts": [account]})[place].startswith(text)
 
 
+@pytest.mark.parametrize("given", [True, "yes"])
+def test_a_session_that_others_take_over_cannot_be_ended_at_a_stop(problems, given):
+    shared = {**GOOD, "journal": {"url": "postgresql://db/x"}}
+    assert set(problems({**shared, "disconnect_on_stop": given})) == {"disconnect_on_stop"}
+
+
 def test_a_username_stands_once(problems):
     twice = {**GOOD, "accounts": [{"username": "a", "password": "x"}, {"username": "a", "password": "y"}]}
     assert problems(twice) == {"accounts[1].username": "'a' is given more than once"}

@@ -13,6 +13,7 @@ from listener.config.settings import Settings
 from listener.daemon import probes
 from listener.errors import ConfigError, NotFound, Problem
 from listener.simulator import Simulator, SimulatorOptions
+from support.authority import Authority
 from support.bareserver import BareServer
 from support.eventually import eventually
 from support.postgresjournal import PostgresWorld
@@ -189,6 +190,26 @@ async def test_what_the_database_of_replicas_refuses_is_told(probe: Probe, serve
         assert problem.path == "journal.url"
         assert re.search(told, problem.text), problem
         assert "right" not in problem.text
+
+
+async def test_over_tls_both_sides_of_the_database_are_verified(probe: Probe, tmp_path: Path):
+    authority = Authority(tmp_path)
+    hba = "hostssl all all all trust clientcert=verify-ca"
+    with PostgresServer(listen_addresses="127.0.0.1,127.0.0.2", hba=hba) as server:
+        await server.secure(authority)
+        await server.execute("CREATE ROLE listener LOGIN SUPERUSER")
+        at = {"url": server.address, "username": "listener"}
+        own = {"client_cert_file": authority.issue("client").name}
+        assert await probe(journal={**at, **own, "ca_file": "ca.pem"}) == []
+        other = {"url": server.address.replace("127.0.0.1", "127.0.0.2")}
+        for given, told in (
+            (own, "certificate verify failed"),
+            ({**own, **other, "ca_file": "ca.pem"}, "IP address mismatch"),
+            ({"ca_file": "ca.pem"}, "valid client certificate"),
+            ({"tls": False}, "pg_hba"),
+        ):
+            (problem,) = await probe(journal=at | given)
+            assert re.search(told, problem.text), problem
 
 
 async def test_a_sink_of_another_replica_is_not_probed(probe: Probe, server: PostgresServer, tmp_path: Path):

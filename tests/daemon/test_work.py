@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from structlog.testing import capture_logs
@@ -20,6 +21,7 @@ from listener.model.event import Event, Gap, Kind
 from listener.runtime.metrics import Metrics
 from listener.simulator import Simulator, SimulatorOptions
 from listener.testing import MemoryConnection, MemoryDatabase
+from support.broker import free_port
 from support.eventually import eventually
 from support.receiver import Answer, Receiver
 
@@ -268,13 +270,41 @@ async def test_what_a_database_has_lost_that_was_durable_is_a_gap_of_every_accou
     await one.stop()
 
 
-async def test_a_database_that_is_away_at_the_start_is_waited_for(site: Site):
-    first = site.start("first", http={"listen": "127.0.0.1:0"})
+async def asked(address: str) -> dict[str, tuple[int, str]]:
+    """Status and text of what an orchestrator asks."""
+    found = {}
+    async with aiohttp.ClientSession() as http:
+        for path in ("/livez", "/readyz"):
+            async with http.get(f"http://{address}{path}") as answer:
+                found[path] = answer.status, await answer.text()
+    return found
+
+
+async def test_a_database_that_is_away_at_the_start_is_waited_for_and_the_probes_tell(site: Site):
+    address = f"127.0.0.1:{free_port()}"
+    first = site.start("first", http={"listen": address})
     first.line.is_cut = True
     await eventually(lambda: "the journal cannot be opened: database: no answer" in first.daemon.not_ready())
+    told = await asked(address)
+    assert (told["/livez"][0], told["/readyz"][0]) == (200, 503)
+    assert "the journal cannot be opened" in told["/readyz"][1]
     first.line.is_cut = False
     await eventually(spread(first))
-    assert first.daemon.not_ready() == []
+    assert [status for status, _ in (await asked(address)).values()] == [200, 200]
+
+
+async def test_one_that_begins_anew_serves_at_the_same_port_and_counts_on(site: Site):
+    address = f"127.0.0.1:{free_port()}"
+    first, second = site.start("first", http={"listen": address}), site.start("second")
+    await eventually(spread(first, second))
+    handshakes = first.metric("handshakes_total") + first.metric("resumes_total")
+    first.line.is_cut = True
+    await eventually(spread(second), timeout_s=5)
+    first.line.is_cut = False
+    await eventually(lambda: first.metric("fenced_total") == 1)
+    await eventually(spread(first, second))
+    assert [status for status, _ in (await asked(address)).values()] == [200, 200]
+    assert first.metric("handshakes_total") + first.metric("resumes_total") == handshakes + 2
 
 
 async def test_one_that_waits_for_its_database_can_be_stopped(site: Site):

@@ -152,6 +152,9 @@ def test_replicas_keep_nothing_on_their_nodes_and_go_one_at_a_time(name: str):
     assert kind(objects, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
     ports = [port["port"] for rule in kind(objects, "NetworkPolicy")["spec"]["egress"] for port in rule["ports"]]
     assert 5432 in ports
+    (state,) = (mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "state")
+    assert state == {"name": "state", "mountPath": "/var/lib/disposition-listener", "readOnly": True}
+    assert {"name": "state", "emptyDir": {}} in pod["volumes"]
     spread = {each["topologyKey"]: each for each in pod["topologySpreadConstraints"]}
     assert spread["kubernetes.io/hostname"]["whenUnsatisfiable"] == "DoNotSchedule"
     assert spread["topology.kubernetes.io/zone"]["whenUnsatisfiable"] == "ScheduleAnyway"

@@ -102,13 +102,15 @@ def _target(found: list[Manifest], patch: Manifest) -> Manifest:
 
 
 def _operate(into: Manifest, operations: list[Manifest]) -> None:
-    """A JSON patch (RFC 6902): `add` to a map, `replace`, `remove`, `test`."""
+    """A JSON patch (RFC 6902): `add` to a map or to the end of a list, `replace`, `remove`, `test`."""
     for each in operations:
         *path, last = (int(word) if word.isdecimal() else word for word in each["path"].split("/")[1:])
         place = reduce(getitem, path, into)
         match each["op"]:
             case "add" if isinstance(place, dict):
                 place[last] = each["value"]
+            case "add" if last == "-":
+                place.append(each["value"])
             case "replace" if last in place:
                 place[last] = each["value"]
             case "remove":

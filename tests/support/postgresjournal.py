@@ -10,7 +10,7 @@ from listener.journal.postgres.options import PostgresOptions
 from support.postgresserver import PostgresServer
 
 _NUMBERS = itertools.count(1)
-_MOMENTS = {"pulse": ("beat_at", "steady_since"), "replica": ("joined_at",), "session": ("seen_at",)}
+_MOMENTS = {"pulse": ("beat_at", "steady_since", "paused_at"), "replica": ("joined_at",), "session": ("seen_at",)}
 
 
 class PostgresWorld:
@@ -49,9 +49,11 @@ class PostgresWorld:
 
     async def pass_s(self, seconds: float) -> None:
         """As if so much time had gone by: all that is stored is older."""
+        statements = []
         for table, columns in _MOMENTS.items():
             changes = ", ".join(f"{column} = {column} - interval '{seconds} seconds'" for column in columns)
-            await self.server.execute(f"UPDATE {self.schema}.{table} SET {changes}")  # noqa: S608 - the tests' own tables
+            statements.append(f"UPDATE {self.schema}.{table} SET {changes}")  # noqa: S608 - the tests' own tables
+        await self.server.execute(*statements)
 
     async def end(self) -> None:
         for client in self._clients:

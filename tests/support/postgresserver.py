@@ -14,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from support.authority import Authority
 from support.broker import Broker, free_port, is_stopped
 from support.disks import Disk
 from support.eventually import eventually
@@ -116,6 +117,17 @@ class PostgresServer(Broker):
 
     async def empty(self, table: str = TABLE) -> None:
         await self.execute(f"DROP TABLE IF EXISTS {table}")
+
+    async def secure(self, authority: Authority) -> None:
+        """Start it anew with a certificate of this authority, which has to have issued those of clients as well."""
+        for source, name in ((authority.issue("server"), "server.pem"), (authority.ca_file, "ca.pem")):
+            shutil.copy(source, self.data / name)
+            shutil.chown(self.data / name, self.data.owner(), self.data.group())
+            (self.data / name).chmod(0o600)
+        files = {"ssl_cert_file": "server.pem", "ssl_key_file": "server.pem", "ssl_ca_file": "ca.pem", "ssl": "on"}
+        await self.execute(*(f"ALTER SYSTEM SET {name} = '{value}'" for name, value in files.items()))
+        self.stop()
+        self.start()
 
     def kill(self) -> None:
         """SIGKILL to all its processes, which are in sessions of their own; a new start has to wait for the last."""

@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from listener.errors import JournalFull
+from listener.errors import JournalFenced, JournalFull
 from listener.model.event import ControlFilter
 from support.pages import Pages
 
@@ -68,10 +68,12 @@ async def test_what_a_form_can_send_is_not_taken(secured: aiohttp.ClientSession,
     assert (response.status, pages.parked) == (415, {"crm"})
 
 
-async def test_a_journal_that_cannot_is_worth_another_try(secured: aiohttp.ClientSession, pages: Pages):
-    pages.failure = JournalFull("journal x: disk full")
+@pytest.mark.parametrize(
+    "error", [JournalFull("journal x: disk full"), JournalFenced("replica a: others have its duties")]
+)
+async def test_a_journal_that_cannot_is_worth_another_try(
+    secured: aiohttp.ClientSession, pages: Pages, error: Exception
+):
+    pages.failure = error
     response = await secured.post("/dead-letters/replay", json={})
-    assert (response.status, await response.json()) == (
-        503,
-        {"error": "the journal cannot do it now: journal x: disk full"},
-    )
+    assert (response.status, await response.json()) == (503, {"error": f"the journal cannot do it now: {error}"})

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from listener.errors import JournalFenced
 from listener.journal.sqlite import SqliteJournal
 from listener.model.event import Event, JournalBatch
 from listener.model.forms import CLOUD_EVENT
@@ -397,6 +398,26 @@ async def test_streams_end_with_the_server_at_once(pages: Pages):
         for feed in streams:
             with pytest.raises(EOFError):
                 await feed.message(timeout_s=1.0)
+
+
+class Fenced(MemoryJournal):
+    """Others have the duties of this process as soon as somebody waits."""
+
+    async def wait_beyond(self, sequence: int) -> None:
+        raise JournalFenced("replica node-a: incarnation 1 is over")
+
+
+async def test_a_stream_ends_where_other_replicas_have_the_duties_of_this_process(pages: Pages):
+    """The client finds the one that takes its place, or the same process once it has joined anew."""
+    journal = pages.journal = Fenced()
+    await journal.open()
+    async with running(pages.server()) as server, aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as http:
+        with capture_logs() as logs:
+            feed, _ = await stream(http)
+            await rest_of(feed)
+            await eventually(lambda: pages.metrics.value("http_streams") == 0)
+    assert [line["reason"] for line in logs if line["event"] == "http_refused"] == ["journal"]
+    assert [line for line in logs if line["log_level"] == "error"] == []
 
 
 async def test_a_stream_ends_with_the_journal_and_says_why_once(http: aiohttp.ClientSession, pages: Pages):

@@ -10,13 +10,14 @@ from listener.errors import JournalError, JournalLocked, JournalUncertain
 from listener.journal.copying import Page, Rest
 from listener.journal.postgres import rows
 from listener.journal.postgres.database import PostgresDatabase
-from listener.journal.postgres.lines import APPLICATION, TROUBLE, Lines, described
+from listener.journal.postgres.lines import APPLICATION, DURABLE, TROUBLE, Lines
 from listener.journal.postgres.options import PostgresOptions
 from listener.journal.shared.moments import ages_ms, by_clocks_of
 from listener.model.event import Event, LastValue
 from listener.model.filter import Undelivered
 from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
+from listener.runtime.postgres import described
 
 GONE_S = 30.0
 """A replica that has not beaten for so long, and for three leases, is taken for dead."""
@@ -196,8 +197,8 @@ def _begin(options: PostgresOptions) -> str:
         "BEGIN ISOLATION LEVEL REPEATABLE READ;"
         f" SET LOCAL search_path = {options.quoted_schema}, pg_temp;"
         " SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;"
-        " SET LOCAL enable_seqscan = off; SET LOCAL synchronous_commit = on;"
-        f" LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE"
+        " SET LOCAL lock_timeout = '10s'; SET LOCAL enable_seqscan = off;"
+        f" LOCK TABLE {locked} IN SHARE ROW EXCLUSIVE MODE; {DURABLE.format(local='true')}"
     )
 
 

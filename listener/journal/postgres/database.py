@@ -11,9 +11,8 @@ from asyncpg import Connection
 from listener.errors import JournalError
 from listener.journal.postgres import rows, schema
 from listener.journal.postgres.ear import Ear
-from listener.journal.postgres.lines import APPLICATION, TROUBLE, Lines, code_of, described
+from listener.journal.postgres.lines import APPLICATION, TROUBLE, Lines
 from listener.journal.postgres.options import PostgresOptions
-from listener.journal.postgres.profile import QUESTION, Profile, profile_of
 from listener.model.event import (
     Change,
     DeadLetter,
@@ -27,6 +26,7 @@ from listener.model.event import (
 )
 from listener.model.filter import DeadLetterPage, EventFilter, Found
 from listener.model.replica import Appended, Beaten, DutyReport, Grant, Joined, Offer, Order, ReplicaReport
+from listener.runtime.postgres import COLUMNS, Profile, code_of, described
 
 RETENTION_STEP = 1000
 """Events (or chats) that one step of retention looks at."""
@@ -70,7 +70,7 @@ class PostgresDatabase:
     async def open(self) -> None:
         """See `Database`."""
         profile = await self._visit(schema.prepare)
-        profile.report(_log, self._options.place)
+        self._report(profile)
 
     async def check(self) -> None:
         """See `Database`."""
@@ -83,7 +83,7 @@ class PostgresDatabase:
             async with asyncio.timeout(self._options.timeout_s):
                 connection = await self._others.connect()
             try:
-                profile = profile_of(await connection.fetchrow(QUESTION))
+                profile = Profile(**await connection.fetchrow(f"SELECT {COLUMNS}"))
                 if profile.standby:
                     raise JournalError(f"{place}: is a standby, which takes no writes")
                 if profile.encoding != _ENCODING:
@@ -94,6 +94,21 @@ class PostgresDatabase:
         except TROUBLE as exc:
             raise JournalError(f"{place}: {described(exc)}{self._advice(exc)}") from exc
         return profile
+
+    def _report(self, profile: Profile) -> None:
+        """One line on what the server does with an event before it acknowledges it."""
+        log = _log.bind(
+            place=self._options.place,
+            version=profile.version,
+            fsync=profile.fsync,
+            synchronous_commit=profile.commits,
+            synchronous_standby_names=profile.synchronous_standbys,
+            standbys=profile.standbys,
+        )
+        if risks := list(profile.risks()):
+            log.warning("journal_durability_weak", risks=risks, effect="an event that was confirmed can still be lost")
+        else:
+            log.info("journal_durability")
 
     def _advice(self, exc: Exception) -> str:
         if code_of(exc) != _NO_RIGHT:

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from listener.errors import JournalError
-from listener.journal.postgres.lines import TROUBLE, Lines, described
+from listener.journal.postgres.lines import TROUBLE, Lines
 from listener.journal.postgres.options import PostgresOptions
+from listener.runtime.postgres import described
 
 PAUSE_S = 1.0
 """How long it is waited for a hint; then the database is asked."""

@@ -1,5 +1,5 @@
--- What the replicas call: each is one transaction in one round trip. Made anew with every migration. What is called from
--- outside has the search path of its making, the journal's schema.
+-- What the replicas call: each is one transaction in one round trip. Made anew with every migration, so that a change
+-- here comes with one. What is called from outside has the search path of its making, the journal's schema.
 
 -- Of the server: a standby that is promoted begins another.
 CREATE OR REPLACE FUNCTION timeline() RETURNS text LANGUAGE sql STABLE AS $$
@@ -91,8 +91,9 @@ BEGIN
                 received_ms = excluded.received_ms, revision = excluded.revision;
     END IF;
     IF cardinality(session_accounts) > 0 THEN
+        -- As old as it was when the call came: to wait for the gate makes no session younger.
         INSERT INTO session (account, state, seen_at)
-            SELECT s.account, s.state, clock_timestamp() - s.age_ms * interval '1 millisecond'
+            SELECT s.account, s.state, statement_timestamp() - s.age_ms * interval '1 millisecond'
             FROM unnest(session_accounts, session_states, session_ages_ms) AS s (account, state, age_ms)
             ON CONFLICT (account) DO UPDATE SET state = excluded.state, seen_at = excluded.seen_at;
     END IF;
@@ -206,16 +207,18 @@ CREATE OR REPLACE FUNCTION retain_values(me bigint, before_ms bigint, start text
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     found text[];
+    silent text[];
 BEGIN
     PERFORM FROM head FOR NO KEY UPDATE;
     PERFORM require(me);
     SELECT array_agg(c.chat_id ORDER BY c.chat_id) INTO found FROM (
         SELECT DISTINCT v.chat_id FROM last_value v WHERE v.chat_id >= start ORDER BY v.chat_id LIMIT step + 1
     ) c;
-    DELETE FROM last_value v WHERE v.chat_id = ANY (
-        SELECT w.chat_id FROM last_value w WHERE w.chat_id = ANY (found[:step])
-        GROUP BY w.chat_id HAVING max(w.received_ms) < before_ms
-    );
+    SELECT array_agg(c.chat_id) INTO silent FROM (
+        SELECT v.chat_id FROM last_value v WHERE v.chat_id = ANY (found[:step])
+        GROUP BY v.chat_id HAVING max(v.received_ms) < before_ms
+    ) c;
+    DELETE FROM last_value v WHERE v.chat_id = ANY (silent);
     RETURN found[step + 1];
 END
 $$;
@@ -449,6 +452,14 @@ BEGIN
 END
 $$;
 
+-- The break before this beat, if it was longer than half a lease, and the longest that is not longer ago than a lease:
+-- by so much others may be later than their leases, since the same may have held them up.
+CREATE OR REPLACE FUNCTION breaks(me bigint, now timestamptz, OUT gap interval, OUT pause interval) LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN now - p.beat_at > p.lease / 2 THEN now - p.beat_at ELSE '0' END,
+           CASE WHEN p.paused_at BETWEEN now - p.lease AND now THEN p.pause ELSE '0' END
+    FROM pulse p WHERE p.incarnation = me
+$$;
+
 -- See Database.beat. Nothing here waits for long: the row of pulse is locked by this replica's own beats and by an
 -- eviction only; whoever froze with the lock on membership, or with its own rows, is disconnected once it is late.
 CREATE OR REPLACE FUNCTION beat(
@@ -465,10 +476,12 @@ DECLARE
     present bigint;
 BEGIN
     UPDATE pulse p
-        SET steady_since = CASE WHEN now - p.beat_at BETWEEN interval '0' AND p.lease / 2
+        SET steady_since = CASE WHEN now - p.beat_at BETWEEN interval '0' AND p.lease
                                 THEN least(p.steady_since, now) ELSE now END,
+            pause = greatest(b.gap, b.pause),
+            paused_at = CASE WHEN b.gap > b.pause THEN now ELSE p.paused_at END,
             beat_at = now, report = coalesce(own_report, p.report)
-        FROM replica r
+        FROM replica r, breaks(me, now) b
         WHERE p.incarnation = me AND r.incarnation = me AND r.timeline = timeline()
         RETURNING p.* INTO mine;
     IF NOT FOUND THEN
@@ -494,7 +507,7 @@ BEGIN
     IF now - mine.steady_since >= mine.lease THEN
         FOR victim IN
             SELECT p.incarnation FROM pulse p
-            WHERE p.incarnation <> me AND greatest(p.beat_at, pg_postmaster_start_time()) < now - p.lease
+            WHERE p.incarnation <> me AND greatest(p.beat_at, pg_postmaster_start_time()) < now - p.lease - mine.pause
         LOOP
             PERFORM disconnect(victim);
             IF locked THEN

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from asyncpg import DataError, InterfaceError, InternalClientError, PostgresErro
 
 from listener.errors import JournalError, JournalFenced, JournalFull, JournalUncertain, ListenerError, StartError
 from listener.journal.postgres.options import PostgresOptions
+from listener.runtime.postgres import code_of, described
 
 TROUBLE = (PostgresError, InterfaceError, InternalClientError, OSError)
 """What the client library raises on failures, a timeout included."""
@@ -18,21 +18,18 @@ TROUBLE = (PostgresError, InterfaceError, InternalClientError, OSError)
 APPLICATION = "disposition-listener"
 """The name of connections; those of a replica that has joined have `/INCARNATION` behind it."""
 
-_FENCED = "LF001"
-_DISK_FULL = "53100"
 _REPEATABLE = {"40P01", "40001"}  # a deadlock, or such: the others went first, and nothing was done
 _REPEATS = 3
 _CLOSE_S = 1.0
-_TEXT_CHARACTERS = 200
 
-# Their texts name objects and users, never values.
-_SPEAK_OF_THE_SERVER = {"08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "0A", "LB", "LN"}
+# Through a pooler a client may freeze between the steps of a transaction, and nobody else can end its session.
+_SILENCE_MS = 2000
 
 # The wait for standbys was ended by somebody: committed here, but not there. It is told as a warning only.
 _WAIT_FOR_STANDBYS = "SyncRepWaitForLSN"
 
 # A server that acknowledges commits before they are on its disk does not, to us.
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', {local}) WHERE current_setting('synchronous_commit') = 'off'"
+DURABLE = "SELECT set_config('synchronous_commit', 'on', {local}) WHERE current_setting('synchronous_commit') = 'off'"
 
 _END = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -146,7 +143,7 @@ class Lines:
         try:
             connection.add_log_listener(self._heard)
             if not options.pooler:
-                await connection.execute(_DURABLE.format(local="false"))
+                await connection.execute(DURABLE.format(local="false"))
                 await self._end_given_up(connection)
         except BaseException:
             connection.terminate()
@@ -173,8 +170,9 @@ class Lines:
 
     @property
     def _preface(self) -> str:
-        settings = "; ".join(f"SET LOCAL {name} = {value}" for name, value in {**self._limits, **_PLANS}.items())
-        return f"BEGIN; {settings}; {_DURABLE.format(local='true')}"
+        limits = {**self._limits, "idle_in_transaction_session_timeout": str(_SILENCE_MS)}
+        settings = "; ".join(f"SET LOCAL {name} = {value}" for name, value in {**limits, **_PLANS}.items())
+        return f"BEGIN; {settings}; {DURABLE.format(local='true')}"
 
     async def _end_given_up(self, connection: asyncpg.Connection) -> None:
         """End what the server has not noticed to be given up: it may hold locks, or wait for them."""
@@ -195,7 +193,8 @@ class Lines:
 
     def _error_of(self, exc: Exception) -> ListenerError:
         """What the failure of a statement means."""
-        text = f"{self._options.place}: {described(exc)}"
+        closed = "not open any more: " if self._closed else ""
+        text = f"{self._options.place}: {closed}{described(exc)}"
         if not _is_refusal(exc):
             return JournalUncertain(text)
         match code_of(exc):
@@ -230,21 +229,3 @@ def _is_refusal(exc: Exception) -> bool:
     """
     severity = getattr(exc, "severity_en", None) or getattr(exc, "severity", None)
     return isinstance(exc, DataError) or (isinstance(exc, PostgresError) and severity == "ERROR")
-
-
-def code_of(exc: BaseException | None) -> str:
-    """The SQLSTATE of an error; empty where it has none."""
-    return str(getattr(exc, "sqlstate", None) or "")
-
-
-def described(exc: Exception) -> str:
-    """An error in one line, without values of a row."""
-    code = code_of(exc)
-    if isinstance(exc, PostgresError):
-        said = f": {_one_line(str(exc))}" if code[:2] in _SPEAK_OF_THE_SERVER else ""
-        return f"{type(exc).__name__} ({code}){said}"
-    return _one_line(str(exc)) or ("no answer in time" if isinstance(exc, TimeoutError) else type(exc).__name__)
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()[:_TEXT_CHARACTERS]

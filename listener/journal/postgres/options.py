@@ -20,6 +20,7 @@ class PostgresOptions:
         schema: has all that is stored, and nothing else.
         pooler: whether a pooler in transaction mode is in between.
         timeout_s: how long a call may take.
+        makes_schema: whether the schema is made, or brought up to date, if it is not as it should be.
     """
 
     host: str
@@ -31,6 +32,7 @@ class PostgresOptions:
     schema: str = SCHEMA
     pooler: bool = False
     timeout_s: float = 10.0
+    makes_schema: bool = True
 
     @property
     def place(self) -> str:

@@ -58,10 +58,13 @@ async def prepare(connection: Connection, options: PostgresOptions, steps: Seque
     takes it.
 
     Raises:
-        JournalError: the schema is for newer software.
+        JournalError: the schema is for newer software, or is lacking and not to be made.
         asyncpg.PostgresError: it could not be made.
     """
-    if await _lacking(connection, options, steps):
+    if missing := await _lacking(connection, options, steps):
+        if not options.makes_schema:
+            what = "no journal is there" if missing[0].number == 1 else "its schema is of an older version"
+            raise JournalError(f"{options.place}: {what}: the start of a replica of this version makes it")
         async with connection.transaction():
             await connection.execute(
                 "SELECT pg_advisory_xact_lock(hashtext('disposition-listener'), hashtext($1::text))", options.schema

@@ -69,13 +69,14 @@ class Database(Protocol):
     ) -> Beaten:
         """Tell that the replica lives, and learn what to do.
 
-        Evicts others whose lease is over, if `me` has beaten without a break (of more than half a lease) for a lease
-        itself: after a restart of the database everybody is late, and behind a shorter outage some are. Duties of the
-        evicted are free at once. Claims what is free, offered by `me` and may be done by it, up to a fair share of each
-        kind: the duties of a kind divided by the replicas that are alive and not draining, rounded up; what nobody else
-        could take is claimed whatever that share is: others do not offer it, may not do it, drain, or have their share.
-        Asks back at most 10 of a kind above the share that others could take, always the same ones until they are
-        released; of one that drains, all of it.
+        Evicts others whose lease is over, if `me` has beaten without a break of a lease for a lease itself:
+        after a restart of the database everybody is late. For a lease after a break of its own of more than
+        half a lease, others are excused for as long: the same may have held them up. Duties of the evicted are
+        free at once. Claims what is free, offered by `me` and may be done by it, up to a fair share of each
+        kind: the duties of a kind divided by the replicas that are alive and not draining, rounded up; what
+        nobody else could take is claimed whatever that share is: others do not offer it, may not do it, drain,
+        or have their share. Asks back at most 10 of a kind above the share that others could take, always the
+        same ones until they are released; of one that drains, all of it.
 
         Args:
             me: the incarnation.

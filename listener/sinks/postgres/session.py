@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
-import msgspec
 from asyncpg import InterfaceError, InternalClientError, PostgresError
 
 from listener.errors import Outcome, Park, Refusal, Retry
 from listener.model.event import Event
 from listener.model.forms import Form
+from listener.runtime import postgres
+from listener.runtime.postgres import COLUMNS, code_of, described
 from listener.sinks.postgres.settings import PostgresSettings
 from listener.sinks.registry import SinkContext
 
@@ -23,21 +24,11 @@ _REPLACEMENT = "\ufffd"
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _CLOSE_S = 1.0
 
-QUESTION = """
-SELECT current_setting('server_version') AS version,
-       current_setting('server_encoding') AS encoding,
-       current_setting('fsync') AS fsync,
-       current_setting('full_page_writes') AS full_page_writes,
-       current_setting('synchronous_commit') AS synchronous_commit,
-       current_setting('synchronous_standby_names') AS synchronous_standbys,
-       pg_is_in_recovery() AS standby,
-       current_setting('transaction_read_only')::boolean AS read_only,
-       (SELECT count(*) FROM pg_stat_replication) AS standbys,
-       (SELECT relpersistence::text FROM pg_class WHERE oid = to_regclass($1)) AS persistence
-"""
+QUESTION = (
+    f"SELECT {COLUMNS}, current_setting('transaction_read_only')::boolean AS read_only,"  # noqa: S608 - of our own
+    " (SELECT relpersistence::text FROM pg_class WHERE oid = to_regclass($1)) AS persistence"
+)
 """What `profile_of` needs the answer to; its parameter is the table's quoted name."""
-
-_TEXT_CHARACTERS = 200
 
 TROUBLE = (PostgresError, InterfaceError, InternalClientError, OSError)
 """What the client library raises on failures; the third when a connection ends during an exchange."""
@@ -49,8 +40,6 @@ _OF_A_ROW = {"22", "54"}
 _NEED_A_PERSON = {"28", "3D", "3F", "42", "23", "0A"}
 _DATABASE_DROPPED = "57P04"
 
-# Their texts name objects and users, never values.
-_SPEAK_OF_THE_SERVER = {"08", "25", "28", "3D", "3F", "40", "42", "53", "55", "57", "58", "0A"}
 _NO_TLS = "rejected SSL upgrade"
 
 
@@ -67,43 +56,22 @@ class Row(NamedTuple):
     event: str
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class Profile(postgres.Profile, frozen=True, kw_only=True):
     """A server, and a table of it.
 
     Attributes:
         read_only: whether transactions begin so, as they do on a standby.
-        standbys: how many are connected.
         persistence: `p` of a table that is logged, `u` of one that is not, `t` of a temporary one, None of none.
     """
 
-    version: str
-    encoding: str
-    fsync: str
-    full_page_writes: str
-    synchronous_commit: str
-    synchronous_standbys: str
-    standby: bool
     read_only: bool
-    standbys: int
     persistence: str | None
-
-    @property
-    def commits_late(self) -> bool:
-        """Whether it acknowledges commits before they are on its disk, by default."""
-        return self.synchronous_commit == "off"
 
     def risks(self) -> Iterator[str]:
         """How an event that it has acknowledged may still be lost, a sentence each."""
-        if self.fsync != "on":
-            yield "fsync is off: a power cut loses the last commits, or everything"
-        elif self.full_page_writes != "on":
-            yield "full_page_writes is off: a power cut can damage pages for good"
+        yield from super().risks()
         if self.persistence == "u":
             yield "the table is unlogged: a crash of PostgreSQL empties it"
-        if self.standbys and not self.synchronous_standbys:
-            yield "synchronous_standby_names is empty: a standby that takes over may lack what was committed last"
-        elif self.synchronous_standbys and self.synchronous_commit == "local":
-            yield "synchronous_commit is local: a standby that takes over may lack what was committed last"
 
 
 def profile_of(record: Mapping[str, Any]) -> Profile:
@@ -261,12 +229,12 @@ async def _profile_of(connection: asyncpg.Connection, table: str) -> Profile:
 
 def is_of_a_row(error: PostgresError) -> bool:
     """Whether an event is to blame, so that the others can be stored without it."""
-    return _code(error)[:2] in _OF_A_ROW
+    return code_of(error)[:2] in _OF_A_ROW
 
 
 def refusal_of(place: str, error: PostgresError) -> Refusal:
     """Of an event that is to blame; what PostgreSQL says quotes it."""
-    return Refusal(f"{place}: a value that PostgreSQL does not take: {_name(error)}", str(error))
+    return Refusal(f"{place}: a value that PostgreSQL does not take: {described(error)}", str(error))
 
 
 def outcome_of(place: str, error: Exception) -> Outcome:
@@ -277,22 +245,9 @@ def outcome_of(place: str, error: Exception) -> Outcome:
         error: one of `TROUBLE`.
     """
     if isinstance(error, PostgresError):
-        code = _code(error)
+        code = code_of(error)
         kind = Park if code[:2] in _NEED_A_PERSON or code == _DATABASE_DROPPED else Retry
-        said = f": {_one_line(str(error))}" if code[:2] in _SPEAK_OF_THE_SERVER else ""
-        return kind(f"{place}: {_name(error)}{said}")
+        return kind(f"{place}: {described(error)}")
     if _NO_TLS in str(error):
         return Park(f"{place}: the server offers no TLS; tls = false does without")
-    return Retry(f"{place}: {_one_line(str(error)) or type(error).__name__}")
-
-
-def _code(error: PostgresError) -> str:
-    return str(getattr(error, "sqlstate", None) or "XX000")
-
-
-def _name(error: PostgresError) -> str:
-    return f"{type(error).__name__} ({_code(error)})"
-
-
-def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()[:_TEXT_CHARACTERS]
+    return Retry(f"{place}: {described(error)}")

@@ -143,7 +143,7 @@ class PostgresSink:
             risks=tuple(profile.risks()),
             version=profile.version,
             fsync=profile.fsync,
-            synchronous_commit="on" if profile.commits_late else profile.synchronous_commit,
+            synchronous_commit=profile.commits,
             synchronous_standby_names=profile.synchronous_standbys,
             standbys=profile.standbys,
         )

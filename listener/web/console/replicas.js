@@ -7,7 +7,7 @@ import { Grid } from "./grid.js";
 export const isShared = (status) => status.replica !== null;
 
 /** Who has an account or a sink. */
-export const ownerColumn = () => ({ label: "Replica", text: (one) => one.replica ?? "none" });
+export const ownerColumn = () => ({ label: "Replica", class: "owner", text: (one) => one.replica ?? "none" });
 
 /** The table of all replicas, and the sentence that stands for it while the database cannot be asked. */
 export class Replicas {

@@ -169,6 +169,32 @@ async def test_a_server_that_is_away_is_named(rich: Path):
         await into(nowhere, rich)
 
 
+@pytest.mark.parametrize("way", ["into", "back"])
+async def test_a_server_that_dies_in_the_middle_leaves_no_copy(
+    rich: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+):
+    side, call = (postgres.PostgresTarget, "complete") if way == "into" else (postgres.PostgresSide, "letters")
+    with PostgresServer() as server:
+        here = PostgresOptions(host="127.0.0.1", port=server.port, database="postgres", username="admin")
+        if way == "back":
+            await into(here, rich)
+        asked = getattr(side, call)
+
+        async def dying(self, *values):
+            await asyncio.to_thread(server.kill)
+            return await asked(self, *values)
+
+        monkeypatch.setattr(side, call, dying)
+        with pytest.raises(JournalError, match=r"postgresql://127\.0\.0\.1"):
+            await (into(here, rich) if way == "into" else back(here, tmp_path / "back.db"))
+        monkeypatch.undo()
+        assert not (tmp_path / "back.db").exists()
+        if way == "into":
+            await asyncio.to_thread(server.start)
+            async with postgres.opened_target(here) as made:
+                assert await made.size() == 0
+
+
 async def test_a_side_that_does_not_keep_what_it_is_given_is_found_out(
     options: PostgresOptions, rich: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -5,19 +5,21 @@ import os
 import signal
 import time
 
+import asyncpg
 import pytest
 
 from listener.errors import JournalError, JournalFenced, JournalFull, JournalUncertain
 from listener.journal.postgres.database import PostgresDatabase
-from listener.model.event import JournalBatch, LastValue
+from listener.model.event import JournalBatch, LastValue, SessionState
 from listener.model.replica import Offer
 from listener.testing import sample_event
 from support.eventually import eventually
+from support.pgbouncer import PgBouncer
 from support.postgresjournal import HalfSent, PostgresWorld
 from support.postgresserver import PostgresServer
 
-LEASE_S = 0.5
-BEAT_S = 0.15
+LEASE_S = 1.5
+BEAT_S = 0.2
 SESSIONS = "SELECT pid, wait_event_type FROM pg_stat_activity WHERE application_name = 'disposition-listener/{}'"
 
 
@@ -149,6 +151,24 @@ async def test_a_client_that_froze_with_the_gate_is_ended_and_refused(world, bea
         await two.database.append(two.me, 1, JournalBatch(events=(event("late"),)), {}, {})
 
 
+async def test_behind_a_pooler_a_client_that_froze_with_the_gate_is_ended_by_the_server(world):
+    with PgBouncer(world.server) as bouncer:
+        pooled = {"port": bouncer.port, "pooler": True}
+        one, two = await Replica.of(world, "one", **pooled), await Replica.of(world, "two", **pooled)
+        frozen = await two.database._appends.connect()
+        await frozen.execute(two.database._appends._preface)
+        await frozen.fetch(append_statement(world.schema, two.me))
+        began = time.monotonic()
+        await one.append("waited")
+        print(f"through a pooler an append waited {time.monotonic() - began:.2f} s for a frozen client")
+        assert [event.id for event in await one.database.read(0, 10)] == ["waited"]
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await frozen.execute("COMMIT")
+        frozen.terminate()
+        await one.database.close()
+        await two.database.close()
+
+
 async def test_a_client_that_froze_and_wakes_in_time_has_what_it_wrote(world, freeze):
     one, two = await Replica.of(world, "one"), await Replica.of(world, "two")
     frozen = await freeze(two.me, append_statement(world.schema, two.me))
@@ -180,6 +200,22 @@ async def test_a_client_that_froze_with_the_lock_on_membership_stops_nobody(worl
     print(f"taken over after {time.monotonic() - began:.2f} s, longest beat {max(one.beats):.2f} s")
     with pytest.raises(ConnectionError):
         await asyncio.to_thread(frozen.go_on)
+
+
+async def test_a_session_grows_older_while_its_append_waits_for_the_gate(world):
+    one = await Replica.of(world, "one")
+    state = SessionState(
+        account="a", url="u", topic="t", client_id="c", connection_type="long-polling", ack=1, seen_ms=0
+    )
+    async with world.server.client() as gate:
+        await gate.execute(f"BEGIN; UPDATE {world.schema}.head SET revision = revision")  # noqa: S608 - the tests' own table
+        began = time.monotonic()
+        appending = asyncio.create_task(one.database.append(one.me, 1, JournalBatch(sessions=(state,)), {}, {"a": 100}))
+        await asyncio.sleep(1.0)
+        await gate.execute("COMMIT")
+        await appending
+    ((_, age_ms),) = await one.database.sessions()
+    assert 1_000 < age_ms < 200 + (time.monotonic() - began) * 1000
 
 
 async def test_a_killed_server_keeps_every_append_that_it_acknowledged(beating):

@@ -1,7 +1,6 @@
 """Delivery to tables of real servers, as they are made, changed, locked, forbidden and lost."""
 
 import asyncio
-import shutil
 from importlib.resources import files
 
 import pytest
@@ -266,14 +265,7 @@ async def secured(start_postgres, authority):
     server = start_postgres(
         fsync="off", listen_addresses="127.0.0.1,127.0.0.2", hba="hostssl all all all trust clientcert=verify-ca"
     )
-    for source, name in ((authority.issue("server"), "server.pem"), (authority.ca_file, "ca.pem")):
-        shutil.copy(source, server.data / name)
-        shutil.chown(server.data / name, server.data.owner(), server.data.group())
-        (server.data / name).chmod(0o600)
-    files = {"ssl_cert_file": "server.pem", "ssl_key_file": "server.pem", "ssl_ca_file": "ca.pem", "ssl": "on"}
-    await server.execute(*(f"ALTER SYSTEM SET {name} = '{value}'" for name, value in files.items()))
-    server.stop()
-    server.start()
+    await server.secure(authority)
     await server.execute("CREATE ROLE listener LOGIN SUPERUSER")
     return server
 

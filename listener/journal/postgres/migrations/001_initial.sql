@@ -110,12 +110,15 @@ CREATE TABLE replica (
 ) WITH (fillfactor = 20);
 
 -- The beats of the replicas, apart from replica: so that no beat waits for an append of the same replica. settled is the
--- state of membership.change for which there was nothing to claim, nor to ask back.
+-- state of membership.change for which there was nothing to claim, nor to ask back; pause is the longest of the latest
+-- breaks between two of its beats, which ended at paused_at.
 CREATE TABLE pulse (
     incarnation  bigint PRIMARY KEY,
     lease        interval NOT NULL,
     beat_at      timestamptz NOT NULL,
     steady_since timestamptz NOT NULL,
+    pause        interval NOT NULL DEFAULT '0',
+    paused_at    timestamptz NOT NULL DEFAULT '-infinity',
     draining     boolean NOT NULL DEFAULT false,
     settled      bigint,
     report       bytea NOT NULL DEFAULT ''
