@@ -208,7 +208,7 @@ def _several(seed: int, replicas: int) -> Schedule:
     """Half of what goes wrong is a matter of replicas; often one thing comes while another lasts."""
     dice = random.Random(f"{seed}:{replicas} replicas")
     accounts = dice.choice((3, 4, 6))
-    lasts_s = float(dice.choice((40, 60)))
+    lasts_s = float(dice.choice((30, 45)))
     own, others = _of_replicas(replicas), [*_of_the_server(), *_of_the_receiver()]
     faults: list[AnyFault] = []
     for _ in range(dice.randint(1, 6)):

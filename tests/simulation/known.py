@@ -6,6 +6,7 @@ A finding is explained only by the mechanism of a case: the schedule holds the f
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from listener.model.replica import ACCOUNT
 from simulation.evidence import Publication, Session
 from simulation.oracle import RETRY_S, Case, Finding
 from simulation.schedule import (
@@ -47,7 +48,7 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     """The server had forgotten what this agent's session is subscribed to, and it was not subscribed again yet.
 
     Nothing tells of what was set meanwhile: the chat has ended and begun unseen, or says what it said before, or a
-    restart or a gap came before the next look.
+    restart or a gap came before the next look. Or it is the first that the chat says: it may have come with the chat.
     """
     lost = finding.about
     if finding.promise != "lost" or not isinstance(lost, Publication) or lost.heard:
@@ -63,9 +64,16 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
         and since - RECONCILE_S <= one.at <= until
         for one in case.evidence.published
     )
-    began_anew = any(lost.at - RETRY_S <= began <= until for began, _, _ in case.evidence.lives)
+    began = [began for began, _, _ in case.evidence.lives]
+    if case.evidence.shared is not None:
+        began += [one.since for one in case.evidence.shared.owned if one.duty == ACCOUNT + lost.agent]
+    began_anew = any(lost.at - RETRY_S <= at <= until for at in began)
     gaps = [gap for gap in case.gaps if gap.agent == finding.agent and since <= gap.ends_at <= until]
-    return ended or said_before or began_anew or bool(gaps)
+    heard_before = any(
+        (one.agent, one.chat, one.heard) == (lost.agent, lost.chat, True) and one.at < lost.at
+        for one in case.evidence.published
+    )
+    return ended or said_before or began_anew or not heard_before or bool(gaps)
 
 
 def _overtook_on_another_connection(case: Case, finding: Finding) -> bool:

@@ -14,8 +14,10 @@ from listener.audit.trail import Trail
 from listener.cometd.engine import Engine
 from listener.cometd.keep_alive import KeepAlive
 from listener.cometd.protocol import Phase, Session, Step
+from listener.daemon.work import Work
 from listener.delivery import lane
 from listener.delivery.lane import Lane
+from listener.errors import JournalError
 from listener.intake.receiver import Receiver
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
@@ -24,7 +26,6 @@ from listener.journal.shared.membership import Membership
 from listener.journal.sqlite import dead_letters, store
 from listener.journal.sqlite.lock import FileLock
 from listener.journal.sqlite.place import Place
-from listener.model.replica import Grant
 from listener.runtime.clock import Moment
 from listener.sinks.webhook import sink as webhook
 from listener.testing.database import MemoryDatabase, _Replica
@@ -264,11 +265,26 @@ def _stores_a_number_again(original: Any) -> Any:
     return append
 
 
-def _gives_back_by_name(original: Any) -> Any:
-    def release(self: MemoryDatabase, me: int, duties: Any) -> Any:
-        return original(self, me, [Grant(one.duty, self._duties[one.duty].epoch) for one in duties])
+def _takes_doubt_for_failure(_: Any) -> Any:
+    async def still_open(_self: SharedJournal, exc: Exception) -> None:
+        raise JournalError(str(exc))
 
-    return release
+    return still_open
+
+
+def _releases_first(original: Any) -> Any:
+    async def hand_over(self: Work, duties: Any) -> None:
+        await self._duties.release(duties)
+        await original(self, duties)
+
+    return hand_over
+
+
+def _knows_already(_: Any) -> Any:
+    async def refresh(*_args: Any) -> None:
+        return
+
+    return refresh
 
 
 def _was_well_just_now(original: Any) -> Any:
@@ -301,9 +317,29 @@ OF_REPLICAS: Mapping[str, Mutant] = {
         patches=[(_Replica, "is_steady", lambda _: lambda *_args: True)],
         replicas=3,
     ),
-    "no epochs": Mutant(
-        text="a duty is released although it was granted anew since",
-        patches=[(MemoryDatabase, "release", _gives_back_by_name)],
+    "no eviction": Mutant(
+        text="nobody evicts anybody",
+        patches=[(_Replica, "is_steady", lambda _: lambda *_args: False)],
+        replicas=3,
+    ),
+    "doubt is failure": Mutant(
+        text="an append whose answer was lost is taken for one that failed",
+        patches=[(SharedJournal, "_still_open", _takes_doubt_for_failure)],
+        replicas=3,
+    ),
+    "released too soon": Mutant(
+        text="a duty is released before it is at rest",
+        patches=[(Work, "_hand_over", _releases_first)],
+        replicas=3,
+    ),
+    "own memory": Mutant(
+        text="a look at the chats is compared with what this replica has heard alone",
+        patches=[(Recorder, "_refresh", _knows_already)],
+        replicas=3,
+    ),
+    "ack before a shared commit": Mutant(
+        text="a batch is acknowledged before the database has it",
+        patches=[(Engine, "_hand_out", _acknowledges_at_once), (KeepAlive, "until", _waits_for_nothing)],
         replicas=3,
     ),
     "no certainty": Mutant(
@@ -319,6 +355,9 @@ OF_REPLICAS: Mapping[str, Mutant] = {
 }
 
 
+ALL = {**MUTANTS, **OF_REPLICAS}
+
+
 def hunt(mutant: Mutant, seeds: Sequence[int]) -> tuple[int, Outcome] | None:
     """How many seeds it takes to catch it, and what the last of them shows; None if none of them does."""
     with mutant.alive():
@@ -332,14 +371,14 @@ def hunt(mutant: Mutant, seeds: Sequence[int]) -> tuple[int, Outcome] | None:
 def main(argv: Sequence[str]) -> int:
     """Print the table; returns 1 where a mutant got away."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation mutants", description=__doc__)
-    parser.add_argument("--only", choices=MUTANTS, help="this one")
+    parser.add_argument("--only", choices=ALL, help="this one")
     parser.add_argument("--seeds", type=int, default=MOST_SEEDS, help="at most so many for each")
     parser.add_argument("--from", dest="start", type=int, default=0, help="the first of them")
     options = parser.parse_args(argv)
     console = Console(soft_wrap=True, highlight=False)
     console.print("| mutant | what the product does then | seeds | what the oracle said |\n| --- | --- | --- | --- |")
     escaped = 0
-    for name, mutant in MUTANTS.items():
+    for name, mutant in ALL.items():
         if options.only in (None, name):
             caught = hunt(mutant, range(options.start, options.start + options.seeds))
             escaped += caught is None

@@ -37,6 +37,7 @@ KEPT_SHARE = 0.25
 _SLACK_S = 0.01
 _SLACK_MS = 10
 _SESSION_STORED_S = 5.0
+_NOTICED_S = 1.5  # by then a replica knows that it has lost what it had
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -449,7 +450,8 @@ def _was_not_stored(case: Case, session: Session, began_at: float) -> bool:
     ends = [end for _, end, _ in case.evidence.lives if began_at <= end <= ended_at]
     if shared is not None:
         account = ACCOUNT + session.agent
-        ends += [one.until for one in shared.owned if one.duty == account and began_at <= one.until <= ended_at]
+        lost = [one.until for one in shared.owned if one.duty == account]
+        ends += [end for end in lost if began_at - _NOTICED_S <= end <= ended_at]
     stalled = [one for one in case.evidence.troubles if one.fault in ("DiskFull", "DiskStall")]
     return any(
         end - began_at < _SESSION_STORED_S or any(one.since <= end and one.until >= began_at for one in stalled)

@@ -141,6 +141,7 @@ class Replicas(World):
 
     async def _end(self) -> None:
         self._watch.close()
+        self.site.note_refusals()
         await super()._end()
 
     async def _read(self, folder: Path) -> None:

@@ -215,14 +215,22 @@ class Site(Simulator):
         agent, now_s = _named(call), self._loop.now_s
         if agent is None:
             return
+        self._note_refusal(agent)
+        if reply.status in (401, 403):
+            self._refused_login[agent] = now_s
+
+    def _note_refusal(self, agent: str) -> None:
         since = self._refused_login.pop(agent, None)
         if since is not None:
-            until = min(now_s, since + LOGIN_S)
+            until = min(self._loop.now_s, since + LOGIN_S)
             self.evidence.troubles.append(
                 SessionProblem(since=since, until=until, agents=frozenset([agent]), fault="LoginRefused", cuts=True)
             )
-        if reply.status in (401, 403):
-            self._refused_login[agent] = now_s
+
+    def note_refusals(self) -> None:
+        """Of logins that nobody has tried again: another replica has taken over with one that holds."""
+        for agent in list(self._refused_login):
+            self._note_refusal(agent)
 
     def _agent_of(self, call: Call) -> str:
         login = self._logins._sessions.get(call.cookies.get("JSESSIONID", ""))

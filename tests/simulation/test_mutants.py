@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs Python 3.12")
 
 from simulation.explore import play_seed
-from simulation.mutants import MUTANTS
+from simulation.mutants import ALL
 
 SEEDS = {
     "ack before commit": 26,
@@ -30,8 +30,10 @@ SEEDS = {
 }
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_mutant_is_caught_by_a_seed_that_finds_nothing_else(name: str):
-    assert play_seed(SEEDS[name]).unknown == []
-    with MUTANTS[name].alive():
-        assert play_seed(SEEDS[name]).unknown, f"find another seed: python -m tests.simulation mutants --only '{name}'"
+    mutant, seed = ALL[name], SEEDS[name]
+    assert play_seed(seed, mutant.replicas).unknown == []
+    with mutant.alive():
+        found = play_seed(seed, mutant.replicas).unknown
+    assert found, f"find another seed: python -m tests.simulation mutants --only '{name}'"

@@ -16,7 +16,7 @@ from simulation.draws import draw
 from simulation.explore import Outcome, play, play_seed
 from simulation.judge import judge
 from simulation.known import CASES, OpenCase
-from simulation.mutants import MUTANTS, OF_REPLICAS
+from simulation.mutants import ALL
 from simulation.schedule import (
     Advise,
     AnyFault,
@@ -142,7 +142,7 @@ def test_a_schedule_shrinks_to_what_it_takes():
 def test_the_page_lists_the_open_cases_and_the_mutants():
     page = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
     assert [case.id for case in CASES if f"| `{case.id}` | {case.text} |" not in page] == []
-    assert [name for name, mutant in (MUTANTS | OF_REPLICAS).items() if f"| {name} | {mutant.text} |" not in page] == []
+    assert [name for name, mutant in ALL.items() if f"| {name} | {mutant.text} |" not in page] == []
 
 
 # --- what the simulation found, and what was mended -------------------------------------------------------------------

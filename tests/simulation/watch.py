@@ -60,16 +60,14 @@ class Watch:
             self._shared.stored.append(Stored(at=now_s, host=host, event=event))
 
     def _note_owners(self, now_s: float) -> None:
-        alive = {one.name: one.incarnation for one in self._state.replicas()}
-        self._alive = frozenset(alive.values())
-        for duty in self._state.duties():
-            incarnation = None if duty.replica is None else alive.get(duty.replica)
-            before = self._owners.get(duty.duty)
-            if before is not None and (incarnation, duty.epoch) == (before[0], before[1]):
+        self._alive = frozenset(self._state._replicas)
+        for name, duty in self._state._duties.items():
+            before = self._owners.get(name)
+            if before is not None and (duty.owner, duty.epoch) == before[:2]:
                 continue
-            self._end(duty.duty, now_s)
-            if incarnation is not None:
-                self._owners[duty.duty] = (incarnation, duty.epoch, now_s)
+            self._end(name, now_s)
+            if duty.owner:
+                self._owners[name] = (duty.owner, duty.epoch, now_s)
 
     def _end(self, duty: str, now_s: float) -> None:
         before = self._owners.pop(duty, None)
