@@ -135,8 +135,8 @@ class SharedWorld(World):
     def build(self):
         host = Host(clock=self.clock, boot_id=BOOT)
         database = self.connect()
-        membership = Membership(database=database, name="one", version="1", host=host)
-        return SharedJournal(database=database, membership=membership, host=host)
+        self.membership = Membership(database=database, name="one", version="1", host=host)
+        return SharedJournal(database=database, membership=self.membership, host=host)
 
     async def link(self, call):
         if call.func.__name__ == "append" and self.refusals:
@@ -155,6 +155,7 @@ class SharedWorld(World):
         return await self.restart()
 
     async def restart(self):
+        await self.membership.leave()
         await self.journal.close()
         self.journal = self.build()
         return await self.open()
