@@ -287,6 +287,13 @@ def _knows_already(_: Any) -> Any:
     return refresh
 
 
+def _excuses_nobody(original: Any) -> Any:
+    def is_late(self: _Replica, now_s: float, **_excused: float) -> Any:
+        return original(self, now_s)
+
+    return is_late
+
+
 def _was_well_just_now(original: Any) -> Any:
     async def sessions(self: SharedJournal, *rest: Any) -> Any:
         now_ms, monotonic_ms = self._host.clock.now_ms(), int(self._monotonic_s() * 1000)
@@ -314,7 +321,7 @@ OF_REPLICAS: Mapping[str, Mutant] = {
     ),
     "no steadiness": Mutant(
         text="a replica that was late itself evicts others",
-        patches=[(_Replica, "is_steady", lambda _: lambda *_args: True)],
+        patches=[(_Replica, "is_steady", lambda _: lambda *_args: True), (_Replica, "is_late", _excuses_nobody)],
         replicas=3,
     ),
     "no eviction": Mutant(

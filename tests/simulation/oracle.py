@@ -406,16 +406,16 @@ def _clock_is_told(case: Case, gap: Gap, length_s: float) -> Iterator[Finding]:
         begins_at += RECONCILE_S  # counted back from what was stored: what was done to the clock before is not
     step_s = (_offset_ms(gap.clock, gap.ends_at) - _offset_ms(gap.clock, begins_at)) / 1000
     if case.evidence.shared is not None:
-        step_s = _step_since_some_moment(gap, begins_at, step_s)
+        step_s = _step_since_some_moment(gap, step_s)
     named_s = (gap.to_ms - gap.from_ms) / 1000
     if abs(gap.step_s - step_s) > _SLACK_S or abs(named_s - length_s - abs(step_s)) > _SLACK_S:
         text = f"a gap of {length_s:.3f} s names {named_s:.3f} s and a step of {gap.step_s} s, which was {step_s} s"
         yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
 
 
-def _step_since_some_moment(gap: Gap, begins_at: float, step_s: float) -> float:
+def _step_since_some_moment(gap: Gap, step_s: float) -> float:
     """What the gap says, if that was done to the clock since some moment in it: that at which it was taken over."""
-    moments = [since for since, _ in gap.clock if begins_at <= since <= gap.ends_at]
+    moments = [gap.begins_at, *(since for since, _ in gap.clock if gap.begins_at <= since <= gap.ends_at)]
     now_ms = _offset_ms(gap.clock, gap.ends_at)
     steps = [(now_ms - _offset_ms(gap.clock, at)) / 1000 for at in moments]
     return next((one for one in steps if abs(one - gap.step_s) <= _SLACK_S), step_s)

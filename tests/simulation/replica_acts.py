@@ -94,7 +94,8 @@ async def _start_a_namesake(world: "Replicas", name: str, for_s: float) -> None:
     await asyncio.sleep(for_s)
     if process is not None:
         await _stop(process)
-    world.is_unwell(name, "Namesake", since=since, for_s=JOINED_WITHIN_S)
+    for host in (name, guest):
+        world.is_unwell(host, "Namesake", since=since, for_s=JOINED_WITHIN_S)
 
 
 def _at_the_database(world: "Replicas", fault: faults.DatabaseRestart | faults.DatabaseSlow) -> None:

@@ -27,6 +27,17 @@ SEEDS = {
     "chat out of order": 0,
     "files not looked at": 20,
     "no lock": 34,
+    "late writes": 3,
+    "no revisions": 0,
+    "no numbers": 0,
+    "no steadiness": 7,
+    "no eviction": 3,
+    "doubt is failure": 16,
+    "released too soon": 66,
+    "own memory": 80,
+    "ack before a shared commit": 2,
+    "no certainty": 101,
+    "no age": 1,
 }
 
 
