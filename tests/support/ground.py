@@ -364,7 +364,7 @@ class Ground:
                 accounts = Counter(owner for duty, owner in last.items() if duty.startswith(ACCOUNT))
                 share = math.ceil(len(self.accounts) / max(1, len(running)))
                 whole = accounts.total() == len(self.accounts) and set(last.values()) <= running
-                return whole and max(accounts.values()) <= share and all(map(self.simulator.subscribed, self.accounts))
+                return whole and max(accounts.values()) <= share and await self._listened_for()
             return False
 
         def standing() -> str:
@@ -372,6 +372,13 @@ class Ground:
 
         await eventually(shared, timeout_s=timeout_s, interval_s=0.05, what=standing)
         return time.monotonic() - began_s
+
+    async def _listened_for(self) -> bool:
+        """Whether the session that is on record for each account is one of the server's, and subscribed."""
+        on_record = {state.account: state.client_id for state, _ in await self.database.sessions()}
+        live = self.simulator.state()["sessions"]
+        subscribed = {session["clientId"] for session in live if session["subscriptions"]}
+        return all(on_record.get(account) in subscribed for account in self.accounts)
 
     async def lose(self, replica: Replica, how: Callable[[], Awaitable[object]], *, timeout_s: float = 20.0) -> Loss:
         """Let a replica be lost, and measure until others do what it did. Needs a stream."""
