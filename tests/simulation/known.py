@@ -68,7 +68,7 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     if case.evidence.shared is not None:
         began += [one.since for one in case.evidence.shared.owned if one.duty == ACCOUNT + lost.agent]
     began_anew = any(lost.at - RETRY_S <= at <= until for at in began)
-    gaps = [gap for gap in case.gaps if gap.agent == finding.agent and since <= gap.ends_at <= until]
+    gaps = [gap for gap in case.gaps if gap.agent == finding.agent and since <= gap.ends_at and gap.begins_at <= until]
     heard_before = any(
         (one.agent, one.chat, one.heard) == (lost.agent, lost.chat, True) and one.at < lost.at
         for one in case.evidence.published

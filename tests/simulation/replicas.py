@@ -15,7 +15,7 @@ from simulation.clock import WorldClock
 from simulation.database import DatabaseHost
 from simulation.evidence import Shared, Unwell
 from simulation.process import Process
-from simulation.schedule import Schedule
+from simulation.schedule import RECONCILE_S, Schedule
 from simulation.watch import Watch
 from simulation.wellness import JOINED_WITHIN_S, troubles_of
 from simulation.world import World
@@ -31,7 +31,10 @@ class Replicas(World):
     Attributes:
         database: where they keep what they share.
         shared: what is known of them.
+        quiet_s: by then the chats were looked at twice: what a look finds of another replica may be newer than itself.
     """
+
+    quiet_s = 2 * RECONCILE_S + 10.0
 
     def __init__(self, plan: Schedule, *, log: bool = False) -> None:
         super().__init__(plan, log=log)

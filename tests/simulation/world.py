@@ -38,7 +38,6 @@ SETTLES_WITHIN_S = 120.0
 PACE_S = 1.0
 EVENT_AFTER_S = 10.0
 _LATENCY_S = (0.001, 0.02)
-_QUIET_S = RECONCILE_S + 10.0  # by then the chats were looked at once more
 _LOOK_S = 0.5
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it, readable by the owner alone
 
@@ -58,7 +57,10 @@ class World:
         listeners: the hosts on which the listener runs.
         clocks: the wall clock of each host.
         site, receiver, disk: its parts, once it plays.
+        quiet_s: by then the chats were looked at once more.
     """
+
+    quiet_s = RECONCILE_S + 10.0
 
     def __init__(self, plan: Schedule, *, log: bool = False) -> None:
         self.plan = plan
@@ -144,7 +146,7 @@ class World:
 
     async def _settle(self) -> None:
         """Give it its time; a person looks at `/readyz` meanwhile, and resumes the sinks that it names."""
-        quiet_until_s = self.loop.now_s + _QUIET_S
+        quiet_until_s = self.loop.now_s + self.quiet_s
         give_up_s = self.evidence.healed_at + SETTLES_WITHIN_S
         while self.loop.now_s < quiet_until_s or (left := self._left()):
             if self.loop.now_s > give_up_s:
