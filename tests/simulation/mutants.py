@@ -14,7 +14,6 @@ from listener.audit.trail import Trail
 from listener.cometd.engine import Engine
 from listener.cometd.keep_alive import KeepAlive
 from listener.cometd.protocol import Phase, Session, Step
-from listener.daemon.work import Work
 from listener.delivery import lane
 from listener.delivery.lane import Lane
 from listener.errors import JournalError
@@ -272,14 +271,6 @@ def _takes_doubt_for_failure(_: Any) -> Any:
     return still_open
 
 
-def _releases_first(original: Any) -> Any:
-    async def hand_over(self: Work, duties: Any) -> None:
-        await self._duties.release(duties)
-        await original(self, duties)
-
-    return hand_over
-
-
 def _knows_already(_: Any) -> Any:
     async def refresh(*_args: Any) -> None:
         return
@@ -332,11 +323,6 @@ OF_REPLICAS: Mapping[str, Mutant] = {
     "doubt is failure": Mutant(
         text="an append whose answer was lost is taken for one that failed",
         patches=[(SharedJournal, "_still_open", _takes_doubt_for_failure)],
-        replicas=3,
-    ),
-    "released too soon": Mutant(
-        text="a duty is released before it is at rest",
-        patches=[(Work, "_hand_over", _releases_first)],
         replicas=3,
     ),
     "own memory": Mutant(

@@ -33,7 +33,6 @@ SEEDS = {
     "no steadiness": 7,
     "no eviction": 3,
     "doubt is failure": 16,
-    "released too soon": 66,
     "own memory": 80,
     "ack before a shared commit": 2,
     "no certainty": 101,
