@@ -165,7 +165,7 @@ def put_clone_into(box: SystemdBox, *, agents: tuple[str, ...]) -> None:
     """The folder in which the README's commands run: deploy/, a configuration, the secrets."""
     clone = box.path(CLONE)
     shutil.copytree(DEPLOY, clone / "deploy" / "systemd")
-    (configuration,) = readme_blocks("toml")
+    configuration = readme_blocks("toml")[0]  # the second is one of several hosts
     text = configuration.replace("https://gws.example.com", SITE)
     (clone / "listener.toml").write_text(text, encoding="utf-8")
     for agent in agents:
