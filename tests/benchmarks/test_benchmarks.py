@@ -11,7 +11,7 @@ from benchmarks.measuring import Scale
 
 ROOT = Path(__file__).parents[2]
 OWN_SUITE = {"sinks"}  # it runs the contract suite, which runs anyway
-DAEMONS = {"rivals", "variants", "sessions", "replicas"}  # each starts many
+DAEMONS = {"rivals", "variants", "sessions", "replicas", "many", "latency"}  # each starts many
 without_rivals = pytest.mark.skipif(
     not (find_spec("aiocometd_ng") and shutil.which("node")), reason="the rivals are not installed"
 )

@@ -55,6 +55,7 @@ def test_one_is_killed_the_others_take_over_and_everything_is_there_without_a_ga
     assert len(lines) == int(figures["delivered"])
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("postgres")
 async def test_ctrl_c_ends_all_of_it(start_command, tmp_path):
     demo = await start_command("demo", "--replicas", "2", "--events", "1000", "--dir", tmp_path / "d")

@@ -385,6 +385,7 @@ async def test_while_the_database_is_away_nothing_is_asked_for_that_is_given_onc
     assert await site.gaps() == []
 
 
+@pytest.mark.long
 @SHORT_POLLS
 async def test_while_the_database_is_away_sessions_with_acknowledgements_live_on_slowly(site: Site):
     first = site.start("first")

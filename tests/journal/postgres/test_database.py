@@ -218,6 +218,7 @@ async def test_a_session_grows_older_while_its_append_waits_for_the_gate(world):
     assert 1_000 < age_ms < 200 + (time.monotonic() - began) * 1000
 
 
+@pytest.mark.long
 async def test_a_killed_server_keeps_every_append_that_it_acknowledged(beating):
     with PostgresServer() as server:
         world = PostgresWorld(server)
@@ -336,6 +337,7 @@ async def test_whoever_joined_before_a_standby_was_promoted_is_refused(server):
         await world.end()
 
 
+@pytest.mark.long
 async def test_after_the_servers_clock_was_set_back_the_dead_are_found_all_the_same(world, beating):
     one, two = await Replica.of(world, "one"), await Replica.of(world, "two")
     await world.pass_s(-3600)

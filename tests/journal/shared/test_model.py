@@ -397,6 +397,7 @@ TestReplicas = Replicas.TestCase
 TestReplicas.settings = settings(ONCE, max_examples=30)
 
 
+@pytest.mark.long
 def test_replicas_on_postgresql():
     with PostgresServer() as server:
         run_state_machine_as_test(
