@@ -140,10 +140,10 @@ class Engine:
             return True
         if self.session.connection_type == wire.WEBSOCKET:
             return False
-        self._subscription.asked(Moment.of(self._clock))
+        asked_at = Moment.of(self._clock)
         await self._converse(self.session.keep_alive())
         await self._idle.wait()
-        return not self._subscription.cut
+        return self._subscription.rested(asked_at)
 
     # --- the cycle ------------------------------------------------------------------------------------------------
 

@@ -62,6 +62,16 @@ class SubscriptionState:
         self.last = since or self.last
         self.lost(Cause.NO_ACK_CUT)
 
+    def rested(self, asked_at: Moment) -> bool:
+        """Every answer has come, also that to the request of this time, which ended the polling; False if one was cut.
+
+        The subscription is certain up to that request only now: until here the answer that it has overtaken may hold
+        what is older, and may be lost.
+        """
+        if not self.cut:
+            self.last = asked_at
+        return not self.cut
+
     def lost(self, cause: Cause) -> None:
         """The subscription is lost, or its loss turns out to be worse than a cut answer; the first real cause stays."""
         if self._cause in (None, Cause.NO_ACK_CUT):

@@ -111,3 +111,16 @@ def test_a_session_that_goes_on_did_not_begin():
     subscription = certain()
     subscription.failed(cut=False)
     assert subscription.begun() is None
+
+
+def test_an_answer_that_may_hold_what_is_older_leaves_it_uncertain_until_all_have_come():
+    """Two requests end the polling, and the second may be answered first."""
+    state = SubscriptionState()
+    state.asked(Moment(1_000, 1.0))
+    state.restored()
+    assert state.last == Moment(1_000, 1.0)
+    assert state.rested(Moment(9_000, 9.0))
+    assert state.last == Moment(9_000, 9.0)
+    state.failed(cut=True)
+    assert not state.rested(Moment(11_000, 11.0))
+    assert state.last == Moment(9_000, 9.0)

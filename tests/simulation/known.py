@@ -48,7 +48,8 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
     """The server had forgotten what this agent's session is subscribed to, and it was not subscribed again yet.
 
     Nothing tells of what was set meanwhile: the chat has ended and begun unseen, or says what it said before, or a
-    restart or a gap came before the next look. Or it is the first that the chat says: it may have come with the chat.
+    restart or a gap came before the next look, or the chat has said something else by then, which was heard. Or it is
+    the first that the chat says: it may have come with the chat.
     """
     lost = finding.about
     if finding.promise != "lost" or not isinstance(lost, Publication) or lost.heard:
@@ -73,7 +74,11 @@ def _died_in_silence(case: Case, finding: Finding) -> bool:
         (one.agent, one.chat, one.heard) == (lost.agent, lost.chat, True) and one.at < lost.at
         for one in case.evidence.published
     )
-    return ended or said_before or began_anew or not heard_before or bool(gaps)
+    overwritten = any(
+        (one.agent, one.chat, one.heard) == (lost.agent, lost.chat, True) and lost.at < one.at <= until
+        for one in case.evidence.published
+    )
+    return ended or said_before or began_anew or overwritten or not heard_before or bool(gaps)
 
 
 def _overtook_on_another_connection(case: Case, finding: Finding) -> bool:

@@ -427,6 +427,11 @@ SHARED = {
         DatabaseSlow(at=10.0, for_s=20.0, by_ms=200),
         RollingRestart(at=12.0, for_s=1.5),
     ),
+    "an answer that another has overtaken, while an account is handed over": (
+        Slow(by_ms=4000, at=7.804, for_s=20.033),
+        RestartReplica(replica=2, at=10.575, for_s=0.2),
+        KillReplica(replica=1, at=10.593, for_s=4.0),
+    ),
     "another process of the same name": (Namesake(replica=2, at=12.0, for_s=4.0),),
 }
 
