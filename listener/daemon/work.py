@@ -50,6 +50,7 @@ class Work:
         self._turn = asyncio.Lock()
         self._leaving: set[str] = set()
         self._is_leaving = False
+        self._under_way: set[asyncio.Task[None]] = set()
 
     def _configure(self, settings: Settings) -> None:
         self._settings = settings
@@ -93,7 +94,7 @@ class Work:
         except ConfigError as exc:  # a file that is named is away for the moment
             problems = [str(problem) for problem in exc.problems]
             _log.error("sinks_not_started", sinks=new, problems=problems, effect="tried until they can be")
-            spawn("sinks to start", self._begin_lanes_later(new, spawn))
+            self._keep(spawn("sinks to start", self._begin_lanes_later(new, spawn)))
 
     async def _begin_lanes_later(self, names: Collection[str], spawn: Spawn) -> None:
         await asyncio.sleep(_AGAIN_S)
@@ -108,7 +109,7 @@ class Work:
         new = [duty for duty in duties if duty not in self._leaving]
         if new:
             self._leaving.update(new)
-            spawn("hand-over", self._hand_over(new))
+            self._keep(spawn("hand-over", self._hand_over(new)))
 
     async def _hand_over(self, duties: Sequence[str]) -> None:
         """Come to rest with duties, and release them.
@@ -156,6 +157,13 @@ class Work:
             await self._lanes.end(list(self._lanes.running))
         self._is_leaving = True
         await self._duties.leave()
+        for task in self._under_way:  # they wait for what is ending too
+            task.cancel()
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """Know of a task until it is done."""
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
     # --- orders and another configuration ---------------------------------------------------------------------------
 

@@ -436,6 +436,19 @@ SHARED = {
 }
 
 
+STOPPED_AMID_A_HAND_OVER = (
+    '{"seed":300268,"ack":false,"accounts":6,"hold_ms":8000,"max_interval_ms":10000,"csrf":false,"batched'
+    '":false,"sliced":false,"lasts_s":45.0,"faults":[{"type":"DatabaseRestart","at":10.978,"for_s":0.3},{'
+    '"type":"DenySubscription","agent":"agent5","count":1,"at":39.9},{"type":"RollingRestart","at":40.881'
+    ',"for_s":0.2},{"type":"Freeze","replica":2,"at":41.399,"for_s":4.0}],"replicas":3}'
+)
+
+
+def test_a_stop_does_not_wait_for_a_hand_over_that_waits_for_what_has_ended():
+    outcome = play(Schedule.from_json(STOPPED_AMID_A_HAND_OVER))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
 @pytest.mark.parametrize("ack", [True, False], ids=["ack", "no ack"])
 @pytest.mark.parametrize("faults", SHARED.values(), ids=SHARED)
 def test_replicas_keep_what_is_promised(faults: tuple[AnyFault, ...], *, ack: bool):
