@@ -90,3 +90,15 @@ def start_shell(owned, tmp_path):
         return await owned.enter_async_context(Process(["bash", "-c", line], env=env, cwd=tmp_path))
 
     return start
+
+
+@pytest.fixture
+def shared_config(tmp_path):
+    """A configuration whose journal is a database that is not there."""
+    return write_config(
+        tmp_path,
+        server={"url": "http://127.0.0.1:9"},
+        accounts=[{"username": "agent1", "password": "pa55word"}],
+        journal={"path": None, "url": "postgresql://127.0.0.1:9/dispositions"},
+        sinks={"audit": {"on": "node-a"}},
+    )

@@ -5,19 +5,7 @@ import json
 import pytest
 
 from listener.model.replica import Offer
-from support.config import write_config
 from support.sharing import Sharing
-
-
-@pytest.fixture
-def shared_config(tmp_path):
-    return write_config(
-        tmp_path,
-        server={"url": "http://127.0.0.1:9"},
-        accounts=[{"username": "agent1", "password": "pa55word"}],
-        journal={"path": None, "url": "postgresql://127.0.0.1:9/dispositions"},
-        sinks={"audit": {"on": "node-a"}},
-    )
 
 
 @pytest.fixture

@@ -7,22 +7,10 @@ import pytest
 
 from listener.model.event import DeadLetter, DeadLetterFilter, JournalBatch, LaneState, LaneStatus
 from listener.model.replica import Offer
-from support.config import write_config
 from support.events import disposition_event, gap_event
 from support.sharing import Sharing
 
 LANE = LaneStatus(sink="crm", kind="webhook", cursor=2, lag=3, delivered=2, failures=1, parked="401", last_error="401")
-
-
-@pytest.fixture
-def shared_config(tmp_path):
-    return write_config(
-        tmp_path,
-        server={"url": "http://127.0.0.1:9"},
-        accounts=[{"username": "agent1", "password": "pa55word"}],
-        journal={"path": None, "url": "postgresql://127.0.0.1:9/dispositions"},
-        sinks={"audit": {"on": "node-a"}},
-    )
 
 
 @pytest.fixture

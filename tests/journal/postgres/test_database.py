@@ -23,19 +23,6 @@ BEAT_S = 0.2
 SESSIONS = "SELECT pid, wait_event_type FROM pg_stat_activity WHERE application_name = 'disposition-listener/{}'"
 
 
-@pytest.fixture(scope="module")
-def server():
-    with PostgresServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def world(server):
-    world = PostgresWorld(server)
-    yield world
-    await world.end()
-
-
 class Replica:
     """One that beats by itself, and appends."""
 

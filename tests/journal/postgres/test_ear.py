@@ -9,21 +9,6 @@ from listener.errors import JournalError
 from listener.journal.postgres.ear import PAUSE_S
 from listener.model.event import JournalBatch
 from listener.testing import sample_event
-from support.postgresjournal import PostgresWorld
-from support.postgresserver import PostgresServer
-
-
-@pytest.fixture(scope="module")
-def server():
-    with PostgresServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def world(server):
-    world = PostgresWorld(server)
-    yield world
-    await world.end()
 
 
 async def writer(world):

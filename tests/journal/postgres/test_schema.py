@@ -7,24 +7,9 @@ import pytest
 from listener.errors import JournalError
 from listener.journal.postgres import schema
 from listener.journal.postgres.schema import MIGRATIONS, VERSION, Migration
-from support.postgresjournal import PostgresWorld
-from support.postgresserver import PostgresServer
 
 ADDS = Migration(VERSION + 1, 1, "CREATE TABLE added (one integer)")
 TAKES_AWAY = Migration(VERSION + 2, VERSION + 1, "DROP TABLE added")
-
-
-@pytest.fixture(scope="module")
-def server():
-    with PostgresServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def world(server):
-    world = PostgresWorld(server)
-    yield world
-    await world.end()
 
 
 async def prepare(world, *more, **login):
