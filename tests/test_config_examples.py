@@ -8,7 +8,9 @@ import pytest
 from listener.config import settings
 from listener.config.http import HttpSettings
 from listener.config.journal import JournalSettings
-from listener.config.settings import Settings, load
+from listener.config.loading import load
+from listener.config.settings import Settings
+from listener.errors import ConfigError
 from listener.sinks import registry
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -106,7 +108,7 @@ def test_the_values_in_the_full_example_are_the_defaults(tmp_path: Path) -> None
 
 
 def test_what_is_commented_out_is_valid_as_well(tmp_path: Path) -> None:
-    with pytest.raises(settings.ConfigError) as caught:
+    with pytest.raises(ConfigError) as caught:
         load_copy("full.toml", tmp_path, uncommented=True)
     assert [str(problem) for problem in caught.value.problems] == [
         "journal: give either password or password_file",

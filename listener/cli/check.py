@@ -8,7 +8,8 @@ import typer
 
 from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.config.settings import Parts, Settings, parts_of
+from listener.config.loading import parts_of
+from listener.config.settings import Parts, Settings
 from listener.daemon import preflight
 from listener.daemon.assembly import load_checked
 from listener.daemon.probes import probe

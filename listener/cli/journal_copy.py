@@ -16,7 +16,7 @@ from listener.cli import running
 from listener.cli.options import ConfigOption, place_of
 from listener.cli.shared import Shared
 from listener.config.journal import JournalSettings
-from listener.config.settings import parts_of
+from listener.config.loading import parts_of
 from listener.errors import ConfigError, Problem
 from listener.journal.copying import Held, Side, Target, copy
 from listener.journal.sqlite import copying as sqlite

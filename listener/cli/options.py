@@ -12,7 +12,7 @@ import typer
 
 from listener.cli.shared import Shared
 from listener.config.journal import JournalSettings
-from listener.config.settings import load, parts_of
+from listener.config.loading import load, parts_of
 from listener.errors import StartError
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 def place_of(config: Path | None, path: Path | None) -> Place:
     """What --config or --path names, without need of a secret or of what a sink needs.
 
-    Raises BadParameter for both or neither, ConfigError as `settings.load` where the journal's place is not known.
+    Raises BadParameter for both or neither, ConfigError as `loading.load` where the journal's place is not known.
     """
     if (config is None) == (path is None):
         raise typer.BadParameter("give either --config or --path")

@@ -7,7 +7,7 @@ import typer
 
 from listener.cli import running
 from listener.cli.options import ConfigOption
-from listener.config.settings import load
+from listener.config.loading import load
 from listener.daemon import probes
 
 

@@ -12,7 +12,7 @@ import typer
 from listener.audit.reading import Follower, end_of_lines, lines_backwards
 from listener.cli.options import ChatOption, ConfigOption, JsonOption
 from listener.cli.readable import Line, Writer, parse, row_of
-from listener.config.settings import load
+from listener.config.loading import load
 from listener.errors import ConfigError, Problem, StartError
 
 _LOOK_EVERY_S = 0.2

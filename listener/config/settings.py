@@ -1,36 +1,22 @@
-"""The whole configuration: TOML, environment (`LISTENER_SERVER__URL`), secret files. Problems come all at once."""
+"""The whole configuration as tables; `loading` reads them."""
 
-import os
-import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 
 from listener.config.http import HttpSettings
 from listener.config.journal import JournalSettings
 from listener.config.lane import LaneSettings, SinkName
 from listener.config.proxy import ProxySettings
 from listener.config.schema import (
-    Folders,
     InputFile,
     SecretFile,
     Section,
     Url,
-    did_you_mean,
-    field_of,
-    from_text,
-    problems_of,
     secret_in,
 )
-from listener.errors import ConfigError, Problem
-
-ENV_PREFIX = "LISTENER_"
-_NEW_NAMES = {("server", "max_response_bytes"): "max_message_bytes"}
-_YES = {"true", "yes", "on", "1", "y", "t"}  # as pydantic reads it, also from a variable
-_NOTHING_GIVEN = f"there is no configuration: name its file with --config, or set {ENV_PREFIX} variables"
 
 
 def _json_safe(value: str) -> str:
@@ -120,7 +106,7 @@ class LogSettings(Section):
 class Settings(Section):
     """The whole configuration. `base` is the folder that relative paths start from.
 
-    Built in code, its tables are checked one by one; what spans tables is checked by `load`.
+    Built in code, its tables are checked one by one; what spans tables is checked by `loading.load`.
     """
 
     server: ServerSettings
@@ -158,61 +144,6 @@ class Settings(Section):
         return self.base / value
 
 
-S = TypeVar("S", bound=Section)
-SinkCheck = Callable[[Mapping[str, LaneSettings], Path], Sequence[Problem]]
-
-
-def _leave_unchecked(_lanes: Mapping[str, LaneSettings], _base: Path) -> Sequence[Problem]:
-    return ()
-
-
-def load(
-    path: Path | None,
-    *,
-    environ: Mapping[str, str] = os.environ,
-    overrides: Mapping[str, Any] | None = None,
-    sink_problems: SinkCheck = _leave_unchecked,
-) -> Settings:
-    """Read the configuration. Blocks for as long as reading a few small files takes.
-
-    Args:
-        path: the TOML file; None for a configuration that is all environment, with the working folder as base.
-        environ: variables; `LISTENER_SERVER__URL` wins over `url` of `[server]` in the file. Dashes of a sink's name
-            are underscores there. Lists are JSON or comma-separated; entries of `accounts` go by number.
-        overrides: dotted keys, as `log.level`, with values that win over both; None stands for "not given".
-        sink_problems: what is wrong with the sinks' own keys, for their tables by name and the base folder. The kinds
-            are not known here: hand in `listener.sinks.registry.problems_of_all`.
-
-    Raises:
-        ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
-    """
-    base, data = _tables(path, environ)
-    data = _merged(data, _nested(overrides or {}))
-    if path is None and data == {"accounts": []}:
-        raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
-    problems = [] if data.pop("base", None) is None else [Problem("base", "unknown key")]
-    data, renamed = _with_new_names(data)
-    try:
-        settings = Settings.model_validate(data | {"base": base}, context=Folders.of(base, environ))
-    except ValidationError as exc:
-        problems += problems_of(exc, Settings)
-    problems += [*_problems_across(data), *_problems_of_sinks(data, base, sink_problems), *_unknown_variables(environ)]
-    if problems:
-        raise ConfigError([_with_origin(problem, environ) for problem in problems])
-    return settings.with_renamed(renamed)
-
-
-def _with_new_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The tables with keys by their new names, and what to tell of each that had its old one."""
-    tables, told = dict(data), []
-    for (table, old), new in _NEW_NAMES.items():
-        keys = tables.get(table)
-        if isinstance(keys, dict) and old in keys and new not in keys:
-            tables[table] = {new if key == old else key: value for key, value in keys.items()}
-            told.append(f"{table}.{old} is called {table}.{new} now")
-    return tables, tuple(told)
-
-
 class Parts(NamedTuple):
     """The tables of a configuration that are sound, each by itself; None for one that is not. `base` as in `Settings`.
 
@@ -225,197 +156,3 @@ class Parts(NamedTuple):
     journal: JournalSettings | None
     http: HttpSettings | None
     sinks: Mapping[str, LaneSettings]
-
-
-def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find_files: bool = True) -> Parts:
-    """What can be used of a configuration, whatever is wrong with the rest: `load` tells that.
-
-    Args:
-        path: as for `load`.
-        environ: likewise.
-        find_files: whether the files that are to be read are looked for; without, no secret is needed.
-
-    Raises:
-        ConfigError: the file cannot be read, or is not TOML.
-    """
-    base, data = _tables(path, environ)
-    data, _ = _with_new_names(data)
-    files = Folders.of(base, environ) if find_files else None
-    accounts = data["accounts"] if isinstance(data["accounts"], list) else []
-    return Parts(
-        base=base,
-        server=_sound(ServerSettings, data.get("server"), files),
-        accounts=tuple(one for table in accounts if (one := _sound(AccountSettings, table, files)) is not None),
-        journal=_sound(JournalSettings, data.get("journal", {}), files),
-        http=_sound(HttpSettings, data.get("http"), files),
-        sinks=_lanes(data),
-    )
-
-
-def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
-    try:
-        return kind.model_validate(table, context=files)
-    except ValidationError:
-        return None
-
-
-def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
-    """The folder that paths start from, and the tables, not yet checked."""
-    base = path.absolute().parent if path is not None else Path.cwd()
-    return base, _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The file's tables. A byte order mark, as some editors write it, is no error."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as exc:
-        raise ConfigError([Problem(str(path), f"cannot be read: {exc.strerror}")]) from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError([Problem(str(path), "is not UTF-8 text")]) from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError([Problem(str(path), f"is not TOML: {exc}")]) from exc
-
-
-def _from_variables(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The variables as nested tables, their texts not yet checked. A whole table as JSON comes before its keys."""
-    known = Settings.model_fields.keys() - {"base"}
-    tables: dict[str, Any] = {}
-    for name, text in sorted(environ.items(), key=lambda variable: variable[0].count("__")):
-        steps = name.lower().removeprefix(ENV_PREFIX.lower()).split("__")
-        if not name.upper().startswith(ENV_PREFIX) or steps[0] not in known:
-            continue
-        table: Any = tables
-        annotation: Any = Settings
-        for step in steps[:-1]:
-            table = table.setdefault(step, {}) if isinstance(table, dict) else None
-            annotation = field_of(annotation, step)
-        if isinstance(table, dict):
-            table[steps[-1]] = from_text(field_of(annotation, steps[-1]), text) if text else text
-    return tables
-
-
-def _merged(below: Any, above: Any) -> Any:
-    """`above` laid over `below`: tables key by key, lists by the number of the entry, all else replaced."""
-    if isinstance(below, list) and isinstance(above, dict):
-        return _merged_entries(below, above)
-    if not isinstance(below, dict) or not isinstance(above, dict):
-        return above
-    merged = dict(below)
-    written = {_as_variable(key): key for key in below}
-    for key, value in above.items():
-        name = written.get(_as_variable(key), key)
-        merged[name] = _merged(merged.get(name), value)
-    return merged
-
-
-def _merged_entries(below: list[Any], above: dict[str, Any]) -> list[Any]:
-    merged = list(below)
-    for key in sorted(above, key=lambda key: (len(key), key)):
-        if not key.isdecimal() or int(key) > len(merged):
-            raise ConfigError([Problem(f"accounts[{key}]", f"there is no such entry, the next one is {len(merged)}")])
-        merged[int(key) : int(key) + 1] = [_merged(dict(*merged[int(key) : int(key) + 1]), above[key])]
-    return merged
-
-
-def _as_variable(key: str) -> str:
-    """A key as it stands in the name of a variable, which holds no dash."""
-    return key.upper().replace("-", "_")
-
-
-def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables for dotted keys."""
-    tables: dict[str, Any] = {}
-    for key, value in overrides.items():
-        if value is not None:
-            *parents, last = key.split(".")
-            table = {last: value}
-            for parent in reversed(parents):
-                table = {parent: table}
-            tables = _merged(tables, table)
-    return tables
-
-
-def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
-    """Problems across fields; found in the unchecked tables, so that they come together with the fields' own."""
-    server = data.get("server")
-    server = server if isinstance(server, dict) else {}
-    basic = server.get("login", "basic") == "basic"
-    paths = str(server.get("notifications", "/api/v2"))
-    if (ending := re.search(r"/api(/v\d+)?/*$", str(server.get("url", "")))) and paths.startswith("/api/"):
-        text = f"leave out {ending[0]}: the paths that are added to it begin with /api themselves"
-        yield Problem("server.url", text)
-    for one, other in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
-        if one in server and other not in server:
-            yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
-    accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
-    journal = data.get("journal")
-    ends_sessions = str(data.get("disconnect_on_stop")).lower() in _YES
-    if isinstance(journal, dict) and journal.get("url") and ends_sessions:
-        text = "cannot be true with journal.url: a session would end whenever another replica takes it over"
-        yield Problem("disconnect_on_stop", text)
-    if basic and not accounts:
-        yield Problem("accounts", 'at least one [[accounts]] table is needed with server.login = "basic"')
-    names: set[object] = set()
-    for number, account in enumerate(accounts):
-        if isinstance(account, dict):
-            yield from _problems_of_account(f"accounts[{number}]", account, names, needs_password=basic)
-
-
-def _problems_of_account(
-    place: str, account: Mapping[str, Any], names: set[object], *, needs_password: bool
-) -> Iterator[Problem]:
-    name = str(account.get("username"))
-    if "username" in account and name in names:
-        yield Problem(f"{place}.username", f"{name!r} is given more than once")
-    names.add(name)
-    if "password" in account and "password_file" in account:
-        yield Problem(f"{place}.password_file", "give either password or password_file")
-    if needs_password and not account.get("password") and "password_file" not in account:
-        yield Problem(f"{place}.password_file", 'a password or password_file is required with server.login = "basic"')
-
-
-def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:
-    """The problems of the sinks' own keys, even if their shared keys have problems."""
-    return check(_lanes(data), base)
-
-
-def _lanes(data: Mapping[str, Any]) -> dict[str, LaneSettings]:
-    """The tables of the sinks, unchecked."""
-    sinks = data.get("sinks")
-    tables = sinks if isinstance(sinks, dict) else {}
-    return {
-        name: LaneSettings.model_construct(**table)
-        for name, table in tables.items()
-        if isinstance(table, dict) and isinstance(table.get("type"), str)
-    }
-
-
-def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Problem]:
-    """Variables that can only be meant for this program, but that nothing reads.
-
-    Kubernetes sets `LISTENER_SERVICE_HOST` and its like for a Service called `listener`: a name without `__` is a
-    problem only where it nearly is one of ours.
-    """
-    tables = [name for name in Settings.model_fields if name != "base"]
-    known = [ENV_PREFIX + name.upper() for name in (*tables, *_nested_names())]
-    for name in environ:
-        rest = name.upper().removeprefix(ENV_PREFIX)
-        if rest == name.upper() or rest.split("__")[0].lower() in tables:
-            continue
-        hint = did_you_mean(name.upper(), known, cutoff=0.6 if "__" in rest else 0.92)
-        if hint or "__" in rest:
-            yield Problem(name, "unknown variable" + hint)
-
-
-def _nested_names() -> Iterator[str]:
-    for table, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from (f"{table}__{key}" for key in field.annotation.model_fields)
-    yield from (f"http__{key}" for key in HttpSettings.model_fields)
-
-
-def _with_origin(problem: Problem, environ: Mapping[str, str]) -> Problem:
-    """Name the variable if the value came from one."""
-    name = ENV_PREFIX + _as_variable(problem.path.replace("[", ".").replace("]", "").replace(".", "__"))
-    return Problem(problem.path, f"{problem.text} (from {name})") if name in environ else problem

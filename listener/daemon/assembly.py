@@ -14,7 +14,8 @@ from listener.cometd.engine import Engine
 from listener.cometd.protocol import Resume, Session
 from listener.cometd.transport import Link
 from listener.config.lane import LaneSettings
-from listener.config.settings import AccountSettings, ServerSettings, Settings, load, parts_of
+from listener.config.loading import load, parts_of
+from listener.config.settings import AccountSettings, ServerSettings, Settings
 from listener.daemon import connections, preflight
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
@@ -204,7 +205,7 @@ def load_checked(path: Path | None, *, environ: Mapping[str, str] = os.environ) 
     """The configuration, with every check that needs no connection: sinks and certificates too.
 
     Raises:
-        ConfigError: with every problem; see `settings.load`.
+        ConfigError: with every problem; see `loading.load`.
     """
     try:
         settings = load(path, environ=environ, sink_problems=registry.problems_of_all)

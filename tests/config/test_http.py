@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from listener.config.http import HttpSettings, is_loopback, is_token, token_in
-from listener.config.settings import load
+from listener.config.loading import load
 from listener.errors import ConfigError
 
 BASE = '[server]\nurl = "http://h"\nlogin = "none"\n[sinks.out]\ntype = "stdout"\n[http]\n'

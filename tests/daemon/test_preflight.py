@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.config.settings import parts_of
+from listener.config.loading import parts_of
 from listener.daemon.preflight import host_problems, setting_problems, warnings
 from listener.sinks import registry
 from support.config import write_config

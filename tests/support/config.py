@@ -7,6 +7,13 @@ from pathlib import Path
 from typing import Any
 
 AUDIT = "dispositions.jsonl"
+SINK = {"audit": {"type": "stdout"}}
+GOOD = {
+    "server": {"url": "https://gws.example.com/base/"},
+    "accounts": [{"username": "agent1", "password": "PaSsWoRd"}],
+    "sinks": SINK,
+}
+SECRET = "PaSsWoRd"
 
 
 def toml(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
