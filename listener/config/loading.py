@@ -20,13 +20,15 @@ from listener.config.schema import (
     from_text,
     problems_of,
 )
-from listener.config.settings import AccountSettings, Parts, ServerSettings, Settings
+from listener.config.settings import AccountSettings, Parts, ServerSettings, Settings, SupervisorSettings
 from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
 _NEW_NAMES = {("server", "max_response_bytes"): "max_message_bytes"}
 _YES = {"true", "yes", "on", "1", "y", "t"}  # as pydantic reads it, also from a variable
 _NOTHING_GIVEN = f"there is no configuration: name its file with --config, or set {ENV_PREFIX} variables"
+
+_NO_TABLES: dict[str, Any] = {"accounts": [], "supervisors": []}
 
 S = TypeVar("S", bound=Section)
 SinkCheck = Callable[[Mapping[str, LaneSettings], Path], Sequence[Problem]]
@@ -58,7 +60,7 @@ def load(
     """
     base, data = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
-    if path is None and data == {"accounts": []}:
+    if path is None and data == _NO_TABLES:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
     problems = [] if data.pop("base", None) is None else [Problem("base", "unknown key")]
     data, renamed = _with_new_names(data)
@@ -98,6 +100,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     data, _ = _with_new_names(data)
     files = Folders.of(base, environ) if find_files else None
     accounts = data["accounts"] if isinstance(data["accounts"], list) else []
+    supervisors = data["supervisors"] if isinstance(data["supervisors"], list) else []
     return Parts(
         base=base,
         server=_sound(ServerSettings, data.get("server"), files),
@@ -105,6 +108,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
         journal=_sound(JournalSettings, data.get("journal", {}), files),
         http=_sound(HttpSettings, data.get("http"), files),
         sinks=_lanes(data),
+        supervisors=tuple(one for t in supervisors if (one := _sound(SupervisorSettings, t, files)) is not None),
     )
 
 
@@ -118,7 +122,7 @@ def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
 def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
     """The folder that paths start from, and the tables, not yet checked."""
     base = path.absolute().parent if path is not None else Path.cwd()
-    return base, _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
+    return base, _merged(_NO_TABLES | (_read(path) if path is not None else {}), _from_variables(environ))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -204,18 +208,30 @@ def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
     for one, other in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
         if one in server and other not in server:
             yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
-    accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
     journal = data.get("journal")
     ends_sessions = str(data.get("disconnect_on_stop")).lower() in _YES
     if isinstance(journal, dict) and journal.get("url") and ends_sessions:
         text = "cannot be true with journal.url: a session would end whenever another replica takes it over"
         yield Problem("disconnect_on_stop", text)
-    if basic and not accounts:
-        yield Problem("accounts", 'at least one [[accounts]] table is needed with server.login = "basic"')
+    yield from _problems_of_logins(data, basic=basic)
+
+
+def _problems_of_logins(data: Mapping[str, Any], *, basic: bool) -> Iterator[Problem]:
+    accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
+    supervisors = data["supervisors"] if isinstance(data["supervisors"], list) else [{}]
+    if basic and not accounts and not supervisors:
+        text = 'at least one [[accounts]] or [[supervisors]] table is needed with server.login = "basic"'
+        yield Problem("accounts", text)
+    if supervisors and not basic:
+        yield Problem("supervisors", 'needs the REST API: server.login = "basic"')
     names: set[object] = set()
     for number, account in enumerate(accounts):
         if isinstance(account, dict):
             yield from _problems_of_account(f"accounts[{number}]", account, names, needs_password=basic)
+    for number, one in enumerate(supervisors):
+        if isinstance(one, dict):
+            yield from _problems_of_account(f"supervisors[{number}]", one, names, needs_password=basic)
+            yield from _problems_of_team(f"supervisors[{number}]", one)
 
 
 def _problems_of_account(
@@ -229,6 +245,14 @@ def _problems_of_account(
         yield Problem(f"{place}.password_file", "give either password or password_file")
     if needs_password and not account.get("password") and "password_file" not in account:
         yield Problem(f"{place}.password_file", 'a password or password_file is required with server.login = "basic"')
+
+
+def _problems_of_team(place: str, supervisor: Mapping[str, Any]) -> Iterator[Problem]:
+    if supervisor.get("monitor") and supervisor.get("monitor_group"):
+        yield Problem(f"{place}.monitor_group", "give either monitor or monitor_group")
+    if not supervisor.get("monitor") and not supervisor.get("monitor_group"):
+        text = 'is required: a list of usernames, or "all"; or give monitor_group'
+        yield Problem(f"{place}.monitor", text)
 
 
 def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:

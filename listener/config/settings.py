@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr
 
 from listener.config.http import HttpSettings
 from listener.config.journal import JournalSettings
@@ -87,6 +87,24 @@ class AccountSettings(Section):
         return secret_in(base / self.password_file)
 
 
+def _names(value: object) -> object:
+    """`a,b` is a list, as it comes from a variable; `all` is a word."""
+    if isinstance(value, str) and value != "all":
+        return [name.strip() for name in value.split(",")]
+    return value
+
+
+class SupervisorSettings(AccountSettings):
+    """A supervisor, whose login hears the chats of agents whom it monitors."""
+
+    monitor: Annotated[tuple[str, ...] | Literal["all"], BeforeValidator(_names)] = ()
+    monitor_group: str | None = None
+    start_contact_center_session: bool = True
+    join_chats: bool = True
+    refresh_s: float = Field(default=300.0, gt=0)
+    revoked_chats: Literal["uncertain", "over"] = "uncertain"
+
+
 class DispositionSettings(Section):
     """What is taken from a notification."""
 
@@ -111,6 +129,7 @@ class Settings(Section):
 
     server: ServerSettings
     accounts: tuple[AccountSettings, ...] = ()
+    supervisors: tuple[SupervisorSettings, ...] = ()
     disposition: DispositionSettings = DispositionSettings()
     journal: JournalSettings = JournalSettings()
     sinks: dict[SinkName, LaneSettings] = Field(min_length=1)
@@ -132,12 +151,12 @@ class Settings(Section):
         return self
 
     def listening_accounts(self) -> tuple[AccountSettings, ...]:
-        """The accounts; with `login = "none"` and none configured, one nameless listener."""
-        return self.accounts or (AccountSettings(username="listener"),)
+        """The accounts and the supervisors; with `login = "none"` and none configured, one nameless listener."""
+        return (*self.accounts, *self.supervisors) or (AccountSettings(username="listener"),)
 
     def parts(self) -> "Parts":
         """Its tables, all of them sound."""
-        return Parts(self.base, self.server, self.accounts, self.journal, self.http, self.sinks)
+        return Parts(self.base, self.server, self.accounts, self.journal, self.http, self.sinks, self.supervisors)
 
     def path(self, value: Path) -> Path:
         """A configured path, made absolute from the configuration's folder."""
@@ -156,3 +175,4 @@ class Parts(NamedTuple):
     journal: JournalSettings | None
     http: HttpSettings | None
     sinks: Mapping[str, LaneSettings]
+    supervisors: tuple[SupervisorSettings, ...] = ()

@@ -125,6 +125,7 @@ def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
 
 def _readable_by_all(parts: Parts) -> Iterator[tuple[str, Path]]:
     accounts = [(f"accounts[{number}]", account) for number, account in enumerate(parts.accounts)]
+    accounts += [(f"supervisors[{number}]", one) for number, one in enumerate(parts.supervisors)]
     tables = [("server", parts.server), ("http", parts.http), ("journal", parts.journal), *accounts]
     files = [file for place, table in tables if table is not None for file in named_input_files(table, place)]
     files += [file for name, lane in parts.sinks.items() for file in registry.named_input_files(name, lane, parts.base)]

@@ -12,6 +12,7 @@ from listener.simulator.notices import chat_resource
 from listener.simulator.operations import Desk, required
 from listener.simulator.options import SimulatorOptions
 from listener.simulator.state import Chat, ContactCenter
+from listener.simulator.supervision import Supervision
 from listener.simulator.wire import Call, Reply, json_reply
 
 VERSION = "8.5.202.96"
@@ -22,7 +23,16 @@ _ONE_CHAT = re.compile(r"/api/v2/me/chats/([^/]+)")
 class Rest:
     """Answers everything below /api/v2 but the notifications; `{"statusCode": 0}` is success."""
 
-    def __init__(self, *, center: ContactCenter, desk: Desk, logins: Logins, options: SimulatorOptions) -> None:
+    def __init__(
+        self,
+        *,
+        center: ContactCenter,
+        desk: Desk,
+        logins: Logins,
+        options: SimulatorOptions,
+        supervision: Supervision,
+    ) -> None:
+        self._supervision = supervision
         self._center = center
         self._desk = desk
         self._logins = logins
@@ -53,17 +63,20 @@ class Rest:
                 return self._show_chat(call, session, one_chat[1])
             if one_chat is not None and call.method == "POST":
                 return self._operate_chat(call, session, one_chat[1])
+            supervised = self._supervise(call, session)
+            if supervised is not None:
+                return supervised
         raise NotFound(f"{call.method} {call.path} was not found", http_status=404, status_code=6)
 
     def _me(self, call: Call, session: HttpSession) -> Mapping[str, Any]:
-        agent = self._center.agent(str(session.user))
+        agent = self._supervision.users.get(str(session.user)) or self._center.agent(str(session.user))
         user: dict[str, Any] = {
             "id": agent.user_id,
             "userName": agent.name,
             "firstName": agent.nickname,
             "lastName": "Agent",
             "employeeId": agent.name,
-            "roles": ["ROLE_AGENT"],
+            "roles": ["ROLE_SUPERVISOR" if agent.name in self._supervision.users else "ROLE_AGENT"],
             "enabled": True,
             "uri": f"{call.base_url}/api/v2/users/{agent.user_id}",
             "path": f"/users/{agent.user_id}",
@@ -112,10 +125,28 @@ class Rest:
         return {"chat": _resource(call, agent, self._center.chat_of(agent, chat_id))}
 
     def _operate_chat(self, call: Call, session: HttpSession, chat_id: str) -> Mapping[str, Any]:
-        self._desk.perform(str(session.user), chat_id, _json_object(call), base_url=call.base_url)
+        body = _json_object(call)
+        if session.user in self._supervision.users and required(body, "operationName", str) == "Leave":
+            self._supervision.leave(str(session.user), chat_id, base_url=call.base_url)
+        else:
+            self._desk.perform(str(session.user), chat_id, body, base_url=call.base_url)
         return {}
 
+    def _supervise(self, call: Call, session: HttpSession) -> Mapping[str, Any] | None:
+        if call.method == "GET":
+            return self._supervision.get(call.path, call.query, session, call.base_url)
+        if not call.path.startswith("/api/v2/users/"):
+            return None
+        body = _json_object(call)
+        mode = str(body.get("supervisorMonitoringMode", "AllChats"))
+        return self._supervision.post(call.path, required(body, "operationName", str), session, call.base_url, mode)
+
     def _chats(self, call: Call, agent: str) -> list[Mapping[str, Any]]:
+        if agent in self._supervision.users:
+            return [
+                chat_resource(chat, state, base_url=call.base_url, user_data=chat.user_data)
+                for chat, state in self._supervision.chats_of(agent)
+            ]
         return [_resource(call, agent, chat) for chat in self._center.chats_of(agent)]
 
 

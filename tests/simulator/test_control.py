@@ -35,8 +35,9 @@ async def test_every_order_of_the_table_can_be_given(browser):
         "advice": {"kind": "none"},
         "publish": {"data": {}},
         "add-chat": {"chat": "C1", "agents": ["agent1"]},
+        "refuse-monitor": {"agent": "agent1"},
     }
-    assert len(names) == 16
+    assert len(names) == 19
     for name in names:
         assert (await order(browser, name, needed.get(name, {})))[0] == 200, name
 
