@@ -6,7 +6,9 @@ from listener.runtime.clock import Moment
 _STEP_MS = 1000  # what two clocks that are read one after the other do not differ by
 
 
-def gap_between(since: Moment, until: Moment, *, account: str, reason: str, closed_by: str) -> Gap:
+def gap_between(
+    since: Moment, until: Moment, *, account: str, reason: str, closed_by: str, agent: str | None = None
+) -> Gap:
     """The gap from one moment to another, whatever was done to the wall clock in between.
 
     Its length is that of the monotonic clock. If the wall clock was set, `from` and `to` are so far apart that they
@@ -24,6 +26,7 @@ def gap_between(since: Moment, until: Moment, *, account: str, reason: str, clos
         closed_by=closed_by,
         seconds=length_ms / 1000 if is_timed else None,
         clock_step_seconds=step_ms / 1000 if is_set else None,
+        agent=agent,
     )
 
 
@@ -41,6 +44,11 @@ class Liveness:
         self._proven: Moment | None = None
         self._doubted: Moment | None = None
         self._polled: Moment | None = None
+
+    @property
+    def polled_at(self) -> Moment | None:
+        """When the last poll that was granted was sent; None before the first."""
+        return self._polled
 
     @property
     def since(self) -> Moment | None:

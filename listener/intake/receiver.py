@@ -409,8 +409,8 @@ class Receiver:
             return True
         return fact.restored_by is RestoredBy.RESUME and not fact.ack and not (self._saved and self._saved.clean)
 
-    def _gap(self, since: Moment, until: Moment, cause: Cause, closed_by: str) -> Gap:
-        gap = gap_between(since, until, account=self._identity.account, reason=cause, closed_by=closed_by)
+    def _gap(self, since: Moment, until: Moment, cause: str, closed_by: str, agent: str | None = None) -> Gap:
+        gap = gap_between(since, until, account=self._identity.account, reason=cause, closed_by=closed_by, agent=agent)
         length_s = max(0.0, since.seconds_to(until))
         self._metrics.count("gaps_total", 1, cause)
         self._metrics.count("gap_seconds_total", length_s)

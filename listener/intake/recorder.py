@@ -358,6 +358,7 @@ class Recorder:
             heard.user_data,
             received_at,
             heard.origin,
+            heard.agent,
         )
         return Event(
             event_id,
@@ -374,7 +375,8 @@ class Recorder:
         )
 
     def _gap_event(self, gap: Gap) -> Event:
-        digest = blake2b(f"{gap.account}\0{gap.from_}\0{gap.to}\0{gap.reason}".encode(), digest_size=16)
+        whose = gap.account if gap.agent is None else f"{gap.account}\0{gap.agent}"
+        digest = blake2b(f"{whose}\0{gap.from_}\0{gap.to}\0{gap.reason}".encode(), digest_size=16)
         return Event(
             id=digest.hexdigest(),
             type=self._gap_type,

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 Name = Annotated[str, msgspec.Meta(max_length=1024)]
@@ -48,7 +49,11 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="c
 
 
 class Disposition(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """`data` of a disposition event. `previous` and `disposition` are None if there is no value."""
+    """`data` of a disposition event. `previous` and `disposition` are None if there is no value.
+
+    `agent` is whose chat it is, as far as a supervisor can know (None where it cannot); unset where the account itself
+    is that agent.
+    """
 
     change: Change
     key: str
@@ -63,6 +68,7 @@ class Disposition(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     user_data: dict[str, Any]
     received_at: str
     origin: Origin
+    agent: str | UnsetType | None = UNSET
 
 
 class Gap(
@@ -79,6 +85,11 @@ class Gap(
     session), `poll` (the same session answered again), `subscribe` (the same session subscribed again), or `salvage`
     (the journal begins again, with what could be read of it).
 
+    A supervisor has three more, of the chats of `agent`, or of its whole team where that is None: `not_monitored` (it
+    may not have monitored; closed by `monitor`, which the server granted), `not_told` (the server does not tell it what
+    is set; up to a `reread` of its chats), and `revoked` (it was taken out of chats that may have gone on; closed by
+    `limit`, see `intake.revocations`).
+
     `seconds` is the length by the monotonic clock, None where only the wall clock tells. `clock_step_seconds` is by how
     much the wall clock was set meanwhile, None if it was not: `from` and `to` then hold the stretch both as the clock
     before shows it and as the one after does.
@@ -91,6 +102,7 @@ class Gap(
     closed_by: str
     seconds: float | None = None
     clock_step_seconds: float | None = None
+    agent: str | None = None
 
     @property
     def ended_ms(self) -> int:
@@ -159,6 +171,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     `value` is None if the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
     time in milliseconds where the notification has one. `digest` identifies the notification within its account. With
     `prime` it only tells what a chat came with: it becomes the last value where none is known, and never an event.
+    `agent` is as in a Disposition.
     """
 
     account: str
@@ -175,6 +188,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     origin: Origin = Origin.NOTIFICATION
     digest: bytes = b""
     prime: bool = False
+    agent: str | UnsetType | None = UNSET
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +213,25 @@ class LastValue(msgspec.Struct, frozen=True, gc=False):
     received_ms: int
 
 
+class TeamState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a supervisor had heard of its team when its session was seen; times are milliseconds before `seen_ms`.
+
+    All agents but the `missing` were certainly monitored up to `behind_ms` before; with `ended` that was when the
+    monitoring was cancelled. Each of `missing` has not been since that long. Since `untold_ms` nothing has shown that
+    the server tells supervisors what is set; None if something has. Since `revoked_ms` the supervisor may be missing
+    chats that it was taken out of, `lost` if it certainly is; with `kept` the server has been seen to keep it in a chat
+    that its agent had left.
+    """
+
+    behind_ms: int = 0
+    ended: bool = False
+    missing: tuple[tuple[str, int], ...] = ()
+    untold_ms: int | None = None
+    revoked_ms: int | None = None
+    lost: bool = False
+    kept: bool = False
+
+
 class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     """What the next start needs to continue an account's CometD session.
 
@@ -207,7 +240,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     clock, which runs since the start of the machine that `boot` names (see `Host.boot_id`). `cookies` is the jar's
     content: name, value, domain, path. `clean` tells that polling ended in order: nothing was under way when it did.
     `taken` says what is durable of a batch above `ack`: of each part how many events, of how many bytes, and their
-    digest.
+    digest. `team` is a supervisor's.
     """
 
     account: str
@@ -223,6 +256,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     seen_monotonic_ms: int | None = None
     boot: str = ""
     taken: tuple[tuple[int, int, str], ...] = ()
+    team: TeamState | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -413,8 +447,27 @@ class GapTally(msgspec.Struct, frozen=True, kw_only=True):
         return GapTally(count=self.count + 1, seconds=self.seconds + seconds, last=gap)
 
 
+class TeamStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a supervisor's team stands: how many agents are `wanted`, and how many of them monitored.
+
+    `troubled` are the first of those that should be and are not, each with the reason; `trouble` is why the list of
+    agents itself could not be read. `told` is False once the server has turned out not to tell the supervisor what is
+    set in its chats. `revoked` says that codes set after an agent has left a chat may not be heard.
+    """
+
+    wanted: int = 0
+    monitored: int = 0
+    troubled: tuple[tuple[str, str], ...] = ()
+    trouble: str | None = None
+    told: bool = True
+    revoked: bool = False
+
+
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How an account's session stands. `epoch` counts the sessions that began or were resumed in this process."""
+    """How an account's session stands. `epoch` counts the sessions that began or were resumed in this process.
+
+    `team` is a supervisor's, None of an agent.
+    """
 
     account: str
     subscribed: bool = False
@@ -423,6 +476,7 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     gaps: GapTally = GapTally()
     since_ms: int | None = None
     last_error: str | None = None
+    team: TeamStatus | None = None
 
 
 def rfc3339(epoch_ms: int) -> str:
