@@ -1,8 +1,7 @@
-"""Reads the configuration: TOML, environment (`LISTENER_SERVER__URL`), secret files. Problems come all at once."""
+"""Reads the configuration: files, environment (`LISTENER_SERVER__URL`), secrets. Problems come all at once."""
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from listener.config.schema import (
     problems_of,
 )
 from listener.config.settings import AccountSettings, Parts, ServerSettings, Settings
+from listener.config.sources import Sources, read
 from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
@@ -70,23 +70,26 @@ def load(
     Raises:
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
-    base, data = _tables(path, environ)
+    base, (data, places, between) = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == {"accounts": []}:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
     problems = [] if data.pop("base", None) is None else [Problem("base", "unknown key")]
     data, renamed = _with_new_names(data)
     files = Folders.of(base, environ)
-    data, places, wrong = _with_accounts_of_file(data, files)
-    problems += wrong
+    data, more_places, of_accounts = _with_accounts_of_file(data, files)
+    places |= more_places
+    problems += of_accounts
     try:
         settings = Settings.model_validate(data | {"base": base}, context=files)
     except ValidationError as exc:
         problems += problems_of(exc, Settings)
     problems += [*_problems_across(data, places), *_problems_of_sinks(data, base, sink_problems)]
     problems += _unknown_variables(environ)
-    if problems:
-        raise ConfigError([placed(_with_origin(problem, environ), places) for problem in problems])
+    if problems or between:
+        told = {problem.path for problem in between}  # what follows from them is not
+        found = (_with_origin(problem, environ, places) for problem in problems)
+        raise ConfigError([*between, *(problem for problem in found if problem.path not in told)])
     return settings.read_as(renamed=renamed, places=places)
 
 
@@ -129,10 +132,10 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     Raises:
         ConfigError: the file cannot be read, or is not TOML.
     """
-    base, data = _tables(path, environ)
+    base, (data, places, _) = _tables(path, environ)
     data, _ = _with_new_names(data)
     files = Folders.of(base, environ) if find_files else None
-    data, places, _ = _with_accounts_of_file(data, files) if files is not None else (data, {}, [])
+    data, more_places, _ = _with_accounts_of_file(data, files) if files is not None else (data, {}, [])
     accounts = data["accounts"] if isinstance(data["accounts"], list) else []
     sound = {f"accounts[{number}]": _sound(AccountSettings, table, files) for number, table in enumerate(accounts)}
     return Parts(
@@ -142,7 +145,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
         journal=_sound(JournalSettings, data.get("journal", {}), files),
         http=_sound(HttpSettings, data.get("http"), files),
         sinks=_lanes(data),
-        places=places,
+        places=places | more_places,
         accounts_file=_accounts_file(data, files),
     )
 
@@ -154,22 +157,11 @@ def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
         return None
 
 
-def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
-    """The folder that paths start from, and the tables, not yet checked."""
-    base = path.absolute().parent if path is not None else Path.cwd()
-    return base, _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The file's tables. A byte order mark, as some editors write it, is no error."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as exc:
-        raise ConfigError([Problem(str(path), f"cannot be read: {exc.strerror}")]) from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError([Problem(str(path), "is not UTF-8 text")]) from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError([Problem(str(path), f"is not TOML: {exc}")]) from exc
+def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, Sources]:
+    """The folder that paths start from, and what files and variables say."""
+    base, variables = path.absolute().parent if path is not None else Path.cwd(), _from_variables(environ)
+    sources = read(path, base, environ, include=variables.get("include"))
+    return base, sources._replace(tables=_merged({"accounts": [], **sources.tables}, variables))
 
 
 def _from_variables(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -317,7 +309,7 @@ def _nested_names() -> Iterator[str]:
     yield from (f"http__{key}" for key in HttpSettings.model_fields)
 
 
-def _with_origin(problem: Problem, environ: Mapping[str, str]) -> Problem:
-    """Name the variable if the value came from one."""
+def _with_origin(problem: Problem, environ: Mapping[str, str], places: Mapping[str, str]) -> Problem:
+    """Name the variable if the value came from one, else the file if it is not the main one."""
     name = ENV_PREFIX + _as_variable(problem.path.replace("[", ".").replace("]", "").replace(".", "__"))
-    return Problem(problem.path, f"{problem.text} (from {name})") if name in environ else problem
+    return Problem(problem.path, f"{problem.text} (from {name})") if name in environ else placed(problem, places)

@@ -118,6 +118,7 @@ class Settings(Section):
     Built in code, its tables are checked one by one; what spans tables is checked by `loading.load`.
     """
 
+    include: tuple[str, ...] = ()
     server: ServerSettings
     accounts: tuple[AccountSettings, ...] = ()
     accounts_file: AccountsFile | None = None
