@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,7 +22,7 @@ from listener.config.schema import (
     problems_of,
 )
 from listener.config.settings import AccountSettings, Parts, ServerSettings, Settings
-from listener.config.sources import Sources, read
+from listener.config.sources import Sources, files_named_in, read
 from listener.errors import ConfigError, Problem
 
 ENV_PREFIX = "LISTENER_"
@@ -70,7 +70,7 @@ def load(
     Raises:
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
-    base, (data, places, between) = _tables(path, environ)
+    base, (data, places, between, _) = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == {"accounts": []}:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
@@ -132,7 +132,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     Raises:
         ConfigError: the file cannot be read, or is not TOML.
     """
-    base, (data, places, _) = _tables(path, environ)
+    base, (data, places, *_) = _tables(path, environ)
     data, _ = _with_new_names(data)
     files = Folders.of(base, environ) if find_files else None
     data, more_places, _ = _with_accounts_of_file(data, files) if files is not None else (data, {}, [])
@@ -150,6 +150,37 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     )
 
 
+class Files(NamedTuple):
+    """The files of a configuration, whatever is wrong with it.
+
+    Attributes:
+        base: the folder that patterns start from.
+        patterns: of files that are included.
+        parts: the main file, and the file or folder of accounts.
+        named: all that settings name, such as password files.
+    """
+
+    base: Path
+    patterns: tuple[str, ...]
+    parts: tuple[Path, ...]
+    named: tuple[Path, ...]
+
+
+def files_of(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Files:
+    """Which files a configuration is made of. Blocks. Raises ConfigError: the main file cannot be read."""
+    base, variables = path.absolute().parent if path is not None else Path.cwd(), _from_variables(environ)
+    sources = read(path, base, environ, include=variables.get("include"))
+    folders, data = Folders.of(base, environ), _merged({"accounts": [], **sources.tables}, variables)
+    data, *_ = _with_accounts_of_file(data, folders)
+    accounts, patterns = _accounts_file(data, folders), data.get("include")
+    return Files(
+        base=base,
+        patterns=tuple(one for one in patterns if isinstance(one, str)) if isinstance(patterns, list) else (),
+        parts=tuple(one for one in (path, accounts) if one is not None),
+        named=tuple(folders.find(Path(name)) for name in files_named_in(data)),
+    )
+
+
 def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
     try:
         return kind.model_validate(table, context=files)
@@ -158,9 +189,11 @@ def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
 
 
 def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, Sources]:
-    """The folder that paths start from, and what files and variables say."""
+    """The folder that paths start from, and what files and variables say. Raises ConfigError."""
     base, variables = path.absolute().parent if path is not None else Path.cwd(), _from_variables(environ)
     sources = read(path, base, environ, include=variables.get("include"))
+    if sources.unreadable:
+        raise ConfigError(sources.unreadable)
     return base, sources._replace(tables=_merged({"accounts": [], **sources.tables}, variables))
 
 

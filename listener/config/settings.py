@@ -119,6 +119,7 @@ class Settings(Section):
     """
 
     include: tuple[str, ...] = ()
+    watch: bool | None = None
     server: ServerSettings
     accounts: tuple[AccountSettings, ...] = ()
     accounts_file: AccountsFile | None = None
@@ -142,6 +143,11 @@ class Settings(Section):
         """The same, with what is known of where it was read; see `renamed` and `schema.placed`."""
         self._renamed, self._places = renamed, places
         return self
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether changed files take effect by themselves; as a rule those of somebody who has several."""
+        return bool(self.include or self.accounts_file) if self.watch is None else self.watch
 
     def keys_of(self, account: AccountSettings) -> tuple[str, ...]:
         """The userData keys that hold a disposition of this account."""
