@@ -25,7 +25,16 @@ ConnectOption = Annotated[
 def check(config: ConfigOption = None, connect: ConnectOption = False) -> None:
     """Check a configuration and list every problem.
 
-    Each problem names its setting. Exit status 0 if there is none, 78 otherwise. Warnings change no exit status.
+    Each problem names its setting. Warnings change no exit status.
+
+    Examples:
+        disposition-listener check --config listener.toml
+        # Also log in every account, and reach every sink:
+        disposition-listener check --config listener.toml --connect
+
+    Exit status:
+        0: The configuration can be used.
+        78: It cannot be used, as it is or on this host: each problem is a line.
     """
     try:
         settings = load_checked(config)

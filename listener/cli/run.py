@@ -24,6 +24,16 @@ def run(config: ConfigOption = None) -> None:
 
     It listens until SIGTERM or SIGINT, then delivers what it has; a second signal exits at once. SIGHUP reopens renamed
     audit files, applies changes of accounts and sinks, and resumes parked sinks.
+
+    Examples:
+        disposition-listener run --config listener.toml
+
+    Exit status:
+        0: Stopped on request, with Ctrl-C too.
+        1: The host does not let it start, or it ended with an error: standard
+           error says why.
+        130: A second Ctrl-C ended it at once.
+        128 + n: A second signal n ended it at once, such as 143 for SIGTERM.
     """
     watch = ConfigurationWatch(config)  # before it is read: what changes since is seen
     settings = load_checked(config)
