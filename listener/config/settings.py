@@ -17,6 +17,7 @@ from listener.config.schema import (
     Url,
     secret_in,
 )
+from listener.model.media import CHAT, MediaType
 
 
 def _json_safe(value: str) -> str:
@@ -35,6 +36,15 @@ def _rooted(value: str) -> str:
 
 
 RootedPath = Annotated[str, AfterValidator(_rooted)]
+
+
+def _each_once(value: tuple[MediaType, ...]) -> tuple[MediaType, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("names a medium twice")
+    return value
+
+
+Media = Annotated[tuple[MediaType, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
 def _base_url(value: str) -> str:
@@ -90,6 +100,7 @@ class AccountSettings(Section):
 class DispositionSettings(Section):
     """What is taken from a notification."""
 
+    media: Media = (CHAT,)
     keys: tuple[UserDataKey, ...] = Field(default=("DispositionCode",), min_length=1)
     user_data: tuple[UserDataKey, ...] = ()
     participants: Literal["agents", "all", "none"] = "agents"

@@ -117,7 +117,7 @@ class Accounts:
         self._certainty = certainty
         wanted = settings.disposition
         self._decoder = NotificationDecoder(
-            keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants
+            keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants, media=wanted.media
         )
         self._listening: dict[str, _Listening] = {}
         self._digests = _Digests()
