@@ -26,6 +26,7 @@ from simulation.schedule import (
     DatabaseSlow,
     Deny,
     DiskFull,
+    DiskStall,
     Drain,
     Duplicate,
     Fail,
@@ -240,6 +241,12 @@ def test_an_event_that_a_receiver_cannot_take_is_set_aside_and_holds_no_other_up
 def test_files_that_are_removed_beneath_the_listener_cost_nothing(suffixes):
     taken, kill = FilesTaken(at=20.0, suffixes=suffixes), Kill(at=25.0, for_s=1.0, power=False)
     outcome = play(_small(7, taken, kill, ack=True, hold_ms=3000, lasts_s=40.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_file_is_free_for_the_next_process_although_the_disk_was_slow_when_it_was_to_be_closed():
+    slow, restart = DiskStall(by_s=3.0, at=10.593, for_s=20.277), Restart(at=19.975, for_s=4.0)
+    outcome = play(_small(310459, slow, restart, ack=False, hold_ms=3000, lasts_s=60.0, accounts=3))
     assert outcome.unknown == [], told(outcome)
 
 
