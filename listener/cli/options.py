@@ -14,6 +14,7 @@ from listener.cli.shared import Shared
 from listener.config.journal import JournalSettings
 from listener.config.loading import CONFIG_VARIABLE, default_file, load, parts_of
 from listener.errors import StartError
+from listener.simulator.media import MEDIA
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -48,8 +49,19 @@ ConfigOption = Annotated[
     ),
 ]
 PathOption = Annotated[Path | None, typer.Option("--path", metavar="FILE", help="The journal, instead of --config.")]
+MediaOption = Annotated[
+    str, typer.Option("--media", metavar="LIST", help="What comes: of chat, email and voice, with commas between.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="The events unchanged, one JSON object per line.")]
 ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
+
+
+def media_of(text: str) -> tuple[str, ...]:
+    """The media of a `--media`. Raises StartError."""
+    media = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if unknown := [name for name in media if name not in MEDIA]:
+        raise StartError(f"--media: {unknown[0]!r} is none of {', '.join(MEDIA)}")
+    return media
 
 
 class Place(NamedTuple):

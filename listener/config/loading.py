@@ -24,6 +24,7 @@ from listener.config.schema import (
 from listener.config.settings import AccountSettings, Parts, ServerSettings, Settings
 from listener.config.sources import Sources, files_named_in, read
 from listener.errors import ConfigError, Problem
+from listener.model.media import CHAT
 
 ENV_PREFIX = "LISTENER_"
 _NEW_NAMES = {("server", "max_response_bytes"): "max_message_bytes"}
@@ -268,6 +269,10 @@ def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iter
     for one, other in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
         if one in server and other not in server:
             yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
+    disposition = data.get("disposition")
+    media = disposition.get("media", [CHAT]) if isinstance(disposition, dict) else [CHAT]
+    if "topic" in server and isinstance(media, list | tuple) and CHAT not in media:
+        yield Problem("server.topic", f"is that of chats, and disposition.media does not name {CHAT!r}")
     accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
     journal = data.get("journal")
     ends_sessions = str(data.get("disconnect_on_stop")).lower() in _YES

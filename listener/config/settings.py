@@ -20,6 +20,7 @@ from listener.config.schema import (
     secret_in,
 )
 from listener.errors import Problem
+from listener.model.media import CHAT, MediaType
 
 
 def _json_safe(value: str) -> str:
@@ -43,6 +44,15 @@ def _found(value: Path, info: ValidationInfo) -> Path:
 
 AccountsFile = Annotated[Path, AfterValidator(_found)]  # what is wrong with it tells whoever reads it
 RootedPath = Annotated[str, AfterValidator(_rooted)]
+
+
+def _each_once(value: tuple[MediaType, ...]) -> tuple[MediaType, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("names a medium twice")
+    return value
+
+
+Media = Annotated[tuple[MediaType, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
 def _base_url(value: str) -> str:
@@ -99,6 +109,7 @@ class AccountSettings(Section):
 class DispositionSettings(Section):
     """What is taken from a notification."""
 
+    media: Media = (CHAT,)
     keys: tuple[UserDataKey, ...] = Field(default=("DispositionCode",), min_length=1)
     user_data: tuple[UserDataKey, ...] = ()
     participants: Literal["agents", "all", "none"] = "agents"

@@ -287,7 +287,7 @@ class Accounts:
         if (decoder := self._decoders.get(keys)) is None:
             wanted = self._settings.disposition
             decoder = self._decoders[keys] = NotificationDecoder(
-                keys=keys, user_data=wanted.user_data, participants=wanted.participants
+                keys=keys, user_data=wanted.user_data, participants=wanted.participants, media=wanted.media
             )
         return decoder
 

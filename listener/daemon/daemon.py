@@ -16,7 +16,7 @@ from listener.config.schema import input_files
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts, Spawn
-from listener.daemon.assembly import new_test_event, source_of
+from listener.daemon.assembly import new_test_event, source_of, sources_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
@@ -111,11 +111,7 @@ class Daemon:
         self._starting = "starting"
         self._down_since_ms: int | None = None
         self._storage = storage_of(
-            settings,
-            host=host,
-            metrics=self.metrics,
-            new_database=self._database,
-            known_sequence=self._known_sequence,
+            settings, host=host, metrics=self.metrics, new_database=self._database, known_sequence=self._known_sequence
         )
         self._journal, self._duties = self._storage.journal, self._storage.duties
         self._certainty = Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
@@ -124,6 +120,7 @@ class Daemon:
             journal=self._journal,
             metrics=self.metrics,
             source=source_of(settings),
+            sources=sources_of(settings),
             type_prefix=settings.disposition.type_prefix,
             on_record=self._on_record,
             host=host,
