@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from listener.cli import running
+from listener.cli.options import MediaOption, media_of
 from listener.errors import StartError
 from listener.runtime import logs
 from listener.simulator import SimulatorOptions, WorkingDay, serve
@@ -46,8 +47,7 @@ CsrfOption = Annotated[bool, typer.Option("--csrf", help="POST, PUT and DELETE n
 AckOption = Annotated[bool, typer.Option("--ack", help="Grant CometD's acknowledge extension.")]
 TimeoutOption = Annotated[int, typer.Option(min=0, help="How long a /meta/connect is held.")]
 IntervalOption = Annotated[int, typer.Option(min=1, help="How long a session lives without a /meta/connect.")]
-SupervisorsOption = Annotated[int, typer.Option(min=0, help="How many supervisors: supervisor1, …")]
-TeamOption = Annotated[str | None, typer.Option(help="Agents of the group `team`, separated by commas.")]
+SupervisorsOption = Annotated[int, typer.Option(min=0, help="How many supervisors: supervisor1, …; group: team.")]
 SwitchOption = Annotated[
     list[Switch] | None, typer.Option("--switch", help="What differs from site to site; may be given again.")
 ]
@@ -66,10 +66,10 @@ def simulate(
     timeout_ms: TimeoutOption = 30_000,
     max_interval_ms: IntervalOption = 10_000,
     supervisors: SupervisorsOption = 0,
-    team: TeamOption = None,
     switch: SwitchOption = None,
     events: EventsOption = 0,
     pace: PaceOption = 0.5,
+    media: MediaOption = "chat",
 ) -> None:
     """Run a simulated Web Services node, for tests.
 
@@ -84,12 +84,13 @@ def simulate(
         timeout_ms=timeout_ms,
         max_interval_ms=max_interval_ms,
         supervisors=supervisors,
-        groups=(("team", tuple(team.split(","))),) if team else (),
+        groups=(("team", tuple(f"agent{number}" for number in range(1, agents + 1))),),
     )
     options = replace(options, **{name: value for one in switch or () for name, value in _SWITCHES[one].items()})
+    day = WorkingDay(events=events, pace_s=pace, media=media_of(media))
     logs.configure(level="warning")
     try:
-        running.run(_serve(options, WorkingDay(events=events, pace_s=pace) if events else None))
+        running.run(_serve(options, day if events else None))
     except StartError as exc:
         raise StartError(f"--{exc}") from exc  # it names the option: `port: …`
 

@@ -23,7 +23,7 @@ class Revocations:
     Revoked says that a chat is completed, or that the supervisor alone is out of it: some sites take it out when the
     agent leaves the chat, and the agent sets the code after that. The two look alike. So one stretch grows from the
     first such chat until an hour after the last, and goes on record in parts of an hour at most: a gap for each chat
-    would bury all others. It is given up if the server is seen to keep supervisors in chats that their agents have left.
+    would bury all others. It is given up if the server is seen to keep supervisors in chats that agents have left.
 
     Attributes:
         since: when it began; None without one.

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
+from listener.model.media import CHAT, MediaType
+
 Name = Annotated[str, msgspec.Meta(max_length=1024)]
 
 
@@ -48,9 +50,16 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="c
     participant_id: Name | None = None
 
 
+class CallParticipant(Participant, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """A party of a call: the one at the other end has a number, and no nickname."""
+
+    phone_number: Name | None = None
+
+
 class Disposition(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """`data` of a disposition event. `previous` and `disposition` are None if there is no value.
 
+    `chat_id`, `chat_state` and `chat_uri` are those of the interaction, whatever its medium.
     `agent` is whose chat it is, as far as a supervisor can know (None where it cannot); unset where the account itself
     is that agent.
     """
@@ -68,6 +77,7 @@ class Disposition(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     user_data: dict[str, Any]
     received_at: str
     origin: Origin
+    media_type: MediaType = CHAT
     agent: str | UnsetType | None = UNSET
 
 
@@ -168,6 +178,9 @@ def _opening(type_: str, source: str) -> bytes:
 class Observation(msgspec.Struct, frozen=True, gc=False):
     """One disposition key heard in one notification (or found by re-reading a chat), not yet classified.
 
+    `chat_id` identifies the interaction among those of all media (`media.identity_of`), and is so of every `chat_id`
+    that is neither in an event's data nor asked of the server.
+
     `value` is None if the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
     time in milliseconds where the notification has one. `digest` identifies the notification within its account. With
     `prime` it only tells what a chat came with: it becomes the last value where none is known, and never an event.
@@ -188,6 +201,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     origin: Origin = Origin.NOTIFICATION
     digest: bytes = b""
     prime: bool = False
+    media_type: MediaType = CHAT
     agent: str | UnsetType | None = UNSET
 
 

@@ -26,6 +26,7 @@ class SimulatorOptions:
             None is what the documented samples show: SetDisposition brings its own key, everything else all of it.
         second_session_hears: whether a login that has not started a contact-center session gets chat events.
         first_reference_id: `referenceId` of the first operation; 34 is that of the documented sample.
+        subresources: the media whose interactions `GET me?subresources=` knows.
         supervisors: number of supervisors; they are named supervisor1, supervisor2, …
         groups: groups of agents, each with its name and its members.
         groups_list_users: whether groups come with their users, or these have to be asked for.
@@ -56,6 +57,7 @@ class SimulatorOptions:
     full_user_data: bool | None = None
     second_session_hears: bool = True
     first_reference_id: int = 34
+    subresources: tuple[str, ...] = ("chat", "email", "voice")
     supervisors: int = 0
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     groups_list_users: bool = True
@@ -71,8 +73,9 @@ class SimulatorOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkingDay:
-    """A scenario to play: how many disposition changes, seconds between steps, and the seed of its dice."""
+    """A scenario to play: how many disposition changes, seconds between steps, the seed of its dice, of which media."""
 
     events: int
     pace_s: float = 0.5
     seed: int = 1
+    media: tuple[str, ...] = ("chat",)

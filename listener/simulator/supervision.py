@@ -7,9 +7,10 @@ from typing import Any
 
 from listener.errors import NotFound, OperationForbidden, ParameterInvalid, ServerFault, WebServicesError
 from listener.simulator.logins import HttpSession
-from listener.simulator.notices import NoticeKind, chat_notice, chat_resource
+from listener.simulator.media import CHAT, ChatState, NoticeKind
+from listener.simulator.notices import chat_notice, chat_resource
 from listener.simulator.options import SimulatorOptions
-from listener.simulator.state import Agent, Chat, ChatState, ContactCenter
+from listener.simulator.state import Agent, Chat, ContactCenter
 
 _CHANNEL = re.compile(r"/api/v2/users/([^/]+)/channels/chat")
 _CHATS = re.compile(r"/api/v2/users/([^/]+)/chats")
@@ -53,7 +54,7 @@ class Supervision:
         self,
         *,
         center: ContactCenter,
-        publish: Callable[[str, Mapping[str, Any]], int],
+        publish: Callable[[str, Mapping[str, Any], str], int],
         options: SimulatorOptions,
         clock_ms: Callable[[], int],
         lives: Callable[[str], bool],
@@ -74,7 +75,7 @@ class Supervision:
 
     def arrived(self, chat: Chat, agent: str, *, base_url: str) -> None:
         """The agent has accepted a chat, or has come into one: who monitors him hears it from now on."""
-        for supervisor in self._watching(agent):
+        for supervisor in self._watching(agent) if chat.medium is CHAT else ():
             watch = self._watches[supervisor, agent]
             if watch.next_only:
                 del self._watches[supervisor, agent]
@@ -164,7 +165,8 @@ class Supervision:
         shown = chat.user_data if user_data is None else user_data
         resource = chat_resource(chat, state, base_url=base_url, user_data=shown)
         stamp_ms = self._clock_ms() if self._options.server_time else None
-        return self._publish(supervisor, chat_notice(kind, resource, reference_id=None, generated_ms=stamp_ms)) > 0
+        notice = chat_notice(kind, resource, reference_id=None, generated_ms=stamp_ms, medium=CHAT)
+        return self._publish(supervisor, notice, CHAT.topic) > 0
 
     # --- the REST API -------------------------------------------------------------------------------------------------
 
@@ -185,7 +187,7 @@ class Supervision:
             agent = self._agent(found[1])
             if not self._options.intrude:
                 raise NotFound(f"GET {path} was not found", http_status=404, status_code=6)
-            return {"chats": [_chat(chat, agent.name, base_url) for chat in self._center.chats_of(agent.name)]}
+            return {"chats": [_chat(chat, agent.name, base_url) for chat in self._center.chats_of(agent.name, CHAT)]}
         return None
 
     def post(self, path: str, name: str, session: HttpSession, base_url: str, mode: str) -> Mapping[str, Any] | None:

@@ -7,10 +7,13 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
+from listener.model.media import CHAT, MediaType
+from listener.webservices.media import MEDIA
 from listener.webservices.notifications import AGENT, DecodedBatch, NotificationDecoder
-from listener.webservices.salvage import MESSAGE_TYPE, NOTIFICATION_TYPE, UNDECODABLE
+from listener.webservices.salvage import UNDECODABLE
 from listener.webservices.supervisor import Person
 
+_CHAT = MEDIA[CHAT]
 MOST_CHATS = 20_000
 REVOKED = "Revoked"
 _ENDED = (REVOKED, "Completed", "JoinFailed", "LeftChat")
@@ -102,7 +105,7 @@ class TeamChats:
                 note = _note(payload)
             except UNDECODABLE:
                 continue
-            if note.message_type == MESSAGE_TYPE and note.chat is not None and note.chat.id:
+            if note.message_type in _CHAT.message_types and note.chat is not None and note.chat.id:
                 self._take(note.chat, note.notification_type)
 
     def take_read(self, payloads: Sequence[Raw | bytes]) -> None:
@@ -131,7 +134,7 @@ class TeamChats:
 
     def _take(self, chat: _ChatSeen, kind: str) -> None:
         known = self._known(chat.id)
-        if kind == NOTIFICATION_TYPE:
+        if kind == _CHAT.properties:
             self.told = True
             self.kept = self.kept or not known.has_agent
         if chat.state in _ENDED:
@@ -175,10 +178,15 @@ class TeamDecoder(NotificationDecoder):
         self._chats.take(payloads)
         return self._named(super().decode(payloads, account=account, received_ms=received_ms))
 
-    def decode_chats(self, chats: Sequence[Raw | bytes], *, account: str, received_ms: int) -> DecodedBatch:
+    def decode_read(
+        self, payloads: Sequence[Raw | bytes], *, account: str, received_ms: int, media_type: MediaType = CHAT
+    ) -> DecodedBatch:
         """As NotificationDecoder's."""
-        self._chats.take_read(chats)
-        return self._named(super().decode_chats(chats, account=account, received_ms=received_ms))
+        if media_type == CHAT:
+            self._chats.take_read(payloads)
+        return self._named(
+            super().decode_read(payloads, account=account, received_ms=received_ms, media_type=media_type)
+        )
 
     def _named(self, decoded: DecodedBatch) -> DecodedBatch:
         agent_of = self._chats.agent_of
