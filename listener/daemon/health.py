@@ -94,6 +94,7 @@ class Health:
         summary, silent = self._roll.summary(), self._roll.silent()
         found = [_unsubscribed(place, one) for place, one in summary.unsubscribed]
         found += _more(summary.more_unsubscribed, "accounts have no subscription")
+        found += [_unheard(place, one) for place, one in summary.unheard]
         found += [_silent(*one) for one in silent[:MOST_NAMED]]
         found += _more(len(silent[MOST_NAMED:]), "accounts are silent")
         return found
@@ -191,6 +192,13 @@ def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
     why = one.last_error or "connecting"
     return ReadinessProblem(
         brief=f"accounts[{place}] has no subscription", full=f"account {one.account} has no subscription: {why}"
+    )
+
+
+def _unheard(place: int, one: AccountStatus) -> ReadinessProblem:
+    why = "" if one.team is None else one.team.problem or ""
+    return ReadinessProblem(
+        brief=f"accounts[{place}] does not hear all of its team", full=f"supervisor {one.account} {why}"
     )
 
 

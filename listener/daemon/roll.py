@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from listener.model.event import AccountStatus, GapTally, rfc3339
-from listener.web.status import AccountReport, Gaps
+from listener.web.status import AccountReport, Gaps, TeamReport
 
 MOST_NAMED = 100
 """Accounts in one kind of trouble; the others are only counted."""
@@ -22,6 +22,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         unsubscribed: place and status of those without a subscription, in the order of their places; the first ones.
         more_unsubscribed: how many there are beyond these.
+        unheard: place and status of supervisors that do not hear all of their teams.
         since_ms: since when those that are subscribed are: first and last; None without any.
         epoch: the highest.
         gaps: of all of them.
@@ -29,6 +30,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     unsubscribed: tuple[tuple[int, AccountStatus], ...]
     more_unsubscribed: int
+    unheard: tuple[tuple[int, AccountStatus], ...]
     since_ms: tuple[int, int] | None
     epoch: int
     gaps: Gaps
@@ -139,16 +141,19 @@ def _report(one: AccountStatus) -> AccountReport:
         silent_seconds=0.0,
         gaps=Gaps(count=one.gaps.count, seconds=one.gaps.seconds, last=one.gaps.last),
         last_error=one.last_error,
+        team=None if one.team is None else TeamReport.of(one.team),
     )
 
 
 def _summary(statuses: Sequence[AccountStatus], places: Mapping[str, int]) -> Summary:
     unsubscribed = [(places.get(one.account, len(places)), one) for one in statuses if not one.subscribed]
     unsubscribed.sort(key=lambda one: one[0])
+    supervisors = [one for one in statuses if one.team is not None and one.team.problem]
     since_ms = [one.since_ms for one in statuses if one.subscribed and one.since_ms]
     return Summary(
         unsubscribed=tuple(unsubscribed[:MOST_NAMED]),
         more_unsubscribed=len(unsubscribed[MOST_NAMED:]),
+        unheard=tuple((places.get(one.account, len(places)), one) for one in supervisors if one.subscribed),
         since_ms=(min(since_ms), max(since_ms)) if since_ms else None,
         epoch=max((one.epoch for one in statuses), default=0),
         gaps=_all_gaps(one.gaps for one in statuses if one.gaps.count),

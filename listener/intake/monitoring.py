@@ -10,7 +10,7 @@ from listener.errors import LoginRefused, ParameterInvalid, ServerFault, Unreach
 from listener.intake.joining import Joining
 from listener.intake.revocations import Revocations
 from listener.intake.team import AT_ONCE, PER_S, Agent, Listening, Services, Team
-from listener.model.event import TeamState, TeamStatus
+from listener.model.team import TeamState, TeamStatus
 from listener.runtime.backoff import Backoff
 from listener.runtime.chore import Chore
 from listener.runtime.clock import Moment
@@ -47,6 +47,10 @@ class Monitoring:
         chats: what the notifications say of whose chats they are.
         metrics: counts.
         host: time and chance.
+
+    Attributes:
+        status: how the team stands.
+        listening: the receiver whose team it is; it puts itself here.
     """
 
     listening: Listening
@@ -82,9 +86,9 @@ class Monitoring:
         self._chore: Chore | None = None
         self._is_list_due = True
         self._is_again = False
-        self._trouble: str | None = None
+        self._trouble: str | None = "its agents have not been read yet"
         self._is_released = False
-        self._status = TeamStatus()
+        self.status = TeamStatus(trouble=self._trouble)
 
     @property
     def _log(self) -> Any:
@@ -424,11 +428,11 @@ class Monitoring:
     # --- how it stands ------------------------------------------------------------------------------------------------
 
     def _tell(self, *, told: bool | None = None) -> None:
-        before = self._status
+        before = self.status
         is_told = self._chats.told or (before.told if told is None else told)
         silent = [(name, one) for name, one in self._agents.items() if not self._hears(one)]
         troubled = [(name, one.why or "not asked for yet") for name, one in silent]
-        self._status = TeamStatus(
+        self.status = TeamStatus(
             wanted=len(self._agents),
             monitored=len(self._agents) - len(troubled),
             troubled=tuple(sorted(troubled)[:_MOST_NAMED]),
@@ -436,9 +440,9 @@ class Monitoring:
             told=is_told,
             revoked=self._revocations.since is not None,
         )
-        self._metrics.add("agents_wanted", self._status.wanted - before.wanted)
-        self._metrics.add("agents_monitored", self._status.monitored - before.monitored)
-        self.listening.note_team(self._status)
+        self._metrics.add("agents_wanted", self.status.wanted - before.wanted)
+        self._metrics.add("agents_monitored", self.status.monitored - before.monitored)
+        self.listening.note_team(self.status)
 
     def _hears(self, agent: Agent) -> bool:
         return agent.login == self._login or (self._is_believed and agent.since is None and agent.why is None)

@@ -8,7 +8,9 @@ import msgspec
 from listener.cometd.facts import Batch, Polled, PollingEnded, Subscribed
 from listener.intake.monitoring import NOT_TOLD, Monitoring
 from listener.intake.receiver import Receiver
-from listener.model.event import Entry, Gap, SessionState, TeamStatus
+from listener.intake.team import Team
+from listener.model.event import Entry, Gap, SessionState
+from listener.model.team import TeamStatus
 from listener.runtime.chore import Chore
 from listener.runtime.clock import Moment
 from listener.webservices.notifications import DecodedBatch
@@ -29,6 +31,7 @@ class SupervisorReceiver(Receiver):
         self._monitoring = monitoring
         self._stored: SessionState | None = None
         monitoring.listening = self
+        self._stands(team=monitoring.status)
         seen = self._stored_moment()
         if self._saved is not None and self._saved.team is not None and seen is not None:
             monitoring.restore(seen, self._saved.team)
@@ -62,6 +65,10 @@ class SupervisorReceiver(Receiver):
     def note_team(self, status: TeamStatus) -> None:
         """How the team stands."""
         self._stands(team=status)
+
+    def watch(self, team: Team) -> None:
+        """The configuration names another team; the session goes on."""
+        self._monitoring.watch(team)
 
     async def release(self) -> None:
         """The configuration names this supervisor no more: see `Monitoring.release`."""

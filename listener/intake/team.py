@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from listener.model.event import TeamStatus
+from listener.model.team import TeamStatus
 from listener.runtime.clock import Moment
 from listener.webservices.supervisor import Person
 

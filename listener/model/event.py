@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from listener.model.media import CHAT, MediaType
+from listener.model.team import TeamState, TeamStatus
 
 Name = Annotated[str, msgspec.Meta(max_length=1024)]
 
@@ -227,25 +228,6 @@ class LastValue(msgspec.Struct, frozen=True, gc=False):
     received_ms: int
 
 
-class TeamState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a supervisor had heard of its team when its session was seen; times are milliseconds before `seen_ms`.
-
-    All agents but the `missing` were certainly monitored up to `behind_ms` before; with `ended` that was when the
-    monitoring was cancelled. Each of `missing` has not been since that long. Since `untold_ms` nothing has shown that
-    the server tells supervisors what is set; None if something has. Since `revoked_ms` the supervisor may be missing
-    chats that it was taken out of, `lost` if it certainly is; with `kept` the server has been seen to keep it in a chat
-    that its agent had left.
-    """
-
-    behind_ms: int = 0
-    ended: bool = False
-    missing: tuple[tuple[str, int], ...] = ()
-    untold_ms: int | None = None
-    revoked_ms: int | None = None
-    lost: bool = False
-    kept: bool = False
-
-
 class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     """What the next start needs to continue an account's CometD session.
 
@@ -459,22 +441,6 @@ class GapTally(msgspec.Struct, frozen=True, kw_only=True):
     def plus(self, gap: Gap, seconds: float) -> "GapTally":
         """One more."""
         return GapTally(count=self.count + 1, seconds=self.seconds + seconds, last=gap)
-
-
-class TeamStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a supervisor's team stands: how many agents are `wanted`, and how many of them monitored.
-
-    `troubled` are the first of those that should be and are not, each with the reason; `trouble` is why the list of
-    agents itself could not be read. `told` is False once the server has turned out not to tell the supervisor what is
-    set in its chats. `revoked` says that codes set after an agent has left a chat may not be heard.
-    """
-
-    wanted: int = 0
-    monitored: int = 0
-    troubled: tuple[tuple[str, str], ...] = ()
-    trouble: str | None = None
-    told: bool = True
-    revoked: bool = False
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):

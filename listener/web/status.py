@@ -8,6 +8,7 @@ from aiohttp import web
 
 from listener.model.condition import ReadinessProblem, SinkReport
 from listener.model.event import Gap
+from listener.model.team import TeamStatus
 from listener.runtime.metrics import Metrics
 from listener.web.routes import Call, Route, json_answer, text_answer
 
@@ -72,10 +73,45 @@ class Gaps(_Part, frozen=True, kw_only=True):
     last: Gap | None
 
 
+class UnheardAgent(_Part, frozen=True, kw_only=True):
+    """An agent who should be monitored and is not, and why."""
+
+    agent: str
+    why: str
+
+
+class TeamReport(_Part, frozen=True, kw_only=True):
+    """A supervisor's team: how many agents it should hear, and how many of them are monitored.
+
+    `troubled` are the first of the others. `problem` says in words what is not heard, null if all is.
+    `properties_told` is false once the server has turned out not to tell the supervisor what is set; with `revoked`,
+    codes that are set after the agent has left a chat may not be heard.
+    """
+
+    wanted: int
+    monitored: int
+    troubled: tuple[UnheardAgent, ...]
+    problem: str | None
+    properties_told: bool
+    revoked: bool
+
+    @classmethod
+    def of(cls, team: TeamStatus) -> "TeamReport":
+        """A team as it stands."""
+        return cls(
+            wanted=team.wanted,
+            monitored=team.monitored,
+            troubled=tuple(UnheardAgent(agent=agent, why=why) for agent, why in team.troubled),
+            problem=team.problem,
+            properties_told=team.told,
+            revoked=team.revoked,
+        )
+
+
 class AccountReport(_Part, frozen=True, kw_only=True):
     """One account's session. `epoch` counts its sessions in its process; it stands since `subscribed_at`.
 
-    `replica` has it: null for none, and where no replicas share the journal.
+    `replica` has it: null for none, and where no replicas share the journal. `team` is a supervisor's.
     """
 
     account: str
@@ -87,6 +123,7 @@ class AccountReport(_Part, frozen=True, kw_only=True):
     gaps: Gaps
     last_error: str | None
     replica: str | None = None
+    team: TeamReport | None = None
 
 
 class ReplicaStatus(_Part, frozen=True, kw_only=True):

@@ -38,7 +38,7 @@ class Floor:
             supervision=self.supervision,
         )
 
-    def hear(self, user, data):
+    def hear(self, user, data, _topic):
         self.heard.append((user, data))
         return 1
 

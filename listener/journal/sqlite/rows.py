@@ -19,8 +19,8 @@ from listener.model.event import (
     LastValue,
     Origin,
     SessionState,
-    TeamState,
 )
+from listener.model.team import TeamState
 
 # A statement that inserts many rows is one step of SQLite: the interpreter lock changes hands once, not once a row,
 # which costs a quarter less and, under a busy event loop, saves waiting for the lock at every row. 64 rows of the
