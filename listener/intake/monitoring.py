@@ -8,7 +8,7 @@ import structlog
 
 from listener.errors import LoginRefused, ParameterInvalid, ServerFault, Unreachable, WebServicesError
 from listener.intake.joining import Joining
-from listener.intake.revocations import Revocations
+from listener.intake.revocations import RECORD_AFTER_S, Revocations
 from listener.intake.team import AT_ONCE, PER_S, Agent, Listening, Services, Team
 from listener.model.team import TeamState, TeamStatus
 from listener.runtime.backoff import Backoff
@@ -17,7 +17,7 @@ from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.webservices.supervisor import Person
-from listener.webservices.team import TeamChats
+from listener.webservices.team import TeamChats, TeamSeen
 
 log = structlog.get_logger(__name__)
 
@@ -171,6 +171,10 @@ class Monitoring:
         self._joining.try_again()
         self.ask()
 
+    def new_seen(self) -> TeamSeen:
+        """Where the receiver keeps what its session was told."""
+        return TeamSeen(self._chats)
+
     def heard(self, at: Moment) -> None:
         """Notifications came at this time; what they say of chats is known already."""
         if self._chats.told and self._untold is not None:
@@ -213,7 +217,7 @@ class Monitoring:
             self._backoff.reset()
             if login == self._login and not self._is_again:
                 break
-        await self._record_revocations()
+        await self._record_uncertain()
 
     def _failed(self, exc: WebServicesError) -> None:
         if self._trouble != str(exc):
@@ -378,10 +382,17 @@ class Monitoring:
             self.listening.remember()
             self._tell()
 
-    async def _record_revocations(self, *, is_last: bool = False) -> None:
-        stretch = self._revocations.due(Moment.of(self._clock), is_last=is_last)
+    async def _record_uncertain(self, *, is_last: bool = False) -> None:
+        """What nothing will ever show to have been heard goes on record in parts of an hour at most."""
+        now = Moment.of(self._clock)
+        stretch = self._revocations.due(now, is_last=is_last)
         if stretch is not None:
             await self.listening.record_gap(stretch.since, stretch.until, REVOKED, "limit", None)
+        since = self._untold if self._chats.ended_untold and not self._chats.told else None
+        if since is not None and (is_last or since.seconds_to(now) >= RECORD_AFTER_S):
+            await self.listening.record_gap(since, now, NOT_TOLD, "limit", None)
+            self._untold, self._chats.ended_untold = now, False
+        if stretch is not None or since is not None:
             self.listening.remember()
             self._tell()
 
@@ -398,7 +409,7 @@ class Monitoring:
         self.listening.remember()
         if since is not None:
             await self.listening.record_gap(since, now, NOT_MONITORED, "removal", None)
-        await self._record_revocations(is_last=True)
+        await self._record_uncertain(is_last=True)
         await self._cancel(list(self._agents))
 
     async def _cancel(self, names: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ class SupervisorReceiver(Receiver):
         self._monitoring = monitoring
         self._stored: SessionState | None = None
         monitoring.listening = self
+        self.seen_chats = monitoring.new_seen()
         self._stands(team=monitoring.status)
         seen = self._stored_moment()
         if self._saved is not None and self._saved.team is not None and seen is not None:

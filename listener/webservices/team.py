@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from listener.model.media import CHAT, MediaType
 from listener.webservices.media import MEDIA
 from listener.webservices.notifications import AGENT, DecodedBatch, NotificationDecoder
+from listener.webservices.repeats import SeenChats
 from listener.webservices.salvage import UNDECODABLE
 from listener.webservices.supervisor import Person
 
@@ -58,6 +59,7 @@ class TeamChats:
         told: whether the server was ever seen to tell what is set (PropertiesUpdated).
         kept: whether it was ever seen to do so in a chat that its agent had left.
         revoked: in how many chats the supervisor's state became Revoked since somebody last looked.
+        ended_untold: whether a chat has ended, and nothing was ever told until then.
         remembers: whether all chats that the supervisor is in are known, as far as they can be.
     """
 
@@ -67,6 +69,7 @@ class TeamChats:
         self.told = False
         self.kept = False
         self.revoked = 0
+        self.ended_untold = False
         self.remembers = True
 
     def know(self, people: Iterable[Person]) -> None:
@@ -139,6 +142,7 @@ class TeamChats:
             self.kept = self.kept or not known.has_agent
         if chat.state in _ENDED:
             self.revoked += chat.state == REVOKED and known.is_heard
+            self.ended_untold = self.ended_untold or not self.told
             known.is_heard = False
             return
         known.is_heard = True
@@ -159,6 +163,22 @@ class TeamChats:
         if len(self._chats) > MOST_CHATS:
             del self._chats[next(iter(self._chats))]
         return known
+
+
+class TeamSeen(SeenChats):
+    """What a supervisor's session was told of which chats.
+
+    As long as nothing was ever told, a value that is read was not told either, though the chat was heard of.
+    """
+
+    most_chats = MOST_CHATS
+
+    def __init__(self, chats: TeamChats) -> None:
+        super().__init__()
+        self._team = chats
+
+    def __contains__(self, chat_id: str) -> bool:
+        return self._team.told and super().__contains__(chat_id)
 
 
 class TeamDecoder(NotificationDecoder):
