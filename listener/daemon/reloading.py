@@ -13,7 +13,7 @@ from listener.runtime.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
-_LIVE = {"accounts", "sinks", "base"}
+_LIVE = {"accounts", "accounts_file", "include", "sinks", "base"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

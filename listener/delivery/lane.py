@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import structlog
 
+from listener.delivery.attempts import Attempts
 from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused, retry_after_of
 from listener.delivery.pace import Pace
 from listener.delivery.policy import LanePolicy
@@ -14,7 +15,7 @@ from listener.delivery.refusals import Refusals
 from listener.delivery.replays import Replays
 from listener.delivery.retry_state import RetryState
 from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry
-from listener.model.condition import ReadinessProblem
+from listener.model.condition import Attempt, ReadinessProblem
 from listener.model.event import DeadLetter, DeadLetterFilter, Event, LaneStatus, epoch_ms
 from listener.ports import Journal, Sink
 from listener.runtime.backoff import Backoff
@@ -81,6 +82,7 @@ class Lane:
             metrics=metrics,
             policy=policy,
             on_park=self._progress.set,
+            attempts=Attempts(now_ms=now_ms, monotonic=monotonic),
         )
         self._replays = Replays(
             name=name,
@@ -161,6 +163,10 @@ class Lane:
     def replay(self) -> None:
         """Dead letters of this sink have been marked for replay in the journal."""
         self._replays.wake()
+
+    def attempts(self, limit: int) -> tuple[Attempt, ...]:
+        """The last attempts, newest first."""
+        return self._destination.attempts.newest(limit)
 
     def status(self) -> LaneStatus:
         """The lane at this moment."""
