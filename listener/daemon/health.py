@@ -5,10 +5,13 @@ import platform
 from collections.abc import Callable, Sequence
 
 from listener import __version__
+from listener.config.settings import Settings
 from listener.daemon.diagnosis import Diagnosis, of_accounts, of_configuration, of_dead_letters
+from listener.daemon.duties import offers_of
 from listener.daemon.last_hour import Hour
 from listener.daemon.replicas import Look, Replicas
 from listener.daemon.roll import MOST_NAMED, Roll, gaps_of_all
+from listener.daemon.storage import Storage
 from listener.delivery import readiness_problem
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
@@ -17,6 +20,7 @@ from listener.model.event import AccountStatus, Damage, JournalStats, LaneStatus
 from listener.model.filter import DeadLetterGroup, grouped
 from listener.ports import Journal
 from listener.runtime.clock import SYSTEM_CLOCK
+from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.web.status import (
     SCHEMA_VERSION,
@@ -273,6 +277,50 @@ class Health:
             commit_waiting_seconds=round(self._recorder.waiting_s(), 3),
             stored=None if stats is None else _stored(stats),
         )
+
+
+def new_health(
+    *,
+    settings: Callable[[], Settings],
+    storage: Storage,
+    roll: Roll,
+    lanes: Callable[[], Sequence[LaneStatus]],
+    recorder: Recorder,
+    configuration: Callable[[], Configuration],
+    starting: Callable[[], str],
+    started_ms: int,
+    hour: Hour,
+    host: Host,
+) -> Health:
+    """The health of a daemon with this configuration; where replicas share the journal, it knows all of them."""
+    health = Health(
+        roll=roll,
+        lanes=lanes,
+        configuration=configuration,
+        journal=storage.journal,
+        wal_bytes=storage.wal_bytes,
+        recorder=recorder,
+        starting=starting,
+        started_ms=started_ms,
+        now_ms=host.clock.now_ms,
+        monotonic_s=host.clock.monotonic_s,
+        hour=hour,
+        server=settings().server.url,
+    )
+    if storage.database is not None and storage.membership is not None:
+        health.replicas = Replicas(
+            name=settings().journal.replica_name,
+            knows=storage.database,
+            duties=storage.membership,
+            offered=lambda: [offer.duty for offer in offers_of(settings())],
+            roll=roll,
+            lanes=lanes,
+            kinds=lambda: {name: lane.type for name, lane in settings().sinks.items()},
+            problems=health.problems,
+            monotonic_s=host.clock.monotonic_s,
+            now_ms=host.clock.now_ms,
+        )
+    return health
 
 
 def _letters(stats: JournalStats | None) -> DeadLetters | None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import structlog
 
+from listener.delivery.attempts import Attempts
 from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused, retry_after_of
 from listener.delivery.pace import Pace
 from listener.delivery.policy import LanePolicy
@@ -14,7 +15,7 @@ from listener.delivery.refusals import Refusals
 from listener.delivery.replays import Replays
 from listener.delivery.retry_state import RetryState
 from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry
-from listener.model.condition import ReadinessProblem
+from listener.model.condition import Attempt, ReadinessProblem
 from listener.model.event import DeadLetter, DeadLetterFilter, Event, LaneStatus, epoch_ms
 from listener.ports import Journal, Sink
 from listener.runtime.backoff import Backoff
@@ -70,8 +71,7 @@ class Lane:
         self._journal = journal
         self._policy = policy
         self._metrics = metrics
-        self._now_ms = now_ms
-        self._monotonic = monotonic
+        self._now_ms, self._monotonic = now_ms, monotonic
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
         self._progress, self._moved, self._at_rest = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._retry_state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
@@ -83,6 +83,7 @@ class Lane:
             metrics=metrics,
             policy=policy,
             on_park=self._progress.set,
+            attempts=Attempts(now_ms=now_ms, monotonic=monotonic),
         )
         self._replays = Replays(
             name=name,
@@ -163,6 +164,10 @@ class Lane:
     def replay(self) -> None:
         """Dead letters of this sink have been marked for replay in the journal."""
         self._replays.wake()
+
+    def attempts(self, limit: int) -> tuple[Attempt, ...]:
+        """The last attempts, newest first."""
+        return self._destination.attempts.newest(limit)
 
     def status(self) -> LaneStatus:
         """The lane at this moment."""

@@ -1,8 +1,12 @@
 """Frozen values in which the daemon tells of its own condition."""
 
+from typing import Literal
+
 import msgspec
 
 from listener.model.event import LaneStatus
+
+Verdict = Literal["delivered", "retry", "park", "reject"]
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +30,23 @@ class ReadinessProblem(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     about: str = ""
     help: str | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One call of a sink with a batch, begun at `at` (RFC 3339, UTC), and what came of it within `seconds`.
+
+    `taken` of its `events` are at the destination. `outcome` is `delivered` where these are all; otherwise `said` tells
+    why not, without a word of an event. An attempt to open the sink has no events.
+    """
+
+    at: str
+    events: int
+    taken: int
+    first_sequence: int | None
+    last_sequence: int | None
+    outcome: Verdict
+    seconds: float
+    said: str
 
 
 class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

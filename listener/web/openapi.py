@@ -8,7 +8,8 @@ from aiohttp import web
 
 from listener import __version__
 from listener.model.event import Change, ControlFilter
-from listener.web.actions import DeadLetterCount, Nothing, Resumed
+from listener.web.actions import DeadLetterCount, Nothing, Resumed, SinkTested
+from listener.web.attempts import AttemptList, AttemptQuery
 from listener.web.console import TYPES, packaged
 from listener.web.feed import FeedQuery, Hello
 from listener.web.lookups import CloudEvent, DeadLetterGroups, DeadLetterList, DeadLetterQuery, EventQuery, Events
@@ -18,7 +19,7 @@ from listener.web.summary import AccountPage, AccountQuery, AccountState, Summar
 
 _REF = "#/components/schemas/{name}"
 _SENT_AND_TAKEN = (
-    *(Status, ControlFilter, Nothing, Resumed, DeadLetterCount, Error),
+    *(Status, AttemptList, ControlFilter, Nothing, Resumed, SinkTested, DeadLetterCount, Error),
     *(CloudEvent, Events, DeadLetterList, DeadLetterGroups, Hello, Change, Summary, AccountPage, AccountState),
 )
 _REASONS = {
@@ -26,6 +27,7 @@ _REASONS = {
     "401": "The bearer token is missing or wrong.",
     "403": "No token is configured, so there are no actions.",
     "404": "There is no sink or file of this name.",
+    "409": "Another replica has the sink, or none at the moment.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "421": "The Host header names another host.",
@@ -76,8 +78,10 @@ def _file(
     return {"get": {"summary": summary, "security": [], "parameters": list(parameters), "responses": responses}}
 
 
-def _asked(summary: str, query: type, content: Mapping[str, Any], *headers: Mapping[str, Any]) -> dict[str, Any]:
-    """A page that takes a query; each of its parameters once, and none beside them."""
+def _asked(
+    summary: str, query: type, content: Mapping[str, Any], *others: Mapping[str, Any], refusals: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A page that takes a query; each of its parameters once, and none beside them. `others` are in path or header."""
     _, schemas = msgspec.json.schema_components((query,), ref_template=_REF)
     parameters = [
         {"name": name, "in": "query", "schema": schema}
@@ -86,19 +90,21 @@ def _asked(summary: str, query: type, content: Mapping[str, Any], *headers: Mapp
     return {
         "get": {
             "summary": summary,
-            "parameters": [*parameters, *headers],
-            "responses": _described("The result.", content),
+            "parameters": [*parameters, *others],
+            "responses": _described("The result.", content, *refusals),
         }
     }
 
 
-def _action(summary: str, taken: type, answer: type, *parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _action(
+    summary: str, taken: type, answer: type, *parameters: Mapping[str, Any], refusals: Sequence[str] = ()
+) -> dict[str, Any]:
     return {
         "post": {
             "summary": summary,
             "parameters": list(parameters),
             "requestBody": {"required": True, "content": _content(JSON, _ref(taken))},
-            "responses": _described("Done, durably.", _content(JSON, _ref(answer)), "403", "404"),
+            "responses": _described("Done, durably.", _content(JSON, _ref(answer)), "403", "404", *refusals),
         }
     }
 
@@ -108,6 +114,7 @@ def _paths() -> dict[str, Any]:
     file = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": sorted(packaged())}}
     last = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}}
     events, letters = _content(JSON, _ref(Events)), _content(JSON, _ref(DeadLetterList))
+    attempts = _content(JSON, _ref(AttemptList))
     stream = _content("text/event-stream", {"type": "string"})
     accounts, groups = _content(JSON, _ref(AccountPage)), _content(JSON, _ref(DeadLetterGroups))
     return {
@@ -124,7 +131,11 @@ def _paths() -> dict[str, Any]:
         "/summary.json": _page("What is well, what is not, and the last hour.", _content(JSON, _ref(Summary))),
         "/accounts.json": _asked("Accounts by name and state.", AccountQuery, accounts),
         "/openapi.json": _page("This description.", _content(JSON, {"type": "object"})),
+        "/sinks/{name}/attempts": _asked(
+            "The last attempts of a sink, newest first.", AttemptQuery, attempts, sink, refusals=("404",)
+        ),
         "/sinks/{name}/resume": _action("Resume a parked sink.", Nothing, Resumed, sink),
+        "/sinks/{name}/test": _action("Send a sink a test event.", Nothing, SinkTested, sink, refusals=("409",)),
         "/dead-letters/replay": _action("Deliver dead letters again.", ControlFilter, DeadLetterCount),
     }
 

@@ -5,12 +5,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from listener.errors import ControlError
-from listener.model.condition import ReadinessProblem  # noqa: TC001 - as its neighbours
+from listener.errors import ControlError, NotHere
+from listener.model.condition import Attempt, ReadinessProblem  # noqa: TC001 - as its neighbours
 from listener.model.event import DeadLetterFilter
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal
-from listener.web.actions import Actions
+from listener.web.actions import Actions, SinkTested
+from listener.web.attempts import AttemptList, AttemptPage
 from listener.web.auth import Guard
 from listener.web.console import Console
 from listener.web.feed import Feed
@@ -101,6 +102,8 @@ class Pages:
         self.asked_accounts: list[tuple[str, str, str, int]] = []
         self.parked = {"crm"}
         self.replayed: list[DeadLetterFilter] = []
+        self.tested: list[str] = []
+        self.attempts: tuple[Attempt, ...] = ()
         self.failure: Exception | None = None
         self.journal = MemoryJournal()
         self.paces: dict[str, float] = {}
@@ -122,6 +125,21 @@ class Pages:
         self.parked.discard(sink)
         return parked
 
+    async def _test(self, sink: str) -> SinkTested:
+        if sink == "audit":
+            raise NotHere("replica 'b' delivers to sink 'audit'")
+        await self._resume(sink)
+        self.tested.append(sink)
+        return SinkTested(sink=sink, event_id="test-1", verdict="reject", reason="crm answered 422", answer="no")
+
+    async def _list_attempts(self, sink: str, limit: int) -> AttemptList:
+        if sink not in {"crm", "audit"}:
+            raise ControlError(f"there is no sink {sink!r}")
+        here = sink == "crm"
+        return AttemptList(
+            sink=sink, attempts=self.attempts[:limit] if here else (), here=here, replica="a" if here else "b"
+        )
+
     async def _replay(self, which: DeadLetterFilter) -> int:
         if self.failure is not None:
             raise self.failure
@@ -133,7 +151,8 @@ class Pages:
             Probes(problems=lambda: self.problems, metrics=self.metrics),
             StatusPage(status=self._status),
             SummaryPages(summary=self._summary, accounts=self._accounts),
-            Actions(resume=self._resume, replay=self._replay),
+            AttemptPage(attempts=self._list_attempts),
+            Actions(resume=self._resume, test=self._test, replay=self._replay),
             Console(),
             Feed(
                 read=self.journal.read,
