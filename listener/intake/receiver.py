@@ -457,8 +457,8 @@ class Receiver:
     async def _on_polling_ended(self, fact: PollingEnded) -> None:
         """Store what the next process needs; `clean` says that nothing was in flight and nothing is left to do."""
         self._clean = self._reconciler is None or not self._reconciler.is_due
-        session = self._session(fact)
-        if session is not None and not self._options.disconnect_on_stop:
+        session = self._saved if fact.subscribed is None else self._session(fact)
+        if session is not None and fact.resume is not None and not self._options.disconnect_on_stop:
             await self._record(Entry(account=self._identity.account, session=session))
             self._leaves_open = session.ack is not None
         self.turn.release()
