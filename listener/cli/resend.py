@@ -37,6 +37,10 @@ def resend(
 
     New events do not wait for it. What the sink's settings leave out is left out again, and so are its dead letters,
     which `dead-letters replay` delivers. `sinks list` shows how many are left; a restart goes on with them.
+
+    Examples:
+        disposition-listener resend --sink crm --from 3h --to 1h --dry-run --config listener.toml
+        disposition-listener resend --sink crm --cancel --config listener.toml
     """
     place = place_of(config, path)
     if cancel:

@@ -1,7 +1,6 @@
-"""Resends a stretch of the journal at a person's command: what is left of it, and where a stretch of time lies."""
+"""What a person wants to be delivered again of the journal, as far as it is left."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import structlog
 
@@ -103,49 +102,3 @@ class Resends:
         self._end = 0
         if await self._retry_state.resent_to(sequence, every_s=_STORED_EVERY_S):
             self._log.info("resend_finished", through=sequence)
-
-
-class Stretch(NamedTuple):
-    """Where the events of a stretch of time are: above the sequence `after`, up to `through`.
-
-    `oldest_ms` is when the oldest event that is left was recorded, None if no event is missing at the beginning.
-    """
-
-    after: int
-    through: int
-    oldest_ms: int | None
-
-
-async def stretch_of(
-    read: Callable[[int, int], Awaitable[Sequence[Event]]], last: int, from_ms: int, to_ms: int
-) -> Stretch:
-    """Where the events are that were recorded from `from_ms` to `to_ms` (epoch milliseconds), both included.
-
-    By bisection: where the clock was set back, at an end of the stretch, events of the other side may come along.
-
-    Args:
-        read: `Journal.read`. Its JournalError is raised.
-        last: the sequence of the newest event.
-        from_ms: see above.
-        to_ms: see above.
-    """
-    oldest = next(iter(await read(0, 1)), None)
-    if oldest is None:
-        return Stretch(last, last, None)
-    first = oldest.sequence - 1
-    after = await _last_before(read, first, last, from_ms)
-    through = await _last_before(read, after, last, to_ms + 1)
-    is_cut = first > 0 and from_ms < oldest.received_ms
-    return Stretch(after, through, oldest.received_ms if is_cut else None)
-
-
-async def _last_before(read: Callable[[int, int], Awaitable[Sequence[Event]]], low: int, high: int, at_ms: int) -> int:
-    """The lowest sequence from `low` to `high` behind which nothing is that was recorded before `at_ms`."""
-    while low < high:
-        middle = (low + high) // 2
-        following = await read(middle, 1)
-        if following and following[0].received_ms < at_ms:
-            low = min(following[0].sequence, high)
-        else:
-            high = middle
-    return low

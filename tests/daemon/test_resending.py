@@ -1,11 +1,16 @@
 """What a resend brings: what is meant, as far as the sink has got it."""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from listener.daemon.control import Resend, ResendEvents
-from listener.daemon.resending import planned, require_possible
+from listener.daemon.resending import Stretch, planned, require_possible, stretch_of
 from listener.errors import NotPossible
-from listener.model.event import JournalBatch
+from listener.model.event import Event, JournalBatch
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
 
 
@@ -67,3 +72,34 @@ def test_what_cannot_be_is_told():
         require_possible("audit", holds_once=True, left=0)
     with pytest.raises(NotPossible, match="3 events are already"):
         require_possible("crm", holds_once=False, left=3)
+
+
+# --- where a stretch of time is ---------------------------------------------------------------------------------------
+
+
+def reader(times: Sequence[int], gone: int = 0) -> Callable[[int, int], Awaitable[Sequence[Event]]]:
+    """`Journal.read` of events that were recorded at these moments; the first ones are deleted."""
+    events = [sample_event(number, sequence=number, received_ms=at_ms) for number, at_ms in enumerate(times, 1)][gone:]
+
+    async def read(after: int, limit: int) -> Sequence[Event]:
+        return [event for event in events if event.sequence > after][:limit]
+
+    return read
+
+
+@given(
+    st.lists(st.integers(0, 50), max_size=30).map(sorted), st.integers(0, 30), st.integers(-5, 55), st.integers(-5, 55)
+)
+def test_a_stretch_holds_the_events_of_its_time_and_no_others(times: list[int], gone: int, from_ms: int, to_ms: int):
+    gone = min(gone, len(times))
+    found = asyncio.run(stretch_of(reader(times, gone), len(times), from_ms, to_ms))
+    wanted = [n for n, at_ms in enumerate(times, 1) if n > gone and from_ms <= at_ms <= to_ms]
+    assert list(range(found.after + 1, found.through + 1)) == wanted
+    cut = gone and gone < len(times) and from_ms < times[gone]
+    assert found.oldest_ms == (times[gone] if cut else None)
+
+
+async def test_a_clock_that_was_set_back_costs_at_most_what_is_at_the_ends():
+    times = [*range(100, 200), *range(150, 250)]
+    found = await stretch_of(reader(times), len(times), 110, 240)
+    assert found == Stretch(10, 191, None)

@@ -1,17 +1,14 @@
 """What was delivered comes again at a command: just that, in order, beside what is new, over restarts."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from listener.delivery.resends import Stretch, stretch_of
 from listener.errors import JournalError, Park, Refusal, Reject, Retry
-from listener.model.event import Event, LaneState
+from listener.model.event import LaneState
 from listener.testing import sample_event
 from support.eventually import eventually
 from support.lanes import HOUR_S, Ailing, World
@@ -194,34 +191,3 @@ async def test_what_retention_has_deleted_does_not_hold_it_up(start: Start):
     await world.lane.resend(0, 10)
     await resent(world)
     assert world.delivered() == [10]
-
-
-# --- where a stretch of time is ---------------------------------------------------------------------------------------
-
-
-def reader(times: Sequence[int], gone: int = 0) -> Callable[[int, int], Awaitable[Sequence[Event]]]:
-    """`Journal.read` of events that were recorded at these moments; the first ones are deleted."""
-    events = [sample_event(number, sequence=number, received_ms=at_ms) for number, at_ms in enumerate(times, 1)][gone:]
-
-    async def read(after: int, limit: int) -> Sequence[Event]:
-        return [event for event in events if event.sequence > after][:limit]
-
-    return read
-
-
-@given(
-    st.lists(st.integers(0, 50), max_size=30).map(sorted), st.integers(0, 30), st.integers(-5, 55), st.integers(-5, 55)
-)
-def test_a_stretch_holds_the_events_of_its_time_and_no_others(times: list[int], gone: int, from_ms: int, to_ms: int):
-    gone = min(gone, len(times))
-    found = asyncio.run(stretch_of(reader(times, gone), len(times), from_ms, to_ms))
-    wanted = [n for n, at_ms in enumerate(times, 1) if n > gone and from_ms <= at_ms <= to_ms]
-    assert list(range(found.after + 1, found.through + 1)) == wanted
-    cut = gone and gone < len(times) and from_ms < times[gone]
-    assert found.oldest_ms == (times[gone] if cut else None)
-
-
-async def test_a_clock_that_was_set_back_costs_at_most_what_is_at_the_ends():
-    times = [*range(100, 200), *range(150, 250)]
-    found = await stretch_of(reader(times), len(times), 110, 240)
-    assert found == Stretch(10, 191, None)
