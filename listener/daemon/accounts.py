@@ -15,7 +15,7 @@ import aiohttp
 import structlog
 
 from listener.cometd.certainty import Certainty
-from listener.config.settings import AccountSettings, Settings, SupervisorSettings
+from listener.config.settings import AUTO, AccountSettings, Settings, SupervisorSettings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, identity_of
 from listener.daemon.roll import Roll
@@ -29,8 +29,10 @@ from listener.ports import Journal
 from listener.runtime.gate import Gate
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
+from listener.webservices.found_keys import FoundKeys
 from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.skew import ClockSkew
+from listener.webservices.team import TeamChats, TeamDecoder
 
 log = structlog.get_logger(__name__)
 
@@ -120,6 +122,7 @@ class Accounts:
         self._down_since_ms = down_since_ms
         self._certainty = certainty
         self._decoders: dict[tuple[str, ...], NotificationDecoder] = {}
+        self._found_keys = FoundKeys(self._decoder_of)
         self._listening: dict[str, _Listening] = {}
         self._digests = _Digests()
         self._roll.number(account.username for account in settings.listening_accounts())
@@ -307,7 +310,16 @@ class Accounts:
         same = (saved.url, saved.topic) == (identity.url, identity.topic)
         return saved if same and saved.connection_type == self._settings.server.transport else None
 
-    def _decoder(self, keys: tuple[str, ...]) -> NotificationDecoder:
+    def _decoder(self, parts: Account, account: AccountSettings) -> NotificationDecoder:
+        keys = self._settings.keys_of(account)
+        if keys != AUTO:
+            return self._decoder_of(keys)
+        finding = self._found_keys.decoder(account.username)
+        parts.after_login = finding.learn
+        parts.engine.login_first = True
+        return finding
+
+    def _decoder_of(self, keys: tuple[str, ...]) -> NotificationDecoder:
         """The decoder of these keys, which all accounts that have them share."""
         if (decoder := self._decoders.get(keys)) is None:
             wanted = self._settings.disposition
@@ -319,16 +331,14 @@ class Accounts:
     def _receiver(
         self, parts: Account, account: AccountSettings, stored: SessionState | None, digests: tuple[bytes, ...]
     ) -> Receiver:
-        decoder: NotificationDecoder
+        decoder = self._decoder(parts, account)
         new: Callable[..., Receiver] = Receiver
         if isinstance(account, SupervisorSettings) and parts.services is not None:
-            decoder, monitoring = monitoring_of(
-                account, parts.services, self._settings, metrics=self._metrics, host=self._host
-            )
+            chats = TeamChats()
+            decoder = TeamDecoder(decoder, chats)
+            monitoring = monitoring_of(account, parts.services, chats, metrics=self._metrics, host=self._host)
             parts.on_login = monitoring.logged_in
             new = partial(SupervisorReceiver, monitoring=monitoring)
-        else:
-            decoder = self._decoder(self._settings.keys_of(account))
         receiver = new(
             identity=parts.identity,
             client=parts.client,

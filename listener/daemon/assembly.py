@@ -37,8 +37,9 @@ from listener.webservices.supervisor import SupervisorServices
 class Account:
     """The parts that belong to one account: HTTP session, REST client, CometD client.
 
-    `before_listening` is called once, after the first login and before anything is subscribed to; `on_login` after each
-    login. `services` is what a supervisor can ask beside an agent, None of an agent.
+    `before_listening` is called once, after the first login and before anything is subscribed to; `after_login` after
+    each login, and one that fails fails the login; `on_login` after each login that is done. `services` is what a
+    supervisor can ask beside an agent, None of an agent.
 
     Args:
         settings: the whole configuration.
@@ -55,6 +56,7 @@ class Account:
 
     __slots__ = (
         "_login_restored",
+        "after_login",
         "before_listening",
         "client",
         "engine",
@@ -86,6 +88,7 @@ class Account:
         self.services: SupervisorServices | None = None
         self.rest = self._web_services(settings, account, metrics, skew, host) if server.login == "basic" else None
         self.before_listening: Callable[[], Awaitable[None]] | None = None
+        self.after_login: Callable[[WebServices], Awaitable[None]] | None = None
         self._login_restored = saved is not None
         self.engine = Engine(
             session=self._session(server, topics_of(settings).values(), saved),
@@ -159,6 +162,8 @@ class Account:
             self._login_restored = False
         else:
             await self.rest.login()
+        if self.after_login is not None:
+            await self.after_login(self.rest)
         if self.before_listening is not None:
             await self.before_listening()
             self.before_listening = None

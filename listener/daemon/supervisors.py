@@ -1,12 +1,12 @@
-"""Builds what a supervisor has beside an account: its team, and the decoder that knows whose chats they are."""
+"""Builds what a supervisor has beside an account: its team, and who asks for it."""
 
-from listener.config.settings import Settings, SupervisorSettings
+from listener.config.settings import SupervisorSettings
 from listener.intake.monitoring import Monitoring
 from listener.intake.team import Team
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.webservices.supervisor import SupervisorServices
-from listener.webservices.team import TeamChats, TeamDecoder
+from listener.webservices.team import TeamChats
 
 
 def team_of(supervisor: SupervisorSettings) -> Team:
@@ -29,18 +29,10 @@ def differs_in_team_alone(old: object, new: object) -> bool:
 
 
 def monitoring_of(
-    supervisor: SupervisorSettings, services: SupervisorServices, settings: Settings, *, metrics: Metrics, host: Host
-) -> tuple[TeamDecoder, Monitoring]:
-    """The decoder and the monitoring of a supervisor, which share what is known of chats."""
-    chats, wanted = TeamChats(), settings.disposition
-    decoder = TeamDecoder(
-        chats,
-        keys=settings.keys_of(supervisor),
-        user_data=wanted.user_data,
-        participants=wanted.participants,
-        media=wanted.media,
-    )
-    monitoring = Monitoring(
+    supervisor: SupervisorSettings, services: SupervisorServices, chats: TeamChats, *, metrics: Metrics, host: Host
+) -> Monitoring:
+    """The monitoring of a supervisor; its decoder learns of the same chats."""
+    return Monitoring(
         account=supervisor.username,
         team=team_of(supervisor),
         services=services,
@@ -48,4 +40,3 @@ def monitoring_of(
         metrics=metrics,
         host=host,
     )
-    return decoder, monitoring

@@ -1,7 +1,6 @@
 """What a supervisor's notifications say beside dispositions: whose chat it is, and which chats it is in still."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -182,21 +181,21 @@ class TeamSeen(SeenChats):
 
 
 class TeamDecoder(NotificationDecoder):
-    """A supervisor's decoder: as that of an account, and each observation names whose chat it is.
+    """A supervisor's decoder: as another, and each observation names whose chat it is.
 
     Args:
+        decoder: the other.
         chats: learns from the same notifications.
-        options: as for NotificationDecoder.
     """
 
-    def __init__(self, chats: TeamChats, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, decoder: NotificationDecoder, chats: TeamChats) -> None:
+        self._decoder = decoder
         self._chats = chats
 
     def decode(self, payloads: Sequence[Raw | bytes], *, account: str, received_ms: int) -> DecodedBatch:
         """As NotificationDecoder's."""
         self._chats.take(payloads)
-        return self._named(super().decode(payloads, account=account, received_ms=received_ms))
+        return self._named(self._decoder.decode(payloads, account=account, received_ms=received_ms))
 
     def decode_read(
         self, payloads: Sequence[Raw | bytes], *, account: str, received_ms: int, media_type: MediaType = CHAT
@@ -205,7 +204,7 @@ class TeamDecoder(NotificationDecoder):
         if media_type == CHAT:
             self._chats.take_read(payloads)
         return self._named(
-            super().decode_read(payloads, account=account, received_ms=received_ms, media_type=media_type)
+            self._decoder.decode_read(payloads, account=account, received_ms=received_ms, media_type=media_type)
         )
 
     def _named(self, decoded: DecodedBatch) -> DecodedBatch:

@@ -36,6 +36,7 @@ from listener.simulator.operations import Desk
 from listener.simulator.state import ContactCenter
 from listener.simulator.supervision import Refusal, Supervision, supervisors_of
 from listener.testing import MemoryJournal
+from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.supervisor import Person
 from listener.webservices.team import TeamChats, TeamDecoder
 from support.virtual import virtual_host
@@ -285,7 +286,7 @@ class TeamWorld:
 
     def _build(self, saved: SessionState | None) -> None:
         chats = TeamChats()
-        decoder = TeamDecoder(chats, keys=(KEY,))
+        decoder = TeamDecoder(NotificationDecoder(keys=(KEY,)), chats)
         self.recorder = Recorder(
             journal=self.journal, metrics=self.metrics, source="s", type_prefix="p", host=self.host
         )
