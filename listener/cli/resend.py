@@ -39,8 +39,9 @@ def resend(
     which `dead-letters replay` delivers. `sinks list` shows how many are left; a restart goes on with them.
 
     Examples:
-        disposition-listener resend --sink crm --from 3h --to 1h --dry-run --config listener.toml
-        disposition-listener resend --sink crm --cancel --config listener.toml
+        disposition-listener resend --sink crm --from 3h --to 1h --dry-run
+        disposition-listener resend --sink crm --from 3h --to 1h -c my.toml
+        disposition-listener resend --sink crm --cancel
     """
     place = place_of(config, path)
     if cancel:

@@ -440,7 +440,11 @@ class GapTally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How an account's session stands. `epoch` counts the sessions that began or were resumed in this process."""
+    """How an account's session stands. `epoch` counts the sessions that began or were resumed in this process.
+
+    `certain_ms` is the last moment (epoch milliseconds) at which its subscription certainly existed, while it has none:
+    a gap may be open since. None while it has one, and before the very first.
+    """
 
     account: str
     subscribed: bool = False
@@ -449,6 +453,7 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     gaps: GapTally = GapTally()
     since_ms: int | None = None
     last_error: str | None = None
+    certain_ms: int | None = None
 
 
 def rfc3339(epoch_ms: int) -> str:
