@@ -90,6 +90,6 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             quiet_seconds=lane.quiet_s,
             last_error=lane.last_error,
             dead_letters=dead_letters,
-            resend_left=lane.resend_left,
             replica=replica,
+            resend_left=lane.resend_left,
         )

@@ -28,8 +28,8 @@ from listener.web.summary import AccountPage, AccountQuery, AccountState, Summar
 _REF = "#/components/schemas/{name}"
 _SENT_AND_TAKEN = (
     *(Status, AttemptList, ControlFilter, Nothing, Resumed, SinkTested, DeadLetterCount, Error),
-    *(WantedAgain, Resent, ResendCancelled),
     *(CloudEvent, Events, DeadLetterList, DeadLetterGroups, Hello, Change, Summary, AccountPage, AccountState),
+    *(WantedAgain, Resent, ResendCancelled),
 )
 _REASONS = {
     "400": "The request is not as expected.",
