@@ -24,6 +24,7 @@ ListenerError
   ControlError              the control socket: a command was refused, or not answered
     NoDaemon                no daemon listens there
     DaemonEnded             the daemon ended before it answered
+    NotHere                 another replica has what the command is for
   HttpRefused               a request to our own HTTP side is refused; `reason` is a metric label
   NotificationRefused       one notification cannot be used; `reason` is a metric label
   Outcome                   the outcome of a batch that a sink did not take completely
@@ -224,6 +225,10 @@ class NoDaemon(ControlError):
 
 class DaemonEnded(ControlError):
     """The daemon ended before it answered a command; it may have executed it."""
+
+
+class NotHere(ControlError):
+    """Another replica has what the command is for, or none has it at the moment."""
 
 
 class HttpRefused(ListenerError):

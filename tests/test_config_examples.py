@@ -31,7 +31,8 @@ def load_copy(name: str, folder: Path, *, uncommented: bool = False) -> Settings
     if uncommented:
         text = re.sub(r"(?m)^# (?=\w+ = )", "", text)
     for file in re.findall(r'(?m)^[a-z_]+_file = "([^"]+)"', text):
-        (folder / file).write_text("secret\n", encoding="utf-8")
+        content = "username,password\nagent3,secret\n" if file.endswith(".csv") else "secret\n"
+        (folder / file).write_text(content, encoding="utf-8")
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return load(path, environ={}, sink_problems=registry.problems_of_all)

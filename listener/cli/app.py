@@ -14,6 +14,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from listener import __version__
+from listener.cli.explained import ExplainedCommand
 from listener.errors import ConfigError, ListenerError, StartError
 
 P = ParamSpec("P")
@@ -101,13 +102,13 @@ def _loaded(name: str, command: str = "", *, rich: bool) -> typer.Typer:
     modules = [importlib.import_module(f"listener.cli.{module}") for module in names]
     if entry.function:
         app = _typer(rich=rich)
-        app.command(name)(guarded(getattr(modules[0], entry.function)))
+        app.command(name, cls=ExplainedCommand)(guarded(getattr(modules[0], entry.function)))
         return app
     app = _typer(rich=rich, name=name, help=entry.help)
     app.callback()(lambda: None)  # with a single command it is a group too
     for module in modules:
         for known, function in module.COMMANDS.items():
-            app.command(known)(guarded(function))
+            app.command(known, cls=ExplainedCommand)(guarded(function))
     return app
 
 

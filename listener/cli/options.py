@@ -12,11 +12,29 @@ import typer
 
 from listener.cli.shared import Shared
 from listener.config.journal import JournalSettings
-from listener.config.loading import load, parts_of
+from listener.config.loading import CONFIG_VARIABLE, default_file, load, parts_of
 from listener.errors import StartError
+from listener.simulator.media import MEDIA
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+_IN_PLACE_OF_CONFIG = ("path", "file")
+
+
+def _or_found(context: typer.Context, given: Path | None) -> Path | None:
+    """The configuration that is meant; None where the command line names something in its place.
+
+    What stands on the command line is read before what does not, so it is known here.
+    """
+    source = context.get_parameter_source("config")
+    if given is not None and source is not None and source.name == "COMMANDLINE":
+        return given
+    if any(context.params.get(name) is not None for name in _IN_PLACE_OF_CONFIG):
+        return None
+    return given or default_file(os.environ)
+
 
 ConfigOption = Annotated[
     Path | None,
@@ -24,12 +42,26 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         metavar="FILE",
-        help="The configuration (TOML). Optional if LISTENER_ variables set everything.",
+        envvar=CONFIG_VARIABLE,
+        callback=_or_found,
+        help="The configuration (TOML). If left out: listener.toml here, or else in /etc/disposition-listener."
+        " None is needed if LISTENER_ variables set everything.",
     ),
 ]
 PathOption = Annotated[Path | None, typer.Option("--path", metavar="FILE", help="The journal, instead of --config.")]
+MediaOption = Annotated[
+    str, typer.Option("--media", metavar="LIST", help="What comes: of chat, email and voice, with commas between.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="The events unchanged, one JSON object per line.")]
 ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
+
+
+def media_of(text: str) -> tuple[str, ...]:
+    """The media of a `--media`. Raises StartError."""
+    media = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if unknown := [name for name in media if name not in MEDIA]:
+        raise StartError(f"--media: {unknown[0]!r} is none of {', '.join(MEDIA)}")
+    return media
 
 
 class Place(NamedTuple):
@@ -42,9 +74,9 @@ class Place(NamedTuple):
 def place_of(config: Path | None, path: Path | None) -> Place:
     """What --config or --path names, without need of a secret or of what a sink needs.
 
-    Raises BadParameter for both or neither, ConfigError as `loading.load` where the journal's place is not known.
+    Raises BadParameter for both, ConfigError as `loading.load` where the journal's place is not known.
     """
-    if (config is None) == (path is None):
+    if config is not None and path is not None:
         raise typer.BadParameter("give either --config or --path")
     if path is not None:
         return Place(path, None)

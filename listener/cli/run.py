@@ -11,6 +11,7 @@ from listener.config.settings import Settings
 from listener.daemon import preflight
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
+from listener.daemon.watching import ConfigurationWatch
 from listener.errors import StartError
 from listener.runtime import logs
 from listener.runtime.notify import Notifier
@@ -23,7 +24,18 @@ def run(config: ConfigOption = None) -> None:
 
     It listens until SIGTERM or SIGINT, then delivers what it has; a second signal exits at once. SIGHUP reopens renamed
     audit files, applies changes of accounts and sinks, and resumes parked sinks.
+
+    Examples:
+        disposition-listener run --config listener.toml
+
+    Exit status:
+        0: Stopped on request, with Ctrl-C too.
+        1: The host does not let it start, or it ended with an error: standard
+           error says why.
+        130: A second Ctrl-C ended it at once.
+        128 + n: A second signal n ended it at once, such as 143 for SIGTERM.
     """
+    watch = ConfigurationWatch(config)  # before it is read: what changes since is seen
     settings = load_checked(config)
     parts = settings.parts()
     if problems := preflight.host_problems(parts):
@@ -31,11 +43,11 @@ def run(config: ConfigOption = None) -> None:
     logs.configure(level=settings.log.level, style=settings.log.format)
     if problems := preflight.warnings(parts):
         log.warning("configuration_unsafe", problems=[str(problem) for problem in problems])
-    running.run(_listen(settings, partial(load_checked, config)))
+    running.run(_listen(settings, partial(load_checked, config), watch))
 
 
-async def _listen(settings: Settings, load: Callable[[], Settings]) -> None:
-    daemon = Daemon(settings, load=load, notifier=Notifier())
+async def _listen(settings: Settings, load: Callable[[], Settings], watch: ConfigurationWatch) -> None:
+    daemon = Daemon(settings, load=load, watch=watch, notifier=Notifier())
     running.on_request(daemon.stop)
     running.on_hangup(daemon.reload)
     await daemon.run()

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from listener.cli import running
+from listener.cli.options import MediaOption, media_of
 from listener.errors import StartError
 from listener.runtime import logs
 from listener.simulator import SimulatorOptions, WorkingDay, serve
@@ -37,6 +38,7 @@ def simulate(
     max_interval_ms: IntervalOption = 10_000,
     events: EventsOption = 0,
     pace: PaceOption = 0.5,
+    media: MediaOption = "chat",
 ) -> None:
     """Run a simulated Web Services node, for tests.
 
@@ -51,9 +53,10 @@ def simulate(
         timeout_ms=timeout_ms,
         max_interval_ms=max_interval_ms,
     )
+    day = WorkingDay(events=events, pace_s=pace, media=media_of(media))
     logs.configure(level="warning")
     try:
-        running.run(_serve(options, WorkingDay(events=events, pace_s=pace) if events else None))
+        running.run(_serve(options, day if events else None))
     except StartError as exc:
         raise StartError(f"--{exc}") from exc  # it names the option: `port: …`
 

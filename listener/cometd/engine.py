@@ -126,12 +126,12 @@ class Engine:
         them cannot stop cleanly: the server writes whenever it has something.
         """
         self._ending = True
-        at_rest = False
+        at_rest = self._subscription.is_untouched
         if self.session.phase is Phase.CONNECTED:
             with suppress(TimeoutError, ExchangeFailed):
                 async with asyncio.timeout(_END_S):
                     at_rest = await self._end_poll()
-        resume = self.session.snapshot(None) if at_rest and self.session.phase is Phase.CONNECTED else None
+        resume = self.session.snapshot(None) if at_rest and self.session.phase is not Phase.UNCONNECTED else None
         self._in_flight.put(PollingEnded(at=Moment.of(self._clock), resume=resume, subscribed=self._subscription.last))
 
     async def _end_poll(self) -> bool:

@@ -1,14 +1,14 @@
-"""Reads the configuration: TOML, environment (`LISTENER_SERVER__URL`), secret files. Problems come all at once."""
+"""Reads the configuration: files, environment (`LISTENER_SERVER__URL`), secrets. Problems come all at once."""
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from listener.config.accounts_file import accounts_in
 from listener.config.http import HttpSettings
 from listener.config.journal import JournalSettings
 from listener.config.lane import LaneSettings
@@ -18,18 +18,33 @@ from listener.config.schema import (
     did_you_mean,
     field_of,
     from_text,
+    placed,
     problems_of,
 )
 from listener.config.settings import AccountSettings, Parts, ServerSettings, Settings
+from listener.config.sources import Sources, files_named_in, read
 from listener.errors import ConfigError, Problem
+from listener.model.media import CHAT
 
 ENV_PREFIX = "LISTENER_"
 _NEW_NAMES = {("server", "max_response_bytes"): "max_message_bytes"}
 _YES = {"true", "yes", "on", "1", "y", "t"}  # as pydantic reads it, also from a variable
-_NOTHING_GIVEN = f"there is no configuration: name its file with --config, or set {ENV_PREFIX} variables"
+CONFIG_VARIABLE = "LISTENER_CONFIG"
+_DEFAULT_FILES = ("listener.toml", "/etc/disposition-listener/listener.toml")
+_NOTHING_GIVEN = (
+    f"there is no configuration: name its file with --config or {CONFIG_VARIABLE}, or set {ENV_PREFIX} variables"
+    f" (looked for {' and '.join(_DEFAULT_FILES)})"
+)
 
 S = TypeVar("S", bound=Section)
 SinkCheck = Callable[[Mapping[str, LaneSettings], Path], Sequence[Problem]]
+
+
+def default_file(environ: Mapping[str, str]) -> Path | None:
+    """The configuration where none is named; none either where variables say which server it is."""
+    if any(name.upper().split("__")[0] == f"{ENV_PREFIX}SERVER" for name in environ):
+        return None
+    return next((Path(file) for file in _DEFAULT_FILES if os.path.exists(file)), None)  # noqa: PTH110 - never raises
 
 
 def _leave_unchecked(_lanes: Mapping[str, LaneSettings], _base: Path) -> Sequence[Problem]:
@@ -56,20 +71,44 @@ def load(
     Raises:
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
-    base, data = _tables(path, environ)
+    base, (data, places, between, _) = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == {"accounts": []}:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
     problems = [] if data.pop("base", None) is None else [Problem("base", "unknown key")]
     data, renamed = _with_new_names(data)
+    files = Folders.of(base, environ)
+    data, more_places, of_accounts = _with_accounts_of_file(data, files)
+    places |= more_places
+    problems += of_accounts
     try:
-        settings = Settings.model_validate(data | {"base": base}, context=Folders.of(base, environ))
+        settings = Settings.model_validate(data | {"base": base}, context=files)
     except ValidationError as exc:
         problems += problems_of(exc, Settings)
-    problems += [*_problems_across(data), *_problems_of_sinks(data, base, sink_problems), *_unknown_variables(environ)]
-    if problems:
-        raise ConfigError([_with_origin(problem, environ) for problem in problems])
-    return settings.with_renamed(renamed)
+    problems += [*_problems_across(data, places), *_problems_of_sinks(data, base, sink_problems)]
+    problems += _unknown_variables(environ)
+    if problems or between:
+        told = {problem.path for problem in between}  # what follows from them is not
+        found = (_with_origin(problem, environ, places) for problem in problems)
+        raise ConfigError([*between, *(problem for problem in found if problem.path not in told)])
+    return settings.read_as(renamed=renamed, places=places)
+
+
+def _with_accounts_of_file(
+    data: Mapping[str, Any], files: Folders
+) -> tuple[dict[str, Any], dict[str, str], list[Problem]]:
+    """The tables with the accounts of `accounts_file` after their own; their places, and the problems of the file."""
+    path, own = _accounts_file(data, files), data["accounts"]
+    if path is None or not isinstance(own, list):
+        return dict(data), {}, []
+    found = accounts_in(path, data["accounts_file"])
+    places = {f"accounts[{number}]": place for number, place in enumerate(found.places, len(own))}
+    return {**data, "accounts": [*own, *found.tables]}, places, found.problems
+
+
+def _accounts_file(data: Mapping[str, Any], files: Folders | None) -> Path | None:
+    named = data.get("accounts_file")
+    return files.find(Path(named)) if files is not None and isinstance(named, str) else None
 
 
 def _with_new_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -94,17 +133,52 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     Raises:
         ConfigError: the file cannot be read, or is not TOML.
     """
-    base, data = _tables(path, environ)
+    base, (data, places, *_) = _tables(path, environ)
     data, _ = _with_new_names(data)
     files = Folders.of(base, environ) if find_files else None
+    data, more_places, _ = _with_accounts_of_file(data, files) if files is not None else (data, {}, [])
     accounts = data["accounts"] if isinstance(data["accounts"], list) else []
+    sound = {f"accounts[{number}]": _sound(AccountSettings, table, files) for number, table in enumerate(accounts)}
     return Parts(
         base=base,
         server=_sound(ServerSettings, data.get("server"), files),
-        accounts=tuple(one for table in accounts if (one := _sound(AccountSettings, table, files)) is not None),
+        accounts={place: one for place, one in sound.items() if one is not None},
         journal=_sound(JournalSettings, data.get("journal", {}), files),
         http=_sound(HttpSettings, data.get("http"), files),
         sinks=_lanes(data),
+        places=places | more_places,
+        accounts_file=_accounts_file(data, files),
+    )
+
+
+class Files(NamedTuple):
+    """The files of a configuration, whatever is wrong with it.
+
+    Attributes:
+        base: the folder that patterns start from.
+        patterns: of files that are included.
+        parts: the main file, and the file or folder of accounts.
+        named: all that settings name, such as password files.
+    """
+
+    base: Path
+    patterns: tuple[str, ...]
+    parts: tuple[Path, ...]
+    named: tuple[Path, ...]
+
+
+def files_of(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Files:
+    """Which files a configuration is made of. Blocks. Raises ConfigError: the main file cannot be read."""
+    base, variables = path.absolute().parent if path is not None else Path.cwd(), _from_variables(environ)
+    sources = read(path, base, environ, include=variables.get("include"))
+    folders, data = Folders.of(base, environ), _merged({"accounts": [], **sources.tables}, variables)
+    data, *_ = _with_accounts_of_file(data, folders)
+    accounts, patterns = _accounts_file(data, folders), data.get("include")
+    return Files(
+        base=base,
+        patterns=tuple(one for one in patterns if isinstance(one, str)) if isinstance(patterns, list) else (),
+        parts=tuple(one for one in (path, accounts) if one is not None),
+        named=tuple(folders.find(Path(name)) for name in files_named_in(data)),
     )
 
 
@@ -115,22 +189,13 @@ def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
         return None
 
 
-def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, dict[str, Any]]:
-    """The folder that paths start from, and the tables, not yet checked."""
-    base = path.absolute().parent if path is not None else Path.cwd()
-    return base, _merged({"accounts": [], **(_read(path) if path is not None else {})}, _from_variables(environ))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The file's tables. A byte order mark, as some editors write it, is no error."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as exc:
-        raise ConfigError([Problem(str(path), f"cannot be read: {exc.strerror}")]) from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError([Problem(str(path), "is not UTF-8 text")]) from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise ConfigError([Problem(str(path), f"is not TOML: {exc}")]) from exc
+def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, Sources]:
+    """The folder that paths start from, and what files and variables say. Raises ConfigError."""
+    base, variables = path.absolute().parent if path is not None else Path.cwd(), _from_variables(environ)
+    sources = read(path, base, environ, include=variables.get("include"))
+    if sources.unreadable:
+        raise ConfigError(sources.unreadable)
+    return base, sources._replace(tables=_merged({"accounts": [], **sources.tables}, variables))
 
 
 def _from_variables(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -192,7 +257,7 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
-def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
+def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[Problem]:
     """Problems across fields; found in the unchecked tables, so that they come together with the fields' own."""
     server = data.get("server")
     server = server if isinstance(server, dict) else {}
@@ -204,6 +269,10 @@ def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
     for one, other in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
         if one in server and other not in server:
             yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
+    disposition = data.get("disposition")
+    media = disposition.get("media", [CHAT]) if isinstance(disposition, dict) else [CHAT]
+    if "topic" in server and isinstance(media, list | tuple) and CHAT not in media:
+        yield Problem("server.topic", f"is that of chats, and disposition.media does not name {CHAT!r}")
     accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
     journal = data.get("journal")
     ends_sessions = str(data.get("disconnect_on_stop")).lower() in _YES
@@ -211,20 +280,27 @@ def _problems_across(data: Mapping[str, Any]) -> Iterator[Problem]:
         text = "cannot be true with journal.url: a session would end whenever another replica takes it over"
         yield Problem("disconnect_on_stop", text)
     if basic and not accounts:
-        yield Problem("accounts", 'at least one [[accounts]] table is needed with server.login = "basic"')
-    names: set[object] = set()
+        text = 'at least one [[accounts]] table, or an accounts_file, is needed with server.login = "basic"'
+        yield Problem("accounts", text)
+    names: dict[str, str] = {}
     for number, account in enumerate(accounts):
         if isinstance(account, dict):
-            yield from _problems_of_account(f"accounts[{number}]", account, names, needs_password=basic)
+            yield from _problems_of_account(f"accounts[{number}]", account, names, places, needs_password=basic)
 
 
 def _problems_of_account(
-    place: str, account: Mapping[str, Any], names: set[object], *, needs_password: bool
+    place: str,
+    account: Mapping[str, Any],
+    names: dict[str, str],
+    places: Mapping[str, str],
+    *,
+    needs_password: bool,
 ) -> Iterator[Problem]:
     name = str(account.get("username"))
     if "username" in account and name in names:
-        yield Problem(f"{place}.username", f"{name!r} is given more than once")
-    names.add(name)
+        first = placed(Problem(names[name], ""), places).path
+        yield Problem(f"{place}.username", f"{name!r} is given more than once, first at {first}")
+    names.setdefault(name, place)
     if "password" in account and "password_file" in account:
         yield Problem(f"{place}.password_file", "give either password or password_file")
     if needs_password and not account.get("password") and "password_file" not in account:
@@ -271,7 +347,7 @@ def _nested_names() -> Iterator[str]:
     yield from (f"http__{key}" for key in HttpSettings.model_fields)
 
 
-def _with_origin(problem: Problem, environ: Mapping[str, str]) -> Problem:
-    """Name the variable if the value came from one."""
+def _with_origin(problem: Problem, environ: Mapping[str, str], places: Mapping[str, str]) -> Problem:
+    """Name the variable if the value came from one, else the file if it is not the main one."""
     name = ENV_PREFIX + _as_variable(problem.path.replace("[", ".").replace("]", "").replace(".", "__"))
-    return Problem(problem.path, f"{problem.text} (from {name})") if name in environ else problem
+    return Problem(problem.path, f"{problem.text} (from {name})") if name in environ else placed(problem, places)

@@ -207,6 +207,23 @@ def dotted(steps: Sequence[str | int]) -> str:
     return path
 
 
+def placed(problem: Problem, places: Mapping[str, str]) -> Problem:
+    """The same problem, named by where it was written, if that is not the main file.
+
+    Args:
+        problem: its path is one of the whole configuration, such as `accounts[7].password`.
+        places: what such a path, or one that it begins with, is called, as `accounts[7]` may be `agents.csv:9: `.
+    """
+    path, rest = problem.path, ""
+    while path:
+        if (place := places.get(path)) is not None:
+            whole = place + (rest.removeprefix(".") if place.endswith(": ") else rest)
+            return Problem(whole.removesuffix(": "), problem.text)
+        cut = max(path.rfind("."), path.rfind("["), 0)
+        path, rest = path[:cut], path[cut:] + rest
+    return problem
+
+
 def problems_of(
     error: ValidationError, model: type[BaseModel], *, prefix: Sequence[str] = (), also_known: Collection[str] = ()
 ) -> list[Problem]:

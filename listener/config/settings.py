@@ -1,22 +1,26 @@
 """The whole configuration as tables; `loading` reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationInfo
 
 from listener.config.http import HttpSettings
 from listener.config.journal import JournalSettings
 from listener.config.lane import LaneSettings, SinkName
 from listener.config.proxy import ProxySettings
 from listener.config.schema import (
+    Folders,
     InputFile,
     SecretFile,
     Section,
     Url,
+    placed,
     secret_in,
 )
+from listener.errors import Problem
+from listener.model.media import CHAT, MediaType
 
 
 def _json_safe(value: str) -> str:
@@ -34,7 +38,21 @@ def _rooted(value: str) -> str:
     return value
 
 
+def _found(value: Path, info: ValidationInfo) -> Path:
+    return info.context.find(value) if isinstance(info.context, Folders) else value
+
+
+AccountsFile = Annotated[Path, AfterValidator(_found)]  # what is wrong with it tells whoever reads it
 RootedPath = Annotated[str, AfterValidator(_rooted)]
+
+
+def _each_once(value: tuple[MediaType, ...]) -> tuple[MediaType, ...]:
+    if len(set(value)) < len(value):
+        raise ValueError("names a medium twice")
+    return value
+
+
+Media = Annotated[tuple[MediaType, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
 def _base_url(value: str) -> str:
@@ -74,6 +92,7 @@ class AccountSettings(Section):
     username: str = Field(min_length=1)
     password: SecretStr | None = None
     password_file: SecretFile | None = None
+    keys: tuple[UserDataKey, ...] | None = Field(default=None, min_length=1)
 
     def secret(self, base: Path) -> str:
         """The password; a relative `password_file` is beside the configuration. Raises OSError or ValueError.
@@ -90,6 +109,7 @@ class AccountSettings(Section):
 class DispositionSettings(Section):
     """What is taken from a notification."""
 
+    media: Media = (CHAT,)
     keys: tuple[UserDataKey, ...] = Field(default=("DispositionCode",), min_length=1)
     user_data: tuple[UserDataKey, ...] = ()
     participants: Literal["agents", "all", "none"] = "agents"
@@ -109,8 +129,11 @@ class Settings(Section):
     Built in code, its tables are checked one by one; what spans tables is checked by `loading.load`.
     """
 
+    include: tuple[str, ...] = ()
+    watch: bool | None = None
     server: ServerSettings
     accounts: tuple[AccountSettings, ...] = ()
+    accounts_file: AccountsFile | None = None
     disposition: DispositionSettings = DispositionSettings()
     journal: JournalSettings = JournalSettings()
     sinks: dict[SinkName, LaneSettings] = Field(min_length=1)
@@ -120,24 +143,48 @@ class Settings(Section):
     disconnect_on_stop: bool = False
     base: Path = Field(default=Path(), exclude=True)
     _renamed: tuple[str, ...] = PrivateAttr(default=())
+    _places: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def renamed(self) -> tuple[str, ...]:
         """For each key that was given by an old name, which still counts: a sentence that names both."""
         return self._renamed
 
-    def with_renamed(self, renamed: tuple[str, ...]) -> Self:
-        """The same, with these sentences."""
-        self._renamed = renamed
+    def read_as(self, *, renamed: tuple[str, ...], places: Mapping[str, str]) -> Self:
+        """The same, with what is known of where it was read; see `renamed` and `schema.placed`."""
+        self._renamed, self._places = renamed, places
         return self
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether changed files take effect by themselves; as a rule those of somebody who has several."""
+        return bool(self.include or self.accounts_file) if self.watch is None else self.watch
+
+    def keys_of(self, account: AccountSettings) -> tuple[str, ...]:
+        """The userData keys that hold a disposition of this account."""
+        return account.keys or self.disposition.keys
 
     def listening_accounts(self) -> tuple[AccountSettings, ...]:
         """The accounts; with `login = "none"` and none configured, one nameless listener."""
         return self.accounts or (AccountSettings(username="listener"),)
 
+    def placed(self, problems: Iterable[Problem]) -> list[Problem]:
+        """The same problems, where each was written; see `schema.placed`."""
+        return self.parts().placed(problems)
+
     def parts(self) -> "Parts":
         """Its tables, all of them sound."""
-        return Parts(self.base, self.server, self.accounts, self.journal, self.http, self.sinks)
+        accounts = {f"accounts[{number}]": account for number, account in enumerate(self.accounts)}
+        return Parts(
+            base=self.base,
+            server=self.server,
+            accounts=accounts,
+            journal=self.journal,
+            http=self.http,
+            sinks=self.sinks,
+            places=self._places,
+            accounts_file=self.accounts_file,
+        )
 
     def path(self, value: Path) -> Path:
         """A configured path, made absolute from the configuration's folder."""
@@ -147,12 +194,19 @@ class Settings(Section):
 class Parts(NamedTuple):
     """The tables of a configuration that are sound, each by itself; None for one that is not. `base` as in `Settings`.
 
-    `sinks` are unchecked, unless they are those of `Settings`.
+    `accounts` by their places, such as `accounts[0]`. `sinks` are unchecked, unless they are those of `Settings`.
+    `places` as `schema.placed` has them.
     """
 
     base: Path
     server: ServerSettings | None
-    accounts: tuple[AccountSettings, ...]
+    accounts: Mapping[str, AccountSettings]
     journal: JournalSettings | None
     http: HttpSettings | None
     sinks: Mapping[str, LaneSettings]
+    places: Mapping[str, str] = {}
+    accounts_file: Path | None = None
+
+    def placed(self, problems: Iterable[Problem]) -> list[Problem]:
+        """The same problems, where each was written; see `schema.placed`."""
+        return [placed(problem, self.places) for problem in problems]

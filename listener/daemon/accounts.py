@@ -115,10 +115,7 @@ class Accounts:
         self._skew = ClockSkew(time_s=host.time_s)
         self._down_since_ms = down_since_ms
         self._certainty = certainty
-        wanted = settings.disposition
-        self._decoder = NotificationDecoder(
-            keys=wanted.keys, user_data=wanted.user_data, participants=wanted.participants
-        )
+        self._decoders: dict[tuple[str, ...], NotificationDecoder] = {}
         self._listening: dict[str, _Listening] = {}
         self._digests = _Digests()
         self._roll.number(account.username for account in settings.listening_accounts())
@@ -274,7 +271,7 @@ class Accounts:
             others_first=self._resumed,
             host=self._host,
         )
-        receiver = self._receiver(parts, stored, digests)
+        receiver = self._receiver(parts, self._decoder(self._settings.keys_of(account)), stored, digests)
         return _Listening(settings=account, parts=parts, receiver=receiver, resumes=saved is not None)
 
     def _fitting(self, saved: SessionState | None, account: AccountSettings) -> SessionState | None:
@@ -285,15 +282,26 @@ class Accounts:
         same = (saved.url, saved.topic) == (identity.url, identity.topic)
         return saved if same and saved.connection_type == self._settings.server.transport else None
 
-    def _receiver(self, parts: Account, stored: SessionState | None, digests: tuple[bytes, ...]) -> Receiver:
+    def _decoder(self, keys: tuple[str, ...]) -> NotificationDecoder:
+        """The decoder of these keys, which all accounts that have them share."""
+        if (decoder := self._decoders.get(keys)) is None:
+            wanted = self._settings.disposition
+            decoder = self._decoders[keys] = NotificationDecoder(
+                keys=keys, user_data=wanted.user_data, participants=wanted.participants, media=wanted.media
+            )
+        return decoder
+
+    def _receiver(
+        self, parts: Account, decoder: NotificationDecoder, stored: SessionState | None, digests: tuple[bytes, ...]
+    ) -> Receiver:
         receiver = Receiver(
             identity=parts.identity,
             client=parts.client,
-            decoder=self._decoder,
+            decoder=decoder,
             record=self._recorder.record,
             submit=self._recorder.submit,
             rest=parts.rest,
-            reconciler=self._reconciler(parts),
+            reconciler=self._reconciler(parts, decoder),
             cookies=lambda: connections.saved_cookies(parts.http),
             saved=stored,
             metrics=self._metrics,
@@ -311,13 +319,13 @@ class Accounts:
             parts.before_listening = receiver.learn_chats
         return receiver
 
-    def _reconciler(self, parts: Account) -> Reconciler | None:
+    def _reconciler(self, parts: Account, decoder: NotificationDecoder) -> Reconciler | None:
         if parts.rest is None:
             return None
         return Reconciler(
             account=parts.identity.account,
             rest=parts.rest,
-            decoder=self._decoder,
+            decoder=decoder,
             record=self._recorder.record,
             differences=self._recorder.differences,
             metrics=self._metrics,

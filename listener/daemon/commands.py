@@ -1,6 +1,6 @@
 """Executes the commands of the control socket on the running daemon."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
 from msgspec.structs import replace
@@ -19,7 +19,8 @@ from listener.daemon.control import (
     SinkTestResult,
 )
 from listener.delivery import Lane
-from listener.errors import ControlError
+from listener.errors import ControlError, NotHere
+from listener.model.condition import Attempt
 from listener.model.event import DeadLetterFilter, Event
 from listener.model.replica import LANE
 from listener.ports import Duties, Journal
@@ -77,6 +78,15 @@ class CommandHandler:
             case ListLanes():
                 return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
 
+    async def attempts(self, sink: str, limit: int) -> tuple[Sequence[Attempt], bool, str | None]:
+        """The last attempts of a sink, newest first; whether its lane is here; and the replica that has it, if known.
+
+        Raises ControlError: there is no such sink.
+        """
+        lane = self._lanes.get(self._known(sink))
+        owner = None if self._owner is None else await self._owner(sink)
+        return () if lane is None else lane.attempts(limit), lane is not None, owner
+
     async def _resume(self, command: ResumeLane) -> Resumed:
         if (command.name is None) != command.all:
             raise ControlError("lane-resume: give either name or all")
@@ -122,7 +132,7 @@ class CommandHandler:
     async def _lane(self, name: str) -> Lane:
         if name not in self._lanes:
             owner = None if self._owner is None else await self._owner(name)
-            raise ControlError(
+            raise NotHere(
                 f"no replica delivers to sink {name!r} at the moment"
                 if owner is None
                 else f"replica {owner!r} delivers to sink {name!r}: ask for the test event there"

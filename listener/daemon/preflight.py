@@ -33,7 +33,7 @@ def setting_problems(parts: Parts) -> list[Problem]:
             found += exc.problems
     if parts.journal is not None:
         found += _of_replicas(parts) if parts.journal.url else _of_one_machine(parts)
-    return found
+    return parts.placed(found)
 
 
 def _of_one_machine(parts: Parts) -> Iterator[Problem]:
@@ -71,7 +71,7 @@ def host_problems(parts: Parts) -> list[Problem]:
     for name, lane in parts.sinks.items():
         if parts.journal is None or parts.journal.is_here(lane.on):
             found += registry.host_problems(name, lane, parts.base)
-    return [*found, *_of_the_port(parts)]
+    return parts.placed([*found, *_of_the_port(parts)])
 
 
 def _of_the_journal(parts: Parts) -> Iterator[Problem]:
@@ -107,7 +107,7 @@ def _may_run_here(journal: JournalSettings, base: Path) -> bool:
 
 def warnings(parts: Parts) -> list[Problem]:
     """What works and is not safe: secrets that every user of the host may read, or that pass a network unencrypted."""
-    return [*_passwords_in_the_clear(parts), *(_open_secret(name, path) for name, path in _readable_by_all(parts))]
+    return parts.placed([*_passwords_in_the_clear(parts), *_open_secrets(parts)])
 
 
 def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
@@ -123,18 +123,31 @@ def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
         yield Problem("server.url", f"each login sends the password to {url.host} unencrypted: use https://")
 
 
-def _readable_by_all(parts: Parts) -> Iterator[tuple[str, Path]]:
-    accounts = [(f"accounts[{number}]", account) for number, account in enumerate(parts.accounts)]
-    tables = [("server", parts.server), ("http", parts.http), ("journal", parts.journal), *accounts]
+def _open_secrets(parts: Parts) -> Iterator[Problem]:
+    """Each file of secrets that every user may read; the password files of accounts, which may be thousands, in one."""
+    tables = [("server", parts.server), ("http", parts.http), ("journal", parts.journal)]
     files = [file for place, table in tables if table is not None for file in named_input_files(table, place)]
-    files += [file for name, lane in parts.sinks.items() for file in registry.named_input_files(name, lane, parts.base)]
-    for place, path in files:
-        if not place.endswith(_NO_SECRETS) and _mode(path) & stat.S_IROTH:
-            yield place, path
+    if parts.accounts_file is not None and parts.accounts_file.is_file():
+        files.append(("accounts_file", parts.accounts_file))
+    accounts = [file for place, table in parts.accounts.items() for file in named_input_files(table, place)]
+    sinks = parts.sinks.items()
+    of_sinks = [file for name, lane in sinks for file in registry.named_input_files(name, lane, parts.base)]
+    yield from (Problem(place, _open_secret(path)) for place, path in files if _is_open(place, path))
+    if opened := [(place, path) for place, path in accounts if _is_open(place, path)]:
+        more = f"; likewise {len(opened) - 1} more password files" if opened[1:] else ""
+        yield Problem(opened[0][0], _open_secret(opened[0][1]) + more)
+    yield from (Problem(place, _open_secret(path)) for place, path in of_sinks if _is_open(place, path))
 
 
-def _open_secret(place: str, path: Path) -> Problem:
-    return Problem(place, f"every user of this host can read {path} (mode {_mode(path):04o}): chmod o-r")
+def _is_open(place: str, path: Path) -> bool:
+    """Whether every user may read a secret. What Kubernetes mounts, through `..data`, only the container has."""
+    if place.endswith(_NO_SECRETS) or not _mode(path) & stat.S_IROTH:
+        return False
+    return not any(part.startswith("..") for part in path.resolve().parts)
+
+
+def _open_secret(path: Path) -> str:
+    return f"every user of this host can read {path} (mode {_mode(path):04o}): chmod o-r"
 
 
 def _mode(path: Path) -> int:

@@ -39,7 +39,7 @@ async def probe(settings: Settings) -> list[Problem]:
             _probe_database(settings),
             *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items() if journal.is_here(lane.on)),
         )
-    return [problem for some in found for problem in some]
+    return settings.placed(problem for some in found for problem in some)
 
 
 async def _within(slots: asyncio.Semaphore, probe: Awaitable[Iterable[Problem]]) -> Iterable[Problem]:

@@ -3,14 +3,24 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import asdict
+
 from listener.config.http import HttpSettings, is_loopback, token_in
 from listener.daemon.commands import CommandHandler
-from listener.daemon.control import DeadLetterCount, ReplayDeadLetters, Resumed, ResumeLane
+from listener.daemon.control import (
+    DeadLetterCount,
+    ReplayDeadLetters,
+    Resumed,
+    ResumeLane,
+    SendTestEvent,
+    SinkTestResult,
+)
 from listener.daemon.health import Health
 from listener.model.event import ControlFilter, DeadLetterFilter
 from listener.ports import Journal
 from listener.runtime.metrics import Metrics
-from listener.web.actions import Actions
+from listener.web.actions import Actions, SinkTested
+from listener.web.attempts import AttemptList, AttemptPage
 from listener.web.auth import Guard
 from listener.web.console import Console
 from listener.web.feed import Feed
@@ -18,6 +28,7 @@ from listener.web.lookups import Lookups
 from listener.web.openapi import Description
 from listener.web.server import HttpServer
 from listener.web.status import Probes, StatusPage
+from listener.web.summary import SummaryPages
 
 
 class TokenFile:
@@ -52,6 +63,17 @@ class _ControlActions:
         done = await self._commands.execute(ResumeLane(name=sink))
         return isinstance(done, Resumed) and sink in {*done.resumed, *done.ordered}
 
+    async def test(self, sink: str) -> SinkTested:
+        """See `web.actions.Actions`."""
+        done = await self._commands.execute(SendTestEvent(name=sink))
+        assert isinstance(done, SinkTestResult)  # noqa: S101 - what the command is answered with
+        return SinkTested(sink=sink, **asdict(done))
+
+    async def attempts(self, sink: str, limit: int) -> AttemptList:
+        """See `web.status.AttemptPage`."""
+        attempts, here, replica = await self._commands.attempts(sink, limit)
+        return AttemptList(sink=sink, attempts=tuple(attempts), here=here, replica=replica)
+
     async def replay(self, which: DeadLetterFilter) -> int:
         """See `web.actions.Actions`."""
         done = await self._commands.execute(ReplayDeadLetters(filter=ControlFilter.of(which)))
@@ -68,7 +90,9 @@ def http_server(
     parts = (
         Probes(problems=health.problems, metrics=metrics),
         StatusPage(status=health.status),
-        Actions(resume=actions.resume, replay=actions.replay),
+        SummaryPages(summary=health.summary, accounts=health.accounts),
+        AttemptPage(attempts=actions.attempts),
+        Actions(resume=actions.resume, test=actions.test, replay=actions.replay),
         Console(),
         Feed(
             read=journal.read,
@@ -77,7 +101,7 @@ def http_server(
             last_sequence=lambda: journal.last_sequence,
             metrics=metrics,
         ),
-        Lookups(search=journal.search, letters=journal.dead_letter_page),
+        Lookups(search=journal.search, letters=journal.dead_letter_page, groups=journal.dead_letter_groups),
         Description(secured=token is not None),
     )
     return HttpServer(

@@ -7,6 +7,7 @@ from enum import Enum, auto
 
 import structlog
 
+from listener.delivery.attempts import Attempts
 from listener.delivery.policy import LanePolicy
 from listener.delivery.retry_state import RetryState
 from listener.errors import Outcome, Park, Refusal, Reject, Retry, StartError
@@ -127,6 +128,7 @@ class Destination:
         metrics: counts attempts and failures.
         policy: what may leave the process, the longest pause, and whether a StartError is retried too.
         on_park: called when the sink is parked.
+        attempts: keeps the last ones.
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class Destination:
         metrics: Metrics,
         policy: LanePolicy,
         on_park: Callable[[], None],
+        attempts: Attempts,
     ) -> None:
         self._name = name
         self._sink = sink
@@ -146,6 +149,7 @@ class Destination:
         self._policy = policy
         self._has_told = False
         self._on_park = on_park
+        self.attempts = attempts
         self._resumed = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(sink=name)
         self.turn = asyncio.Lock()
@@ -171,14 +175,15 @@ class Destination:
     async def open(self, backoff: Backoff) -> None:
         """Open the sink, as often as it takes. Raises StartError if the host refuses, unless that is retried."""
         while True:
+            began = self.attempts.begin()
             try:
                 await self._sink.open()
             except StartError as exc:
                 if not self._policy.retry_start_errors:
                     raise
-                await self._wait_to_open(Retry(str(exc)), backoff)
+                await self._wait_to_open(Retry(str(exc)), backoff, began)
             except Exception as exc:  # noqa: BLE001 - a foreign sink's bug concerns its own lane alone
-                await self._wait_to_open(outcome_of(exc), backoff)
+                await self._wait_to_open(outcome_of(exc), backoff, began)
             else:
                 break
         self._opened = True
@@ -187,7 +192,8 @@ class Destination:
             self._log.info("delivery_recovered")
         self.opening_error = None
 
-    async def _wait_to_open(self, outcome: Outcome, backoff: Backoff) -> None:
+    async def _wait_to_open(self, outcome: Outcome, backoff: Backoff, began: tuple[int, float]) -> None:
+        self.attempts.note(began, (), outcome)
         outcome = self._bounded(outcome)
         self.has_answered.set()
         self.opening_error = outcome.reason
@@ -218,7 +224,9 @@ class Destination:
         self._metrics.count("sink_attempts_total", 1, self._name)
         async with self._calls:
             theirs = list(self._policy.shape(events))  # a foreign sink may change its list; the lane counts in its own
+            began = self.attempts.begin()
             outcome = await hand_over(self._sink, theirs)
+            self.attempts.note(began, events, outcome)
         if outcome is None:
             self._has_told = False
             return None

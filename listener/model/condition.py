@@ -1,8 +1,12 @@
 """Frozen values in which the daemon tells of its own condition."""
 
+from typing import Literal
+
 import msgspec
 
 from listener.model.event import LaneStatus
+
+Verdict = Literal["delivered", "retry", "park", "reject"]
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,11 +21,32 @@ class ReadinessProblem(msgspec.Struct, frozen=True, kw_only=True):
     """What keeps the daemon from its whole work.
 
     `full` is for who may see everything; `brief` says which part it is without a word of an agent, a customer or a
-    server: an account goes by its place in the configuration.
+    server: an account goes by its place in the configuration. `kind` is `start`, `accounts`, `sink` or `journal`,
+    `about` the sink, `help` a command that helps.
     """
 
     brief: str
     full: str
+    kind: str = ""
+    about: str = ""
+    help: str | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One call of a sink with a batch, begun at `at` (RFC 3339, UTC), and what came of it within `seconds`.
+
+    `taken` of its `events` are at the destination. `outcome` is `delivered` where these are all; otherwise `said` tells
+    why not, without a word of an event. An attempt to open the sink has no events.
+    """
+
+    at: str
+    events: int
+    taken: int
+    first_sequence: int | None
+    last_sequence: int | None
+    outcome: Verdict
+    seconds: float
+    said: str
 
 
 class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -48,8 +73,8 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     replica: str | None = None
 
     @classmethod
-    def of(cls, lane: LaneStatus, dead_letters: int | None) -> "SinkReport":
-        """The sink behind a lane."""
+    def of(cls, lane: LaneStatus, dead_letters: int | None, replica: str | None = None) -> "SinkReport":
+        """The sink behind a lane, which a replica has."""
         return cls(
             sink=lane.sink,
             kind=lane.kind,
@@ -63,4 +88,5 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             quiet_seconds=lane.quiet_s,
             last_error=lane.last_error,
             dead_letters=dead_letters,
+            replica=replica,
         )

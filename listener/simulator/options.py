@@ -26,6 +26,7 @@ class SimulatorOptions:
             None is what the documented samples show: SetDisposition brings its own key, everything else all of it.
         second_session_hears: whether a login that has not started a contact-center session gets chat events.
         first_reference_id: `referenceId` of the first operation; 34 is that of the documented sample.
+        subresources: the media whose interactions `GET me?subresources=` knows.
         ledger_limit: number of published PropertiesUpdated that are remembered.
     """
 
@@ -46,13 +47,15 @@ class SimulatorOptions:
     full_user_data: bool | None = None
     second_session_hears: bool = True
     first_reference_id: int = 34
+    subresources: tuple[str, ...] = ("chat", "email", "voice")
     ledger_limit: int = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkingDay:
-    """A scenario to play: how many disposition changes, seconds between steps, and the seed of its dice."""
+    """A scenario to play: how many disposition changes, seconds between steps, the seed of its dice, of which media."""
 
     events: int
     pace_s: float = 0.5
     seed: int = 1
+    media: tuple[str, ...] = ("chat",)

@@ -8,23 +8,26 @@ from aiohttp import web
 
 from listener import __version__
 from listener.model.event import Change, ControlFilter
-from listener.web.actions import DeadLetterCount, Nothing, Resumed
+from listener.web.actions import DeadLetterCount, Nothing, Resumed, SinkTested
+from listener.web.attempts import AttemptList, AttemptQuery
 from listener.web.console import TYPES, packaged
 from listener.web.feed import FeedQuery, Hello
-from listener.web.lookups import CloudEvent, DeadLetterList, DeadLetterQuery, EventQuery, Events
+from listener.web.lookups import CloudEvent, DeadLetterGroups, DeadLetterList, DeadLetterQuery, EventQuery, Events
 from listener.web.routes import JSON, Call, Error, Route, json_answer
 from listener.web.status import Status
+from listener.web.summary import AccountPage, AccountQuery, AccountState, Summary
 
 _REF = "#/components/schemas/{name}"
 _SENT_AND_TAKEN = (
-    *(Status, ControlFilter, Nothing, Resumed, DeadLetterCount, Error),
-    *(CloudEvent, Events, DeadLetterList, Hello, Change),
+    *(Status, AttemptList, ControlFilter, Nothing, Resumed, SinkTested, DeadLetterCount, Error),
+    *(CloudEvent, Events, DeadLetterList, DeadLetterGroups, Hello, Change, Summary, AccountPage, AccountState),
 )
 _REASONS = {
     "400": "The request is not as expected.",
     "401": "The bearer token is missing or wrong.",
     "403": "No token is configured, so there are no actions.",
     "404": "There is no sink or file of this name.",
+    "409": "Another replica has the sink, or none at the moment.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "421": "The Host header names another host.",
@@ -75,8 +78,10 @@ def _file(
     return {"get": {"summary": summary, "security": [], "parameters": list(parameters), "responses": responses}}
 
 
-def _asked(summary: str, query: type, content: Mapping[str, Any], *headers: Mapping[str, Any]) -> dict[str, Any]:
-    """A page that takes a query; each of its parameters once, and none beside them."""
+def _asked(
+    summary: str, query: type, content: Mapping[str, Any], *others: Mapping[str, Any], refusals: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A page that takes a query; each of its parameters once, and none beside them. `others` are in path or header."""
     _, schemas = msgspec.json.schema_components((query,), ref_template=_REF)
     parameters = [
         {"name": name, "in": "query", "schema": schema}
@@ -85,19 +90,21 @@ def _asked(summary: str, query: type, content: Mapping[str, Any], *headers: Mapp
     return {
         "get": {
             "summary": summary,
-            "parameters": [*parameters, *headers],
-            "responses": _described("The result.", content),
+            "parameters": [*parameters, *others],
+            "responses": _described("The result.", content, *refusals),
         }
     }
 
 
-def _action(summary: str, taken: type, answer: type, *parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _action(
+    summary: str, taken: type, answer: type, *parameters: Mapping[str, Any], refusals: Sequence[str] = ()
+) -> dict[str, Any]:
     return {
         "post": {
             "summary": summary,
             "parameters": list(parameters),
             "requestBody": {"required": True, "content": _content(JSON, _ref(taken))},
-            "responses": _described("Done, durably.", _content(JSON, _ref(answer)), "403", "404"),
+            "responses": _described("Done, durably.", _content(JSON, _ref(answer)), "403", "404", *refusals),
         }
     }
 
@@ -107,19 +114,28 @@ def _paths() -> dict[str, Any]:
     file = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "enum": sorted(packaged())}}
     last = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}}
     events, letters = _content(JSON, _ref(Events)), _content(JSON, _ref(DeadLetterList))
+    attempts = _content(JSON, _ref(AttemptList))
     stream = _content("text/event-stream", {"type": "string"})
+    accounts, groups = _content(JSON, _ref(AccountPage)), _content(JSON, _ref(DeadLetterGroups))
     return {
         "/": _file("The console.", (), types=[TYPES[".html"]]),
         "/console/{name}": _file("One file of the console.", ("404",), file, types=list(TYPES.values())),
         "/events": _asked("Events as they are written to the journal, as server-sent events.", FeedQuery, stream, last),
         "/events.json": _asked("A search for events, newest first.", EventQuery, events),
         "/dead-letters.json": _asked("Events that sinks did not take.", DeadLetterQuery, letters),
+        "/dead-letters/groups": _page("Dead letters by sink and reason.", groups),
         "/livez": _probe("Whether the process answers."),
         "/readyz": _probe("Whether the daemon is ready.", not_ready="The problems, one per line."),
         "/metrics": _page("For Prometheus.", _content("text/plain", {"type": "string"})),
         "/status.json": _page("Accounts, sinks, journal.", _content(JSON, _ref(Status))),
+        "/summary.json": _page("What is well, what is not, and the last hour.", _content(JSON, _ref(Summary))),
+        "/accounts.json": _asked("Accounts by name and state.", AccountQuery, accounts),
         "/openapi.json": _page("This description.", _content(JSON, {"type": "object"})),
+        "/sinks/{name}/attempts": _asked(
+            "The last attempts of a sink, newest first.", AttemptQuery, attempts, sink, refusals=("404",)
+        ),
         "/sinks/{name}/resume": _action("Resume a parked sink.", Nothing, Resumed, sink),
+        "/sinks/{name}/test": _action("Send a sink a test event.", Nothing, SinkTested, sink, refusals=("409",)),
         "/dead-letters/replay": _action("Deliver dead letters again.", ControlFilter, DeadLetterCount),
     }
 

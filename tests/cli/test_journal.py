@@ -158,7 +158,9 @@ def test_a_journal_that_is_not_there_is_one_clear_line(invoke, tmp_path, command
     assert (result.exit_code, result.stderr) == (1, f"error: journal {tmp_path}/none.db: no such file\n")
 
 
-def test_exactly_one_of_path_and_configuration_is_needed(invoke):
+def test_exactly_one_of_path_and_configuration_is_needed(invoke, tmp_path):
     result = invoke("journal", "stats")
+    assert (result.exit_code, "there is no configuration" in result.stderr) == (78, True)
+    result = invoke("journal", "stats", "--path", tmp_path / "journal.db", "--config", tmp_path / "listener.toml")
     assert result.exit_code == 2
     assert "give either --config or --path" in result.stderr

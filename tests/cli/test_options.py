@@ -1,5 +1,6 @@
 """Options mean the same wherever they stand; and what they lead to."""
 
+import shutil
 import stat
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -7,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from listener.cli.options import replacing, time_ms
+from listener.config import loading
 from listener.errors import StartError
 
 NEEDS_CONFIG = [("run",), ("check",), ("set-disposition", "chat", "code"), ("journal", "stats"), ("tail",)]
@@ -24,6 +26,31 @@ def test_a_configuration_that_is_not_there_is_named_by_every_command_that_reads_
     result = invoke(*command, option, "missing.toml")
     assert result.exit_code == 78
     assert result.stderr == "error: missing.toml: cannot be read: No such file or directory\n"
+
+
+def test_a_configuration_that_is_not_named_is_looked_for(invoke, monkeypatch, tmp_path, config):
+    """By LISTENER_CONFIG, then here, then in /etc, unless variables say which server it is."""
+    shutil.copy(config, tmp_path / "elsewhere.toml")
+    assert invoke("check").stdout.startswith("ok: listener.toml\n")
+    monkeypatch.setenv("LISTENER_CONFIG", str(tmp_path / "elsewhere.toml"))
+    assert invoke("check").stdout.startswith(f"ok: {tmp_path}/elsewhere.toml\n")
+    assert invoke("check", "-c", "listener.toml").stdout.startswith("ok: listener.toml\n")
+    missing = invoke("journal", "stats", "--path", "none.db")
+    assert missing.stderr == "error: journal none.db: no such file\n"
+    monkeypatch.delenv("LISTENER_CONFIG")
+    monkeypatch.setenv("LISTENER_SERVER__LOGIN", "none")
+    assert "server.url: is required" in invoke("check").stderr
+    monkeypatch.delenv("LISTENER_SERVER__LOGIN")
+    config.unlink()
+    monkeypatch.setattr(loading, "_DEFAULT_FILES", ("listener.toml", str(tmp_path / "elsewhere.toml")))
+    assert invoke("check").stdout.startswith(f"ok: {tmp_path}/elsewhere.toml\n")
+
+
+def test_what_was_looked_for_is_told(invoke):
+    assert invoke("run").stderr == (
+        "error: there is no configuration: name its file with --config or LISTENER_CONFIG, or set LISTENER_ variables"
+        " (looked for listener.toml and /etc/disposition-listener/listener.toml)\n"
+    )
 
 
 @pytest.mark.parametrize("command", [("tail",), ("journal", "show")], ids=" ".join)

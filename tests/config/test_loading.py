@@ -135,7 +135,7 @@ def test_a_session_that_others_take_over_cannot_be_ended_at_a_stop(problems, giv
 
 def test_a_username_stands_once(problems):
     twice = {**GOOD, "accounts": [{"username": "a", "password": "x"}, {"username": "a", "password": "y"}]}
-    assert problems(twice) == {"accounts[1].username": "'a' is given more than once"}
+    assert problems(twice) == {"accounts[1].username": "'a' is given more than once, first at accounts[0]"}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from listener.daemon.control import (
     SendTestEvent,
     SinkTestResult,
 )
-from listener.errors import ControlError, Outcome, Park, Reject, Retry
+from listener.errors import ControlError, NotHere, Outcome, Park, Reject, Retry
 from listener.model.event import ControlFilter, DeadLetter
 from listener.testing import sample_test
 from support.eventually import eventually
@@ -205,7 +205,15 @@ async def test_letters_of_a_lane_of_another_replica_are_marked(world: World, of_
 
 
 async def test_a_test_event_is_sent_where_the_lane_is(of_a_replica: CommandHandler):
-    with pytest.raises(ControlError, match="replica 'host-b' delivers to sink 'bi': ask for the test event there"):
+    with pytest.raises(NotHere, match="replica 'host-b' delivers to sink 'bi': ask for the test event there"):
         await of_a_replica.execute(SendTestEvent(name="bi"))
-    with pytest.raises(ControlError, match="no replica delivers to sink 'audit' at the moment"):
+    with pytest.raises(NotHere, match="no replica delivers to sink 'audit' at the moment"):
         await of_a_replica.execute(SendTestEvent(name="audit"))
+
+
+async def test_attempts_are_where_the_lane_is(of_a_replica: CommandHandler):
+    assert await of_a_replica.attempts("crm", 10) == ((), True, None)
+    assert await of_a_replica.attempts("bi", 10) == ((), False, "host-b")
+    assert await of_a_replica.attempts("audit", 10) == ((), False, None)
+    with pytest.raises(ControlError, match="there is no sink 'crn'"):
+        await of_a_replica.attempts("crn", 10)

@@ -102,6 +102,29 @@ def test_secrets_that_everybody_on_the_host_can_read_are_warned_of(tmp_path: Pat
     ]
 
 
+def test_open_files_of_accounts_are_one_warning_and_those_that_kubernetes_mounts_none(tmp_path: Path):
+    mounted = tmp_path / "agents" / "..2026"
+    mounted.mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        (mounted / name).write_text("x")
+        (mounted / name).chmod(0o644)
+        (tmp_path / "agents" / name).symlink_to(mounted / name)
+    (tmp_path / "own").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "own" / name).write_text("x")
+        (tmp_path / "own" / name).chmod(0o644)
+    table = {"server": {"url": "https://gws.example.com"}}
+    assert warnings(parts_of(write_config(tmp_path, accounts_file="agents", **table))) == []
+    text = f"own/a: password_file: every user of this host can read {tmp_path}/own/a (mode 0644): chmod o-r"
+    own = write_config(tmp_path, accounts_file="own", **table)
+    assert texts(warnings(parts_of(own))) == [f"{text}; likewise 2 more password files"]
+    (tmp_path / "agents.csv").write_text("username,password\na,x\n")
+    (tmp_path / "agents.csv").chmod(0o604)
+    assert texts(warnings(parts_of(write_config(tmp_path, accounts_file="agents.csv", **table)))) == [
+        f"accounts_file: every user of this host can read {tmp_path}/agents.csv (mode 0604): chmod o-r"
+    ]
+
+
 @pytest.mark.parametrize(
     ("server", "warned"),
     [

@@ -70,6 +70,19 @@ async def test_a_parked_lane_goes_on_and_a_dead_letter_comes_again(world: World,
         answer = await http.post("/dead-letters/replay", json={"sink": "crm"}, headers=bearer("s3cret"))
         assert (answer.status, await answer.json()) == (200, {"letters": 1})
         await world.sink.wait_for_events(2)
+        answer = await http.get("/sinks/crm/attempts?limit=3", headers=bearer("s3cret"))
+        shown = await answer.json()
+        assert [(one["outcome"], one["said"], one["firstSequence"]) for one in shown["attempts"]] == [
+            *(("delivered", "", 1), ("delivered", "", 2), ("park", "401", 2))
+        ]
+        assert (shown["sink"], shown["here"], shown["replica"]) == ("crm", True, None)
+        answer = await http.post("/sinks/crm/test", json={}, headers=bearer("s3cret"))
+        verdict = {"eventId": "test-1", "verdict": "taken", "reason": "", "answer": ""}
+        assert (answer.status, await answer.json()) == (200, {"sink": "crm", **verdict})
+        await world.sink.wait_for_events(3)
+        assert (await http.get("/sinks/crn/attempts", headers=bearer("s3cret"))).status == 404
+        assert (await http.post("/sinks/crm/test", json={})).status == 401
+        world.sink.events.pop()
         assert sorted(world.delivered()) == [1, 2]
         for path, body in (("/sinks/crn/resume", {}), ("/dead-letters/replay", {"sink": "crn"})):
             answer = await http.post(path, json=body, headers=bearer("s3cret"))

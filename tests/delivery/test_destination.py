@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from listener.delivery import destination as module
 from listener.delivery import outcome_of
+from listener.delivery.attempts import Attempts
 from listener.delivery.destination import Destination, error_text, hand_over, left_of, pause_after, refused
 from listener.delivery.policy import LanePolicy
 from listener.delivery.retry_state import RetryState
@@ -84,6 +85,7 @@ class World:
         self.sink = sink or RecordingSink(outcomes)
         self.metrics = Metrics()
         self.halts = 0
+        self.attempts = Attempts(now_ms=clock.now_ms, monotonic=clock.monotonic_s)
         self.retry_state = RetryState(
             sink="crm", journal=self.journal, policy=LanePolicy(), now_ms=clock.now_ms, monotonic=clock.monotonic_s
         )
@@ -94,6 +96,7 @@ class World:
             metrics=self.metrics,
             on_park=self._halt,
             policy=LanePolicy(),
+            attempts=self.attempts,
         )
 
     def _halt(self) -> None:
@@ -225,6 +228,7 @@ async def test_a_pause_that_a_version_before_has_stored_is_bounded_too(world: Wo
         metrics=world.metrics,
         policy=LanePolicy(retry_horizon_s=0.01),
         on_park=world._halt,
+        attempts=world.attempts,
     )
     await world.retry_state.be_quiet(366 * 86_400.0)
     async with asyncio.timeout(5):

@@ -64,6 +64,15 @@ def test_each_alert_says_how_bad_it_is_what_it_is_and_where_to_read_on():
         assert rule["annotations"]["runbook_url"] == f"deploy/runbooks/{rule['alert']}.md"
 
 
+def test_the_links_lead_where_the_pages_are_published():
+    """The line of deploy/README.md, as it stands there."""
+    (line,) = re.findall(r"^sed .*(?= > )", (DEPLOY / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    made = subprocess.run(["bash", "-c", line], cwd=DEPLOY.parent, capture_output=True, text=True, check=True).stdout
+    rules = [rule for group in yaml.safe_load(made)["groups"] for rule in group["rules"]]
+    urls = [rule["annotations"]["runbook_url"] for rule in rules]
+    assert urls == [f"https://wiki.example.com/listener/{rule['alert']}.md" for rule in RULES]
+
+
 def test_each_alert_has_its_page_and_each_page_its_alert():
     assert [page.stem for page in PAGES] == sorted(rule["alert"] for rule in RULES)
 

@@ -3,9 +3,12 @@
 import base64
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,12 @@ VALUES: dict[str, dict[str, Any]] = {
         "persistence": {"storageClass": "fast", "accessMode": "ReadWriteOncePod"},
         "networkPolicy": {"egressPorts": [443, 9093]},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {
+            "enabled": True,
+            "labels": {"release": "prometheus"},
+            "runbookUrl": "https://wiki.example.com/listener",
+        },
+        "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Contact center"}},
         "podAnnotations": {"example.com/owner": "contact-center"},
         "nodeSelector": {"disk": "ssd"},
         "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
@@ -48,13 +57,19 @@ VALUES: dict[str, dict[str, Any]] = {
 
 def chart(given: dict[str, Any]) -> list[dict[str, Any]]:
     """The chart's objects for these values, by our renderer of its subset of templates."""
+    texts = [rendered(path.name, given) for path in sorted((CHART / "templates").glob("*.yaml"))]
+    return [each for text in texts for each in yaml.safe_load_all(text) if each]
+
+
+def rendered(template: str, given: dict[str, Any]) -> str:
+    """What one of the chart's templates becomes with these values."""
     data = {
         "Values": merged(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")), given),
         "Release": {"Name": "north", "Service": "Helm", "Namespace": "dispositions"},
         "Chart": {"AppVersion": yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))["appVersion"]},
+        "Files": {f"files/{path.name}": path.read_text(encoding="utf-8") for path in (CHART / "files").iterdir()},
     }
-    texts = [render(path.read_text(encoding="utf-8"), data) for path in sorted((CHART / "templates").glob("*.yaml"))]
-    return [each for text in texts for each in yaml.safe_load_all(text) if each]
+    return render((CHART / "templates" / template).read_text(encoding="utf-8"), data)
 
 
 RENDERED = {name: lambda name=name: build(KUBERNETES / name) for name in KUSTOMIZATIONS} | {
@@ -70,6 +85,12 @@ def objects(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 
 def kind(objects: list[dict[str, Any]], name: str) -> dict[str, Any]:
     (found,) = (each for each in objects if each["kind"] == name)
+    return found
+
+
+def configuration(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    """The ConfigMap that the pod mounts."""
+    (found,) = (each for each in objects if each["kind"] == "ConfigMap" and "listener.toml" in each["data"])
     return found
 
 
@@ -92,8 +113,8 @@ def complaints(objects: list[dict[str, Any]], version: str, folder: Path) -> str
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_takes_every_object_without_a_warning(objects, version: str, tmp_path: Path):
-    """A ServiceMonitor is the Prometheus Operator's own kind, which no schema here knows; see its test below."""
-    own = [each for each in objects if each["kind"] != "ServiceMonitor"]
+    """What is the Prometheus Operator's, no schema here knows; see its tests below."""
+    own = [each for each in objects if each["kind"] not in {"ServiceMonitor", "PrometheusRule"}]
     assert complaints(own, version, tmp_path) == ""
 
 
@@ -184,7 +205,7 @@ def test_every_selector_and_every_name_leads_somewhere(objects):
     selectors += [each["spec"]["podSelector"]["matchLabels"] for each in objects if each["kind"] == "NetworkPolicy"]
     assert all(selector and selector.items() <= labels.items() for selector in selectors)
     volumes = {volume["name"]: volume for volume in made["spec"]["template"]["spec"]["volumes"]}
-    assert volumes["config"]["configMap"]["name"] == kind(objects, "ConfigMap")["metadata"]["name"]
+    assert volumes["config"]["configMap"]["name"] == configuration(objects)["metadata"]["name"]
     account = kind(objects, "ServiceAccount")["metadata"]["name"]
     assert made["spec"]["template"]["spec"]["serviceAccountName"] == account
     for secret in (each for each in objects if each["kind"] == "Secret"):
@@ -193,7 +214,7 @@ def test_every_selector_and_every_name_leads_somewhere(objects):
 
 def test_the_configuration_is_one_that_the_listener_takes(objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """With a secret of each name in CREDENTIALS_DIRECTORY, as the pod has it, and the folder of the journal here."""
-    (name, text), *others = kind(objects, "ConfigMap")["data"].items()
+    (name, text), *others = configuration(objects)["data"].items()
     assert (name, others) == ("listener.toml", [])
     (tmp_path / name).write_text(text.replace("/var/lib/disposition-listener", str(tmp_path)), encoding="utf-8")
     credentials = tmp_path / "credentials"
@@ -219,6 +240,54 @@ def test_a_service_monitor_brings_the_token_and_finds_the_service():
         volumes = workload(objects)["spec"]["template"]["spec"]["volumes"]
         (secret,) = (volume["secret"]["secretName"] for volume in volumes if "secret" in volume)
         assert endpoint["authorization"]["credentials"] == {"name": secret, "key": "http.token"}
+
+
+ALERTS = (KUBERNETES.parent / "prometheus/alerts.yaml").read_text(encoding="utf-8")
+DASHBOARD = (KUBERNETES.parent / "grafana/dashboard.json").read_text(encoding="utf-8")
+MONITORED = ("overlays/production", "overlays/replicas", "chart, everything on")
+
+
+@pytest.mark.parametrize("name", MONITORED)
+def test_the_alert_rules_are_those_of_prometheus_and_lead_to_the_runbooks(name: str):
+    rule = kind(RENDERED[name](), "PrometheusRule")
+    assert rule["apiVersion"] == "monitoring.coreos.com/v1"
+    base = VALUES["everything on"]["prometheusRule"]["runbookUrl"] if "chart" in name else "deploy/runbooks"
+    assert rule["spec"] == yaml.safe_load(ALERTS.replace("deploy/runbooks", base))
+    urls = [each["annotations"]["runbook_url"] for group in rule["spec"]["groups"] for each in group["rules"]]
+    assert {url.rpartition("/")[0] for url in urls} == {base}
+
+
+def test_the_component_repeats_the_alert_rules_line_by_line():
+    copy = (KUBERNETES / "components/prometheusrule/prometheusrule.yaml").read_text(encoding="utf-8")
+    assert copy.partition("spec:\n")[2] == textwrap.indent(ALERTS, "  ")
+
+
+@pytest.mark.parametrize("name", MONITORED)
+def test_grafanas_sidecar_finds_the_dashboard(name: str):
+    """By the label that Grafana's chart looks for, `sidecar.dashboards.label`."""
+    (made,) = (each for each in RENDERED[name]() if each["metadata"]["name"].endswith("-dashboard"))
+    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
+    (text,) = made["data"].values()
+    assert json.loads(text) == json.loads(DASHBOARD)
+
+
+def test_the_notes_say_what_is_not_set_and_nothing_of_what_is():
+    todo = rendered("NOTES.txt", {}).partition("Still to do:")[2]
+    named = ["gws.example.com", "Secret `disposition-listener`", "serviceMonitor.enabled", "prometheusRule.enabled"]
+    assert [text for text in named if text not in todo] == []
+    done = VALUES["everything on"] | {"config": "", "secrets": {}}
+    todo = rendered("NOTES.txt", done).partition("Still to do:")[2]
+    assert [text for text in named if text in todo] == named[1:2]
+    assert "StatefulSet" not in todo
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_the_notes_show_commands_that_find_the_pod(name: str):
+    objects, text = chart(VALUES[name]), rendered("NOTES.txt", VALUES[name])
+    made = workload(objects)
+    assert f"rollout status {made['kind'].lower()}/{made['metadata']['name']}" in text
+    assert "deployment/" not in text or made["kind"] == "Deployment"
+    assert max(map(len, text.splitlines())) <= 160
 
 
 def test_a_changed_configuration_makes_a_new_pod_and_a_changed_secret_does_not(tmp_path: Path):
@@ -271,6 +340,9 @@ def test_the_schema_of_the_values_takes_what_is_right(name: str):
         {"podDisruptionBudget": {"maxUnavailable": 2}},
         {"networkPolicy": {"egressPorts": [70000]}},
         {"serviceMonitor": {"enabled": "yes"}},
+        {"prometheusRule": {"runbookUrl": "https://wiki.example.com/"}},
+        {"prometheusRule": {"runbookUrl": "wiki"}},
+        {"dashboard": {"labels": {"grafana_dashboard": 1}}},
         {"terminationGracePeriodSeconds": 5},
     ],
     ids=str,
@@ -281,12 +353,28 @@ def test_the_schema_of_the_values_refuses_what_is_wrong(wrong: dict[str, Any]):
     assert not pytest.importorskip("jsonschema_rs").validator_for(schema).is_valid(values)
 
 
-def test_every_value_of_the_chart_is_in_its_schema_and_used():
+def leaves(values: dict[str, Any], schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value with its path, down to where the schema names no more members."""
+    for name, value in values.items():
+        below = schema["properties"][name]
+        if "properties" in below:
+            yield from leaves(value, below, f"{path}{name}.")
+        else:
+            yield path + name, value
+
+
+def test_every_value_of_the_chart_is_in_its_schema_on_its_page_and_used():
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     assert set(values) == set(schema["properties"]) - {"global"}
+    known = dict(leaves(values, schema))
     templates = "".join(path.read_text(encoding="utf-8") for path in (CHART / "templates").glob("*.yaml"))
-    assert [name for name in values if f".Values.{name}" not in templates] == []
+    assert [name for name in known if f".Values.{name}" not in templates and name.split(".")[0] != "resources"] == []
+    page = (CHART / "README.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([\w.]+)` \| `?([^`|]+)`? \|", page, re.MULTILINE))
+    assert told.pop("config") == "an example"
+    del known["config"]
+    assert {name: yaml.safe_load(default) for name, default in told.items()} == known
 
 
 def test_secrets_arrive_as_they_were_given():
@@ -295,14 +383,18 @@ def test_secrets_arrive_as_they_were_given():
     assert not [each for each in chart({}) if each["kind"] == "Secret"]
 
 
+def by_name(objects: Iterable[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Objects by kind and name."""
+    return {(each["kind"], each["metadata"]["name"]): each for each in objects}
+
+
 @pytest.mark.parametrize("name", KUSTOMIZATIONS)
 def test_kustomize_makes_the_same_of_the_folders(name: str):
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         pytest.skip("kubectl is not installed (no Debian package; https://kubernetes.io)")
     made = subprocess.run([kubectl, "kustomize", KUBERNETES / name], capture_output=True, text=True, check=True).stdout
-    by_kind = {each["kind"]: each for each in yaml.safe_load_all(made)}
-    assert by_kind == {each["kind"]: each for each in build(KUBERNETES / name)}
+    assert by_name(yaml.safe_load_all(made)) == by_name(build(KUBERNETES / name))
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -314,8 +406,7 @@ def test_helm_makes_the_same_of_the_chart(name: str, tmp_path: Path):
     command = [helm, "template", "north", CHART, "--namespace", "dispositions", "--kube-version", VERSIONS[0]]
     command += ["--values", tmp_path / "values.yaml"]
     made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    by_kind = {each["kind"]: each for each in yaml.safe_load_all(made) if each}
-    assert by_kind == {each["kind"]: each for each in chart(VALUES[name])}
+    assert by_name(filter(None, yaml.safe_load_all(made))) == by_name(chart(VALUES[name]))
 
 
 @pytest.mark.parametrize(
@@ -327,6 +418,7 @@ def test_helm_makes_the_same_of_the_chart(name: str, tmp_path: Path):
         ("{{ range $k, $v := .map }}{{ $k }}={{ $v | quote }}{{ end }}", 'k="v"'),
         ("{{ range .list }}[{{ . }}{{ $.x }}]{{ end }}", "[1yes][2yes]"),
         ("{{ .none | default .x }} {{ .yes }}", "yes true"),
+        ('{{ if contains "es" .x }}{{ .x | replace "y" "l" }}{{ end }}', "les"),
     ],
 )
 def test_the_renderer_does_what_go_does(template: str, text: str):

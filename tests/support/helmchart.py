@@ -1,4 +1,4 @@
-"""The part of Helm's templates that our chart uses: paths, if, with, range, and a handful of functions."""
+"""The part of Helm's templates that our chart uses: paths, files, if, with, range, and a handful of functions."""
 
 import hashlib
 import json
@@ -89,7 +89,9 @@ def _pipeline(expression: str, scope: Scope) -> Any:
     for stage in expression.split("|"):
         head, *words = stage.split()
         arguments = [_operand(word, scope) for word in words]
-        if head in _FUNCTIONS:
+        if head == ".Files.Get":
+            value = [scope["$"]["Files"][arguments[0]]]
+        elif head in _FUNCTIONS:
             value = [_FUNCTIONS[head](*arguments, *value)]
         elif arguments or value:
             raise ValueError(f"{head} is no function of this subset")
@@ -101,6 +103,8 @@ def _pipeline(expression: str, scope: Scope) -> Any:
 def _operand(word: str, scope: Scope) -> Any:
     if word.isdecimal():
         return int(word)
+    if word.startswith('"'):
+        return json.loads(word)
     start, _, path = word.partition(".")
     value = scope[start or "."]
     for key in filter(None, path.split(".")):
@@ -115,10 +119,12 @@ def _nindent(width: int, text: str) -> str:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "contains": lambda part, text: part in text,
     "default": lambda fallback, value: value or fallback,
     "nindent": _nindent,
     "not": lambda value: not value,
     "quote": lambda value: json.dumps(str(value), ensure_ascii=False),
+    "replace": lambda old, new, text: text.replace(old, new),
     "sha256sum": lambda value: hashlib.sha256(value.encode()).hexdigest(),
     "toYaml": lambda value: yaml.safe_dump(value, sort_keys=True).rstrip("\n"),
 }

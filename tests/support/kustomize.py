@@ -73,7 +73,10 @@ def _generate(found: list[Manifest], kind: str, generator: Manifest, folder: Pat
         made |= {"type": "Opaque", "data": {name: base64.b64encode(data).decode() for name, data in files.items()}}
     else:
         made["data"] = {name: data.decode("utf-8") for name, data in files.items()}
-    if not generator.get("options", {}).get("disableNameSuffixHash"):
+    options = generator.get("options", {})
+    if labels := options.get("labels"):
+        made["metadata"]["labels"] = dict(labels)
+    if not options.get("disableNameSuffixHash"):
         made["_hashed"] = f"{generator['name']}-{_suffix(made)}"
     for replaced in present:
         made["metadata"] = {**replaced["metadata"], **made["metadata"]}

@@ -77,3 +77,14 @@ async def test_a_journal_that_cannot_is_worth_another_try(
     pages.failure = error
     response = await secured.post("/dead-letters/replay", json={})
     assert (response.status, await response.json()) == (503, {"error": f"the journal cannot do it now: {error}"})
+
+
+async def test_a_test_event_is_sent_and_its_verdict_told(secured: aiohttp.ClientSession, pages: Pages):
+    response = await secured.post("/sinks/crm/test", json={})
+    verdict = {"eventId": "test-1", "verdict": "reject", "reason": "crm answered 422", "answer": "no"}
+    assert (response.status, await response.json()) == (200, {"sink": "crm", **verdict})
+    assert pages.tested == ["crm"]
+    response = await secured.post("/sinks/audit/test", json={})
+    assert (response.status, await response.json()) == (409, {"error": "replica 'b' delivers to sink 'audit'"})
+    assert (await secured.post("/sinks/crn/test", json={})).status == 404
+    assert (await secured.post("/sinks/crm/test", json={"event": 1})).status == 400
