@@ -55,6 +55,7 @@ _ENTRIES = {
     "dead-letters": _Entry(
         "dead_letters", help="List events that a sink did not take; deliver them again, or delete them."
     ),
+    "resend": _Entry("resend", "resend", help="Deliver again what a sink got."),
     "sinks": _SINKS,
     "replicas": _Entry("replicas", help="Show the replicas that share a journal, or let one have nothing more."),
     "lane": _SINKS._replace(hidden=True),  # the name before
