@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from support.chromium import Browser, barriers
-from support.console import Reader, Site
+from support.console import EVENTS, Reader, Site
 from support.contrast import contrast
 from support.eventually import comes_to, eventually
 from support.receiver import Answer
@@ -52,6 +52,7 @@ async def worst(opened_there: Reader) -> AsyncIterator[Reader]:
     """The page with everything on it that there is to show."""
     reader = opened_there
     await appear(reader, "light", DESK)
+    await reader.page.goto(f"{reader.url}/{EVENTS}")
     await reader.page.reload()
     await reader.says("#connection-word", "Live")
     await reader.says("#verdict", "not well")
@@ -175,7 +176,7 @@ async def test_everything_can_be_done_with_the_keyboard_alone(worst: Reader):
         places = [next((at for at, name in enumerate(names) if name.startswith(start)), None) for start in wanted]
         assert None not in places, (names, dict(zip(wanted, places, strict=True)))
         assert places == sorted(places)
-        assert {ring for _, ring in reached} == {"solid"}
+        assert [name for name, ring in reached if ring != "solid"] == []
 
 
 async def test_the_skip_link_leads_past_the_views(worst: Reader):
@@ -199,7 +200,8 @@ async def test_parts_have_headings_and_landmarks(worst: Reader):
         ("region", "Codes over time"),
         ("search", "Filter"),
     ):
-        assert await worst.page.get_by_role(role, **({"name": name} if name else {})).count() == 1, role
+        named = {"name": name, "exact": True} if name else {}
+        assert await worst.page.get_by_role(role, **named).count() == 1, role
 
 
 async def test_nothing_moves_where_motion_is_not_wanted(reader: Reader):

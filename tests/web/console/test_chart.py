@@ -17,7 +17,7 @@ ZONE_S = 19_800
 
 
 async def legend(reader: Reader) -> dict[str, int]:
-    script = "(all) => all.map((one) => [...one.querySelectorAll('span')].map((part) => part.textContent))"
+    script = "(all) => all.map((one) => [...one.querySelectorAll('.name, .n')].map((part) => part.textContent))"
     items = await reader.page.locator("#legend li:has(.n)").evaluate_all(script)
     return {name: int(number) for name, number in items}
 

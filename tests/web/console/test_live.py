@@ -64,7 +64,7 @@ async def test_a_gap_is_a_row_that_looks_like_none_of_the_others(rough: Site, lo
     grounds = "rows => rows.map(row => getComputedStyle(row.cells[0]).backgroundImage)"
     drawn = await reader.page.locator("#rows tbody tr:not(.spacer)").evaluate_all(grounds)
     assert [row["kind"] == "gap" for row in rows] == ["gradient" in one for one in drawn]
-    assert "in all, the last until " in await reader.text("#figures")
+    await reader.says("#figures", "in all, the last until ")
     await reader.filter(agent="agent2")
     assert column([row for row in await reader.rows() if row["kind"] == "gap"][:1], "account") == ["agent2"]
     await reader.filter(agent="", chat="live-4")
