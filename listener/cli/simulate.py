@@ -14,17 +14,19 @@ from listener.simulator.state import FIRST_CHAT
 _ON_A_LINE = 10  # names of accounts
 _BODY = '{"operationName": "SetDisposition", "disposition": "IssueResolved"}'
 
-PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="TCP port; 0 takes a free one.")]
-HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
-AgentsOption = Annotated[int, typer.Option(min=1, help="How many agents there are: agent1, agent2, …")]
+PortOption = Annotated[int, typer.Option(min=0, max=65_535, metavar="PORT", help="TCP port; 0 takes a free one.")]
+HostOption = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")]
+AgentsOption = Annotated[int, typer.Option(min=1, metavar="N", help="How many agents there are: agent1, agent2, …")]
 CsrfOption = Annotated[bool, typer.Option("--csrf", help="POST, PUT and DELETE need the CSRF header.")]
 AckOption = Annotated[bool, typer.Option("--ack", help="Grant CometD's acknowledge extension.")]
-TimeoutOption = Annotated[int, typer.Option(min=0, help="How long a /meta/connect is held.")]
-IntervalOption = Annotated[int, typer.Option(min=1, help="How long a session lives without a /meta/connect.")]
-EventsOption = Annotated[
-    int, typer.Option(min=0, help="Play a working day with this many dispositions once a client listens.")
+TimeoutOption = Annotated[int, typer.Option(min=0, metavar="MS", help="How long a /meta/connect is held.")]
+IntervalOption = Annotated[
+    int, typer.Option(min=1, metavar="MS", help="How long a session lives without a /meta/connect.")
 ]
-PaceOption = Annotated[float, typer.Option(min=0.0, help="Seconds between two steps of that day.")]
+EventsOption = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Play a working day with this many dispositions once a client listens.")
+]
+PaceOption = Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Seconds between two steps of that day.")]
 
 
 def simulate(
@@ -41,6 +43,15 @@ def simulate(
     """Run a simulated Web Services node, for tests.
 
     It has a few agents and one chat, and runs until Ctrl-C. Any client of the Chat API and of CometD can connect.
+
+    Examples:
+        disposition-listener simulate
+        # On a free port, with a working day of 50 dispositions:
+        disposition-listener simulate --port 0 --ack --events 50
+
+    Exit status:
+        0: Stopped with Ctrl-C.
+        130: Not used.
     """
     options = SimulatorOptions(
         host=host,
