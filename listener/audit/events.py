@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from listener.model.event import Kind, Participant, rfc3339
+from listener.model.media import CHAT
 
 NEAR_MS = 60_000
 """Events this close to a gap of their account count as near it: re-reading follows a gap within seconds."""
@@ -29,6 +30,7 @@ class DispositionData(msgspec.Struct, frozen=True, rename="camel", gc=False):
     account: str = ""
     participants: tuple[Participant, ...] = ()
     origin: str = ""
+    media_type: str = CHAT
 
 
 class Stretch(NamedTuple):

@@ -13,6 +13,7 @@ from listener.audit.reading import AuditFile, CutShort
 from listener.audit.survey import Survey, pieces
 from listener.audit.verdict import Proof, Verdict
 from listener.model.event import Change, Kind, Origin
+from listener.model.media import CHAT
 
 _AGENT = "Agent"
 _UNCHANGED = Change.UNCHANGED.value
@@ -305,7 +306,8 @@ class Report:
 
     def _said(self, event: Event, data: DispositionData, proof: Proof) -> Row | None:
         """The row of a disposition, counted; None if it is not asked for."""
-        wanted, time_ms, chat = self.wanted, event.time_ms, data.chat_id or event.subject
+        wanted, time_ms = self.wanted, event.time_ms
+        chat = data.chat_id if data.chat_id and data.media_type == CHAT else event.subject
         agents = self._agents(chat, data)
         if not (self._every or (self._is_in_period(time_ms) and self._is_wanted(chat, agents, data))):
             return None

@@ -224,7 +224,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     max_unsigned: UnsignedOption = 0,
     max_unchained: UnchainedOption = 0,
 ) -> None:
-    r"""Report which disposition was set when, and which agents were there.
+    """Report which disposition was set when, and which agents were there.
 
     First comes what is proven of the files, and of which accounts and times they can tell: what lies outside is not
     known. Each event counts once, however often the files contain it. Gaps, in which a disposition could have been
@@ -232,9 +232,7 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
 
     Examples:
         disposition-listener audit report dispositions.jsonl* --from 7d --by agent
-        # A month for a spreadsheet, by the clocks of Berlin:
-        disposition-listener audit report dispositions.jsonl* --from 2026-11-01 \
-            --to 2026-12-01 --zone Europe/Berlin --csv november.csv
+        disposition-listener audit report dispositions.jsonl* --csv all.csv
 
     Exit status:
         1: After the report: lines were altered, or could not be read.

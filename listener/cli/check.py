@@ -11,7 +11,7 @@ from listener.cli.options import ConfigOption
 from listener.config.loading import parts_of
 from listener.config.settings import Parts, Settings
 from listener.daemon import preflight
-from listener.daemon.assembly import load_checked
+from listener.daemon.assembly import load_checked, topics_of
 from listener.daemon.probes import probe
 from listener.errors import ConfigError, Problem
 
@@ -58,7 +58,9 @@ def _of_the_host(parts: Parts) -> list[Problem]:
 def _summary(settings: Settings, *, connected: bool) -> Iterator[tuple[str, str]]:
     """What the configuration says, without secrets."""
     server = settings.server
-    yield "server", f"{server.url}{server.notifications}, topic {server.topic}, {server.transport}"
+    topics = topics_of(settings)
+    named = f"topic{'s' if len(topics) > 1 else ''} {', '.join(topics.values())}"
+    yield "server", f"{server.url}{server.notifications}, {named}, {server.transport}"
     yield "accounts", _accounts(settings) + (", all logged in" if connected and server.login == "basic" else "")
     yield "keys", ", ".join(settings.disposition.keys)
     yield "journal", _journal(settings, connected=connected)

@@ -347,7 +347,6 @@ def replay_letters(
         disposition-listener dead-letters replay event-1 event-2 --no-wait
 
     Exit status:
-        0: All were delivered, or are left to the daemon.
         1: Not all were delivered.
     """
     journal = place_of(config, path).journal

@@ -1,12 +1,13 @@
 """`demo`: a simulated contact center, the listener and a file sink in one process, over real loopback HTTP."""
 
 import asyncio
+import json
 import random
 import shlex
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from listener.cli import running
 from listener.cli.demo_board import Board, LiveView, PlainView, Tally, View, compare, expected, faults, program, until
 from listener.cli.demo_replicas import ReplicasDemo
 from listener.cli.readable import STYLES, parse
+from listener.cli.simulate import MediaOption, media_of
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
 from listener.errors import ListenerError, StartError
@@ -58,6 +60,7 @@ def demo(
     replicas: ReplicasOption = 1,
     folder: DirOption = None,
     pace: PaceOption = 0.03,
+    media: MediaOption = "chat",
 ) -> None:
     """Show the listener at work.
 
@@ -73,10 +76,14 @@ def demo(
         1: It is not, or the demo could not be played.
         130: Not used.
     """
+    wanted = media_of(media)
     home = _prepare(folder)
     # Stays open to the end of the process: the log outlives this function.
     logs.configure(level="info", style="json", stream=(home / LOG).open("a", encoding="utf-8"))
-    options, day = SimulatorOptions(agents=agents, ack=replicas > 1), WorkingDay(events=events, pace_s=pace)
+    options, day = (
+        SimulatorOptions(agents=agents, ack=replicas > 1),
+        WorkingDay(events=events, pace_s=pace, media=wanted),
+    )
     show: _Demo | ReplicasDemo = _Demo(home=home, options=options, day=day)
     if replicas > 1:
         show = ReplicasDemo(home=home, count=replicas, options=options, day=day)
@@ -129,7 +136,7 @@ class _Demo:
         """Raises ListenerError if the listener cannot start, or stops unexpectedly."""
         async with Simulator(self._options) as sim:
             config = self._home / CONFIG
-            config.write_text(_config(sim.url, self._options), encoding="utf-8")
+            config.write_text(_config(sim.url, self._options, self._day.media), encoding="utf-8")
             daemon = Daemon(load_checked(config, environ={}), on_record=self._view.take)
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -147,13 +154,14 @@ class _Demo:
         """Wait for the listener, play, wait until everything has arrived, and stop the listener."""
 
         def is_ready() -> bool:
-            return all(map(sim.subscribed, sim.center.agents)) and not daemon.not_ready()
+            heard = all(sim.subscribed(agent, self._day.media) for agent in sim.center.agents)
+            return heard and not daemon.not_ready()
 
         if not await until(is_ready, within_s=_START_S):
             raise StartError(f"demo: the listener was not ready within {_START_S:.0f} s")
         started = time.monotonic()
         rng = random.Random(_SEED)  # noqa: S311 - dice of a play, nothing secret
-        self._played = await play(sim, events=self._day.events, pace=self._day.pace_s, rng=rng)
+        self._played = await play(sim, events=self._day.events, pace=self._day.pace_s, rng=rng, media=self._day.media)
         self._played_s = time.monotonic() - started
         with suppress(TimeoutError):  # the comparison will tell what is missing
             await asyncio.wait_for(self._board.heard(expected(sim.ledger)), _SETTLE_S)
@@ -172,7 +180,7 @@ class _Demo:
         )
 
 
-def _config(url: str, options: SimulatorOptions) -> str:
+def _config(url: str, options: SimulatorOptions, media: Sequence[str]) -> str:
     """The configuration that a user would write; `journal` and `tail` accept it afterwards."""
     accounts = [
         f'[[accounts]]\nusername = "agent{number}"\npassword = "{options.password}"\n'
@@ -183,6 +191,7 @@ def _config(url: str, options: SimulatorOptions) -> str:
             "# Written by `disposition-listener demo`. The simulated server ended with it.",
             f'[server]\nurl = "{url}"\n',
             *accounts,
+            f"[disposition]\nmedia = {json.dumps(media)}\n",
             f'[journal]\npath = "{JOURNAL}"\n',
             f'[sinks.audit]\ntype = "file"\npath = "{AUDIT}"\n',
         )
@@ -193,13 +202,15 @@ def summarise(
     *, day: Summary, played_s: float, counts: Counter[str], tally: Tally, latency: str, audit: Path, config: Path
 ) -> Iterator[Text]:
     """Line by line: what was played, what arrived, and where it is now."""
-    yield Text(f"\n{day.chats} chats, {day.conferences} of them with two agents, in {played_s:.1f} s\n", style="bold")
+    yield Text(f"\n{day.came}, {day.conferences} of them with two agents, in {played_s:.1f} s\n", style="bold")
     for change, published in (("set", day.set), ("changed", day.changed), ("cleared", day.cleared)):
         yield _counted(change, counts[change], published)
     repeated = tally.published - day.changes
     yield _counted("unchanged", counts["unchanged"], repeated, "repeated by the server, or heard by a second agent too")
     if (counts["set"], counts["changed"], counts["cleared"]) != (day.set, day.changed, day.cleared):
         yield Text("  (two changes in one millisecond cannot be told from the echoes of a second agent)", style="dim")
+    if day.unheard:
+        yield Text(f"  {day.unheard} codes of calls that were released: Web Services notifies nobody of these", "dim")
     yield Text()
     yield from faults(tally, place="file")
     yield Text(f"  {'rate':<12}{tally.events / played_s:.1f} events a second, at this pace")

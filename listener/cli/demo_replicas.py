@@ -1,6 +1,7 @@
 """`demo --replicas`: processes that share a journal on PostgreSQL; one is killed, and the others take over."""
 
 import asyncio
+import json
 import math
 import os
 import random
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +76,7 @@ class ReplicasDemo:
         """Raises StartError: PostgreSQL or a replica does not start, or ends by itself."""
         self._say(f"A PostgreSQL, a simulated server and {len(self._names)} replicas start.")
         async with temporary_postgres(self._home / POSTGRES_LOG) as url, Simulator(self._options) as sim:
-            (self._home / CONFIG).write_text(_config(sim, url), encoding="utf-8")
+            (self._home / CONFIG).write_text(_config(sim, url, self._day.media), encoding="utf-8")
             settings = load_checked(self._home / CONFIG, environ={})
             database = storage_of(settings, host=THIS_HOST, metrics=Metrics()).database
             assert database is not None  # noqa: S101 - journal.url leads to one
@@ -96,7 +97,10 @@ class ReplicasDemo:
             watching = tasks.create_task(self._watch(database), name="watch")
             self._replicas = {name: self._start(name) for name in self._names}
             await self._reach(
-                lambda: self._is_shared(sim.center.agents) and all(map(sim.subscribed, sim.center.agents))
+                lambda: (
+                    self._is_shared(sim.center.agents)
+                    and all(sim.subscribed(agent, self._day.media) for agent in sim.center.agents)
+                )
             )
             self._show("Each has its share, and the agents begin their day.")
             playing = tasks.create_task(self._play(sim), name="play")
@@ -124,7 +128,7 @@ class ReplicasDemo:
 
     async def _play(self, sim: Simulator) -> None:
         rng = random.Random(_SEED)  # noqa: S311 - dice of a play, nothing secret
-        self._played = await play(sim, events=self._day.events, pace=self._day.pace_s, rng=rng)
+        self._played = await play(sim, events=self._day.events, pace=self._day.pace_s, rng=rng, media=self._day.media)
 
     def _start(self, name: str) -> "subprocess.Popen[bytes]":
         """A replica as it starts on a host of this name; Ctrl-C does not reach it."""
@@ -208,7 +212,7 @@ class ReplicasDemo:
     def summary(self) -> Iterator[Text]:
         """What was played, what became of it, and where the logs are."""
         day, tally, killed = self._played, self._tally, self._killed
-        yield Text(f"\n{day.chats} chats, {day.conferences} of them with two agents\n", style="bold")
+        yield Text(f"\n{day.came}, {day.conferences} of them with two agents\n", style="bold")
         yield Text(f"  {'published':<10}{tally.published:>5}")
         yield Text(f"  {'journaled':<10}{tally.events:>5}          with the sequences 1 to {self._last_sequence}")
         note = f"by the sink {_SINK}, of one replica after another"
@@ -222,7 +226,7 @@ class ReplicasDemo:
         yield Text(f"The replicas' logs, and what the sink wrote to their standard output, are in\n  {self._home}")
 
 
-def _config(sim: Simulator, url: str) -> str:
+def _config(sim: Simulator, url: str, media: Sequence[str]) -> str:
     """One file for all replicas, as a user would write it."""
     accounts = [
         f'[[accounts]]\nusername = "{agent}"\npassword = "{sim.options.password}"\n' for agent in sim.center.agents
@@ -232,6 +236,7 @@ def _config(sim: Simulator, url: str) -> str:
             "# Written by `disposition-listener demo --replicas`. PostgreSQL and the simulated server ended with it.",
             f'[server]\nurl = "{sim.url}"\n',
             *accounts,
+            f"[disposition]\nmedia = {json.dumps(media)}\n",
             f'[journal]\nurl = "{url}"\nusername = "{USER}"\n',
             f'[sinks.{_SINK}]\ntype = "stdout"\n',
         )

@@ -11,6 +11,7 @@ from listener.config.settings import Settings
 from listener.daemon import preflight
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
+from listener.daemon.watching import ConfigurationWatch
 from listener.errors import StartError
 from listener.runtime import logs
 from listener.runtime.notify import Notifier
@@ -34,6 +35,7 @@ def run(config: ConfigOption = None) -> None:
         130: A second Ctrl-C ended it at once.
         128 + n: A second signal n ended it at once, such as 143 for SIGTERM.
     """
+    watch = ConfigurationWatch(config)  # before it is read: what changes since is seen
     settings = load_checked(config)
     parts = settings.parts()
     if problems := preflight.host_problems(parts):
@@ -41,11 +43,11 @@ def run(config: ConfigOption = None) -> None:
     logs.configure(level=settings.log.level, style=settings.log.format)
     if problems := preflight.warnings(parts):
         log.warning("configuration_unsafe", problems=[str(problem) for problem in problems])
-    running.run(_listen(settings, partial(load_checked, config)))
+    running.run(_listen(settings, partial(load_checked, config), watch))
 
 
-async def _listen(settings: Settings, load: Callable[[], Settings]) -> None:
-    daemon = Daemon(settings, load=load, notifier=Notifier())
+async def _listen(settings: Settings, load: Callable[[], Settings], watch: ConfigurationWatch) -> None:
+    daemon = Daemon(settings, load=load, watch=watch, notifier=Notifier())
     running.on_request(daemon.stop)
     running.on_hangup(daemon.reload)
     await daemon.run()

@@ -22,7 +22,7 @@ from listener.model.event import (
     JournalStats,
     LaneStatus,
 )
-from listener.model.filter import EventFilter
+from listener.model.filter import DeadLetterGroup, EventFilter
 from listener.model.replica import LANE, DutyReport
 from listener.runtime.clock import SYSTEM_CLOCK
 
@@ -142,6 +142,11 @@ def export(place: Shared) -> Iterator[bytes]:
 def dead_letters(place: Shared, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
     """The dead letters that are meant, oldest first."""
     return place.ask(lambda database: database.dead_letters(which))
+
+
+def dead_letter_groups(place: Shared, which: DeadLetterFilter) -> list[DeadLetterGroup]:
+    """The dead letters that are meant, by sink and reason, the largest groups first."""
+    return place.ask(lambda database: database.dead_letter_groups(which))
 
 
 def dead_letter_events(place: Shared, which: DeadLetterFilter) -> list[Event]:

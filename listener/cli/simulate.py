@@ -9,6 +9,7 @@ from listener.cli import running
 from listener.errors import StartError
 from listener.runtime import logs
 from listener.simulator import SimulatorOptions, WorkingDay, serve
+from listener.simulator.media import MEDIA
 from listener.simulator.state import FIRST_CHAT
 
 _ON_A_LINE = 10  # names of accounts
@@ -23,10 +24,21 @@ TimeoutOption = Annotated[int, typer.Option(min=0, metavar="MS", help="How long 
 IntervalOption = Annotated[
     int, typer.Option(min=1, metavar="MS", help="How long a session lives without a /meta/connect.")
 ]
+MediaOption = Annotated[
+    str, typer.Option("--media", metavar="LIST", help="What comes: of chat, email and voice, with commas between.")
+]
 EventsOption = Annotated[
     int, typer.Option(min=0, metavar="N", help="Play a working day with this many dispositions once a client listens.")
 ]
 PaceOption = Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Seconds between two steps of that day.")]
+
+
+def media_of(text: str) -> tuple[str, ...]:
+    """The media of a `--media`. Raises StartError."""
+    media = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if unknown := [name for name in media if name not in MEDIA]:
+        raise StartError(f"--media: {unknown[0]!r} is none of {', '.join(MEDIA)}")
+    return media
 
 
 def simulate(
@@ -39,6 +51,7 @@ def simulate(
     max_interval_ms: IntervalOption = 10_000,
     events: EventsOption = 0,
     pace: PaceOption = 0.5,
+    media: MediaOption = "chat",
 ) -> None:
     """Run a simulated Web Services node, for tests.
 
@@ -62,9 +75,10 @@ def simulate(
         timeout_ms=timeout_ms,
         max_interval_ms=max_interval_ms,
     )
+    day = WorkingDay(events=events, pace_s=pace, media=media_of(media))
     logs.configure(level="warning")
     try:
-        running.run(_serve(options, WorkingDay(events=events, pace_s=pace) if events else None))
+        running.run(_serve(options, day if events else None))
     except StartError as exc:
         raise StartError(f"--{exc}") from exc  # it names the option: `port: …`
 

@@ -62,12 +62,12 @@ class Engine:
         self.exchange: Exchange
         self.connected = Latch()
         self._clock = clock = host.clock
-        uniform = host.random.uniform
         self._login = login
+        self.login_first = False  # whether a session of an earlier process waits for a login all the same
         self._certainty = certainty
         self._logged_in = login is None
-        self._handshake_backoff = handshake_backoff or Backoff(first_s=spread_s, uniform=uniform)
-        self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=uniform, spread_s=spread_s)
+        self._handshake_backoff = handshake_backoff or Backoff(first_s=spread_s, uniform=host.random.uniform)
+        self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=host.random.uniform, spread_s=spread_s)
         self._keep_alive = KeepAlive(session=session, lease=self.lease, login=login)
         self._in_flight = InFlight()
         self._subscription = SubscriptionState()
@@ -126,12 +126,12 @@ class Engine:
         them cannot stop cleanly: the server writes whenever it has something.
         """
         self._ending = True
-        at_rest = False
+        at_rest = self._subscription.is_untouched
         if self.session.phase is Phase.CONNECTED:
             with suppress(TimeoutError, ExchangeFailed):
                 async with asyncio.timeout(_END_S):
                     at_rest = await self._end_poll()
-        resume = self.session.snapshot(None) if at_rest and self.session.phase is Phase.CONNECTED else None
+        resume = self.session.snapshot(None) if at_rest and self.session.phase is not Phase.UNCONNECTED else None
         self._in_flight.put(PollingEnded(at=Moment.of(self._clock), resume=resume, subscribed=self._subscription.last))
 
     async def _end_poll(self) -> bool:
@@ -148,8 +148,8 @@ class Engine:
     # --- the cycle ------------------------------------------------------------------------------------------------
 
     async def handshake(self) -> None:
-        """Until there is a session; at once for one of an earlier process, which does not wait for a login."""
-        if self.session.client_id is not None:
+        """Until there is a session; at once for one of an earlier process, which does not wait: see `login_first`."""
+        if self.session.client_id is not None and not self.login_first:
             await self._log_in_once()
         elif not self._logged_in:
             await self.log_in()

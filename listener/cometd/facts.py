@@ -110,7 +110,7 @@ class SessionProblem(msgspec.Struct, frozen=True, kw_only=True):
 class PollingEnded(msgspec.Struct, frozen=True, kw_only=True):
     """Polling ended. The server queues events for `resume` from now on; None if that is not certain.
 
-    `subscribed` is as in a Batch.
+    `subscribed` is as in a Batch; None with a `resume` that stands as an earlier process left it.
     """
 
     at: Moment

@@ -5,6 +5,8 @@ import msgspec
 from listener.cometd.facts import Cause, RestoredBy
 from listener.runtime.clock import Moment
 
+_NEVER = Moment(0, None)
+
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """A subscription is restored. `since` is when it last existed, None if not yet in this process."""
@@ -22,7 +24,7 @@ class SubscriptionState:
 
     Attributes:
         last: the last moment at which it certainly existed, None before the first.
-        asked_at: when the request under way was sent.
+        asked_at: when the request under way, or the last one, was sent.
         cut: an answer that could not come again was lost since then.
     """
 
@@ -31,11 +33,15 @@ class SubscriptionState:
     def __init__(self) -> None:
         self.last: Moment | None = None
         self.cut = False
-        self.asked_at = Moment(0, None)
-        self._granted_at = Moment(0, None)
+        self.asked_at = self._granted_at = _NEVER
         self._cause: Cause | None = Cause.RESTART
         self._new_session = False
         self._network_failed = False
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing was asked of the server yet: all is as an earlier process has left it."""
+        return self.asked_at is _NEVER
 
     @property
     def is_new(self) -> bool:

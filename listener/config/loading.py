@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,12 +21,14 @@ from listener.config.schema import (
     placed,
     problems_of,
 )
-from listener.config.settings import AccountSettings, Parts, ServerSettings, Settings
-from listener.config.sources import Sources, read
+from listener.config.settings import AUTO, AccountSettings, Parts, ServerSettings, Settings
+from listener.config.sources import Sources, files_named_in, read
 from listener.errors import ConfigError, Problem
+from listener.model.media import CHAT
 
 ENV_PREFIX = "LISTENER_"
 _NEW_NAMES = {("server", "max_response_bytes"): "max_message_bytes"}
+_NEEDS_LOGIN = '"auto" asks the REST API: it needs server.login = "basic"'
 _YES = {"true", "yes", "on", "1", "y", "t"}  # as pydantic reads it, also from a variable
 CONFIG_VARIABLE = "LISTENER_CONFIG"
 _DEFAULT_FILES = ("listener.toml", "/etc/disposition-listener/listener.toml")
@@ -70,7 +72,7 @@ def load(
     Raises:
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
-    base, (data, places, between) = _tables(path, environ)
+    base, (data, places, between, _) = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == {"accounts": []}:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
@@ -132,7 +134,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     Raises:
         ConfigError: the file cannot be read, or is not TOML.
     """
-    base, (data, places, _) = _tables(path, environ)
+    base, (data, places, *_) = _tables(path, environ)
     data, _ = _with_new_names(data)
     files = Folders.of(base, environ) if find_files else None
     data, more_places, _ = _with_accounts_of_file(data, files) if files is not None else (data, {}, [])
@@ -150,6 +152,37 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     )
 
 
+class Files(NamedTuple):
+    """The files of a configuration, whatever is wrong with it.
+
+    Attributes:
+        base: the folder that patterns start from.
+        patterns: of files that are included.
+        parts: the main file, and the file or folder of accounts.
+        named: all that settings name, such as password files.
+    """
+
+    base: Path
+    patterns: tuple[str, ...]
+    parts: tuple[Path, ...]
+    named: tuple[Path, ...]
+
+
+def files_of(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Files:
+    """Which files a configuration is made of. Blocks. Raises ConfigError: the main file cannot be read."""
+    base, variables = path.absolute().parent if path is not None else Path.cwd(), _from_variables(environ)
+    sources = read(path, base, environ, include=variables.get("include"))
+    folders, data = Folders.of(base, environ), _merged({"accounts": [], **sources.tables}, variables)
+    data, *_ = _with_accounts_of_file(data, folders)
+    accounts, patterns = _accounts_file(data, folders), data.get("include")
+    return Files(
+        base=base,
+        patterns=tuple(one for one in patterns if isinstance(one, str)) if isinstance(patterns, list) else (),
+        parts=tuple(one for one in (path, accounts) if one is not None),
+        named=tuple(folders.find(Path(name)) for name in files_named_in(data)),
+    )
+
+
 def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
     try:
         return kind.model_validate(table, context=files)
@@ -158,9 +191,11 @@ def _sound(kind: type[S], table: object, files: Folders | None) -> S | None:
 
 
 def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, Sources]:
-    """The folder that paths start from, and what files and variables say."""
+    """The folder that paths start from, and what files and variables say. Raises ConfigError."""
     base, variables = path.absolute().parent if path is not None else Path.cwd(), _from_variables(environ)
     sources = read(path, base, environ, include=variables.get("include"))
+    if sources.unreadable:
+        raise ConfigError(sources.unreadable)
     return base, sources._replace(tables=_merged({"accounts": [], **sources.tables}, variables))
 
 
@@ -235,12 +270,18 @@ def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iter
     for one, other in (("client_cert_file", "client_key_file"), ("client_key_file", "client_cert_file")):
         if one in server and other not in server:
             yield Problem(f"server.{other}", f"is required beside {one} (the same file may hold both)")
+    disposition = data.get("disposition")
+    media = disposition.get("media", [CHAT]) if isinstance(disposition, dict) else [CHAT]
+    if "topic" in server and isinstance(media, list | tuple) and CHAT not in media:
+        yield Problem("server.topic", f"is that of chats, and disposition.media does not name {CHAT!r}")
     accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
     journal = data.get("journal")
     ends_sessions = str(data.get("disconnect_on_stop")).lower() in _YES
     if isinstance(journal, dict) and journal.get("url") and ends_sessions:
         text = "cannot be true with journal.url: a session would end whenever another replica takes it over"
         yield Problem("disconnect_on_stop", text)
+    if not basic and _is_auto(data.get("disposition")):
+        yield Problem("disposition.keys", _NEEDS_LOGIN)
     if basic and not accounts:
         text = 'at least one [[accounts]] table, or an accounts_file, is needed with server.login = "basic"'
         yield Problem("accounts", text)
@@ -248,6 +289,11 @@ def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iter
     for number, account in enumerate(accounts):
         if isinstance(account, dict):
             yield from _problems_of_account(f"accounts[{number}]", account, names, places, needs_password=basic)
+
+
+def _is_auto(table: object) -> bool:
+    keys = table.get("keys") if isinstance(table, dict) else None
+    return keys == AUTO[0] or keys == [*AUTO]
 
 
 def _problems_of_account(
@@ -265,6 +311,8 @@ def _problems_of_account(
     names.setdefault(name, place)
     if "password" in account and "password_file" in account:
         yield Problem(f"{place}.password_file", "give either password or password_file")
+    if not needs_password and _is_auto(account):
+        yield Problem(f"{place}.keys", _NEEDS_LOGIN)
     if needs_password and not account.get("password") and "password_file" not in account:
         yield Problem(f"{place}.password_file", 'a password or password_file is required with server.login = "basic"')
 

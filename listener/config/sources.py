@@ -21,11 +21,13 @@ class Sources(NamedTuple):
         tables: all tables, not yet checked.
         places: where those were written that are not in the main file; see `schema.placed`.
         problems: what is wrong between the files, or with variables in their values.
+        unreadable: what keeps included files from being read; without them nothing can be said of the whole.
     """
 
     tables: dict[str, Any]
     places: dict[str, str]
     problems: list[Problem]
+    unreadable: list[Problem]
 
 
 def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: object = None) -> Sources:
@@ -39,23 +41,21 @@ def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: 
         include: patterns in place of the main file's own.
 
     Raises:
-        ConfigError: files that cannot be read, or are not TOML.
+        ConfigError: the main file cannot be read, or is not TOML.
     """
     problems: list[Problem] = []
     tables = {} if path is None else _filled(tables_in(path, str(path)), environ, "", (), problems)
     patterns = tables.get("include") if include is None else include
-    sources, unreadable = Sources(tables, {}, problems), list[Problem]()
+    sources = Sources(tables, {}, problems, [])
     for name in _included(path, base, patterns, problems):
         try:
             more = _filled(tables_in(base / name, name), environ, f"{name}: ", (), problems)
         except ConfigError as exc:
-            unreadable += exc.problems
+            sources.unreadable.extend(exc.problems)
             continue
         if more.pop("include", None) is not None:
             problems.append(Problem(f"{name}: include", "an included file includes no other"))
         _add(sources, tables, more, (), name, "" if path is None else path.name)
-    if unreadable:
-        raise ConfigError(unreadable)
     return sources
 
 
@@ -71,19 +71,34 @@ def tables_in(path: Path, shown: str) -> dict[str, Any]:
         raise ConfigError([Problem(shown, f"is not TOML: {exc}")]) from exc
 
 
+def included(path: Path | None, base: Path, pattern: str) -> list[str]:
+    """The names of the files that a pattern of `include` leads to, sorted, without the main file. Blocks."""
+    found = sorted(glob.glob(pattern, root_dir=base))  # noqa: PTH207 - a Path's * matches hidden files too
+    return [name for name in found if path is None or (base / name).resolve() != path.resolve()]
+
+
 def _included(path: Path | None, base: Path, patterns: object, problems: list[Problem]) -> Iterator[str]:
-    """The names of the files, those of a pattern sorted, each once; a pattern that matches none is no problem."""
-    seen = set() if path is None else {path.resolve()}
+    """The names of the files of all patterns, each once; a pattern that matches none is no problem."""
+    seen = set[Path]()
     for number, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
         if not isinstance(pattern, str):
             continue
-        found = sorted(glob.glob(pattern, root_dir=base))  # noqa: PTH207 - a Path's * matches hidden files too
+        found = included(path, base, pattern)
         if not found and glob.escape(pattern) == pattern:
             problems.append(Problem(f"include[{number}]", f"cannot read {base / pattern}: there is no such file"))
         for name in found:
             if (file := (base / name).resolve()) not in seen:
                 seen.add(file)
                 yield name
+
+
+def files_named_in(tables: object) -> Iterator[str]:
+    """Whatever stands in tables under a key that ends in `_file` or `_files`, at any depth."""
+    for key, value in tables.items() if isinstance(tables, dict) else ():
+        if key.endswith(("_file", "_files")):
+            yield from (name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str))
+        for table in value if isinstance(value, list) else [value]:
+            yield from files_named_in(table)
 
 
 def _filled(

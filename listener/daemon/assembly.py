@@ -1,7 +1,7 @@
 """Builds the parts of the daemon and of the probes from the settings."""
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -22,19 +22,22 @@ from listener.errors import ConfigError, Problem
 from listener.intake.receiver import Identity
 from listener.journal.sqlite.lock import Known
 from listener.model.event import Event, SessionState
+from listener.model.media import CHAT, MediaType
 from listener.model.testevent import make_test_event
 from listener.runtime.gate import Gate
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
+from listener.webservices.media import MEDIA
 from listener.webservices.skew import ClockSkew
 
 
 class Account:
     """The parts that belong to one account: HTTP session, REST client, CometD client.
 
-    `before_listening` is called once, after the first login and before anything is subscribed to.
+    `before_listening` is called once, after the first login and before anything is subscribed to; `after_login` after
+    each login, and one that fails fails the login.
 
     Args:
         settings: the whole configuration.
@@ -49,7 +52,7 @@ class Account:
         host: time and chance.
     """
 
-    __slots__ = ("_login_restored", "before_listening", "client", "engine", "http", "identity", "rest")
+    __slots__ = ("_login_restored", "after_login", "before_listening", "client", "engine", "http", "identity", "rest")
 
     def __init__(
         self,
@@ -70,9 +73,10 @@ class Account:
         self.http = new_session(connector)
         self.rest = self._web_services(settings, account, metrics, skew, host) if server.login == "basic" else None
         self.before_listening: Callable[[], Awaitable[None]] | None = None
+        self.after_login: Callable[[WebServices], Awaitable[None]] | None = None
         self._login_restored = saved is not None
         self.engine = Engine(
-            session=self._session(server, saved),
+            session=self._session(server, topics_of(settings).values(), saved),
             host=host,
             login=self._log_in if self.rest else None,
             spread_s=spread_s,
@@ -106,8 +110,8 @@ class Account:
             skew=skew,
         )
 
-    def _session(self, server: ServerSettings, saved: SessionState | None) -> Session:
-        session = Session(topics=[server.topic], connection_type=server.transport, want_ack=server.ack)
+    def _session(self, server: ServerSettings, topics: Iterable[str], saved: SessionState | None) -> Session:
+        session = Session(topics=topics, connection_type=server.transport, want_ack=server.ack)
         if saved is not None:
             connections.restore_cookies(self.http, server.url, saved.cookies)
             session.resume(
@@ -130,6 +134,8 @@ class Account:
             self._login_restored = False
         else:
             await self.rest.login()
+        if self.after_login is not None:
+            await self.after_login(self.rest)
         if self.before_listening is not None:
             await self.before_listening()
             self.before_listening = None
@@ -137,8 +143,14 @@ class Account:
 
 def identity_of(settings: Settings, account: AccountSettings) -> Identity:
     """What a stored session must match."""
-    server = settings.server
-    return Identity(account=account.username, url=server.url + server.notifications, topic=server.topic)
+    server, topics = settings.server, ",".join(topics_of(settings).values())
+    return Identity(account=account.username, url=server.url + server.notifications, topic=topics)
+
+
+def topics_of(settings: Settings) -> dict[MediaType, str]:
+    """What each account subscribes to, by medium."""
+    media = settings.disposition.media
+    return {name: settings.server.topic if name == CHAT else MEDIA[name].topic for name in media}
 
 
 def new_test_event(settings: Settings, sink: str, host: Host = THIS_HOST) -> Event:
@@ -152,12 +164,20 @@ def new_test_event(settings: Settings, sink: str, host: Host = THIS_HOST) -> Eve
     )
 
 
-def source_of(settings: Settings) -> str:
+def sources_of(settings: Settings) -> dict[MediaType, str]:
     """CloudEvents `source`: the topic as a resource of the server, including `/api`, as notifications have it."""
     server = settings.server
-    version = "/" + server.topic.split("/")[1]
-    prefix, found, _ = server.notifications.partition(version + "/")
-    return server.url + (prefix if found else "") + server.topic
+    sources = {}
+    for medium, topic in topics_of(settings).items():
+        version = "/" + topic.split("/")[1]
+        prefix, found, _ = server.notifications.partition(version + "/")
+        sources[medium] = server.url + (prefix if found else "") + topic
+    return sources
+
+
+def source_of(settings: Settings) -> str:
+    """That of what concerns no interaction: gaps and tests."""
+    return next(iter(sources_of(settings).values()))
 
 
 def sink_problems(settings: Settings) -> list[Problem]:

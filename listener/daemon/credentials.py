@@ -18,7 +18,7 @@ class FileWatch:
 
     def look(self, files: Mapping[str, Iterable[Path]]) -> set[str]:
         """The names whose files have changed; those that were not there at the last look have not. Blocks."""
-        now = {name: {path: _fingerprint(path) for path in paths} for name, paths in files.items()}
+        now = {name: {path: fingerprint(path) for path in paths} for name, paths in files.items()}
         changed = {name for name, seen in now.items() if name in self._seen and _differs(self._seen[name], seen)}
         for name, seen in now.items():
             before = self._seen.get(name, {})
@@ -31,7 +31,8 @@ def _differs(before: Mapping[Path, Fingerprint], now: Mapping[Path, Fingerprint]
     return any(mark is not None and path in before and before[path] != mark for path, mark in now.items())
 
 
-def _fingerprint(path: Path) -> Fingerprint:
+def fingerprint(path: Path) -> Fingerprint:
+    """What changes with a file, through symbolic links too; None if it is not there. Blocks."""
     try:
         found = path.stat()
     except OSError:

@@ -16,21 +16,22 @@ from listener.config.schema import input_files
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts, Spawn
-from listener.daemon.assembly import new_test_event, source_of
+from listener.daemon.assembly import new_test_event, source_of, sources_of
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
 from listener.daemon.duties import offers_of
 from listener.daemon.failures import first, loud, says_only_that_it_is_fenced
-from listener.daemon.health import Health
+from listener.daemon.health import new_health
 from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
+from listener.daemon.last_hour import Hour
 from listener.daemon.reloading import Changes, Reloads, changes_between
-from listener.daemon.replicas import Replicas
 from listener.daemon.roll import Roll
 from listener.daemon.serving import http_server
 from listener.daemon.storage import open_patiently, storage_of
 from listener.daemon.supervision import Supervision
+from listener.daemon.watching import ConfigurationWatch
 from listener.daemon.work import Work
 from listener.delivery import Lane
 from listener.errors import ConfigError, ControlError, JournalError, JournalLocked
@@ -47,6 +48,7 @@ from listener.runtime.open_files import open_as_many_files_as_allowed
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 10.0
+_LOOK_AT_CONFIGURATION_S = 1.0
 _SINKS_ANSWER_WITHIN_S = 1.0
 _LASTED_S = 60.0
 _SERVER = "[server]"  # no sink can be called so
@@ -59,7 +61,8 @@ class Daemon:
         settings: the configuration, checked.
         metrics: passed in by whoever wants to read them.
         on_record: called with each group of events once it is durable.
-        load: rereads the configuration for SIGHUP, and raises ConfigError; None if it cannot be reread.
+        load: rereads the configuration, and raises ConfigError; None if it cannot be reread.
+        watch: its files, for changes without SIGHUP; None for none.
         notifier: gets the state of the service.
         host: time, chance and workers.
         takes_orders: whether it listens on the control socket beside the journal, if that is a file.
@@ -73,6 +76,7 @@ class Daemon:
         metrics: Metrics | None = None,
         on_record: Callable[[tuple[Event, ...]], None] | None = None,
         load: Callable[[], Settings] | None = None,
+        watch: ConfigurationWatch | None = None,
         notifier: Notifier | None = None,
         host: Host = THIS_HOST,
         takes_orders: bool = True,
@@ -84,8 +88,11 @@ class Daemon:
         self._takes_orders = takes_orders
         self.metrics = metrics or Metrics()
         self._on_record = on_record
+        self._hour = Hour(host.clock)
         self._stop = asyncio.Event()
         self._reload_wanted = asyncio.Event()
+        self._resume_wanted = False
+        self._watch = watch
         self._notifier = notifier or Notifier({})
         self._look = asyncio.Event()
         self._load = load
@@ -101,52 +108,44 @@ class Daemon:
         """Whatever stands on the journal, as a process has it that starts."""
         settings, host = self._settings, self._host
         self._accounts: Accounts | None = None
-        self._roll = Roll(monotonic_s=host.clock.monotonic_s)
+        self._roll = Roll(monotonic_s=host.clock.monotonic_s, now_ms=host.clock.now_ms)
         self._starting = "starting"
         self._down_since_ms: int | None = None
         self._storage = storage_of(
-            settings,
-            host=host,
-            metrics=self.metrics,
-            new_database=self._database,
-            known_sequence=self._known_sequence,
+            settings, host=host, metrics=self.metrics, new_database=self._database, known_sequence=self._known_sequence
         )
         self._journal, self._duties = self._storage.journal, self._storage.duties
         self._certainty = Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
-        self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
+        self._lanes = SinkLanes(
+            journal=self._journal, metrics=self.metrics, host=host, on_delivered=self._hour.delivered
+        )
         self._recorder = Recorder(
             journal=self._journal,
             metrics=self.metrics,
             source=source_of(settings),
+            sources=sources_of(settings),
             type_prefix=settings.disposition.type_prefix,
-            on_record=self._on_record,
+            on_record=self._recorded,
             host=host,
             is_alone=not self._duties.is_shared,
         )
-        self.health = Health(
+        self.health = new_health(
+            settings=lambda: self._settings,
+            storage=self._storage,
             roll=self._roll,
             lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
-            configuration=self.reloads.status,
-            journal=self._journal,
-            wal_bytes=self._storage.wal_bytes,
             recorder=self._recorder,
+            configuration=self.reloads.status,
             starting=lambda: self._starting,
             started_ms=self._started_ms,
-            now_ms=host.clock.now_ms,
-            monotonic_s=host.clock.monotonic_s,
+            hour=self._hour,
+            host=host,
         )
-        if self._storage.database is not None and self._storage.membership is not None:
-            self.health.replicas = Replicas(
-                name=settings.journal.replica_name,
-                knows=self._storage.database,
-                duties=self._storage.membership,
-                offered=lambda: [offer.duty for offer in offers_of(self._settings)],
-                roll=self._roll,
-                lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
-                kinds=lambda: {name: lane.type for name, lane in self._settings.sinks.items()},
-                problems=self.health.problems,
-                monotonic_s=host.clock.monotonic_s,
-            )
+
+    def _recorded(self, events: tuple[Event, ...]) -> None:
+        self._hour.recorded(events)
+        if self._on_record is not None:
+            self._on_record(events)
 
     def stop(self) -> None:
         """Ask for a clean stop; `run` then returns."""
@@ -155,6 +154,7 @@ class Daemon:
     def reload(self) -> None:
         """Handle SIGHUP: reopen renamed files, reload the configuration, resume parked sinks."""
         self._lanes.reopen()
+        self._resume_wanted = True
         self._reload_wanted.set()
 
     async def run(self) -> None:
@@ -240,12 +240,15 @@ class Daemon:
 
     def _begin(self, work: Work, watch: FileWatch, spawn: Spawn) -> list[asyncio.Task[None]]:
         """What goes on beside accounts and lanes."""
-        begun = [
+        begun = [] if self._duties.is_shared else [spawn("last hour", self._hour.recall(self._journal))]
+        begun += [
             spawn("recorder", self._recorder.run()),
             spawn("retention", self._retention(work).run()),
             spawn("reload", self._reload_when_asked(work, spawn)),
             spawn("credentials", self._watch_files(work, watch, spawn)),
         ]
+        if self._watch is not None:
+            begun.append(spawn("configuration", self._watch_configuration(self._watch)))
         if isinstance(self._journal, Salvages):
             begun.append(spawn("damages", self._record_damages(self._journal)))
         begun += [spawn(name, run()) for name, run in self._storage.workers.items()]
@@ -313,10 +316,18 @@ class Daemon:
         while True:
             await self._reload_wanted.wait()
             self._reload_wanted.clear()
+            resume, self._resume_wanted = self._resume_wanted, False
             self._notifier.reloading()
             await self._reload(work, spawn)
             self._notifier.ready(self.reloads.summary())
-            log.info("sinks_resumed", sinks=self._lanes.resume())
+            if resume:
+                log.info("sinks_resumed", sinks=self._lanes.resume())
+
+    async def _watch_configuration(self, watch: ConfigurationWatch) -> None:
+        while True:
+            await self._host.clock.sleep(_LOOK_AT_CONFIGURATION_S)
+            if self._settings.is_watched and await asyncio.to_thread(watch.look, named_too=self.reloads.is_refused):
+                self._reload_wanted.set()
 
     async def _watch_files(self, work: Work, watch: FileWatch, spawn: Spawn) -> None:
         """Reload replaced certificates and secrets; passwords of accounts are read at each login."""
@@ -356,6 +367,8 @@ class Daemon:
         self.reloads.done(changes)
 
     def _loaded(self, load: Callable[[], Settings]) -> tuple[Settings, Changes]:
+        if self._watch is not None:
+            self._watch.take()
         new = load()
         return new, changes_between(self._settings, new)
 

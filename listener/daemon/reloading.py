@@ -13,7 +13,7 @@ from listener.runtime.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
-_LIVE = {"accounts", "accounts_file", "include", "sinks", "base"}
+_LIVE = {"accounts", "accounts_file", "include", "watch", "sinks", "base"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +116,11 @@ class Reloads:
         self._metrics.set("config_last_reload_success", 0)
         self._metrics.count("config_reloads_total", 1, "refused")
         _log.error("reload_refused", problems=[str(problem) for problem in problems], effect="the old one remains")
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the newest configuration is not in force."""
+        return self._refused_ms is not None
 
     def summary(self) -> str:
         """In a line, what is in force."""

@@ -28,6 +28,7 @@ from listener.web.lookups import Lookups
 from listener.web.openapi import Description
 from listener.web.server import HttpServer
 from listener.web.status import Probes, StatusPage
+from listener.web.summary import SummaryPages
 
 
 class TokenFile:
@@ -89,6 +90,7 @@ def http_server(
     parts = (
         Probes(problems=health.problems, metrics=metrics),
         StatusPage(status=health.status),
+        SummaryPages(summary=health.summary, accounts=health.accounts),
         AttemptPage(attempts=actions.attempts),
         Actions(resume=actions.resume, test=actions.test, replay=actions.replay),
         Console(),
@@ -99,7 +101,7 @@ def http_server(
             last_sequence=lambda: journal.last_sequence,
             metrics=metrics,
         ),
-        Lookups(search=journal.search, letters=journal.dead_letter_page),
+        Lookups(search=journal.search, letters=journal.dead_letter_page, groups=journal.dead_letter_groups),
         Description(secured=token is not None),
     )
     return HttpServer(

@@ -49,7 +49,7 @@ class Work:
         self._configure(settings)
         self._turn = asyncio.Lock()
         self._leaving: set[str] = set()
-        self._is_leaving = False
+        self._is_leaving = self._has_left = False
         self._under_way: set[asyncio.Task[None]] = set()
 
     def _configure(self, settings: Settings) -> None:
@@ -67,7 +67,7 @@ class Work:
             try:
                 changes = await self._duties.changes()
             except JournalFenced:
-                if self._is_leaving:
+                if self._has_left:
                     return
                 raise
             await self._persist("begin", partial(self._begin, changes.given, spawn))
@@ -77,10 +77,15 @@ class Work:
     # --- given ------------------------------------------------------------------------------------------------------
 
     async def _begin(self, given: Sequence[str], spawn: Spawn) -> None:
-        """Begin what is not at work yet. Raises JournalError: nothing is lost by another attempt."""
+        """Begin what is not at work yet. Raises JournalError: nothing is lost by another attempt.
+
+        What is given while all of it is left to others is theirs, just as it was found.
+        """
         async with self._turn:
             accounts, lanes = named(ACCOUNT, given), named(LANE, given)
             await self._accounts.build(self._configured[name] for name in accounts if name in self._configured)
+            if self._is_leaving:
+                return
             self._begin_lanes([name for name in lanes if name in self._settings.sinks], spawn)
             self._accounts.start(spawn)
             gone = [ACCOUNT + name for name in accounts if name not in self._configured]
@@ -125,7 +130,7 @@ class Work:
             await self._settled()
             await self._persist("release", lambda: self._duties.release(duties))
         except JournalFenced:
-            if not self._is_leaving:
+            if not self._has_left:
                 raise
         self._leaving.difference_update(duties)
 
@@ -147,6 +152,7 @@ class Work:
 
     async def leave(self, *, timeout_s: float) -> None:
         """Come to rest with everything, and leave it to others; what takes longer than `timeout_s` is cut off."""
+        self._is_leaving = True
         try:
             async with asyncio.timeout(timeout_s):
                 await self._persist("offer", lambda: self._duties.offer(()))  # so nothing new is given
@@ -155,7 +161,7 @@ class Work:
             _log.warning("not_at_rest", effect="others take over as from a process that has died")
             self._accounts.abandon()
             await self._lanes.end(list(self._lanes.running))
-        self._is_leaving = True
+        self._has_left = True
         await self._duties.leave()
         for task in self._under_way:  # they wait for what is ending too
             task.cancel()

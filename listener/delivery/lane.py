@@ -49,6 +49,7 @@ class Lane:
         now_ms: epoch milliseconds, for stamps.
         backoff: pauses between attempts.
         monotonic: seconds that only run forward: the horizon's clock.
+        on_delivered: told once a batch how many events were, and how many seconds ago the oldest was received.
     """
 
     def __init__(
@@ -63,14 +64,14 @@ class Lane:
         now_ms: Callable[[], int],
         backoff: Backoff | None = None,
         monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
+        on_delivered: Callable[[int, float], None] | None = None,
     ) -> None:
         self.name = name
-        self._kind = kind
+        self._kind, self._on_delivered = kind, on_delivered
         self._journal = journal
         self._policy = policy
         self._metrics = metrics
-        self._now_ms = now_ms
-        self._monotonic = monotonic
+        self._now_ms, self._monotonic = now_ms, monotonic
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
         self._progress, self._moved, self._at_rest = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._retry_state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
@@ -296,6 +297,8 @@ class Lane:
                 ("end_to_end_latency_seconds", epoch_ms(first.time)),
             ):
                 self._metrics.observe(name, max(0, now_ms - since_ms) / 1000, self.name)
+            if self._on_delivered is not None:
+                self._on_delivered(len(wanted) - dead, max(0, now_ms - first.received_ms) / 1000)
 
     async def _deliver(self, wanted: list[Event]) -> int:
         """Deliver the batch until nothing of it is left; returns how many of its events are dead."""
@@ -466,13 +469,15 @@ class Lane:
 
 def readiness_problem(status: LaneStatus) -> ReadinessProblem | None:
     """Why a lane does not bring its sink what it should; None if it does, or may soon."""
+    sink, resume = f"sink {status.sink}", f"disposition-listener sinks resume {status.sink}"
     if status.parked is not None:
-        return _problem(f"sink {status.sink} is parked", status.parked)
+        return _problem(status, f"{sink} is parked", status.parked, resume)
     why = status.last_error or "no answer"
     if status.quiet_s and status.stalled_s + status.quiet_s > _STALLED_S:
-        return _problem(f"sink {status.sink} is to be left alone for {status.quiet_s:.0f} s more", why)
+        return _problem(status, f"{sink} is to be left alone for {status.quiet_s:.0f} s more", why, resume)
     if status.stalled_s > _STALLED_S:
-        return _problem(f"sink {status.sink} has taken nothing for {status.stalled_s:.0f} s", why)
+        test = f"disposition-listener sinks test {status.sink}"
+        return _problem(status, f"{sink} has taken nothing for {status.stalled_s:.0f} s", why, test)
     return None
 
 
@@ -481,5 +486,5 @@ def chat_of(event: Event) -> tuple[str, str]:
     return event.kind, event.subject
 
 
-def _problem(what: str, why: str) -> ReadinessProblem:
-    return ReadinessProblem(brief=what, full=f"{what}: {why}")
+def _problem(status: LaneStatus, what: str, why: str, help_: str) -> ReadinessProblem:
+    return ReadinessProblem(brief=what, full=f"{what}: {why}", kind="sink", about=status.sink, help=help_)

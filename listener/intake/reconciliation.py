@@ -367,7 +367,7 @@ class Reconciler:
 
     async def _read(self, asked_at: Moment) -> _Look:
         chats = await self._rest.chats()
-        decoded = self._decoder.decode_chats(chats, account=self._account, received_ms=asked_at.wall_ms)
+        decoded = self._decoder.decode_read(chats, account=self._account, received_ms=asked_at.wall_ms)
         return _Look(asked_at=asked_at, observations=decoded.observations, going_on=frozenset(decoded.chats))
 
     async def _compare(self, look: _Look, *, prime: bool, gap: Gap | None = None) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
@@ -27,6 +27,7 @@ from listener.model.event import (
     SessionState,
     rfc3339,
 )
+from listener.model.media import CHAT, MediaType, plain_id
 from listener.ports import Journal
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import THIS_HOST, Host
@@ -96,7 +97,8 @@ class Recorder:
     Args:
         journal: where it goes.
         metrics: counts events by change.
-        source: CloudEvents `source`.
+        source: CloudEvents `source`, of whatever `sources` has none for.
+        sources: those of other media than chats, by medium.
         type_prefix: what the CloudEvents `type` starts with.
         backoff: pauses while the journal cannot commit.
         on_record: called with each group of events once it is durable.
@@ -111,6 +113,7 @@ class Recorder:
         metrics: Metrics,
         source: str,
         type_prefix: str,
+        sources: Mapping[MediaType, str] | None = None,
         backoff: Backoff | None = None,
         on_record: Callable[[tuple[Event, ...]], None] | None = None,
         host: Host = THIS_HOST,
@@ -121,6 +124,7 @@ class Recorder:
         self._monotonic_s = host.clock.monotonic_s
         self._metrics = metrics
         self._source = source
+        self._sources = sources or {}
         self._disposition_type = f"{type_prefix}.chat.{Kind.DISPOSITION}"
         self._gap_type = f"{type_prefix}.chat.{Kind.GAP}"
         self._backoff = backoff or Backoff(first_s=0.2, limit_s=5.0, uniform=host.random.uniform)
@@ -344,12 +348,16 @@ class Recorder:
 
     def _disposition_event(self, heard: Observation, change: Change, previous: str | None, event_id: str) -> Event:
         received_at = self._received_at(heard.received_ms)
+        identity = chat_id = heard.chat_id
+        media_type, source = heard.media_type, self._source
+        if media_type != CHAT:
+            chat_id, source = plain_id(media_type, identity), self._sources.get(media_type, source)
         data = Disposition(
             change,
             heard.key,
             heard.value,
             previous,
-            heard.chat_id,
+            chat_id,
             heard.chat_state,
             heard.chat_uri,
             heard.reference_id,
@@ -358,12 +366,13 @@ class Recorder:
             heard.user_data,
             received_at,
             heard.origin,
+            media_type,
         )
         return Event(
             event_id,
             self._disposition_type,
-            self._source,
-            heard.chat_id,
+            source,
+            identity,
             received_at if heard.server_time_ms is None else rfc3339(heard.server_time_ms),
             _DISPOSITION,
             heard.account,

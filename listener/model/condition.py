@@ -21,11 +21,15 @@ class ReadinessProblem(msgspec.Struct, frozen=True, kw_only=True):
     """What keeps the daemon from its whole work.
 
     `full` is for who may see everything; `brief` says which part it is without a word of an agent, a customer or a
-    server: an account goes by its place in the configuration.
+    server: an account goes by its place in the configuration. `kind` is `start`, `accounts`, `sink` or `journal`,
+    `about` the sink, `help` a command that helps.
     """
 
     brief: str
     full: str
+    kind: str = ""
+    about: str = ""
+    help: str | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -69,8 +73,8 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     replica: str | None = None
 
     @classmethod
-    def of(cls, lane: LaneStatus, dead_letters: int | None) -> "SinkReport":
-        """The sink behind a lane."""
+    def of(cls, lane: LaneStatus, dead_letters: int | None, replica: str | None = None) -> "SinkReport":
+        """The sink behind a lane, which a replica has."""
         return cls(
             sink=lane.sink,
             kind=lane.kind,
@@ -84,4 +88,5 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             quiet_seconds=lane.quiet_s,
             last_error=lane.last_error,
             dead_letters=dead_letters,
+            replica=replica,
         )

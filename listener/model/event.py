@@ -8,6 +8,8 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec.structs import asdict, replace
 
+from listener.model.media import CHAT, MediaType
+
 Name = Annotated[str, msgspec.Meta(max_length=1024)]
 
 
@@ -47,8 +49,17 @@ class Participant(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="c
     participant_id: Name | None = None
 
 
+class CallParticipant(Participant, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """A party of a call: the one at the other end has a number, and no nickname."""
+
+    phone_number: Name | None = None
+
+
 class Disposition(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """`data` of a disposition event. `previous` and `disposition` are None if there is no value."""
+    """`data` of a disposition event. `previous` and `disposition` are None if there is no value.
+
+    `chat_id`, `chat_state` and `chat_uri` are those of the interaction, whatever its medium.
+    """
 
     change: Change
     key: str
@@ -63,6 +74,7 @@ class Disposition(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     user_data: dict[str, Any]
     received_at: str
     origin: Origin
+    media_type: MediaType = CHAT
 
 
 class Gap(
@@ -156,6 +168,9 @@ def _opening(type_: str, source: str) -> bytes:
 class Observation(msgspec.Struct, frozen=True, gc=False):
     """One disposition key heard in one notification (or found by re-reading a chat), not yet classified.
 
+    `chat_id` identifies the interaction among those of all media (`media.identity_of`), and is so of every `chat_id`
+    that is neither in an event's data nor asked of the server.
+
     `value` is None if the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
     time in milliseconds where the notification has one. `digest` identifies the notification within its account. With
     `prime` it only tells what a chat came with: it becomes the last value where none is known, and never an event.
@@ -175,6 +190,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     origin: Origin = Origin.NOTIFICATION
     digest: bytes = b""
     prime: bool = False
+    media_type: MediaType = CHAT
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -414,7 +430,11 @@ class GapTally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How an account's session stands. `epoch` counts the sessions that began or were resumed in this process."""
+    """How an account's session stands. `epoch` counts the sessions that began or were resumed in this process.
+
+    `certain_ms` is the last moment (epoch milliseconds) at which its subscription certainly existed, while it has none:
+    a gap may be open since. None while it has one, and before the very first.
+    """
 
     account: str
     subscribed: bool = False
@@ -423,6 +443,7 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     gaps: GapTally = GapTally()
     since_ms: int | None = None
     last_error: str | None = None
+    certain_ms: int | None = None
 
 
 def rfc3339(epoch_ms: int) -> str:

@@ -11,8 +11,6 @@ from listener.runtime.host import Host
 from listener.simulator.options import SimulatorOptions
 from listener.simulator.queues import MessageQueue
 
-CHATS = "/v2/me/chats"
-
 
 class Wake(Enum):
     """Why a held `/meta/connect` is answered."""

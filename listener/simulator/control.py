@@ -17,21 +17,22 @@ Everything is `POST /control/NAME` with a JSON object (or nothing, where every m
     duplicate         count                                  the next batches come twice
     set-csrf          enabled, header                        every token becomes invalid; switches protection
     publish           agent, channel, data | raw, count      a message as given; {n} in it becomes 1, 2, …
-    add-chat          chat, agents, state                    a chat that several agents may share
+    add-chat          chat, agents, state, medium            a chat (an email, a voice call) that agents may share
     clear             -                                      disarm every fault
 """
 
 import ipaddress
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from listener.errors import WebServicesError
-from listener.simulator.bayeux import CHATS, Bayeux, CometdSession, Wake
+from listener.simulator.bayeux import Bayeux, CometdSession, Wake
 from listener.simulator.faults import Advice, Cut, Drop, Fail, Fault, Faults, Garbage, Target
 from listener.simulator.logins import Logins
-from listener.simulator.state import ChatState, ContactCenter
+from listener.simulator.media import CHAT, MEDIA, ChatState
+from listener.simulator.state import ContactCenter
 from listener.simulator.wire import Call, Reply, json_reply
 
 PREFIX = "/control/"
@@ -81,7 +82,7 @@ class PublishOrder(_Order, frozen=True):
     """A message for one agent, or `all`. `raw` is the text of the data, sent as it is, valid JSON or not."""
 
     agent: str = "all"
-    channel: str = CHATS
+    channel: str = CHAT.topic
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     raw: str | None = None
     count: int = 1
@@ -93,6 +94,7 @@ class AddChat(_Order, frozen=True):
     chat: str
     agents: list[str]
     state: ChatState = ChatState.CHATTING
+    medium: Literal["chat", "email", "voice"] = "chat"
 
 
 Raised = (msgspec.MsgspecError, UnicodeDecodeError, WebServicesError)
@@ -220,7 +222,8 @@ class Control:
         return {"queued": self.publish(order.agent, order.channel, text, order.count)}
 
     def _add_chat(self, order: AddChat) -> Mapping[str, Any]:
-        return {"chat": self._center.add_chat(order.chat, order.agents, state=order.state).id}
+        medium = MEDIA[order.medium]
+        return {"chat": self._center.add_chat(order.chat, order.agents, state=order.state, medium=medium).id}
 
 
 def is_loopback(peer: str | None) -> bool:

@@ -1,44 +1,67 @@
-"""The JSON of chats and of what GWS says about them, in the documented field order."""
+"""The JSON of chats, emails and calls, and of what GWS says about them, in the documented field order."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any
+from zlib import crc32
 
-from listener.simulator.state import CAPABILITIES, Chat, ChatState, Participant
-
-
-class NoticeKind(StrEnum):
-    """`notificationType` of a ChatStateChangeMessage."""
-
-    STATUS = "StatusChange"
-    PARTICIPANTS = "ParticipantsUpdated"
-    PROPERTIES = "PropertiesUpdated"
+from listener.simulator.media import CHAT, EMAIL, VOICE, ChatState, Medium, NoticeKind
+from listener.simulator.state import Chat, Participant
 
 
 def chat_resource(chat: Chat, state: ChatState, *, base_url: str, user_data: Mapping[str, Any]) -> dict[str, Any]:
     """The chat as one agent sees it. A completed chat has only state, id and uri left."""
-    uri = f"{base_url}/api/v2/chats/{chat.id}"
+    medium = chat.medium
+    uri = f"{base_url}/api/v2/{'' if medium is CHAT else 'me/'}{medium.resource}/{chat.id}"
+    word = medium.word(state)
     if state is ChatState.COMPLETED:
-        return {"state": state.value, "id": chat.id, "uri": uri}
+        return {"state": word, "id": chat.id, "uri": uri}
     return {
-        "participants": [_party(party) for party in chat.participants],
-        "state": state.value,
+        **({} if medium is EMAIL else {"participants": _parties(chat)}),
+        "state": word,
         "id": chat.id,
-        "capabilities": list(CAPABILITIES[state]),
+        **(_call(chat, base_url) if medium is VOICE else {}),
+        "capabilities": list(medium.capabilities.get(state, ())),
         "userData": dict(user_data),
         "uri": uri,
     }
 
 
+def call_uuid(chat: Chat) -> str:
+    """What SetCallDisposition names a call by."""
+    return f"00GK2KNS{crc32(chat.id.encode()):08X}"
+
+
+def _call(chat: Chat, base_url: str) -> dict[str, Any]:
+    return {
+        "callUuid": call_uuid(chat),
+        "connId": f"006f0249{crc32(chat.id.encode()):08x}",
+        "deviceUri": f"{base_url}/api/v2/devices/74c9",
+        "dnis": "5005",
+        "callType": "Inbound",
+    }
+
+
+def _parties(chat: Chat) -> list[dict[str, str]]:
+    """Of a call the customer alone, who has a number and no name."""
+    if chat.medium is VOICE:
+        return [{"phoneNumber": "+15550100", "formattedPhoneNumber": "(555) 0100"}]
+    return [_party(party) for party in chat.participants]
+
+
 def chat_notice(
-    kind: NoticeKind, chat: Mapping[str, Any], *, reference_id: int | None, generated_ms: int | None
+    kind: NoticeKind,
+    chat: Mapping[str, Any],
+    *,
+    reference_id: int | None,
+    generated_ms: int | None,
+    medium: Medium = CHAT,
 ) -> dict[str, Any]:
-    """A ChatStateChangeMessage. `generated_ms` is epoch milliseconds, None for a site without metrics."""
+    """A ChatStateChangeMessage, or its like. `generated_ms` is epoch milliseconds, None for a site without metrics."""
     caused = {} if reference_id is None else {"referenceId": reference_id}
     return caused | {
-        "chat": chat,
-        "notificationType": kind.value,
-        "messageType": "ChatStateChangeMessage",
+        medium.container: chat,
+        "notificationType": medium.word(kind),
+        "messageType": medium.message_type,
         **_metrics(generated_ms),
     }
 

@@ -1,4 +1,4 @@
-"""The chat operations: check, act, tell every agent in the chat."""
+"""The operations on chats, emails and calls: check, act, tell every agent who is in it."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from listener.errors import ParameterInvalid, ParameterMissing
-from listener.simulator.notices import NoticeKind, chat_notice, chat_resource, message_log_notice
+from listener.simulator.media import CHAT, ChatState, Medium, NoticeKind
+from listener.simulator.notices import call_uuid, chat_notice, chat_resource, message_log_notice
 from listener.simulator.options import SimulatorOptions
-from listener.simulator.state import Chat, ChatState, ContactCenter, Participant
+from listener.simulator.state import Chat, ContactCenter, Participant
 
 _TALKING = (ChatState.CHATTING,)
 _OPEN = (ChatState.CHATTING, ChatState.LEFT)  # a disposition can still be set after leaving
@@ -17,7 +18,7 @@ _OPEN = (ChatState.CHATTING, ChatState.LEFT)  # a disposition can still be set a
 class Publish(Protocol):
     """Hand a notification to the agent's subscribed sessions; returns how many took it."""
 
-    def __call__(self, agent: str, data: Mapping[str, Any], /) -> int:
+    def __call__(self, agent: str, data: Mapping[str, Any], channel: str = ..., /) -> int:
         """Queue it; never waits."""
 
 
@@ -27,7 +28,7 @@ class Published:
 
     `key` and `value` are the disposition that it carries, `key` None if it carries none. `value` is as in the user
     data: a string, empty when cleared, or whatever a client has attached under that key. `agents` are all in the
-    chat, `heard_by` those who had a subscribed session.
+    chat, `heard_by` those who had a subscribed session. `chat_id` is the `Chat.key`.
     """
 
     chat_id: str
@@ -49,7 +50,7 @@ class Cause:
 
 
 class Desk:
-    """Carries out operations on chats.
+    """Carries out operations on chats, emails and calls, each by its `Chat.key`.
 
     Every method that acts for an agent raises NotFound for a chat that is not his, and ParameterInvalid in a state
     that does not allow the operation.
@@ -77,14 +78,14 @@ class Desk:
         }
 
     def perform(self, agent: str, chat_id: str, body: Mapping[str, Any], *, base_url: str) -> Published | None:
-        """Do what the body of `POST /api/v2/me/chats/{id}` asks.
+        """Do what the body of `POST /api/v2/me/chats/{id}` asks, or of its like.
 
         Returns the PropertiesUpdated that it caused, None if it caused another notification. Raises
         ParameterMissing, ParameterInvalid, NotFound; nothing has changed then.
         """
-        self._center.chat_of(agent, chat_id)
+        medium = self._center.chat_of(agent, chat_id).medium
         name = required(body, "operationName", str)
-        operation = self._operations.get(name)
+        operation = self._operations.get(medium.operations.get(name, ""))
         if operation is None:
             raise ParameterInvalid(f"Operation {name} is not supported", http_status=400, status_code=2)
         result = operation(self._cause(agent, base_url), chat_id, body)
@@ -92,15 +93,18 @@ class Desk:
 
     def set_disposition(
         self, agent: str, chat_id: str, code: str, key: str | None = None, *, base_url: str
-    ) -> Published:
-        """SetDisposition; without `key` the server's own key is used."""
+    ) -> Published | None:
+        """SetDisposition, or SetCallDisposition; without `key` the server's own key is used."""
         named = {} if key is None else {"dispositionKey": key}
         return self._set_disposition(self._cause(agent, base_url), chat_id, {"disposition": code, **named})
 
-    def invite(self, chat_id: str, agent: str, *, user_data: dict[str, Any], base_url: str) -> None:
-        """A customer's new chat is offered to the agent. Raises NotFound, ParameterInvalid."""
-        chat = self._center.add_chat(chat_id, [agent], state=ChatState.INVITED, user_data=user_data)
+    def invite(
+        self, chat_id: str, agent: str, *, user_data: dict[str, Any], base_url: str, medium: Medium = CHAT
+    ) -> str:
+        """A customer's new chat is offered to the agent; its key. Raises NotFound, ParameterInvalid."""
+        chat = self._center.add_chat(chat_id, [agent], state=ChatState.INVITED, user_data=user_data, medium=medium)
         self._report(NoticeKind.STATUS, chat, None, base_url=base_url)
+        return chat.key
 
     def join(self, chat_id: str, agent: str, newcomer: str, *, base_url: str) -> None:
         """A second agent comes into the agent's chat: a conference."""
@@ -145,24 +149,39 @@ class Desk:
         sender = next(party for party in chat.participants if party.agent == cause.agent)
         self._log_message(chat, text, sender, cause.base_url)
 
-    def _set_disposition(self, cause: Cause, chat_id: str, body: Mapping[str, Any]) -> Published:
+    def _set_disposition(self, cause: Cause, chat_id: str, body: Mapping[str, Any]) -> Published | None:
         code = required(body, "disposition", str)
         key = required(body, "dispositionKey", str) if "dispositionKey" in body else self._options.disposition_key
         chat = self._allowed(cause, chat_id, _OPEN)
+        if body.get("callUuid", call_uuid(chat)) != call_uuid(chat):
+            raise ParameterInvalid("Parameter callUuid is not valid", http_status=400, status_code=2)
+        # Of a chat the documented sample has this key alone, of an email all.
+        full = self._options.full_user_data is True or (
+            self._options.full_user_data is None and chat.medium is not CHAT
+        )
+        if self._is_over(chat, cause):
+            return None
         chat.user_data[key] = code
-        full = self._options.full_user_data is True
         return self._properties_updated("SetDisposition", chat, cause, changed=[key], full=full, key=key)
 
-    def _merge(self, operation: str, cause: Cause, chat_id: str, body: Mapping[str, Any]) -> Published:
+    def _is_over(self, chat: Chat, cause: Cause) -> bool:
+        """Whether what the agent does now reaches nobody: of a released call a code goes to reporting alone."""
+        return chat.states[cause.agent] is ChatState.LEFT and not chat.medium.tells_after_leaving
+
+    def _merge(self, operation: str, cause: Cause, chat_id: str, body: Mapping[str, Any]) -> Published | None:
         user_data = required(body, "userData", dict)
         chat = self._allowed(cause, chat_id, _OPEN)
+        if self._is_over(chat, cause):
+            return None
         chat.user_data.update(user_data)
         full = self._options.full_user_data is not False
         return self._properties_updated(operation, chat, cause, changed=list(user_data), full=full)
 
-    def _delete_user_data(self, cause: Cause, chat_id: str, body: Mapping[str, Any]) -> Published:
+    def _delete_user_data(self, cause: Cause, chat_id: str, body: Mapping[str, Any]) -> Published | None:
         keys = required(body, "keys", list)
         chat = self._allowed(cause, chat_id, _OPEN)
+        if self._is_over(chat, cause):
+            return None
         for key in keys:
             chat.user_data.pop(str(key), None)
         full = self._options.full_user_data is not False
@@ -175,12 +194,12 @@ class Desk:
         heard_by = self._report(NoticeKind.PROPERTIES, chat, cause, user_data=user_data)
         key = key or self._options.disposition_key
         entry = Published(
-            chat_id=chat.id,
+            chat_id=chat.key,
             operation=operation,
             key=key if key in user_data else None,
             value=user_data.get(key),
             reference_id=cause.reference_id,
-            agents=chat.members,
+            agents=tuple(agent for agent in chat.members if self._hears(chat, agent, NoticeKind.PROPERTIES)),
             heard_by=heard_by,
         )
         self.ledger.append(entry)
@@ -200,28 +219,37 @@ class Desk:
         heard = []
         generated_ms = self._generated_ms()
         shown = chat.user_data if user_data is None else user_data
-        for agent in chat.members if only is None else only:
+        told = [agent for agent in (chat.members if only is None else only) if self._hears(chat, agent, kind)]
+        for agent in told:
             resource = chat_resource(
                 chat, chat.states[agent], base_url=cause.base_url if cause else base_url, user_data=shown
             )
             reference_id = cause.reference_id if cause and cause.agent == agent else None
-            notice = chat_notice(kind, resource, reference_id=reference_id, generated_ms=generated_ms)
-            if self._publish(agent, notice):
+            notice = chat_notice(
+                kind, resource, reference_id=reference_id, generated_ms=generated_ms, medium=chat.medium
+            )
+            if self._publish(agent, notice, chat.medium.topic):
                 heard.append(agent)
         return tuple(heard)
+
+    @staticmethod
+    def _hears(chat: Chat, agent: str, kind: NoticeKind) -> bool:
+        """Who has released a call hears of its state, and of nothing else."""
+        return kind is NoticeKind.STATUS or chat.medium.tells_after_leaving or chat.states[agent] is ChatState.CHATTING
 
     def _log_message(self, chat: Chat, text: str, sender: Participant, base_url: str) -> None:
         chat.messages += 1
         notice = message_log_notice(chat, text, sender=sender, base_url=base_url, generated_ms=self._generated_ms())
         for agent, state in chat.states.items():
             if state is ChatState.CHATTING:
-                self._publish(agent, notice)
+                self._publish(agent, notice, chat.medium.topic)
 
     def _allowed(self, cause: Cause, chat_id: str, states: Sequence[ChatState]) -> Chat:
         chat = self._center.chat_of(cause.agent, chat_id)
         state = chat.states[cause.agent]
         if state not in states:
-            raise ParameterInvalid(f"Not possible in state {state}", http_status=400, status_code=2)
+            word = chat.medium.word(state)
+            raise ParameterInvalid(f"Not possible in state {word}", http_status=400, status_code=2)
         return chat
 
     def _cause(self, agent: str, base_url: str) -> Cause:

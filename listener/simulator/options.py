@@ -21,11 +21,13 @@ class SimulatorOptions:
         http_session_s: idle life of a login.
         poll_refreshes_login: whether CometD requests count as activity of the login; sites may differ.
         disposition_key: user data key that SetDisposition writes where the request names none.
+        names_disposition_key: whether the settings of `GET me?subresources=*` tell that key; sites may differ.
         server_time: adds `metrics.eventProcessing.serverGenerationTimestamp` to chat notifications.
         full_user_data: whether PropertiesUpdated carries all user data (True) or only the changed keys (False).
             None is what the documented samples show: SetDisposition brings its own key, everything else all of it.
         second_session_hears: whether a login that has not started a contact-center session gets chat events.
         first_reference_id: `referenceId` of the first operation; 34 is that of the documented sample.
+        subresources: the media whose interactions `GET me?subresources=` knows.
         ledger_limit: number of published PropertiesUpdated that are remembered.
     """
 
@@ -42,17 +44,20 @@ class SimulatorOptions:
     http_session_s: float = 1800.0
     poll_refreshes_login: bool = True
     disposition_key: str = "DispositionCode"
+    names_disposition_key: bool = True
     server_time: bool = True
     full_user_data: bool | None = None
     second_session_hears: bool = True
     first_reference_id: int = 34
+    subresources: tuple[str, ...] = ("chat", "email", "voice")
     ledger_limit: int = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkingDay:
-    """A scenario to play: how many disposition changes, seconds between steps, and the seed of its dice."""
+    """A scenario to play: how many disposition changes, seconds between steps, the seed of its dice, of which media."""
 
     events: int
     pace_s: float = 0.5
     seed: int = 1
+    media: tuple[str, ...] = ("chat",)

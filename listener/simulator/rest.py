@@ -1,4 +1,4 @@
-"""The REST API: me, the agent's chats, the version."""
+"""The REST API: me, the agent's chats, emails and calls, the version."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,6 +8,7 @@ import msgspec
 
 from listener.errors import NotFound, ParameterInvalid, WebServicesError
 from listener.simulator.logins import HttpSession, Logins
+from listener.simulator.media import MEDIA, Medium
 from listener.simulator.notices import chat_resource
 from listener.simulator.operations import Desk, required
 from listener.simulator.options import SimulatorOptions
@@ -15,8 +16,8 @@ from listener.simulator.state import Chat, ContactCenter
 from listener.simulator.wire import Call, Reply, json_reply
 
 VERSION = "8.5.202.96"
-_CHANNELS = ("chat", "email", "voice")
-_ONE_CHAT = re.compile(r"/api/v2/me/chats/([^/]+)")
+_RESOURCES = {one.resource: one for one in MEDIA.values()}
+_CHATS = re.compile(rf"/api/v2/me/({'|'.join(_RESOURCES)})(?:/([^/]+))?")
 
 
 class Rest:
@@ -27,10 +28,10 @@ class Rest:
         self._desk = desk
         self._logins = logins
         self._options = options
+        self._subresources = ("", "*", *(MEDIA[name].resource for name in options.subresources))
         self._routes: dict[tuple[str, str], Callable[[Call, HttpSession], Mapping[str, Any]]] = {
             ("GET", "/api/v2/me"): self._me,
             ("POST", "/api/v2/me"): self._operate_me,
-            ("GET", "/api/v2/me/chats"): self._list_chats,
         }
 
     def handle(self, call: Call, session: HttpSession | None) -> Reply:
@@ -48,12 +49,10 @@ class Rest:
             route = self._routes.get((call.method, call.path))
             if route is not None:
                 return route(call, session)
-            one_chat = _ONE_CHAT.fullmatch(call.path)
-            if one_chat is not None and call.method == "GET":
-                return self._show_chat(call, session, one_chat[1])
-            if one_chat is not None and call.method == "POST":
-                return self._operate_chat(call, session, one_chat[1])
-        raise NotFound(f"{call.method} {call.path} was not found", http_status=404, status_code=6)
+            chats = _CHATS.fullmatch(call.path)
+            if chats is not None:
+                return self._of_medium(call, session, _RESOURCES[chats[1]], chats[2])
+        raise _not_found(call)
 
     def _me(self, call: Call, session: HttpSession) -> Mapping[str, Any]:
         agent = self._center.agent(str(session.user))
@@ -70,13 +69,17 @@ class Rest:
         }
         wanted = call.query.get("subresources", "").split(",")
         if "*" in wanted:
-            user |= {"devices": [], "calls": [], "settings": self._settings()}
-        if "*" in wanted or "chats" in wanted:
-            user["chats"] = self._chats(call, agent.name)
+            user |= {"devices": [], "settings": self._settings()}
+        for name, medium in _RESOURCES.items():
+            if "*" in wanted or name in wanted:
+                user[name] = self._chats(call, agent.name, medium)
+        if unknown := [name for name in wanted if name not in self._subresources]:
+            raise ParameterInvalid(f"Subresource {unknown[0]} is not supported", http_status=400, status_code=2)
         return {"user": user}
 
     def _settings(self) -> Mapping[str, Any]:
-        return {"interaction-workspace": {"interaction.disposition.key-name": self._options.disposition_key}}
+        told = {"interaction.disposition.key-name": self._options.disposition_key}
+        return {"interaction-workspace": told if self._options.names_disposition_key else {}}
 
     def _operate_me(self, call: Call, session: HttpSession) -> Mapping[str, Any]:
         body = _json_object(call)
@@ -90,11 +93,11 @@ class Rest:
                 raise ParameterInvalid(f"Operation {name} is not supported", http_status=400, status_code=2)
 
     def _start_contact_center_session(self, session: HttpSession, channels: list[Any]) -> Mapping[str, Any]:
-        succeeded = [channel for channel in channels if channel in _CHANNELS]
-        failed = [channel for channel in channels if channel not in _CHANNELS]
+        succeeded = [channel for channel in channels if channel in MEDIA]
+        failed = [channel for channel in channels if channel not in MEDIA]
         if not succeeded:
             raise ParameterInvalid("Parameter channels is not valid", http_status=400, status_code=2)
-        session.in_contact_center |= "chat" in succeeded
+        session.in_contact_center |= bool(succeeded)
         if not failed:
             return {}
         return {
@@ -104,19 +107,24 @@ class Rest:
             "failed": failed,
         }
 
-    def _list_chats(self, call: Call, session: HttpSession) -> Mapping[str, Any]:
-        return {"chats": self._chats(call, str(session.user))}
-
-    def _show_chat(self, call: Call, session: HttpSession, chat_id: str) -> Mapping[str, Any]:
+    def _of_medium(self, call: Call, session: HttpSession, medium: Medium, chat_id: str | None) -> Mapping[str, Any]:
         agent = str(session.user)
-        return {"chat": _resource(call, agent, self._center.chat_of(agent, chat_id))}
-
-    def _operate_chat(self, call: Call, session: HttpSession, chat_id: str) -> Mapping[str, Any]:
-        self._desk.perform(str(session.user), chat_id, _json_object(call), base_url=call.base_url)
+        if chat_id is None and call.method == "GET":
+            return {medium.resource: self._chats(call, agent, medium)}
+        if chat_id is None or call.method not in ("GET", "POST"):
+            raise _not_found(call)
+        key = medium.key(chat_id)
+        if call.method == "GET":
+            return {medium.container: _resource(call, agent, self._center.chat_of(agent, key))}
+        self._desk.perform(agent, key, _json_object(call), base_url=call.base_url)
         return {}
 
-    def _chats(self, call: Call, agent: str) -> list[Mapping[str, Any]]:
-        return [_resource(call, agent, chat) for chat in self._center.chats_of(agent)]
+    def _chats(self, call: Call, agent: str, medium: Medium) -> list[Mapping[str, Any]]:
+        return [_resource(call, agent, chat) for chat in self._center.chats_of(agent, medium)]
+
+
+def _not_found(call: Call) -> NotFound:
+    return NotFound(f"{call.method} {call.path} was not found", http_status=404, status_code=6)
 
 
 def _resource(call: Call, agent: str, chat: Chat) -> Mapping[str, Any]:

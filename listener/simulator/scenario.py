@@ -1,4 +1,4 @@
-"""A working day: chats come, are talked in, get dispositions set, corrected, withdrawn, and end."""
+"""A working day: chats, emails and calls come, get dispositions set, corrected, withdrawn, and end."""
 
 import asyncio
 import random
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from listener.simulator.media import CHAT, MEDIA, VOICE, Medium
 from listener.simulator.operations import Published
 from listener.simulator.server import Simulator
 
@@ -21,10 +22,11 @@ class Summary:
     """What was played, counted as a listener on one session per agent would classify it.
 
     Attributes:
-        chats: chats that came; `conferences` of them had two agents.
+        chats: chats, emails and calls that came; `conferences` of them had two agents.
         set, changed, cleared: dispositions that were given, corrected, emptied.
         repeated: PropertiesUpdated that brought the known value again.
         silent: PropertiesUpdated without a disposition.
+        unheard: codes of calls that were released before, of which nothing is notified.
     """
 
     chats: int
@@ -34,6 +36,14 @@ class Summary:
     cleared: int
     repeated: int
     silent: int
+    unheard: int = 0
+    media: tuple[str, ...] = (CHAT.name,)
+
+    @property
+    def came(self) -> str:
+        """What came, in words."""
+        words = [f"{MEDIA[name].container}s" for name in self.media]
+        return f"{self.chats} {', '.join(words[:-1])}{' and ' if words[1:] else ''}{words[-1]}"
 
     @property
     def changes(self) -> int:
@@ -48,13 +58,15 @@ async def play(
     pace: float,
     rng: random.Random,
     agents: Sequence[str] | None = None,
+    media: Sequence[str] = (CHAT.name,),
 ) -> Summary:
-    """Play until `events` dispositions have changed and every chat has ended.
+    """Play until `events` dispositions have changed and every chat, email and call has ended.
 
     The order of things depends on `rng` only. `pace` is the mean time between two steps, in seconds; 0 yields to the
     event loop between steps and never waits. `agents` are all of the simulator's by default.
     """
-    day = _Day(sim=sim, agents=tuple(agents or sim.center.agents), events=events, rng=rng)
+    wanted = tuple(MEDIA[name] for name in media)
+    day = _Day(sim=sim, agents=tuple(agents or sim.center.agents), events=events, rng=rng, media=wanted)
     for _ in day.steps():
         await asyncio.sleep(pace * rng.uniform(0.5, 1.5))
     return day.summary()
@@ -63,14 +75,19 @@ async def play(
 class _Day:
     """The lives of several chats, interleaved; `left` is how many changes are still to come."""
 
-    def __init__(self, *, sim: Simulator, agents: Sequence[str], events: int, rng: random.Random) -> None:
+    def __init__(
+        self, *, sim: Simulator, agents: Sequence[str], events: int, rng: random.Random, media: Sequence[Medium]
+    ) -> None:
         self._sim = sim
         self._desk = sim.desk
         self._agents = agents
         self._rng = rng
+        self._media = media
         self._left = events
         self._codes: dict[str, str] = {}
-        self._counts = dict.fromkeys(("chats", "conferences", "set", "changed", "cleared", "repeated", "silent"), 0)
+        self._counts = dict.fromkeys(
+            ("chats", "conferences", "set", "changed", "cleared", "repeated", "silent", "unheard"), 0
+        )
 
     def steps(self) -> Iterator[None]:
         """Do one thing per step, in any of the chats under way."""
@@ -86,15 +103,19 @@ class _Day:
 
     def summary(self) -> Summary:
         """The counts so far."""
-        return Summary(**self._counts)
+        return Summary(**self._counts, media=tuple(medium.name for medium in self._media))
 
     def _life(self) -> Iterator[None]:
-        """One chat from the invitation to its end."""
-        chat_id = self._sim.center.fresh_chat_id()
-        members = self._arrive(chat_id)
+        """One chat, email or call from the invitation to its end."""
+        medium = self._media[0] if len(self._media) == 1 else self._rng.choice(self._media)
+        chat_id, members = self._arrive(medium)
         yield
-        self._sim.operate(members[0], chat_id, "Accept")
+        self._sim.operate(members[0], chat_id, "Answer" if medium is VOICE else "Accept")
         yield
+        if medium is not CHAT:
+            yield from self._dispose(chat_id, members)
+            yield from self._end(chat_id, members[0], medium)
+            return
         if len(self._agents) > 1 and self._rng.random() < _CONFERENCE_CHANCE:
             self._confer(chat_id, members)
             yield
@@ -103,11 +124,12 @@ class _Day:
         yield from self._part(chat_id, members)
         self._codes.pop(chat_id, None)
 
-    def _arrive(self, chat_id: str) -> list[str]:
-        agent = self._rng.choice(self._agents)
+    def _arrive(self, medium: Medium) -> tuple[str, list[str]]:
+        chat_id, agent = self._sim.center.fresh_chat_id(), self._rng.choice(self._agents)
         self._counts["chats"] += 1
-        self._desk.invite(chat_id, agent, user_data=_arrival_data(self._rng), base_url=self._sim.url)
-        return [agent]
+        data = _arrival_data(self._rng)
+        key = self._desk.invite(chat_id, agent, user_data=data, base_url=self._sim.url, medium=medium)
+        return key, [agent]
 
     def _confer(self, chat_id: str, members: list[str]) -> None:
         newcomer = self._rng.choice([agent for agent in self._agents if agent not in members])
@@ -155,6 +177,17 @@ class _Day:
         for agent in members:
             self._sim.operate(agent, chat_id, "Complete")
             yield
+
+    def _end(self, key: str, agent: str, medium: Medium) -> Iterator[None]:
+        """Of a call a code is set once more, after its release: no desktop hears of it."""
+        if medium is VOICE:
+            self._sim.operate(agent, key, "Release")
+            yield
+            self._counts["unheard"] += self._sim.set_disposition(agent, key, self._rng.choice(CODES)) is None
+            yield
+        self._sim.operate(agent, key, "Complete")
+        self._codes.pop(key, None)
+        yield
 
     def _set(self, chat_id: str, members: Sequence[str]) -> None:
         """Set a code that is not the last one, as long as changes are left."""

@@ -11,15 +11,16 @@ from aiohttp import web
 
 from listener.errors import StartError
 from listener.runtime.host import THIS_HOST, Host
-from listener.simulator.bayeux import CHATS, Bayeux, Wake
+from listener.simulator.bayeux import Bayeux, Wake
 from listener.simulator.control import PREFIX, Control
 from listener.simulator.faults import Faults
 from listener.simulator.logins import Logins
 from listener.simulator.longpoll import LongPolling
+from listener.simulator.media import CHAT, MEDIA, ChatState
 from listener.simulator.operations import Desk, Published
 from listener.simulator.options import SimulatorOptions
 from listener.simulator.rest import Rest
-from listener.simulator.state import FIRST_CHAT, ChatState, ContactCenter
+from listener.simulator.state import FIRST_CHAT, ContactCenter
 from listener.simulator.wire import Call, Reply, read, write
 
 _LARGEST_REQUEST_BYTES = 64 * 2**20
@@ -70,7 +71,7 @@ class Simulator:
 
     @property
     def ledger(self) -> list[Published]:
-        """Every PropertiesUpdated of a chat so far, oldest first; raw `publish` is not in it. A copy."""
+        """Every PropertiesUpdated (of a call AttachedDataChanged) so far, oldest first; no raw `publish`. A copy."""
         return list(self.desk.ledger)
 
     async def start(self) -> None:
@@ -106,12 +107,21 @@ class Simulator:
         *,
         state: str = "Chatting",
         user_data: Mapping[str, Any] | None = None,
-    ) -> None:
-        """A chat of these agents; nobody is told. Raises NotFound (agent), ParameterInvalid (id in use)."""
-        self.center.add_chat(chat_id, agents, state=ChatState(state), user_data=dict(user_data or {}))
+        medium: str = CHAT.name,
+    ) -> str:
+        """A chat of these agents; nobody is told. Raises NotFound (agent), ParameterInvalid (id in use).
 
-    def set_disposition(self, agent: str, chat_id: str, code: str, key: str | None = None) -> Published:
-        """SetDisposition as this agent, by the same road as over HTTP. Raises NotFound, ParameterInvalid."""
+        With `medium` it is an email or a call (`voice`). Returns what `set_disposition` and `operate` know it by: the
+        id of a chat, `email:ID`, `voice:ID`.
+        """
+        data = dict(user_data or {})
+        return self.center.add_chat(chat_id, agents, state=ChatState(state), user_data=data, medium=MEDIA[medium]).key
+
+    def set_disposition(self, agent: str, chat_id: str, code: str, key: str | None = None) -> Published | None:
+        """SetDisposition as this agent, by the same road as over HTTP. Raises NotFound, ParameterInvalid.
+
+        None for a call that the agent has released: nobody hears of it.
+        """
         return self.desk.set_disposition(agent, chat_id, code, key, base_url=self.url)
 
     def operate(self, agent: str, chat_id: str, operation: str, **parameters: Any) -> Published | None:
@@ -122,19 +132,22 @@ class Simulator:
         """
         return self.desk.perform(agent, chat_id, {"operationName": operation, **parameters}, base_url=self.url)
 
-    def publish(self, agent: str, data: Mapping[str, Any] | Sequence[Any] | bytes | None) -> int:
-        """Put raw data on the agent's /v2/me/chats; returns how many sessions took it.
+    def publish(
+        self, agent: str, data: Mapping[str, Any] | Sequence[Any] | bytes | None, channel: str = CHAT.topic
+    ) -> int:
+        """Put raw data on one of the agent's channels; returns how many sessions took it.
 
         `bytes` go out as they are, well-formed or not; anything else is encoded. `all` means every agent.
         """
         text = data if isinstance(data, bytes) else msgspec.json.encode(data)
         users = tuple(self.center.agents) if agent == "all" else (agent,)
-        return sum(self._bayeux.publish(user, CHATS, msgspec.Raw(text)) for user in users)
+        return sum(self._bayeux.publish(user, channel, msgspec.Raw(text)) for user in users)
 
-    def subscribed(self, agent: str) -> bool:
-        """Whether one of the agent's CometD sessions would hear a chat event now."""
+    def subscribed(self, agent: str, media: Sequence[str] = (CHAT.name,)) -> bool:
+        """Whether one of the agent's CometD sessions would hear an event of any of these media now."""
         return any(
-            session.hears(CHATS) and self._logins.may_hear(session.login) for session in self._bayeux.sessions_of(agent)
+            all(session.hears(MEDIA[name].topic) for name in media) and self._logins.may_hear(session.login)
+            for session in self._bayeux.sessions_of(agent)
         )
 
     async def next_subscription(self) -> None:

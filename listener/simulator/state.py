@@ -1,40 +1,13 @@
-"""The contact center behind the node: agents, chats, and each agent's view of a chat."""
+"""The contact center behind the node: agents, their chats, emails and calls, and each agent's view of one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from listener.errors import NotFound, ParameterInvalid
+from listener.simulator.media import CHAT, ChatState, Medium
 
 FIRST_CHAT = "0000Na9B26EF003M"
-
-
-class ChatState(StrEnum):
-    """The states of a chat, as one agent sees it."""
-
-    INVITED = "Invited"
-    CHATTING = "Chatting"
-    LEFT = "LeftChat"
-    COMPLETED = "Completed"
-    REVOKED = "Revoked"
-
-
-CAPABILITIES: dict[ChatState, tuple[str, ...]] = {
-    ChatState.INVITED: ("Accept", "Reject"),
-    ChatState.CHATTING: (
-        "Transfer",
-        "Complete",
-        "Leave",
-        "InFocus",
-        "SendMessage",
-        "SendStartTypingNotification",
-        "SendStopTypingNotification",
-    ),
-    ChatState.LEFT: ("Complete",),
-    ChatState.COMPLETED: (),
-    ChatState.REVOKED: (),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,13 +31,19 @@ class Participant:
 
 @dataclass(kw_only=True, slots=True)
 class Chat:
-    """One chat. User data and participants are shared; each agent in it has a state of his own."""
+    """One chat, email or call. User data and participants are shared; each agent in it has a state of his own."""
 
     id: str
+    medium: Medium = CHAT
     participants: list[Participant]
     states: dict[str, ChatState]
     user_data: dict[str, Any] = field(default_factory=dict)
     messages: int = 0
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others; for a chat its id. The center and its desk go by it."""
+        return self.medium.key(self.id)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -73,7 +52,7 @@ class Chat:
 
 
 class ContactCenter:
-    """All agents and all chats that nobody has completed yet."""
+    """All agents, and all chats, emails and calls that nobody has completed yet."""
 
     def __init__(self, *, agents: int) -> None:
         self.agents = {agent.name: agent for agent in map(_agent, range(1, agents + 1))}
@@ -93,15 +72,16 @@ class ContactCenter:
         *,
         state: ChatState = ChatState.CHATTING,
         user_data: dict[str, Any] | None = None,
+        medium: Medium = CHAT,
     ) -> Chat:
         """A chat of one customer and these agents; nobody is told. Raises NotFound, ParameterInvalid (id in use)."""
-        if chat_id in self._chats:
+        chat = Chat(id=chat_id, medium=medium, participants=[], states={}, user_data=dict(user_data or {}))
+        if chat.key in self._chats:
             raise ParameterInvalid(f"Chat {chat_id} exists", http_status=400, status_code=2)
-        chat = Chat(id=chat_id, participants=[], states={}, user_data=dict(user_data or {}))
         for name in agents:
             self.join(chat, name, state)
         chat.participants.append(self._customer(chat_id))
-        self._chats[chat_id] = chat
+        self._chats[chat.key] = chat
         return chat
 
     def join(self, chat: Chat, agent: str, state: ChatState = ChatState.CHATTING) -> None:
@@ -119,7 +99,7 @@ class ContactCenter:
         del chat.states[agent]
         chat.participants = [party for party in chat.participants if party.agent != agent]
         if not chat.states:
-            del self._chats[chat.id]
+            del self._chats[chat.key]
 
     def agent(self, name: str) -> Agent:
         """The account of that name. Raises NotFound."""
@@ -128,15 +108,15 @@ class ContactCenter:
         return self.agents[name]
 
     def chat_of(self, agent: str, chat_id: str) -> Chat:
-        """A chat of this agent. Raises NotFound, also for chats of others: ids are no secret, chats are."""
+        """A chat of this agent, by its key. Raises NotFound, also for chats of others: ids are no secret, chats are."""
         chat = self._chats.get(chat_id)
         if chat is None or agent not in chat.states:
             raise NotFound(f"Chat {chat_id} was not found", http_status=404, status_code=6)
         return chat
 
-    def chats_of(self, agent: str) -> list[Chat]:
-        """The agent's chats, oldest first."""
-        return [chat for chat in self._chats.values() if agent in chat.states]
+    def chats_of(self, agent: str, medium: Medium | None = None) -> list[Chat]:
+        """The agent's chats, oldest first; of all media by default."""
+        return [chat for chat in self._chats.values() if agent in chat.states and medium in (None, chat.medium)]
 
     @property
     def chats(self) -> int:

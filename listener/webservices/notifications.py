@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -11,12 +11,16 @@ from msgspec import UNSET, Raw
 
 from listener.errors import NotificationRefused
 from listener.model.event import Observation, Origin, Participant
-from listener.webservices.salvage import MESSAGE_TYPE, NOTIFICATION_TYPE, UNDECODABLE, Salvage
+from listener.model.media import CHAT, MediaType, identity_of
+from listener.webservices.media import MEDIA, Medium
+from listener.webservices.salvage import UNDECODABLE, Salvage
 from listener.webservices.shapes import Shapes
 
 AGENT = "Agent"
 STATUS_CHANGE = "StatusChange"
-_ENDED = ("Completed", "Revoked", "JoinFailed")
+_ENDED = ("Completed", "Revoked", "JoinFailed", "Released")
+_CHAT = MEDIA[CHAT]
+(_CHAT_MESSAGE,) = _CHAT.message_types
 DIGEST_BYTES = 16
 MAX_DEPTH = 32  # of an allow-listed value: readers further down have stacks too
 
@@ -37,9 +41,9 @@ class DecodedBatch(msgspec.Struct, kw_only=True):
             (and `repeated`, see `repeats.Repeats`).
         refused: payloads that cannot be used, by reason (see `salvage.Salvage`).
         malformed: unusable fields of forwarded payloads, by field.
-        chats: those of which something else than a disposition was told; of chats that were read, those that
-            have not ended.
-        told: the values that came along with these, by chat and key.
+        chats: those interactions, of any medium, of which something else than a disposition was told; of those that
+            were read, those that have not ended.
+        told: the values that came along with these, by interaction and key.
     """
 
     observations: list[Observation] = msgspec.field(default_factory=list)
@@ -66,17 +70,19 @@ class _Batch:
 
 
 class NotificationDecoder:
-    """Extracts the configured disposition keys from chat notifications. Never raises, whatever a server sends.
+    """Extracts the configured disposition keys from notifications. Never raises, whatever a server sends.
 
-    Only a `ChatStateChangeMessage` with `notificationType` `PropertiesUpdated` is taken: it carries `chat.userData`
-    (Web Services, Chat API). What a `StatusChange` carries is observed with `prime`: a chat may arrive with a code.
+    Of a chat only a `ChatStateChangeMessage` with `notificationType` `PropertiesUpdated` is taken: it carries
+    `chat.userData` (Web Services, Chat API); of other media what `media.MEDIA` says. What a `StatusChange` carries is
+    observed with `prime`: an interaction may arrive with a code.
     A key that is present and null or empty is observed as None: cleared. A key that is absent says nothing. Numbers and
     bools are taken as their JSON text.
 
     Args:
         keys: the userData keys that hold a disposition.
         user_data: the further userData keys that may leave the process; nothing else of userData does.
-        participants: whose names go along.
+        participants: whose names go along; the numbers of callers only with `all`.
+        media: what is listened to.
         max_value_chars: longest disposition in characters, and longest allow-listed value in bytes of JSON.
     """
 
@@ -86,17 +92,25 @@ class NotificationDecoder:
         keys: tuple[str, ...],
         user_data: tuple[str, ...] = (),
         participants: Literal["agents", "all", "none"] = "agents",
+        media: Sequence[MediaType] = (CHAT,),
         max_value_chars: int = 4096,
     ) -> None:
+        wanted = [MEDIA[name] for name in media]
+        self._media = {message_type: one for one in wanted for message_type in one.message_types}
         shapes = Shapes(
-            keys=keys, user_data=user_data, participants=participants != "none", max_value_chars=max_value_chars
+            keys=keys,
+            user_data=user_data,
+            participants=participants != "none",
+            max_value_chars=max_value_chars,
+            media=wanted,
         )
+        self._chat_message = _CHAT_MESSAGE if _CHAT in wanted else None
         self._keys = shapes.keys
         self._extras = shapes.extras
         self._strict_note = msgspec.json.Decoder(shapes.note).decode
-        self._strict_chat = msgspec.json.Decoder(shapes.chat).decode
+        self._strict = {name: msgspec.json.Decoder(one.strict).decode for name, one in shapes.containers.items()}
         self._no_note = shapes.note()  # a chat that was read is no notification: no referenceId, no server time
-        self._salvage = Salvage(shapes, max_value_chars=max_value_chars)
+        self._salvage = Salvage(shapes, media=self._media, max_value_chars=max_value_chars)
         self._participants = {"agents": _agents, "all": _everyone, "none": _nobody}[participants]
         self._max_value_bytes = max_value_chars
 
@@ -104,11 +118,13 @@ class NotificationDecoder:
         """What the `data` values of one batch say. `received_ms` is the batch's arrival, epoch milliseconds."""
         return _each(payloads, self._take_note, _Batch(account, received_ms, Origin.NOTIFICATION, _known_hash(account)))
 
-    def decode_chats(self, chats: Sequence[Raw | bytes], *, account: str, received_ms: int) -> DecodedBatch:
-        """What the chats of `GET me?subresources=chats` say now; the observations' origin is `reconciled`."""
+    def decode_read(
+        self, payloads: Sequence[Raw | bytes], *, account: str, received_ms: int, media_type: MediaType = CHAT
+    ) -> DecodedBatch:
+        """What the interactions of `GET me?subresources=…` say now; the observations' origin is `reconciled`."""
         # The same snapshot read at another moment is another find, so the moment is part of what identifies it.
-        moment = str(received_ms)
-        return _each(chats, self._take_chat, _Batch(account, received_ms, Origin.RECONCILED, _hash(account, moment)))
+        batch = _Batch(account, received_ms, Origin.RECONCILED, _hash(account, str(received_ms)))
+        return _each(payloads, partial(self._take_read, MEDIA[media_type]), batch)
 
     def _take_note(self, payload: Raw | bytes, batch: _Batch) -> str:
         """Add the observations of one notification; the reason if it is none of ours, else ""."""
@@ -117,39 +133,45 @@ class NotificationDecoder:
             note = self._strict_note(payload)
         except UNDECODABLE:
             note, malformed = self._salvage.note(payload)
-        if note.message_type != MESSAGE_TYPE:
-            return "message_type"
-        if note.notification_type != NOTIFICATION_TYPE:
-            if note.chat is not None:
-                self._take_along(note, payload, batch)
+        medium, chat = _CHAT, note.chat
+        if note.message_type != self._chat_message:
+            other = self._media.get(note.message_type)
+            if other is None:
+                return "message_type"
+            medium, chat = other, _identified(getattr(note, other.container), other)
+        if note.notification_type != medium.properties:
+            if chat is not None:
+                self._take_along(chat, note, payload, batch, medium)
             return "notification_type"
-        if note.chat is None:
+        if chat is None:
             return "no_chat"
-        reason = self._observe(note.chat, note, payload, batch, malformed)
+        reason = self._observe(chat, note, payload, batch, malformed, medium.name)
         if reason:
-            batch.decoded.chats.append(note.chat.id)
+            batch.decoded.chats.append(chat.id)
         return reason
 
-    def _take_along(self, note: Any, payload: Raw | bytes, batch: _Batch) -> None:
+    def _take_along(self, chat: Any, note: Any, payload: Raw | bytes, batch: _Batch, medium: Medium) -> None:
         """A chat that came is one that may have a disposition already: what its first change follows on."""
-        batch.decoded.chats.append(note.chat.id)
+        batch.decoded.chats.append(chat.id)
         for key, attribute in self._keys:
-            value = getattr(note.chat.user_data, attribute, UNSET)
+            value = getattr(chat.user_data, attribute, UNSET)
             if value is not UNSET:
-                batch.decoded.told[note.chat.id, key] = value or None
+                batch.decoded.told[chat.id, key] = value or None
         if note.notification_type == STATUS_CHANGE:
-            self._observe(note.chat, note, payload, batch, None, prime=True)
+            self._observe(chat, note, payload, batch, None, medium.name, prime=True)
 
-    def _take_chat(self, payload: Raw | bytes, batch: _Batch) -> str:
-        """Add the observations of one chat as it is now; the reason if there are none, else ""."""
+    def _take_read(self, medium: Medium, payload: Raw | bytes, batch: _Batch) -> str:
+        """Add the observations of one interaction as it is now; the reason if there are none, else ""."""
         malformed: Counter[str] | None = None
         try:
-            chat = self._strict_chat(payload)
+            chat = self._strict[medium.container](payload)
         except UNDECODABLE:
-            chat, malformed = self._salvage.chat(payload)
+            chat, malformed = self._salvage.interaction(payload, medium.container)
+        if medium is not _CHAT:
+            chat = _identified(chat, medium)
         if chat.state not in _ENDED:
             batch.decoded.chats.append(chat.id)
-        return self._observe(chat, self._no_note, payload, batch, malformed)
+        return self._observe(chat, self._no_note, payload, batch, malformed, medium.name)
 
     def _observe(
         self,
@@ -158,6 +180,7 @@ class NotificationDecoder:
         payload: Raw | bytes,
         batch: _Batch,
         malformed: Counter[str] | None,
+        media_type: MediaType,
         *,
         prime: bool = False,
     ) -> str:
@@ -193,6 +216,7 @@ class NotificationDecoder:
                     batch.origin,
                     digest,
                     prime,
+                    media_type,
                 )
             )
         if malformed and found:
@@ -219,6 +243,13 @@ class NotificationDecoder:
         if _depth(value) > MAX_DEPTH:
             raise ValueError("too deep")
         return value
+
+
+def _identified(interaction: Any, medium: Medium) -> Any:
+    """The same with what identifies it among those of all media in the place of its id."""
+    if interaction is not None and interaction.id:
+        interaction.id = identity_of(medium.name, interaction.id)
+    return interaction
 
 
 def _each(payloads: Sequence[Raw | bytes], take: Callable[[Raw | bytes, _Batch], str], batch: _Batch) -> DecodedBatch:

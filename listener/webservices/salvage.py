@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,10 +10,8 @@ from msgspec import UNSET, Raw, UnsetType
 
 from listener.errors import NotificationRefused
 from listener.model.event import Participant
-from listener.webservices.shapes import JSON_NAMES, ChatId, Shapes
-
-MESSAGE_TYPE = "ChatStateChangeMessage"
-NOTIFICATION_TYPE = "PropertiesUpdated"
+from listener.webservices.media import Medium
+from listener.webservices.shapes import JSON_NAMES, ChatId, Container, Shapes
 
 # What decoding raises: bad JSON or types, bytes that are no UTF-8, nesting beyond the interpreter's stack.
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -32,8 +31,9 @@ class Salvage:
     `no_chat_id`, `value_not_scalar`, `value_too_long`, `malformed_text` (a lone surrogate, bytes that are no UTF-8).
     """
 
-    def __init__(self, shapes: Shapes, *, max_value_chars: int) -> None:
+    def __init__(self, shapes: Shapes, *, media: Mapping[str, Medium], max_value_chars: int) -> None:
         self._shapes = shapes
+        self._media = media  # by `messageType`
         self._max_value_chars = max_value_chars
 
     def note(self, payload: Raw | bytes) -> tuple[Any, Counter[str]]:
@@ -41,28 +41,31 @@ class Salvage:
         malformed: Counter[str] = Counter()
         loose = _open(self._shapes.loose_note, payload)
         note = self._shapes.note(message_type=_need(loose.message_type, str, ""))
-        if note.message_type != MESSAGE_TYPE:
+        medium = self._media.get(note.message_type)
+        if medium is None:
             return note, malformed
         note.notification_type = _need(loose.notification_type, str, "")
-        if note.notification_type == NOTIFICATION_TYPE and _present(loose.chat):
-            note.chat = self._chat(_need(loose.chat, self._shapes.loose_chat, None), malformed)
+        told, shape = getattr(loose, medium.container), self._shapes.containers[medium.container]
+        if note.notification_type == medium.properties and _present(told):
+            setattr(note, medium.container, self._interaction(_need(told, shape.loose, None), shape, malformed))
             self._accompany(note, loose, self._shapes.accompanying, malformed)
         return note, malformed
 
-    def chat(self, payload: Raw | bytes) -> tuple[Any, Counter[str]]:
-        """A chat of `GET me?subresources=chats` in the shape `Shapes.chat`, and the malformed fields."""
+    def interaction(self, payload: Raw | bytes, container: str) -> tuple[Any, Counter[str]]:
+        """One of those that were read again, in its strict shape, and the malformed fields."""
         malformed: Counter[str] = Counter()
-        return self._chat(_open(self._shapes.loose_chat, payload), malformed), malformed
+        shape = self._shapes.containers[container]
+        return self._interaction(_open(shape.loose, payload), shape, malformed), malformed
 
-    def _chat(self, loose: Any, malformed: Counter[str]) -> Any:
+    def _interaction(self, loose: Any, shape: Container, malformed: Counter[str]) -> Any:
         data = None
         if _present(loose.user_data):
             data = _need(loose.user_data, self._shapes.loose_user_data, None)
         if data is None or all(getattr(data, attribute) is UNSET for _, attribute in self._shapes.keys):
-            return self._shapes.chat(id=_text(loose.id) or "", user_data=None)
-        chat = self._shapes.chat(id=_chat_id(loose.id), user_data=self._values(data, malformed))
-        self._accompany(chat, loose, self._shapes.accompanying_chat, malformed)
-        return chat
+            return shape.strict(id=_text(loose.id) or "", user_data=None)
+        found = shape.strict(id=_chat_id(loose.id), user_data=self._values(data, malformed))
+        self._accompany(found, loose, shape.accompanying, malformed, participant=shape.participant)
+        return found
 
     def _values(self, loose: Any, malformed: Counter[str]) -> Any:
         """`loose` as `Shapes.user_data`. Raises the first key's reason if no key is usable."""
@@ -96,7 +99,15 @@ class Salvage:
             raise NotificationRefused("value_too_long", f"the disposition has {len(value)} characters")
         return value
 
-    def _accompany(self, target: Any, loose: Any, kinds: dict[str, Any], malformed: Counter[str]) -> None:
+    def _accompany(
+        self,
+        target: Any,
+        loose: Any,
+        kinds: dict[str, Any],
+        malformed: Counter[str],
+        *,
+        participant: type[Participant] = Participant,
+    ) -> None:
         for field, kind in kinds.items():
             raw = getattr(loose, field)
             if raw is UNSET:
@@ -106,7 +117,7 @@ class Salvage:
             except UNDECODABLE:
                 malformed[JSON_NAMES.get(field, field)] += 1
                 if field == _PARTICIPANT_FIELD:
-                    target.participants = _usable_participants(raw)
+                    target.participants = _usable_participants(raw, participant)
 
 
 def _open(shape: Any, payload: Raw | bytes) -> Any:
@@ -164,17 +175,17 @@ def _text(raw: Raw | UnsetType) -> str | None:
         return None
 
 
-def _usable_participants(raw: Raw) -> tuple[Participant, ...]:
+def _usable_participants(raw: Raw, kind: type[Participant]) -> tuple[Participant, ...]:
     """Those of a list that are participants; one spoilt nickname does not hide the agent beside it."""
     try:
         elements = msgspec.json.decode(raw, type=list[Raw])[:256]
     except UNDECODABLE:
         return ()
-    return tuple(p for p in map(_participant, elements) if p is not None)
+    return tuple(p for p in (_participant(one, kind) for one in elements) if p is not None)
 
 
-def _participant(raw: Raw) -> Participant | None:
+def _participant(raw: Raw, kind: type[Participant]) -> Participant | None:
     try:
-        return msgspec.json.decode(raw, type=Participant)
+        return msgspec.json.decode(raw, type=kind)
     except UNDECODABLE:
         return None

@@ -1079,6 +1079,31 @@ async def test_at_rest_no_connect_is_held_and_what_was_queued_is_handed_out(make
     assert world.nothing_more()
 
 
+async def test_a_session_of_an_earlier_process_that_nothing_was_asked_of_is_at_rest(make: Make):
+    left = Resume(client_id="c0", connection_type="long-polling", ack=None)
+    logging_in = asyncio.Event()
+    world = make(resume=left, login=logging_in.wait).start()
+    rest = await rested(world)
+    assert (rest.resume, rest.subscribed) == (left, None)
+    logging_in.set()
+    await world.pass_time(60)
+    assert world.script.requests == []
+
+
+async def test_once_something_was_asked_it_is_at_rest_with_its_answer_alone(make: Make):
+    world = make(resume=Resume(client_id="c0", connection_type="long-polling", ack=None))
+    asked = asyncio.Event()
+
+    async def exchange(_: Request) -> Payload | Payloads:
+        asked.set()
+        return await asyncio.Future[Payload]()
+
+    world.engine.exchange = exchange
+    world.start()
+    await asked.wait()
+    assert (await rested(world)).resume is None
+
+
 async def test_what_the_held_connect_brings_last_comes_before_rest(make: Make):
     world = make().start()
     await world.certain()

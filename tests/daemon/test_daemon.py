@@ -254,6 +254,25 @@ async def test_a_session_of_another_server_is_not_continued(start: Start, sim: S
         await second.stop()
 
 
+async def test_the_key_that_the_server_names_is_known_before_anything_is_heard_after_a_restart_too(start: Start):
+    auto = {"disposition": {"keys": "auto"}}
+    async with Simulator(SimulatorOptions(disposition_key="Outcome")) as site:
+        first = await start(server={"url": site.url}, **auto).ready()
+        site.set_disposition("agent1", CHAT, "A")
+        await first.heard(1)
+        await first.stop()
+        site.set_disposition("agent1", CHAT, "B")
+        site.control("fail", target="rest", count=2)
+        second = await start(server={"url": site.url}, **auto).ready()
+        events = await second.heard(2)
+        assert [(one["data"]["key"], one["data"]["disposition"]) for one in events] == [
+            ("Outcome", "A"),
+            ("Outcome", "B"),
+        ]
+        assert site.state()["handshakes"] == 1
+        await second.stop()
+
+
 async def test_a_session_is_ended_on_the_server_where_that_is_configured(start: Start, sim: Simulator):
     running = await start(disconnect_on_stop=True).ready()
     await running.stop()

@@ -73,7 +73,7 @@ class Session:
         self.distrusted = 0
         self.subscribed_again = 0
         self.granted: Moment | None = moment(NOW_MS)
-        self.rested: Fact = PollingEnded(at=moment(NOW_MS), resume=RESUME)
+        self.rested: Fact = PollingEnded(at=moment(NOW_MS), resume=RESUME, subscribed=moment(NOW_MS))
         self.behind: Fact | None = None
         self.farewell: tuple[Batch, asyncio.Event] | None = None
         self._facts: asyncio.Queue[Fact] = asyncio.Queue()
@@ -885,7 +885,7 @@ async def test_with_acknowledgements_the_poll_is_left_open_and_what_it_brings_is
     await world.report(certain())
     confirmed = asyncio.Event()
     resume = Resume(client_id="c1", connection_type="long-polling", ack=3)
-    world.session.rested = PollingEnded(at=moment(NOW_MS), resume=resume)
+    world.session.rested = PollingEnded(at=moment(NOW_MS), resume=resume, subscribed=moment(NOW_MS))
     world.session.behind = batch(with_data(DispositionCode="late"), confirm=confirmed.set)
     world.receiver.stop()
     await world.receiver.rested.wait()
@@ -905,12 +905,20 @@ async def test_without_acknowledgements_no_poll_is_left_open(make: Make):
     world = await make()
     await world.report(certain())
     resume = Resume(client_id="c1", connection_type="long-polling", ack=None)
-    world.session.rested = PollingEnded(at=moment(NOW_MS), resume=resume)
+    world.session.rested = PollingEnded(at=moment(NOW_MS), resume=resume, subscribed=moment(NOW_MS))
     world.receiver.stop()
     await world.receiver.rested.wait()
     await asyncio.wait(world.tasks[1:], timeout=5)
     assert world.session.ended_with is False
     assert (await world.journal.sessions())["agent1"].clean
+
+
+@pytest.mark.parametrize("found", [CLEAN, UNCLEAN])
+async def test_a_session_of_which_nothing_was_asked_is_left_as_it_was_found(make: Make, found: SessionState):
+    world = await make(saved=found)
+    world.session.rested = PollingEnded(at=moment(NOW_MS), resume=RESUME)
+    await world.end()
+    assert (await world.journal.sessions())["agent1"] == found
 
 
 async def test_a_session_that_did_not_come_to_rest_leaves_no_clean_state(make: Make):

@@ -24,6 +24,7 @@ from listener.model.event import (
     Participant,
     SessionState,
 )
+from listener.model.media import identity_of
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal
@@ -75,6 +76,7 @@ class World:
             journal=self.journal,
             metrics=self.metrics,
             source="http://127.0.0.1/api/v2/me/chats",
+            sources={"email": "http://127.0.0.1/api/v2/me/emails"},
             type_prefix="disposition-listener",
             backoff=NO_PAUSE,
             on_record=self.told.extend,
@@ -489,12 +491,26 @@ async def test_an_event_has_the_documented_fields_in_the_documented_order(world:
             "userData": {"Queue": "q1"},
             "receivedAt": RECEIVED_AT,
             "origin": "notification",
+            "mediaType": "chat",
         },
     }
     assert list(line["data"]) == [
         *("change", "key", "disposition", "previous", "chatId", "chatState", "chatUri", "referenceId", "account"),
-        *("participants", "userData", "receivedAt", "origin"),
+        *("participants", "userData", "receivedAt", "origin", "mediaType"),
     ]
+
+
+async def test_a_chat_and_an_email_of_one_id_have_values_of_their_own(world: World):
+    """The source is the topic of the medium."""
+    for code in ("First", "Second"):
+        email = heard(code + "Email", chat_id=identity_of("email", CHAT), media_type="email")
+        await world.recorder.record(entry(heard(code), email))
+    told = [json.loads(event.to_json()) for event in await world.events()]
+    data = [(one["data"]["mediaType"], one["data"]["chatId"], one["data"]["previous"]) for one in told]
+    assert data == [("chat", CHAT, None), ("email", CHAT, None), ("chat", CHAT, "First"), ("email", CHAT, "FirstEmail")]
+    assert [one["subject"] for one in told[:2]] == [CHAT, f"email:{CHAT}"]
+    assert len(await world.journal.last_values([CHAT, f"email:{CHAT}"])) == 2
+    assert [one["source"].rpartition("/")[2] for one in told[:2]] == ["chats", "emails"]
 
 
 async def test_the_time_of_an_event_is_the_servers_where_it_has_one(world: World):

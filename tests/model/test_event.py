@@ -110,6 +110,7 @@ def test_disposition_data_has_the_promised_fields_in_order():
         "userData",
         "receivedAt",
         "origin",
+        "mediaType",
     ]
     assert data["change"] == "changed"
     assert data["previous"] is None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 _REFUSED_WITHIN_S = 3.0
+_STOPS_WITHIN_S = 30.0
 _SECOND = 1000  # numbers of listeners that somebody starts beside the one that runs
 
 
@@ -64,10 +65,13 @@ async def _after(delay_s: float, *acts: Any) -> None:
         act()
 
 
-def _trouble(world: "World", fault: AnyFault, *, cuts: bool = False, agent: str | None = None) -> None:
+def _trouble(
+    world: "World", fault: AnyFault, *, cuts: bool = False, agent: str | None = None, until: float | None = None
+) -> None:
     agents = frozenset([agent] if agent is not None else world.agents)
+    until = ends_at(fault) if until is None else until
     world.evidence.troubles.append(
-        SessionProblem(since=fault.at, until=ends_at(fault), agents=agents, fault=type(fault).__name__, cuts=cuts)
+        SessionProblem(since=fault.at, until=until, agents=agents, fault=type(fault).__name__, cuts=cuts)
     )
 
 
@@ -195,7 +199,7 @@ def _on_the_host(world: "World", fault: AnyFault) -> None:
             world.kill(process, power=fault.power)
             _later(world, _after(fault.for_s, world.start))
         case faults.Restart() if process is not None:
-            _later(world, _restart(world, process, fault.for_s))
+            _later(world, _restart(world, process, fault))
         case faults.Second() if process is not None:
             _start_second(world, process)
         case faults.DiskFull() if process is not None:
@@ -209,14 +213,19 @@ def _on_the_host(world: "World", fault: AnyFault) -> None:
                 (process.folder / f"journal.db{suffix}").unlink(missing_ok=True)
 
 
-async def _restart(world: "World", process: "Process", down_s: float) -> None:
+async def _restart(world: "World", process: "Process", fault: faults.Restart) -> None:
+    began_at = world.loop.now_s
     process.daemon.stop()
     while not process.task.done():
         if not process.life.alive:
             return
+        if world.loop.now_s - began_at > _STOPS_WITHIN_S:
+            world.evidence.crashes.append((world.loop.now_s, f"no stop within {_STOPS_WITHIN_S} s"))
+            return
         await asyncio.sleep(0.05)
-    await asyncio.sleep(down_s)
+    await asyncio.sleep(fault.for_s)
     world.start()
+    _trouble(world, fault, cuts=True, until=world.loop.now_s)  # what a sink is waited for is a part of it
 
 
 def _start_second(world: "World", process: "Process") -> None:

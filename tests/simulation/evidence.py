@@ -114,6 +114,7 @@ class Shared:
     Attributes:
         owned: who had which duty, and when.
         stored: what the database stored, and for whom.
+        sessions: the client ids of those that were ever stored.
         confirmed: what the server forgot since it was acknowledged.
         polls: when a replica's connect reached the server: virtual seconds, agent, host.
         late: writes of replicas that were evicted or had left, that the database did not refuse.
@@ -126,6 +127,7 @@ class Shared:
 
     owned: list[Owned] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
+    sessions: set[str] = field(default_factory=set)
     confirmed: list[Confirmed] = field(default_factory=list)
     polls: list[tuple[float, str, str]] = field(default_factory=list)
     late: list[tuple[float, str]] = field(default_factory=list)

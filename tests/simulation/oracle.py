@@ -385,10 +385,14 @@ def _casts_doubt(trouble: SessionProblem, gap: Gap) -> bool:
 
 
 def _over_at(case: Case, trouble: SessionProblem, gap: Gap) -> float:
-    """When the cause of a gap was over: a subscription is forgotten until the look that each re-reading puts off."""
+    """When the cause of a gap was over: a subscription is forgotten until the look that each re-reading puts off.
+
+    A look that was under way has subscribed before, and goes on for as long as something else holds it up.
+    """
     if trouble.fault != "Forget":
         return trouble.until
-    over_at = trouble.since + RECONCILE_S
+    held_up = [one.until for one in case.evidence.troubles if one.since <= trouble.since <= one.until]
+    over_at = max([trouble.since, *held_up]) + RECONCILE_S
     for one in sorted(case.gaps, key=lambda one: one.ends_at):
         if one.agent != gap.agent or not trouble.since <= one.ends_at < gap.ends_at:
             continue
@@ -434,10 +438,11 @@ def sessions_are_kept(case: Case) -> Iterator[Finding]:
     """6b. No session is lost that could have been kept: a login that was refused stands in the way until the next."""
     begun = {one.client_id: one.at for one in case.evidence.sessions if one.what == "began"}
     for session in case.evidence.sessions:
-        if session.what == "abandoned" and not _was_not_stored(case, session, begun.get(session.client_id, 0.0)):
+        is_unknown = _was_not_stored(case, session, begun.get(session.client_id, 0.0))
+        if session.what == "abandoned" and not is_unknown:
             text = "a handshake took the place of a session that lived"
             yield Finding(promise="session abandoned", at=session.at, agent=session.agent, text=text, about=session)
-        if session.what == "swept":
+        if session.what == "swept" and not (is_unknown and _nobody_could_know(case, session)):
             free_s = _longest_free_s(case, session)
             if free_s >= KEPT_SHARE * case.plan.max_interval_ms / 1000:
                 text = f"no poll since {session.idle_since:.3f} s, of which {free_s:.1f} s nothing stood in its way"
@@ -457,6 +462,11 @@ def _was_not_stored(case: Case, session: Session, began_at: float) -> bool:
         end - began_at < _SESSION_STORED_S or any(one.since <= end and one.until >= began_at for one in stalled)
         for end in ends
     )
+
+
+def _nobody_could_know(case: Case, session: Session) -> bool:
+    """Whether the database has never had a session of a replica that lost its account."""
+    return case.evidence.shared is not None and session.client_id not in case.evidence.shared.sessions
 
 
 def _longest_free_s(case: Case, session: Session) -> float:

@@ -26,6 +26,7 @@ from simulation.schedule import (
     DatabaseSlow,
     Deny,
     DiskFull,
+    DiskStall,
     Drain,
     Duplicate,
     Fail,
@@ -243,6 +244,12 @@ def test_files_that_are_removed_beneath_the_listener_cost_nothing(suffixes):
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_file_is_free_for_the_next_process_although_the_disk_was_slow_when_it_was_to_be_closed():
+    slow, restart = DiskStall(by_s=3.0, at=10.593, for_s=20.277), Restart(at=19.975, for_s=4.0)
+    outcome = play(_small(310459, slow, restart, ack=False, hold_ms=3000, lasts_s=60.0, accounts=3))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_a_notification_that_repeats_the_value_known_makes_it_newer_than_what_is_being_read():
     twice = ServerRestart(at=21.071, for_s=0.79), ServerRestart(at=31.459, for_s=9.402)
     outcome = play(_small(9596, *twice, ack=True, hold_ms=5000, lasts_s=60.0))
@@ -444,6 +451,19 @@ STOPPED_AMID_A_HAND_OVER = (
 )
 
 
+STOPPED_TWICE_IN_A_ROW = (
+    '{"seed":2757,"ack":false,"accounts":6,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched"'
+    ':false,"sliced":false,"lasts_s":45.0,"faults":[{"type":"RestartReplica","replica":1,"at":17.738,"for_s"'
+    ':1.0},{"type":"Expire","agent":"agent5","at":25.1},{"type":"RestartReplica","replica":2,"at":26.076,'
+    '"for_s":0.2},{"type":"RollingRestart","at":26.403,"for_s":1.5}],"replicas":3}'
+)
+
+
+def test_who_is_given_an_account_while_it_stops_leaves_it_as_it_was():
+    outcome = play(Schedule.from_json(STOPPED_TWICE_IN_A_ROW))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
 def test_a_stop_does_not_wait_for_a_hand_over_that_waits_for_what_has_ended():
     outcome = play(Schedule.from_json(STOPPED_AMID_A_HAND_OVER))
     assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
@@ -470,6 +490,32 @@ def test_a_server_goes_on_when_its_client_is_killed(seed: int, at: float, kill_a
 def test_a_session_whose_polls_are_held_is_not_idle_although_a_proxy_cuts_them():
     proxy, outage = ReadTimeout(limit_s=2.5, at=53.538, for_s=20.0), Partition(host="gws", at=59.691, for_s=20.339)
     outcome = play(_small(649, proxy, outage, ack=True, hold_ms=3000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_stop_that_waits_for_a_sink_is_a_part_of_the_restart():
+    quiet = ReceiverAnswers(status=429, retry_after="1000000000000", at=4.674, for_s=12.35)
+    kill, deaf = Kill(power=False, at=14.199, for_s=1.0), Forget(agent="agent2", at=21.696)
+    plan = _small(311297, quiet, kill, deaf, Restart(at=36.999, for_s=4.0), ack=True, hold_ms=3000, lasts_s=40.0)
+    outcome = play(plan)
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_subscription_that_is_forgotten_amid_a_long_look_is_found_by_the_next():
+    slow, deaf = DatabaseSlow(by_ms=1500, at=12.162, for_s=12.469), Forget(agent="agent2", at=14.43)
+    plan = _small(301281, slow, deaf, ack=True, hold_ms=3000, lasts_s=45.0, accounts=3)
+    outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_session_that_was_never_stored_is_nobodys_to_keep():
+    slow, new = (
+        Slow(by_ms=900, at=23.569, for_s=9.039),
+        Advise(agent="agent3", kind="handshake", interval_ms=0, at=24.261),
+    )
+    cut_off = CutOff(replica=2, host="database", way="requests", late=False, at=27.93, for_s=12.0)
+    plan = _small(202628, slow, new, cut_off, ack=True, hold_ms=5000, lasts_s=45.0, accounts=3)
+    outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS))
     assert outcome.unknown == [], told(outcome)
 
 

@@ -48,6 +48,7 @@ class Watch:
                 self._shared.evicted += [(now_s, *self._joined[one]) for one in sorted(before - self._alive)]
         if is_done and call.name == "append":
             self._note_stored(now_s, call.host)
+            self._shared.sessions |= {one.client_id for one in self._state.store.sessions.values()}
 
     def _look_for_holes(self, call: Call, sequences: list[int]) -> None:
         after = call.do.args[0]

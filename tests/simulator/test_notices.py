@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from listener.simulator.notices import NoticeKind, chat_notice, chat_resource, message_log_notice
-from listener.simulator.state import FIRST_CHAT, ChatState, ContactCenter
+from listener.simulator.media import ChatState, NoticeKind
+from listener.simulator.notices import chat_notice, chat_resource, message_log_notice
+from listener.simulator.state import FIRST_CHAT, ContactCenter
 
 DOCUMENTED = """{
   "referenceId": 34,

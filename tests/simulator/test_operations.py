@@ -4,8 +4,9 @@ import pytest
 
 from listener.errors import NotFound, ParameterInvalid, ParameterMissing
 from listener.simulator import SimulatorOptions
+from listener.simulator.media import ChatState
 from listener.simulator.operations import Desk
-from listener.simulator.state import ChatState, ContactCenter
+from listener.simulator.state import ContactCenter
 
 
 class Floor:
@@ -20,7 +21,7 @@ class Floor:
         )
         self.chat = self.center.add_chat("C1", ["agent1", "agent2"])
 
-    def hear(self, agent, data):
+    def hear(self, agent, data, channel):
         if agent in self.deaf:
             return 0
         self.heard.append((agent, data))

@@ -113,3 +113,28 @@ async def test_the_contact_center_session_is_started_as_far_as_possible(browser,
 async def test_ending_the_contact_center_session_ends_the_login(browser):
     assert (await post(browser, "/api/v2/me", {"operationName": "EndContactCenterSession"}))[0] == 200
     assert (await get(browser, "/api/v2/me"))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("medium", "resource", "container", "operation"),
+    [("email", "emails", "email", "SetDisposition"), ("voice", "calls", "call", "SetCallDisposition")],
+)
+async def test_emails_and_calls_are_listed_shown_and_operated(browser, medium, resource, container, operation):
+    browser.sim.control("add-chat", chat="X1", agents=["agent1"], medium=medium)
+    path = f"/api/v2/me/{resource}/X1"
+    answer = await post(browser, path, {"operationName": operation, "disposition": "Callback"})
+    assert answer == (200, {"statusCode": 0})
+    _, shown = await get(browser, path)
+    assert shown[container]["userData"] == {"DispositionCode": "Callback"}
+    assert await get(browser, f"/api/v2/me/{resource}") == (200, {"statusCode": 0, resource: [shown[container]]})
+    _, me = await get(browser, f"/api/v2/me?subresources={resource}")
+    assert me["user"][resource] == [shown[container]]
+    assert (await post(browser, "/api/v2/me/chats/X1", {"operationName": "Accept"}))[0] == 404
+    assert (await post(browser, f"/api/v2/me/{resource}", {"operationName": "Accept"}))[0] == 404
+
+
+async def test_a_subresource_that_the_site_does_not_know_is_refused(simulate, browse):
+    browser = await browse(await simulate(subresources=("chat",)))
+    await browser.login()
+    status, body = await get(browser, "/api/v2/me?subresources=emails")
+    assert (status, body["statusCode"]) == (400, 2)

@@ -3,7 +3,8 @@
 import pytest
 
 from listener.errors import NotFound, ParameterInvalid
-from listener.simulator.state import FIRST_CHAT, ChatState, ContactCenter
+from listener.simulator.media import ChatState
+from listener.simulator.state import FIRST_CHAT, ContactCenter
 
 
 @pytest.fixture

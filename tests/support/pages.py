@@ -29,6 +29,16 @@ from listener.web.status import (
     Status,
     StatusPage,
 )
+from listener.web.summary import (
+    AccountCounts,
+    AccountPage,
+    AccountState,
+    LastHour,
+    OpenGaps,
+    Rates,
+    Summary,
+    SummaryPages,
+)
 
 TOKEN = "c2VjcmV0.for-tests_only~1+/=="
 NO_GAPS = Gaps(count=0, seconds=0.0, last=None)
@@ -53,6 +63,32 @@ STATUS = Status(
         stored=None,
     ),
 )
+SUMMARY = Summary(
+    schema_version=SCHEMA_VERSION,
+    at=STATUS.at,
+    ready=True,
+    instance="host",
+    server="https://gws.example",
+    build=STATUS.build,
+    configuration=STATUS.configuration,
+    health=(),
+    rates=Rates(events_per_second=0.0, deliveries_per_second=0.0),
+    last_hour=LastHour(
+        since="2026-11-22T08:40:00.000Z",
+        known_since="2026-11-22T08:40:00.000Z",
+        step_seconds=60,
+        events=(0,) * 60,
+        delay_ms=(None,) * 60,
+        gaps=(),
+    ),
+    accounts=AccountCounts(total=0, subscribed=0, troubled=0),
+    troubles=(),
+    open_gaps=OpenGaps(count=0, oldest_at=None, newest=()),
+    sinks=(),
+    gaps=NO_GAPS,
+    dead_letters=None,
+    journal=STATUS.journal,
+)
 
 
 class Pages:
@@ -62,6 +98,8 @@ class Pages:
         self.metrics = Metrics()
         self.problems: list[ReadinessProblem] = []
         self.status: Any = STATUS
+        self.summary: Any = SUMMARY
+        self.asked_accounts: list[tuple[str, str, str, int]] = []
         self.parked = {"crm"}
         self.replayed: list[DeadLetterFilter] = []
         self.tested: list[str] = []
@@ -72,6 +110,13 @@ class Pages:
 
     async def _status(self) -> Status:
         return self.status
+
+    async def _summary(self) -> Summary:
+        return self.summary
+
+    async def _accounts(self, part: str, state: AccountState, after: str, limit: int) -> AccountPage:
+        self.asked_accounts.append((part, state, after, limit))
+        return AccountPage(accounts=self.status.accounts, next=None, total=len(self.status.accounts))
 
     async def _resume(self, sink: str) -> bool:
         if sink not in {"crm", "audit"}:
@@ -105,6 +150,7 @@ class Pages:
         parts = (
             Probes(problems=lambda: self.problems, metrics=self.metrics),
             StatusPage(status=self._status),
+            SummaryPages(summary=self._summary, accounts=self._accounts),
             AttemptPage(attempts=self._list_attempts),
             Actions(resume=self._resume, test=self._test, replay=self._replay),
             Console(),
@@ -116,7 +162,11 @@ class Pages:
                 metrics=self.metrics,
                 **self.paces,
             ),
-            Lookups(search=self.journal.search, letters=self.journal.dead_letter_page),
+            Lookups(
+                search=self.journal.search,
+                letters=self.journal.dead_letter_page,
+                groups=self.journal.dead_letter_groups,
+            ),
             Description(secured=secured),
         )
         return [route for part in parts for route in part.routes()]

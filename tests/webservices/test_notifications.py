@@ -220,7 +220,7 @@ def test_unknown_fields_are_nothing():
 
 
 def test_a_chat_that_was_read_again_is_observed_as_reconciled():
-    taken = decoder().decode_chats([encoded(CHAT)], account="agent1", received_ms=RECEIVED_MS)
+    taken = decoder().decode_read([encoded(CHAT)], account="agent1", received_ms=RECEIVED_MS)
     [found] = taken.observations
     assert (found.origin, found.chat_id, found.key, found.value) == (
         Origin.RECONCILED,
@@ -245,7 +245,7 @@ def test_chats_without_the_key_say_nothing_and_bad_ones_are_refused():
         {"id": None, "userData": {"DispositionCode": "a"}},
         {"id": "4", "state": 4, "userData": {"DispositionCode": "a"}},
     ]
-    taken = decoder().decode_chats([encoded(c) for c in chats], account="agent1", received_ms=RECEIVED_MS)
+    taken = decoder().decode_read([encoded(c) for c in chats], account="agent1", received_ms=RECEIVED_MS)
     assert [(o.chat_id, o.value) for o in taken.observations] == [("3", None), ("4", "a")]
     assert dict(taken.filtered) == {"no_key": 2}
     assert dict(taken.refused) == {"not_an_object": 1, "no_chat_id": 1}
@@ -265,7 +265,7 @@ def test_what_a_chat_came_with_is_told_whatever_it_was_that_happened_to_it(kind)
 
 def test_the_same_snapshot_read_at_another_moment_is_another_find():
     digests = {
-        decoder().decode_chats([encoded(CHAT)], account="agent1", received_ms=ms).observations[0].digest
+        decoder().decode_read([encoded(CHAT)], account="agent1", received_ms=ms).observations[0].digest
         for ms in (1, 2, 1)
     }
     assert len(digests) == 2
@@ -346,7 +346,7 @@ def test_what_is_forwarded_can_be_written_as_json_again(payload):
 
 @given(chats=st.lists(mutated() | JSON.map(lambda v: json.dumps(v).encode()), max_size=4))
 def test_every_chat_that_was_read_is_counted_once(chats):
-    taken = decoder().decode_chats(chats, account="agent1", received_ms=RECEIVED_MS)
+    taken = decoder().decode_read(chats, account="agent1", received_ms=RECEIVED_MS)
     assert taken.forwarded + sum(taken.filtered.values()) + sum(taken.refused.values()) == len(chats)
 
 

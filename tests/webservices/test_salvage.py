@@ -5,6 +5,7 @@ import json
 import pytest
 
 from listener.errors import NotificationRefused
+from listener.webservices.media import MEDIA
 from listener.webservices.salvage import Salvage
 from listener.webservices.shapes import Shapes
 from support.notifications import AGENT, CUSTOMER, encoded, notification, with_data
@@ -15,7 +16,7 @@ KEYS = ("DispositionCode", "DISP_KEY")
 @pytest.fixture
 def salvage():
     shapes = Shapes(keys=KEYS, user_data=(), participants=True, max_value_chars=20)
-    return Salvage(shapes, max_value_chars=20)
+    return Salvage(shapes, media={"ChatStateChangeMessage": MEDIA["chat"]}, max_value_chars=20)
 
 
 def code(note):
@@ -148,6 +149,6 @@ def test_other_messages_are_not_looked_into(salvage):
 
 
 def test_a_chat_is_salvaged_like_that_of_a_notification(salvage):
-    chat, malformed = salvage.chat(encoded(notification(chat={"state": 3})["chat"]))
+    chat, malformed = salvage.interaction(encoded(notification(chat={"state": 3})["chat"]), "chat")
     assert (chat.id, chat.state, chat.user_data.field0) == ("0000Na9B26EF003M", None, "IssueResolved")
     assert dict(+malformed) == {"state": 1}

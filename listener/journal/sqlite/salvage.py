@@ -148,10 +148,9 @@ def _replace_older_value(new: sqlite3.Connection, row: dict[str, Any]) -> None:
         _insert(new, "last_value", row)
 
 
-class _ValueFields(msgspec.Struct, rename="camel"):
-    """What a last value takes from an event's data; a gap has no chat."""
+class _ValueFields(msgspec.Struct):
+    """What a last value takes from an event's data; a gap has no key."""
 
-    chat_id: str | None = None
     key: str | None = None
     disposition: str | None = None
 
@@ -162,8 +161,8 @@ def _values_of_events(new: sqlite3.Connection) -> None:
     while page := rows.select_events(new, after, _CHUNK):
         for event in page:
             heard = msgspec.json.decode(event.data, type=_ValueFields)
-            if heard.chat_id is not None and heard.key is not None:
-                row = (heard.chat_id, heard.key, heard.disposition, event.account, None, event.received_ms)
+            if heard.key is not None:
+                row = (event.subject, heard.key, heard.disposition, event.account, None, event.received_ms)
                 new.execute("INSERT OR REPLACE INTO last_value VALUES (?, ?, ?, ?, ?, ?)", row)
         after = page[-1].sequence
 

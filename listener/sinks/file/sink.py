@@ -95,13 +95,16 @@ class FileSink:
             self._worker.submit(self._trail.reopen).add_done_callback(self._report)
 
     async def close(self) -> None:
-        """See `ports.Sink`. Waits for a write that is under way; compressing is left for the next time."""
+        """See `ports.Sink`. Waits for a write that is under way; compressing is left for the next time.
+
+        The file is closed behind that write also where nobody waits so long: its lock would outlive the sink.
+        """
         self._stopping = True
         self._stop_timer()
         if self._worker is None:
             return
         try:
-            await self._run(self._trail.close)
+            await asyncio.shield(self._worker.run(self._trail.close))
         finally:
             worker, self._worker = self._worker, None
             worker.shutdown(wait=False)

@@ -20,7 +20,7 @@ export function rowOf(event) {
   return {
     ...common,
     kind: "disposition",
-    chat: data.chatId,
+    chat: event.subject, // data.chatId for a chat; with the medium before it for others
     state: data.chatState,
     key: data.key,
     change: data.change,

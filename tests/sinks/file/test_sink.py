@@ -306,22 +306,55 @@ async def test_a_cancelled_delivery_leaves_whole_lines_in_order(sink, path):
     assert held(path)[-200:] == list(range(1, 201))
 
 
-async def test_the_loop_goes_on_while_the_disk_is_slow(sink, path, monkeypatch):
+@pytest.fixture
+def released(monkeypatch):
+    """A disk that takes nothing until this is set."""
+    event = threading.Event()
+
     class SlowDisk(ShortWrites):
         @staticmethod
         def write(fd, data):
-            released.wait(10)
+            event.wait(10)
             return os.write(fd, data)
 
-    released = threading.Event()
     monkeypatch.setattr("listener.audit.linefile.os", SlowDisk())
+    return event
+
+
+async def begun(sink) -> asyncio.Future[None]:
+    """A delivery that waits for the disk."""
     delivery = asyncio.ensure_future(sink.deliver([disposition_event(1)]))
     for _ in range(100):
         await asyncio.sleep(0)
     assert not delivery.done()
+    return delivery
+
+
+async def test_the_loop_goes_on_while_the_disk_is_slow(sink, path, released):
+    delivery = await begun(sink)
     released.set()
     await delivery
     assert held(path) == [1]
+
+
+async def test_a_file_is_free_once_the_disk_is_although_nobody_waited_for_its_end(sink, make_sink, path, released):
+    delivery = await begun(sink)
+    delivery.cancel()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(sink.close(), 0.01)
+    released.set()
+    following = make_sink()
+
+    async def is_open() -> bool:
+        try:
+            await following.open()
+        except StartError:
+            return False
+        return True
+
+    await eventually(is_open)
+    await following.deliver([disposition_event(2)])
+    assert held(path) == [1, 2]
 
 
 async def test_a_key_that_is_none_is_told_at_the_start_by_the_name_of_the_setting(make_sink, tmp_path):
