@@ -53,6 +53,7 @@ _ENTRIES = {
         commands=dict.fromkeys(("stats", "show", "verify", "export"), "journal") | {"copy": "journal_copy"},
     ),
     "dead-letters": _Entry("dead_letters", help="List, deliver again or delete what a sink did not take."),
+    "resend": _Entry("resend", "resend", help="Deliver again what a sink got."),
     "sinks": _SINKS,
     "replicas": _Entry("replicas", help="Show the replicas that share a journal, or drain one."),
     "man": _Entry("man", "man", help="Print the manual page."),

@@ -78,7 +78,8 @@ def _state(lane: LaneStatus, stored: LaneState | None) -> str:
         return f"parked{since}: {lane.parked}"
     if lane.quiet_s:
         return f"paused for {lane.quiet_s:.0f} s more, as its destination asked: {lane.last_error}"
-    return f"failing: {lane.last_error}" if lane.last_error is not None else "running"
+    state = f"failing: {lane.last_error}" if lane.last_error is not None else "running"
+    return f"{state}; {lane.resend_left} to be delivered again" if lane.resend_left else state
 
 
 def _stored(found: JournalStats, kinds: Mapping[str, str]) -> Iterator[tuple[str, ...]]:

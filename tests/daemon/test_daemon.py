@@ -20,7 +20,7 @@ from listener.daemon import daemon as composition
 from listener.daemon import housekeeping
 from listener.daemon.control import LaneList, ListLanes, ask
 from listener.daemon.daemon import Daemon
-from listener.delivery import lane
+from listener.delivery import readiness
 from listener.errors import ConfigError, JournalError, JournalLocked, NoDaemon, StartError
 from listener.intake import recorder
 from listener.simulator import Simulator, SimulatorOptions
@@ -345,7 +345,7 @@ async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim:
 async def test_a_sink_that_takes_nothing_for_minutes_is_not_ready(
     start: Start, sim: Simulator, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(lane, "_STALLED_S", 0.2)
+    monkeypatch.setattr(readiness, "_STALLED_S", 0.2)
     receiver.answers = Answer(status=503)
     running = await start(sinks={"crm": {"type": "webhook", "url": receiver.url, "retry_limit_s": 0.05}}).ready()
     sim.set_disposition("agent1", CHAT, "A")
