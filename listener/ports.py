@@ -15,7 +15,7 @@ from listener.model.event import (
     LastValue,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
+from listener.model.filter import EVERY_EVENT, DeadLetterGroup, DeadLetterPage, EventFilter, Found
 from listener.model.replica import Changes, Offer
 
 
@@ -109,6 +109,12 @@ class Journal(Protocol):
 
         Brings `limit` of them (1 or more), and beyond those the ones of other sinks for the last event: a page never
         ends within an event, so that its last sequence is where the next one begins.
+        """
+
+    async def dead_letter_groups(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetterGroup]:
+        """The dead letters that match, counted by sink and reason, the largest groups first.
+
+        Of very many the newest are counted, and the largest groups told; see `model.filter`.
         """
 
     async def replay_dead_letters(self, which: DeadLetterFilter) -> int:

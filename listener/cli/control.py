@@ -10,11 +10,15 @@ from listener.cli.looks import Journal
 from listener.cli.shared import Shared
 from listener.daemon import offline
 from listener.daemon.control import (
+    CancelResend,
     DeadLetterCount,
     DropDeadLetters,
     LaneList,
     ListLanes,
     ReplayDeadLetters,
+    Resend,
+    ResendCancelled,
+    ResendEvents,
     Resumed,
     ResumeLane,
     ask,
@@ -62,6 +66,26 @@ def resume(journal: Journal, name: str | None) -> tuple[Resumed, bool]:
     except NoDaemon:
         resumed, running_anyway = running.run(offline.resume(journal, name))
         return Resumed(resumed=resumed, running=running_anyway), False
+
+
+def resend(journal: Journal, command: ResendEvents) -> tuple[Resend, bool]:
+    """Deliver events again; returns also whether a daemon does it. Raises as `replay` does."""
+    if isinstance(journal, Shared):
+        return shared.resend(journal, command), True
+    try:
+        return ask(journal, command, Resend), True
+    except NoDaemon:
+        return running.run(offline.resend(journal, command)), False
+
+
+def cancel_resend(journal: Journal, sink: str) -> ResendCancelled:
+    """Deliver nothing again any more. Raises as `replay` does."""
+    if isinstance(journal, Shared):
+        return shared.cancel_resend(journal, sink)
+    try:
+        return ask(journal, CancelResend(name=sink), ResendCancelled)
+    except NoDaemon:
+        return running.run(offline.cancel_resend(journal, sink))
 
 
 def lanes(journal: Journal) -> list[LaneStatus] | None:

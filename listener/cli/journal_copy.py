@@ -31,21 +31,39 @@ FromOption = Annotated[
     ),
 ]
 ToOption = Annotated[str | None, typer.Option("--to", metavar="JOURNAL", help="Likewise; it must not hold anything.")]
+RestoreOption = Annotated[
+    bool, typer.Option("--restore", help="The source is a backup: what came after it is a gap of each account.")
+]
 
 
-def journal_copy(config: ConfigOption = None, source: FromOption = None, target: ToOption = None) -> None:
-    """Copy a journal with all it holds: sequences, cursors, dead letters, last values, sessions, states of lanes.
+def journal_copy(
+    config: ConfigOption = None, source: FromOption = None, target: ToOption = None, restore: RestoreOption = False
+) -> None:
+    """Copy a journal with all it holds.
 
-    No daemon may run on either side. The copy is there as a whole, once it was read again and is what the source is, or
-    not at all.
+    So with sequences, cursors, dead letters, last values, sessions and states of lanes. No daemon may run on either
+    side. The copy is there as a whole, once it was read again and is what the source is, or not at all. With --restore,
+    into a file, sequences go on above all that a sink can have seen, and the next start records what may be missing
+    since the last event of the backup.
+
+    Examples:
+        # From a file into the database that replicas share:
+        disposition-listener journal copy --from journal.db --config shared.toml
+        # From a backup, on a fresh disk:
+        disposition-listener journal copy --from backup.db --to journal.db --restore
     """
     if source is None and target is None:
         raise typer.BadParameter("give --from, --to, or both")
     if None in (source, target) and config is None:
         raise typer.BadParameter("give --config too: the side that is left out is its journal")
-    held = running.run(_copied(_place(source, config), _place(target, config)))
+    place = _place(target, config)
+    if restore and isinstance(place, Shared):
+        raise typer.BadParameter("goes into a file; a database is restored by its own means", param_hint="--restore")
+    held = running.run(_copied(_place(source, config), place, restored=restore))
     print(f"copied {held.events} events, last sequence {held.last_sequence}; both sides: SHA-256 {held.digest}")
     print(f"with {held.values} last values, {held.letters} dead letters, {held.sessions} sessions")
+    if restore:
+        print("the next start records as gaps what may be missing since its last event")
 
 
 Place = Path | Shared
@@ -70,8 +88,8 @@ def _at(url: str, table: JournalSettings | None) -> JournalSettings:
         raise ConfigError([Problem("journal.url", error["msg"]) for error in exc.errors(include_input=False)]) from exc
 
 
-async def _copied(source: Place, target: Place) -> Held:
-    async with _source(source) as given, _target(target) as made:
+async def _copied(source: Place, target: Place, *, restored: bool) -> Held:
+    async with _source(source) as given, _target(target, restored=restored) as made:
         rows = await given.size()
         with _progress(2 * rows) as told:
             return await copy(given, made, told)
@@ -91,11 +109,11 @@ async def _source(place: Place) -> AsyncIterator[Side]:
         yield side
 
 
-def _target(place: Place) -> AbstractAsyncContextManager[Target]:
+def _target(place: Place, *, restored: bool) -> AbstractAsyncContextManager[Target]:
     if isinstance(place, Shared):
         made: AbstractAsyncContextManager[Target] = _postgres(place).opened_target(place.options())
         return made
-    return sqlite.opened_target(place)
+    return sqlite.opened_target(place, restored=restored)
 
 
 def _postgres(place: Shared) -> Any:

@@ -7,6 +7,7 @@ from listener.cli import shared
 from listener.cli.shared import Shared
 from listener.journal.sqlite import views
 from listener.model.event import EVERY_DEAD_LETTER, DeadLetter, DeadLetterFilter, Event, JournalStats
+from listener.model.filter import DeadLetterGroup, grouped
 
 Journal = Path | Shared
 
@@ -36,6 +37,13 @@ def verify(journal: Journal) -> list[str]:
 def dead_letters(journal: Journal, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
     """The dead letters that are meant, oldest first."""
     return shared.dead_letters(journal, which) if isinstance(journal, Shared) else views.dead_letters(journal, which)
+
+
+def dead_letter_groups(journal: Journal, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetterGroup]:
+    """The same, counted by sink and reason, the largest groups first."""
+    if isinstance(journal, Shared):
+        return grouped(shared.dead_letter_groups(journal, which))
+    return grouped(views.dead_letter_groups(journal, which))
 
 
 def dead_letter_events(journal: Journal, which: DeadLetterFilter) -> list[Event]:

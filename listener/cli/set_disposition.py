@@ -40,6 +40,14 @@ def set_disposition(
     Prints the server's answer. Does not touch journal or sinks. A chat, an email and a Facebook session have
     SetDisposition, a call SetCallDisposition. Of sms and openmedia no such operation is documented: the key is set as
     user data. Once a call is released, nobody is notified of its code.
+
+    Examples:
+        disposition-listener set-disposition 0000Na9B26EF003M IssueResolved
+        disposition-listener set-disposition 0000Na9B26EF003M Spam --key Outcome
+        disposition-listener set-disposition 000XJaBEC1HH000P Sold --media email
+
+    Exit status:
+        1: The server refused it, or gave no answer: standard error says which.
     """
     target = Target(media_type=media, open_media_type=open_media_type, call_uuid=call_uuid, call_uri=call_uri)
     answer = running.run(

@@ -6,23 +6,28 @@ import structlog
 from msgspec.structs import replace
 
 from listener.daemon.control import (
+    CancelResend,
     Command,
     DeadLetterCount,
     DropDeadLetters,
     LaneList,
     ListLanes,
     ReplayDeadLetters,
+    Resend,
+    ResendCancelled,
+    ResendEvents,
     Result,
     Resumed,
     ResumeLane,
     SendTestEvent,
     SinkTestResult,
 )
+from listener.daemon.resending import planned, require_possible
 from listener.delivery import Lane
-from listener.errors import ControlError, NotHere
+from listener.errors import ControlError, NotPossible
 from listener.model.condition import Attempt
 from listener.model.event import DeadLetterFilter, Event
-from listener.model.replica import LANE
+from listener.model.replica import LANE, resend_order
 from listener.ports import Duties, Journal
 
 log = structlog.get_logger(__name__)
@@ -38,6 +43,7 @@ class CommandHandler:
         duties: where orders are left; None where there are no others.
         configured: the names of all sinks, wherever their lanes are; those of `lanes` by default.
         owner: tells which replica has the lane of a sink, None if that is not known.
+        holds_once: whether nothing may be delivered to a sink again.
     """
 
     def __init__(
@@ -49,12 +55,14 @@ class CommandHandler:
         duties: Duties | None = None,
         configured: Callable[[], Collection[str]] | None = None,
         owner: Callable[[str], Awaitable[str | None]] | None = None,
+        holds_once: Callable[[str], bool] = lambda _sink: False,
     ) -> None:
         self._journal = journal
         self._lanes = lanes
         self._new_test_event = new_test_event
         self._duties = duties
         self._owner = owner
+        self._holds_once = holds_once
         self._configured = configured or (lambda: self._lanes)
 
     async def execute(self, command: Command) -> Result:
@@ -62,6 +70,7 @@ class CommandHandler:
 
         Raises:
             ControlError: there is no such sink, or the command contradicts itself.
+            NotPossible: the sink cannot do it.
             JournalError: the journal could not do it.
         """
         match command:
@@ -75,6 +84,8 @@ class CommandHandler:
                 return DeadLetterCount(letters=letters)
             case SendTestEvent(name=name):
                 return await self._test(await self._lane(self._known(name)))
+            case ResendEvents() | CancelResend():
+                return await self._resend(command)
             case ListLanes():
                 return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
 
@@ -123,6 +134,36 @@ class CommandHandler:
         log.info("dead_letters_replayed", letters=letters, sink=which.sink)
         return DeadLetterCount(letters=letters)
 
+    async def _resend(self, command: ResendEvents | CancelResend) -> Resend | ResendCancelled:
+        name, last = self._known(command.name), self._journal.last_sequence
+        if isinstance(command, CancelResend):
+            return await self._cancel_resend(name)
+        lane = self._lanes.get(name)
+        cursor = (await self._journal.cursors()).get(name, 0) if lane is None else lane.status().cursor
+        require_possible(name, holds_once=self._holds_once(name), left=await self._resend_left(name))
+        plan = await planned(command, self._journal.read, last=last, cursor=cursor)
+        if command.dry_run or not plan.events:
+            return plan
+        if lane is not None:
+            await lane.resend(plan.after, plan.through)
+        else:
+            plan = replace(plan, ordered=await self._order(name, resend_order(plan.after, plan.through)))
+        log.info("resend_wanted", sink=name, events=plan.events, ordered=plan.ordered)
+        return plan
+
+    async def _cancel_resend(self, name: str) -> ResendCancelled:
+        if name in self._lanes:
+            return ResendCancelled(sink=name, left=await self._lanes[name].cancel_resend())
+        left = await self._resend_left(name)
+        await self._order(name, "resend-cancel")
+        return ResendCancelled(sink=name, left=left)
+
+    async def _resend_left(self, name: str) -> int:
+        if name in self._lanes:
+            return self._lanes[name].status().resend_left
+        state = (await self._journal.lane_states()).get(name)
+        return 0 if state is None else state.resend_left
+
     def _known(self, name: str) -> str:
         if name not in self._configured():
             known = ", ".join(self._configured()) or "none"
@@ -132,7 +173,7 @@ class CommandHandler:
     async def _lane(self, name: str) -> Lane:
         if name not in self._lanes:
             owner = None if self._owner is None else await self._owner(name)
-            raise NotHere(
+            raise NotPossible(
                 f"no replica delivers to sink {name!r} at the moment"
                 if owner is None
                 else f"replica {owner!r} delivers to sink {name!r}: ask for the test event there"

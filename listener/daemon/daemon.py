@@ -22,11 +22,11 @@ from listener.daemon.control import ControlServer
 from listener.daemon.credentials import FileWatch
 from listener.daemon.duties import offers_of
 from listener.daemon.failures import first, loud, says_only_that_it_is_fenced
-from listener.daemon.health import Health
+from listener.daemon.health import new_health
 from listener.daemon.housekeeping import Retention, record_damages
 from listener.daemon.lanes import SinkLanes
+from listener.daemon.last_hour import Hour
 from listener.daemon.reloading import Changes, Reloads, changes_between
-from listener.daemon.replicas import Replicas
 from listener.daemon.roll import Roll
 from listener.daemon.serving import http_server
 from listener.daemon.storage import open_patiently, storage_of
@@ -44,6 +44,7 @@ from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.runtime.notify import Notifier
 from listener.runtime.open_files import open_as_many_files_as_allowed
+from listener.sinks import registry
 
 log = structlog.get_logger(__name__)
 
@@ -88,6 +89,7 @@ class Daemon:
         self._takes_orders = takes_orders
         self.metrics = metrics or Metrics()
         self._on_record = on_record
+        self._hour = Hour(host.clock)
         self._stop = asyncio.Event()
         self._reload_wanted = asyncio.Event()
         self._resume_wanted = False
@@ -107,7 +109,7 @@ class Daemon:
         """Whatever stands on the journal, as a process has it that starts."""
         settings, host = self._settings, self._host
         self._accounts: Accounts | None = None
-        self._roll = Roll(monotonic_s=host.clock.monotonic_s)
+        self._roll = Roll(monotonic_s=host.clock.monotonic_s, now_ms=host.clock.now_ms)
         self._starting = "starting"
         self._down_since_ms: int | None = None
         self._storage = storage_of(
@@ -115,41 +117,36 @@ class Daemon:
         )
         self._journal, self._duties = self._storage.journal, self._storage.duties
         self._certainty = Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
-        self._lanes = SinkLanes(journal=self._journal, metrics=self.metrics, host=host)
+        self._lanes = SinkLanes(
+            journal=self._journal, metrics=self.metrics, host=host, on_delivered=self._hour.delivered
+        )
         self._recorder = Recorder(
             journal=self._journal,
             metrics=self.metrics,
             source=source_of(settings),
             sources=sources_of(settings),
             type_prefix=settings.disposition.type_prefix,
-            on_record=self._on_record,
+            on_record=self._recorded,
             host=host,
             is_alone=not self._duties.is_shared,
         )
-        self.health = Health(
+        self.health = new_health(
+            settings=lambda: self._settings,
+            storage=self._storage,
             roll=self._roll,
             lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
-            configuration=self.reloads.status,
-            journal=self._journal,
-            wal_bytes=self._storage.wal_bytes,
             recorder=self._recorder,
+            configuration=self.reloads.status,
             starting=lambda: self._starting,
             started_ms=self._started_ms,
-            now_ms=host.clock.now_ms,
-            monotonic_s=host.clock.monotonic_s,
+            hour=self._hour,
+            host=host,
         )
-        if self._storage.database is not None and self._storage.membership is not None:
-            self.health.replicas = Replicas(
-                name=settings.journal.replica_name,
-                knows=self._storage.database,
-                duties=self._storage.membership,
-                offered=lambda: [offer.duty for offer in offers_of(self._settings)],
-                roll=self._roll,
-                lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
-                kinds=lambda: {name: lane.type for name, lane in self._settings.sinks.items()},
-                problems=self.health.problems,
-                monotonic_s=host.clock.monotonic_s,
-            )
+
+    def _recorded(self, events: tuple[Event, ...]) -> None:
+        self._hour.recorded(events)
+        if self._on_record is not None:
+            self._on_record(events)
 
     def stop(self) -> None:
         """Ask for a clean stop; `run` then returns."""
@@ -244,7 +241,8 @@ class Daemon:
 
     def _begin(self, work: Work, watch: FileWatch, spawn: Spawn) -> list[asyncio.Task[None]]:
         """What goes on beside accounts and lanes."""
-        begun = [
+        begun = [] if self._duties.is_shared else [spawn("last hour", self._hour.recall(self._journal))]
+        begun += [
             spawn("recorder", self._recorder.run()),
             spawn("retention", self._retention(work).run()),
             spawn("reload", self._reload_when_asked(work, spawn)),
@@ -400,6 +398,7 @@ class Daemon:
             duties=self._duties,
             configured=lambda: self._settings.sinks,
             owner=None if self.health.replicas is None else self.health.replicas.owner_of,
+            holds_once=lambda sink: registry.holds_once(sink, self._settings.sinks[sink].type),
         )
         if self._duties.is_shared or not self._takes_orders:
             return commands

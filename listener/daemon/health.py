@@ -1,19 +1,26 @@
-"""The state of the daemon: readiness problems, `/status.json`, and gauges."""
+"""The state of the daemon: readiness problems, `/status.json`, `/summary.json`, and gauges."""
 
 import asyncio
 import platform
 from collections.abc import Callable, Sequence
 
 from listener import __version__
-from listener.daemon.replicas import Replicas
+from listener.config.settings import Settings
+from listener.daemon.diagnosis import Diagnosis, of_accounts, of_configuration, of_dead_letters
+from listener.daemon.duties import offers_of
+from listener.daemon.last_hour import Hour
+from listener.daemon.replicas import Look, Replicas
 from listener.daemon.roll import MOST_NAMED, Roll, gaps_of_all
+from listener.daemon.storage import Storage
 from listener.delivery import readiness_problem
 from listener.errors import JournalError
 from listener.intake.recorder import Recorder
 from listener.model.condition import Configuration, ReadinessProblem, SinkReport
 from listener.model.event import AccountStatus, Damage, JournalStats, LaneStatus, rfc3339
+from listener.model.filter import DeadLetterGroup, grouped
 from listener.ports import Journal
 from listener.runtime.clock import SYSTEM_CLOCK
+from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
 from listener.web.status import (
     SCHEMA_VERSION,
@@ -25,6 +32,7 @@ from listener.web.status import (
     Status,
     Stored,
 )
+from listener.web.summary import AccountPage, AccountState, Summary
 
 _COMMIT_S = 30.0  # a disk that hangs neither fails nor succeeds
 _ASKED_EVERY_S = 1.0
@@ -45,6 +53,8 @@ class Health:
         monotonic_s: seconds that only run forward.
         starting: why it has not started yet, in words; empty once it has.
         started_ms: since when the process runs, epoch milliseconds; now by default.
+        hour: what the process has done lately.
+        server: the URL of the Web Services.
 
     Attributes:
         replicas: knows all that share the journal; None where one process owns it.
@@ -65,6 +75,8 @@ class Health:
         monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
         starting: Callable[[], str] = str,
         started_ms: int | None = None,
+        hour: Hour | None = None,
+        server: str = "",
     ) -> None:
         self._roll = roll
         self._lanes = lanes
@@ -76,6 +88,10 @@ class Health:
         self._monotonic_s = monotonic_s
         self._starting = starting
         self._started_ms = now_ms() if started_ms is None else started_ms
+        self._hour = hour or Hour(SYSTEM_CLOCK)
+        self._server = server
+        self._diagnosis = Diagnosis(now_ms=now_ms, started_ms=self._started_ms)
+        self._groups: tuple[dict[str, int], list[DeadLetterGroup]] = {}, []
         self._shown: set[str] = set()
         self._asking = asyncio.Lock()
         self._stats: JournalStats | None = None
@@ -84,10 +100,11 @@ class Health:
     def problems(self) -> list[ReadinessProblem]:
         """Why the daemon is not ready; empty if it is. Of very many accounts in trouble the first are named."""
         starting = self._starting()
-        found = [ReadinessProblem(brief=starting.partition(":")[0], full=starting)] if starting else []
+        found = [ReadinessProblem(brief=starting.partition(":")[0], full=starting, kind="start")] if starting else []
         found += self._account_problems()
         found += [trouble for lane in self._lanes() if (trouble := readiness_problem(lane))]
         found += self._journal_problems()
+        self._diagnosis.look(found)
         return found
 
     def _account_problems(self) -> list[ReadinessProblem]:
@@ -102,14 +119,14 @@ class Health:
 
     def _journal_problems(self) -> list[ReadinessProblem]:
         if trouble := self._journal.trouble:
-            return [ReadinessProblem(brief=trouble.partition(":")[0], full=trouble)]
+            return [ReadinessProblem(brief=trouble.partition(":")[0], full=trouble, kind="journal")]
         failing, waiting_s = self._recorder.failing, self._recorder.waiting_s()
         if failing:
             what = "the journal cannot commit"
-            return [ReadinessProblem(brief=what, full=f"{what}: {failing}")]
+            return [ReadinessProblem(brief=what, full=f"{what}: {failing}", kind="journal")]
         if waiting_s > _COMMIT_S:
             what = f"the journal has not committed for {waiting_s:.0f} s"
-            return [ReadinessProblem(brief=what, full=what)]
+            return [ReadinessProblem(brief=what, full=what, kind="journal")]
         return []
 
     def sample(self, metrics: Metrics) -> None:
@@ -142,28 +159,103 @@ class Health:
         reports = await self._roll.reports()
         others = self.replicas
         look = None if others is None else await others.look()
-        lanes, problems = self._lanes(), self.problems()
-        letters = None if stats is None else stats.dead_letters
-        sinks = [SinkReport.of(one, None if letters is None else letters.get(one.sink, 0)) for one in lanes]
-        gaps = self._roll.summary().gaps
+        problems = self.problems()
+        sinks, gaps = self._sinks(look, stats), self._roll.troubles.gaps()
         if others is not None:
-            reports, sinks = others.accounts(look, reports), others.lanes(look, lanes, stats)
+            reports = others.accounts(look, reports)
             gaps = gaps_of_all(reports)
         return Status(
             schema_version=SCHEMA_VERSION,
             at=rfc3339(self._now_ms()),
             ready=not problems,
             problems=tuple(one.full for one in problems),
-            build=Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms)),
+            build=self._build(),
             configuration=_configuration(self._configuration()),
             accounts=tuple(reports),
-            sinks=tuple(sinks),
+            sinks=sinks,
             gaps=gaps,
-            dead_letters=None if letters is None else DeadLetters(total=sum(letters.values()), by_sink=letters),
+            dead_letters=_letters(stats),
             journal=self._journal_report(sinks, stats),
             replica=None if others is None else others.name,
             replicas=() if others is None else None if look is None else look.replicas,
         )
+
+    async def summary(self) -> Summary:
+        """What is well and what is not, for `/summary.json`."""
+        stats = await self._journal_stats()
+        groups = await self._letter_groups(stats)
+        others = self.replicas
+        look = None if others is None else await others.look()
+        problems = self.problems()
+        lanes, sinks = self._all_lanes(look, stats), self._sinks(look, stats)
+        accounts = self._roll.troubles if look is None else look.troubles
+        counts, troubles, configuration = accounts.counts(), accounts.groups(), self._configuration()
+        replicas = () if others is None else None if look is None else look.replicas
+        told = self._diagnosis
+        health = (
+            *told.of_the_process(problems),
+            *told.of_sinks((lane for lane, _ in lanes), stats),
+            *of_accounts(counts, troubles),
+            *told.of_replicas(replicas or ()),
+            *of_configuration(configuration),
+            *of_dead_letters(None if stats is None else stats.dead_letters, groups),
+        )
+        return Summary(
+            schema_version=SCHEMA_VERSION,
+            at=rfc3339(self._now_ms()),
+            ready=not problems,
+            instance=platform.node(),
+            server=self._server,
+            build=self._build(),
+            configuration=_configuration(configuration),
+            health=health,
+            rates=self._hour.rates(),
+            last_hour=self._hour.told(None if others is None else others.name),
+            accounts=counts,
+            troubles=troubles,
+            open_gaps=accounts.open_gaps(),
+            sinks=sinks,
+            gaps=accounts.gaps(),
+            dead_letters=_letters(stats),
+            journal=self._journal_report(sinks, stats),
+            replica=None if others is None else others.name,
+            replicas=replicas,
+        )
+
+    async def accounts(self, part: str, state: AccountState, after: str, limit: int) -> AccountPage:
+        """Accounts by a part of their names or troubles, for `/accounts.json`."""
+        look = None if self.replicas is None else await self.replicas.look()
+        self._roll.silent()
+        known = self._roll.troubles if look is None else look.troubles
+        names, following, total = known.find(part, state, after=after, limit=limit)
+        report = self._roll.report if look is None else look.accounts.__getitem__
+        return AccountPage(accounts=tuple(map(report, names)), next=following, total=total)
+
+    def _build(self) -> Build:
+        return Build(version=__version__, python=platform.python_version(), started_at=rfc3339(self._started_ms))
+
+    def _all_lanes(self, look: Look | None, stats: JournalStats | None) -> list[tuple[LaneStatus, str | None]]:
+        """Those of all replicas, each with the one that has it."""
+        lanes = self._lanes()
+        return [(lane, None) for lane in lanes] if self.replicas is None else self.replicas.lanes(look, lanes, stats)
+
+    def _sinks(self, look: Look | None, stats: JournalStats | None) -> tuple[SinkReport, ...]:
+        letters = None if stats is None else stats.dead_letters
+        return tuple(
+            SinkReport.of(lane, None if letters is None else letters.get(lane.sink, 0), replica)
+            for lane, replica in self._all_lanes(look, stats)
+        )
+
+    async def _letter_groups(self, stats: JournalStats | None) -> list[DeadLetterGroup]:
+        """The dead letters by sink and reason; asked for again when there are more or fewer."""
+        letters = {} if stats is None else stats.dead_letters
+        if letters != self._groups[0]:
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    self._groups = letters, grouped(await self._journal.dead_letter_groups())
+            except (JournalError, TimeoutError):
+                return []
+        return self._groups[1]
 
     async def _journal_stats(self) -> JournalStats | None:
         """The journal's own figures, at most a second old; None if it does not answer in time."""
@@ -189,10 +281,60 @@ class Health:
         )
 
 
+def new_health(
+    *,
+    settings: Callable[[], Settings],
+    storage: Storage,
+    roll: Roll,
+    lanes: Callable[[], Sequence[LaneStatus]],
+    recorder: Recorder,
+    configuration: Callable[[], Configuration],
+    starting: Callable[[], str],
+    started_ms: int,
+    hour: Hour,
+    host: Host,
+) -> Health:
+    """The health of a daemon with this configuration; where replicas share the journal, it knows all of them."""
+    health = Health(
+        roll=roll,
+        lanes=lanes,
+        configuration=configuration,
+        journal=storage.journal,
+        wal_bytes=storage.wal_bytes,
+        recorder=recorder,
+        starting=starting,
+        started_ms=started_ms,
+        now_ms=host.clock.now_ms,
+        monotonic_s=host.clock.monotonic_s,
+        hour=hour,
+        server=settings().server.url,
+    )
+    if storage.database is not None and storage.membership is not None:
+        health.replicas = Replicas(
+            name=settings().journal.replica_name,
+            knows=storage.database,
+            duties=storage.membership,
+            offered=lambda: [offer.duty for offer in offers_of(settings())],
+            roll=roll,
+            lanes=lanes,
+            kinds=lambda: {name: lane.type for name, lane in settings().sinks.items()},
+            problems=health.problems,
+            monotonic_s=host.clock.monotonic_s,
+            now_ms=host.clock.now_ms,
+        )
+    return health
+
+
+def _letters(stats: JournalStats | None) -> DeadLetters | None:
+    return None if stats is None else DeadLetters(total=sum(stats.dead_letters.values()), by_sink=stats.dead_letters)
+
+
 def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
     why = one.last_error or "connecting"
     return ReadinessProblem(
-        brief=f"accounts[{place}] has no subscription", full=f"account {one.account} has no subscription: {why}"
+        brief=f"accounts[{place}] has no subscription",
+        full=f"account {one.account} has no subscription: {why}",
+        kind="accounts",
     )
 
 
@@ -204,11 +346,12 @@ def _unheard(place: int, one: AccountStatus) -> ReadinessProblem:
 
 def _silent(place: int, account: str, silent_s: float) -> ReadinessProblem:
     what = f"has been silent for {silent_s:.0f} s"
-    return ReadinessProblem(brief=f"accounts[{place}] {what}", full=f"account {account} {what}")
+    return ReadinessProblem(brief=f"accounts[{place}] {what}", full=f"account {account} {what}", kind="accounts")
 
 
 def _more(count: int, what: str) -> list[ReadinessProblem]:
-    return [ReadinessProblem(brief=f"{count} more {what}", full=f"{count} more {what}")] if count else []
+    full = f"{count} more {what}"
+    return [ReadinessProblem(brief=full, full=full, kind="accounts")] if count else []
 
 
 def _configuration(one: Configuration) -> ConfigurationReport:

@@ -35,10 +35,19 @@ class SinkLanes:
         journal: where events and cursors are.
         metrics: counts.
         host: time, chance and workers.
+        on_delivered: as of `Lane`.
     """
 
-    def __init__(self, *, journal: Journal, metrics: Metrics, host: Host) -> None:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        metrics: Metrics,
+        host: Host,
+        on_delivered: Callable[[int, float], None] | None = None,
+    ) -> None:
         self._host = host
+        self._on_delivered = on_delivered
         self._journal = journal
         self._metrics = metrics
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -140,6 +149,7 @@ class SinkLanes:
             now_ms=self._host.clock.now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s, uniform=self._host.random.uniform),
             monotonic=self._host.clock.monotonic_s,
+            on_delivered=self._on_delivered,
         )
 
 

@@ -10,9 +10,10 @@ import msgspec
 from msgspec.structs import replace
 
 from listener.daemon.roll import Roll
+from listener.daemon.troubles import Standing, Troubles
 from listener.errors import JournalError
-from listener.model.condition import ReadinessProblem, SinkReport
-from listener.model.event import JournalStats, LaneStatus, rfc3339
+from listener.model.condition import ReadinessProblem
+from listener.model.event import GapTally, JournalStats, LaneStatus, epoch_ms, rfc3339
 from listener.model.replica import ACCOUNT, LANE, Beaten, DutyReport, ReplicaReport
 from listener.ports import Duties
 from listener.runtime.clock import SYSTEM_CLOCK
@@ -26,6 +27,8 @@ _TOLD_EVERY_S = 0.5
 _AT_ONCE = 250  # reports that are looked at in one turn of the event loop
 _MOST_TOLD = 1000  # accounts that are told of at once: all of 10,000 that change together take some seconds
 _SILENCE_S = 10.0
+
+NOBODY = "no replica listens for it"
 
 T = TypeVar("T")
 
@@ -60,11 +63,12 @@ class Owned(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """All replicas, accounts and lanes at one moment."""
+    """All replicas, accounts and lanes at one moment, and what the accounts come to together."""
 
     replicas: tuple[ReplicaStatus, ...]
-    accounts: tuple[AccountReport, ...]
+    accounts: Mapping[str, AccountReport]
     lanes: tuple[Owned, ...]
+    troubles: Troubles
 
 
 class _Process(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +93,7 @@ class Replicas:
         kinds: the configured sinks, each with its kind.
         problems: why it is not ready.
         monotonic_s: seconds that only run forward.
+        now_ms: epoch milliseconds.
     """
 
     def __init__(
@@ -103,8 +108,10 @@ class Replicas:
         kinds: Callable[[], Mapping[str, str]],
         problems: Callable[[], Sequence[ReadinessProblem]],
         monotonic_s: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
+        now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms,
     ) -> None:
         self.name = name
+        self._now_ms = now_ms
         self._knows = knows
         self._duties = duties
         self._roll = roll
@@ -118,6 +125,7 @@ class Replicas:
         self._asked_s: float | None = None
         self._look: Look | None = None
         self._read: dict[str, tuple[DutyReport, AccountReport]] = {}
+        self._troubles = Troubles()
         self._told: dict[str, AccountReport] = {}
 
     def sample(self, metrics: Metrics) -> None:
@@ -177,20 +185,28 @@ class Replicas:
 
     async def _looked(self, replicas: Sequence[ReplicaReport], duties: Sequence[DutyReport]) -> Look:
         read = {}
+        now_ms = self._now_ms()
         for made, one in enumerate(duty for duty in duties if duty.duty.startswith(ACCOUNT)):
             before = self._read.get(one.duty)
-            read[one.duty] = before if before is not None and before[0] == one else (one, _account(one))
+            if before is not None and before[0] == one:
+                read[one.duty] = before
+            else:
+                read[one.duty] = one, _account(one)
+                self._troubles.put(read[one.duty][1].account, _standing(read[one.duty][1], now_ms), at_ms=now_ms)
             if not made % _AT_ONCE:
                 await asyncio.sleep(0)
+        for gone in self._read.keys() - read.keys():
+            self._troubles.drop(self._read[gone][1].account)
         self._read = read
         return Look(
             replicas=tuple(map(status_of, replicas)),
-            accounts=tuple(report for _, report in read.values()),
+            accounts={report.account: report for _, report in read.values()},
             lanes=tuple(
                 Owned(one.duty.removeprefix(LANE), one.replica, one.report)
                 for one in duties
                 if one.duty.startswith(LANE)
             ),
+            troubles=self._troubles,
         )
 
     async def owner_of(self, sink: str) -> str | None:
@@ -205,22 +221,16 @@ class Replicas:
             return [replace(one, replica=self.name) for one in here.values()]
         return [
             replace(here[one.account], replica=self.name) if one.replica == self.name and one.account in here else one
-            for one in look.accounts
+            for one in look.accounts.values()
         ]
 
-    def lanes(self, look: Look | None, own: Sequence[LaneStatus], stats: JournalStats | None) -> list[SinkReport]:
-        """Likewise the sinks; of one without an owner what the journal holds."""
+    def lanes(
+        self, look: Look | None, own: Sequence[LaneStatus], stats: JournalStats | None
+    ) -> list[tuple[LaneStatus, str | None]]:
+        """Likewise the lanes, each with who has it; of one without an owner what the journal holds."""
         here = {one.sink: one for one in own}
         owned = [Owned(one.sink, self.name, b"") for one in own] if look is None else look.lanes
-        return [
-            replace(
-                SinkReport.of(
-                    self._lane(one, here, stats), None if stats is None else stats.dead_letters.get(one.name, 0)
-                ),
-                replica=one.replica,
-            )
-            for one in owned
-        ]
+        return [(self._lane(one, here, stats), one.replica) for one in owned]
 
     def _lane(self, one: Owned, here: Mapping[str, LaneStatus], stats: JournalStats | None) -> LaneStatus:
         if one.replica == self.name and one.name in here:
@@ -263,8 +273,22 @@ def _account(one: DutyReport) -> AccountReport:
         ack=False,
         silent_seconds=0.0,
         gaps=Gaps(count=0, seconds=0.0, last=None),
-        last_error="no replica listens for it" if one.replica is None else None,
+        last_error=NOBODY if one.replica is None else None,
+        trouble=f"no subscription: {NOBODY if one.replica is None else 'connecting'}",
         replica=one.replica,
+    )
+
+
+def _standing(one: AccountReport, now_ms: int) -> Standing:
+    """How an account stands by what its replica has left; one of an earlier version leaves less."""
+    trouble = one.trouble or (None if one.subscribed else f"no subscription: {one.last_error or 'connecting'}")
+    return Standing(
+        subscribed=one.subscribed,
+        trouble=trouble,
+        since_ms=now_ms if one.trouble_since is None else epoch_ms(one.trouble_since),
+        certain_ms=None if one.gap_since is None else epoch_ms(one.gap_since),
+        why=one.last_error or "restart",
+        gaps=GapTally(count=one.gaps.count, seconds=one.gaps.seconds, last=one.gaps.last),
     )
 
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
+from listener.daemon.troubles import SILENT, Standing, Troubles
 from listener.model.event import AccountStatus, GapTally, rfc3339
+from listener.runtime.clock import SYSTEM_CLOCK
 from listener.web.status import AccountReport, Gaps
 
 MOST_NAMED = 100
@@ -50,10 +53,17 @@ class Roll:
 
     Args:
         monotonic_s: seconds that only run forward.
+        now_ms: epoch milliseconds.
+
+    Attributes:
+        troubles: what they come to together; of silence it knows what `silent` has found last.
     """
 
-    def __init__(self, *, monotonic_s: Callable[[], float]) -> None:
+    def __init__(self, *, monotonic_s: Callable[[], float], now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms) -> None:
         self._monotonic_s = monotonic_s
+        self._now_ms = now_ms
+        self.troubles = Troubles()
+        self._silent: set[str] = set()
         self._rows: dict[str, _Row] = {}
         self._places: dict[str, int] = {}
         self._summary: Summary | None = None
@@ -74,22 +84,43 @@ class Roll:
             status: how it stands.
             silence: for how long nothing has happened in its session, and how long that may be.
         """
-        self._rows[status.account] = _Row(status, silence)
+        row = self._rows[status.account] = _Row(status, silence)
         self._places.setdefault(status.account, len(self._places))
         self._summary = None
         self._heard_until_s = -math.inf
+        self._stands(row)
 
     def strike(self, account: str) -> None:
         """An account is no more."""
         del self._rows[account]
         self._summary = None
+        self.troubles.drop(account)
 
     def note(self, status: AccountStatus) -> None:
         """How an account stands now."""
         row = self._rows.get(status.account)
         if row is not None:
-            row.status, row.report = status, None
+            row.status = status
             self._summary = None
+            self._stands(row)
+
+    def _stands(self, row: _Row, silent_s: float | None = None) -> None:
+        """Keep what changes for all of them together."""
+        status, now_ms = row.status, self._now_ms()
+        before = self.troubles.standing(status.account)
+        trouble, since_ms = None if silent_s is None else SILENT, now_ms - round((silent_s or 0.0) * 1000)
+        if not status.subscribed:
+            trouble = f"no subscription: {status.last_error or 'connecting'}"
+        standing = Standing(
+            subscribed=status.subscribed,
+            trouble=trouble,
+            since_ms=since_ms if before is None or before.trouble is None else before.since_ms,
+            certain_ms=status.certain_ms,
+            why=status.last_error or "restart",
+            gaps=status.gaps,
+        )
+        self.troubles.put(status.account, standing, at_ms=now_ms)
+        row.report = None
 
     def statuses(self) -> list[AccountStatus]:
         """Every account at this moment."""
@@ -116,24 +147,41 @@ class Roll:
                 found.append((self._places.get(account, len(self._places)), account, silent_s))
             first_s = min(first_s, max(0.0, most_s - silent_s))
         self._heard_until_s = now_s + first_s
+        self._note_silent({account: silent_s for _, account, silent_s in found})
         return sorted(found)
 
+    def _note_silent(self, now: Mapping[str, float]) -> None:
+        """What of silence has begun or ended since the last look."""
+        for account in self._silent - now.keys():
+            if account in self._rows:
+                self._stands(self._rows[account])
+        for account, silent_s in now.items():
+            standing = self.troubles.standing(account)
+            if standing is not None and standing.trouble is None:
+                self._stands(self._rows[account], silent_s)
+        self._silent = set(now)
+
+    def report(self, account: str) -> AccountReport:
+        """One account as `/status.json` shows it. Raises KeyError."""
+        row = self._rows[account]
+        if row.report is None:
+            row.report = _report(row.status, self.troubles.standing(account))
+        return row.report if account not in self._silent else replace(row.report, silent_seconds=row.silence()[0])
+
     async def reports(self) -> Sequence[AccountReport]:
-        """Every account as `/status.json` shows it; what has not changed is not made again."""
-        for made, row in enumerate([row for row in self._rows.values() if row.report is None], 1):
-            row.report = _report(row.status)
+        """Every account likewise; what has not changed is not made again."""
+        self.silent()
+        stale = [account for account, row in self._rows.items() if row.report is None]
+        for made, account in enumerate(stale, 1):
+            if account in self._rows:
+                self.report(account)
             if not made % _AT_ONCE:
                 await asyncio.sleep(0)
-        silent = {account: silent_s for _, account, silent_s in self.silent()}
-        return [_with_silence(row.report or _report(row.status), silent) for row in self._rows.values()]
+        return [self.report(account) for account in self._rows]
 
 
-def _with_silence(report: AccountReport, silent: dict[str, float]) -> AccountReport:
-    silent_s = silent.get(report.account)
-    return report if silent_s is None else msgspec.structs.replace(report, silent_seconds=silent_s)
-
-
-def _report(one: AccountStatus) -> AccountReport:
+def _report(one: AccountStatus, standing: Standing | None) -> AccountReport:
+    trouble = None if standing is None else standing.trouble
     return AccountReport(
         account=one.account,
         subscribed=one.subscribed,
@@ -143,6 +191,9 @@ def _report(one: AccountStatus) -> AccountReport:
         silent_seconds=0.0,
         gaps=Gaps(count=one.gaps.count, seconds=one.gaps.seconds, last=one.gaps.last),
         last_error=one.last_error,
+        trouble=trouble,
+        trouble_since=None if standing is None or trouble is None else rfc3339(standing.since_ms),
+        gap_since=None if one.certain_ms is None else rfc3339(one.certain_ms),
     )
 
 

@@ -10,7 +10,8 @@ retries, parks, the horizon and replays as a user sees them.
 """
 
 from listener.delivery.destination import outcome_of
-from listener.delivery.lane import Lane, readiness_problem
+from listener.delivery.lane import Lane
 from listener.delivery.policy import LanePolicy
+from listener.delivery.readiness import readiness_problem
 
 __all__ = ["Lane", "LanePolicy", "outcome_of", "readiness_problem"]

@@ -51,6 +51,11 @@ class Liveness:
         """The last moment before which nothing can have been missed in silence."""
         return self._doubted or self._proven
 
+    @property
+    def polled_at(self) -> Moment | None:
+        """When the last poll was sent that was answered: until then the session certainly existed."""
+        return self._polled
+
     def begin(self, at: Moment) -> None:
         """A subscription exists, and what came before it is on record."""
         self._proven = self._polled = at

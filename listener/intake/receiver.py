@@ -124,12 +124,11 @@ class Receiver:
         self._reconciler = reconciler
         if reconciler is not None:
             reconciler.subscription = self
-        self._clean = False
         self._tasks: asyncio.TaskGroup | None = None
-        self._stop_wanted = False
-        self._leaves_open = False
+        self._clean = self._stop_wanted = self._leaves_open = False
         self.rested = Latch()
-        self.status = AccountStatus(account=identity.account)
+        certain = self._stored_moment()
+        self.status = AccountStatus(account=identity.account, certain_ms=certain.wall_ms if certain else None)
         self.on_status: Callable[[AccountStatus], None] | None = None
         self._last_fact_s = host.clock.monotonic_s()
 
@@ -438,7 +437,9 @@ class Receiver:
     def _on_problem(self, fact: SessionProblem) -> None:
         self._metrics.count("exchanges_failed_total", 1, fact.reason)
         lost = bool(fact.retry_in_s) and self.status.subscribed
-        self._stands(last_error=f"{fact.reason}: {fact.text}", subscribed=self.status.subscribed and not lost)
+        certain = self._dead_since or self._liveness.polled_at
+        changes = {"subscribed": False, "certain_ms": certain.wall_ms if certain else None} if lost else {}
+        self._stands(last_error=f"{fact.reason}: {fact.text}", **changes)
         self._log.warning("session_problem", reason=fact.reason, error=fact.text, retry_in_s=round(fact.retry_in_s, 2))
         if lost:
             self._metrics.add("sessions_subscribed", -1)
@@ -455,13 +456,12 @@ class Receiver:
 
     def _set_subscribed(self, at: Moment) -> None:
         if not self.status.subscribed:
-            self._stands(subscribed=True, since_ms=at.wall_ms, last_error=self._topics.trouble)
+            self._stands(subscribed=True, since_ms=at.wall_ms, last_error=self._topics.trouble, certain_ms=None)
             self._metrics.add("sessions_subscribed", 1)
 
     def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:
         """Where the session stands, to be stored; None if there is nothing to continue."""
-        resume = fact.resume
-        if resume is None:
+        if (resume := fact.resume) is None:
             return None
         self._stored_at = fact.at
         seen = fact.subscribed or fact.at

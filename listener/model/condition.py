@@ -21,11 +21,15 @@ class ReadinessProblem(msgspec.Struct, frozen=True, kw_only=True):
     """What keeps the daemon from its whole work.
 
     `full` is for who may see everything; `brief` says which part it is without a word of an agent, a customer or a
-    server: an account goes by its place in the configuration.
+    server: an account goes by its place in the configuration. `kind` is `start`, `accounts`, `sink` or `journal`,
+    `about` the sink, `help` a command that helps.
     """
 
     brief: str
     full: str
+    kind: str = ""
+    about: str = ""
+    help: str | None = None
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -51,7 +55,8 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     `lag_events` counts the events that the sink has not got yet, `lag_seconds` is the age of the oldest of them.
     `stalled_seconds` is how long it has taken nothing although there is something to deliver, `quiet_seconds` how much
     longer its destination asked to be left alone. `dead_letters` is null while the journal cannot be asked. `replica`
-    delivers to it: null for none, and where no replicas share the journal.
+    delivers to it: null for none, and where no replicas share the journal. `resend_left` events are still
+    to be delivered again, since a person wants it.
     """
 
     sink: str
@@ -67,10 +72,11 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     last_error: str | None
     dead_letters: int | None
     replica: str | None = None
+    resend_left: int = 0
 
     @classmethod
-    def of(cls, lane: LaneStatus, dead_letters: int | None) -> "SinkReport":
-        """The sink behind a lane."""
+    def of(cls, lane: LaneStatus, dead_letters: int | None, replica: str | None = None) -> "SinkReport":
+        """The sink behind a lane, which a replica has."""
         return cls(
             sink=lane.sink,
             kind=lane.kind,
@@ -84,4 +90,6 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             quiet_seconds=lane.quiet_s,
             last_error=lane.last_error,
             dead_letters=dead_letters,
+            replica=replica,
+            resend_left=lane.resend_left,
         )

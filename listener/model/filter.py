@@ -1,12 +1,18 @@
-"""Filters for events and dead letters of the journal, and pages of results."""
+"""Filters for events and dead letters of the journal, pages of results, and dead letters in groups."""
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from listener.model.alike import alike
 from listener.model.event import Change, DeadLetter, Event, Kind, Participant
+
+MOST_COUNTED = 50_000
+"""Dead letters that are counted into groups, the newest ones."""
+MOST_GROUPS = 1000
+"""Groups of dead letters that a journal tells of at once, the largest ones."""
 
 _AGENT = "Agent"
 
@@ -82,6 +88,44 @@ class DeadLetterPage(msgspec.Struct, frozen=True, kw_only=True):
 
     letters: tuple[Undelivered, ...]
     more: bool
+
+
+class DeadLetterGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Dead letters of one sink for one reason: how many, of which sequences, since when and until when.
+
+    Times are epoch milliseconds. `replaying` counts those that are to be delivered again.
+    """
+
+    sink: str
+    reason: str
+    count: int
+    first_sequence: int
+    last_sequence: int
+    first_ms: int
+    last_ms: int
+    replaying: int = 0
+
+    def plus(self, other: "DeadLetterGroup", reason: str) -> "DeadLetterGroup":
+        """Both together, for a reason that fits both."""
+        return DeadLetterGroup(
+            sink=self.sink,
+            reason=reason,
+            count=self.count + other.count,
+            first_sequence=min(self.first_sequence, other.first_sequence),
+            last_sequence=max(self.last_sequence, other.last_sequence),
+            first_ms=min(self.first_ms, other.first_ms),
+            last_ms=max(self.last_ms, other.last_ms),
+            replaying=self.replaying + other.replaying,
+        )
+
+
+def grouped(groups: Iterable[DeadLetterGroup]) -> list[DeadLetterGroup]:
+    """Those for one reason in different words together, the largest first."""
+    found: dict[tuple[str, str], DeadLetterGroup] = {}
+    for one in groups:
+        key = one.sink, alike(one.reason)
+        found[key] = one if key not in found else found[key].plus(one, key[1])
+    return sorted(found.values(), key=lambda one: (-one.count, one.sink, one.reason))
 
 
 class _Searched(msgspec.Struct):

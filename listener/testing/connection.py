@@ -16,7 +16,7 @@ from listener.model.event import (
     LastValue,
     SessionState,
 )
-from listener.model.filter import DeadLetterPage, EventFilter, Found
+from listener.model.filter import DeadLetterGroup, DeadLetterPage, EventFilter, Found
 from listener.model.replica import Appended, Beaten, DutyReport, Grant, Joined, Offer, ReplicaReport
 from listener.testing.database import MemoryDatabase
 
@@ -154,6 +154,10 @@ class MemoryConnection:
     async def dead_letter_page(self, *, after: int, limit: int, sink: str | None) -> DeadLetterPage:
         """As `ports.Journal.dead_letter_page`."""
         return await self._call(partial(self._database.store.dead_letter_page, after=after, limit=limit, sink=sink))
+
+    async def dead_letter_groups(self, which: DeadLetterFilter) -> list[DeadLetterGroup]:
+        """As `ports.Journal.dead_letter_groups`."""
+        return await self._call(partial(self._database.store.dead_letter_groups, which))
 
     async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """As `ports.Journal.replay_dead_letters`; leaves an order `replay` for each lane that has some now."""

@@ -16,7 +16,7 @@ from listener.model.event import (
     LastValue,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
+from listener.model.filter import EVERY_EVENT, DeadLetterGroup, DeadLetterPage, EventFilter, Found
 from listener.testing.store import MemoryStore
 
 
@@ -133,6 +133,10 @@ class MemoryJournal:
     async def dead_letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> DeadLetterPage:
         """Dead letters in journal order; see the port."""
         return self._opened().dead_letter_page(after=after, limit=limit, sink=sink)
+
+    async def dead_letter_groups(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetterGroup]:
+        """By sink and reason; see the port."""
+        return self._opened().dead_letter_groups(which)
 
     async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """Mark the letters that are meant and have a copy of their event."""

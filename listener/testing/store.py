@@ -18,7 +18,16 @@ from listener.model.event import (
     LastValue,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found, Undelivered
+from listener.model.filter import (
+    EVERY_EVENT,
+    MOST_COUNTED,
+    MOST_GROUPS,
+    DeadLetterGroup,
+    DeadLetterPage,
+    EventFilter,
+    Found,
+    Undelivered,
+)
 
 _ROWS_A_LOOK = 5_000
 
@@ -118,6 +127,25 @@ class MemoryStore:
         page = [letter for letter in found if letter.sequence <= last]
         undelivered = (Undelivered(letter=one, event=self._copies.get(one.sequence)) for one in page)
         return DeadLetterPage(letters=tuple(undelivered), more=len(found) > len(page))
+
+    def dead_letter_groups(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetterGroup]:
+        """By sink and reason; see `ports.Journal`."""
+        found: dict[tuple[str, str], DeadLetterGroup] = {}
+        newest = sorted(self.dead_letters(which), key=lambda letter: letter.sequence)[-MOST_COUNTED:]
+        for one in newest:
+            group = DeadLetterGroup(
+                sink=one.sink,
+                reason=one.reason,
+                count=1,
+                first_sequence=one.sequence,
+                last_sequence=one.sequence,
+                first_ms=one.at_ms,
+                last_ms=one.at_ms,
+                replaying=int(one.replaying),
+            )
+            key = one.sink, one.reason
+            found[key] = found[key].plus(group, one.reason) if key in found else group
+        return sorted(found.values(), key=lambda group: (-group.count, group.sink, group.reason))[:MOST_GROUPS]
 
     def replay_dead_letters(self, which: DeadLetterFilter) -> list[DeadLetter]:
         """Mark the letters that are meant and have a copy of their event; returns them."""

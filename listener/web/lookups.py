@@ -1,7 +1,7 @@
-"""`/events.json` and `/dead-letters.json`: bounded searches of the journal, one at a time."""
+"""`/events.json`, `/dead-letters.json` and their groups: bounded searches of the journal, one at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Protocol
 
@@ -11,7 +11,16 @@ from msgspec import UNSET, UnsetType
 
 from listener.errors import HttpRefused
 from listener.model.event import Change, Kind, rfc3339
-from listener.model.filter import DeadLetterPage, EventFilter, Found, Undelivered
+from listener.model.filter import (
+    MOST_COUNTED,
+    MOST_GROUPS,
+    DeadLetterGroup,
+    DeadLetterPage,
+    EventFilter,
+    Found,
+    Undelivered,
+    grouped,
+)
 from listener.web.routes import Call, Limit, Position, Route, Text, answered, given, json_answer, query_of
 
 LOOKS = 16
@@ -88,6 +97,29 @@ class DeadLetterList(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
 
 
+class LetterGroup(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Dead letters of one sink for one reason, from the first to the last of them. `replaying` are to be delivered.
+
+    Reasons that differ in ports, times and ids alone count as one, with `…` for what differs.
+    """
+
+    sink: str
+    reason: str
+    count: int
+    first_sequence: int
+    last_sequence: int
+    first_at: str
+    last_at: str
+    replaying: int
+
+
+class DeadLetterGroups(msgspec.Struct, frozen=True, kw_only=True):
+    """The largest first, at most 1,000. `complete` tells whether all dead letters are counted, or the newest 50,000."""
+
+    groups: tuple[LetterGroup, ...]
+    complete: bool
+
+
 class Search(Protocol):
     """`ports.Journal.search`."""
 
@@ -108,19 +140,24 @@ class Lookups:
     Args:
         search: see the port.
         letters: see the port.
+        groups: see the port.
     """
 
-    def __init__(self, *, search: Search, letters: DeadLetterPages) -> None:
+    def __init__(
+        self, *, search: Search, letters: DeadLetterPages, groups: Callable[[], Awaitable[list[DeadLetterGroup]]]
+    ) -> None:
         self._search = search
         self._letters = letters
+        self._groups = groups
         self._looking = asyncio.Lock()
         self._asked = 0
 
     def routes(self) -> list[Route]:
-        """Both paths."""
+        """All paths."""
         return [
             Route("GET", "/events.json", self._find_events),
             Route("GET", "/dead-letters.json", self._list_letters),
+            Route("GET", "/dead-letters/groups", self._group_letters),
         ]
 
     async def _find_events(self, call: Call) -> web.StreamResponse:
@@ -140,6 +177,12 @@ class Lookups:
         async with self._turn():
             page = await answered(self._letters(after=query.after, limit=query.limit, sink=given(query.sink)))
         return json_answer(DeadLetterList(letters=tuple(_letter(one) for one in page.letters), more=page.more))
+
+    async def _group_letters(self, _call: Call) -> web.StreamResponse:
+        async with self._turn():
+            groups = await answered(self._groups())
+        complete = len(groups) < MOST_GROUPS and sum(one.count for one in groups) < MOST_COUNTED
+        return json_answer(DeadLetterGroups(groups=tuple(map(_group, grouped(groups))), complete=complete))
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -168,6 +211,19 @@ class _Value(msgspec.Struct):
     """The part of a disposition's `data` that is shown."""
 
     disposition: str | None = None
+
+
+def _group(one: DeadLetterGroup) -> LetterGroup:
+    return LetterGroup(
+        sink=one.sink,
+        reason=one.reason,
+        count=one.count,
+        first_sequence=one.first_sequence,
+        last_sequence=one.last_sequence,
+        first_at=rfc3339(one.first_ms),
+        last_at=rfc3339(one.last_ms),
+        replaying=one.replaying,
+    )
 
 
 def _letter(one: Undelivered) -> DeadLetter:

@@ -8,25 +8,35 @@ from aiohttp import web
 
 from listener import __version__
 from listener.model.event import Change, ControlFilter
-from listener.web.actions import DeadLetterCount, Nothing, Resumed, SinkTested
+from listener.web.actions import (
+    DeadLetterCount,
+    Nothing,
+    ResendCancelled,
+    Resent,
+    Resumed,
+    SinkTested,
+    WantedAgain,
+)
 from listener.web.attempts import AttemptList, AttemptQuery
 from listener.web.console import TYPES, packaged
 from listener.web.feed import FeedQuery, Hello
-from listener.web.lookups import CloudEvent, DeadLetterList, DeadLetterQuery, EventQuery, Events
+from listener.web.lookups import CloudEvent, DeadLetterGroups, DeadLetterList, DeadLetterQuery, EventQuery, Events
 from listener.web.routes import JSON, Call, Error, Route, json_answer
 from listener.web.status import Status
+from listener.web.summary import AccountPage, AccountQuery, AccountState, Summary
 
 _REF = "#/components/schemas/{name}"
 _SENT_AND_TAKEN = (
     *(Status, AttemptList, ControlFilter, Nothing, Resumed, SinkTested, DeadLetterCount, Error),
-    *(CloudEvent, Events, DeadLetterList, Hello, Change),
+    *(CloudEvent, Events, DeadLetterList, DeadLetterGroups, Hello, Change, Summary, AccountPage, AccountState),
+    *(WantedAgain, Resent, ResendCancelled),
 )
 _REASONS = {
     "400": "The request is not as expected.",
     "401": "The bearer token is missing or wrong.",
     "403": "No token is configured, so there are no actions.",
     "404": "There is no sink or file of this name.",
-    "409": "Another replica has the sink, or none at the moment.",
+    "409": "The sink cannot do it, for what it is or does now, or since another replica has it.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "421": "The Host header names another host.",
@@ -115,22 +125,28 @@ def _paths() -> dict[str, Any]:
     events, letters = _content(JSON, _ref(Events)), _content(JSON, _ref(DeadLetterList))
     attempts = _content(JSON, _ref(AttemptList))
     stream = _content("text/event-stream", {"type": "string"})
+    accounts, groups = _content(JSON, _ref(AccountPage)), _content(JSON, _ref(DeadLetterGroups))
     return {
         "/": _file("The console.", (), types=[TYPES[".html"]]),
         "/console/{name}": _file("One file of the console.", ("404",), file, types=list(TYPES.values())),
         "/events": _asked("Events as they are written to the journal, as server-sent events.", FeedQuery, stream, last),
         "/events.json": _asked("A search for events, newest first.", EventQuery, events),
         "/dead-letters.json": _asked("Events that sinks did not take.", DeadLetterQuery, letters),
+        "/dead-letters/groups": _page("Dead letters by sink and reason.", groups),
         "/livez": _probe("Whether the process answers."),
         "/readyz": _probe("Whether the daemon is ready.", not_ready="The problems, one per line."),
         "/metrics": _page("For Prometheus.", _content("text/plain", {"type": "string"})),
         "/status.json": _page("Accounts, sinks, journal.", _content(JSON, _ref(Status))),
+        "/summary.json": _page("What is well, what is not, and the last hour.", _content(JSON, _ref(Summary))),
+        "/accounts.json": _asked("Accounts by name and state.", AccountQuery, accounts),
         "/openapi.json": _page("This description.", _content(JSON, {"type": "object"})),
         "/sinks/{name}/attempts": _asked(
             "The last attempts of a sink, newest first.", AttemptQuery, attempts, sink, refusals=("404",)
         ),
         "/sinks/{name}/resume": _action("Resume a parked sink.", Nothing, Resumed, sink),
         "/sinks/{name}/test": _action("Send a sink a test event.", Nothing, SinkTested, sink, refusals=("409",)),
+        "/sinks/{name}/resend": _action("Deliver again what a sink got.", WantedAgain, Resent, sink, refusals=("409",)),
+        "/sinks/{name}/resend/cancel": _action("Deliver nothing again.", Nothing, ResendCancelled, sink),
         "/dead-letters/replay": _action("Deliver dead letters again.", ControlFilter, DeadLetterCount),
     }
 

@@ -52,11 +52,11 @@ class Probes:
         return web.Response(body=self._metrics.exposition(), headers={"Content-Type": _EXPOSITION})
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Times are RFC 3339, UTC. Within a schema version fields are only added: readers ignore those they do not know."""
 
 
-class Build(_Part, frozen=True, kw_only=True):
+class Build(Part, frozen=True, kw_only=True):
     """What runs, and since when."""
 
     version: str
@@ -64,7 +64,7 @@ class Build(_Part, frozen=True, kw_only=True):
     started_at: str
 
 
-class Gaps(_Part, frozen=True, kw_only=True):
+class Gaps(Part, frozen=True, kw_only=True):
     """Stretches of this process in which a disposition could have been missed; `last` is the newest of them."""
 
     count: int
@@ -72,10 +72,11 @@ class Gaps(_Part, frozen=True, kw_only=True):
     last: Gap | None
 
 
-class AccountReport(_Part, frozen=True, kw_only=True):
+class AccountReport(Part, frozen=True, kw_only=True):
     """One account's session. `epoch` counts its sessions in its process; it stands since `subscribed_at`.
 
-    `replica` has it: null for none, and where no replicas share the journal.
+    `trouble` is what is wrong with it since `trouble_since`, null if nothing is. Since `gap_since` a disposition can be
+    missed; null while none can. `replica` has it: null for none, and where no replicas share the journal.
     """
 
     account: str
@@ -86,10 +87,13 @@ class AccountReport(_Part, frozen=True, kw_only=True):
     silent_seconds: float
     gaps: Gaps
     last_error: str | None
+    trouble: str | None = None
+    trouble_since: str | None = None
+    gap_since: str | None = None
     replica: str | None = None
 
 
-class ReplicaStatus(_Part, frozen=True, kw_only=True):
+class ReplicaStatus(Part, frozen=True, kw_only=True):
     """One of the replicas that share the journal, and how many accounts and sinks it has.
 
     `state` is `alive`, `draining`, or `late` if it has not beaten in time. `ready` and `problems` are what it has told
@@ -108,7 +112,7 @@ class ReplicaStatus(_Part, frozen=True, kw_only=True):
     problems: tuple[str, ...]
 
 
-class Stored(_Part, frozen=True, kw_only=True):
+class Stored(Part, frozen=True, kw_only=True):
     """What the journal holds, delivered events included."""
 
     events: int
@@ -117,7 +121,7 @@ class Stored(_Part, frozen=True, kw_only=True):
     damages: tuple["DamageReport", ...]
 
 
-class DamageReport(_Part, frozen=True, kw_only=True):
+class DamageReport(Part, frozen=True, kw_only=True):
     """A damaged journal that was set aside at a start, and how many of its events could be kept."""
 
     at: str
@@ -125,7 +129,7 @@ class DamageReport(_Part, frozen=True, kw_only=True):
     kept: int
 
 
-class JournalReport(_Part, frozen=True, kw_only=True):
+class JournalReport(Part, frozen=True, kw_only=True):
     """The journal. `depth_events` counts events that a sink has not got yet, `failing` is why it cannot commit now.
 
     `stored` is null while the journal cannot be asked.
@@ -140,7 +144,7 @@ class JournalReport(_Part, frozen=True, kw_only=True):
     stored: Stored | None
 
 
-class ConfigurationReport(_Part, frozen=True, kw_only=True):
+class ConfigurationReport(Part, frozen=True, kw_only=True):
     """Since when the configuration is in force; `problems` are those of a later one, refused at `refused_at`."""
 
     loaded_at: str
@@ -148,14 +152,14 @@ class ConfigurationReport(_Part, frozen=True, kw_only=True):
     problems: tuple[str, ...]
 
 
-class DeadLetters(_Part, frozen=True, kw_only=True):
+class DeadLetters(Part, frozen=True, kw_only=True):
     """Events that sinks did not take, those of sinks that are no longer configured too."""
 
     total: int
     by_sink: dict[str, int]
 
 
-class Status(_Part, frozen=True, kw_only=True):
+class Status(Part, frozen=True, kw_only=True):
     """The daemon at the moment `at`. `problems` say why it is not ready, in the words of `/readyz`.
 
     `dead_letters` is null while the journal cannot be asked. Where replicas share the journal, the answer is that of

@@ -279,6 +279,15 @@ def _listing(resource: str) -> Any:
 _LISTINGS = {one.name: _listing(one.resource) for one in MEDIA.values()}
 
 
+class _UserSettings(msgspec.Struct, frozen=True):
+    settings: Any = None
+
+
+class _SettingsAnswer(msgspec.Struct, frozen=True):
+    user: _UserSettings | None = None
+    settings: Any = None
+
+
 def new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     """An account's own HTTP session on the shared connector, which stays open when the session is closed."""
     return http_client.new_session(connector, owns_connector=False, keeps_cookies=True, decompresses=True)
@@ -375,6 +384,19 @@ class WebServices:
         if len(chats) > MOST_CHATS:
             raise ServerFault(f"GET {ME}: the answer lists {len(chats)} {resource}, more than {MOST_CHATS}")
         return chats
+
+    async def disposition_key(self) -> str | None:
+        """The userData key that the server's settings name for dispositions; None if they name none that can be used.
+
+        In a captured answer it was `interaction.disposition.key-name` of `interaction-workspace` (undocumented).
+        """
+        answer = decode(await self._session.call("GET", ME, query="subresources=*"), _SettingsAnswer)
+        for settings in (answer.user and answer.user.settings, answer.settings):
+            section = settings.get("interaction-workspace") if isinstance(settings, dict) else None
+            key = section.get("interaction.disposition.key-name") if isinstance(section, dict) else None
+            if isinstance(key, str) and 0 < len(key) <= _SHOWN_CHARS and key.isprintable() and not set(key) & {*'"\\'}:
+                return key
+        return None
 
     async def set_disposition(
         self, chat_id: str, disposition: str, disposition_key: str | None = None, target: Target = A_CHAT

@@ -29,6 +29,18 @@ def test_a_copy_says_what_both_sides_hold(invoke, rich, tmp_path):
     assert holds(tmp_path / "new.db") == holds(rich)
 
 
+def test_a_backup_is_restored_into_a_file_and_what_it_lacks_is_told(invoke, rich, tmp_path):
+    result = invoke("journal", "copy", "--from", rich, "--to", tmp_path / "new.db", "--restore")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[2] == "the next start records as gaps what may be missing since its last event"
+    found = invoke("journal", "verify", "--path", tmp_path / "new.db")
+    assert found.exit_code == 0, found.stdout
+    into_a_database = ("--from", rich, "--to", "postgresql://127.0.0.1:9/x", "--restore")
+    refused = invoke("journal", "copy", *into_a_database)
+    assert refused.exit_code == 2
+    assert "a database is restored by its own means" in refused.stderr
+
+
 @pytest.mark.parametrize("left_out", ["--from", "--to"])
 def test_the_side_that_is_left_out_is_the_journal_of_the_configuration(invoke, config, rich, tmp_path, left_out):
     before = holds(rich)

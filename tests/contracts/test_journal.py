@@ -5,6 +5,7 @@ from collections import Counter
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from listener.errors import JournalError, JournalFull, JournalLocked, JournalStale
 from listener.journal.shared import Membership, SharedJournal
@@ -22,7 +23,7 @@ from listener.model.event import (
     Origin,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, EventFilter
+from listener.model.filter import EVERY_EVENT, DeadLetterGroup, EventFilter
 from listener.runtime.host import Host
 from listener.testing import (
     SAMPLE_MS,
@@ -572,6 +573,32 @@ async def test_a_filter_means_the_letters_that_each_of_its_conditions_holds_for(
     assert sequences(await journal.dead_letters()) == [n for n in (1, 2, 3, 4) if n not in expected]
 
 
+@pytest.mark.parametrize(("which", "expected"), FILTERS)
+async def test_letters_are_counted_by_sink_and_reason_as_a_filter_means_them(letters_of_two, which, expected):
+    journal = letters_of_two.journal
+    await journal.advance("crm", 3, [replace(letter("crm", 2, at_ms=20), reason="413")])
+    await journal.replay_dead_letters(DeadLetterFilter(sink="bi"))
+    counted = await journal.dead_letter_groups(which)
+    meant: dict[tuple[str, str], list[DeadLetter]] = {}
+    for one in await journal.dead_letters(which):
+        meant.setdefault((one.sink, one.reason), []).append(one)
+    assert {(one.sink, one.reason): one for one in counted} == {
+        (sink, reason): DeadLetterGroup(
+            sink=sink,
+            reason=reason,
+            count=len(of_it),
+            first_sequence=min(one.sequence for one in of_it),
+            last_sequence=max(one.sequence for one in of_it),
+            first_ms=min(one.at_ms for one in of_it),
+            last_ms=max(one.at_ms for one in of_it),
+            replaying=sum(one.replaying for one in of_it),
+        )
+        for (sink, reason), of_it in meant.items()
+    }
+    assert [one.count for one in counted] == sorted((one.count for one in counted), reverse=True)
+    assert sum(one.count for one in counted) == len(expected)
+
+
 async def test_letters_are_replayed_in_journal_order_and_after_a_restart(letters_of_two):
     await letters_of_two.journal.replay_dead_letters(DeadLetterFilter(sink="crm"))
     journal = await letters_of_two.restart()
@@ -752,6 +779,7 @@ async def test_a_lanes_state_is_replaced_and_survives_a_restart(world):
     failing = LaneState(
         sink="bi", sequence=4, attempts=5, failing_ms=6, last_error="HTTP 503", quiet_from_ms=8, quiet_until_ms=9
     )
+    failing = replace(failing, resend_after=2, resend_through=3)
     for state in (LaneState(sink="crm"), parked, failing):
         await world.journal.store_lane_state(state)
     journal = await world.restart()

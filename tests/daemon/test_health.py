@@ -23,6 +23,7 @@ from listener.model.event import (
 )
 from listener.runtime.metrics import Metrics
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
+from listener.web.summary import AccountState
 
 ACCOUNT = AccountStatus(
     account="alice",
@@ -171,6 +172,81 @@ async def test_the_status_shows_everything():
     journal = shown["journal"]
     assert (journal["lastSequence"], journal["depthEvents"], journal["bytes"]) == (2, 2, 4096)
     assert (journal["stored"]["events"], journal["stored"]["oldestAt"]) == (2, "2026-11-22T09:39:00.123Z")
+
+
+async def test_the_summary_says_what_is_not_well_since_when_and_what_helps():
+    since_ms = SAMPLE_MS - 5000
+    world = World(
+        ACCOUNT,
+        *(
+            replace(ACCOUNT, account=name, subscribed=False, last_error=f"denied: {name}", certain_ms=since_ms)
+            for name in ("bob", "carol")
+        ),
+        replace(ACCOUNT, account="dave"),
+        lanes=(replace(LANE, parked="401"),),
+    )
+    await world.journal.open()
+    await world.journal.append(JournalBatch(events=(sample_event(1), sample_event(2))))
+    letter = DeadLetter(sink="crm", sequence=1, event_id="event-1", reason="422", attempts=1, at_ms=SAMPLE_MS)
+    await world.journal.advance("crm", 1, [letter])
+    shown: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(await world.health.summary()))
+    assert (shown["ready"], shown["accounts"]) == (False, {"total": 4, "subscribed": 2, "troubled": 3})
+    assert [(one["kind"], one["what"]) for one in shown["health"]] == [
+        ("sink", "sink crm is parked: 401"),
+        ("accounts", "2 accounts have no subscription: denied: …"),
+        ("accounts", "account dave is silent for longer than it should be"),
+        ("deadLetters", "sink crm has 1 dead letter: 422"),
+    ]
+    assert (shown["openGaps"]["count"], shown["openGaps"]["oldestAt"]) == (2, "2026-11-22T09:38:55.123Z")
+    assert (shown["sinks"][0]["deadLetters"], shown["deadLetters"]["total"]) == (1, 1)
+    for asked in (world.health.status, world.health.summary):
+        assert (await asked()).journal.last_sequence == 2
+
+
+async def test_nothing_is_said_of_what_is_well():
+    world = World(ACCOUNT)
+    await world.journal.open()
+    summary = await world.health.summary()
+    assert (summary.ready, summary.health, summary.troubles, summary.open_gaps.count) == (True, (), (), 0)
+
+
+async def test_the_summary_of_ten_thousand_of_whom_half_are_in_trouble_is_small():
+    why = "login: HTTP 401"
+    world = World(
+        *(
+            replace(
+                ACCOUNT, account=f"agent{n}", subscribed=n % 2 == 0, last_error=why if n % 2 else None, certain_ms=n
+            )
+            for n in range(10_000)
+        )
+    )
+    await world.journal.open()
+    encoded = msgspec.json.encode(await world.health.summary())
+    assert len(encoded) < 10_000
+    page = await world.health.accounts("AGENT99", AccountState.TROUBLED, "agent9900", 3)
+    assert [one.account for one in page.accounts] == ["agent9901", "agent9903", "agent9905"]
+    assert (page.next, page.total, page.accounts[0].trouble) == ("agent9905", 56, f"no subscription: {why}")
+
+
+async def test_dead_letters_are_counted_again_only_when_there_are_more_or_fewer(monkeypatch: pytest.MonkeyPatch):
+    world = World(ACCOUNT)
+    await world.journal.open()
+    await world.journal.append(JournalBatch(events=(sample_event(1), sample_event(2))))
+    counted: list[None] = []
+    count = world.journal.dead_letter_groups
+
+    async def counting(*which: Any) -> Any:
+        counted.append(None)
+        return await count(*which)
+
+    monkeypatch.setattr(world.journal, "dead_letter_groups", counting)
+    monkeypatch.setattr(world.health, "_monotonic_s", iter(range(0, 1000, 2)).__next__)
+    assert (await world.health.summary()).health == ()
+    letter = DeadLetter(sink="crm", sequence=1, event_id="event-1", reason="422", attempts=1, at_ms=SAMPLE_MS)
+    await world.journal.advance("crm", 1, [letter])
+    for _ in range(3):
+        assert len((await world.health.summary()).health) == 1
+    assert len(counted) == 1
 
 
 async def test_a_journal_that_cannot_be_asked_leaves_holes_and_no_error():

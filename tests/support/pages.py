@@ -5,12 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from listener.errors import ControlError, NotHere
+from listener.errors import ControlError, NotPossible
 from listener.model.condition import Attempt, ReadinessProblem  # noqa: TC001 - as its neighbours
 from listener.model.event import DeadLetterFilter
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal
-from listener.web.actions import Actions, SinkTested
+from listener.web.actions import Actions, Resent, SinkTested
 from listener.web.attempts import AttemptList, AttemptPage
 from listener.web.auth import Guard
 from listener.web.console import Console
@@ -28,6 +28,16 @@ from listener.web.status import (
     Probes,
     Status,
     StatusPage,
+)
+from listener.web.summary import (
+    AccountCounts,
+    AccountPage,
+    AccountState,
+    LastHour,
+    OpenGaps,
+    Rates,
+    Summary,
+    SummaryPages,
 )
 
 TOKEN = "c2VjcmV0.for-tests_only~1+/=="
@@ -53,6 +63,32 @@ STATUS = Status(
         stored=None,
     ),
 )
+SUMMARY = Summary(
+    schema_version=SCHEMA_VERSION,
+    at=STATUS.at,
+    ready=True,
+    instance="host",
+    server="https://gws.example",
+    build=STATUS.build,
+    configuration=STATUS.configuration,
+    health=(),
+    rates=Rates(events_per_second=0.0, deliveries_per_second=0.0),
+    last_hour=LastHour(
+        since="2026-11-22T08:40:00.000Z",
+        known_since="2026-11-22T08:40:00.000Z",
+        step_seconds=60,
+        events=(0,) * 60,
+        delay_ms=(None,) * 60,
+        gaps=(),
+    ),
+    accounts=AccountCounts(total=0, subscribed=0, troubled=0),
+    troubles=(),
+    open_gaps=OpenGaps(count=0, oldest_at=None, newest=()),
+    sinks=(),
+    gaps=NO_GAPS,
+    dead_letters=None,
+    journal=STATUS.journal,
+)
 
 
 class Pages:
@@ -62,9 +98,12 @@ class Pages:
         self.metrics = Metrics()
         self.problems: list[ReadinessProblem] = []
         self.status: Any = STATUS
+        self.summary: Any = SUMMARY
+        self.asked_accounts: list[tuple[str, str, str, int]] = []
         self.parked = {"crm"}
         self.replayed: list[DeadLetterFilter] = []
         self.tested: list[str] = []
+        self.resent: list[tuple[str, int, int, bool]] = []
         self.attempts: tuple[Attempt, ...] = ()
         self.failure: Exception | None = None
         self.journal = MemoryJournal()
@@ -72,6 +111,13 @@ class Pages:
 
     async def _status(self) -> Status:
         return self.status
+
+    async def _summary(self) -> Summary:
+        return self.summary
+
+    async def _accounts(self, part: str, state: AccountState, after: str, limit: int) -> AccountPage:
+        self.asked_accounts.append((part, state, after, limit))
+        return AccountPage(accounts=self.status.accounts, next=None, total=len(self.status.accounts))
 
     async def _resume(self, sink: str) -> bool:
         if sink not in {"crm", "audit"}:
@@ -82,10 +128,21 @@ class Pages:
 
     async def _test(self, sink: str) -> SinkTested:
         if sink == "audit":
-            raise NotHere("replica 'b' delivers to sink 'audit'")
+            raise NotPossible("replica 'b' delivers to sink 'audit'")
         await self._resume(sink)
         self.tested.append(sink)
         return SinkTested(sink=sink, event_id="test-1", verdict="reject", reason="crm answered 422", answer="no")
+
+    async def _resend(self, sink: str, from_ms: int, to_ms: int, dry_run: bool) -> Resent:
+        if sink == "audit":
+            raise NotPossible("sink 'audit' is an audit trail")
+        await self._resume(sink)
+        self.resent.append((sink, from_ms, to_ms, dry_run))
+        return Resent(sink=sink, events=3, first_sequence=4, last_sequence=6, waiting=1, oldest_at=None, replica=None)
+
+    async def _cancel_resend(self, sink: str) -> int:
+        await self._resume(sink)
+        return 2
 
     async def _list_attempts(self, sink: str, limit: int) -> AttemptList:
         if sink not in {"crm", "audit"}:
@@ -105,8 +162,15 @@ class Pages:
         parts = (
             Probes(problems=lambda: self.problems, metrics=self.metrics),
             StatusPage(status=self._status),
+            SummaryPages(summary=self._summary, accounts=self._accounts),
             AttemptPage(attempts=self._list_attempts),
-            Actions(resume=self._resume, test=self._test, replay=self._replay),
+            Actions(
+                resume=self._resume,
+                test=self._test,
+                resend=self._resend,
+                cancel_resend=self._cancel_resend,
+                replay=self._replay,
+            ),
             Console(),
             Feed(
                 read=self.journal.read,
@@ -116,7 +180,11 @@ class Pages:
                 metrics=self.metrics,
                 **self.paces,
             ),
-            Lookups(search=self.journal.search, letters=self.journal.dead_letter_page),
+            Lookups(
+                search=self.journal.search,
+                letters=self.journal.dead_letter_page,
+                groups=self.journal.dead_letter_groups,
+            ),
             Description(secured=secured),
         )
         return [route for part in parts for route in part.routes()]

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from listener.errors import JournalError
-from listener.model.event import Change, DeadLetter, JournalBatch
+from listener.model.event import Change, DeadLetter, DeadLetterFilter, JournalBatch
 from listener.model.forms import CLOUD_EVENT
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event, sample_gap
 from listener.web.lookups import LOOKS
@@ -105,6 +105,40 @@ async def test_letters_are_listed_by_the_page(http: aiohttp.ClientSession, journ
     assert await get(http, "/dead-letters.json?sink=nobody") == {"letters": [], "more": False}
 
 
+async def test_dead_letters_are_counted_by_sink_and_reason(http: aiohttp.ClientSession, journal: MemoryJournal):
+    assert await get(http, "/dead-letters/groups") == {"groups": [], "complete": True}
+    letters = [
+        DeadLetter(
+            sink="crm",
+            sequence=n,
+            event_id=f"event-{n}",
+            reason=f"no answer from 10.0.0.1:{8000 + n} within {n} s" if n < 5 else "413",
+            attempts=1,
+            at_ms=SAMPLE_MS + n * 1000,
+        )
+        for n in range(1, 6)
+    ]
+    await journal.advance("crm", 6, letters)
+    await journal.replay_dead_letters(DeadLetterFilter(sink="crm", until_ms=SAMPLE_MS + 1000))
+    group = {"sink": "crm", "reason": "413", "count": 1, "firstSequence": 5, "lastSequence": 5, "replaying": 0}
+    assert await get(http, "/dead-letters/groups") == {
+        "groups": [
+            {
+                "sink": "crm",
+                "reason": "no answer from 10.0.0.1… within … s",
+                "count": 4,
+                "firstSequence": 1,
+                "lastSequence": 4,
+                "firstAt": "2026-11-22T09:39:01.123Z",
+                "lastAt": "2026-11-22T09:39:04.123Z",
+                "replaying": 1,
+            },
+            {**group, "firstAt": "2026-11-22T09:39:05.123Z", "lastAt": "2026-11-22T09:39:05.123Z"},
+        ],
+        "complete": True,
+    }
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -119,11 +153,11 @@ async def test_a_query_that_is_not_understood_is_refused(http: aiohttp.ClientSes
 
 async def test_a_journal_that_cannot_be_asked_is_told(http: aiohttp.ClientSession, pages: Pages):
     await pages.journal.close()
-    for path in ("/events.json", "/dead-letters.json"):
+    for path in ("/events.json", "/dead-letters.json", "/dead-letters/groups"):
         response = await http.get(path)
         assert response.status == 503
         assert "not open" in (await response.json())["error"]
-    assert pages.metrics.value("http_refused_total", "journal") == 2
+    assert pages.metrics.value("http_refused_total", "journal") == 3
 
 
 class Counting(MemoryJournal):

@@ -24,7 +24,7 @@ from listener.model.event import (
     LastValue,
     SessionState,
 )
-from listener.model.filter import DeadLetterPage, EventFilter, Found
+from listener.model.filter import DeadLetterGroup, DeadLetterPage, EventFilter, Found
 from listener.model.replica import Appended, Beaten, DutyReport, Grant, Joined, Offer, Order, ReplicaReport
 from listener.runtime.postgres import COLUMNS, Profile, code_of, described
 
@@ -335,6 +335,10 @@ class PostgresDatabase:
         statement = self._statements["any_letter"].replace(":meant", beyond)
         ((more,),) = await self._others.fetch(statement, last, *of_the_sink)
         return DeadLetterPage(letters=tuple(map(rows.undelivered_of, page)), more=more)
+
+    async def dead_letter_groups(self, which: DeadLetterFilter) -> list[DeadLetterGroup]:
+        """See `Database`."""
+        return [rows.letter_group_of(row) for row in await self._letters("letter_groups", which)]
 
     async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """See `Database`."""

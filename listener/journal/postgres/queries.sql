@@ -25,6 +25,12 @@ SELECT state FROM disposition_listener.lane_state ORDER BY sink
 SELECT sink, sequence, event_id, reason, attempts, at_ms, answer, replaying
 FROM disposition_listener.dead_letter WHERE :meant ORDER BY at_ms, sequence, sink
 
+-- name: letter_groups
+SELECT sink, reason, count(*) AS count, min(sequence) AS first_sequence, max(sequence) AS last_sequence,
+       min(at_ms) AS first_ms, max(at_ms) AS last_ms, count(*) FILTER (WHERE replaying) AS replaying
+FROM (SELECT * FROM disposition_listener.dead_letter WHERE :meant ORDER BY sequence DESC LIMIT 50000) newest
+GROUP BY sink, reason ORDER BY 3 DESC, 1, 2 LIMIT 1000
+
 -- name: mark_letters
 WITH marked AS (
     UPDATE disposition_listener.dead_letter SET replaying = true WHERE data IS NOT NULL AND :meant RETURNING sink

@@ -17,7 +17,7 @@ from listener.model.event import (
     Origin,
     SessionState,
 )
-from listener.model.filter import Undelivered
+from listener.model.filter import DeadLetterGroup, Undelivered
 
 # PostgreSQL takes no NUL in texts: it goes as the first of these and a 0, the first itself as one and a 1.
 _ESCAPE = "\x01"
@@ -165,6 +165,11 @@ def letter_of(row: Sequence[Any]) -> DeadLetter:
     """The letter of a row that begins with its columns."""
     values: list[Any] = [unescaped(value) if isinstance(value, str) else value for value in row[:LETTER_WIDTH]]
     return DeadLetter(**dict(zip(_LETTER, values, strict=True)))
+
+
+def letter_group_of(row: Mapping[str, Any]) -> DeadLetterGroup:
+    """Letters of one sink and reason."""
+    return DeadLetterGroup(**{**row, "sink": unescaped(row["sink"]), "reason": unescaped(row["reason"])})
 
 
 def undelivered_of(row: Sequence[Any]) -> Undelivered:

@@ -13,7 +13,7 @@ from listener.model.event import (
     LastValue,
     SessionState,
 )
-from listener.model.filter import DeadLetterPage, EventFilter, Found
+from listener.model.filter import DeadLetterGroup, DeadLetterPage, EventFilter, Found
 from listener.model.replica import Appended, Beaten, DutyReport, Grant, Joined, Offer, ReplicaReport
 
 
@@ -155,6 +155,9 @@ class Database(Protocol):
 
     async def dead_letter_page(self, *, after: int, limit: int, sink: str | None) -> DeadLetterPage:
         """As `ports.Journal.dead_letter_page`."""
+
+    async def dead_letter_groups(self, which: DeadLetterFilter) -> list[DeadLetterGroup]:
+        """As `ports.Journal.dead_letter_groups`."""
 
     async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """As `ports.Journal.replay_dead_letters`; leaves an order `replay` for each lane that has some now."""

@@ -28,7 +28,7 @@ from listener.model.event import (
     SessionState,
     rfc3339,
 )
-from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
+from listener.model.filter import EVERY_EVENT, DeadLetterGroup, DeadLetterPage, EventFilter, Found
 from listener.model.replica import Appended
 from listener.runtime.backoff import Backoff
 from listener.runtime.clock import Moment
@@ -362,6 +362,10 @@ class SharedJournal:
     async def dead_letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> DeadLetterPage:
         """Dead letters in journal order; see the port."""
         return await self._opened().dead_letter_page(after=after, limit=limit, sink=sink)
+
+    async def dead_letter_groups(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetterGroup]:
+        """See the port."""
+        return await self._opened().dead_letter_groups(which)
 
     async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """Mark letters for one more delivery; whoever has their lanes is told."""

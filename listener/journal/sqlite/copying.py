@@ -13,7 +13,8 @@ from listener.journal.copying import Page, Rest
 from listener.journal.sqlite import dead_letters, rows
 from listener.journal.sqlite.damage import install, remove_part
 from listener.journal.sqlite.database import PAGE_BYTES, connect, create_newest, journal_error
-from listener.journal.sqlite.lock import FileLock
+from listener.journal.sqlite.lock import FileLock, Known
+from listener.journal.sqlite.salvage import catch_up
 from listener.journal.sqlite.store import Store, open_store
 from listener.model.event import Damage, Event, JournalBatch, LastValue
 from listener.model.filter import Undelivered
@@ -67,9 +68,10 @@ class SqliteSide:
 class SqliteTarget(SqliteSide):
     """A journal beside its name, which it gets once it is complete and on the disk; see `copying.Target`."""
 
-    def __init__(self, *, path: Path, part: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, *, path: Path, part: Path, connection: sqlite3.Connection, restored: bool) -> None:
         super().__init__(path=path, connection=connection)
         self._part = part
+        self._restored = restored
 
     async def add(self, page: Page) -> None:
         """See `copying.Target`; as the next ones."""
@@ -85,6 +87,8 @@ class SqliteTarget(SqliteSide):
 
     def _keep(self, connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
+        if self._restored:
+            _record_loss(connection, SYSTEM_CLOCK.now_ms())
         connection.close()
         sync_path(self._part)
         install(self._part, self._path, SYSTEM_CLOCK.now_ms())
@@ -112,8 +116,11 @@ def _opened(path: Path) -> Store:
 
 
 @asynccontextmanager
-async def opened_target(path: Path) -> AsyncIterator[SqliteTarget]:
+async def opened_target(path: Path, *, restored: bool = False) -> AsyncIterator[SqliteTarget]:
     """A journal that will be at `path`. The name is locked until the end; what is not kept is removed.
+
+    Where it is `restored`, from a copy that is older than what was, the loss is a pending damage, and sequences go on
+    above what any sink can have seen.
 
     Raises:
         JournalLocked: another process owns a journal of this name.
@@ -128,7 +135,7 @@ async def opened_target(path: Path) -> AsyncIterator[SqliteTarget]:
             remove_part(part)
             try:
                 with closing(_created(part)) as connection:
-                    yield SqliteTarget(path=path, part=part, connection=connection)
+                    yield SqliteTarget(path=path, part=part, connection=connection, restored=restored)
             finally:
                 remove_part(part)
     except (sqlite3.Error, OSError) as exc:
@@ -151,6 +158,13 @@ def _created(part: Path) -> sqlite3.Connection:
     create_newest(connection)
     connection.execute("BEGIN")
     return connection
+
+
+def _record_loss(connection: sqlite3.Connection, now_ms: int) -> None:
+    """More than an event a millisecond there never were, so no sink has seen a sequence above the moment itself."""
+    since_ms = min((session.seen_ms for session in rows.select_sessions(connection).values()), default=now_ms)
+    above = max(now_ms, rows.select_last_sequence(connection) + 1)
+    catch_up(connection, [Known(above, since_ms)], at_ms=now_ms)
 
 
 def _count(connection: sqlite3.Connection) -> int:

@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 
 from listener.journal.sqlite import rows
 from listener.model.event import Damage, DeadLetter, DeadLetterFilter, Event, JournalStats, LaneState
-from listener.model.filter import Undelivered
+from listener.model.filter import MOST_COUNTED, MOST_GROUPS, DeadLetterGroup, Undelivered
 
 _LETTER = ("sink", "sequence", "event_id", "reason", "attempts", "at_ms", "answer", "replaying")
 
@@ -28,6 +28,13 @@ _INSERT_COPY = (
 )
 _COPY = ("received_ms", "type", "source", "subject", "time", "kind", "account", "change", "origin", "data")
 _SELECT = "SELECT sink, sequence, event_id, reason, attempts, at_ms, answer, replaying FROM dead_letter"
+_SELECT_GROUPS = (
+    "SELECT sink, reason, count(*) AS count, min(sequence) AS first_sequence, max(sequence) AS last_sequence,"
+    " min(at_ms) AS first_ms, max(at_ms) AS last_ms, sum(replaying) AS replaying FROM"
+    " (SELECT sink, reason, sequence, at_ms, replaying FROM dead_letter WHERE {} AND sequence > 0"
+    " ORDER BY sequence DESC LIMIT :counted)"
+    " GROUP BY sink, reason ORDER BY 3 DESC, 1, 2 LIMIT :most"
+)
 _SELECT_WITH_EVENT = (
     "SELECT sink, sequence, event_id, reason, attempts, at_ms, answer, replaying,"
     " sequence, received_ms, event_id, type, source, subject, time, kind, account, change, origin, data"
@@ -53,12 +60,13 @@ _CONDITIONS = {
 
 _SELECT_STATES = (
     "SELECT sink, parked, parked_ms, sequence, attempts, failing_ms, last_error, disabled, quiet_from_ms,"
-    " quiet_until_ms FROM lane_state"
+    " quiet_until_ms, resend_after, resend_through FROM lane_state"
 )
 _REPLACE_STATE = (
     "INSERT OR REPLACE INTO lane_state (sink, parked, parked_ms, sequence, attempts, failing_ms, last_error,"
-    " disabled, quiet_from_ms, quiet_until_ms) VALUES (:sink, :parked, :parked_ms, :sequence, :attempts,"
-    " :failing_ms, :last_error, :disabled, :quiet_from_ms, :quiet_until_ms)"
+    " disabled, quiet_from_ms, quiet_until_ms, resend_after, resend_through) VALUES (:sink, :parked, :parked_ms,"
+    " :sequence, :attempts, :failing_ms, :last_error, :disabled, :quiet_from_ms, :quiet_until_ms, :resend_after,"
+    " :resend_through)"
 )
 
 
@@ -83,6 +91,16 @@ def select(connection: sqlite3.Connection, which: DeadLetterFilter) -> list[Dead
     # The plus keeps SQLite from walking all letters in the order of time, to be spared the sorting of some.
     found = connection.execute(f"{_SELECT} WHERE {meant} ORDER BY +at_ms, sequence, sink", parameters)
     return [_letter(row) for row in found.fetchall()]
+
+
+def select_groups(connection: sqlite3.Connection, which: DeadLetterFilter) -> list[DeadLetterGroup]:
+    """The newest letters that are meant, counted by sink and reason; the largest groups first."""
+    meant, parameters = _meant_by(which)
+    found = connection.execute(
+        _SELECT_GROUPS.format(meant), {**parameters, "counted": MOST_COUNTED, "most": MOST_GROUPS}
+    )
+    names = [column[0] for column in found.description]
+    return [DeadLetterGroup(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
 
 
 def select_undelivered(connection: sqlite3.Connection, condition: str, parameters: Sequence[Any]) -> list[Undelivered]:

@@ -30,7 +30,7 @@ from listener.model.event import (
     LastValue,
     SessionState,
 )
-from listener.model.filter import EVERY_EVENT, DeadLetterPage, EventFilter, Found
+from listener.model.filter import EVERY_EVENT, DeadLetterGroup, DeadLetterPage, EventFilter, Found
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.worker import Worker
 
@@ -227,6 +227,10 @@ class SqliteJournal:
     async def dead_letter_page(self, *, after: int = 0, limit: int, sink: str | None = None) -> DeadLetterPage:
         """Dead letters in journal order; see the port."""
         return await self._query(partial(search.select_page, after=after, limit=limit, sink=sink))
+
+    async def dead_letter_groups(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetterGroup]:
+        """The dead letters that are meant, by sink and reason."""
+        return await self._query(partial(dead_letters.select_groups, which=which))
 
     async def replay_dead_letters(self, which: DeadLetterFilter) -> int:
         """Mark letters for one more delivery; see the port."""

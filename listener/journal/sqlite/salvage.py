@@ -76,7 +76,7 @@ def catch_up(journal: sqlite3.Connection, known: Sequence[Known], *, at_ms: int)
     journal.execute("BEGIN IMMEDIATE")
     journal.execute("UPDATE meta SET last_sequence = ?", (top,))
     if kept:
-        journal.execute("INSERT INTO hole VALUES (?, ?)", (last + 1, top))
+        journal.execute("INSERT OR REPLACE INTO hole VALUES (?, ?)", (last + 1, top))
     journal.execute("UPDATE session SET clean = 0")
     dead_letters.insert_damage(journal, damage)
     journal.execute("COMMIT")

@@ -27,6 +27,7 @@ from listener.model.event import (
     Kind,
     Origin,
 )
+from listener.model.filter import DeadLetterGroup
 
 _PAGE = 1000
 
@@ -131,6 +132,12 @@ def dead_letters(path: Path, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> lis
     """The dead letters that are meant, oldest first. Raises JournalError as `stats`."""
     with closing(_Reader(path)) as reader:
         return reader.read(partial(dead_letter_rows.select, which=which))
+
+
+def dead_letter_groups(path: Path, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetterGroup]:
+    """The dead letters that are meant, by sink and reason, the largest groups first. Raises JournalError as `stats`."""
+    with closing(_Reader(path)) as reader:
+        return reader.read(partial(dead_letter_rows.select_groups, which=which))
 
 
 def dead_letter_events(path: Path, which: DeadLetterFilter) -> list[Event]:

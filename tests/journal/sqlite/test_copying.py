@@ -1,7 +1,9 @@
-"""The file's sides of a copy: who may not be disturbed, and what a copy that ends early leaves behind."""
+"""The file's sides of a copy: who may not be disturbed, what a copy that ends early leaves behind, and a restore."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,8 @@ from listener.journal.copying import copy
 from listener.journal.sqlite import SqliteJournal
 from listener.journal.sqlite.copying import opened_source, opened_target
 from listener.journal.sqlite.views import verify
-from listener.model.event import JournalBatch
+from listener.model.event import JournalBatch, SessionState
+from listener.runtime.clock import SYSTEM_CLOCK
 from support.copies import holds, make_rich_journal
 from support.events import disposition_event
 
@@ -101,3 +104,64 @@ async def test_an_empty_journal_with_a_past_is_copied_with_its_last_sequence(tmp
         assert (await copy(given, made)).last_sequence == 1
     with closing(sqlite3.connect(tmp_path / "copy.db")) as connection:
         assert connection.execute("SELECT * FROM meta").fetchall() == [(1, 1)]
+
+
+async def restored(source: Path, target: Path) -> None:
+    async with opened_source(source) as given, opened_target(target, restored=True) as made:
+        await copy(given, made)
+
+
+async def test_a_restored_journal_holds_the_source_and_its_loss_since_the_last_event(rich, tmp_path):
+    began_ms = SYSTEM_CLOCK.now_ms()
+    await restored(rich, tmp_path / "new.db")
+    before, after = holds(rich), holds(tmp_path / "new.db")
+    assert {name for name in before if before[name] != after[name]} == {"hole", "session", "last_sequence"}
+    journal = SqliteJournal(path=tmp_path / "new.db")
+    await journal.open()
+    (newest,) = await journal.read(29, 1)
+    (damage,) = await journal.pending_damages()
+    assert (damage.set_aside, damage.stretches) == ("", ((newest.received_ms, damage.at_ms),))
+    assert began_ms <= damage.at_ms <= SYSTEM_CLOCK.now_ms()
+    assert {session.clean for session in (await journal.sessions()).values()} == {False}
+    assert await journal.append(JournalBatch(events=(disposition_event(1),))) > began_ms
+    await journal.close()
+
+
+@pytest.mark.parametrize("seen_ms", [None, 1_700_000_000_000])
+async def test_a_restored_journal_without_an_event_has_its_loss_since_its_sessions_were_seen(tmp_path, seen_ms):
+    source = SqliteJournal(path=tmp_path / "journal.db")
+    await source.open()
+    if seen_ms is not None:
+        session = SessionState(
+            account="agent1",
+            url="https://gws.example.com",
+            topic="/v2/me/chats",
+            client_id="client",
+            connection_type="long-polling",
+            ack=None,
+            seen_ms=seen_ms,
+        )
+        await source.append(JournalBatch(sessions=(session,)))
+    await source.close()
+    await restored(tmp_path / "journal.db", tmp_path / "new.db")
+    journal = SqliteJournal(path=tmp_path / "new.db")
+    await journal.open()
+    (damage,) = await journal.pending_damages()
+    since_ms = damage.at_ms if seen_ms is None else seen_ms
+    assert damage.stretches == ((since_ms, damage.at_ms),)
+    await journal.close()
+
+
+async def test_sequences_of_a_restored_journal_go_on_above_those_of_a_restore_before(rich, tmp_path):
+    await restored(rich, tmp_path / "first.db")
+    first = SqliteJournal(path=tmp_path / "first.db")
+    await first.open()
+    seen = await first.append(JournalBatch(events=(disposition_event(1),)))
+    await first.settle_damages()
+    await first.close()
+    await asyncio.sleep(0.01)
+    await restored(rich, tmp_path / "second.db")
+    second = SqliteJournal(path=tmp_path / "second.db")
+    await second.open()
+    assert await second.append(JournalBatch(events=(disposition_event(1),))) > seen
+    await second.close()
