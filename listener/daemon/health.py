@@ -340,7 +340,9 @@ def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
 
 def _unheard(place: int, one: AccountStatus) -> ReadinessProblem:
     return ReadinessProblem(
-        brief=f"accounts[{place}] does not hear all media", full=f"account {one.account}: {one.unheard}"
+        brief=f"accounts[{place}] does not hear all media",
+        full=f"account {one.account}: {one.unheard}",
+        kind="accounts",
     )
 
 

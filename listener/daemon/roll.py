@@ -111,6 +111,8 @@ class Roll:
         trouble, since_ms = None if silent_s is None else SILENT, now_ms - round((silent_s or 0.0) * 1000)
         if not status.subscribed:
             trouble = f"no subscription: {status.last_error or 'connecting'}"
+        elif status.unheard is not None:
+            trouble = status.unheard
         standing = Standing(
             subscribed=status.subscribed,
             trouble=trouble,
