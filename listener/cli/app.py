@@ -41,6 +41,7 @@ _SINKS = _Entry(
     commands={"list": "lane", "resume": "lane", "test": "sinks", "kinds": "sinks"},
 )
 _ENTRIES = {
+    "init": _Entry("init", "init", help="Write a first configuration."),
     "run": _Entry("run", "run", help="Run the daemon."),
     "check": _Entry("check", "check", help="Check a configuration and list every problem."),
     "demo": _Entry("demo", "demo", help="Show the listener at work."),

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from listener.cli import running
-from listener.cli.demo_board import Board, LiveView, PlainView, Tally, View, compare, expected, faults, program, until
+from listener.cli.demo_board import Board, LiveView, PlainView, Tally, View, compare, expected, faults, until
 from listener.cli.demo_replicas import ReplicasDemo
 from listener.cli.readable import STYLES, parse
 from listener.cli.simulate import MediaOption, media_of
@@ -220,8 +220,8 @@ def summarise(
     else:
         yield Text("Something is wrong.\n", style="bold red")
     yield Text(f"The events, one JSON object a line, are in\n  {audit}\nTo read them:")
-    yield Text(f"  {program()} tail {shlex.quote(str(audit))}")
-    yield Text(f"  {program()} journal stats --config {shlex.quote(str(config))}")
+    yield Text(f"  {running.program()} tail {shlex.quote(str(audit))}")
+    yield Text(f"  {running.program()} journal stats --config {shlex.quote(str(config))}")
 
 
 def _counted(change: str, heard: int, published: int, note: str = "") -> Text:
