@@ -29,7 +29,6 @@ class SupervisorReceiver(Receiver):
     def __init__(self, *, monitoring: Monitoring, **options: Any) -> None:
         super().__init__(**options)
         self._monitoring = monitoring
-        self._stored: SessionState | None = None
         monitoring.listening = self
         self.seen_chats = monitoring.new_seen()
         self._stands(team=monitoring.status)
@@ -50,7 +49,7 @@ class SupervisorReceiver(Receiver):
 
     async def record_gap(self, since: Moment, until: Moment, reason: str, closed_by: str, agent: str | None) -> None:
         """Put a gap on record; returns once it is durable."""
-        gap = self._gap(since, until, reason, closed_by, agent)
+        gap = self._gap(since, until, reason, closed_by, agent=agent)
         self._log.warning("team_gap", agent=agent, reason=reason, gap=f"{gap.from_} to {gap.to}")
         await self._record(Entry(account=self._identity.account, gap=gap))
 
@@ -59,9 +58,9 @@ class SupervisorReceiver(Receiver):
 
         Otherwise a process that is killed would leave the team as it was with the last poll.
         """
-        if self._stored is not None:
-            self._stored = self._with_team(self._stored)
-            self._submit(Entry(account=self._identity.account, session=self._stored), _nothing)
+        if self._last_session is not None:
+            self._last_session = self._with_team(self._last_session)
+            self._submit(Entry(account=self._identity.account, session=self._last_session), _nothing)
 
     def note_team(self, status: TeamStatus) -> None:
         """How the team stands."""
@@ -106,7 +105,7 @@ class SupervisorReceiver(Receiver):
     def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:
         session = super()._session(fact)
         if session is not None:
-            session = self._stored = self._with_team(session)
+            session = self._last_session = self._with_team(session)
         return session
 
     def _with_team(self, session: SessionState) -> SessionState:

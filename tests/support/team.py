@@ -159,7 +159,7 @@ class Rest:
         self._up()
         self.site.supervision.leave(NAME, chat_id, base_url=URL)
 
-    async def chats(self) -> list[Raw]:
+    async def chats(self, _media_type: str = "chat") -> list[Raw]:
         self._up()
         chats = self.site.supervision.chats_of(NAME)
         shown = [chat_resource(chat, state, base_url=URL, user_data=chat.user_data) for chat, state in chats]
@@ -295,7 +295,7 @@ class TeamWorld:
         )
         self.receiver = SupervisorReceiver(
             monitoring=self.monitoring,
-            identity=Identity(account=NAME, url=URL, topic="/v2/me/chats"),
+            identity=Identity(account=NAME, url=URL, topics={"chat": "/v2/me/chats"}),
             client=self.wire,
             decoder=decoder,
             record=self.recorder.record,
