@@ -53,7 +53,10 @@ SupervisorsOption = Annotated[
     int, typer.Option(min=0, metavar="N", help="How many supervisors there are: supervisor1, …; the group is `team`.")
 ]
 SwitchOption = Annotated[
-    list[Switch] | None, typer.Option("--switch", help="What differs from site to site; may be given again.")
+    list[Switch] | None,
+    typer.Option(
+        "--switch", metavar="WORD", help="What differs from site to site; may come again: " + ", ".join(Switch)
+    ),
 ]
 MediaOption = Annotated[
     str, typer.Option("--media", metavar="LIST", help="What comes: of chat, email and voice, with commas between.")

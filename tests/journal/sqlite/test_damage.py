@@ -262,7 +262,7 @@ def page_of(content, *numbers):
 def root_of(content, table):
     """Where the first page of a table lies, counted from 0."""
     connection = sqlite3.connect(":memory:")
-    connection.deserialize(content)
+    connection.deserialize(content[:18] + b"\1\1" + content[20:])  # without the mark of a WAL
     (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
     connection.close()
     return root - 1
