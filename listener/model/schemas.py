@@ -78,6 +78,7 @@ DESCRIPTIONS: dict[str, str] = {
     "Gap": "A stretch in which a disposition could have been missed, of one account.",
     "Gap.account": "The account whose session did not hear.",
     "Gap.agent": "The agent who was not heard, where a supervisor's session does not hear one of several.",
+    "Gap.mediaType": "The medium that was not heard, where it is one alone; absent where it is all of the account.",
     "Gap.from": "When it began. Where the clock was set meanwhile, every moment lies between `from` and `to`, both as"
     " the clock before shows it and as the one after does.",
     "Gap.to": "When it ended; see `from`.",
