@@ -12,7 +12,7 @@ from listener.daemon import connections
 from listener.daemon.assembly import Account, new_test_event, sink_problems
 from listener.daemon.control import SinkTestResult
 from listener.daemon.storage import storage_of
-from listener.delivery import outcome_of
+from listener.delivery import outcome_of, try_out
 from listener.errors import ConfigError, JournalError, ListenerError, Problem, StartError, WebServicesError
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
@@ -123,14 +123,13 @@ async def send_test_event(settings: Settings, name: str) -> SinkTestResult:
     sink = registry.build(name, lane, base=settings.base)
     try:
         await sink.open()
-        await sink.deliver([event])
+        return SinkTestResult.of(event.id, *await try_out(sink, event))
     except StartError:
         raise
     except Exception as exc:  # noqa: BLE001 - as in a lane: whatever a sink raises is its verdict
         return SinkTestResult.of(event.id, outcome_of(exc, 1))
     finally:
         await sink.close()
-    return SinkTestResult.of(event.id, None)
 
 
 def _account(settings: Settings, username: str | None) -> AccountSettings:
