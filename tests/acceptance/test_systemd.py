@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 import pytest_asyncio
@@ -14,10 +15,12 @@ from support.service import (
     COMMAND,
     ETC,
     HOME,
+    SITE,
     Service,
     Site,
     put_clone_into,
     put_python_into,
+    readme_blocks,
     readme_commands,
 )
 from support.systemdbox import SystemdBox
@@ -250,6 +253,37 @@ async def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(service
     await service.systemctl("reload")
     await service.becomes(ActiveState="active", StatusText="running")
     assert await service.main_pid() == pid
+
+
+@pytest.mark.long
+async def test_a_team_gains_an_agent_without_a_restart(installed, site):
+    """By the README's commands; what `init` would ask is given."""
+    box = installed.box
+    team = f"{CLONE}/agents.csv"
+    box.path(team).write_text("username,password\nagent1,secret\n", encoding="utf-8")
+    commands = readme_blocks("sh")[1].replace(" --force ", f" --force --yes --server {SITE} ")
+    await box.run("bash", "-euc", f"cd {CLONE}\n{commands}")
+    try:
+        await installed.becomes(ActiveState="active", StatusText="running")
+        assert box.path(f"{ETC}/agents.csv").stat().st_mode & 0o777 == 0o640
+        pid, reloads = await installed.main_pid(), len(await installed.log("reloaded"))
+        with box.path(team).open("a", encoding="utf-8") as file:
+            file.write("agent2,secret\n")
+        began_s = time.monotonic()
+        await box.run("bash", "-euc", f"cd {CLONE}\n{commands.splitlines()[1]}")
+
+        async def reloaded():
+            return len(await installed.log("reloaded")) > reloads
+
+        await eventually(reloaded, timeout_s=15.0, interval_s=0.2)
+        assert time.monotonic() - began_s < 5.0
+        await site.dispose("In the team", agent="agent2", chat="second")
+        await installed.heard("In the team")
+        assert await installed.main_pid() == pid
+        assert [line["accounts_added"] for line in await installed.log("reloaded")][-1] == ["agent2"]
+    finally:
+        box.path(f"/etc/systemd/system/{installed.unit}.d/agents.conf").unlink()
+        await box.run("systemctl", "daemon-reload")
 
 
 async def test_a_broken_configuration_is_not_started_again_and_again(service):
