@@ -107,6 +107,7 @@ def test_no_file_is_replaced_unless_that_is_wanted(init, team, tmp_path):
     assert result.stderr.startswith("error: listener.toml is there already")
     assert init("-y", "--no-probe", "--force", "--server", NOWHERE, "--accounts-file", team).exit_code == 0
     (tmp_path / "agent1.secret").write_text("mine")
+    team.unlink()
     answers = [NOWHERE, "", "agent1", SECRET, "", "", ""]
     result = init("other.toml", "--no-probe", answers=answers)
     assert (result.exit_code, (tmp_path / "agent1.secret").read_text()) == (1, "mine")
