@@ -76,6 +76,7 @@ TO_RUN = [
 async def place(tmp_path: Path, letters, receiver: Receiver, owned: AsyncExitStack) -> Path:
     """A folder with what the examples name, and no daemon."""
     simulator = await owned.enter_async_context(Simulator(SimulatorOptions(agents=2)))
+    simulator.add_chat("000XJaBEC1HH000P", medium="email")
     accounts = [{"username": f"agent{number}", "password": simulator.options.password} for number in (1, 2)]
     sinks = {"bi": {"type": "file", "path": tmp_path / "bi.jsonl", "format": "data"}}
     write_config(tmp_path, server={"url": simulator.url}, accounts=accounts, webhook=receiver.url, sinks=sinks)
