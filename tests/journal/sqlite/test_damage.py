@@ -259,15 +259,6 @@ def page_of(content, *numbers):
     return next(at for at, page in enumerate(pages_of(content)) if numbers_in(page) >= set(numbers))
 
 
-def root_of(content, table):
-    """Where the first page of a table lies, counted from 0."""
-    connection = sqlite3.connect(":memory:")
-    connection.deserialize(content[:18] + b"\1\1" + content[20:])  # without the mark of a WAL
-    (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()
-    connection.close()
-    return root - 1
-
-
 @pytest.fixture
 def closed(journals, tmp_path):
     """The journal at rest, with the pages that are named overwritten."""
@@ -436,14 +427,14 @@ async def test_a_log_that_lost_commits_is_damage_and_one_that_a_crash_cut_is_not
 
 
 async def test_values_that_cannot_be_read_come_from_the_events(closed):
-    path = closed(root_of(closed.content, "last_value"))
+    path = closed(2)
     found = await reopened(path)
     assert sorted(one.value for one in found["values"]) == sorted(str(n) for n in range(251, 301))
     assert len(found["events"]) == EVENTS - 30
 
 
 async def test_a_cursor_that_cannot_be_read_is_none(closed):
-    path = closed(root_of(closed.content, "sink_cursor"))
+    path = closed(4)
     found = await reopened(path)
     assert found["cursors"] == {}
     assert len(found["events"]) == EVENTS - 30
