@@ -72,7 +72,7 @@ def _summary(settings: Settings, *, connected: bool) -> Iterator[tuple[str, str]
 
 
 def _accounts(settings: Settings) -> str:
-    names = [account.username for account in settings.accounts]
+    names = [account.username for account in (*settings.accounts, *settings.supervisors)]
     if not names:
         return "none: the server needs no login"
     more = len(names) - _NAMED_ACCOUNTS

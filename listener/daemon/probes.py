@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from listener.cometd.facts import SessionProblem
 from listener.config.lane import LaneSettings
-from listener.config.settings import AccountSettings, ServerSettings, Settings
+from listener.config.settings import AccountSettings, ServerSettings, Settings, SupervisorSettings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, new_test_event, sink_problems
 from listener.daemon.control import SinkTestResult
 from listener.daemon.storage import storage_of
+from listener.daemon.supervisors import team_problems
 from listener.delivery import outcome_of, try_out
 from listener.errors import ConfigError, JournalError, ListenerError, Problem, StartError, WebServicesError
 from listener.runtime.host import THIS_HOST
@@ -33,10 +34,13 @@ async def probe(settings: Settings) -> list[Problem]:
     async with AsyncExitStack() as stack:
         connector = connections.new_connector(settings.server)
         stack.push_async_callback(connector.close)
-        accounts, journal = settings.listening_accounts(), settings.journal
+        accounts, journal = (
+            settings.parts().accounts or {"accounts[0]": settings.listening_accounts()[0]},
+            settings.journal,
+        )
         slots = asyncio.Semaphore(_AT_ONCE)
         found = await asyncio.gather(
-            *(_within(slots, _probe_account(settings, n, a, connector)) for n, a in enumerate(accounts)),
+            *(_within(slots, _probe_login(settings, place, one, connector)) for place, one in accounts.items()),
             _probe_database(settings),
             *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items() if journal.is_here(lane.on)),
         )
@@ -74,7 +78,7 @@ async def survey(settings: Settings) -> Survey:
 
     connector = connections.new_connector(settings.server)
     try:
-        problems = await _probe_account(settings, 0, settings.listening_accounts()[0], connector, look)
+        problems = await _probe_account(settings, "accounts[0]", settings.listening_accounts()[0], connector, look)
     finally:
         await connector.close()
     return found._replace(problems=tuple(settings.placed(problems)))
@@ -154,9 +158,24 @@ async def _nothing(_: Account) -> None:
     """A session that is open is all that was asked."""
 
 
+async def _probe_login(settings: Settings, place: str, account: AccountSettings, connector: Any) -> Iterable[Problem]:
+    """What keeps an account from its session, or a supervisor from knowing its team."""
+    if not isinstance(account, SupervisorSettings):
+        return await _probe_account(settings, place, account, connector)
+    found: list[Problem] = []
+
+    async def look(parts: Account) -> None:
+        if parts.services is not None:
+            found.extend(await team_problems(place, account, parts.services))
+
+    # The supervisor may be at work: nobody is monitored, and no contact-center session is started, by a look.
+    only_looks = account.model_copy(update={"start_contact_center_session": False})
+    return [*await _probe_account(settings, place, only_looks, connector, look), *found]
+
+
 async def _probe_account(
     settings: Settings,
-    number: int,
+    place: str,
     account: AccountSettings,
     connector: Any,
     look: Callable[[Account], Awaitable[None]] = _nothing,
@@ -173,7 +192,7 @@ async def _probe_account(
             await parts.client.close()
             return []
         if watching.done():
-            return [_as_problem(account, number, watching.result())]
+            return [_as_problem(account, place, watching.result())]
         return [Problem("server.url", f"no answer from {parts.identity.url} within {_HANDSHAKE_S:.0f} s")]
     finally:
         for task in (opening, watching):
@@ -191,10 +210,10 @@ async def _first_problem(parts: Account) -> SessionProblem:
     raise AssertionError("facts end with their caller only")
 
 
-def _as_problem(account: AccountSettings, number: int, reported: SessionProblem) -> Problem:
+def _as_problem(account: AccountSettings, at: str, reported: SessionProblem) -> Problem:
     if reported.reason == "login_refused":
         key = "password" if account.password is not None else "password_file"
-        return Problem(f"accounts[{number}].{key}", reported.text)
+        return Problem(f"{at}.{key}", reported.text)
     place, named, text = reported.text.partition(": ")
     if named and place in _SERVER_KEYS:  # the session knows the setting
         return Problem(place, text)

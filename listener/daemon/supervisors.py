@@ -1,11 +1,13 @@
 """Builds what a supervisor has beside an account: its team, and who asks for it."""
 
+from listener.config.schema import did_you_mean
 from listener.config.settings import SupervisorSettings
+from listener.errors import Problem, WebServicesError
 from listener.intake.monitoring import Monitoring
 from listener.intake.team import Team
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
-from listener.webservices.supervisor import SupervisorServices
+from listener.webservices.supervisor import Person, SupervisorServices
 from listener.webservices.team import TeamChats
 
 
@@ -40,3 +42,28 @@ def monitoring_of(
         metrics=metrics,
         host=host,
     )
+
+
+async def team_problems(place: str, supervisor: SupervisorSettings, services: SupervisorServices) -> list[Problem]:
+    """What keeps a supervisor from knowing its team: the role, the list of users or of the group, each name."""
+    found, key = [], "monitor" if supervisor.monitor_group is None else "monitor_group"
+    try:
+        me = await services.me()
+        if me.roles is not None and not Person(id=me.id, roles=me.roles).supervises:
+            roles = ", ".join(map(str, me.roles)) or "none"
+            text = f"{supervisor.username!r} has not the role of a supervisor (its roles: {roles})"
+            found.append(Problem(f"{place}.username", text))
+        people = await (
+            services.users() if supervisor.monitor_group is None else services.group(supervisor.monitor_group)
+        )
+    except WebServicesError as exc:
+        return [*found, Problem(f"{place}.{key}", str(exc))]
+    names = {one.name for one in people}
+    wanted = () if supervisor.monitor == "all" else supervisor.monitor
+    for number, name in enumerate(wanted):
+        if name not in names:
+            text = f"the server lists no user {name!r} among the {len(names)} that {supervisor.username!r} can see"
+            found.append(Problem(f"{place}.monitor[{number}]", text + did_you_mean(name, names)))
+    if not wanted and not any(not one.supervises for one in people):
+        found.append(Problem(f"{place}.{key}", f"there is no agent: the server lists {len(people)} users"))
+    return found

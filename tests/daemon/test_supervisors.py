@@ -7,6 +7,7 @@ import pytest
 from listener.config.settings import AccountSettings, Settings, SupervisorSettings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts
+from listener.daemon.probes import probe
 from listener.daemon.reloading import changes_between
 from listener.daemon.roll import Roll
 from listener.daemon.supervisors import differs_in_team_alone, team_of
@@ -101,3 +102,52 @@ async def test_another_team_without_another_session_and_nobody_once_it_is_gone(o
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def looked_at(sim, **options):
+    supervisors = [{"username": "supervisor1", "password": "secret"} | options]
+    sinks = {"out": {"type": "file", "path": "out"}}
+    tables = {"server": {"url": sim.url}, "supervisors": supervisors, "sinks": sinks}
+    return probe(Settings.model_validate(tables))
+
+
+@pytest.mark.parametrize(
+    ("options", "problems"),
+    [
+        ({"monitor": ["agent1", "agent3"]}, []),
+        ({"monitor": "all"}, []),
+        ({"monitor_group": "team"}, []),
+        (
+            {"monitor": ["agent1", "agnet2"]},
+            [
+                "monitor[1]: the server lists no user 'agnet2' among the 4 that 'supervisor1' can see, "
+                + "did you mean 'agent2'?"
+            ],
+        ),
+        (
+            {"monitor_group": "teem"},
+            ["monitor_group: GET /api/v2/groups: there is no group 'teem' (the server lists: none, team)"],
+        ),
+        ({"monitor_group": "none"}, ["monitor_group: there is no agent: the server lists 0 users"]),
+        (
+            {"monitor": "all", "username": "agent1"},
+            [
+                "username: 'agent1' has not the role of a supervisor (its roles: ROLE_AGENT)",
+                "monitor: GET /api/v2/users: HTTP 403, statusCode 5: The role supervisor is required",
+            ],
+        ),
+        (
+            {"monitor": "all", "password": "wrong"},
+            [
+                "password: login of 'supervisor1' refused, check username and password of its "
+                + "[[supervisors]] table: GET /api/v2/me: HTTP 403, statusCode 20: Access denied"
+            ],
+        ),
+    ],
+)
+async def test_a_look_says_what_is_wrong_with_a_supervisor_and_monitors_nobody(owned, options, problems):
+    groups = (("team", ("agent1",)), ("none", ()))
+    sim = await owned.enter_async_context(Simulator(SimulatorOptions(supervisors=1, groups=groups)))
+    found = [str(one).removeprefix("supervisors[0].") for one in await looked_at(sim, **options)]
+    assert found == problems
+    assert (sim.supervision.asked, sim.supervision.monitored("supervisor1")) == (0, [])
