@@ -86,12 +86,12 @@ def init(  # noqa: PLR0913, PLR0917 - a question each
     yes: YesOption = False,
     force: ForceOption = False,
 ) -> None:
-    """Write a first configuration: ask for what it needs, and look at the server.
+    """Write a first configuration.
 
-    What an option gives is not asked. The first account is logged in once, and
-    the server is asked for its version, the acknowledge extension and the
-    disposition key. Without a network all the rest is written as well. Nothing
-    is written before the last question, and no file is replaced without --force.
+    It asks for what it needs, and looks at the server. What an option gives is not asked. The first account is logged
+    in once, and the server is asked for its version, the acknowledge extension and the disposition key. Without a
+    network all the rest is written as well. Nothing is written before the last question, and no file is replaced
+    without --force.
 
     Examples:
         disposition-listener init

@@ -13,6 +13,7 @@ from support.service import (
     CHAT,
     CLONE,
     COMMAND,
+    DEPLOY,
     ETC,
     HOME,
     SITE,
@@ -349,6 +350,31 @@ async def test_logrotate_rotates_and_the_chain_goes_on(service, site):
     answer = await service.box.run(COMMAND, "audit", "verify", "--json", trail, *files, "--pubkey", f"{trail}.pub")
     verdict = json.loads(answer)
     assert (verdict["proven"], verdict["findings"]) == (True, [])
+
+
+@pytest.mark.long
+async def test_a_backup_by_root_is_restored_on_an_empty_disk_and_becomes_the_services_own(service, site):
+    """docs/backup.md; the folder is made as it says."""
+    need("sqlite3", package="sqlite3")
+    page = (DEPLOY.parents[1] / "docs/backup.md").read_text(encoding="utf-8")
+    backup, restore = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[:2]
+    path = f"export PATH=$PATH:{HOME}/bin"
+    await site.dispose("Before the backup")
+    await service.heard("Before the backup")
+    await service.systemctl("restart")  # signs the trail: without a checkpoint nothing of it is proven
+    await service.box.run("bash", "-euc", f"mkdir -m 700 /backup; {path}\n{backup}")
+    await service.systemctl("stop")
+    private = "/var/lib/private/disposition-listener"
+    await service.box.run("bash", "-euc", f"rm -r {private} {service.state}")
+    await service.box.run(
+        "bash", "-euc", f"install -d -m 700 {private}; {path}\n{restore.replace(service.state, private)}"
+    )
+    await service.systemctl("start")
+    await site.dispose("After the restore")
+    await service.heard("After the restore")
+    assert "Before the backup" in service.codes()
+    assert {event["data"].get("reason") for event in service.events()} >= {"journal_lost"}
+    assert (await service.show("ActiveState", "StatusText")) == {"ActiveState": "active", "StatusText": "running"}
 
 
 async def test_instances_of_the_template_are_strangers_to_each_other(installed, site):
