@@ -142,6 +142,8 @@ def test_a_username_stands_once(problems):
     ("content", "text"),
     [
         (b"[server\nurl = 1", "is not TOML"),
+        (b"x = " + b"[" * 40 + b"]" * 40, "is nested deeper than 32 levels"),
+        (b"x = " + b"[" * 4000 + b"]" * 4000, "is nested deeper than 32 levels"),
         (b"\xff\xfe", "is not UTF-8 text"),
         (None, "cannot be read: No such file or directory"),
     ],
