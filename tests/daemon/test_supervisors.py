@@ -104,6 +104,12 @@ async def test_another_team_without_another_session_and_nobody_once_it_is_gone(o
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+SEES = "'supervisor1' can see"
+CHECK = (
+    "check username and password of its [[supervisors]] table: GET /api/v2/me: HTTP 403, statusCode 20: Access denied"
+)
+
+
 def looked_at(sim, **options):
     supervisors = [{"username": "supervisor1", "password": "secret"} | options]
     sinks = {"out": {"type": "file", "path": "out"}}
@@ -119,10 +125,7 @@ def looked_at(sim, **options):
         ({"monitor_group": "team"}, []),
         (
             {"monitor": ["agent1", "agnet2"]},
-            [
-                "monitor[1]: the server lists no user 'agnet2' among the 4 that 'supervisor1' can see, "
-                + "did you mean 'agent2'?"
-            ],
+            [f"monitor[1]: the server lists no user 'agnet2' among the 4 that {SEES}, did you mean 'agent2'?"],
         ),
         (
             {"monitor_group": "teem"},
@@ -138,10 +141,7 @@ def looked_at(sim, **options):
         ),
         (
             {"monitor": "all", "password": "wrong"},
-            [
-                "password: login of 'supervisor1' refused, check username and password of its "
-                + "[[supervisors]] table: GET /api/v2/me: HTTP 403, statusCode 20: Access denied"
-            ],
+            [f"password: login of 'supervisor1' refused, {CHECK}"],
         ),
     ],
 )

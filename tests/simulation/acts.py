@@ -68,7 +68,7 @@ async def _after(delay_s: float, *acts: Any) -> None:
 def _trouble(
     world: "World", fault: AnyFault, *, cuts: bool = False, agent: str | None = None, until: float | None = None
 ) -> None:
-    agents = frozenset([agent] if agent is not None else world.agents)
+    agents = frozenset([agent] if agent is not None else {*world.agents, *world.logins})
     until = ends_at(fault) if until is None else until
     world.evidence.troubles.append(
         SessionProblem(since=fault.at, until=until, agents=agents, fault=type(fault).__name__, cuts=cuts)

@@ -55,6 +55,7 @@ from simulation.schedule import (
     StandIn,
     ends_at,
 )
+from simulation.teams import with_team
 
 Draw = Callable[[random.Random, float, str], AnyFault]
 _MANY_SHARE = 0.01  # of the seeds; such a world takes as long as twenty others
@@ -252,11 +253,13 @@ def _with_media(plan: Schedule) -> Schedule:
     return msgspec.structs.replace(plan, media=tuple(MEDIA), faults=faults)
 
 
-def draw(seed: int, replicas: int = 0, *, media: bool = False) -> Schedule:
+def draw(seed: int, replicas: int = 0, *, media: bool = False, team: bool = False) -> Schedule:
     """The schedule of a seed, for one process on a machine of its own, or for so many that share a journal.
 
-    With `media` emails and calls come beside chats.
+    With `media` emails and calls come beside chats, with `team` a supervisor hears some of the agents.
     """
+    if team:
+        return with_team(draw(seed, replicas, media=media))
     if media:
         return _with_media(draw(seed, replicas))
     if replicas:

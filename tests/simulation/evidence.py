@@ -139,6 +139,25 @@ class Shared:
 
 
 @dataclass(kw_only=True, slots=True)
+class TeamEvidence:
+    """What is known of a supervisor's team.
+
+    Attributes:
+        monitored_since: by agent, when the server let the supervisor monitor him for the first time.
+        began: when each chat did.
+        came_in: when the supervisor was told of each chat first.
+        open: at the end, the stretches that are to be gaps and are stored: agent or None for all, and since when.
+        heard: the chats that the supervisor is in at the end.
+    """
+
+    monitored_since: dict[str, float] = field(default_factory=dict)
+    began: dict[str, float] = field(default_factory=dict)
+    came_in: dict[str, float] = field(default_factory=dict)
+    open: list[tuple[str | None, float]] = field(default_factory=list)
+    heard: set[str] = field(default_factory=set)
+
+
+@dataclass(kw_only=True, slots=True)
 class Evidence:
     """Everything that an oracle may look at.
 
@@ -159,6 +178,7 @@ class Evidence:
         crashes: processes that ended by themselves, and errors that nobody waited for.
         healed_at: since when nothing goes wrong any more.
         ended_at: the end of the world.
+        team: what is known of a supervisor's team; empty without one.
         shared: what there is to know of replicas, None where there is one process on a machine of its own.
     """
 
@@ -178,4 +198,5 @@ class Evidence:
     crashes: list[tuple[float, str]] = field(default_factory=list)
     healed_at: float = 0.0
     ended_at: float = 0.0
+    team: TeamEvidence = field(default_factory=TeamEvidence)
     shared: Shared | None = None

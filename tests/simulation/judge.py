@@ -4,10 +4,12 @@ from simulation.evidence import Evidence
 from simulation.oracle import PROMISES, Case, Finding
 from simulation.replica_oracle import OF_REPLICAS
 from simulation.schedule import Schedule
+from simulation.teams import OF_TEAMS
 
 
 def judge(plan: Schedule, evidence: Evidence) -> list[Finding]:
     """Everything that breaks a promise."""
     case = Case(plan, evidence)
     promises = (*PROMISES, *OF_REPLICAS) if plan.replicas else PROMISES
+    promises = (*promises, *OF_TEAMS) if plan.team is not None else promises
     return [finding for promise in promises for finding in promise(case)]

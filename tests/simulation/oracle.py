@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from listener.cometd.facts import Cause
+from listener.intake.monitoring import NOT_MONITORED, NOT_TOLD, REVOKED
 from listener.model import event as model
 from listener.model.event import Change, Event, Kind, Origin, epoch_ms
 from listener.model.replica import ACCOUNT
@@ -32,6 +33,10 @@ REFUSALS = ("Fail", "StandIn", "LoseLogins", "RotateCsrf", "RefuseInBayeux")
 """Faults that may end in a login."""
 ENDS = ("Kill", "Restart")
 """Faults that end a process."""
+UNCERTAIN = (NOT_TOLD, REVOKED)
+"""Gaps whose cause is what the site does, not what goes wrong."""
+ASKED_AGAIN_S = 30.0
+"""How much later a supervisor monitors an agent again who was refused."""
 KEPT_SHARE = 0.25
 """Of maxInterval: a session that could have been polled for so long without a break must not be lost."""
 _SLACK_S = 0.01
@@ -141,6 +146,11 @@ class Case:
         """For which replica's host the database stored each event, by its id."""
         shared = self.evidence.shared
         return {} if shared is None else {one.event.id: one.host for one in reversed(shared.stored)}
+
+    def hears(self, agent: str, chat: str) -> bool:
+        """Whether anybody listens to this chat of the agent at the end: the agent, or a supervisor who is in it."""
+        team = self.plan.team
+        return team is None or int(agent.removeprefix("agent")) <= team.own or chat in self.evidence.team.heard
 
     def is_covered(self, agent: str, at: float, media_type: str) -> bool:
         """Whether a gap of the agent, or of what it has of this medium, holds this moment."""
@@ -364,11 +374,14 @@ def gaps_are_honest(case: Case) -> Iterator[Finding]:
     after_s = case.plan.hold_ms / 1000 + RETRY_S
     login_s = after_s + LOGIN_S
     for gap in case.gaps:
+        if gap.reason in UNCERTAIN:
+            continue
+        again_s = ASKED_AGAIN_S if gap.reason == NOT_MONITORED else 0.0
         troubles = [one for one in case.evidence.troubles if gap.agent in one.agents and may_leave_a_gap(case, one)]
         reach = [
             (
                 one.since - before_s - (RECONCILE_S if _casts_doubt(one, gap) else 0.0),
-                _over_at(case, one, gap) + (login_s if one.fault in REFUSALS else after_s),
+                _over_at(case, one, gap) + (login_s if one.fault in REFUSALS else after_s) + again_s,
             )
             for one in troubles
             if one.since <= gap.ends_at
@@ -507,7 +520,7 @@ def the_journal_knows_how_chats_stand(case: Case) -> Iterator[Finding]:
         if event.change is not Change.UNCHANGED:
             last[event.subject] = case.data[event.id]["disposition"]
     for (agent, chat), value in case.evidence.values.items():
-        if chat in last and last[chat] != value:
+        if chat in last and last[chat] != value and case.hears(agent, chat):
             text = f"chat {chat} says {value!r}, its last event {last[chat]!r}"
             yield Finding(promise="stale", at=case.evidence.ended_at, agent=agent, text=text)
 

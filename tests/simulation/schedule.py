@@ -334,6 +334,22 @@ AnyFault = (
 )
 
 
+class Supervisor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A supervisor, and what its site is like (see `SimulatorOptions`).
+
+    `own` agents have accounts of their own; `overlap` of these are monitored too, and all others.
+    """
+
+    own: int
+    overlap: int
+    hears_properties: bool
+    dropped_on_leave: bool
+    survives_login: bool
+    monitor_again: bool
+    intrude: bool
+    needs_session: bool
+
+
 class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A world and all that goes wrong in it. The same schedule plays in the same way each time.
 
@@ -350,6 +366,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         faults: in the order of their time.
         replicas: how many processes share a journal; 0 for one on a machine of its own.
         media: what comes to the agents, and is listened to.
+        team: the supervisor who hears some of the agents; None for none.
     """
 
     seed: int
@@ -364,6 +381,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     faults: tuple[AnyFault, ...]
     replicas: int = 0
     media: tuple[str, ...] = ("chat",)
+    team: Supervisor | None = None
 
     def to_json(self) -> str:
         """As it is printed."""

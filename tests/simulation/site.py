@@ -16,7 +16,9 @@ from listener.errors import NotFound, ParameterInvalid
 from listener.runtime.host import Host
 from listener.simulator import Simulator, SimulatorOptions
 from listener.simulator.bayeux import CometdSession, reply_to
+from listener.simulator.logins import HttpSession
 from listener.simulator.media import CHAT, MEDIA, VOICE, ChatState, NoticeKind
+from listener.simulator.state import FIRST_CHAT, Agent
 from listener.simulator.wire import Call, Reply
 from simulation.evidence import KEY, Confirmed, Evidence, Publication, Session, SessionProblem, Shared
 from simulation.loop import Loop
@@ -53,6 +55,8 @@ class Site(Simulator):
         self._idle_since: dict[str, float] = {}
         self._logged: set[str] = set()  # sessions that know that they are over, or were asked to begin anew
         self._refused_login: dict[str, float] = {}
+        evidence.team.began[FIRST_CHAT] = 0.0
+        self.supervision._on_channel = self._on_monitor  # type: ignore[method-assign]
         self._bayeux._sweep = self._swept  # type: ignore[method-assign]
         self._unwatched_expect_poll = self._bayeux.expect_poll
         self._bayeux.expect_poll = self._expect_poll  # type: ignore[method-assign]
@@ -105,6 +109,10 @@ class Site(Simulator):
     ) -> int:
         """Put a notification on one of the agent's channels, and on record."""
         heard = super().publish(agent, data, channel)
+        if self.supervision.users and isinstance(data, Mapping) and "chat" in data:
+            self.evidence.team.began.setdefault(data["chat"]["id"], self._loop.now_s)
+            if agent in self.supervision.users and heard:
+                self.evidence.team.came_in.setdefault(data["chat"]["id"], self._loop.now_s)
         if isinstance(data, Mapping):
             key, values = _properties(data, channel)
             if KEY in values:
@@ -120,6 +128,18 @@ class Site(Simulator):
                     )
                 )
         return heard
+
+    def _on_monitor(self, name: str, supervisor: str, agent: Agent, session: HttpSession, mode: str) -> Any:
+        """Note when each agent was monitored first."""
+        answer = type(self.supervision)._on_channel(self.supervision, name, supervisor, agent, session, mode)
+        if name == "Monitor":
+            self.evidence.team.monitored_since.setdefault(agent.name, self._loop.now_s)
+        return answer
+
+    def note_team_at_the_end(self) -> None:
+        """Which chats supervisors are in."""
+        for name in self.supervision.users:
+            self.evidence.team.heard |= {chat.key for chat, _ in self.supervision.chats_of(name)}
 
     def _note(self, session: CometdSession, what: str) -> None:
         idle_since = self._idle_since.get(session.client_id, self._loop.now_s)
@@ -215,7 +235,7 @@ class Site(Simulator):
 
     def _note_trouble(self, agent: str, fault: str) -> None:
         now_s = self._loop.now_s
-        agents = frozenset([agent] if agent else self.center.agents)
+        agents = frozenset([agent] if agent else [*self.center.agents, *self.supervision.users])
         self.evidence.troubles.append(SessionProblem(since=now_s, until=now_s, agents=agents, fault=fault))
 
     def _note_login(self, call: Call, reply: Reply) -> None:
@@ -358,6 +378,8 @@ class Agents:
                 self._site.set_disposition(agent, chat, self._dice.choice(CODES))
             case 2:
                 self._site.set_disposition(agent, chat, "")
+            case 3 if self._site.supervision.users and self._dice.random() < 0.6:
+                self._site.operate(agent, chat, "Leave")
             case 3:
                 self._end(agent, chat)
             case 4:

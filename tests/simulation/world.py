@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,9 @@ from listener.model.event import Event
 from listener.runtime.host import Host
 from listener.simulator import SimulatorOptions
 from listener.sinks import registry
-from simulation import receiver, site
+from simulation import receiver, site, teams
 from simulation.acts import begin
-from simulation.clock import WorldClock
+from simulation.clock import EPOCH_MS, WorldClock
 from simulation.disk import Disk, mounted
 from simulation.evidence import Evidence, Recorded
 from simulation.loop import Loop, Worker
@@ -75,6 +76,7 @@ class World:
         self._processes: list[Process] = []
         self._boot = 1
         self.agents = tuple(f"agent{number}" for number in range(1, plan.accounts + 1))
+        self.logins = (*teams.accounts_of(plan, self.agents), *([teams.NAME] if plan.team is not None else ()))
 
     def _listeners(self) -> tuple[str, ...]:
         return (HOST,)
@@ -88,6 +90,8 @@ class World:
         with ExitStack() as stack:
             for setting in (mounted(self.disk), _installed_once(), _logging(self.loop, shown=self._is_logged)):
                 stack.enter_context(setting)
+            if self.plan.team is not None:
+                stack.enter_context(teams.recorded_sooner())
             if self.plan.sliced:
                 stack.enter_context(_small_slices())
             try:
@@ -160,12 +164,14 @@ class World:
         if not self.processes:
             return ["the listener does not run"]
         left = [text for process in self.processes for text in process.not_settled()]
-        return left + [f"account {agent} does not listen" for agent in self.agents if not self.site.listens(agent)]
+        left = [text for text in left if "is not told what is set" not in text]  # it will not be
+        return left + [f"account {agent} does not listen" for agent in self.logins if not self.site.listens(agent)]
 
     async def _end(self) -> None:
         """Stop in order, and look at everything."""
         self.evidence.ended_at = self.loop.now_s
         self.evidence.values = site.values_of(self.site)
+        self.site.note_team_at_the_end()
         self.evidence.clock = self.clocks[self.listeners[0]].settings
         for process in self.processes:
             self._look(process)
@@ -182,10 +188,17 @@ class World:
         await journal.open()
         self.evidence.journal = list(await journal.read(0, 100_000))
         self.evidence.letters = await journal.dead_letters()
+        self.evidence.team.open = teams.open_stretches(await journal.sessions(), self._at_by_its_clock)
         await journal.close()
         file = folder / "audit.jsonl"
         lines = file.read_bytes().splitlines() if file.exists() else []
         self.evidence.lines = [msgspec.json.decode(line) for line in lines]
+
+    def _at_by_its_clock(self, wall_ms: int, monotonic_ms: int | None) -> float:
+        """The virtual second of a moment that a listener has stored."""
+        if monotonic_ms is not None:
+            return monotonic_ms / 1000
+        return (wall_ms - EPOCH_MS - self.clocks["listener"].settings[-1][1]) / 1000
 
     # --- the parts ----------------------------------------------------------------------------------------------------
 
@@ -199,6 +212,17 @@ class World:
             timeout_ms=self.plan.hold_ms,
             max_interval_ms=self.plan.max_interval_ms,
         )
+        if (team := self.plan.team) is not None:
+            options = replace(
+                options,
+                supervisors=1,
+                supervisor_hears_properties=team.hears_properties,
+                supervisor_dropped_on_leave=team.dropped_on_leave,
+                monitoring_survives_login=team.survives_login,
+                monitor_again=team.monitor_again,
+                intrude=team.intrude,
+                supervisor_needs_session=team.needs_session,
+            )
         host = Host(clock=self.clocks["gws"], random=random.Random(f"{self.plan.seed}:gws"))
         return Site(options, host=host, loop=self.loop, evidence=self.evidence, media=self.plan.media)
 
@@ -223,11 +247,28 @@ class World:
                 "poll_margin_s": 3.0,
                 "reconcile_interval_s": RECONCILE_S,
             },
-            "accounts": [{"username": name, "password": "secret"} for name in self.agents],
+            "accounts": [
+                {"username": name, "password": "secret"} for name in teams.accounts_of(self.plan, self.agents)
+            ],
+            "supervisors": self._supervisors(),
             "disposition": {"media": self.plan.media},
             "sinks": {"audit": {"type": "file", "path": "audit.jsonl"}, "crm": webhook},
             "base": folder,
         }
+
+    def _supervisors(self) -> list[dict[str, Any]]:
+        team = self.plan.team
+        if team is None:
+            return []
+        return [
+            {
+                "username": teams.NAME,
+                "password": "secret",
+                "monitor": teams.team_of(self.plan, self.agents),
+                "refresh_s": teams.REFRESH_S,
+                "start_contact_center_session": team.needs_session,
+            }
+        ]
 
     @property
     def processes(self) -> list[Process]:
