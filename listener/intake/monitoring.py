@@ -105,6 +105,7 @@ class Monitoring:
         self._has_monitored, self._chats.remembers = True, False
         self._is_believed = not state.ended and not state.behind_ms
         self._since = None if self._is_believed else before(state.behind_ms)
+        self._chats.is_doubted = self._since is not None
         self._missing = {name: before(ms) for name, ms in state.missing}
         self._chats.told, self._chats.kept = state.untold_ms is None, state.kept
         self._untold = None if state.untold_ms is None else before(state.untold_ms)
@@ -157,6 +158,7 @@ class Monitoring:
         self._joining.try_again()
         if self._has_monitored:
             self._since = self._since or self.listening.certain_at() or Moment.of(self._clock)
+            self._chats.is_doubted = True
         self.ask()
 
     def ask(self) -> None:
@@ -246,6 +248,7 @@ class Monitoring:
             some = todo[start : start + AT_ONCE]
             granted += [name for name, is_granted in await self._ask_for(some, login) if is_granted]
             await self._clock.sleep(len(some) / PER_S)
+        self._tell()
         if login == self._login:
             await self._account_for(granted)
         self._tell()
@@ -357,6 +360,7 @@ class Monitoring:
         self._since, self._is_believed = None, False
         if granted and not was_believed:
             await self._come_into_chats(granted, since or min(regained.values(), key=_wall, default=None))
+        self._chats.is_doubted = self._since is not None
         if since is not None or regained:
             self.listening.reread()
         if granted or since is not None:

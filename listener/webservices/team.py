@@ -41,12 +41,13 @@ _chat = msgspec.json.Decoder(_ChatSeen).decode
 
 
 class _Known:
-    """One chat: whose it is, whether an agent takes part in it, and whether the supervisor is in it."""
+    """One chat: whose it is, who of the team ever was in it, whether any agent is, and whether the supervisor is."""
 
-    __slots__ = ("agent", "has_agent", "is_heard")
+    __slots__ = ("agent", "ever", "has_agent", "is_heard")
 
     def __init__(self) -> None:
         self.agent: str | None = None
+        self.ever: frozenset[str] = frozenset()
         self.has_agent = True
         self.is_heard = True
 
@@ -59,7 +60,8 @@ class TeamChats:
         kept: whether it was ever seen to do so in a chat that its agent had left.
         revoked: in how many chats the supervisor's state became Revoked since somebody last looked.
         ended_untold: whether a chat has ended, and nothing was ever told until then.
-        remembers: whether all chats that the supervisor is in are known, as far as they can be.
+        remembers: whether all chats that the supervisor was in are known, as far as they can be.
+        is_doubted: the supervisor may have been put out of chats, so that a list of them does not tell what was lost.
     """
 
     def __init__(self) -> None:
@@ -70,6 +72,7 @@ class TeamChats:
         self.revoked = 0
         self.ended_untold = False
         self.remembers = True
+        self.is_doubted = False
 
     def know(self, people: Iterable[Person]) -> None:
         """These are the team; a name that two of them go by is nobody's."""
@@ -81,7 +84,7 @@ class TeamChats:
         self._names = names
 
     def agent_of(self, chat_id: str) -> str | None:
-        """Whose chat it is: of the team the only agent in it, or the last that was; None where that is not certain."""
+        """Whose chat it is: of the team the only agent in it, or that ever was; None where that is not certain."""
         known = self._chats.get(chat_id)
         return None if known is None else known.agent
 
@@ -121,7 +124,7 @@ class TeamChats:
                 known = self._known(chat.id)
                 known.is_heard = True
                 self._attribute(known, chat.participants)
-        self.remembers = True
+        self.remembers = self.remembers or not self.is_doubted
 
     @staticmethod
     def ids_of(chats: Sequence[Raw | bytes]) -> frozenset[str]:
@@ -153,8 +156,9 @@ class TeamChats:
         agents = [one.nickname for one in participants if one.type == AGENT]
         known.has_agent = bool(agents)
         team = {name for nickname in agents if (name := self._names.get(nickname or "")) is not None}
-        if team:
-            known.agent = team.pop() if len(team) == 1 else None
+        known.ever |= team
+        if team or len(known.ever) > 1:
+            known.agent = next(iter(team)) if len(team) == 1 else None
 
     def _known(self, chat_id: str) -> _Known:
         known = self._chats.pop(chat_id, None) or _Known()

@@ -197,7 +197,7 @@ class World:
     def _at_by_its_clock(self, wall_ms: int, monotonic_ms: int | None) -> float:
         """The virtual second of a moment that a listener has stored."""
         if monotonic_ms is not None:
-            return monotonic_ms / 1000
+            return monotonic_ms / 1000 - self.clocks["listener"].monotonic_s() + self.loop.now_s
         return (wall_ms - EPOCH_MS - self.clocks["listener"].settings[-1][1]) / 1000
 
     # --- the parts ----------------------------------------------------------------------------------------------------

@@ -53,6 +53,11 @@ def test_it_stays_his_after_he_has_left_and_is_anothers_once_that_one_has_come(c
     assert chats.agent_of("C1") == "agent2"
 
 
+def test_it_is_nobodys_once_several_of_the_team_have_left_it(chats):
+    chats.take([note("C1", "Ada"), note("C1", "Ada", "agent2"), note("C1", "Ada"), note("C1")])
+    assert chats.agent_of("C1") is None
+
+
 def test_a_chat_that_was_joined_is_known_by_whom_it_was_joined_through(chats):
     chats.joined("C1", "agent3")
     chats.take([note("C1", "Bob")])
@@ -102,3 +107,12 @@ def test_spoilt_notifications_and_chats_are_left_out_and_memory_is_bounded(chats
     chats.take_read([b"{", b'{"id":""}', b'{"id":"C9","state":"Completed"}'])
     assert list(chats.heard()) == ["C2", "C3", "C4"]
     assert TeamChats.ids_of([b"{", b'{"id":"C1"}']) == {"C1"}
+
+
+def test_a_list_that_is_read_while_chats_may_be_lost_does_not_tell_what_was_lost(chats):
+    chats.remembers, chats.is_doubted = False, True
+    chats.take_read([b'{"id":"C1","state":"Chatting"}'])
+    assert not chats.remembers
+    chats.is_doubted = False
+    chats.take_read([b'{"id":"C1","state":"Chatting"}'])
+    assert chats.remembers
