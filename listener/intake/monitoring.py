@@ -177,15 +177,15 @@ class Monitoring:
         """Where the receiver keeps what its session was told."""
         return TeamSeen(self._chats)
 
-    def heard(self, at: Moment) -> None:
-        """Notifications came at this time; what they say of chats is known already."""
+    def heard(self, at: Moment, *, since: Moment) -> None:
+        """Notifications came at this time, and may have waited since then; what they say of chats is known already."""
         if self._chats.told and self._untold is not None:
             self._untold = None
             self._tell()
         if self._chats.kept:
             self._revocations.given_up()
         elif self._chats.revoked and not self._team.revoked_is_over:
-            self._note_revoked(at)
+            self._note_revoked(at, since)
         self._chats.revoked = 0
 
     def untold(self, until: Moment) -> Moment | None:
@@ -381,8 +381,8 @@ class Monitoring:
         if await self._joining.come_in(ids, regained=since is not None, join=self._team.join_chats):
             self._revocations.note(Moment.of(self._clock), since=since, is_certain=True)
 
-    def _note_revoked(self, at: Moment) -> None:
-        if self._revocations.note(at):
+    def _note_revoked(self, at: Moment, since: Moment) -> None:
+        if self._revocations.note(at, since=since):
             self.listening.remember()
             self._tell()
 

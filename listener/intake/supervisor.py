@@ -95,8 +95,9 @@ class SupervisorReceiver(Receiver):
         return [*super()._begin_chores(tasks), self._monitoring.begin(tasks)]
 
     def _note(self, decoded: DecodedBatch, batch: Batch) -> None:
+        before = self._liveness.polled_at
         super()._note(decoded, batch)
-        self._monitoring.heard(batch.at)
+        self._monitoring.heard(batch.at, since=before or batch.at)
 
     async def _on_subscribed(self, fact: Subscribed) -> None:
         await super()._on_subscribed(fact)
