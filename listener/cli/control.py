@@ -3,12 +3,13 @@
 Where replicas share it, it is always done in their database, which lets whoever has a lane know.
 """
 
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from listener.cli import running, shared
 from listener.cli.looks import Journal
 from listener.cli.shared import Shared
-from listener.daemon import offline
+from listener.daemon import at_rest, offline
 from listener.daemon.control import (
     DeadLetterCount,
     DropDeadLetters,
@@ -17,10 +18,12 @@ from listener.daemon.control import (
     ReplayDeadLetters,
     Resumed,
     ResumeLane,
+    Summarize,
     ask,
 )
 from listener.errors import DaemonEnded, NoDaemon
 from listener.model.event import ControlFilter, DeadLetterFilter, LaneStatus
+from listener.web.summary import Summary
 
 
 class Done(NamedTuple):
@@ -72,3 +75,17 @@ def lanes(journal: Journal) -> list[LaneStatus] | None:
         return list(ask(journal, ListLanes(), LaneList).lanes)
     except (NoDaemon, DaemonEnded):
         return None
+
+
+def summary(journal: Journal, kinds: Mapping[str, str], accounts: Collection[str] | None) -> tuple[Summary, bool]:
+    """What is well and what is not, and whether a daemon runs; without one, what it has left.
+
+    `kinds` are the configured sinks with their kinds, `accounts` those that are configured, None for all that have a
+    session. Raises ControlError if a daemon does not answer, JournalError if there is no journal.
+    """
+    if isinstance(journal, Shared):
+        return journal.ask(lambda database: at_rest.of_database(database, kinds))
+    try:
+        return ask(journal, Summarize(), Summary), True
+    except (NoDaemon, DaemonEnded):
+        return at_rest.of_file(journal, kinds, accounts), False

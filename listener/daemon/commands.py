@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from listener.daemon.control import (
     ResumeLane,
     SendTestEvent,
     SinkTestResult,
+    Summarize,
 )
 from listener.delivery import Lane
 from listener.errors import ControlError, NotHere
@@ -38,6 +40,7 @@ class CommandHandler:
         duties: where orders are left; None where there are no others.
         configured: the names of all sinks, wherever their lanes are; those of `lanes` by default.
         owner: tells which replica has the lane of a sink, None if that is not known.
+        summary: what is well and what is not.
     """
 
     def __init__(
@@ -49,7 +52,9 @@ class CommandHandler:
         duties: Duties | None = None,
         configured: Callable[[], Collection[str]] | None = None,
         owner: Callable[[str], Awaitable[str | None]] | None = None,
+        summary: Callable[[], Awaitable[msgspec.Struct]] | None = None,
     ) -> None:
+        self._summary = summary
         self._journal = journal
         self._lanes = lanes
         self._new_test_event = new_test_event
@@ -75,6 +80,8 @@ class CommandHandler:
                 return DeadLetterCount(letters=letters)
             case SendTestEvent(name=name):
                 return await self._test(await self._lane(self._known(name)))
+            case Summarize():
+                return await self._summarize()
             case ListLanes():
                 return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
 
@@ -86,6 +93,11 @@ class CommandHandler:
         lane = self._lanes.get(self._known(sink))
         owner = None if self._owner is None else await self._owner(sink)
         return () if lane is None else lane.attempts(limit), lane is not None, owner
+
+    async def _summarize(self) -> msgspec.Raw:
+        if self._summary is None:
+            raise ControlError("summary: nobody keeps it here")
+        return msgspec.Raw(msgspec.json.encode(await self._summary()))
 
     async def _resume(self, command: ResumeLane) -> Resumed:
         if (command.name is None) != command.all:

@@ -59,7 +59,11 @@ class SendTestEvent(_Command, frozen=True, kw_only=True, tag="sink-test"):
     name: str
 
 
-Command = ResumeLane | ReplayDeadLetters | DropDeadLetters | ListLanes | SendTestEvent
+class Summarize(_Command, frozen=True, kw_only=True, tag="summary"):
+    """Tell what is well and what is not. Answered with a `web.summary.Summary`."""
+
+
+Command = ResumeLane | ReplayDeadLetters | DropDeadLetters | ListLanes | SendTestEvent | Summarize
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +113,7 @@ class SinkTestResult(msgspec.Struct, frozen=True, kw_only=True):
         return cls(event_id=event_id, verdict=verdict, reason=outcome.reason, answer=outcome.detail)
 
 
-Result = Resumed | DeadLetterCount | LaneList | SinkTestResult
+Result = Resumed | DeadLetterCount | LaneList | SinkTestResult | msgspec.Raw
 
 
 class _Ok(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +132,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 _COMMANDS: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _EXPECTED = (
     'expected one JSON object per line, {"command": …} of lane-resume (name or all), letters-replay (filter),'
-    " letters-drop (filter), lanes, sink-test (name); a filter has event_ids, sink, since_ms, until_ms, after"
+    " letters-drop (filter), lanes, sink-test (name), summary; a filter has event_ids, sink, since_ms, until_ms, after"
 )
 
 

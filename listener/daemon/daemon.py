@@ -397,6 +397,7 @@ class Daemon:
             duties=self._duties,
             configured=lambda: self._settings.sinks,
             owner=None if self.health.replicas is None else self.health.replicas.owner_of,
+            summary=self.health.summary,
         )
         if self._duties.is_shared or not self._takes_orders:
             return commands
