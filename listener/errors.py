@@ -24,7 +24,7 @@ ListenerError
   ControlError              the control socket: a command was refused, or not answered
     NoDaemon                no daemon listens there
     DaemonEnded             the daemon ended before it answered
-    NotHere                 another replica has what the command is for
+    NotPossible             a sink cannot do it: for what it is, for what it does, or since another replica has it
   HttpRefused               a request to our own HTTP side is refused; `reason` is a metric label
   NotificationRefused       one notification cannot be used; `reason` is a metric label
   Outcome                   the outcome of a batch that a sink did not take completely
@@ -227,8 +227,8 @@ class DaemonEnded(ControlError):
     """The daemon ended before it answered a command; it may have executed it."""
 
 
-class NotHere(ControlError):
-    """Another replica has what the command is for, or none has it at the moment."""
+class NotPossible(ControlError):
+    """A sink that there is cannot do it, for what it is or what it does now, or since another replica has it."""
 
 
 class HttpRefused(ListenerError):

@@ -3,27 +3,28 @@
 Where replicas share it, it is always done in their database, which lets whoever has a lane know.
 """
 
-from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from listener.cli import running, shared
 from listener.cli.looks import Journal
 from listener.cli.shared import Shared
-from listener.daemon import at_rest, offline
+from listener.daemon import offline
 from listener.daemon.control import (
+    CancelResend,
     DeadLetterCount,
     DropDeadLetters,
     LaneList,
     ListLanes,
     ReplayDeadLetters,
+    Resend,
+    ResendCancelled,
+    ResendEvents,
     Resumed,
     ResumeLane,
-    Summarize,
     ask,
 )
 from listener.errors import DaemonEnded, NoDaemon
 from listener.model.event import ControlFilter, DeadLetterFilter, LaneStatus
-from listener.web.summary import Summary
 
 
 class Done(NamedTuple):
@@ -67,6 +68,26 @@ def resume(journal: Journal, name: str | None) -> tuple[Resumed, bool]:
         return Resumed(resumed=resumed, running=running_anyway), False
 
 
+def resend(journal: Journal, command: ResendEvents) -> tuple[Resend, bool]:
+    """Deliver events again; returns also whether a daemon does it. Raises as `replay` does."""
+    if isinstance(journal, Shared):
+        return shared.resend(journal, command), True
+    try:
+        return ask(journal, command, Resend), True
+    except NoDaemon:
+        return running.run(offline.resend(journal, command)), False
+
+
+def cancel_resend(journal: Journal, sink: str) -> ResendCancelled:
+    """Deliver nothing again any more. Raises as `replay` does."""
+    if isinstance(journal, Shared):
+        return shared.cancel_resend(journal, sink)
+    try:
+        return ask(journal, CancelResend(name=sink), ResendCancelled)
+    except NoDaemon:
+        return running.run(offline.cancel_resend(journal, sink))
+
+
 def lanes(journal: Journal) -> list[LaneStatus] | None:
     """The lanes of the daemon, None if no daemon runs. Raises ControlError if it does not answer."""
     if isinstance(journal, Shared):
@@ -75,17 +96,3 @@ def lanes(journal: Journal) -> list[LaneStatus] | None:
         return list(ask(journal, ListLanes(), LaneList).lanes)
     except (NoDaemon, DaemonEnded):
         return None
-
-
-def summary(journal: Journal, kinds: Mapping[str, str], accounts: Collection[str] | None) -> tuple[Summary, bool]:
-    """What is well and what is not, and whether a daemon runs; without one, what it has left.
-
-    `kinds` are the configured sinks with their kinds, `accounts` those that are configured, None for all that have a
-    session. Raises ControlError if a daemon does not answer, JournalError if there is no journal.
-    """
-    if isinstance(journal, Shared):
-        return journal.ask(lambda database: at_rest.of_database(database, kinds))
-    try:
-        return ask(journal, Summarize(), Summary), True
-    except (NoDaemon, DaemonEnded):
-        return at_rest.of_file(journal, kinds, accounts), False

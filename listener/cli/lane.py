@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from listener.cli import control, shared
 from listener.cli.looks import stats
-from listener.cli.options import ConfigOption, PathOption, place_of
+from listener.cli.options import ConfigOption, PathOption, place_of, sink_names
 from listener.cli.readable import NOTHING, write_table
 from listener.cli.shared import Shared
 from listener.errors import NoDaemon
@@ -19,7 +19,7 @@ from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
 _HEADING = ("sink", "kind", "at", "to go", "dead", "state")
 _NUMBERS = ("at", "to go", "dead")
 
-NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="The sink.")]
+NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="The sink.", autocompletion=sink_names)]
 AllOption = Annotated[bool, typer.Option("--all", help="All sinks that are parked or paused.")]
 SinksJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per sink and line; needs the daemon.")]
 
@@ -28,7 +28,7 @@ def list_sinks(config: ConfigOption = None, path: PathOption = None, as_json: Si
     """Show how far each sink has come, what holds it up, and the command that helps.
 
     Examples:
-        disposition-listener sinks list
+        disposition-listener sinks list --config listener.toml
     """
     place = place_of(config, path)
     found = stats(place.journal)
@@ -96,7 +96,8 @@ def _state(lane: LaneStatus, stored: LaneState | None) -> str:
         return f"parked{since}: {lane.parked}"
     if lane.quiet_s:
         return f"paused for {lane.quiet_s:.0f} s more, as its destination asked: {lane.last_error}"
-    return f"failing: {lane.last_error}" if lane.last_error is not None else "running"
+    state = f"failing: {lane.last_error}" if lane.last_error is not None else "running"
+    return f"{state}; {lane.resend_left} to be delivered again" if lane.resend_left else state
 
 
 def _stored(found: JournalStats, kinds: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
@@ -120,7 +121,14 @@ def _left(state: LaneState | None, cursor: int) -> str:
 def resume_sink(
     name: NameArgument = None, config: ConfigOption = None, path: PathOption = None, every: AllOption = False
 ) -> None:
-    """Resume a sink that is parked, or paused at its destination's request, once the cause is fixed."""
+    """Resume a sink that is parked, once the cause is fixed.
+
+    Or one that pauses at its destination's request.
+
+    Examples:
+        disposition-listener sinks resume crm --config listener.toml
+        disposition-listener sinks resume --all
+    """
     if (name is None) != every:
         raise typer.BadParameter("give either NAME or --all")
     done, by_daemon = control.resume(place_of(config, path).journal, name)

@@ -11,8 +11,10 @@ from msgspec.structs import replace
 from listener.cli import running
 from listener.config.journal import JournalSettings
 from listener.daemon import database
-from listener.daemon.control import Resumed
-from listener.errors import ControlError, StartError
+from listener.daemon.control import Resend, ResendCancelled, ResendEvents, Resumed
+from listener.daemon.offline import require_known
+from listener.daemon.resending import planned, require_possible
+from listener.errors import StartError
 from listener.journal.shared.database import Database
 from listener.model.event import (
     EVERY_DEAD_LETTER,
@@ -23,7 +25,7 @@ from listener.model.event import (
     LaneStatus,
 )
 from listener.model.filter import DeadLetterGroup, EventFilter
-from listener.model.replica import LANE, DutyReport
+from listener.model.replica import LANE, DutyReport, resend_order
 from listener.runtime.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
@@ -249,8 +251,8 @@ def resume(place: Shared, name: str | None) -> tuple[Resumed, bool]:
     async def order(database: Database) -> tuple[Resumed, bool]:
         lanes, states = await lanes_of(database), await database.lane_states()
         known = sorted({*lanes, *states, *await database.cursors()})
-        if name is not None and name not in known:
-            raise ControlError(f"this journal knows no sink {name!r} (known: {', '.join(known) or 'none'})")
+        if name is not None:
+            require_known(name, known)
         meant = known if name is None else [name]
         now_ms = SYSTEM_CLOCK.now_ms()
         halted = tuple(sink for sink in meant if sink in states and states[sink].is_halted(now_ms))
@@ -260,6 +262,36 @@ def resume(place: Shared, name: str | None) -> tuple[Resumed, bool]:
                 owned = False
                 await database.store_lane_state(None, states[sink].resumed())
         return Resumed(resumed=halted, running=tuple(sink for sink in meant if sink not in halted)), owned
+
+    return place.ask(order)
+
+
+def resend(place: Shared, command: ResendEvents) -> Resend:
+    """Have whoever has a sink's lane, or will have it, deliver events again. Raises ControlError: no such sink."""
+
+    async def order(database: Database) -> Resend:
+        cursors, states = await database.cursors(), await database.lane_states()
+        require_known(command.name, {*await lanes_of(database), *states, *cursors})
+        last, cursor = (await database.stats()).last_sequence, cursors.get(command.name, 0)
+        plan = await planned(command, database.read, last=last, cursor=cursor)
+        if command.dry_run or not plan.events:
+            return plan
+        left = states[command.name].resend_left if command.name in states else 0
+        require_possible(command.name, holds_once=False, left=left)
+        what = resend_order(plan.after, plan.through)
+        return replace(plan, ordered=await database.order(LANE + command.name, what) or "")
+
+    return place.ask(order)
+
+
+def cancel_resend(place: Shared, sink: str) -> ResendCancelled:
+    """Have whoever has a sink's lane deliver nothing again any more. Raises ControlError: no such sink."""
+
+    async def order(database: Database) -> ResendCancelled:
+        states = await database.lane_states()
+        require_known(sink, {*await lanes_of(database), *states, *await database.cursors()})
+        await database.order(LANE + sink, "resend-cancel")
+        return ResendCancelled(sink=sink, left=states[sink].resend_left if sink in states else 0)
 
     return place.ask(order)
 

@@ -18,11 +18,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from listener.cli import control
-from listener.cli.options import ConfigOption, PathOption, place_of
+from listener.cli.options import ConfigOption, PathOption, Place, place_of
+from listener.cli.shared import Shared
 from listener.cli.standing import lines
 from listener.config.loading import default_file
-from listener.errors import ListenerError
+from listener.daemon import at_rest
+from listener.daemon.control import Summarize, ask
+from listener.errors import DaemonEnded, ListenerError, NoDaemon
 from listener.model.alike import alike
 from listener.web.summary import Summary
 
@@ -57,7 +59,7 @@ def status(
     given = None if path is not None or config == default_file(os.environ) else config
 
     def look() -> tuple[Summary, bool]:
-        return control.summary(place.journal, place.kinds or {}, place.accounts)
+        return summary_of(place)
 
     if watch:
         follow(look, given, as_json=as_json)
@@ -73,6 +75,20 @@ def status(
         raise typer.Exit(_NO_DAEMON)
     if summary.health:
         raise typer.Exit(_NOT_WELL)
+
+
+def summary_of(place: Place) -> tuple[Summary, bool]:
+    """What is well and what is not, and whether a daemon runs; without one, what it has left.
+
+    Raises ControlError if a daemon does not answer, JournalError if there is no journal.
+    """
+    journal, kinds = place.journal, place.kinds or {}
+    if isinstance(journal, Shared):
+        return journal.ask(lambda database: at_rest.of_database(database, kinds))
+    try:
+        return ask(journal, Summarize(), Summary), True
+    except (NoDaemon, DaemonEnded):
+        return at_rest.of_file(journal, kinds, place.accounts), False
 
 
 def show(console: Console, line: Text) -> None:

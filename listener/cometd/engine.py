@@ -62,12 +62,12 @@ class Engine:
         self.exchange: Exchange
         self.connected = Latch()
         self._clock = clock = host.clock
-        uniform = host.random.uniform
         self._login = login
+        self.login_first = False  # whether a session of an earlier process waits for a login all the same
         self._certainty = certainty
         self._logged_in = login is None
-        self._handshake_backoff = handshake_backoff or Backoff(first_s=spread_s, uniform=uniform)
-        self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=uniform, spread_s=spread_s)
+        self._handshake_backoff = handshake_backoff or Backoff(first_s=spread_s, uniform=host.random.uniform)
+        self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=host.random.uniform, spread_s=spread_s)
         self._keep_alive = KeepAlive(session=session, lease=self.lease, login=login)
         self._in_flight = InFlight()
         self._subscription = SubscriptionState()
@@ -148,8 +148,8 @@ class Engine:
     # --- the cycle ------------------------------------------------------------------------------------------------
 
     async def handshake(self) -> None:
-        """Until there is a session; at once for one of an earlier process, which does not wait for a login."""
-        if self.session.client_id is not None:
+        """Until there is a session; at once for one of an earlier process, which does not wait: see `login_first`."""
+        if self.session.client_id is not None and not self.login_first:
             await self._log_in_once()
         elif not self._logged_in:
             await self.log_in()

@@ -21,13 +21,14 @@ from listener.config.schema import (
     placed,
     problems_of,
 )
-from listener.config.settings import AccountSettings, Parts, ServerSettings, Settings
+from listener.config.settings import AUTO, AccountSettings, Parts, ServerSettings, Settings
 from listener.config.sources import Sources, files_named_in, read
 from listener.errors import ConfigError, Problem
 from listener.model.media import CHAT
 
 ENV_PREFIX = "LISTENER_"
 _NEW_NAMES = {("server", "max_response_bytes"): "max_message_bytes"}
+_NEEDS_LOGIN = '"auto" asks the REST API: it needs server.login = "basic"'
 _YES = {"true", "yes", "on", "1", "y", "t"}  # as pydantic reads it, also from a variable
 CONFIG_VARIABLE = "LISTENER_CONFIG"
 _DEFAULT_FILES = ("listener.toml", "/etc/disposition-listener/listener.toml")
@@ -279,6 +280,8 @@ def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iter
     if isinstance(journal, dict) and journal.get("url") and ends_sessions:
         text = "cannot be true with journal.url: a session would end whenever another replica takes it over"
         yield Problem("disconnect_on_stop", text)
+    if not basic and _is_auto(data.get("disposition")):
+        yield Problem("disposition.keys", _NEEDS_LOGIN)
     if basic and not accounts:
         text = 'at least one [[accounts]] table, or an accounts_file, is needed with server.login = "basic"'
         yield Problem("accounts", text)
@@ -286,6 +289,11 @@ def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iter
     for number, account in enumerate(accounts):
         if isinstance(account, dict):
             yield from _problems_of_account(f"accounts[{number}]", account, names, places, needs_password=basic)
+
+
+def _is_auto(table: object) -> bool:
+    keys = table.get("keys") if isinstance(table, dict) else None
+    return keys == AUTO[0] or keys == [*AUTO]
 
 
 def _problems_of_account(
@@ -303,6 +311,8 @@ def _problems_of_account(
     names.setdefault(name, place)
     if "password" in account and "password_file" in account:
         yield Problem(f"{place}.password_file", "give either password or password_file")
+    if not needs_password and _is_auto(account):
+        yield Problem(f"{place}.keys", _NEEDS_LOGIN)
     if needs_password and not account.get("password") and "password_file" not in account:
         yield Problem(f"{place}.password_file", 'a password or password_file is required with server.login = "basic"')
 

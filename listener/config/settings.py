@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo
 
 from listener.config.http import HttpSettings
 from listener.config.journal import JournalSettings
@@ -30,6 +30,22 @@ def _json_safe(value: str) -> str:
 
 
 UserDataKey = Annotated[str, AfterValidator(_json_safe)]
+AUTO = ("auto",)
+"""In place of keys: the server's settings name them."""
+
+
+def _alone(value: tuple[str, ...]) -> tuple[str, ...]:
+    if AUTO[0] in value and value != AUTO:
+        raise ValueError('"auto" stands alone')
+    return value
+
+
+UserDataKeys = Annotated[
+    tuple[UserDataKey, ...],
+    BeforeValidator(lambda value: AUTO if value == AUTO[0] else value),
+    AfterValidator(_alone),
+    Field(min_length=1),
+]
 
 
 def _rooted(value: str) -> str:
@@ -92,7 +108,7 @@ class AccountSettings(Section):
     username: str = Field(min_length=1)
     password: SecretStr | None = None
     password_file: SecretFile | None = None
-    keys: tuple[UserDataKey, ...] | None = Field(default=None, min_length=1)
+    keys: UserDataKeys | None = None
 
     def secret(self, base: Path) -> str:
         """The password; a relative `password_file` is beside the configuration. Raises OSError or ValueError.
@@ -110,7 +126,7 @@ class DispositionSettings(Section):
     """What is taken from a notification."""
 
     media: Media = (CHAT,)
-    keys: tuple[UserDataKey, ...] = Field(default=("DispositionCode",), min_length=1)
+    keys: UserDataKeys = ("DispositionCode",)
     user_data: tuple[UserDataKey, ...] = ()
     participants: Literal["agents", "all", "none"] = "agents"
     type_prefix: str = Field(default="disposition-listener", pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")
@@ -161,7 +177,7 @@ class Settings(Section):
         return bool(self.include or self.accounts_file) if self.watch is None else self.watch
 
     def keys_of(self, account: AccountSettings) -> tuple[str, ...]:
-        """The userData keys that hold a disposition of this account."""
+        """The userData keys that hold a disposition of this account, or `AUTO`."""
         return account.keys or self.disposition.keys
 
     def listening_accounts(self) -> tuple[AccountSettings, ...]:

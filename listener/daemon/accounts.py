@@ -13,7 +13,7 @@ import aiohttp
 import structlog
 
 from listener.cometd.certainty import Certainty
-from listener.config.settings import AccountSettings, Settings
+from listener.config.settings import AUTO, AccountSettings, Settings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, identity_of
 from listener.daemon.roll import Roll
@@ -25,6 +25,7 @@ from listener.ports import Journal
 from listener.runtime.gate import Gate
 from listener.runtime.host import Host
 from listener.runtime.metrics import Metrics
+from listener.webservices.found_keys import FoundKeys
 from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.skew import ClockSkew
 
@@ -116,6 +117,7 @@ class Accounts:
         self._down_since_ms = down_since_ms
         self._certainty = certainty
         self._decoders: dict[tuple[str, ...], NotificationDecoder] = {}
+        self._found_keys = FoundKeys(self._decoder_of)
         self._listening: dict[str, _Listening] = {}
         self._digests = _Digests()
         self._roll.number(account.username for account in settings.listening_accounts())
@@ -271,7 +273,7 @@ class Accounts:
             others_first=self._resumed,
             host=self._host,
         )
-        receiver = self._receiver(parts, self._decoder(self._settings.keys_of(account)), stored, digests)
+        receiver = self._receiver(parts, self._decoder(parts, account), stored, digests)
         return _Listening(settings=account, parts=parts, receiver=receiver, resumes=saved is not None)
 
     def _fitting(self, saved: SessionState | None, account: AccountSettings) -> SessionState | None:
@@ -282,7 +284,16 @@ class Accounts:
         same = (saved.url, saved.topic) == (identity.url, identity.topic)
         return saved if same and saved.connection_type == self._settings.server.transport else None
 
-    def _decoder(self, keys: tuple[str, ...]) -> NotificationDecoder:
+    def _decoder(self, parts: Account, account: AccountSettings) -> NotificationDecoder:
+        keys = self._settings.keys_of(account)
+        if keys != AUTO:
+            return self._decoder_of(keys)
+        finding = self._found_keys.decoder(account.username)
+        parts.after_login = finding.learn
+        parts.engine.login_first = True
+        return finding
+
+    def _decoder_of(self, keys: tuple[str, ...]) -> NotificationDecoder:
         """The decoder of these keys, which all accounts that have them share."""
         if (decoder := self._decoders.get(keys)) is None:
             wanted = self._settings.disposition

@@ -36,7 +36,8 @@ from listener.webservices.skew import ClockSkew
 class Account:
     """The parts that belong to one account: HTTP session, REST client, CometD client.
 
-    `before_listening` is called once, after the first login and before anything is subscribed to.
+    `before_listening` is called once, after the first login and before anything is subscribed to; `after_login` after
+    each login, and one that fails fails the login.
 
     Args:
         settings: the whole configuration.
@@ -51,7 +52,7 @@ class Account:
         host: time and chance.
     """
 
-    __slots__ = ("_login_restored", "before_listening", "client", "engine", "http", "identity", "rest")
+    __slots__ = ("_login_restored", "after_login", "before_listening", "client", "engine", "http", "identity", "rest")
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Account:
         self.http = new_session(connector)
         self.rest = self._web_services(settings, account, metrics, skew, host) if server.login == "basic" else None
         self.before_listening: Callable[[], Awaitable[None]] | None = None
+        self.after_login: Callable[[WebServices], Awaitable[None]] | None = None
         self._login_restored = saved is not None
         self.engine = Engine(
             session=self._session(server, topics_of(settings).values(), saved),
@@ -132,6 +134,8 @@ class Account:
             self._login_restored = False
         else:
             await self.rest.login()
+        if self.after_login is not None:
+            await self.after_login(self.rest)
         if self.before_listening is not None:
             await self.before_listening()
             self.before_listening = None

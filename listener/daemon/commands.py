@@ -7,12 +7,16 @@ import structlog
 from msgspec.structs import replace
 
 from listener.daemon.control import (
+    CancelResend,
     Command,
     DeadLetterCount,
     DropDeadLetters,
     LaneList,
     ListLanes,
     ReplayDeadLetters,
+    Resend,
+    ResendCancelled,
+    ResendEvents,
     Result,
     Resumed,
     ResumeLane,
@@ -20,11 +24,12 @@ from listener.daemon.control import (
     SinkTestResult,
     Summarize,
 )
+from listener.daemon.resending import planned, require_possible
 from listener.delivery import Lane
-from listener.errors import ControlError, NotHere
+from listener.errors import ControlError, NotPossible
 from listener.model.condition import Attempt
 from listener.model.event import DeadLetterFilter, Event
-from listener.model.replica import LANE
+from listener.model.replica import LANE, resend_order
 from listener.ports import Duties, Journal
 
 log = structlog.get_logger(__name__)
@@ -41,6 +46,7 @@ class CommandHandler:
         configured: the names of all sinks, wherever their lanes are; those of `lanes` by default.
         owner: tells which replica has the lane of a sink, None if that is not known.
         summary: what is well and what is not.
+        holds_once: whether nothing may be delivered to a sink again.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class CommandHandler:
         configured: Callable[[], Collection[str]] | None = None,
         owner: Callable[[str], Awaitable[str | None]] | None = None,
         summary: Callable[[], Awaitable[msgspec.Struct]] | None = None,
+        holds_once: Callable[[str], bool] = lambda _sink: False,
     ) -> None:
         self._summary = summary
         self._journal = journal
@@ -60,6 +67,7 @@ class CommandHandler:
         self._new_test_event = new_test_event
         self._duties = duties
         self._owner = owner
+        self._holds_once = holds_once
         self._configured = configured or (lambda: self._lanes)
 
     async def execute(self, command: Command) -> Result:
@@ -67,6 +75,7 @@ class CommandHandler:
 
         Raises:
             ControlError: there is no such sink, or the command contradicts itself.
+            NotPossible: the sink cannot do it.
             JournalError: the journal could not do it.
         """
         match command:
@@ -80,10 +89,10 @@ class CommandHandler:
                 return DeadLetterCount(letters=letters)
             case SendTestEvent(name=name):
                 return await self._test(await self._lane(self._known(name)))
-            case Summarize():
-                return await self._summarize()
-            case ListLanes():
-                return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
+            case ResendEvents() | CancelResend():
+                return await self._resend(command)
+            case ListLanes() | Summarize():
+                return await self._tell(command)
 
     async def attempts(self, sink: str, limit: int) -> tuple[Sequence[Attempt], bool, str | None]:
         """The last attempts of a sink, newest first; whether its lane is here; and the replica that has it, if known.
@@ -94,7 +103,9 @@ class CommandHandler:
         owner = None if self._owner is None else await self._owner(sink)
         return () if lane is None else lane.attempts(limit), lane is not None, owner
 
-    async def _summarize(self) -> msgspec.Raw:
+    async def _tell(self, command: ListLanes | Summarize) -> LaneList | msgspec.Raw:
+        if isinstance(command, ListLanes):
+            return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
         if self._summary is None:
             raise ControlError("summary: nobody keeps it here")
         return msgspec.Raw(msgspec.json.encode(await self._summary()))
@@ -119,7 +130,7 @@ class CommandHandler:
 
     async def _test(self, lane: Lane) -> SinkTestResult:
         event = self._new_test_event(lane.name)
-        tested = SinkTestResult.of(event.id, await lane.send_test_event(event))
+        tested = SinkTestResult.of(event.id, *await lane.send_test_event(event))
         log.info("sink_tested", sink=lane.name, event_id=event.id, verdict=tested.verdict, reason=tested.reason)
         return tested
 
@@ -135,6 +146,36 @@ class CommandHandler:
         log.info("dead_letters_replayed", letters=letters, sink=which.sink)
         return DeadLetterCount(letters=letters)
 
+    async def _resend(self, command: ResendEvents | CancelResend) -> Resend | ResendCancelled:
+        name, last = self._known(command.name), self._journal.last_sequence
+        if isinstance(command, CancelResend):
+            return await self._cancel_resend(name)
+        lane = self._lanes.get(name)
+        cursor = (await self._journal.cursors()).get(name, 0) if lane is None else lane.status().cursor
+        require_possible(name, holds_once=self._holds_once(name), left=await self._resend_left(name))
+        plan = await planned(command, self._journal.read, last=last, cursor=cursor)
+        if command.dry_run or not plan.events:
+            return plan
+        if lane is not None:
+            await lane.resend(plan.after, plan.through)
+        else:
+            plan = replace(plan, ordered=await self._order(name, resend_order(plan.after, plan.through)))
+        log.info("resend_wanted", sink=name, events=plan.events, ordered=plan.ordered)
+        return plan
+
+    async def _cancel_resend(self, name: str) -> ResendCancelled:
+        if name in self._lanes:
+            return ResendCancelled(sink=name, left=await self._lanes[name].cancel_resend())
+        left = await self._resend_left(name)
+        await self._order(name, "resend-cancel")
+        return ResendCancelled(sink=name, left=left)
+
+    async def _resend_left(self, name: str) -> int:
+        if name in self._lanes:
+            return self._lanes[name].status().resend_left
+        state = (await self._journal.lane_states()).get(name)
+        return 0 if state is None else state.resend_left
+
     def _known(self, name: str) -> str:
         if name not in self._configured():
             known = ", ".join(self._configured()) or "none"
@@ -144,7 +185,7 @@ class CommandHandler:
     async def _lane(self, name: str) -> Lane:
         if name not in self._lanes:
             owner = None if self._owner is None else await self._owner(name)
-            raise NotHere(
+            raise NotPossible(
                 f"no replica delivers to sink {name!r} at the moment"
                 if owner is None
                 else f"replica {owner!r} delivers to sink {name!r}: ask for the test event there"

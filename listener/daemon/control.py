@@ -14,7 +14,8 @@ import msgspec
 import structlog
 
 from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon, Outcome
-from listener.model.event import ControlFilter, LaneStatus
+from listener.model.condition import Exchange
+from listener.model.event import ControlFilter, LaneStatus, Milliseconds
 
 LINE_BYTES = 2**20
 LINE_S = 10.0
@@ -63,7 +64,34 @@ class Summarize(_Command, frozen=True, kw_only=True, tag="summary"):
     """Tell what is well and what is not. Answered with a `web.summary.Summary`."""
 
 
-Command = ResumeLane | ReplayDeadLetters | DropDeadLetters | ListLanes | SendTestEvent | Summarize
+class ResendEvents(_Command, frozen=True, kw_only=True, tag="resend"):
+    """Deliver again what a sink got of the events recorded from `from_ms` to `to_ms` (epoch milliseconds, included).
+
+    With `dry_run` only tell what that is. Answered with `Resend`.
+    """
+
+    name: str
+    from_ms: Milliseconds
+    to_ms: Milliseconds
+    dry_run: bool = False
+
+
+class CancelResend(_Command, frozen=True, kw_only=True, tag="resend-cancel"):
+    """Deliver nothing again to a sink any more. Answered with `ResendCancelled`."""
+
+    name: str
+
+
+Command = (
+    ResumeLane
+    | ReplayDeadLetters
+    | DropDeadLetters
+    | ListLanes
+    | SendTestEvent
+    | ResendEvents
+    | CancelResend
+    | Summarize
+)
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,23 +125,52 @@ class SinkTestResult(msgspec.Struct, frozen=True, kw_only=True):
         verdict: `taken`, or the sink's outcome: `retry`, `park`, `reject`.
         reason: why it was not taken; empty if it was.
         answer: what the destination said.
+        exchanges: what was sent and answered, of a sink that can show it; without a secret.
     """
 
     event_id: str
     verdict: str
     reason: str = ""
     answer: str = ""
+    exchanges: tuple[Exchange, ...] = ()
 
     @classmethod
-    def of(cls, event_id: str, outcome: Outcome | None) -> "SinkTestResult":
+    def of(cls, event_id: str, outcome: Outcome | None, exchanges: tuple[Exchange, ...] = ()) -> "SinkTestResult":
         """The verdict of an outcome; None means that the event was taken."""
         if outcome is None:
-            return cls(event_id=event_id, verdict="taken")
+            return cls(event_id=event_id, verdict="taken", exchanges=exchanges)
         verdict = type(outcome).__name__.lower()
-        return cls(event_id=event_id, verdict=verdict, reason=outcome.reason, answer=outcome.detail)
+        return cls(
+            event_id=event_id, verdict=verdict, reason=outcome.reason, answer=outcome.detail, exchanges=exchanges
+        )
 
 
-Result = Resumed | DeadLetterCount | LaneList | SinkTestResult | msgspec.Raw
+class Resend(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be delivered again: as many events at most, above the sequence `after`, up to `through`.
+
+    Of these the sink gets what its settings let through, without its dead letters. Of the events that were asked for,
+    `waiting` have not come to the sink yet, and will in their turn. `oldest_ms` is when the oldest event that is left
+    was recorded (epoch milliseconds), where those before it are deleted; else None. `ordered` is the replica that is
+    told to, empty while none has the sink; None where it is done here.
+    """
+
+    sink: str
+    events: int
+    after: int
+    through: int
+    waiting: int = 0
+    oldest_ms: int | None = None
+    ordered: str | None = None
+
+
+class ResendCancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """How many events were still to be delivered again."""
+
+    sink: str
+    left: int
+
+
+Result = Resumed | DeadLetterCount | LaneList | SinkTestResult | Resend | ResendCancelled | msgspec.Raw
 
 
 class _Ok(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +189,8 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 _COMMANDS: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _EXPECTED = (
     'expected one JSON object per line, {"command": …} of lane-resume (name or all), letters-replay (filter),'
-    " letters-drop (filter), lanes, sink-test (name), summary; a filter has event_ids, sink, since_ms, until_ms, after"
+    " letters-drop (filter), lanes, sink-test (name), resend (name, from_ms, to_ms, dry_run), resend-cancel (name),"
+    " summary; a filter has event_ids, sink, since_ms, until_ms, after"
 )
 
 

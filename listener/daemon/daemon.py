@@ -44,6 +44,7 @@ from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
 from listener.runtime.notify import Notifier
 from listener.runtime.open_files import open_as_many_files_as_allowed
+from listener.sinks import registry
 
 log = structlog.get_logger(__name__)
 
@@ -398,6 +399,7 @@ class Daemon:
             configured=lambda: self._settings.sinks,
             owner=None if self.health.replicas is None else self.health.replicas.owner_of,
             summary=self.health.summary,
+            holds_once=lambda sink: registry.holds_once(sink, self._settings.sinks[sink].type),
         )
         if self._duties.is_shared or not self._takes_orders:
             return commands

@@ -1,13 +1,17 @@
 """Commands on a journal without a daemon: the command line owns the journal for that moment."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
+from listener.daemon.control import Resend, ResendCancelled, ResendEvents
+from listener.daemon.resending import planned, require_possible
 from listener.errors import ControlError, JournalError, JournalLocked
 from listener.journal.sqlite import SqliteJournal
-from listener.model.event import DeadLetterFilter
+from listener.model.event import DeadLetterFilter, LaneState
 from listener.runtime.clock import SYSTEM_CLOCK
 
 T = TypeVar("T")
@@ -38,8 +42,8 @@ async def resume(path: Path, name: str | None) -> tuple[tuple[str, ...], tuple[s
     async def work(journal: SqliteJournal) -> tuple[tuple[str, ...], tuple[str, ...]]:
         states = await journal.lane_states()
         known = sorted({*states, *await journal.cursors()})
-        if name is not None and name not in known:
-            raise ControlError(f"this journal knows no sink {name!r} (known: {', '.join(known) or 'none'})")
+        if name is not None:
+            require_known(name, known)
         meant = known if name is None else [name]
         now_ms = SYSTEM_CLOCK.now_ms()
         parked = tuple(sink for sink in meant if sink in states and states[sink].is_halted(now_ms))
@@ -48,6 +52,46 @@ async def resume(path: Path, name: str | None) -> tuple[tuple[str, ...], tuple[s
         return parked, tuple(sink for sink in meant if sink not in parked)
 
     return await _owning(path, work)
+
+
+async def resend(path: Path, command: ResendEvents) -> Resend:
+    """Have the next daemon deliver events again; raises as `replay` does, ControlError if there is no such sink."""
+
+    async def work(journal: SqliteJournal) -> Resend:
+        state = await _state(journal, command.name)
+        cursor = (await journal.cursors()).get(command.name, 0)
+        plan = await planned(command, journal.read, last=journal.last_sequence, cursor=cursor)
+        if not command.dry_run:
+            require_possible(command.name, holds_once=False, left=state.resend_left)
+        if plan.events and not command.dry_run:
+            await journal.store_lane_state(replace(state, resend_after=plan.after, resend_through=plan.through))
+        return plan
+
+    return await _owning(path, work)
+
+
+async def cancel_resend(path: Path, sink: str) -> ResendCancelled:
+    """Have the next daemon deliver nothing again. Raises as `resend`."""
+
+    async def work(journal: SqliteJournal) -> ResendCancelled:
+        state = await _state(journal, sink)
+        await journal.store_lane_state(replace(state, resend_after=0, resend_through=0))
+        return ResendCancelled(sink=sink, left=state.resend_left)
+
+    return await _owning(path, work)
+
+
+async def _state(journal: SqliteJournal, sink: str) -> LaneState:
+    """How a sink that the journal knows stands. Raises ControlError."""
+    states = await journal.lane_states()
+    require_known(sink, {*states, *await journal.cursors()})
+    return states.get(sink, LaneState(sink=sink))
+
+
+def require_known(sink: str, known: Collection[str]) -> None:
+    """Raises ControlError: a journal knows no such sink."""
+    if sink not in known:
+        raise ControlError(f"this journal knows no sink {sink!r} (known: {', '.join(sorted(known)) or 'none'})")
 
 
 async def _owning(path: Path, work: Callable[[SqliteJournal], Awaitable[T]]) -> T:

@@ -8,18 +8,22 @@ from msgspec.structs import asdict
 from listener.config.http import HttpSettings, is_loopback, token_in
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import (
+    CancelResend,
     DeadLetterCount,
     ReplayDeadLetters,
+    Resend,
+    ResendCancelled,
+    ResendEvents,
     Resumed,
     ResumeLane,
     SendTestEvent,
     SinkTestResult,
 )
 from listener.daemon.health import Health
-from listener.model.event import ControlFilter, DeadLetterFilter
+from listener.model.event import ControlFilter, DeadLetterFilter, rfc3339
 from listener.ports import Journal
 from listener.runtime.metrics import Metrics
-from listener.web.actions import Actions, SinkTested
+from listener.web.actions import Actions, Resent, SinkTested
 from listener.web.attempts import AttemptList, AttemptPage
 from listener.web.auth import Guard
 from listener.web.console import Console
@@ -69,6 +73,26 @@ class _ControlActions:
         assert isinstance(done, SinkTestResult)  # noqa: S101 - what the command is answered with
         return SinkTested(sink=sink, **asdict(done))
 
+    async def resend(self, sink: str, from_ms: int, to_ms: int, dry_run: bool) -> Resent:  # noqa: FBT001 - as called
+        """See `web.actions.Actions`."""
+        command = ResendEvents(name=sink, from_ms=from_ms, to_ms=to_ms, dry_run=dry_run)
+        done = await self._commands.execute(command)
+        assert isinstance(done, Resend)  # noqa: S101 - what the command is answered with
+        return Resent(
+            sink=sink,
+            events=done.events,
+            first_sequence=done.after + 1 if done.events else None,
+            last_sequence=done.through if done.events else None,
+            waiting=done.waiting,
+            oldest_at=None if done.oldest_ms is None else rfc3339(done.oldest_ms),
+            replica=done.ordered,
+        )
+
+    async def cancel_resend(self, sink: str) -> int:
+        """See `web.actions.Actions`."""
+        done = await self._commands.execute(CancelResend(name=sink))
+        return done.left if isinstance(done, ResendCancelled) else 0
+
     async def attempts(self, sink: str, limit: int) -> AttemptList:
         """See `web.status.AttemptPage`."""
         attempts, here, replica = await self._commands.attempts(sink, limit)
@@ -92,7 +116,13 @@ def http_server(
         StatusPage(status=health.status),
         SummaryPages(summary=health.summary, accounts=health.accounts),
         AttemptPage(attempts=actions.attempts),
-        Actions(resume=actions.resume, test=actions.test, replay=actions.replay),
+        Actions(
+            resume=actions.resume,
+            test=actions.test,
+            resend=actions.resend,
+            cancel_resend=actions.cancel_resend,
+            replay=actions.replay,
+        ),
         Console(),
         Feed(
             read=journal.read,

@@ -72,7 +72,7 @@ class Work:
                 raise
             await self._persist("begin", partial(self._begin, changes.given, spawn))
             self._give_back(changes.wanted_back, spawn)
-            self._obey(changes.orders)
+            self._obey(changes.orders, spawn)
 
     # --- given ------------------------------------------------------------------------------------------------------
 
@@ -173,12 +173,12 @@ class Work:
 
     # --- orders and another configuration ---------------------------------------------------------------------------
 
-    def _obey(self, orders: Sequence[Order]) -> None:
+    def _obey(self, orders: Sequence[Order], spawn: Spawn) -> None:
         for order in orders:
             for name in named(LANE, [order.duty]):
                 if (lane := self._lanes.running.get(name)) is not None:
                     _log.info("order_received", sink=name, what=order.what)
-                    _carry_out(order.what, lane)
+                    self._keep(spawn(f"order for {name}", _carry_out(order.what, lane)))
 
     async def apply(self, settings: Settings, changes: Differences, spawn: Spawn) -> None:
         """Put another configuration in force: restart what is changed, end what is gone.
@@ -207,8 +207,17 @@ class Work:
             await self._lanes.exchange(self._settings, [name for name in names if name in self._lanes.running], spawn)
 
 
-def _carry_out(what: str, lane: Lane) -> None:
-    if what == "resume":
-        lane.resume(by_command=True)
-    elif what == "replay":
-        lane.replay()
+async def _carry_out(what: str, lane: Lane) -> None:
+    """What is not known here was ordered by a later version."""
+    try:
+        match what.split():
+            case ["resume"]:
+                lane.resume(by_command=True)
+            case ["replay"]:
+                lane.replay()
+            case ["resend", after, through]:
+                await lane.resend(int(after), int(through))
+            case ["resend-cancel"]:
+                await lane.cancel_resend()
+    except JournalError as exc:
+        _log.warning("order_not_carried_out", sink=lane.name, what=what, error=str(exc))

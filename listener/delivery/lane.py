@@ -1,21 +1,22 @@
-"""The delivery worker of one sink, and its readiness."""
+"""The delivery worker of one sink."""
 
 import asyncio
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import structlog
 
 from listener.delivery.attempts import Attempts
-from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused, retry_after_of
+from listener.delivery.destination import Destination, Tested, error_text, left_of, pause_after, refused, retry_after_of
 from listener.delivery.pace import Pace
 from listener.delivery.policy import LanePolicy
 from listener.delivery.refusals import Refusals
-from listener.delivery.replays import Replays
+from listener.delivery.replays import Letters, Replays, Source
+from listener.delivery.resends import Resends
 from listener.delivery.retry_state import RetryState
 from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry
-from listener.model.condition import Attempt, ReadinessProblem
+from listener.model.condition import Attempt
 from listener.model.event import DeadLetter, DeadLetterFilter, Event, LaneStatus, epoch_ms
 from listener.ports import Journal, Sink
 from listener.runtime.backoff import Backoff
@@ -26,7 +27,6 @@ _NAMED_AT_MOST = 10  # sequences in one log line
 _WITNESSES = 2
 _CURSOR_LAG_S = 0.05
 _JOURNAL_RETRY_S = 1.0
-_STALLED_S = 300.0
 
 
 class Lane:
@@ -37,7 +37,7 @@ class Lane:
     policy's horizon; then the rest of it is tried one last time, event by event, and whatever fails becomes a dead
     letter. If an event becomes one while an earlier event of its batch is still retried, the cursor waits but the dead
     letter is stored: no later start delivers that event again, after younger ones of its chat. A sink that needs a
-    person is parked until `resume`. Replayed dead letters go between the batches.
+    person is parked until `resume`. Replayed dead letters, and what is resent, go between the batches.
 
     Args:
         name: the sink's name in the configuration.
@@ -85,16 +85,12 @@ class Lane:
             on_park=self._progress.set,
             attempts=Attempts(now_ms=now_ms, monotonic=monotonic),
         )
-        self._replays = Replays(
-            name=name,
-            destination=self._destination,
-            journal=journal,
-            policy=policy,
-            metrics=metrics,
-            now_ms=now_ms,
-            monotonic=monotonic,
-            backoff=copy.copy(self._backoff),
+        letters = Letters(name=name, journal=journal, metrics=metrics)
+        self._replays = self._again(letters, self._destination.hand_over)
+        self._resends = Resends(
+            name=name, journal=journal, policy=policy, retry_state=self._retry_state, metrics=metrics
         )
+        self._resending = self._again(self._resends, self._hand_over)
         self._cursor = self._stored = self._oldest_ms = self._delivered = self._batch_end = 0
         self._already_dead: set[tuple[int, str]] = set()
         self._ahead = set[int]()
@@ -102,6 +98,19 @@ class Lane:
         self._idle = self._is_to_rest = False
         self._moved_at_s = monotonic()
         self._log = structlog.get_logger(__name__).bind(sink=name)
+
+    def _again(self, source: Source, hand_over: Callable[[list[Event]], Awaitable[Outcome | None]]) -> Replays:
+        return Replays(
+            name=self.name,
+            source=source,
+            hand_over=hand_over,
+            destination=self._destination,
+            journal=self._journal,
+            policy=self._policy,
+            now_ms=self._now_ms,
+            monotonic=self._monotonic,
+            backoff=copy.copy(self._backoff),
+        )
 
     async def run(self) -> None:
         """Deliver until cancelled, which is safe at any point. The sink is closed on the way out."""
@@ -119,6 +128,7 @@ class Lane:
                 tasks.create_task(self._carry_all(tasks), name=f"delivery {self.name}")
                 tasks.create_task(self._store_cursor(), name=f"cursor {self.name}")
                 tasks.create_task(self._replays.run(), name=f"replays {self.name}")
+                tasks.create_task(self._resending.run(), name=f"resends {self.name}")
         finally:
             await self._destination.close()
 
@@ -157,13 +167,27 @@ class Lane:
         """Files may have been rotated: reopen them."""
         self._destination.reopen()
 
-    async def send_test_event(self, event: Event) -> Outcome | None:
+    async def send_test_event(self, event: Event) -> Tested:
         """Send a test event to the sink, ahead of waiting events; None if it was taken."""
         return await self._destination.send_test_event(event)
 
     def replay(self) -> None:
         """Dead letters of this sink have been marked for replay in the journal."""
         self._replays.wake()
+
+    async def resend(self, after: int, through: int) -> None:
+        """Deliver again what is above `after`, up to `through`, as far as it was delivered, beside what is new.
+
+        It replaces what is still to be delivered again, and is on record once this returns. Raises JournalError.
+        """
+        await self._retry_state.restored.wait()
+        await self._resends.begin(after, min(through, self._cursor))
+        self._resending.wake()
+
+    async def cancel_resend(self) -> int:
+        """Deliver nothing again any more; returns how many sequences were left. Raises JournalError."""
+        await self._retry_state.restored.wait()
+        return await self._resends.cancel()
 
     def attempts(self, limit: int) -> tuple[Attempt, ...]:
         """The last attempts, newest first."""
@@ -179,10 +203,14 @@ class Lane:
             delivered=self._delivered,
             failures=self._destination.failures,
             parked=self._destination.parked,
-            last_error=self._destination.opening_error or self._last_error or self._replays.last_error,
+            last_error=self._destination.opening_error
+            or self._last_error
+            or self._replays.last_error
+            or self._resending.last_error,
             stalled_s=self._stalled_s(),
             quiet_s=round(self._destination.quiet_s, 1),
             lag_s=self._lag_s(),
+            resend_left=self._retry_state.state.resend_left,
         )
 
     @property
@@ -467,24 +495,6 @@ class Lane:
         )
 
 
-def readiness_problem(status: LaneStatus) -> ReadinessProblem | None:
-    """Why a lane does not bring its sink what it should; None if it does, or may soon."""
-    sink, resume = f"sink {status.sink}", f"disposition-listener sinks resume {status.sink}"
-    if status.parked is not None:
-        return _problem(status, f"{sink} is parked", status.parked, resume)
-    why = status.last_error or "no answer"
-    if status.quiet_s and status.stalled_s + status.quiet_s > _STALLED_S:
-        return _problem(status, f"{sink} is to be left alone for {status.quiet_s:.0f} s more", why, resume)
-    if status.stalled_s > _STALLED_S:
-        test = f"disposition-listener sinks test {status.sink}"
-        return _problem(status, f"{sink} has taken nothing for {status.stalled_s:.0f} s", why, test)
-    return None
-
-
 def chat_of(event: Event) -> tuple[str, str]:
     """Events that are alike in this keep their order; gaps have accounts for their subject."""
     return event.kind, event.subject
-
-
-def _problem(status: LaneStatus, what: str, why: str, help_: str) -> ReadinessProblem:
-    return ReadinessProblem(brief=what, full=f"{what}: {why}", kind="sink", about=status.sink, help=help_)

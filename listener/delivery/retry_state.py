@@ -1,5 +1,6 @@
 """The retry state of a lane: what fails now, for how long, and whether it is parked; kept over restarts."""
 
+import asyncio
 import math
 from collections.abc import Callable
 
@@ -25,6 +26,9 @@ class RetryState:
     counts, and a machine that was suspended for days has made one attempt of an hour at most. Of a pause no more than
     a tenth of the horizon counts, so that nothing is given up after fewer than ten attempts, however long the
     destination asks to be left alone.
+
+    Attributes:
+        restored: set once what an earlier process stored is taken up.
 
     Args:
         sink: the lane's name.
@@ -54,6 +58,7 @@ class RetryState:
         self._failing_s = 0.0
         self._failed_at_s: float | None = None
         self._pause_s = 0.0
+        self.restored = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(sink=sink)
 
     @property
@@ -88,6 +93,7 @@ class RetryState:
         self._stored = found
         self._state = found if found.disabled else replace(found, parked=None, parked_ms=0)
         self._failing_s = found.failing_ms / 1000
+        self.restored.set()
         await self.store()
 
     def begin(self, head: int) -> None:
@@ -163,9 +169,27 @@ class RetryState:
         state = self._state
         return max(0, state.quiet_until_ms - max(self._now_ms(), state.quiet_from_ms)) / 1000
 
-    async def store_now_and_then(self) -> None:
+    async def resend(self, after: int, through: int) -> None:
+        """What is above a sequence, up to another, is to be delivered again, once this returns. Raises JournalError."""
+        before = self._state
+        self._state = replace(before, resend_after=after, resend_through=through)
+        try:
+            await self._journal.store_lane_state(self._state)
+        except JournalError:
+            self._state = replace(self._state, resend_after=before.resend_after, resend_through=before.resend_through)
+            raise
+
+    async def resent_to(self, sequence: int, *, every_s: float) -> bool:
+        """It is, up to this one; stored every few seconds, and at the end. Returns whether that is all."""
+        is_all = sequence >= self._state.resend_through
+        after, through = (0, 0) if is_all else (sequence, self._state.resend_through)
+        self._state = replace(self._state, resend_after=after, resend_through=through)
+        await (self.store() if is_all else self.store_now_and_then(every_s))
+        return is_all
+
+    async def store_now_and_then(self, every_s: float = _STORED_EVERY_S) -> None:
         """Store it, unless it was stored a moment ago: a lane that tries often would write often."""
-        if self._monotonic() - self._stored_at_s >= _STORED_EVERY_S:
+        if self._monotonic() - self._stored_at_s >= every_s:
             await self.store()
 
     async def store(self) -> None:

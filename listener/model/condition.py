@@ -32,6 +32,13 @@ class ReadinessProblem(msgspec.Struct, frozen=True, kw_only=True):
     help: str | None = None
 
 
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a destination and what was answered, in lines, without a secret."""
+
+    request: str
+    answer: str
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One call of a sink with a batch, begun at `at` (RFC 3339, UTC), and what came of it within `seconds`.
 
@@ -55,7 +62,8 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     `lag_events` counts the events that the sink has not got yet, `lag_seconds` is the age of the oldest of them.
     `stalled_seconds` is how long it has taken nothing although there is something to deliver, `quiet_seconds` how much
     longer its destination asked to be left alone. `dead_letters` is null while the journal cannot be asked. `replica`
-    delivers to it: null for none, and where no replicas share the journal.
+    delivers to it: null for none, and where no replicas share the journal. `resend_left` events are still
+    to be delivered again, since a person wants it.
     """
 
     sink: str
@@ -71,6 +79,7 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     last_error: str | None
     dead_letters: int | None
     replica: str | None = None
+    resend_left: int = 0
 
     @classmethod
     def of(cls, lane: LaneStatus, dead_letters: int | None, replica: str | None = None) -> "SinkReport":
@@ -89,4 +98,5 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             last_error=lane.last_error,
             dead_letters=dead_letters,
             replica=replica,
+            resend_left=lane.resend_left,
         )

@@ -319,14 +319,14 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EVERY_DEAD_LETTER = DeadLetterFilter()
-_Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
+Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
 
 
 class ControlFilter(DeadLetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A DeadLetterFilter from outside: a misspelt condition must be an error, not a missing condition."""
 
-    since_ms: _Milliseconds | None = None
-    until_ms: _Milliseconds | None = None
+    since_ms: Milliseconds | None = None
+    until_ms: Milliseconds | None = None
     after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
     @classmethod
@@ -342,7 +342,8 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     `disabled` a restart does not end that. `sequence` is the first event of the batch that fails now, 0 while none
     does; it was tried `attempts` times, over `failing_ms` of a running daemon (by the monotonic clock), with
     `last_error` at the end. The destination asked for a pause from `quiet_from_ms` to `quiet_until_ms` (epoch
-    milliseconds, 0 for none).
+    milliseconds, 0 for none). What is above the sequence `resend_after`, up to `resend_through`, is to be delivered
+    again.
     """
 
     sink: str
@@ -355,6 +356,13 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False
     quiet_from_ms: int = 0
     quiet_until_ms: int = 0
+    resend_after: int = 0
+    resend_through: int = 0
+
+    @property
+    def resend_left(self) -> int:
+        """How many sequences are to be delivered again."""
+        return max(0, self.resend_through - self.resend_after)
 
     def is_halted(self, now_ms: int) -> bool:
         """Whether it waits for a person, or for a time that the destination named."""
@@ -401,7 +409,8 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `quiet_s` is how much longer
     its destination asked for a pause; 0.0 if it did not. `stalled_s` is how long, by the monotonic
-    clock, it has made no progress although there is something to deliver; 0.0 while it is parked.
+    clock, it has made no progress although there is something to deliver; 0.0 while it is parked. `resend_left` is how
+    many events are still to be delivered again, since a person wants it.
     """
 
     sink: str
@@ -415,6 +424,7 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     stalled_s: float = 0.0
     quiet_s: float = 0.0
     lag_s: float = 0.0
+    resend_left: int = 0
 
 
 class GapTally(msgspec.Struct, frozen=True, kw_only=True):

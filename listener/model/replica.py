@@ -25,11 +25,19 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator wants of whoever has a duty. `what` is `resume` or `replay`, of a lane."""
+    """What an operator wants of whoever has a duty.
+
+    `what` is `resume`, `replay`, `resend AFTER THROUGH` (see `resend_order`) or `resend-cancel`, of a lane.
+    """
 
     number: int
     duty: str
     what: str
+
+
+def resend_order(after: int, through: int) -> str:
+    """Deliver again what is above the sequence `after`, up to `through`."""
+    return f"resend {after} {through}"
 
 
 class Joined(msgspec.Struct, frozen=True, kw_only=True):

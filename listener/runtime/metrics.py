@@ -95,6 +95,7 @@ TABLE = (
     Row(Counter, "sink_failures_total", "Batches that the sink did not take whole, by outcome.", ("sink", "outcome")),
     Row(Counter, "sink_dead_letters_total", "Events that the sink can never take.", ("sink",)),
     Row(Counter, "sink_replayed_total", "Dead letters that were delivered after all.", ("sink",)),
+    Row(Counter, "sink_resent_total", "Events that were delivered again at a person's command.", ("sink",)),
     Row(Counter, "sink_quarantined_total", "Lines of its file that the journal never delivered.", ("sink",)),
     Row(Gauge, "sink_lag_events", "Events in the journal that the sink has not got yet.", ("sink",)),
     Row(Gauge, "sink_lag_seconds", "Age of the oldest of them, since its arrival; 0 without.", ("sink",)),

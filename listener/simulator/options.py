@@ -21,6 +21,7 @@ class SimulatorOptions:
         http_session_s: idle life of a login.
         poll_refreshes_login: whether CometD requests count as activity of the login; sites may differ.
         disposition_key: user data key that SetDisposition writes where the request names none.
+        names_disposition_key: whether the settings of `GET me?subresources=*` tell that key; sites may differ.
         server_time: adds `metrics.eventProcessing.serverGenerationTimestamp` to chat notifications.
         full_user_data: whether PropertiesUpdated carries all user data (True) or only the changed keys (False).
             None is what the documented samples show: SetDisposition brings its own key, everything else all of it.
@@ -43,6 +44,7 @@ class SimulatorOptions:
     http_session_s: float = 1800.0
     poll_refreshes_login: bool = True
     disposition_key: str = "DispositionCode"
+    names_disposition_key: bool = True
     server_time: bool = True
     full_user_data: bool | None = None
     second_session_hears: bool = True

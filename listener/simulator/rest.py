@@ -78,7 +78,8 @@ class Rest:
         return {"user": user}
 
     def _settings(self) -> Mapping[str, Any]:
-        return {"interaction-workspace": {"interaction.disposition.key-name": self._options.disposition_key}}
+        told = {"interaction.disposition.key-name": self._options.disposition_key}
+        return {"interaction-workspace": told if self._options.names_disposition_key else {}}
 
     def _operate_me(self, call: Call, session: HttpSession) -> Mapping[str, Any]:
         body = _json_object(call)

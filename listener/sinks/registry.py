@@ -115,6 +115,7 @@ class SinkKind(Generic[S]):
         extra: the extra of the distribution that brings the client library, None if none is needed.
         single: whether a configuration may hold one sink of this kind only, because it takes something that the
             process has once.
+        holds_once: whether its destination is to hold each event once, so that nothing may be delivered to it again.
         pinned: whether its destination is the host's own: where replicas share the journal, `on` has to name one.
         retry_horizon_s: for how long its lanes try a batch that fails, unless the configuration says otherwise; None
             for ever.
@@ -130,6 +131,7 @@ class SinkKind(Generic[S]):
     build: Callable[[SinkContext, S], Sink]
     extra: str | None = None
     single: bool = False
+    holds_once: bool = False
     pinned: bool = False
     retry_horizon_s: float | None = None
     retry_event_after_s: float | None = None
@@ -297,6 +299,11 @@ def patience(name: str, lane: Lane) -> Patience:
 def is_pinned(name: str, lane: Lane) -> bool:
     """Whether the kind of a sink wants a replica that alone may have it. Raises ConfigError: there is no such kind."""
     return _load(name, lane.type).pinned
+
+
+def holds_once(name: str, kind: str) -> bool:
+    """Whether nothing may be delivered again to a sink of this kind. Raises ConfigError: there is no such kind."""
+    return _load(name, kind).holds_once
 
 
 def _settings(name: str, lane: Lane, base: Path) -> tuple[SinkKind[Any], BaseModel]:

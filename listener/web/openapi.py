@@ -8,7 +8,15 @@ from aiohttp import web
 
 from listener import __version__
 from listener.model.event import Change, ControlFilter
-from listener.web.actions import DeadLetterCount, Nothing, Resumed, SinkTested
+from listener.web.actions import (
+    DeadLetterCount,
+    Nothing,
+    ResendCancelled,
+    Resent,
+    Resumed,
+    SinkTested,
+    WantedAgain,
+)
 from listener.web.attempts import AttemptList, AttemptQuery
 from listener.web.console import TYPES, packaged
 from listener.web.feed import FeedQuery, Hello
@@ -21,13 +29,14 @@ _REF = "#/components/schemas/{name}"
 _SENT_AND_TAKEN = (
     *(Status, AttemptList, ControlFilter, Nothing, Resumed, SinkTested, DeadLetterCount, Error),
     *(CloudEvent, Events, DeadLetterList, DeadLetterGroups, Hello, Change, Summary, AccountPage, AccountState),
+    *(WantedAgain, Resent, ResendCancelled),
 )
 _REASONS = {
     "400": "The request is not as expected.",
     "401": "The bearer token is missing or wrong.",
     "403": "No token is configured, so there are no actions.",
     "404": "There is no sink or file of this name.",
-    "409": "Another replica has the sink, or none at the moment.",
+    "409": "The sink cannot do it, for what it is or does now, or since another replica has it.",
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "421": "The Host header names another host.",
@@ -136,6 +145,8 @@ def _paths() -> dict[str, Any]:
         ),
         "/sinks/{name}/resume": _action("Resume a parked sink.", Nothing, Resumed, sink),
         "/sinks/{name}/test": _action("Send a sink a test event.", Nothing, SinkTested, sink, refusals=("409",)),
+        "/sinks/{name}/resend": _action("Deliver again what a sink got.", WantedAgain, Resent, sink, refusals=("409",)),
+        "/sinks/{name}/resend/cancel": _action("Deliver nothing again.", Nothing, ResendCancelled, sink),
         "/dead-letters/replay": _action("Deliver dead letters again.", ControlFilter, DeadLetterCount),
     }
 

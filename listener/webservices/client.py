@@ -274,6 +274,15 @@ class _ChatsAnswer(msgspec.Struct, frozen=True):
     chats: list[msgspec.Raw] | None = None
 
 
+class _UserSettings(msgspec.Struct, frozen=True):
+    settings: Any = None
+
+
+class _SettingsAnswer(msgspec.Struct, frozen=True):
+    user: _UserSettings | None = None
+    settings: Any = None
+
+
 def new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     """An account's own HTTP session on the shared connector, which stays open when the session is closed."""
     return http_client.new_session(connector, owns_connector=False, keeps_cookies=True, decompresses=True)
@@ -364,6 +373,19 @@ class WebServices:
         if len(chats) > MOST_CHATS:
             raise ServerFault(f"GET {ME}: the answer lists {len(chats)} chats, more than {MOST_CHATS}")
         return chats
+
+    async def disposition_key(self) -> str | None:
+        """The userData key that the server's settings name for dispositions; None if they name none that can be used.
+
+        In a captured answer it was `interaction.disposition.key-name` of `interaction-workspace` (undocumented).
+        """
+        answer = decode(await self._session.call("GET", ME, query="subresources=*"), _SettingsAnswer)
+        for settings in (answer.user and answer.user.settings, answer.settings):
+            section = settings.get("interaction-workspace") if isinstance(settings, dict) else None
+            key = section.get("interaction.disposition.key-name") if isinstance(section, dict) else None
+            if isinstance(key, str) and 0 < len(key) <= _SHOWN_CHARS and key.isprintable() and not set(key) & {*'"\\'}:
+                return key
+        return None
 
     async def set_disposition(
         self, chat_id: str, disposition: str, disposition_key: str | None = None

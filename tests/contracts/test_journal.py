@@ -779,6 +779,7 @@ async def test_a_lanes_state_is_replaced_and_survives_a_restart(world):
     failing = LaneState(
         sink="bi", sequence=4, attempts=5, failing_ms=6, last_error="HTTP 503", quiet_from_ms=8, quiet_until_ms=9
     )
+    failing = replace(failing, resend_after=2, resend_through=3)
     for state in (LaneState(sink="crm"), parked, failing):
         await world.journal.store_lane_state(state)
     journal = await world.restart()

@@ -8,18 +8,22 @@ from structlog.testing import capture_logs
 
 from listener.daemon.commands import CommandHandler
 from listener.daemon.control import (
+    CancelResend,
     DeadLetterCount,
     DropDeadLetters,
     LaneList,
     ListLanes,
     ReplayDeadLetters,
+    Resend,
+    ResendCancelled,
+    ResendEvents,
     Resumed,
     ResumeLane,
     SendTestEvent,
     SinkTestResult,
 )
-from listener.errors import ControlError, NotHere, Outcome, Park, Reject, Retry
-from listener.model.event import ControlFilter, DeadLetter
+from listener.errors import ControlError, NotPossible, Outcome, Park, Reject, Retry
+from listener.model.event import ControlFilter, DeadLetter, LaneState
 from listener.testing import sample_test
 from support.eventually import eventually
 from support.lanes import World
@@ -205,9 +209,9 @@ async def test_letters_of_a_lane_of_another_replica_are_marked(world: World, of_
 
 
 async def test_a_test_event_is_sent_where_the_lane_is(of_a_replica: CommandHandler):
-    with pytest.raises(NotHere, match="replica 'host-b' delivers to sink 'bi': ask for the test event there"):
+    with pytest.raises(NotPossible, match="replica 'host-b' delivers to sink 'bi': ask for the test event there"):
         await of_a_replica.execute(SendTestEvent(name="bi"))
-    with pytest.raises(NotHere, match="no replica delivers to sink 'audit' at the moment"):
+    with pytest.raises(NotPossible, match="no replica delivers to sink 'audit' at the moment"):
         await of_a_replica.execute(SendTestEvent(name="audit"))
 
 
@@ -217,3 +221,52 @@ async def test_attempts_are_where_the_lane_is(of_a_replica: CommandHandler):
     assert await of_a_replica.attempts("audit", 10) == ((), False, None)
     with pytest.raises(ControlError, match="there is no sink 'crn'"):
         await of_a_replica.attempts("crn", 10)
+
+
+EVERYTHING = {"from_ms": 0, "to_ms": 2**52}
+
+
+async def test_what_a_sink_got_comes_again_and_is_counted_before(world: World, commands: CommandHandler):
+    await world.number(1, 2, 3)
+    await world.drained()
+    plan = Resend(sink="crm", events=3, after=0, through=3)
+    assert await commands.execute(ResendEvents(name="crm", dry_run=True, **EVERYTHING)) == plan
+    assert world.lane.status().resend_left == 0
+    assert await commands.execute(ResendEvents(name="crm", **EVERYTHING)) == plan
+    await world.sink.wait_for_events(6)
+    assert world.delivered() == [1, 2, 3] * 2
+
+
+async def test_one_resend_is_under_way_at_a_time_until_it_is_cancelled(world: World, commands: CommandHandler):
+    await world.number(1, 2, 3)
+    await world.drained()
+    world.sink.hold()
+    await commands.execute(ResendEvents(name="crm", **EVERYTHING))
+    with pytest.raises(NotPossible, match="3 events are already to be delivered to sink 'crm' again"):
+        await commands.execute(ResendEvents(name="crm", **EVERYTHING))
+    assert await commands.execute(CancelResend(name="crm")) == ResendCancelled(sink="crm", left=3)
+    assert await commands.execute(CancelResend(name="crm")) == ResendCancelled(sink="crm", left=0)
+    world.sink.release()
+
+
+async def test_nothing_comes_again_to_a_sink_that_holds_each_event_once(world: World):
+    commands = CommandHandler(
+        journal=world.journal, lanes={"crm": world.lane}, new_test_event=sample_test, holds_once=lambda sink: True
+    )
+    with pytest.raises(NotPossible, match="sink 'crm' is an audit trail, which holds each event once"):
+        await commands.execute(ResendEvents(name="crm", **EVERYTHING))
+
+
+async def test_a_resend_of_a_lane_of_another_replica_is_an_order(
+    world: World, of_a_replica: CommandHandler, others: Others
+):
+    await world.number(1, 2, 3)
+    await world.journal.advance("bi", 2)
+    assert await of_a_replica.execute(ResendEvents(name="bi", **EVERYTHING)) == Resend(
+        sink="bi", events=2, after=0, through=2, waiting=1, ordered="b"
+    )
+    await world.journal.store_lane_state(LaneState(sink="bi", resend_after=1, resend_through=2))
+    with pytest.raises(NotPossible, match="1 events are already"):
+        await of_a_replica.execute(ResendEvents(name="bi", **EVERYTHING))
+    assert await of_a_replica.execute(CancelResend(name="bi")) == ResendCancelled(sink="bi", left=1)
+    assert others.orders == [("lane/bi", "resend 0 2"), ("lane/bi", "resend-cancel")]

@@ -20,7 +20,7 @@ from listener.daemon import daemon as composition
 from listener.daemon import housekeeping
 from listener.daemon.control import LaneList, ListLanes, ask
 from listener.daemon.daemon import Daemon
-from listener.delivery import lane
+from listener.delivery import readiness
 from listener.errors import ConfigError, JournalError, JournalLocked, NoDaemon, StartError
 from listener.intake import recorder
 from listener.simulator import Simulator, SimulatorOptions
@@ -254,6 +254,25 @@ async def test_a_session_of_another_server_is_not_continued(start: Start, sim: S
         await second.stop()
 
 
+async def test_the_key_that_the_server_names_is_known_before_anything_is_heard_after_a_restart_too(start: Start):
+    auto = {"disposition": {"keys": "auto"}}
+    async with Simulator(SimulatorOptions(disposition_key="Outcome")) as site:
+        first = await start(server={"url": site.url}, **auto).ready()
+        site.set_disposition("agent1", CHAT, "A")
+        await first.heard(1)
+        await first.stop()
+        site.set_disposition("agent1", CHAT, "B")
+        site.control("fail", target="rest", count=2)
+        second = await start(server={"url": site.url}, **auto).ready()
+        events = await second.heard(2)
+        assert [(one["data"]["key"], one["data"]["disposition"]) for one in events] == [
+            ("Outcome", "A"),
+            ("Outcome", "B"),
+        ]
+        assert site.state()["handshakes"] == 1
+        await second.stop()
+
+
 async def test_a_session_is_ended_on_the_server_where_that_is_configured(start: Start, sim: Simulator):
     running = await start(disconnect_on_stop=True).ready()
     await running.stop()
@@ -326,7 +345,7 @@ async def test_lanes_that_are_parked_go_on_when_it_is_told_so(start: Start, sim:
 async def test_a_sink_that_takes_nothing_for_minutes_is_not_ready(
     start: Start, sim: Simulator, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(lane, "_STALLED_S", 0.2)
+    monkeypatch.setattr(readiness, "_STALLED_S", 0.2)
     receiver.answers = Answer(status=503)
     running = await start(sinks={"crm": {"type": "webhook", "url": receiver.url, "retry_limit_s": 0.05}}).ready()
     sim.set_disposition("agent1", CHAT, "A")

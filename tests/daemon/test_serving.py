@@ -77,12 +77,20 @@ async def test_a_parked_lane_goes_on_and_a_dead_letter_comes_again(world: World,
         ]
         assert (shown["sink"], shown["here"], shown["replica"]) == ("crm", True, None)
         answer = await http.post("/sinks/crm/test", json={}, headers=bearer("s3cret"))
-        verdict = {"eventId": "test-1", "verdict": "taken", "reason": "", "answer": ""}
+        verdict = {"eventId": "test-1", "verdict": "taken", "reason": "", "answer": "", "exchanges": []}
         assert (answer.status, await answer.json()) == (200, {"sink": "crm", **verdict})
         await world.sink.wait_for_events(3)
         assert (await http.get("/sinks/crn/attempts", headers=bearer("s3cret"))).status == 404
         assert (await http.post("/sinks/crm/test", json={})).status == 401
-        world.sink.events.pop()
+        times = {"fromTime": "1970-01-01T00:00:00Z", "toTime": "2100-01-01T00:00:00Z"}
+        answer = await http.post("/sinks/crm/resend", json=times, headers=bearer("s3cret"))
+        shown = {"sink": "crm", "events": 2, "firstSequence": 1, "lastSequence": 2, "waiting": 0}
+        assert (answer.status, await answer.json()) == (200, {**shown, "oldestAt": None, "replica": None})
+        await world.sink.wait_for_events(5)
+        answer = await http.post("/sinks/crm/resend/cancel", json={}, headers=bearer("s3cret"))
+        assert (answer.status, (await answer.json())["sink"]) == (200, "crm")
+        assert [event.id for event in world.sink.events[2:]] == ["test-1", "event-1", "event-2"]
+        del world.sink.events[2:]
         assert sorted(world.delivered()) == [1, 2]
         for path, body in (("/sinks/crn/resume", {}), ("/dead-letters/replay", {"sink": "crn"})):
             answer = await http.post(path, json=body, headers=bearer("s3cret"))

@@ -436,6 +436,12 @@ async def test_an_order_reaches_the_lane_wherever_it_is(site: Site):
     await other.open()
     assert await other.order("lane/crm", "resume") == owner.settings.journal.replica
     await site.heard("a")
+    before = len(site.receiver.accepted())
+    assert await other.order("lane/crm", "resend 0 1") == owner.settings.journal.replica
+    await other.order("lane/crm", "of a later version")
+    await eventually(lambda: len(site.receiver.accepted()) == before + 1)
+    assert site.receiver.accepted()[-1] == site.receiver.accepted()[0]
+    assert await other.order("lane/crm", "resend-cancel") == owner.settings.journal.replica
 
 
 async def test_a_stop_takes_no_longer_than_it_may_while_the_database_is_away(site: Site):

@@ -1,12 +1,15 @@
 """The console: what stands behind the page, and the page as its readers see it."""
 
+import re
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
 from listener.simulator import Simulator, SimulatorOptions
 from support.eventually import eventually
+from support.fleet import Fleet
 from support.listening import Listening
 from support.pages import TOKEN
 from support.receiver import Receiver
@@ -15,17 +18,19 @@ KEYS = ["DispositionCode", "Outcome"]
 TOKEN_KEY = "disposition-listener.token"
 AGENTS = ("agent1", "agent2")
 _LOOK_S = 0.08  # each look goes through three processes
+_TOLD = re.compile(r"/(summary\.json|accounts\.json|dead-letters[./]|sinks/)")  # what a fleet answers
 _AWAY = "Failed to load resource: "
-_BEGIN_ANEW = """() => {
+_BEGIN_ANEW = """async (number) => {
     document.getElementById("history").close();
-    document.getElementById("search-end").click();
     if (document.getElementById("pause").ariaPressed === "true") document.getElementById("pause").click();
     document.getElementById("codes-details").open = false;
-    document.getElementById("filters").reset();
-    document.getElementById("filters").dispatchEvent(new Event("input"));
+    const there = new Promise((done) => addEventListener("hashchange", done, {once: true}));
+    location.hash = `#/events?all=1&anew=${number}`;
+    await there;
     document.getElementById("scroller").scrollTop = 0;
     document.activeElement.blur();
 }"""
+EVENTS = "#/events?all=1"
 _ROWS = """(rows) => rows.map((row) => Object.fromEntries([
     ["seq", Number(row.dataset.seq)], ["index", Number(row.getAttribute("aria-rowindex"))], ["kind", row.className],
     ...[...row.cells].map((cell) => [cell.classList[0], cell.innerText.trim()]),
@@ -110,6 +115,7 @@ class Reader:
 
     Attributes:
         page: playwright's page.
+        fleet: answers in the daemon's place what it knows of, where one is given to `open`.
         complaints: console errors, uncaught exceptions, violations of the content security policy.
         requests: every request of the page.
         refusals: how many requests were refused, or got no answer; the browser tells of each.
@@ -127,10 +133,17 @@ class Reader:
         self.complaints: list[str] = []
         self.requests: list[Any] = []
         self.refusals = 0
+        self.fleet: Fleet | None = None
+        self._beginnings = 0
         self._ears = {"console": self._heard, "pageerror": self._failed, "request": self._asked}
 
-    async def open(self, *, shown: str | None = TOKEN, fragment: str = "", ready: bool = True) -> Self:
+    async def open(
+        self, *, shown: str | None = TOKEN, fragment: str = EVENTS, ready: bool = True, fleet: Fleet | None = None
+    ) -> Self:
         """Open the page, with the token in its place, and wait until it is live."""
+        if fleet is not None:
+            self.fleet = fleet
+            await self.page.route(_TOLD, self._answer)
         if shown is not None and self.site.token is not None:
             await self.page.goto(f"{self.url}/console/icon.svg")
             await self.page.evaluate(f"sessionStorage.setItem('{TOKEN_KEY}', '{shown}')")
@@ -140,6 +153,17 @@ class Reader:
         if ready:
             await self.says("#connection-word", "Live")
         return self
+
+    async def _answer(self, route: Any) -> None:
+        url = urlsplit(route.request.url)
+        if route.request.method == "POST":
+            await route.fulfill(json=self.fleet.order(url.path, route.request.post_data_json))
+        else:
+            await route.fulfill(json=self.fleet.answer(url.path, dict(parse_qsl(url.query))))
+
+    async def go(self, fragment: str) -> None:
+        """Follow a link within the page."""
+        await self.page.evaluate("(hash) => { location.hash = hash }", fragment)
 
     def leave(self) -> None:
         """Listen no more."""
@@ -155,7 +179,8 @@ class Reader:
     async def begin_anew(self) -> None:
         """Leave whatever a test was in: a dialogue, a search, a pause, filters, a place further down."""
         self.requests.clear()
-        await self.page.evaluate(_BEGIN_ANEW)
+        self._beginnings += 1
+        await self.page.evaluate(_BEGIN_ANEW, self._beginnings)
 
     def _heard(self, message: Any) -> None:
         if message.type in {"error", "warning"}:

@@ -5,12 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
-from listener.errors import ControlError, NotHere
+from listener.errors import ControlError, NotPossible
 from listener.model.condition import Attempt, ReadinessProblem  # noqa: TC001 - as its neighbours
 from listener.model.event import DeadLetterFilter
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal
-from listener.web.actions import Actions, SinkTested
+from listener.web.actions import Actions, Resent, SinkTested
 from listener.web.attempts import AttemptList, AttemptPage
 from listener.web.auth import Guard
 from listener.web.console import Console
@@ -103,6 +103,7 @@ class Pages:
         self.parked = {"crm"}
         self.replayed: list[DeadLetterFilter] = []
         self.tested: list[str] = []
+        self.resent: list[tuple[str, int, int, bool]] = []
         self.attempts: tuple[Attempt, ...] = ()
         self.failure: Exception | None = None
         self.journal = MemoryJournal()
@@ -127,10 +128,21 @@ class Pages:
 
     async def _test(self, sink: str) -> SinkTested:
         if sink == "audit":
-            raise NotHere("replica 'b' delivers to sink 'audit'")
+            raise NotPossible("replica 'b' delivers to sink 'audit'")
         await self._resume(sink)
         self.tested.append(sink)
         return SinkTested(sink=sink, event_id="test-1", verdict="reject", reason="crm answered 422", answer="no")
+
+    async def _resend(self, sink: str, from_ms: int, to_ms: int, dry_run: bool) -> Resent:
+        if sink == "audit":
+            raise NotPossible("sink 'audit' is an audit trail")
+        await self._resume(sink)
+        self.resent.append((sink, from_ms, to_ms, dry_run))
+        return Resent(sink=sink, events=3, first_sequence=4, last_sequence=6, waiting=1, oldest_at=None, replica=None)
+
+    async def _cancel_resend(self, sink: str) -> int:
+        await self._resume(sink)
+        return 2
 
     async def _list_attempts(self, sink: str, limit: int) -> AttemptList:
         if sink not in {"crm", "audit"}:
@@ -152,7 +164,13 @@ class Pages:
             StatusPage(status=self._status),
             SummaryPages(summary=self._summary, accounts=self._accounts),
             AttemptPage(attempts=self._list_attempts),
-            Actions(resume=self._resume, test=self._test, replay=self._replay),
+            Actions(
+                resume=self._resume,
+                test=self._test,
+                resend=self._resend,
+                cancel_resend=self._cancel_resend,
+                replay=self._replay,
+            ),
             Console(),
             Feed(
                 read=self.journal.read,

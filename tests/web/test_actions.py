@@ -81,10 +81,38 @@ async def test_a_journal_that_cannot_is_worth_another_try(
 
 async def test_a_test_event_is_sent_and_its_verdict_told(secured: aiohttp.ClientSession, pages: Pages):
     response = await secured.post("/sinks/crm/test", json={})
-    verdict = {"eventId": "test-1", "verdict": "reject", "reason": "crm answered 422", "answer": "no"}
+    verdict = {"eventId": "test-1", "verdict": "reject", "reason": "crm answered 422", "answer": "no", "exchanges": []}
     assert (response.status, await response.json()) == (200, {"sink": "crm", **verdict})
     assert pages.tested == ["crm"]
     response = await secured.post("/sinks/audit/test", json={})
     assert (response.status, await response.json()) == (409, {"error": "replica 'b' delivers to sink 'audit'"})
     assert (await secured.post("/sinks/crn/test", json={})).status == 404
     assert (await secured.post("/sinks/crm/test", json={"event": 1})).status == 400
+
+
+async def test_what_a_sink_got_comes_again(secured: aiohttp.ClientSession, pages: Pages):
+    times = {"fromTime": "2026-11-22T09:39:00Z", "toTime": "2026-11-22T10:39:00.5+01:00"}
+    response = await secured.post("/sinks/crm/resend", json=times)
+    shown = {"sink": "crm", "events": 3, "firstSequence": 4, "lastSequence": 6, "waiting": 1}
+    assert (response.status, await response.json()) == (200, {**shown, "oldestAt": None, "replica": None})
+    await secured.post("/sinks/crm/resend", json={**times, "dryRun": True})
+    at_ms = 1_795_340_340_000
+    assert pages.resent == [("crm", at_ms, at_ms + 500, False), ("crm", at_ms, at_ms + 500, True)]
+    response = await secured.post("/sinks/crm/resend/cancel", json={})
+    assert (response.status, await response.json()) == (200, {"sink": "crm", "left": 2})
+
+
+@pytest.mark.parametrize(
+    ("sink", "body", "status"),
+    [
+        ("audit", {"fromTime": "2026-11-22T09:39:00Z", "toTime": "2026-11-22T09:39:00Z"}, 409),
+        ("crn", {"fromTime": "2026-11-22T09:39:00Z", "toTime": "2026-11-22T09:39:00Z"}, 404),
+        ("crm", {"fromTime": "2026-11-22T09:39:00Z"}, 400),
+        ("crm", {"fromTime": "2026-11-22T09:39:00", "toTime": "2026-11-22T09:39:00"}, 400),
+        ("crm", {"fromTime": 0, "toTime": 1}, 400),
+    ],
+)
+async def test_nothing_comes_again_that_is_not_meant(
+    secured: aiohttp.ClientSession, pages: Pages, sink: str, body: dict[str, str], status: int
+):
+    assert ((await secured.post(f"/sinks/{sink}/resend", json=body)).status, pages.resent) == (status, [])

@@ -304,6 +304,28 @@ async def test_a_list_of_chats_that_nobody_has_is_refused(client, site):
     assert len(await client.chats()) == MOST_CHATS
 
 
+NAMED = {"interaction-workspace": {"interaction.disposition.key-name": "Outcome"}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "key"),
+    [
+        ({"user": {"id": "u", "chats": [7], "settings": NAMED}}, "Outcome"),
+        ({"user": {"id": "u"}, "settings": NAMED}, "Outcome"),
+        ({}, None),
+        ({"user": None, "settings": None}, None),
+        ({"user": {"settings": {"interaction-workspace": []}}}, None),
+        ({"settings": {"interaction-workspace": {"interaction.disposition.key-name": ""}}}, None),
+        ({"settings": {"interaction-workspace": {"interaction.disposition.key-name": 'a"b'}}}, None),
+        ({"settings": {"interaction-workspace": {"interaction.disposition.key-name": "x" * 101}}}, None),
+        ({"settings": {"interaction-workspace": {"interaction.disposition.key-name": ["Outcome"]}}}, None),
+    ],
+)
+async def test_the_disposition_key_is_what_the_settings_name_if_it_can_be_one(client, site, answer, key):
+    site.answers["GET", "/api/v2/me"] = {"statusCode": 0, **answer}
+    assert await client.disposition_key() == key
+
+
 async def test_a_server_that_does_not_answer_is_given_up(stack, connect):
     async def silent(_request):
         await asyncio.Event().wait()

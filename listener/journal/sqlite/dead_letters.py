@@ -60,12 +60,13 @@ _CONDITIONS = {
 
 _SELECT_STATES = (
     "SELECT sink, parked, parked_ms, sequence, attempts, failing_ms, last_error, disabled, quiet_from_ms,"
-    " quiet_until_ms FROM lane_state"
+    " quiet_until_ms, resend_after, resend_through FROM lane_state"
 )
 _REPLACE_STATE = (
     "INSERT OR REPLACE INTO lane_state (sink, parked, parked_ms, sequence, attempts, failing_ms, last_error,"
-    " disabled, quiet_from_ms, quiet_until_ms) VALUES (:sink, :parked, :parked_ms, :sequence, :attempts,"
-    " :failing_ms, :last_error, :disabled, :quiet_from_ms, :quiet_until_ms)"
+    " disabled, quiet_from_ms, quiet_until_ms, resend_after, resend_through) VALUES (:sink, :parked, :parked_ms,"
+    " :sequence, :attempts, :failing_ms, :last_error, :disabled, :quiet_from_ms, :quiet_until_ms, :resend_after,"
+    " :resend_through)"
 )
 
 

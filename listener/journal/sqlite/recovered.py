@@ -24,7 +24,8 @@ _SHAPES = {
     " max_interval_ms:number|null cookies:text clean:number seen_monotonic_ms:number|null boot:text taken:text",
     "last_value": "chat_id:text key:text value:text|null account:text server_time_ms:number|null received_ms:number",
     "lane_state": "sink:text parked:text|null parked_ms:number sequence:number attempts:number failing_ms:number"
-    " last_error:text|null disabled:number quiet_from_ms:number quiet_until_ms:number",
+    " last_error:text|null disabled:number quiet_from_ms:number quiet_until_ms:number resend_after:number"
+    " resend_through:number",
     "dead_letter": "sink:text sequence:number event_id:text reason:text attempts:number at_ms:number"
     " received_ms:number|null type:text|null source:text|null subject:text|null time:text|null kind:text|null"
     " account:text|null change:text|null origin:text|null data:blob|null answer:text replaying:number",

@@ -118,7 +118,9 @@ CREATE TABLE lane_state (
     last_error TEXT,
     disabled INTEGER NOT NULL DEFAULT 0,
     quiet_from_ms INTEGER NOT NULL DEFAULT 0,
-    quiet_until_ms INTEGER NOT NULL DEFAULT 0
+    quiet_until_ms INTEGER NOT NULL DEFAULT 0,
+    resend_after INTEGER NOT NULL DEFAULT 0,
+    resend_through INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 -- Damaged journals that were set aside. stretches is a JSON array of [from_ms, to_ms]; pending is 1 until the gaps are

@@ -20,6 +20,7 @@ KIND = SinkKind(
     name="file",
     settings=FileSettings,
     build=_build,
+    holds_once=True,
     pinned=True,
     problems=problems,
     refusals=refusals,

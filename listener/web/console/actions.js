@@ -1,5 +1,5 @@
-// Whether the daemon allows actions from this page, and what to say if it does not.
-import { failureOf, Refused, token } from "./api.js";
+// What can be ordered from this page: whether the daemon allows it, and what came of an order.
+import { failureOf, post, Refused, token } from "./api.js";
 import { setText, show } from "./dom.js";
 
 const NO_TOKEN =
@@ -24,16 +24,30 @@ export class Actions {
     this.#set(null);
   }
 
-  /** What to say about a failed action. */
-  failed(error) {
-    if (error instanceof Refused && error.status === 403) this.#set(NO_TOKEN);
-    return failureOf(error);
-  }
-
   /** Say in this element why there are no actions, if there is something to act on. */
   tell(element, isWanted) {
     setText(element, this.reason ?? "");
     show(element, isWanted && this.reason !== null);
+  }
+
+  /** Give an order, and say in `element` what came of it, in the words of `told`. Returns the answer, null for none. */
+  async order(element, path, body, told) {
+    setText(element, "…");
+    try {
+      const answer = await post(path, body);
+      setText(element, told(answer));
+      return answer;
+    } catch (error) {
+      if (error instanceof Refused && error.status === 403) this.#set(NO_TOKEN);
+      setText(element, failureOf(error));
+      return null;
+    }
+  }
+
+  /** Let a parked sink go on. */
+  resume(element, sink) {
+    const told = ({ resumed }) => (resumed ? `${sink} resumed.` : `${sink} was not parked.`);
+    return this.order(element, `/sinks/${encodeURIComponent(sink)}/resume`, {}, told);
   }
 
   #set(reason) {

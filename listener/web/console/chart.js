@@ -1,4 +1,5 @@
-// Stacked bars of codes over time, in SVG, with a legend and as a table; which bar and colour a change belongs to.
+// Stacked bars of codes over time, in SVG, with a legend and as a table; which bar a change belongs to.
+import { assign, paint, patterns, swatch } from "./codes.js";
 import { draw, make, setText } from "./dom.js";
 import { isChange } from "./events.js";
 import { clock, count, counted, duration, minute } from "./format.js";
@@ -19,34 +20,26 @@ function widthOf(ms) {
   );
 }
 
-/**
- * The most frequent codes, at most six, each in the slot that it had before if it had one: colours do not jump.
- *
- * @param totals a Map of counts by code.
- * @param before the slots as they were, codes or null.
- */
-export function slotsFor(totals, before = []) {
-  const ranked = [...totals].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).map(([code]) => code);
-  const named = ranked.slice(0, SERIES);
-  const slots = Array.from({ length: SERIES }, (_, at) => (named.includes(before[at]) ? before[at] : null));
-  for (const code of named) {
-    if (!slots.includes(code)) slots[slots.indexOf(null)] = code;
-  }
-  return slots;
+/** `[code, count]` of each code, the most frequent ones first. */
+function totalsOf(changes) {
+  const totals = new Map();
+  for (const row of changes) totals.set(nameOf(row), (totals.get(nameOf(row)) ?? 0) + 1);
+  return [...totals].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1));
 }
 
 /**
- * `{widthMs, slots, totals, counted, bars}`; a bar is `{from, to, counts, sum, gap}` with a count for each slot and,
- * last, for all other codes. Bars begin at round times of the viewer's zone. Only changes count; gaps mark the bars
- * that they touch.
+ * `{widthMs, series, counted, bars}`. `series` is `[code, count]` of the six most frequent codes and, where there are
+ * more, of all others together, whose code is null; a bar is `{from, to, counts, sum, gap}` with a count for each of
+ * them. Bars begin at round times of the viewer's zone. Only changes count; gaps mark the bars that they touch.
  */
-export function distribution(rows, before = []) {
+export function distribution(rows) {
   const changes = rows.filter(isChange);
   const gaps = rows.filter((row) => row.kind === "gap");
-  const totals = new Map();
-  for (const row of changes) totals.set(nameOf(row), (totals.get(nameOf(row)) ?? 0) + 1);
-  const slots = slotsFor(totals, before);
-  if (!changes.length) return { widthMs: 0, slots, totals, counted: 0, bars: [] };
+  const totals = totalsOf(changes);
+  const series = totals.slice(0, SERIES);
+  const rest = totals.slice(SERIES).reduce((sum, [, total]) => sum + total, 0);
+  if (rest) series.push([null, rest]);
+  if (!changes.length) return { widthMs: 0, series, counted: 0, bars: [] };
   const times = changes.map((row) => row.at);
   const [first, last] = [times.reduce((a, b) => Math.min(a, b)), times.reduce((a, b) => Math.max(a, b))];
   const widthMs = widthOf(last - first) * 1000;
@@ -54,16 +47,16 @@ export function distribution(rows, before = []) {
   const origin = Math.floor((first - shift) / widthMs) * widthMs + shift;
   const bars = Array.from({ length: Math.floor((last - origin) / widthMs) + 1 }, (_, at) => {
     const from = origin + at * widthMs;
-    return { from, to: from + widthMs, counts: Array(SERIES + 1).fill(0), sum: 0, gap: false };
+    return { from, to: from + widthMs, counts: Array(series.length).fill(0), sum: 0, gap: false };
   });
-  const place = new Map(slots.map((code, at) => [code, at]));
+  const place = new Map(series.map(([code], at) => [code, at]));
   for (const row of changes) {
     const bar = bars[Math.floor((row.at - origin) / widthMs)];
     bar.counts[place.get(nameOf(row)) ?? SERIES] += 1;
     bar.sum += 1;
   }
   for (const bar of bars) bar.gap = gaps.some((gap) => gap.from < bar.to && gap.to >= bar.from);
-  return { widthMs, slots, totals, counted: changes.length, bars };
+  return { widthMs, series, counted: changes.length, bars };
 }
 
 /** Round whole numbers from 0 to the first that is not below `most`; six at most. */
@@ -78,21 +71,9 @@ const [LEFT, RIGHT, TOP, FOOT] = [44, 8, 10, 30];
 const WIDEST_BAR = 56;
 const LABEL_ROOM = 76;
 
-// What tells the series apart without colour, over the colour, on a tile of 8 by 8.
-const HATCHES = [
-  "",
-  "M-2,2 l4,-4 M0,8 l8,-8 M6,10 l4,-4",
-  "M0,4 h8",
-  "M2,2 h2 v2 h-2 z M6,6 h2 v2 h-2 z",
-  "M-2,6 l4,4 M0,0 l8,8 M6,-2 l4,4",
-  "M4,0 v8",
-  "M0,4 h8 M4,0 v8",
-];
-
 /** Draws into `figure`, `legend`, and, while `details` is open, into `table`; `range` says what is counted. */
 export class Chart {
   #parts;
-  #slots = [];
   #shown = null;
 
   constructor(parts) {
@@ -103,43 +84,32 @@ export class Chart {
 
   /** Show the distribution of these rows, oldest first. */
   show(rows) {
-    this.#shown = distribution(rows, this.#slots);
-    this.#slots = this.#shown.slots;
+    this.#shown = distribution(rows);
+    assign(this.#shown.series.flatMap(([code]) => code ?? []));
     setText(this.#parts.range, rangeOf(rows, this.#shown));
     this.#draw();
     this.#tabulate();
   }
 
-  /** `[slot, name, total]` of what is there, named codes in the order of their totals. */
-  #series() {
-    const { slots, totals, counted: all } = this.#shown;
-    const named = slots.flatMap((code, slot) => (code === null ? [] : [[slot, code, totals.get(code)]]));
-    named.sort((a, b) => b[2] - a[2]);
-    const rest = all - named.reduce((sum, one) => sum + one[2], 0);
-    return rest ? [...named, [SERIES, OTHER, rest]] : named;
-  }
-
   #draw() {
     const width = Math.max(240, Math.floor(this.#parts.figure.clientWidth));
-    const series = this.#series();
+    const { series, bars } = this.#shown;
     const title = draw("title", { id: "chart-title" }, "Codes over time");
-    const told = draw("desc", { id: "chart-status" }, this.#told(series));
+    const told = draw("desc", { id: "chart-status" }, this.#told());
     const attributes = { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img" };
-    const svg = draw("svg", { ...attributes, "aria-labelledby": "chart-title chart-status" }, title, told, hatches());
-    svg.append(...this.#scale(width), ...this.#bars(width, series));
+    const defs = patterns(series.map(([code]) => code));
+    const svg = draw("svg", { ...attributes, "aria-labelledby": "chart-title chart-status" }, title, told, defs);
+    svg.append(...this.#scale(width), ...this.#bars(width));
     this.#parts.figure.replaceChildren(svg);
-    this.#parts.legend.replaceChildren(...series.map(legendItem), ...(this.#hasGaps ? [gapItem()] : []));
+    const gap = bars.some((bar) => bar.gap) ? [gapItem()] : [];
+    this.#parts.legend.replaceChildren(...series.map(legendItem), ...gap);
   }
 
-  get #hasGaps() {
-    return this.#shown.bars.some((bar) => bar.gap);
-  }
-
-  #told(series) {
+  #told() {
+    const { series, bars, widthMs } = this.#shown;
     if (!series.length) return "No changes are loaded.";
-    const { bars, widthMs } = this.#shown;
     const span = `from ${clock(bars[0].from)} to ${clock(bars.at(-1).to)}`;
-    const sums = series.map(([, name, total]) => `${name} ${count(total)}`).join(", ");
+    const sums = series.map(([code, total]) => `${code ?? OTHER} ${count(total)}`).join(", ");
     return `Stacked bars, one per ${duration(widthMs / 1000)}, ${span}: ${sums}.`;
   }
 
@@ -157,8 +127,8 @@ export class Chart {
     });
   }
 
-  #bars(width, series) {
-    const { bars } = this.#shown;
+  #bars(width) {
+    const { bars, series, widthMs } = this.#shown;
     const bottom = HEIGHT - FOOT;
     if (!bars.length) {
       const middle = { x: (LEFT + width) / 2, y: HEIGHT / 2, "text-anchor": "middle" };
@@ -172,29 +142,24 @@ export class Chart {
       const middle = LEFT + room * (at + 0.5);
       const parts = stack(bar, series, { x: middle - thick / 2, bottom, thick, perEvent });
       if (bar.gap) parts.push(gapMark(bar, { x: middle - room / 2, y: bottom + 2, width: room }));
-      if (at % every === 0) parts.push(label(bar, { x: middle, y: HEIGHT - 6, widthMs: this.#shown.widthMs, width }));
+      if (at % every === 0) parts.push(label(bar, { x: middle, y: HEIGHT - 6, widthMs, width }));
       return parts;
     });
   }
 
   #tabulate() {
     if (!this.#parts.details.open || !this.#shown) return;
-    const series = this.#series();
-    const heads = ["From", ...series.map(([, name]) => name), "All"];
+    const { series, bars, widthMs } = this.#shown;
+    const heads = ["From", ...series.map(([code]) => code ?? OTHER), "All"];
     const head = make("thead", {}, make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text))));
-    const rows = this.#shown.bars
+    const rows = bars
       .filter((bar) => bar.sum || bar.gap)
       .map((bar) => {
-        const cells = [...series.map(([slot]) => bar.counts[slot]), bar.sum];
         const from = `${clock(bar.from)}${bar.gap ? " (gap)" : ""}`;
-        return make(
-          "tr",
-          {},
-          make("th", { scope: "row" }, from),
-          ...cells.map((one) => make("td", { class: "n" }, count(one))),
-        );
+        const cells = [...bar.counts, bar.sum].map((one) => make("td", { class: "n" }, count(one)));
+        return make("tr", {}, make("th", { scope: "row" }, from), ...cells);
       });
-    const caption = make("caption", {}, `Changes per ${duration(this.#shown.widthMs / 1000)}`);
+    const caption = make("caption", {}, `Changes per ${duration(widthMs / 1000)}`);
     this.#parts.table.replaceChildren(caption, head, make("tbody", {}, ...rows));
   }
 }
@@ -206,26 +171,16 @@ function rangeOf(rows, { counted: changes, widthMs }) {
   return `${counted(changes, "change")} among ${counted(rows.length, "loaded row")}, ${span}${bars}`;
 }
 
-function hatches() {
-  const patterns = HATCHES.map((path, slot) => {
-    const tile = [draw("rect", { class: `ink${slot}`, width: 8, height: 8 })];
-    if (path) tile.push(draw("path", { class: "hatch", d: path }));
-    return draw("pattern", { id: `hatch${slot}`, width: 8, height: 8, patternUnits: "userSpaceOnUse" }, ...tile);
-  });
-  return draw("defs", {}, ...patterns);
-}
-
 function stack(bar, series, { x, bottom, thick, perEvent }) {
   let y = bottom;
-  return series
-    .filter(([slot]) => bar.counts[slot])
-    .map(([slot, name]) => {
-      const height = bar.counts[slot] * perEvent;
-      y -= height;
-      const seam = height > 3 ? 1 : 0;
-      const told = draw("title", {}, `${clock(bar.from)}, ${name}: ${count(bar.counts[slot])}`);
-      return draw("rect", { x, y: y + seam, width: thick, height: height - seam, fill: `url(#hatch${slot})` }, told);
-    });
+  return series.flatMap(([code], at) => {
+    if (!bar.counts[at]) return [];
+    const height = bar.counts[at] * perEvent;
+    y -= height;
+    const seam = height > 3 ? 1 : 0;
+    const told = draw("title", {}, `${clock(bar.from)}, ${code ?? OTHER}: ${count(bar.counts[at])}`);
+    return draw("rect", { x, y: y + seam, width: thick, height: height - seam, fill: paint(code) }, told);
+  });
 }
 
 function gapMark(bar, place) {
@@ -236,29 +191,14 @@ function gapMark(bar, place) {
 function label(bar, { x, y, widthMs, width }) {
   const text = widthMs < 60_000 ? clock(bar.from) : minute(bar.from);
   const fits = x + text.length * 3.5 < width - RIGHT;
-  return draw(
-    "text",
-    {
-      class: "says",
-      x: fits ? Math.max(x, text.length * 3.5) : width - RIGHT,
-      y,
-      "text-anchor": fits ? "middle" : "end",
-    },
-    text,
-  );
+  const at = fits ? Math.max(x, text.length * 3.5) : width - RIGHT;
+  return draw("text", { class: "says", x: at, y, "text-anchor": fits ? "middle" : "end" }, text);
 }
 
-function legendItem([slot, name, total]) {
-  const swatch = draw("rect", { width: 14, height: 14, fill: `url(#hatch${slot})` });
-  const key = draw("svg", { width: 14, height: 14, "aria-hidden": "true" }, swatch);
-  return make("li", {}, key, make("span", { class: "name" }, name), " ", make("span", { class: "n" }, count(total)));
+function legendItem([code, total]) {
+  const name = make("span", { class: "name" }, code ?? OTHER);
+  return make("li", {}, swatch(code), name, " ", make("span", { class: "n" }, count(total)));
 }
 
-function gapItem() {
-  const key = draw(
-    "svg",
-    { width: 14, height: 14, "aria-hidden": "true" },
-    draw("rect", { class: "gap-mark", y: 5, width: 14, height: 5 }),
-  );
-  return make("li", {}, key, make("span", {}, "a gap"));
-}
+const gapItem = () =>
+  make("li", {}, make("span", { class: "swatch gap", "aria-hidden": "true" }), make("span", {}, "a gap"));

@@ -54,3 +54,6 @@ export function setTerms(list, terms) {
     list.children[at].lastChild.hidden = !texts[2];
   });
 }
+
+/** How many rows a page of a long table has: about two screens of them. */
+export const pageSize = () => (matchMedia("(max-width: 44rem)").matches ? 10 : 25);

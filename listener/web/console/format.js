@@ -15,6 +15,12 @@ export function clock(ms, now = Date.now()) {
 /** `14:03`, with the date where it is not today's. */
 export const minute = (ms, now = Date.now()) => clock(ms, now).slice(0, -3);
 
+/** What a field of date and time holds for this moment; empty for NaN. */
+export function fieldOf(ms) {
+  const date = new Date(ms);
+  return Number.isNaN(ms) ? "" : `${day(date)}T${clock(ms, ms)}`;
+}
+
 /** The moment in UTC, with milliseconds. */
 export function utc(ms) {
   return new Date(ms).toISOString().replace("T", " ").replace("Z", " UTC");
@@ -61,6 +67,9 @@ export function duration(seconds) {
   }
   return parts.filter(Boolean).join(" ");
 }
+
+/** `34 ms`, `1.2 s`: how long something took. */
+export const took = (seconds) => (seconds < 1 ? `${Math.round(seconds * 1000)} ms` : duration(seconds));
 
 /** `1,234`. */
 export const count = (number) => number.toLocaleString("en");

@@ -1,13 +1,42 @@
 // Small tables whose rows stay the same elements, and how the parts of a row are shown wherever rows are.
+import { running } from "./clock.js";
+import { swatch } from "./codes.js";
 import { make, setText } from "./dom.js";
 import { reasonOf } from "./events.js";
-import { clock, duration } from "./format.js";
+import { clock, duration, timeOf } from "./format.js";
+import { address } from "./route.js";
 
 /** A link to the history of a chat. */
 export function chatLink(chat, properties = {}) {
-  const href = `#chat=${encodeURIComponent(chat)}`;
+  const href = address("chats", chat);
   return make("a", { href, class: "id", title: `History of chat ${chat}`, ...properties }, chat);
 }
+
+/** Put these parts into a cell; nothing is drawn anew, and no focus is lost, while they say the same. */
+export function fill(cell, ...parts) {
+  const drawn = make("td", {}, ...parts);
+  const same = [...cell.childNodes].map(still);
+  if (same.length === drawn.childNodes.length && same.every((one, at) => one.isEqualNode(still(drawn.childNodes[at]))))
+    return;
+  cell.replaceChildren(...drawn.childNodes);
+}
+
+/** A node without what its clock shows at the moment. */
+function still(node) {
+  const copy = node.cloneNode(true);
+  if (copy.dataset?.since) copy.textContent = "";
+  return copy;
+}
+
+/** Since when, and how long that is by now. */
+export const since = (ms) => (Number.isFinite(ms) ? [timeOf(ms), ", ", running(ms)] : []);
+
+/** A column of links: `text` and `href` of an item. */
+export const linkColumn = (label, style, text, href) => ({
+  label,
+  class: style,
+  draw: (cell, item) => fill(cell, href(item) ? make("a", { href: href(item) }, text(item)) : text(item)),
+});
 
 /** What happened to the value, as a word with a shape of its own. */
 export const changeMark = (change) => make("span", { class: `change ${change}` }, change);
@@ -17,13 +46,14 @@ export function value(code) {
   return code === null || code === undefined ? make("span", { class: "none" }, "none") : make("b", {}, code);
 }
 
-/** `previous → value`. */
+/** `previous → value`, the value with the colour that it has in the chart. */
 export function values(row) {
   return [
     make("span", { class: "previous" }, value(row.previous)),
     " ",
     make("span", { role: "img", "aria-label": "became" }, "→"),
     " ",
+    ...(row.code === null ? [] : [swatch(row.code)]),
     value(row.code),
   ];
 }

@@ -1,4 +1,4 @@
-// The history of one chat, in a dialogue of its own that a link can lead to: #chat=ID.
+// The history of one chat, in a dialogue over the view that is open: #/chats/ID.
 import { failureOf, get } from "./api.js";
 import { by, setTerms, setText, show } from "./dom.js";
 import { rowOf } from "./events.js";
@@ -24,12 +24,10 @@ export class History {
     by("history-close").addEventListener("click", () => this.#dialog.close());
     by("history-more").addEventListener("click", () => this.#look(PAGE));
     this.#dialog.addEventListener("close", () => this.#closed());
-    window.addEventListener("hashchange", () => this.follow());
   }
 
-  /** Do what the address says: open the chat that it names, or close. */
-  follow() {
-    const chat = new URLSearchParams(location.hash.slice(1)).get("chat");
+  /** Show this chat; for null, none. */
+  follow(chat) {
     if (chat === this.#chat) return;
     if (chat) this.#open(chat);
     else this.#dialog.close();
@@ -60,7 +58,6 @@ export class History {
   #closed() {
     this.#cut?.abort();
     this.#chat = null;
-    if (location.hash) history.replaceState(null, "", location.pathname + location.search);
     this.#onClose(this.#dialog);
   }
 
@@ -94,7 +91,10 @@ export class History {
   #told(looking) {
     const far = this.#through === null ? "" : `, searched back to ${clock(this.#through)}`;
     const end = this.#before === null ? ", to the beginning of the journal" : far;
-    setText(by("history-status"), looking ? `Searching${far} …` : `${counted(this.#rows.length, "disposition")}${end}.`);
+    setText(
+      by("history-status"),
+      looking ? `Searching${far} …` : `${counted(this.#rows.length, "disposition")}${end}.`,
+    );
   }
 
   #add(older) {

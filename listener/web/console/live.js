@@ -3,10 +3,12 @@ import { failureOf, get } from "./api.js";
 import { by, setText, show } from "./dom.js";
 import { CAPACITY, rowOf } from "./events.js";
 import { clock, count, counted } from "./format.js";
-import { isEmpty, matcher, read, Search } from "./search.js";
+import { address, replace } from "./route.js";
+import { filters, isEmpty, matcher, read, Search, write } from "./search.js";
 import { LiveTable } from "./table.js";
 
 const CHART_MS = 1000;
+const TYPING_MS = 250;
 const OLDER_PAGE = 500;
 const OLDER_ROWS = 1000;
 
@@ -23,6 +25,7 @@ export class Live {
   #paused = false;
   #reachedStart = false;
   #timer = 0;
+  #typing = 0;
 
   constructor({ store, chart, failed }) {
     this.#store = store;
@@ -35,10 +38,22 @@ export class Live {
     by("older").addEventListener("click", () => this.#loadOlder());
     by("search-stop").addEventListener("click", () => this.#search?.stop());
     by("search-on").addEventListener("click", () => this.#runSearch());
-    by("search-end").addEventListener("click", () => this.#endSearch());
+    by("search-end").addEventListener("click", () => {
+      location.hash = address("events", null, filters(this.#filter));
+      by("search-start").focus();
+    });
     const left = () => setTimeout(() => this.#catchUp());
     for (const moved of ["scroll", "focusout"]) by("scroller").addEventListener(moved, left);
-    this.#redraw();
+  }
+
+  /** Show what an address asks for. */
+  open({ query }) {
+    clearTimeout(this.#typing);
+    write(by("filters"), query);
+    this.#filter = read(by("filters"));
+    by("scroller").scrollTop = 0;
+    if (query.has("journal")) this.#beginSearch();
+    else this.#endSearch();
   }
 
   /** Nobody holds the rows any more: show those that have come meanwhile. */
@@ -121,6 +136,8 @@ export class Live {
     if (this.#search !== null) return;
     by("scroller").scrollTop = 0;
     this.#redraw();
+    clearTimeout(this.#typing);
+    this.#typing = setTimeout(() => replace(address("events", null, filters(this.#filter))), TYPING_MS);
   }
 
   async #loadOlder() {
@@ -156,8 +173,16 @@ export class Live {
     by("scroller").scrollTop = place;
   }
 
+  /** A search is an address of its own: it can be sent to somebody, and left with the browser's back button. */
   #submit(event) {
     event.preventDefault();
+    clearTimeout(this.#typing);
+    const target = address("events", null, { ...filters(read(by("filters"))), journal: 1 });
+    if (location.hash === target) this.#beginSearch();
+    else location.hash = target;
+  }
+
+  #beginSearch() {
     this.#search?.stop();
     this.#filter = read(by("filters"));
     this.#search = new Search(this.#filter, () => this.#tellSearch());
@@ -178,14 +203,17 @@ export class Live {
   #tellSearch() {
     const search = this.#search;
     if (search === null) return;
-    const { rows, running, ended, through } = search;
+    const { rows, running, ended, isPast, through } = search;
     const what = isEmpty(search.filter) ? "Every row of the journal" : "Matching rows";
     const far = through === null ? "" : `; searched back to ${clock(through)}`;
     const end = ended ? "; the journal begins there" : "";
-    setText(by("search-status"), `${running ? "Searching the journal" : what}: ${count(rows.length)} found${far}${end}.`);
+    setText(
+      by("search-status"),
+      `${running ? "Searching the journal" : what}: ${count(rows.length)} found${far}${end}.`,
+    );
     show(by("searching"), true);
     show(by("search-stop"), running);
-    show(by("search-on"), !running && !ended);
+    show(by("search-on"), !running && !ended && !isPast);
     this.#table.show([...rows]);
     this.#tell();
   }
@@ -194,8 +222,6 @@ export class Live {
     this.#search?.stop();
     this.#search = null;
     show(by("searching"), false);
-    by("scroller").scrollTop = 0;
-    by("search-start").focus();
     this.#redraw();
   }
 }

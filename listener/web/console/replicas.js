@@ -1,10 +1,10 @@
 // The replicas that share the journal, where there are any.
 import { by, show } from "./dom.js";
-import { count, counted, duration, setTime } from "./format.js";
+import { count, duration, setTime } from "./format.js";
 import { Grid } from "./grid.js";
 
-/** Whether an answer of `/status.json` is one of several replicas. */
-export const isShared = (status) => status.replica !== null;
+/** Whether a summary is that of one of several replicas. */
+export const isShared = (summary) => summary.replica !== null;
 
 /** Who has an account or a sink. */
 export const ownerColumn = () => ({ label: "Replica", class: "owner", text: (one) => one.replica ?? "none" });
@@ -22,25 +22,6 @@ export class Replicas {
       (one) => (one.state === "late" || one.ready === false ? "wrong" : ""),
     );
   }
-}
-
-/** Everything that is not as it should be: of this replica, of the others, and what nobody has. */
-export function troubles({ problems, accounts, sinks, replica, replicas }) {
-  if (replica === null) return problems;
-  const others = (replicas ?? []).filter((one) => one.name !== replica);
-  return [
-    ...problems,
-    ...others.flatMap((one) => (one.state === "late" ? [late(one)] : one.problems.map((text) => `on ${one.name}: ${text}`))),
-    ...without(accounts, "account is", "accounts are"),
-    ...without(sinks, "sink is", "sinks are"),
-  ];
-}
-
-const late = (one) => `replica ${one.name} has not been heard of for ${duration(one.beatAgeSeconds)}`;
-
-function without(duties, one, many) {
-  const number = duties.filter((duty) => duty.replica === null).length;
-  return number ? [`${counted(number, one, many)} without a replica`] : [];
 }
 
 function columns() {

@@ -21,6 +21,8 @@ SET = LaneState(
     disabled=True,
     quiet_from_ms=5,
     quiet_until_ms=6,
+    resend_after=7,
+    resend_through=8,
 )
 
 

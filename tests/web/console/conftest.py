@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from support.chromium import Browser
-from support.console import KEYS, Reader, Site
+from support.console import EVENTS, KEYS, Reader, Site
+from support.fleet import Fleet
 from support.pages import TOKEN
 
 Look = Callable[..., Awaitable[Reader]]
@@ -71,9 +72,10 @@ async def look(browser: Browser) -> AsyncIterator[Look]:
         async def at(
             site: Site,
             *,
-            fragment: str = "",
+            fragment: str = EVENTS,
             shown: str | None = TOKEN,
             ready: bool = True,
+            fleet: Fleet | None = None,
             through: str | None = None,
             **options: Any,
         ) -> Reader:
@@ -81,7 +83,7 @@ async def look(browser: Browser) -> AsyncIterator[Look]:
             stack.push_async_callback(browser.put_back, reader.page, **options)
             stack.callback(reader.leave)
             readers.append(reader)
-            return await reader.open(fragment=fragment, ready=ready, shown=shown)
+            return await reader.open(fragment=fragment, ready=ready, shown=shown, fleet=fleet)
 
         yield at
         assert [reader.complaints for reader in readers if reader.complaints] == []

@@ -1,5 +1,6 @@
 """Everybody can use it: on a phone, in the dark, with the keyboard alone, with a screen reader."""
 
+import platform
 import re
 import signal
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from support.chromium import Browser, barriers
-from support.console import Reader, Site
+from support.console import EVENTS, Reader, Site
 from support.contrast import contrast
 from support.eventually import comes_to, eventually
 from support.receiver import Answer
@@ -51,11 +52,11 @@ async def worst(opened_there: Reader) -> AsyncIterator[Reader]:
     """The page with everything on it that there is to show."""
     reader = opened_there
     await appear(reader, "light", DESK)
+    await reader.page.goto(f"{reader.url}/{EVENTS}")
     await reader.page.reload()
     await reader.says("#connection-word", "Live")
-    await reader.says("#verdict", "Not ready")
+    await reader.says("#verdict", "not well")
     await reader.says("#configuration", "unknown")
-    await reader.says("#letters-table", "Bad")
     await reader.says("#rows", "Gap")
     await reader.says("#legend", "Refund")
     await reader.page.evaluate("document.getElementById('codes-details').open = true")
@@ -70,6 +71,7 @@ async def appear(reader: Reader, scheme: str, size: dict[str, int]) -> None:
 
 
 async def test_axe_finds_nothing_serious(worst: Reader):
+    """The other views: see test_now.py."""
     await worst.filter(code="Refund")
     await worst.press("Enter")
     await worst.says("#search-status", "found")
@@ -81,6 +83,9 @@ async def test_axe_finds_nothing_serious(worst: Reader):
         await worst.says("#history-status", "to the beginning of the journal")
         found[name] += await barriers(worst.page)
         await worst.press("Escape")
+    await worst.go("#/")
+    await worst.says("#health", "arked")
+    found["now"] = await barriers(worst.page)
     assert {name: one for name, one in found.items() if one} == {}
 
 
@@ -98,9 +103,13 @@ async def test_axe_finds_nothing_serious_where_the_token_is_asked_for(site: Site
 
 
 async def test_an_account_without_a_session_shows_as_a_hindrance(worst: Reader):
-    await worst.says("#problems", "ccount agent2 has no subscription")
+    await worst.go("#/")
+    await worst.says("#health", "ccounts have no subscription")
+    await worst.says("#troubles", "agent2")
+    await worst.says("#accounts-told", "0 of 2 accounts subscribed, 2 in trouble.")
+    await comes_to(worst.page.title, f"{len(await worst.cells('#health'))} things are not well · {platform.node()}")
+    await worst.page.locator("#accounts-told").click()
     await worst.says("#accounts", "Not subscribed")
-    await comes_to(worst.page.title, "3 problems · Disposition listener")
 
 
 async def test_axe_finds_what_is_wrong(site: Site, look):
@@ -113,7 +122,7 @@ async def test_no_page_is_wider_than_its_window(worst: Reader):
     for width in (320, 360, 414, 700, 1000):
         await worst.resize(width)
         assert await worst.overflow("document.documentElement") <= 0, width
-        for part in ("#scroller", "#sinks", "#letters-table", "#legend"):
+        for part in ("#scroller", "#legend"):
             assert await worst.overflow(f"document.querySelector('{part}')") <= 0, (width, part)
         await worst.page.locator("#rows a.id").first.click()
         await worst.page.locator("#history[open]").wait_for()
@@ -122,51 +131,77 @@ async def test_no_page_is_wider_than_its_window(worst: Reader):
         assert await worst.overflow("document.querySelector('#history')") <= 0, width
         await worst.press("Escape")
         await worst.page.locator("#history:not([open])").wait_for(state="attached")
+    for view, part in (("#/", "#sinks"), ("#/dead-letters", "#letters-groups"), ("#/sinks/crm", "#attempts")):
+        await worst.go(view)
+        await worst.page.locator(part).wait_for()
+        for width in (320, 414, 1000):
+            await worst.resize(width)
+            for element in ("document.documentElement", f"document.querySelector('{part}')"):
+                assert await worst.overflow(element) <= 0, (width, view)
 
 
 async def test_everything_can_be_done_with_the_keyboard_alone(worst: Reader):
     reader = worst
-    await reader.press("Tab")
-    assert await reader.focused() == "Skip to the dispositions"
-    reached = []
-    for _ in range(40):
-        await reader.press("Tab")
-        ring = await reader.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-        reached.append((await reader.focused(), ring))
-        if reached[-1][0].startswith("Replay event"):
-            break
-    names = [name for name, _ in reached]
-    wanted = (
-        *("#forget", "Resume crm", "#filter-chat", "#filter-agent", "#filter-code", "#filter-changes"),
-        *("#search-start", "#pause", "#scroller", "chat-with", "As a table", "Replay all of crm", "Replay event"),
-    )
-    places = [next((at for at, name in enumerate(names) if name.startswith(start)), None) for start in wanted]
-    assert None not in places, dict(zip(wanted, places, strict=True))
-    assert places == sorted(places)
-    assert {ring for _, ring in reached} == {"solid"}
+    for view, last, *wanted in (
+        (
+            *("#/events?all=1", "As a table", "#forget", "Now", "Dispositions", "#filter-chat", "#filter-agent"),
+            *("#filter-code", "#filter-from", "#filter-to", "#filter-changes", "#search-start", "#pause", "#scroller"),
+            *("chat-with", "As a table"),
+        ),
+        ("#/", "#accounts-told", "Sink crm is parked", "audit", "crm", "Resume crm", "#accounts-told"),
+        ("#/dead-letters", "crm", "Replay all of crm", "127.0.0.1"),
+        (
+            "#/sinks/crm",
+            "Resend",
+            "#sink-letters",
+            "#sink-resume",
+            "#sink-test",
+            "#resend-from",
+            "#resend-to",
+            "Resend",
+        ),
+    ):
+        await reader.go(view)
+        await reader.page.get_by_text("Last", exact=True).first.wait_for() if view == "#/dead-letters" else None
+        await reader.page.evaluate("document.activeElement.blur(); scrollTo(0, 0); getSelection().removeAllRanges()")
+        await reader.page.locator("body").click(position={"x": 1, "y": 1})
+        reached = []
+        for _ in range(40):
+            await reader.press("Tab")
+            ring = await reader.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            reached.append((await reader.focused(), ring))
+            if reached[-1][0].startswith(last):
+                break
+        names = [name for name, _ in reached]
+        places = [next((at for at, name in enumerate(names) if name.startswith(start)), None) for start in wanted]
+        assert None not in places, (names, dict(zip(wanted, places, strict=True)))
+        assert places == sorted(places)
+        assert [name for name, ring in reached if ring != "solid"] == []
 
 
-async def test_the_skip_link_leads_past_the_state(worst: Reader):
-    await worst.press("Tab", "Enter", "Tab")
+async def test_the_skip_link_leads_past_the_views(worst: Reader):
+    await worst.press("Tab")
+    assert await worst.focused() == "#skip Skip to the content"
+    await worst.press("Enter", "Tab")
     assert (await worst.focused()).startswith("#filter-chat")
+    assert "#/events" in worst.page.url
 
 
 async def test_parts_have_headings_and_landmarks(worst: Reader):
     outline = await worst.page.locator("h1, h2, h3").evaluate_all(
         "(all) => all.filter((one) => one.checkVisibility()).map((one) => `${one.tagName} ${one.textContent}`)"
     )
-    assert outline == [
-        *("H1 Disposition listener", "H2 State", "H3 Accounts", "H3 Sinks"),
-        *("H2 Dispositions", "H2 Codes over time", "H2 Dead letters"),
-    ]
+    assert outline == ["H1 Disposition listener", "H2 Dispositions", "H2 Codes over time"]
     for role, name in (
         ("banner", None),
+        ("navigation", "Views"),
         ("main", None),
         ("contentinfo", None),
-        ("region", "State"),
+        ("region", "Codes over time"),
         ("search", "Filter"),
     ):
-        assert await worst.page.get_by_role(role, **({"name": name} if name else {})).count() == 1, role
+        named = {"name": name, "exact": True} if name else {}
+        assert await worst.page.get_by_role(role, **named).count() == 1, role
 
 
 async def test_nothing_moves_where_motion_is_not_wanted(reader: Reader):
@@ -189,9 +224,9 @@ async def test_colours_can_be_told_from_the_ground_and_do_not_stand_alone(reader
         ink = await reader.page.evaluate(script, f"--ink{number}")
         assert re.fullmatch("#[0-9a-f]{6}", ink)
         assert contrast(ink, colour["ground"]) >= 3
-    await reader.page.locator("#chart pattern").nth(6).wait_for(state="attached")
-    hatches = await reader.page.locator("#chart pattern").evaluate_all("(all) => all.map((one) => one.innerHTML)")
-    assert len(set(hatches)) == 7
+    script = """async () => { const { patterns } = await import('/console/codes.js');
+        return [...patterns([...'abcdefgh', null]).children].map((one) => one.innerHTML) }"""
+    assert len(set(await reader.page.evaluate(script))) == 9
 
 
 async def test_the_policy_lets_nothing_in_from_elsewhere_and_nothing_inline(site: Site, look):

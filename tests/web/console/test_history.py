@@ -37,7 +37,7 @@ async def test_a_click_opens_it_and_escape_leads_back_to_the_row(site: Site, rea
     await comes_to(reader.focused, chat)
     seq = await reader.page.evaluate("Number(document.activeElement.closest('tr').dataset.seq)")
     assert seq == column(await reader.rows(), "seq")[1], "the very row"
-    await comes_to(lambda: reader.page.url, f"{site.url}/")
+    await comes_to(lambda: reader.page.url.partition("?")[0], f"{site.url}/#/events")
 
 
 @pytest.mark.parametrize("is_answered", [True, False])
@@ -84,7 +84,8 @@ async def test_from_a_dead_letter_the_focus_leads_back_to_it(rough: Site, look):
     rough.receiver.judge = lambda _: Answer(status=400)
     chat = rough.chat("history-3")
     rough.set(chat, "Callback")
-    reader = await look(rough)
+    reader = await look(rough, fragment="#/dead-letters")
+    await reader.page.get_by_role("link", name="answered 400").click()
     link = reader.page.locator("#letters-table a.id", has_text=chat)
     await link.click()
     await reader.says("#history-title", chat)
@@ -121,7 +122,7 @@ async def test_the_back_button_closes_it(site: Site, reader: Reader, chat: str):
     await reader.filter(chat=chat)
     await reader.page.locator("#rows a.id").first.click()
     await reader.says("#history-title", chat)
-    await comes_to(lambda: reader.page.url, f"{site.url}/#chat=history%2F1%20%26%20more")
+    await comes_to(lambda: reader.page.url, f"{site.url}/#/chats/history%2F1%20%26%20more")
     await reader.page.go_back()
     await reader.page.locator("#history").wait_for(state="hidden")
     await reader.page.go_forward()
@@ -129,7 +130,7 @@ async def test_the_back_button_closes_it(site: Site, reader: Reader, chat: str):
 
 
 async def test_a_chat_that_nobody_heard_of_has_no_history(site: Site, look):
-    reader = await look(site, fragment="#chat=nothing")
+    reader = await look(site, fragment="#/chats/nothing")
     await reader.says("#history-status", "0 dispositions, to the beginning of the journal.")
     assert not await reader.page.locator("#history-table").is_visible()
 

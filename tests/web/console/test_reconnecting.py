@@ -47,7 +47,8 @@ async def test_a_killed_daemon_is_told_of_and_its_rows_go_on_where_they_were(rou
     site.set(chat, "K8", "K9")
     await site.start()
     await reader.says("#connection-word", "Live", timeout_s=15.0)
-    await reader.says("#verdict", "Ready")
+    await reader.says("#accounts-told", "2 of 2 accounts subscribed.")
+    assert await reader.text("#verdict-word") != "Not known"
     site.set(chat, "K10", "K11")
     await reader.counts(12)
     assert codes(await reader.rows()) == [f"K{number}" for number in range(12)]
@@ -142,7 +143,7 @@ async def test_who_finds_no_stream_free_is_told_so_and_waits(rough: Site, look):
             await held.enter_async_context(http.get(f"{site.url}/events"))
         second = await look(site, ready=False)
         await second.says("#connection-word", "No stream since ")
-        await second.says("#verdict", "Ready")
+        await second.says("#accounts-told", "2 of 2 accounts subscribed.")
         site.set(chat, "Callback")
         await reader.says("#rows", "full")
         await held.aclose()

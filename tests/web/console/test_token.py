@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.console import TOKEN_KEY, Site
+from support.console import EVENTS, TOKEN_KEY, Site
 from support.pages import TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -27,7 +27,7 @@ async def test_the_token_is_asked_for_and_a_wrong_one_is_told(site: Site, look):
     await field.fill(TOKEN)
     await reader.press("Enter")
     await reader.says("#connection-word", "Live")
-    await reader.says("#verdict", "Ready")
+    await reader.says("#verdict", "All is well")
     assert not await reader.page.locator("#token").is_visible()
 
 
@@ -37,10 +37,11 @@ async def test_it_is_kept_in_the_tab_until_it_is_forgotten(site: Site, look):
     await reader.press("Enter")
     await reader.says("#connection-word", "Live")
     stored = "JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie, location.href])"
-    assert await reader.page.evaluate(stored) == f'[{{"{TOKEN_KEY}":"{TOKEN}"}},{{}},"","{site.url}/"]'
+    assert await reader.page.evaluate(stored) == f'[{{"{TOKEN_KEY}":"{TOKEN}"}},{{}},"","{site.url}/{EVENTS}"]'
     await reader.page.reload()
     await reader.says("#connection-word", "Live")
-    assert "agent1" in await reader.page.content()
+    await reader.go("#/accounts")
+    await reader.says("#accounts", "agent1")
     await reader.page.get_by_role("button", name="Forget token").click()
     await reader.page.get_by_role("textbox", name="Token").wait_for()
     assert TOKEN not in await reader.page.evaluate(stored)
@@ -52,7 +53,7 @@ async def test_it_is_kept_in_the_tab_until_it_is_forgotten(site: Site, look):
 async def test_it_goes_in_a_header_and_no_cookie_or_referrer_goes_with_it(site: Site, look):
     reader = await look(site, shown=None, ready=False)
     await reader.page.get_by_role("textbox", name="Token").wait_for()
-    (first,) = [one for one in reader.requests if one.url.endswith("/status.json")]
+    (first,) = [one for one in reader.requests if one.url.endswith("/summary.json")]
     assert "authorization" not in await first.all_headers(), "where there is no token none is sent"
     await reader.page.context.add_cookies([{"name": "other", "value": "1", "url": site.url}])
     await reader.page.get_by_role("textbox", name="Token").fill(TOKEN)
@@ -70,7 +71,7 @@ async def test_it_goes_in_a_header_and_no_cookie_or_referrer_goes_with_it(site: 
         path = request.url.removeprefix(site.url).partition("?")[0]
         if path != "/" and not path.startswith("/console/"):
             asked[path] = await request.all_headers()
-    wanted = {"/status.json", "/events", "/events.json", "/dead-letters.json", "/sinks/crm/resume"}
+    wanted = {"/summary.json", "/events", "/events.json", "/sinks/crm/resume"}
     assert set(asked) == wanted
     assert {headers["authorization"] for headers in asked.values()} == {f"Bearer {TOKEN}"}
     assert [path for path, headers in asked.items() if {"cookie", "referer"} & set(headers)] == []

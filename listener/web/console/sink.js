@@ -1,0 +1,183 @@
+// The view of one sink: its state, its last attempts, and what can be ordered of it.
+import { failureOf, get } from "./api.js";
+import { by, pageSize, setTerms, setText, show } from "./dom.js";
+import { clock, count, counted, duration, setTime, took } from "./format.js";
+import { Grid } from "./grid.js";
+import { Poll } from "./poll.js";
+import { address } from "./route.js";
+
+const EVERY_MS = 2000;
+
+/** The state of a sink in a few words. */
+export function sinkState(sink) {
+  if (sink.parked !== null) return `Parked: ${sink.parked}`;
+  if (sink.quietSeconds) return `Paused for ${duration(sink.quietSeconds)}, as its destination asked`;
+  return sink.stalledSeconds ? `Has taken nothing for ${duration(sink.stalledSeconds)}` : "Running";
+}
+
+/** Whether a sink does what it should. */
+export const isWell = (sink) => sink.parked === null && !sink.stalledSeconds;
+
+/** How many events wait for a sink, and for how long. */
+export const waiting = (sink) => (sink.lagEvents ? `${count(sink.lagEvents)} (${duration(sink.lagSeconds)})` : "0");
+
+export class Sink {
+  #actions;
+  #ask;
+  #name = null;
+  #sinks = null; // of the newest summary
+  #attempts = new Grid(
+    by("attempts"),
+    columns(),
+    (one) => `${one.at} ${one.firstSequence} ${one.outcome} ${one.seconds}`,
+  );
+  #poll = new Poll((signal) => this.#look(signal), EVERY_MS);
+
+  /** `ask` asks for a summary at once. */
+  constructor(actions, ask) {
+    this.#actions = actions;
+    this.#ask = ask;
+    by("sink-resume").addEventListener("click", async () => {
+      await actions.resume(by("sink-outcome"), this.#name);
+      this.#again();
+    });
+    by("sink-test").addEventListener("click", async () => {
+      await this.#order("test", {}, tested);
+      this.#again();
+    });
+    by("resend").addEventListener("submit", (event) => this.#resend(event));
+    by("confirm").addEventListener("close", () => this.#confirmed());
+  }
+
+  open({ name }) {
+    if (name !== this.#name) {
+      for (const id of ["sink-outcome", "attempts-told"]) setText(by(id), "");
+      this.#attempts.update([]);
+      by("resend").reset();
+    }
+    this.#name = name;
+    setText(by("sink-title"), `Sink ${name}`);
+    this.refresh();
+    this.#poll.start();
+  }
+
+  close() {
+    this.#poll.stop();
+    by("confirm").close();
+  }
+
+  /** A summary has come. */
+  note({ sinks }) {
+    this.#sinks = sinks;
+    this.refresh();
+  }
+
+  /** Draw what is known. */
+  refresh() {
+    if (this.#name === null || this.#sinks === null) return;
+    const sink = this.#sinks.find((one) => one.sink === this.#name);
+    show(by("sink-unknown"), sink === undefined);
+    show(by("sink-parts"), sink !== undefined);
+    if (sink === undefined) return;
+    const allowed = this.#actions.reason === null;
+    this.#actions.tell(by("sink-no-actions"), true);
+    show(by("sink-orders"), allowed);
+    show(by("resend"), allowed);
+    show(by("sink-resume"), sink.parked !== null);
+    by("sink-state").dataset.state = isWell(sink) ? "good" : "bad";
+    setText(by("sink-state-word"), sinkState(sink));
+    setTerms(by("sink-figures"), figures(sink));
+    by("sink-letters").href = address("dead-letters", null, { sink: sink.sink });
+  }
+
+  get #path() {
+    return `/sinks/${encodeURIComponent(this.#name)}`;
+  }
+
+  #order(what, body, told) {
+    return this.#actions.order(by("sink-outcome"), `${this.#path}/${what}`, body, told);
+  }
+
+  /** An order was carried out: what it led to is looked for at once. */
+  #again() {
+    this.#ask();
+    this.#poll.start();
+  }
+
+  async #look(signal) {
+    try {
+      const { attempts, here, replica } = await get(`${this.#path}/attempts`, { limit: pageSize() }, signal);
+      if (signal.aborted) return;
+      const none = here ? "None since the daemon started" : `Known to ${replica ?? "no replica"} alone`;
+      setText(by("attempts-told"), attempts.length ? `The last ${count(attempts.length)}, newest first` : none);
+      show(by("attempts"), attempts.length > 0);
+      this.#attempts.update(attempts, (one) => (one.outcome === "delivered" ? "" : "failed"));
+    } catch (error) {
+      if (!signal.aborted) setText(by("attempts-told"), failureOf(error));
+    }
+  }
+
+  get #range() {
+    const [fromTime, toTime] = ["resend-from", "resend-to"].map((id) => new Date(by(id).value).toISOString());
+    return { fromTime, toTime };
+  }
+
+  /** Ask how many events a resend would be, and whether it is meant. */
+  async #resend(event) {
+    event.preventDefault();
+    const answer = await this.#order("resend", { ...this.#range, dryRun: true }, () => "");
+    if (answer === null) return;
+    const { fromTime, toTime } = this.#range;
+    const span = `from ${clock(Date.parse(fromTime))} to ${clock(Date.parse(toTime))}`;
+    setText(
+      by("confirm-text"),
+      `${counted(answer.events, "event")} received ${span} will be delivered to ${this.#name} once more.`,
+    );
+    by("confirm-yes").disabled = answer.events === 0;
+    by("confirm").returnValue = "";
+    by("confirm").showModal();
+  }
+
+  async #confirmed() {
+    if (by("confirm").returnValue !== "yes") return;
+    await this.#order(
+      "resend",
+      this.#range,
+      ({ events }) => `${counted(events, "event")} will be delivered once more.`,
+    );
+    this.#again();
+  }
+}
+
+function tested({ verdict, reason, answer }) {
+  if (verdict === "taken") return "The test event was taken.";
+  return `The test event was not taken (${verdict}): ${[reason, answer].filter(Boolean).join("; ")}`;
+}
+
+function figures(sink) {
+  return [
+    ["Kind", sink.kind, sink.replica ? `on ${sink.replica}` : ""],
+    ["Waiting", waiting(sink), sink.lastError ?? ""],
+    ["Delivered", count(sink.delivered), `up to event ${count(sink.cursor)}`],
+    ["Failed attempts", count(sink.failures), "since the daemon started"],
+    ["Dead letters", sink.deadLetters === null ? "–" : count(sink.deadLetters), ""],
+  ];
+}
+
+function columns() {
+  return [
+    { label: "Time", class: "time", draw: (cell, one) => setTime(cell, Date.parse(one.at)) },
+    { label: "Outcome", class: "state", text: (one) => OUTCOMES[one.outcome] ?? one.outcome },
+    { label: "Taken", class: "n", text: (one) => `${count(one.taken)} of ${count(one.events)}` },
+    { label: "Sequences", class: "n", text: sequences },
+    { label: "Took", class: "n", text: (one) => took(one.seconds) },
+    { label: "What was said", class: "long", text: (one) => one.said ?? "" },
+  ];
+}
+
+const OUTCOMES = { delivered: "Delivered", retry: "To be retried", park: "Parked", reject: "Rejected" };
+
+function sequences({ firstSequence: first, lastSequence: last }) {
+  if (first === null) return ""; // a test event has none
+  return first === last ? `${first}` : `${first} to ${last}`;
+}

@@ -1,0 +1,50 @@
+"""One sink: what it was sent and what it said, a test, a resume, and what was delivered delivered once more."""
+
+import pytest
+
+from support.console import Site
+from support.eventually import comes_to
+from support.fleet import Fleet
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_its_last_attempts_are_told_and_it_is_tested_and_resumed(site: Site, look):
+    reader = await look(site, fragment="#/sinks/crm", fleet=Fleet(parked=True, letters=7))
+    await reader.says("#sink-state-word", "Parked: 127.0.0.1 answered 401")
+    await reader.says("#attempts", "answered 401: invalid API key")
+    rows = await reader.cells("#attempts")
+    assert [row[1:] for row in rows[:3]] == [
+        ["Parked", "0 of 1", "48151", "34 ms", "answered 401: invalid API key"],
+        ["To be retried", "0 of 1", "48150", "34 ms", "timeout"],
+        ["Delivered", "1 of 1", "48149", "34 ms", "200"],
+    ]
+    assert len(rows) == 25
+    await reader.page.get_by_role("button", name="Send a test event").click()
+    await reader.says("#sink-outcome", "The test event was not taken (park): answered 401; no")
+    await reader.page.get_by_role("button", name="Resume").click()
+    await reader.says("#sink-outcome", "crm resumed.")
+    await reader.says("#sink-state-word", "Running")
+    assert not await reader.page.get_by_role("button", name="Resume").is_visible()
+    assert reader.fleet.ordered == [("/sinks/crm/test", {}), ("/sinks/crm/resume", {})]
+
+
+async def test_a_stretch_is_delivered_again_once_somebody_has_confirmed_how_much_that_is(site: Site, look):
+    reader = await look(site, fragment="#/sinks/crm", fleet=Fleet(), timezone_id="Asia/Tokyo")
+    await reader.page.locator("#resend-from").fill("2026-11-22T09:00:00")
+    await reader.page.locator("#resend-to").fill("2026-11-22T10:00:00")
+    span = {"fromTime": "2026-11-22T00:00:00.000Z", "toTime": "2026-11-22T01:00:00.000Z"}
+    for answer, ordered in (("Cancel", []), ("Resend", [("/sinks/crm/resend", span)])):
+        reader.fleet.ordered.clear()
+        await reader.page.get_by_role("button", name="Resend …").click()
+        await reader.says("#confirm-text", "1,234 events received from 2026-11-22 09:00:00 to 2026-11-22 10:00:00")
+        await reader.page.locator("#confirm").get_by_role("button", name=answer).click()
+        asked = ("/sinks/crm/resend", {**span, "dryRun": True})
+        await comes_to(lambda wanted=[asked, *ordered]: reader.fleet.ordered == wanted, wanted=True)
+    await reader.says("#sink-outcome", "1,234 events will be delivered once more.")
+
+
+async def test_a_sink_that_is_not_there_is_told_to_be_none(site: Site, look):
+    reader = await look(site, fragment="#/sinks/other", fleet=Fleet())
+    await reader.says("#sink-unknown", "There is no sink of this name.")
+    assert not await reader.page.locator("#sink-parts").is_visible()
