@@ -108,11 +108,11 @@ class Health:
         return found
 
     def _account_problems(self) -> list[ReadinessProblem]:
-        summary, silent = self._roll.summary(), self._roll.silent()
-        found = [_unsubscribed(place, one) for place, one in summary.unsubscribed]
-        found += _more(summary.more_unsubscribed, "accounts have no subscription")
-        found += [_unheard(place, one) for place, one in summary.unheard]
-        found += _more(summary.more_unheard, "accounts do not hear all media")
+        unsubscribed, unheard, silent = self._roll.unsubscribed(), self._roll.unheard(), self._roll.silent()
+        found = [_unsubscribed(place, one) for place, one in unsubscribed.first]
+        found += _more(unsubscribed.more, "accounts have no subscription")
+        found += [_unheard(place, one) for place, one in unheard.first]
+        found += _more(unheard.more, "accounts do not hear all media")
         found += [_silent(*one) for one in silent[:MOST_NAMED]]
         found += _more(len(silent[MOST_NAMED:]), "accounts are silent")
         return found
