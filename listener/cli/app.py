@@ -47,7 +47,9 @@ _ENTRIES = {
     "status": _Entry("status", "status", help="Show what is well and what is not."),
     "demo": _Entry("demo", "demo", help="Show the listener at work."),
     "simulate": _Entry("simulate", "simulate", help="Run a simulated Web Services node, for tests."),
-    "set-disposition": _Entry("set_disposition", "set_disposition", help="Set a chat's disposition."),
+    "set-disposition": _Entry(
+        "set_disposition", "set_disposition", help="Set the disposition of a chat, or of another medium."
+    ),
     "tail": _Entry("tail", "tail", help="Show the events of an audit file."),
     "audit": _Entry("audit", help="Verify an audit trail, and report of it."),
     "journal": _Entry(
@@ -93,7 +95,7 @@ def build(*, rich: bool) -> typer.Typer:
     app = _typer(
         rich=rich,
         completion=True,
-        help="Receives chat dispositions from Genesys Web Services and delivers them durably.",
+        help="Receives dispositions from Genesys Web Services and delivers them durably.",
     )
     app.info.cls = Commands
     app.callback()(_options)
