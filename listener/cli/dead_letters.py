@@ -148,9 +148,10 @@ def list_letters(
     limit: LimitOption = 50,
     as_json: LettersJsonOption = False,
 ) -> None:
-    """Count dead letters by sink and reason, or list each of them; and the sinks that are parked.
+    """Count dead letters by sink and reason, or list each.
 
-    Reasons that differ in ports, times and ids alone count as one. With --each or --id each letter is a row, the oldest
+    Then come the sinks that are parked. Reasons that differ in ports, times and ids alone count as one. With --each or --id
+    each letter is a row, the oldest
     first.
 
     Examples:

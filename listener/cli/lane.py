@@ -25,7 +25,7 @@ SinksJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object p
 
 
 def list_sinks(config: ConfigOption = None, path: PathOption = None, as_json: SinksJsonOption = False) -> None:
-    """Show how far each sink has come, what holds it up, and the command that helps.
+    """Show how far each sink has come, and the command that helps.
 
     Examples:
         disposition-listener sinks list --config listener.toml
