@@ -154,6 +154,9 @@ class Fleet:
             "silentSeconds": 0.0,
             "gaps": {"count": 0, "seconds": 0.0, "last": None},
             "lastError": None if subscribed else REFUSED,
+            "trouble": None if subscribed else REFUSED,
+            "troubleSince": None if subscribed else at(185),
+            "gapSince": None if subscribed else at(184),
             "replica": None,
         }
 
