@@ -141,7 +141,7 @@ def console_picture(page: Page, url: str) -> bytes:
     for view, wanted in (("#/", "not well"), ("#/events", "loaded")):
         page.goto(f"{url}{view}")
         page.get_by_text("Live", exact=True).wait_for()
-        page.get_by_text(wanted).wait_for()
+        page.get_by_text(wanted).first.wait_for()
         page.wait_for_timeout(2500)  # a look at the state, which comes every 2 s
         pictures.append(page.screenshot(full_page=True).hex())
     page.goto("about:blank")

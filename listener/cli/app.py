@@ -37,27 +37,27 @@ class _Entry(NamedTuple):
 
 
 _SINKS = _Entry(
-    help="Show how far each sink is, resume a parked one, send a test event, list the kinds of sink.",
+    help="Show, resume and test the sinks; list their kinds.",
     commands={"list": "lane", "resume": "lane", "test": "sinks", "kinds": "sinks"},
 )
 _ENTRIES = {
+    "init": _Entry("init", "init", help="Write a first configuration."),
     "run": _Entry("run", "run", help="Run the daemon."),
     "check": _Entry("check", "check", help="Check a configuration and list every problem."),
     "demo": _Entry("demo", "demo", help="Show the listener at work."),
     "simulate": _Entry("simulate", "simulate", help="Run a simulated Web Services node, for tests."),
     "set-disposition": _Entry("set_disposition", "set_disposition", help="Set a chat's disposition."),
     "tail": _Entry("tail", "tail", help="Show the events of an audit file."),
-    "audit": _Entry("audit", help="Verify an audit trail, and report which dispositions were set when."),
+    "audit": _Entry("audit", help="Verify an audit trail, and report of it."),
     "journal": _Entry(
         help="Inspect the journal, or copy it.",
         commands=dict.fromkeys(("stats", "show", "verify", "export"), "journal") | {"copy": "journal_copy"},
     ),
-    "dead-letters": _Entry(
-        "dead_letters", help="List events that a sink did not take; deliver them again, or delete them."
-    ),
+    "dead-letters": _Entry("dead_letters", help="List, deliver again or delete what a sink did not take."),
     "resend": _Entry("resend", "resend", help="Deliver again what a sink got."),
     "sinks": _SINKS,
-    "replicas": _Entry("replicas", help="Show the replicas that share a journal, or let one have nothing more."),
+    "replicas": _Entry("replicas", help="Show the replicas that share a journal, or drain one."),
+    "man": _Entry("man", "man", help="Print the manual page."),
     "lane": _SINKS._replace(hidden=True),  # the name before
 }
 _OWN_EXITS = (typer.Exit, typer.Abort, typer.BadParameter)
@@ -89,7 +89,11 @@ def build(*, rich: bool) -> typer.Typer:
             name, _, rest = super().resolve_command(ctx, args)
             return name, typer.main.get_command(_loaded(str(name), *rest[:1], rich=rich)), rest
 
-    app = _typer(rich=rich, help="Receives chat dispositions from Genesys Web Services and delivers them durably.")
+    app = _typer(
+        rich=rich,
+        completion=True,
+        help="Receives chat dispositions from Genesys Web Services and delivers them durably.",
+    )
     app.info.cls = Commands
     app.callback()(_options)
     return app
@@ -116,6 +120,7 @@ def _loaded(name: str, command: str = "", *, rich: bool) -> typer.Typer:
 def _typer(
     *,
     rich: bool,
+    completion: bool = False,
     name: str | None = None,
     help: str | None = None,  # noqa: A002 - typer's own name for it
 ) -> typer.Typer:
@@ -124,7 +129,7 @@ def _typer(
         name=name,
         help=help,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completion,
         pretty_exceptions_enable=False,  # they show local variables, secrets among them
         rich_markup_mode="rich" if rich else None,
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -47,7 +47,7 @@ from listener.model.escaping import printable
 TrailArgument = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILES…",
+        metavar="FILE",
         help="The audit file and its predecessors, plain or .gz, in any order. Keys and checkpoints are left out.",
         readable=False,
     ),
@@ -138,11 +138,21 @@ def verify_trail(
     partial: PartialOption = False,
     as_json: VerdictJsonOption = False,
 ) -> None:
-    """Prove that a trail is as it was written, or list each alteration with file and line.
+    r"""Prove that a trail is as it was written.
 
-    Proven is what a checkpoint covers that a --pubkey has signed. The exit status is 0 only if that is every line. A
-    trail that was rewritten or cut together with its checkpoints shows only against checkpoints that were kept
-    elsewhere (--checkpoint).
+    Or list each alteration with file and line. Proven is what a checkpoint covers that a --pubkey has signed. A trail
+    that was rewritten or cut together with its checkpoints shows only against checkpoints that were kept elsewhere
+    (--checkpoint).
+
+    Examples:
+        disposition-listener audit verify dispositions.jsonl* --pubkey kept.pub
+        # Of a running listener, whose last lines no checkpoint covers yet:
+        disposition-listener audit verify dispositions.jsonl* \
+            --pubkey kept.pub --max-unsigned 1000
+
+    Exit status:
+        0: Every line is proven, but for those that were asked to be accepted.
+        1: Some are not; the last line says why.
     """
     began_s = time.monotonic()
     files = of_the_trail(files)
@@ -163,9 +173,14 @@ def verify_trail(
 
 
 def show_key(file: TrailFileArgument, rotate: RotateOption = False, key_file: KeyFileOption = None) -> None:
-    """Print the public key of an audit file. Keep it where nobody who can change the file can change it.
+    """Print the public key of an audit file.
 
-    With --rotate print the public key of a new one, which takes over at the listener's next start or SIGHUP.
+    Keep it where nobody who can change the file can change it. With --rotate print the public key of a new one, which
+    takes over at the listener's next start or SIGHUP.
+
+    Examples:
+        disposition-listener audit key dispositions.jsonl > kept.pub
+        disposition-listener audit key dispositions.jsonl --rotate > next.pub
     """
     try:
         public = Paths(file).public_key
@@ -209,11 +224,18 @@ def report(  # noqa: PLR0913, PLR0917 - typer makes an option of each
     max_unsigned: UnsignedOption = 0,
     max_unchained: UnchainedOption = 0,
 ) -> None:
-    """Report which disposition was set when, and which agents were in the chat.
+    """Report which disposition was set when, and which agents were there.
 
     First comes what is proven of the files, and of which accounts and times they can tell: what lies outside is not
     known. Each event counts once, however often the files contain it. Gaps, in which a disposition could have been
-    missed, are listed too. The exit status is 1, after the report, if lines were altered or could not be read.
+    missed, are listed too.
+
+    Examples:
+        disposition-listener audit report dispositions.jsonl* --from 7d --by agent
+        disposition-listener audit report dispositions.jsonl* --csv all.csv
+
+    Exit status:
+        1: After the report: lines were altered, or could not be read.
     """
     if as_json and csv == _STDOUT:
         raise typer.BadParameter("--json and --csv - both need standard output")

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from listener.cli import control
 from listener.cli.looks import Journal, dead_letter_events, dead_letters, stats
-from listener.cli.options import ConfigOption, PathOption, place_of, time_ms
+from listener.cli.options import ConfigOption, PathOption, place_of, sink_names, time_ms
 from listener.cli.readable import NOTHING, write_table
 from listener.errors import ListenerError
 from listener.model.escaping import printable
@@ -32,7 +32,9 @@ _LINE_S = 2.0
 _NO_PROGRESS_S = 10.0
 _NAMED_IDS = 5  # enough to see how they differ
 
-SinkOption = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Only those of this sink.")]
+SinkOption = Annotated[
+    str | None, typer.Option("--sink", metavar="NAME", help="Only those of this sink.", autocompletion=sink_names)
+]
 SinceOption = Annotated[
     str | None,
     typer.Option("--since", metavar="TIME", help="Only those since: 2026-11-22T09:39:00Z, or 2h, 3d ago."),
@@ -129,7 +131,12 @@ def list_letters(
     ids: IdsOption = None,
     as_json: LettersJsonOption = False,
 ) -> None:
-    """List dead letters, oldest first, and the sinks that are parked."""
+    """List dead letters, oldest first, and the sinks that are parked.
+
+    Examples:
+        disposition-listener dead-letters list --config listener.toml
+        disposition-listener dead-letters list --sink crm --since 2h --json
+    """
     journal = place_of(config, path).journal
     found = select(journal, Selection(ids or (), sink, since, until))
     if as_json:
@@ -176,7 +183,11 @@ def _row(letter: DeadLetter, chats: dict[int, str]) -> tuple[str, ...]:
 def show_letter(
     event: IdArgument, config: ConfigOption = None, path: PathOption = None, sink: SinkOption = None
 ) -> None:
-    """Show everything known of a dead letter, and its event."""
+    """Show everything known of a dead letter, and its event.
+
+    Examples:
+        disposition-listener dead-letters show event-1 --config listener.toml
+    """
     journal = place_of(config, path).journal
     found = select(journal, Selection(ids=(event,), sink=sink))
     for letter in found:
@@ -329,7 +340,14 @@ def replay_letters(
     """Deliver dead letters again, with their original ids.
 
     They arrive after younger events of their chats. If a daemon runs, this waits until all are settled; Ctrl-C leaves
-    the rest to the daemon. Exit status 1 if not all were delivered.
+    the rest to the daemon.
+
+    Examples:
+        disposition-listener dead-letters replay --sink crm --since 2h
+        disposition-listener dead-letters replay event-1 event-2 --no-wait
+
+    Exit status:
+        1: Not all were delivered.
     """
     journal = place_of(config, path).journal
     selection = Selection(ids or (), sink, since, until)
@@ -371,7 +389,12 @@ def drop_letters(
     every: AllOption = False,
     yes: YesOption = False,
 ) -> None:
-    """Delete dead letters for good, after confirmation."""
+    """Delete dead letters for good, after confirmation.
+
+    Examples:
+        disposition-listener dead-letters drop event-1 --yes
+        disposition-listener dead-letters drop --sink bi --until 30d --yes
+    """
     journal = place_of(config, path).journal
     selection = Selection(ids or (), sink, since, until)
     meant = _meant(journal, selection, every=every)

@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.text import Text
 
 from listener.cli import running
-from listener.cli.demo_board import Board, LiveView, PlainView, Tally, View, compare, expected, faults, program, until
+from listener.cli.demo_board import Board, LiveView, PlainView, Tally, View, compare, expected, faults, until
 from listener.cli.demo_replicas import ReplicasDemo
-from listener.cli.options import MediaOption, media_of
 from listener.cli.readable import STYLES, parse
+from listener.cli.simulate import MediaOption, media_of
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
 from listener.errors import ListenerError, StartError
@@ -32,15 +32,22 @@ _START_S = 20.0
 _SETTLE_S = 10.0
 _SEED = 11
 
-AgentsOption = Annotated[int, typer.Option(min=1, max=500, help="How many agents work.")]
-EventsOption = Annotated[int, typer.Option(min=1, help="How many dispositions they set, correct and withdraw.")]
+AgentsOption = Annotated[int, typer.Option(min=1, max=500, metavar="N", help="How many agents work.")]
+EventsOption = Annotated[
+    int, typer.Option(min=1, metavar="N", help="How many dispositions they set, correct and withdraw.")
+]
 ReplicasOption = Annotated[
-    int, typer.Option(min=1, max=9, help="How many processes share the work; several need PostgreSQL's programs.")
+    int,
+    typer.Option(
+        min=1, max=9, metavar="N", help="How many processes share the work; several need PostgreSQL's programs."
+    ),
 ]
 DirOption = Annotated[
     Path | None, typer.Option("--dir", metavar="DIR", help="Where the files go; a new temporary folder by default.")
 ]
-PaceOption = Annotated[float, typer.Option(min=0.0, help="Seconds between two steps of their day, on average.")]
+PaceOption = Annotated[
+    float, typer.Option(min=0.0, metavar="SECONDS", help="Seconds between two steps of their day, on average.")
+]
 
 
 class Incomplete(ListenerError):
@@ -59,6 +66,15 @@ def demo(
 
     A simulated contact center, the listener and a file, in one process; needs no configuration. With --replicas several
     processes share the work and a PostgreSQL of the demo's own, and one of them is killed.
+
+    Examples:
+        disposition-listener demo
+        disposition-listener demo --agents 20 --events 200 --dir trial
+
+    Exit status:
+        0: All is as promised, or it was stopped with Ctrl-C.
+        1: It is not, or the demo could not be played.
+        130: Not used.
     """
     wanted = media_of(media)
     home = _prepare(folder)
@@ -204,8 +220,8 @@ def summarise(
     else:
         yield Text("Something is wrong.\n", style="bold red")
     yield Text(f"The events, one JSON object a line, are in\n  {audit}\nTo read them:")
-    yield Text(f"  {program()} tail {shlex.quote(str(audit))}")
-    yield Text(f"  {program()} journal stats --config {shlex.quote(str(config))}")
+    yield Text(f"  {running.program()} tail {shlex.quote(str(audit))}")
+    yield Text(f"  {running.program()} journal stats --config {shlex.quote(str(config))}")
 
 
 def _counted(change: str, heard: int, published: int, note: str = "") -> Text:

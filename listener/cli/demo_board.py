@@ -1,14 +1,10 @@
 """What a demo shows while it runs, and how it compares what was published with what was stored."""
 
 import asyncio
-import shlex
-import shutil
-import sys
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, Protocol
 
@@ -27,7 +23,6 @@ _LOOK_S = 0.01
 _MOST_ROWS = 14
 _OTHER_LINES = 9  # of the live view, and room for the shell's prompt
 _RATE_OVER_S = 2.0
-_NAME = "disposition-listener"
 
 
 async def until(ready: Callable[[], bool], *, within_s: float) -> bool:
@@ -229,12 +224,6 @@ def compare(ledger: Iterable[Published], lines: Sequence[Line]) -> Tally:
         out_of_order=out_of_order,
         gaps=len(once) - len(dispositions),
     )
-
-
-def program() -> str:
-    """What a shell knows this command by: its name, or the file that was called where no folder of PATH holds it."""
-    called = sys.argv[0]
-    return shlex.quote(called) if Path(called).name == _NAME and shutil.which(_NAME) is None else _NAME
 
 
 def faults(tally: Tally, *, place: str) -> Iterator[Text]:

@@ -23,7 +23,7 @@ _PAGE = 1000
 AfterOption = Annotated[
     int | None, typer.Option("--after", min=0, metavar="SEQUENCE", help="The first events after this one.")
 ]
-LinesOption = Annotated[int, typer.Option("-n", "--lines", min=1, help="At most this many events.")]
+LinesOption = Annotated[int, typer.Option("-n", "--lines", min=1, metavar="N", help="At most this many events.")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", metavar="FILE", help="The file to write; it appears when complete.")
 ]
@@ -35,7 +35,12 @@ class Damaged(ListenerError):
 
 
 def journal_stats(config: ConfigOption = None, path: PathOption = None, as_json: StatsJsonOption = False) -> None:
-    """Show how much the journal holds and how far each sink has come."""
+    """Show how much the journal holds and how far each sink has come.
+
+    Examples:
+        disposition-listener journal stats --config listener.toml
+        disposition-listener journal stats --path journal.db --json
+    """
     found = stats(place_of(config, path).journal)
     if as_json:
         print(json.dumps(_as_json(found)))
@@ -116,7 +121,12 @@ def journal_show(
     lines: LinesOption = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the newest events, or with --after the oldest after a sequence."""
+    """Show the newest events, or with --after the oldest after a sequence.
+
+    Examples:
+        disposition-listener journal show --config listener.toml -n 50
+        disposition-listener journal show --path journal.db --after 1000 --json
+    """
     journal = place_of(config, path).journal
     events = _newest(journal, chat, lines) if after is None else show(journal, after=after, chat=chat, limit=lines)
     if as_json:
@@ -141,7 +151,15 @@ def _newest(journal: Journal, chat: str | None, count: int) -> list[Event]:
 
 
 def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None:
-    """Verify the journal: exit status 0 if it is sound, otherwise 1 and one line per fault."""
+    """Verify that the journal is sound, and print one line per fault.
+
+    Examples:
+        disposition-listener journal verify --config listener.toml
+
+    Exit status:
+        0: It is sound.
+        1: It is not, or it cannot be read.
+    """
     journal = place_of(config, path).journal
     faults = verify(journal)
     for fault in faults:
@@ -155,7 +173,14 @@ def journal_verify(config: ConfigOption = None, path: PathOption = None) -> None
 def journal_export(config: ConfigOption = None, path: PathOption = None, output: OutputOption = None) -> None:
     """Write every event as a line of CloudEvents JSON, oldest first.
 
-    For a damaged journal: every readable event, and exit status 1.
+    Of a damaged journal it writes every event that can be read.
+
+    Examples:
+        disposition-listener journal export --config listener.toml | gzip > all.gz
+        disposition-listener journal export --path journal.db --output all.jsonl
+
+    Exit status:
+        1: The journal is damaged; what can be read was written.
     """
     journal = place_of(config, path).journal
     damage: list[str] = []

@@ -39,11 +39,12 @@ RestoreOption = Annotated[
 def journal_copy(
     config: ConfigOption = None, source: FromOption = None, target: ToOption = None, restore: RestoreOption = False
 ) -> None:
-    """Copy a journal with all it holds: sequences, cursors, dead letters, last values, sessions, states of lanes.
+    """Copy a journal with all it holds.
 
-    No daemon may run on either side. The copy is there as a whole, once it was read again and is what the source is, or
-    not at all. With --restore, into a file, sequences go on above all that a sink can have seen, and the next start
-    records what may be missing since the last event of the backup.
+    So with sequences, cursors, dead letters, last values, sessions and states of lanes. No daemon may run on either
+    side. The copy is there as a whole, once it was read again and is what the source is, or not at all. With --restore,
+    into a file, sequences go on above all that a sink can have seen, and the next start records what may be missing
+    since the last event of the backup.
 
     Examples:
         # From a file into the database that replicas share:

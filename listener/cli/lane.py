@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from listener.cli import control, shared
 from listener.cli.looks import stats
-from listener.cli.options import ConfigOption, PathOption, place_of
+from listener.cli.options import ConfigOption, PathOption, place_of, sink_names
 from listener.cli.readable import NOTHING, write_table
 from listener.cli.shared import Shared
 from listener.errors import NoDaemon
@@ -19,13 +19,17 @@ from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
 _HEADING = ("sink", "kind", "at", "to go", "dead", "state")
 _NUMBERS = ("at", "to go", "dead")
 
-NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="The sink.")]
+NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="The sink.", autocompletion=sink_names)]
 AllOption = Annotated[bool, typer.Option("--all", help="All sinks that are parked or paused.")]
 SinksJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per sink and line; needs the daemon.")]
 
 
 def list_sinks(config: ConfigOption = None, path: PathOption = None, as_json: SinksJsonOption = False) -> None:
-    """Show how far each sink has come, and what holds it up."""
+    """Show how far each sink has come, and what holds it up.
+
+    Examples:
+        disposition-listener sinks list --config listener.toml
+    """
     place = place_of(config, path)
     found = stats(place.journal)
     if isinstance(place.journal, Shared):
@@ -99,7 +103,14 @@ def _left(state: LaneState | None, cursor: int) -> str:
 def resume_sink(
     name: NameArgument = None, config: ConfigOption = None, path: PathOption = None, every: AllOption = False
 ) -> None:
-    """Resume a sink that is parked, or paused at its destination's request, once the cause is fixed."""
+    """Resume a sink that is parked, once the cause is fixed.
+
+    Or one that pauses at its destination's request.
+
+    Examples:
+        disposition-listener sinks resume crm --config listener.toml
+        disposition-listener sinks resume --all
+    """
     if (name is None) != every:
         raise typer.BadParameter("give either NAME or --all")
     done, by_daemon = control.resume(place_of(config, path).journal, name)

@@ -13,8 +13,7 @@ import typer
 from listener.cli.shared import Shared
 from listener.config.journal import JournalSettings
 from listener.config.loading import CONFIG_VARIABLE, default_file, load, parts_of
-from listener.errors import StartError
-from listener.simulator.media import MEDIA
+from listener.errors import ConfigError, StartError
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -49,19 +48,16 @@ ConfigOption = Annotated[
     ),
 ]
 PathOption = Annotated[Path | None, typer.Option("--path", metavar="FILE", help="The journal, instead of --config.")]
-MediaOption = Annotated[
-    str, typer.Option("--media", metavar="LIST", help="What comes: of chat, email and voice, with commas between.")
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="The events unchanged, one JSON object per line.")]
 ChatOption = Annotated[str | None, typer.Option("--chat", metavar="ID", help="Only this chat.")]
 
 
-def media_of(text: str) -> tuple[str, ...]:
-    """The media of a `--media`. Raises StartError."""
-    media = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    if unknown := [name for name in media if name not in MEDIA]:
-        raise StartError(f"--media: {unknown[0]!r} is none of {', '.join(MEDIA)}")
-    return media
+def sink_names(context: typer.Context) -> list[str]:
+    """For completion by the shell: the sinks of the configuration that is meant, as far as it can be read."""
+    with contextlib.suppress(ConfigError):
+        given = context.params.get("config") or default_file(os.environ)
+        return sorted(parts_of(given, find_files=False).sinks)
+    return []
 
 
 class Place(NamedTuple):

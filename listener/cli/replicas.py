@@ -21,7 +21,11 @@ ReplicasJsonOption = Annotated[bool, typer.Option("--json", help="One JSON objec
 
 
 def list_replicas(config: ConfigOption = None, as_json: ReplicasJsonOption = False) -> None:
-    """Show the replicas that share the journal, and how many accounts and sinks each has."""
+    """Show the replicas that share the journal, and what each has.
+
+    Examples:
+        disposition-listener replicas list --config listener.toml
+    """
     place = _shared(config)
     found = [status_of(one) for one in place.ask(lambda database: database.replicas())]
     if as_json:
@@ -48,13 +52,23 @@ def _row(one: ReplicaStatus) -> tuple[str, ...]:
 
 
 def drain_replica(name: NameArgument, config: ConfigOption = None) -> None:
-    """Let the others take over all that a replica has, in order; it stays, with nothing, until it is restarted."""
+    """Let the others take over all that a replica has, in order.
+
+    It stays, with nothing, until it is restarted.
+
+    Examples:
+        disposition-listener replicas drain node-a --config listener.toml
+    """
     _drain(config, name, draining=True)
     print(f"{name} gives back what it has; `replicas list` shows how far it is, `replicas undrain {name}` ends that")
 
 
 def undrain_replica(name: NameArgument, config: ConfigOption = None) -> None:
-    """Let a replica that was drained have its share again."""
+    """Let a replica that was drained have its share again.
+
+    Examples:
+        disposition-listener replicas undrain node-a --config listener.toml
+    """
     _drain(config, name, draining=False)
     print(f"{name} gets its share again")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from listener.cli import control
-from listener.cli.options import ConfigOption, PathOption, place_of, time_ms
+from listener.cli.options import ConfigOption, PathOption, place_of, sink_names, time_ms
 from listener.cli.shared import Shared
 from listener.daemon.control import Resend, ResendEvents
 from listener.daemon.resending import require_possible
@@ -14,7 +14,7 @@ from listener.errors import NoDaemon
 from listener.model.event import rfc3339
 from listener.sinks import registry
 
-SinkOption = Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink.")]
+SinkOption = Annotated[str, typer.Option("--sink", metavar="NAME", help="The sink.", autocompletion=sink_names)]
 FromOption = Annotated[
     str | None,
     typer.Option("--from", metavar="TIME", help="What was recorded since: 2026-11-22T09:39:00Z, or 2h, 3d ago."),
@@ -39,8 +39,9 @@ def resend(
     which `dead-letters replay` delivers. `sinks list` shows how many are left; a restart goes on with them.
 
     Examples:
-        disposition-listener resend --sink crm --from 3h --to 1h --dry-run --config listener.toml
-        disposition-listener resend --sink crm --cancel --config listener.toml
+        disposition-listener resend --sink crm --from 3h --to 1h --dry-run
+        disposition-listener resend --sink crm --from 3h --to 1h -c my.toml
+        disposition-listener resend --sink crm --cancel
     """
     place = place_of(config, path)
     if cancel:

@@ -2,8 +2,12 @@
 
 import asyncio
 import os
+import shlex
+import shutil
 import signal
+import sys
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -15,6 +19,7 @@ except ImportError:  # the extra `speed` is not installed
 
 T = TypeVar("T")
 
+_NAME = "disposition-listener"
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 log = structlog.get_logger(__name__)
@@ -67,3 +72,9 @@ async def until_request(work: Coroutine[Any, Any, None]) -> bool:
         if not asked.is_set():
             raise
     return not asked.is_set()
+
+
+def program() -> str:
+    """What a shell knows this command by: its name, or the file that was called where no folder of PATH holds it."""
+    called = sys.argv[0]
+    return shlex.quote(called) if Path(called).name == _NAME and shutil.which(_NAME) is None else _NAME

@@ -25,6 +25,13 @@ def set_disposition(
     """Set a chat's disposition.
 
     Prints the server's answer. Does not touch journal or sinks.
+
+    Examples:
+        disposition-listener set-disposition 0000Na9B26EF003M IssueResolved
+        disposition-listener set-disposition 0000Na9B26EF003M Spam --key Outcome
+
+    Exit status:
+        1: The server refused it, or gave no answer: standard error says which.
     """
     settings = load(config)
     answer = running.run(

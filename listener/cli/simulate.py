@@ -6,26 +6,39 @@ from typing import Annotated
 import typer
 
 from listener.cli import running
-from listener.cli.options import MediaOption, media_of
 from listener.errors import StartError
 from listener.runtime import logs
 from listener.simulator import SimulatorOptions, WorkingDay, serve
+from listener.simulator.media import MEDIA
 from listener.simulator.state import FIRST_CHAT
 
 _ON_A_LINE = 10  # names of accounts
 _BODY = '{"operationName": "SetDisposition", "disposition": "IssueResolved"}'
 
-PortOption = Annotated[int, typer.Option(min=0, max=65_535, help="TCP port; 0 takes a free one.")]
-HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
-AgentsOption = Annotated[int, typer.Option(min=1, help="How many agents there are: agent1, agent2, …")]
+PortOption = Annotated[int, typer.Option(min=0, max=65_535, metavar="PORT", help="TCP port; 0 takes a free one.")]
+HostOption = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")]
+AgentsOption = Annotated[int, typer.Option(min=1, metavar="N", help="How many agents there are: agent1, agent2, …")]
 CsrfOption = Annotated[bool, typer.Option("--csrf", help="POST, PUT and DELETE need the CSRF header.")]
 AckOption = Annotated[bool, typer.Option("--ack", help="Grant CometD's acknowledge extension.")]
-TimeoutOption = Annotated[int, typer.Option(min=0, help="How long a /meta/connect is held.")]
-IntervalOption = Annotated[int, typer.Option(min=1, help="How long a session lives without a /meta/connect.")]
-EventsOption = Annotated[
-    int, typer.Option(min=0, help="Play a working day with this many dispositions once a client listens.")
+TimeoutOption = Annotated[int, typer.Option(min=0, metavar="MS", help="How long a /meta/connect is held.")]
+IntervalOption = Annotated[
+    int, typer.Option(min=1, metavar="MS", help="How long a session lives without a /meta/connect.")
 ]
-PaceOption = Annotated[float, typer.Option(min=0.0, help="Seconds between two steps of that day.")]
+MediaOption = Annotated[
+    str, typer.Option("--media", metavar="LIST", help="What comes: of chat, email and voice, with commas between.")
+]
+EventsOption = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Play a working day with this many dispositions once a client listens.")
+]
+PaceOption = Annotated[float, typer.Option(min=0.0, metavar="SECONDS", help="Seconds between two steps of that day.")]
+
+
+def media_of(text: str) -> tuple[str, ...]:
+    """The media of a `--media`. Raises StartError."""
+    media = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if unknown := [name for name in media if name not in MEDIA]:
+        raise StartError(f"--media: {unknown[0]!r} is none of {', '.join(MEDIA)}")
+    return media
 
 
 def simulate(
@@ -43,6 +56,15 @@ def simulate(
     """Run a simulated Web Services node, for tests.
 
     It has a few agents and one chat, and runs until Ctrl-C. Any client of the Chat API and of CometD can connect.
+
+    Examples:
+        disposition-listener simulate
+        # On a free port, with a working day of 50 dispositions:
+        disposition-listener simulate --port 0 --ack --events 50
+
+    Exit status:
+        0: Stopped with Ctrl-C.
+        130: Not used.
     """
     options = SimulatorOptions(
         host=host,

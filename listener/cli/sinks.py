@@ -7,14 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from listener.cli import running
-from listener.cli.options import ConfigOption
+from listener.cli.options import ConfigOption, sink_names
 from listener.config.settings import Settings
 from listener.daemon.assembly import load_checked, sink_kinds
 from listener.daemon.control import SendTestEvent, SinkTestResult, ask
 from listener.daemon.probes import send_test_event
 from listener.errors import ListenerError, NoDaemon
 
-SinkArgument = Annotated[str, typer.Argument(metavar="NAME", help="The sink, as the configuration names it.")]
+SinkArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The sink, as the configuration names it.", autocompletion=sink_names)
+]
 
 
 class NotTaken(ListenerError):
@@ -22,7 +24,11 @@ class NotTaken(ListenerError):
 
 
 def list_kinds() -> None:
-    """List the kinds of sink that are installed, each with its settings and their defaults."""
+    """List the kinds of sink that are installed, with their settings.
+
+    Examples:
+        disposition-listener sinks kinds
+    """
     for kind in sink_kinds():
         print(f"{kind.name:<12} {kind.origin}")
         if kind.problem is not None:
@@ -33,10 +39,17 @@ def list_kinds() -> None:
 
 
 def send_test(name: SinkArgument, config: ConfigOption = None) -> None:
-    """Send one test event to a sink. Its type ends in `.chat.test`, and it belongs to no chat.
+    """Send one test event to a sink.
 
-    A running daemon sends it through the sink that it has open, ahead of all events that wait, even if the sink is
-    parked. The sink's filters do not apply. Exit status 1 if the sink did not accept it.
+    Its type ends in `.chat.test`, and it belongs to no chat. A running daemon sends it through the sink that it has
+    open, ahead of all events that wait, even if the sink is parked. The sink's filters do not apply.
+
+    Examples:
+        disposition-listener sinks test crm --config listener.toml
+
+    Exit status:
+        0: The sink took it.
+        1: It did not; standard error says what it said, and what would follow.
     """
     settings = load_checked(config)
     began_s = time.monotonic()

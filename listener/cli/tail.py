@@ -23,7 +23,9 @@ FollowOption = Annotated[
     bool, typer.Option("-f", "--follow", help="Follow added lines across rotation and truncation, until Ctrl-C.")
 ]
 ChangesOption = Annotated[bool, typer.Option("--changes", help="Omit notifications that repeat the known value.")]
-LinesOption = Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last events to show first.")]
+LinesOption = Annotated[
+    int, typer.Option("-n", "--lines", min=0, metavar="N", help="How many of the last events to show first.")
+]
 
 
 def tail(
@@ -38,6 +40,15 @@ def tail(
     """Show the events of an audit file.
 
     FILE, or the file of the first sink of type file in --config.
+
+    Examples:
+        disposition-listener tail --config listener.toml -f
+        # The changes of one chat, for a program:
+        disposition-listener tail dispositions.jsonl --chat 00T1 --changes --json
+
+    Exit status:
+        0: Done, or ended with Ctrl-C.
+        130: Not used.
     """
     if (file is None) == (config is None):
         raise typer.BadParameter("give either FILE or --config")

@@ -1,9 +1,9 @@
 """What the command line does without a daemon: probes, a test event, SetDisposition."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
-from contextlib import AsyncExitStack
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, suppress
+from typing import Any, NamedTuple
 
 from listener.cometd.facts import SessionProblem
 from listener.config.lane import LaneSettings
@@ -13,7 +13,7 @@ from listener.daemon.assembly import Account, new_test_event, sink_problems
 from listener.daemon.control import SinkTestResult
 from listener.daemon.storage import storage_of
 from listener.delivery import outcome_of
-from listener.errors import ConfigError, JournalError, ListenerError, Problem, StartError
+from listener.errors import ConfigError, JournalError, ListenerError, Problem, StartError, WebServicesError
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
@@ -40,6 +40,43 @@ async def probe(settings: Settings) -> list[Problem]:
             *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items() if journal.is_here(lane.on)),
         )
     return settings.placed(problem for some in found for problem in some)
+
+
+class Survey(NamedTuple):
+    """What a server tells somebody who is about to configure the listener for it; None where it does not.
+
+    Attributes:
+        version: of the Web Services.
+        ack: whether it offers CometD's acknowledge extension.
+        key: the disposition key that its settings name.
+        problems: why the first account has no session, if so.
+    """
+
+    version: str | None = None
+    ack: bool | None = None
+    key: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+async def survey(settings: Settings) -> Survey:
+    """Log in the first account, do a CometD handshake and ask what else there is to know. Raises ConfigError."""
+    found = Survey()
+
+    async def look(parts: Account) -> None:
+        nonlocal found
+        found = Survey(ack=parts.engine.session.ack_granted)
+        if parts.rest is not None:
+            with suppress(WebServicesError):
+                found = found._replace(version=await parts.rest.version())
+            with suppress(WebServicesError):
+                found = found._replace(key=await parts.rest.disposition_key())
+
+    connector = connections.new_connector(settings.server)
+    try:
+        problems = await _probe_account(settings, 0, settings.listening_accounts()[0], connector, look)
+    finally:
+        await connector.close()
+    return found._replace(problems=tuple(settings.placed(problems)))
 
 
 async def _within(slots: asyncio.Semaphore, probe: Awaitable[Iterable[Problem]]) -> Iterable[Problem]:
@@ -107,10 +144,18 @@ def _account(settings: Settings, username: str | None) -> AccountSettings:
     raise ConfigError([Problem("--account", f"there is no account {username!r} (configured: {known})")])
 
 
+async def _nothing(_: Account) -> None:
+    """A session that is open is all that was asked."""
+
+
 async def _probe_account(
-    settings: Settings, number: int, account: AccountSettings, connector: Any
+    settings: Settings,
+    number: int,
+    account: AccountSettings,
+    connector: Any,
+    look: Callable[[Account], Awaitable[None]] = _nothing,
 ) -> Iterable[Problem]:
-    """The first problem of the session before its handshake is granted."""
+    """The first problem of the session before its handshake is granted; else it is looked at and ended."""
     parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
     opening = asyncio.create_task(parts.client.open(), name=f"probe {account.username}")  # awaited below
     watching = asyncio.create_task(_first_problem(parts), name="first problem")
@@ -118,6 +163,7 @@ async def _probe_account(
         await asyncio.wait((opening, watching), timeout=_HANDSHAKE_S, return_when=asyncio.FIRST_COMPLETED)
         if opening.done():
             opening.result()
+            await look(parts)
             await parts.client.close()
             return []
         if watching.done():

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from listener.runtime.metrics import PREFIX, TABLE
+from listener.web.limits import CONNECTIONS
 from support.eventually import eventually
 from support.listening import Listening
 from support.pages import TOKEN, bearer, raw
@@ -182,8 +183,14 @@ async def test_hostile_clients_are_refused_and_told_of_once_while_all_goes_on(
     named = {path: path.format(name="index.html" if "console" in path else "crm") for path in paths}
     operations = [(method.upper(), named[path]) for path in paths for method in paths[path]]
     assert {path for _, path in operations} > OPEN | LOOKING
+    turns = asyncio.Semaphore(CONNECTIONS // len(list(hostile("GET", "/events"))) - 1)  # more would end the oldest
+
+    async def attack_in_turn(method: str, path: str) -> list[str]:
+        async with turns:
+            return await attack(port, method, path)
+
     async with asyncio.TaskGroup() as tasks:
-        attacks = [tasks.create_task(attack(port, method, path)) for method, path in operations]
+        attacks = [tasks.create_task(attack_in_turn(method, path)) for method, path in operations]
         for number in range(100):
             stage.simulator.set_disposition(AGENT, stage.chats[1], f"N{number}", "DispositionCode")
             await asyncio.sleep(0.02)

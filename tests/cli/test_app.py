@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from listener import __version__
 from listener.cli.app import build, guarded
 from listener.errors import ConfigError, JournalFull, Problem, StartError
+from support.config import write_config
 from support.process import command_environment
 
 COMMANDS = ("run", "check", "demo", "simulate", "set-disposition", "tail", "journal", "dead-letters", "sinks")
@@ -135,6 +136,30 @@ def test_an_unexpected_error_is_one_line_that_names_the_task_and_the_log_has_the
 def test_an_interrupt_is_quiet_and_has_the_status_of_one():
     result = outcome(KeyboardInterrupt())
     assert (result.exit_code, result.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("", {"run", "check", "sinks", "man"}),
+        ("sinks re", {"resume"}),
+        ("sinks resume --", {"--config", "--path", "--all", "--help"}),
+        ("sinks resume --config listener.toml ", {"audit", "crm"}),
+        ("sinks test --config listener.toml c", {"crm"}),
+        ("dead-letters list --config listener.toml --sink a", {"audit"}),
+        ("sinks resume --config nowhere.toml ", set()),
+    ],
+)
+def test_a_shell_completes_commands_options_and_sinks(tmp_path, monkeypatch, typed: str, offered: set[str]):
+    write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, webhook="http://127.0.0.1:9/")
+    monkeypatch.chdir(tmp_path)
+    words = ["disposition-listener", *typed.split(" ")]
+    asked = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    env = asked | {"_DISPOSITION_LISTENER_COMPLETE": "complete_bash"}
+    result = CliRunner().invoke(build(rich=False), [], prog_name="disposition-listener", env=env)
+    found = set(result.stdout.split())
+    assert found == offered if typed else offered < found
+    assert result.stderr == ""
 
 
 def test_help_is_drawn_for_a_terminal_only(invoke):

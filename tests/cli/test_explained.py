@@ -1,18 +1,28 @@
 """What commands say of themselves: examples that can be copied, exit statuses that are so."""
 
+import asyncio
 import re
 import shlex
+import shutil
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from typer import Context
 
 from listener import errors
+from listener.audit.notes import checkpoint_text, written
+from listener.audit.signer import load_or_create
 from listener.cli.app import INTERRUPTED
 from listener.cli.explained import STATUSES, Explanation, explanation
+from listener.simulator import Simulator, SimulatorOptions
 from support.commands import loaded
+from support.config import AUDIT, write_config
+from support.receiver import Receiver
+from support.trail import trail
 
-COMMANDS = {words: command for words, command in loaded().items() if not hasattr(command, "commands")}
+LOADED = loaded()
+COMMANDS = {words: command for words, command in LOADED.items() if not hasattr(command, "commands")}
 OPERATIONS = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
 WIDTH = 80
 
@@ -21,7 +31,8 @@ each_command = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 
 def shown(command) -> list[list[str]]:
     """The examples of a command as words, without the program's name; what a pipe leads to is not ours."""
-    lines = [line for line in command.explanation.examples if not line.startswith("#")]
+    text = "\n".join(line for line in command.explanation.examples if not line.startswith("#"))
+    lines = text.replace("\\\n", "").splitlines()
     return [shlex.split(re.split(r" [|>] ", line)[0]) for line in lines]
 
 
@@ -45,12 +56,57 @@ def test_an_example_is_a_command_that_can_be_given(words):
         COMMANDS[words].make_context(words[-1], line[len(words) + 1 :], Context(COMMANDS[words]))
 
 
+LONG = {"run": "until it is stopped", "demo": "seconds", "simulate": "until it is stopped", "replicas": "PostgreSQL"}
+TRAIL = [AUDIT, f"{AUDIT}.checkpoints", f"{AUDIT}.key", f"{AUDIT}.pub"]
+TO_RUN = [
+    " ".join(line[1:])
+    for words, command in COMMANDS.items()
+    for line in shown(command)
+    if words[0] not in LONG and "-f" not in line and "shared.toml" not in line
+]
+
+
+@pytest.fixture
+async def place(tmp_path: Path, letters, receiver: Receiver, owned: AsyncExitStack) -> Path:
+    """A folder with what the examples name, and no daemon."""
+    simulator = await owned.enter_async_context(Simulator(SimulatorOptions(agents=2)))
+    accounts = [{"username": f"agent{number}", "password": simulator.options.password} for number in (1, 2)]
+    sinks = {"bi": {"type": "file", "path": tmp_path / "bi.jsonl", "format": "data"}}
+    write_config(tmp_path, server={"url": simulator.url}, accounts=accounts, webhook=receiver.url, sinks=sinks)
+    lines, head = trail(5)
+    (tmp_path / AUDIT).write_bytes(b"".join(lines))
+    keys = load_or_create(tmp_path / f"{AUDIT}.key", name="host/audit", public=tmp_path / f"{AUDIT}.pub")
+    note = keys.signing.sign(checkpoint_text("host/audit", head, "2026-11-22T09:39:00.123Z"))
+    (tmp_path / f"{AUDIT}.checkpoints").write_text(written([note]), encoding="utf-8")
+    shutil.copy(tmp_path / f"{AUDIT}.pub", tmp_path / "kept.pub")
+    return tmp_path
+
+
+async def test_the_examples_do_what_they_say_one_after_the_other(invoke, place: Path):
+    failed = {}
+    for line in TO_RUN:
+        if "backup.db" in line:
+            (place / "journal.db").rename(place / "backup.db")
+        words = [found for word in line.split() for found in (TRAIL if word == f"{AUDIT}*" else [word])]
+        result = await asyncio.to_thread(invoke, *words)
+        if result.exit_code:
+            failed[line] = result.output
+    assert failed == {}
+
+
 @each_command
-def test_a_commands_help_fits_a_terminal_and_is_whole(invoke, words):
+def test_a_command_shows_examples_and_says_what_its_statuses_mean(invoke, words):
+    lines = invoke(*words, "--help").stdout.splitlines()
+    assert lines.count("Examples:") == lines.count("Exit status:") == 1
+    assert shown(COMMANDS[words])
+    assert set(COMMANDS[words].explanation.statuses) <= {*STATUSES, "128 + n"}
+
+
+@pytest.mark.parametrize("words", [(), *LOADED], ids=lambda words: " ".join(words) or "all")
+def test_help_fits_a_terminal_and_is_whole(invoke, words):
     lines = invoke(*words, "--help").stdout.splitlines()
     assert max(map(len, lines)) <= WIDTH
     assert [line for line in lines if line.endswith("...") and not line.startswith("Usage:")] == []
-    assert "Exit status:" in lines
 
 
 def test_every_exit_status_of_an_error_is_explained():

@@ -86,6 +86,7 @@ async def test_they_come_as_json_too(invoke, daemon):
         "lastError": "429",
         "deadLetters": 0,
         "replica": None,
+        "resendLeft": 0,
     }
 
 
