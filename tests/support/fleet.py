@@ -118,7 +118,12 @@ class Fleet:
             },
             "sinks": [
                 sink("audit", kind="file"),
-                sink("crm", parked="127.0.0.1 answered 401" if self.parked else None, deadLetters=self.letters, resendLeft=self.resending),
+                sink(
+                    "crm",
+                    parked="127.0.0.1 answered 401" if self.parked else None,
+                    deadLetters=self.letters,
+                    resendLeft=self.resending,
+                ),
                 sink("lake", kind="kafka"),
             ],
             "gaps": {"count": 3, "seconds": 12.4, "last": None},
