@@ -1,8 +1,9 @@
 """The ports: the contracts of a journal, of the duties of a process, and of a sink."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
+from listener.model.condition import Exchange
 from listener.model.event import (
     EVERY_DEAD_LETTER,
     Damage,
@@ -252,3 +253,11 @@ class Reopens(Protocol):
 
     def reopen(self) -> None:
         """Reopen the file of the name. Neither waits nor raises; called at any time between `open` and `close`."""
+
+
+@runtime_checkable
+class ShowsExchanges(Protocol):
+    """A sink that can show what it sends and what is answered has this too."""
+
+    def show_to(self, show: Callable[[Exchange], None] | None) -> None:
+        """Call this with each exchange of `deliver` from now on, without a secret; None ends that."""

@@ -13,6 +13,7 @@ from listener.daemon.assembly import load_checked, sink_kinds
 from listener.daemon.control import SendTestEvent, SinkTestResult, ask
 from listener.daemon.probes import send_test_event
 from listener.errors import ListenerError, NoDaemon
+from listener.model.escaping import printable
 
 SinkArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="The sink, as the configuration names it.", autocompletion=sink_names)
@@ -42,7 +43,8 @@ def send_test(name: SinkArgument, config: ConfigOption = None) -> None:
     """Send one test event to a sink.
 
     Its type ends in `.chat.test`, and it belongs to no chat. A running daemon sends it through the sink that it has
-    open, ahead of all events that wait, even if the sink is parked. The sink's filters do not apply.
+    open, ahead of all events that wait, even if the sink is parked. The sink's filters do not apply. Of a
+    webhook it shows the request and the answer without secrets: neither the path of the URL nor a signature.
 
     Examples:
         disposition-listener sinks test crm --config listener.toml
@@ -54,11 +56,19 @@ def send_test(name: SinkArgument, config: ConfigOption = None) -> None:
     settings = load_checked(config)
     began_s = time.monotonic()
     tested, by_daemon = _tested(settings, name)
+    for exchange in tested.exchanges:
+        _show(">", exchange.request)
+        _show("<", exchange.answer)
     if tested.verdict != "taken":
         raise NotTaken(f"{name} did not accept {tested.event_id}: {_verdict(tested)}")
     alone = "this command" if settings.journal.url is not None else "this command, since no daemon is running"
     sender = "the daemon" if by_daemon else alone
     print(f"{name} accepted {tested.event_id} after {time.monotonic() - began_s:.2f} s (sent by {sender})")
+
+
+def _show(mark: str, text: str) -> None:
+    for line in text.split("\n"):
+        print(f"{mark} {printable(line)}".rstrip())
 
 
 def _tested(settings: Settings, name: str) -> tuple[SinkTestResult, bool]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from listener.cometd import messages as wire
 from listener.cometd.certainty import Certainty
-from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed
+from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed, TopicsAnswered
 from listener.cometd.holding import HoldLimit
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight, Take
 from listener.cometd.keep_alive import AUTH_STATUS, Exchange, KeepAlive
@@ -113,6 +113,7 @@ class Engine:
             self._report("subscribe_failed", str(failure), 0.0)
             return None
         if answer["successful"]:
+            self._report_topics(asked_at)
             return asked_at
         self._report("subscribe_refused", answer["error"] or "refused", 0.0)
         return None
@@ -210,7 +211,7 @@ class Engine:
         try:
             received = await self._converse(request)
         except ExchangeFailed as failure:
-            if self._may_have_lost(request, failure):
+            if self.session.may_have_lost(request, failure):
                 self._subscription.doubted(since=last)
             raise
         await self._in_flight.drop_to(0)
@@ -384,6 +385,13 @@ class Engine:
             )
         )
 
+    def _report_topics(self, asked_at: Moment) -> None:
+        """Of several topics some may be refused; of one, that would be the subscription."""
+        if len(self.session.topics) > 1:
+            refused, is_new = dict(self.session.refused_topics), self._subscription.is_new
+            at = Moment.of(self._clock)
+            self._in_flight.put(TopicsAnswered(at=at, asked_at=asked_at, refused=refused, is_new=is_new))
+
     def _report_beginning(self, request: Request) -> None:
         """A connect was not granted: a session that has just begun is reported all the same, so that it is stored."""
         if request.step is Step.CONNECT and (begun := self._subscription.begun()) is not None:
@@ -408,6 +416,7 @@ class Engine:
                 await self._on_handshake()
             case Verdict.GRANTED if request.step is Step.SUBSCRIBE:
                 self._subscription.granted()
+                self._report_topics(self._subscription.asked_at)
             case Verdict.EXPIRED | Verdict.ENDED:
                 self._subscription.lost(Cause.SESSION_EXPIRED)
                 text = received.error or "the server asks for a new handshake"
@@ -433,14 +442,9 @@ class Engine:
 
     async def _on_handshake(self) -> None:
         """A handshake was granted; it is in vain if the server lacks the configured transport."""
-        offered = self.session.supported_connection_types
-        if self.session.connection_type not in offered:
+        if lack := self.session.lack:
             self.session.expire()
-            text = (
-                f"server.transport: the server does not offer {self.session.connection_type!r}, "
-                f"only {', '.join(map(repr, offered)) or 'nothing'}"
-            )
-            await self._pause("handshake_refused", text, refused=True)
+            await self._pause("handshake_refused", lack, refused=True)
             return
         self.lease.began()
         self._subscription.session_began()
@@ -452,7 +456,7 @@ class Engine:
         if failure.maybe_lost and failure.http_status is None and request.hold_ms:
             self.lease.unanswered(max(0.0, request.hold_ms / 1000 - self._asked_for_s()))
         self.session.fail(request)
-        doubted = self._may_have_lost(request, failure)
+        doubted = self.session.may_have_lost(request, failure)
         asked_s = failure.retry_after_s or 0.0
         if failure.http_status in AUTH_STATUS:
             if doubted:
@@ -462,10 +466,6 @@ class Engine:
         self._subscription.failed(cut=doubted)
         reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
         await self._pause(reason, str(failure), asked_s=asked_s)
-
-    def _may_have_lost(self, request: Request, failure: ExchangeFailed) -> bool:
-        """Whether the server may have given an answer, with events in it, that will not come again."""
-        return failure.maybe_lost and request.step is not Step.HANDSHAKE and not self.session.ack_granted
 
     async def _unauthorized(self, reason: str, text: str, *, asked_s: float = 0.0) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""

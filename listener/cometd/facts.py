@@ -19,6 +19,7 @@ __all__ = [
     "Resume",
     "SessionProblem",
     "Subscribed",
+    "TopicsAnswered",
 ]
 
 
@@ -31,6 +32,7 @@ class Cause(StrEnum):
     LOGIN = "login"
     NO_ACK_CUT = "no_ack_cut"
     SUBSCRIPTION_LOST = "subscription_lost"
+    TOPIC_REFUSED = "topic_refused"
 
 
 class RestoredBy(StrEnum):
@@ -107,6 +109,19 @@ class SessionProblem(msgspec.Struct, frozen=True, kw_only=True):
     retry_in_s: float
 
 
+class TopicsAnswered(msgspec.Struct, frozen=True, kw_only=True):
+    """Several topics were subscribed to, asked at `asked_at`, answered at `at`; not all were refused.
+
+    `refused` are those that were, each with what the server said. `is_new` says that a session begins, which
+    `Subscribed` will report.
+    """
+
+    at: Moment
+    asked_at: Moment
+    refused: dict[str, str]
+    is_new: bool
+
+
 class PollingEnded(msgspec.Struct, frozen=True, kw_only=True):
     """Polling ended. The server queues events for `resume` from now on; None if that is not certain.
 
@@ -118,4 +133,4 @@ class PollingEnded(msgspec.Struct, frozen=True, kw_only=True):
     subscribed: Moment | None = None
 
 
-Fact = Batch | Subscribed | Polled | SessionProblem | PollingEnded
+Fact = Batch | Subscribed | Polled | SessionProblem | PollingEnded | TopicsAnswered

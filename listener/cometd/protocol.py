@@ -14,28 +14,32 @@ A session of an earlier process begins in SUBSCRIBED: its first connect is what 
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, TypeGuard
+from typing import Any
 
 import msgspec
 
 from listener.cometd import messages as wire
 from listener.cometd.messages import Message
+from listener.cometd.replies import (
+    UNAUTHORIZED,
+    batch_number,
+    error_code,
+    is_number,
+    names_unknown_client,
+    truth,
+    understood,
+    wrong_with,
+)
 from listener.cometd.slices import SLICE_BYTES
 from listener.cometd.taken import PART_EVENTS, Taken
+from listener.errors import ExchangeFailed
 
-_UNKNOWN_CLIENT = "402"  # CometD
-_UNKNOWN_IN_WORDS = "nknown client"  # faye, some CometD versions: "401:id:Unknown client", "403::Unknown client"
-_UNAUTHORIZED = ("401", "403")
 _LONGEST_ADVICE_MS = 86_400_000
 _DEFAULT_MAX_INTERVAL_MS = 10_000  # CometD's, where the server does not tell its own
 _LONGEST_ERROR = 200
 _PART_BYTES = SLICE_BYTES // 2
-_LONGEST_CLIENT_ID = 1024  # bytes; it goes into every request and into the journal
 _MOST_TYPES, _LONGEST_TYPE = 16, 40
-_ADVICE = ("reconnect", "interval", "timeout", "maxInterval")
-_RECONNECT = ("retry", "handshake", "none")
 _NOT_SUBSCRIBED = "not_subscribed"
-_TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
 class Phase(Enum):
@@ -68,6 +72,7 @@ class Verdict(Enum):
 
 
 _WORST_FIRST = (Verdict.ENDED, Verdict.EXPIRED, Verdict.UNAUTHORIZED, Verdict.REFUSED)
+_SOME_TOPICS = (Verdict.GRANTED, Verdict.UNAUTHORIZED, Verdict.REFUSED)
 _NEXT_STEP = {
     Phase.UNCONNECTED: Step.HANDSHAKE,
     Phase.HANDSHAKEN: Step.SUBSCRIBE,
@@ -101,6 +106,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             message["channel"] == reply.channel and reply.subscription in (None, message.get("subscription"))
             for message in self.payload
         )
+
+    def topic_of(self, reply: Message, place: int) -> str:
+        """What a reply to a subscription is about; `place` is that among the replies."""
+        by_id = (message["subscription"] for message in self.payload if str(reply.id) == message["id"])
+        named = reply.subscription if isinstance(reply.subscription, str) else None
+        return str(next(by_id, None) or named or self.payload[min(place, len(self.payload) - 1)]["subscription"])
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +154,8 @@ class Session:
 
     Attributes:
         hold_limit_ms: how long a connect asks to be held at most, None for as long as the server likes.
+        refused_topics: those that the last subscription was granted without, each with what the server said. If it
+            refuses all, nothing is granted.
     """
 
     def __init__(self, *, topics: Iterable[str], connection_type: str, want_ack: bool = True) -> None:
@@ -154,6 +167,7 @@ class Session:
         self.supported_connection_types: list[str] = []
         self.acked: int | None = None
         self.hold_limit_ms: int | None = None
+        self.refused_topics: dict[str, str] = {}
         self._want_ack = want_ack
         self._subscribe_again = False
         self._last_id = 0
@@ -161,6 +175,15 @@ class Session:
         self._early: list[Message] = []
         self._early_bytes = 0
         self._taken = Taken()
+
+    @property
+    def lack(self) -> str:
+        """Why a session that was granted is of no use; empty if the server has the transport."""
+        offered = self.supported_connection_types
+        if self.connection_type in offered:
+            return ""
+        named = ", ".join(map(repr, offered)) or "nothing"
+        return f"server.transport: the server does not offer {self.connection_type!r}, only {named}"
 
     @property
     def ack_granted(self) -> bool:
@@ -197,7 +220,7 @@ class Session:
         value = self.advice.get(name)
         if value is None:
             return default
-        if not _is_number(value):
+        if not is_number(value):
             return default
         return int(max(-_LONGEST_ADVICE_MS, min(value, _LONGEST_ADVICE_MS)))
 
@@ -290,6 +313,10 @@ class Session:
         ):
             self.phase = Phase.SUBSCRIBED
 
+    def may_have_lost(self, request: Request, failure: ExchangeFailed) -> bool:
+        """Whether the server may have given an answer, with events in it, that will not come again."""
+        return failure.maybe_lost and request.step is not Step.HANDSHAKE and not self.ack_granted
+
     def expire(self) -> None:
         """Give the session up: the next request is a handshake."""
         self.phase, self.client_id, self.acked = Phase.UNCONNECTED, None, None
@@ -305,7 +332,7 @@ class Session:
         replies = [message for message in others if request.is_answered_by(message)]
         for reply in replies:
             if reply.advice:
-                self.advice |= _understood(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
+                self.advice |= understood(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
         if self._is_stale(request):
             verdict = Verdict.EXPIRED if replies else Verdict.UNANSWERED
             return Received(verdict=verdict, events=events, refused=refused, error="the session was given up meanwhile")
@@ -326,7 +353,7 @@ class Session:
             refused=refused,
             error=error,
             multiple_clients=any(
-                _truth(reply.advice.get("multiple-clients")) for reply in replies if isinstance(reply.advice, dict)
+                truth(reply.advice.get("multiple-clients")) for reply in replies if isinstance(reply.advice, dict)
             ),
         )
 
@@ -374,7 +401,7 @@ class Session:
         elif not replies:
             return [], None, 0  # a keep-alive acknowledges nothing
         ext = replies[0].ext
-        number = _batch_number(ext.get("ack") if isinstance(ext, dict) else None)
+        number = batch_number(ext.get("ack") if isinstance(ext, dict) else None)
         if number is None:
             return events, None, known
         if events and number <= self.acked:  # every connect reply has a new number: this batch was here before
@@ -398,21 +425,26 @@ class Session:
         if len(replies) < len(request.payload):
             return Verdict.UNANSWERED, None
         verdicts = [self._judge_one(request.step, reply) for reply in replies]
-        for worst in _WORST_FIRST:
-            if worst in verdicts:
-                return worst, _error_text(request.step, replies[verdicts.index(worst)])
-        return Verdict.GRANTED, None
+        worst = next((one for one in _WORST_FIRST if one in verdicts), Verdict.GRANTED)
+        if worst in _SOME_TOPICS and Verdict.GRANTED in verdicts and request.payload[0]["channel"] == wire.SUBSCRIBE:
+            self.refused_topics = {
+                request.topic_of(reply, at): _error_text(request.step, reply)
+                for at, (reply, verdict) in enumerate(zip(replies, verdicts, strict=True))
+                if verdict is not Verdict.GRANTED
+            }
+            return Verdict.GRANTED, None
+        return worst, None if worst is Verdict.GRANTED else _error_text(request.step, replies[verdicts.index(worst)])
 
     def _judge_one(self, step: Step, reply: Message) -> Verdict:
-        refusal = Verdict.UNAUTHORIZED if reply.error and _error_code(reply) in _UNAUTHORIZED else Verdict.REFUSED
+        refusal = Verdict.UNAUTHORIZED if reply.error and error_code(reply) in UNAUTHORIZED else Verdict.REFUSED
         if step is Step.HANDSHAKE:
-            granted = _truth(reply.successful) and not _wrong_with(reply.client_id)
+            granted = truth(reply.successful) and not wrong_with(reply.client_id)
             return Verdict.GRANTED if granted else refusal
         advised = reply.advice.get("reconnect") if isinstance(reply.advice, dict) else None
         if advised == "none" or (step is Step.CONNECT and self._advised("interval", 0) < 0):
             return Verdict.ENDED
-        refused = _truth(reply.successful) is False
-        if advised == "handshake" or (refused and _names_unknown_client(reply)):
+        refused = truth(reply.successful) is False
+        if advised == "handshake" or (refused and names_unknown_client(reply)):
             return Verdict.EXPIRED
         return refusal if refused else Verdict.GRANTED
 
@@ -434,7 +466,7 @@ class Session:
         self.supported_connection_types = [name[:_LONGEST_TYPE] for name in named[:_MOST_TYPES]]
         ack = reply.ext.get("ack") if isinstance(reply.ext, dict) else None
         if isinstance(ack, dict) and ack.get("enabled") is True:
-            batch = _batch_number(ack.get("batch"))
+            batch = batch_number(ack.get("batch"))
             self.acked = -1 if batch is None else batch
         else:
             self.acked = -1 if ack is True else None
@@ -449,51 +481,9 @@ def _sorted(messages: list[Message]) -> tuple[list[Message], list[Message]]:
     return events, others
 
 
-def _truth(value: object) -> bool | None:
-    """A boolean as servers write it: `true`, `"true"`, 1; None where it is none."""
-    return _TRUTH.get(str(value).lower()) if isinstance(value, bool | int | str) else None
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _understood(advice: object) -> dict[str, Any]:
-    """The members of an advice that say something to us; whatever else a server puts there is not kept."""
-    known = {name: advice.get(name) for name in _ADVICE} if isinstance(advice, dict) else {}
-    return {name: value for name, value in known.items() if value in _RECONNECT or _is_number(value)}
-
-
-def _wrong_with(client_id: object) -> str:
-    """Why this is no client id; "" if it is one."""
-    if not isinstance(client_id, str) or not client_id:
-        return "the server granted a handshake without a client id"
-    if len(client_id.encode()) > _LONGEST_CLIENT_ID:
-        return f"the server's client id is longer than {_LONGEST_CLIENT_ID} bytes"
-    return ""
-
-
-def _batch_number(value: object) -> int | None:
-    """What numbers a batch, else None: CometD's numbers are Java longs, and as such they are stored."""
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
-        return value
-    return None
-
-
-def _error_code(reply: Message) -> str:
-    """The code of the `error` field (8.1), "" without one."""
-    return reply.error.split(":", 1)[0].strip() if isinstance(reply.error, str) else ""
-
-
-def _names_unknown_client(reply: Message) -> bool:
-    """Whether the server does not know the session. A 402 on a subscribe comes without advice."""
-    code = _error_code(reply)
-    return code == _UNKNOWN_CLIENT or (code in _UNAUTHORIZED and _UNKNOWN_IN_WORDS in str(reply.error))
-
-
 def _error_text(step: Step, reply: Message) -> str:
     """The `error` field (8.1), one line of it, or words of our own where there is none."""
     text = " ".join(reply.error.split())[:_LONGEST_ERROR] if isinstance(reply.error, str) else ""
-    if not text and step is Step.HANDSHAKE and _truth(reply.successful):
-        return _wrong_with(reply.client_id)
+    if not text and step is Step.HANDSHAKE and truth(reply.successful):
+        return wrong_with(reply.client_id)
     return text or f"{reply.channel} was not successful"

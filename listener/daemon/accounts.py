@@ -277,12 +277,11 @@ class Accounts:
         return _Listening(settings=account, parts=parts, receiver=receiver, resumes=saved is not None)
 
     def _fitting(self, saved: SessionState | None, account: AccountSettings) -> SessionState | None:
-        """A stored session that belongs to this server, topic and transport."""
+        """A stored session that belongs to this server, its topics and transport."""
         if saved is None:
             return None
         identity = identity_of(self._settings, account)
-        same = (saved.url, saved.topic) == (identity.url, identity.topic)
-        return saved if same and saved.connection_type == self._settings.server.transport else None
+        return saved if identity.fits(saved) and saved.connection_type == self._settings.server.transport else None
 
     def _decoder(self, parts: Account, account: AccountSettings) -> NotificationDecoder:
         keys = self._settings.keys_of(account)
@@ -343,6 +342,7 @@ class Accounts:
             clock=self._host.clock,
             interval_s=self._settings.server.reconcile_interval_s,
             uniform=self._host.random.uniform,
+            media=self._settings.disposition.media,
         )
 
 

@@ -118,7 +118,7 @@ class CommandHandler:
 
     async def _test(self, lane: Lane) -> SinkTestResult:
         event = self._new_test_event(lane.name)
-        tested = SinkTestResult.of(event.id, await lane.send_test_event(event))
+        tested = SinkTestResult.of(event.id, *await lane.send_test_event(event))
         log.info("sink_tested", sink=lane.name, event_id=event.id, verdict=tested.verdict, reason=tested.reason)
         return tested
 

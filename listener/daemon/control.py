@@ -14,6 +14,7 @@ import msgspec
 import structlog
 
 from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon, Outcome
+from listener.model.condition import Exchange
 from listener.model.event import ControlFilter, LaneStatus, Milliseconds
 
 LINE_BYTES = 2**20
@@ -111,20 +112,24 @@ class SinkTestResult(msgspec.Struct, frozen=True, kw_only=True):
         verdict: `taken`, or the sink's outcome: `retry`, `park`, `reject`.
         reason: why it was not taken; empty if it was.
         answer: what the destination said.
+        exchanges: what was sent and answered, of a sink that can show it; without a secret.
     """
 
     event_id: str
     verdict: str
     reason: str = ""
     answer: str = ""
+    exchanges: tuple[Exchange, ...] = ()
 
     @classmethod
-    def of(cls, event_id: str, outcome: Outcome | None) -> "SinkTestResult":
+    def of(cls, event_id: str, outcome: Outcome | None, exchanges: tuple[Exchange, ...] = ()) -> "SinkTestResult":
         """The verdict of an outcome; None means that the event was taken."""
         if outcome is None:
-            return cls(event_id=event_id, verdict="taken")
+            return cls(event_id=event_id, verdict="taken", exchanges=exchanges)
         verdict = type(outcome).__name__.lower()
-        return cls(event_id=event_id, verdict=verdict, reason=outcome.reason, answer=outcome.detail)
+        return cls(
+            event_id=event_id, verdict=verdict, reason=outcome.reason, answer=outcome.detail, exchanges=exchanges
+        )
 
 
 class Resend(msgspec.Struct, frozen=True, kw_only=True):

@@ -111,6 +111,8 @@ class Health:
         summary, silent = self._roll.summary(), self._roll.silent()
         found = [_unsubscribed(place, one) for place, one in summary.unsubscribed]
         found += _more(summary.more_unsubscribed, "accounts have no subscription")
+        found += [_unheard(place, one) for place, one in summary.unheard]
+        found += _more(summary.more_unheard, "accounts do not hear all media")
         found += [_silent(*one) for one in silent[:MOST_NAMED]]
         found += _more(len(silent[MOST_NAMED:]), "accounts are silent")
         return found
@@ -332,6 +334,14 @@ def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
     return ReadinessProblem(
         brief=f"accounts[{place}] has no subscription",
         full=f"account {one.account} has no subscription: {why}",
+        kind="accounts",
+    )
+
+
+def _unheard(place: int, one: AccountStatus) -> ReadinessProblem:
+    return ReadinessProblem(
+        brief=f"accounts[{place}] does not hear all media",
+        full=f"account {one.account}: {one.unheard}",
         kind="accounts",
     )
 

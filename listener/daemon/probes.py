@@ -12,11 +12,12 @@ from listener.daemon import connections
 from listener.daemon.assembly import Account, new_test_event, sink_problems
 from listener.daemon.control import SinkTestResult
 from listener.daemon.storage import storage_of
-from listener.delivery import outcome_of
+from listener.delivery import outcome_of, try_out
 from listener.errors import ConfigError, JournalError, ListenerError, Problem, StartError, WebServicesError
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.sinks import registry
+from listener.webservices.media import A_CHAT, Target
 
 _HANDSHAKE_S = 10.0
 _AT_ONCE = 50  # logins: as in the daemon, a denial-of-service filter may stand before the server
@@ -85,9 +86,15 @@ async def _within(slots: asyncio.Semaphore, probe: Awaitable[Iterable[Problem]])
 
 
 async def set_disposition(
-    settings: Settings, *, chat_id: str, disposition: str, key: str | None = None, username: str | None = None
+    settings: Settings,
+    *,
+    chat_id: str,
+    disposition: str,
+    key: str | None = None,
+    username: str | None = None,
+    target: Target = A_CHAT,
 ) -> dict[str, Any]:
-    """Execute SetDisposition as one of the accounts, the first by default; returns the server's answer.
+    """Set a disposition as one of the accounts, the first by default; returns the server's answer.
 
     Raises:
         ConfigError: there is no such account, or the server has no REST API.
@@ -101,7 +108,7 @@ async def set_disposition(
         parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
         try:
             assert parts.rest is not None  # noqa: S101 - login is basic
-            return await parts.rest.set_disposition(chat_id, disposition, key)
+            return await parts.rest.set_disposition(chat_id, disposition, key, target)
         finally:
             await parts.http.close()
     finally:
@@ -123,14 +130,13 @@ async def send_test_event(settings: Settings, name: str) -> SinkTestResult:
     sink = registry.build(name, lane, base=settings.base)
     try:
         await sink.open()
-        await sink.deliver([event])
+        return SinkTestResult.of(event.id, *await try_out(sink, event))
     except StartError:
         raise
     except Exception as exc:  # noqa: BLE001 - as in a lane: whatever a sink raises is its verdict
         return SinkTestResult.of(event.id, outcome_of(exc, 1))
     finally:
         await sink.close()
-    return SinkTestResult.of(event.id, None)
 
 
 def _account(settings: Settings, username: str | None) -> AccountSettings:

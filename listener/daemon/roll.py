@@ -25,6 +25,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         unsubscribed: place and status of those without a subscription, in the order of their places; the first ones.
         more_unsubscribed: how many there are beyond these.
+        unheard: likewise those that are subscribed but for a medium, of which the server refuses the topic.
+        more_unheard: how many there are beyond these.
         since_ms: since when those that are subscribed are: first and last; None without any.
         epoch: the highest.
         gaps: of all of them.
@@ -32,6 +34,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     unsubscribed: tuple[tuple[int, AccountStatus], ...]
     more_unsubscribed: int
+    unheard: tuple[tuple[int, AccountStatus], ...]
+    more_unheard: int
     since_ms: tuple[int, int] | None
     epoch: int
     gaps: Gaps
@@ -107,6 +111,8 @@ class Roll:
         trouble, since_ms = None if silent_s is None else SILENT, now_ms - round((silent_s or 0.0) * 1000)
         if not status.subscribed:
             trouble = f"no subscription: {status.last_error or 'connecting'}"
+        elif status.unheard is not None:
+            trouble = status.unheard
         standing = Standing(
             subscribed=status.subscribed,
             trouble=trouble,
@@ -194,16 +200,22 @@ def _report(one: AccountStatus, standing: Standing | None) -> AccountReport:
 
 
 def _summary(statuses: Sequence[AccountStatus], places: Mapping[str, int]) -> Summary:
-    unsubscribed = [(places.get(one.account, len(places)), one) for one in statuses if not one.subscribed]
-    unsubscribed.sort(key=lambda one: one[0])
+    unsubscribed = _placed((one for one in statuses if not one.subscribed), places)
+    unheard = _placed((one for one in statuses if one.subscribed and one.unheard), places)
     since_ms = [one.since_ms for one in statuses if one.subscribed and one.since_ms]
     return Summary(
         unsubscribed=tuple(unsubscribed[:MOST_NAMED]),
         more_unsubscribed=len(unsubscribed[MOST_NAMED:]),
+        unheard=tuple(unheard[:MOST_NAMED]),
+        more_unheard=len(unheard[MOST_NAMED:]),
         since_ms=(min(since_ms), max(since_ms)) if since_ms else None,
         epoch=max((one.epoch for one in statuses), default=0),
         gaps=_all_gaps(one.gaps for one in statuses if one.gaps.count),
     )
+
+
+def _placed(statuses: Iterable[AccountStatus], places: Mapping[str, int]) -> list[tuple[int, AccountStatus]]:
+    return sorted(((places.get(one.account, len(places)), one) for one in statuses), key=lambda one: one[0])
 
 
 def gaps_of_all(reports: Iterable[AccountReport]) -> Gaps:

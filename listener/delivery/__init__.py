@@ -9,9 +9,9 @@ The stream and the replays share a sink through `Destination.turn`, taken once a
 retries, parks, the horizon and replays as a user sees them.
 """
 
-from listener.delivery.destination import outcome_of
+from listener.delivery.destination import outcome_of, try_out
 from listener.delivery.lane import Lane
 from listener.delivery.policy import LanePolicy
 from listener.delivery.readiness import readiness_problem
 
-__all__ = ["Lane", "LanePolicy", "outcome_of", "readiness_problem"]
+__all__ = ["Lane", "LanePolicy", "outcome_of", "readiness_problem", "try_out"]

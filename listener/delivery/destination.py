@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
+from typing import NamedTuple
 
 import structlog
 
@@ -11,8 +12,9 @@ from listener.delivery.attempts import Attempts
 from listener.delivery.policy import LanePolicy
 from listener.delivery.retry_state import RetryState
 from listener.errors import Outcome, Park, Refusal, Reject, Retry, StartError
+from listener.model.condition import Exchange
 from listener.model.event import Event
-from listener.ports import Reopens, Sink
+from listener.ports import Reopens, ShowsExchanges, Sink
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
 
@@ -29,6 +31,25 @@ async def hand_over(sink: Sink, events: Sequence[Event]) -> Outcome | None:
     except Exception as exc:  # noqa: BLE001 - the bug of a foreign sink stops its own lane, visibly, and nothing else
         return outcome_of(exc, len(events))
     return None
+
+
+class Tested(NamedTuple):
+    """What came of a test event: None if it was taken, and the exchanges of a sink that can show them."""
+
+    outcome: Outcome | None
+    exchanges: tuple[Exchange, ...] = ()
+
+
+async def try_out(sink: Sink, event: Event) -> Tested:
+    """Deliver one event that is not from the journal."""
+    exchanges: list[Exchange] = []
+    if isinstance(sink, ShowsExchanges):
+        sink.show_to(exchanges.append)
+    try:
+        return Tested(await hand_over(sink, [event]), tuple(exchanges))
+    finally:
+        if isinstance(sink, ShowsExchanges):
+            sink.show_to(None)
 
 
 def outcome_of(exc: Exception, events: int = 0) -> Outcome:
@@ -243,15 +264,16 @@ class Destination:
             self._log.warning("pause_too_long", reason=_too_long(named_s, kept_s), kept_s=kept_s)
         return _with_pause(outcome, kept_s)
 
-    async def send_test_event(self, event: Event) -> Outcome | None:
+    async def send_test_event(self, event: Event) -> Tested:
         """Deliver an event that is not from the journal: at once, whatever the lane waits for."""
         if not self._opened:
-            return Retry(f"the sink is not open yet: {self.parked or self.opening_error or 'the lane is starting'}")
+            why = self.parked or self.opening_error or "the lane is starting"
+            return Tested(Retry(f"the sink is not open yet: {why}"))
         try:
             async with asyncio.timeout(_TEST_EVENT_S), self._calls:
-                return await hand_over(self._sink, [event])
+                return await try_out(self._sink, event)
         except TimeoutError:
-            return Retry(f"the sink did not decide within {_TEST_EVENT_S:g} s")
+            return Tested(Retry(f"the sink did not decide within {_TEST_EVENT_S:g} s"))
 
     def _count(self, outcome: Outcome) -> None:
         self.failures += 1

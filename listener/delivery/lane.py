@@ -8,7 +8,7 @@ from contextlib import suppress
 import structlog
 
 from listener.delivery.attempts import Attempts
-from listener.delivery.destination import Destination, error_text, left_of, pause_after, refused, retry_after_of
+from listener.delivery.destination import Destination, Tested, error_text, left_of, pause_after, refused, retry_after_of
 from listener.delivery.pace import Pace
 from listener.delivery.policy import LanePolicy
 from listener.delivery.refusals import Refusals
@@ -167,7 +167,7 @@ class Lane:
         """Files may have been rotated: reopen them."""
         self._destination.reopen()
 
-    async def send_test_event(self, event: Event) -> Outcome | None:
+    async def send_test_event(self, event: Event) -> Tested:
         """Send a test event to the sink, ahead of waiting events; None if it was taken."""
         return await self._destination.send_test_event(event)
 

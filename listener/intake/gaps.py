@@ -1,12 +1,15 @@
 """What a gap says of the time that it stands for, and since when a subscription may be dead without a sign of it."""
 
 from listener.model.event import Gap, rfc3339
+from listener.model.media import MediaType
 from listener.runtime.clock import Moment
 
 _STEP_MS = 1000  # what two clocks that are read one after the other do not differ by
 
 
-def gap_between(since: Moment, until: Moment, *, account: str, reason: str, closed_by: str) -> Gap:
+def gap_between(
+    since: Moment, until: Moment, *, account: str, reason: str, closed_by: str, media_type: MediaType | None = None
+) -> Gap:
     """The gap from one moment to another, whatever was done to the wall clock in between.
 
     Its length is that of the monotonic clock. If the wall clock was set, `from` and `to` are so far apart that they
@@ -22,6 +25,7 @@ def gap_between(since: Moment, until: Moment, *, account: str, reason: str, clos
         to=rfc3339(max(until.wall_ms, since.wall_ms + length_ms)),
         reason=reason,
         closed_by=closed_by,
+        media_type=media_type,
         seconds=length_ms / 1000 if is_timed else None,
         clock_step_seconds=step_ms / 1000 if is_set else None,
     )

@@ -1,20 +1,32 @@
 """One account: stores what its session reports in the journal, and only then acknowledges it."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
 
-from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, RestoredBy, SessionProblem, Subscribed
+from listener.cometd.client import BatchClient
+from listener.cometd.facts import (
+    Batch,
+    Cause,
+    Polled,
+    PollingEnded,
+    RestoredBy,
+    SessionProblem,
+    Subscribed,
+    TopicsAnswered,
+)
 from listener.errors import ListenerError
+from listener.intake.counting import count_batch
 from listener.intake.gaps import Liveness, gap_between
 from listener.intake.reconciliation import Reconciler, Rest
+from listener.intake.topics import Identity, Topics
 from listener.model.event import AccountStatus, Entry, Gap, SessionState
+from listener.model.media import MediaType, media_type_of
 from listener.runtime.chore import Chore
 from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
@@ -28,42 +40,6 @@ log = structlog.get_logger(__name__)
 
 _SILENT_S = 60.0  # any session may be
 _STORE_EVERY_S = 10.0  # how far the stored time of an idle session may lag behind; limits a gap after a crash
-
-
-class Client(Protocol):
-    """What the receiver needs of a CometD client."""
-
-    async def run(self, *, disconnect: bool = False) -> None:
-        """Keep the session alive until cancelled."""
-
-    def facts(self, take: Callable[[Batch | Polled], bool]) -> AsyncGenerator[Fact, None]:
-        """What happens, in order; the answer of a poll is offered to `take` first if no fact waits before it."""
-
-    def pending(self) -> bool:
-        """Whether facts wait to be taken."""
-
-    async def end_polling(self) -> None:
-        """Stop polling cleanly."""
-
-    def rehandshake(self) -> None:
-        """Do a new handshake although polls succeed."""
-
-    async def subscribe_again(self) -> Moment | None:
-        """Subscribe again in the living session; when that was asked for, None if it was not granted."""
-
-    def pause_s(self) -> float:
-        """How long what the server has may wait for the next poll."""
-
-    def max_silence_s(self) -> float:
-        """How long a healthy session may report nothing."""
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Identifies a session; a saved one is continued only if all of this is the same."""
-
-    account: str
-    url: str
-    topic: str
 
 
 class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +67,7 @@ class Receiver:
     for how long it keeps the session. What the poll brings is not taken, and comes again to the next process.
 
     Args:
-        identity: the account, the CometD URL and the topic.
+        identity: the account, the CometD URL and the topics.
         client: the CometD client, not yet running.
         decoder: takes the dispositions out of notifications.
         record: stores an entry; returns once it is durable.
@@ -113,7 +89,7 @@ class Receiver:
         self,
         *,
         identity: Identity,
-        client: Client,
+        client: BatchClient,
         decoder: NotificationDecoder,
         record: Callable[[Entry], Awaitable[None]],
         submit: Callable[[Entry, Callable[[], None]], None],
@@ -136,6 +112,8 @@ class Receiver:
         self._metrics = metrics
         self._options = options
         self._host = host
+        self._topics = Topics(identity.topics, saved, self._stored_moment(), doubt_s=options.resubscribe_s)
+        self._last_session: SessionState | None = None
         self._stored_at: Moment | None = None
         self.turn = Turn()
         self._repeats = Repeats(options.known_digests)
@@ -246,6 +224,10 @@ class Receiver:
         """Whether the session is connected and nothing is known to be missing."""
         return self.is_connected() and self._dead_since is None and not (self._reconciler and self._reconciler.is_due)
 
+    def is_heard(self, chat_id: str) -> bool:
+        """Whether the topic of the interaction's medium is granted."""
+        return media_type_of(chat_id) not in self._topics.unheard
+
     async def subscribe_again(self) -> bool:
         """Subscribe again in the living session; whether that was granted."""
         asked_at = await self._client.subscribe_again()
@@ -286,6 +268,8 @@ class Receiver:
                         self._on_polled(fact)
                     case Subscribed():
                         await self._on_subscribed(fact)
+                    case TopicsAnswered():
+                        await self._on_topics(fact)
                     case SessionProblem():
                         self._on_problem(fact)
                     case PollingEnded():
@@ -309,7 +293,8 @@ class Receiver:
         decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at.wall_ms)
         self._repeats.drop_repeats(decoded, more=batch.more)
         self._note(decoded, batch)
-        self._count(batch, decoded)
+        if refused := count_batch(self._metrics, batch, decoded):
+            self._log.warning("notifications_refused", reasons=dict(refused), batch=batch.number)
         if batch.resume is not None:
             self._set_subscribed(batch.at)
         heard = any(not one.prime for one in decoded.observations)
@@ -344,23 +329,6 @@ class Receiver:
         if heard:
             self._was_dead = False
 
-    def _count(self, batch: Batch, decoded: DecodedBatch) -> None:
-        """One step for all of a batch, so that received = forwarded + filtered + refused at every moment."""
-        count = self._metrics.count
-        refused = Counter(batch.refused) + decoded.refused if batch.refused else decoded.refused
-        count("batches_total")
-        count("notifications_received_total", len(batch.payloads) + sum(batch.refused.values()))
-        count("notifications_forwarded_total", decoded.forwarded)
-        for name, reasons in (("filtered", decoded.filtered), ("refused", refused)):
-            for reason, amount in reasons.items():
-                count(f"notifications_{name}_total", amount, reason)
-        for field, amount in decoded.malformed.items():
-            count("fields_malformed_total", amount, field)
-        if refused:
-            self._log.warning("notifications_refused", reasons=dict(refused), batch=batch.number)
-        if batch.repeated:
-            count("batches_repeated_total")
-
     async def _on_subscribed(self, fact: Subscribed) -> None:
         """The subscription exists (again): record a gap if something could have been missed before."""
         since = self._gap_start(fact)
@@ -383,6 +351,25 @@ class Receiver:
             elif fact.restored_by is RestoredBy.RESUME and not (self._saved and self._saved.clean):
                 self._reconciler.owe()
         self._log_subscribed(fact, gap)
+        self.turn.release()
+
+    async def _on_topics(self, fact: TopicsAnswered) -> None:
+        """Of what is heard again, the time since it was refused is a gap; what is refused is on record at once."""
+        text, trouble = self._topics.text, self._topics.trouble
+        again = self._topics.answered(fact)
+        if self._topics.text != text and self._last_session is not None and not fact.is_new:
+            self._last_session = msgspec.structs.replace(self._last_session, topic=self._topics.text)
+            await self._record(Entry(account=self._identity.account, session=self._last_session))
+        for medium, since in again:
+            gap = self._gap(since, fact.at, Cause.TOPIC_REFUSED, "subscribe", medium)
+            self._log.info("topic_granted", medium=medium, gap=f"{gap.from_} to {gap.to}")
+            await self._record(Entry(account=self._identity.account, gap=gap))
+        if again and self._reconciler is not None:
+            self._reconciler.ask()
+        if self._topics.trouble != trouble:
+            self._stands(last_error=self._topics.trouble, unheard=self._topics.trouble)
+            if self._topics.trouble:
+                self._log.error("topic_refused", error=self._topics.trouble)
         self.turn.release()
 
     def _gap_start(self, fact: Subscribed) -> Moment | None:
@@ -408,8 +395,11 @@ class Receiver:
             return True
         return fact.restored_by is RestoredBy.RESUME and not fact.ack and not (self._saved and self._saved.clean)
 
-    def _gap(self, since: Moment, until: Moment, cause: Cause, closed_by: str) -> Gap:
-        gap = gap_between(since, until, account=self._identity.account, reason=cause, closed_by=closed_by)
+    def _gap(
+        self, since: Moment, until: Moment, cause: Cause, closed_by: str, media_type: MediaType | None = None
+    ) -> Gap:
+        account = self._identity.account
+        gap = gap_between(since, until, account=account, reason=cause, closed_by=closed_by, media_type=media_type)
         length_s = max(0.0, since.seconds_to(until))
         self._metrics.count("gaps_total", 1, cause)
         self._metrics.count("gap_seconds_total", length_s)
@@ -466,7 +456,7 @@ class Receiver:
 
     def _set_subscribed(self, at: Moment) -> None:
         if not self.status.subscribed:
-            self._stands(subscribed=True, since_ms=at.wall_ms, last_error=None, certain_ms=None)
+            self._stands(subscribed=True, since_ms=at.wall_ms, last_error=self._topics.trouble, certain_ms=None)
             self._metrics.add("sessions_subscribed", 1)
 
     def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:
@@ -478,7 +468,7 @@ class Receiver:
         return SessionState(
             account=self._identity.account,
             url=self._identity.url,
-            topic=self._identity.topic,
+            topic=self._topics.text,
             client_id=resume.client_id,
             connection_type=resume.connection_type,
             ack=resume.ack,

@@ -1,21 +1,30 @@
-"""Rereads an account's chats: after each gap, and periodically to check that the subscription is alive."""
+"""Rereads an account's chats, emails, calls: after each gap, and periodically to check that the subscription lives."""
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 import structlog
 
-from listener.errors import JournalDamaged, JournalFenced, ListenerError
+from listener.errors import (
+    JournalDamaged,
+    JournalFenced,
+    ListenerError,
+    LoginRefused,
+    Unreachable,
+    WebServicesError,
+)
 from listener.model.event import Difference, Entry, Gap, Observation
+from listener.model.media import CHAT, MediaType, media_type_of
 from listener.runtime.chore import Chore
 from listener.runtime.clock import Clock, Moment
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.runtime.turn import Turn
-from listener.webservices.notifications import NotificationDecoder
+from listener.webservices.media import MEDIA
+from listener.webservices.notifications import DecodedBatch, NotificationDecoder
 from listener.webservices.repeats import SeenChats
 
 log = structlog.get_logger(__name__)
@@ -32,8 +41,8 @@ _OVERTAKEN_AT_MOST = 3  # looks in a row; then the next one in its turn has to d
 class Rest(Protocol):
     """What is needed of the REST API."""
 
-    async def chats(self) -> Sequence[msgspec.Raw]:
-        """The account's chats now. Raises ListenerError."""
+    async def chats(self, media_type: MediaType = CHAT) -> Sequence[msgspec.Raw]:
+        """The account's chats now, or its interactions of another medium. Raises ListenerError."""
 
     async def keepalive(self) -> None:
         """Keep the login from idling out. Raises ListenerError."""
@@ -54,6 +63,9 @@ class Subscription(Protocol):
     def is_connected(self) -> bool:
         """Whether polls are granted: what is notified now is heard now."""
 
+    def is_heard(self, chat_id: str) -> bool:
+        """Whether the topic of the interaction's medium is granted."""
+
     def is_healthy(self) -> bool:
         """Whether the session is connected and nothing is known to be missing."""
 
@@ -71,11 +83,15 @@ class Subscription(Protocol):
 
 
 class _Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account's chats said when they were asked for; `going_on` are those that had not ended."""
+    """What an account's chats said when they were asked for; `going_on` are those that had not ended.
+
+    `media` are those that the server let read.
+    """
 
     asked_at: Moment
     observations: Sequence[Observation] = ()
     going_on: frozenset[str] = frozenset()
+    media: frozenset[str] = frozenset()
 
     @property
     def asked_s(self) -> float:
@@ -86,10 +102,11 @@ class _Look(msgspec.Struct, frozen=True, kw_only=True):
 class _Before:
     """What is kept of a look for the next one: values as their hashes, since they may be long."""
 
-    __slots__ = ("asked_s", "going_on", "values")
+    __slots__ = ("asked_s", "going_on", "media", "values")
 
     def __init__(self, look: _Look) -> None:
         self.asked_s = look.asked_s
+        self.media = look.media
         self.going_on = look.going_on
         self.values = {(one.chat_id, one.key): hash(one.value) for one in look.observations}
 
@@ -99,6 +116,7 @@ class Reconciler:
 
     Args:
         account: whose chats.
+        media: what of them is read.
         rest: where they are read.
         decoder: takes the dispositions out of them.
         record: stores an entry; returns once it is durable.
@@ -122,6 +140,7 @@ class Reconciler:
         "_decoder",
         "_differences",
         "_interval_s",
+        "_media",
         "_metrics",
         "_missed",
         "_overtaken",
@@ -130,6 +149,7 @@ class Reconciler:
         "_record",
         "_rest",
         "_uniform",
+        "_unread",
         "subscription",
     )
 
@@ -147,8 +167,11 @@ class Reconciler:
         clock: Clock,
         interval_s: float,
         uniform: Callable[[float, float], float] = THIS_HOST.random.uniform,
+        media: Sequence[MediaType] = (CHAT,),
     ) -> None:
         self._account = account
+        self._media = media
+        self._unread: set[MediaType] = set()
         self._rest = rest
         self._decoder = decoder
         self._record = record
@@ -346,9 +369,13 @@ class Reconciler:
         untold = [one.chat_id for one in look.observations if self._was_missed(one, look, is_news=one in news)]
         if before is not None:
             ended, begun = before.going_on - look.going_on, look.going_on - before.going_on
-            untold += [chat for chat in sorted(ended) if not seen.since(chat, before.asked_s - _LAG_S)]
-            untold += [chat for chat in sorted(begun) if not seen.by(chat, look.asked_s)]
-        return list(dict.fromkeys(untold))
+            untold += [chat for chat in _of(look.media, ended) if not seen.since(chat, before.asked_s - _LAG_S)]
+            untold += [chat for chat in _of(before.media, begun) if not seen.by(chat, look.asked_s)]
+        return [chat for chat in dict.fromkeys(untold) if self._has_to_be_told(chat)]
+
+    def _has_to_be_told(self, chat_id: str) -> bool:
+        """Whether silence proves anything: not of what the server refuses, nor of what is not documented."""
+        return self.subscription.is_heard(chat_id) and MEDIA[media_type_of(chat_id)].is_documented
 
     def _was_missed(self, read: Observation, look: _Look, *, is_news: bool) -> bool:
         """Whether the session should have been told of this value since the look before, and was not."""
@@ -366,9 +393,30 @@ class Reconciler:
         return is_news and read.chat_id not in seen
 
     async def _read(self, asked_at: Moment) -> _Look:
-        chats = await self._rest.chats()
-        decoded = self._decoder.decode_read(chats, account=self._account, received_ms=asked_at.wall_ms)
-        return _Look(asked_at=asked_at, observations=decoded.observations, going_on=frozenset(decoded.chats))
+        read = {one: found for one in self._media if (found := await self._read_medium(one, asked_at)) is not None}
+        return _Look(
+            asked_at=asked_at,
+            observations=[one for found in read.values() for one in found.observations],
+            going_on=frozenset(chat for found in read.values() for chat in found.chats),
+            media=frozenset(read),
+        )
+
+    async def _read_medium(self, media_type: MediaType, asked_at: Moment) -> DecodedBatch | None:
+        """None where the server refuses to list a medium other than chat: said once, and no others go without."""
+        try:
+            chats = await self._rest.chats(media_type)
+        except WebServicesError as exc:
+            if media_type == CHAT or isinstance(exc, LoginRefused | Unreachable):
+                raise
+            if media_type not in self._unread:
+                self._unread.add(media_type)
+                effect = "what is missed of this medium is not found by reading it again"
+                self._log.warning("medium_not_read", medium=media_type, error=str(exc), effect=effect)
+            return None
+        self._unread.discard(media_type)
+        return self._decoder.decode_read(
+            chats, account=self._account, received_ms=asked_at.wall_ms, media_type=media_type
+        )
 
     async def _compare(self, look: _Look, *, prime: bool, gap: Gap | None = None) -> None:
         """Record the chats after everything that is still on its way to the journal.
@@ -398,6 +446,11 @@ class Reconciler:
 
     def _count(self, result: str) -> None:
         self._metrics.count("reconciliations_total", 1, result)
+
+
+def _of(media: Collection[str], chat_ids: Iterable[str]) -> list[str]:
+    """The interactions of these media, in order."""
+    return sorted(chat for chat in chat_ids if media_type_of(chat) in media)
 
 
 def _raise_damage(exc: ListenerError) -> None:

@@ -383,7 +383,8 @@ class Recorder:
         )
 
     def _gap_event(self, gap: Gap) -> Event:
-        digest = blake2b(f"{gap.account}\0{gap.from_}\0{gap.to}\0{gap.reason}".encode(), digest_size=16)
+        what = gap.reason if gap.media_type is None else f"{gap.reason}\0{gap.media_type}"
+        digest = blake2b(f"{gap.account}\0{gap.from_}\0{gap.to}\0{what}".encode(), digest_size=16)
         return Event(
             id=digest.hexdigest(),
             type=self._gap_type,

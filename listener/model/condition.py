@@ -32,6 +32,13 @@ class ReadinessProblem(msgspec.Struct, frozen=True, kw_only=True):
     help: str | None = None
 
 
+class Exchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a destination and what was answered, in lines, without a secret."""
+
+    request: str
+    answer: str
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One call of a sink with a batch, begun at `at` (RFC 3339, UTC), and what came of it within `seconds`.
 

@@ -82,18 +82,24 @@ class Gap(
     frozen=True,
     kw_only=True,
     omit_defaults=True,
-    rename={"from_": "from", "closed_by": "closedBy", "clock_step_seconds": "clockStepSeconds"},
+    rename={
+        "from_": "from",
+        "closed_by": "closedBy",
+        "clock_step_seconds": "clockStepSeconds",
+        "media_type": "mediaType",
+    },
 ):
     """`data` of a gap event: a stretch in which a disposition could have been missed. Times are RFC 3339, UTC.
 
     `reason` is one of `restart`, `session_expired`, `network`, `login`, `no_ack_cut`, `subscription_lost`,
-    `journal_damaged`, `journal_lost`; `closed_by` tells what made the subscription certain again: `handshake` (a new
-    session), `poll` (the same session answered again), `subscribe` (the same session subscribed again), or `salvage`
-    (the journal begins again, with what could be read of it).
+    `topic_refused`, `journal_damaged`, `journal_lost`; `closed_by` tells what made the subscription certain again:
+    `handshake` (a new session), `poll` (the same session answered again), `subscribe` (the same session subscribed
+    again), or `salvage` (the journal begins again, with what could be read of it).
 
     `seconds` is the length by the monotonic clock, None where only the wall clock tells. `clock_step_seconds` is by how
     much the wall clock was set meanwhile, None if it was not: `from` and `to` then hold the stretch both as the clock
-    before shows it and as the one after does.
+    before shows it and as the one after does. `media_type` is there where only one medium was not heard, of which the
+    server had refused the topic (`topic_refused`).
     """
 
     account: str
@@ -103,6 +109,7 @@ class Gap(
     closed_by: str
     seconds: float | None = None
     clock_step_seconds: float | None = None
+    media_type: MediaType | None = None
 
     @property
     def ended_ms(self) -> int:
@@ -442,6 +449,7 @@ class GapTally(msgspec.Struct, frozen=True, kw_only=True):
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How an account's session stands. `epoch` counts the sessions that began or were resumed in this process.
 
+    `unheard` says which media are not heard although it is subscribed, and why; None if all are.
     `certain_ms` is the last moment (epoch milliseconds) at which its subscription certainly existed, while it has none:
     a gap may be open since. None while it has one, and before the very first.
     """
@@ -453,6 +461,7 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     gaps: GapTally = GapTally()
     since_ms: int | None = None
     last_error: str | None = None
+    unheard: str | None = None
     certain_ms: int | None = None
 
 

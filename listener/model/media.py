@@ -5,7 +5,7 @@ from typing import Literal, get_args
 MediaType = Literal["chat", "email", "sms", "facebook", "openmedia", "voice"]
 MEDIA_TYPES: tuple[MediaType, ...] = get_args(MediaType)
 CHAT: MediaType = "chat"
-_OTHERS = frozenset(MEDIA_TYPES) - {CHAT}
+_OTHERS: dict[str, MediaType] = {one: one for one in MEDIA_TYPES if one != CHAT}
 
 
 def identity_of(media_type: MediaType, interaction_id: str) -> str:
@@ -16,10 +16,9 @@ def identity_of(media_type: MediaType, interaction_id: str) -> str:
     return interaction_id if media_type == CHAT else f"{media_type}:{interaction_id}"
 
 
-def media_type_of(identity: str) -> str:
+def media_type_of(identity: str) -> MediaType:
     """The medium of an interaction."""
-    media_type, colon, _ = identity.partition(":")
-    return media_type if colon and media_type in _OTHERS else CHAT
+    return _OTHERS.get(identity.partition(":")[0], CHAT) if ":" in identity else CHAT
 
 
 def plain_id(media_type: MediaType, identity: str) -> str:

@@ -76,6 +76,7 @@ class Bayeux:
         self._by_user: dict[str, dict[str, CometdSession]] = {}
         self._by_browser: dict[str, set[CometdSession]] = {}
         self._subscription = asyncio.Event()
+        self.refused_topics: set[str] = set()
         self.handshakes = 0
         self.swept = 0
 
@@ -151,7 +152,7 @@ class Bayeux:
         if names is None:
             return reply_to(message, successful=False) | {"error": "403::Subscription missing"}
         answer = {"subscription": message["subscription"]}
-        if any(not name.startswith("/") or name.startswith("/meta/") for name in names):
+        if any(not name.startswith("/") or name.startswith("/meta/") or name in self.refused_topics for name in names):
             return reply_to(message, successful=False) | answer | {"error": "403::Subscribe denied"}
         session.subscriptions.update(names)
         self._subscription.set()

@@ -10,6 +10,7 @@ Everything is `POST /control/NAME` with a JSON object (or nothing, where every m
     delay             ms, target                             every answer comes later, until set to 0
     expire            agent                                  CometD sessions are forgotten, as by a sweep
     forget-subscriptions  agent                              sessions live on and hear nothing, silently
+    refuse-topic      topic, refused                         it cannot be subscribed to; sessions that have it lose it
     expire-http       -                                      HTTP sessions are forgotten: log in again
     invalidate-logins seconds                                the same, and nobody can log in for so long
     deny-handshake    count                                  the next handshakes are refused; 0 ends it
@@ -78,6 +79,13 @@ class SetCsrf(_Order, frozen=True):
     header: str | None = None
 
 
+class RefuseTopic(_Order, frozen=True):
+    """Whether a topic is refused from now on."""
+
+    topic: str
+    refused: bool = True
+
+
 class PublishOrder(_Order, frozen=True):
     """A message for one agent, or `all`. `raw` is the text of the data, sent as it is, valid JSON or not."""
 
@@ -116,6 +124,7 @@ class Control:
             "delay": (Delay, self._delay),
             "expire": (Expire, self._expire),
             "forget-subscriptions": (Expire, self._forget_subscriptions),
+            "refuse-topic": (RefuseTopic, self._refuse_topic),
             "expire-http": (Nothing, lambda _: {"expired": self._logins.end_all()}),
             "invalidate-logins": (InvalidateLogins, self._invalidate_logins),
             "deny-handshake": (Count, self._deny),
@@ -199,6 +208,16 @@ class Control:
         for session in sessions:
             session.subscriptions.clear()
         return {"forgotten": len(sessions)}
+
+    def _refuse_topic(self, order: RefuseTopic) -> Mapping[str, Any]:
+        refused = self._bayeux.refused_topics
+        if order.refused:
+            refused.add(order.topic)
+            for session in self._bayeux.sessions:
+                session.subscriptions.discard(order.topic)
+        else:
+            refused.discard(order.topic)
+        return {"refused": sorted(refused)}
 
     def _invalidate_logins(self, order: InvalidateLogins) -> Mapping[str, Any]:
         self._logins.refuse(order.seconds)

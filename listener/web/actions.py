@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from listener.errors import ControlError, HttpRefused, JournalError, JournalFenced, NotPossible
+from listener.model.condition import Exchange
 from listener.model.event import ControlFilter, DeadLetterFilter
 from listener.web.routes import JSON, Call, Route, json_answer
 
@@ -31,7 +32,8 @@ class Resumed(msgspec.Struct, frozen=True, kw_only=True):
 class SinkTested(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What the sink did with a test event: `verdict` is `taken`, or `retry`, `park` or `reject` for a `reason`.
 
-    `answer` is what the destination said of one that it has not taken.
+    `answer` is what the destination said of one that it has not taken. `exchanges` are what was sent and answered, of a
+    sink that can show it, without a secret.
     """
 
     sink: str
@@ -39,6 +41,7 @@ class SinkTested(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     verdict: str
     reason: str
     answer: str
+    exchanges: tuple[Exchange, ...] = ()
 
 
 class WantedAgain(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

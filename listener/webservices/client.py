@@ -1,8 +1,8 @@
-"""One account's REST side: login, session cookie, CSRF token, the agent's chats, SetDisposition."""
+"""One account's REST side: login, session cookie, CSRF token, the agent's chats, emails and calls, SetDisposition."""
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
 from urllib.parse import quote
@@ -16,15 +16,16 @@ from listener.errors import (
     CsrfRejected,
     LoginRefused,
     ParameterInvalid,
-    ParameterMissing,
     ServerFault,
     WebServicesError,
 )
+from listener.model.media import CHAT, MediaType
 from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
 from listener.runtime.http_client import bare
 from listener.webservices import csrf
 from listener.webservices.answers import PARTIAL, Reply, check, decode, unanswered
+from listener.webservices.media import A_CHAT, MEDIA, Target
 from listener.webservices.skew import ClockSkew
 
 ME = "/api/v2/me"
@@ -51,6 +52,7 @@ class Session:
 
     __slots__ = (
         "_base",
+        "_channels",
         "_csrf",
         "_failure",
         "_http",
@@ -76,6 +78,7 @@ class Session:
         http: aiohttp.ClientSession,
         request_timeout_s: float,
         start_contact_center_session: bool,
+        channels: Sequence[str],
         on_login: Callable[[str], None],
         time_s: Callable[[], float],
         skew: ClockSkew,
@@ -88,6 +91,7 @@ class Session:
         self._http = http
         self._timeout_s = request_timeout_s
         self._start_contact_center_session = start_contact_center_session
+        self._channels = channels
         self._on_login = on_login
         self._time_s = time_s
         self._skew = skew
@@ -185,7 +189,7 @@ class Session:
         return "Basic " + b64encode(credentials).decode()
 
     async def _enter_contact_center(self) -> None:
-        body = msgspec.json.encode({"operationName": "StartContactCenterSession", "channels": ["chat"]})
+        body = msgspec.json.encode({"operationName": "StartContactCenterSession", "channels": self._channels})
         try:
             await self._exchange("POST", ME, body=body)
         except WebServicesError as exc:
@@ -265,13 +269,14 @@ class _Version(msgspec.Struct, frozen=True):
     version: str
 
 
-class _Chats(msgspec.Struct, frozen=True):
-    chats: list[msgspec.Raw] | None = None
+def _listing(resource: str) -> Any:
+    """An answer that lists interactions below `user` or beside it."""
+    listed = (resource, list[msgspec.Raw] | None, None)
+    user = msgspec.defstruct("User", [listed])
+    return msgspec.defstruct("Listing", [("user", user | None, None), listed])
 
 
-class _ChatsAnswer(msgspec.Struct, frozen=True):
-    user: _Chats | None = None
-    chats: list[msgspec.Raw] | None = None
+_LISTINGS = {one.name: _listing(one.resource) for one in MEDIA.values()}
 
 
 class _UserSettings(msgspec.Struct, frozen=True):
@@ -303,7 +308,8 @@ class WebServices:
         password: called for each login, so that a changed file is read again; its OSError becomes LoginRefused.
         http: from `new_session`; its owner closes it. TLS is its connector's matter.
         request_timeout_s: for one exchange, from the connection to the last byte.
-        start_contact_center_session: log the agent in to the contact center's chat after each login.
+        start_contact_center_session: log the agent in to the contact center after each login.
+        channels: of that session.
         on_login: told the result of each login: `ok`, `refused` or `failed`.
         time_s: epoch seconds, for a Retry-After that names a date.
         skew: sees the server's clock; shared by all accounts.
@@ -320,6 +326,7 @@ class WebServices:
         http: aiohttp.ClientSession,
         request_timeout_s: float = 30.0,
         start_contact_center_session: bool = False,
+        channels: Sequence[str] = ("chat",),
         on_login: Callable[[str], None] = lambda _: None,
         time_s: Callable[[], float] = THIS_HOST.time_s,
         skew: ClockSkew | None = None,
@@ -331,6 +338,7 @@ class WebServices:
             http=http,
             request_timeout_s=request_timeout_s,
             start_contact_center_session=start_contact_center_session,
+            channels=channels,
             on_login=on_login,
             time_s=time_s,
             skew=skew or ClockSkew(time_s=time_s),
@@ -360,18 +368,21 @@ class WebServices:
         """The server's version, such as 8.5.202.96."""
         return decode(await self._session.call("GET", VERSION), _Version).version
 
-    async def chats(self) -> list[msgspec.Raw]:
-        """The account's chats as they are now, each as its JSON, for `NotificationDecoder.decode_chats`.
+    async def chats(self, media_type: MediaType = CHAT) -> list[msgspec.Raw]:
+        """The account's chats as they are now, each as its JSON, for `NotificationDecoder.decode_read`.
 
-        Accepted below `user` and beside it; without chats, or with null, the list is empty.
+        Accepted below `user` and beside it; without chats, or with null, the list is empty. With another medium its
+        interactions; whether the server lists these, nobody has documented.
 
         Raises:
             ServerFault: the answer lists more than MOST_CHATS.
         """
-        answer = decode(await self._session.call("GET", ME, query="subresources=chats"), _ChatsAnswer)
-        chats = (answer.user and answer.user.chats) or answer.chats or []
+        resource = MEDIA[media_type].resource
+        reply = await self._session.call("GET", ME, query=f"subresources={resource}")
+        answer = decode(reply, _LISTINGS[media_type])
+        chats: list[msgspec.Raw] = getattr(answer.user, resource, None) or getattr(answer, resource) or []
         if len(chats) > MOST_CHATS:
-            raise ServerFault(f"GET {ME}: the answer lists {len(chats)} chats, more than {MOST_CHATS}")
+            raise ServerFault(f"GET {ME}: the answer lists {len(chats)} {resource}, more than {MOST_CHATS}")
         return chats
 
     async def disposition_key(self) -> str | None:
@@ -388,25 +399,21 @@ class WebServices:
         return None
 
     async def set_disposition(
-        self, chat_id: str, disposition: str, disposition_key: str | None = None
+        self, chat_id: str, disposition: str, disposition_key: str | None = None, target: Target = A_CHAT
     ) -> dict[str, Any]:
-        """Set a chat's disposition (Chat API, SetDisposition); returns the server's answer.
+        """Set the disposition of a chat (Chat API, SetDisposition) or of another medium; returns the server's answer.
 
-        The answer says that the operation was accepted; the result is a notification. Without `disposition_key` the
-        server uses the key it is configured with.
+        The answer says that the operation was accepted; the result is a notification, and of a released call there is
+        none. Without `disposition_key` the server uses the key it is configured with.
 
         Raises:
+            ParameterMissing: the medium has no operation that finds the key by itself, or more has to be named.
             ParameterInvalid: the server says so (or that the chat is not in a state for it), or the text is no Unicode.
             NotFound: the account has no such chat.
         """
-        if not chat_id:
-            raise ParameterMissing("the chat id is empty")
-        operation = {"operationName": "SetDisposition"}
-        if disposition_key is not None:
-            operation["dispositionKey"] = disposition_key
-        operation["disposition"] = disposition
+        steps, operation = target.request(chat_id, disposition, disposition_key)
         try:
-            path, body = f"{ME}/chats/{quote(chat_id, safe='')}", msgspec.json.encode(operation)
+            path, body = "/".join((ME, *(quote(step, safe="") for step in steps))), msgspec.json.encode(operation)
         except UnicodeEncodeError as exc:
             raise ParameterInvalid("chat id, disposition and key must be Unicode text") from exc
         return decode(await self._session.call("POST", path, body=body), dict[str, Any])

@@ -1,9 +1,11 @@
 """What Web Services has for each medium: topic, messages, container, resource, operation. All of it in one table."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
+from listener.errors import ParameterMissing
 from listener.model.media import MediaType
 
 _SET_DISPOSITION = "SetDisposition"
@@ -21,6 +23,7 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
         container: the member of a notification that holds the interaction.
         resource: below `/api/v2/me`, for operations; also the name of the subresource to read.
         operation: what sets a disposition; with UpdateUserData it is a key of the user data.
+        channel: what a contact-center session calls it; None where nobody has documented that.
         is_documented: whether the topic and the messages are. If not, that something was not told proves nothing.
     """
 
@@ -31,12 +34,8 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
     container: str
     resource: str
     operation: str = _SET_DISPOSITION
+    channel: str | None = None
     is_documented: bool = True
-
-    @property
-    def needs_key(self) -> bool:
-        """Whether a disposition can only be set under a key that is named."""
-        return self.operation == _UPDATE_USER_DATA
 
 
 _TABLE = (
@@ -46,6 +45,7 @@ _TABLE = (
         message_types=("ChatStateChangeMessage",),
         container="chat",
         resource="chats",
+        channel="chat",
     ),
     Medium(  # Email API, SetDisposition: all userData, and no participants
         name="email",
@@ -53,6 +53,7 @@ _TABLE = (
         message_types=("EmailStateChangeMessage",),
         container="email",
         resource="emails",
+        channel="email",
     ),
     # SMS Session API, UpdateUserData: container and resource are documented, there is no SetDisposition. The topic is
     # inferred from the resource, the spellings of the message type from the container and from Facebook's.
@@ -95,8 +96,47 @@ _TABLE = (
         container="call",
         resource="calls",
         operation="SetCallDisposition",
+        channel="voice",
     ),
 )
 
 MEDIA: Mapping[MediaType, Medium] = {one.name: one for one in _TABLE}
 """By name, in the order of `model.media.MEDIA_TYPES`."""
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """What a disposition is set on, and what some media want to know besides its id.
+
+    Attributes:
+        media_type: its medium.
+        open_media_type: what the site calls the kind of open media; a part of its path.
+        call_uri: of a call; optional.
+        call_uuid: likewise.
+    """
+
+    media_type: MediaType = "chat"
+    open_media_type: str | None = None
+    call_uri: str | None = None
+    call_uuid: str | None = None
+
+    def request(self, interaction_id: str, disposition: str, key: str | None) -> tuple[list[str], dict[str, Any]]:
+        """The steps of the path below `/api/v2/me`, and the body. Raises ParameterMissing."""
+        medium = MEDIA[self.media_type]
+        steps = [medium.resource, interaction_id]
+        if not interaction_id:
+            raise ParameterMissing(f"the {self.media_type} id is empty")
+        if medium.name == "openmedia":
+            if not self.open_media_type:
+                raise ParameterMissing("open media is named by its media type too")
+            steps.insert(1, self.open_media_type)
+        if medium.operation == _UPDATE_USER_DATA:
+            if key is None:
+                raise ParameterMissing(f"a disposition of {medium.name} needs its key: it is set as user data")
+            return steps, {"operationName": medium.operation, "userData": {key: disposition}}
+        named = {"callUri": self.call_uri, "callUuid": self.call_uuid, "dispositionKey": key}
+        given = {name: value for name, value in named.items() if value is not None}
+        return steps, {"operationName": medium.operation, **given, "disposition": disposition}
+
+
+A_CHAT = Target()
+"""What has nothing but an id."""

@@ -56,7 +56,13 @@ def test_an_example_is_a_command_that_can_be_given(words):
         COMMANDS[words].make_context(words[-1], line[len(words) + 1 :], Context(COMMANDS[words]))
 
 
-LONG = {"run": "until it is stopped", "demo": "seconds", "simulate": "until it is stopped", "replicas": "PostgreSQL"}
+LONG = {
+    "run": "until it is stopped",
+    "init": "asks, and probes a server",
+    "demo": "seconds",
+    "simulate": "until it is stopped",
+    "replicas": "PostgreSQL",
+}
 TRAIL = [AUDIT, f"{AUDIT}.checkpoints", f"{AUDIT}.key", f"{AUDIT}.pub"]
 TO_RUN = [
     " ".join(line[1:])
@@ -70,6 +76,7 @@ TO_RUN = [
 async def place(tmp_path: Path, letters, receiver: Receiver, owned: AsyncExitStack) -> Path:
     """A folder with what the examples name, and no daemon."""
     simulator = await owned.enter_async_context(Simulator(SimulatorOptions(agents=2)))
+    simulator.add_chat("000XJaBEC1HH000P", medium="email")
     accounts = [{"username": f"agent{number}", "password": simulator.options.password} for number in (1, 2)]
     sinks = {"bi": {"type": "file", "path": tmp_path / "bi.jsonl", "format": "data"}}
     write_config(tmp_path, server={"url": simulator.url}, accounts=accounts, webhook=receiver.url, sinks=sinks)

@@ -36,6 +36,15 @@ async def test_without_a_key_the_servers_own_is_used(start_command, sim, config)
     assert sim.ledger[-1].key == "DispositionCode"
 
 
+async def test_a_call_has_an_operation_of_its_own(start_command, sim, config):
+    sim.add_chat(CHAT, medium="voice")
+    options = ("--media", "voice", "--key", "DISP_KEY", "--config", config)
+    command = await start_command("set-disposition", CHAT, "Sold", *options)
+    assert await outcome(command) == (0, ['{"statusCode": 0}'])
+    entry = sim.ledger[-1]
+    assert (entry.chat_id, entry.key, entry.value) == (f"voice:{CHAT}", "DISP_KEY", "Sold")
+
+
 async def test_it_acts_as_the_named_account(start_command, sim, config):
     sim.add_chat("chat-2", ["agent2"])
     first = await start_command("set-disposition", "chat-2", "Callback", "--config", config)

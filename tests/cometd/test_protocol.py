@@ -632,3 +632,54 @@ def test_whatever_comes_there_is_a_next_request(script: list[list[dict[str, Any]
         json.dumps(session.next_request().payload)
         assert (session.client_id is None) == (session.phase is Phase.UNCONNECTED)
         assert len(received.events) <= sum("data" in message for message in messages)
+
+
+# --- topics of which the server refuses some --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", ["id", "subscription", "neither"])
+def test_a_topic_that_is_refused_leaves_the_others(names: str):
+    """Whatever tells which of them a reply is about."""
+    session = Session(topics=[TOPIC, "/emails", "/calls"], connection_type="long-polling")
+    grant(session)
+    request = session.next_request()
+    said = [
+        {"channel": "/meta/subscribe", "id": one["id"], "subscription": one["subscription"], "successful": True}
+        for one in request.payload
+    ]
+    said[1] |= {"successful": False, "error": "403::Subscribe denied"}
+    if names != "id":
+        said = [{key: value for key, value in one.items() if key != "id"} for one in said]
+    if names == "neither":
+        said = [{key: value for key, value in one.items() if key != "subscription"} for one in said]
+    received = answer(session, request, *said)
+    assert (received.verdict, received.error) == (Verdict.GRANTED, None)
+    assert session.refused_topics == {"/emails": "403::Subscribe denied"}
+    assert session.next_request().step is Step.CONNECT
+    again = session.subscribe_again()
+    assert answer(session, again, *replies(again)).verdict is Verdict.GRANTED
+    assert session.refused_topics == {}
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        ("403::Subscribe denied", Verdict.UNAUTHORIZED),
+        ("500::busy", Verdict.REFUSED),
+        ("402::Unknown", Verdict.EXPIRED),
+    ],
+)
+def test_where_all_topics_are_refused_nothing_is_granted(error: str, verdict: Verdict):
+    session = Session(topics=[TOPIC, "/emails"], connection_type="long-polling")
+    grant(session)
+    request = session.next_request()
+    assert answer(session, request, *replies(request, successful=False, error=error)).verdict is verdict
+
+
+def test_a_session_that_one_reply_does_not_know_is_over_whatever_the_others_say():
+    session = Session(topics=[TOPIC, "/emails"], connection_type="long-polling")
+    grant(session)
+    request = session.next_request()
+    first, second = replies(request)
+    unknown = second | {"successful": False, "error": "402::Unknown client"}
+    assert answer(session, request, first, unknown).verdict is Verdict.EXPIRED

@@ -39,7 +39,7 @@ def saved_session(wanted: Settings, **fields: Any) -> SessionState:
         **{
             "account": "agent1",
             "url": identity.url,
-            "topic": identity.topic,
+            "topic": ",".join(identity.topics.values()),
             "client_id": "old",
             "connection_type": "long-polling",
             "ack": 5,
@@ -92,7 +92,11 @@ def test_the_source_of_events_is_the_topic_as_a_resource_of_the_server(server: d
 def test_a_session_belongs_to_an_account_at_a_url_with_a_topic():
     wanted = settings(url="http://h:1/", topic="/t")
     identity = identity_of(wanted, wanted.accounts[0])
-    assert (identity.account, identity.url, identity.topic) == ("agent1", "http://h:1/api/v2/notifications", "/t")
+    assert (identity.account, identity.url, identity.topics) == (
+        "agent1",
+        "http://h:1/api/v2/notifications",
+        {"chat": "/t"},
+    )
 
 
 async def test_every_setting_of_the_server_reaches_the_part_that_it_is_for(world: World):

@@ -77,7 +77,7 @@ async def test_a_parked_lane_goes_on_and_a_dead_letter_comes_again(world: World,
         ]
         assert (shown["sink"], shown["here"], shown["replica"]) == ("crm", True, None)
         answer = await http.post("/sinks/crm/test", json={}, headers=bearer("s3cret"))
-        verdict = {"eventId": "test-1", "verdict": "taken", "reason": "", "answer": ""}
+        verdict = {"eventId": "test-1", "verdict": "taken", "reason": "", "answer": "", "exchanges": []}
         assert (answer.status, await answer.json()) == (200, {"sink": "crm", **verdict})
         await world.sink.wait_for_events(3)
         assert (await http.get("/sinks/crn/attempts", headers=bearer("s3cret"))).status == 404

@@ -24,9 +24,10 @@ from listener.cometd.facts import (
     Subscribed,
 )
 from listener.errors import JournalError, ListenerError, LoginRefused, Unreachable
-from listener.intake.receiver import Identity, Receiver, ReceiverOptions
+from listener.intake.receiver import Receiver, ReceiverOptions
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
+from listener.intake.topics import Identity
 from listener.model.event import Entry, Gap, Origin, SessionState
 from listener.runtime.clock import Moment
 from listener.runtime.host import Host
@@ -39,7 +40,7 @@ from support.notifications import CHAT, notification, with_data
 NOW_MS = 1_800_000_000_000
 BOOT = "this-start"
 RESUME = Resume(client_id="c1", connection_type="long-polling", ack=None)
-IDENTITY = Identity(account="agent1", url="http://127.0.0.1/api/v2/notifications", topic="/v2/me/chats")
+IDENTITY = Identity(account="agent1", url="http://127.0.0.1/api/v2/notifications", topics={"chat": "/v2/me/chats"})
 COOKIES = (("BAYEUX_BROWSER", "x", "127.0.0.1", "/"),)
 
 
@@ -131,7 +132,7 @@ class Rest:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def chats(self) -> Sequence[Raw]:
+    async def chats(self, media_type: str = "chat") -> Sequence[Raw]:
         self.asked += 1
         await self.gate.wait()
         if self.error is not None:
@@ -284,7 +285,7 @@ def saved(
     return SessionState(
         account="agent1",
         url=IDENTITY.url,
-        topic=IDENTITY.topic,
+        topic="/v2/me/chats",
         client_id="old",
         connection_type="long-polling",
         ack=ack,
@@ -364,7 +365,7 @@ async def test_all_of_a_batch_and_where_the_session_stands_are_one_entry(make: M
     assert entry.session == SessionState(
         account="agent1",
         url=IDENTITY.url,
-        topic=IDENTITY.topic,
+        topic="/v2/me/chats",
         client_id="c1",
         connection_type="long-polling",
         ack=9,

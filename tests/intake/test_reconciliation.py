@@ -11,10 +11,11 @@ import pytest
 from msgspec import Raw
 from structlog.testing import capture_logs
 
-from listener.errors import JournalDamaged, ListenerError, Unreachable
+from listener.errors import JournalDamaged, ListenerError, ParameterInvalid, ServerFault, Unreachable
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
 from listener.model.event import Entry, Gap, Observation
+from listener.model.media import media_type_of
 from listener.runtime.clock import Moment
 from listener.runtime.metrics import Metrics
 from listener.testing import ManualClock, MemoryJournal
@@ -32,10 +33,16 @@ class Rest:
 
     def __init__(self) -> None:
         self.chats_now: list[dict[str, Any]] = []
+        self.others_now: dict[str, list[dict[str, Any]] | ListenerError] = {}
         self.asked = 0
         self.errors: list[ListenerError] = []
 
-    async def chats(self) -> Sequence[Raw]:
+    async def chats(self, media_type: str = "chat") -> Sequence[Raw]:
+        if media_type != "chat":
+            others = self.others_now.get(media_type, [])
+            if isinstance(others, ListenerError):
+                raise others
+            return [Raw(json.dumps(one).encode()) for one in others]
         self.asked += 1
         if self.errors:
             raise self.errors.pop(0)
@@ -47,10 +54,11 @@ class Rest:
 class World:
     """A rereader on a real recorder; the test is the receiver."""
 
-    def __init__(self, *, interval_s: float = 0.005) -> None:
+    def __init__(self, *, interval_s: float = 0.005, media: Any = ("chat",)) -> None:
         self.turn = asyncio.Lock()
         self.alive = True
         self.standing = True
+        self.unheard = ""
         self.seen_chats = SeenChats()
         self.grants = True
         self.subscribed = 0
@@ -60,7 +68,7 @@ class World:
         self.rest = Rest()
         self.journal = MemoryJournal()
         self.metrics = Metrics()
-        self.decoder = NotificationDecoder(keys=("DispositionCode",))
+        self.decoder = NotificationDecoder(keys=("DispositionCode",), media=media)
         self.recorder = Recorder(journal=self.journal, metrics=self.metrics, source="s", type_prefix="p")
         self.reconciler = Reconciler(
             account="agent1",
@@ -71,6 +79,7 @@ class World:
             metrics=self.metrics,
             clock=self.clock,
             interval_s=interval_s,
+            media=media,
         )
         self.reconciler.subscription = self
         self.damaged = False
@@ -90,6 +99,9 @@ class World:
 
     def is_connected(self) -> bool:
         return self.standing
+
+    def is_heard(self, chat_id: str) -> bool:
+        return media_type_of(chat_id) != self.unheard
 
     def is_healthy(self) -> bool:
         return self.alive and not self.reconciler.is_due
@@ -515,3 +527,72 @@ async def test_what_was_read_while_polls_failed_waits_for_what_the_session_holds
     world.standing = True
     await eventually(lambda: not world.reconciler.is_due)
     assert await world.dispositions() == [("A", "notification"), ("B", "reconciled")]
+
+
+# --- other media ------------------------------------------------------------------------------------------------------
+
+
+def email(code: str | None, interaction_id: str = "E1", **more: Any) -> dict[str, Any]:
+    data = {} if code is None else {"DispositionCode": code}
+    return {"id": interaction_id, "state": "Processing", "userData": data, **more}
+
+
+async def settled(world: World) -> None:
+    """Until the look after a gap is over."""
+    world.reconciler.ask()
+    await eventually(lambda: not world.reconciler.is_due)
+
+
+async def test_after_a_gap_every_medium_is_read_again(make: Callable[..., Any]):
+    world = await make(interval_s=0.0, media=("chat", "email", "voice"))
+    world.rest.chats_now = [chat("A")]
+    world.rest.others_now = {"email": [email("B", CHAT["id"])], "voice": [email("C", state="Established")]}
+    await settled(world)
+    assert sorted(await world.dispositions()) == [("A", "reconciled"), ("B", "reconciled"), ("C", "reconciled")]
+
+
+async def test_a_medium_that_the_server_does_not_list_costs_only_itself_and_is_told_once(make: Callable[..., Any]):
+    world = await make(interval_s=0.0, media=("chat", "email", "voice"))
+    world.rest.chats_now = [chat("A")]
+    world.rest.others_now = {"email": ParameterInvalid("no such subresource"), "voice": [email("C")]}
+    with capture_logs() as logs:
+        await settled(world)
+        await settled(world)
+    assert sorted(await world.dispositions()) == [("A", "reconciled"), ("C", "reconciled")]
+    assert [one["medium"] for one in logs if one["event"] == "medium_not_read"] == ["email"]
+
+
+async def test_an_email_that_was_never_notified_shows_a_dead_subscription(make: Callable[..., Any]):
+    world = await make(media=("chat", "email"))
+    await eventually(lambda: world.results("done") > 1)
+    world.rest.others_now["email"] = [email("B")]
+    await eventually(lambda: world.deaths)
+
+
+@pytest.mark.parametrize(("media_type", "unheard"), [("email", "email"), ("sms", "")])
+async def test_what_is_refused_or_not_documented_proves_nothing_and_is_recorded(
+    make: Callable[..., Any], media_type: str, unheard: str
+):
+    world = await make(media=("chat", media_type))
+    world.unheard = unheard
+    await eventually(lambda: world.results("done") > 1)
+    world.rest.others_now[media_type] = [email("B")]
+    await eventually(lambda: world.results("different") > 0)
+    world.rest.others_now[media_type] = []
+    done = world.results("done")
+    await eventually(lambda: world.results("done") > done + 1)
+    assert await world.dispositions() == [("B", "reconciled")]
+    assert world.deaths == []
+
+
+async def test_what_could_not_be_read_for_once_has_not_ended(make: Callable[..., Any]):
+    world = await make(media=("chat", "email"))
+    world.rest.others_now["email"] = [email(None)]
+    await eventually(lambda: world.results("done") > 1)
+    world.rest.others_now["email"] = ServerFault("busy")
+    done = world.results("done")
+    await eventually(lambda: world.results("done") > done + 1)
+    world.rest.others_now["email"] = [email(None)]
+    done = world.results("done")
+    await eventually(lambda: world.results("done") > done + 1)
+    assert world.deaths == []

@@ -500,6 +500,17 @@ async def test_an_event_has_the_documented_fields_in_the_documented_order(world:
     ]
 
 
+async def test_gaps_of_two_media_in_one_moment_are_two_events(world: World):
+    gaps = [
+        Gap(account="agent1", from_="a", to=RECEIVED_AT, reason="topic_refused", closed_by="subscribe", media_type=one)
+        for one in (None, "email", "sms")
+    ]
+    for gap in gaps:
+        await world.recorder.record(Entry(account="agent1", gap=gap))
+    assert len({event.id for event in await world.events()}) == 3
+    assert [one.get("mediaType") for one in await world.data()] == [None, "email", "sms"]
+
+
 async def test_a_chat_and_an_email_of_one_id_have_values_of_their_own(world: World):
     """The source is the topic of the medium."""
     for code in ("First", "Second"):

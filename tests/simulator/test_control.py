@@ -34,9 +34,10 @@ async def test_every_order_of_the_table_can_be_given(browser):
         "invalidate-logins": {"seconds": 0},
         "advice": {"kind": "none"},
         "publish": {"data": {}},
+        "refuse-topic": {"topic": "/v2/me/emails"},
         "add-chat": {"chat": "C1", "agents": ["agent1"]},
     }
-    assert len(names) == 16
+    assert len(names) == 17
     for name in names:
         assert (await order(browser, name, needed.get(name, {})))[0] == 200, name
 
@@ -148,6 +149,15 @@ async def test_a_peer_elsewhere_is_refused_and_nothing_is_armed(sim):
     reply = sim._control.handle(call)
     assert reply.status == 403
     assert sim.state()["pending"]["drop"] == 0
+
+
+async def test_a_topic_can_be_refused_while_others_are_granted(sim, browser):
+    await browser.listen()
+    assert (await order(browser, "refuse-topic", {"topic": "/v2/me/chats"}))[1] == {"refused": ["/v2/me/chats"]}
+    assert not sim.subscribed("agent1")
+    wanted = [browser.message("/meta/subscribe", subscription=f"/v2/me/{one}") for one in ("chats", "emails")]
+    assert [one["successful"] for one in await browser.bayeux(*wanted)] == [False, True]
+    assert (await order(browser, "refuse-topic", {"topic": "/v2/me/chats", "refused": False}))[1] == {"refused": []}
 
 
 async def test_a_subscription_can_be_forgotten_while_connects_go_on(sim, browser):

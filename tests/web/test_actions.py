@@ -81,7 +81,7 @@ async def test_a_journal_that_cannot_is_worth_another_try(
 
 async def test_a_test_event_is_sent_and_its_verdict_told(secured: aiohttp.ClientSession, pages: Pages):
     response = await secured.post("/sinks/crm/test", json={})
-    verdict = {"eventId": "test-1", "verdict": "reject", "reason": "crm answered 422", "answer": "no"}
+    verdict = {"eventId": "test-1", "verdict": "reject", "reason": "crm answered 422", "answer": "no", "exchanges": []}
     assert (response.status, await response.json()) == (200, {"sink": "crm", **verdict})
     assert pages.tested == ["crm"]
     response = await secured.post("/sinks/audit/test", json={})

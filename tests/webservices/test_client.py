@@ -22,9 +22,11 @@ from listener.errors import (
     Unreachable,
     WebServicesError,
 )
+from listener.model.media import MEDIA_TYPES
 from listener.webservices.answers import Reply
 from listener.webservices.client import MAX_BODY_BYTES, MOST_CHATS, User, new_session
 from listener.webservices.csrf import problem_of
+from listener.webservices.media import MEDIA, Target
 from support.eventually import eventually
 from support.site import PASSWORD, USER, answering, answering_bytes, serving
 
@@ -422,6 +424,50 @@ async def test_set_disposition_is_the_documented_request(client, site):
     }
 
 
+@pytest.mark.parametrize(
+    ("target", "path", "body"),
+    [
+        (Target(media_type="email"), "emails/i%2F1", {"operationName": "SetDisposition", "dispositionKey": "K"}),
+        (
+            Target(media_type="facebook"),
+            "facebooksessions/i%2F1",
+            {"operationName": "SetDisposition", "dispositionKey": "K"},
+        ),
+        (Target(media_type="sms"), "smssessions/i%2F1", {"operationName": "UpdateUserData", "userData": {"K": "Sold"}}),
+        (
+            Target(media_type="openmedia", open_media_type="work item"),
+            "openmedia/work%20item/i%2F1",
+            {"operationName": "UpdateUserData", "userData": {"K": "Sold"}},
+        ),
+        (
+            Target(media_type="voice", call_uri="http://h/c", call_uuid="U"),
+            "calls/i%2F1",
+            {"operationName": "SetCallDisposition", "callUri": "http://h/c", "callUuid": "U", "dispositionKey": "K"},
+        ),
+    ],
+    ids=lambda value: value.media_type if isinstance(value, Target) else "",
+)
+async def test_each_medium_has_its_operation_and_path(client, site, target, path, body):
+    await client.set_disposition("i/1", "Sold", "K", target)
+    [*_, (_, asked, _, sent)] = site.requests("POST")
+    assert asked == f"/api/v2/me/{path}"
+    assert sent == body | ({} if "userData" in body else {"disposition": "Sold"})
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "missing"),
+    [
+        (Target(media_type="sms"), None, "needs its key"),
+        (Target(media_type="openmedia", open_media_type="workitem"), None, "needs its key"),
+        (Target(media_type="openmedia"), "K", "its media type"),
+    ],
+)
+async def test_what_a_medium_needs_and_was_not_given_is_named(client, site, target, key, missing):
+    with pytest.raises(ParameterMissing, match=missing):
+        await client.set_disposition("1", "Sold", key, target)
+    assert site.requests("POST") == []
+
+
 async def test_without_a_key_the_servers_own_is_used(client, site):
     await client.set_disposition("1", "Grüße & \U0001f600")
     assert site.requests("POST")[-1][3] == {"operationName": "SetDisposition", "disposition": "Grüße & \U0001f600"}
@@ -479,6 +525,14 @@ async def test_chats_are_the_raw_chats_wherever_they_stand(client, site, answer,
     assert len(chats) == len(ids)
     assert all(id_ in bytes(chat) for chat, id_ in zip(chats, ids, strict=True))
     assert site.seen[-1][1] == "/api/v2/me?subresources=chats"
+
+
+@pytest.mark.parametrize("media_type", MEDIA_TYPES)
+async def test_each_medium_is_listed_as_its_subresource(client, site, media_type):
+    resource = MEDIA[media_type].resource
+    site.answers["GET", "/api/v2/me"] = {"statusCode": 0, "user": {resource: [{"id": "1"}]}}
+    assert [bytes(one) for one in await client.chats(media_type)] == [b'{"id": "1"}']
+    assert site.seen[-1][1] == f"/api/v2/me?subresources={resource}"
 
 
 @pytest.mark.parametrize("answer", [{"chats": {}}, {"user": {"chats": "none"}}, {"user": []}])

@@ -8,6 +8,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from listener.errors import Outcome, Park, Refusal, Reject, Retry
+from listener.model.condition import Exchange
 from listener.model.event import Event
 from listener.ports import Sink
 from listener.sinks.registry import SinkContext, SinkKind
@@ -16,6 +17,7 @@ from listener.sinks.webhook.binding import Binding, Message
 from listener.sinks.webhook.credentials import AccessTokens, Credentials, FixedCredentials
 from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place, quoted, words_of
 from listener.sinks.webhook.settings import WebhookSettings, problems_beside
+from listener.sinks.webhook.showing import exchange_of
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
 _ALL = "*"
@@ -185,6 +187,11 @@ class WebhookSink:
         )
         self._headers = {name: value.get_secret_value() for name, value in settings.headers.items()}
         self._rate_limiter = RateLimiter(context.host.clock.monotonic_s)
+        self._show: Callable[[Exchange], None] | None = None
+
+    def show_to(self, show: Callable[[Exchange], None] | None) -> None:
+        """See `ports.ShowsExchanges`."""
+        self._show = show
 
     async def open(self) -> None:
         """See `ports.Sink`. Reaches nobody yet, unless permission has to be asked for."""
@@ -305,14 +312,30 @@ class WebhookSink:
             signed = signature(keys, message_id=message.id, timestamp=timestamp, body=message.body)
             headers["webhook-signature"] = signed
         answer = await self._endpoint.exchange(self._settings.method, self._url, headers, message.body)
+        if self._show is not None:
+            self._show(
+                exchange_of(
+                    self._settings.method,
+                    self._url,
+                    headers=headers,
+                    secret_headers={*self._headers, *self._credentials.headers, "webhook-signature"},
+                    secrets=self._secrets(signed),
+                    body=message.body,
+                    answer=answer,
+                )
+            )
         return self._failure(answer, signed)
+
+    def _secrets(self, signed: str) -> tuple[str, ...]:
+        """What nobody may be shown although a receiver quotes it."""
+        credentials = self._credentials
+        return (*self._headers.values(), *credentials.headers.values(), *credentials.secrets, signed)
 
     def _failure(self, answer: Answer | Failure, signed: str = "") -> Failure | None:
         """The status decides alone; the body is quoted where it explains a failure."""
         if isinstance(answer, Answer) and answer.ok:
             return None
-        credentials = self._credentials
-        secrets = (*self._headers.values(), *credentials.headers.values(), *credentials.secrets, signed)
+        secrets = self._secrets(signed)
         if isinstance(answer, Failure):
             return replace(answer, detail=quoted(answer.detail, secrets))
         said = quoted(words_of(answer), secrets)
