@@ -216,6 +216,41 @@ def test_every_path_is_documented_and_every_documented_path_is_one():
     )
 
 
+def figures(row: str, text: str) -> list[float]:
+    """The numbers of the first row that begins so, commas and units left out."""
+    line = re.findall(rf"^\| {re.escape(row)}[^|]*\|(.*)\|$", text, re.MULTILINE)[0]
+    return [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", line)]
+
+
+def test_the_capacity_of_each_size_follows_from_the_formulas_and_these_from_what_was_measured():
+    """Within a tenth of what was rounded; the benchmarks may be written anew with figures that differ by a quarter."""
+    page, measured = read("docs/capacity.md"), read("docs/performance.md")
+    per_event = [
+        figures(name, page)[0] for name in ("journal, with last values", "audit file, chained", "audit file, closed")
+    ]
+    base, session = figures("memory", page)[:2]
+    cpu = figures("CPU", page.partition("## Formulas")[2])[0]
+    assert base == pytest.approx(figures("500,000", measured)[0], rel=0.25)
+    assert session == pytest.approx(
+        max(float(each) for each in re.findall(r"KiB a session \| (\d+)", measured)), rel=0.25
+    )
+    assert cpu == pytest.approx(figures("disposition-listener | yes", measured)[0], rel=0.25)
+    table = page.partition("## Three sizes")[2]
+    agents = [50, 500, 5000]
+    events = [number * 50 * 2 for number in agents]
+    assert figures("events a day", table) == events
+    wanted = {
+        "events a second": [number / 8 / 3600 for number in events],
+        "journal, 30 days": [number * 30 * per_event[0] / 1e9 for number in events],
+        "audit file, a day": [number * per_event[1] / 1e6 for number in events],
+        "audit files, a year": [number * 365 * per_event[2] / 1e9 for number in events],
+        "memory": [base + number * session / 1024 for number in agents],
+        "CPU a day": [number * cpu / 1e6 for number in events],
+    }
+    told = {name: figures(name, table) for name in wanted}
+    assert {name: pytest.approx(values, rel=0.1, abs=0.06) for name, values in wanted.items()} == told
+
+
 UNITS = ("disposition-listener.service", "disposition-listener@.service")
 
 

@@ -46,7 +46,9 @@ _ENTRIES = {
     "check": _Entry("check", "check", help="Check a configuration and list every problem."),
     "demo": _Entry("demo", "demo", help="Show the listener at work."),
     "simulate": _Entry("simulate", "simulate", help="Run a simulated Web Services node, for tests."),
-    "set-disposition": _Entry("set_disposition", "set_disposition", help="Set a chat's disposition."),
+    "set-disposition": _Entry(
+        "set_disposition", "set_disposition", help="Set the disposition of a chat, or of another medium."
+    ),
     "tail": _Entry("tail", "tail", help="Show the events of an audit file."),
     "audit": _Entry("audit", help="Verify an audit trail, and report of it."),
     "journal": _Entry(
@@ -92,7 +94,7 @@ def build(*, rich: bool) -> typer.Typer:
     app = _typer(
         rich=rich,
         completion=True,
-        help="Receives chat dispositions from Genesys Web Services and delivers them durably.",
+        help="Receives dispositions from Genesys Web Services and delivers them durably.",
     )
     app.info.cls = Commands
     app.callback()(_options)

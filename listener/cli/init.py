@@ -25,6 +25,7 @@ from listener.daemon.probes import Survey, survey
 from listener.errors import ConfigError, StartError
 
 _KEY = "DispositionCode"
+_TEAM = "agents.csv"
 _LISTEN = "127.0.0.1:9464"
 _API = re.compile(r"/api(/v\d+)?/*$")
 _PLAIN = re.compile(r"[\w@][\w.@-]*")
@@ -42,7 +43,8 @@ AccountsOption = Annotated[
     typer.Option(
         "--accounts-file",
         metavar="FILE",
-        help="A team: a CSV file with username,password, or a folder with a file for each password.",
+        help="A team: a CSV file with username,password, or a folder with a file for each password; agents.csv if"
+        " there is one.",
     ),
 ]
 UsernameOption = Annotated[
@@ -84,12 +86,12 @@ def init(  # noqa: PLR0913, PLR0917 - a question each
     yes: YesOption = False,
     force: ForceOption = False,
 ) -> None:
-    """Write a first configuration: ask for what it needs, and look at the server.
+    """Write a first configuration.
 
-    What an option gives is not asked. The first account is logged in once, and
-    the server is asked for its version, the acknowledge extension and the
-    disposition key. Without a network all the rest is written as well. Nothing
-    is written before the last question, and no file is replaced without --force.
+    It asks for what it needs, and looks at the server. What an option gives is not asked. The first account is logged
+    in once, and the server is asked for its version, the acknowledge extension and the disposition key. Without a
+    network all the rest is written as well. Nothing is written before the last question, and no file is replaced
+    without --force.
 
     Examples:
         disposition-listener init
@@ -175,8 +177,10 @@ class _Who(NamedTuple):
 
 def _who(desk: _Desk, accounts_file: Path | None, username: str | None, password_file: Path | None) -> _Who:
     if username is None:
-        question = f"File of a team ({','.join(COLUMNS[:2])}) or folder of passwords, empty for one agent"
-        team = desk.answer("--accounts-file", accounts_file, question, "" if desk.asks else None, _team)
+        there = _TEAM if Path(_TEAM).exists() else None
+        question = f"File of a team ({','.join(COLUMNS[:2])}) or folder of passwords"
+        question += "" if there else ", empty for one agent"
+        team = desk.answer("--accounts-file", accounts_file, question, there or ("" if desk.asks else None), _team)
         if team is not None:
             path, table = team
             return _Who(table, accounts_file=desk.path(str(path)))

@@ -40,7 +40,7 @@ def resend(
 
     Examples:
         disposition-listener resend --sink crm --from 3h --to 1h --dry-run
-        disposition-listener resend --sink crm --from 3h --to 1h -c my.toml
+        disposition-listener resend --sink crm --from 3h --to 1h
         disposition-listener resend --sink crm --cancel
     """
     place = place_of(config, path)

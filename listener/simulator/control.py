@@ -10,7 +10,7 @@ Everything is `POST /control/NAME` with a JSON object (or nothing, where every m
     delay             ms, target                             every answer comes later, until set to 0
     expire            agent                                  CometD sessions are forgotten, as by a sweep
     forget-subscriptions  agent                              sessions live on and hear nothing, silently
-    refuse-topic      topic, refused                         it cannot be subscribed to; sessions that have it lose it
+    refuse-topic      topic, refused                         it cannot be subscribed to; sessions that have it keep it
     expire-http       -                                      HTTP sessions are forgotten: log in again
     invalidate-logins seconds                                the same, and nobody can log in for so long
     deny-handshake    count                                  the next handshakes are refused; 0 ends it
@@ -210,14 +210,9 @@ class Control:
         return {"forgotten": len(sessions)}
 
     def _refuse_topic(self, order: RefuseTopic) -> Mapping[str, Any]:
-        refused = self._bayeux.refused_topics
-        if order.refused:
-            refused.add(order.topic)
-            for session in self._bayeux.sessions:
-                session.subscriptions.discard(order.topic)
-        else:
-            refused.discard(order.topic)
-        return {"refused": sorted(refused)}
+        change = self._bayeux.refused_topics.add if order.refused else self._bayeux.refused_topics.discard
+        change(order.topic)
+        return {"refused": sorted(self._bayeux.refused_topics)}
 
     def _invalidate_logins(self, order: InvalidateLogins) -> Mapping[str, Any]:
         self._logins.refuse(order.seconds)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 import pytest_asyncio
@@ -12,12 +13,15 @@ from support.service import (
     CHAT,
     CLONE,
     COMMAND,
+    DEPLOY,
     ETC,
     HOME,
+    SITE,
     Service,
     Site,
     put_clone_into,
     put_python_into,
+    readme_blocks,
     readme_commands,
 )
 from support.systemdbox import SystemdBox
@@ -252,6 +256,37 @@ async def test_a_reload_takes_a_good_configuration_and_refuses_a_bad_one(service
     assert await service.main_pid() == pid
 
 
+@pytest.mark.long
+async def test_a_team_gains_an_agent_without_a_restart(installed, site):
+    """By the README's commands; what `init` would ask is given."""
+    box = installed.box
+    team = f"{CLONE}/agents.csv"
+    box.path(team).write_text("username,password\nagent1,secret\n", encoding="utf-8")
+    commands = readme_blocks("sh")[1].replace(" --force ", f" --force --yes --server {SITE} ")
+    await box.run("bash", "-euc", f"cd {CLONE}\n{commands}")
+    try:
+        await installed.becomes(ActiveState="active", StatusText="running")
+        assert box.path(f"{ETC}/agents.csv").stat().st_mode & 0o777 == 0o640
+        pid, reloads = await installed.main_pid(), len(await installed.log("reloaded"))
+        with box.path(team).open("a", encoding="utf-8") as file:
+            file.write("agent2,secret\n")
+        began_s = time.monotonic()
+        await box.run("bash", "-euc", f"cd {CLONE}\n{commands.splitlines()[1]}")
+
+        async def reloaded():
+            return len(await installed.log("reloaded")) > reloads
+
+        await eventually(reloaded, timeout_s=15.0, interval_s=0.2)
+        assert time.monotonic() - began_s < 5.0
+        await site.dispose("In the team", agent="agent2", chat="second")
+        await installed.heard("In the team")
+        assert await installed.main_pid() == pid
+        assert [line["accounts_added"] for line in await installed.log("reloaded")][-1] == ["agent2"]
+    finally:
+        box.path(f"/etc/systemd/system/{installed.unit}.d/agents.conf").unlink()
+        await box.run("systemctl", "daemon-reload")
+
+
 async def test_a_broken_configuration_is_not_started_again_and_again(service):
     service.write("[server]\nurl = 12\n")
     await service.box.attempt("systemctl", "restart", service.unit)
@@ -315,6 +350,31 @@ async def test_logrotate_rotates_and_the_chain_goes_on(service, site):
     answer = await service.box.run(COMMAND, "audit", "verify", "--json", trail, *files, "--pubkey", f"{trail}.pub")
     verdict = json.loads(answer)
     assert (verdict["proven"], verdict["findings"]) == (True, [])
+
+
+@pytest.mark.long
+async def test_a_backup_by_root_is_restored_on_an_empty_disk_and_becomes_the_services_own(service, site):
+    """docs/backup.md; the folder is made as it says."""
+    need("sqlite3", package="sqlite3")
+    page = (DEPLOY.parents[1] / "docs/backup.md").read_text(encoding="utf-8")
+    backup, restore = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)[:2]
+    path = f"export PATH=$PATH:{HOME}/bin"
+    await site.dispose("Before the backup")
+    await service.heard("Before the backup")
+    await service.systemctl("restart")  # signs the trail: without a checkpoint nothing of it is proven
+    await service.box.run("bash", "-euc", f"mkdir -m 700 /backup; {path}\n{backup}")
+    await service.systemctl("stop")
+    private = "/var/lib/private/disposition-listener"
+    await service.box.run("bash", "-euc", f"rm -r {private} {service.state}")
+    await service.box.run(
+        "bash", "-euc", f"install -d -m 700 {private}; {path}\n{restore.replace(service.state, private)}"
+    )
+    await service.systemctl("start")
+    await site.dispose("After the restore")
+    await service.heard("After the restore")
+    assert "Before the backup" in service.codes()
+    assert {event["data"].get("reason") for event in service.events()} >= {"journal_lost"}
+    assert (await service.show("ActiveState", "StatusText")) == {"ActiveState": "active", "StatusText": "running"}
 
 
 async def test_instances_of_the_template_are_strangers_to_each_other(installed, site):

@@ -2,7 +2,10 @@
 
 import asyncio
 import itertools
+import shutil
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,3 +117,43 @@ async def test_what_a_stop_has_no_time_to_drain_waits_for_the_next_start(
     delivered = without_repeats([post.json for post in receiver.posts])
     assert numbers(delivered) == list(range(1, 101))
     assert listening.numbers == list(range(1, 101))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("site", ["simulator with ack"], indirect=True)
+async def test_a_newer_journal_is_refused_untouched_and_its_older_copy_goes_on_with_the_loss_on_record(
+    site: Site, install: Install, receiver: Receiver, start_command
+):
+    """docs/upgrading.md, going back: lock and audit trail are still there, so no --restore is needed."""
+    listening = await install(site, webhook=receiver.url)
+    journal = listening.folder / "journal.db"
+    await listening.start()
+    await site.publish(1, 5)
+    await listening.heard(range(1, 6))
+    assert await listening.stop() == 0
+    shutil.copy2(journal, journal.with_name("before.db"))
+    await listening.start()
+    await site.publish(6, 5)
+    await listening.heard(range(6, 11))
+    assert await listening.stop() == 0
+    delivered = [post.json for post in receiver.posts]
+    with closing(sqlite3.connect(journal)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+
+    newer = journal.read_bytes()
+    for words in (("run",), ("journal", "stats"), ("journal", "verify"), ("dead-letters", "list")):
+        command = await start_command(*words, "--config", listening.folder / "listener.toml")
+        assert await command.wait(timeout_s=30.0) == 1, command.output()
+        assert "schema version 99" in command.output()
+        assert journal.read_bytes() == newer
+
+    journal.rename(journal.with_name("after.db"))
+    journal.with_name("before.db").rename(journal)
+    await listening.start()
+    await site.publish(11, 5)
+    await listening.heard(range(11, 16))
+    assert await listening.stop() == 0
+    assert {gap["reason"] for gap in listening.gaps} >= {"journal_lost"}
+    fresh = [post.json for post in receiver.posts][len(delivered) :]
+    assert min(int(event["sequence"]) for event in fresh) > 1_000_000 + max(int(e["sequence"]) for e in delivered)
+    assert numbers([event for event in fresh if event["type"].endswith(".disposition")]) == list(range(11, 16))

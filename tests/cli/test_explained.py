@@ -56,7 +56,13 @@ def test_an_example_is_a_command_that_can_be_given(words):
         COMMANDS[words].make_context(words[-1], line[len(words) + 1 :], Context(COMMANDS[words]))
 
 
-LONG = {"run": "until it is stopped", "demo": "seconds", "simulate": "until it is stopped", "replicas": "PostgreSQL"}
+LONG = {
+    "run": "until it is stopped",
+    "init": "asks, and probes a server",
+    "demo": "seconds",
+    "simulate": "until it is stopped",
+    "replicas": "PostgreSQL",
+}
 TRAIL = [AUDIT, f"{AUDIT}.checkpoints", f"{AUDIT}.key", f"{AUDIT}.pub"]
 TO_RUN = [
     " ".join(line[1:])

@@ -107,6 +107,7 @@ def test_no_file_is_replaced_unless_that_is_wanted(init, team, tmp_path):
     assert result.stderr.startswith("error: listener.toml is there already")
     assert init("-y", "--no-probe", "--force", "--server", NOWHERE, "--accounts-file", team).exit_code == 0
     (tmp_path / "agent1.secret").write_text("mine")
+    team.unlink()
     answers = [NOWHERE, "", "agent1", SECRET, "", "", ""]
     result = init("other.toml", "--no-probe", answers=answers)
     assert (result.exit_code, (tmp_path / "agent1.secret").read_text()) == (1, "mine")
@@ -118,7 +119,6 @@ def test_no_file_is_replaced_unless_that_is_wanted(init, team, tmp_path):
     [
         ([], "--server", "is needed where nothing is asked"),
         (["--server", "gws"], "--server", "should be a URL"),
-        (["--server", NOWHERE], "--accounts-file", "is needed where nothing is asked"),
         (["--server", NOWHERE, "--username", "a"], "--password-file", "is needed where nothing is asked"),
         (["--server", NOWHERE, "--accounts-file", "gone.csv"], "--accounts-file", "cannot read"),
         (["--server", NOWHERE, "--accounts-file", "empty.csv"], "--accounts-file", "holds no account"),
@@ -134,6 +134,17 @@ def test_what_will_not_do_is_named_by_its_option(init, team, tmp_path, given, op
     assert option in result.stderr
     assert text in " ".join(result.stderr.split())
     assert not (tmp_path / "listener.toml").exists()
+
+
+def test_a_file_of_a_team_that_is_there_is_what_is_meant(init, team, tmp_path):
+    assert init("-y", "--no-probe", "--server", NOWHERE).exit_code == 0
+    assert len(load(tmp_path / "listener.toml", environ={}).accounts) == 2
+    team.unlink()
+    result = init("-y", "--no-probe", "--force", "--server", NOWHERE)
+    assert (result.exit_code, "--accounts-file" in result.stderr) == (2, True)
+    answers = [NOWHERE, "gone.csv", "", "agent1", SECRET, "", "", ""]
+    result = init("--no-probe", "--force", answers=answers)
+    assert (result.exit_code, "cannot read" in result.stdout) == (0, True)
 
 
 def test_what_check_has_against_it_is_told(init, tmp_path):

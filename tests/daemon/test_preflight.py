@@ -11,6 +11,7 @@ from listener.config.loading import parts_of
 from listener.daemon.preflight import host_problems, setting_problems, warnings
 from listener.sinks import registry
 from support.config import write_config
+from support.mounted import write_volume
 
 ACCOUNT = {"username": "agent1", "password_file": "agent1.secret"}
 
@@ -103,12 +104,7 @@ def test_secrets_that_everybody_on_the_host_can_read_are_warned_of(tmp_path: Pat
 
 
 def test_open_files_of_accounts_are_one_warning_and_those_that_kubernetes_mounts_none(tmp_path: Path):
-    mounted = tmp_path / "agents" / "..2026"
-    mounted.mkdir(parents=True)
-    for name in ("a", "b", "c"):
-        (mounted / name).write_text("x")
-        (mounted / name).chmod(0o644)
-        (tmp_path / "agents" / name).symlink_to(mounted / name)
+    write_volume(tmp_path / "agents", dict.fromkeys("abc", "x"), version=1)
     (tmp_path / "own").mkdir()
     for name in ("a", "b", "c"):
         (tmp_path / "own" / name).write_text("x")

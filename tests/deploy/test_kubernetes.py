@@ -29,6 +29,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "everything on": {
         "image": {"tag": "1.2.3", "pullSecrets": [{"name": "registry"}]},
         "secrets": {"agent1.secret": 'a "quoted" one: #1', "http.token": "token"},
+        "agentsSecret": "agents",
         "persistence": {"storageClass": "fast", "accessMode": "ReadWriteOncePod"},
         "networkPolicy": {"egressPorts": [443, 9093]},
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -219,14 +220,24 @@ def test_the_configuration_is_one_that_the_listener_takes(objects, tmp_path: Pat
     (tmp_path / name).write_text(text.replace("/var/lib/disposition-listener", str(tmp_path)), encoding="utf-8")
     credentials = tmp_path / "credentials"
     credentials.mkdir()
-    for secret in ("agent1.secret", "agent2.secret", "journal.secret", "kafka.secret", "http.token"):
+    for secret in ("agent1.secret", "journal.secret", "kafka.secret", "http.token"):
         (credentials / secret).write_text("not-a-real-one\n", encoding="utf-8")
+    (credentials / "agents.csv").write_text("username,password\nagent1,not-a-real-one\n", encoding="utf-8")
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     settings = load_checked(tmp_path / name)
     assert settings.http is not None
     assert settings.http.address == ("0.0.0.0", 9464)  # noqa: S104 - inside of a pod
     assert settings.http.token_file is not None
     assert settings.shutdown_timeout_s < workload(objects)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+
+
+def test_a_secret_of_agents_is_a_whole_folder_that_accounts_file_can_name():
+    for given in ({"agentsSecret": "agents"}, {"agentsSecret": "agents", **VALUES["replicas"]}):
+        spec = workload(chart(given))["spec"]["template"]["spec"]
+        (mount,) = (one for one in spec["containers"][0]["volumeMounts"] if one["name"] == "agents")
+        assert mount == {"name": "agents", "mountPath": "/run/credentials/agents", "readOnly": True}
+        (volume,) = (one["secret"] for one in spec["volumes"] if one["name"] == "agents")
+        assert volume == {"secretName": "agents", "defaultMode": 0o440}
 
 
 def test_a_service_monitor_brings_the_token_and_finds_the_service():
@@ -238,7 +249,7 @@ def test_a_service_monitor_brings_the_token_and_finds_the_service():
         (endpoint,) = monitor["spec"]["endpoints"]
         assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
         volumes = workload(objects)["spec"]["template"]["spec"]["volumes"]
-        (secret,) = (volume["secret"]["secretName"] for volume in volumes if "secret" in volume)
+        (secret,) = (volume["secret"]["secretName"] for volume in volumes if volume["name"] == "secrets")
         assert endpoint["authorization"]["credentials"] == {"name": secret, "key": "http.token"}
 
 
