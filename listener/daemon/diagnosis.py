@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from listener.daemon.troubles import SILENT
 from listener.delivery import readiness_problem
 from listener.model.condition import Configuration, ReadinessProblem
 from listener.model.event import JournalStats, LaneStatus, epoch_ms, rfc3339
@@ -108,7 +109,9 @@ def _sentence(trouble: Trouble) -> str:
     who = f"account {trouble.accounts[0]}" if is_one else f"{trouble.count} accounts"
     if trouble.what.startswith("no subscription"):
         return f"{who} {'has' if is_one else 'have'} {trouble.what}"
-    return f"{who} {'is' if is_one else 'are'} {trouble.what}"
+    if trouble.what == SILENT:
+        return f"{who} {'is' if is_one else 'are'} {trouble.what}"
+    return f"{who}: {trouble.what}"
 
 
 def of_configuration(configuration: Configuration) -> Iterator[HealthProblem]:

@@ -159,4 +159,4 @@ class Hour:
 
 def _gap(gap: Gap) -> HourGap:
     seconds = gap.seconds if gap.seconds is not None else (epoch_ms(gap.to) - epoch_ms(gap.from_)) / 1000
-    return HourGap(account=gap.account, from_=gap.from_, to=gap.to, seconds=seconds, reason=gap.reason)
+    return HourGap(account=gap.account, from_=gap.from_, to=gap.to, seconds=seconds, reason=gap.reason, agent=gap.agent)

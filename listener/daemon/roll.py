@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from listener.daemon.troubles import SILENT, Standing, Troubles
 from listener.model.event import AccountStatus, GapTally, rfc3339
 from listener.runtime.clock import SYSTEM_CLOCK
-from listener.web.status import AccountReport, Gaps
+from listener.web.status import AccountReport, Gaps, TeamReport
 
 MOST_NAMED = 100
 """Accounts in one kind of trouble; the others are only counted."""
@@ -114,8 +114,8 @@ class Roll:
         trouble, since_ms = None if silent_s is None else SILENT, now_ms - round((silent_s or 0.0) * 1000)
         if not status.subscribed:
             trouble = f"no subscription: {status.last_error or 'connecting'}"
-        elif status.unheard is not None:
-            trouble = status.unheard
+        else:
+            trouble = _not_heard(status) or trouble
         standing = Standing(
             subscribed=status.subscribed,
             trouble=trouble,
@@ -128,7 +128,7 @@ class Roll:
         row.report = None
         for some, is_one in (
             (self._unsubscribed, not status.subscribed),
-            (self._unheard, status.subscribed and status.unheard is not None),
+            (self._unheard, status.subscribed and _not_heard(status) is not None),
         ):
             (some.add if is_one else some.discard)(status.account)
 
@@ -147,7 +147,10 @@ class Roll:
         return self._named(self._unsubscribed)
 
     def unheard(self) -> Named:
-        """Likewise those that are subscribed but for a medium, of which the server refuses the topic."""
+        """Likewise those that are subscribed and do not hear all that they should.
+
+        That is a medium of which the server refuses the topic, or agents of a supervisor's team.
+        """
         return self._named(self._unheard)
 
     def _named(self, accounts: Collection[str]) -> Named:
@@ -218,6 +221,7 @@ def _report(one: AccountStatus, standing: Standing | None) -> AccountReport:
         trouble=trouble,
         trouble_since=None if standing is None or trouble is None else rfc3339(standing.since_ms),
         gap_since=None if one.certain_ms is None else rfc3339(one.certain_ms),
+        team=None if one.team is None else TeamReport.of(one.team),
     )
 
 
@@ -228,6 +232,11 @@ def _summary(statuses: Sequence[AccountStatus]) -> Summary:
         epoch=max((one.epoch for one in statuses), default=0),
         gaps=_all_gaps(one.gaps for one in statuses if one.gaps.count),
     )
+
+
+def _not_heard(one: AccountStatus) -> str | None:
+    """What of all that it should hear it does not, in words; None if it hears all."""
+    return one.unheard if one.unheard is not None or one.team is None else one.team.problem
 
 
 def gaps_of_all(reports: Iterable[AccountReport]) -> Gaps:

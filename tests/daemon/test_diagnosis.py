@@ -66,13 +66,15 @@ def test_accounts_with_the_same_trouble_are_one_sentence():
         told("silent for longer than it should be", "carol"),
         told("no subscription: connecting", "dave"),
         told("silent for longer than it should be", "eve", "fay"),
+        told("email is not heard", "gil", "hal"),
     ]
-    counts = AccountCounts(total=9, subscribed=3, troubled=6)
+    counts = AccountCounts(total=9, subscribed=3, troubled=8)
     assert [one.what for one in of_accounts(counts, troubles)] == [
         "2 accounts have no subscription: denied",
         "account carol is silent for longer than it should be",
         "account dave has no subscription: connecting",
         "2 accounts are silent for longer than it should be",
+        "2 accounts: email is not heard",
     ]
     many = [told(f"no subscription: {number}", "alice") for number in range(12)]
     counts = AccountCounts(total=99, subscribed=0, troubled=99)
