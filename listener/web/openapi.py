@@ -1,6 +1,7 @@
-"""`/openapi.json`: the description of the HTTP interface (OpenAPI 3.1), generated from its structures."""
+"""What describes the interfaces to programs, generated from its structures: OpenAPI, AsyncAPI, JSON Schema."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from aiohttp import web
 
 from listener import __version__
 from listener.model.event import Change, ControlFilter
+from listener.model.schemas import asyncapi, event_schema
 from listener.web.actions import (
     DeadLetterCount,
     Nothing,
@@ -140,6 +142,8 @@ def _paths() -> dict[str, Any]:
         "/summary.json": _page("What is well, what is not, and the last hour.", _content(JSON, _ref(Summary))),
         "/accounts.json": _asked("Accounts by name and state.", AccountQuery, accounts),
         "/openapi.json": _page("This description.", _content(JSON, {"type": "object"})),
+        "/asyncapi.json": _page("The description of what sinks receive.", _content(JSON, {"type": "object"})),
+        "/events.schema.json": _page("The JSON Schema of events.", _content(JSON, {"type": "object"})),
         "/sinks/{name}/attempts": _asked(
             "The last attempts of a sink, newest first.", AttemptQuery, attempts, sink, refusals=("404",)
         ),
@@ -167,14 +171,18 @@ def description(*, secured: bool) -> dict[str, Any]:
 
 
 class Description:
-    """Serves the document."""
+    """Serves the documents."""
 
     def __init__(self, *, secured: bool) -> None:
-        self._document = description(secured=secured)
+        self._documents = {
+            "/openapi.json": description(secured=secured),
+            "/asyncapi.json": asyncapi(),
+            "/events.schema.json": event_schema(),
+        }
 
     def routes(self) -> list[Route]:
-        """The one path."""
-        return [Route("GET", "/openapi.json", self._show)]
+        """A path for each."""
+        return [Route("GET", path, partial(self._show, document)) for path, document in self._documents.items()]
 
-    async def _show(self, _call: Call) -> web.StreamResponse:
-        return json_answer(self._document)
+    async def _show(self, document: Mapping[str, Any], _call: Call) -> web.StreamResponse:
+        return json_answer(document)

@@ -29,3 +29,8 @@ def test_what_is_open_is_what_needs_no_token(pages: Pages):
     paths = description(secured=True)["paths"]
     for route in pages.routes(secured=True):
         assert (paths[route.path][route.method.lower()].get("security") == []) == route.is_open, route.path
+
+
+async def test_what_sinks_receive_is_described_beside_it(secured: aiohttp.ClientSession):
+    assert (await (await secured.get("/asyncapi.json")).json())["asyncapi"] == "3.0.0"
+    assert "DispositionEvent" in (await (await secured.get("/events.schema.json")).json())["$defs"]
