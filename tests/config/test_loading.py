@@ -67,7 +67,7 @@ def test_problems_of_the_sinks_own_keys_come_with_the_others(problems):
         ({"server": {"url": "http://h", "verify": "maybe"}}, "server.verify", "should be true or false"),
         ({"disposition": {"keys": "A"}}, "disposition.keys", "should be a list"),
         ({"disposition": {"keys": ["a\x1fb"]}}, "disposition.keys[0]", "a userData key must not be empty or contain"),
-        ({"accounts": []}, "accounts", "at least one [[accounts]] table"),
+        ({"accounts": []}, "accounts", "at least one [[accounts]] or [[supervisors]] table"),
         ({"accounts": {"username": "a"}}, "accounts", "should be a list"),
         ({"sinks": {}}, "sinks", "should hold at least 1"),
         ({"base": "/"}, "base", "unknown key"),
