@@ -379,6 +379,8 @@ class Reconciler:
 
     def _was_missed(self, read: Observation, look: _Look, *, is_news: bool) -> bool:
         """Whether the session should have been told of this value since the look before, and was not."""
+        if not MEDIA[read.media_type].tells_after_end and read.chat_id not in look.going_on:
+            return False
         seen, before, value = self.subscription.seen_chats, self._before, hash(read.value)
         known = before if before is not None and read.chat_id in before.going_on else None
         since_s = -math.inf if known is None else known.asked_s - _LAG_S

@@ -24,6 +24,7 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
         resource: below `/api/v2/me`, for operations; also the name of the subresource to read.
         operation: what sets a disposition; with UpdateUserData it is a key of the user data.
         channel: what a contact-center session calls it; None where nobody has documented that.
+        tells_after_end: whether what becomes of an interaction that has ended is notified too.
         is_documented: whether the topic and the messages are. If not, that something was not told proves nothing.
     """
 
@@ -35,6 +36,7 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
     resource: str
     operation: str = _SET_DISPOSITION
     channel: str | None = None
+    tells_after_end: bool = True
     is_documented: bool = True
 
 
@@ -97,6 +99,7 @@ _TABLE = (
         resource="calls",
         operation="SetCallDisposition",
         channel="voice",
+        tells_after_end=False,
     ),
 )
 

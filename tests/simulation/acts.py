@@ -130,6 +130,10 @@ def _at_the_server(world: "World", fault: AnyFault) -> None:
             _later(world, _restart_server(server, fault.for_s), "gws")
         case faults.RotateCsrf():
             server.control("set-csrf")
+        case faults.RefuseTopic():
+            server.control("refuse-topic", topic=fault.topic)
+            server.control("expire")
+            _later(world, _after(fault.for_s, lambda: server.control("refuse-topic", topic=fault.topic, refused=False)))
         case faults.LoseLogins():
             server.control("invalidate-logins", seconds=fault.for_s)
         case faults.Drop() | faults.Cut() | faults.Garbled() | faults.Fail() | faults.Duplicate():

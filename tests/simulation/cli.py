@@ -32,13 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(soft_wrap=True)
     if options.schedule is not None or options.seed is not None:
         plan = (
-            draw(options.seed, options.replicas)
+            draw(options.seed, options.replicas, media=options.media)
             if options.schedule is None
             else Schedule.from_json(options.schedule.read_bytes())
         )
         return _replay(console, plan, shrink=options.shrink, log=options.log)
     seeds = range(options.start, options.start + options.seeds)
-    outcomes = explore(seeds, workers=options.workers, replicas=options.replicas)
+    outcomes = explore(seeds, workers=options.workers, replicas=options.replicas, media=options.media)
     return _explore(console, len(seeds), outcomes, strict=options.strict)
 
 
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=100, help="how many")
     parser.add_argument("--from", dest="start", type=int, default=0, help="the first of them")
     parser.add_argument("--replicas", type=int, default=0, help="so many that share a journal, instead of one process")
+    parser.add_argument("--media", action="store_true", help="emails and calls come beside chats")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--strict", action="store_true", help="an open case is a failure too")
     parser.add_argument("--seed", type=int, help="replay this one")
@@ -59,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
 def command_of(plan: Schedule) -> str:
     """What plays the schedule of a seed again."""
     replicas = f" --replicas {plan.replicas}" if plan.replicas else ""
-    return f"{COMMAND} --seed {plan.seed}{replicas} --shrink"
+    media = " --media" if len(plan.media) > 1 else ""
+    return f"{COMMAND} --seed {plan.seed}{replicas}{media} --shrink"
 
 
 # --- one world --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import msgspec
+
+from listener.simulator import MEDIA
 from simulation.schedule import (
     Advise,
     AnyFault,
@@ -39,6 +42,7 @@ from simulation.schedule import (
     ReceiverHangs,
     Refuse,
     RefuseInBayeux,
+    RefuseTopic,
     ReplicaClock,
     Reset,
     Restart,
@@ -80,6 +84,8 @@ _TOGETHER = 0.4
 _ALONE_SHARE = 0.3
 _BYTES = (0, 1, 40, 300, 700)
 _STATUS = (202, 203, 206, 302, 401, 403, 404, 408, 500, 502, 503, 504)
+_TOPICS = tuple(medium.topic for medium in MEDIA.values())
+_REFUSED_S = (1.0, 12.0, 25.0, 40.0)
 _RETRY_AFTER = (None, None, "1", "7", "0", "-3", "soon", "Sun, 22 Nov 2026 09:39:00 GMT", "1000000000000")
 
 
@@ -238,8 +244,24 @@ def _several(seed: int, replicas: int) -> Schedule:
     )
 
 
-def draw(seed: int, replicas: int = 0) -> Schedule:
-    """The schedule of a seed, for one process on a machine of its own, or for so many that share a journal."""
+def _with_media(plan: Schedule) -> Schedule:
+    """The same with emails and calls, and often with a topic that is refused for a while."""
+    dice = random.Random(f"{plan.seed}:media")
+    refused = [
+        RefuseTopic(at=round(dice.uniform(4.0, plan.lasts_s - 2.0), 3), for_s=dice.choice(_REFUSED_S), topic=topic)
+        for topic in dice.choice(((), _TOPICS[:1], _TOPICS[1:2], _TOPICS[2:], _TOPICS[:2], _TOPICS[1:]))
+    ]
+    faults = tuple(sorted((*plan.faults, *refused), key=lambda fault: fault.at))
+    return msgspec.structs.replace(plan, media=tuple(MEDIA), faults=faults)
+
+
+def draw(seed: int, replicas: int = 0, *, media: bool = False) -> Schedule:
+    """The schedule of a seed, for one process on a machine of its own, or for so many that share a journal.
+
+    With `media` emails and calls come beside chats.
+    """
+    if media:
+        return _with_media(draw(seed, replicas))
     if replicas:
         return _several(seed, replicas)
     dice = random.Random(f"{seed}:schedule")

@@ -67,17 +67,17 @@ def play(plan: Schedule, *, log: bool = False) -> Outcome:
     )
 
 
-def play_seed(seed: int, replicas: int = 0) -> Outcome:
+def play_seed(seed: int, replicas: int = 0, *, media: bool = False) -> Outcome:
     """Play the schedule of a seed; see `draw`."""
     if seed % _COLLECT_EVERY == 0:
         gc.unfreeze()
         gc.collect()
-    return play(draw(seed, replicas))
+    return play(draw(seed, replicas, media=media))
 
 
-def explore(seeds: Iterable[int], *, workers: int, replicas: int = 0) -> Iterator[Outcome]:
+def explore(seeds: Iterable[int], *, workers: int, replicas: int = 0, media: bool = False) -> Iterator[Outcome]:
     """Play the schedules of these seeds; the outcomes come in their order."""
-    play_one = partial(play_seed, replicas=replicas)
+    play_one = partial(play_seed, replicas=replicas, media=media)
     if workers <= 1:
         yield from map(play_one, seeds)
         return

@@ -21,6 +21,7 @@ from listener.errors import JournalError
 from listener.intake.receiver import Receiver
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
+from listener.intake.topics import Topics
 from listener.journal.shared.journal import SharedJournal
 from listener.journal.shared.membership import Membership
 from listener.journal.sqlite import dead_letters, store
@@ -29,6 +30,7 @@ from listener.journal.sqlite.place import Place
 from listener.runtime.clock import Moment
 from listener.sinks.webhook import sink as webhook
 from listener.testing.database import MemoryDatabase, _Replica
+from listener.webservices import notifications
 from listener.webservices.repeats import Repeats
 from simulation.explore import Outcome, play_seed
 
@@ -47,11 +49,13 @@ class Mutant:
         text: what the product does then.
         patches: owner, name and the function in its place.
         replicas: how many share a journal in the worlds that tell.
+        media: whether emails and calls come there too.
     """
 
     text: str
     patches: Sequence[tuple[Any, str, Make]]
     replicas: int = 0
+    media: bool = False
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -64,6 +68,14 @@ class Mutant:
         finally:
             for owner, name, original in before:
                 setattr(owner, name, original)
+
+
+def _grants_without_a_gap(original: Any) -> Any:
+    def answered(self: Topics, fact: Any) -> list[Any]:
+        original(self, fact)
+        return []
+
+    return answered
 
 
 def _nothing(_: Any) -> Any:
@@ -361,14 +373,27 @@ OF_REPLICAS: Mapping[str, Mutant] = {
 }
 
 
-ALL = {**MUTANTS, **OF_REPLICAS}
+OF_MEDIA: Mapping[str, Mutant] = {
+    "one id": Mutant(
+        text="an interaction goes by its id alone, whatever its medium",
+        patches=[(notifications, "identity_of", lambda _: lambda _media_type, interaction_id: interaction_id)],
+        media=True,
+    ),
+    "refusal forgotten": Mutant(
+        text="a topic that is granted again leaves no gap",
+        patches=[(Topics, "answered", _grants_without_a_gap)],
+        media=True,
+    ),
+}
+
+ALL = {**MUTANTS, **OF_REPLICAS, **OF_MEDIA}
 
 
 def hunt(mutant: Mutant, seeds: Sequence[int]) -> tuple[int, Outcome] | None:
     """How many seeds it takes to catch it, and what the last of them shows; None if none of them does."""
     with mutant.alive():
         for count, seed in enumerate(seeds, start=1):
-            outcome = play_seed(seed, mutant.replicas)
+            outcome = play_seed(seed, mutant.replicas, media=mutant.media)
             if outcome.unknown:
                 return count, outcome
     return None

@@ -49,6 +49,7 @@ class Gap:
         begins_at: where a reader has to reckon with its beginning.
         least_s: the shortest length that can be meant: a clock that was set back has shown a time twice.
         clock: the settings of the wall clock that it is written in.
+        media_type: of which interactions it is, None of all.
     """
 
     agent: str
@@ -62,6 +63,7 @@ class Gap:
     ends_at: float
     least_s: float
     clock: Sequence[tuple[float, int]]
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,6 +128,7 @@ class Case:
             ends_at=ends_at,
             least_s=ends_at - max(begins),
             clock=clock,
+            media_type=gap.media_type,
         )
 
     def _clock_of(self, event: Event) -> Sequence[tuple[float, int]]:
@@ -139,9 +142,10 @@ class Case:
         shared = self.evidence.shared
         return {} if shared is None else {one.event.id: one.host for one in reversed(shared.stored)}
 
-    def is_covered(self, agent: str, at: float) -> bool:
-        """Whether a gap of the agent holds this moment."""
-        return any(gap.agent == agent and self._holds(gap, at) for gap in self.gaps)
+    def is_covered(self, agent: str, at: float, media_type: str) -> bool:
+        """Whether a gap of the agent, or of what it has of this medium, holds this moment."""
+        mine = (gap for gap in self.gaps if gap.agent == agent and gap.media_type in (None, media_type))
+        return any(self._holds(gap, at) for gap in mine)
 
     def _holds(self, gap: Gap, at: float) -> bool:
         """By its length and by its times, as the clock shows them since, and as it did if it was set once at most."""
@@ -209,7 +213,8 @@ def everything_is_accounted_for(case: Case) -> Iterator[Finding]:
         since = case.listened_since.get(one.agent)
         if since is None or one.at < since or key_of(one) in case.events_of:
             continue
-        if case.is_covered(one.agent, one.at) or reread.get((one.chat, one.value), 0.0) > one.at:
+        media_type = one.chat.partition(":")[0] if ":" in one.chat else "chat"
+        if case.is_covered(one.agent, one.at, media_type) or reread.get((one.chat, one.value), 0.0) > one.at:
             continue
         what = f"{one.value!r} of chat {one.chat} (heard by the session: {one.heard})"
         yield Finding(
@@ -384,11 +389,18 @@ def _casts_doubt(trouble: SessionProblem, gap: Gap) -> bool:
     return trouble.fault in (*ENDS, *MOVES) and gap.reason == Cause.SUBSCRIPTION_LOST
 
 
+def _is_refusal(trouble: SessionProblem, gap: Gap) -> bool:
+    """A topic is asked for again as often as the chats are read."""
+    return trouble.fault == "RefuseTopic" and gap.reason == Cause.TOPIC_REFUSED
+
+
 def _over_at(case: Case, trouble: SessionProblem, gap: Gap) -> float:
     """When the cause of a gap was over: a subscription is forgotten until the look that each re-reading puts off.
 
     A look that was under way has subscribed before, and goes on for as long as something else holds it up.
     """
+    if _is_refusal(trouble, gap):
+        return trouble.until + RECONCILE_S
     if trouble.fault != "Forget":
         return trouble.until
     held_up = [one.until for one in case.evidence.troubles if one.since <= trouble.since <= one.until]

@@ -109,6 +109,12 @@ class Forget(Fault, frozen=True):
     agent: str
 
 
+class RefuseTopic(Lasting, frozen=True):
+    """The server forgets all sessions, and refuses the next ones a topic."""
+
+    topic: str
+
+
 class LoseLogins(Lasting, frozen=True):
     """The server forgets all logins, and grants none for a while."""
 
@@ -307,6 +313,7 @@ AnyFault = (
     | RefuseInBayeux
     | Deny
     | DenySubscription
+    | RefuseTopic
     | Advise
     | Duplicate
     | RotateCsrf
@@ -350,6 +357,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         lasts_s: until when things go wrong.
         faults: in the order of their time.
         replicas: how many processes share a journal; 0 for one on a machine of its own.
+        media: what comes to the agents, and is listened to.
     """
 
     seed: int
@@ -363,6 +371,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lasts_s: float
     faults: tuple[AnyFault, ...]
     replicas: int = 0
+    media: tuple[str, ...] = ("chat",)
 
     def to_json(self) -> str:
         """As it is printed."""

@@ -16,6 +16,7 @@ from listener.errors import NotFound, ParameterInvalid
 from listener.runtime.host import Host
 from listener.simulator import Simulator, SimulatorOptions
 from listener.simulator.bayeux import CometdSession, reply_to
+from listener.simulator.media import CHAT, MEDIA, VOICE, ChatState, NoticeKind
 from listener.simulator.wire import Call, Reply
 from simulation.evidence import KEY, Confirmed, Evidence, Publication, Session, SessionProblem, Shared
 from simulation.loop import Loop
@@ -34,8 +35,11 @@ _DECODE = msgspec.json.Decoder(list[dict[str, Any]]).decode
 class Site(Simulator):
     """The simulator, watched; it can refuse a login in Bayeux, and a gateway can stand in for its answers."""
 
-    def __init__(self, options: SimulatorOptions, *, host: Host, loop: Loop, evidence: Evidence) -> None:
+    def __init__(
+        self, options: SimulatorOptions, *, host: Host, loop: Loop, evidence: Evidence, media: Sequence[str]
+    ) -> None:
         super().__init__(options, host=host)
+        self.media = media
         self._loop = loop
         self._host = host
         self.evidence = evidence
@@ -84,22 +88,25 @@ class Site(Simulator):
         self._stand_ins.clear()
         self.read_timeout_s = None
         self._unsubscribable.clear()
+        self._bayeux.refused_topics.clear()
 
     def listens(self, agent: str) -> bool:
         """Whether one of the agent's sessions would hear something, and has been polled as it should be."""
         since = self._loop.now_s - (self.options.timeout_ms + self.options.max_interval_ms) / 1000
-        return self.subscribed(agent) and any(
+        return self.subscribed(agent, self.media) and any(
             session.held is not None or self._idle_since.get(session.client_id, 0.0) >= since
             for session in self._bayeux.sessions_of(agent)
         )
 
     # --- what is watched ----------------------------------------------------------------------------------------------
 
-    def publish(self, agent: str, data: Mapping[str, Any] | Sequence[Any] | bytes | None) -> int:
-        """Put a notification on the agent's channel, and on record."""
-        heard = super().publish(agent, data)
-        if isinstance(data, Mapping) and data.get("notificationType") == "PropertiesUpdated":
-            values = data["chat"].get("userData", {})
+    def publish(
+        self, agent: str, data: Mapping[str, Any] | Sequence[Any] | bytes | None, channel: str = CHAT.topic
+    ) -> int:
+        """Put a notification on one of the agent's channels, and on record."""
+        heard = super().publish(agent, data, channel)
+        if isinstance(data, Mapping):
+            key, values = _properties(data, channel)
             if KEY in values:
                 self.evidence.published.append(
                     Publication(
@@ -107,7 +114,7 @@ class Site(Simulator):
                         at=self._loop.now_s,
                         stamp_ms=data["metrics"]["eventProcessing"]["serverGenerationTimestamp"],
                         agent=agent,
-                        chat=data["chat"]["id"],
+                        chat=key,
                         value=values[KEY] or None,
                         heard=heard > 0,
                     )
@@ -175,15 +182,16 @@ class Site(Simulator):
     def _acknowledged(self, session: CometdSession, batch: int) -> bool:
         for number, message in session.queue._waiting:
             if number <= batch and self.evidence.shared is not None:
-                data = msgspec.json.decode(message)["data"]
-                values = data["chat"].get("userData", {})
-                if data.get("notificationType") == "PropertiesUpdated" and KEY in values:
+                told = msgspec.json.decode(message)
+                data = told["data"]
+                key, values = _properties(data, told["channel"])
+                if KEY in values:
                     self.evidence.shared.confirmed.append(
                         Confirmed(
                             at=self._loop.now_s,
                             host=_PEER.get(),
                             agent=session.user,
-                            chat=data["chat"]["id"],
+                            chat=key,
                             value=values[KEY] or None,
                             stamp_ms=data["metrics"]["eventProcessing"]["serverGenerationTimestamp"],
                         )
@@ -284,6 +292,15 @@ class Site(Simulator):
         return reply
 
 
+def _properties(data: Mapping[str, Any], channel: str) -> tuple[str, Mapping[str, Any]]:
+    """Of which interaction a notification carries user data, and this; nothing of any other notification."""
+    medium = next(one for one in MEDIA.values() if one.topic == channel)
+    if data.get("notificationType") != medium.word(NoticeKind.PROPERTIES):
+        return "", {}
+    told = data[medium.container]
+    return medium.key(told["id"]), told.get("userData", {})
+
+
 def _named(call: Call) -> str | None:
     """Who logs in with this request; None where nobody does."""
     scheme, _, credentials = call.headers.get("Authorization", "").partition(" ")
@@ -328,7 +345,7 @@ class Agents:
                 continue
 
     def _do_something(self, agent: str) -> None:
-        chats = [chat.id for chat in self._site.center.chats_of(agent)]
+        chats = [chat.key for chat in self._site.center.chats_of(agent)]
         if not chats or (len(chats) < 4 and self._dice.random() < 0.15):
             self._take_chat(agent)
             return
@@ -342,22 +359,32 @@ class Agents:
             case 2:
                 self._site.set_disposition(agent, chat, "")
             case 3:
-                self._site.operate(agent, chat, "Complete")
+                self._end(agent, chat)
             case 4:
                 other = self._dice.choice(self._names)
                 if other not in self._site.center.chat_of(agent, chat).states:
                     self._site.desk.join(chat, agent, other, base_url=self._site.url)
 
+    def _end(self, agent: str, chat: str) -> None:
+        """A call is released first: what is set until it is completed is told to nobody."""
+        known = self._site.center.chat_of(agent, chat)
+        is_call = known.medium is VOICE and known.states[agent] is ChatState.CHATTING
+        self._site.operate(agent, chat, "Release" if is_call else "Complete")
+
     def _take_chat(self, agent: str) -> None:
-        chat = self._site.center.fresh_chat_id()
-        self._site.desk.invite(chat, agent, user_data={}, base_url=self._site.url)
-        self._site.operate(agent, chat, "Accept")
+        """One of another medium has the id of a chat that is there, if there is one."""
+        media = [MEDIA[name] for name in self._site.media]
+        medium = media[0] if len(media) == 1 else self._dice.choice(media)
+        known = [] if medium is CHAT else [one.id for one in self._site.center.chats_of(agent, CHAT)]
+        chat = known[-1] if known else self._site.center.fresh_chat_id()
+        key = self._site.desk.invite(chat, agent, user_data={}, base_url=self._site.url, medium=medium)
+        self._site.operate(agent, key, "Answer" if medium is VOICE else "Accept")
 
 
 def values_of(site: Site) -> dict[tuple[str, str], str | None]:
     """What the chats say now, by agent and chat; only where a disposition was ever set."""
     return {
-        (agent, chat.id): chat.user_data[KEY] or None
+        (agent, chat.key): chat.user_data[KEY] or None
         for agent in site.center.agents
         for chat in site.center.chats_of(agent)
         if KEY in chat.user_data

@@ -200,7 +200,7 @@ class World:
             max_interval_ms=self.plan.max_interval_ms,
         )
         host = Host(clock=self.clocks["gws"], random=random.Random(f"{self.plan.seed}:gws"))
-        return Site(options, host=host, loop=self.loop, evidence=self.evidence)
+        return Site(options, host=host, loop=self.loop, evidence=self.evidence, media=self.plan.media)
 
     def _settings(self, folder: Path) -> Settings:
         return Settings.model_validate(self._tables(folder))
@@ -224,6 +224,7 @@ class World:
                 "reconcile_interval_s": RECONCILE_S,
             },
             "accounts": [{"username": name, "password": "secret"} for name in self.agents],
+            "disposition": {"media": self.plan.media},
             "sinks": {"audit": {"type": "file", "path": "audit.jsonl"}, "crm": webhook},
             "base": folder,
         }
