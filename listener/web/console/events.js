@@ -2,7 +2,7 @@
 
 /**
  * The row of a CloudEvent. A disposition has chat, key, change, previous, code, agents, account, origin; a gap has
- * account, from, to, reason, closedBy. Times are epoch milliseconds; `seq` is the journal's sequence.
+ * account, from, to, reason, closedBy, of. Times are epoch milliseconds; `seq` is the journal's sequence.
  */
 export function rowOf(event) {
   const { data } = event;
@@ -15,6 +15,7 @@ export function rowOf(event) {
       to: Date.parse(data.to),
       reason: data.reason,
       closedBy: data.closedBy,
+      of: [data.agent, data.mediaType].filter(Boolean).join(", "), // where one agent's, or one medium's, were not heard
     };
   }
   return {
@@ -41,6 +42,7 @@ const REASONS = {
   login: "the login was refused",
   no_ack_cut: "a response was cut off",
   subscription_lost: "the server had dropped the subscription",
+  topic_refused: "the server had refused the topic",
   journal_damaged: "the journal was damaged",
   journal_lost: "the journal was lost",
 };

@@ -61,7 +61,7 @@ export function values(row) {
 /** A gap in one sentence. */
 export function gapText(gap) {
   const length = duration((gap.to - gap.from) / 1000);
-  return `${length} not subscribed, ${clock(gap.from)} to ${clock(gap.to)}: ${reasonOf(gap)}`;
+  return `${length} not subscribed${gap.of ? ` (${gap.of})` : ""}, ${clock(gap.from)} to ${clock(gap.to)}: ${reasonOf(gap)}`;
 }
 
 /** The names of the agents in a chat. */

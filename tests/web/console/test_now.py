@@ -107,6 +107,17 @@ async def test_equal_troubles_are_one_row_and_open_gaps_run(reader: Reader):
     await reader.says("#accounts-page-told", "1 account")
 
 
+async def test_of_many_kinds_of_trouble_the_commonest_are_told(reader: Reader):
+    kinds = [
+        {"what": f"no subscription: {kind}", "count": 50 - kind, "accounts": ["a"], "firstAt": at(9), "lastAt": at(1)}
+        for kind in range(50)
+    ]
+    await shows(reader, Fleet(troubles=kinds))
+    assert len(await reader.cells("#troubles")) == 8
+    assert await reader.text("#troubles-more") == "903 accounts have other troubles."
+    assert await reader.page.evaluate("document.documentElement.scrollHeight") < 3 * SCREEN["height"]
+
+
 async def changed(reader: Reader, selector: str, was: str) -> bool:
     return await reader.text(selector) != was
 
