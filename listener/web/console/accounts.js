@@ -88,7 +88,7 @@ function columns(owner) {
       (one) => address("events", null, { agent: one.account }),
     ),
     ...owner,
-    { label: "Session", class: "state", text: (one) => (one.subscribed ? "Subscribed" : "Not subscribed") },
+    { label: "Session", class: "state", text: session },
     {
       label: "Since",
       class: "time",
@@ -102,6 +102,11 @@ function columns(owner) {
     { label: "Gaps", class: "n", text: gaps },
     { label: "Trouble", class: "long", text: (one) => one.trouble ?? "" },
   ];
+}
+
+function session({ subscribed, team }) {
+  const monitors = team ? `, monitors ${count(team.monitored)} of ${counted(team.wanted, "agent")}` : "";
+  return `${subscribed ? "Subscribed" : "Not subscribed"}${monitors}`;
 }
 
 const gaps = (one) => (one.gaps.count ? `${count(one.gaps.count)} (${duration(one.gaps.seconds)})` : "0");

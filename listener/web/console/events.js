@@ -43,9 +43,15 @@ const REASONS = {
   no_ack_cut: "a response was cut off",
   subscription_lost: "the server had dropped the subscription",
   topic_refused: "the server had refused the topic",
+  not_monitored: "the agents were not monitored",
+  not_told: "the server did not tell the supervisor what was set",
+  revoked: "what was set after an agent had left a chat was not told",
   journal_damaged: "the journal was damaged",
   journal_lost: "the journal was lost",
 };
+
+/** Whether a gap is one of a session that was subscribed: of some agents, or of one medium. */
+export const isPartial = (gap) => gap.of !== "" || ["not_monitored", "not_told", "revoked"].includes(gap.reason);
 
 /** Why there was a gap, in plain words. */
 export const reasonOf = (gap) => REASONS[gap.reason] ?? gap.reason.replaceAll("_", " ");
