@@ -1,10 +1,10 @@
 // The view of one sink: its state, its last attempts, and what can be ordered of it.
 import { failureOf, get } from "./api.js";
 import { by, pageSize, setTerms, setText, show } from "./dom.js";
-import { clock, count, counted, duration, setTime, took } from "./format.js";
+import { clock, count, counted, duration, fieldOf, setTime, took } from "./format.js";
 import { Grid, linkColumn } from "./grid.js";
 import { Poll } from "./poll.js";
-import { address } from "./route.js";
+import { address, momentOf } from "./route.js";
 
 const EVERY_MS = 2000;
 
@@ -43,7 +43,10 @@ export class Sink {
       this.#again();
     });
     by("sink-test").addEventListener("click", async () => {
-      await this.#order("test", {}, tested);
+      const answer = await this.#order("test", {}, tested);
+      const exchanges = answer?.exchanges ?? [];
+      show(by("exchange"), exchanges.length > 0);
+      setText(by("exchange-text"), exchanges.flatMap((one) => [one.request, one.answer]).join("\n\n"));
       this.#again();
     });
     by("resend").addEventListener("submit", (event) => this.#resend(event));
@@ -63,6 +66,10 @@ export class Sink {
       for (const id of ["sink-outcome", "attempts-told"]) setText(by(id), "");
       this.#attempts.update([]);
       by("resend").reset();
+      show(by("exchange"), false);
+    }
+    for (const name of ["from", "to"]) {
+      if (query.has(name)) by(`resend-${name}`).value = fieldOf(momentOf(query, name));
     }
     this.#name = name;
     this.#onlyFailed = query.has("failed");

@@ -39,8 +39,8 @@ async def all_failed(reader: Reader) -> bool:
 
 
 async def test_a_stretch_is_delivered_again_once_somebody_has_confirmed_how_much_that_is(site: Site, look):
-    reader = await look(site, fragment="#/sinks/crm", fleet=Fleet(), timezone_id="Asia/Tokyo")
-    await reader.page.locator("#resend-from").fill("2026-11-22T09:00:00")
+    fragment = "#/sinks/crm?from=2026-11-22T00:00:00Z"
+    reader = await look(site, fragment=fragment, fleet=Fleet(), timezone_id="Asia/Tokyo")
     await reader.page.locator("#resend-to").fill("2026-11-22T10:00:00")
     span = {"fromTime": "2026-11-22T00:00:00.000Z", "toTime": "2026-11-22T01:00:00.000Z"}
     for answer, ordered in (("Cancel", []), ("Resend", [("/sinks/crm/resend", span)])):
