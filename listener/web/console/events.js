@@ -41,6 +41,7 @@ const REASONS = {
   login: "the login was refused",
   no_ack_cut: "a response was cut off",
   subscription_lost: "the server had dropped the subscription",
+  topic_refused: "the server had refused the topic of a medium",
   journal_damaged: "the journal was damaged",
   journal_lost: "the journal was lost",
 };
