@@ -90,7 +90,7 @@ def test_nor_where_three_replicas_share_a_journal(place: int):
     assert outcome.unknown == [], told(outcome)
 
 
-@pytest.mark.parametrize("seed", [0, 11, random.SystemRandom().randrange(10**6, 10**9)], ids=["0", "11", "fresh"])
+@pytest.mark.parametrize("seed", [11, 190, random.SystemRandom().randrange(10**6, 10**9)], ids=["11", "190", "fresh"])
 def test_nor_where_emails_and_calls_come_beside_chats(seed: int):
     outcome = play_seed(seed, media=True)
     assert outcome.unknown == [], told(outcome)
