@@ -8,7 +8,7 @@ from support.postgresserver import PostgresServer
 
 @pytest.fixture(scope="module")
 def server():
-    with PostgresServer() as server:
+    with PostgresServer(fsync="off") as server:  # nobody cuts its power here: see acceptance/test_replicas.py
         yield server
 
 
