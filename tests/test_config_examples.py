@@ -17,6 +17,7 @@ CONFIG = Path(__file__).parents[1] / "config"
 TABLES = {
     "server": settings.ServerSettings,
     "accounts": settings.AccountSettings,
+    "supervisors": settings.SupervisorSettings,
     "disposition": settings.DispositionSettings,
     "journal": JournalSettings,
     "http": HttpSettings,

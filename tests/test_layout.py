@@ -32,7 +32,9 @@ GENERATED = {"node_modules", "build", "dist", "__pycache__"}
 # Source files without a test file of their name, and where they are tested instead.
 TESTED_ELSEWHERE: dict[str, str] = {
     "journal/shared/database.py": "contracts/test_database.py",
+    "intake/team.py": "intake/test_monitoring.py",
     "model/replica.py": "contracts/test_database.py",
+    "model/team.py": "intake/test_monitoring.py",
     "testing/connection.py": "contracts/test_database.py",
     "testing/database.py": "contracts/test_database.py",
     "testing/store.py": "contracts/test_journal.py",

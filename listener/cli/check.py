@@ -9,7 +9,7 @@ import typer
 from listener.cli import running
 from listener.cli.options import ConfigOption
 from listener.config.loading import parts_of
-from listener.config.settings import Parts, Settings
+from listener.config.settings import AUTO, Parts, Settings
 from listener.daemon import preflight
 from listener.daemon.assembly import load_checked, topics_of
 from listener.daemon.probes import probe
@@ -62,7 +62,8 @@ def _summary(settings: Settings, *, connected: bool) -> Iterator[tuple[str, str]
     named = f"topic{'s' if len(topics) > 1 else ''} {', '.join(topics.values())}"
     yield "server", f"{server.url}{server.notifications}, {named}, {server.transport}"
     yield "accounts", _accounts(settings) + (", all logged in" if connected and server.login == "basic" else "")
-    yield "keys", ", ".join(settings.disposition.keys)
+    keys = settings.disposition.keys
+    yield "keys", "those that the server names" if keys == AUTO else ", ".join(keys)
     yield "journal", _journal(settings, connected=connected)
     sinks = ", ".join(f"{name} ({lane.type})" for name, lane in settings.sinks.items())
     yield "sinks", sinks + (", all reached" if connected else "")

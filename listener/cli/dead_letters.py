@@ -186,7 +186,7 @@ def show_letter(
     """Show everything known of a dead letter, and its event.
 
     Examples:
-        disposition-listener dead-letters show event-1 --config listener.toml
+        disposition-listener dead-letters show be0f6d27 --config listener.toml
     """
     journal = place_of(config, path).journal
     found = select(journal, Selection(ids=(event,), sink=sink))
@@ -339,15 +339,15 @@ def replay_letters(
 ) -> None:
     """Deliver dead letters again, with their original ids.
 
-    They arrive after younger events of their chats. If a daemon runs, this waits until all are settled; Ctrl-C leaves
-    the rest to the daemon.
+    They arrive after younger events of their chats. If a daemon runs, this waits until all are settled.
 
     Examples:
         disposition-listener dead-letters replay --sink crm --since 2h
-        disposition-listener dead-letters replay event-1 event-2 --no-wait
+        disposition-listener dead-letters replay be0f6d27 ca911878 --no-wait
 
     Exit status:
         1: Not all were delivered.
+        130: Ctrl-C: the daemon delivers the rest.
     """
     journal = place_of(config, path).journal
     selection = Selection(ids or (), sink, since, until)
@@ -392,7 +392,7 @@ def drop_letters(
     """Delete dead letters for good, after confirmation.
 
     Examples:
-        disposition-listener dead-letters drop event-1 --yes
+        disposition-listener dead-letters drop be0f6d27 --yes
         disposition-listener dead-letters drop --sink bi --until 30d --yes
     """
     journal = place_of(config, path).journal

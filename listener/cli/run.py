@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -35,18 +36,29 @@ def run(config: ConfigOption = None) -> None:
         130: A second Ctrl-C ended it at once.
         128 + n: A second signal n ended it at once, such as 143 for SIGTERM.
     """
-    watch = ConfigurationWatch(config)  # before it is read: what changes since is seen
-    settings = load_checked(config)
+    settings, watch = _watched(config)
     parts = settings.parts()
     if problems := preflight.host_problems(parts):
         raise StartError(problems=problems)
     logs.configure(level=settings.log.level, style=settings.log.format)
     if problems := preflight.warnings(parts):
         log.warning("configuration_unsafe", problems=[str(problem) for problem in problems])
-    running.run(_listen(settings, partial(load_checked, config), watch))
+    running.run(_listen(settings, partial(load_checked, None if config is None else config.absolute()), watch))
 
 
-async def _listen(settings: Settings, load: Callable[[], Settings], watch: ConfigurationWatch) -> None:
+def _watched(config: Path | None) -> tuple[Settings, ConfigurationWatch | None]:
+    """The configuration with a watch of its files; none of one that can be read only once, such as a pipe."""
+    settings = load_checked(config)
+    if config is not None and not config.is_file():
+        return settings, None
+    watch = ConfigurationWatch(None if config is None else config.absolute())
+    if settings.is_watched:
+        watch.take()
+        settings = load_checked(config)  # with what has changed meanwhile
+    return settings, watch
+
+
+async def _listen(settings: Settings, load: Callable[[], Settings], watch: ConfigurationWatch | None) -> None:
     daemon = Daemon(settings, load=load, watch=watch, notifier=Notifier())
     running.on_request(daemon.stop)
     running.on_hangup(daemon.reload)

@@ -1,7 +1,9 @@
 """`simulate`: a simulated Web Services node for any client."""
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from enum import StrEnum
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +17,29 @@ from listener.simulator.state import FIRST_CHAT
 _ON_A_LINE = 10  # names of accounts
 _BODY = '{"operationName": "SetDisposition", "disposition": "IssueResolved"}'
 
+
+class Switch(StrEnum):
+    """What is not the same at each site, or not known of it."""
+
+    NO_PROPERTIES = "no-properties"
+    DROP_ON_LEAVE = "drop-on-leave"
+    MONITORING_SURVIVES = "monitoring-survives"
+    MONITOR_ONCE = "monitor-once"
+    NO_INTRUDE = "no-intrude"
+    NO_SESSION = "no-session"
+    PAGES = "pages"
+
+
+_SWITCHES: Mapping[Switch, Mapping[str, Any]] = {
+    Switch.NO_PROPERTIES: {"supervisor_hears_properties": False},
+    Switch.DROP_ON_LEAVE: {"supervisor_dropped_on_leave": True},
+    Switch.MONITORING_SURVIVES: {"monitoring_survives_login": True},
+    Switch.MONITOR_ONCE: {"monitor_again": False},
+    Switch.NO_INTRUDE: {"intrude": False},
+    Switch.NO_SESSION: {"supervisor_needs_session": False},
+    Switch.PAGES: {"users_page": 100, "groups_list_users": False},
+}
+
 PortOption = Annotated[int, typer.Option(min=0, max=65_535, metavar="PORT", help="TCP port; 0 takes a free one.")]
 HostOption = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")]
 AgentsOption = Annotated[int, typer.Option(min=1, metavar="N", help="How many agents there are: agent1, agent2, …")]
@@ -23,6 +48,15 @@ AckOption = Annotated[bool, typer.Option("--ack", help="Grant CometD's acknowled
 TimeoutOption = Annotated[int, typer.Option(min=0, metavar="MS", help="How long a /meta/connect is held.")]
 IntervalOption = Annotated[
     int, typer.Option(min=1, metavar="MS", help="How long a session lives without a /meta/connect.")
+]
+SupervisorsOption = Annotated[
+    int, typer.Option(min=0, metavar="N", help="How many supervisors there are: supervisor1, …; the group is `team`.")
+]
+SwitchOption = Annotated[
+    list[Switch] | None,
+    typer.Option(
+        "--switch", metavar="WORD", help="What differs from site to site; may come again: " + ", ".join(Switch)
+    ),
 ]
 MediaOption = Annotated[
     str, typer.Option("--media", metavar="LIST", help="What comes: of chat, email and voice, with commas between.")
@@ -49,6 +83,8 @@ def simulate(
     ack: AckOption = False,
     timeout_ms: TimeoutOption = 30_000,
     max_interval_ms: IntervalOption = 10_000,
+    supervisors: SupervisorsOption = 0,
+    switch: SwitchOption = None,
     events: EventsOption = 0,
     pace: PaceOption = 0.5,
     media: MediaOption = "chat",
@@ -64,7 +100,7 @@ def simulate(
 
     Exit status:
         0: Stopped with Ctrl-C.
-        130: Not used.
+        130: Not used: Ctrl-C ends it with 0.
     """
     options = SimulatorOptions(
         host=host,
@@ -74,7 +110,10 @@ def simulate(
         ack=ack,
         timeout_ms=timeout_ms,
         max_interval_ms=max_interval_ms,
+        supervisors=supervisors,
+        groups=(("team", tuple(f"agent{number}" for number in range(1, agents + 1))),),
     )
+    options = replace(options, **{name: value for one in switch or () for name, value in _SWITCHES[one].items()})
     day = WorkingDay(events=events, pace_s=pace, media=media_of(media))
     logs.configure(level="warning")
     try:
@@ -95,6 +134,9 @@ def _welcome(url: str, options: SimulatorOptions) -> Iterator[str]:
     names = [f"agent{number}" for number in range(1, options.agents + 1)]
     shown = ", ".join(names) if len(names) <= _ON_A_LINE else f"{names[0]} to {names[-1]}"
     yield f"accounts   {shown} (password {options.password!r})"
+    if options.supervisors:
+        more = f" to supervisor{options.supervisors}" if options.supervisors > 1 else ""
+        yield f"           supervisor1{more}, with the same password"
     yield f"chat       {FIRST_CHAT} of agent1"
     yield "try"
     chat = f"{url}/api/v2/me/chats/{FIRST_CHAT}"

@@ -21,7 +21,7 @@ from listener.config.schema import (
     placed,
     problems_of,
 )
-from listener.config.settings import AUTO, AccountSettings, Parts, ServerSettings, Settings
+from listener.config.settings import AUTO, AccountSettings, Parts, ServerSettings, Settings, SupervisorSettings
 from listener.config.sources import Sources, files_named_in, read
 from listener.errors import ConfigError, Problem
 from listener.model.media import CHAT
@@ -36,6 +36,8 @@ _NOTHING_GIVEN = (
     f"there is no configuration: name its file with --config or {CONFIG_VARIABLE}, or set {ENV_PREFIX} variables"
     f" (looked for {' and '.join(_DEFAULT_FILES)})"
 )
+
+_NO_TABLES: dict[str, Any] = {"accounts": [], "supervisors": []}
 
 S = TypeVar("S", bound=Section)
 SinkCheck = Callable[[Mapping[str, LaneSettings], Path], Sequence[Problem]]
@@ -74,7 +76,7 @@ def load(
     """
     base, (data, places, between, _) = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
-    if path is None and data == {"accounts": []}:
+    if path is None and data == _NO_TABLES:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
     problems = [] if data.pop("base", None) is None else [Problem("base", "unknown key")]
     data, renamed = _with_new_names(data)
@@ -139,7 +141,13 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     files = Folders.of(base, environ) if find_files else None
     data, more_places, _ = _with_accounts_of_file(data, files) if files is not None else (data, {}, [])
     accounts = data["accounts"] if isinstance(data["accounts"], list) else []
-    sound = {f"accounts[{number}]": _sound(AccountSettings, table, files) for number, table in enumerate(accounts)}
+    supervisors = data["supervisors"] if isinstance(data["supervisors"], list) else []
+    sound: dict[str, AccountSettings | None] = {
+        f"accounts[{number}]": _sound(AccountSettings, table, files) for number, table in enumerate(accounts)
+    }
+    sound |= {
+        f"supervisors[{number}]": _sound(SupervisorSettings, table, files) for number, table in enumerate(supervisors)
+    }
     return Parts(
         base=base,
         server=_sound(ServerSettings, data.get("server"), files),
@@ -172,7 +180,7 @@ def files_of(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> F
     """Which files a configuration is made of. Blocks. Raises ConfigError: the main file cannot be read."""
     base, variables = path.absolute().parent if path is not None else Path.cwd(), _from_variables(environ)
     sources = read(path, base, environ, include=variables.get("include"))
-    folders, data = Folders.of(base, environ), _merged({"accounts": [], **sources.tables}, variables)
+    folders, data = Folders.of(base, environ), _merged(_NO_TABLES | sources.tables, variables)
     data, *_ = _with_accounts_of_file(data, folders)
     accounts, patterns = _accounts_file(data, folders), data.get("include")
     return Files(
@@ -196,7 +204,7 @@ def _tables(path: Path | None, environ: Mapping[str, str]) -> tuple[Path, Source
     sources = read(path, base, environ, include=variables.get("include"))
     if sources.unreadable:
         raise ConfigError(sources.unreadable)
-    return base, sources._replace(tables=_merged({"accounts": [], **sources.tables}, variables))
+    return base, sources._replace(tables=_merged(_NO_TABLES | sources.tables, variables))
 
 
 def _from_variables(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -274,7 +282,6 @@ def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iter
     media = disposition.get("media", [CHAT]) if isinstance(disposition, dict) else [CHAT]
     if "topic" in server and isinstance(media, list | tuple) and CHAT not in media:
         yield Problem("server.topic", f"is that of chats, and disposition.media does not name {CHAT!r}")
-    accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
     journal = data.get("journal")
     ends_sessions = str(data.get("disconnect_on_stop")).lower() in _YES
     if isinstance(journal, dict) and journal.get("url") and ends_sessions:
@@ -282,13 +289,25 @@ def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iter
         yield Problem("disconnect_on_stop", text)
     if not basic and _is_auto(data.get("disposition")):
         yield Problem("disposition.keys", _NEEDS_LOGIN)
-    if basic and not accounts:
-        text = 'at least one [[accounts]] table, or an accounts_file, is needed with server.login = "basic"'
+    yield from _problems_of_logins(data, places, basic=basic)
+
+
+def _problems_of_logins(data: Mapping[str, Any], places: Mapping[str, str], *, basic: bool) -> Iterator[Problem]:
+    accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
+    supervisors = data["supervisors"] if isinstance(data["supervisors"], list) else [{}]
+    if basic and not accounts and not supervisors:
+        tables = "at least one [[accounts]] or [[supervisors]] table, or an accounts_file, is needed"
+        text = f'{tables} with server.login = "basic"'
         yield Problem("accounts", text)
+    if supervisors and not basic:
+        yield Problem("supervisors", 'needs the REST API: server.login = "basic"')
     names: dict[str, str] = {}
-    for number, account in enumerate(accounts):
-        if isinstance(account, dict):
-            yield from _problems_of_account(f"accounts[{number}]", account, names, places, needs_password=basic)
+    for table, several in (("accounts", accounts), ("supervisors", supervisors)):
+        for number, account in enumerate(several):
+            if isinstance(account, dict):
+                yield from _problems_of_account(f"{table}[{number}]", account, names, places, needs_password=basic)
+                if table == "supervisors":
+                    yield from _problems_of_team(f"{table}[{number}]", account)
 
 
 def _is_auto(table: object) -> bool:
@@ -315,6 +334,14 @@ def _problems_of_account(
         yield Problem(f"{place}.keys", _NEEDS_LOGIN)
     if needs_password and not account.get("password") and "password_file" not in account:
         yield Problem(f"{place}.password_file", 'a password or password_file is required with server.login = "basic"')
+
+
+def _problems_of_team(place: str, supervisor: Mapping[str, Any]) -> Iterator[Problem]:
+    if supervisor.get("monitor") and supervisor.get("monitor_group"):
+        yield Problem(f"{place}.monitor_group", "give either monitor or monitor_group")
+    if not supervisor.get("monitor") and not supervisor.get("monitor_group"):
+        text = 'is required: a list of usernames, or "all"; or give monitor_group'
+        yield Problem(f"{place}.monitor", text)
 
 
 def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:

@@ -122,6 +122,24 @@ class AccountSettings(Section):
         return secret_in(base / self.password_file)
 
 
+def _names(value: object) -> object:
+    """`a,b` is a list, as it comes from a variable; `all` is a word."""
+    if isinstance(value, str) and value != "all":
+        return [name.strip() for name in value.split(",")]
+    return value
+
+
+class SupervisorSettings(AccountSettings):
+    """A supervisor, whose login hears the chats of agents whom it monitors."""
+
+    monitor: Annotated[tuple[str, ...] | Literal["all"], BeforeValidator(_names)] = ()
+    monitor_group: str | None = None
+    start_contact_center_session: bool = True
+    join_chats: bool = True
+    refresh_s: float = Field(default=300.0, gt=0)
+    revoked_chats: Literal["uncertain", "over"] = "uncertain"
+
+
 class DispositionSettings(Section):
     """What is taken from a notification."""
 
@@ -149,6 +167,7 @@ class Settings(Section):
     watch: bool | None = None
     server: ServerSettings
     accounts: tuple[AccountSettings, ...] = ()
+    supervisors: tuple[SupervisorSettings, ...] = ()
     accounts_file: AccountsFile | None = None
     disposition: DispositionSettings = DispositionSettings()
     journal: JournalSettings = JournalSettings()
@@ -181,8 +200,8 @@ class Settings(Section):
         return account.keys or self.disposition.keys
 
     def listening_accounts(self) -> tuple[AccountSettings, ...]:
-        """The accounts; with `login = "none"` and none configured, one nameless listener."""
-        return self.accounts or (AccountSettings(username="listener"),)
+        """The accounts and the supervisors; with `login = "none"` and none configured, one nameless listener."""
+        return (*self.accounts, *self.supervisors) or (AccountSettings(username="listener"),)
 
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
         """The same problems, where each was written; see `schema.placed`."""
@@ -191,6 +210,7 @@ class Settings(Section):
     def parts(self) -> "Parts":
         """Its tables, all of them sound."""
         accounts = {f"accounts[{number}]": account for number, account in enumerate(self.accounts)}
+        accounts |= {f"supervisors[{number}]": one for number, one in enumerate(self.supervisors)}
         return Parts(
             base=self.base,
             server=self.server,

@@ -4,6 +4,7 @@ import glob
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from os.path import realpath  # Path.resolve raises where links lead in a circle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from listener.errors import ConfigError, Problem
 
 # A template of a sink has ${chatId}, so what is in capitals alone is a variable.
 _VARIABLE = re.compile(r"\$(?P<literal>\$?)\{(?P<name>[A-Z_][A-Z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+
+_DEEPEST = 32
 
 
 class Sources(NamedTuple):
@@ -44,12 +47,12 @@ def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: 
         ConfigError: the main file cannot be read, or is not TOML.
     """
     problems: list[Problem] = []
-    tables = {} if path is None else _filled(tables_in(path, str(path)), environ, "", (), problems)
+    tables = {} if path is None else _filled(_tables_in(path, str(path)), environ, "", (), problems)
     patterns = tables.get("include") if include is None else include
     sources = Sources(tables, {}, problems, [])
     for name in _included(path, base, patterns, problems):
         try:
-            more = _filled(tables_in(base / name, name), environ, f"{name}: ", (), problems)
+            more = _filled(_tables_in(base / name, name), environ, f"{name}: ", (), problems)
         except ConfigError as exc:
             sources.unreadable.extend(exc.problems)
             continue
@@ -59,27 +62,39 @@ def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: 
     return sources
 
 
-def tables_in(path: Path, shown: str) -> dict[str, Any]:
+def _tables_in(path: Path, shown: str) -> dict[str, Any]:
     """A file's tables. A byte order mark, as some editors write it, is no error. Raises ConfigError."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as exc:
         raise ConfigError([Problem(shown, f"cannot be read: {exc.strerror}")]) from exc
     except UnicodeDecodeError as exc:
         raise ConfigError([Problem(shown, "is not UTF-8 text")]) from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError([Problem(shown, f"is not TOML: {exc}")]) from exc
+    except RecursionError:
+        deep = True
+    else:
+        deep = _is_deeper(tables, _DEEPEST)
+    if deep:
+        raise ConfigError([Problem(shown, f"is nested deeper than {_DEEPEST} levels")])
+    return tables
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(part, levels - 1) for part in parts)
 
 
 def included(path: Path | None, base: Path, pattern: str) -> list[str]:
     """The names of the files that a pattern of `include` leads to, sorted, without the main file. Blocks."""
     found = sorted(glob.glob(pattern, root_dir=base))  # noqa: PTH207 - a Path's * matches hidden files too
-    return [name for name in found if path is None or (base / name).resolve() != path.resolve()]
+    return [name for name in found if path is None or realpath(base / name) != realpath(path)]
 
 
 def _included(path: Path | None, base: Path, patterns: object, problems: list[Problem]) -> Iterator[str]:
     """The names of the files of all patterns, each once; a pattern that matches none is no problem."""
-    seen = set[Path]()
+    seen = set[str]()
     for number, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
         if not isinstance(pattern, str):
             continue
@@ -87,7 +102,7 @@ def _included(path: Path | None, base: Path, patterns: object, problems: list[Pr
         if not found and glob.escape(pattern) == pattern:
             problems.append(Problem(f"include[{number}]", f"cannot read {base / pattern}: there is no such file"))
         for name in found:
-            if (file := (base / name).resolve()) not in seen:
+            if (file := realpath(base / name)) not in seen:
                 seen.add(file)
                 yield name
 

@@ -4,7 +4,9 @@ import asyncio
 import gc
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from math import ceil
 from typing import Any
@@ -13,13 +15,15 @@ import aiohttp
 import structlog
 
 from listener.cometd.certainty import Certainty
-from listener.config.settings import AUTO, AccountSettings, Settings
+from listener.config.settings import AUTO, AccountSettings, Settings, SupervisorSettings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, identity_of
 from listener.daemon.roll import Roll
+from listener.daemon.supervisors import monitoring_of, team_of
 from listener.intake.receiver import Receiver, ReceiverOptions
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder, digest_of
+from listener.intake.supervisor import SupervisorReceiver
 from listener.model.event import Kind, SessionState
 from listener.ports import Journal
 from listener.runtime.gate import Gate
@@ -28,6 +32,7 @@ from listener.runtime.metrics import Metrics
 from listener.webservices.found_keys import FoundKeys
 from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.skew import ClockSkew
+from listener.webservices.team import TeamChats, TeamDecoder
 
 log = structlog.get_logger(__name__)
 
@@ -185,21 +190,39 @@ class Accounts:
                     one.is_waiting = False
                     one.task = spawn(f"account {one.settings.username}", one.receiver.run())
 
-    async def apply(self, settings: Settings, changed: Iterable[str], spawn: Spawn, *, timeout_s: float) -> None:
+    async def apply(
+        self, settings: Settings, changed: Iterable[str], spawn: Spawn, *, teams: Iterable[str] = (), timeout_s: float
+    ) -> None:
         """Stop the accounts of these names, cleanly if time allows, and start those that are configured now.
 
         Args:
             settings: the new configuration.
             changed: the names of accounts that are added, removed, or to be restarted.
             spawn: see `Spawn`.
+            teams: the names of supervisors that monitor others from now on, and go on.
             timeout_s: how long the old ones may take to stop.
         """
-        names = set(changed)
+        names, configured = set(changed), {one.username: one for one in settings.listening_accounts()}
+        gone = [name for name in names if not isinstance(configured.get(name), SupervisorSettings)]
+        await self._release(gone, timeout_s)
+        for name in teams:
+            one, supervisor = self._listening.get(name), configured[name]
+            if one is not None and isinstance(one.receiver, SupervisorReceiver):
+                one.settings = supervisor
+                if isinstance(supervisor, SupervisorSettings):
+                    one.receiver.watch(team_of(supervisor))
         await self.end(names, timeout_s=timeout_s)
         self._settings = settings
         self._roll.number(account.username for account in settings.listening_accounts())
         await self.build(account for account in settings.listening_accounts() if account.username in names)
         self.start(spawn)
+
+    async def _release(self, names: Iterable[str], timeout_s: float) -> None:
+        """Let the server know that these supervisors monitor nobody any more, if time allows."""
+        gone = [one.receiver for name in names if (one := self._listening.get(name)) is not None]
+        releases = [receiver.release() for receiver in gone if isinstance(receiver, SupervisorReceiver)]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*releases), timeout_s)
 
     async def end(self, names: Iterable[str], *, timeout_s: float) -> None:
         """Stop the accounts of these names, cleanly if time allows; their sessions are stored, to be continued."""
@@ -211,6 +234,9 @@ class Accounts:
             gc.unfreeze()
         for one in old:
             self._metrics.add("sessions_subscribed", -one.receiver.status.subscribed)
+            if (team := one.receiver.status.team) is not None:
+                self._metrics.add("agents_wanted", -team.wanted)
+                self._metrics.add("agents_monitored", -team.monitored)
             self._roll.strike(one.settings.username)
             del self._listening[one.settings.username]
         self._metrics.set("sessions_configured", len(self._listening))
@@ -273,7 +299,7 @@ class Accounts:
             others_first=self._resumed,
             host=self._host,
         )
-        receiver = self._receiver(parts, self._decoder(parts, account), stored, digests)
+        receiver = self._receiver(parts, account, stored, digests)
         return _Listening(settings=account, parts=parts, receiver=receiver, resumes=saved is not None)
 
     def _fitting(self, saved: SessionState | None, account: AccountSettings) -> SessionState | None:
@@ -302,9 +328,17 @@ class Accounts:
         return decoder
 
     def _receiver(
-        self, parts: Account, decoder: NotificationDecoder, stored: SessionState | None, digests: tuple[bytes, ...]
+        self, parts: Account, account: AccountSettings, stored: SessionState | None, digests: tuple[bytes, ...]
     ) -> Receiver:
-        receiver = Receiver(
+        decoder = self._decoder(parts, account)
+        new: Callable[..., Receiver] = Receiver
+        if isinstance(account, SupervisorSettings) and parts.services is not None:
+            chats = TeamChats()
+            decoder = TeamDecoder(decoder, chats)
+            monitoring = monitoring_of(account, parts.services, chats, metrics=self._metrics, host=self._host)
+            parts.on_login = monitoring.logged_in
+            new = partial(SupervisorReceiver, monitoring=monitoring)
+        receiver = new(
             identity=parts.identity,
             client=parts.client,
             decoder=decoder,

@@ -15,7 +15,7 @@ from listener.cometd.protocol import Resume, Session
 from listener.cometd.transport import Link
 from listener.config.lane import LaneSettings
 from listener.config.loading import load, parts_of
-from listener.config.settings import AccountSettings, ServerSettings, Settings
+from listener.config.settings import AccountSettings, ServerSettings, Settings, SupervisorSettings
 from listener.daemon import connections, preflight
 from listener.delivery import LanePolicy
 from listener.errors import ConfigError, Problem
@@ -31,13 +31,15 @@ from listener.sinks import registry
 from listener.webservices.client import WebServices, new_session
 from listener.webservices.media import MEDIA
 from listener.webservices.skew import ClockSkew
+from listener.webservices.supervisor import SupervisorServices
 
 
 class Account:
     """The parts that belong to one account: HTTP session, REST client, CometD client.
 
     `before_listening` is called once, after the first login and before anything is subscribed to; `after_login` after
-    each login, and one that fails fails the login.
+    each login, and one that fails fails the login; `on_login` after each login that is done. `services` is what a
+    supervisor can ask beside an agent, None of an agent.
 
     Args:
         settings: the whole configuration.
@@ -52,7 +54,18 @@ class Account:
         host: time and chance.
     """
 
-    __slots__ = ("_login_restored", "after_login", "before_listening", "client", "engine", "http", "identity", "rest")
+    __slots__ = (
+        "_login_restored",
+        "after_login",
+        "before_listening",
+        "client",
+        "engine",
+        "http",
+        "identity",
+        "on_login",
+        "rest",
+        "services",
+    )
 
     def __init__(
         self,
@@ -71,6 +84,8 @@ class Account:
         server = settings.server
         self.identity = identity_of(settings, account)
         self.http = new_session(connector)
+        self.on_login: Callable[[], None] = lambda: None
+        self.services: SupervisorServices | None = None
         self.rest = self._web_services(settings, account, metrics, skew, host) if server.login == "basic" else None
         self.before_listening: Callable[[], Awaitable[None]] | None = None
         self.after_login: Callable[[WebServices], Awaitable[None]] | None = None
@@ -98,18 +113,31 @@ class Account:
     def _web_services(
         self, settings: Settings, account: AccountSettings, metrics: Metrics, skew: ClockSkew | None, host: Host
     ) -> WebServices:
-        return WebServices(
-            url=settings.server.url,
+        def on_login(result: str) -> None:
+            metrics.count("logins_total", 1, result)
+            if result == "ok":
+                self.on_login()
+
+        server, kind, table = settings.server, WebServices, "accounts"
+        enters = server.start_contact_center_session
+        if isinstance(account, SupervisorSettings):
+            kind, table, enters = SupervisorServices, "supervisors", account.start_contact_center_session
+        services = kind(
+            url=server.url,
             username=account.username,
             password=lambda: account.secret(settings.base),
             http=self.http,
-            request_timeout_s=settings.server.request_timeout_s,
-            start_contact_center_session=settings.server.start_contact_center_session,
+            request_timeout_s=server.request_timeout_s,
+            start_contact_center_session=enters,
             channels=channels_of(settings),
-            on_login=lambda result: metrics.count("logins_total", 1, result),
+            on_login=on_login,
             time_s=host.time_s,
             skew=skew,
+            table=table,
         )
+        if isinstance(services, SupervisorServices):
+            self.services = services
+        return services
 
     def _session(self, server: ServerSettings, topics: Iterable[str], saved: SessionState | None) -> Session:
         session = Session(topics=topics, connection_type=server.transport, want_ack=server.ack)

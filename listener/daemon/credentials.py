@@ -35,6 +35,6 @@ def fingerprint(path: Path) -> Fingerprint:
     """What changes with a file, through symbolic links too; None if it is not there. Blocks."""
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # no file can be called so
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

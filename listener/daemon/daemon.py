@@ -197,7 +197,7 @@ class Daemon:
         log.error("starting_over", reason=reason)
         self._lanes.running.clear()
         self.health.sample(self.metrics)
-        for gauge in ("sessions_subscribed", "sessions_configured"):
+        for gauge in ("sessions_subscribed", "sessions_configured", "agents_wanted", "agents_monitored"):
             self.metrics.set(gauge, 0)
         self._new_parts()
         gc.unfreeze()  # what is gone was kept from the collector; that takes its time now, while nothing is at work

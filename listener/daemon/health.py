@@ -112,7 +112,7 @@ class Health:
         found = [_unsubscribed(place, one) for place, one in summary.unsubscribed]
         found += _more(summary.more_unsubscribed, "accounts have no subscription")
         found += [_unheard(place, one) for place, one in summary.unheard]
-        found += _more(summary.more_unheard, "accounts do not hear all media")
+        found += _more(summary.more_unheard, "accounts do not hear all that they should")
         found += [_silent(*one) for one in silent[:MOST_NAMED]]
         found += _more(len(silent[MOST_NAMED:]), "accounts are silent")
         return found
@@ -339,6 +339,12 @@ def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
 
 
 def _unheard(place: int, one: AccountStatus) -> ReadinessProblem:
+    if one.unheard is None and one.team is not None:
+        return ReadinessProblem(
+            brief=f"accounts[{place}] does not hear all of its team",
+            full=f"supervisor {one.account} {one.team.problem}",
+            kind="accounts",
+        )
     return ReadinessProblem(
         brief=f"accounts[{place}] does not hear all media",
         full=f"account {one.account}: {one.unheard}",

@@ -7,22 +7,27 @@ from typing import Any
 import structlog
 
 from listener.config.settings import Settings
+from listener.daemon.supervisors import differs_in_team_alone
 from listener.errors import ConfigError, Problem
 from listener.model.condition import Configuration
 from listener.runtime.metrics import Metrics
 
 _log = structlog.get_logger(__name__)
 
-_LIVE = {"accounts", "accounts_file", "include", "watch", "sinks", "base"}
+_LIVE = {"accounts", "accounts_file", "supervisors", "include", "watch", "sinks", "base"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changes:
-    """The names of the accounts and sinks that a reload touches; the others continue undisturbed."""
+    """The names of the accounts and sinks that a reload touches; the others continue undisturbed.
+
+    `teams_changed` are supervisors that monitor others from now on, and whose sessions go on.
+    """
 
     accounts_added: tuple[str, ...] = ()
     accounts_changed: tuple[str, ...] = ()
     accounts_removed: tuple[str, ...] = ()
+    teams_changed: tuple[str, ...] = ()
     sinks_added: tuple[str, ...] = ()
     sinks_changed: tuple[str, ...] = ()
     sinks_removed: tuple[str, ...] = ()
@@ -43,7 +48,7 @@ class Changes:
         return (*self.sinks_added, *self.sinks_changed)
 
     def __bool__(self) -> bool:
-        return bool(self.accounts or self.sinks_ended or self.sinks_started)
+        return bool(self.accounts or self.teams_changed or self.sinks_ended or self.sinks_started)
 
 
 def changes_between(old: Settings, new: Settings) -> Changes:
@@ -54,15 +59,16 @@ def changes_between(old: Settings, new: Settings) -> Changes:
     """
     if problems := list(_fixed(old, new)):
         raise ConfigError(problems)
-    accounts = _compared(
-        {account.username: account for account in old.listening_accounts()},
-        {account.username: account for account in new.listening_accounts()},
-    )
+    before = {account.username: account for account in old.listening_accounts()}
+    after = {account.username: account for account in new.listening_accounts()}
+    accounts = _compared(before, after)
+    teams = [name for name in accounts[1] if differs_in_team_alone(before[name], after[name])]
     sinks = _compared(old.sinks, new.sinks)
     return Changes(
         accounts_added=accounts[0],
-        accounts_changed=accounts[1],
+        accounts_changed=tuple(name for name in accounts[1] if name not in teams),
         accounts_removed=accounts[2],
+        teams_changed=tuple(teams),
         sinks_added=sinks[0],
         sinks_changed=sinks[1],
         sinks_removed=sinks[2],

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from listener.daemon.troubles import SILENT, Standing, Troubles
 from listener.model.event import AccountStatus, GapTally, rfc3339
 from listener.runtime.clock import SYSTEM_CLOCK
-from listener.web.status import AccountReport, Gaps
+from listener.web.status import AccountReport, Gaps, TeamReport
 
 MOST_NAMED = 100
 """Accounts in one kind of trouble; the others are only counted."""
@@ -25,7 +25,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         unsubscribed: place and status of those without a subscription, in the order of their places; the first ones.
         more_unsubscribed: how many there are beyond these.
-        unheard: likewise those that are subscribed but for a medium, of which the server refuses the topic.
+        unheard: likewise those that are subscribed and do not hear all that they should: a medium of which the server
+            refuses the topic, or agents of a supervisor's team.
         more_unheard: how many there are beyond these.
         since_ms: since when those that are subscribed are: first and last; None without any.
         epoch: the highest.
@@ -111,8 +112,8 @@ class Roll:
         trouble, since_ms = None if silent_s is None else SILENT, now_ms - round((silent_s or 0.0) * 1000)
         if not status.subscribed:
             trouble = f"no subscription: {status.last_error or 'connecting'}"
-        elif status.unheard is not None:
-            trouble = status.unheard
+        else:
+            trouble = _not_heard(status) or trouble
         standing = Standing(
             subscribed=status.subscribed,
             trouble=trouble,
@@ -196,12 +197,13 @@ def _report(one: AccountStatus, standing: Standing | None) -> AccountReport:
         trouble=trouble,
         trouble_since=None if standing is None or trouble is None else rfc3339(standing.since_ms),
         gap_since=None if one.certain_ms is None else rfc3339(one.certain_ms),
+        team=None if one.team is None else TeamReport.of(one.team),
     )
 
 
 def _summary(statuses: Sequence[AccountStatus], places: Mapping[str, int]) -> Summary:
     unsubscribed = _placed((one for one in statuses if not one.subscribed), places)
-    unheard = _placed((one for one in statuses if one.subscribed and one.unheard), places)
+    unheard = _placed((one for one in statuses if one.subscribed and _not_heard(one)), places)
     since_ms = [one.since_ms for one in statuses if one.subscribed and one.since_ms]
     return Summary(
         unsubscribed=tuple(unsubscribed[:MOST_NAMED]),
@@ -212,6 +214,11 @@ def _summary(statuses: Sequence[AccountStatus], places: Mapping[str, int]) -> Su
         epoch=max((one.epoch for one in statuses), default=0),
         gaps=_all_gaps(one.gaps for one in statuses if one.gaps.count),
     )
+
+
+def _not_heard(one: AccountStatus) -> str | None:
+    """What of all that it should hear it does not, in words; None if it hears all."""
+    return one.unheard if one.unheard is not None or one.team is None else one.team.problem
 
 
 def _placed(statuses: Iterable[AccountStatus], places: Mapping[str, int]) -> list[tuple[int, AccountStatus]]:

@@ -20,6 +20,8 @@ class ConfigurationWatch:
     its names, also where Kubernetes exchanges all of them through `..data`. What changes between two looks is not at
     rest, and is waited for: a file that is half written counts only if its writer pauses for so long.
 
+    Nothing is read before the first `take`.
+
     Args:
         path: the main file; None where all of it is environment.
         environ: as for `loading.load`.
@@ -29,7 +31,8 @@ class ConfigurationWatch:
         self._path = path
         self._environ = environ
         self._files = Files(Path(), (), () if path is None else (path,), ())
-        self.take()
+        self._taken = self._last = self._seen()
+        self._named = _Seen()
 
     def take(self) -> None:
         """What is there now is what is read next. Blocks for as long as reading the configuration takes."""

@@ -194,7 +194,8 @@ class Work:
             held = set(self._duties.held) - self._leaving
             self._lanes.start({name: lane for name, lane in lanes.items() if LANE + name in held}, spawn)
             accounts = [name for name in changes.accounts if ACCOUNT + name in held]
-            await self._accounts.apply(settings, accounts, spawn, timeout_s=settings.shutdown_timeout_s)
+            teams = [name for name in changes.teams_changed if ACCOUNT + name in held]
+            await self._accounts.apply(settings, accounts, spawn, teams=teams, timeout_s=settings.shutdown_timeout_s)
         gone = [
             *(LANE + name for name in changes.sinks_removed),
             *(ACCOUNT + name for name in changes.accounts_removed),

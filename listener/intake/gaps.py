@@ -8,7 +8,14 @@ _STEP_MS = 1000  # what two clocks that are read one after the other do not diff
 
 
 def gap_between(
-    since: Moment, until: Moment, *, account: str, reason: str, closed_by: str, media_type: MediaType | None = None
+    since: Moment,
+    until: Moment,
+    *,
+    account: str,
+    reason: str,
+    closed_by: str,
+    media_type: MediaType | None = None,
+    agent: str | None = None,
 ) -> Gap:
     """The gap from one moment to another, whatever was done to the wall clock in between.
 
@@ -28,6 +35,7 @@ def gap_between(
         media_type=media_type,
         seconds=length_ms / 1000 if is_timed else None,
         clock_step_seconds=step_ms / 1000 if is_set else None,
+        agent=agent,
     )
 
 

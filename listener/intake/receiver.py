@@ -26,7 +26,7 @@ from listener.intake.gaps import Liveness, gap_between
 from listener.intake.reconciliation import Reconciler, Rest
 from listener.intake.topics import Identity, Topics
 from listener.model.event import AccountStatus, Entry, Gap, SessionState
-from listener.model.media import MediaType, media_type_of
+from listener.model.media import media_type_of
 from listener.runtime.chore import Chore
 from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
@@ -361,7 +361,7 @@ class Receiver:
             self._last_session = msgspec.structs.replace(self._last_session, topic=self._topics.text)
             await self._record(Entry(account=self._identity.account, session=self._last_session))
         for medium, since in again:
-            gap = self._gap(since, fact.at, Cause.TOPIC_REFUSED, "subscribe", medium)
+            gap = self._gap(since, fact.at, Cause.TOPIC_REFUSED, "subscribe", media_type=medium)
             self._log.info("topic_granted", medium=medium, gap=f"{gap.from_} to {gap.to}")
             await self._record(Entry(account=self._identity.account, gap=gap))
         if again and self._reconciler is not None:
@@ -395,11 +395,8 @@ class Receiver:
             return True
         return fact.restored_by is RestoredBy.RESUME and not fact.ack and not (self._saved and self._saved.clean)
 
-    def _gap(
-        self, since: Moment, until: Moment, cause: Cause, closed_by: str, media_type: MediaType | None = None
-    ) -> Gap:
-        account = self._identity.account
-        gap = gap_between(since, until, account=account, reason=cause, closed_by=closed_by, media_type=media_type)
+    def _gap(self, since: Moment, until: Moment, cause: str, closed_by: str, **of: Any) -> Gap:
+        gap = gap_between(since, until, account=self._identity.account, reason=cause, closed_by=closed_by, **of)
         length_s = max(0.0, since.seconds_to(until))
         self._metrics.count("gaps_total", 1, cause)
         self._metrics.count("gap_seconds_total", length_s)

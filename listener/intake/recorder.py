@@ -367,6 +367,7 @@ class Recorder:
             received_at,
             heard.origin,
             media_type,
+            heard.agent,
         )
         return Event(
             event_id,
@@ -383,8 +384,9 @@ class Recorder:
         )
 
     def _gap_event(self, gap: Gap) -> Event:
+        whose = gap.account if gap.agent is None else f"{gap.account}\0{gap.agent}"
         what = gap.reason if gap.media_type is None else f"{gap.reason}\0{gap.media_type}"
-        digest = blake2b(f"{gap.account}\0{gap.from_}\0{gap.to}\0{what}".encode(), digest_size=16)
+        digest = blake2b(f"{whose}\0{gap.from_}\0{gap.to}\0{what}".encode(), digest_size=16)
         return Event(
             id=digest.hexdigest(),
             type=self._gap_type,

@@ -6,9 +6,11 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict, replace
 
 from listener.model.media import CHAT, MediaType
+from listener.model.team import TeamState, TeamStatus
 
 Name = Annotated[str, msgspec.Meta(max_length=1024)]
 
@@ -59,6 +61,8 @@ class Disposition(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """`data` of a disposition event. `previous` and `disposition` are None if there is no value.
 
     `chat_id`, `chat_state` and `chat_uri` are those of the interaction, whatever its medium.
+    `agent` is whose chat it is, as far as a supervisor can know (None where it cannot); unset where the account itself
+    is that agent.
     """
 
     change: Change
@@ -75,6 +79,7 @@ class Disposition(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     received_at: str
     origin: Origin
     media_type: MediaType = CHAT
+    agent: str | UnsetType | None = UNSET
 
 
 class Gap(
@@ -96,6 +101,9 @@ class Gap(
     `handshake` (a new session), `poll` (the same session answered again), `subscribe` (the same session subscribed
     again), or `salvage` (the journal begins again, with what could be read of it).
 
+    A supervisor has three more, of the chats of `agent`, or of its whole team where that is None: `not_monitored`,
+    `not_told` and `revoked`, closed by `monitor`, `reread`, `limit` or `removal` (see `intake.monitoring`).
+
     `seconds` is the length by the monotonic clock, None where only the wall clock tells. `clock_step_seconds` is by how
     much the wall clock was set meanwhile, None if it was not: `from` and `to` then hold the stretch both as the clock
     before shows it and as the one after does. `media_type` is there where only one medium was not heard, of which the
@@ -110,6 +118,7 @@ class Gap(
     seconds: float | None = None
     clock_step_seconds: float | None = None
     media_type: MediaType | None = None
+    agent: str | None = None
 
     @property
     def ended_ms(self) -> int:
@@ -181,6 +190,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     `value` is None if the key was present and null or empty: cleared. `server_time_ms` is the server's epoch
     time in milliseconds where the notification has one. `digest` identifies the notification within its account. With
     `prime` it only tells what a chat came with: it becomes the last value where none is known, and never an event.
+    `agent` is as in a Disposition.
     """
 
     account: str
@@ -198,6 +208,7 @@ class Observation(msgspec.Struct, frozen=True, gc=False):
     digest: bytes = b""
     prime: bool = False
     media_type: MediaType = CHAT
+    agent: str | UnsetType | None = UNSET
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,7 +241,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     clock, which runs since the start of the machine that `boot` names (see `Host.boot_id`). `cookies` is the jar's
     content: name, value, domain, path. `clean` tells that polling ended in order: nothing was under way when it did.
     `taken` says what is durable of a batch above `ack`: of each part how many events, of how many bytes, and their
-    digest.
+    digest. `team` is a supervisor's.
     """
 
     account: str
@@ -246,6 +257,7 @@ class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     seen_monotonic_ms: int | None = None
     boot: str = ""
     taken: tuple[tuple[int, int, str], ...] = ()
+    team: TeamState | None = None
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -452,6 +464,7 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     `unheard` says which media are not heard although it is subscribed, and why; None if all are.
     `certain_ms` is the last moment (epoch milliseconds) at which its subscription certainly existed, while it has none:
     a gap may be open since. None while it has one, and before the very first.
+    `team` is a supervisor's, None of an agent.
     """
 
     account: str
@@ -463,6 +476,7 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str | None = None
     unheard: str | None = None
     certain_ms: int | None = None
+    team: TeamStatus | None = None
 
 
 def rfc3339(epoch_ms: int) -> str:

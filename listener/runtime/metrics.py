@@ -46,6 +46,9 @@ TABLE = (
     Row(Counter, "logins_total", "Logins to the Web Services, by result.", ("result",)),
     Row(Counter, "gaps_total", "Stretches in which a disposition could have been missed, by reason.", ("reason",)),
     Row(Counter, "gap_seconds_total", "Length of those stretches, in seconds."),
+    Row(Counter, "monitor_requests_total", "Requests of supervisors to hear an agent, by result.", ("result",)),
+    Row(Gauge, "agents_wanted", "Agents whom the supervisors are to monitor."),
+    Row(Gauge, "agents_monitored", "Agents of them whom the server lets the supervisors hear."),
     Row(Counter, "reconciled_total", "Dispositions found by re-reading the chats."),
     Row(Counter, "reconciliations_total", "Comparisons of the chats with what was heard, by result.", ("result",)),
     Row(

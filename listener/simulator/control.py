@@ -19,6 +19,9 @@ Everything is `POST /control/NAME` with a JSON object (or nothing, where every m
     set-csrf          enabled, header                        every token becomes invalid; switches protection
     publish           agent, channel, data | raw, count      a message as given; {n} in it becomes 1, 2, …
     add-chat          chat, agents, state, medium            a chat (an email, a voice call) that agents may share
+    add-agent         -                                      one more agent, who can log in
+    refuse-monitor    agent, status, status_code, count      the supervisors' next Monitor of the agent is refused
+    end-monitoring    supervisor, agent                      monitoring ends, silently
     clear             -                                      disarm every fault
 """
 
@@ -34,6 +37,7 @@ from listener.simulator.faults import Advice, Cut, Drop, Fail, Fault, Faults, Ga
 from listener.simulator.logins import Logins
 from listener.simulator.media import CHAT, MEDIA, ChatState
 from listener.simulator.state import ContactCenter
+from listener.simulator.supervision import Refusal, Supervision
 from listener.simulator.wire import Call, Reply, json_reply
 
 PREFIX = "/control/"
@@ -105,13 +109,32 @@ class AddChat(_Order, frozen=True):
     medium: Literal["chat", "email", "voice"] = "chat"
 
 
+class RefuseMonitor(_Order, frozen=True):
+    """Monitor of this agent is refused so often."""
+
+    agent: str
+    status: int = 403
+    status_code: int = 5
+    count: int = 1
+
+
+class EndMonitoring(_Order, frozen=True):
+    """Whose monitoring of whom; None is everybody's."""
+
+    supervisor: str | None = None
+    agent: str | None = None
+
+
 Raised = (msgspec.MsgspecError, UnicodeDecodeError, WebServicesError)
 
 
 class Control:
     """Carries out orders. `execute` is the same for callers in the process."""
 
-    def __init__(self, *, center: ContactCenter, logins: Logins, bayeux: Bayeux, faults: Faults) -> None:
+    def __init__(
+        self, *, center: ContactCenter, logins: Logins, bayeux: Bayeux, faults: Faults, supervision: Supervision
+    ) -> None:
+        self._supervision = supervision
         self._center = center
         self._logins = logins
         self._bayeux = bayeux
@@ -133,6 +156,9 @@ class Control:
             "set-csrf": (SetCsrf, self._set_csrf),
             "publish": (PublishOrder, self._publish),
             "add-chat": (AddChat, self._add_chat),
+            "add-agent": (Nothing, lambda _: {"agent": self._center.add_agent().name}),
+            "refuse-monitor": (RefuseMonitor, self._refuse_monitor),
+            "end-monitoring": (EndMonitoring, self._end_monitoring),
             "clear": (Nothing, self._clear),
         }
 
@@ -192,8 +218,18 @@ class Control:
         self._faults.duplicate(order.count)
         return self._pending()
 
+    def _refuse_monitor(self, order: RefuseMonitor) -> Mapping[str, Any]:
+        self._supervision.refusals[order.agent] = Refusal(
+            status=order.status, status_code=order.status_code, count=order.count
+        )
+        return {"agent": order.agent}
+
+    def _end_monitoring(self, order: EndMonitoring) -> Mapping[str, Any]:
+        return {"ended": self._supervision.forget_watches(order.supervisor, order.agent)}
+
     def _clear(self, _: Nothing) -> Mapping[str, Any]:
         self._faults.clear()
+        self._supervision.refusals.clear()
         return self._pending()
 
     def _delay(self, order: Delay) -> Mapping[str, Any]:

@@ -70,6 +70,11 @@ class Logins:
         session = self._sessions.get(session_id)
         return self._options.second_session_hears or (session is not None and session.in_contact_center)
 
+    def lives(self, session_id: str) -> bool:
+        """Whether this session is known still."""
+        self._drop_idle()
+        return session_id in self._sessions
+
     def end(self, session: HttpSession) -> None:
         """Forget one session."""
         self._sessions.pop(session.id, None)

@@ -10,6 +10,7 @@ from listener.simulator.media import CHAT, ChatState, Medium, NoticeKind
 from listener.simulator.notices import call_uuid, chat_notice, chat_resource, message_log_notice
 from listener.simulator.options import SimulatorOptions
 from listener.simulator.state import Chat, ContactCenter, Participant
+from listener.simulator.supervision import Supervision
 
 _TALKING = (ChatState.CHATTING,)
 _OPEN = (ChatState.CHATTING, ChatState.LEFT)  # a disposition can still be set after leaving
@@ -57,12 +58,21 @@ class Desk:
     """
 
     def __init__(
-        self, *, center: ContactCenter, publish: Publish, options: SimulatorOptions, clock_ms: Callable[[], int]
+        self,
+        *,
+        center: ContactCenter,
+        publish: Publish,
+        options: SimulatorOptions,
+        clock_ms: Callable[[], int],
+        supervision: Supervision | None = None,
     ) -> None:
         self._center = center
         self._publish = publish
         self._options = options
         self._clock_ms = clock_ms
+        self._supervision = supervision or Supervision(
+            center=center, publish=publish, options=options, clock_ms=clock_ms, lives=lambda _: False, users={}
+        )
         self._reference_id = options.first_reference_id - 1
         self.ledger: deque[Published] = deque(maxlen=options.ledger_limit)
         self._operations: dict[str, Callable[[Cause, str, Mapping[str, Any]], object]] = {
@@ -111,6 +121,7 @@ class Desk:
         chat = self._center.chat_of(agent, chat_id)
         self._center.join(chat, newcomer)
         self._report(NoticeKind.PARTICIPANTS, chat, None, base_url=base_url)
+        self._supervision.arrived(chat, newcomer, base_url=base_url)
 
     def write(self, chat_id: str, agent: str, text: str, *, base_url: str) -> None:
         """The customer of the agent's chat writes a line."""
@@ -122,6 +133,7 @@ class Desk:
         chat = self._allowed(cause, chat_id, (ChatState.INVITED,))
         chat.states[cause.agent] = ChatState.CHATTING
         self._report(NoticeKind.STATUS, chat, cause)
+        self._supervision.arrived(chat, cause.agent, base_url=cause.base_url)
 
     def _reject(self, cause: Cause, chat_id: str) -> None:
         chat = self._allowed(cause, chat_id, (ChatState.INVITED,))
@@ -135,6 +147,8 @@ class Desk:
         self._report(NoticeKind.STATUS, chat, cause, only=(cause.agent,))
         others = tuple(agent for agent in chat.members if agent != cause.agent)
         self._report(NoticeKind.PARTICIPANTS, chat, cause, only=others)
+        self._supervision.tell(NoticeKind.PARTICIPANTS, chat, base_url=cause.base_url)
+        self._supervision.left(chat, base_url=cause.base_url)
 
     def _complete(self, cause: Cause, chat_id: str) -> None:
         chat = self._allowed(cause, chat_id, _OPEN)
@@ -142,6 +156,7 @@ class Desk:
         self._report(NoticeKind.STATUS, chat, cause, only=(cause.agent,))
         self._center.forget(chat, cause.agent)
         self._report(NoticeKind.PARTICIPANTS, chat, cause)
+        self._supervision.ended(chat, base_url=cause.base_url)
 
     def _send_message(self, cause: Cause, chat_id: str, body: Mapping[str, Any]) -> None:
         text = required(body, "message", str)
@@ -230,6 +245,10 @@ class Desk:
             )
             if self._publish(agent, notice, chat.medium.topic):
                 heard.append(agent)
+        if only is None:
+            heard += self._supervision.tell(
+                kind, chat, base_url=cause.base_url if cause else base_url, user_data=user_data
+            )
         return tuple(heard)
 
     @staticmethod

@@ -28,6 +28,16 @@ class SimulatorOptions:
         second_session_hears: whether a login that has not started a contact-center session gets chat events.
         first_reference_id: `referenceId` of the first operation; 34 is that of the documented sample.
         subresources: the media whose interactions `GET me?subresources=` knows.
+        supervisors: number of supervisors; they are named supervisor1, supervisor2, …
+        groups: groups of agents, each with its name and its members.
+        groups_list_users: whether groups come with their users, or these have to be asked for.
+        users_page: the most users in one answer; None if the site knows no pages.
+        supervisor_needs_session: whether Monitor wants a contact-center session.
+        supervisor_hears_properties: whether PropertiesUpdated is among what a supervisor hears.
+        supervisor_dropped_on_leave: whether a supervisor loses a chat when its last agent leaves it, completed or not.
+        monitoring_survives_login: whether monitoring outlives the login that asked for it.
+        monitor_again: whether Monitor is granted for an agent who is monitored already.
+        intrude: whether a supervisor can join chats under way, and list an agent's chats.
         ledger_limit: number of published PropertiesUpdated that are remembered.
     """
 
@@ -50,6 +60,16 @@ class SimulatorOptions:
     second_session_hears: bool = True
     first_reference_id: int = 34
     subresources: tuple[str, ...] = ("chat", "email", "voice")
+    supervisors: int = 0
+    groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    groups_list_users: bool = True
+    users_page: int | None = None
+    supervisor_needs_session: bool = True
+    supervisor_hears_properties: bool = True
+    supervisor_dropped_on_leave: bool = False
+    monitoring_survives_login: bool = False
+    monitor_again: bool = True
+    intrude: bool = True
     ledger_limit: int = 100_000
 
 

@@ -13,6 +13,7 @@ from listener.simulator.notices import chat_resource
 from listener.simulator.operations import Desk, required
 from listener.simulator.options import SimulatorOptions
 from listener.simulator.state import Chat, ContactCenter
+from listener.simulator.supervision import Supervision
 from listener.simulator.wire import Call, Reply, json_reply
 
 VERSION = "8.5.202.96"
@@ -23,7 +24,16 @@ _CHATS = re.compile(rf"/api/v2/me/({'|'.join(_RESOURCES)})(?:/([^/]+))?")
 class Rest:
     """Answers everything below /api/v2 but the notifications; `{"statusCode": 0}` is success."""
 
-    def __init__(self, *, center: ContactCenter, desk: Desk, logins: Logins, options: SimulatorOptions) -> None:
+    def __init__(
+        self,
+        *,
+        center: ContactCenter,
+        desk: Desk,
+        logins: Logins,
+        options: SimulatorOptions,
+        supervision: Supervision,
+    ) -> None:
+        self._supervision = supervision
         self._center = center
         self._desk = desk
         self._logins = logins
@@ -52,17 +62,20 @@ class Rest:
             chats = _CHATS.fullmatch(call.path)
             if chats is not None:
                 return self._of_medium(call, session, _RESOURCES[chats[1]], chats[2])
+            supervised = self._supervise(call, session)
+            if supervised is not None:
+                return supervised
         raise _not_found(call)
 
     def _me(self, call: Call, session: HttpSession) -> Mapping[str, Any]:
-        agent = self._center.agent(str(session.user))
+        agent = self._supervision.users.get(str(session.user)) or self._center.agent(str(session.user))
         user: dict[str, Any] = {
             "id": agent.user_id,
             "userName": agent.name,
             "firstName": agent.nickname,
             "lastName": "Agent",
             "employeeId": agent.name,
-            "roles": ["ROLE_AGENT"],
+            "roles": ["ROLE_SUPERVISOR" if agent.name in self._supervision.users else "ROLE_AGENT"],
             "enabled": True,
             "uri": f"{call.base_url}/api/v2/users/{agent.user_id}",
             "path": f"/users/{agent.user_id}",
@@ -116,10 +129,29 @@ class Rest:
         key = medium.key(chat_id)
         if call.method == "GET":
             return {medium.container: _resource(call, agent, self._center.chat_of(agent, key))}
-        self._desk.perform(agent, key, _json_object(call), base_url=call.base_url)
+        body = _json_object(call)
+        if agent in self._supervision.users and required(body, "operationName", str) == "Leave":
+            self._supervision.leave(agent, key, base_url=call.base_url)
+        else:
+            self._desk.perform(agent, key, body, base_url=call.base_url)
         return {}
 
+    def _supervise(self, call: Call, session: HttpSession) -> Mapping[str, Any] | None:
+        if call.method == "GET":
+            return self._supervision.get(call.path, call.query, session, call.base_url)
+        if not call.path.startswith("/api/v2/users/"):
+            return None
+        body = _json_object(call)
+        mode = str(body.get("supervisorMonitoringMode", "AllChats"))
+        return self._supervision.post(call.path, required(body, "operationName", str), session, call.base_url, mode)
+
     def _chats(self, call: Call, agent: str, medium: Medium) -> list[Mapping[str, Any]]:
+        if agent in self._supervision.users:
+            return [
+                chat_resource(chat, state, base_url=call.base_url, user_data=chat.user_data)
+                for chat, state in self._supervision.chats_of(agent)
+                if chat.medium is medium
+            ]
         return [_resource(call, agent, chat) for chat in self._center.chats_of(agent, medium)]
 
 

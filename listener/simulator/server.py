@@ -1,6 +1,7 @@
 """The simulated Web Services node: its parts put together behind one real HTTP port."""
 
 import os
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
@@ -21,6 +22,7 @@ from listener.simulator.operations import Desk, Published
 from listener.simulator.options import SimulatorOptions
 from listener.simulator.rest import Rest
 from listener.simulator.state import FIRST_CHAT, ContactCenter
+from listener.simulator.supervision import Supervision, supervisors_of
 from listener.simulator.wire import Call, Reply, read, write
 
 _LARGEST_REQUEST_BYTES = 64 * 2**20
@@ -39,13 +41,41 @@ class Simulator:
     def __init__(self, options: SimulatorOptions | None = None, *, host: Host = THIS_HOST) -> None:
         self.options = options or SimulatorOptions()
         self.center = ContactCenter(agents=self.options.agents)
-        self._logins = Logins(options=self.options, users=self.center.agents, host=host)
+        supervisors = supervisors_of(self.options)
+        everybody = ChainMap(self.center.agents, supervisors)
+        self._logins = Logins(options=self.options, users=everybody, host=host)
+        self.supervision = Supervision(
+            center=self.center,
+            publish=self.publish,
+            options=self.options,
+            clock_ms=host.clock.now_ms,
+            lives=self._logins.lives,
+            users=supervisors,
+        )
         self._bayeux = Bayeux(options=self.options, may_hear=self._logins.may_hear, host=host)
-        self.desk = Desk(center=self.center, publish=self.publish, options=self.options, clock_ms=host.clock.now_ms)
+        self.desk = Desk(
+            center=self.center,
+            publish=self.publish,
+            options=self.options,
+            clock_ms=host.clock.now_ms,
+            supervision=self.supervision,
+        )
         self._faults = Faults()
-        self._rest = Rest(center=self.center, desk=self.desk, logins=self._logins, options=self.options)
+        self._rest = Rest(
+            center=self.center,
+            desk=self.desk,
+            logins=self._logins,
+            options=self.options,
+            supervision=self.supervision,
+        )
         self._polling = LongPolling(bayeux=self._bayeux, faults=self._faults, options=self.options, host=host)
-        self._control = Control(center=self.center, logins=self._logins, bayeux=self._bayeux, faults=self._faults)
+        self._control = Control(
+            center=self.center,
+            logins=self._logins,
+            bayeux=self._bayeux,
+            faults=self._faults,
+            supervision=self.supervision,
+        )
         self._runner: web.AppRunner | None = None
         self._port = self.options.port
         if self.options.agents > 0:

@@ -101,6 +101,12 @@ class ContactCenter:
         if not chat.states:
             del self._chats[chat.key]
 
+    def add_agent(self) -> Agent:
+        """One more agent, who can log in from now on."""
+        agent = _agent(len(self.agents) + 1)
+        self.agents[agent.name] = agent
+        return agent
+
     def agent(self, name: str) -> Agent:
         """The account of that name. Raises NotFound."""
         if name not in self.agents:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from listener.model.condition import ReadinessProblem, SinkReport
 from listener.model.event import Gap
+from listener.model.team import TeamStatus
 from listener.runtime.metrics import Metrics
 from listener.web.routes import Call, Route, json_answer, text_answer
 
@@ -72,11 +73,47 @@ class Gaps(Part, frozen=True, kw_only=True):
     last: Gap | None
 
 
+class UnheardAgent(Part, frozen=True, kw_only=True):
+    """An agent who should be monitored and is not, and why."""
+
+    agent: str
+    why: str
+
+
+class TeamReport(Part, frozen=True, kw_only=True):
+    """A supervisor's team: how many agents it should hear, and how many of them are monitored.
+
+    `troubled` are the first of the others. `problem` says in words what is not heard, null if all is.
+    `properties_told` is false once the server has turned out not to tell the supervisor what is set; with `revoked`,
+    codes that are set after the agent has left a chat may not be heard.
+    """
+
+    wanted: int
+    monitored: int
+    troubled: tuple[UnheardAgent, ...]
+    problem: str | None
+    properties_told: bool
+    revoked: bool
+
+    @classmethod
+    def of(cls, team: TeamStatus) -> "TeamReport":
+        """A team as it stands."""
+        return cls(
+            wanted=team.wanted,
+            monitored=team.monitored,
+            troubled=tuple(UnheardAgent(agent=agent, why=why) for agent, why in team.troubled),
+            problem=team.problem,
+            properties_told=team.told,
+            revoked=team.revoked,
+        )
+
+
 class AccountReport(Part, frozen=True, kw_only=True):
     """One account's session. `epoch` counts its sessions in its process; it stands since `subscribed_at`.
 
     `trouble` is what is wrong with it since `trouble_since`, null if nothing is. Since `gap_since` a disposition can be
-    missed; null while none can. `replica` has it: null for none, and where no replicas share the journal.
+    missed; null while none can. `replica` has it: null for none, and where no replicas share the journal. `team` is a
+    supervisor's.
     """
 
     account: str
@@ -91,6 +128,7 @@ class AccountReport(Part, frozen=True, kw_only=True):
     trouble_since: str | None = None
     gap_since: str | None = None
     replica: str | None = None
+    team: TeamReport | None = None
 
 
 class ReplicaStatus(Part, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -64,6 +65,7 @@ class Session:
         "_server",
         "_skew",
         "_start_contact_center_session",
+        "_table",
         "_time_s",
         "_timeout_s",
         "_username",
@@ -82,6 +84,7 @@ class Session:
         on_login: Callable[[str], None],
         time_s: Callable[[], float],
         skew: ClockSkew,
+        table: str,
     ) -> None:
         base = URL(url)
         self._base = str(base).rstrip("/")
@@ -95,6 +98,7 @@ class Session:
         self._on_login = on_login
         self._time_s = time_s
         self._skew = skew
+        self._table = table
         self._refused_header_told = False
         self._csrf: dict[str, str] = {}
         self._lock = asyncio.Lock()
@@ -113,18 +117,27 @@ class Session:
         """
         await self._log_in_once(self._logins)
 
-    async def call(self, method: str, path: str, *, query: str = "", body: bytes | None = None) -> Reply:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: str = "",
+        body: bytes | None = None,
+        most_bytes: int = MAX_BODY_BYTES,
+    ) -> Reply:
         """One exchange; if the server does not accept the session, a renewal and one more."""
         logins, sent = self._logins, self._csrf
+        exchange = partial(self._exchange, method, path, query=query, body=body, most_bytes=most_bytes)
         try:
-            return await self._exchange(method, path, query=query, body=body)
+            return await exchange()
         except CsrfRejected:
             await self._renew_csrf(sent, logins)
-            return await self._exchange(method, path, query=query, body=body)
+            return await exchange()
         except LoginRefused:
             await self._log_in_once(logins)
         try:
-            return await self._exchange(method, path, query=query, body=body)
+            return await exchange()
         except LoginRefused as exc:
             raise LoginRefused(
                 f"{exc}, {_NOT_HONOURED}", http_status=exc.http_status, status_code=exc.status_code
@@ -174,7 +187,8 @@ class Session:
         try:
             await self._exchange("GET", ME, headers={"Authorization": self._basic()})
         except LoginRefused as exc:
-            text = f"login of {self._username!r} refused, check username and password of its [[accounts]] table: {exc}"
+            what = f"login of {self._username!r} refused, check username and password of its [[{self._table}]] table"
+            text = f"{what}: {exc}"
             raise LoginRefused(text, http_status=exc.http_status, status_code=exc.status_code) from exc
         if self._start_contact_center_session:
             await self._enter_contact_center()
@@ -205,6 +219,7 @@ class Session:
         query: str = "",
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        most_bytes: int = MAX_BODY_BYTES,
     ) -> Reply:
         """One request and its whole reply, checked; takes the CSRF token from it."""
         sent = {"Accept": "application/json", **(headers or {})}
@@ -216,7 +231,7 @@ class Session:
             async with self._http.request(
                 method, target, data=body, headers=sent, allow_redirects=False, timeout=timeout
             ) as response:
-                reply = Reply(method, path, response.status, response.headers, await _read(response, path))
+                reply = Reply(method, path, response.status, response.headers, await _read(response, path, most_bytes))
         except (aiohttp.ClientError, OSError) as exc:
             raise unanswered(exc, method=method, path=path, server=self._server, timeout_s=self._timeout_s) from bare(
                 exc
@@ -238,13 +253,13 @@ class Session:
             _log.warning("csrf_header_refused", account=self._username, header=name[:_SHOWN_CHARS], reason=problem)
 
 
-async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
-    """The body, of MAX_BODY_BYTES at most."""
+async def _read(response: aiohttp.ClientResponse, path: str, most_bytes: int) -> bytes:
+    """The body, if it is no larger than that."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            text = f"{response.method} {path}: the answer is larger than {MAX_BODY_BYTES} bytes"
+        if size > most_bytes:
+            text = f"{response.method} {path}: the answer is larger than {most_bytes} bytes"
             raise ServerFault(text, http_status=response.status)
         chunks.append(chunk)
     return b"".join(chunks)
@@ -313,9 +328,13 @@ class WebServices:
         on_login: told the result of each login: `ok`, `refused` or `failed`.
         time_s: epoch seconds, for a Retry-After that names a date.
         skew: sees the server's clock; shared by all accounts.
+        table: of the configuration, where the user name and the password stand.
     """
 
     __slots__ = ("_session",)
+
+    most_chats = MOST_CHATS
+    most_bytes = MAX_BODY_BYTES
 
     def __init__(
         self,
@@ -330,6 +349,7 @@ class WebServices:
         on_login: Callable[[str], None] = lambda _: None,
         time_s: Callable[[], float] = THIS_HOST.time_s,
         skew: ClockSkew | None = None,
+        table: str = "accounts",
     ) -> None:
         self._session = Session(
             url=url,
@@ -342,6 +362,7 @@ class WebServices:
             on_login=on_login,
             time_s=time_s,
             skew=skew or ClockSkew(time_s=time_s),
+            table=table,
         )
 
     def headers(self) -> dict[str, str]:
@@ -375,14 +396,14 @@ class WebServices:
         interactions; whether the server lists these, nobody has documented.
 
         Raises:
-            ServerFault: the answer lists more than MOST_CHATS.
+            ServerFault: the answer lists more than `most_chats`.
         """
         resource = MEDIA[media_type].resource
-        reply = await self._session.call("GET", ME, query=f"subresources={resource}")
+        reply = await self._session.call("GET", ME, query=f"subresources={resource}", most_bytes=self.most_bytes)
         answer = decode(reply, _LISTINGS[media_type])
         chats: list[msgspec.Raw] = getattr(answer.user, resource, None) or getattr(answer, resource) or []
-        if len(chats) > MOST_CHATS:
-            raise ServerFault(f"GET {ME}: the answer lists {len(chats)} {resource}, more than {MOST_CHATS}")
+        if len(chats) > self.most_chats:
+            raise ServerFault(f"GET {ME}: the answer lists {len(chats)} {resource}, more than {self.most_chats}")
         return chats
 
     async def disposition_key(self) -> str | None:

@@ -45,6 +45,8 @@ class SeenChats:
 
     __slots__ = ("_chats",)
 
+    most_chats = MOST_CHATS
+
     def __init__(self) -> None:
         self._chats: dict[str, _Seen] = {}
 
@@ -85,7 +87,7 @@ class SeenChats:
             if not one.prime:
                 seen = self._chats.get(one.chat_id) or self._chats.setdefault(one.chat_id, _Seen(at_s))
                 seen.tell(one.key, one.value, at_s, along=False)
-        while len(self._chats) > MOST_CHATS:
+        while len(self._chats) > self.most_chats:
             del self._chats[next(iter(self._chats))]
 
     def clear(self) -> None:

@@ -1,7 +1,10 @@
 """`run`: the configuration, the log, the daemon. Signals and bad starts are in tests/acceptance."""
 
 import json
+import os
+import threading
 
+from listener.cli.run import _watched
 from listener.simulator import Simulator
 from support.config import write_config
 
@@ -54,3 +57,16 @@ async def test_standard_output_belongs_to_the_stdout_sink(start_shell, tmp_path)
         assert await shell.stop() == 0
     assert event["data"]["disposition"] == "Callback"
     assert len(shell.lines) == 1
+
+
+def test_a_configuration_that_comes_through_a_pipe_is_read_once_and_not_watched(tmp_path):
+    account = {"username": "agent1", "password": "secret"}
+    config = write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, accounts=[account], watch=True)
+    pipe = tmp_path / "pipe.toml"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=[config.read_text()])
+    writer.start()
+    settings, watch = _watched(pipe)
+    writer.join()
+    assert (settings.is_watched, watch) == (True, None)
+    assert _watched(config)[1] is not None

@@ -67,7 +67,7 @@ def test_problems_of_the_sinks_own_keys_come_with_the_others(problems):
         ({"server": {"url": "http://h", "verify": "maybe"}}, "server.verify", "should be true or false"),
         ({"disposition": {"keys": "A"}}, "disposition.keys", "should be a list"),
         ({"disposition": {"keys": ["a\x1fb"]}}, "disposition.keys[0]", "a userData key must not be empty or contain"),
-        ({"accounts": []}, "accounts", "at least one [[accounts]] table"),
+        ({"accounts": []}, "accounts", "at least one [[accounts]] or [[supervisors]] table"),
         ({"accounts": {"username": "a"}}, "accounts", "should be a list"),
         ({"sinks": {}}, "sinks", "should hold at least 1"),
         ({"base": "/"}, "base", "unknown key"),
@@ -142,6 +142,8 @@ def test_a_username_stands_once(problems):
     ("content", "text"),
     [
         (b"[server\nurl = 1", "is not TOML"),
+        (b"x = " + b"[" * 40 + b"]" * 40, "is nested deeper than 32 levels"),
+        (b"x = " + b"[" * 4000 + b"]" * 4000, "is nested deeper than 32 levels"),
         (b"\xff\xfe", "is not UTF-8 text"),
         (None, "cannot be read: No such file or directory"),
     ],

@@ -13,6 +13,7 @@ from listener.daemon import daemon as composition
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
 from listener.daemon.watching import ConfigurationWatch
+from listener.errors import ConfigError
 from listener.simulator import Simulator, SimulatorOptions
 from support.config import write_config
 from support.eventually import eventually
@@ -26,6 +27,13 @@ def replace(path: Path, text: str) -> None:
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)
+
+
+def watching(config: Path | None, environ: dict[str, str]) -> ConfigurationWatch:
+    """A watch that has taken what is there."""
+    watch = ConfigurationWatch(config, environ)
+    watch.take()
+    return watch
 
 
 def looks(watch: ConfigurationWatch, *, refused: bool = False) -> list[bool]:
@@ -55,7 +63,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_counts_once_it_is_at_rest_and_until_it_is_taken(configured: Path, change: str):
-    watch = ConfigurationWatch(configured, {})
+    watch = watching(configured, {})
     assert looks(watch) == [False, False]
     CHANGES[change](configured.parent)
     assert looks(watch) == [False, True]
@@ -64,7 +72,7 @@ def test_a_change_counts_once_it_is_at_rest_and_until_it_is_taken(configured: Pa
 
 
 def test_nothing_counts_while_it_still_changes(configured: Path):
-    watch = ConfigurationWatch(configured, {})
+    watch = watching(configured, {})
     for size in range(3):
         (configured.parent / "agents.csv").write_text("username,password\n" + "a,x\n" * size)
         assert not watch.look(named_too=False)
@@ -72,7 +80,7 @@ def test_nothing_counts_while_it_still_changes(configured: Path):
 
 
 def test_what_is_as_it_was_before_has_not_changed(configured: Path):
-    watch = ConfigurationWatch(configured, {})
+    watch = watching(configured, {})
     (configured.parent / "agents.csv").rename(configured.parent / "away")
     assert not watch.look(named_too=False)
     (configured.parent / "away").rename(configured.parent / "agents.csv")
@@ -82,7 +90,7 @@ def test_what_is_as_it_was_before_has_not_changed(configured: Path):
 def test_a_folder_of_secrets_changes_with_its_names(tmp_path: Path):
     folder = tmp_path / "agents"
     write_volume(folder, {"a": "x"}, version=1)
-    watch = ConfigurationWatch(write_config(tmp_path, server=SERVER, accounts_file="agents"), {})
+    watch = watching(write_config(tmp_path, server=SERVER, accounts_file="agents"), {})
     write_volume(folder, {"a": "x", "b": "y"}, version=2)
     assert looks(watch) == [False, True]
 
@@ -90,13 +98,13 @@ def test_a_folder_of_secrets_changes_with_its_names(tmp_path: Path):
 def test_a_configuration_that_kubernetes_mounts_changes_with_the_link_to_its_data(tmp_path: Path):
     text = write_config(tmp_path, server=SERVER, accounts=[{"username": "a", "password": "x"}]).read_text()
     write_volume(tmp_path / "mounted", {"listener.toml": text}, version=1)
-    watch = ConfigurationWatch(tmp_path / "mounted" / "listener.toml", {})
+    watch = watching(tmp_path / "mounted" / "listener.toml", {})
     write_volume(tmp_path / "mounted", {"listener.toml": text}, version=2)
     assert looks(watch) == [False, True]
 
 
 def test_a_file_that_only_a_refused_configuration_waits_for_counts_when_it_comes(configured: Path):
-    watch = ConfigurationWatch(configured, {})
+    watch = watching(configured, {})
     (configured.parent / "b.secret").write_text("y")
     assert looks(watch) == [False, False], "a password is read at each login"
     assert looks(watch, refused=True) == [True, True]
@@ -105,7 +113,7 @@ def test_a_file_that_only_a_refused_configuration_waits_for_counts_when_it_comes
 
 
 def test_what_a_broken_file_included_is_watched_until_it_can_be_read(configured: Path):
-    watch = ConfigurationWatch(configured, {})
+    watch = watching(configured, {})
     sound = configured.read_text()
     replace(configured, "[broken")
     (configured.parent / "conf.d" / "log.toml").write_text("[broken too")
@@ -120,9 +128,30 @@ def test_what_a_broken_file_included_is_watched_until_it_can_be_read(configured:
 def test_a_configuration_without_a_main_file_has_its_accounts_watched(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("agents.csv").write_text("username,password\na,x\n")
-    watch = ConfigurationWatch(None, {"LISTENER_ACCOUNTS_FILE": "agents.csv"})
+    watch = watching(None, {"LISTENER_ACCOUNTS_FILE": "agents.csv"})
     os.utime("agents.csv", ns=(1, 1))
     assert looks(watch) == [False, True]
+
+
+def test_nothing_is_read_before_it_is_asked_to_and_the_main_file_is_watched_all_the_same(configured: Path):
+    watch = ConfigurationWatch(configured, {})
+    (configured.parent / "agents.csv").unlink()
+    assert looks(watch) == [False, False]
+    replace(configured, "")
+    assert looks(watch) == [False, True]
+
+
+HOSTILE = ['include = ["a\\u0000b*", "loop/*"]', 'accounts_file = "a\\u0000b"', f"x = {'[' * 5000}", "x = 1\n\ufffd"]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=["names", "accounts", "depth", "text"])
+def test_whatever_a_file_holds_a_look_at_it_raises_nothing(tmp_path: Path, text: str):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "listener.toml").write_text(text, encoding="utf-16" if "\ufffd" in text else "utf-8")
+    watch = watching(tmp_path / "listener.toml", {})
+    with pytest.raises(ConfigError):
+        load_checked(tmp_path / "listener.toml", environ={})
+    assert looks(watch, refused=True) == [False, False]
 
 
 @pytest.fixture
@@ -138,7 +167,7 @@ async def listening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     running: list[tuple[Daemon, asyncio.Task[None]]] = []
 
     async def start(config: Path) -> Daemon:
-        watch = ConfigurationWatch(config, {})
+        watch = watching(config, {})
         load = partial(load_checked, config, environ={})
         daemon = Daemon(load(), load=load, watch=watch)
         running.append((daemon, asyncio.create_task(daemon.run(), name="daemon under test")))

@@ -36,8 +36,9 @@ async def test_every_order_of_the_table_can_be_given(browser):
         "publish": {"data": {}},
         "refuse-topic": {"topic": "/v2/me/emails"},
         "add-chat": {"chat": "C1", "agents": ["agent1"]},
+        "refuse-monitor": {"agent": "agent1"},
     }
-    assert len(names) == 17
+    assert len(names) == 20
     for name in names:
         assert (await order(browser, name, needed.get(name, {})))[0] == 200, name
 

@@ -28,6 +28,7 @@ class Fleet:
         self.letters = letters
         self.parked = parked
         self.more = more
+        self.resending = 0
         self.ordered: list[tuple[str, Mapping[str, Any]]] = []
 
     def answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
@@ -57,7 +58,13 @@ class Fleet:
             return {"sink": "crm", "resumed": True}
         if path.endswith("/test"):
             return {"sink": "crm", "eventId": "1", "verdict": "park", "reason": "answered 401", "answer": "no"}
-        return {"sink": "crm", "events": 1234, "firstSequence": 1, "lastSequence": 1234, "letters": 2}
+        if path == "/dead-letters/replay":
+            return {"letters": 2}
+        if path.endswith("/cancel"):
+            return {"sink": "crm", "left": 1000}
+        self.resending = 0 if body.get("dryRun") else 1234
+        sent = {"events": 1234, "firstSequence": 1, "lastSequence": 1234, "waiting": 5, "oldestAt": None}
+        return {"sink": "crm", "replica": None, **sent}
 
     def _summary(self) -> dict[str, Any]:
         letters = self._groups()
@@ -111,7 +118,12 @@ class Fleet:
             },
             "sinks": [
                 sink("audit", kind="file"),
-                sink("crm", parked="127.0.0.1 answered 401" if self.parked else None, deadLetters=self.letters),
+                sink(
+                    "crm",
+                    parked="127.0.0.1 answered 401" if self.parked else None,
+                    deadLetters=self.letters,
+                    resendLeft=self.resending,
+                ),
                 sink("lake", kind="kafka"),
             ],
             "gaps": {"count": 3, "seconds": 12.4, "last": None},
@@ -154,6 +166,9 @@ class Fleet:
             "silentSeconds": 0.0,
             "gaps": {"count": 0, "seconds": 0.0, "last": None},
             "lastError": None if subscribed else REFUSED,
+            "trouble": None if subscribed else REFUSED,
+            "troubleSince": None if subscribed else at(185),
+            "gapSince": None if subscribed else at(184),
             "replica": None,
         }
 
@@ -233,6 +248,7 @@ def sink(name: str, *, kind: str = "webhook", parked: str | None = None, **more:
         "lastError": None,
         "deadLetters": 0,
         "replica": None,
+        "resendLeft": 0,
         **more,
     }
 

@@ -71,7 +71,7 @@ async def test_it_is_what_the_daemon_says_now_in_camel_case(http: aiohttp.Client
     assert (response.content_type, shown["schemaVersion"]) == ("application/json", SCHEMA_VERSION)
     assert list(shown["accounts"][0]) == [
         *("account", "subscribed", "subscribedAt", "epoch", "ack", "silentSeconds", "gaps", "lastError"),
-        *("trouble", "troubleSince", "gapSince", "replica"),
+        *("trouble", "troubleSince", "gapSince", "replica", "team"),
     ]
     assert shown["accounts"][0]["gaps"]["last"]["from"] == "2026-11-22T09:38:00.000Z"
     assert msgspec.json.decode(await response.read(), type=Status) == pages.status

@@ -21,7 +21,8 @@ _SHAPES = {
     "hole": "first_sequence:number last_sequence:number",
     "sink_cursor": "sink:text sequence:number",
     "session": "account:text url:text topic:text client_id:text connection_type:text ack:number|null seen_ms:number"
-    " max_interval_ms:number|null cookies:text clean:number seen_monotonic_ms:number|null boot:text taken:text",
+    " max_interval_ms:number|null cookies:text clean:number seen_monotonic_ms:number|null boot:text taken:text"
+    " team:text",
     "last_value": "chat_id:text key:text value:text|null account:text server_time_ms:number|null received_ms:number",
     "lane_state": "sink:text parked:text|null parked_ms:number sequence:number attempts:number failing_ms:number"
     " last_error:text|null disabled:number quiet_from_ms:number quiet_until_ms:number resend_after:number"
@@ -34,7 +35,7 @@ _SHAPES = {
 }
 _SEQUENCES = ("sequence", "first_sequence", "last_sequence", "deleted_through")
 _MAX_SEQUENCE = 2**53
-_JSON = ("cookies", "stretches", "taken")
+_JSON = ("cookies", "stretches", "taken", "team")
 Row = dict[str, Any]
 _WITHOUT_ROWID = ("sink_cursor", "session", "lane_state", "dead_letter_count")
 _WITHOUT_ROWID_BY_TWO = ("last_value",)

@@ -10,7 +10,17 @@ from zlib import crc32
 import msgspec
 
 from listener.errors import JournalDamaged
-from listener.model.event import Change, Event, JournalBatch, JournalStats, Kind, LastValue, Origin, SessionState
+from listener.model.event import (
+    Change,
+    Event,
+    JournalBatch,
+    JournalStats,
+    Kind,
+    LastValue,
+    Origin,
+    SessionState,
+)
+from listener.model.team import TeamState
 
 # A statement that inserts many rows is one step of SQLite: the interpreter lock changes hands once, not once a row,
 # which costs a quarter less and, under a busy event loop, saves waiting for the lock at every row. 64 rows of the
@@ -27,9 +37,9 @@ _VALUE_WIDTH = 6
 _SESSION = (
     "INSERT OR REPLACE INTO session"
     " (account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, cookies, clean,"
-    " seen_monotonic_ms, boot, taken) VALUES "
+    " seen_monotonic_ms, boot, taken, team) VALUES "
 )
-_SESSION_WIDTH = 13
+_SESSION_WIDTH = 14
 
 _SELECT_VALUES = "SELECT chat_id, key, value, account, server_time_ms, received_ms FROM last_value WHERE chat_id IN "
 _VALUES_BEHIND = (
@@ -194,6 +204,7 @@ def replace_sessions(connection: sqlite3.Connection, batches: Iterable[JournalBa
             session.seen_monotonic_ms,
             session.boot,
             msgspec.json.encode(session.taken).decode(),
+            msgspec.json.encode(() if session.team is None else (session.team,)).decode(),
         )
     _insert(connection, _SESSION, _SESSION_WIDTH, flat)
 
@@ -375,15 +386,16 @@ def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
     """Per account, its session."""
     found = connection.execute(
         "SELECT account, url, topic, client_id, connection_type, ack, seen_ms, max_interval_ms, seen_monotonic_ms,"
-        " boot, cookies, clean, taken FROM session"
+        " boot, cookies, clean, taken, team FROM session"
     )
     names = ("account", "url", "topic", "client_id", "connection_type", "ack", "seen_ms", "max_interval_ms")
     return {
         row[0]: SessionState(
-            **dict(zip((*names, "seen_monotonic_ms", "boot"), row[:-3], strict=True)),
-            cookies=msgspec.json.decode(row[-3], type=Cookies),
-            clean=bool(row[-2]),
-            taken=msgspec.json.decode(row[-1], type=Taken),
+            **dict(zip((*names, "seen_monotonic_ms", "boot"), row[:-4], strict=True)),
+            cookies=msgspec.json.decode(row[-4], type=Cookies),
+            clean=bool(row[-3]),
+            taken=msgspec.json.decode(row[-2], type=Taken),
+            team=next(iter(msgspec.json.decode(row[-1], type=tuple[TeamState, ...])), None),
         )
         for row in found.fetchall()
     }

@@ -34,7 +34,8 @@ CREATE TABLE last_value (
 -- What the next start needs to continue an account's CometD session. cookies is a JSON array of
 -- [name, value, domain, path]. clean is 1 where polling ended in order. seen_ms is by the wall clock, seen_monotonic_ms
 -- the same moment by the monotonic clock, which counts from the start of the machine that boot names. taken is
--- what of a batch above ack is durable: a JSON array of [events, bytes, digest].
+-- what of a batch above ack is durable: a JSON array of [events, bytes, digest]. team is what a supervisor had heard of
+-- its team: a JSON array of one TeamState, empty of an agent.
 CREATE TABLE session (
     account         TEXT NOT NULL PRIMARY KEY,
     url             TEXT NOT NULL,
@@ -48,7 +49,8 @@ CREATE TABLE session (
     clean           INTEGER NOT NULL,
     seen_monotonic_ms INTEGER,
     boot TEXT NOT NULL DEFAULT '',
-    taken           TEXT NOT NULL DEFAULT '[]'
+    taken           TEXT NOT NULL DEFAULT '[]',
+    team            TEXT NOT NULL DEFAULT '[]'
 ) WITHOUT ROWID;
 
 -- Per sink, the sequence up to which everything is done with.

@@ -1,5 +1,6 @@
 // The view of the accounts: as many as fit on a page, found by name or trouble, from /accounts.json.
 import { failureOf, get } from "./api.js";
+import { running } from "./clock.js";
 import { by, make, pageSize, setText, show } from "./dom.js";
 import { count, counted, duration, setTime } from "./format.js";
 import { fill, Grid, linkColumn } from "./grid.js";
@@ -69,7 +70,7 @@ export class Accounts {
     const isPart = after !== null || next !== null;
     setText(by("accounts-page-told"), `${isPart ? `${count(accounts.length)} of ` : ""}${counted(total, "account")}`);
     show(by("accounts"), accounts.length > 0);
-    this.#grid.update(accounts, (one) => (one.subscribed && !one.silentSeconds ? "" : "wrong"));
+    this.#grid.update(accounts, (one) => (one.trouble === null ? "" : "wrong"));
     const page = (cursor) => address("accounts", null, { search, state, after: cursor });
     const first = after === null ? [] : [make("a", { href: page(null) }, "First page"), " "];
     const more = next === null ? [] : [make("a", { href: page(next), rel: "next" }, "Next page")];
@@ -87,10 +88,18 @@ function columns(owner) {
     ),
     ...owner,
     { label: "Session", class: "state", text: (one) => (one.subscribed ? "Subscribed" : "Not subscribed") },
-    { label: "Since", class: "time", draw: (cell, one) => setTime(cell, Date.parse(one.subscribedAt ?? "")) },
-    { label: "Silent for", class: "n", text: (one) => (one.silentSeconds ? duration(one.silentSeconds) : "") },
+    {
+      label: "Since",
+      class: "time",
+      draw: (cell, one) => setTime(cell, Date.parse(one.troubleSince ?? one.subscribedAt ?? "")),
+    },
+    {
+      label: "Gap open for",
+      class: "n",
+      draw: (cell, one) => fill(cell, ...(one.gapSince ? [running(Date.parse(one.gapSince))] : [])),
+    },
     { label: "Gaps", class: "n", text: gaps },
-    { label: "Last error", class: "long", text: (one) => one.lastError ?? "" },
+    { label: "Trouble", class: "long", text: (one) => one.trouble ?? "" },
   ];
 }
 

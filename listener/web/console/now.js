@@ -155,7 +155,7 @@ const linkOf = ({ link }) => (link?.startsWith("#/") ? link : null);
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function troubleColumns() {
-  const href = () => address("accounts", null, { state: "troubled" });
+  const href = ({ what }) => address("accounts", null, { search: what, state: "troubled" });
   return [
     linkColumn("Trouble", "lead long", (one) => sentence(one.what), href),
     { label: "Accounts", class: "n", text: (one) => count(one.count) },

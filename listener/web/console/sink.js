@@ -46,6 +46,14 @@ export class Sink {
       this.#again();
     });
     by("resend").addEventListener("submit", (event) => this.#resend(event));
+    by("resend-cancel").addEventListener("click", async () => {
+      await this.#order(
+        "resend/cancel",
+        {},
+        ({ left }) => `${counted(left, "event")} will not be delivered once more.`,
+      );
+      this.#again();
+    });
     by("confirm").addEventListener("close", () => this.#confirmed());
   }
 
@@ -82,7 +90,9 @@ export class Sink {
     const allowed = this.#actions.reason === null;
     this.#actions.tell(by("sink-no-actions"), true);
     show(by("sink-orders"), allowed);
-    show(by("resend"), allowed);
+    show(by("resend"), allowed && sink.kind !== "file"); // in a file everything is there already
+    show(by("resend-left"), sink.resendLeft > 0);
+    setText(by("resend-left-told"), `${counted(sink.resendLeft, "event")} still to be delivered again.`);
     show(by("sink-resume"), sink.parked !== null);
     by("sink-state").dataset.state = isWell(sink) ? "good" : "bad";
     setText(by("sink-state-word"), sinkState(sink));
@@ -129,10 +139,7 @@ export class Sink {
     if (answer === null) return;
     const { fromTime, toTime } = this.#range;
     const span = `from ${clock(Date.parse(fromTime))} to ${clock(Date.parse(toTime))}`;
-    setText(
-      by("confirm-text"),
-      `${counted(answer.events, "event")} received ${span} will be delivered to ${this.#name} once more.`,
-    );
+    setText(by("confirm-text"), warning(answer, span));
     by("confirm-yes").disabled = answer.events === 0;
     by("confirm").returnValue = "";
     by("confirm").showModal();
@@ -147,6 +154,14 @@ export class Sink {
     );
     this.#again();
   }
+}
+
+/** What a resend will do. */
+function warning({ sink, events, waiting: undelivered, oldestAt }, span) {
+  const told = [`${counted(events, "event")} received ${span} will be delivered to ${sink} once more.`];
+  if (undelivered) told.push(`${counted(undelivered, "event")} of that time will come in their turn.`);
+  if (oldestAt !== null) told.push(`What was received before ${clock(Date.parse(oldestAt))} is deleted.`);
+  return told.join(" ");
 }
 
 function tested({ verdict, reason, answer }) {

@@ -38,10 +38,14 @@ async def test_a_stretch_is_delivered_again_once_somebody_has_confirmed_how_much
         reader.fleet.ordered.clear()
         await reader.page.get_by_role("button", name="Resend …").click()
         await reader.says("#confirm-text", "1,234 events received from 2026-11-22 09:00:00 to 2026-11-22 10:00:00")
+        await reader.says("#confirm-text", "5 events of that time will come in their turn.")
         await reader.page.locator("#confirm").get_by_role("button", name=answer).click()
         asked = ("/sinks/crm/resend", {**span, "dryRun": True})
         await comes_to(lambda wanted=[asked, *ordered]: reader.fleet.ordered == wanted, wanted=True)
     await reader.says("#sink-outcome", "1,234 events will be delivered once more.")
+    await reader.says("#resend-left", "1,234 events still to be delivered again.")
+    await reader.page.get_by_role("button", name="Cancel the rest").click()
+    await reader.says("#sink-outcome", "1,000 events will not be delivered once more.")
 
 
 async def test_a_sink_that_is_not_there_is_told_to_be_none(site: Site, look):

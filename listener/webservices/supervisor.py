@@ -1,0 +1,158 @@
+"""What a supervisor can ask of the REST API beside an agent's: users, groups, monitoring, chats of others."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from listener.errors import NotFound, ParameterInvalid, ParameterMissing, ServerFault
+from listener.webservices.answers import decode
+from listener.webservices.client import WebServices
+
+USERS = "/api/v2/users"
+GROUPS = "/api/v2/groups"
+ROLE = "SUPERVISOR"
+"""What the name of a supervisor's role holds, in any case."""
+MOST_USERS = 100_000
+_PAGE = 500
+_MOST_PAGES = 1000
+_MOST_BYTES = 32 * 2**20
+_MOST_CHATS = 10_000
+
+
+class Person(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
+    """A user of the site, as far as it is needed here."""
+
+    id: str
+    user_name: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    roles: tuple[Any, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The login name; the id where there is none."""
+        return self.user_name or self.id
+
+    @property
+    def supervises(self) -> bool:
+        """Whether one of the roles is that of a supervisor."""
+        return any(ROLE in str(role).upper() for role in self.roles or ())
+
+
+class _Group(msgspec.Struct, frozen=True):
+    id: str | None = None
+    name: str | None = None
+    users: list[msgspec.Raw] | None = None
+
+
+class _Groups(msgspec.Struct, frozen=True):
+    groups: list[_Group] | None = None
+
+
+class _Users(msgspec.Struct, frozen=True):
+    users: list[msgspec.Raw] | None = None
+
+
+class _ChatId(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _ChatIds(msgspec.Struct, frozen=True):
+    chats: list[_ChatId] | None = None
+
+
+_person = msgspec.json.Decoder(Person).decode
+
+
+class SupervisorServices(WebServices):
+    """The REST session of a supervisor; an answer about a whole team may be larger than one about an agent."""
+
+    __slots__ = ()
+
+    most_chats = _MOST_CHATS
+    most_bytes = _MOST_BYTES
+
+    async def users(self) -> list[Person]:
+        """Everybody whom the server lists, whether it knows pages (`limit`, `offset`) or not (Users API).
+
+        A page may be shorter than was asked for, so the end is where a page brings nobody new.
+
+        Raises:
+            ServerFault: there are more than MOST_USERS, or an answer is too large.
+        """
+        found: dict[str, Person] = {}
+        for _ in range(_MOST_PAGES):
+            page = await self._page(f"&limit={_PAGE}&offset={len(found)}" if found else f"&limit={_PAGE}&offset=0")
+            new = {one.id: one for one in _people(page) if one.id not in found}
+            if not new:
+                break
+            found |= new
+            if len(found) > MOST_USERS:
+                raise ServerFault(f"GET {USERS}: the server lists more than {MOST_USERS} users")
+        return list(found.values())
+
+    async def _page(self, window: str) -> list[msgspec.Raw]:
+        try:
+            return await self._users(USERS, f"fields=*{window}")
+        except (ParameterInvalid, ParameterMissing):  # it knows no pages, and says so
+            return await self._users(USERS, "fields=*") if window.endswith("=0") else []
+
+    async def group(self, name: str) -> list[Person]:
+        """The users of a group, whether the list of groups holds them or each group has to be asked for them.
+
+        Raises:
+            NotFound: there is no such group; the text names some that there are.
+        """
+        reply = await self._session.call("GET", GROUPS, query="fields=*", most_bytes=_MOST_BYTES)
+        groups = decode(reply, _Groups).groups or []
+        for group in groups:
+            if name in (group.name, group.id):
+                if group.users is not None:
+                    return list(_people(group.users))
+                path = f"{GROUPS}/{quote(group.id or name, safe='')}/users"
+                return list(_people(await self._users(path, "fields=*")))
+        known = ", ".join(sorted(str(one.name) for one in groups)[:10]) or "none"
+        raise NotFound(f"GET {GROUPS}: there is no group {name!r} (the server lists: {known})")
+
+    async def _users(self, path: str, query: str) -> list[msgspec.Raw]:
+        reply = await self._session.call("GET", path, query=query, most_bytes=_MOST_BYTES)
+        return decode(reply, _Users).users or []
+
+    async def monitor(self, user_id: str) -> None:
+        """From now on hear, silently, each chat that this user accepts (Supervisor API, Monitor with AllChats)."""
+        await self._on_channel(user_id, {"operationName": "Monitor", "supervisorMonitoringMode": "AllChats"})
+
+    async def cancel_monitoring(self, user_id: str) -> None:
+        """No more of this user's chats; those under way are left one by one."""
+        await self._on_channel(user_id, {"operationName": "CancelSupervisorMonitoring"})
+
+    async def _on_channel(self, user_id: str, operation: dict[str, str]) -> None:
+        path = f"{USERS}/{quote(user_id, safe='')}/channels/chat"
+        await self._session.call("POST", path, body=msgspec.json.encode(operation))
+
+    async def chats_under_way(self, user_id: str) -> Sequence[str]:
+        """The ids of a user's chats. Not documented: a server may not know it (NotFound)."""
+        reply = await self._session.call("GET", f"{USERS}/{quote(user_id, safe='')}/chats")
+        return [one.id for one in decode(reply, _ChatIds).chats or ()]
+
+    async def join(self, user_id: str, chat_id: str) -> None:
+        """Come silently into a chat of this user that is under way (Intrude with the visibility Monitor)."""
+        path = f"{USERS}/{quote(user_id, safe='')}/chats/{quote(chat_id, safe='')}"
+        operation = {"operationName": "Intrude", "supervisorVisibilityMode": "Monitor"}
+        await self._session.call("POST", path, body=msgspec.json.encode(operation))
+
+    async def leave(self, chat_id: str) -> None:
+        """Leave a chat under way."""
+        path = f"/api/v2/me/chats/{quote(chat_id, safe='')}"
+        await self._session.call("POST", path, body=msgspec.json.encode({"operationName": "Leave"}))
+
+
+def _people(raw: Sequence[msgspec.Raw]) -> Iterator[Person]:
+    """Those that can be read; one spoilt entry does not hide the others."""
+    for one in raw:
+        try:
+            yield _person(one)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
