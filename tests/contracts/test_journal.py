@@ -188,7 +188,7 @@ class PostgresWorld(SharedWorld):
 
 @pytest.fixture(scope="module")
 def server():
-    with PostgresServer(fsync="off") as server:  # nobody cuts its power here: see acceptance/test_replicas.py
+    with PostgresServer(fsync="off") as server:  # no test cuts its power
         yield server
 
 
