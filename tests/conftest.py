@@ -1,5 +1,6 @@
 """Fixtures for every test folder: factories that clean up after themselves, in reverse order."""
 
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +21,9 @@ StartCommand = Callable[..., Awaitable[Command]]
 LinkTo = Callable[[int], Awaitable[FaultProxy]]
 
 pytest.register_assert_rewrite("listener.testing.contract")
+
+# Each worker would compile hundreds of test files anew in each run, and take longer for it than for anything else.
+sys.dont_write_bytecode = False
 
 # A machine that is busy elsewhere is no counterexample.
 hypothesis.settings.register_profile(

@@ -52,12 +52,13 @@ format = "json"
 """
 ACCOUNT = '\n[[accounts]]\nusername = "agent{number}"\npassword = "secret"\n'
 
-# The 256 commonest colours of a picture, and for each pixel the nearest of them.
-REDUCE = """async (picture) => {
-    const image = await createImageBitmap(await (await fetch(picture)).blob());
-    const {width, height} = image;
+# The 256 commonest colours of pictures, one below the other, and for each pixel the nearest of them.
+REDUCE = """async (pictures) => {
+    const bytes = pictures.map((picture) => Uint8Array.from(picture.match(/../g), (byte) => parseInt(byte, 16)));
+    const images = await Promise.all(bytes.map((one) => createImageBitmap(new Blob([one]))));
+    const [width, height] = [images[0].width, images.reduce((sum, image) => sum + image.height, 0)];
     const context = new OffscreenCanvas(width, height).getContext("2d");
-    context.drawImage(image, 0, 0);
+    images.reduce((y, image) => (context.drawImage(image, 0, y), y + image.height), 0);
     const pixels = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
     const counts = new Map();
     for (const pixel of pixels) counts.set(pixel, (counts.get(pixel) ?? 0) + 1);
@@ -117,6 +118,12 @@ def on_terminal(folder: Path, *words: str) -> Iterator[Text]:
         yield from line.divide(range(COLUMNS, len(line), COLUMNS))
 
 
+def order(url: str, what: str, **how: object) -> None:
+    """Have the simulated site do something."""
+    request = Request(f"{url}/control/{what}", json.dumps(how).encode())  # noqa: S310 - a loopback URL
+    urlopen(request, timeout=10).close()  # noqa: S310 - a loopback URL
+
+
 def tail_picture(folder: Path) -> str:
     """`tail` as SVG. No font is fetched from elsewhere."""
     words = ("tail", "dispositions.jsonl", "--changes", "-n", "12")
@@ -129,15 +136,16 @@ def tail_picture(folder: Path) -> str:
 
 
 def console_picture(page: Page, url: str) -> bytes:
-    """The console as PNG with a palette."""
-    page.goto(url)
-    page.get_by_text("Live", exact=True).wait_for()
-    page.get_by_label("Changes only").check()
-    page.wait_for_timeout(2500)  # a look at the state, which comes every 2 s
-    picture = page.screenshot(full_page=True).hex()
+    """Two views of the console, one below the other, as PNG with a palette."""
+    pictures = []
+    for view, wanted in (("#/", "not well"), ("#/events", "loaded")):
+        page.goto(f"{url}{view}")
+        page.get_by_text("Live", exact=True).wait_for()
+        page.get_by_text(wanted).first.wait_for()
+        page.wait_for_timeout(2500)  # a look at the state, which comes every 2 s
+        pictures.append(page.screenshot(full_page=True).hex())
     page.goto("about:blank")
-    data = f"Uint8Array.from('{picture}'.match(/../g), (byte) => parseInt(byte, 16))"
-    return indexed(**page.evaluate(f"({REDUCE})(URL.createObjectURL(new Blob([{data}])))"))
+    return indexed(**page.evaluate(REDUCE, pictures))
 
 
 def indexed(*, width: int, height: int, palette: list[int], indexes: list[int]) -> bytes:
@@ -161,9 +169,10 @@ def draw(folder: Path, simulated: Path, target: Path) -> None:
     with command(folder, "run", "--config", "listener.toml") as log:
         port = until(lambda: re.search(r'"port": ?(\d+)', log.read_text(encoding="utf-8")))[1]
         until(lambda: changes(audit) >= CHANGES - 6 or None)
-        expire = Request(f"{url}/control/expire", json.dumps({"agent": "agent2"}).encode())  # noqa: S310 - a loopback URL
-        urlopen(expire, timeout=10).close()  # noqa: S310 - a loopback URL; the lost session becomes a gap on record
+        order(url, "expire", agent="agent2")  # the lost session becomes a gap on record
         until(lambda: changes(audit) >= CHANGES or None)
+        order(url, "deny-handshake", count=1000)
+        order(url, "expire", agent="agent2")  # and this one stays open
         (target / "tail.svg").write_text(tail_picture(folder), encoding="utf-8")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))

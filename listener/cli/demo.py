@@ -74,7 +74,7 @@ def demo(
     Exit status:
         0: All is as promised, or it was stopped with Ctrl-C.
         1: It is not, or the demo could not be played.
-        130: Not used.
+        130: Not used: Ctrl-C ends it with 0.
     """
     wanted = media_of(media)
     home = _prepare(folder)

@@ -121,7 +121,7 @@ def journal_show(
     lines: LinesOption = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the newest events, or with --after the oldest after a sequence.
+    """Show the newest events, or with --after the next ones.
 
     Examples:
         disposition-listener journal show --config listener.toml -n 50

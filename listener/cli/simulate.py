@@ -100,7 +100,7 @@ def simulate(
 
     Exit status:
         0: Stopped with Ctrl-C.
-        130: Not used.
+        130: Not used: Ctrl-C ends it with 0.
     """
     options = SimulatorOptions(
         host=host,

@@ -48,7 +48,7 @@ def tail(
 
     Exit status:
         0: Done, or ended with Ctrl-C.
-        130: Not used.
+        130: Not used: Ctrl-C ends it with 0.
     """
     if (file is None) == (config is None):
         raise typer.BadParameter("give either FILE or --config")

@@ -383,7 +383,9 @@ class Reconciler:
             return False
         seen, before, value = self.subscription.seen_chats, self._before, hash(read.value)
         known = before if before is not None and read.chat_id in before.going_on else None
-        since_s = -math.inf if known is None else known.asked_s - _LAG_S
+        looked_s = -math.inf if before is None else before.asked_s - _LAG_S
+        # Of a chat that came back since the look before, what was told earlier was of an earlier time in it.
+        since_s = looked_s if known is not None or seen.since(read.chat_id, looked_s) else -math.inf
         told = seen.told(read.chat_id, read.key, since_s, look.asked_s)
         if value in told or seen.has_forgotten(read.chat_id, read.key, since_s):
             return False

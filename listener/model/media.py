@@ -8,7 +8,7 @@ CHAT: MediaType = "chat"
 _OTHERS: dict[str, MediaType] = {one: one for one in MEDIA_TYPES if one != CHAT}
 
 
-def identity_of(media_type: MediaType, interaction_id: str) -> str:
+def identity_of(media_type: str, interaction_id: str) -> str:
     """What identifies an interaction among those of all media: `email:0001…`, and for a chat its plain id.
 
     It is the `subject` of an event, and what last values go by: a server may number each medium by itself.

@@ -281,7 +281,7 @@ async def test_a_team_gains_an_agent_without_a_restart(installed, site):
         await site.dispose("In the team", agent="agent2", chat="second")
         await installed.heard("In the team")
         assert await installed.main_pid() == pid
-        assert [line["accounts_added"] for line in await installed.log("reloaded")][-1] == ["agent2"]
+        assert (await installed.log("reloaded"))[-1]["accounts_added"] == ["agent2"]
     finally:
         box.path(f"/etc/systemd/system/{installed.unit}.d/agents.conf").unlink()
         await box.run("systemctl", "daemon-reload")
@@ -398,3 +398,20 @@ async def test_instances_of_the_template_are_strangers_to_each_other(installed, 
         await one.systemctl("stop")
     users = {box.path(f"/var/lib/private/disposition-listener-{name}").stat().st_uid for name in names}
     assert len(users) == 2
+
+
+@pytest.mark.long
+async def test_an_uninstall_leaves_a_proven_trail_and_nothing_else(service, site):
+    """docs/upgrading.md, what remains; the last test of this file: it ends the service for good."""
+    box, kept = service.box, "/srv/kept"
+    page = (DEPLOY.parents[1] / "docs/upgrading.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| systemd \|.*\|$", page, re.MULTILINE)
+    stop, *remains = re.findall(r"`([^`]+)`", row.rpartition(" | ")[2])
+    await site.dispose("The last one")
+    await service.heard("The last one")
+    await box.run("bash", "-euc", stop)
+    await box.run("bash", "-euc", f"mkdir {kept}; cp -p {service.state}/{AUDIT}* {kept}; rm {kept}/*.key")
+    await box.run("bash", "-euc", f"{COMMAND} audit verify {kept}/{AUDIT}* --pubkey {kept}/{AUDIT}.pub")
+    await box.run("bash", "-euc", f"rm -rf {' '.join(remains)}; systemctl daemon-reload")
+    found = await box.run("find", "/etc", "/opt", "/run", "/var/lib", "/var/cache", "-iname", "*disposition*listener*")
+    assert found.split() == []

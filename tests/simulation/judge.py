@@ -1,5 +1,6 @@
 """Holds the evidence of a world against every promise that it concerns."""
 
+from simulation.again import what_is_wanted_again_comes_again
 from simulation.evidence import Evidence
 from simulation.oracle import PROMISES, Case, Finding
 from simulation.replica_oracle import OF_REPLICAS
@@ -10,6 +11,6 @@ from simulation.teams import OF_TEAMS
 def judge(plan: Schedule, evidence: Evidence) -> list[Finding]:
     """Everything that breaks a promise."""
     case = Case(plan, evidence)
-    promises = (*PROMISES, *OF_REPLICAS) if plan.replicas else PROMISES
+    promises = (*PROMISES, what_is_wanted_again_comes_again, *(OF_REPLICAS if plan.replicas else ()))
     promises = (*promises, *OF_TEAMS) if plan.team is not None else promises
     return [finding for promise in promises for finding in promise(case)]

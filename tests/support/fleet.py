@@ -18,6 +18,9 @@ class Fleet:
         letters: dead letters, of two reasons.
         parked: whether the sink `crm` is parked.
         more: further parts of the summary.
+
+    Attributes:
+        team: that of the last account, if it is a supervisor.
     """
 
     def __init__(
@@ -28,6 +31,8 @@ class Fleet:
         self.letters = letters
         self.parked = parked
         self.more = more
+        self.resending = 0
+        self.team: Mapping[str, Any] | None = None
         self.ordered: list[tuple[str, Mapping[str, Any]]] = []
 
     def answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
@@ -57,7 +62,13 @@ class Fleet:
             return {"sink": "crm", "resumed": True}
         if path.endswith("/test"):
             return {"sink": "crm", "eventId": "1", "verdict": "park", "reason": "answered 401", "answer": "no"}
-        return {"sink": "crm", "events": 1234, "firstSequence": 1, "lastSequence": 1234, "letters": 2}
+        if path == "/dead-letters/replay":
+            return {"letters": 2}
+        if path.endswith("/cancel"):
+            return {"sink": "crm", "left": 1000}
+        self.resending = 0 if body.get("dryRun") else 1234
+        sent = {"events": 1234, "firstSequence": 1, "lastSequence": 1234, "waiting": 5, "oldestAt": None}
+        return {"sink": "crm", "replica": None, **sent}
 
     def _summary(self) -> dict[str, Any]:
         letters = self._groups()
@@ -111,7 +122,12 @@ class Fleet:
             },
             "sinks": [
                 sink("audit", kind="file"),
-                sink("crm", parked="127.0.0.1 answered 401" if self.parked else None, deadLetters=self.letters),
+                sink(
+                    "crm",
+                    parked="127.0.0.1 answered 401" if self.parked else None,
+                    deadLetters=self.letters,
+                    resendLeft=self.resending,
+                ),
                 sink("lake", kind="kafka"),
             ],
             "gaps": {"count": 3, "seconds": 12.4, "last": None},
@@ -154,7 +170,11 @@ class Fleet:
             "silentSeconds": 0.0,
             "gaps": {"count": 0, "seconds": 0.0, "last": None},
             "lastError": None if subscribed else REFUSED,
+            "trouble": None if subscribed else REFUSED,
+            "troubleSince": None if subscribed else at(185),
+            "gapSince": None if subscribed else at(184),
             "replica": None,
+            "team": self.team if name == self.names[-1] else None,
         }
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -233,6 +253,7 @@ def sink(name: str, *, kind: str = "webhook", parked: str | None = None, **more:
         "lastError": None,
         "deadLetters": 0,
         "replica": None,
+        "resendLeft": 0,
         **more,
     }
 

@@ -16,6 +16,7 @@ from listener.journal.sqlite.lock import Known
 from listener.journal.sqlite.recovered import Recovered, read_recovered
 from listener.journal.sqlite.wal import read_log
 from listener.model.event import Damage
+from listener.model.media import CHAT, identity_of
 from listener.runtime.durable import sync_path
 
 JUMP = 1_000_000
@@ -148,9 +149,11 @@ def _replace_older_value(new: sqlite3.Connection, row: dict[str, Any]) -> None:
         _insert(new, "last_value", row)
 
 
-class _ValueFields(msgspec.Struct):
-    """What a last value takes from an event's data; a gap has no key."""
+class _ValueFields(msgspec.Struct, rename="camel"):
+    """What a last value takes from an event's data; a gap has no chat."""
 
+    media_type: str = CHAT
+    chat_id: str | None = None
     key: str | None = None
     disposition: str | None = None
 
@@ -161,8 +164,9 @@ def _values_of_events(new: sqlite3.Connection) -> None:
     while page := rows.select_events(new, after, _CHUNK):
         for event in page:
             heard = msgspec.json.decode(event.data, type=_ValueFields)
-            if heard.key is not None:
-                row = (event.subject, heard.key, heard.disposition, event.account, None, event.received_ms)
+            if heard.chat_id is not None and heard.key is not None:
+                identity = identity_of(heard.media_type, heard.chat_id)
+                row = (identity, heard.key, heard.disposition, event.account, None, event.received_ms)
                 new.execute("INSERT OR REPLACE INTO last_value VALUES (?, ?, ?, ?, ?, ?)", row)
         after = page[-1].sequence
 

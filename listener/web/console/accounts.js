@@ -1,11 +1,12 @@
 // The view of the accounts: as many as fit on a page, found by name or trouble, from /accounts.json.
 import { failureOf, get } from "./api.js";
+import { running } from "./clock.js";
 import { by, make, pageSize, setText, show } from "./dom.js";
 import { count, counted, duration, setTime } from "./format.js";
 import { fill, Grid, linkColumn } from "./grid.js";
 import { Poll } from "./poll.js";
 import { ownerColumn } from "./replicas.js";
-import { address, replace } from "./route.js";
+import { address, amend } from "./route.js";
 
 const EVERY_MS = 2000;
 const TYPING_MS = 250;
@@ -32,6 +33,7 @@ export class Accounts {
   }
 
   close() {
+    clearTimeout(this.#typing);
     this.#poll.stop();
   }
 
@@ -44,7 +46,7 @@ export class Accounts {
         search: by("accounts-search").value.trim(),
         state: state === "all" ? null : state,
       });
-      replace(target);
+      amend(target);
       this.#query = new URLSearchParams(target.split("?")[1]);
       this.#poll.start();
     }, TYPING_MS);
@@ -69,7 +71,7 @@ export class Accounts {
     const isPart = after !== null || next !== null;
     setText(by("accounts-page-told"), `${isPart ? `${count(accounts.length)} of ` : ""}${counted(total, "account")}`);
     show(by("accounts"), accounts.length > 0);
-    this.#grid.update(accounts, (one) => (one.subscribed && !one.silentSeconds ? "" : "wrong"));
+    this.#grid.update(accounts, (one) => (one.trouble === null ? "" : "wrong"));
     const page = (cursor) => address("accounts", null, { search, state, after: cursor });
     const first = after === null ? [] : [make("a", { href: page(null) }, "First page"), " "];
     const more = next === null ? [] : [make("a", { href: page(next), rel: "next" }, "Next page")];
@@ -86,12 +88,25 @@ function columns(owner) {
       (one) => address("events", null, { agent: one.account }),
     ),
     ...owner,
-    { label: "Session", class: "state", text: (one) => (one.subscribed ? "Subscribed" : "Not subscribed") },
-    { label: "Since", class: "time", draw: (cell, one) => setTime(cell, Date.parse(one.subscribedAt ?? "")) },
-    { label: "Silent for", class: "n", text: (one) => (one.silentSeconds ? duration(one.silentSeconds) : "") },
+    { label: "Session", class: "state", text: session },
+    {
+      label: "Since",
+      class: "time",
+      draw: (cell, one) => setTime(cell, Date.parse(one.troubleSince ?? one.subscribedAt ?? "")),
+    },
+    {
+      label: "Gap open for",
+      class: "n",
+      draw: (cell, one) => fill(cell, ...(one.gapSince ? [running(Date.parse(one.gapSince))] : [])),
+    },
     { label: "Gaps", class: "n", text: gaps },
-    { label: "Last error", class: "long", text: (one) => one.lastError ?? "" },
+    { label: "Trouble", class: "long", text: (one) => one.trouble ?? "" },
   ];
+}
+
+function session({ subscribed, team }) {
+  const monitors = team ? `, monitors ${count(team.monitored)} of ${counted(team.wanted, "agent")}` : "";
+  return `${subscribed ? "Subscribed" : "Not subscribed"}${monitors}`;
 }
 
 const gaps = (one) => (one.gaps.count ? `${count(one.gaps.count)} (${duration(one.gaps.seconds)})` : "0");

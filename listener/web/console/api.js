@@ -2,6 +2,7 @@
 
 const KEY = "disposition-listener.token";
 const LIMIT_MS = 10_000;
+const ORDER_LIMIT_MS = 60_000; // a test event waits for what its destination says
 const SENDABLE = /^[\x21-\x7e]+$/; // what a header can hold
 
 /** The daemon wants a token, or another one. `shown` tells whether one was sent. */
@@ -76,5 +77,5 @@ export async function get(path, query = {}, signal = undefined) {
 
 /** What a POST answers. */
 export async function post(path, body) {
-  return (await open(path, { method: "POST", body, signal: AbortSignal.timeout(LIMIT_MS) })).json();
+  return (await open(path, { method: "POST", body, signal: AbortSignal.timeout(ORDER_LIMIT_MS) })).json();
 }

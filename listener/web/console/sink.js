@@ -1,10 +1,10 @@
 // The view of one sink: its state, its last attempts, and what can be ordered of it.
 import { failureOf, get } from "./api.js";
 import { by, pageSize, setTerms, setText, show } from "./dom.js";
-import { clock, count, counted, duration, setTime, took } from "./format.js";
-import { Grid } from "./grid.js";
+import { clock, count, counted, duration, fieldOf, setTime, took } from "./format.js";
+import { Grid, linkColumn } from "./grid.js";
 import { Poll } from "./poll.js";
-import { address } from "./route.js";
+import { address, momentOf } from "./route.js";
 
 const EVERY_MS = 2000;
 
@@ -25,6 +25,7 @@ export class Sink {
   #actions;
   #ask;
   #name = null;
+  #onlyFailed = false;
   #sinks = null; // of the newest summary
   #attempts = new Grid(
     by("attempts"),
@@ -42,20 +43,38 @@ export class Sink {
       this.#again();
     });
     by("sink-test").addEventListener("click", async () => {
-      await this.#order("test", {}, tested);
+      const answer = await this.#order("test", {}, tested);
+      const exchanges = answer?.exchanges ?? [];
+      show(by("exchange"), exchanges.length > 0);
+      setText(by("exchange-text"), exchanges.flatMap((one) => [one.request, one.answer]).join("\n\n"));
       this.#again();
     });
     by("resend").addEventListener("submit", (event) => this.#resend(event));
+    by("resend-cancel").addEventListener("click", async () => {
+      await this.#order(
+        "resend/cancel",
+        {},
+        ({ left }) => `${counted(left, "event")} will not be delivered once more.`,
+      );
+      this.#again();
+    });
     by("confirm").addEventListener("close", () => this.#confirmed());
   }
 
-  open({ name }) {
+  open({ name, query }) {
     if (name !== this.#name) {
       for (const id of ["sink-outcome", "attempts-told"]) setText(by(id), "");
       this.#attempts.update([]);
       by("resend").reset();
+      show(by("exchange"), false);
+    }
+    for (const name of ["from", "to"]) {
+      if (query.has(name)) by(`resend-${name}`).value = fieldOf(momentOf(query, name));
     }
     this.#name = name;
+    this.#onlyFailed = query.has("failed");
+    by("attempts-filter").href = address("sinks", name, { failed: this.#onlyFailed ? null : 1 });
+    setText(by("attempts-filter"), this.#onlyFailed ? "All attempts" : "Only those that failed");
     setText(by("sink-title"), `Sink ${name}`);
     this.refresh();
     this.#poll.start();
@@ -82,7 +101,9 @@ export class Sink {
     const allowed = this.#actions.reason === null;
     this.#actions.tell(by("sink-no-actions"), true);
     show(by("sink-orders"), allowed);
-    show(by("resend"), allowed);
+    show(by("resend"), allowed && sink.kind !== "file"); // in a file everything is there already
+    show(by("resend-left"), sink.resendLeft > 0);
+    setText(by("resend-left-told"), `${counted(sink.resendLeft, "event")} still to be delivered again.`);
     show(by("sink-resume"), sink.parked !== null);
     by("sink-state").dataset.state = isWell(sink) ? "good" : "bad";
     setText(by("sink-state-word"), sinkState(sink));
@@ -106,8 +127,10 @@ export class Sink {
 
   async #look(signal) {
     try {
-      const { attempts, here, replica } = await get(`${this.#path}/attempts`, { limit: pageSize() }, signal);
+      const limit = this.#onlyFailed ? undefined : pageSize();
+      const { attempts: made, here, replica } = await get(`${this.#path}/attempts`, { limit }, signal);
       if (signal.aborted) return;
+      const attempts = made.filter((one) => !this.#onlyFailed || one.outcome !== "delivered").slice(0, pageSize());
       const none = here ? "None since the daemon started" : `Known to ${replica ?? "no replica"} alone`;
       setText(by("attempts-told"), attempts.length ? `The last ${count(attempts.length)}, newest first` : none);
       show(by("attempts"), attempts.length > 0);
@@ -129,10 +152,7 @@ export class Sink {
     if (answer === null) return;
     const { fromTime, toTime } = this.#range;
     const span = `from ${clock(Date.parse(fromTime))} to ${clock(Date.parse(toTime))}`;
-    setText(
-      by("confirm-text"),
-      `${counted(answer.events, "event")} received ${span} will be delivered to ${this.#name} once more.`,
-    );
+    setText(by("confirm-text"), warning(answer, span));
     by("confirm-yes").disabled = answer.events === 0;
     by("confirm").returnValue = "";
     by("confirm").showModal();
@@ -147,6 +167,14 @@ export class Sink {
     );
     this.#again();
   }
+}
+
+/** What a resend will do. */
+function warning({ sink, events, waiting: undelivered, oldestAt }, span) {
+  const told = [`${counted(events, "event")} received ${span} will be delivered to ${sink} once more.`];
+  if (undelivered) told.push(`${counted(undelivered, "event")} of that time will come in their turn.`);
+  if (oldestAt !== null) told.push(`What was received before ${clock(Date.parse(oldestAt))} is deleted.`);
+  return told.join(" ");
 }
 
 function tested({ verdict, reason, answer }) {
@@ -169,7 +197,7 @@ function columns() {
     { label: "Time", class: "time", draw: (cell, one) => setTime(cell, Date.parse(one.at)) },
     { label: "Outcome", class: "state", text: (one) => OUTCOMES[one.outcome] ?? one.outcome },
     { label: "Taken", class: "n", text: (one) => `${count(one.taken)} of ${count(one.events)}` },
-    { label: "Sequences", class: "n", text: sequences },
+    linkColumn("Events", "n", sequences, carried),
     { label: "Took", class: "n", text: (one) => took(one.seconds) },
     { label: "What was said", class: "long", text: (one) => one.said ?? "" },
   ];
@@ -181,3 +209,7 @@ function sequences({ firstSequence: first, lastSequence: last }) {
   if (first === null) return ""; // a test event has none
   return first === last ? `${first}` : `${first} to ${last}`;
 }
+
+/** What leads to the events of an attempt. */
+const carried = ({ firstSequence: first, lastSequence: last }) =>
+  first === null ? null : address("events", null, { first, last, all: 1, journal: 1 });
