@@ -10,7 +10,7 @@ from listener.errors import LoginRefused, ParameterInvalid, ServerFault, Unreach
 from listener.intake.joining import Joining
 from listener.intake.revocations import RECORD_AFTER_S, Revocations
 from listener.intake.team import AT_ONCE, PER_S, Agent, Listening, Services, Team
-from listener.model.team import TeamState, TeamStatus
+from listener.model.team import Before, TeamState, TeamStatus
 from listener.runtime.backoff import Backoff
 from listener.runtime.chore import Chore
 from listener.runtime.clock import Moment
@@ -99,39 +99,40 @@ class Monitoring:
     def restore(self, seen: Moment, state: TeamState) -> None:
         """An earlier process had left this; `seen` is when it last was certain of its session."""
 
-        def before(ms: int) -> Moment:
-            return seen.earlier(ms / 1000)
+        def at(before: Before) -> Moment:
+            monotonic_s = None if seen.monotonic_s is None else seen.monotonic_s - before[0] / 1000
+            return Moment(seen.wall_ms - before[1], monotonic_s)
 
         self._has_monitored, self._chats.remembers = True, False
-        self._is_believed = not state.ended and not state.behind_ms
-        self._since = None if self._is_believed else before(state.behind_ms)
+        self._is_believed = not state.ended and state.behind is None
+        self._since = None if self._is_believed else at(state.behind or (0, 0))
         self._chats.is_doubted = self._since is not None
-        self._missing = {name: before(ms) for name, ms in state.missing}
-        self._chats.told, self._chats.kept = state.untold_ms is None, state.kept
-        self._untold = None if state.untold_ms is None else before(state.untold_ms)
-        if state.revoked_ms is not None:
-            self._revocations.restore(before(state.revoked_ms), Moment.of(self._clock), is_certain=state.lost)
+        self._missing = {name: at(before) for name, before in state.missing}
+        self._chats.told, self._chats.kept = state.untold is None, state.kept
+        self._untold = None if state.untold is None else at(state.untold)
+        if state.revoked is not None:
+            self._revocations.restore(at(state.revoked), Moment.of(self._clock), is_certain=state.lost)
 
     def state(self, seen: Moment) -> TeamState | None:
         """What the next process needs; None as long as nobody has been monitored."""
         if not self._has_monitored:
             return None
 
-        def ms(since: Moment) -> int:
-            return max(1, round(since.seconds_to(seen) * 1000))
+        def before(since: Moment) -> Before:
+            return max(0, round(since.seconds_to(seen) * 1000)), seen.wall_ms - since.wall_ms
 
-        missing = {name: ms(since) for name, since in self._missing.items()}
-        missing |= {name: ms(one.since) for name, one in self._agents.items() if one.since is not None}
-        behind_ms = 0 if self._since is None else ms(self._since)
+        missing = {name: before(since) for name, since in self._missing.items()}
+        missing |= {name: before(one.since) for name, one in self._agents.items() if one.since is not None}
+        behind = None if self._since is None else before(self._since)
         if len(missing) > _MOST_STORED:
-            behind_ms, missing = max(behind_ms, *missing.values()), {}
+            behind, missing = max([*missing.values(), *([] if behind is None else [behind])]), {}
         since = self._revocations.since
         return TeamState(
-            behind_ms=behind_ms,
+            behind=behind,
             ended=self._is_released,
             missing=tuple(missing.items()),
-            untold_ms=None if self._chats.told or self._untold is None else ms(self._untold),
-            revoked_ms=None if since is None else ms(since),
+            untold=None if self._chats.told or self._untold is None else before(self._untold),
+            revoked=None if since is None else before(since),
             lost=self._revocations.is_certain,
             kept=self._chats.kept,
         )

@@ -2,22 +2,25 @@
 
 import msgspec
 
+Before = tuple[int, int]
+"""How long before another a moment was, in milliseconds: by the monotonic clock, and by what the wall clock showed."""
+
 
 class TeamState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a supervisor had heard of its team when its session was seen; times are milliseconds before `seen_ms`.
+    """What a supervisor had heard of its team when its session was seen; times are before `SessionState.seen_ms`.
 
-    All agents but the `missing` were certainly monitored up to `behind_ms` before; with `ended` that was when the
-    monitoring was cancelled. Each of `missing` has not been since that long. Since `untold_ms` nothing has shown that
-    the server tells supervisors what is set; None if something has. Since `revoked_ms` the supervisor may be missing
+    All agents but the `missing` were certainly monitored up to then, or up to `behind` before; with `ended` that was
+    when the monitoring was cancelled. Each of `missing` has not been since that long. Since `untold` nothing has shown
+    that the server tells supervisors what is set; None if something has. Since `revoked` the supervisor may be missing
     chats that it was taken out of, `lost` if it certainly is; with `kept` the server has been seen to keep it in a chat
     that its agent had left.
     """
 
-    behind_ms: int = 0
+    behind: Before | None = None
     ended: bool = False
-    missing: tuple[tuple[str, int], ...] = ()
-    untold_ms: int | None = None
-    revoked_ms: int | None = None
+    missing: tuple[tuple[str, Before], ...] = ()
+    untold: Before | None = None
+    revoked: Before | None = None
     lost: bool = False
     kept: bool = False
 

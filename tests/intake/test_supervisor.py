@@ -16,7 +16,7 @@ def test_how_the_team_stands_is_stored_at_once_beside_the_session():
             world.site.do("agent1", "Complete", "C1")
             await asyncio.sleep(0.1)
             team = (await world.journal.sessions(None))[NAME].team
-            assert (team.behind_ms, team.untold_ms is not None, team.revoked_ms is not None) == (0, True, True)
+            assert (team.behind, team.untold is not None, team.revoked is not None) == (None, True, True)
 
     with capture_logs():
         in_virtual_time(play)

@@ -152,6 +152,7 @@ class TeamEvidence:
 
     Attributes:
         monitored_since: by agent, when the server let the supervisor monitor him for the first time.
+        members: who was ever told anything of each chat.
         began: when each chat did.
         came_in: when the supervisor was told of each chat first.
         open: at the end, the stretches that are to be gaps and are stored: agent or None for all, and since when.
@@ -159,6 +160,7 @@ class TeamEvidence:
     """
 
     monitored_since: dict[str, float] = field(default_factory=dict)
+    members: dict[str, set[str]] = field(default_factory=dict)
     began: dict[str, float] = field(default_factory=dict)
     came_in: dict[str, float] = field(default_factory=dict)
     open: list[tuple[str | None, float]] = field(default_factory=list)

@@ -110,6 +110,7 @@ class Site(Simulator):
         """Put a notification on one of the agent's channels, and on record."""
         heard = super().publish(agent, data, channel)
         if self.supervision.users and isinstance(data, Mapping) and "chat" in data:
+            self.evidence.team.members.setdefault(data["chat"]["id"], set()).add(agent)
             self.evidence.team.began.setdefault(data["chat"]["id"], self._loop.now_s)
             if agent in self.supervision.users and heard:
                 self.evidence.team.came_in.setdefault(data["chat"]["id"], self._loop.now_s)

@@ -114,9 +114,7 @@ def what_is_told_is_not_called_untold(case: Case) -> Iterator[Finding]:
 
 def agents_are_named_truly(case: Case) -> Iterator[Finding]:
     """9c. Whose chat it is said to be: one of those who were told of it; of an own account nothing is said."""
-    told: dict[str, set[str]] = {}
-    for one in case.evidence.published:
-        told.setdefault(one.chat, set()).add(one.agent)
+    told = case.evidence.team.members
     for event in case.dispositions:
         agent = case.data[event.id].get("agent")
         if event.account != NAME and "agent" in case.data[event.id]:
@@ -132,9 +130,9 @@ def open_stretches(sessions: Mapping[str, SessionState], at: Callable[[int, int 
     if session is None or session.team is None:
         return []
     seen_s, team = at(session.seen_ms, session.seen_monotonic_ms), session.team
-    found: list[Stretch] = [(name, seen_s - ms / 1000) for name, ms in team.missing]
-    of_all = (team.behind_ms or None, team.untold_ms, team.revoked_ms)
-    return [*found, *((None, seen_s - ms / 1000) for ms in of_all if ms is not None)]
+    found: list[Stretch] = [(name, seen_s - ms / 1000) for name, (ms, _) in team.missing]
+    of_all = (team.behind, team.untold, team.revoked)
+    return [*found, *((None, seen_s - before[0] / 1000) for before in of_all if before is not None)]
 
 
 @contextmanager
