@@ -18,6 +18,9 @@ class Fleet:
         letters: dead letters, of two reasons.
         parked: whether the sink `crm` is parked.
         more: further parts of the summary.
+
+    Attributes:
+        team: that of the last account, if it is a supervisor.
     """
 
     def __init__(
@@ -29,6 +32,7 @@ class Fleet:
         self.parked = parked
         self.more = more
         self.resending = 0
+        self.team: Mapping[str, Any] | None = None
         self.ordered: list[tuple[str, Mapping[str, Any]]] = []
 
     def answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
@@ -170,6 +174,7 @@ class Fleet:
             "troubleSince": None if subscribed else at(185),
             "gapSince": None if subscribed else at(184),
             "replica": None,
+            "team": self.team if name == self.names[-1] else None,
         }
 
     def _groups(self) -> list[dict[str, Any]]:

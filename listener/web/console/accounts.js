@@ -6,7 +6,7 @@ import { count, counted, duration, setTime } from "./format.js";
 import { fill, Grid, linkColumn } from "./grid.js";
 import { Poll } from "./poll.js";
 import { ownerColumn } from "./replicas.js";
-import { address, replace } from "./route.js";
+import { address, amend } from "./route.js";
 
 const EVERY_MS = 2000;
 const TYPING_MS = 250;
@@ -33,6 +33,7 @@ export class Accounts {
   }
 
   close() {
+    clearTimeout(this.#typing);
     this.#poll.stop();
   }
 
@@ -45,7 +46,7 @@ export class Accounts {
         search: by("accounts-search").value.trim(),
         state: state === "all" ? null : state,
       });
-      replace(target);
+      amend(target);
       this.#query = new URLSearchParams(target.split("?")[1]);
       this.#poll.start();
     }, TYPING_MS);
@@ -87,7 +88,7 @@ function columns(owner) {
       (one) => address("events", null, { agent: one.account }),
     ),
     ...owner,
-    { label: "Session", class: "state", text: (one) => (one.subscribed ? "Subscribed" : "Not subscribed") },
+    { label: "Session", class: "state", text: session },
     {
       label: "Since",
       class: "time",
@@ -101,6 +102,11 @@ function columns(owner) {
     { label: "Gaps", class: "n", text: gaps },
     { label: "Trouble", class: "long", text: (one) => one.trouble ?? "" },
   ];
+}
+
+function session({ subscribed, team }) {
+  const monitors = team ? `, monitors ${count(team.monitored)} of ${counted(team.wanted, "agent")}` : "";
+  return `${subscribed ? "Subscribed" : "Not subscribed"}${monitors}`;
 }
 
 const gaps = (one) => (one.gaps.count ? `${count(one.gaps.count)} (${duration(one.gaps.seconds)})` : "0");

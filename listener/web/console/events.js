@@ -2,7 +2,7 @@
 
 /**
  * The row of a CloudEvent. A disposition has chat, key, change, previous, code, agents, account, origin; a gap has
- * account, from, to, reason, closedBy. Times are epoch milliseconds; `seq` is the journal's sequence.
+ * account, from, to, reason, closedBy, of. Times are epoch milliseconds; `seq` is the journal's sequence.
  */
 export function rowOf(event) {
   const { data } = event;
@@ -15,6 +15,7 @@ export function rowOf(event) {
       to: Date.parse(data.to),
       reason: data.reason,
       closedBy: data.closedBy,
+      of: [data.agent, data.mediaType].filter(Boolean).join(", "), // where one agent's, or one medium's, were not heard
     };
   }
   return {
@@ -42,9 +43,15 @@ const REASONS = {
   no_ack_cut: "a response was cut off",
   subscription_lost: "the server had dropped the subscription",
   topic_refused: "the server had refused the topic of a medium",
+  not_monitored: "the agents were not monitored",
+  not_told: "the server did not tell the supervisor what was set",
+  revoked: "what was set after an agent had left a chat was not told",
   journal_damaged: "the journal was damaged",
   journal_lost: "the journal was lost",
 };
+
+/** Whether a gap is one of a session that was subscribed: of some agents, or of one medium. */
+export const isPartial = (gap) => gap.of !== "" || ["not_monitored", "not_told", "revoked"].includes(gap.reason);
 
 /** Why there was a gap, in plain words. */
 export const reasonOf = (gap) => REASONS[gap.reason] ?? gap.reason.replaceAll("_", " ");

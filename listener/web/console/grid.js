@@ -2,7 +2,7 @@
 import { running } from "./clock.js";
 import { swatch } from "./codes.js";
 import { make, setText } from "./dom.js";
-import { reasonOf } from "./events.js";
+import { isPartial, reasonOf } from "./events.js";
 import { clock, duration, timeOf } from "./format.js";
 import { address } from "./route.js";
 
@@ -61,7 +61,8 @@ export function values(row) {
 /** A gap in one sentence. */
 export function gapText(gap) {
   const length = duration((gap.to - gap.from) / 1000);
-  return `${length} not subscribed, ${clock(gap.from)} to ${clock(gap.to)}: ${reasonOf(gap)}`;
+  const what = isPartial(gap) ? `not heard${gap.of ? ` (${gap.of})` : ""}` : "not subscribed";
+  return `${length} ${what}, ${clock(gap.from)} to ${clock(gap.to)}: ${reasonOf(gap)}`;
 }
 
 /** The names of the agents in a chat. */

@@ -132,7 +132,9 @@ const says = (x, y, text, anchor = "start") => draw("text", { class: "says", x, 
 function told({ events, delayMs, from, stepMs, gaps, replica }) {
   const all = events.reduce((a, b) => a + (b ?? 0), 0);
   const most = events.reduce((a, b) => Math.max(a, b ?? 0), 0);
-  const busiest = most ? `, ${most === all ? "all" : count(most)} of them at ${minute(from + events.indexOf(most) * stepMs)}` : "";
+  const busiest = most
+    ? `, ${most === all ? "all" : count(most)} of them at ${minute(from + events.indexOf(most) * stepMs)}`
+    : "";
   const longest = delayMs.reduce((a, b) => Math.max(a, b ?? 0), 0);
   const slow = delayMs.some((one) => one !== null)
     ? `; at most ${took(longest / 1000)} from receipt to delivery, at ${minute(from + delayMs.indexOf(longest) * stepMs)}`

@@ -3,8 +3,8 @@ import { failureOf, get } from "./api.js";
 import { by, setText, show } from "./dom.js";
 import { CAPACITY, rowOf } from "./events.js";
 import { clock, count, counted } from "./format.js";
-import { address, replace } from "./route.js";
-import { filters, isEmpty, matcher, read, Search, write } from "./search.js";
+import { address, amend } from "./route.js";
+import { filters, isEmpty, matcher, read, Search, sequences, write } from "./search.js";
 import { LiveTable } from "./table.js";
 
 const CHART_MS = 1000;
@@ -52,7 +52,7 @@ export class Live {
     write(by("filters"), query);
     this.#filter = read(by("filters"));
     by("scroller").scrollTop = 0;
-    if (query.has("journal")) this.#beginSearch();
+    if (query.has("journal")) this.#beginSearch(sequences(query));
     else this.#endSearch();
   }
 
@@ -137,7 +137,7 @@ export class Live {
     by("scroller").scrollTop = 0;
     this.#redraw();
     clearTimeout(this.#typing);
-    this.#typing = setTimeout(() => replace(address("events", null, filters(this.#filter))), TYPING_MS);
+    this.#typing = setTimeout(() => amend(address("events", null, filters(this.#filter))), TYPING_MS);
   }
 
   async #loadOlder() {
@@ -178,14 +178,14 @@ export class Live {
     event.preventDefault();
     clearTimeout(this.#typing);
     const target = address("events", null, { ...filters(read(by("filters"))), journal: 1 });
-    if (location.hash === target) this.#beginSearch();
+    if (location.hash === target) this.#beginSearch({});
     else location.hash = target;
   }
 
-  #beginSearch() {
+  #beginSearch(only) {
     this.#search?.stop();
     this.#filter = read(by("filters"));
-    this.#search = new Search(this.#filter, () => this.#tellSearch());
+    this.#search = new Search({ ...this.#filter, ...only }, () => this.#tellSearch());
     by("scroller").scrollTop = 0;
     this.#runSearch();
   }

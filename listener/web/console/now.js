@@ -8,6 +8,7 @@ import { isShared, ownerColumn, Replicas } from "./replicas.js";
 import { address } from "./route.js";
 import { isWell, sinkState, waiting } from "./sink.js";
 
+const TROUBLES = 8; // the most frequent ones
 const NAMES = 4; // of the accounts with one trouble
 
 export class Now {
@@ -67,7 +68,10 @@ export class Now {
     const trouble = troubled ? `, ${count(troubled)} in trouble` : "";
     setText(by("accounts-told"), `${count(subscribed)} of ${counted(total, "account")} subscribed${trouble}.`);
     show(by("troubles"), troubles.length > 0);
-    this.#troubles.update(troubles, () => "wrong");
+    this.#troubles.update(troubles.slice(0, TROUBLES), () => "wrong");
+    show(by("troubles-more"), troubles.length > TROUBLES);
+    const others = troubles.slice(TROUBLES).reduce((sum, one) => sum + one.count, 0);
+    setText(by("troubles-more"), `${counted(others, "account has another trouble", "accounts have other troubles")}.`);
     show(by("gaps-open"), openGaps.count > 0);
     const rest = openGaps.count - openGaps.newest.length;
     const head = openGaps.oldestAt === null ? [] : [", the oldest for ", running(Date.parse(openGaps.oldestAt))];

@@ -30,6 +30,11 @@ export function address(view, name = null, filters = {}) {
 /** The address becomes this one without a further step for the browser's back button. */
 export const replace = (target) => history.replaceState(null, "", location.pathname + location.search + target);
 
+/** The same, unless another view was gone to meanwhile. */
+export function amend(target) {
+  if (read().view === read(target).view) replace(target);
+}
+
 /** A moment of the address, RFC 3339, in epoch milliseconds; NaN where there is none. */
 export const momentOf = (query, name) => Date.parse(query.get(name) ?? "");
 

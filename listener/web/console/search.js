@@ -27,6 +27,10 @@ export function write(form, query) {
   form.querySelector("#filter-changes").checked = !query.has("all");
 }
 
+/** Which sequences an address is about, `{first, last}`; NaN for no such bound. */
+export const sequences = (query) =>
+  Object.fromEntries(["first", "last"].map((name) => [name, Number.parseInt(query.get(name) ?? "", 10)]));
+
 /** The same as filters of an address. */
 export const filters = ({ chat, agent, code, from, to, changesOnly }) => ({
   chat,
@@ -56,10 +60,10 @@ function fits(wanted) {
  * A predicate on rows. A gap has neither chat nor code: where one is asked for, none fits. `from` belongs to a stretch
  * of time, `to` does not.
  */
-export function matcher({ chat, agent, code, from, to, changesOnly }) {
+export function matcher({ chat, agent, code, from, to, first, last, changesOnly }) {
   const [fitsChat, fitsAgent, fitsCode] = [chat, agent, code].map(fits);
   return (row) => {
-    if (row.at < from || row.at >= to) return false;
+    if (row.at < from || row.at >= to || row.seq < first || row.seq > last) return false;
     if (row.kind === "gap") return !chat && !code && fitsAgent(row.account);
     if (changesOnly && row.change === "unchanged") return false;
     if (!fitsChat(row.chat)) return false;
@@ -69,8 +73,8 @@ export function matcher({ chat, agent, code, from, to, changesOnly }) {
 }
 
 /** Whether the form asks for anything at all. */
-export const isEmpty = ({ chat, agent, code, from, to }) =>
-  !(chat || agent || code) && Number.isNaN(from) && Number.isNaN(to);
+export const isEmpty = ({ chat, agent, code, from, to, first, last }) =>
+  !(chat || agent || code || from || to || first || last);
 
 /** The same question to the journal, whose patterns have `[` beside `*` and `?`; of a chat it wants the whole id. */
 function query({ chat, agent, code }) {
@@ -133,8 +137,9 @@ export class Search {
     this.running = true;
     this.#onProgress();
     try {
-      const { from, to } = this.filter;
-      if (this.through === null && !Number.isNaN(to)) this.#before = await sequenceAt(to + SLACK_MS, signal);
+      const { from, to, first, last } = this.filter;
+      if (this.through === null && last) this.#before = last + 1;
+      else if (this.through === null && to) this.#before = await sequenceAt(to + SLACK_MS, signal);
       while (!this.ended && !this.isPast && this.rows.length < wanted && !signal.aborted) {
         const answer = await get(
           "/events.json",
@@ -146,7 +151,7 @@ export class Search {
         this.#before = answer.before;
         this.ended = answer.before === null;
         this.through = answer.searchedThrough ? Date.parse(answer.searchedThrough) : this.through;
-        this.isPast = this.through < from - SLACK_MS;
+        this.isPast = this.through < from - SLACK_MS || this.#before <= first;
         this.#onProgress();
       }
     } catch (error) {

@@ -1,10 +1,10 @@
 // The view of one sink: its state, its last attempts, and what can be ordered of it.
 import { failureOf, get } from "./api.js";
 import { by, pageSize, setTerms, setText, show } from "./dom.js";
-import { clock, count, counted, duration, setTime, took } from "./format.js";
-import { Grid } from "./grid.js";
+import { clock, count, counted, duration, fieldOf, setTime, took } from "./format.js";
+import { Grid, linkColumn } from "./grid.js";
 import { Poll } from "./poll.js";
-import { address } from "./route.js";
+import { address, momentOf } from "./route.js";
 
 const EVERY_MS = 2000;
 
@@ -25,6 +25,7 @@ export class Sink {
   #actions;
   #ask;
   #name = null;
+  #onlyFailed = false;
   #sinks = null; // of the newest summary
   #attempts = new Grid(
     by("attempts"),
@@ -42,7 +43,10 @@ export class Sink {
       this.#again();
     });
     by("sink-test").addEventListener("click", async () => {
-      await this.#order("test", {}, tested);
+      const answer = await this.#order("test", {}, tested);
+      const exchanges = answer?.exchanges ?? [];
+      show(by("exchange"), exchanges.length > 0);
+      setText(by("exchange-text"), exchanges.flatMap((one) => [one.request, one.answer]).join("\n\n"));
       this.#again();
     });
     by("resend").addEventListener("submit", (event) => this.#resend(event));
@@ -57,13 +61,20 @@ export class Sink {
     by("confirm").addEventListener("close", () => this.#confirmed());
   }
 
-  open({ name }) {
+  open({ name, query }) {
     if (name !== this.#name) {
       for (const id of ["sink-outcome", "attempts-told"]) setText(by(id), "");
       this.#attempts.update([]);
       by("resend").reset();
+      show(by("exchange"), false);
+    }
+    for (const name of ["from", "to"]) {
+      if (query.has(name)) by(`resend-${name}`).value = fieldOf(momentOf(query, name));
     }
     this.#name = name;
+    this.#onlyFailed = query.has("failed");
+    by("attempts-filter").href = address("sinks", name, { failed: this.#onlyFailed ? null : 1 });
+    setText(by("attempts-filter"), this.#onlyFailed ? "All attempts" : "Only those that failed");
     setText(by("sink-title"), `Sink ${name}`);
     this.refresh();
     this.#poll.start();
@@ -116,8 +127,10 @@ export class Sink {
 
   async #look(signal) {
     try {
-      const { attempts, here, replica } = await get(`${this.#path}/attempts`, { limit: pageSize() }, signal);
+      const limit = this.#onlyFailed ? undefined : pageSize();
+      const { attempts: made, here, replica } = await get(`${this.#path}/attempts`, { limit }, signal);
       if (signal.aborted) return;
+      const attempts = made.filter((one) => !this.#onlyFailed || one.outcome !== "delivered").slice(0, pageSize());
       const none = here ? "None since the daemon started" : `Known to ${replica ?? "no replica"} alone`;
       setText(by("attempts-told"), attempts.length ? `The last ${count(attempts.length)}, newest first` : none);
       show(by("attempts"), attempts.length > 0);
@@ -184,7 +197,7 @@ function columns() {
     { label: "Time", class: "time", draw: (cell, one) => setTime(cell, Date.parse(one.at)) },
     { label: "Outcome", class: "state", text: (one) => OUTCOMES[one.outcome] ?? one.outcome },
     { label: "Taken", class: "n", text: (one) => `${count(one.taken)} of ${count(one.events)}` },
-    { label: "Sequences", class: "n", text: sequences },
+    linkColumn("Events", "n", sequences, carried),
     { label: "Took", class: "n", text: (one) => took(one.seconds) },
     { label: "What was said", class: "long", text: (one) => one.said ?? "" },
   ];
@@ -196,3 +209,7 @@ function sequences({ firstSequence: first, lastSequence: last }) {
   if (first === null) return ""; // a test event has none
   return first === last ? `${first}` : `${first} to ${last}`;
 }
+
+/** What leads to the events of an attempt. */
+const carried = ({ firstSequence: first, lastSequence: last }) =>
+  first === null ? null : address("events", null, { first, last, all: 1, journal: 1 });

@@ -28,6 +28,11 @@ async def test_ten_thousand_are_turned_over_page_by_page_and_found_by_name(site:
     await reader.page.reload()
     await reader.says("#accounts-page-told", "3 accounts")
     assert await reader.page.input_value("#accounts-search") == "agent0041"
+    reader.fleet.team = {"wanted": 20, "monitored": 18, "troubled": [], "problem": None}
+    await reader.go("#/accounts?search=agent10000")
+    await reader.says("#accounts", "Subscribed, monitors 18 of 20 agents")
+    await reader.page.go_back()
+    await reader.says("#accounts-page-told", "3 accounts")
     reader.fleet.failing = 0
     await eventually(lambda: reader.page.locator("#accounts").is_hidden(), what="the page follows the daemon")
     assert await reader.text("#accounts-page-told") == "0 accounts"

@@ -97,6 +97,31 @@ async def test_dead_letters_are_told_and_replayed_one_by_one_and_by_sink(rough: 
     assert sorted(taken) == ["Bad-1", "Bad-2", "Bad-3", "Good"]
 
 
+async def test_a_test_event_is_sent_and_what_was_delivered_is_delivered_once_more(rough: Site, look):
+    chat = rough.chat("action-4")
+    rough.set(chat, "Callback")
+
+    def ids() -> list[str]:
+        return [event["id"] for event in rough.receiver.accepted() if event["subject"] == chat]
+
+    await eventually(lambda: len(ids()) == 1)
+    reader = await look(rough, fragment="#/sinks/crm")
+    await reader.says("#attempts", "Delivered")
+    await reader.page.get_by_role("button", name="Send a test event").click()
+    await reader.says("#sink-outcome", "The test event was taken.")
+    await reader.page.get_by_text("Request and answer").click()
+    await reader.says("#exchange-text", "POST /")
+    await reader.page.locator("#resend-from").fill("2020-01-01T00:00:00")
+    await reader.page.locator("#resend-to").fill("2099-01-01T00:00:00")
+    await reader.page.get_by_role("button", name="Resend …").click()
+    await reader.says("#confirm-text", "will be delivered to crm once more.")
+    assert len(ids()) == 1, "asking is not ordering"
+    await reader.page.locator("#confirm-yes").click()
+    await reader.says("#sink-outcome", "will be delivered once more.")
+    await eventually(lambda: len(ids()) == 2)
+    assert len(set(ids())) == 1
+
+
 async def test_where_no_token_is_configured_nothing_is_asked_for_and_nothing_can_be_ordered(tokenless: Site, look):
     reader = await look(tokenless, fragment="#/")
     assert not await reader.page.locator("#token").is_visible()

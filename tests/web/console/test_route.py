@@ -63,6 +63,14 @@ async def test_a_stretch_of_time_is_found_wherever_it_lies_in_the_journal(crowde
     assert hours == 9, "the fields show the reader's time"
 
 
+async def test_the_events_of_an_attempt_are_found_by_their_sequences(crowded: Site, look):
+    reader = await look(crowded, fragment="#/events?first=400&last=403&all=1&journal=1")
+    await reader.says("#search-status", "4 found")
+    await eventually(lambda: reader.page.locator("#search-stop").is_hidden())
+    assert [row["seq"] for row in await reader.rows()] == [403, 402, 401, 400]
+    assert not await reader.page.locator("#search-on").is_visible()
+
+
 async def test_the_browsers_buttons_lead_from_view_to_view(site: Site, look):
     reader = await look(site, fragment="#/", fleet=Fleet(accounts=200, failing=12, letters=140, parked=True))
     await reader.page.locator("#sinks a", has_text="crm").click()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from support.console import Site
-from support.eventually import comes_to
+from support.console import Reader, Site
+from support.eventually import comes_to, eventually
 from support.fleet import Fleet
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -20,6 +20,10 @@ async def test_its_last_attempts_are_told_and_it_is_tested_and_resumed(site: Sit
         ["Delivered", "1 of 1", "48149", "34 ms", "200"],
     ]
     assert len(rows) == 25
+    href = await reader.page.locator("#attempts a").first.get_attribute("href")
+    assert href == "#/events?first=48151&last=48151&all=1&journal=1"
+    await reader.page.get_by_role("link", name="Only those that failed").click()
+    await eventually(lambda: all_failed(reader))
     await reader.page.get_by_role("button", name="Send a test event").click()
     await reader.says("#sink-outcome", "The test event was not taken (park): answered 401; no")
     await reader.page.get_by_role("button", name="Resume").click()
@@ -29,9 +33,14 @@ async def test_its_last_attempts_are_told_and_it_is_tested_and_resumed(site: Sit
     assert reader.fleet.ordered == [("/sinks/crm/test", {}), ("/sinks/crm/resume", {})]
 
 
+async def all_failed(reader: Reader) -> bool:
+    outcomes = [row[1] for row in await reader.cells("#attempts")]
+    return len(outcomes) == 24 and "Delivered" not in outcomes
+
+
 async def test_a_stretch_is_delivered_again_once_somebody_has_confirmed_how_much_that_is(site: Site, look):
-    reader = await look(site, fragment="#/sinks/crm", fleet=Fleet(), timezone_id="Asia/Tokyo")
-    await reader.page.locator("#resend-from").fill("2026-11-22T09:00:00")
+    fragment = "#/sinks/crm?from=2026-11-22T00:00:00Z"
+    reader = await look(site, fragment=fragment, fleet=Fleet(), timezone_id="Asia/Tokyo")
     await reader.page.locator("#resend-to").fill("2026-11-22T10:00:00")
     span = {"fromTime": "2026-11-22T00:00:00.000Z", "toTime": "2026-11-22T01:00:00.000Z"}
     for answer, ordered in (("Cancel", []), ("Resend", [("/sinks/crm/resend", span)])):
