@@ -419,7 +419,7 @@ def _over_at(case: Case, trouble: SessionProblem, gap: Gap) -> float:
     held_up = [one.until for one in case.evidence.troubles if one.since <= trouble.since <= one.until]
     over_at = max([trouble.since, *held_up]) + RECONCILE_S
     for one in sorted(case.gaps, key=lambda one: one.ends_at):
-        if one.agent != gap.agent or not trouble.since <= one.ends_at < gap.ends_at:
+        if one.agent != gap.agent or one.reason in UNCERTAIN or not trouble.since <= one.ends_at < gap.ends_at:
             continue
         if one.reason != Cause.NO_ACK_CUT or one.ends_at > over_at:
             break
