@@ -251,7 +251,7 @@ class Monitoring:
             await self._clock.sleep(len(some) / PER_S)
         self._tell()
         if login == self._login:
-            await self._account_for(granted)
+            await self._account_for(granted, login)
         self._tell()
 
     async def _read_list(self) -> None:
@@ -343,25 +343,30 @@ class Monitoring:
         while (left_s := self._quiet_until_s - self._clock.monotonic_s()) > 0:
             await self._clock.sleep(left_s)
 
-    async def _account_for(self, granted: Sequence[str]) -> None:
-        """Everybody has been asked for: put on record what may have been missed, and come back into the chats."""
-        now, since, was_believed = Moment.of(self._clock), self._since, self._is_believed
+    async def _account_for(self, granted: Sequence[str], login: int) -> None:
+        """Everybody has been asked for: come back into the chats, and record what may have been missed until then.
+
+        A chat under way is heard again only once it is joined. A login that comes while a gap is stored begins another.
+        """
+        since, was_believed = self._since, self._is_believed
         regained = {name: at for name in granted if (at := self._agents[name].since) is not None}
         if granted:
             self._has_monitored = True
-            self._untold = self._untold or (None if self._chats.told else now)
+            self._untold = self._untold or (None if self._chats.told else Moment.of(self._clock))
+        if granted and not was_believed:
+            await self._come_into_chats(granted, since or min(regained.values(), key=_wall, default=None))
+        if login != self._login:
+            return  # all this is to be done again
+        now = Moment.of(self._clock)
+        self._since, self._is_believed, self._chats.is_doubted = None, False, False
+        for name in regained:
+            self._agents[name].since = None
         if since is not None:
+            self._keep_open(since, now)
             await self.listening.record_gap(since, now, NOT_MONITORED, "monitor", None)
         for name, at in regained.items():
             if since is None or at.seconds_to(since) > 0:
                 await self.listening.record_gap(at, now, NOT_MONITORED, "monitor", name)
-            self._agents[name].since = None
-        if since is not None:
-            self._keep_open(since, now)
-        self._since, self._is_believed = None, False
-        if granted and not was_believed:
-            await self._come_into_chats(granted, since or min(regained.values(), key=_wall, default=None))
-        self._chats.is_doubted = self._since is not None
         if since is not None or regained:
             self.listening.reread()
         if granted or since is not None:
