@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -122,6 +122,7 @@ def test_a_narrow_terminal_gets_the_newest_minutes():
     assert "gaps            1 closed, 1 min 30 s together; 0 running" in found
 
 
+@settings(max_examples=30)
 @given(st.lists(st.none() | st.integers(0, 10**6), min_size=60, max_size=60))
 def test_a_sparkline_has_a_character_a_minute_that_rises_with_the_count(events: list[int | None]):
     assert SUMMARY.last_hour is not None
