@@ -5,7 +5,7 @@ transaction. While an older event of the batch is still retried, the cursor stay
 above the cursor; the next start reads them and skips their events, which would otherwise arrive after younger ones of
 their chat.
 
-The stream and the replays share a sink through `Destination.turn`, taken once a batch. `docs/sinks.md` describes
+The stream, replays and resends share a sink through `Destination.turn`, taken once a batch. `docs/sinks.md` describes
 retries, parks, the horizon and replays as a user sees them.
 """
 
