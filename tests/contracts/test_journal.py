@@ -188,7 +188,7 @@ class PostgresWorld(SharedWorld):
 
 @pytest.fixture(scope="module")
 def server():
-    with PostgresServer() as server:
+    with PostgresServer(fsync="off") as server:  # no test cuts its power
         yield server
 
 
