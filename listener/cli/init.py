@@ -292,7 +292,7 @@ def _write(file: Path, answers: Answers, who: _Who, base: Path, *, force: bool) 
 
 def _check(file: Path, *, probed: bool) -> None:
     """Say what there is now and what comes next. Raises ConfigError: `check` has something against it."""
-    print(f"written: {file}" + ("" if probed else " (the server was not asked)"))
+    print(f"written: {file}" + ("" if probed else " (nothing is known of the server yet)"))
     parts = load_checked(file).parts()
     for warning in preflight.warnings(parts):
         print(f"warning: {warning}", file=sys.stderr)

@@ -97,7 +97,7 @@ def _left(state: LaneState | None, cursor: int) -> str:
         return f"parked since {rfc3339(state.parked_ms)}: {state.parked}"
     if state is not None and state.sequence > cursor:
         return f"failing: {state.last_error}"
-    return NOTHING
+    return f"{state.resend_left} to be delivered again" if state is not None and state.resend_left else NOTHING
 
 
 def resume_sink(

@@ -73,7 +73,8 @@ def _tell(done: Resend, *, dry_run: bool, by_daemon: bool) -> None:
     if done.oldest_ms is not None:
         print(f"the journal has events since {rfc3339(done.oldest_ms)}: those before are deleted")
     if done.waiting:
-        print(f"{_events(done.waiting)} of that time have not come to {done.sink} yet, and will in their turn")
+        have = "has" if done.waiting == 1 else "have"
+        print(f"{_events(done.waiting)} of that time {have} not come to {done.sink} yet, and will in their turn")
     if not done.events:
         print(f"{done.sink} got no events that were recorded then")
         return

@@ -33,10 +33,10 @@ async def probe(settings: Settings) -> list[Problem]:
     async with AsyncExitStack() as stack:
         connector = connections.new_connector(settings.server)
         stack.push_async_callback(connector.close)
-        accounts, journal = settings.listening_accounts(), settings.journal
+        journal = settings.journal
         slots = asyncio.Semaphore(_AT_ONCE)
         found = await asyncio.gather(
-            *(_within(slots, _probe_account(settings, n, a, connector)) for n, a in enumerate(accounts)),
+            *(_within(slots, _probe_account(settings, *one, connector)) for one in _listening(settings)),
             _probe_database(settings),
             *(_probe_sink(settings, name, lane) for name, lane in settings.sinks.items() if journal.is_here(lane.on)),
         )
@@ -74,7 +74,7 @@ async def survey(settings: Settings) -> Survey:
 
     connector = connections.new_connector(settings.server)
     try:
-        problems = await _probe_account(settings, 0, settings.listening_accounts()[0], connector, look)
+        problems = await _probe_account(settings, *_listening(settings)[0], connector, look)
     finally:
         await connector.close()
     return found._replace(problems=tuple(settings.placed(problems)))
@@ -150,13 +150,18 @@ def _account(settings: Settings, username: str | None) -> AccountSettings:
     raise ConfigError([Problem("--account", f"there is no account {username!r} (configured: {known})")])
 
 
+def _listening(settings: Settings) -> list[tuple[str, AccountSettings]]:
+    """Those who listen, each with its place in the configuration."""
+    return [*settings.parts().accounts.items()] or [("accounts[0]", settings.listening_accounts()[0])]
+
+
 async def _nothing(_: Account) -> None:
     """A session that is open is all that was asked."""
 
 
 async def _probe_account(
     settings: Settings,
-    number: int,
+    place: str,
     account: AccountSettings,
     connector: Any,
     look: Callable[[Account], Awaitable[None]] = _nothing,
@@ -173,7 +178,7 @@ async def _probe_account(
             await parts.client.close()
             return []
         if watching.done():
-            return [_as_problem(account, number, watching.result())]
+            return [_as_problem(account, place, watching.result())]
         return [Problem("server.url", f"no answer from {parts.identity.url} within {_HANDSHAKE_S:.0f} s")]
     finally:
         for task in (opening, watching):
@@ -191,13 +196,13 @@ async def _first_problem(parts: Account) -> SessionProblem:
     raise AssertionError("facts end with their caller only")
 
 
-def _as_problem(account: AccountSettings, number: int, reported: SessionProblem) -> Problem:
+def _as_problem(account: AccountSettings, place: str, reported: SessionProblem) -> Problem:
     if reported.reason == "login_refused":
         key = "password" if account.password is not None else "password_file"
-        return Problem(f"accounts[{number}].{key}", reported.text)
-    place, named, text = reported.text.partition(": ")
-    if named and place in _SERVER_KEYS:  # the session knows the setting
-        return Problem(place, text)
+        return Problem(f"{place}.{key}", reported.text)
+    setting, named, text = reported.text.partition(": ")
+    if named and setting in _SERVER_KEYS:  # the session knows the setting
+        return Problem(setting, text)
     return Problem("server.url", reported.text)
 
 

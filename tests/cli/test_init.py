@@ -6,9 +6,13 @@ import stat
 import pytest
 from typer.testing import CliRunner
 
+from listener.cli import init as module
 from listener.cli.app import build
 from listener.config.loading import load
+from listener.daemon.probes import Survey
+from listener.errors import Problem
 from listener.simulator import Simulator, SimulatorOptions
+from support.authority import Authority
 
 SECRET = "secret"  # of every agent of the simulator
 NOWHERE = "http://127.0.0.1:9"
@@ -85,7 +89,7 @@ async def test_a_team_needs_no_question(init, invoke, sim, team, tmp_path):
 def test_without_a_network_it_is_written_all_the_same(init, team, tmp_path):
     result = init("-y", "--server", NOWHERE, "--accounts-file", team)
     assert result.exit_code == 0
-    assert "written: listener.toml (the server was not asked)" in result.stdout
+    assert "written: listener.toml (nothing is known of the server yet)" in result.stdout
     assert "connect" in result.stdout, "the reason"
     (tmp_path / "listener.toml").unlink()
     result = init("--no-probe", "-y", "--server", NOWHERE, "--accounts-file", team, "--key", "A", "--key", "B")
@@ -145,6 +149,24 @@ def test_a_file_of_a_team_that_is_there_is_what_is_meant(init, team, tmp_path):
     answers = [NOWHERE, "gone.csv", "", "agent1", SECRET, "", "", ""]
     result = init("--no-probe", "--force", answers=answers)
     assert (result.exit_code, "cannot read" in result.stdout) == (0, True)
+
+
+def test_an_authority_that_is_missing_is_asked_for(init, team, tmp_path, monkeypatch):
+    asked = []
+
+    async def survey(settings):
+        asked.append(settings.server.ca_file)
+        untrusted = Problem("server.ca_file", "the certificate of https://gws is not trusted")
+        return Survey(problems=(untrusted,)) if settings.server.ca_file is None else Survey(key="Outcome")
+
+    monkeypatch.setattr(module, "survey", survey)
+    Authority(tmp_path)  # writes ca.pem
+    result = init(answers=["https://gws", "agents.csv", "ca.pem", "", "", ""])
+    assert (result.exit_code, asked) == (0, [None, tmp_path / "ca.pem"])
+    settings = load(tmp_path / "listener.toml", environ={})
+    assert (settings.server.ca_file, settings.disposition.keys) == (tmp_path / "ca.pem", ("Outcome",))
+    result = init("--force", answers=["https://gws", "agents.csv", "", "n"])
+    assert (result.exit_code, "is not trusted" in result.stdout) == (1, True)
 
 
 def test_what_check_has_against_it_is_told(init, tmp_path):

@@ -47,6 +47,7 @@ def test_without_a_daemon_the_next_one_does_it(invoke, configured, letters):
         f"{what} will be delivered to crm again: no daemon is running, the next one delivers them\n"
     )
     assert state(letters).resend_left == 4
+    assert "4 to be delivered again" in invoke("sinks", "list", "-c", configured).stdout
     assert "4 events are already to be delivered" in said(invoke, "--sink", "crm", "-c", configured, *ALL, status=1)
     cancel = ("--sink", "crm", "-c", configured, "--cancel")
     assert said(invoke, *cancel) == "4 events less to be delivered to crm again\n"
@@ -134,7 +135,7 @@ def sharing(monkeypatch):
 
 def test_where_replicas_share_the_journal_it_is_an_order_to_who_has_the_sink(invoke, shared_config, sharing):
     words = ("--sink", "crm", "-c", shared_config, *ALL)
-    what = "1 event of that time have not come to crm yet, and will in their turn\n2 events, sequences 1 to 2,"
+    what = "1 event of that time has not come to crm yet, and will in their turn\n2 events, sequences 1 to 2,"
     assert said(invoke, *words, "--dry-run") == f"{what} would be delivered to crm again\n"
     assert said(invoke, *words) == f"{what} will be delivered to crm again as soon as a replica has it\n"
 

@@ -80,8 +80,10 @@ async def test_each_wrong_password_is_told_with_its_account(probe: Probe, tmp_pa
         {"username": "agent2", "password": "wrong"},
         {"username": "agent3", "password_file": str(tmp_path / "wrong")},
     ]
-    found = await probe(accounts=accounts)
-    assert [problem.path for problem in found] == ["accounts[1].password", "accounts[2].password_file"]
+    supervisors = [{"username": "boss", "password": "wrong", "monitor": "all"}]
+    found = await probe(accounts=accounts, supervisors=supervisors)
+    places = ["accounts[1].password", "accounts[2].password_file", "supervisors[0].password"]
+    assert [problem.path for problem in found] == places
     assert all("refused" in problem.text and "wrong" not in problem.text for problem in found)
 
 

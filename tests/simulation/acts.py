@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from listener.errors import JournalLocked
-from simulation import replica_acts, site
+from simulation import again, replica_acts, site
 from simulation import schedule as faults
 from simulation.evidence import SessionProblem
 from simulation.schedule import AnyFault, ends_at
@@ -26,6 +26,8 @@ def begin(world: "World", fault: AnyFault) -> None:
     match fault:
         case faults.Partition() | faults.Refuse() | faults.Reset():
             _on_the_network(world, fault)
+        case faults.OperatorResends():
+            again.begin(world, fault)
         case faults.ReceiverAnswers() | faults.ReceiverHangs() | faults.ReceiverChokes() | faults.ReceiverForgets():
             _at_the_receiver(world, fault)
         case (

@@ -33,6 +33,7 @@ from simulation.schedule import (
     Lasting,
     LoseLogins,
     Namesake,
+    OperatorResends,
     Partition,
     ReadTimeout,
     ReceiverAnswers,
@@ -66,6 +67,7 @@ _POWER_CUT = 0.3
 _SLICED_SHARE = 0.25
 _PROXY_SHARE = 0.08
 _FILES_SHARE = 0.05  # of the seeds
+_RESEND_SHARE = 0.1
 _NOTICED_S = 5.0  # by then the files are in place again: what comes later may be a kill
 _ON_THE_DISK = (Kill, Restart, Second, DiskFull, DiskStall)
 _SUFFIXES: tuple[tuple[Literal["", "-wal", "-shm", ".lock"], ...], ...] = (
@@ -227,6 +229,7 @@ def _several(seed: int, replicas: int) -> Schedule:
         else:
             draw_one = dice.choices(others, [weight for weight, _ in others])[0][1]
             faults.append(draw_one(dice, at, f"agent{dice.randint(1, accounts)}"))
+    faults += _resends(seed, lasts_s)
     return Schedule(
         seed=seed,
         ack=dice.random() < 0.6,
@@ -282,6 +285,7 @@ def draw(seed: int, replicas: int = 0, *, media: bool = False) -> Schedule:
     apart = random.Random(f"{seed}:choke")
     if apart.random() < _CHOKE_SHARE:
         faults.append(ReceiverChokes(at=round(apart.uniform(4.0, lasts_s - 2.0), 3), for_s=_outage(apart)))
+    faults += _resends(seed, lasts_s)
     faults += _proxy(random.Random(f"{seed}:proxy"), lasts_s)
     faults += _files_taken(seed, lasts_s, faults)
     return Schedule(
@@ -295,6 +299,18 @@ def draw(seed: int, replicas: int = 0, *, media: bool = False) -> Schedule:
         lasts_s=lasts_s,
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
     )
+
+
+def _resends(seed: int, lasts_s: float) -> list[AnyFault]:
+    """Seldom; by dice of its own too. Sometimes again while one is under way."""
+    dice = random.Random(f"{seed}:resends")
+    if dice.random() >= _RESEND_SHARE:
+        return []
+    moments = [round(dice.uniform(6.0, lasts_s - 1.0), 3) for _ in range(dice.choice((1, 1, 2)))]
+    return [
+        OperatorResends(at=at, since_s=dice.choice((5.0, 30.0, 100.0, 4000.0)), until_s=dice.choice((0.0, 0.0, 3.0)))
+        for at in moments
+    ]
 
 
 def _proxy(dice: random.Random, lasts_s: float) -> list[AnyFault]:

@@ -138,6 +138,14 @@ class Shared:
     at_the_end: dict[str, str | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """A resend that was accepted at a moment: of which events."""
+
+    at: float
+    ids: tuple[str, ...]
+
+
 @dataclass(kw_only=True, slots=True)
 class Evidence:
     """Everything that an oracle may look at.
@@ -149,6 +157,7 @@ class Evidence:
         letters: its dead letters at the end.
         lines: what the audit file holds at the end, in its order.
         posted: what the receiver took, in its order.
+        wanted_again: what an operator has had delivered again.
         counts: for each look at a process, its number and its counters.
         sessions: beginnings and ends on the server.
         troubles: what went wrong.
@@ -168,6 +177,7 @@ class Evidence:
     letters: list[DeadLetter] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
     posted: list[Posted] = field(default_factory=list)
+    wanted_again: list[Wanted] = field(default_factory=list)
     counts: list[tuple[float, int, dict[str, float]]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     troubles: list[SessionProblem] = field(default_factory=list)

@@ -16,6 +16,7 @@ from listener.cometd.keep_alive import KeepAlive
 from listener.cometd.protocol import Phase, Session, Step
 from listener.delivery import lane
 from listener.delivery.lane import Lane
+from listener.delivery.retry_state import RetryState
 from listener.errors import JournalError
 from listener.intake.receiver import Receiver
 from listener.intake.reconciliation import Reconciler
@@ -139,6 +140,14 @@ def _moves_first(original: Any) -> Any:
     return carry
 
 
+def _forgets_resends(original: Any) -> Any:
+    async def restore(self: RetryState) -> None:
+        await original(self)
+        self._state = replace(self._state, resend_after=0, resend_through=0)
+
+    return restore
+
+
 def _begins_late(original: Any) -> Any:
     def gap(self: Receiver, since: Moment, until: Moment, *rest: Any) -> Any:
         return original(self, since.earlier(-since.seconds_to(until) / 2), until, *rest)
@@ -224,6 +233,10 @@ MUTANTS: Mapping[str, Mutant] = {
     "cursor first": Mutant(text="the cursor is stored before the delivery", patches=[(Lane, "_carry", _moves_first)]),
     "retry dropped": Mutant(
         text="what a sink could not take for now is dropped", patches=[(lane, "left_of", lambda _: lambda *_args: [])]
+    ),
+    "resend forgotten": Mutant(
+        text="a start does not go on with what is to be delivered again",
+        patches=[(RetryState, "restore", _forgets_resends)],
     ),
     "dead letter dropped": Mutant(
         text="what a sink refuses leaves no dead letter", patches=[(dead_letters, "insert", _nothing)]

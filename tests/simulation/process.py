@@ -1,7 +1,8 @@
 """One process of the listener in a simulated world: started, stopped in order, or killed."""
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class Process:
         self.host = host
         self._loop = loop
         self._on_end = on_end
+        self._spawned: list[asyncio.Task[None]] = []
         parts = Host(
             clock=clock,
             random=random.Random(f"{loop.seed}:process:{number}"),
@@ -79,6 +81,14 @@ class Process:
             self._on_end(self, exc)
         else:
             self._on_end(self, None)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Let it do this too."""
+        token = LIFE.set(self.life)
+        try:
+            self._spawned.append(self._loop.net.host(self.host).create_task(work, name=name))
+        finally:
+            LIFE.reset(token)
 
     def kill(self, *, power: bool) -> None:
         """SIGKILL: its code runs no more. The kernel resets its connections, unless there is no power for that."""
@@ -133,6 +143,11 @@ class Process:
             f"sink {name} lags by {status.lag}"
             for name, lane in self.daemon._lanes.running.items()
             if (status := lane.status()).lag
+        ]
+        found += [
+            f"sink {name} is to get {left} events again"
+            for name, lane in self.daemon._lanes.running.items()
+            if (left := lane.status().resend_left)
         ]
         accounts = self.daemon._accounts
         for one in accounts._listening.values() if accounts is not None else ():

@@ -288,6 +288,13 @@ class ReceiverForgets(Fault, frozen=True):
     """The receiver forgets which ids it has seen."""
 
 
+class OperatorResends(Fault, frozen=True):
+    """An operator has delivered again what was recorded from so many seconds ago to so many, as the clock shows it."""
+
+    since_s: float
+    until_s: float
+
+
 AnyFault = (
     Partition
     | Refuse
@@ -331,6 +338,7 @@ AnyFault = (
     | ReceiverHangs
     | ReceiverChokes
     | ReceiverForgets
+    | OperatorResends
 )
 
 

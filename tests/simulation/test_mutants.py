@@ -22,6 +22,7 @@ SEEDS = {
     "values before commit": 6,
     "cursor first": 9,
     "retry dropped": 8,
+    "resend forgotten": 245,
     "dead letter dropped": 50,
     "file written twice": 33,
     "chat out of order": 0,

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -37,10 +38,12 @@ from simulation.schedule import (
     KillReplica,
     LoseLogins,
     Namesake,
+    OperatorResends,
     Partition,
     ReadTimeout,
     ReceiverAnswers,
     ReceiverChokes,
+    ReceiverHangs,
     Refuse,
     RefuseInBayeux,
     ReplicaClock,
@@ -223,6 +226,40 @@ def test_a_pause_that_a_receiver_asks_for_is_shown_for_as_long_as_it_lasts_whate
     step = ClockJump(host="listener", by_s=90_000.0, at=11.0)
     outcome = play(_small(0, absurd, step, ack=True, hold_ms=5000, lasts_s=30.0))
     assert outcome.unknown == [], told(outcome)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_an_operator_has_delivered_again_comes_once_more_in_order_and_nothing_else_does(seed: int):
+    plan = _small(seed, OperatorResends(at=25.0, since_s=15.0, until_s=5.0), ack=True, hold_ms=5000, lasts_s=40.0)
+    evidence = World(plan).play()
+    assert judge(plan, evidence) == []
+    (wanted,) = evidence.wanted_again
+    times = Counter(post.id for post in evidence.posted)
+    assert times == Counter(event.id for event in evidence.journal) + Counter(wanted.ids)
+    place = {event.id: (event.subject, event.sequence) for event in evidence.journal}
+    seen: set[str] = set()
+    again = [place[post.id] for post in evidence.posted if post.id in seen or seen.add(post.id)]  # type: ignore[func-returns-value]
+    assert len(again) == len(wanted.ids) > 0
+    assert sorted(again) == [one for chat in sorted({chat for chat, _ in again}) for one in again if one[0] == chat]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Kill(at=25.1, for_s=1.0, power=True),
+        Restart(at=25.1, for_s=1.0),
+        ReceiverAnswers(at=24.0, for_s=9.0, status=503),
+        ReceiverHangs(at=24.0, for_s=9.0),
+        DiskFull(at=25.01, for_s=9.0),
+    ],
+)
+def test_whatever_goes_wrong_meanwhile_it_comes_again(fault: AnyFault):
+    resends = OperatorResends(at=25.0, since_s=20.0, until_s=0.0)
+    faults = sorted((fault, resends), key=lambda one: one.at)
+    plan = _small(1, *faults, ack=True, hold_ms=5000, lasts_s=40.0)
+    evidence = World(plan).play()
+    assert judge(plan, evidence) == []
+    assert [len(wanted.ids) > 5 for wanted in evidence.wanted_again] == [True]
 
 
 def test_of_a_receiver_that_refuses_everything_no_event_is_dead_in_the_end():
