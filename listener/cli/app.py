@@ -44,6 +44,7 @@ _ENTRIES = {
     "init": _Entry("init", "init", help="Write a first configuration."),
     "run": _Entry("run", "run", help="Run the daemon."),
     "check": _Entry("check", "check", help="Check a configuration and list every problem."),
+    "status": _Entry("status", "status", help="Show what is well and what is not."),
     "demo": _Entry("demo", "demo", help="Show the listener at work."),
     "simulate": _Entry("simulate", "simulate", help="Run a simulated Web Services node, for tests."),
     "set-disposition": _Entry(

@@ -14,18 +14,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from listener.cli import control
-from listener.cli.looks import Journal, dead_letter_events, dead_letters, stats
+from listener.cli.looks import Journal, dead_letter_events, dead_letter_groups, dead_letters, stats
 from listener.cli.options import ConfigOption, PathOption, place_of, sink_names, time_ms
 from listener.cli.readable import NOTHING, write_table
 from listener.errors import ListenerError
 from listener.model.escaping import printable
 from listener.model.event import DeadLetter, DeadLetterFilter, Kind, LaneStatus, rfc3339
+from listener.model.filter import MOST_COUNTED, DeadLetterGroup
 
 SHOWN_ID = 12
 """Characters of an event's id that a table shows; so many identify it."""
 
 _HEADING = ("when", "sink", "sequence", "id", "chat", "tries", "reason")
 _NUMBERS = ("sequence", "tries")
+_GROUP_HEADING = ("sink", "letters", "first", "last", "reason")
+_GROUP_NUMBERS = ("letters",)
 _INTERRUPTED = 130
 _LOOK_S = 0.2
 _LINE_S = 2.0
@@ -45,6 +48,8 @@ IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Eve
 IdsOption = Annotated[
     list[str] | None, typer.Option("--id", metavar="ID", help="An event id, or its beginning. Can be repeated.")
 ]
+EachOption = Annotated[bool, typer.Option("--each", help="Each dead letter, instead of how many there are.")]
+LimitOption = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many rows; not with --json.")]
 LettersJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per dead letter and line.")]
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Do not wait for the deliveries.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -81,23 +86,33 @@ def select(journal: Journal, selection: Selection) -> list[DeadLetter]:
         BadParameter: not a time.
         JournalError: there is no such journal.
     """
-    now = datetime.now(UTC)
-    which = DeadLetterFilter(
-        sink=selection.sink,
-        since_ms=time_ms(selection.since, "--since", now),
-        until_ms=time_ms(selection.until, "--until", now),
-    )
-    found = dead_letters(journal, which)
-    if selection.sink is not None and not found:
-        known = stats(journal)
-        names = sorted({*known.cursors, *known.lanes, *known.dead_letters})
-        if selection.sink not in names:
-            text = f"--sink: this journal knows no sink {selection.sink!r} (known: {', '.join(names) or 'none'})"
-            raise Selected(text)
+    found = dead_letters(journal, _conditions(selection))
+    if not found:
+        _require_sink(journal, selection.sink)
     if not selection.ids:
         return found
     ids = {_resolve(beginning, found) for beginning in selection.ids}
     return [letter for letter in found if letter.event_id in ids]
+
+
+def _conditions(selection: Selection) -> DeadLetterFilter:
+    """A filter for all but its ids. Raises BadParameter: not a time."""
+    now = datetime.now(UTC)
+    return DeadLetterFilter(
+        sink=selection.sink,
+        since_ms=time_ms(selection.since, "--since", now),
+        until_ms=time_ms(selection.until, "--until", now),
+    )
+
+
+def _require_sink(journal: Journal, sink: str | None) -> None:
+    """Raises Selected: the journal knows no such sink."""
+    if sink is None:
+        return
+    known = stats(journal)
+    names = sorted({*known.cursors, *known.lanes, *known.dead_letters})
+    if sink not in names:
+        raise Selected(f"--sink: this journal knows no sink {sink!r} (known: {', '.join(names) or 'none'})")
 
 
 def filter_of(meant: Sequence[DeadLetter], selection: Selection) -> DeadLetterFilter:
@@ -129,29 +144,69 @@ def list_letters(
     since: SinceOption = None,
     until: UntilOption = None,
     ids: IdsOption = None,
+    each: EachOption = False,
+    limit: LimitOption = 50,
     as_json: LettersJsonOption = False,
 ) -> None:
-    """List dead letters, oldest first, and the sinks that are parked.
+    """Count dead letters by sink and reason, or list each.
+
+    Then come the sinks that are parked. Reasons that differ in ports, times and ids alone count as one. With --each or
+    --id each letter is a row, the oldest first.
 
     Examples:
-        disposition-listener dead-letters list --config listener.toml
+        disposition-listener dead-letters list
+        # Those of a sink since two hours ago, one by one:
+        disposition-listener dead-letters list --sink crm --since 2h --each
         disposition-listener dead-letters list --sink crm --since 2h --json
     """
     journal = place_of(config, path).journal
-    found = select(journal, Selection(ids or (), sink, since, until))
+    selection = Selection(ids or (), sink, since, until)
     if as_json:
-        for letter in found:
+        for letter in select(journal, selection):
             print(json.dumps(_as_json(letter)))
         return
-    if found:
-        events = dead_letter_events(journal, DeadLetterFilter(sink=sink))
-        chats = {event.sequence: event.subject for event in events if event.kind is not Kind.GAP}
-        write_table(_HEADING, [_row(letter, chats) for letter in found], numbers=_NUMBERS)
+    if each or ids:
+        _list_each(journal, selection, limit)
     else:
-        print("no dead letters")
+        _list_groups(journal, selection, limit)
     for name, state in sorted(stats(journal).lanes.items()):
         if state.parked is not None and sink in (None, name):
             print(f"sink {name} has been parked since {rfc3339(state.parked_ms)}: {printable(state.parked)}")
+
+
+def _list_each(journal: Journal, selection: Selection, limit: int) -> None:
+    found = select(journal, selection)
+    if not found:
+        print("no dead letters")
+        return
+    shown = found[:limit]
+    events = dead_letter_events(journal, DeadLetterFilter(event_ids=tuple(letter.event_id for letter in shown)))
+    chats = {event.sequence: event.subject for event in events if event.kind is not Kind.GAP}
+    write_table(_HEADING, [_row(letter, chats) for letter in shown], numbers=_NUMBERS)
+    _tell_of_more(len(found) - len(shown), "dead letters", len(found))
+
+
+def _list_groups(journal: Journal, selection: Selection, limit: int) -> None:
+    found = dead_letter_groups(journal, _conditions(selection))
+    if not found:
+        _require_sink(journal, selection.sink)
+        print("no dead letters")
+        return
+    write_table(_GROUP_HEADING, [_group_row(one) for one in found[:limit]], numbers=_GROUP_NUMBERS)
+    _tell_of_more(len(found) - len(found[:limit]), "reasons", len(found))
+    if sum(one.count for one in found) >= MOST_COUNTED:
+        print(f"these are the newest {MOST_COUNTED}: there may be more")
+    print("`dead-letters list --each` shows each of them, `dead-letters show ID` one with its event")
+
+
+def _tell_of_more(left: int, what: str, all_of_them: int) -> None:
+    if left:
+        print(f"{left} more {what}: --limit {all_of_them} shows them all")
+
+
+def _group_row(one: DeadLetterGroup) -> tuple[str, ...]:
+    again = "" if not one.replaying else f" ({one.replaying} of {one.count} to be replayed)"
+    return one.sink, str(one.count), rfc3339(one.first_ms), rfc3339(one.last_ms), one.reason + again
 
 
 def _as_json(letter: DeadLetter) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`sinks list` and `sinks resume`: how far each sink has come, and resuming one that is parked."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -25,7 +25,7 @@ SinksJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object p
 
 
 def list_sinks(config: ConfigOption = None, path: PathOption = None, as_json: SinksJsonOption = False) -> None:
-    """Show how far each sink has come, and what holds it up.
+    """Show how far each sink has come, and the command that helps.
 
     Examples:
         disposition-listener sinks list --config listener.toml
@@ -44,8 +44,25 @@ def list_sinks(config: ConfigOption = None, path: PathOption = None, as_json: Si
         return
     rows = _stored(found, place.kinds or {}) if lanes is None else _running(lanes, found)
     write_table(_HEADING, list(rows), numbers=_NUMBERS)
+    _help(lanes or (), found)
     if lanes is None:
         print("no daemon is running; this is how the last one left them")
+
+
+def _help(lanes: Sequence[LaneStatus], found: JournalStats) -> None:
+    """For each sink that is not well the command that helps, or shows more."""
+    halted = {sink for sink, state in found.lanes.items() if state.parked is not None}
+    halted |= {lane.sink for lane in lanes if lane.parked is not None or lane.quiet_s}
+    failing = {lane.sink for lane in lanes if lane.last_error is not None} - halted
+    dead = {sink for sink, letters in found.dead_letters.items() if letters} - halted - failing
+    if commands := {
+        **{sink: f"sinks resume {sink}" for sink in halted},
+        **{sink: f"sinks test {sink}" for sink in failing},
+        **{sink: f"dead-letters list --sink {sink}" for sink in dead},
+    }:
+        print("\nwhat helps:")
+    for sink in sorted(commands):
+        print(f"  disposition-listener {commands[sink]}")
 
 
 def _list_shared(journal: Shared, kinds: Mapping[str, str], found: JournalStats, *, as_json: bool) -> None:
@@ -63,6 +80,7 @@ def _list_shared(journal: Shared, kinds: Mapping[str, str], found: JournalStats,
     heading = (*_HEADING[:-1], "replica", _HEADING[-1])
     by_name = [rows[sink] for sink in sorted(rows)]
     write_table(heading, [(*row[:-1], owners.get(row[0], NOTHING), row[-1]) for row in by_name], numbers=_NUMBERS)
+    _help(list(told.values()), found)
 
 
 def _running(lanes: list[LaneStatus], found: JournalStats) -> Iterator[tuple[str, ...]]:

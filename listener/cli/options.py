@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, NamedTuple, TextIO
@@ -61,10 +61,11 @@ def sink_names(context: typer.Context) -> list[str]:
 
 
 class Place(NamedTuple):
-    """A journal, and the kinds of the configured sinks by name; None without a configuration."""
+    """A journal, the kinds of the configured sinks by name, the configured accounts; None where they are not known."""
 
     journal: Path | Shared
     kinds: Mapping[str, str] | None
+    accounts: Collection[str] | None = None
 
 
 def place_of(config: Path | None, path: Path | None) -> Place:
@@ -81,7 +82,8 @@ def place_of(config: Path | None, path: Path | None) -> Place:
         load(config)  # tells what is wrong
     table = parts.journal or JournalSettings()
     journal = parts.base / table.path if table.url is None else Shared(table, parts.base)
-    return Place(journal, {name: lane.type for name, lane in parts.sinks.items()})
+    accounts = None if parts.accounts_file else {account.username for account in parts.accounts.values()} or None
+    return Place(journal, {name: lane.type for name, lane in parts.sinks.items()}, accounts)
 
 
 def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) -> int | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
+import msgspec
 import structlog
 from msgspec.structs import replace
 
@@ -21,6 +22,7 @@ from listener.daemon.control import (
     ResumeLane,
     SendTestEvent,
     SinkTestResult,
+    Summarize,
 )
 from listener.daemon.resending import planned, require_possible
 from listener.delivery import Lane
@@ -43,6 +45,7 @@ class CommandHandler:
         duties: where orders are left; None where there are no others.
         configured: the names of all sinks, wherever their lanes are; those of `lanes` by default.
         owner: tells which replica has the lane of a sink, None if that is not known.
+        summary: what is well and what is not.
         holds_once: whether nothing may be delivered to a sink again.
     """
 
@@ -55,8 +58,10 @@ class CommandHandler:
         duties: Duties | None = None,
         configured: Callable[[], Collection[str]] | None = None,
         owner: Callable[[str], Awaitable[str | None]] | None = None,
+        summary: Callable[[], Awaitable[msgspec.Struct]] | None = None,
         holds_once: Callable[[str], bool] = lambda _sink: False,
     ) -> None:
+        self._summary = summary
         self._journal = journal
         self._lanes = lanes
         self._new_test_event = new_test_event
@@ -86,8 +91,8 @@ class CommandHandler:
                 return await self._test(await self._lane(self._known(name)))
             case ResendEvents() | CancelResend():
                 return await self._resend(command)
-            case ListLanes():
-                return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
+            case ListLanes() | Summarize():
+                return await self._tell(command)
 
     async def attempts(self, sink: str, limit: int) -> tuple[Sequence[Attempt], bool, str | None]:
         """The last attempts of a sink, newest first; whether its lane is here; and the replica that has it, if known.
@@ -97,6 +102,13 @@ class CommandHandler:
         lane = self._lanes.get(self._known(sink))
         owner = None if self._owner is None else await self._owner(sink)
         return () if lane is None else lane.attempts(limit), lane is not None, owner
+
+    async def _tell(self, command: ListLanes | Summarize) -> LaneList | msgspec.Raw:
+        if isinstance(command, ListLanes):
+            return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
+        if self._summary is None:
+            raise ControlError("summary: nobody keeps it here")
+        return msgspec.Raw(msgspec.json.encode(await self._summary()))
 
     async def _resume(self, command: ResumeLane) -> Resumed:
         if (command.name is None) != command.all:

@@ -60,6 +60,10 @@ class SendTestEvent(_Command, frozen=True, kw_only=True, tag="sink-test"):
     name: str
 
 
+class Summarize(_Command, frozen=True, kw_only=True, tag="summary"):
+    """Tell what is well and what is not. Answered with a `web.summary.Summary`."""
+
+
 class ResendEvents(_Command, frozen=True, kw_only=True, tag="resend"):
     """Deliver again what a sink got of the events recorded from `from_ms` to `to_ms` (epoch milliseconds, included).
 
@@ -78,7 +82,16 @@ class CancelResend(_Command, frozen=True, kw_only=True, tag="resend-cancel"):
     name: str
 
 
-Command = ResumeLane | ReplayDeadLetters | DropDeadLetters | ListLanes | SendTestEvent | ResendEvents | CancelResend
+Command = (
+    ResumeLane
+    | ReplayDeadLetters
+    | DropDeadLetters
+    | ListLanes
+    | SendTestEvent
+    | ResendEvents
+    | CancelResend
+    | Summarize
+)
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +170,7 @@ class ResendCancelled(msgspec.Struct, frozen=True, kw_only=True):
     left: int
 
 
-Result = Resumed | DeadLetterCount | LaneList | SinkTestResult | Resend | ResendCancelled
+Result = Resumed | DeadLetterCount | LaneList | SinkTestResult | Resend | ResendCancelled | msgspec.Raw
 
 
 class _Ok(msgspec.Struct, frozen=True, kw_only=True):
@@ -176,8 +189,8 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 _COMMANDS: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _EXPECTED = (
     'expected one JSON object per line, {"command": …} of lane-resume (name or all), letters-replay (filter),'
-    " letters-drop (filter), lanes, sink-test (name), resend (name, from_ms, to_ms, dry_run), resend-cancel (name);"
-    " a filter has event_ids, sink, since_ms, until_ms, after"
+    " letters-drop (filter), lanes, sink-test (name), resend (name, from_ms, to_ms, dry_run), resend-cancel (name),"
+    " summary; a filter has event_ids, sink, since_ms, until_ms, after"
 )
 
 

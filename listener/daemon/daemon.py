@@ -398,6 +398,7 @@ class Daemon:
             duties=self._duties,
             configured=lambda: self._settings.sinks,
             owner=None if self.health.replicas is None else self.health.replicas.owner_of,
+            summary=self.health.summary,
             holds_once=lambda sink: registry.holds_once(sink, self._settings.sinks[sink].type),
         )
         if self._duties.is_shared or not self._takes_orders:

@@ -1,16 +1,19 @@
 """What is not well, in sentences: since when, and what helps. The page and the `status` command have the same ones."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from listener.daemon.troubles import SILENT
 from listener.delivery import readiness_problem
 from listener.model.condition import Configuration, ReadinessProblem
-from listener.model.event import JournalStats, LaneStatus, rfc3339
+from listener.model.event import JournalStats, LaneStatus, epoch_ms, rfc3339
 from listener.model.filter import DeadLetterGroup
 from listener.web.status import ReplicaStatus
 from listener.web.summary import AccountCounts, HealthProblem, Trouble
 
 _MOST_GROUPS = 10
-_CHECK = "disposition-listener check --connect --config FILE"
+_ELSEWHERE = re.compile(r"account |sink |\d+ more accounts ")  # is told of all replicas together
+_CHECK = "disposition-listener check --connect"
 
 
 class Diagnosis:
@@ -24,28 +27,31 @@ class Diagnosis:
     def __init__(self, *, now_ms: Callable[[], int], started_ms: int) -> None:
         self._now_ms = now_ms
         self._started_ms = started_ms
-        self._journal_ms: int | None = None
+        self._seen_ms: dict[tuple[str, str], int] = {}
 
     def look(self, problems: Iterable[ReadinessProblem]) -> None:
-        """What there is at this moment: of the journal nothing tells since when."""
-        if not any(problem.kind == "journal" for problem in problems):
-            self._journal_ms = None
-        elif self._journal_ms is None:
-            self._journal_ms = self._now_ms()
+        """What there is at this moment; whatever is new has begun now."""
+        now_ms = self._now_ms()
+        self._seen_ms = {key: self._seen_ms.get(key, now_ms) for key in map(_key, problems)}
 
     def of_the_process(self, problems: Iterable[ReadinessProblem]) -> Iterator[HealthProblem]:
-        """Of its start, and of its journal."""
+        """What is wrong with it but for accounts and sinks, of which there is more to tell."""
         for problem in problems:
-            if problem.kind == "start":
-                yield HealthProblem(what=problem.full, since=rfc3339(self._started_ms), kind=problem.kind)
-            elif problem.kind == "journal":
-                since = rfc3339(self._journal_ms or self._now_ms())
+            if problem.kind not in ("accounts", "sink"):
+                began_ms = self._started_ms if problem.kind == "start" else self._seen_ms.get(_key(problem))
+                since = rfc3339(self._now_ms() if began_ms is None else began_ms)
                 yield HealthProblem(what=problem.full, since=since, kind=problem.kind, help=problem.help)
 
-    def of_sinks(self, lanes: Iterable[LaneStatus], stats: JournalStats | None) -> Iterator[HealthProblem]:
-        """Each that does not get what it should."""
+    def of_sinks(
+        self, lanes: Iterable[LaneStatus], stats: JournalStats | None, nobodys: Collection[str] = ()
+    ) -> Iterator[HealthProblem]:
+        """Each that does not get what it should; `nobodys` are those that no replica has."""
         for lane in lanes:
-            if (problem := readiness_problem(lane)) is None:
+            problem = readiness_problem(lane)
+            if problem is None and lane.sink in nobodys:
+                what = f"sink {lane.sink} has no replica that delivers to it"
+                problem = ReadinessProblem(brief=what, full=what, help="disposition-listener replicas list")
+            if problem is None:
                 continue
             state = None if stats is None else stats.lanes.get(lane.sink)
             since_ms = self._now_ms() - round(lane.stalled_s * 1000)
@@ -59,16 +65,30 @@ class Diagnosis:
                 link=f"#/sinks/{lane.sink}",
             )
 
-    def of_replicas(self, replicas: Iterable[ReplicaStatus]) -> Iterator[HealthProblem]:
-        """Each that does not beat."""
+    def of_replicas(self, replicas: Iterable[ReplicaStatus], own: str | None) -> Iterator[HealthProblem]:
+        """Each that does not beat, and what the others tell of themselves, but of accounts and sinks."""
         for one in replicas:
             if one.state == "late":
-                yield HealthProblem(
-                    what=f"replica {one.name} has not beaten for {one.beat_age_seconds:.0f} s",
-                    since=rfc3339(self._now_ms() - round(one.beat_age_seconds * 1000)),
-                    kind="replica",
-                    help="disposition-listener replicas list --config FILE",
-                )
+                since_ms = self._now_ms() - round(one.beat_age_seconds * 1000)
+                yield _of_replica(one, f"has not beaten for {one.beat_age_seconds:.0f} s", since_ms)
+            elif one.name != own:
+                for problem in one.problems:
+                    if not _ELSEWHERE.match(problem):
+                        yield _of_replica(one, f"says: {problem}", epoch_ms(one.joined_at))
+
+
+def _of_replica(one: ReplicaStatus, what: str, since_ms: int) -> HealthProblem:
+    return HealthProblem(
+        what=f"replica {one.name} {what}",
+        since=rfc3339(since_ms),
+        kind="replica",
+        help="disposition-listener replicas list",
+    )
+
+
+def _key(problem: ReadinessProblem) -> tuple[str, str]:
+    """What stays the same of a problem while it lasts."""
+    return problem.kind, problem.about
 
 
 def of_accounts(counts: AccountCounts, troubles: Sequence[Trouble]) -> Iterator[HealthProblem]:
@@ -89,7 +109,9 @@ def _sentence(trouble: Trouble) -> str:
     who = f"account {trouble.accounts[0]}" if is_one else f"{trouble.count} accounts"
     if trouble.what.startswith("no subscription"):
         return f"{who} {'has' if is_one else 'have'} {trouble.what}"
-    return f"{who} {'is' if is_one else 'are'} {trouble.what}"
+    if trouble.what == SILENT:
+        return f"{who} {'is' if is_one else 'are'} {trouble.what}"
+    return f"{who}: {trouble.what}"
 
 
 def of_configuration(configuration: Configuration) -> Iterator[HealthProblem]:
@@ -101,7 +123,7 @@ def of_configuration(configuration: Configuration) -> Iterator[HealthProblem]:
             what=f"the configuration was refused, and the one before stays in force: {first}{more}",
             since=rfc3339(configuration.refused_ms),
             kind="configuration",
-            help="disposition-listener check --config FILE",
+            help="disposition-listener check",
         )
 
 
@@ -115,6 +137,6 @@ def of_dead_letters(letters: Mapping[str, int] | None, groups: Sequence[DeadLett
                 what=f"sink {sink} has {count} dead letter{'' if count == 1 else 's'}: {most}",
                 since=rfc3339(min(group.first_ms for group in of_it)),
                 kind="deadLetters",
-                help=f"disposition-listener dead-letters list --sink {sink} --config FILE",
+                help=f"disposition-listener dead-letters list --sink {sink}",
                 link=f"#/dead-letters?sink={sink}",
             )

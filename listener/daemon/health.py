@@ -2,7 +2,7 @@
 
 import asyncio
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from listener import __version__
 from listener.config.settings import Settings
@@ -108,11 +108,11 @@ class Health:
         return found
 
     def _account_problems(self) -> list[ReadinessProblem]:
-        summary, silent = self._roll.summary(), self._roll.silent()
-        found = [_unsubscribed(place, one) for place, one in summary.unsubscribed]
-        found += _more(summary.more_unsubscribed, "accounts have no subscription")
-        found += [_unheard(place, one) for place, one in summary.unheard]
-        found += _more(summary.more_unheard, "accounts do not hear all that they should")
+        unsubscribed, unheard, silent = self._roll.unsubscribed(), self._roll.unheard(), self._roll.silent()
+        found = [_unsubscribed(place, one) for place, one in unsubscribed.first]
+        found += _more(unsubscribed.more, "accounts have no subscription")
+        found += [_unheard(place, one) for place, one in unheard.first]
+        found += _more(unheard.more, "accounts do not hear all that they should")
         found += [_silent(*one) for one in silent[:MOST_NAMED]]
         found += _more(len(silent[MOST_NAMED:]), "accounts are silent")
         return found
@@ -174,7 +174,7 @@ class Health:
             accounts=tuple(reports),
             sinks=sinks,
             gaps=gaps,
-            dead_letters=_letters(stats),
+            dead_letters=letters_of(stats),
             journal=self._journal_report(sinks, stats),
             replica=None if others is None else others.name,
             replicas=() if others is None else None if look is None else look.replicas,
@@ -194,9 +194,9 @@ class Health:
         told = self._diagnosis
         health = (
             *told.of_the_process(problems),
-            *told.of_sinks((lane for lane, _ in lanes), stats),
+            *told.of_sinks((lane for lane, _ in lanes), stats, nobodys_of(lanes) if others is not None else ()),
             *of_accounts(counts, troubles),
-            *told.of_replicas(replicas or ()),
+            *told.of_replicas(replicas or (), None if others is None else others.name),
             *of_configuration(configuration),
             *of_dead_letters(None if stats is None else stats.dead_letters, groups),
         )
@@ -216,7 +216,7 @@ class Health:
             open_gaps=accounts.open_gaps(),
             sinks=sinks,
             gaps=accounts.gaps(),
-            dead_letters=_letters(stats),
+            dead_letters=letters_of(stats),
             journal=self._journal_report(sinks, stats),
             replica=None if others is None else others.name,
             replicas=replicas,
@@ -277,7 +277,7 @@ class Health:
             bytes=self._journal.size_bytes,
             failing=self._recorder.failing,
             commit_waiting_seconds=round(self._recorder.waiting_s(), 3),
-            stored=None if stats is None else _stored(stats),
+            stored=None if stats is None else stored_of(stats),
         )
 
 
@@ -325,7 +325,13 @@ def new_health(
     return health
 
 
-def _letters(stats: JournalStats | None) -> DeadLetters | None:
+def nobodys_of(lanes: Iterable[tuple[LaneStatus, str | None]]) -> list[str]:
+    """The sinks that no replica has."""
+    return [lane.sink for lane, replica in lanes if replica is None]
+
+
+def letters_of(stats: JournalStats | None) -> DeadLetters | None:
+    """How many dead letters there are; None if that is not known."""
     return None if stats is None else DeadLetters(total=sum(stats.dead_letters.values()), by_sink=stats.dead_letters)
 
 
@@ -367,7 +373,8 @@ def _configuration(one: Configuration) -> ConfigurationReport:
     return ConfigurationReport(loaded_at=rfc3339(one.loaded_ms), refused_at=refused_at, problems=one.problems)
 
 
-def _stored(stats: JournalStats) -> Stored:
+def stored_of(stats: JournalStats) -> Stored:
+    """What a journal holds."""
     return Stored(
         events=stats.events,
         first_sequence=stats.first_sequence,

@@ -111,8 +111,9 @@ class Hour:
             return
         earlier = [event for event in events if event.received_ms < self._began_ms]
         since_ms = self._began_ms - _HOUR_MS
-        is_all = not events or events[0].sequence == 1
-        self._known_ms = min(self._known_ms, since_ms if is_all else events[0].received_ms)
+        is_all = events[0].sequence == 1 if events else journal.last_sequence == 0
+        if events or is_all:
+            self._known_ms = min(self._known_ms, since_ms if is_all else events[0].received_ms)
         counts: dict[int, int] = {}
         for event in earlier:
             step = event.received_ms // 1000 // STEP_S
@@ -158,4 +159,4 @@ class Hour:
 
 def _gap(gap: Gap) -> HourGap:
     seconds = gap.seconds if gap.seconds is not None else (epoch_ms(gap.to) - epoch_ms(gap.from_)) / 1000
-    return HourGap(account=gap.account, from_=gap.from_, to=gap.to, seconds=seconds, reason=gap.reason)
+    return HourGap(account=gap.account, from_=gap.from_, to=gap.to, seconds=seconds, reason=gap.reason, agent=gap.agent)

@@ -78,6 +78,83 @@ class _Process(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...]
 
 
+class Survey:
+    """Makes a look out of what the replicas have left in the database; what has not changed is not read again.
+
+    Args:
+        name: of the replica that looks; none by default.
+        kinds: the configured sinks, each with its kind.
+        now_ms: epoch milliseconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        kinds: Callable[[], Mapping[str, str]],
+        now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms,
+    ) -> None:
+        self._name = name
+        self._kinds = kinds
+        self._now_ms = now_ms
+        self._read: dict[str, tuple[DutyReport, AccountReport]] = {}
+        self._troubles = Troubles()
+
+    async def look(self, replicas: Sequence[ReplicaReport], duties: Sequence[DutyReport]) -> Look:
+        """All of them at this moment."""
+        read, now_ms = {}, self._now_ms()
+        for made, one in enumerate(duty for duty in duties if duty.duty.startswith(ACCOUNT)):
+            before = self._read.get(one.duty)
+            if before is not None and before[0] == one:
+                read[one.duty] = before
+            else:
+                account = _account(one)
+                read[one.duty] = one, account
+                self._troubles.put(account.account, _standing(account, now_ms), at_ms=now_ms)
+            if not made % _AT_ONCE:
+                await asyncio.sleep(0)
+        for gone in self._read.keys() - read.keys():
+            self._troubles.drop(self._read[gone][1].account)
+        self._read = read
+        return Look(
+            replicas=tuple(map(status_of, replicas)),
+            accounts={report.account: report for _, report in read.values()},
+            lanes=tuple(
+                Owned(one.duty.removeprefix(LANE), one.replica, one.report)
+                for one in duties
+                if one.duty.startswith(LANE)
+            ),
+            troubles=self._troubles,
+        )
+
+    def lanes(
+        self, look: Look | None, own: Sequence[LaneStatus], stats: JournalStats | None
+    ) -> list[tuple[LaneStatus, str | None]]:
+        """The lanes, its own as they stand now, each with who has it; of one that nobody has what the journal holds."""
+        here = {one.sink: one for one in own}
+        owned = [Owned(one.sink, self._name, b"") for one in own] if look is None else look.lanes
+        return [(self._lane(one, here, stats), one.replica) for one in owned]
+
+    def _lane(self, one: Owned, here: Mapping[str, LaneStatus], stats: JournalStats | None) -> LaneStatus:
+        if one.replica == self._name and one.name in here:
+            return here[one.name]
+        reported = _decoded(one.report, LaneStatus)
+        if reported is not None and one.replica is not None:
+            return reported
+        cursor = 0 if stats is None else stats.cursors.get(one.name, 0)
+        state = None if stats is None else stats.lanes.get(one.name)
+        return LaneStatus(
+            sink=one.name,
+            kind=self._kinds().get(one.name, "" if reported is None else reported.kind),
+            cursor=cursor,
+            lag=0 if stats is None else max(0, stats.last_sequence - cursor),
+            delivered=0,
+            failures=0,
+            parked=None if state is None else state.parked,
+            last_error="no replica delivers to it" if one.replica is None else None,
+        )
+
+
 class Replicas:
     """Asks the database once a second at most, and only if somebody wants to know.
 
@@ -111,21 +188,18 @@ class Replicas:
         now_ms: Callable[[], int] = SYSTEM_CLOCK.now_ms,
     ) -> None:
         self.name = name
-        self._now_ms = now_ms
         self._knows = knows
         self._duties = duties
         self._roll = roll
         self._offered = offered
         self._lanes = lanes
-        self._kinds = kinds
         self._problems = problems
         self._monotonic_s = monotonic_s
         self._began_s = monotonic_s()
         self._asking = asyncio.Lock()
         self._asked_s: float | None = None
         self._look: Look | None = None
-        self._read: dict[str, tuple[DutyReport, AccountReport]] = {}
-        self._troubles = Troubles()
+        self._survey = Survey(name=name, kinds=kinds, now_ms=now_ms)
         self._told: dict[str, AccountReport] = {}
 
     def sample(self, metrics: Metrics) -> None:
@@ -179,35 +253,9 @@ class Replicas:
                 except (JournalError, TimeoutError):
                     self._look = None
                 else:
-                    self._look = await self._looked(replicas, duties)
+                    self._look = await self._survey.look(replicas, duties)
                 self._asked_s = self._monotonic_s()
             return self._look
-
-    async def _looked(self, replicas: Sequence[ReplicaReport], duties: Sequence[DutyReport]) -> Look:
-        read = {}
-        now_ms = self._now_ms()
-        for made, one in enumerate(duty for duty in duties if duty.duty.startswith(ACCOUNT)):
-            before = self._read.get(one.duty)
-            if before is not None and before[0] == one:
-                read[one.duty] = before
-            else:
-                read[one.duty] = one, _account(one)
-                self._troubles.put(read[one.duty][1].account, _standing(read[one.duty][1], now_ms), at_ms=now_ms)
-            if not made % _AT_ONCE:
-                await asyncio.sleep(0)
-        for gone in self._read.keys() - read.keys():
-            self._troubles.drop(self._read[gone][1].account)
-        self._read = read
-        return Look(
-            replicas=tuple(map(status_of, replicas)),
-            accounts={report.account: report for _, report in read.values()},
-            lanes=tuple(
-                Owned(one.duty.removeprefix(LANE), one.replica, one.report)
-                for one in duties
-                if one.duty.startswith(LANE)
-            ),
-            troubles=self._troubles,
-        )
 
     async def owner_of(self, sink: str) -> str | None:
         """The replica that delivers to a sink; None if it is none, or not known."""
@@ -228,28 +276,7 @@ class Replicas:
         self, look: Look | None, own: Sequence[LaneStatus], stats: JournalStats | None
     ) -> list[tuple[LaneStatus, str | None]]:
         """Likewise the lanes, each with who has it; of one without an owner what the journal holds."""
-        here = {one.sink: one for one in own}
-        owned = [Owned(one.sink, self.name, b"") for one in own] if look is None else look.lanes
-        return [(self._lane(one, here, stats), one.replica) for one in owned]
-
-    def _lane(self, one: Owned, here: Mapping[str, LaneStatus], stats: JournalStats | None) -> LaneStatus:
-        if one.replica == self.name and one.name in here:
-            return here[one.name]
-        reported = _decoded(one.report, LaneStatus)
-        if reported is not None and one.replica is not None:
-            return reported
-        cursor = 0 if stats is None else stats.cursors.get(one.name, 0)
-        state = None if stats is None else stats.lanes.get(one.name)
-        return LaneStatus(
-            sink=one.name,
-            kind=self._kinds().get(one.name, "" if reported is None else reported.kind),
-            cursor=cursor,
-            lag=0 if stats is None else max(0, stats.last_sequence - cursor),
-            delivered=0,
-            failures=0,
-            parked=None if state is None else state.parked,
-            last_error="no replica delivers to it" if one.replica is None else None,
-        )
+        return self._survey.lanes(look, own, stats)
 
 
 def _differs(before: AccountReport, now: AccountReport) -> bool:

@@ -2,8 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 import msgspec
 from msgspec.structs import replace
@@ -19,24 +20,22 @@ MOST_NAMED = 100
 _AT_ONCE = 250  # reports made in one turn of the event loop
 
 
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """Place and status of the first of some accounts, in the order of their places, and how many `more` there are."""
+
+    first: tuple[tuple[int, AccountStatus], ...]
+    more: int
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """All accounts together.
 
     Attributes:
-        unsubscribed: place and status of those without a subscription, in the order of their places; the first ones.
-        more_unsubscribed: how many there are beyond these.
-        unheard: likewise those that are subscribed and do not hear all that they should: a medium of which the server
-            refuses the topic, or agents of a supervisor's team.
-        more_unheard: how many there are beyond these.
         since_ms: since when those that are subscribed are: first and last; None without any.
         epoch: the highest.
         gaps: of all of them.
     """
 
-    unsubscribed: tuple[tuple[int, AccountStatus], ...]
-    more_unsubscribed: int
-    unheard: tuple[tuple[int, AccountStatus], ...]
-    more_unheard: int
     since_ms: tuple[int, int] | None
     epoch: int
     gaps: Gaps
@@ -68,6 +67,7 @@ class Roll:
         self._rows: dict[str, _Row] = {}
         self._places: dict[str, int] = {}
         self._summary: Summary | None = None
+        self._unsubscribed, self._unheard = set[str](), set[str]()
         self._heard_until_s = -math.inf
 
     def __len__(self) -> int:
@@ -94,6 +94,8 @@ class Roll:
     def strike(self, account: str) -> None:
         """An account is no more."""
         del self._rows[account]
+        self._unsubscribed.discard(account)
+        self._unheard.discard(account)
         self._summary = None
         self.troubles.drop(account)
 
@@ -124,6 +126,11 @@ class Roll:
         )
         self.troubles.put(status.account, standing, at_ms=now_ms)
         row.report = None
+        for some, is_one in (
+            (self._unsubscribed, not status.subscribed),
+            (self._unheard, status.subscribed and _not_heard(status) is not None),
+        ):
+            (some.add if is_one else some.discard)(status.account)
 
     def statuses(self) -> list[AccountStatus]:
         """Every account at this moment."""
@@ -132,8 +139,25 @@ class Roll:
     def summary(self) -> Summary:
         """All of them at this moment."""
         if self._summary is None:
-            self._summary = _summary(self.statuses(), self._places)
+            self._summary = _summary(self.statuses())
         return self._summary
+
+    def unsubscribed(self) -> Named:
+        """Those without a subscription at this moment; whoever has one is not looked at."""
+        return self._named(self._unsubscribed)
+
+    def unheard(self) -> Named:
+        """Likewise those that are subscribed and do not hear all that they should.
+
+        That is a medium of which the server refuses the topic, or agents of a supervisor's team.
+        """
+        return self._named(self._unheard)
+
+    def _named(self, accounts: Collection[str]) -> Named:
+        last = len(self._places)
+        places = ((self._places.get(account, last), account) for account in accounts)
+        first = tuple((place, self._rows[account].status) for place, account in nsmallest(MOST_NAMED, places))
+        return Named(first=first, more=len(accounts) - len(first))
 
     def silent(self) -> list[tuple[int, str, float]]:
         """Place, account and seconds of those in which nothing has happened for longer than it may.
@@ -201,15 +225,9 @@ def _report(one: AccountStatus, standing: Standing | None) -> AccountReport:
     )
 
 
-def _summary(statuses: Sequence[AccountStatus], places: Mapping[str, int]) -> Summary:
-    unsubscribed = _placed((one for one in statuses if not one.subscribed), places)
-    unheard = _placed((one for one in statuses if one.subscribed and _not_heard(one)), places)
+def _summary(statuses: Sequence[AccountStatus]) -> Summary:
     since_ms = [one.since_ms for one in statuses if one.subscribed and one.since_ms]
     return Summary(
-        unsubscribed=tuple(unsubscribed[:MOST_NAMED]),
-        more_unsubscribed=len(unsubscribed[MOST_NAMED:]),
-        unheard=tuple(unheard[:MOST_NAMED]),
-        more_unheard=len(unheard[MOST_NAMED:]),
         since_ms=(min(since_ms), max(since_ms)) if since_ms else None,
         epoch=max((one.epoch for one in statuses), default=0),
         gaps=_all_gaps(one.gaps for one in statuses if one.gaps.count),
@@ -219,10 +237,6 @@ def _summary(statuses: Sequence[AccountStatus], places: Mapping[str, int]) -> Su
 def _not_heard(one: AccountStatus) -> str | None:
     """What of all that it should hear it does not, in words; None if it hears all."""
     return one.unheard if one.unheard is not None or one.team is None else one.team.problem
-
-
-def _placed(statuses: Iterable[AccountStatus], places: Mapping[str, int]) -> list[tuple[int, AccountStatus]]:
-    return sorted(((places.get(one.account, len(places)), one) for one in statuses), key=lambda one: one[0])
 
 
 def gaps_of_all(reports: Iterable[AccountReport]) -> Gaps:

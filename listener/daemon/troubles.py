@@ -165,21 +165,22 @@ class Troubles:
         """
         if self._names is None:
             self._names = sorted(self._standings)
-        wanted = part.casefold()
-        meant = [name for name in self._names if self._is(name, state) and self._has(name, wanted)]
+        meant = self._names
+        if state is not AccountState.ALL:
+            meant = [name for name in meant if self._is(name, state)]
+        if wanted := part.casefold():
+            meant = [name for name in meant if self._has(name, wanted)]
         begin = bisect_right(meant, after) if after else 0
         page = meant[begin : begin + limit]
         return page, page[-1] if page and begin + limit < len(meant) else None, len(meant)
 
     def _is(self, account: str, state: AccountState) -> bool:
         standing = self._standings[account]
-        if state is AccountState.TROUBLED:
-            return standing.trouble is not None
-        return state is AccountState.ALL or standing.subscribed
+        return standing.subscribed if state is AccountState.SUBSCRIBED else standing.trouble is not None
 
     def _has(self, account: str, wanted: str) -> bool:
         """Whether a text is in its name, or in its trouble as that is told of it or of all who have it."""
-        if not wanted or wanted in account.casefold():
+        if wanted in account.casefold():
             return True
         trouble = self._standings[account].trouble
         return trouble is not None and (wanted in trouble.casefold() or wanted in self._keys[account].casefold())

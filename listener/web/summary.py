@@ -116,6 +116,9 @@ class Summary(Part, frozen=True, kw_only=True):
     `instance` is the host's name, `server` the Web Services that are listened to. Where replicas share the journal,
     accounts, troubles, open gaps, gaps and sinks are those of all, as in `/status.json`. At most 50 troubles, 20 open
     gaps and 100 gaps of the last hour are told.
+
+    The command `status` has the same from a journal that no daemon has, or from the database of replicas: what these do
+    not know is null then (`build`, `configuration`, `rates`, `last_hour`), and only then.
     """
 
     schema_version: Literal[1]
@@ -123,11 +126,11 @@ class Summary(Part, frozen=True, kw_only=True):
     ready: bool
     instance: str
     server: str
-    build: Build
-    configuration: ConfigurationReport
+    build: Build | None
+    configuration: ConfigurationReport | None
     health: tuple[HealthProblem, ...]
-    rates: Rates
-    last_hour: LastHour
+    rates: Rates | None
+    last_hour: LastHour | None
     accounts: AccountCounts
     troubles: tuple[Trouble, ...]
     open_gaps: OpenGaps

@@ -197,7 +197,7 @@ def check_s(site: Site) -> float:
 
 def pages(site: Site) -> Iterator[Row]:
     """How long each page takes; the first look at something new included."""
-    for path in ("/readyz", "/status.json", "/metrics"):
+    for path in ("/readyz", "/status.json", "/summary.json", "/accounts.json", "/metrics"):
         taken_ms = []
         for _ in range(ROUNDS):
             began = time.monotonic()

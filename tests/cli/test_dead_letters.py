@@ -14,17 +14,51 @@ from listener.cli.dead_letters import Replay, ReplayProgress, Selected, Selectio
 from listener.errors import ControlError
 from listener.journal.sqlite import SqliteJournal
 from listener.journal.sqlite.views import dead_letters as stored
-from listener.model.event import LaneState, LaneStatus
+from listener.model.event import JournalBatch, LaneState, LaneStatus
 from listener.testing import ManualClock
-from support.events import dead_letter
+from support.events import dead_letter, disposition_event
 
 
 def keys(journal):
     return [(letter.sink, letter.sequence) for letter in stored(journal)]
 
 
-def test_the_list_is_a_row_each_with_where_and_why(invoke, letters):
+def test_the_list_counts_letters_by_sink_and_reason(invoke, letters):
     result = invoke("dead-letters", "list", "--path", letters)
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [line.split(maxsplit=4) for line in result.stdout.splitlines()]
+    assert lines[:3] == [
+        ["sink", "letters", "first", "last", "reason"],
+        ["crm", "3", "2026-11-22T09:00:00.000Z", "2026-11-22T11:00:00.000Z", "crm answered 422"],
+        ["bi", "1", "2026-11-22T12:00:00.000Z", "2026-11-22T12:00:00.000Z", "bi answered 422"],
+    ]
+    assert "--each" in result.stdout
+    narrowed = invoke("dead-letters", "list", "--path", letters, "--since", "2026-11-22T10:30:00Z").stdout
+    assert [line.split()[:2] for line in narrowed.splitlines()[1:3]] == [["bi", "1"], ["crm", "1"]]
+
+
+def test_of_thousands_of_letters_a_page_is_shown_and_how_to_see_the_others(invoke, tmp_path):
+    async def fill():
+        journal = SqliteJournal(path=tmp_path / "journal.db")
+        await journal.open()
+        events = [disposition_event(number, chat=f"chat-{number}") for number in range(1, 3001)]
+        await journal.append(JournalBatch(events=tuple(events)))
+        reasons = [f"crm answered {number % 70}" for number in range(1, 3001)]
+        dead = [replace(dead_letter(n, hour=9), reason=reasons[n - 1]) for n in range(1, 3001)]
+        await journal.advance("crm", 3000, dead)
+        await journal.close()
+
+    asyncio.run(fill())
+    groups = invoke("dead-letters", "list", "--path", tmp_path / "journal.db").stdout.splitlines()
+    assert (len(groups), groups[51]) == (53, "20 more reasons: --limit 70 shows them all")
+    single = invoke("dead-letters", "list", "--each", "--path", tmp_path / "journal.db").stdout.splitlines()
+    assert (len(single), single[-1]) == (52, "2950 more dead letters: --limit 3000 shows them all")
+    every = invoke("dead-letters", "list", "--each", "--limit", "3000", "--path", tmp_path / "journal.db").stdout
+    assert len(every.splitlines()) == 3001
+
+
+def test_the_list_is_a_row_each_with_where_and_why(invoke, letters):
+    result = invoke("dead-letters", "list", "--each", "--path", letters)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [line.split(maxsplit=6) for line in result.stdout.splitlines()]
     assert lines[0] == ["when", "sink", "sequence", "id", "chat", "tries", "reason"]
@@ -101,7 +135,8 @@ def test_letters_are_marked_for_the_next_daemon(invoke, letters):
         "2 dead letters to be replayed: no daemon is running, the next one delivers them\n",
     )
     assert [letter.sequence for letter in stored(letters) if letter.replaying] == [1, 3]
-    assert "(to be replayed)" in invoke("dead-letters", "list", "--path", letters).stdout
+    assert "(to be replayed)" in invoke("dead-letters", "list", "--each", "--path", letters).stdout
+    assert "(2 of 3 to be replayed)" in invoke("dead-letters", "list", "--path", letters).stdout
 
 
 @pytest.mark.parametrize(

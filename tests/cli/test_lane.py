@@ -65,6 +65,11 @@ async def test_the_lanes_of_the_daemon_are_shown_as_they_are(invoke, daemon):
         ["bi", "webhook", "4", "12", "1", "failing: 503"],
         ["crm", "webhook", "4", "12", "3", "parked since 2026-11-22T00:00:00.000Z: crm answered 401"],
         ["erp", "webhook", "4", "12", "0", "paused for 600 s more, as its destination asked: 429"],
+        [],
+        ["what", "helps:"],
+        ["disposition-listener", "sinks", "test", "bi"],
+        ["disposition-listener", "sinks", "resume", "crm"],
+        ["disposition-listener", "sinks", "resume", "erp"],
     ]
 
 

@@ -101,9 +101,11 @@ def test_what_is_wrong_is_named(invoke, shared_config, sharing):
 
 
 def test_dead_letters_are_listed_and_shown(invoke, shared_config, sharing):
-    text = said(invoke, shared_config, "dead-letters", "list")
+    text = said(invoke, shared_config, "dead-letters", "list", "--each")
     assert text.splitlines()[1].split()[1:] == ["crm", "2", "event-2", "chat-0", "3", "422"]
     assert "sink crm has been parked since" in text
+    grouped = said(invoke, shared_config, "dead-letters", "list")
+    assert grouped.splitlines()[1].split()[:2] == ["crm", "1"]
     (line,) = said(invoke, shared_config, "dead-letters", "list", "--json").splitlines()
     assert json.loads(line)["answer"] == "no"
     shown = said(invoke, shared_config, "dead-letters", "show", "event-2")
@@ -146,6 +148,9 @@ def test_sinks_are_listed_as_their_owners_tell(invoke, shared_config, owned):
     assert rows == [
         ["audit", "file", "5", "0", "0", "node-a", "-"],
         ["crm", "webhook", "2", "3", "1", "node-a", "parked since 2026-11-22T00:00:00.000Z: 401"],
+        [],
+        ["what", "helps:"],
+        ["disposition-listener", "sinks", "resume", "crm"],
     ]
     (line,) = said(invoke, shared_config, "sinks", "list", "--json").splitlines()
     assert (json.loads(line)["sink"], json.loads(line)["replica"]) == ("crm", "node-a")
@@ -154,7 +159,8 @@ def test_sinks_are_listed_as_their_owners_tell(invoke, shared_config, owned):
 def test_without_replicas_sinks_are_listed_as_they_were_left(invoke, shared_config, sharing):
     text = said(invoke, shared_config, "sinks", "list")
     assert "parked since 2026-11-22T00:00:00.000Z: 401" in text
-    assert [line.split()[5] for line in text.splitlines()[1:]] == ["-", "-"]
+    assert [line.split()[5] for line in text.splitlines()[1:3]] == ["-", "-"]
+    assert text.splitlines()[-1].split() == ["disposition-listener", "sinks", "resume", "crm"]
 
 
 @pytest.mark.parametrize("words", [("crm",), ("--all",)])

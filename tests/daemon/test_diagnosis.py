@@ -66,13 +66,15 @@ def test_accounts_with_the_same_trouble_are_one_sentence():
         told("silent for longer than it should be", "carol"),
         told("no subscription: connecting", "dave"),
         told("silent for longer than it should be", "eve", "fay"),
+        told("email is not heard", "gil", "hal"),
     ]
-    counts = AccountCounts(total=9, subscribed=3, troubled=6)
+    counts = AccountCounts(total=9, subscribed=3, troubled=8)
     assert [one.what for one in of_accounts(counts, troubles)] == [
         "2 accounts have no subscription: denied",
         "account carol is silent for longer than it should be",
         "account dave has no subscription: connecting",
         "2 accounts are silent for longer than it should be",
+        "2 accounts: email is not heard",
     ]
     many = [told(f"no subscription: {number}", "alice") for number in range(12)]
     counts = AccountCounts(total=99, subscribed=0, troubled=99)
@@ -98,8 +100,27 @@ def test_a_start_that_waits_has_done_so_since_the_process_began(diagnosis: Diagn
 
 
 def test_a_replica_that_does_not_beat_is_told_of(diagnosis: Diagnosis):
-    (one,) = diagnosis.of_replicas([REPLICA, replace(REPLICA, name="c", state="alive")])
+    (one,) = diagnosis.of_replicas([REPLICA, replace(REPLICA, name="c", state="alive")], "a")
     assert (one.what, one.since) == ("replica b has not beaten for 12 s", rfc3339(SAMPLE_MS + 48_000))
+
+
+def test_of_another_replica_what_is_wrong_with_its_process_is_told_and_accounts_and_sinks_are_not_told_twice(
+    diagnosis: Diagnosis,
+):
+    problems = (
+        "account alice has no subscription: denied",
+        "sink crm is parked: 401",
+        "the journal cannot commit: full",
+    )
+    ill = replace(REPLICA, state="alive", problems=problems, ready=False)
+    (one,) = diagnosis.of_replicas([ill], "a")
+    assert (one.what, one.since) == ("replica b says: the journal cannot commit: full", TIME)
+    assert list(diagnosis.of_replicas([ill], "b")) == []
+
+
+def test_a_sink_that_no_replica_has_is_told_of(diagnosis: Diagnosis):
+    (one,) = diagnosis.of_sinks([LANE, replace(LANE, sink="bi")], None, ["bi"])
+    assert (one.what, one.link) == ("sink bi has no replica that delivers to it", "#/sinks/bi")
 
 
 def test_a_configuration_that_was_refused_is_told_of_with_its_first_problem():
@@ -115,7 +136,7 @@ def test_dead_letters_wait_for_a_person_since_the_first_of_them():
     assert one.what == "sink crm has 4 dead letters: 413 (and 1 other reasons)"
     assert (one.since, one.help) == (
         rfc3339(SAMPLE_MS - 1000),
-        "disposition-listener dead-letters list --sink crm --config FILE",
+        "disposition-listener dead-letters list --sink crm",
     )
     assert next(of_dead_letters({"crm": 1}, [replace(LETTERS, count=1)])).what == "sink crm has 1 dead letter: 413"
     assert list(of_dead_letters(None, [])) == []

@@ -21,6 +21,7 @@ from listener.model.event import AccountStatus, Gap, GapTally, JournalBatch, Lan
 from listener.model.replica import Beaten, DutyReport, ReplicaReport
 from listener.runtime.metrics import Metrics
 from listener.testing import SAMPLE_MS, MemoryJournal, sample_event
+from listener.web.summary import AccountState
 
 ALICE = AccountStatus(account="alice", subscribed=True, epoch=2, ack=True, since_ms=SAMPLE_MS - 60_000)
 GAP = Gap(account="alice", from_="a", to="2026-11-22T09:39:00.000Z", reason="network", closed_by="poll")
@@ -174,6 +175,39 @@ async def test_any_replica_shows_all_accounts_and_sinks_with_their_owners(databa
         assert (shown["gaps"]["count"], shown["gaps"]["seconds"]) == (1, 2.0)
         assert (shown["journal"]["depthEvents"], shown["journal"]["oldestAgeSeconds"]) == (2, 7.5)
     assert [shown["replica"] for shown in seen] == ["a", "b"]
+
+
+async def test_any_replica_sums_up_all_accounts_and_sinks(database: Database, a: Replica, b: Replica):
+    database.owners = {"account/alice": "a", "account/bob": "b", "account/carol": "b", "account/dave": None}
+    database.owners |= {"lane/crm": "b", "lane/audit": None}
+    a.enter(replace(ALICE, gaps=GapTally().plus(GAP, 2.0)))
+    down = replace(ALICE, subscribed=False, since_ms=None, certain_ms=SAMPLE_MS - 9000)
+    b.enter(*(replace(down, account=name, last_error=f"denied: {name}") for name in ("bob", "carol")))
+    b.lanes = [replace(LANE, parked="401")]
+    await a.replicas.tell()
+    await b.replicas.tell()
+    for one in (a, b):
+        one.now_s += 1.0
+        shown = await one.health.summary()
+        assert (shown.accounts.total, shown.accounts.subscribed, shown.accounts.troubled) == (4, 1, 3)
+        assert [(one.what, one.count) for one in shown.troubles] == [
+            ("no subscription: denied: …", 2),
+            ("no subscription: no replica listens for it", 1),
+        ]
+        assert (shown.open_gaps.count, shown.gaps.count) == (2, 1)
+        told = [one.what for one in shown.health if one.kind != "replica"]
+        assert told == [
+            "sink audit has no replica that delivers to it",
+            "sink crm is parked: 401",
+            "2 accounts have no subscription: denied: …",
+            "account dave has no subscription: no replica listens for it",
+        ]
+        page = await one.health.accounts("", AccountState.TROUBLED, "bob", 1)
+        assert ([one.account for one in page.accounts], page.next, page.total) == (["carol"], "carol", 3)
+    assert (await a.health.summary()).last_hour.replica == "a"  # type: ignore[union-attr]
+    del database.owners["account/carol"]
+    a.now_s += 1.0
+    assert (await a.health.summary()).accounts.total == 3
 
 
 async def test_any_replica_shows_all_replicas(database: Database, a: Replica, b: Replica):

@@ -32,7 +32,7 @@ def world():
 
 def test_all_accounts_are_summed_up(world: World):
     summary = world.roll.summary()
-    assert (summary.unsubscribed, summary.more_unsubscribed) == (((2, CAROL),), 0)
+    assert (world.roll.unsubscribed().first, world.roll.unsubscribed().more) == (((2, CAROL),), 0)
     assert (summary.since_ms, summary.epoch, summary.gaps.count) == ((3000, 5000), 4, 0)
 
 
@@ -44,20 +44,20 @@ def test_a_change_is_seen(world: World):
     world.roll.summary()
     world.roll.note(replace(CAROL, subscribed=True, since_ms=9000, epoch=7, gaps=GapTally().plus(GAP, 2.0)))
     summary = world.roll.summary()
-    assert (summary.unsubscribed, summary.since_ms, summary.epoch) == ((), (3000, 9000), 7)
+    assert (world.roll.unsubscribed().first, summary.since_ms, summary.epoch) == ((), (3000, 9000), 7)
     assert (summary.gaps.count, summary.gaps.seconds, summary.gaps.last) == (1, 2.0, GAP)
 
 
 def test_what_an_account_tells_that_is_struck_counts_no_more(world: World):
     world.roll.strike("carol")
     world.roll.note(CAROL)
-    assert (len(world.roll), world.roll.summary().unsubscribed) == (2, ())
+    assert (len(world.roll), world.roll.unsubscribed().first) == (2, ())
 
 
 def test_of_very_many_in_trouble_the_first_are_named():
     world = World(*(replace(CAROL, account=f"agent{number}") for number in range(250)))
-    summary = world.roll.summary()
-    assert ([place for place, _ in summary.unsubscribed], summary.more_unsubscribed) == (list(range(100)), 150)
+    named = world.roll.unsubscribed()
+    assert ([place for place, _ in named.first], named.more) == (list(range(100)), 150)
 
 
 def test_silence_is_told_once_it_is_longer_than_it_may_be(world: World):
@@ -108,11 +108,11 @@ def test_an_account_is_numbered_by_its_place_in_the_configuration_whatever_is_en
     world.roll.number(["dave", "carol", "bob", "alice"])
     for one in (replace(ALICE, subscribed=False), CAROL, replace(BOB, account="eve", subscribed=False)):
         world.roll.enter(one, lambda: (90.0, 60.0))
-    assert [(place, one.account) for place, one in world.roll.summary().unsubscribed] == [
+    assert [(place, one.account) for place, one in world.roll.unsubscribed().first] == [
         (1, "carol"),
         (3, "alice"),
         (4, "eve"),
     ]
     assert [(place, account) for place, account, _ in world.roll.silent()] == [(1, "carol"), (3, "alice"), (4, "eve")]
     world.roll.number(["alice", "carol", "eve"])
-    assert [place for place, _ in world.roll.summary().unsubscribed] == [0, 1, 2]
+    assert [place for place, _ in world.roll.unsubscribed().first] == [0, 1, 2]

@@ -822,6 +822,31 @@ async def test_the_status_follows_the_session(make: Make):
     assert (status().subscribed, status().since_ms, status().last_error) == (True, NOW_MS + 5, None)
 
 
+async def test_while_there_is_no_subscription_the_status_tells_since_when_a_gap_may_be_open(make: Make):
+    """Since the last certain moment: of the process before, then of the last poll that was answered."""
+    assert (await make()).receiver.status.certain_ms is None, "there never was one"
+    world = await make(saved=saved(seen_ms=NOW_MS - 61_500))
+    trouble = SessionProblem(reason="network", text="reset", retry_in_s=0.5)
+
+    def since() -> int | None:
+        return world.receiver.status.certain_ms
+
+    assert since() == NOW_MS - 61_500
+    await world.report(trouble)
+    assert since() == NOW_MS - 61_500
+    await world.report(certain())
+    assert since() is None
+    await world.report(polled(at_ms=NOW_MS + 30_000, subscribed_ms=NOW_MS + 10_000))
+    await world.report(SessionProblem(reason="multiple_clients", text="jar", retry_in_s=0.0))
+    assert since() is None
+    await world.report(trouble)
+    assert since() == NOW_MS + 10_000
+    await world.report(trouble)
+    assert since() == NOW_MS + 10_000
+    await world.report(certain(RestoredBy.POLL, Cause.NETWORK, at_ms=NOW_MS + 40_000, since_ms=NOW_MS + 10_000))
+    assert since() is None
+
+
 async def test_a_busy_session_that_answers_again_with_events_is_subscribed(make: Make):
     world = await make()
     await world.report(certain(), SessionProblem(reason="network", text="reset", retry_in_s=0.5))

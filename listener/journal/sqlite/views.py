@@ -26,6 +26,7 @@ from listener.model.event import (
     JournalStats,
     Kind,
     Origin,
+    SessionState,
 )
 from listener.model.filter import DeadLetterGroup
 
@@ -87,6 +88,12 @@ def stats(path: Path) -> JournalStats:
     """The figures of the journal at `path`. Raises JournalError: no such file, or no journal."""
     with closing(_Reader(path)) as reader:
         return reader.read(lambda connection: dead_letter_rows.select_stats(connection, size_bytes(path)))
+
+
+def sessions(path: Path) -> dict[str, SessionState]:
+    """Per account, the last stored session. Raises JournalError as `stats`."""
+    with closing(_Reader(path)) as reader:
+        return reader.read(rows.select_sessions)
 
 
 def show(path: Path, *, after: int = 0, chat: str | None = None, limit: int) -> list[Event]:
