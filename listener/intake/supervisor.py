@@ -85,11 +85,12 @@ class SupervisorReceiver(Receiver):
 
         Then to subscribe again, or to begin a new session, would change nothing: it is a gap since that is uncertain.
         """
-        since = None if until is None else self._monitoring.untold(until)
-        if since is None or until is None:
+        read_at = until or Moment.of(self._host.clock)
+        since = self._monitoring.untold(read_at)
+        if since is None:
             return super().found_dead(until)
         self._liveness.trust()
-        return self._gap(since, until, NOT_TOLD, "reread")
+        return self._gap(since, read_at, NOT_TOLD, "reread")
 
     def _begin_chores(self, tasks: asyncio.TaskGroup) -> list[Chore]:
         return [*super()._begin_chores(tasks), self._monitoring.begin(tasks)]
