@@ -43,10 +43,9 @@ class Joining:
         """Join what is under way of these agents, by name with their user ids; whether chats may go on unheard.
 
         Only with `regained` there can be such, since before that none was ever heard. Where the server lists no chats
-        of others, those that were heard before are tried.
+        of others, those that were heard before are tried; nobody knows of those that have begun since.
         """
         before = self._chats.heard() if regained else {}
-        remembers, self._chats.remembers = self._chats.remembers, True
         try:
             present = self._chats.ids_of(await self._services.chats())
             self._chats.lost(chat_id for chat_id in before if chat_id not in present)
@@ -60,7 +59,7 @@ class Joining:
         except WebServicesError as exc:
             self._log.warning("chats_not_joined", error=str(exc))
             return regained
-        is_lost = regained and bool(left_out or (under_way is None and not remembers))
+        is_lost = regained and (under_way is None or bool(left_out))
         if is_lost:
             self._log.warning("chats_lost", chats=len(left_out), effect="they may go on unheard")
         return is_lost

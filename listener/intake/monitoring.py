@@ -103,10 +103,9 @@ class Monitoring:
             monotonic_s = None if seen.monotonic_s is None else seen.monotonic_s - before[0] / 1000
             return Moment(seen.wall_ms - before[1], monotonic_s)
 
-        self._has_monitored, self._chats.remembers = True, False
+        self._has_monitored = True
         self._is_believed = not state.ended and state.behind is None
         self._since = None if self._is_believed else at(state.behind or (0, 0))
-        self._chats.is_doubted = self._since is not None
         self._missing = {name: at(before) for name, before in state.missing}
         self._chats.told, self._chats.kept = state.untold is None, state.kept
         self._untold = None if state.untold is None else at(state.untold)
@@ -159,7 +158,6 @@ class Monitoring:
         self._joining.try_again()
         if self._has_monitored:
             self._since = self._since or self.listening.certain_at() or Moment.of(self._clock)
-            self._chats.is_doubted = True
         self.ask()
 
     def ask(self) -> None:
@@ -358,7 +356,7 @@ class Monitoring:
         if login != self._login:
             return  # all this is to be done again
         now = Moment.of(self._clock)
-        self._since, self._is_believed, self._chats.is_doubted = None, False, False
+        self._since, self._is_believed = None, False
         for name in regained:
             self._agents[name].since = None
         if since is not None:

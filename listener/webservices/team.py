@@ -60,8 +60,6 @@ class TeamChats:
         kept: whether it was ever seen to do so in a chat that its agent had left.
         revoked: in how many chats the supervisor's state became Revoked since somebody last looked.
         ended_untold: whether a chat has ended, and nothing was ever told until then.
-        remembers: whether all chats that the supervisor was in are known, as far as they can be.
-        is_doubted: the supervisor may have been put out of chats, so that a list of them does not tell what was lost.
     """
 
     def __init__(self) -> None:
@@ -71,8 +69,6 @@ class TeamChats:
         self.kept = False
         self.revoked = 0
         self.ended_untold = False
-        self.remembers = True
-        self.is_doubted = False
 
     def know(self, people: Iterable[Person]) -> None:
         """These are the team; a name that two of them go by is nobody's."""
@@ -124,7 +120,6 @@ class TeamChats:
                 known = self._known(chat.id)
                 known.is_heard = True
                 self._attribute(known, chat.participants)
-        self.remembers = self.remembers or not self.is_doubted
 
     @staticmethod
     def ids_of(chats: Sequence[Raw | bytes]) -> frozenset[str]:

@@ -107,12 +107,3 @@ def test_spoilt_notifications_and_chats_are_left_out_and_memory_is_bounded(chats
     chats.take_read([b"{", b'{"id":""}', b'{"id":"C9","state":"Completed"}'])
     assert list(chats.heard()) == ["C2", "C3", "C4"]
     assert TeamChats.ids_of([b"{", b'{"id":"C1"}']) == {"C1"}
-
-
-def test_a_list_that_is_read_while_chats_may_be_lost_does_not_tell_what_was_lost(chats):
-    chats.remembers, chats.is_doubted = False, True
-    chats.take_read([b'{"id":"C1","state":"Chatting"}'])
-    assert not chats.remembers
-    chats.is_doubted = False
-    chats.take_read([b'{"id":"C1","state":"Chatting"}'])
-    assert chats.remembers
