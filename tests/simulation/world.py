@@ -76,6 +76,8 @@ class World:
         self._processes: list[Process] = []
         self._boot = 1
         self.agents = tuple(f"agent{number}" for number in range(1, plan.accounts + 1))
+        if plan.team is not None and not plan.team.hears_properties:
+            self.quiet_s += RECONCILE_S + 10.0  # only a look finds what is set, and the one before may be under way
         self.logins = (*teams.accounts_of(plan, self.agents), *([teams.NAME] if plan.team is not None else ()))
 
     def _listeners(self) -> tuple[str, ...]:
