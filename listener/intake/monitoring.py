@@ -412,6 +412,8 @@ class Monitoring:
         Cut off, it leaves the rest to the end of the login on the server.
         """
         self._is_released = True
+        if self._chore is not None:
+            self._chore.end()  # nobody is asked for any more, not even in the round under way
         now, since = Moment.of(self._clock), self._since
         self._since = now
         self.listening.remember()
@@ -426,7 +428,7 @@ class Monitoring:
         for name in names:
             agent = self._agents.pop(name)
             await self._end_gap(name, agent.since)
-            if agent.user_id is None or not (agent.login or self._is_believed):
+            if agent.user_id is None or agent.why is not None:
                 continue
             theirs = [chat_id for chat_id, whose in heard.items() if whose == name]
             for step in (

@@ -312,3 +312,16 @@ def test_and_none_once_the_server_is_seen_to_keep_supervisors_in():
         assert await world.gaps() == []
 
     played(work)
+
+
+def test_a_supervisor_can_be_taken_out_while_its_team_is_being_asked_for():
+    async def work(world: TeamWorld) -> None:
+        losing = asyncio.create_task(world.lose_login(0.5))
+        await asyncio.sleep(0.505)
+        await world.receiver.release()
+        await losing
+        await asyncio.sleep(10.0)
+        assert world.site.supervision.monitored(NAME) == []
+        assert not world.receiver.rested.is_set()
+
+    played(work)
