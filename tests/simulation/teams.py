@@ -68,9 +68,11 @@ def the_team_is_accounted_for(case: Case) -> Iterator[Finding]:
         at = case.recorded[event.id].at if event.id in case.recorded else evidence.ended_at
         heard.setdefault((event.subject, case.data[event.id]["disposition"]), []).append(at)
     team = evidence.team
+    # What went by a session that did not hear it is a matter of the session: see `everything_is_accounted_for`.
+    by = {(one.chat, one.value, one.stamp_ms) for one in evidence.published if one.agent == NAME and not one.heard}
     for one in evidence.published:
         since = team.monitored_since.get(one.agent)
-        if since is None or one.at < since:
+        if since is None or one.at < since or (one.chat, one.value, one.stamp_ms) in by:
             continue
         if team.began[one.chat] <= since and one.at < team.came_in.get(one.chat, evidence.ended_at):
             continue  # of a chat from before nothing is promised until the supervisor is in it
