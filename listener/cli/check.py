@@ -14,6 +14,7 @@ from listener.daemon import preflight
 from listener.daemon.assembly import load_checked, topics_of
 from listener.daemon.probes import probe
 from listener.errors import ConfigError, Problem
+from listener.webservices.media import MEDIA
 
 _NAMED_ACCOUNTS = 5
 
@@ -62,6 +63,9 @@ def _summary(settings: Settings, *, connected: bool) -> Iterator[tuple[str, str]
     named = f"topic{'s' if len(topics) > 1 else ''} {', '.join(topics.values())}"
     yield "server", f"{server.url}{server.notifications}, {named}, {server.transport}"
     yield "accounts", _accounts(settings) + (", all logged in" if connected and server.login == "basic" else "")
+    for medium in settings.disposition.media:
+        if (limit := MEDIA[medium].limit) is not None:
+            yield "note", f"{medium}: {limit}"
     keys = settings.disposition.keys
     yield "keys", "those that the server names" if keys == AUTO else ", ".join(keys)
     yield "journal", _journal(settings, connected=connected)

@@ -51,8 +51,9 @@ class ExplainedCommand(TyperCommand):
 
     @property
     def statuses(self) -> dict[str, str]:
-        """Every exit status that it can have, with its meaning."""
-        return {**STATUSES, **self.explanation.statuses}
+        """Every exit status that it can have, in their order, with its meaning."""
+        known = {**STATUSES, **self.explanation.statuses}
+        return {status: known[status] for status in sorted(known, key=lambda status: int(status.split()[0]))}
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The help as typer writes it, then examples and exit statuses, plain on a terminal too."""

@@ -85,7 +85,8 @@ def _disposition(change: str, data: dict[str, Any]) -> str:
 def _gap(data: dict[str, Any]) -> str:
     """A stretch in which something could have been missed."""
     start, end = _text(data.get("from")), _text(data.get("to"))
-    return f"{start} to {end}: {_text(data.get('reason'))}, closed by {_text(data.get('closedBy'))}"
+    of_what = f" of {data['mediaType']}" if "mediaType" in data else ""
+    return f"{start} to {end}: {_text(data.get('reason'))}{of_what}, closed by {_text(data.get('closedBy'))}"
 
 
 def _text(value: Any, missing: str = NOTHING) -> str:

@@ -174,7 +174,9 @@ def sink_state(sink: SinkReport) -> str:
         return f"parked: {sink.parked}"
     if sink.quiet_seconds:
         return f"paused for {sink.quiet_seconds:.0f} s more, as its destination asked: {sink.last_error}"
-    return RUNNING if sink.last_error is None else f"failing: {sink.last_error}"
+    if sink.last_error is not None:
+        return f"failing: {sink.last_error}"
+    return f"{RUNNING}; {sink.resend_left} to be delivered again" if sink.resend_left else RUNNING
 
 
 def _delay(ms: int) -> str:

@@ -18,6 +18,7 @@ from pydantic import (
 from listener.config.journal import ReplicaName
 from listener.config.schema import did_you_mean
 from listener.model.forms import DATA_FIELDS, FormName, problem_of
+from listener.model.media import MediaType
 
 
 def _plain_name(value: str) -> str:
@@ -65,6 +66,7 @@ class LaneSettings(BaseModel):
     events: Literal["all", "changes"] = "all"
     gaps: bool = True
     accounts: tuple[str, ...] = ()
+    media: tuple[MediaType, ...] = ()
     keys: tuple[str, ...] = ()
     changes: tuple[Literal["set", "changed", "unchanged", "cleared"], ...] = ()
     dispositions: tuple[str, ...] = ()

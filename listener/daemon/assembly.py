@@ -239,6 +239,7 @@ def policy_of(name: str, lane: LaneSettings) -> LanePolicy:
         changes_only=lane.events == "changes",
         gaps=lane.gaps,
         accounts=frozenset(lane.accounts),
+        media=frozenset(lane.media),
         keys=frozenset(lane.keys),
         changes=frozenset(lane.changes),
         dispositions=lane.dispositions,

@@ -98,10 +98,9 @@ class Hour:
         self._delivered.add(int(now_s), events)
 
     def _note_gaps(self, events: Iterable[Event], at_s: float | None = None) -> None:
-        for event in events:
-            if event.change is None:
-                gap = msgspec.json.decode(event.data, type=Gap)
-                self._gaps.append((event.received_ms / 1000 if at_s is None else at_s, gap))
+        for event in [event for event in events if event.change is None]:
+            gap = msgspec.json.decode(event.data, type=Gap)
+            self._gaps.append((event.received_ms / 1000 if at_s is None else at_s, gap))
 
     async def recall(self, journal: Journal) -> None:
         """Take what an earlier process has recorded in this hour, as far as the newest events of the journal tell."""

@@ -176,7 +176,7 @@ async def _probe_account(
             opening.result()
             await look(parts)
             await parts.client.close()
-            return []
+            return _refused_topics(parts)
         if watching.done():
             return [_as_problem(account, place, watching.result())]
         return [Problem("server.url", f"no answer from {parts.identity.url} within {_HANDSHAKE_S:.0f} s")]
@@ -187,6 +187,15 @@ async def _probe_account(
         if parts.client.link.transport is not None:
             await parts.client.link.transport.close()
         await parts.http.close()
+
+
+def _refused_topics(parts: Account) -> list[Problem]:
+    refused = parts.engine.session.refused_topics
+    return [
+        Problem("disposition.media", f"{medium} is not heard, {topic} was refused: {refused[topic]}")
+        for medium, topic in parts.identity.topics.items()
+        if topic in refused
+    ]
 
 
 async def _first_problem(parts: Account) -> SessionProblem:

@@ -87,8 +87,7 @@ class Troubles:
         self._subscribed += now.subscribed
         self._gaps += now.gaps.count
         self._gap_seconds += now.gaps.seconds
-        if now.gaps.last is not None and now.gaps.last.to >= self._last_to():
-            self._with_last = account
+        self._note_last(account, before, now)
         if key is not None and now.trouble is not None:
             self._keys[account] = key
             self._groups.setdefault(key, _Group(now.trouble, now.since_ms)).add(account, now, at_ms)
@@ -103,8 +102,20 @@ class Troubles:
         self._uncertain.pop(account, None)
         self._names = None
         if account == self._with_last:
-            ended = {name: one.gaps.last.to for name, one in self._standings.items() if one.gaps.last is not None}
-            self._with_last = max(ended, key=lambda name: ended[name], default="")
+            self._find_last()
+
+    def _note_last(self, account: str, before: Standing | None, now: Standing) -> None:
+        """Who has the newest gap. Where another replica takes an account over, its gaps are counted anew."""
+        to = "" if now.gaps.last is None else now.gaps.last.to
+        if account == self._with_last and before is not None and before.gaps.last is not None:
+            if to < before.gaps.last.to:
+                self._find_last()
+        elif to and to >= self._last_to():
+            self._with_last = account
+
+    def _find_last(self) -> None:
+        ended = {name: one.gaps.last.to for name, one in self._standings.items() if one.gaps.last is not None}
+        self._with_last = max(ended, key=lambda name: ended[name], default="")
 
     def _take_away(self, account: str, before: Standing, key: str | None) -> None:
         """Count it no more as it stood before; it stays in its group if it has the same trouble again."""

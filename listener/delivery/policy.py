@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from listener.model.event import Change, Event, Kind
+from listener.model.media import media_type_of
 from listener.runtime.backoff import LONGEST_PAUSE_S
 
 
@@ -18,6 +19,13 @@ class _Value(msgspec.Struct):
     previous: str | None = None
 
 
+class _Medium(msgspec.Struct, rename="camel"):
+    """What of a gap's `data` is filtered by."""
+
+    media_type: str | None = None
+
+
+_MEDIUM = msgspec.json.Decoder(_Medium)
 _VALUE = msgspec.json.Decoder(_Value)
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -30,6 +38,7 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
         changes_only: leave out what repeats the known value.
         gaps: whether gaps go there.
         accounts: of these accounts only; empty for all. Gaps too.
+        media: of these media only; empty for all. Of the gaps those of another medium alone are left out.
         keys: dispositions under these userData keys only; empty for all.
         changes: dispositions with these changes only; empty for all.
         dispositions: glob patterns, case-sensitive; empty for all. A disposition goes there if the value that it brings
@@ -50,6 +59,7 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     changes_only: bool = False
     gaps: bool = True
     accounts: frozenset[str] = frozenset()
+    media: frozenset[str] = frozenset()
     keys: frozenset[str] = frozenset()
     changes: frozenset[str] = frozenset()
     dispositions: tuple[str, ...] = ()
@@ -61,7 +71,7 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     def wanted(self, events: Sequence[Event]) -> list[Event]:
         """Those of the events that the sink gets."""
-        filters = self.accounts or self.keys or self.changes or self.dispositions or self.changes_only
+        filters = self.accounts or self.media or self.keys or self.changes or self.dispositions or self.changes_only
         if self.gaps and not filters:
             return list(events)
         return [event for event in events if self.wants(event)]
@@ -69,6 +79,8 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     def wants(self, event: Event) -> bool:
         """Whether the sink gets this event."""
         if self.accounts and event.account not in self.accounts:
+            return False
+        if self.media and _medium_of(event) not in (None, *self.media):
             return False
         if event.kind is Kind.GAP:
             return self.gaps
@@ -107,6 +119,11 @@ class LanePolicy(msgspec.Struct, frozen=True, kw_only=True):
     def set_aside(self) -> str:
         """The reason in the letter of a single event that failed while others were taken."""
         return f"not taken within {(self.retry_event_after_s or 0.0) / 3600:g} h, while others were"
+
+
+def _medium_of(event: Event) -> str | None:
+    """None of a gap of all media."""
+    return media_type_of(event.subject) if event.kind is Kind.DISPOSITION else _MEDIUM.decode(event.data).media_type
 
 
 def _with_fields(event: Event, fields: frozenset[str]) -> Event:

@@ -39,6 +39,15 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
     tells_after_end: bool = True
     is_documented: bool = True
 
+    @property
+    def limit(self) -> str | None:
+        """What the API cannot tell, in words; None for nothing."""
+        if not self.tells_after_end:
+            return "a code that is set after the release is notified to nobody, and cannot be heard"
+        return None if self.is_documented else _INFERRED
+
+
+_INFERRED = "its topic or its messages are not documented, and inferred from other names: try it once"
 
 _TABLE = (
     Medium(  # Chat API, SetDisposition

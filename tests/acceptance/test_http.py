@@ -111,6 +111,12 @@ async def test_the_status_is_what_its_schema_says(http: aiohttp.ClientSession):
     assert status["journal"]["stored"]["events"] >= 2
     for broken in (status | {"more": 1}, {**status, "lanes": None}, {key: status[key] for key in list(status)[1:]}):
         assert not validator.is_valid(broken)
+    others = {"/summary.json": "Summary", "/accounts.json": "AccountPage", "/dead-letters/groups": "DeadLetterGroups"}
+    for path, name in others.items():
+        root = {**schemas[name], "components": {"schemas": schemas}, "additionalProperties": False}
+        told = await (await http.get(path)).json()
+        jsonschema_rs.Draft202012Validator(root).validate(told)
+        assert not jsonschema_rs.Draft202012Validator(root).is_valid({key: told[key] for key in list(told)[1:]})
 
 
 async def test_the_server_holds_to_its_description_whatever_is_sent(

@@ -1,6 +1,7 @@
 """Five thousand agents in a file or a mounted folder: one more is heard within seconds, and nobody else notices."""
 
 import asyncio
+import os
 import resource
 import time
 
@@ -41,20 +42,26 @@ def sessions(sim):
     return {one["agent"]: one["clientId"] for one in sim.state()["sessions"]}
 
 
+def said(daemon, event):
+    return sum(f'"event": "{event}"' in line for line in daemon.lines)
+
+
 @pytest.fixture
 async def listening(sim, tmp_path, start_daemon, start_command):
     """Start the daemon on accounts that are written already; returns it once all are heard."""
 
     async def start(accounts_file):
         config = write_config(tmp_path, server={"url": sim.url}, accounts_file=accounts_file)
-        began_s = time.perf_counter()
+        began_s, spent = time.perf_counter(), os.times()
         checked = await start_command("check", "--config", config)
         assert await checked.wait() == 0, checked.output
-        took_s = time.perf_counter() - began_s
-        print(f"check of {AGENTS} accounts: {took_s:.2f} s")
-        assert took_s < CHECKED_WITHIN_S
+        took_s, ended = time.perf_counter() - began_s, os.times()
+        cpu_s = sum(ended[2:4]) - sum(spent[2:4])  # of children that have ended: others may keep this machine busy
+        print(f"check of {AGENTS} accounts: {took_s:.2f} s, {cpu_s:.2f} s of CPU")
+        assert 0 < cpu_s < CHECKED_WITHIN_S
         daemon = await start_daemon(config)
         await eventually(lambda: all(map(sim.subscribed, names)), timeout_s=180, interval_s=0.5)
+        await eventually(lambda: said(daemon, "subscribed") == AGENTS, timeout_s=60, interval_s=0.5)
         return daemon
 
     return start

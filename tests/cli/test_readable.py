@@ -40,6 +40,12 @@ def test_a_gap_is_shown_as_one():
     assert shown.what == f"{TIME} to {TIME}: network, closed by poll"
 
 
+def test_a_gap_of_one_medium_names_it():
+    line = json.loads(gap_event(1).to_json())
+    line["data"] |= {"reason": "topic_refused", "mediaType": "email"}
+    assert ": topic_refused of email, closed by" in row(json.dumps(line).encode()).what
+
+
 def test_a_prefix_of_ones_own_and_unknown_fields_and_kinds_are_no_obstacle():
     event = json.loads(disposition_event(1).to_json())
     event |= {"type": "org.example.chat.disposition", "traceparent": "00"}

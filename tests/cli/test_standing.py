@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -122,6 +122,7 @@ def test_a_narrow_terminal_gets_the_newest_minutes():
     assert "gaps            1 closed, 1 min 30 s together; 0 running" in found
 
 
+@settings(max_examples=30)
 @given(st.lists(st.none() | st.integers(0, 10**6), min_size=60, max_size=60))
 def test_a_sparkline_has_a_character_a_minute_that_rises_with_the_count(events: list[int | None]):
     assert SUMMARY.last_hour is not None
@@ -139,6 +140,7 @@ def test_a_sparkline_has_a_character_a_minute_that_rises_with_the_count(events: 
     ("sink", "expected"),
     [
         (SINK, "running"),
+        (replace(SINK, resend_left=7), "running; 7 to be delivered again"),
         (replace(SINK, last_error="503"), "failing: 503"),
         (replace(SINK, quiet_seconds=59.6, last_error="429"), "paused for 60 s more, as its destination asked: 429"),
         (replace(SINK, parked="401", last_error="401"), "parked: 401"),

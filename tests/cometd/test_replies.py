@@ -1,7 +1,7 @@
 """The words of a reply, as servers of every kind write them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.cometd.messages import Message
@@ -30,6 +30,7 @@ def test_a_boolean_may_be_written_in_several_ways(value, said):
     assert truth(value) is said
 
 
+@settings(max_examples=40)
 @given(anything)
 def test_of_an_advice_only_what_bayeux_defines_is_kept(value):
     advice = {"reconnect": value, "interval": value, "timeout": value, "hosts": value}

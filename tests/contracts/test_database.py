@@ -34,7 +34,7 @@ LEASE_S = 5.0  # what the tests take by themselves is nothing against it
 
 @pytest.fixture(scope="module")
 def server():
-    with PostgresServer() as server:
+    with PostgresServer(fsync="off") as server:  # no test cuts its power
         time.sleep(LEASE_S)  # nobody is late within a lease after its start
         yield server
 

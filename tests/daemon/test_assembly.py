@@ -242,8 +242,15 @@ def test_a_lanes_policy_is_what_its_table_says():
 
 def test_a_sinks_filters_and_fields_are_its_lanes_policy():
     lane = LaneSettings(
-        type="stdout", accounts=["a"], keys=["k"], changes=["set"], dispositions=["x*"], fields=["chatId"]
+        type="stdout",
+        accounts=["a"],
+        media=["sms"],
+        keys=["k"],
+        changes=["set"],
+        dispositions=["x*"],
+        fields=["chatId"],
     )
     policy = policy_of("crm", lane)
     assert (policy.accounts, policy.keys, policy.changes) == (frozenset("a"), frozenset("k"), frozenset({"set"}))
+    assert policy.media == {"sms"}
     assert (policy.dispositions, policy.fields) == (("x*",), frozenset({"chatId"}))

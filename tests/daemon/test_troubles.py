@@ -4,7 +4,7 @@ from collections import Counter
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.daemon.troubles import MOST_OPEN_GAPS, MOST_TROUBLES, Standing, Troubles
@@ -37,7 +37,8 @@ STANDINGS = st.builds(
 )
 
 
-@given(st.lists(st.tuples(NAMES, STANDINGS | st.none()), max_size=40))
+@settings(max_examples=60)
+@given(st.lists(st.tuples(NAMES, STANDINGS | st.none()), max_size=20))
 def test_whatever_happens_it_is_what_a_count_of_all_would_be(steps: list[tuple[str, Standing | None]]):
     troubles, known = Troubles(), dict[str, Standing]()
     for at, (name, standing) in enumerate(steps):
@@ -65,6 +66,16 @@ def test_whatever_happens_it_is_what_a_count_of_all_would_be(steps: list[tuple[s
     assert gaps.seconds == sum(one.gaps.seconds for one in known.values())
     ends = [one.gaps.last.to for one in known.values() if one.gaps.last is not None]
     assert (None if gaps.last is None else gaps.last.to) == max(ends, default=None)
+
+
+def test_where_an_account_is_taken_over_and_its_gaps_begin_anew_the_newest_gap_is_anothers():
+    troubles = Troubles()
+    for name, seconds in (("alice", 5), ("bob", 9)):
+        standing = FINE._replace(gaps=GapTally(count=1, seconds=1.0, last=gap_until(seconds)))
+        troubles.put(name, standing, at_ms=SAMPLE_MS)
+    for anew in (GapTally(count=1, seconds=1.0, last=gap_until(2)), GapTally()):
+        troubles.put("bob", FINE._replace(gaps=anew), at_ms=SAMPLE_MS)
+        assert troubles.gaps().last == gap_until(5)
 
 
 def test_equal_troubles_are_told_once_with_when_they_were_seen_first_and_last():

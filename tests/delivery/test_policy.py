@@ -39,6 +39,16 @@ GAP = replace(sample_event(1, account="agent2"), kind=Kind.GAP, change=None)
     [
         (LanePolicy(accounts=frozenset({"agent1"})), [sample_event(1)], [sample_event(1, account="agent2"), GAP]),
         (LanePolicy(gaps=False), [sample_event(1)], [GAP]),
+        (
+            LanePolicy(media=frozenset({"chat"})),
+            [sample_event(1), GAP, replace(GAP, data=b'{"mediaType":"chat"}')],
+            [sample_event(1, chat="email:1"), replace(GAP, data=b'{"mediaType":"email"}')],
+        ),
+        (
+            LanePolicy(media=frozenset({"email"})),
+            [sample_event(1, chat="email:1"), replace(GAP, data=b"{}")],
+            [sample_event(1)],
+        ),
         (LanePolicy(changes_only=True), [sample_event(1), GAP], [sample_event(1, change=Change.UNCHANGED)]),
         (LanePolicy(), [sample_event(1, change=Change.UNCHANGED), GAP], []),
         (

@@ -1,7 +1,7 @@
 """What is counted together, and what is not."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.model.alike import alike
@@ -29,6 +29,7 @@ def test_what_differs_from_case_to_case_is_taken_out(text: str, expected: str):
     assert alike(text, "agent1") == expected
 
 
+@settings(max_examples=50)
 @given(st.lists(WORDS, min_size=1, max_size=5), NAMES, NAMES, st.integers(1024, 65_535), st.integers(1024, 65_535))
 def test_equal_causes_have_equal_texts(words: list[str], one: str, other: str, port: int, next_port: int):
     def told(name: str, port: int, seconds: int) -> str:
@@ -37,6 +38,7 @@ def test_equal_causes_have_equal_texts(words: list[str], one: str, other: str, p
     assert alike(told(one, port, port), one) == alike(told(other, next_port, next_port), other)
 
 
+@settings(max_examples=40)
 @given(st.sampled_from([401, 403, 404, 500, 502, 503]), st.sampled_from([401, 403, 404, 500, 502, 503]), NAMES)
 def test_statuses_tell_causes_apart(one: int, other: int, name: str):
     told = [alike(f"login: HTTP {status} for {name}", name) for status in (one, other)]

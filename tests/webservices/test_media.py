@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.model.media import MEDIA_TYPES
@@ -56,6 +56,7 @@ def test_what_is_not_configured_is_filtered(media_type):
     assert (taken.forwarded, dict(taken.filtered)) == (5, {"message_type": 1})
 
 
+@settings(max_examples=40)
 @given(media, st.dictionaries(st.sampled_from([KEY, "DISP_KEY", "Other"]), anything, max_size=3), anything)
 def test_user_data_says_the_same_in_every_medium_as_in_a_chat(media_type, data, extra):
     """A damaged field beside it takes both by the slow road."""
@@ -67,6 +68,7 @@ def test_user_data_says_the_same_in_every_medium_as_in_a_chat(media_type, data, 
     assert counts[0] == counts[1]
 
 
+@settings(max_examples=30)
 @given(
     st.lists(st.tuples(media, anything, st.sampled_from(["PropertiesUpdated", "AttachedDataChanged", "StatusChange"])))
 )

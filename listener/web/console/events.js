@@ -42,7 +42,7 @@ const REASONS = {
   login: "the login was refused",
   no_ack_cut: "a response was cut off",
   subscription_lost: "the server had dropped the subscription",
-  topic_refused: "the server had refused the topic",
+  topic_refused: "the server had refused the topic of a medium",
   not_monitored: "the agents were not monitored",
   not_told: "the server did not tell the supervisor what was set",
   revoked: "what was set after an agent had left a chat was not told",

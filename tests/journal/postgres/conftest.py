@@ -8,7 +8,7 @@ from support.postgresserver import PostgresServer
 
 @pytest.fixture(scope="module")
 def server():
-    with PostgresServer() as server:
+    with PostgresServer(fsync="off") as server:  # no test cuts its power
         yield server
 
 

@@ -399,7 +399,7 @@ TestReplicas.settings = settings(ONCE, max_examples=30)
 
 @pytest.mark.long
 def test_replicas_on_postgresql():
-    with PostgresServer() as server:
+    with PostgresServer(fsync="off") as server:  # no test cuts its power
         run_state_machine_as_test(
             lambda: Replicas(lambda: OnPostgres(server)),
             settings=settings(

@@ -110,7 +110,7 @@ async def test_a_test_event_is_sent_and_what_was_delivered_is_delivered_once_mor
     await reader.page.get_by_role("button", name="Send a test event").click()
     await reader.says("#sink-outcome", "The test event was taken.")
     await reader.page.get_by_text("Request and answer").click()
-    await reader.says("#exchange-text", "POST /")
+    await reader.says("#exchange-text", "POST http://127.0.0.1")
     await reader.page.locator("#resend-from").fill("2020-01-01T00:00:00")
     await reader.page.locator("#resend-to").fill("2099-01-01T00:00:00")
     await reader.page.get_by_role("button", name="Resend …").click()
