@@ -118,10 +118,10 @@ class Account:
             if result == "ok":
                 self.on_login()
 
-        server, kind, table = settings.server, WebServices, "accounts"
+        server, kind = settings.server, WebServices
         enters = server.start_contact_center_session
         if isinstance(account, SupervisorSettings):
-            kind, table, enters = SupervisorServices, "supervisors", account.start_contact_center_session
+            kind, enters = SupervisorServices, account.start_contact_center_session
         services = kind(
             url=server.url,
             username=account.username,
@@ -133,7 +133,6 @@ class Account:
             on_login=on_login,
             time_s=host.time_s,
             skew=skew,
-            table=table,
         )
         if isinstance(services, SupervisorServices):
             self.services = services

@@ -65,7 +65,6 @@ class Session:
         "_server",
         "_skew",
         "_start_contact_center_session",
-        "_table",
         "_time_s",
         "_timeout_s",
         "_username",
@@ -84,7 +83,6 @@ class Session:
         on_login: Callable[[str], None],
         time_s: Callable[[], float],
         skew: ClockSkew,
-        table: str,
     ) -> None:
         base = URL(url)
         self._base = str(base).rstrip("/")
@@ -98,7 +96,6 @@ class Session:
         self._on_login = on_login
         self._time_s = time_s
         self._skew = skew
-        self._table = table
         self._refused_header_told = False
         self._csrf: dict[str, str] = {}
         self._lock = asyncio.Lock()
@@ -187,8 +184,7 @@ class Session:
         try:
             await self._exchange("GET", ME, headers={"Authorization": self._basic()})
         except LoginRefused as exc:
-            what = f"login of {self._username!r} refused, check username and password of its [[{self._table}]] table"
-            text = f"{what}: {exc}"
+            text = f"login of {self._username!r} refused, check its username and password: {exc}"
             raise LoginRefused(text, http_status=exc.http_status, status_code=exc.status_code) from exc
         if self._start_contact_center_session:
             await self._enter_contact_center()
@@ -328,7 +324,6 @@ class WebServices:
         on_login: told the result of each login: `ok`, `refused` or `failed`.
         time_s: epoch seconds, for a Retry-After that names a date.
         skew: sees the server's clock; shared by all accounts.
-        table: of the configuration, where the user name and the password stand.
     """
 
     __slots__ = ("_session",)
@@ -349,7 +344,6 @@ class WebServices:
         on_login: Callable[[str], None] = lambda _: None,
         time_s: Callable[[], float] = THIS_HOST.time_s,
         skew: ClockSkew | None = None,
-        table: str = "accounts",
     ) -> None:
         self._session = Session(
             url=url,
@@ -362,7 +356,6 @@ class WebServices:
             on_login=on_login,
             time_s=time_s,
             skew=skew or ClockSkew(time_s=time_s),
-            table=table,
         )
 
     def headers(self) -> dict[str, str]:

@@ -161,7 +161,7 @@ async def test_a_wrong_password(start_daemon, checked: Outcome, tmp_path):
         config = write_config(tmp_path, server={"url": sim.url}, accounts=ACCOUNTS)
         text = await troubled(start_daemon, config, "login_refused")
         status, lines = await checked(config)
-    assert "login of 'agent1' refused, check username and password of its [[accounts]] table" in text
+    assert "login of 'agent1' refused, check its username and password" in text
     assert (status, len(lines)) == (78, 1)
     assert lines[0].startswith("error: accounts[0].password: login of 'agent1' refused")
 

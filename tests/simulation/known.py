@@ -116,7 +116,30 @@ def _lived_by_its_interval(case: Case, finding: Finding) -> bool:
     return bool(advised) and case.plan.max_interval_ms < away_ms < case.plan.max_interval_ms + max(advised)
 
 
+def _held_for_one_that_was_killed(case: Case, finding: Finding) -> bool:
+    """The last poll of a process that was killed was held beyond that, and the server counts from its end."""
+    session = finding.about
+    if finding.promise != "session abandoned" or not isinstance(session, Session):
+        return False
+    killed = [end for _, end, how in case.evidence.lives if how == "killed"]
+    return any(0.0 <= session.idle_since - end <= case.plan.hold_ms / 1000 for end in killed)
+
+
 CASES: tuple[OpenCase, ...] = (
+    OpenCase(
+        id="held-poll",
+        text="the server goes on holding the last poll of a process that was killed, and keeps the session from its"
+        " end, which the next process cannot know: where logins fail for longer than `maxInterval`, it is given up"
+        " although it lives",
+        promise="session abandoned",
+        shown_by=(
+            '{"seed":44000008,"ack":true,"accounts":3,"hold_ms":8000,"max_interval_ms":10000,"csrf":true,"ba'
+            'tched":false,"sliced":false,"lasts_s":45.0,"faults":[{"type":"Refuse","host":"gws","at":42.993,'
+            '"for_s":12.358},{"type":"KillReplica","replica":3,"at":43.657,"for_s":0.2}],"replicas":3,"media'
+            '":["chat"]}'
+        ),
+        explains=_held_for_one_that_was_killed,
+    ),
     OpenCase(
         id="advised-interval",
         text="a server keeps a session for the interval that it advised and `maxInterval`; where logins are refused for"

@@ -76,7 +76,7 @@ async def test_a_wrong_password_is_named_and_tried_once_per_call(connect, url, s
     with pytest.raises(LoginRefused) as refused:
         await client.me()
     assert str(refused.value) == (
-        "login of 'agent1' refused, check username and password of its [[accounts]] table: "
+        "login of 'agent1' refused, check its username and password: "
         "GET /api/v2/me: HTTP 403, statusCode 20: Access denied"
     )
     assert (refused.value.http_status, refused.value.status_code) == (403, 20)

@@ -81,10 +81,3 @@ async def test_without_the_contact_center_session_the_server_refuses(stack, conn
     services = await connected(connect, sim.url)
     with pytest.raises(OperationForbidden):
         await services.monitor(sim.center.agents["agent1"].user_id)
-
-
-async def test_a_refused_login_names_its_table(stack, connect):
-    sim = await stack.enter_async_context(Simulator(SimulatorOptions(supervisors=1)))
-    services = await connected(connect, sim.url, password=lambda: "wrong", table="supervisors")
-    with pytest.raises(Exception, match=r"its \[\[supervisors\]\] table"):
-        await services.login()
