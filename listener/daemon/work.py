@@ -213,7 +213,7 @@ async def _carry_out(what: str, lane: Lane) -> None:
     try:
         match what.split():
             case ["resume"]:
-                lane.resume(by_command=True)
+                _ = lane.resume(by_command=True) or lane.try_now()
             case ["replay"]:
                 lane.replay()
             case ["resend", after, through]:
