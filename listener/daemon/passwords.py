@@ -21,6 +21,7 @@ from listener.webservices.client import WebServices, new_session
 _log = structlog.get_logger(__name__)
 
 _LOOK_S = 10.0
+_SOON_S = 1.0  # after a change: sessions that were started anew are heard again by then
 _APART_S = 0.1  # a denial-of-service filter may stand before the server
 _AGAIN_S = 300.0  # after a refusal, at least: a directory may lock out who is refused too often
 _AGAIN_LIMIT_S = 3600.0
@@ -153,7 +154,7 @@ class Passwords:
                     self._trials[name] = _Trial(self._host.clock.monotonic_s(), self._patience())
             await self._try_due(accounts, settings)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), _LOOK_S)
+                await asyncio.wait_for(self._wanted.wait(), _SOON_S if changed else _LOOK_S)
             self._wanted.clear()
 
     def _patience(self) -> Backoff:
