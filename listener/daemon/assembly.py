@@ -97,6 +97,8 @@ class Account:
             spread_s=spread_s,
             certainty=certainty,
         )
+        if saved is not None and not saved.clean:  # its last poll may be held yet
+            self.engine.lease.unanswered(self.engine.session.timeout_ms / 1000)
         link = Link(
             engine=self.engine,
             http=self.http,

@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from listener.config.settings import Settings
 from listener.daemon.daemon import Daemon
-from listener.errors import JournalUncertain
-from listener.model.event import Event, Gap, Kind
+from listener.errors import JournalError, JournalUncertain
+from listener.model.event import Event, Gap, Kind, LaneState
 from listener.runtime.metrics import Metrics
 from listener.simulator import Simulator, SimulatorOptions
 from listener.testing import MemoryConnection, MemoryDatabase
@@ -442,6 +442,28 @@ async def test_an_order_reaches_the_lane_wherever_it_is(site: Site):
     await eventually(lambda: len(site.receiver.accepted()) == before + 1)
     assert site.receiver.accepted()[-1] == site.receiver.accepted()[0]
     assert await other.order("lane/crm", "resend-cancel") == owner.settings.journal.replica
+
+
+async def test_an_order_that_is_not_carried_out_yet_goes_with_its_lane(site: Site, monkeypatch: pytest.MonkeyPatch):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    owner = first if first.lanes() else second
+    site.tell("a")
+    await site.heard("a")
+    before, tried = len(site.receiver.accepted()), asyncio.Event()
+
+    async def no_room(_state: LaneState) -> None:
+        tried.set()
+        raise JournalError("no room")
+
+    monkeypatch.setattr(owner.daemon._journal, "store_lane_state", no_room)
+    other = MemoryConnection(site.database)
+    await other.open()
+    await other.order("lane/crm", "resend 0 1")
+    await tried.wait()
+    await owner.stop()
+    await eventually(lambda: len(site.receiver.accepted()) == before + 1)
+    assert site.receiver.accepted()[-1] == site.receiver.accepted()[0]
 
 
 async def test_a_stop_takes_no_longer_than_it_may_while_the_database_is_away(site: Site):
