@@ -113,7 +113,7 @@ class Health:
         found += _more(unsubscribed.more, "accounts have no subscription")
         found += [_unheard(self._roll.mark(place), one) for place, one in unheard.first]
         found += _more(unheard.more, "accounts do not hear all that they should")
-        found += [_silent(self._roll.mark(place), account, silent_s) for place, account, silent_s in silent[:MOST_NAMED]]
+        found += [_silent(self._roll.mark(place), account, for_s) for place, account, for_s in silent[:MOST_NAMED]]
         found += _more(len(silent[MOST_NAMED:]), "accounts are silent")
         return found
 
