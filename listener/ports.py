@@ -17,7 +17,7 @@ from listener.model.event import (
     SessionState,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterGroup, DeadLetterPage, EventFilter, Found
-from listener.model.replica import Changes, Offer
+from listener.model.replica import Changes, Offer, Order
 
 
 class Journal(Protocol):
@@ -193,6 +193,9 @@ class Duties(Protocol):
 
     async def changes(self) -> Changes:
         """Wait for what is new, and return it. Raises JournalFenced: everything is to end without confirming."""
+
+    def carried_out(self, order: Order) -> None:
+        """It need not be told again, to anybody; until then it goes where its duty goes."""
 
     async def release(self, duties: Collection[str]) -> None:
         """These are at rest here, and others may have them. Raises JournalFenced, JournalError."""

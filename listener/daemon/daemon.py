@@ -227,7 +227,7 @@ class Daemon:
 
             workers = [spawn("supervision", self._supervision().run())]
             if is_alone or await self._has_joined(stack, spawn):
-                workers += self._begin(work, watch, spawn)
+                workers += [*self._begin(work, watch, spawn), spawn("passwords", accounts.passwords.run())]
                 self._lanes.start(lanes, spawn)
                 await self._sinks_answered()
                 accounts.start(spawn)

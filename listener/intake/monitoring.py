@@ -100,7 +100,8 @@ class Monitoring:
         """An earlier process had left this; `seen` is when it last was certain of its session."""
 
         def at(before: Before) -> Moment:
-            monotonic_s = None if seen.monotonic_s is None else seen.monotonic_s - before[0] / 1000
+            is_timed = seen.monotonic_s is not None and before[0] >= 0
+            monotonic_s = (seen.monotonic_s or 0.0) - before[0] / 1000 if is_timed else None
             return Moment(seen.wall_ms - before[1], monotonic_s)
 
         self._has_monitored = True
@@ -118,7 +119,8 @@ class Monitoring:
             return None
 
         def before(since: Moment) -> Before:
-            return max(0, round(since.seconds_to(seen) * 1000)), seen.wall_ms - since.wall_ms
+            age_ms = -1 if since.monotonic_s is None else max(0, round(since.seconds_to(seen) * 1000))
+            return age_ms, seen.wall_ms - since.wall_ms
 
         missing = {name: before(since) for name, since in self._missing.items()}
         missing |= {name: before(one.since) for name, one in self._agents.items() if one.since is not None}

@@ -3,7 +3,10 @@
 import msgspec
 
 Before = tuple[int, int]
-"""How long before another a moment was, in milliseconds: by the monotonic clock, and by what the wall clock showed."""
+"""How long before another a moment was, in milliseconds: by the monotonic clock, and by what the wall clock showed.
+
+The first is -1 where only the wall clock tells: the machine was started since.
+"""
 
 
 class TeamState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -16,8 +16,8 @@ from listener.testing import MemoryJournal
 from support.eventually import eventually
 
 
-def settings(url, *names):
-    accounts = [{"username": name, "password": "secret"} for name in names]
+def settings(url, *names, **password):
+    accounts = [{"username": name, "password": "secret"} | password for name in names]
     sinks = {"out": {"type": "file", "path": "out"}}
     return Settings.model_validate({"server": {"url": url}, "accounts": accounts, "sinks": sinks})
 
@@ -135,3 +135,23 @@ async def test_a_stop_leaves_no_poll_open_without_acknowledgements(world, sim):
     assert not sim.polling("agent1")
     assert not sim.polling("agent2")
     assert at_work() == set()
+
+
+async def test_new_passwords_are_tried_beside_the_sessions_and_what_is_refused_is_one_trouble(world, sim, owned):
+    trying = spawn("passwords", world.passwords.run())
+    owned.callback(trying.cancel)
+    await eventually(lambda: world.passwords._watch._settings is not None)
+    before = {one["agent"]: one["clientId"] for one in sim.state()["sessions"]}
+    names = ["agent1", "agent2"]
+    await world.apply(settings(sim.url, *names, password="new"), names, spawn, timeout_s=5.0)
+    await subscribed(world, *names)
+    world.passwords.look()
+    await eventually(lambda: world._roll.troubles.counts().troubled == 2)
+    (trouble,) = world._roll.troubles.groups()
+    assert trouble.what.startswith("the new password is refused, and the session goes on with its old login: GET")
+    assert trouble.accounts == ("agent1", "agent2")
+    assert (world._roll.unsubscribed().first, world._roll.unheard().first) == ((), ()), "they hear everything"
+    assert {one["agent"]: one["clientId"] for one in sim.state()["sessions"]} == before
+    await world.apply(settings(sim.url, *names), names, spawn, timeout_s=5.0)
+    await subscribed(world, *names)
+    await eventually(lambda: world._roll.troubles.counts().troubled == 0)

@@ -105,9 +105,7 @@ async def test_another_team_without_another_session_and_nobody_once_it_is_gone(o
 
 
 SEES = "'supervisor1' can see"
-CHECK = (
-    "check username and password of its [[supervisors]] table: GET /api/v2/me: HTTP 403, statusCode 20: Access denied"
-)
+CHECK = "check its username and password: GET /api/v2/me: HTTP 403, statusCode 20: Access denied"
 
 
 def looked_at(sim, **options):

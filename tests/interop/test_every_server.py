@@ -95,6 +95,7 @@ async def test_the_documented_notification_is_one_line_and_one_post(
             "userData": {},
             "receivedAt": event["time"],
             "origin": "notification",
+            "mediaType": "chat",
         },
     }
     assert json.dumps(event) == json.dumps(expected), "the same fields, in the same order"

@@ -132,9 +132,9 @@ def open_stretches(sessions: Mapping[str, SessionState], at: Callable[[int, int 
     if session is None or session.team is None:
         return []
     seen_s, team = at(session.seen_ms, session.seen_monotonic_ms), session.team
-    found: list[Stretch] = [(name, seen_s - ms / 1000) for name, (ms, _) in team.missing]
+    found: list[Stretch] = [(name, seen_s - ms / 1000 if ms >= 0 else 0.0) for name, (ms, _) in team.missing]
     of_all = (team.behind, team.untold, team.revoked)
-    return [*found, *((None, seen_s - before[0] / 1000) for before in of_all if before is not None)]
+    return [*found, *((None, seen_s - one[0] / 1000 if one[0] >= 0 else 0.0) for one in of_all if one is not None)]
 
 
 @contextmanager

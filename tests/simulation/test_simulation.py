@@ -568,6 +568,19 @@ def test_a_session_that_was_never_stored_is_nobodys_to_keep():
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_session_is_kept_for_its_next_process_while_the_disk_is_full():
+    full, kill = DiskFull(at=68.108, for_s=4.151), Kill(power=False, at=74.112, for_s=15.0)
+    outcome = play(_small(1186, full, kill, ack=True, hold_ms=5000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_the_last_poll_of_a_replica_that_was_killed_may_be_held_yet():
+    refuse, kill = Refuse(host="gws", at=42.993, for_s=12.358), KillReplica(replica=3, at=43.657, for_s=0.2)
+    plan = _small(44000008, refuse, kill, ack=True, hold_ms=8000, lasts_s=45.0, accounts=3)
+    outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS, csrf=True))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_a_login_that_was_refused_stands_in_the_way_until_the_next():
     outcome = play(
         _small(

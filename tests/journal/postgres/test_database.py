@@ -149,7 +149,7 @@ async def test_behind_a_pooler_a_client_that_froze_with_the_gate_is_ended_by_the
         await one.append("waited")
         print(f"through a pooler an append waited {time.monotonic() - began:.2f} s for a frozen client")
         assert [event.id for event in await one.database.read(0, 10)] == ["waited"]
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)):
             await frozen.execute("COMMIT")
         frozen.terminate()
         await one.database.close()
