@@ -886,7 +886,31 @@ async def test_a_session_that_is_refused_for_longer_than_it_can_live_is_given_up
         assert isinstance(fact, SessionProblem)
         assert fact.reason == "unauthorized"
         assert fact.text.startswith("HTTP 403, right after a login was granted: the login cookie is not honoured")
-    assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, Cause.LOGIN)
+    assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, Cause.SESSION_EXPIRED), "each login was granted"
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [(Unreachable("no route"), Cause.NETWORK), (LoginRefused("wrong password"), Cause.LOGIN)],
+    ids=["unreachable", "refused"],
+)
+async def test_a_gap_is_laid_to_the_login_only_where_the_server_refused_one(
+    make: Make, failure: ListenerError, cause: Cause
+):
+    failures = [failure]
+
+    async def login() -> None:
+        if world.script.sessions and failures:
+            raise failures.pop()
+
+    world = make(login=login)
+    world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 14, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.pass_time(14)
+    while not isinstance(fact := await world.engine.next_fact(), Subscribed):
+        pass
+    assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, cause)
 
 
 async def test_a_session_whose_first_poll_is_refused_is_told_so_that_a_later_process_goes_on_with_it(make: Make):
