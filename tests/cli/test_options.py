@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from listener.cli.options import replacing, time_ms
+from listener.cli.options import place_of, replacing, time_ms
 from listener.config import loading
 from listener.errors import StartError
 
@@ -44,6 +44,19 @@ def test_a_configuration_that_is_not_named_is_looked_for(invoke, monkeypatch, tm
     config.unlink()
     monkeypatch.setattr(loading, "_DEFAULT_FILES", ("listener.toml", str(tmp_path / "elsewhere.toml")))
     assert invoke("check").stdout.startswith(f"ok: {tmp_path}/elsewhere.toml\n")
+
+
+def test_accounts_are_those_of_tables_files_and_supervisors_or_not_known(tmp_path):
+    config = tmp_path / "listener.toml"
+    config.write_text(
+        'accounts_file = "agents.csv"\n[server]\nurl = "https://gws.example.com"\n'
+        '[[accounts]]\nusername = "agent1"\npassword_file = "gone"\n'
+        '[[supervisors]]\nusername = "boss"\npassword_file = "gone"\nmonitor = ["agent1"]\n'
+        '[sinks.audit]\ntype = "file"\npath = "audit.jsonl"\n'
+    )
+    assert place_of(config, None).accounts is None, "the file is not there"
+    (tmp_path / "agents.csv").write_text("username,password\nagent2,x\nagent3,x\n")
+    assert set(place_of(config, None).accounts or ()) == {"agent1", "agent2", "agent3", "boss"}
 
 
 def test_what_was_looked_for_is_told(invoke):
