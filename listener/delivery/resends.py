@@ -50,6 +50,7 @@ class Resends:
 
     async def cancel(self) -> int:
         """Resend nothing more; returns how many sequences were left. Raises JournalError."""
+        await self._retry_state.restored.wait()
         left = self._retry_state.state.resend_left
         self._window, self._end = {}, 0
         self._turn += 1
