@@ -111,8 +111,8 @@ def _sink(sink: str, found: JournalStats) -> Iterator[tuple[str, str]]:
     if state is not None and state.parked is not None:
         yield "", f"parked since {rfc3339(state.parked_ms)}: {state.parked}"
     elif state is not None and state.sequence > cursor:
-        tried = f"{state.attempts} attempt{'' if state.attempts == 1 else 's'}"
-        yield "", f"failing at {state.sequence} for {duration(state.failing_ms)}, {tried}: {state.last_error}"
+        tried = f"{state.attempts} attempt{'' if state.attempts == 1 else 's'} in {duration(state.failing_ms)}"
+        yield "", f"failing at {state.sequence}; when that was last stored, {tried}: {state.last_error}"
 
 
 def journal_show(

@@ -1,4 +1,4 @@
-"""`sinks list` and `sinks resume`: how far each sink has come, and resuming one that is parked."""
+"""`sinks list` and `sinks resume`: how far each sink has come, and resuming one that is parked or failing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ from listener.cli.looks import stats
 from listener.cli.options import ConfigOption, PathOption, place_of, sink_names
 from listener.cli.readable import NOTHING, write_table
 from listener.cli.shared import Shared
+from listener.cli.standing import sink_state
 from listener.errors import NoDaemon
 from listener.model.condition import SinkReport
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
@@ -21,7 +22,7 @@ _HEADING = ("sink", "kind", "at", "to go", "dead", "state")
 _NUMBERS = ("at", "to go", "dead")
 
 NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="The sink.", autocompletion=sink_names)]
-AllOption = Annotated[bool, typer.Option("--all", help="All sinks that are parked or paused.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All sinks that are parked, paused or failing.")]
 SinksJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per sink and line; needs the daemon.")]
 
 
@@ -95,10 +96,7 @@ def _state(lane: LaneStatus, stored: LaneState | None) -> str:
     if lane.parked is not None:
         since = f" since {rfc3339(stored.parked_ms)}" if stored is not None and stored.parked is not None else ""
         return f"parked{since}: {lane.parked}"
-    if lane.quiet_s:
-        return f"paused for {lane.quiet_s:.0f} s more, as its destination asked: {lane.last_error}"
-    state = f"failing: {lane.last_error}" if lane.last_error is not None else "running"
-    return f"{state}; {lane.resend_left} to be delivered again" if lane.resend_left else state
+    return sink_state(SinkReport.of(lane, None))
 
 
 def _stored(found: JournalStats, kinds: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
@@ -125,7 +123,7 @@ def resume_sink(
 ) -> None:
     """Resume a sink that is parked, once the cause is fixed.
 
-    Or one that pauses at its destination's request.
+    Or one that pauses at its destination's request. One that is failing makes its next attempt at once.
 
     Examples:
         disposition-listener sinks resume crm --config listener.toml
@@ -136,10 +134,12 @@ def resume_sink(
     done, by_daemon = control.resume(place_of(config, path).journal, name)
     for sink in done.resumed:
         print(f"{sink} resumed" if by_daemon else f"{sink} will resume when the daemon runs")
+    for sink in done.trying:
+        print(f"{sink} tries again at once")
     if name is not None:
         for sink in done.running:
             print(f"{sink} was not parked")
-    elif not done.resumed:
+    elif not done.resumed and not done.trying:
         print("no sink was parked")
 
 

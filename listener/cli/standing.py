@@ -175,8 +175,11 @@ def sink_state(sink: SinkReport) -> str:
     if sink.quiet_seconds:
         return f"paused for {sink.quiet_seconds:.0f} s more, as its destination asked: {sink.last_error}"
     if sink.last_error is not None:
-        return f"failing: {sink.last_error}"
-    return f"{RUNNING}; {sink.resend_left} to be delivered again" if sink.resend_left else RUNNING
+        wait_s = sink.next_attempt_seconds
+        state = f"failing{'' if wait_s is None else f', next attempt in {wait_s:.0f} s'}: {sink.last_error}"
+    else:
+        state = RUNNING
+    return f"{state}; {sink.resend_left} to be delivered again" if sink.resend_left else state
 
 
 def _delay(ms: int) -> str:

@@ -129,7 +129,7 @@ class Accounts:
         self._found_keys = FoundKeys(self._decoder_of)
         self._listening: dict[str, _Listening] = {}
         self._digests = _Digests()
-        self._roll.number(account.username for account in settings.listening_accounts())
+        self._roll.number((one.username for one in settings.listening_accounts()), settings.marks())
         self._starting: set[asyncio.Task[None]] = set()
         self._resumed = Gate()
         self._resuming = 0
@@ -220,7 +220,7 @@ class Accounts:
                     one.receiver.watch(team_of(supervisor))
         await self.end(names, timeout_s=timeout_s)
         self._settings = settings
-        self._roll.number(account.username for account in settings.listening_accounts())
+        self._roll.number((one.username for one in settings.listening_accounts()), settings.marks())
         await self.build(account for account in settings.listening_accounts() if account.username in names)
         self.start(spawn)
         self.passwords.look()

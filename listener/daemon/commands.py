@@ -116,11 +116,13 @@ class CommandHandler:
         names = [self._known(command.name)] if command.name is not None else list(self._configured())
         lanes = [self._lanes[name] for name in names if name in self._lanes]
         resumed = tuple(lane.name for lane in lanes if lane.resume(by_command=True))
+        trying = tuple(lane.name for lane in lanes if lane.name not in resumed and lane.try_now())
         ordered = {name: await self._order(name, "resume") for name in names if name not in self._lanes}
-        log.info("sinks_resumed", sinks=resumed, ordered=ordered)
+        log.info("sinks_resumed", sinks=resumed, trying=trying, ordered=ordered)
         return Resumed(
             resumed=resumed,
-            running=tuple(lane.name for lane in lanes if lane.name not in resumed),
+            trying=trying,
+            running=tuple(lane.name for lane in lanes if lane.name not in {*resumed, *trying}),
             ordered=ordered,
         )
 

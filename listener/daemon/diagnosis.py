@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from listener.daemon.troubles import SILENT
-from listener.delivery import readiness_problem
+from listener.delivery import delivery_problem
 from listener.model.condition import Configuration, ReadinessProblem
 from listener.model.event import JournalStats, LaneStatus, epoch_ms, rfc3339
 from listener.model.filter import DeadLetterGroup
@@ -47,14 +47,14 @@ class Diagnosis:
     ) -> Iterator[HealthProblem]:
         """Each that does not get what it should; `nobodys` are those that no replica has."""
         for lane in lanes:
-            problem = readiness_problem(lane)
+            problem = delivery_problem(lane)
             if problem is None and lane.sink in nobodys:
                 what = f"sink {lane.sink} has no replica that delivers to it"
                 problem = ReadinessProblem(brief=what, full=what, help="disposition-listener replicas list")
             if problem is None:
                 continue
             state = None if stats is None else stats.lanes.get(lane.sink)
-            since_ms = self._now_ms() - round(lane.stalled_s * 1000)
+            since_ms = self._now_ms() - round(max(lane.stalled_s, lane.failing_s or 0.0) * 1000)
             if lane.parked is not None and state is not None and state.parked_ms:
                 since_ms = state.parked_ms
             yield HealthProblem(

@@ -62,7 +62,8 @@ async def resend(path: Path, command: ResendEvents) -> Resend:
         cursor = (await journal.cursors()).get(command.name, 0)
         plan = await planned(command, journal.read, journal.events_between, last=journal.last_sequence, cursor=cursor)
         if not command.dry_run:
-            require_possible(command.name, holds_once=False, left=state.resend_left)
+            left = journal.events_between(state.resend_after, state.resend_through)
+            require_possible(command.name, holds_once=False, left=left)
         if plan.events and not command.dry_run:
             await journal.store_lane_state(replace(state, resend_after=plan.after, resend_through=plan.through))
         return plan

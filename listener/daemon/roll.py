@@ -67,6 +67,7 @@ class Roll:
         self._doubts: dict[str, str] = {}
         self._rows: dict[str, _Row] = {}
         self._places: dict[str, int] = {}
+        self._marks: Sequence[str] = ()
         self._summary: Summary | None = None
         self._unsubscribed, self._unheard = set[str](), set[str]()
         self._heard_until_s = -math.inf
@@ -74,10 +75,18 @@ class Roll:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def number(self, accounts: Iterable[str]) -> None:
-        """The accounts of the configuration, entered or not: their places in it are how they are numbered."""
+    def number(self, accounts: Iterable[str], marks: Sequence[str] = ()) -> None:
+        """The accounts of the configuration, entered or not: their places in it are how they are numbered.
+
+        `marks` are what they are called where their names are not to be told, in the same order.
+        """
+        self._marks = marks
         self._places = {account: place for place, account in enumerate(accounts)}
         self._summary = None
+
+    def mark(self, place: int) -> str:
+        """What the account with this place is called where its name is not to be told."""
+        return self._marks[place] if place < len(self._marks) else f"accounts[{place}]"
 
     def enter(self, status: AccountStatus, silence: Callable[[], tuple[float, float]]) -> None:
         """One more account; one without a place gets the last.

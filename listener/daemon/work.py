@@ -233,7 +233,7 @@ async def _obeyed(order: Order, lanes: Mapping[str, Lane]) -> bool:
         return not order.duty.startswith(LANE)
     match order.what.split():
         case ["resume"]:
-            lane.resume(by_command=True)
+            _ = lane.resume(by_command=True) or lane.try_now()
         case ["replay"]:
             lane.replay()
         case ["resend", after, through]:

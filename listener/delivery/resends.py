@@ -56,6 +56,7 @@ class Resends:
 
     async def cancel(self) -> int:
         """Resend nothing more; returns how many events were left. Raises JournalError."""
+        await self._retry_state.restored.wait()
         left = self.left
         self._window, self._end = {}, 0
         self._turn += 1

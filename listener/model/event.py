@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from listener.model.holes import Holes
 from listener.model.media import CHAT, MediaType
@@ -338,20 +338,6 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EVERY_DEAD_LETTER = DeadLetterFilter()
-Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
-
-
-class ControlFilter(DeadLetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A DeadLetterFilter from outside: a misspelt condition must be an error, not a missing condition."""
-
-    since_ms: Milliseconds | None = None
-    until_ms: Milliseconds | None = None
-    after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
-
-    @classmethod
-    def of(cls, which: DeadLetterFilter) -> "ControlFilter":
-        """The same letters."""
-        return cls(**asdict(which))
 
 
 class LaneState(msgspec.Struct, frozen=True, kw_only=True):
@@ -428,8 +414,11 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery lane at one moment. `parked` is the reason why the sink is parked, None while it is not.
 
     `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `quiet_s` is how much longer
-    its destination asked for a pause. `stalled_s` is how long, by the monotonic clock, it has made no progress although
-    there is something to deliver; 0.0 while it is parked. `resend_left` counts the events to be delivered again.
+    its destination asked for a pause; 0.0 if it did not. `stalled_s` is how long, by the monotonic clock, it has made
+    no progress although there is something to deliver; 0.0 while it is parked. `failing_s` is how long, while the
+    daemon ran, its deliveries have failed in a row; None if they do not. `next_attempt_s` is how much longer it pauses
+    after a failure, None if it does not. `resend_left` is how many events are still to be delivered again, since a
+    person wants it.
     """
 
     sink: str
@@ -444,6 +433,8 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float = 0.0
     lag_s: float = 0.0
     resend_left: int = 0
+    failing_s: float | None = None
+    next_attempt_s: float | None = None
 
 
 class GapTally(msgspec.Struct, frozen=True, kw_only=True):

@@ -142,6 +142,10 @@ def test_a_sparkline_has_a_character_a_minute_that_rises_with_the_count(events: 
         (SINK, "running"),
         (replace(SINK, resend_left=7), "running; 7 to be delivered again"),
         (replace(SINK, last_error="503"), "failing: 503"),
+        (
+            replace(SINK, last_error="503", next_attempt_seconds=11.6, resend_left=7),
+            "failing, next attempt in 12 s: 503; 7 to be delivered again",
+        ),
         (replace(SINK, quiet_seconds=59.6, last_error="429"), "paused for 60 s more, as its destination asked: 429"),
         (replace(SINK, parked="401", last_error="401"), "parked: 401"),
     ],

@@ -29,6 +29,18 @@ def test_accounts_of_the_file_come_after_those_of_the_configuration(loaded, csv,
     assert [settings.keys_of(account) for account in (one, three)] == [("DispositionCode",), ("Outcome", "Reason")]
 
 
+def test_each_account_has_a_mark_by_which_it_is_found_and_that_names_nobody(loaded, csv, tmp_path):
+    csv("username,password\n# a comment\nalice,x\n\nbob,x\n")
+    supervisors = [{"username": "carol", "password": "x", "monitor": ["dave"]}]
+    of_lines = ("accounts_file line 3", "accounts_file line 5")
+    assert loaded({**BESIDE, "supervisors": supervisors}).marks() == ("accounts[0]", *of_lines, "supervisors[0]")
+    (tmp_path / "agents").mkdir()
+    for name in ("bob", "alice"):
+        (tmp_path / "agents" / name).write_text("x")
+    of_files = ("accounts_file entry 1", "accounts_file entry 2")
+    assert loaded({**BESIDE, "accounts_file": "agents"}).marks() == ("accounts[0]", *of_files)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -57,6 +57,11 @@ def test_a_sink_that_takes_nothing_has_not_done_so_since_its_last_progress(diagn
     assert one.help == "disposition-listener sinks test crm"
 
 
+def test_a_sink_that_fails_is_named_at_once_and_has_failed_since_its_first_failure_in_a_row(diagnosis: Diagnosis):
+    (one,) = diagnosis.of_sinks([replace(LANE, last_error="503", stalled_s=1.0, failing_s=5.0)], None)
+    assert (one.what, one.since) == ("sink crm is failing: 503", rfc3339(SAMPLE_MS + 55_000))
+
+
 def test_accounts_with_the_same_trouble_are_one_sentence():
     def told(what: str, *accounts: str) -> Trouble:
         return Trouble(what=what, count=len(accounts), accounts=accounts, first_at=TIME, last_at=TIME)

@@ -250,6 +250,8 @@ def sink(name: str, *, kind: str = "webhook", parked: str | None = None, **more:
         "parked": parked,
         "stalledSeconds": 0.0,
         "quietSeconds": 0.0,
+        "failingSeconds": None,
+        "nextAttemptSeconds": None,
         "lastError": None,
         "deadLetters": 0,
         "replica": None,

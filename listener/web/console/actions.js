@@ -44,9 +44,9 @@ export class Actions {
     }
   }
 
-  /** Let a parked sink go on. */
+  /** Let a parked sink go on, or one that fails try at once. */
   resume(element, sink) {
-    const told = ({ resumed }) => (resumed ? `${sink} resumed.` : `${sink} was not parked.`);
+    const told = ({ resumed, trying }) => `${sink} ${resumed ? "resumed" : trying ? "tries again at once" : "was not parked"}.`;
     return this.order(element, `/sinks/${encodeURIComponent(sink)}/resume`, {}, told);
   }
 
