@@ -126,7 +126,7 @@ def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
     if parts.server is None or parts.server.login != "basic":
         return
     url = URL(parts.server.url)
-    if url.scheme == "http" and not is_loopback(url.host or ""):
+    if url.scheme == "http" and not is_loopback(url.host or "") and "${" not in parts.server.url:  # not set: an error
         yield Problem("server.url", f"each login sends the password to {url.host} unencrypted: use https://")
 
 
