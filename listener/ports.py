@@ -49,6 +49,12 @@ class Journal(Protocol):
         Of events that other processes append it may learn a little later.
         """
 
+    def events_between(self, after: int, through: int) -> int:
+        """How many events there are above the sequence `after`, up to `through`: sequences have holes.
+
+        Never too few. It may count some that were deleted a moment ago.
+        """
+
     @property
     def trouble(self) -> str | None:
         """Why it cannot work at this moment, in words; None while it can, or nothing else is known."""

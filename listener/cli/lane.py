@@ -15,6 +15,7 @@ from listener.cli.shared import Shared
 from listener.errors import NoDaemon
 from listener.model.condition import SinkReport
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
+from listener.model.holes import Holes, events_between
 
 _HEADING = ("sink", "kind", "at", "to go", "dead", "state")
 _NUMBERS = ("at", "to go", "dead")
@@ -102,17 +103,18 @@ def _stored(found: JournalStats, kinds: Mapping[str, str]) -> Iterator[tuple[str
     for sink in sorted({*found.cursors, *found.lanes, *kinds}):
         cursor = found.cursors.get(sink, 0)
         dead = found.dead_letters.get(sink, 0)
-        state = _left(found.lanes.get(sink), cursor)
-        yield sink, kinds.get(sink, NOTHING), str(cursor), str(found.last_sequence - cursor), str(dead), state
+        state, lag = found.lanes.get(sink), events_between(cursor, found.last_sequence, found.holes)
+        yield sink, kinds.get(sink, NOTHING), str(cursor), str(lag), str(dead), _left(state, cursor, found.holes)
 
 
-def _left(state: LaneState | None, cursor: int) -> str:
+def _left(state: LaneState | None, cursor: int, holes: Holes) -> str:
     """What held a sink up when its daemon ended."""
     if state is not None and state.parked is not None:
         return f"parked since {rfc3339(state.parked_ms)}: {state.parked}"
     if state is not None and state.sequence > cursor:
         return f"failing: {state.last_error}"
-    return f"{state.resend_left} to be delivered again" if state is not None and state.resend_left else NOTHING
+    left = 0 if state is None else events_between(state.resend_after, state.resend_through, holes)
+    return f"{left} to be delivered again" if left else NOTHING
 
 
 def resume_sink(

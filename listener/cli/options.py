@@ -15,7 +15,7 @@ from listener.config.accounts_file import accounts_in
 from listener.config.journal import JournalSettings
 from listener.config.loading import CONFIG_VARIABLE, default_file, load, parts_of
 from listener.config.settings import Parts
-from listener.errors import ConfigError, StartError
+from listener.errors import ConfigError, Problem, StartError
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -70,8 +70,23 @@ class Place(NamedTuple):
     accounts: Collection[str] | None = None
 
 
-def place_of(config: Path | None, path: Path | None) -> Place:
+@contextlib.contextmanager
+def naming_instead(config: Path | None, instead: str | None) -> Iterator[None]:
+    """Where a configuration that is there cannot be used, the problems end with what works without it."""
+    try:
+        yield
+    except ConfigError as exc:
+        if instead is None or config is None or not config.exists():
+            raise
+        raise ConfigError([*exc.problems, Problem("", f"works without the configuration: {instead}")]) from exc
+
+
+def place_of(
+    config: Path | None, path: Path | None, *, instead: str | None = "--path FILE, which names the journal"
+) -> Place:
     """What --config or --path names, without need of a secret or of what a sink needs.
+
+    `instead` is told where the configuration cannot be used; None where the command has no such option.
 
     Raises BadParameter for both, ConfigError as `loading.load` where the journal's place is not known.
     """
@@ -79,9 +94,10 @@ def place_of(config: Path | None, path: Path | None) -> Place:
         raise typer.BadParameter("give either --config or --path")
     if path is not None:
         return Place(path, None)
-    parts = parts_of(config, find_files=False)
-    if parts.journal is None or not parts.sinks:
-        load(config)  # tells what is wrong
+    with naming_instead(config, instead):
+        parts = parts_of(config, find_files=False)
+        if parts.journal is None or not parts.sinks:
+            load(config)  # tells what is wrong
     table = parts.journal or JournalSettings()
     journal = parts.base / table.path if table.url is None else Shared(table, parts.base)
     return Place(journal, {name: lane.type for name, lane in parts.sinks.items()}, _accounts_of(parts))

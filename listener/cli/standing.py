@@ -72,7 +72,8 @@ def _problem(problem: HealthProblem, summary: Summary, config: Path | None) -> I
     who = _named(problem, summary)
     yield Text(f"{_INDENT}since {_second(problem.since)} ({ago}){f': {who}' if who else ''}")
     if problem.help is not None:
-        given = "" if config is None else f" --config {shlex.quote(str(config))}"
+        is_ours = problem.help.startswith("disposition-listener ")
+        given = f" --config {shlex.quote(str(config))}" if is_ours and config is not None else ""
         yield Text(f"{_INDENT}{printable(problem.help + given)}", "bold")
 
 

@@ -155,7 +155,7 @@ class CommandHandler:
         lane = self._lanes.get(name)
         cursor = (await self._journal.cursors()).get(name, 0) if lane is None else lane.status().cursor
         require_possible(name, holds_once=self._holds_once(name), left=await self._resend_left(name))
-        plan = await planned(command, self._journal.read, last=last, cursor=cursor)
+        plan = await planned(command, self._journal.read, self._journal.events_between, last=last, cursor=cursor)
         if command.dry_run or not plan.events:
             return plan
         if lane is not None:
@@ -176,7 +176,7 @@ class CommandHandler:
         if name in self._lanes:
             return self._lanes[name].status().resend_left
         state = (await self._journal.lane_states()).get(name)
-        return 0 if state is None else state.resend_left
+        return 0 if state is None else self._journal.events_between(state.resend_after, state.resend_through)
 
     def _known(self, name: str) -> str:
         if name not in self._configured():

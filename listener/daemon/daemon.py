@@ -14,7 +14,7 @@ from listener import __version__
 from listener.cometd.certainty import Certainty
 from listener.config.schema import input_files
 from listener.config.settings import Settings
-from listener.daemon import connections
+from listener.daemon import connections, preflight
 from listener.daemon.accounts import Accounts, Spawn
 from listener.daemon.assembly import new_test_event, source_of, sources_of
 from listener.daemon.commands import CommandHandler
@@ -371,7 +371,10 @@ class Daemon:
         if self._watch is not None:
             self._watch.take()
         new = load()
-        return new, changes_between(self._settings, new)
+        changes = changes_between(self._settings, new)
+        if problems := preflight.host_problems_of_sinks(new.parts(), changes.sinks_started):
+            raise ConfigError(problems)
+        return new, changes
 
     async def _open_journal(self, stack: AsyncExitStack) -> None:
         """Raises JournalError, which names the setting."""

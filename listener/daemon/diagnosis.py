@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from listener.daemon.reloading import NEEDS_RESTART
 from listener.daemon.troubles import SILENT
 from listener.delivery import delivery_problem
 from listener.model.condition import Configuration, ReadinessProblem
@@ -14,6 +15,7 @@ from listener.web.summary import AccountCounts, HealthProblem, Trouble
 _MOST_GROUPS = 10
 _ELSEWHERE = re.compile(r"account |sink |\d+ more accounts ")  # is told of all replicas together
 _CHECK = "disposition-listener check --connect"
+_RESTART = "systemctl restart disposition-listener"
 
 
 class Diagnosis:
@@ -123,7 +125,7 @@ def of_configuration(configuration: Configuration) -> Iterator[HealthProblem]:
             what=f"the configuration was refused, and the one before stays in force: {first}{more}",
             since=rfc3339(configuration.refused_ms),
             kind="configuration",
-            help="disposition-listener check",
+            help=_RESTART if first.endswith(NEEDS_RESTART) else "disposition-listener check",
         )
 
 

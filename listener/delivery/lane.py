@@ -188,7 +188,7 @@ class Lane:
         self._resending.wake()
 
     async def cancel_resend(self) -> int:
-        """Deliver nothing again any more; returns how many sequences were left. Raises JournalError."""
+        """Deliver nothing again any more; returns how many events were left. Raises JournalError."""
         return await self._resends.cancel()
 
     def attempts(self, limit: int) -> tuple[Attempt, ...]:
@@ -209,7 +209,7 @@ class Lane:
             stalled_s=self._stalled_s(),
             quiet_s=round(self._destination.quiet_s, 1),
             lag_s=self._lag_s(),
-            resend_left=self._retry_state.state.resend_left,
+            resend_left=self._resends.left,
             failing_s=round(self._destination.failing_s, 1) if self._is_failing else None,
             next_attempt_s=self._destination.next_attempt_s,
         )
@@ -226,7 +226,7 @@ class Lane:
 
     @property
     def _lag(self) -> int:
-        return max(0, self._journal.last_sequence - self._cursor)
+        return self._journal.events_between(self._cursor, self._journal.last_sequence)
 
     def _stalled_s(self) -> float:
         if self._idle or not self._lag or self._destination.parked is not None:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
+from listener.model.holes import Holes
 from listener.model.media import CHAT, MediaType
 from listener.model.team import TeamState, TeamStatus
 
@@ -266,8 +267,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     `origin_id` tells apart notifications that look alike: the session's client id and the batch's number. With `prime`
     observations of keys that nothing is known of only become last values: nothing was missed, they merely were never
     heard of. Observations that are `reconciled` and bring nothing new leave no event. `as_of_s` is when the
-    observations were heard, or the chats asked for that say so (monotonic seconds): what is read loses against what was
-    heard later.
+    observations were heard, or the chats asked for that say so (monotonic seconds): of what is read the younger counts.
     """
 
     account: str
@@ -347,8 +347,7 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     `disabled` a restart does not end that. `sequence` is the first event of the batch that fails now, 0 while none
     does; it was tried `attempts` times, over `failing_ms` of a running daemon (by the monotonic clock), with
     `last_error` at the end. The destination asked for a pause from `quiet_from_ms` to `quiet_until_ms` (epoch
-    milliseconds, 0 for none). What is above the sequence `resend_after`, up to `resend_through`, is to be delivered
-    again.
+    milliseconds, 0 for none). What is above `resend_after`, up to `resend_through`, is to be delivered again.
     """
 
     sink: str
@@ -396,6 +395,7 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     """The journal at one moment; `bytes` counts database and WAL. `damages` are all there ever were, oldest first.
 
     `first_sequence` is 0 and `oldest_ms` None while no event is stored; `last_sequence` is the last one ever used.
+    For `holes` see `model.holes`.
     """
 
     first_sequence: int
@@ -407,6 +407,7 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ms: int | None
     lanes: dict[str, LaneState] = {}
     damages: tuple[Damage, ...] = ()
+    holes: Holes = ()
 
 
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):

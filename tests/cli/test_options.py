@@ -28,6 +28,23 @@ def test_a_configuration_that_is_not_there_is_named_by_every_command_that_reads_
     assert result.stderr == "error: missing.toml: cannot be read: No such file or directory\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "way"),
+    [
+        (("tail",), "tail FILE, which names the audit file"),
+        (("status",), "--path FILE, which names the journal"),
+        (("sinks", "list"), "--path FILE, which names the journal"),
+        (("replicas", "list"), None),
+    ],
+)
+def test_where_a_configuration_cannot_be_read_what_works_without_it_is_named(invoke, tmp_path, command, way):
+    (tmp_path / "broken.toml").write_text("[server")
+    found = invoke(*command, "-c", "broken.toml")
+    first, *more = found.stderr.splitlines()
+    assert (found.exit_code, first.split(":")[1:3]) == (78, [" broken.toml", " is not TOML"])
+    assert more == ([] if way is None else [f"error: works without the configuration: {way}"])
+
+
 def test_a_configuration_that_is_not_named_is_looked_for(invoke, monkeypatch, tmp_path, config):
     """By LISTENER_CONFIG, then here, then in /etc, unless variables say which server it is."""
     shutil.copy(config, tmp_path / "elsewhere.toml")

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from listener.daemon.diagnosis import Diagnosis, of_accounts, of_configuration, of_dead_letters
+from listener.daemon.reloading import NEEDS_RESTART
 from listener.model.condition import Configuration, ReadinessProblem
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
 from listener.model.filter import DeadLetterGroup
@@ -132,7 +133,10 @@ def test_a_configuration_that_was_refused_is_told_of_with_its_first_problem():
     assert list(of_configuration(Configuration(loaded_ms=0))) == []
     (one,) = of_configuration(Configuration(loaded_ms=0, refused_ms=SAMPLE_MS, problems=("sinks.crm: no", "b", "c")))
     assert one.what == "the configuration was refused, and the one before stays in force: sinks.crm: no (and 2 more)"
-    assert (one.since, one.kind) == (TIME, "configuration")
+    assert (one.since, one.kind, one.help) == (TIME, "configuration", "disposition-listener check")
+    fixed = (f"disposition.media: {NEEDS_RESTART}",)
+    (one,) = of_configuration(Configuration(loaded_ms=0, refused_ms=SAMPLE_MS, problems=fixed))
+    assert one.help == "systemctl restart disposition-listener"
 
 
 def test_dead_letters_wait_for_a_person_since_the_first_of_them():
