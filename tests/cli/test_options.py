@@ -74,7 +74,7 @@ def test_chat_and_json_are_options_wherever_events_are_shown(invoke, command):
 
 
 @pytest.mark.parametrize(
-    ("ago", "seconds"), [("45s", 45), ("30m", 1800), ("2h", 7200), ("1.5d", 129_600), ("1w", 604_800)]
+    ("ago", "seconds"), [("now", 0), ("45s", 45), ("30m", 1800), ("2h", 7200), ("1.5d", 129_600), ("1w", 604_800)]
 )
 def test_a_time_may_be_so_long_ago(ago, seconds):
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)
