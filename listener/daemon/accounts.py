@@ -218,10 +218,14 @@ class Accounts:
                 one.settings = supervisor
                 if isinstance(supervisor, SupervisorSettings):
                     one.receiver.watch(team_of(supervisor))
+        lost = {name: self._listening[name].parts.engine.subscription.cause for name in names & self._listening.keys()}
         await self.end(names, timeout_s=timeout_s)
         self._settings = settings
         self._roll.number((one.username for one in settings.listening_accounts()), settings.marks())
         await self.build(account for account in settings.listening_accounts() if account.username in names)
+        for name in lost.keys() & self._listening.keys():  # that it begins anew is not why it is lost
+            subscription = self._listening[name].parts.engine.subscription
+            subscription.cause = lost[name] or subscription.cause
         self.start(spawn)
         self.passwords.look()
 

@@ -38,9 +38,15 @@ def test_a_configuration_that_is_not_named_is_looked_for(invoke, monkeypatch, tm
     missing = invoke("journal", "stats", "--path", "none.db")
     assert missing.stderr == "error: journal none.db: no such file\n"
     monkeypatch.delenv("LISTENER_CONFIG")
-    monkeypatch.setenv("LISTENER_SERVER__LOGIN", "none")
-    assert "server.url: is required" in invoke("check").stderr
-    monkeypatch.delenv("LISTENER_SERVER__LOGIN")
+    monkeypatch.setenv("LISTENER_SERVER__TOPIC", "/v2/me/chats")
+    assert invoke("check").stdout.startswith("ok: listener.toml\n")
+    monkeypatch.setenv("LISTENER_SERVER__URL", "https://gws.example.com")
+    text = invoke("check").stderr
+    assert "sinks: is required" in text
+    left_out = "error: listener.toml was left out, since LISTENER_SERVER__URL says which server it is: --config"
+    assert left_out in text
+    monkeypatch.delenv("LISTENER_SERVER__URL")
+    monkeypatch.delenv("LISTENER_SERVER__TOPIC")
     config.unlink()
     monkeypatch.setattr(loading, "_DEFAULT_FILES", ("listener.toml", str(tmp_path / "elsewhere.toml")))
     assert invoke("check").stdout.startswith(f"ok: {tmp_path}/elsewhere.toml\n")
@@ -57,6 +63,12 @@ def test_accounts_are_those_of_tables_files_and_supervisors_or_not_known(tmp_pat
     assert place_of(config, None).accounts is None, "the file is not there"
     (tmp_path / "agents.csv").write_text("username,password\nagent2,x\nagent3,x\n")
     assert set(place_of(config, None).accounts or ()) == {"agent1", "agent2", "agent3", "boss"}
+
+
+def test_who_is_configured_is_not_known_where_the_file_that_names_them_is_gone(config):
+    assert place_of(config, None).accounts == {"agent1"}
+    config.write_text('accounts_file = "agents.csv"\n' + config.read_text())
+    assert place_of(config, None).accounts is None
 
 
 def test_what_was_looked_for_is_told(invoke):

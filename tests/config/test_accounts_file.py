@@ -89,7 +89,7 @@ def test_all_problems_of_the_file_are_told_at_once_with_line_and_column_and_no_p
         "agents.csv:4: username": "'a' is given more than once, first at agents.csv:2",
         "agents.csv:5: username": "is required",
         "agents.csv:6: password_file": found["agents.csv:6: password_file"],
-        "agents.csv:7: password_file": 'a password or password_file is required with server.login = "basic"',
+        "agents.csv:7: password": "a password or password_file is required: a line has a comma between its cells",
         "agents.csv:8": 'its quotes are not in order: a cell is "…", a quote in it ""',
         "agents.csv:9": "has 6 cells, and there are 4 columns: quote a cell that holds a comma",
         "agents.csv:10: password_file": found["agents.csv:10: password_file"],
@@ -110,6 +110,7 @@ def test_all_problems_of_the_file_are_told_at_once_with_line_and_column_and_no_p
 def test_a_file_needs_the_names_of_its_columns(problems, csv, header, place, text):
     csv(f"{header}\na,{SECRET}\n")
     assert problems(BESIDE)[place].startswith(text)
+    assert problems(ALONE).keys() == {place}, "whether there is an account nobody knows"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import asyncio
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from listener.cometd.facts import Cause
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts
@@ -90,6 +92,19 @@ async def test_an_account_that_is_started_anew_continues_its_session(world, sim)
     await subscribed(world, "agent1", "agent2")
     assert {one["agent"]: one["clientId"] for one in sim.state()["sessions"]} == before
     assert [one.gaps.count for one in world._roll.statuses()] == [0, 0]
+
+
+async def test_a_gap_keeps_its_reason_where_the_account_is_started_anew_before_it_ends(world, sim, journal):
+    sim.control("invalidate-logins", seconds=1)
+    sim.control("expire")
+    engine = world._listening["agent1"].parts.engine
+    await eventually(lambda: engine.subscription.cause is Cause.SESSION_EXPIRED)
+    await world.apply(settings(sim.url, "agent1", "agent2"), ["agent1"], spawn, timeout_s=5.0)
+    await subscribed(world, "agent1", "agent2")
+    await eventually(lambda: journal.last_sequence == 2)
+    gaps = [msgspec.json.decode(one.data) for one in await journal.read(0, 100)]
+    found = sorted((gap["account"], gap["reason"]) for gap in gaps)
+    assert found == [("agent1", "session_expired"), ("agent2", "session_expired")]
 
 
 async def test_one_that_does_not_end_in_order_holds_nobody_up(world, sim):
