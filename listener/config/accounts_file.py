@@ -96,7 +96,8 @@ def _rows(lines: Sequence[str], shown: str, problems: list[Problem]) -> Iterator
 def _problems_of(columns: Sequence[str], place: str) -> Iterator[Problem]:
     expected = f"expected a line of column names, of {', '.join(COLUMNS)}"
     if "username" not in columns:
-        yield Problem(place, f"there is no column username: {expected}, with commas between")
+        found = "; semicolons were found" if any(";" in name for name in columns) else ""
+        yield Problem(place, f"there is no column username: {expected}, with commas between{found}")
         return
     for number, name in enumerate(columns):
         if name not in COLUMNS:

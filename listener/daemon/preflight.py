@@ -113,8 +113,18 @@ def _may_run_here(journal: JournalSettings, base: Path) -> bool:
 
 
 def warnings(parts: Parts) -> list[Problem]:
-    """What works and is not safe: secrets that every user of the host may read, or that pass a network unencrypted."""
-    return parts.placed([*_passwords_in_the_clear(parts), *_open_secrets(parts)])
+    """What works and is not safe, or not meant: secrets that others can read, passwords with blanks around them."""
+    return parts.placed([*_passwords_in_the_clear(parts), *_open_secrets(parts), *_padded_passwords(parts)])
+
+
+def _padded_passwords(parts: Parts) -> Iterator[Problem]:
+    """Of accounts; what cannot be read is told elsewhere."""
+    for place, account in parts.accounts.items():
+        with suppress(OSError, ValueError):
+            password = account.secret(parts.base)
+            if password != password.strip():
+                key = "password" if account.password_file is None else "password_file"
+                yield Problem(f"{place}.{key}", "begins or ends with a blank, which counts as part of the password")
 
 
 def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:

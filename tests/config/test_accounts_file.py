@@ -10,6 +10,7 @@ from listener.errors import ConfigError
 from support.config import GOOD, SECRET
 
 BESIDE = {**GOOD, "accounts_file": "agents.csv"}
+COLUMNS = "expected a line of column names, of username, password, password_file, keys, with commas between"
 ALONE = {key: value for key, value in BESIDE.items() if key != "accounts"}
 
 
@@ -101,7 +102,7 @@ def test_all_problems_of_the_file_are_told_at_once_with_line_and_column_and_no_p
     ("header", "place", "text"),
     [
         ("user,password", "agents.csv:1", "there is no column username: expected a line of column names"),
-        ("username;password", "agents.csv:1", "there is no column username"),
+        ("username;password", "agents.csv:1", f"there is no column username: {COLUMNS}; semicolons were found"),
         ("", "agents.csv:2", "there is no column username"),
         ("\n#\nusername,pasword", "agents.csv:3", "column 2 is none of username, password, password_file, keys, did"),
         ("username,password,password", "agents.csv:1", "column password is there twice"),

@@ -121,6 +121,20 @@ def test_open_files_of_accounts_are_one_warning_and_those_that_kubernetes_mounts
     ]
 
 
+def test_a_password_with_a_blank_around_it_is_warned_of_and_not_shown(tmp_path: Path):
+    for name, text in (("agents.csv", "username,password\na,pa55 word\nb,pa55word \n"), ("c.secret", " pa55word\n")):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    accounts = [{"username": "c", "password_file": "c.secret"}, {"username": "d", "password_file": "gone"}]
+    server = {"url": "https://gws.example.com"}
+    config = write_config(tmp_path, server=server, accounts=accounts, accounts_file="agents.csv")
+    blank = "begins or ends with a blank, which counts as part of the password"
+    assert texts(warnings(parts_of(config))) == [
+        f"accounts[0].password_file: {blank}",
+        f"agents.csv:3: password: {blank}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("server", "warned"),
     [
