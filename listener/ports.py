@@ -17,7 +17,7 @@ from listener.model.event import (
     SessionState,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterGroup, DeadLetterPage, EventFilter, Found
-from listener.model.replica import Changes, Offer
+from listener.model.replica import Changes, Offer, Order
 
 
 class Journal(Protocol):
@@ -47,6 +47,12 @@ class Journal(Protocol):
         """Sequence of the newest durable event, 0 before the first; retention does not set it back.
 
         Of events that other processes append it may learn a little later.
+        """
+
+    def events_between(self, after: int, through: int) -> int:
+        """How many events there are above the sequence `after`, up to `through`: sequences have holes.
+
+        Never too few. It may count some that were deleted a moment ago.
         """
 
     @property
@@ -193,6 +199,9 @@ class Duties(Protocol):
 
     async def changes(self) -> Changes:
         """Wait for what is new, and return it. Raises JournalFenced: everything is to end without confirming."""
+
+    def carried_out(self, order: Order) -> None:
+        """It need not be told again, to anybody; until then it goes where its duty goes."""
 
     async def release(self, duties: Collection[str]) -> None:
         """These are at rest here, and others may have them. Raises JournalFenced, JournalError."""

@@ -24,7 +24,8 @@ from listener.daemon.control import (
     ask,
 )
 from listener.errors import DaemonEnded, NoDaemon
-from listener.model.event import ControlFilter, DeadLetterFilter, LaneStatus
+from listener.model.event import DeadLetterFilter, LaneStatus
+from listener.model.filter import ControlFilter
 
 
 class Done(NamedTuple):

@@ -61,7 +61,7 @@ def _lines(of: Answers) -> Iterator[str]:
         yield ""
     yield "[disposition]"
     keys = ", ".join(map(_quoted, of.keys))
-    yield _padded(f"keys = [{keys}]", 'the userData keys that hold a disposition; "auto": what the server names')
+    yield _padded(f"keys = [{keys}]", 'the userData keys that hold a disposition; ["auto"]: what the server names')
     yield _padded("user_data = []", "further userData keys to pass on, perhaps customers' personal data")
     yield ""
     yield "[journal]"

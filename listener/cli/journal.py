@@ -17,6 +17,7 @@ from listener.cli.shared import Shared
 from listener.errors import ListenerError
 from listener.model.escaping import printable
 from listener.model.event import Event, JournalStats, LaneState, rfc3339
+from listener.model.holes import events_between
 
 _PAGE = 1000
 
@@ -75,7 +76,7 @@ def _sink_as_json(sink: str, found: JournalStats) -> dict[str, Any]:
     return {
         "sink": sink,
         "cursor": cursor,
-        "lagEvents": found.last_sequence - cursor,
+        "lagEvents": events_between(cursor, found.last_sequence, found.holes),
         "deadLetters": found.dead_letters.get(sink, 0),
         "parked": state.parked,
         "parkedAt": None if state.parked is None else rfc3339(state.parked_ms),
@@ -104,13 +105,14 @@ def _figures(found: JournalStats) -> Iterator[tuple[str, str]]:
 def _sink(sink: str, found: JournalStats) -> Iterator[tuple[str, str]]:
     """How far a sink has come; further lines say what holds it up."""
     cursor, dead = found.cursors.get(sink, 0), found.dead_letters.get(sink, 0)
-    yield f"sink {sink}", f"at {cursor}, {found.last_sequence - cursor} to go" + (f", {dead} dead" if dead else "")
+    lag = events_between(cursor, found.last_sequence, found.holes)
+    yield f"sink {sink}", f"at {cursor}, {lag} to go" + (f", {dead} dead" if dead else "")
     state = found.lanes.get(sink)
     if state is not None and state.parked is not None:
         yield "", f"parked since {rfc3339(state.parked_ms)}: {state.parked}"
     elif state is not None and state.sequence > cursor:
-        tried = f"{state.attempts} attempt{'' if state.attempts == 1 else 's'}"
-        yield "", f"failing at {state.sequence} for {duration(state.failing_ms)}, {tried}: {state.last_error}"
+        tried = f"{state.attempts} attempt{'' if state.attempts == 1 else 's'} in {duration(state.failing_ms)}"
+        yield "", f"failing at {state.sequence}; when that was last stored, {tried}: {state.last_error}"
 
 
 def journal_show(

@@ -76,7 +76,7 @@ def _place(named: str | None, config: Path | None) -> Place:
         return Shared(_at(named, parts.journal), parts.base)
     if named is not None and not named.endswith(".toml"):
         return Path(named)
-    return place_of(config if named is None else Path(named), None).journal
+    return place_of(config if named is None else Path(named), None, instead=None).journal
 
 
 def _at(url: str, table: JournalSettings | None) -> JournalSettings:

@@ -1,4 +1,4 @@
-"""`sinks list` and `sinks resume`: how far each sink has come, and resuming one that is parked."""
+"""`sinks list` and `sinks resume`: how far each sink has come, and resuming one that is parked or failing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
@@ -10,17 +10,18 @@ from msgspec.structs import replace
 from listener.cli import control, shared
 from listener.cli.looks import stats
 from listener.cli.options import ConfigOption, PathOption, place_of, sink_names
-from listener.cli.readable import NOTHING, write_table
+from listener.cli.readable import NOTHING, sink_state, write_table
 from listener.cli.shared import Shared
 from listener.errors import NoDaemon
 from listener.model.condition import SinkReport
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
+from listener.model.holes import Holes, events_between
 
 _HEADING = ("sink", "kind", "at", "to go", "dead", "state")
 _NUMBERS = ("at", "to go", "dead")
 
 NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="The sink.", autocompletion=sink_names)]
-AllOption = Annotated[bool, typer.Option("--all", help="All sinks that are parked or paused.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All sinks that are parked, paused or failing.")]
 SinksJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per sink and line; needs the daemon.")]
 
 
@@ -94,10 +95,7 @@ def _state(lane: LaneStatus, stored: LaneState | None) -> str:
     if lane.parked is not None:
         since = f" since {rfc3339(stored.parked_ms)}" if stored is not None and stored.parked is not None else ""
         return f"parked{since}: {lane.parked}"
-    if lane.quiet_s:
-        return f"paused for {lane.quiet_s:.0f} s more, as its destination asked: {lane.last_error}"
-    state = f"failing: {lane.last_error}" if lane.last_error is not None else "running"
-    return f"{state}; {lane.resend_left} to be delivered again" if lane.resend_left else state
+    return sink_state(SinkReport.of(lane, None))
 
 
 def _stored(found: JournalStats, kinds: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
@@ -105,17 +103,18 @@ def _stored(found: JournalStats, kinds: Mapping[str, str]) -> Iterator[tuple[str
     for sink in sorted({*found.cursors, *found.lanes, *kinds}):
         cursor = found.cursors.get(sink, 0)
         dead = found.dead_letters.get(sink, 0)
-        state = _left(found.lanes.get(sink), cursor)
-        yield sink, kinds.get(sink, NOTHING), str(cursor), str(found.last_sequence - cursor), str(dead), state
+        state, lag = found.lanes.get(sink), events_between(cursor, found.last_sequence, found.holes)
+        yield sink, kinds.get(sink, NOTHING), str(cursor), str(lag), str(dead), _left(state, cursor, found.holes)
 
 
-def _left(state: LaneState | None, cursor: int) -> str:
+def _left(state: LaneState | None, cursor: int, holes: Holes) -> str:
     """What held a sink up when its daemon ended."""
     if state is not None and state.parked is not None:
         return f"parked since {rfc3339(state.parked_ms)}: {state.parked}"
     if state is not None and state.sequence > cursor:
         return f"failing: {state.last_error}"
-    return f"{state.resend_left} to be delivered again" if state is not None and state.resend_left else NOTHING
+    left = 0 if state is None else events_between(state.resend_after, state.resend_through, holes)
+    return f"{left} to be delivered again" if left else NOTHING
 
 
 def resume_sink(
@@ -123,7 +122,7 @@ def resume_sink(
 ) -> None:
     """Resume a sink that is parked, once the cause is fixed.
 
-    Or one that pauses at its destination's request.
+    Or one that pauses at its destination's request. One that is failing makes its next attempt at once.
 
     Examples:
         disposition-listener sinks resume crm --config listener.toml
@@ -134,10 +133,12 @@ def resume_sink(
     done, by_daemon = control.resume(place_of(config, path).journal, name)
     for sink in done.resumed:
         print(f"{sink} resumed" if by_daemon else f"{sink} will resume when the daemon runs")
+    for sink in done.trying:
+        print(f"{sink} tries again at once")
     if name is not None:
         for sink in done.running:
             print(f"{sink} was not parked")
-    elif not done.resumed:
+    elif not done.resumed and not done.trying:
         print("no sink was parked")
 
 

@@ -11,9 +11,12 @@ from typing import Annotated, NamedTuple, TextIO
 import typer
 
 from listener.cli.shared import Shared
+from listener.config.accounts_file import accounts_in
 from listener.config.journal import JournalSettings
 from listener.config.loading import CONFIG_VARIABLE, default_file, load, parts_of
-from listener.errors import ConfigError, StartError
+from listener.config.schema import Folders
+from listener.config.settings import Parts
+from listener.errors import ConfigError, Problem, StartError
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -68,8 +71,23 @@ class Place(NamedTuple):
     accounts: Collection[str] | None = None
 
 
-def place_of(config: Path | None, path: Path | None) -> Place:
+@contextlib.contextmanager
+def naming_instead(config: Path | None, instead: str | None) -> Iterator[None]:
+    """Where a configuration that is there cannot be used, the problems end with what works without it."""
+    try:
+        yield
+    except ConfigError as exc:
+        if instead is None or config is None or not config.exists():
+            raise
+        raise ConfigError([*exc.problems, Problem("", f"works without the configuration: {instead}")]) from exc
+
+
+def place_of(
+    config: Path | None, path: Path | None, *, instead: str | None = "--path FILE, which names the journal"
+) -> Place:
     """What --config or --path names, without need of a secret or of what a sink needs.
+
+    `instead` is told where the configuration cannot be used; None where the command has no such option.
 
     Raises BadParameter for both, ConfigError as `loading.load` where the journal's place is not known.
     """
@@ -77,28 +95,41 @@ def place_of(config: Path | None, path: Path | None) -> Place:
         raise typer.BadParameter("give either --config or --path")
     if path is not None:
         return Place(path, None)
-    parts = parts_of(config, find_files=False)
-    if parts.journal is None or not parts.sinks:
-        load(config)  # tells what is wrong
+    with naming_instead(config, instead):
+        parts = parts_of(config, find_files=False)
+        if parts.journal is None or not parts.sinks:
+            load(config)  # tells what is wrong
     table = parts.journal or JournalSettings()
     journal = parts.base / table.path if table.url is None else Shared(table, parts.base)
-    accounts = None if parts.accounts_file else {account.username for account in parts.accounts.values()} or None
-    return Place(journal, {name: lane.type for name, lane in parts.sinks.items()}, accounts)
+    return Place(journal, {name: lane.type for name, lane in parts.sinks.items()}, _accounts_of(parts))
+
+
+def _accounts_of(parts: Parts) -> Collection[str] | None:
+    """The usernames of agents and supervisors; None where they are not known."""
+    names = {account.username for account in parts.accounts.values()}
+    if parts.accounts_file is not None:
+        found = accounts_in(Folders.of(parts.base, os.environ).find(parts.accounts_file), "accounts_file")
+        if found.problems:
+            return None
+        names |= {name for table in found.tables if isinstance(name := table.get("username"), str)}
+    return names or None
 
 
 def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) -> int | None:
-    """Epoch milliseconds of an RFC 3339 time (in `zone` if it has none) or of an age. Raises BadParameter."""
+    """Epoch milliseconds of `now`, of an RFC 3339 time (in `zone` if it has none) or of an age. Raises BadParameter."""
     if text is None:
         return None
     try:
-        if ago := _AGO.fullmatch(text):
+        if text == "now":
+            at = now
+        elif ago := _AGO.fullmatch(text):
             at = now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
         else:
             at = datetime.fromisoformat(text)
             at = at if at.tzinfo is not None else at.replace(tzinfo=zone)
         return round(at.timestamp() * 1000)
     except (ValueError, OverflowError) as exc:
-        text = f"{text!r} is not a time: give 2026-11-22T09:39:00Z, or an age such as 45s, 30m, 2h, 3d, 1w"
+        text = f"{text!r} is not a time: give 2026-11-22T09:39:00Z, now, or an age such as 45s, 30m, 2h, 3d, 1w"
         raise typer.BadParameter(text, param_hint=option) from exc
 
 

@@ -83,7 +83,7 @@ def _drain(config: ConfigOption, name: str, *, draining: bool) -> None:
 
 def _shared(config: ConfigOption) -> Shared:
     """Raises ConfigError: the journal is a file, which one process has."""
-    place = place_of(config, None)
+    place = place_of(config, None, instead=None)
     if not isinstance(place.journal, Shared):
         text = "is needed: the journal of this configuration is a file, which replicas cannot share"
         raise ConfigError([Problem("journal.url", text)])

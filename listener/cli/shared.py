@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,9 +23,11 @@ from listener.model.event import (
     DeadLetterFilter,
     Event,
     JournalStats,
+    LaneState,
     LaneStatus,
 )
 from listener.model.filter import DeadLetterGroup, EventFilter
+from listener.model.holes import events_between
 from listener.model.replica import LANE, DutyReport, resend_order
 from listener.runtime.clock import SYSTEM_CLOCK
 
@@ -243,7 +246,7 @@ def replay(place: Shared, which: DeadLetterFilter) -> tuple[int, bool]:
 
 
 def resume(place: Shared, name: str | None) -> tuple[Resumed, bool]:
-    """Have whoever has a lane resume it, or all that are halted; returns also whether all of these have an owner.
+    """Have whoever has a lane resume it, or all that are halted or fail; returns also whether all have an owner.
 
     Raises ControlError: there is no such sink.
     """
@@ -256,12 +259,16 @@ def resume(place: Shared, name: str | None) -> tuple[Resumed, bool]:
         meant = known if name is None else [name]
         now_ms = SYSTEM_CLOCK.now_ms()
         halted = tuple(sink for sink in meant if sink in states and states[sink].is_halted(now_ms))
+        told = {sink: lane for sink in meant if sink in lanes and (lane := lanes[sink][1]) is not None}
+        failing = [sink for sink, lane in told.items() if sink not in halted and lane.failing_s is not None]
+        trying = tuple([sink for sink in failing if await database.order(LANE + sink, "resume") is not None])
         owned = True
         for sink in halted:
             if await database.order(LANE + sink, "resume") is None:
                 owned = False
                 await database.store_lane_state(None, states[sink].resumed())
-        return Resumed(resumed=halted, running=tuple(sink for sink in meant if sink not in halted)), owned
+        running = tuple(sink for sink in meant if sink not in {*halted, *trying})
+        return Resumed(resumed=halted, trying=trying, running=running), owned
 
     return place.ask(order)
 
@@ -272,12 +279,13 @@ def resend(place: Shared, command: ResendEvents) -> Resend:
     async def order(database: Database) -> Resend:
         cursors, states = await database.cursors(), await database.lane_states()
         require_known(command.name, {*await lanes_of(database), *states, *cursors})
-        last, cursor = (await database.stats()).last_sequence, cursors.get(command.name, 0)
-        plan = await planned(command, database.read, last=last, cursor=cursor)
+        found, cursor = await database.stats(), cursors.get(command.name, 0)
+        count = partial(events_between, holes=found.holes)
+        plan = await planned(command, database.read, count, last=found.last_sequence, cursor=cursor)
         if command.dry_run or not plan.events:
             return plan
-        left = states[command.name].resend_left if command.name in states else 0
-        require_possible(command.name, holds_once=False, left=left)
+        state = states.get(command.name, LaneState(sink=command.name))
+        require_possible(command.name, holds_once=False, left=count(state.resend_after, state.resend_through))
         what = resend_order(plan.after, plan.through)
         return replace(plan, ordered=await database.order(LANE + command.name, what) or "")
 
@@ -291,7 +299,9 @@ def cancel_resend(place: Shared, sink: str) -> ResendCancelled:
         states = await database.lane_states()
         require_known(sink, {*await lanes_of(database), *states, *await database.cursors()})
         await database.order(LANE + sink, "resend-cancel")
-        return ResendCancelled(sink=sink, left=states[sink].resend_left if sink in states else 0)
+        state, found = states.get(sink, LaneState(sink=sink)), await database.stats()
+        left = events_between(state.resend_after, state.resend_through, found.holes)
+        return ResendCancelled(sink=sink, left=left)
 
     return place.ask(order)
 

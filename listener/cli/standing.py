@@ -6,13 +6,12 @@ from pathlib import Path
 
 from rich.text import Text
 
-from listener.cli.readable import NOTHING, duration
+from listener.cli.readable import NOTHING, RUNNING, duration, sink_state
 from listener.model.condition import SinkReport
 from listener.model.escaping import printable
 from listener.model.event import epoch_ms
 from listener.web.summary import HealthProblem, LastHour, Summary
 
-RUNNING = "running"
 _BARS = "▁▂▃▄▅▆▇█"
 _UNKNOWN, _GAP = "·", "^"
 _LABEL = 16
@@ -73,7 +72,8 @@ def _problem(problem: HealthProblem, summary: Summary, config: Path | None) -> I
     who = _named(problem, summary)
     yield Text(f"{_INDENT}since {_second(problem.since)} ({ago}){f': {who}' if who else ''}")
     if problem.help is not None:
-        given = "" if config is None else f" --config {shlex.quote(str(config))}"
+        is_ours = problem.help.startswith("disposition-listener ")
+        given = f" --config {shlex.quote(str(config))}" if is_ours and config is not None else ""
         yield Text(f"{_INDENT}{printable(problem.help + given)}", "bold")
 
 
@@ -166,17 +166,6 @@ def _style(sink: SinkReport) -> str:
     if sink.parked is not None:
         return "red"
     return "" if sink.last_error is None else "yellow"
-
-
-def sink_state(sink: SinkReport) -> str:
-    """What a sink does, in a few words."""
-    if sink.parked is not None:
-        return f"parked: {sink.parked}"
-    if sink.quiet_seconds:
-        return f"paused for {sink.quiet_seconds:.0f} s more, as its destination asked: {sink.last_error}"
-    if sink.last_error is not None:
-        return f"failing: {sink.last_error}"
-    return f"{RUNNING}; {sink.resend_left} to be delivered again" if sink.resend_left else RUNNING
 
 
 def _delay(ms: int) -> str:

@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from listener.audit.reading import Follower, end_of_lines, lines_backwards
-from listener.cli.options import ChatOption, ConfigOption, JsonOption
+from listener.cli.options import ChatOption, ConfigOption, JsonOption, naming_instead
 from listener.cli.readable import Line, Writer, parse, row_of
-from listener.config.loading import load
+from listener.config.loading import load, parts_of
 from listener.errors import ConfigError, Problem, StartError
 
 _LOOK_EVERY_S = 0.2
@@ -65,14 +65,17 @@ def tail(
 
 
 def _path_of_sink(config: Path | None) -> Path:
-    settings = load(config)
-    for name, lane in settings.sinks.items():
-        if lane.type == "file":
-            path = lane.options.get("path")
-            if not isinstance(path, str):
-                raise ConfigError([Problem(f"sinks.{name}.path", "should be a text in quotes")])
-            return settings.path(Path(path))
-    raise ConfigError([Problem("sinks", "there is no sink of type file")])
+    with naming_instead(config, "tail FILE, which names the audit file"):
+        parts = parts_of(config, find_files=False)
+        paths = {name: lane.options.get("path") for name, lane in parts.sinks.items() if lane.type == "file"}
+        name, path = next(iter(paths.items()), ("", None))
+        if not isinstance(path, str) or "${" in path:
+            load(config)  # tells what is wrong
+    if not paths:
+        raise ConfigError([Problem("sinks", "there is no sink of type file")])
+    if not isinstance(path, str):
+        raise ConfigError([Problem(f"sinks.{name}.path", "should be a text in quotes")])
+    return parts.base / path
 
 
 class _Reader:

@@ -70,7 +70,7 @@ class Engine:
         self.lease = Lease(session=session, now_s=clock.monotonic_s, uniform=host.random.uniform, spread_s=spread_s)
         self._keep_alive = KeepAlive(session=session, lease=self.lease, login=login)
         self._in_flight = InFlight()
-        self._subscription = SubscriptionState()
+        self.subscription = SubscriptionState()
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self.pacing = Pacing()
@@ -127,13 +127,13 @@ class Engine:
         them cannot stop cleanly: the server writes whenever it has something.
         """
         self._ending = True
-        at_rest = self._subscription.is_untouched
+        at_rest = self.subscription.is_untouched
         if self.session.phase is Phase.CONNECTED:
             with suppress(TimeoutError, ExchangeFailed):
                 async with asyncio.timeout(_END_S):
                     at_rest = await self._end_poll()
         resume = self.session.snapshot(None) if at_rest and self.session.phase is not Phase.UNCONNECTED else None
-        self._in_flight.put(PollingEnded(at=Moment.of(self._clock), resume=resume, subscribed=self._subscription.last))
+        self._in_flight.put(PollingEnded(at=Moment.of(self._clock), resume=resume, subscribed=self.subscription.last))
 
     async def _end_poll(self) -> bool:
         if self.session.ack_granted:
@@ -144,7 +144,7 @@ class Engine:
         asked_at = Moment.of(self._clock)
         await self._converse(self.session.keep_alive())
         await self._idle.wait()
-        return self._subscription.rested(asked_at)
+        return self.subscription.rested(asked_at)
 
     # --- the cycle ------------------------------------------------------------------------------------------------
 
@@ -167,9 +167,9 @@ class Engine:
         if self._rehandshake_wanted:
             self._rehandshake_wanted = False
             self.session.expire()
-            self._subscription.lost(Cause.SUBSCRIPTION_LOST)
+            self.subscription.lost(Cause.SUBSCRIPTION_LOST)
         request = self.session.next_request()
-        self._subscription.asked(Moment.of(self._clock))
+        self.subscription.asked(Moment.of(self._clock))
         try:
             received = await self._alone(request)
             if not self._ending:
@@ -178,7 +178,7 @@ class Engine:
             if not self._ending:
                 await self._failed(request, failure)
             elif failure.http_status not in _ENDED_BY_THE_SECOND:
-                self._subscription.failed(cut=True)
+                self.subscription.failed(cut=True)
 
     async def _alone(self, request: Request) -> Received:
         self._idle.clear()
@@ -196,7 +196,7 @@ class Engine:
 
     def _asked_for_s(self) -> float:
         """How long ago the request under way, or the last one, was sent."""
-        return self._subscription.asked_at.seconds_to(Moment.of(self._clock))
+        return self.subscription.asked_at.seconds_to(Moment.of(self._clock))
 
     def _learn_hold(self, advised_ms: int, held_s: float, failure: ExchangeFailed) -> None:
         """Ask for shorter polls where something in between cuts those of this length."""
@@ -207,12 +207,12 @@ class Engine:
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
-        last = self._subscription.last
+        last = self.subscription.last
         try:
             received = await self._converse(request)
         except ExchangeFailed as failure:
             if self.session.may_have_lost(request, failure):
-                self._subscription.doubted(since=last)
+                self.subscription.doubted(since=last)
             raise
         await self._in_flight.drop_to(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
@@ -230,7 +230,7 @@ class Engine:
         try:
             await self._login()
         except ListenerError as refused:
-            self._subscription.lost(Cause.LOGIN)
+            self.subscription.lost(Cause.LOGIN if isinstance(refused, LoginRefused) else Cause.NETWORK)
             asked_s = getattr(refused, "retry_after_s", None) or 0.0
             if not isinstance(refused, LoginRefused):
                 await self._pause("login_failed", str(refused), asked_s=asked_s)
@@ -298,7 +298,7 @@ class Engine:
             await self._hand_out(received, refused, client_id or "", at, resume, size)
         elif polled:
             self.session.confirm(received.ack)
-            subscribed = self._subscription.last
+            subscribed = self.subscription.last
             self._in_flight.put(
                 Polled(at=at, resume=self._snapshot(), repeated=received.repeated, subscribed=subscribed)
             )
@@ -312,7 +312,7 @@ class Engine:
         if polled:
             return self.session.snapshot(received.ack)
         of_a_poll = request.step is Step.CONNECT and received.verdict is Verdict.UNANSWERED
-        if of_a_poll and self.session.ack_granted and not self._subscription.is_new:
+        if of_a_poll and self.session.ack_granted and not self.subscription.is_new:
             return self.session.snapshot(None)
         return None
 
@@ -353,7 +353,7 @@ class Engine:
                 resume=resume,
                 confirm=confirm,
                 more=received.verdict is Verdict.UNANSWERED,
-                subscribed=self._subscription.last,
+                subscribed=self.subscription.last,
             )
         )
         if not self.session.ack_granted:
@@ -365,7 +365,7 @@ class Engine:
         """A connect was granted: report it if the subscription was lost before."""
         self.lease.renewed()
         self._login_in_vain = False
-        restored = self._subscription.restored()
+        restored = self.subscription.restored()
         if restored is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
         else:
@@ -381,20 +381,20 @@ class Engine:
                 cause=restored.cause,
                 ack=self.session.ack_granted,
                 resume=self._snapshot(),
-                subscribed=self._subscription.last,
+                subscribed=self.subscription.last,
             )
         )
 
     def _report_topics(self, asked_at: Moment) -> None:
         """Of several topics some may be refused; of one, that would be the subscription."""
         if len(self.session.topics) > 1:
-            refused, is_new = dict(self.session.refused_topics), self._subscription.is_new
+            refused, is_new = dict(self.session.refused_topics), self.subscription.is_new
             at = Moment.of(self._clock)
             self._in_flight.put(TopicsAnswered(at=at, asked_at=asked_at, refused=refused, is_new=is_new))
 
     def _report_beginning(self, request: Request) -> None:
         """A connect was not granted: a session that has just begun is reported all the same, so that it is stored."""
-        if request.step is Step.CONNECT and (begun := self._subscription.begun()) is not None:
+        if request.step is Step.CONNECT and (begun := self.subscription.begun()) is not None:
             self._report_restored(begun, Moment.of(self._clock))
 
     def _snapshot(self) -> Resume:
@@ -415,10 +415,10 @@ class Engine:
             case Verdict.GRANTED if request.step is Step.HANDSHAKE:
                 await self._on_handshake()
             case Verdict.GRANTED if request.step is Step.SUBSCRIBE:
-                self._subscription.granted()
-                self._report_topics(self._subscription.asked_at)
+                self.subscription.granted()
+                self._report_topics(self.subscription.asked_at)
             case Verdict.EXPIRED | Verdict.ENDED:
-                self._subscription.lost(Cause.SESSION_EXPIRED)
+                self.subscription.lost(Cause.SESSION_EXPIRED)
                 text = received.error or "the server asks for a new handshake"
                 await self._pause(received.verdict.value, text, refused=True)
             case Verdict.UNAUTHORIZED:
@@ -426,7 +426,7 @@ class Engine:
                 await self._unauthorized(f"{request.step.value}_refused", received.error or "refused")
             case Verdict.REFUSED:
                 self._report_beginning(request)
-                self._give_up_if_over(Cause.SESSION_EXPIRED)
+                self._give_up_if_over()
                 await self._pause(f"{request.step.value}_refused", received.error or "refused", refused=True)
 
     async def _before_next_poll(self, *, idle: bool) -> None:
@@ -447,7 +447,7 @@ class Engine:
             await self._pause("handshake_refused", lack, refused=True)
             return
         self.lease.began()
-        self._subscription.session_began()
+        self.subscription.session_began()
         self._multiple_clients = False
 
     async def _failed(self, request: Request, failure: ExchangeFailed) -> None:
@@ -460,17 +460,17 @@ class Engine:
         asked_s = failure.retry_after_s or 0.0
         if failure.http_status in AUTH_STATUS:
             if doubted:
-                self._subscription.doubted()
+                self.subscription.doubted()
             await self._unauthorized("unauthorized", str(failure), asked_s=asked_s)
             return
-        self._subscription.failed(cut=doubted)
+        self.subscription.failed(cut=doubted)
         reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
         await self._pause(reason, str(failure), asked_s=asked_s)
 
     async def _unauthorized(self, reason: str, text: str, *, asked_s: float = 0.0) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""
         self.lease.failed()
-        self._give_up_if_over(Cause.LOGIN)
+        self._give_up_if_over()
         if self._login is None or not self.lease.may_log_in():
             text = f"{text}, {_NOT_HONOURED}" if self._login_in_vain else text
             await self._pause(reason, text, asked_s=asked_s, refused=True)
@@ -478,11 +478,11 @@ class Engine:
             self._login_in_vain = True
             self.lease.tried_login()
 
-    def _give_up_if_over(self, cause: Cause) -> None:
+    def _give_up_if_over(self) -> None:
         """The session is refused, and cannot be alive any more: the next request is a handshake."""
         if self.session.phase is not Phase.UNCONNECTED and self.lease.is_over():
             self.session.expire()
-            self._subscription.lost(cause)
+            self.subscription.lost(Cause.SESSION_EXPIRED)
 
     async def _pause(
         self, reason: str, text: str, *, asked_s: float = 0.0, at_least_s: float = 0.0, refused: bool = False

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 
-from listener.cometd.lease import Lease
+from listener.cometd.lease import SHARE, Lease
 from listener.cometd.payloads import Payload, Payloads, all_of, decode
 from listener.cometd.protocol import Request, Session, Verdict
 from listener.errors import ExchangeFailed, ListenerError
@@ -35,7 +35,7 @@ class KeepAlive:
 
     async def until(self, durable: Latch, client_id: str, exchange: Exchange) -> None:
         """Return once the batch is durable, which came on the session of this id."""
-        pause_s = max(_LEAST_PAUSE_S, min(_PAUSE_S, self._session.lifetime_s / 3))
+        pause_s = max(_LEAST_PAUSE_S, min(_PAUSE_S, self._session.lifetime_s * SHARE))
         while not await durable.within(pause_s):
             if self._session.client_id == client_id:
                 await self._connect(exchange)

@@ -7,10 +7,11 @@ from listener.runtime.backoff import Backoff
 
 LONGEST_PAUSE_S = 60.0
 """No server is asked less often without a session, whatever it says: nobody listens meanwhile."""
+SHARE = 0.2
+"""Of maxInterval: the longest that is waited between requests which keep a session that lives."""
 
 _GROWTH = 0.1
 _GROWTH_LIMIT_S = 30.0
-_SHARE = 0.2
 _LEAST_S = 0.05
 _CONNECTING_SHARE = 1 / 3
 _LEAST_CONNECTING_S = 1.0
@@ -109,7 +110,7 @@ class Lease:
 
     def pause_s(self) -> float:
         """The pause before the next attempt."""
-        most_s = self._session.lifetime_s * _SHARE
+        most_s = self._session.lifetime_s * SHARE
         cap_s = max(min(self._spread_s, most_s), min(self._away_s() * _GROWTH, _GROWTH_LIMIT_S))
         return max(_LEAST_S, self._uniform(cap_s / 2, cap_s))
 
@@ -121,7 +122,7 @@ class Lease:
         may_live = self._session.client_id is not None and not self.is_over()
         if may_live or refused:
             asked_s = max(asked_s, self._session.advised_interval_ms / 1000)
-        most_s = self._session.lifetime_s * _SHARE if may_live else LONGEST_PAUSE_S
+        most_s = self._session.lifetime_s * SHARE if may_live else LONGEST_PAUSE_S
         return min(asked_s, most_s) * self._uniform(1.0, 1.0 + _GROWTH)
 
     def interval_cut_short(self) -> str | None:

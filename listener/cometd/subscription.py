@@ -26,15 +26,16 @@ class SubscriptionState:
         last: the last moment at which it certainly existed, None before the first.
         asked_at: when the request under way, or the last one, was sent.
         cut: an answer that could not come again was lost since then.
+        cause: why it is lost, None while it is not; of a session of an earlier process, that this one began.
     """
 
-    __slots__ = ("_cause", "_granted_at", "_network_failed", "_new_session", "asked_at", "cut", "last")
+    __slots__ = ("_granted_at", "_network_failed", "_new_session", "asked_at", "cause", "cut", "last")
 
     def __init__(self) -> None:
         self.last: Moment | None = None
         self.cut = False
         self.asked_at = self._granted_at = _NEVER
-        self._cause: Cause | None = Cause.RESTART
+        self.cause: Cause | None = Cause.RESTART
         self._new_session = False
         self._network_failed = False
 
@@ -80,8 +81,8 @@ class SubscriptionState:
 
     def lost(self, cause: Cause) -> None:
         """The subscription is lost, or its loss turns out to be worse than a cut answer; the first real cause stays."""
-        if self._cause in (None, Cause.NO_ACK_CUT):
-            self._cause = Cause.NETWORK if cause is Cause.SESSION_EXPIRED and self._network_failed else cause
+        if self.cause in (None, Cause.NO_ACK_CUT):
+            self.cause = Cause.NETWORK if cause is Cause.SESSION_EXPIRED and self._network_failed else cause
 
     def session_began(self) -> None:
         """A handshake was granted, so the session before is gone, whoever found that out."""
@@ -94,17 +95,17 @@ class SubscriptionState:
 
     def begun(self) -> Restored | None:
         """The first connect of a new session brought nothing, but the session is there, and nobody knows of it yet."""
-        if not self._new_session or self._cause is None:
+        if not self._new_session or self.cause is None:
             return None
-        restored = self._restored(self._cause)
-        self.last, self._cause = self._granted_at, None
+        restored = self._restored(self.cause)
+        self.last, self.cause = self._granted_at, None
         self._new_session = self._network_failed = self.cut = False
         return restored
 
     def restored(self) -> Restored | None:
         """A connect was granted; None if the subscription was not lost before."""
-        restored = self._restored(self._cause) if self._cause is not None else None
-        self.last, self._cause = self.asked_at, None
+        restored = self._restored(self.cause) if self.cause is not None else None
+        self.last, self.cause = self.asked_at, None
         self._new_session = self._network_failed = self.cut = False
         return restored
 

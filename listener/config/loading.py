@@ -32,6 +32,7 @@ _NEEDS_LOGIN = '"auto" asks the REST API: it needs server.login = "basic"'
 _YES = {"true", "yes", "on", "1", "y", "t"}  # as pydantic reads it, also from a variable
 CONFIG_VARIABLE = "LISTENER_CONFIG"
 _DEFAULT_FILES = ("listener.toml", "/etc/disposition-listener/listener.toml")
+_WHICH_SERVER = (f"{ENV_PREFIX}SERVER", f"{ENV_PREFIX}SERVER__URL")
 _NOTHING_GIVEN = (
     f"there is no configuration: name its file with --config or {CONFIG_VARIABLE}, or set {ENV_PREFIX} variables"
     f" (looked for {' and '.join(_DEFAULT_FILES)})"
@@ -45,9 +46,23 @@ SinkCheck = Callable[[Mapping[str, LaneSettings], Path], Sequence[Problem]]
 
 def default_file(environ: Mapping[str, str]) -> Path | None:
     """The configuration where none is named; none either where variables say which server it is."""
-    if any(name.upper().split("__")[0] == f"{ENV_PREFIX}SERVER" for name in environ):
-        return None
+    return None if _named_by(environ) else _found_file()
+
+
+def _named_by(environ: Mapping[str, str]) -> str | None:
+    """The variable that says which server it is."""
+    return next((name for name in environ if name.upper() in _WHICH_SERVER), None)
+
+
+def _found_file() -> Path | None:
     return next((Path(file) for file in _DEFAULT_FILES if os.path.exists(file)), None)  # noqa: PTH110 - never raises
+
+
+def _left_out(environ: Mapping[str, str]) -> Iterator[Problem]:
+    """A file that would have been found, where what variables say is not enough."""
+    if (name := _named_by(environ)) is not None and (file := _found_file()) is not None:
+        text = f"{file} was left out, since {name} says which server it is: --config {file} reads it too"
+        yield Problem("", text)
 
 
 def _leave_unchecked(_lanes: Mapping[str, LaneSettings], _base: Path) -> Sequence[Problem]:
@@ -88,9 +103,13 @@ def load(
         settings = Settings.model_validate(data | {"base": base}, context=files)
     except ValidationError as exc:
         problems += problems_of(exc, Settings)
-    problems += [*_problems_across(data, places), *_problems_of_sinks(data, base, sink_problems)]
+    problems += [
+        *_problems_across(data, places, is_whole=not of_accounts),
+        *_problems_of_sinks(data, base, sink_problems),
+    ]
     problems += _unknown_variables(environ)
     if problems or between:
+        problems += _left_out(environ) if path is None else ()
         told = {problem.path for problem in between}  # what follows from them is not
         found = (_with_origin(problem, environ, places) for problem in problems)
         raise ConfigError([*between, *(problem for problem in found if problem.path not in told)])
@@ -111,7 +130,9 @@ def _with_accounts_of_file(
 
 def _accounts_file(data: Mapping[str, Any], files: Folders | None) -> Path | None:
     named = data.get("accounts_file")
-    return files.find(Path(named)) if files is not None and isinstance(named, str) else None
+    if not isinstance(named, str):
+        return None
+    return Path(named) if files is None else files.find(Path(named))
 
 
 def _with_new_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -266,8 +287,11 @@ def _nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
-def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iterator[Problem]:
-    """Problems across fields; found in the unchecked tables, so that they come together with the fields' own."""
+def _problems_across(data: Mapping[str, Any], places: Mapping[str, str], *, is_whole: bool) -> Iterator[Problem]:
+    """Problems across fields; found in the unchecked tables, so that they come together with the fields' own.
+
+    Without `is_whole` there is more in `accounts_file` than could be read.
+    """
     server = data.get("server")
     server = server if isinstance(server, dict) else {}
     basic = server.get("login", "basic") == "basic"
@@ -289,13 +313,15 @@ def _problems_across(data: Mapping[str, Any], places: Mapping[str, str]) -> Iter
         yield Problem("disconnect_on_stop", text)
     if not basic and _is_auto(data.get("disposition")):
         yield Problem("disposition.keys", _NEEDS_LOGIN)
-    yield from _problems_of_logins(data, places, basic=basic)
+    yield from _problems_of_logins(data, places, basic=basic, is_whole=is_whole)
 
 
-def _problems_of_logins(data: Mapping[str, Any], places: Mapping[str, str], *, basic: bool) -> Iterator[Problem]:
+def _problems_of_logins(
+    data: Mapping[str, Any], places: Mapping[str, str], *, basic: bool, is_whole: bool
+) -> Iterator[Problem]:
     accounts = data["accounts"] if isinstance(data["accounts"], list) else [{}]
     supervisors = data["supervisors"] if isinstance(data["supervisors"], list) else [{}]
-    if basic and not accounts and not supervisors:
+    if basic and is_whole and not accounts and not supervisors:
         tables = "at least one [[accounts]] or [[supervisors]] table, or an accounts_file, is needed"
         text = f'{tables} with server.login = "basic"'
         yield Problem("accounts", text)
@@ -333,7 +359,10 @@ def _problems_of_account(
     if not needs_password and _is_auto(account):
         yield Problem(f"{place}.keys", _NEEDS_LOGIN)
     if needs_password and not account.get("password") and "password_file" not in account:
-        yield Problem(f"{place}.password_file", 'a password or password_file is required with server.login = "basic"')
+        text = "a password or password_file is required"
+        in_file = places.get(place, "").endswith(": ")
+        hint = ": a line has a comma between its cells" if in_file else ' with server.login = "basic"'
+        yield Problem(f"{place}.{'password' if in_file else 'password_file'}", text + hint)
 
 
 def _problems_of_team(place: str, supervisor: Mapping[str, Any]) -> Iterator[Problem]:
@@ -346,7 +375,17 @@ def _problems_of_team(place: str, supervisor: Mapping[str, Any]) -> Iterator[Pro
 
 def _problems_of_sinks(data: Mapping[str, Any], base: Path, check: SinkCheck) -> Sequence[Problem]:
     """The problems of the sinks' own keys, even if their shared keys have problems."""
-    return check(_lanes(data), base)
+    return [*_misspelt_types(data), *check(_lanes(data), base)]
+
+
+def _misspelt_types(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Without its type nothing else is known of the keys that a sink can have."""
+    sinks = data.get("sinks")
+    for name, table in sinks.items() if isinstance(sinks, dict) else ():
+        if isinstance(table, dict) and "type" not in table:
+            for key in table.keys() - LaneSettings.model_fields.keys():
+                if hint := did_you_mean(key, ["type"]):
+                    yield Problem(f"sinks.{name}.{key}", "unknown key" + hint)
 
 
 def _lanes(data: Mapping[str, Any]) -> dict[str, LaneSettings]:

@@ -203,6 +203,25 @@ class Settings(Section):
         """The accounts and the supervisors; with `login = "none"` and none configured, one nameless listener."""
         return (*self.accounts, *self.supervisors) or (AccountSettings(username="listener"),)
 
+    def marks(self) -> tuple[str, ...]:
+        """What each of `listening_accounts` is called where names are not told.
+
+        Its table, such as `accounts[0]`, or what it is in `accounts_file`: a line of the CSV file, or one of a folder's
+        files in the order of their names, which are usernames.
+        """
+        marks, files = [], 0
+        for path in self.parts().accounts:
+            place = self._places.get(path, "")
+            _, colon, line = place.removesuffix(": ").rpartition(":")
+            if not place.endswith(": "):  # a table, of this file or of one that is included
+                marks.append(path)
+            elif colon and line.isdecimal():
+                marks.append(f"accounts_file line {line}")
+            else:
+                files += 1
+                marks.append(f"accounts_file entry {files}")
+        return tuple(marks)
+
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
         """The same problems, where each was written; see `schema.placed`."""
         return self.parts().placed(problems)

@@ -18,6 +18,7 @@ from listener.cometd.certainty import Certainty
 from listener.config.settings import AUTO, AccountSettings, Settings, SupervisorSettings
 from listener.daemon import connections
 from listener.daemon.assembly import Account, identity_of
+from listener.daemon.passwords import Passwords
 from listener.daemon.roll import Roll
 from listener.daemon.supervisors import monitoring_of, team_of
 from listener.intake.receiver import Receiver, ReceiverOptions
@@ -96,6 +97,9 @@ class Accounts:
         down_since_ms: since when nobody can have listened, if the journal lost what it held.
         certainty: what sessions may ask for now; None where no other process can have them.
         host: time and chance.
+
+    Attributes:
+        passwords: tries those that change, as long as it runs.
     """
 
     def __init__(
@@ -125,11 +129,14 @@ class Accounts:
         self._found_keys = FoundKeys(self._decoder_of)
         self._listening: dict[str, _Listening] = {}
         self._digests = _Digests()
-        self._roll.number(account.username for account in settings.listening_accounts())
+        self._roll.number((one.username for one in settings.listening_accounts()), settings.marks())
         self._starting: set[asyncio.Task[None]] = set()
         self._resumed = Gate()
         self._resuming = 0
         self._ended = 0
+        self.passwords = Passwords(
+            settings=lambda: self._settings, connector=connector, lives=self._lives, doubt=roll.doubt, host=host
+        )
 
     def __len__(self) -> int:
         return len(self._listening)
@@ -211,11 +218,21 @@ class Accounts:
                 one.settings = supervisor
                 if isinstance(supervisor, SupervisorSettings):
                     one.receiver.watch(team_of(supervisor))
+        lost = {name: self._listening[name].parts.engine.subscription.cause for name in names & self._listening.keys()}
         await self.end(names, timeout_s=timeout_s)
         self._settings = settings
-        self._roll.number(account.username for account in settings.listening_accounts())
+        self._roll.number((one.username for one in settings.listening_accounts()), settings.marks())
         await self.build(account for account in settings.listening_accounts() if account.username in names)
+        for name in lost.keys() & self._listening.keys():  # that it begins anew is not why it is lost
+            subscription = self._listening[name].parts.engine.subscription
+            subscription.cause = lost[name] or subscription.cause
         self.start(spawn)
+        self.passwords.look()
+
+    def _lives(self, name: str) -> bool:
+        """Whether an account has a session that goes on without a login."""
+        one = self._listening.get(name)
+        return one is not None and one.receiver.status.subscribed
 
     async def _release(self, names: Iterable[str], timeout_s: float) -> None:
         """Let the server know that these supervisors monitor nobody any more, if time allows."""
@@ -336,7 +353,7 @@ class Accounts:
             chats = TeamChats()
             decoder = TeamDecoder(decoder, chats)
             monitoring = monitoring_of(account, parts.services, chats, metrics=self._metrics, host=self._host)
-            parts.on_login = monitoring.logged_in
+            parts.on_login.append(monitoring.logged_in)
             new = partial(SupervisorReceiver, monitoring=monitoring)
         receiver = new(
             identity=parts.identity,
@@ -359,6 +376,7 @@ class Accounts:
             host=self._host,
         )
         receiver.on_status = self._roll.note
+        parts.on_login.append(partial(self.passwords.logged_in, account.username))
         if stored is None:
             parts.before_listening = receiver.learn_chats
         return receiver

@@ -38,8 +38,8 @@ class Account:
     """The parts that belong to one account: HTTP session, REST client, CometD client.
 
     `before_listening` is called once, after the first login and before anything is subscribed to; `after_login` after
-    each login, and one that fails fails the login; `on_login` after each login that is done. `services` is what a
-    supervisor can ask beside an agent, None of an agent.
+    each login, and one that fails fails the login; `on_login` are called after each that is done. `services` is
+    what a supervisor can ask beside an agent, None of an agent.
 
     Args:
         settings: the whole configuration.
@@ -84,7 +84,7 @@ class Account:
         server = settings.server
         self.identity = identity_of(settings, account)
         self.http = new_session(connector)
-        self.on_login: Callable[[], None] = lambda: None
+        self.on_login: list[Callable[[], None]] = []
         self.services: SupervisorServices | None = None
         self.rest = self._web_services(settings, account, metrics, skew, host) if server.login == "basic" else None
         self.before_listening: Callable[[], Awaitable[None]] | None = None
@@ -97,6 +97,8 @@ class Account:
             spread_s=spread_s,
             certainty=certainty,
         )
+        if saved is not None and not saved.clean:  # its last poll may be held yet
+            self.engine.lease.unanswered(self.engine.session.timeout_ms / 1000)
         link = Link(
             engine=self.engine,
             http=self.http,
@@ -115,8 +117,8 @@ class Account:
     ) -> WebServices:
         def on_login(result: str) -> None:
             metrics.count("logins_total", 1, result)
-            if result == "ok":
-                self.on_login()
+            for told in self.on_login if result == "ok" else ():
+                told()
 
         server, kind = settings.server, WebServices
         enters = server.start_contact_center_session

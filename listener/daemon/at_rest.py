@@ -13,6 +13,7 @@ from listener.journal.sqlite import views
 from listener.model.condition import SinkReport
 from listener.model.event import EVERY_DEAD_LETTER, JournalStats, LaneState, LaneStatus, rfc3339
 from listener.model.filter import grouped
+from listener.model.holes import events_between
 from listener.runtime.clock import SYSTEM_CLOCK
 from listener.web.status import SCHEMA_VERSION, JournalReport, ReplicaStatus
 from listener.web.summary import HealthProblem, Summary
@@ -133,7 +134,7 @@ def _lane(sink: str, stats: JournalStats, kinds: Mapping[str, str]) -> LaneStatu
         sink=sink,
         kind=kinds.get(sink, ""),
         cursor=cursor,
-        lag=max(0, stats.last_sequence - cursor),
+        lag=events_between(cursor, stats.last_sequence, stats.holes),
         delivered=0,
         failures=0,
         parked=state.parked,

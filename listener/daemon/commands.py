@@ -105,7 +105,7 @@ class CommandHandler:
 
     async def _tell(self, command: ListLanes | Summarize) -> LaneList | msgspec.Raw:
         if isinstance(command, ListLanes):
-            return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
+            return LaneList(lanes=tuple(lane.status() for _, lane in sorted(self._lanes.items())))
         if self._summary is None:
             raise ControlError("summary: nobody keeps it here")
         return msgspec.Raw(msgspec.json.encode(await self._summary()))
@@ -116,11 +116,13 @@ class CommandHandler:
         names = [self._known(command.name)] if command.name is not None else list(self._configured())
         lanes = [self._lanes[name] for name in names if name in self._lanes]
         resumed = tuple(lane.name for lane in lanes if lane.resume(by_command=True))
+        trying = tuple(lane.name for lane in lanes if lane.name not in resumed and lane.try_now())
         ordered = {name: await self._order(name, "resume") for name in names if name not in self._lanes}
-        log.info("sinks_resumed", sinks=resumed, ordered=ordered)
+        log.info("sinks_resumed", sinks=resumed, trying=trying, ordered=ordered)
         return Resumed(
             resumed=resumed,
-            running=tuple(lane.name for lane in lanes if lane.name not in resumed),
+            trying=trying,
+            running=tuple(lane.name for lane in lanes if lane.name not in {*resumed, *trying}),
             ordered=ordered,
         )
 
@@ -153,7 +155,7 @@ class CommandHandler:
         lane = self._lanes.get(name)
         cursor = (await self._journal.cursors()).get(name, 0) if lane is None else lane.status().cursor
         require_possible(name, holds_once=self._holds_once(name), left=await self._resend_left(name))
-        plan = await planned(command, self._journal.read, last=last, cursor=cursor)
+        plan = await planned(command, self._journal.read, self._journal.events_between, last=last, cursor=cursor)
         if command.dry_run or not plan.events:
             return plan
         if lane is not None:
@@ -174,7 +176,7 @@ class CommandHandler:
         if name in self._lanes:
             return self._lanes[name].status().resend_left
         state = (await self._journal.lane_states()).get(name)
-        return 0 if state is None else state.resend_left
+        return 0 if state is None else self._journal.events_between(state.resend_after, state.resend_through)
 
     def _known(self, name: str) -> str:
         if name not in self._configured():

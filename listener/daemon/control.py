@@ -15,7 +15,8 @@ import structlog
 
 from listener.errors import ControlError, DaemonEnded, ListenerError, NoDaemon, Outcome
 from listener.model.condition import Exchange
-from listener.model.event import ControlFilter, LaneStatus, Milliseconds
+from listener.model.event import LaneStatus
+from listener.model.filter import ControlFilter, Milliseconds
 
 LINE_BYTES = 2**20
 LINE_S = 10.0
@@ -32,7 +33,7 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", f
 
 
 class ResumeLane(_Command, frozen=True, kw_only=True, tag="lane-resume"):
-    """Resume one parked sink, or `all`. Answered with `Resumed`."""
+    """Resume one parked sink, or `all`, and try one that fails at once. Answered with `Resumed`."""
 
     name: str | None = None
     all: bool = False
@@ -97,10 +98,12 @@ Command = (
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
     """Names of sinks: those that were parked and are resumed, and those that were running anyway.
 
+    `trying` are those that waited for their next attempt after a failure, and make it at once.
     `ordered` are those that other replicas have, by the name of the replica that is told to; empty while none has it.
     """
 
     resumed: tuple[str, ...]
+    trying: tuple[str, ...] = ()
     running: tuple[str, ...] = ()
     ordered: dict[str, str] = msgspec.field(default_factory=dict)
 

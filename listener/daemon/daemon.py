@@ -14,7 +14,7 @@ from listener import __version__
 from listener.cometd.certainty import Certainty
 from listener.config.schema import input_files
 from listener.config.settings import Settings
-from listener.daemon import connections
+from listener.daemon import connections, preflight
 from listener.daemon.accounts import Accounts, Spawn
 from listener.daemon.assembly import new_test_event, source_of, sources_of
 from listener.daemon.commands import CommandHandler
@@ -134,7 +134,7 @@ class Daemon:
             settings=lambda: self._settings,
             storage=self._storage,
             roll=self._roll,
-            lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
+            lanes=lambda: [lane.status() for _, lane in sorted(self._lanes.running.items())],
             recorder=self._recorder,
             configuration=self.reloads.status,
             starting=lambda: self._starting,
@@ -227,7 +227,7 @@ class Daemon:
 
             workers = [spawn("supervision", self._supervision().run())]
             if is_alone or await self._has_joined(stack, spawn):
-                workers += self._begin(work, watch, spawn)
+                workers += [*self._begin(work, watch, spawn), spawn("passwords", accounts.passwords.run())]
                 self._lanes.start(lanes, spawn)
                 await self._sinks_answered()
                 accounts.start(spawn)
@@ -371,7 +371,10 @@ class Daemon:
         if self._watch is not None:
             self._watch.take()
         new = load()
-        return new, changes_between(self._settings, new)
+        changes = changes_between(self._settings, new)
+        if problems := preflight.host_problems_of_sinks(new.parts(), changes.sinks_started):
+            raise ConfigError(problems)
+        return new, changes
 
     async def _open_journal(self, stack: AsyncExitStack) -> None:
         """Raises JournalError, which names the setting."""

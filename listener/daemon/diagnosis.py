@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from listener.daemon.reloading import NEEDS_RESTART
 from listener.daemon.troubles import SILENT
-from listener.delivery import readiness_problem
+from listener.delivery import delivery_problem
 from listener.model.condition import Configuration, ReadinessProblem
 from listener.model.event import JournalStats, LaneStatus, epoch_ms, rfc3339
 from listener.model.filter import DeadLetterGroup
@@ -14,6 +15,7 @@ from listener.web.summary import AccountCounts, HealthProblem, Trouble
 _MOST_GROUPS = 10
 _ELSEWHERE = re.compile(r"account |sink |\d+ more accounts ")  # is told of all replicas together
 _CHECK = "disposition-listener check --connect"
+_RESTART = "systemctl restart disposition-listener"
 
 
 class Diagnosis:
@@ -47,14 +49,14 @@ class Diagnosis:
     ) -> Iterator[HealthProblem]:
         """Each that does not get what it should; `nobodys` are those that no replica has."""
         for lane in lanes:
-            problem = readiness_problem(lane)
+            problem = delivery_problem(lane)
             if problem is None and lane.sink in nobodys:
                 what = f"sink {lane.sink} has no replica that delivers to it"
                 problem = ReadinessProblem(brief=what, full=what, help="disposition-listener replicas list")
             if problem is None:
                 continue
             state = None if stats is None else stats.lanes.get(lane.sink)
-            since_ms = self._now_ms() - round(lane.stalled_s * 1000)
+            since_ms = self._now_ms() - round(max(lane.stalled_s, lane.failing_s or 0.0) * 1000)
             if lane.parked is not None and state is not None and state.parked_ms:
                 since_ms = state.parked_ms
             yield HealthProblem(
@@ -123,7 +125,7 @@ def of_configuration(configuration: Configuration) -> Iterator[HealthProblem]:
             what=f"the configuration was refused, and the one before stays in force: {first}{more}",
             since=rfc3339(configuration.refused_ms),
             kind="configuration",
-            help="disposition-listener check",
+            help=_RESTART if first.endswith(NEEDS_RESTART) else "disposition-listener check",
         )
 
 

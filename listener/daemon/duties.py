@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable
 
 from listener.config.settings import Settings
-from listener.model.replica import ACCOUNT, HOUSEKEEPING, LANE, Changes, Offer
+from listener.model.replica import ACCOUNT, HOUSEKEEPING, LANE, Changes, Offer, Order
 
 
 def offers_of(settings: Settings) -> tuple[Offer, ...]:
@@ -48,6 +48,9 @@ class EveryDuty:
         self._offered.clear()
         given, self._given = self._given, []
         return Changes(given=tuple(given))
+
+    def carried_out(self, order: Order) -> None:
+        """There is none."""
 
     async def release(self, duties: Collection[str]) -> None:
         """They are nobody's."""

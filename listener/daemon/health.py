@@ -109,11 +109,11 @@ class Health:
 
     def _account_problems(self) -> list[ReadinessProblem]:
         unsubscribed, unheard, silent = self._roll.unsubscribed(), self._roll.unheard(), self._roll.silent()
-        found = [_unsubscribed(place, one) for place, one in unsubscribed.first]
+        found = [_unsubscribed(self._roll.mark(place), one) for place, one in unsubscribed.first]
         found += _more(unsubscribed.more, "accounts have no subscription")
-        found += [_unheard(place, one) for place, one in unheard.first]
+        found += [_unheard(self._roll.mark(place), one) for place, one in unheard.first]
         found += _more(unheard.more, "accounts do not hear all that they should")
-        found += [_silent(*one) for one in silent[:MOST_NAMED]]
+        found += [_silent(self._roll.mark(place), account, for_s) for place, account, for_s in silent[:MOST_NAMED]]
         found += _more(len(silent[MOST_NAMED:]), "accounts are silent")
         return found
 
@@ -335,32 +335,32 @@ def letters_of(stats: JournalStats | None) -> DeadLetters | None:
     return None if stats is None else DeadLetters(total=sum(stats.dead_letters.values()), by_sink=stats.dead_letters)
 
 
-def _unsubscribed(place: int, one: AccountStatus) -> ReadinessProblem:
+def _unsubscribed(mark: str, one: AccountStatus) -> ReadinessProblem:
     why = one.last_error or "connecting"
     return ReadinessProblem(
-        brief=f"accounts[{place}] has no subscription",
+        brief=f"{mark} has no subscription",
         full=f"account {one.account} has no subscription: {why}",
         kind="accounts",
     )
 
 
-def _unheard(place: int, one: AccountStatus) -> ReadinessProblem:
+def _unheard(mark: str, one: AccountStatus) -> ReadinessProblem:
     if one.unheard is None and one.team is not None:
         return ReadinessProblem(
-            brief=f"accounts[{place}] does not hear all of its team",
+            brief=f"{mark} does not hear all of its team",
             full=f"supervisor {one.account} {one.team.problem}",
             kind="accounts",
         )
     return ReadinessProblem(
-        brief=f"accounts[{place}] does not hear all media",
+        brief=f"{mark} does not hear all media",
         full=f"account {one.account}: {one.unheard}",
         kind="accounts",
     )
 
 
-def _silent(place: int, account: str, silent_s: float) -> ReadinessProblem:
+def _silent(mark: str, account: str, silent_s: float) -> ReadinessProblem:
     what = f"has been silent for {silent_s:.0f} s"
-    return ReadinessProblem(brief=f"accounts[{place}] {what}", full=f"account {account} {what}", kind="accounts")
+    return ReadinessProblem(brief=f"{mark} {what}", full=f"account {account} {what}", kind="accounts")
 
 
 def _more(count: int, what: str) -> list[ReadinessProblem]:

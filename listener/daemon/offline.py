@@ -60,9 +60,10 @@ async def resend(path: Path, command: ResendEvents) -> Resend:
     async def work(journal: SqliteJournal) -> Resend:
         state = await _state(journal, command.name)
         cursor = (await journal.cursors()).get(command.name, 0)
-        plan = await planned(command, journal.read, last=journal.last_sequence, cursor=cursor)
+        plan = await planned(command, journal.read, journal.events_between, last=journal.last_sequence, cursor=cursor)
         if not command.dry_run:
-            require_possible(command.name, holds_once=False, left=state.resend_left)
+            left = journal.events_between(state.resend_after, state.resend_through)
+            require_possible(command.name, holds_once=False, left=left)
         if plan.events and not command.dry_run:
             await journal.store_lane_state(replace(state, resend_after=plan.after, resend_through=plan.through))
         return plan
@@ -75,8 +76,9 @@ async def cancel_resend(path: Path, sink: str) -> ResendCancelled:
 
     async def work(journal: SqliteJournal) -> ResendCancelled:
         state = await _state(journal, sink)
+        left = journal.events_between(state.resend_after, state.resend_through)
         await journal.store_lane_state(replace(state, resend_after=0, resend_through=0))
-        return ResendCancelled(sink=sink, left=state.resend_left)
+        return ResendCancelled(sink=sink, left=left)
 
     return await _owning(path, work)
 

@@ -3,7 +3,7 @@
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -67,11 +67,18 @@ def host_problems(parts: Parts) -> list[Problem]:
     The port is left out while another daemon may own the journal: it would be that one's own. So it is where replicas
     share a database, since nothing tells whether one runs here.
     """
-    found = [*_of_the_journal(parts)]
-    for name, lane in parts.sinks.items():
-        if parts.journal is None or parts.journal.is_here(lane.on):
-            found += registry.host_problems(name, lane, parts.base)
-    return parts.placed([*found, *_of_the_port(parts)])
+    sinks = host_problems_of_sinks(parts, parts.sinks)
+    return [*parts.placed([*_of_the_journal(parts)]), *sinks, *parts.placed([*_of_the_port(parts)])]
+
+
+def host_problems_of_sinks(parts: Parts, names: Iterable[str]) -> list[Problem]:
+    """What the host refuses these sinks at this moment, as far as they are this replica's. Blocks."""
+    lanes = {name: parts.sinks[name] for name in names}
+    if parts.journal is not None:
+        lanes = {name: lane for name, lane in lanes.items() if parts.journal.is_here(lane.on)}
+    return parts.placed(
+        [problem for name, lane in lanes.items() for problem in registry.host_problems(name, lane, parts.base)]
+    )
 
 
 def _of_the_journal(parts: Parts) -> Iterator[Problem]:
@@ -119,7 +126,7 @@ def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
     if parts.server is None or parts.server.login != "basic":
         return
     url = URL(parts.server.url)
-    if url.scheme == "http" and not is_loopback(url.host or ""):
+    if url.scheme == "http" and not is_loopback(url.host or "") and "${" not in parts.server.url:  # not set: an error
         yield Problem("server.url", f"each login sends the password to {url.host} unencrypted: use https://")
 
 

@@ -16,6 +16,8 @@ _log = structlog.get_logger(__name__)
 
 _LIVE = {"accounts", "accounts_file", "supervisors", "include", "watch", "sinks", "base"}
 
+NEEDS_RESTART = "cannot be changed while the daemon runs: restart it"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changes:
@@ -90,7 +92,7 @@ def _fixed(old: Settings, new: Settings) -> Iterator[Problem]:
         fields = getattr(type(before), "model_fields", {}) if type(before) is type(after) else {}
         differing = [f"{table}.{key}" for key in fields if getattr(before, key) != getattr(after, key)]
         for place in differing or [table]:
-            yield Problem(place, "cannot be changed while the daemon runs: restart it")
+            yield Problem(place, NEEDS_RESTART)
 
 
 class Reloads:

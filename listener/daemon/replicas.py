@@ -14,6 +14,7 @@ from listener.daemon.troubles import Standing, Troubles
 from listener.errors import JournalError
 from listener.model.condition import ReadinessProblem
 from listener.model.event import GapTally, JournalStats, LaneStatus, epoch_ms, rfc3339
+from listener.model.holes import events_between
 from listener.model.replica import ACCOUNT, LANE, Beaten, DutyReport, ReplicaReport
 from listener.ports import Duties
 from listener.runtime.clock import SYSTEM_CLOCK
@@ -147,7 +148,7 @@ class Survey:
             sink=one.name,
             kind=self._kinds().get(one.name, "" if reported is None else reported.kind),
             cursor=cursor,
-            lag=0 if stats is None else max(0, stats.last_sequence - cursor),
+            lag=0 if stats is None else events_between(cursor, stats.last_sequence, stats.holes),
             delivered=0,
             failures=0,
             parked=None if state is None else state.parked,

@@ -9,13 +9,19 @@ from listener.model.event import Event
 
 
 async def planned(
-    command: ResendEvents, read: Callable[[int, int], Awaitable[Sequence[Event]]], *, last: int, cursor: int
+    command: ResendEvents,
+    read: Callable[[int, int], Awaitable[Sequence[Event]]],
+    events_between: Callable[[int, int], int],
+    *,
+    last: int,
+    cursor: int,
 ) -> Resend:
     """What the command comes to, before anything is done.
 
     Args:
         command: see there.
         read: `Journal.read`. Its JournalError is raised.
+        events_between: as that of `Journal`.
         last: the sequence of the newest event.
         cursor: up to which the sink is done.
     """
@@ -23,10 +29,10 @@ async def planned(
     through = max(found.after, min(found.through, cursor))
     return Resend(
         sink=command.name,
-        events=through - found.after,
+        events=events_between(found.after, through),
         after=found.after,
         through=through,
-        waiting=found.through - max(through, found.after),
+        waiting=events_between(max(through, found.after), found.through),
         oldest_ms=found.oldest_ms,
     )
 

@@ -64,8 +64,10 @@ class Roll:
         self._now_ms = now_ms
         self.troubles = Troubles()
         self._silent: set[str] = set()
+        self._doubts: dict[str, str] = {}
         self._rows: dict[str, _Row] = {}
         self._places: dict[str, int] = {}
+        self._marks: Sequence[str] = ()
         self._summary: Summary | None = None
         self._unsubscribed, self._unheard = set[str](), set[str]()
         self._heard_until_s = -math.inf
@@ -73,10 +75,18 @@ class Roll:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def number(self, accounts: Iterable[str]) -> None:
-        """The accounts of the configuration, entered or not: their places in it are how they are numbered."""
+    def number(self, accounts: Iterable[str], marks: Sequence[str] = ()) -> None:
+        """The accounts of the configuration, entered or not: their places in it are how they are numbered.
+
+        `marks` are what they are called where their names are not to be told, in the same order.
+        """
+        self._marks = marks
         self._places = {account: place for place, account in enumerate(accounts)}
         self._summary = None
+
+    def mark(self, place: int) -> str:
+        """What the account with this place is called where its name is not to be told."""
+        return self._marks[place] if place < len(self._marks) else f"accounts[{place}]"
 
     def enter(self, status: AccountStatus, silence: Callable[[], tuple[float, float]]) -> None:
         """One more account; one without a place gets the last.
@@ -107,6 +117,15 @@ class Roll:
             self._summary = None
             self._stands(row)
 
+    def doubt(self, account: str, text: str | None) -> None:
+        """What is wrong with an account although it is heard, in words; None once nothing is. It outlives the entry."""
+        if text is None:
+            self._doubts.pop(account, None)
+        else:
+            self._doubts[account] = text
+        if (row := self._rows.get(account)) is not None:
+            self._stands(row)
+
     def _stands(self, row: _Row, silent_s: float | None = None) -> None:
         """Keep what changes for all of them together."""
         status, now_ms = row.status, self._now_ms()
@@ -115,7 +134,7 @@ class Roll:
         if not status.subscribed:
             trouble = f"no subscription: {status.last_error or 'connecting'}"
         else:
-            trouble = _not_heard(status) or trouble
+            trouble = _not_heard(status) or trouble or self._doubts.get(status.account)
         standing = Standing(
             subscribed=status.subscribed,
             trouble=trouble,
@@ -184,7 +203,7 @@ class Roll:
                 self._stands(self._rows[account])
         for account, silent_s in now.items():
             standing = self.troubles.standing(account)
-            if standing is not None and standing.trouble is None:
+            if standing is not None and standing.trouble in (None, self._doubts.get(account)):
                 self._stands(self._rows[account], silent_s)
         self._silent = set(now)
 

@@ -20,10 +20,12 @@ from listener.daemon.control import (
     SinkTestResult,
 )
 from listener.daemon.health import Health
-from listener.model.event import ControlFilter, DeadLetterFilter, rfc3339
+from listener.model.event import DeadLetterFilter, rfc3339
+from listener.model.filter import ControlFilter
 from listener.ports import Journal
 from listener.runtime.metrics import Metrics
 from listener.web.actions import Actions, Resent, SinkTested
+from listener.web.actions import Resumed as SinkResumed
 from listener.web.attempts import AttemptList, AttemptPage
 from listener.web.auth import Guard
 from listener.web.console import Console
@@ -62,10 +64,11 @@ class _ControlActions:
     def __init__(self, commands: CommandHandler) -> None:
         self._commands = commands
 
-    async def resume(self, sink: str) -> bool:
+    async def resume(self, sink: str) -> SinkResumed:
         """See `web.actions.Actions`."""
         done = await self._commands.execute(ResumeLane(name=sink))
-        return isinstance(done, Resumed) and sink in {*done.resumed, *done.ordered}
+        assert isinstance(done, Resumed)  # noqa: S101 - what the command is answered with
+        return SinkResumed(sink=sink, resumed=sink in {*done.resumed, *done.ordered}, trying=sink in done.trying)
 
     async def test(self, sink: str) -> SinkTested:
         """See `web.actions.Actions`."""

@@ -1,7 +1,8 @@
 """The duties of this process at work: what is given begins, what is wanted back comes to rest and is released."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,7 @@ class Work:
         self._leaving: set[str] = set()
         self._is_leaving = self._has_left = False
         self._under_way: set[asyncio.Task[None]] = set()
+        self._obeying: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def _configure(self, settings: Settings) -> None:
         self._settings = settings
@@ -175,10 +177,26 @@ class Work:
 
     def _obey(self, orders: Sequence[Order], spawn: Spawn) -> None:
         for order in orders:
-            for name in named(LANE, [order.duty]):
-                if (lane := self._lanes.running.get(name)) is not None:
-                    _log.info("order_received", sink=name, what=order.what)
-                    self._keep(spawn(f"order for {name}", _carry_out(order.what, lane)))
+            _log.info("order_received", sink=order.duty.removeprefix(LANE), what=order.what)
+            self._keep(spawn(f"order for {order.duty}", self._carry_out(order)))
+
+    async def _carry_out(self, order: Order) -> None:
+        """Carry an order out, behind those before it, and only then let it be forgotten.
+
+        It waits for a lane that does not run yet, and for the journal. It stays for whoever has the duty next.
+        """
+        async with self._obeying[order.duty]:
+            while order.duty in self._duties.held and order.duty not in self._leaving:
+                try:
+                    async with self._turn:
+                        is_done = await _obeyed(order, self._lanes.running)
+                except JournalError as exc:
+                    _log.warning("order_delayed", sink=order.duty.removeprefix(LANE), what=order.what, error=str(exc))
+                    is_done = False
+                if is_done:
+                    self._duties.carried_out(order)
+                    return
+                await asyncio.sleep(_AGAIN_S)
 
     async def apply(self, settings: Settings, changes: Differences, spawn: Spawn) -> None:
         """Put another configuration in force: restart what is changed, end what is gone.
@@ -208,17 +226,18 @@ class Work:
             await self._lanes.exchange(self._settings, [name for name in names if name in self._lanes.running], spawn)
 
 
-async def _carry_out(what: str, lane: Lane) -> None:
-    """What is not known here was ordered by a later version."""
-    try:
-        match what.split():
-            case ["resume"]:
-                lane.resume(by_command=True)
-            case ["replay"]:
-                lane.replay()
-            case ["resend", after, through]:
-                await lane.resend(int(after), int(through))
-            case ["resend-cancel"]:
-                await lane.cancel_resend()
-    except JournalError as exc:
-        _log.warning("order_not_carried_out", sink=lane.name, what=what, error=str(exc))
+async def _obeyed(order: Order, lanes: Mapping[str, Lane]) -> bool:
+    """Whether an order was carried out; what is not known here was left by a later version. Raises JournalError."""
+    lane = lanes.get(order.duty.removeprefix(LANE))
+    if lane is None:
+        return not order.duty.startswith(LANE)
+    match order.what.split():
+        case ["resume"]:
+            _ = lane.resume(by_command=True) or lane.try_now()
+        case ["replay"]:
+            lane.replay()
+        case ["resend", after, through]:
+            await lane.resend(int(after), int(through))
+        case ["resend-cancel"]:
+            await lane.cancel_resend()
+    return True

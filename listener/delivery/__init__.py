@@ -12,6 +12,6 @@ retries, parks, the horizon and replays as a user sees them.
 from listener.delivery.destination import outcome_of, try_out
 from listener.delivery.lane import Lane
 from listener.delivery.policy import LanePolicy
-from listener.delivery.readiness import readiness_problem
+from listener.delivery.readiness import delivery_problem, readiness_problem
 
-__all__ = ["Lane", "LanePolicy", "outcome_of", "readiness_problem", "try_out"]
+__all__ = ["Lane", "LanePolicy", "delivery_problem", "outcome_of", "readiness_problem", "try_out"]

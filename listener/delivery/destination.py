@@ -149,6 +149,7 @@ class Destination:
         metrics: counts attempts and failures.
         policy: what may leave the process, the longest pause, and whether a StartError is retried too.
         on_park: called when the sink is parked.
+        is_failing: whether deliveries fail already.
         attempts: keeps the last ones.
     """
 
@@ -161,6 +162,7 @@ class Destination:
         metrics: Metrics,
         policy: LanePolicy,
         on_park: Callable[[], None],
+        is_failing: Callable[[], bool],
         attempts: Attempts,
     ) -> None:
         self._name = name
@@ -170,6 +172,9 @@ class Destination:
         self._policy = policy
         self._has_told = False
         self._on_park = on_park
+        self._is_failing = is_failing
+        self._failing_since_s = 0.0  # by the clock of the event loop, as what follows
+        self._pauses: list[float] = []  # their ends: the stream and what is delivered again may each wait
         self.attempts = attempts
         self._resumed = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(sink=name)
@@ -187,6 +192,7 @@ class Destination:
     async def wait_on(self) -> None:
         """Before the first attempt: stay parked, or paused, if an earlier process was."""
         state = self._retry_state.state
+        self._failing_since_s = _loop_s() - state.failing_ms / 1000
         if state.parked is not None:
             await self._park(Park(state.parked, disabled=state.disabled))
         if quiet_s := min(self._retry_state.quiet_s, self._policy.longest_pause_s):
@@ -217,8 +223,8 @@ class Destination:
         self.attempts.note(began, (), outcome)
         outcome = self._bounded(outcome)
         self.has_answered.set()
-        self.opening_error = outcome.reason
         self._count(outcome)
+        self.opening_error = outcome.reason
         await self.wait_after(outcome, pause_after(outcome, backoff))
 
     async def close(self) -> None:
@@ -276,6 +282,8 @@ class Destination:
             return Tested(Retry(f"the sink did not decide within {_TEST_EVENT_S:g} s"))
 
     def _count(self, outcome: Outcome) -> None:
+        if not isinstance(outcome, Reject) and not self._is_failing():
+            self._failing_since_s = _loop_s()
         self.failures += 1
         self._metrics.count("sink_failures_total", 1, self._name, type(outcome).__name__.lower())
 
@@ -291,12 +299,25 @@ class Destination:
             await self._retry_state.be_quiet(pause_s)
             await self._stay_quiet(pause_s)
         else:
-            await asyncio.sleep(pause_s)
+            await self._pause(pause_s)
 
     async def _stay_quiet(self, seconds: float) -> None:
-        self._quiet_until_s = asyncio.get_running_loop().time() + seconds
+        self._quiet_until_s = _loop_s() + seconds
         self._halt = Halt.QUIET
         self.has_answered.set()
+        try:
+            await self._pause(seconds)
+        finally:
+            self._halt = Halt.NONE
+        self._retry_state.end_quiet()
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the next attempt, or until a person wants it at once."""
+        if not seconds:
+            await asyncio.sleep(0)  # others have their turn, and nobody could end it sooner
+            return
+        until_s = _loop_s() + seconds
+        self._pauses.append(until_s)
         self._resumed.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -305,8 +326,7 @@ class Destination:
         except TimeoutError:
             pass
         finally:
-            self._halt = Halt.NONE
-        self._retry_state.end_quiet()
+            self._pauses.remove(until_s)
 
     async def _park(self, outcome: Park) -> None:
         self.parked = outcome.reason
@@ -332,7 +352,17 @@ class Destination:
         """How much longer the lane waits because the destination asked for it; 0.0 if it does not."""
         if self._halt is not Halt.QUIET:
             return 0.0
-        return max(0.0, self._quiet_until_s - asyncio.get_running_loop().time())
+        return max(0.0, self._quiet_until_s - _loop_s())
+
+    @property
+    def failing_s(self) -> float:
+        """How long deliveries have failed, if they do; what an earlier process counted is included."""
+        return max(0.0, _loop_s() - self._failing_since_s)
+
+    @property
+    def next_attempt_s(self) -> float | None:
+        """How much longer the lane pauses after a failure; None if it does not."""
+        return round(max(0.0, min(self._pauses) - _loop_s()), 1) if self._pauses else None
 
     def reopen(self) -> None:
         """Let a sink that writes to files reopen them; other sinks have nothing to do."""
@@ -351,3 +381,14 @@ class Destination:
         if resumed:
             self._resumed.set()
         return resumed
+
+    def try_now(self) -> bool:
+        """End the pause after a failure; returns whether there was one."""
+        if self._pauses:
+            self._resumed.set()
+        return bool(self._pauses)
+
+
+def _loop_s() -> float:
+    """The clock of the event loop, which is what is waited by."""
+    return asyncio.get_running_loop().time()

@@ -10,7 +10,7 @@ import structlog
 from listener.delivery.attempts import Attempts
 from listener.delivery.destination import Destination, Tested, error_text, left_of, pause_after, refused, retry_after_of
 from listener.delivery.pace import Pace
-from listener.delivery.policy import LanePolicy
+from listener.delivery.policy import LanePolicy, first_of_others
 from listener.delivery.refusals import Refusals
 from listener.delivery.replays import Letters, Replays, Source
 from listener.delivery.resends import Resends
@@ -68,9 +68,7 @@ class Lane:
     ) -> None:
         self.name = name
         self._kind, self._on_delivered = kind, on_delivered
-        self._journal = journal
-        self._policy = policy
-        self._metrics = metrics
+        self._journal, self._policy, self._metrics = journal, policy, metrics
         self._now_ms, self._monotonic = now_ms, monotonic
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
         self._progress, self._moved, self._at_rest = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -83,6 +81,7 @@ class Lane:
             metrics=metrics,
             policy=policy,
             on_park=self._progress.set,
+            is_failing=lambda: self._is_failing,
             attempts=Attempts(now_ms=now_ms, monotonic=monotonic),
         )
         letters = Letters(name=name, journal=journal, metrics=metrics)
@@ -163,6 +162,10 @@ class Lane:
                 self._refusals.excuse()
         return resumed
 
+    def try_now(self) -> bool:
+        """Make the next attempt at once; returns whether the lane waited for it after a failure."""
+        return self._destination.try_now()
+
     def reopen(self) -> None:
         """Files may have been rotated: reopen them."""
         self._destination.reopen()
@@ -185,8 +188,7 @@ class Lane:
         self._resending.wake()
 
     async def cancel_resend(self) -> int:
-        """Deliver nothing again any more; returns how many sequences were left. Raises JournalError."""
-        await self._retry_state.restored.wait()
+        """Deliver nothing again any more; returns how many events were left. Raises JournalError."""
         return await self._resends.cancel()
 
     def attempts(self, limit: int) -> tuple[Attempt, ...]:
@@ -203,19 +205,28 @@ class Lane:
             delivered=self._delivered,
             failures=self._destination.failures,
             parked=self._destination.parked,
-            last_error=self._destination.opening_error
-            or self._last_error
-            or self._replays.last_error
-            or self._resending.last_error,
+            last_error=self._trouble,
             stalled_s=self._stalled_s(),
             quiet_s=round(self._destination.quiet_s, 1),
             lag_s=self._lag_s(),
-            resend_left=self._retry_state.state.resend_left,
+            resend_left=self._resends.left,
+            failing_s=round(self._destination.failing_s, 1) if self._is_failing else None,
+            next_attempt_s=self._destination.next_attempt_s,
         )
 
     @property
+    def _trouble(self) -> str | None:
+        stream = self._destination.opening_error or self._last_error
+        return stream or self._replays.last_error or self._resending.last_error
+
+    @property
+    def _is_failing(self) -> bool:
+        """Not where nothing is left of what failed in the stream, as when a reload excludes it."""
+        return self._trouble is not None and (self._lag > 0 or self._last_error is None)
+
+    @property
     def _lag(self) -> int:
-        return max(0, self._journal.last_sequence - self._cursor)
+        return self._journal.events_between(self._cursor, self._journal.last_sequence)
 
     def _stalled_s(self) -> float:
         if self._idle or not self._lag or self._destination.parked is not None:
@@ -320,11 +331,9 @@ class Lane:
         self._metrics.count("sink_skipped_total", len(events) - len(wanted), self.name)
         if wanted:
             now_ms, first = self._now_ms(), wanted[0]
-            for name, since_ms in (
-                ("sink_latency_seconds", first.received_ms),
-                ("end_to_end_latency_seconds", epoch_ms(first.time)),
-            ):
-                self._metrics.observe(name, max(0, now_ms - since_ms) / 1000, self.name)
+            since_ms = {"sink_latency_seconds": first.received_ms, "end_to_end_latency_seconds": epoch_ms(first.time)}
+            for name, began_ms in since_ms.items():
+                self._metrics.observe(name, max(0, now_ms - began_ms) / 1000, self.name)
             if self._on_delivered is not None:
                 self._on_delivered(len(wanted) - dead, max(0, now_ms - first.received_ms) / 1000)
 
@@ -395,12 +404,8 @@ class Lane:
 
     async def _others(self, left: list[Event]) -> list[Event]:
         """The first event of each chat but that of the head; of the next batch where this one has none."""
-        head = chat_of(left[0])
-        for events in (left, [event for event in await self._read_ahead(self._batch_end) if self._is_due(event)]):
-            first = {chat_of(event): event for event in reversed(events) if chat_of(event) != head}
-            if first:
-                return sorted(first.values(), key=lambda event: event.sequence)
-        return []
+        following = [event for event in await self._read_ahead(self._batch_end) if self._is_due(event)]
+        return first_of_others(left[0], left) or first_of_others(left[0], following)
 
     async def _read_ahead(self, after: int) -> Sequence[Event]:
         """A batch beyond the present one; nothing where it cannot be read now."""
@@ -493,8 +498,3 @@ class Lane:
             attempts=self._retry_state.attempts,
             at_ms=self._now_ms(),
         )
-
-
-def chat_of(event: Event) -> tuple[str, str]:
-    """Events that are alike in this keep their order; gaps have accounts for their subject."""
-    return event.kind, event.subject

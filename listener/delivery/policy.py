@@ -129,3 +129,14 @@ def _medium_of(event: Event) -> str | None:
 def _with_fields(event: Event, fields: frozenset[str]) -> Event:
     data = _FIELDS.decode(event.data)
     return replace(event, data=msgspec.json.encode({name: value for name, value in data.items() if name in fields}))
+
+
+def first_of_others(head: Event, events: Sequence[Event]) -> list[Event]:
+    """The first event of each chat but that of the head, in the order of the journal."""
+    first = {_chat_of(event): event for event in reversed(events) if _chat_of(event) != _chat_of(head)}
+    return sorted(first.values(), key=lambda event: event.sequence)
+
+
+def _chat_of(event: Event) -> tuple[str, str]:
+    """Events that are alike in this keep their order; gaps have accounts for their subject."""
+    return event.kind, event.subject

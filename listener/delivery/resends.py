@@ -41,6 +41,12 @@ class Resends:
         self._end = self._turn = 0
         self._log = structlog.get_logger(__name__).bind(sink=name)
 
+    @property
+    def left(self) -> int:
+        """How many events are still to be delivered again."""
+        state = self._retry_state.state
+        return self._journal.events_between(state.resend_after, state.resend_through)
+
     async def begin(self, after: int, through: int) -> None:
         """Resend what is above `after`, up to `through`, instead of what was to be. Raises JournalError."""
         self._window, self._end = {}, 0
@@ -49,8 +55,9 @@ class Resends:
         self._log.info("resend_started", after=after, through=through)
 
     async def cancel(self) -> int:
-        """Resend nothing more; returns how many sequences were left. Raises JournalError."""
-        left = self._retry_state.state.resend_left
+        """Resend nothing more; returns how many events were left. Raises JournalError."""
+        await self._retry_state.restored.wait()
+        left = self.left
         self._window, self._end = {}, 0
         self._turn += 1
         await self._retry_state.resend(0, 0)

@@ -62,8 +62,9 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     `lag_events` counts the events that the sink has not got yet, `lag_seconds` is the age of the oldest of them.
     `stalled_seconds` is how long it has taken nothing although there is something to deliver, `quiet_seconds` how much
     longer its destination asked to be left alone. `dead_letters` is null while the journal cannot be asked. `replica`
-    delivers to it: null for none, and where no replicas share the journal. `resend_left` events are still
-    to be delivered again, since a person wants it.
+    delivers to it: null for none, and where no replicas share the journal. `resend_left` events are still to be
+    delivered again, since a person wants it. `failing_seconds` is how long its deliveries have failed in a row, null if
+    they do not; `next_attempt_seconds` how much longer the pause after a failure is, null without one.
     """
 
     sink: str
@@ -80,6 +81,8 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     dead_letters: int | None
     replica: str | None = None
     resend_left: int = 0
+    failing_seconds: float | None = None
+    next_attempt_seconds: float | None = None
 
     @classmethod
     def of(cls, lane: LaneStatus, dead_letters: int | None, replica: str | None = None) -> "SinkReport":
@@ -99,4 +102,6 @@ class SinkReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             dead_letters=dead_letters,
             replica=replica,
             resend_left=lane.resend_left,
+            failing_seconds=lane.failing_s,
+            next_attempt_seconds=lane.next_attempt_s,
         )

@@ -7,8 +7,9 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
+from listener.model.holes import Holes
 from listener.model.media import CHAT, MediaType
 from listener.model.team import TeamState, TeamStatus
 
@@ -266,8 +267,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     `origin_id` tells apart notifications that look alike: the session's client id and the batch's number. With `prime`
     observations of keys that nothing is known of only become last values: nothing was missed, they merely were never
     heard of. Observations that are `reconciled` and bring nothing new leave no event. `as_of_s` is when the
-    observations were heard, or the chats asked for that say so (monotonic seconds): what is read loses against what was
-    heard later.
+    observations were heard, or the chats asked for that say so (monotonic seconds): of what is read the younger counts.
     """
 
     account: str
@@ -338,20 +338,6 @@ class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 EVERY_DEAD_LETTER = DeadLetterFilter()
-Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
-
-
-class ControlFilter(DeadLetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A DeadLetterFilter from outside: a misspelt condition must be an error, not a missing condition."""
-
-    since_ms: Milliseconds | None = None
-    until_ms: Milliseconds | None = None
-    after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
-
-    @classmethod
-    def of(cls, which: DeadLetterFilter) -> "ControlFilter":
-        """The same letters."""
-        return cls(**asdict(which))
 
 
 class LaneState(msgspec.Struct, frozen=True, kw_only=True):
@@ -361,8 +347,7 @@ class LaneState(msgspec.Struct, frozen=True, kw_only=True):
     `disabled` a restart does not end that. `sequence` is the first event of the batch that fails now, 0 while none
     does; it was tried `attempts` times, over `failing_ms` of a running daemon (by the monotonic clock), with
     `last_error` at the end. The destination asked for a pause from `quiet_from_ms` to `quiet_until_ms` (epoch
-    milliseconds, 0 for none). What is above the sequence `resend_after`, up to `resend_through`, is to be delivered
-    again.
+    milliseconds, 0 for none). What is above `resend_after`, up to `resend_through`, is to be delivered again.
     """
 
     sink: str
@@ -410,6 +395,7 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     """The journal at one moment; `bytes` counts database and WAL. `damages` are all there ever were, oldest first.
 
     `first_sequence` is 0 and `oldest_ms` None while no event is stored; `last_sequence` is the last one ever used.
+    For `holes` see `model.holes`.
     """
 
     first_sequence: int
@@ -421,15 +407,18 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ms: int | None
     lanes: dict[str, LaneState] = {}
     damages: tuple[Damage, ...] = ()
+    holes: Holes = ()
 
 
 class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery lane at one moment. `parked` is the reason why the sink is parked, None while it is not.
 
     `lag` counts the events that its sink has not got, `lag_s` is the age of the oldest. `quiet_s` is how much longer
-    its destination asked for a pause; 0.0 if it did not. `stalled_s` is how long, by the monotonic
-    clock, it has made no progress although there is something to deliver; 0.0 while it is parked. `resend_left` is how
-    many events are still to be delivered again, since a person wants it.
+    its destination asked for a pause; 0.0 if it did not. `stalled_s` is how long, by the monotonic clock, it has made
+    no progress although there is something to deliver; 0.0 while it is parked. `failing_s` is how long, while the
+    daemon ran, its deliveries have failed in a row; None if they do not. `next_attempt_s` is how much longer it pauses
+    after a failure, None if it does not. `resend_left` is how many events are still to be delivered again, since a
+    person wants it.
     """
 
     sink: str
@@ -444,6 +433,8 @@ class LaneStatus(msgspec.Struct, frozen=True, kw_only=True):
     quiet_s: float = 0.0
     lag_s: float = 0.0
     resend_left: int = 0
+    failing_s: float | None = None
+    next_attempt_s: float | None = None
 
 
 class GapTally(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,18 +3,35 @@
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated
 
 import msgspec
+from msgspec.structs import asdict
 
 from listener.model.alike import alike
-from listener.model.event import Change, DeadLetter, Event, Kind, Participant
+from listener.model.event import Change, DeadLetter, DeadLetterFilter, Event, Kind, Participant
 
 MOST_COUNTED = 50_000
 """Dead letters that are counted into groups, the newest ones."""
 MOST_GROUPS = 1000
 """Groups of dead letters that a journal tells of at once, the largest ones."""
 
+Milliseconds = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what a journal can compare
+
 _AGENT = "Agent"
+
+
+class ControlFilter(DeadLetterFilter, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A DeadLetterFilter from outside: a misspelt condition must be an error, not a missing condition."""
+
+    since_ms: Milliseconds | None = None
+    until_ms: Milliseconds | None = None
+    after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+
+    @classmethod
+    def of(cls, which: DeadLetterFilter) -> "ControlFilter":
+        """The same letters."""
+        return cls(**asdict(which))
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ A session of `new_session` is aiohttp's own. How much of a body is read, and for
 """
 
 import asyncio
+import os
 import re
 import ssl
 from base64 import b64encode
@@ -344,10 +345,12 @@ def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url")
             why = getattr(cause, "verify_message", "") or str(cause)
             text = f"the certificate of {peer} is not trusted ({why}): set {table}.ca_file to the authority's file"
         case aiohttp.ClientSSLError():
-            text = f"no TLS with {peer}: {_short(exc)}"
+            text = f"no TLS with {peer}: {_unconnected(exc, peer)}"
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
             text = _describe_proxy(exc, peer=peer, table=table)
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+        case aiohttp.ClientConnectorError():
+            text = f"{peer} cannot be reached: {_unconnected(exc, peer)} (check {table}.{url_key})"
+        case aiohttp.ConnectionTimeoutError():
             text = f"{peer} cannot be reached: {_short(exc)} (check {table}.{url_key})"
         case HeadTooLarge():
             text = f"the answer of {peer} has {exc}"
@@ -366,10 +369,22 @@ def _describe_proxy(
     exc: aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError, *, peer: str, table: str
 ) -> str:
     if isinstance(exc, aiohttp.ClientProxyConnectionError):
-        return f"the proxy cannot be reached: {_short(exc)} (check {table}.proxy)"
+        return f"the proxy cannot be reached: {_unconnected(exc)} (check {table}.proxy)"
     if exc.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return f"the proxy refuses us with 407 (check {table}.proxy_user and {table}.proxy_password_file)"
     return f"the proxy does not connect us with {peer}, it answered {exc.status} (check {table}.proxy)"
+
+
+def _unconnected(exc: aiohttp.ClientConnectorError, peer: str = "") -> str:
+    """Why there is no connection, and the address where `peer` does not say it; aiohttp speaks of TLS without any."""
+    cause = exc.os_error
+    is_system = cause.errno is not None and cause.errno > 0 and not isinstance(cause, ssl.SSLError)
+    why = (
+        os.strerror(cause.errno)
+        if is_system and cause.errno is not None
+        else _short(cause).removeprefix(f"[Errno {cause.errno}] ")
+    )
+    return why if exc.host in peer else f"{exc.host}:{exc.port}: {why}"
 
 
 def _short(exc: BaseException) -> str:

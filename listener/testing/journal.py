@@ -63,6 +63,10 @@ class MemoryJournal:
         """Sequence of the newest event ever stored."""
         return self._store.last_sequence
 
+    def events_between(self, after: int, through: int) -> int:
+        """How many events there are above `after`, up to `through`."""
+        return self._store.events_between(after, through)
+
     @property
     def trouble(self) -> str | None:
         """None: memory always works."""

@@ -1,7 +1,8 @@
 """What the journals in memory keep, without a word about who may write it."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 from msgspec.structs import replace
 
@@ -28,6 +29,7 @@ from listener.model.filter import (
     Found,
     Undelivered,
 )
+from listener.model.holes import Holes, all_holes
 
 _ROWS_A_LOOK = 5_000
 
@@ -192,6 +194,16 @@ class MemoryStore:
             deleted += 1
         return deleted
 
+    def events_between(self, after: int, through: int) -> int:
+        """How many events there are above `after`, up to `through`."""
+        first, end = (bisect_right(self._events, at, key=lambda event: event.sequence) for at in (after, through))
+        return max(0, end - first)
+
+    def _holes(self) -> Holes:
+        used = [event.sequence for event in self._events] + [self.last_sequence + 1]
+        known = [(one + 1, following - 1) for one, following in pairwise(used) if following > one + 1]
+        return all_holes(self._events[0].sequence if self._events else None, self.last_sequence, known)
+
     def stats(self, damages: Sequence[Damage] = ()) -> JournalStats:
         """Figures; `bytes` counts the events' data."""
         oldest = self._events[0] if self._events else None
@@ -206,6 +218,7 @@ class MemoryStore:
             oldest_ms=oldest.received_ms if oldest else None,
             lanes=dict(self.lanes),
             damages=tuple(damages),
+            holes=self._holes(),
         )
 
 

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from listener.errors import ControlError, HttpRefused, JournalError, JournalFenced, NotPossible
 from listener.model.condition import Exchange
-from listener.model.event import ControlFilter, DeadLetterFilter
+from listener.model.event import DeadLetterFilter
+from listener.model.filter import ControlFilter
 from listener.web.routes import JSON, Call, Route, json_answer
 
 BODY_BYTES = 2**20  # as much as a line of the control socket
@@ -23,10 +24,14 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Resumed(msgspec.Struct, frozen=True, kw_only=True):
-    """The sink resumes; `resumed` is false if it was not parked."""
+    """The sink resumes; `resumed` is false if it was not parked.
+
+    `trying` is true if it waited for its next attempt after a failure, and makes it at once.
+    """
 
     sink: str
     resumed: bool
+    trying: bool = False
 
 
 class SinkTested(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -86,7 +91,7 @@ class Actions:
     """The paths that change something. Their route says that they need a token.
 
     Args:
-        resume: resumes this sink; returns whether it was parked. Raises ControlError for an unknown sink.
+        resume: resumes this sink, or lets it try at once. Raises ControlError for an unknown sink.
         test: sends one test event. Raises ControlError for an unknown sink, NotPossible if another replica has it.
         resend: delivers again what was recorded from one time to another (epoch milliseconds), or only tells what that
             is. Raises ControlError for an unknown sink, NotPossible and JournalError.
@@ -99,7 +104,7 @@ class Actions:
     def __init__(
         self,
         *,
-        resume: Callable[[str], Awaitable[bool]],
+        resume: Callable[[str], Awaitable[Resumed]],
         test: Callable[[str], Awaitable[SinkTested]],
         resend: Callable[[str, int, int, bool], Awaitable[Resent]],
         cancel_resend: Callable[[str], Awaitable[int]],
@@ -123,8 +128,7 @@ class Actions:
 
     async def _resume_lane(self, call: Call) -> web.StreamResponse:
         _decoded(call, Nothing)
-        sink = call.names["name"]
-        return json_answer(Resumed(sink=sink, resumed=await _executed(self._resume(sink))))
+        return json_answer(await _executed(self._resume(call.names["name"])))
 
     async def _test_sink(self, call: Call) -> web.StreamResponse:
         """A destination may take longer to decide than a connection may be open."""

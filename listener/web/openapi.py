@@ -8,7 +8,8 @@ import msgspec
 from aiohttp import web
 
 from listener import __version__
-from listener.model.event import Change, ControlFilter
+from listener.model.event import Change
+from listener.model.filter import ControlFilter
 from listener.model.schemas import asyncapi, event_schema
 from listener.web.actions import (
     DeadLetterCount,
@@ -147,7 +148,7 @@ def _paths() -> dict[str, Any]:
         "/sinks/{name}/attempts": _asked(
             "The last attempts of a sink, newest first.", AttemptQuery, attempts, sink, refusals=("404",)
         ),
-        "/sinks/{name}/resume": _action("Resume a parked sink.", Nothing, Resumed, sink),
+        "/sinks/{name}/resume": _action("Resume a parked sink, or try a failing one at once.", Nothing, Resumed, sink),
         "/sinks/{name}/test": _action("Send a sink a test event.", Nothing, SinkTested, sink, refusals=("409",)),
         "/sinks/{name}/resend": _action("Deliver again what a sink got.", WantedAgain, Resent, sink, refusals=("409",)),
         "/sinks/{name}/resend/cancel": _action("Deliver nothing again.", Nothing, ResendCancelled, sink),

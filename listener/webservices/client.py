@@ -182,12 +182,16 @@ class Session:
         self._http.cookie_jar.clear(lambda cookie: cookie.key == SESSION_COOKIE)
         self._csrf = {}
         try:
-            await self._exchange("GET", ME, headers={"Authorization": self._basic()})
+            await self.try_password()
         except LoginRefused as exc:
             text = f"login of {self._username!r} refused, check its username and password: {exc}"
             raise LoginRefused(text, http_status=exc.http_status, status_code=exc.status_code) from exc
         if self._start_contact_center_session:
             await self._enter_contact_center()
+
+    async def try_password(self) -> None:
+        """Show username and password once. Raises LoginRefused."""
+        await self._exchange("GET", ME, headers={"Authorization": self._basic()})
 
     def _basic(self) -> str:
         """Basic credentials in UTF-8 (RFC 7617, 2.1)."""
@@ -374,6 +378,14 @@ class WebServices:
             LoginRefused: the server refuses the user, or the password cannot be read.
         """
         await self._session.login()
+
+    async def try_password(self) -> None:
+        """Show username and password once, for a look at the answer: nothing else is done, counted or logged.
+
+        Raises:
+            LoginRefused: the server refuses the user, or the password cannot be read.
+        """
+        await self._session.try_password()
 
     async def me(self) -> User:
         """Who is logged in."""

@@ -52,7 +52,7 @@ async def become_ready(http: aiohttp.ClientSession, receiver: Receiver) -> None:
     """Let the webhook take what it has refused."""
     receiver.answers = Answer()
     answer = await http.post("/sinks/crm/resume", json={})
-    assert (answer.status, await answer.json()) == (200, {"sink": "crm", "resumed": True})
+    assert (answer.status, await answer.json()) == (200, {"sink": "crm", "resumed": True, "trying": False})
 
     async def is_ready() -> bool:
         return (await http.get("/readyz")).status == 200

@@ -84,6 +84,10 @@ async def test_an_account_that_changes_continues_its_session_without_a_gap(insta
     await installed.reload("agent1", {"username": "agent2", "password_file": "pass"})
     await installed.daemon.logged("subscribed", account="agent2", count=2)
     await installed.heard("agent2", "Two")
+    (tmp_path / "pass").write_text("wrong\n")
+    await installed.hang_up()
+    await installed.daemon.logged("new_password_refused", account="agent2")
+    await installed.heard("agent2", "Again")
     assert installed.sessions() == before
     assert not [one for one in audit_events(installed.folder) if one["type"].endswith(".gap")]
 

@@ -52,7 +52,7 @@ async def test_stats_tell_what_is_in_the_way_of_a_sink(invoke, tmp_path):
 
 LINES = [
     "sink bi       at 2, 2 to go",
-    "              failing at 3 for 2 h 1 min, 7 attempts: bi answered 503",
+    "              failing at 3; when that was last stored, 7 attempts in 2 h 1 min: bi answered 503",
     "sink crm      at 1, 3 to go, 1 dead",
     "              parked since 2026-11-22T00:00:00.000Z: crm answered 401",
     "sink new      at 0, 4 to go",

@@ -43,12 +43,12 @@ async def daemon(parked):
 
     async def obey(order):
         if isinstance(order, ResumeLane):
-            return Resumed(resumed=("crm",), running=("audit",))
+            return Resumed(resumed=("crm",), trying=("bi",), running=("audit",))
         lanes = (
             lane("audit"),
-            lane("bi", last_error="503"),
+            lane("bi", last_error="503", failing_s=3.5, next_attempt_s=11.6),
             lane("crm", parked="crm answered 401"),
-            lane("erp", last_error="429", quiet_s=599.6),
+            lane("erp", last_error="429", quiet_s=599.6, failing_s=3.5, next_attempt_s=599.6),
         )
         return LaneList(lanes=lanes)
 
@@ -62,7 +62,7 @@ async def test_the_lanes_of_the_daemon_are_shown_as_they_are(invoke, daemon):
     result = await asyncio.to_thread(invoke, "sinks", "list", "--path", daemon)
     assert [line.split(maxsplit=5) for line in result.stdout.splitlines()[1:]] == [
         ["audit", "webhook", "4", "12", "0", "running"],
-        ["bi", "webhook", "4", "12", "1", "failing: 503"],
+        ["bi", "webhook", "4", "12", "1", "failing, next attempt in 12 s: 503"],
         ["crm", "webhook", "4", "12", "3", "parked since 2026-11-22T00:00:00.000Z: crm answered 401"],
         ["erp", "webhook", "4", "12", "0", "paused for 600 s more, as its destination asked: 429"],
         [],
@@ -92,6 +92,8 @@ async def test_they_come_as_json_too(invoke, daemon):
         "deadLetters": 0,
         "replica": None,
         "resendLeft": 0,
+        "failingSeconds": 3.5,
+        "nextAttemptSeconds": 599.6,
     }
 
 
@@ -136,8 +138,9 @@ def test_without_a_daemon_there_is_no_json_of_its_lanes(invoke, parked):
 
 async def test_a_lane_is_resumed(invoke, daemon):
     result = await asyncio.to_thread(invoke, "sinks", "resume", "crm", "--path", daemon)
-    assert result.stdout == "crm resumed\naudit was not parked\n"
-    assert (await asyncio.to_thread(invoke, "sinks", "resume", "--all", "--path", daemon)).stdout == "crm resumed\n"
+    assert result.stdout == "crm resumed\nbi tries again at once\naudit was not parked\n"
+    every = await asyncio.to_thread(invoke, "sinks", "resume", "--all", "--path", daemon)
+    assert every.stdout == "crm resumed\nbi tries again at once\n"
 
 
 def test_without_a_daemon_the_journal_is_told(invoke, parked):

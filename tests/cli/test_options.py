@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from listener.cli.options import replacing, time_ms
+from listener.cli.options import place_of, replacing, time_ms
 from listener.config import loading
 from listener.errors import StartError
 
@@ -28,6 +28,23 @@ def test_a_configuration_that_is_not_there_is_named_by_every_command_that_reads_
     assert result.stderr == "error: missing.toml: cannot be read: No such file or directory\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "way"),
+    [
+        (("tail",), "tail FILE, which names the audit file"),
+        (("status",), "--path FILE, which names the journal"),
+        (("sinks", "list"), "--path FILE, which names the journal"),
+        (("replicas", "list"), None),
+    ],
+)
+def test_where_a_configuration_cannot_be_read_what_works_without_it_is_named(invoke, tmp_path, command, way):
+    (tmp_path / "broken.toml").write_text("[server")
+    found = invoke(*command, "-c", "broken.toml")
+    first, *more = found.stderr.splitlines()
+    assert (found.exit_code, first.split(":")[1:3]) == (78, [" broken.toml", " is not TOML"])
+    assert more == ([] if way is None else [f"error: works without the configuration: {way}"])
+
+
 def test_a_configuration_that_is_not_named_is_looked_for(invoke, monkeypatch, tmp_path, config):
     """By LISTENER_CONFIG, then here, then in /etc, unless variables say which server it is."""
     shutil.copy(config, tmp_path / "elsewhere.toml")
@@ -38,12 +55,37 @@ def test_a_configuration_that_is_not_named_is_looked_for(invoke, monkeypatch, tm
     missing = invoke("journal", "stats", "--path", "none.db")
     assert missing.stderr == "error: journal none.db: no such file\n"
     monkeypatch.delenv("LISTENER_CONFIG")
-    monkeypatch.setenv("LISTENER_SERVER__LOGIN", "none")
-    assert "server.url: is required" in invoke("check").stderr
-    monkeypatch.delenv("LISTENER_SERVER__LOGIN")
+    monkeypatch.setenv("LISTENER_SERVER__TOPIC", "/v2/me/chats")
+    assert invoke("check").stdout.startswith("ok: listener.toml\n")
+    monkeypatch.setenv("LISTENER_SERVER__URL", "https://gws.example.com")
+    text = invoke("check").stderr
+    assert "sinks: is required" in text
+    left_out = "error: listener.toml was left out, since LISTENER_SERVER__URL says which server it is: --config"
+    assert left_out in text
+    monkeypatch.delenv("LISTENER_SERVER__URL")
+    monkeypatch.delenv("LISTENER_SERVER__TOPIC")
     config.unlink()
     monkeypatch.setattr(loading, "_DEFAULT_FILES", ("listener.toml", str(tmp_path / "elsewhere.toml")))
     assert invoke("check").stdout.startswith(f"ok: {tmp_path}/elsewhere.toml\n")
+
+
+def test_accounts_are_those_of_tables_files_and_supervisors_or_not_known(tmp_path):
+    config = tmp_path / "listener.toml"
+    config.write_text(
+        'accounts_file = "agents.csv"\n[server]\nurl = "https://gws.example.com"\n'
+        '[[accounts]]\nusername = "agent1"\npassword_file = "gone"\n'
+        '[[supervisors]]\nusername = "boss"\npassword_file = "gone"\nmonitor = ["agent1"]\n'
+        '[sinks.audit]\ntype = "file"\npath = "audit.jsonl"\n'
+    )
+    assert place_of(config, None).accounts is None, "the file is not there"
+    (tmp_path / "agents.csv").write_text("username,password\nagent2,x\nagent3,x\n")
+    assert set(place_of(config, None).accounts or ()) == {"agent1", "agent2", "agent3", "boss"}
+
+
+def test_who_is_configured_is_not_known_where_the_file_that_names_them_is_gone(config):
+    assert place_of(config, None).accounts == {"agent1"}
+    config.write_text('accounts_file = "agents.csv"\n' + config.read_text())
+    assert place_of(config, None).accounts is None
 
 
 def test_what_was_looked_for_is_told(invoke):
@@ -61,7 +103,7 @@ def test_chat_and_json_are_options_wherever_events_are_shown(invoke, command):
 
 
 @pytest.mark.parametrize(
-    ("ago", "seconds"), [("45s", 45), ("30m", 1800), ("2h", 7200), ("1.5d", 129_600), ("1w", 604_800)]
+    ("ago", "seconds"), [("now", 0), ("45s", 45), ("30m", 1800), ("2h", 7200), ("1.5d", 129_600), ("1w", 604_800)]
 )
 def test_a_time_may_be_so_long_ago(ago, seconds):
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)

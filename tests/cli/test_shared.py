@@ -170,6 +170,17 @@ def test_a_parked_sink_is_resumed_by_its_owner(invoke, shared_config, owned, wor
     assert [(order.duty, order.what) for order in beaten.orders] == [("lane/crm", "resume")]
 
 
+def test_a_sink_that_fails_is_tried_at_once_by_its_owner(invoke, shared_config, owned):
+    failing = LaneStatus(
+        sink="audit", kind="file", cursor=2, lag=3, delivered=0, failures=1, parked=None, last_error="x", failing_s=0.0
+    )
+    report = {"lane/audit": msgspec.json.encode(failing)}
+    owned.run(lambda database: database.beat(owned.me, seen=9, reports=report))
+    assert said(invoke, shared_config, "sinks", "resume", "audit") == "audit tries again at once\n"
+    beaten = owned.run(lambda database: database.beat(owned.me, seen=9))
+    assert [(order.duty, order.what) for order in beaten.orders] == [("lane/audit", "resume")]
+
+
 def test_without_an_owner_it_resumes_when_there_is_one(invoke, shared_config, sharing):
     assert said(invoke, shared_config, "sinks", "resume", "crm") == "crm will resume when the daemon runs\n"
     assert sharing.run(lambda database: database.lane_states())["crm"].parked is None

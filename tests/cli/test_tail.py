@@ -49,6 +49,18 @@ def test_a_configuration_without_a_file_sink_is_refused(invoke, tmp_path):
     assert result.stderr.startswith("error: sinks: there is no sink of type file")
 
 
+def test_a_variable_that_is_not_set_here_matters_only_in_the_path_of_the_file(invoke, lines, tmp_path):
+    (tmp_path / "dispositions.jsonl").write_bytes(lines(1))
+    server = {"url": "https://${GWS_NOT_SET}", "login": "none"}
+    config = write_config(tmp_path, server=server)
+    assert chats(invoke("tail", "--config", config).stdout) == ["chat-1", "-"]
+    config = write_config(tmp_path, server=server, sinks={"audit": {"type": "file", "path": "${DIR_NOT_SET}/d.jsonl"}})
+    result = invoke("tail", "--config", config)
+    assert result.exit_code == 78
+    assert "error: sinks.audit.path: the variable DIR_NOT_SET is not set" in result.stderr
+    assert "works without the configuration: tail FILE" in result.stderr
+
+
 @pytest.mark.parametrize("arguments", [(), ("file", "--config", "config")])
 def test_exactly_one_of_file_and_configuration_is_needed(invoke, arguments):
     result = invoke("tail", *arguments)

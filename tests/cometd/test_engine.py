@@ -886,7 +886,48 @@ async def test_a_session_that_is_refused_for_longer_than_it_can_live_is_given_up
         assert isinstance(fact, SessionProblem)
         assert fact.reason == "unauthorized"
         assert fact.text.startswith("HTTP 403, right after a login was granted: the login cookie is not honoured")
-    assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, Cause.LOGIN)
+    assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, Cause.SESSION_EXPIRED), "each login was granted"
+
+
+@pytest.mark.parametrize(
+    ("failure", "cause"),
+    [(Unreachable("no route"), Cause.NETWORK), (LoginRefused("wrong password"), Cause.LOGIN)],
+    ids=["unreachable", "refused"],
+)
+async def test_a_gap_is_laid_to_the_login_only_where_the_server_refused_one(
+    make: Make, failure: ListenerError, cause: Cause
+):
+    failures = [failure]
+
+    async def login() -> None:
+        if world.script.sessions and failures:
+            raise failures.pop()
+
+    world = make(login=login)
+    world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 14, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.pass_time(14)
+    while not isinstance(fact := await world.engine.next_fact(), Subscribed):
+        pass
+    assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, cause)
+
+
+async def test_a_server_that_knows_no_login_after_it_was_away_has_refused_none(make: Make):
+    async def login() -> None:
+        pass
+
+    world = make(login=login)
+    refused = ExchangeFailed("HTTP 403", http_status=403)
+    world.script.then(reply(), *[UNREACHED] * 14, refused, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.pass_time(60)
+    facts = [await world.engine.next_fact()]
+    while not isinstance(facts[-1], Subscribed):
+        facts.append(await world.engine.next_fact())
+    assert [one.reason for one in facts if isinstance(one, SessionProblem)] == ["network"] * 14
+    assert (facts[-1].restored_by, facts[-1].cause) == (RestoredBy.HANDSHAKE, Cause.NETWORK)
 
 
 async def test_a_session_whose_first_poll_is_refused_is_told_so_that_a_later_process_goes_on_with_it(make: Make):

@@ -67,6 +67,19 @@ async def test_a_connect_that_is_granted_renews_the_lease(kept: Kept):
     assert not kept.lease.is_over()
 
 
+@pytest.mark.parametrize(("kept_ms", "pause_s"), [(200, 0.1), (5000, 1.0), (10_000, 2.0), (60_000, 3.0)])
+async def test_no_pause_is_longer_than_a_fifth_of_what_the_server_waits_for(kept_ms: int, pause_s: float):
+    class Durable(Latch):
+        async def within(self, seconds: float) -> bool:
+            assert seconds == pytest.approx(pause_s)
+            return True
+
+    session = Session(topics=[TOPIC], connection_type="long-polling")
+    session.resume(Resume(client_id="c", connection_type="long-polling", ack=7, max_interval_ms=kept_ms))
+    lease = Lease(session=session, now_s=ManualClock().monotonic_s, uniform=lambda _, high: high)
+    await KeepAlive(session=session, lease=lease, login=None).until(Durable(), "c", Script(ack=True).exchange)
+
+
 async def test_a_session_that_was_given_up_is_left_alone():
     kept = Kept()
     kept.session.expire()

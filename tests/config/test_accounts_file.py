@@ -29,6 +29,18 @@ def test_accounts_of_the_file_come_after_those_of_the_configuration(loaded, csv,
     assert [settings.keys_of(account) for account in (one, three)] == [("DispositionCode",), ("Outcome", "Reason")]
 
 
+def test_each_account_has_a_mark_by_which_it_is_found_and_that_names_nobody(loaded, csv, tmp_path):
+    csv("username,password\n# a comment\nalice,x\n\nbob,x\n")
+    supervisors = [{"username": "carol", "password": "x", "monitor": ["dave"]}]
+    of_lines = ("accounts_file line 3", "accounts_file line 5")
+    assert loaded({**BESIDE, "supervisors": supervisors}).marks() == ("accounts[0]", *of_lines, "supervisors[0]")
+    (tmp_path / "agents").mkdir()
+    for name in ("bob", "alice"):
+        (tmp_path / "agents" / name).write_text("x")
+    of_files = ("accounts_file entry 1", "accounts_file entry 2")
+    assert loaded({**BESIDE, "accounts_file": "agents"}).marks() == ("accounts[0]", *of_files)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -77,7 +89,7 @@ def test_all_problems_of_the_file_are_told_at_once_with_line_and_column_and_no_p
         "agents.csv:4: username": "'a' is given more than once, first at agents.csv:2",
         "agents.csv:5: username": "is required",
         "agents.csv:6: password_file": found["agents.csv:6: password_file"],
-        "agents.csv:7: password_file": 'a password or password_file is required with server.login = "basic"',
+        "agents.csv:7: password": "a password or password_file is required: a line has a comma between its cells",
         "agents.csv:8": 'its quotes are not in order: a cell is "…", a quote in it ""',
         "agents.csv:9": "has 6 cells, and there are 4 columns: quote a cell that holds a comma",
         "agents.csv:10: password_file": found["agents.csv:10: password_file"],
@@ -98,6 +110,7 @@ def test_all_problems_of_the_file_are_told_at_once_with_line_and_column_and_no_p
 def test_a_file_needs_the_names_of_its_columns(problems, csv, header, place, text):
     csv(f"{header}\na,{SECRET}\n")
     assert problems(BESIDE)[place].startswith(text)
+    assert problems(ALONE).keys() == {place}, "whether there is an account nobody knows"
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ def test_problems_of_the_sinks_own_keys_come_with_the_others(problems):
         ({"accounts": []}, "accounts", "at least one [[accounts]] or [[supervisors]] table"),
         ({"accounts": {"username": "a"}}, "accounts", "should be a list"),
         ({"sinks": {}}, "sinks", "should hold at least 1"),
+        ({"sinks": {"crm": {"typ": "file"}}}, "sinks.crm.typ", "unknown key, did you mean 'type'?"),
+        ({"sinks": {"crm": {"typ": "file"}}}, "sinks.crm.type", "is required"),
         ({"base": "/"}, "base", "unknown key"),
         ({"http": {"listen": "localhost:99999"}}, "http.listen", "should be HOST:PORT"),
         ({"http": {"listen": "::1:80"}}, "http.listen", "should be HOST:PORT"),

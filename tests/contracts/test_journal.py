@@ -24,6 +24,7 @@ from listener.model.event import (
     SessionState,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterGroup, EventFilter
+from listener.model.holes import events_between
 from listener.runtime.host import Host
 from listener.testing import (
     SAMPLE_MS,
@@ -895,6 +896,18 @@ async def test_stats_tell_what_is_there(world):
     await world.journal.retain(before_ms=SAMPLE_MS + 1, keep_for=("crm",))
     later = await world.journal.stats()
     assert (later.first_sequence, later.last_sequence, later.events) == (3, 4, 2)
+
+
+async def test_events_between_two_sequences_are_counted_but_for_those_that_are_deleted(world):
+    await world.journal.append(batch(*range(1, 11)))
+    assert [world.journal.events_between(*ends) for ends in ((0, 10), (3, 7), (7, 3), (10, 10))] == [10, 4, 0, 0]
+    await world.journal.advance("crm", 4)
+    await world.journal.retain(before_ms=SAMPLE_MS + 1, keep_for=("crm",))
+    stats = await world.journal.stats()
+    assert [events_between(*ends, stats.holes) for ends in ((0, 10), (3, 7), (0, 3))] == [6, 3, 0]
+    assert [world.journal.events_between(*ends) for ends in ((0, 10), (3, 7), (0, 3))] == [6, 3, 0]
+    await world.restart()
+    assert world.journal.events_between(0, 10) == 6
 
 
 async def test_closing_finishes_what_is_queued(world):

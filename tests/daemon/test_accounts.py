@@ -1,8 +1,10 @@
 import asyncio
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from listener.cometd.facts import Cause
 from listener.config.settings import Settings
 from listener.daemon import connections
 from listener.daemon.accounts import Accounts
@@ -16,8 +18,8 @@ from listener.testing import MemoryJournal
 from support.eventually import eventually
 
 
-def settings(url, *names):
-    accounts = [{"username": name, "password": "secret"} for name in names]
+def settings(url, *names, **password):
+    accounts = [{"username": name, "password": "secret"} | password for name in names]
     sinks = {"out": {"type": "file", "path": "out"}}
     return Settings.model_validate({"server": {"url": url}, "accounts": accounts, "sinks": sinks})
 
@@ -92,6 +94,19 @@ async def test_an_account_that_is_started_anew_continues_its_session(world, sim)
     assert [one.gaps.count for one in world._roll.statuses()] == [0, 0]
 
 
+async def test_a_gap_keeps_its_reason_where_the_account_is_started_anew_before_it_ends(world, sim, journal):
+    sim.control("invalidate-logins", seconds=1)
+    sim.control("expire")
+    engine = world._listening["agent1"].parts.engine
+    await eventually(lambda: engine.subscription.cause is Cause.SESSION_EXPIRED)
+    await world.apply(settings(sim.url, "agent1", "agent2"), ["agent1"], spawn, timeout_s=5.0)
+    await subscribed(world, "agent1", "agent2")
+    await eventually(lambda: journal.last_sequence == 2)
+    gaps = [msgspec.json.decode(one.data) for one in await journal.read(0, 100)]
+    found = sorted((gap["account"], gap["reason"]) for gap in gaps)
+    assert found == [("agent1", "session_expired"), ("agent2", "session_expired")]
+
+
 async def test_one_that_does_not_end_in_order_holds_nobody_up(world, sim):
     await sim.stop()
     with capture_logs() as logs:
@@ -135,3 +150,23 @@ async def test_a_stop_leaves_no_poll_open_without_acknowledgements(world, sim):
     assert not sim.polling("agent1")
     assert not sim.polling("agent2")
     assert at_work() == set()
+
+
+async def test_new_passwords_are_tried_beside_the_sessions_and_what_is_refused_is_one_trouble(world, sim, owned):
+    trying = spawn("passwords", world.passwords.run())
+    owned.callback(trying.cancel)
+    await eventually(lambda: world.passwords._watch._settings is not None)
+    before = {one["agent"]: one["clientId"] for one in sim.state()["sessions"]}
+    names = ["agent1", "agent2"]
+    await world.apply(settings(sim.url, *names, password="new"), names, spawn, timeout_s=5.0)
+    await subscribed(world, *names)
+    world.passwords.look()
+    await eventually(lambda: world._roll.troubles.counts().troubled == 2)
+    (trouble,) = world._roll.troubles.groups()
+    assert trouble.what.startswith("the new password is refused, and the session goes on with its old login: GET")
+    assert trouble.accounts == ("agent1", "agent2")
+    assert (world._roll.unsubscribed().first, world._roll.unheard().first) == ((), ()), "they hear everything"
+    assert {one["agent"]: one["clientId"] for one in sim.state()["sessions"]} == before
+    await world.apply(settings(sim.url, *names), names, spawn, timeout_s=5.0)
+    await subscribed(world, *names)
+    await eventually(lambda: world._roll.troubles.counts().troubled == 0)

@@ -150,6 +150,19 @@ async def test_what_was_saved_is_what_the_session_goes_on_from(world: World):
     assert (session.client_id, session.acked, session.max_interval_ms) == ("old", 5, 8000)
 
 
+@pytest.mark.parametrize(("clean", "kept_s"), [(True, 8.0), (False, 38.0)])
+async def test_the_last_poll_of_a_process_that_was_killed_may_be_held_for_as_long_as_is_usual(
+    world: World, clean, kept_s
+):
+    engine = (await world.account(saved=saved_session(settings(), clean=clean))).engine
+    engine.lease.failed()
+    now_s = engine.lease._now_s()
+    engine.lease._now_s = lambda: now_s + kept_s - 1.0
+    assert not engine.lease.is_over()
+    engine.lease._now_s = lambda: now_s + kept_s + 1.0
+    assert engine.lease.is_over()
+
+
 async def test_a_login_that_could_not_be_checked_yet_is_not_thrown_away(world: World):
     """Its cookie is what a sticky load balancer knows the session's node by."""
     parts = await world.account(saved=saved_session(settings(), cookies=(("JSESSIONID", "x", "", "/"),)))

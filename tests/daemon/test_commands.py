@@ -23,7 +23,9 @@ from listener.daemon.control import (
     SinkTestResult,
 )
 from listener.errors import ControlError, NotPossible, Outcome, Park, Reject, Retry
-from listener.model.event import ControlFilter, DeadLetter, LaneState
+from listener.model.event import DeadLetter, LaneState
+from listener.model.filter import ControlFilter
+from listener.runtime.backoff import Backoff
 from listener.testing import sample_test
 from support.eventually import eventually
 from support.lanes import World
@@ -51,6 +53,13 @@ async def parked(world: World, *, disabled: bool = False) -> None:
     await eventually(lambda: world.lane.status().parked)
 
 
+async def failing(world: World) -> None:
+    world.lane._backoff = Backoff(first_s=600.0, limit_s=600.0, floor_s=600.0)
+    world.sink.then(Retry("503"))
+    await world.number(1)
+    await eventually(lambda: world.lane.status().next_attempt_s)
+
+
 @pytest.mark.parametrize("command", [ResumeLane(name="crm"), ResumeLane(all=True)])
 @pytest.mark.parametrize("disabled", [False, True])
 async def test_a_parked_lane_goes_on(world: World, commands: CommandHandler, command: ResumeLane, disabled: bool):
@@ -60,6 +69,16 @@ async def test_a_parked_lane_goes_on(world: World, commands: CommandHandler, com
         await world.drained()
         await world.sink.wait_for_events(1)
     assert [line["sinks"] for line in logs if line["event"] == "sinks_resumed"] == [("crm",)]
+    assert await commands.execute(command) == Resumed(resumed=(), running=("crm",))
+
+
+@pytest.mark.parametrize("command", [ResumeLane(name="crm"), ResumeLane(all=True)])
+async def test_a_lane_that_waits_for_its_next_attempt_makes_it_at_once(
+    world: World, commands: CommandHandler, command: ResumeLane
+):
+    await failing(world)
+    assert await commands.execute(command) == Resumed(resumed=(), trying=("crm",))
+    await world.drained()
     assert await commands.execute(command) == Resumed(resumed=(), running=("crm",))
 
 
@@ -111,6 +130,16 @@ async def test_the_lanes_are_told_as_they_stand(world: World, commands: CommandH
     answer = await commands.execute(ListLanes())
     assert isinstance(answer, LaneList)
     assert [(lane.sink, lane.parked) for lane in answer.lanes] == [("crm", "401")]
+
+
+async def test_lanes_are_told_by_name_in_whatever_order_they_were_started(world: World):
+    other = World().lane
+    other.name = "bi"
+    lanes = {"crm": world.lane, "bi": other}
+    handler = CommandHandler(journal=world.journal, lanes=lanes, new_test_event=sample_test)
+    answer = await handler.execute(ListLanes())
+    assert isinstance(answer, LaneList)
+    assert [lane.sink for lane in answer.lanes] == ["bi", "crm"]
 
 
 async def test_a_test_event_goes_past_what_waits_and_leaves_nothing_behind(world: World, commands: CommandHandler):

@@ -30,7 +30,8 @@ from listener.daemon.control import (
     socket_path,
 )
 from listener.errors import ControlError, DaemonEnded, JournalError, NoDaemon
-from listener.model.event import ControlFilter, DeadLetterFilter, LaneStatus
+from listener.model.event import DeadLetterFilter, LaneStatus
+from listener.model.filter import ControlFilter
 from support.eventually import eventually
 
 Serve = Callable[..., Awaitable[ControlServer]]

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from listener.daemon.diagnosis import Diagnosis, of_accounts, of_configuration, of_dead_letters
+from listener.daemon.reloading import NEEDS_RESTART
 from listener.model.condition import Configuration, ReadinessProblem
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339
 from listener.model.filter import DeadLetterGroup
@@ -55,6 +56,11 @@ def test_a_sink_that_takes_nothing_has_not_done_so_since_its_last_progress(diagn
     (one,) = diagnosis.of_sinks([replace(LANE, last_error="503", stalled_s=312.0)], None)
     assert (one.what, one.since) == ("sink crm has taken nothing for 312 s: 503", rfc3339(SAMPLE_MS - 252_000))
     assert one.help == "disposition-listener sinks test crm"
+
+
+def test_a_sink_that_fails_is_named_at_once_and_has_failed_since_its_first_failure_in_a_row(diagnosis: Diagnosis):
+    (one,) = diagnosis.of_sinks([replace(LANE, last_error="503", stalled_s=1.0, failing_s=5.0)], None)
+    assert (one.what, one.since) == ("sink crm is failing: 503", rfc3339(SAMPLE_MS + 55_000))
 
 
 def test_accounts_with_the_same_trouble_are_one_sentence():
@@ -127,7 +133,10 @@ def test_a_configuration_that_was_refused_is_told_of_with_its_first_problem():
     assert list(of_configuration(Configuration(loaded_ms=0))) == []
     (one,) = of_configuration(Configuration(loaded_ms=0, refused_ms=SAMPLE_MS, problems=("sinks.crm: no", "b", "c")))
     assert one.what == "the configuration was refused, and the one before stays in force: sinks.crm: no (and 2 more)"
-    assert (one.since, one.kind) == (TIME, "configuration")
+    assert (one.since, one.kind, one.help) == (TIME, "configuration", "disposition-listener check")
+    fixed = (f"disposition.media: {NEEDS_RESTART}",)
+    (one,) = of_configuration(Configuration(loaded_ms=0, refused_ms=SAMPLE_MS, problems=fixed))
+    assert one.help == "systemctl restart disposition-listener"
 
 
 def test_dead_letters_wait_for_a_person_since_the_first_of_them():

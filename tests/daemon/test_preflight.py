@@ -127,6 +127,7 @@ def test_open_files_of_accounts_are_one_warning_and_those_that_kubernetes_mounts
         ({"url": "http://gws.example.com:8080"}, True),
         ({"url": "https://gws.example.com"}, False),
         ({"url": "http://127.0.0.1:8080"}, False),
+        ({"url": "http://${GWS_NOT_SET}"}, False),
         ({"url": "http://gws.example.com", "login": "none"}, False),
     ],
 )

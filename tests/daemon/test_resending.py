@@ -49,7 +49,7 @@ async def test_it_is_what_was_recorded_then_and_delivered(
     cut: bool,
 ):
     command = ResendEvents(name="crm", from_ms=SAMPLE_MS + 1000 * from_s, to_ms=SAMPLE_MS + 1000 * to_s)
-    assert await planned(command, journal.read, last=5, cursor=cursor) == Resend(
+    assert await planned(command, journal.read, journal.events_between, last=5, cursor=cursor) == Resend(
         sink="crm",
         events=events,
         after=after,
@@ -63,7 +63,7 @@ async def test_an_empty_journal_has_nothing():
     journal = MemoryJournal()
     await journal.open()
     command = ResendEvents(name="crm", from_ms=0, to_ms=1)
-    assert (await planned(command, journal.read, last=0, cursor=0)).events == 0
+    assert (await planned(command, journal.read, journal.events_between, last=0, cursor=0)).events == 0
 
 
 def test_what_cannot_be_is_told():

@@ -116,3 +116,21 @@ def test_an_account_is_numbered_by_its_place_in_the_configuration_whatever_is_en
     assert [(place, account) for place, account, _ in world.roll.silent()] == [(1, "carol"), (3, "alice"), (4, "eve")]
     world.roll.number(["alice", "carol", "eve"])
     assert [place for place, _ in world.roll.unsubscribed().first] == [0, 1, 2]
+    world.roll.number(["alice", "carol"], ["supervisors[0]", "accounts_file line 9"])
+    assert [world.roll.mark(place) for place in range(3)] == ["supervisors[0]", "accounts_file line 9", "accounts[2]"]
+
+
+async def test_a_doubt_is_a_trouble_of_who_is_heard_and_outlives_the_entry(world: World):
+    for account in ("alice", "bob", "carol"):
+        world.roll.doubt(account, "doubtful")
+    assert [one.trouble for one in await world.roll.reports()] == ["doubtful", "doubtful", "no subscription: denied"]
+    assert [account.account for _, account in world.roll.unsubscribed().first] == ["carol"]
+    assert world.roll.unheard().first == ()
+    world.silent_s["bob"] = world.now_s = 60.5
+    world.roll.silent()
+    assert world.roll.report("bob").trouble == "silent for longer than it should be"
+    world.roll.strike("alice")
+    world.roll.enter(ALICE, lambda: (0.0, 60.0))
+    assert world.roll.report("alice").trouble == "doubtful"
+    world.roll.doubt("alice", None)
+    assert world.roll.report("alice").trouble is None

@@ -230,6 +230,20 @@ async def test_a_broken_file_changes_nothing_and_says_so_until_it_is_mended(tmp_
     assert sessions(sim).items() >= before.items()
 
 
+async def test_a_sink_that_a_start_would_refuse_is_refused_by_a_reload_too(tmp_path, sim, listening):
+    accounts = [{"username": "agent1", "password": "secret"}]
+    daemon = await listening(write_config(tmp_path, server={"url": sim.url}, accounts=accounts))
+    for path in ("nowhere/audit.jsonl", "audit.jsonl"):
+        sinks = {"second": {"type": "file", "path": path}}
+        write_config(tmp_path, server={"url": sim.url}, accounts=accounts, sinks=sinks)
+        with capture_logs() as log:
+            daemon.reload()
+            await eventually(lambda: any("reload" in line["event"] for line in log))
+        if path == "nowhere/audit.jsonl":
+            assert daemon.reloads.status().problems == (f"sinks.second.path: there is no folder {tmp_path}/nowhere",)
+    assert not daemon.reloads.is_refused
+
+
 async def test_who_has_neither_several_files_nor_asked_for_it_is_not_watched(tmp_path, sim, listening):
     one, two, three = ({"username": name, "password": "secret"} for name in ("agent1", "agent2", "agent3"))
     daemon = await listening(write_config(tmp_path, server={"url": sim.url}, accounts=[one]))

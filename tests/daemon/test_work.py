@@ -16,13 +16,17 @@ from structlog.testing import capture_logs
 
 from listener.config.settings import Settings
 from listener.daemon.daemon import Daemon
-from listener.errors import JournalUncertain
-from listener.model.event import Event, Gap, Kind
+from listener.daemon.work import _obeyed
+from listener.errors import JournalError, JournalUncertain, Retry
+from listener.model.event import Event, Gap, Kind, LaneState
+from listener.model.replica import Order
+from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
 from listener.simulator import Simulator, SimulatorOptions
 from listener.testing import MemoryConnection, MemoryDatabase
 from support.broker import free_port
 from support.eventually import eventually
+from support.lanes import World
 from support.receiver import Answer, Receiver
 
 AGENTS = ("agent1", "agent2", "agent3", "agent4")
@@ -442,6 +446,41 @@ async def test_an_order_reaches_the_lane_wherever_it_is(site: Site):
     await eventually(lambda: len(site.receiver.accepted()) == before + 1)
     assert site.receiver.accepted()[-1] == site.receiver.accepted()[0]
     assert await other.order("lane/crm", "resend-cancel") == owner.settings.journal.replica
+
+
+async def test_an_order_to_resume_lets_a_lane_that_fails_try_at_once():
+    world = World(Retry("503"))
+    world.lane._backoff = Backoff(first_s=600.0, limit_s=600.0, floor_s=600.0)
+    await world.journal.open()
+    await world.number(1)
+    world.task = asyncio.create_task(world.lane.run(), name="lane under test")
+    await eventually(lambda: world.lane.status().next_attempt_s)
+    assert await _obeyed(Order(number=1, duty="lane/crm", what="resume"), {"crm": world.lane})
+    await world.drained()
+    world.task.cancel()
+    await asyncio.wait((world.task,))
+
+
+async def test_an_order_that_is_not_carried_out_yet_goes_with_its_lane(site: Site, monkeypatch: pytest.MonkeyPatch):
+    first, second = site.start("first"), site.start("second")
+    await eventually(spread(first, second))
+    owner = first if first.lanes() else second
+    site.tell("a")
+    await site.heard("a")
+    before, tried = len(site.receiver.accepted()), asyncio.Event()
+
+    async def no_room(_state: LaneState) -> None:
+        tried.set()
+        raise JournalError("no room")
+
+    monkeypatch.setattr(owner.daemon._journal, "store_lane_state", no_room)
+    other = MemoryConnection(site.database)
+    await other.open()
+    await other.order("lane/crm", "resend 0 1")
+    await tried.wait()
+    await owner.stop()
+    await eventually(lambda: len(site.receiver.accepted()) == before + 1)
+    assert site.receiver.accepted()[-1] == site.receiver.accepted()[0]
 
 
 async def test_a_stop_takes_no_longer_than_it_may_while_the_database_is_away(site: Site):

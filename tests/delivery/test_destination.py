@@ -95,6 +95,7 @@ class World:
             retry_state=self.retry_state,
             metrics=self.metrics,
             on_park=self._halt,
+            is_failing=lambda: False,
             policy=LanePolicy(),
             attempts=self.attempts,
         )
@@ -228,6 +229,7 @@ async def test_a_pause_that_a_version_before_has_stored_is_bounded_too(world: Wo
         metrics=world.metrics,
         policy=LanePolicy(retry_horizon_s=0.01),
         on_park=world._halt,
+        is_failing=lambda: False,
         attempts=world.attempts,
     )
     await world.retry_state.be_quiet(366 * 86_400.0)

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from listener.delivery import Lane, LanePolicy, lane, pace
 from listener.errors import JournalError, Outcome, Park, Refusal, Reject, Retry, StartError
 from listener.model.event import Change, DeadLetterFilter, Event, Kind, LaneState
+from listener.runtime.backoff import Backoff
 from listener.testing import RecordingSink, sample_event
 from support.eventually import eventually
 from support.lanes import NOW_MS, World
@@ -608,6 +609,28 @@ async def test_the_time_that_a_destination_names_is_waited_for_over_restarts_or_
     assert world.lane.resume(by_command=True) is True
     await world.sink.wait_for_events(2 - isinstance(outcome, Reject))
     assert world.lane.status().quiet_s == 0.0
+
+
+async def test_a_lane_tells_how_long_it_fails_and_when_it_tries_again_and_does_at_once_if_a_person_wants(start: Start):
+    world = World(*[Retry("503")] * 2)
+    world.lane._backoff = Backoff(first_s=600.0, limit_s=600.0, floor_s=600.0)
+    await start(world, 1)
+    await eventually(lambda: world.lane.status().next_attempt_s)
+    first = world.lane.status()
+    assert first.next_attempt_s is not None
+    assert 590.0 < first.next_attempt_s <= 600.0
+    assert (first.failing_s, world.lane.resume(by_command=True)) == (pytest.approx(0.0, abs=1.0), False)
+    world.lane._destination._failing_since_s -= 60.0
+    assert world.lane.try_now() is True
+    await world.sink.wait_for_attempts(2)
+    await eventually(lambda: world.lane.status().next_attempt_s)
+    failing_s = world.lane.status().failing_s
+    assert failing_s is not None
+    assert failing_s >= 60.0, "the second failure in a row is not the first"
+    assert world.lane.try_now() is True
+    await world.drained()
+    last = world.lane.status()
+    assert (last.failing_s, last.next_attempt_s, world.lane.try_now()) == (None, None, False)
 
 
 async def test_the_pauses_after_a_restart_are_as_long_as_before(start: Start):

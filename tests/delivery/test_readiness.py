@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from listener.delivery import readiness_problem
+from listener.delivery import delivery_problem, readiness_problem
 from listener.model.event import LaneStatus
 
 FINE = LaneStatus(
@@ -34,3 +34,27 @@ def test_a_lane_is_in_trouble_while_it_is_parked_or_takes_nothing_for_too_long(s
     found = readiness_problem(status)
     assert (found and found.full) == trouble
     assert found is None or found.full.startswith(f"{found.brief}: "), "the words of a server are left out of `brief`"
+
+
+@pytest.mark.parametrize(
+    ("status", "trouble", "helps"),
+    [
+        (FINE, None, ""),
+        (replace(FINE, stalled_s=1.0, lag=1), None, ""),
+        (replace(FINE, last_error="busy", stalled_s=1.0, failing_s=0.0, lag=1), "is failing: busy", "test"),
+        (
+            replace(FINE, last_error="429", quiet_s=9.0, failing_s=0.0),
+            "is to be left alone for 9 s more: 429",
+            "resume",
+        ),
+        (
+            replace(FINE, last_error="busy", stalled_s=312.4, failing_s=9.0, lag=1),
+            "has taken nothing for 312 s: busy",
+            "test",
+        ),
+    ],
+)
+def test_who_asks_what_is_well_is_told_from_the_first_failure_on(status: LaneStatus, trouble: str | None, helps: str):
+    found = delivery_problem(status)
+    assert (found and found.full) == (trouble and f"sink crm {trouble}")
+    assert found is None or found.help == f"disposition-listener sinks {helps} crm"

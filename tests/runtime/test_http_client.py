@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 
 from listener.runtime.http_client import (
     LARGEST_HEAD,
@@ -268,6 +269,25 @@ async def test_a_proxy_that_is_not_there_is_named_by_its_setting(unused_tcp_port
         said = await failure_of(url, proxy=gone)
         assert said.startswith("the proxy cannot be reached: ")
         assert said.endswith("(check here.proxy)")
+
+
+async def test_who_cannot_be_reached_is_told_by_address_and_reason_without_a_word_of_tls(unused_tcp_port: int):
+    said = await failure_of(f"http://127.0.0.1:{unused_tcp_port}/secret")
+    assert said == f"it cannot be reached: 127.0.0.1:{unused_tcp_port}: Connection refused (check here.url)"
+
+
+@pytest.mark.parametrize(
+    ("cause", "peer", "why"),
+    [
+        (OSError(111, "Connect call failed ('127.0.0.1', 9)"), "crm.example:9", "Connection refused"),
+        (socket.gaierror(-2, "Name or service not known"), "https://crm.example", "Name or service not known"),
+        (OSError("no address"), "the server", "crm.example:9: no address"),
+    ],
+)
+def test_the_reason_is_the_systems_and_the_address_is_told_once(cause: OSError, peer: str, why: str):
+    key = ConnectionKey("crm.example", 9, is_ssl=False, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None)
+    said = describe(aiohttp.ClientConnectorError(key, cause), peer=peer, table="here")
+    assert said == f"{peer} cannot be reached: {why} (check here.url)"
 
 
 @pytest.mark.parametrize(

@@ -52,15 +52,20 @@ async def _resend(world: "World", process: Process, fault: OperatorResends) -> N
         return
     ids = tuple(event.id for event in events if event.sequence <= plan.through)
     world.note(f"to be resent: {plan}")
-    if plan.events and plan.ordered is None:  # an order may be lost with the replica that has taken it
-        world.evidence.wanted_again.append(Wanted(at=world.loop.now_s, ids=ids))
+    if plan.events:
+        world.evidence.wanted_again.append(Wanted(at=world.loop.now_s, ids=ids, is_ordered=plan.ordered is not None))
 
 
 def what_is_wanted_again_comes_again(case: Case) -> Iterator[Finding]:
-    """1d. What an operator has delivered again comes to the sink after that, or is a dead letter."""
+    """1d. What an operator has delivered again comes to the sink after that, or is a dead letter.
+
+    What is ordered of another replica is replaced by what is wanted before that has begun.
+    """
     last = {post.id: post.at for post in case.evidence.posted}
     dead = {letter.event_id for letter in case.evidence.letters if letter.sink == "crm"}
     for wanted in case.evidence.wanted_again:
+        if wanted.is_ordered and any(one.at > wanted.at for one in case.evidence.wanted_again):
+            continue
         for event_id in wanted.ids:
             if last.get(event_id, 0.0) < wanted.at and event_id not in dead:
                 text = f"event {event_id} was to be delivered again, and never was"

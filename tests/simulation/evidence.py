@@ -140,10 +140,11 @@ class Shared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """A resend that was accepted at a moment: of which events."""
+    """A resend that was accepted at a moment: of which events, and whether another replica was ordered to."""
 
     at: float
     ids: tuple[str, ...]
+    is_ordered: bool
 
 
 @dataclass(kw_only=True, slots=True)

@@ -117,15 +117,6 @@ def _lived_by_its_interval(case: Case, finding: Finding) -> bool:
     return bool(advised) and case.plan.max_interval_ms < away_ms < case.plan.max_interval_ms + max(advised)
 
 
-def _held_for_one_that_was_killed(case: Case, finding: Finding) -> bool:
-    """The last poll of a process that was killed was held beyond that, and the server counts from its end."""
-    session = finding.about
-    if finding.promise != "session abandoned" or not isinstance(session, Session):
-        return False
-    killed = [end for _, end, how in case.evidence.lives if how == "killed"]
-    return any(0.0 <= session.idle_since - end <= case.plan.hold_ms / 1000 for end in killed)
-
-
 def _lived_by_polls_without_answers(case: Case, finding: Finding) -> bool:
     """Polls reached the server, answers came too late for `maxInterval`, and then the login was lost."""
     session = finding.about
@@ -142,29 +133,15 @@ def _lived_by_polls_without_answers(case: Case, finding: Finding) -> bool:
 
 CASES: tuple[OpenCase, ...] = (
     OpenCase(
-        id="held-poll",
-        text="the server goes on holding the last poll of a process that was killed, and keeps the session from its"
-        " end, which the next process cannot know: where logins fail for longer than `maxInterval`, it is given up"
-        " although it lives",
-        promise="session abandoned",
-        shown_by=(
-            '{"seed":44000008,"ack":true,"accounts":3,"hold_ms":8000,"max_interval_ms":10000,"csrf":true,"ba'
-            'tched":false,"sliced":false,"lasts_s":45.0,"faults":[{"type":"Refuse","host":"gws","at":42.993,'
-            '"for_s":12.358},{"type":"KillReplica","replica":3,"at":43.657,"for_s":0.2}],"replicas":3,"media'
-            '":["chat"]}'
-        ),
-        explains=_held_for_one_that_was_killed,
-    ),
-    OpenCase(
         id="advised-interval",
         text="a server keeps a session for the interval that it advised and `maxInterval`; where logins are refused for"
         " longer than `maxInterval`, it is given up although it lives",
         promise="session abandoned",
         shown_by=(
             '{"seed":1462,"ack":true,"accounts":2,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched'
-            '":false,"sliced":true,"lasts_s":40.0,"faults":[{"type":"Advise","agent":"agent2","kind":"interval",'
-            '"interval_ms":1e18,"successful":true,"at":15.62},{"type":"Kill","power":true,"at":17.0,"for_s":15.0},'
-            '{"type":"LoseLogins","at":25.0,"for_s":15.0}]}'
+            '":false,"sliced":true,"lasts_s":80.0,"faults":[{"type":"Advise","agent":"agent2","kind":"interval",'
+            '"interval_ms":1e18,"successful":true,"at":15.62},{"type":"Kill","power":true,"at":17.0,"for_s":1.0},'
+            '{"type":"LoseLogins","at":17.5,"for_s":50.0}]}'
         ),
         explains=_lived_by_its_interval,
     ),

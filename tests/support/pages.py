@@ -10,7 +10,7 @@ from listener.model.condition import Attempt, ReadinessProblem  # noqa: TC001 - 
 from listener.model.event import DeadLetterFilter
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal
-from listener.web.actions import Actions, Resent, SinkTested
+from listener.web.actions import Actions, Resent, Resumed, SinkTested
 from listener.web.attempts import AttemptList, AttemptPage
 from listener.web.auth import Guard
 from listener.web.console import Console
@@ -101,6 +101,7 @@ class Pages:
         self.summary: Any = SUMMARY
         self.asked_accounts: list[tuple[str, str, str, int]] = []
         self.parked = {"crm"}
+        self.failing = set[str]()
         self.replayed: list[DeadLetterFilter] = []
         self.tested: list[str] = []
         self.resent: list[tuple[str, int, int, bool]] = []
@@ -119,12 +120,12 @@ class Pages:
         self.asked_accounts.append((part, state, after, limit))
         return AccountPage(accounts=self.status.accounts, next=None, total=len(self.status.accounts))
 
-    async def _resume(self, sink: str) -> bool:
+    async def _resume(self, sink: str) -> Resumed:
         if sink not in {"crm", "audit"}:
             raise ControlError(f"there is no sink {sink!r}")
         parked = sink in self.parked
         self.parked.discard(sink)
-        return parked
+        return Resumed(sink=sink, resumed=parked, trying=sink in self.failing)
 
     async def _test(self, sink: str) -> SinkTested:
         if sink == "audit":

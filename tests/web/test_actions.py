@@ -5,15 +5,15 @@ import pytest
 from yarl import URL
 
 from listener.errors import JournalFenced, JournalFull
-from listener.model.event import ControlFilter
+from listener.model.filter import ControlFilter
 from support.pages import Pages
 
 
 async def test_a_parked_lane_is_let_go_on(secured: aiohttp.ClientSession, pages: Pages):
     response = await secured.post("/sinks/crm/resume", json={})
-    assert (response.status, await response.json()) == (200, {"sink": "crm", "resumed": True})
+    assert (response.status, await response.json()) == (200, {"sink": "crm", "resumed": True, "trying": False})
     response = await secured.post("/sinks/crm/resume", json={})
-    assert (response.status, await response.json()) == (200, {"sink": "crm", "resumed": False})
+    assert (response.status, await response.json()) == (200, {"sink": "crm", "resumed": False, "trying": False})
     assert pages.parked == set()
 
 

@@ -25,6 +25,7 @@ from listener.model.event import (
     SessionState,
 )
 from listener.model.filter import DeadLetterGroup, DeadLetterPage, EventFilter, Found
+from listener.model.holes import all_holes, events_between
 from listener.model.replica import Appended, Beaten, DutyReport, Grant, Joined, Offer, Order, ReplicaReport
 from listener.runtime.postgres import COLUMNS, Profile, code_of, described
 
@@ -388,15 +389,17 @@ class PostgresDatabase:
         """See `Database`. What is not in a hole is there: the ends tell how many there are."""
         (found,) = await self._ask("figures")
         first, last = found["first_sequence"], found["last_sequence"]
+        holes = all_holes(first, last, [(start, end) for start, end in found["holes"]])
         return JournalStats(
             first_sequence=first or 0,
             last_sequence=last,
-            events=0 if first is None else last - first + 1 - found["missing"],
+            events=events_between(0, last, holes),
             bytes=found["bytes"],
             cursors=await self.cursors(),
             dead_letters={rows.unescaped(sink): letters for sink, letters in await self._ask("letter_counts")},
             oldest_ms=found["oldest_ms"],
             lanes=await self.lane_states(),
+            holes=holes,
         )
 
     async def heard(self, sequence: int) -> int:

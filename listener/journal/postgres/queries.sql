@@ -67,8 +67,8 @@ SELECT sink, letters FROM disposition_listener.dead_letter_count WHERE letters >
 SELECT last_sequence,
        (SELECT sequence FROM disposition_listener.event ORDER BY sequence LIMIT 1) AS first_sequence,
        (SELECT received_ms FROM disposition_listener.event ORDER BY sequence LIMIT 1) AS oldest_ms,
-       (SELECT coalesce(sum(last_sequence - first_sequence + 1), 0)::bigint FROM disposition_listener.hole
-        WHERE first_sequence > (SELECT min(sequence) FROM disposition_listener.event)) AS missing,
+       (SELECT coalesce(array_agg(ARRAY[h.first_sequence, h.last_sequence]), '{}')
+        FROM disposition_listener.hole h) AS holes,
        (SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class
         WHERE relnamespace = 'disposition_listener'::regnamespace AND relkind = 'r') AS bytes
 FROM disposition_listener.head

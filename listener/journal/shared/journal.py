@@ -29,6 +29,7 @@ from listener.model.event import (
     rfc3339,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterGroup, DeadLetterPage, EventFilter, Found
+from listener.model.holes import Holes, events_between
 from listener.model.replica import Appended
 from listener.runtime.backoff import Backoff
 from listener.runtime.clock import Moment
@@ -80,6 +81,7 @@ class SharedJournal:
         self._is_open = False
         self._last_sequence = 0
         self._size_bytes = 0
+        self._holes: Holes = ()
         self._number = 0
         self._turn = Turn()
         self._revisions: OrderedDict[str, int] = OrderedDict()
@@ -98,6 +100,7 @@ class SharedJournal:
             joined = self._database.heard(-1) if self._membership is None else self._membership.join()
             self._last_sequence = await joined
             self._damages = await self._lost()
+            self._holes = (await self._database.stats()).holes
         except BaseException:
             await self._database.close()
             raise
@@ -146,6 +149,10 @@ class SharedJournal:
     def last_sequence(self) -> int:
         """Sequence of the newest durable event that this replica has heard of."""
         return self._last_sequence
+
+    def events_between(self, after: int, through: int) -> int:
+        """How many events there are above `after`, up to `through`, as `stats` told last of holes."""
+        return events_between(after, through, self._holes)
 
     @property
     def trouble(self) -> str | None:
@@ -395,7 +402,7 @@ class SharedJournal:
     async def stats(self) -> JournalStats:
         """Figures for the status and the metrics."""
         stats = await self._opened().stats()
-        self._size_bytes = stats.bytes
+        self._size_bytes, self._holes = stats.bytes, stats.holes
         return stats
 
     async def ping(self) -> None:

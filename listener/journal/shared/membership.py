@@ -78,8 +78,7 @@ class Membership:
         self._wanted: dict[str, None] = {}
         self._asked: set[str] = set()
         self._orders: dict[int, Order] = {}
-        self._told: set[int] = set()
-        self._handed: tuple[int, ...] = ()
+        self._told: dict[int, str] = {}
         self._taken: set[int] = set()
         self._reports: dict[str, bytes] = {}
         self._unsaid: dict[str, bytes] = {}
@@ -275,9 +274,10 @@ class Membership:
                 self._wanted[duty] = None
         for order in beaten.orders:
             if order.duty in self._held and order.number not in self._told:
-                self._told.add(order.number)
+                self._told[order.number] = order.duty
                 self._orders[order.number] = order
-        self._told.intersection_update([order.number for order in beaten.orders])
+        known = {order.number for order in beaten.orders}
+        self._told = {number: duty for number, duty in self._told.items() if number in known}
         self._tell()
 
     # --- ports.Duties -----------------------------------------------------------------------------------------------
@@ -306,6 +306,7 @@ class Membership:
             for known in (self._given, self._wanted, self._reports, self._unsaid):
                 known.pop(grant.duty, None)
         self._orders = {number: order for number, order in self._orders.items() if order.duty in self._held}
+        self._told = {number: duty for number, duty in self._told.items() if duty in self._held}
         await self._until(lambda: self._releasing.keys().isdisjoint(grants))
 
     async def _until(self, is_done: Callable[[], bool]) -> None:
@@ -320,19 +321,20 @@ class Membership:
         _ = self.incarnation
 
     async def changes(self) -> Changes:
-        """Wait for what is new; the orders that the last call has brought count as carried out."""
-        self._taken.update(self._handed)
-        self._handed = ()
+        """Wait for what is new; an order is told once, or again where its duty was released meanwhile."""
         while not (self._given or self._wanted or self._orders):
             await self._wait()
         _ = self.incarnation
         changes = Changes(
             given=tuple(self._given), wanted_back=tuple(self._wanted), orders=tuple(self._orders.values())
         )
-        self._handed = tuple(self._orders)
         for news in (self._given, self._wanted, self._orders):
             news.clear()
         return changes
+
+    def carried_out(self, order: Order) -> None:
+        """The next beat says so."""
+        self._taken.add(order.number)
 
     def beat_age_s(self) -> float:
         """How long ago the last beat that succeeded was begun; infinite before it has joined, and once it is over."""

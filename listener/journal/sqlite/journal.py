@@ -31,6 +31,7 @@ from listener.model.event import (
     SessionState,
 )
 from listener.model.filter import EVERY_EVENT, DeadLetterGroup, DeadLetterPage, EventFilter, Found
+from listener.model.holes import Holes, events_between
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.worker import Worker
 
@@ -111,6 +112,7 @@ class SqliteJournal:
         self._part: _Opened | None = None
         self._closing: asyncio.Future[None] | None = None
         self._last_sequence = 0
+        self._holes: Holes = ()
         self._tail = Tail(last_sequence=0)
         self._waiters: dict[asyncio.Future[None], int] = {}
 
@@ -138,6 +140,7 @@ class SqliteJournal:
         self._closing = None
         self._rescues = 0
         self._last_sequence = store.last_sequence
+        self._holes = store.holes
         self._tail = Tail(last_sequence=store.last_sequence)
         _log.info("journal_opened", path=str(self._path), last_sequence=store.last_sequence)
 
@@ -156,6 +159,10 @@ class SqliteJournal:
     def last_sequence(self) -> int:
         """Sequence of the newest durable event, 0 before the first; retention does not set it back."""
         return self._last_sequence
+
+    def events_between(self, after: int, through: int) -> int:
+        """How many events there are above `after`, up to `through`."""
+        return events_between(after, through, self._holes)
 
     @property
     def trouble(self) -> str | None:
@@ -286,6 +293,8 @@ class SqliteJournal:
         while (done := await self._change(step)).events:
             self._tail.forget_through(done.through)
             deleted += done.events
+        if deleted:
+            self._holes = await self._query(rows.select_all_holes)
         return deleted
 
     async def stats(self) -> JournalStats:

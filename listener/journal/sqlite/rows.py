@@ -20,6 +20,7 @@ from listener.model.event import (
     Origin,
     SessionState,
 )
+from listener.model.holes import Holes, all_holes, events_between
 from listener.model.team import TeamState
 
 # A statement that inserts many rows is one step of SQLite: the interpreter lock changes hands once, not once a row,
@@ -403,11 +404,8 @@ def select_sessions(connection: sqlite3.Connection) -> dict[str, SessionState]:
 
 def count_events(connection: sqlite3.Connection) -> int:
     """How many events there are, not counted one by one: what is not in `hole` is there."""
-    first, last = connection.execute(_ENDS).fetchone()
-    if first is None:
-        return 0
-    missing = sum(after - before - 1 for before, after in select_holes(connection) if first < after <= last)
-    return int(last - first + 1 - missing)
+    _, last = connection.execute(_ENDS).fetchone()
+    return 0 if last is None else events_between(0, last, select_all_holes(connection))
 
 
 def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStats:
@@ -422,7 +420,15 @@ def select_stats(connection: sqlite3.Connection, size_bytes: int) -> JournalStat
         cursors=select_cursors(connection),
         dead_letters=dict(connection.execute(_LETTERS).fetchall()),
         oldest_ms=oldest[0] if oldest else None,
+        holes=select_all_holes(connection),
     )
+
+
+def select_all_holes(connection: sqlite3.Connection) -> Holes:
+    """Every sequence that has no event, up to the last that was ever used."""
+    (first,) = connection.execute("SELECT min(sequence) FROM event").fetchone()
+    known = connection.execute("SELECT first_sequence, last_sequence FROM hole")
+    return all_holes(first, select_last_sequence(connection), known)
 
 
 def select_holes(connection: sqlite3.Connection) -> list[tuple[int, int]]:

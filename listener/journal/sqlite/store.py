@@ -267,6 +267,7 @@ class Store:
         self.handle = handle
         self.read = read
         self.last_sequence = rows.select_last_sequence(read)
+        self.holes = rows.select_all_holes(read)
         self._connect = connect
         self._seen = 0
         self._last = last

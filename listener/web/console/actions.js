@@ -44,9 +44,12 @@ export class Actions {
     }
   }
 
-  /** Let a parked sink go on. */
+  /** Let a parked sink go on, or one that fails try at once. */
   resume(element, sink) {
-    const told = ({ resumed }) => (resumed ? `${sink} resumed.` : `${sink} was not parked.`);
+    const told = ({ resumed, trying }) => {
+      if (resumed) return `${sink} resumed.`;
+      return trying ? `${sink} tries again at once.` : `${sink} was not parked.`;
+    };
     return this.order(element, `/sinks/${encodeURIComponent(sink)}/resume`, {}, told);
   }
 

@@ -6,7 +6,7 @@ import { fill, Grid, linkColumn, since } from "./grid.js";
 import { Hour } from "./hour.js";
 import { isShared, ownerColumn, Replicas } from "./replicas.js";
 import { address } from "./route.js";
-import { isWell, sinkState, waiting } from "./sink.js";
+import { canResume, isWell, sinkState, waiting } from "./sink.js";
 
 const TROUBLES = 8; // the most frequent ones
 const NAMES = 4; // of the accounts with one trouble
@@ -136,7 +136,7 @@ export class Now {
         ),
       );
     }
-    const shown = sink.parked !== null && this.#actions.reason === null;
+    const shown = canResume(sink) && this.#actions.reason === null;
     show(cell.firstChild, shown);
     cell.classList.toggle("nothing", !shown);
   }

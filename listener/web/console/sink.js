@@ -12,11 +12,17 @@ const EVERY_MS = 2000;
 export function sinkState(sink) {
   if (sink.parked !== null) return `Parked: ${sink.parked}`;
   if (sink.quietSeconds) return `Paused for ${duration(sink.quietSeconds)}, as its destination asked`;
-  return sink.stalledSeconds ? `Has taken nothing for ${duration(sink.stalledSeconds)}` : "Running";
+  const { nextAttemptSeconds: next, stalledSeconds: stalled } = sink;
+  const wait = next === null ? "" : `, next attempt in ${duration(next)}`;
+  if (sink.failingSeconds !== null) return `Failing for ${duration(sink.failingSeconds)}${wait}`;
+  return stalled ? `Has taken nothing for ${duration(stalled)}` : "Running";
 }
 
 /** Whether a sink does what it should. */
-export const isWell = (sink) => sink.parked === null && !sink.stalledSeconds;
+export const isWell = (sink) => sink.parked === null && sink.failingSeconds === null && !sink.stalledSeconds;
+
+/** Whether it waits for a person, or for its next attempt after a failure. */
+export const canResume = (sink) => sink.parked !== null || sink.nextAttemptSeconds !== null;
 
 /** How many events wait for a sink, and for how long. */
 export const waiting = (sink) => (sink.lagEvents ? `${count(sink.lagEvents)} (${duration(sink.lagSeconds)})` : "0");
@@ -104,7 +110,7 @@ export class Sink {
     show(by("resend"), allowed && sink.kind !== "file"); // in a file everything is there already
     show(by("resend-left"), sink.resendLeft > 0);
     setText(by("resend-left-told"), `${counted(sink.resendLeft, "event")} still to be delivered again.`);
-    show(by("sink-resume"), sink.parked !== null);
+    show(by("sink-resume"), canResume(sink));
     by("sink-state").dataset.state = isWell(sink) ? "good" : "bad";
     setText(by("sink-state-word"), sinkState(sink));
     setTerms(by("sink-figures"), figures(sink));

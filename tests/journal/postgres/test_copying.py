@@ -18,6 +18,7 @@ from listener.journal.postgres.options import PostgresOptions
 from listener.journal.sqlite import SqliteJournal
 from listener.journal.sqlite import copying as sqlite
 from listener.model.event import DeadLetter, JournalBatch, LastValue
+from listener.model.holes import events_between
 from listener.runtime.host import THIS_HOST
 from support.copies import holds, make_rich_journal
 from support.events import disposition_event
@@ -85,6 +86,7 @@ async def test_replicas_go_on_where_the_file_ended(options: PostgresOptions, ric
         assert [event.id for event in await database.replays("crm", 10)] == ["event-6"]
         stats = await database.stats()
         assert (stats.first_sequence, stats.last_sequence, stats.events) == (5, 41, 24)
+        assert events_between(0, 41, stats.holes) == events_between(4, 41, stats.holes) == 24
         assert stats.dead_letters == {"crm": 4, "bi": 2}
     finally:
         await database.close()

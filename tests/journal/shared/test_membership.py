@@ -117,7 +117,7 @@ def test_a_lost_answer_costs_nothing():
     in_virtual_time(work)
 
 
-def test_an_order_counts_as_carried_out_with_the_next_look():
+def test_an_order_is_told_once_and_stays_until_it_is_carried_out():
     async def work():
         async with cluster() as world:
             one = await world.started("one", "lane/crm")
@@ -125,11 +125,34 @@ def test_an_order_counts_as_carried_out_with_the_next_look():
             assert await one.membership.order("lane/crm", "resume") == "one"
             (order,) = (await one.next_changes()).orders
             assert (order.duty, order.what) == ("lane/crm", "resume")
-            await asyncio.sleep(1)
-            assert world.database.beat(1, seen=0).orders == (order,), "it may not be done yet"
             with pytest.raises(TimeoutError):
                 await one.next_changes()
+            assert world.database.beat(1, seen=0).orders == (order,), "it may not be done yet"
+            one.membership.carried_out(order)
+            await asyncio.sleep(1)
             assert world.database.beat(1, seen=0).orders == ()
+
+    in_virtual_time(work)
+
+
+def test_an_order_that_was_told_is_told_again_to_whoever_has_its_duty_next():
+    async def work():
+        async with cluster() as world:
+            one = await world.started("one", "lane/crm")
+            await one.next_changes()
+            await one.membership.order("lane/crm", "resume")
+            (order,) = (await one.next_changes()).orders
+            await one.membership.release(["lane/crm"])
+            again = await one.next_changes()
+            while not again.orders:
+                again = await one.next_changes()
+            assert again.orders == (order,), "nobody else wants it"
+            two = await world.started("two", "lane/crm")
+            one.line.cut = True
+            told = await two.next_changes()
+            while not told.orders:
+                told = await two.next_changes()
+            assert told.orders == (order,)
 
     in_virtual_time(work)
 

@@ -123,7 +123,10 @@ async def test_a_restored_journal_holds_the_source_and_its_loss_since_the_last_e
     assert (damage.set_aside, damage.stretches) == ("", ((newest.received_ms, damage.at_ms),))
     assert began_ms <= damage.at_ms <= SYSTEM_CLOCK.now_ms()
     assert {session.clean for session in (await journal.sessions()).values()} == {False}
-    assert await journal.append(JournalBatch(events=(disposition_event(1),))) > began_ms
+    last = await journal.append(JournalBatch(events=(disposition_event(1),)))
+    assert last > began_ms
+    held = (await journal.stats()).events
+    assert journal.events_between(0, last) == held == 24
     await journal.close()
 
 

@@ -306,43 +306,46 @@ async def test_a_cancelled_delivery_leaves_whole_lines_in_order(sink, path):
     assert held(path)[-200:] == list(range(1, 201))
 
 
+class SlowDisk(ShortWrites):
+    """A disk that takes nothing until it is released."""
+
+    def __init__(self):
+        self.asked, self.released = threading.Event(), threading.Event()
+
+    def write(self, fd, data):
+        self.asked.set()
+        self.released.wait(10)
+        return os.write(fd, data)
+
+
 @pytest.fixture
-def released(monkeypatch):
-    """A disk that takes nothing until this is set."""
-    event = threading.Event()
-
-    class SlowDisk(ShortWrites):
-        @staticmethod
-        def write(fd, data):
-            event.wait(10)
-            return os.write(fd, data)
-
-    monkeypatch.setattr("listener.audit.linefile.os", SlowDisk())
-    return event
+def disk(monkeypatch):
+    slow = SlowDisk()
+    monkeypatch.setattr("listener.audit.linefile.os", slow)
+    return slow
 
 
-async def begun(sink) -> asyncio.Future[None]:
+async def begun(sink, disk) -> asyncio.Future[None]:
     """A delivery that waits for the disk."""
     delivery = asyncio.ensure_future(sink.deliver([disposition_event(1)]))
-    for _ in range(100):
-        await asyncio.sleep(0)
+    await eventually(disk.asked.is_set)
     assert not delivery.done()
     return delivery
 
 
-async def test_the_loop_goes_on_while_the_disk_is_slow(sink, path, released):
-    delivery = await begun(sink)
-    released.set()
+async def test_the_loop_goes_on_while_the_disk_is_slow(sink, path, disk):
+    delivery = await begun(sink, disk)
+    disk.released.set()
     await delivery
     assert held(path) == [1]
 
 
-async def test_a_file_is_free_once_the_disk_is_although_nobody_waited_for_its_end(sink, make_sink, path, released):
-    delivery = await begun(sink)
+async def test_a_file_is_free_once_the_disk_is_although_nobody_waited_for_its_end(sink, make_sink, path, disk):
+    delivery = await begun(sink, disk)
     delivery.cancel()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(sink.close(), 0.01)
-    released.set()
+    disk.released.set()
     following = make_sink()
 
     async def is_open() -> bool:
