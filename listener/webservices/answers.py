@@ -1,5 +1,7 @@
 """Maps an answer of the Web Services to success or one of our errors."""
 
+import asyncio
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
@@ -28,6 +30,10 @@ PARTIAL = 7
 LONGEST_WAIT_S = 3600.0  # a Retry-After beyond this would look like a dead listener
 
 _MESSAGE_CHARS = 200
+SMALL_BYTES = 2**20  # so much holds up the event loop for less than 50 ms, even if each byte is an element
+_WINDOW_BYTES = 2**15
+_MARK = re.compile(rb'\\.|["{}\[\]]', re.DOTALL)
+_raws = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 _BY_STATUS_CODE: Mapping[int, type[WebServicesError]] = {
     1: ParameterMissing,
     2: ParameterInvalid,
@@ -98,6 +104,52 @@ def decode(reply: Reply, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         text = f"{reply.method} {reply.path}: the answer is not of the expected shape: {exc}"
         raise ServerFault(text, http_status=reply.status) from exc
+
+
+async def elements(reply: Reply, array: msgspec.Raw, *, most: int, what: str) -> list[msgspec.Raw]:
+    """Those of a list in the body, which may be null, each as its JSON.
+
+    A large one is read step by step, and elements that are neither objects nor lists are left out of it.
+
+    Raises:
+        ServerFault: it is no list, or holds more than `most`.
+    """
+    body = bytes(array)
+    try:
+        found = _raws(body) or [] if len(body) <= SMALL_BYTES else await _objects(body, most)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        text = f"{reply.method} {reply.path}: the answer is not of the expected shape: {exc}"
+        raise ServerFault(text, http_status=reply.status) from exc
+    if len(found) > most:
+        text = f"{reply.method} {reply.path}: the answer lists more than {most} {what}"
+        raise ServerFault(text, http_status=reply.status)
+    return found
+
+
+async def _objects(body: bytes, most: int) -> list[msgspec.Raw]:
+    """The objects of an array that is known to be JSON; of more than `most` enough to tell."""
+    if not body.startswith(b"["):
+        raise msgspec.ValidationError("Expected `array | null`")
+    found: list[msgspec.Raw] = []
+    depth, start, is_text, at = 0, 0, False, 0
+    while at < len(body) and len(found) <= most:
+        await asyncio.sleep(0)
+        limit = at + _WINDOW_BYTES
+        for mark in _MARK.finditer(body, at, limit + 1):
+            what, at = mark[0], mark.end()
+            if what == b'"':
+                is_text = not is_text
+            elif is_text or len(what) > 1:
+                continue
+            elif what in b"{[":
+                depth += 1
+                start = mark.start() if depth == 2 else start  # noqa: PLR2004 - the array is the first
+            else:
+                depth -= 1
+                if depth == 1:
+                    found.append(msgspec.Raw(body[start:at]))
+        at = max(at, limit)
+    return found
 
 
 def unanswered(exc: Exception, *, method: str, path: str, server: str, timeout_s: float) -> WebServicesError:

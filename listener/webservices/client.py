@@ -25,7 +25,7 @@ from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
 from listener.runtime.http_client import bare
 from listener.webservices import csrf
-from listener.webservices.answers import PARTIAL, Reply, check, decode, unanswered
+from listener.webservices.answers import PARTIAL, SMALL_BYTES, Reply, check, decode, elements, unanswered
 from listener.webservices.media import A_CHAT, MEDIA, Target
 from listener.webservices.skew import ClockSkew
 
@@ -239,6 +239,8 @@ class Session:
         self._skew.look(reply.headers.get("Date"), self._server)
         self._take_csrf(reply.headers)
         check(reply, self._time_s)
+        if len(reply.body) > SMALL_BYTES:
+            await asyncio.sleep(0)  # to read it once more holds up the event loop for as long
         return reply
 
     def _take_csrf(self, headers: Mapping[str, str]) -> None:
@@ -284,9 +286,12 @@ class _Version(msgspec.Struct, frozen=True):
     version: str
 
 
+_NONE = msgspec.Raw(b"null")
+
+
 def _listing(resource: str) -> Any:
     """An answer that lists interactions below `user` or beside it."""
-    listed = (resource, list[msgspec.Raw] | None, None)
+    listed = (resource, msgspec.Raw, _NONE)
     user = msgspec.defstruct("User", [listed])
     return msgspec.defstruct("Listing", [("user", user | None, None), listed])
 
@@ -406,10 +411,11 @@ class WebServices:
         resource = MEDIA[media_type].resource
         reply = await self._session.call("GET", ME, query=f"subresources={resource}", most_bytes=self.most_bytes)
         answer = decode(reply, _LISTINGS[media_type])
-        chats: list[msgspec.Raw] = getattr(answer.user, resource, None) or getattr(answer, resource) or []
-        if len(chats) > self.most_chats:
-            raise ServerFault(f"GET {ME}: the answer lists {len(chats)} {resource}, more than {self.most_chats}")
-        return chats
+        for listing in (answer.user, answer):
+            array = _NONE if listing is None else getattr(listing, resource)
+            if found := await elements(reply, array, most=self.most_chats, what=resource):
+                return found
+        return []
 
     async def disposition_key(self) -> str | None:
         """The userData key that the server's settings name for dispositions; None if they name none that can be used.

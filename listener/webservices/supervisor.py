@@ -1,14 +1,17 @@
 """What a supervisor can ask of the REST API beside an agent's: users, groups, monitoring, chats of others."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
 
 from listener.errors import NotFound, ParameterInvalid, ParameterMissing, ServerFault
-from listener.webservices.answers import decode
+from listener.webservices.answers import decode, elements
 from listener.webservices.client import WebServices
+
+T = TypeVar("T")
 
 USERS = "/api/v2/users"
 GROUPS = "/api/v2/groups"
@@ -17,7 +20,10 @@ ROLE = "SUPERVISOR"
 MOST_USERS = 100_000
 _PAGE = 500
 _MOST_PAGES = 1000
-_MOST_BYTES = 32 * 2**20
+_MOST_BYTES = 16 * 2**20
+_MOST_GROUPS = 10_000
+_AT_A_TIME = 5000
+_NONE = msgspec.Raw(b"null")
 _MOST_CHATS = 10_000
 
 
@@ -44,15 +50,15 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"
 class _Group(msgspec.Struct, frozen=True):
     id: str | None = None
     name: str | None = None
-    users: list[msgspec.Raw] | None = None
+    users: msgspec.Raw = _NONE
 
 
 class _Groups(msgspec.Struct, frozen=True):
-    groups: list[_Group] | None = None
+    groups: msgspec.Raw = _NONE
 
 
 class _Users(msgspec.Struct, frozen=True):
-    users: list[msgspec.Raw] | None = None
+    users: msgspec.Raw = _NONE
 
 
 class _ChatId(msgspec.Struct, frozen=True):
@@ -64,6 +70,7 @@ class _ChatIds(msgspec.Struct, frozen=True):
 
 
 _person = msgspec.json.Decoder(Person).decode
+_group = msgspec.json.Decoder(_Group).decode
 
 
 class SupervisorServices(WebServices):
@@ -85,7 +92,7 @@ class SupervisorServices(WebServices):
         found: dict[str, Person] = {}
         for _ in range(_MOST_PAGES):
             page = await self._page(f"&limit={_PAGE}&offset={len(found)}" if found else f"&limit={_PAGE}&offset=0")
-            new = {one.id: one for one in _people(page) if one.id not in found}
+            new = {one.id: one for one in await _people(page) if one.id not in found}
             if not new:
                 break
             found |= new
@@ -106,19 +113,21 @@ class SupervisorServices(WebServices):
             NotFound: there is no such group; the text names some that there are.
         """
         reply = await self._session.call("GET", GROUPS, query="fields=*", most_bytes=_MOST_BYTES)
-        groups = decode(reply, _Groups).groups or []
+        listed = await elements(reply, decode(reply, _Groups).groups, most=_MOST_GROUPS, what="groups")
+        groups = [found for one in listed if (found := _read(_group, one)) is not None]
         for group in groups:
             if name in (group.name, group.id):
-                if group.users is not None:
-                    return list(_people(group.users))
-                path = f"{GROUPS}/{quote(group.id or name, safe='')}/users"
-                return list(_people(await self._users(path, "fields=*")))
+                people = await elements(reply, group.users, most=MOST_USERS, what="users")
+                if group.users == _NONE:
+                    path = f"{GROUPS}/{quote(group.id or name, safe='')}/users"
+                    people = await self._users(path, "fields=*")
+                return await _people(people)
         known = ", ".join(sorted(str(one.name) for one in groups)[:10]) or "none"
         raise NotFound(f"GET {GROUPS}: there is no group {name!r} (the server lists: {known})")
 
     async def _users(self, path: str, query: str) -> list[msgspec.Raw]:
         reply = await self._session.call("GET", path, query=query, most_bytes=_MOST_BYTES)
-        return decode(reply, _Users).users or []
+        return await elements(reply, decode(reply, _Users).users, most=MOST_USERS, what="users")
 
     async def monitor(self, user_id: str) -> None:
         """From now on hear, silently, each chat that this user accepts (Supervisor API, Monitor with AllChats)."""
@@ -149,10 +158,17 @@ class SupervisorServices(WebServices):
         await self._session.call("POST", path, body=msgspec.json.encode({"operationName": "Leave"}))
 
 
-def _people(raw: Sequence[msgspec.Raw]) -> Iterator[Person]:
+async def _people(raw: Sequence[msgspec.Raw]) -> list[Person]:
     """Those that can be read; one spoilt entry does not hide the others."""
-    for one in raw:
-        try:
-            yield _person(one)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
+    found: list[Person] = []
+    for start in range(0, len(raw), _AT_A_TIME):
+        found += [one for each in raw[start : start + _AT_A_TIME] if (one := _read(_person, each)) is not None]
+        await asyncio.sleep(0)
+    return found
+
+
+def _read(decoder: Callable[[msgspec.Raw], T], raw: msgspec.Raw) -> T | None:
+    try:
+        return decoder(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -13,6 +13,7 @@ from simulation.schedule import (
     RECONCILE_S,
     Advise,
     Forget,
+    LoseLogins,
     Partition,
     Schedule,
     Slow,
@@ -116,6 +117,20 @@ def _lived_by_its_interval(case: Case, finding: Finding) -> bool:
     return bool(advised) and case.plan.max_interval_ms < away_ms < case.plan.max_interval_ms + max(advised)
 
 
+def _lived_by_polls_without_answers(case: Case, finding: Finding) -> bool:
+    """Polls reached the server, answers came too late for `maxInterval`, and then the login was lost."""
+    session = finding.about
+    if finding.promise != "session abandoned" or not isinstance(session, Session):
+        return False
+    most_s = case.plan.max_interval_ms / 1000
+    return any(
+        slow.at + most_s < session.at and slow.at <= session.idle_since <= ends_at(slow) + 2 * slow.by_ms / 1000
+        for slow in case.plan.faults
+        if isinstance(slow, Slow)
+        and any(isinstance(lost, LoseLogins) and slow.at + most_s < lost.at < session.at for lost in case.plan.faults)
+    )
+
+
 CASES: tuple[OpenCase, ...] = (
     OpenCase(
         id="advised-interval",
@@ -129,6 +144,23 @@ CASES: tuple[OpenCase, ...] = (
             '{"type":"LoseLogins","at":17.5,"for_s":50.0}]}'
         ),
         explains=_lived_by_its_interval,
+    ),
+    OpenCase(
+        id="late-answers",
+        text="polls reach a server that is so slow that no answer comes in time, and keep the session, which a "
+        "client cannot know: where the login is lost after more than `maxInterval` of that, it is given up "
+        "although it lives",
+        promise="session abandoned",
+        shown_by=(
+            '{"seed":5177,"ack":false,"accounts":3,"hold_ms":5000,"max_interval_ms":10000,"csrf":false,"batched":'
+            'false,"sliced":false,"lasts_s":90.0,"faults":[{"type":"StandIn","status":408,"count":3,"keeps_body":'
+            'false,"only":"messages","at":41.293},{"type":"Reset","host":"gws","at":42.433},{"type":"Slow","by_ms'
+            '":4000,"at":52.091,"for_s":20.305},{"type":"LoseLogins","at":70.827,"for_s":0.0},{"type":"Advise","a'
+            'gent":"supervisor1","kind":"multiple-clients","interval_ms":0,"successful":true,"at":79.398}],"repli'
+            'cas":0,"media":["chat"],"team":{"own":1,"overlap":0,"hears_properties":true,"dropped_on_leave":true,'
+            '"survives_login":false,"monitor_again":false,"intrude":false,"needs_session":true}}'
+        ),
+        explains=_lived_by_polls_without_answers,
     ),
     OpenCase(
         id="two-answers",

@@ -18,6 +18,7 @@ from listener.delivery import lane
 from listener.delivery.lane import Lane
 from listener.delivery.retry_state import RetryState
 from listener.errors import JournalError
+from listener.intake.monitoring import Monitoring
 from listener.intake.receiver import Receiver
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
@@ -50,12 +51,14 @@ class Mutant:
         patches: owner, name and the function in its place.
         replicas: how many share a journal in the worlds that tell.
         media: whether emails and calls come there too.
+        team: whether a supervisor hears some of the agents.
     """
 
     text: str
     patches: Sequence[tuple[Any, str, Make]]
     replicas: int = 0
     media: bool = False
+    team: bool = False
 
     @contextmanager
     def alive(self) -> Iterator[None]:
@@ -386,14 +389,27 @@ OF_MEDIA: Mapping[str, Mutant] = {
     ),
 }
 
-ALL = {**MUTANTS, **OF_REPLICAS, **OF_MEDIA}
+OF_TEAMS: Mapping[str, Mutant] = {
+    "team not asked for again": Mutant(
+        text="a supervisor that logs in again takes its team to be monitored still",
+        patches=[(Monitoring, "logged_in", _nothing)],
+        team=True,
+    ),
+    "taken out in silence": Mutant(
+        text="a supervisor that is taken out of a chat takes the chat to be over",
+        patches=[(Monitoring, "_note_revoked", _nothing)],
+        team=True,
+    ),
+}
+
+ALL = {**MUTANTS, **OF_REPLICAS, **OF_MEDIA, **OF_TEAMS}
 
 
 def hunt(mutant: Mutant, seeds: Sequence[int]) -> tuple[int, Outcome] | None:
     """How many seeds it takes to catch it, and what the last of them shows; None if none of them does."""
     with mutant.alive():
         for count, seed in enumerate(seeds, start=1):
-            outcome = play_seed(seed, mutant.replicas, media=mutant.media)
+            outcome = play_seed(seed, mutant.replicas, media=mutant.media, team=mutant.team)
             if outcome.unknown:
                 return count, outcome
     return None

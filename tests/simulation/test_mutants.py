@@ -40,13 +40,15 @@ SEEDS = {
     "no age": 1,
     "one id": 0,
     "refusal forgotten": 0,
+    "team not asked for again": 2,
+    "taken out in silence": 0,
 }
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_mutant_is_caught_by_a_seed_that_finds_nothing_else(name: str):
     mutant, seed = ALL[name], SEEDS[name]
-    assert play_seed(seed, mutant.replicas, media=mutant.media).unknown == []
+    assert play_seed(seed, mutant.replicas, media=mutant.media, team=mutant.team).unknown == []
     with mutant.alive():
-        found = play_seed(seed, mutant.replicas, media=mutant.media).unknown
+        found = play_seed(seed, mutant.replicas, media=mutant.media, team=mutant.team).unknown
     assert found, f"find another seed: python -m tests.simulation mutants --only '{name}'"

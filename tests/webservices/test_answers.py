@@ -1,9 +1,16 @@
 """One reply, one verdict: the table from HTTP status and statusCode to our errors."""
 
+import asyncio
+import json
 import ssl
+import time
+from unittest.mock import patch
 
 import aiohttp
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from listener.errors import (
     CsrfRejected,
@@ -16,7 +23,8 @@ from listener.errors import (
     Unreachable,
     WebServicesError,
 )
-from listener.webservices.answers import Answer, Reply, check, decode, unanswered
+from listener.webservices import answers
+from listener.webservices.answers import SMALL_BYTES, Answer, Reply, check, decode, elements, unanswered
 
 JSON = {"Content-Type": "application/json"}
 NOW_S = 1_795_340_340.0  # Sun, 22 Nov 2026 09:39:00 GMT
@@ -155,3 +163,55 @@ def test_no_answer_is_unreachable_with_its_cause(exc, kind, text):
     raised = unanswered(exc, method="GET", path="/x", server="https://gws", timeout_s=30.0)
     assert (type(raised), str(raised)) == (kind, text)
     assert raised.http_status is None
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=9) | st.text(alphabet='\\\\"[]{},', max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(st.text(max_size=3), JSON_VALUES, max_size=3)
+FILLING = "\\" * (SMALL_BYTES // 2)
+
+
+async def listed(text, most=10**6):
+    raw = msgspec.Raw(text if isinstance(text, bytes) else text.encode())
+    return [json.loads(bytes(one)) for one in await elements(reply(200, b""), raw, most=most, what="users")]
+
+
+@given(st.lists(OBJECTS, max_size=6), st.integers(1, 40), st.sampled_from([None, 1]))
+def test_a_large_list_has_the_elements_of_a_small_one(objects, window, indent):
+    with patch.multiple(answers, SMALL_BYTES=0, _WINDOW_BYTES=window):
+        assert asyncio.run(listed(json.dumps(objects, ensure_ascii=False, indent=indent))) == objects
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', "7", json.dumps({"a": FILLING}), json.dumps(FILLING)])
+def test_what_is_no_list_is_of_another_shape(text):
+    with pytest.raises(ServerFault, match="not of the expected shape"):
+        asyncio.run(listed(text))
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "[" + "1," * SMALL_BYTES + "1]"])
+def test_a_list_may_hold_nothing_of_use(text):
+    assert asyncio.run(listed(text)) == []
+
+
+@pytest.mark.parametrize("count", [11, SMALL_BYTES])
+def test_a_list_may_be_too_long(count):
+    with pytest.raises(ServerFault, match="the answer lists more than 10 users"):
+        asyncio.run(listed("[" + "{}," * count + "{}]", most=10))
+
+
+@pytest.mark.parametrize("element", ["{}", "[]", "1", '"\\\\"', '{"a":[[],{}]}'])
+async def test_no_step_of_a_large_list_takes_long(element):
+    """Steps by the CPU that they cost: what else the machine does is no part of it."""
+    raw = msgspec.Raw(("[" + f"{element}," * (2 * SMALL_BYTES // len(element)) + "{}]").encode())
+    reading = asyncio.ensure_future(elements(reply(200, b""), raw, most=100_000, what="users"))
+    steps, before = [], time.thread_time()
+    while not reading.done():
+        await asyncio.sleep(0)
+        steps.append(time.thread_time() - before)
+        before = time.thread_time()
+    reading.exception()
+    assert len(steps) > 5
+    assert max(steps) < 0.05

@@ -300,7 +300,7 @@ async def test_nothing_of_an_answer_outlives_its_failure_until_the_garbage_colle
 
 async def test_a_list_of_chats_that_nobody_has_is_refused(client, site):
     site.answers["GET", "/api/v2/me"] = {"statusCode": 0, "chats": [{"id": "c"}] * (MOST_CHATS + 1)}
-    with pytest.raises(ServerFault, match=f"lists {MOST_CHATS + 1} chats, more than {MOST_CHATS}"):
+    with pytest.raises(ServerFault, match=f"lists more than {MOST_CHATS} chats"):
         await client.chats()
     site.answers["GET", "/api/v2/me"] = {"statusCode": 0, "chats": [{"id": "c"}] * MOST_CHATS}
     assert len(await client.chats()) == MOST_CHATS
