@@ -10,9 +10,8 @@ from msgspec.structs import replace
 from listener.cli import control, shared
 from listener.cli.looks import stats
 from listener.cli.options import ConfigOption, PathOption, place_of, sink_names
-from listener.cli.readable import NOTHING, write_table
+from listener.cli.readable import NOTHING, sink_state, write_table
 from listener.cli.shared import Shared
-from listener.cli.standing import sink_state
 from listener.errors import NoDaemon
 from listener.model.condition import SinkReport
 from listener.model.event import JournalStats, LaneState, LaneStatus, rfc3339

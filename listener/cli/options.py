@@ -11,8 +11,10 @@ from typing import Annotated, NamedTuple, TextIO
 import typer
 
 from listener.cli.shared import Shared
+from listener.config.accounts_file import accounts_in
 from listener.config.journal import JournalSettings
 from listener.config.loading import CONFIG_VARIABLE, default_file, load, parts_of
+from listener.config.settings import Parts
 from listener.errors import ConfigError, Problem, StartError
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
@@ -98,8 +100,18 @@ def place_of(
             load(config)  # tells what is wrong
     table = parts.journal or JournalSettings()
     journal = parts.base / table.path if table.url is None else Shared(table, parts.base)
-    accounts = None if parts.accounts_file else {account.username for account in parts.accounts.values()} or None
-    return Place(journal, {name: lane.type for name, lane in parts.sinks.items()}, accounts)
+    return Place(journal, {name: lane.type for name, lane in parts.sinks.items()}, _accounts_of(parts))
+
+
+def _accounts_of(parts: Parts) -> Collection[str] | None:
+    """The usernames of agents and supervisors; None where they are not known."""
+    names = {account.username for account in parts.accounts.values()}
+    if parts.accounts_file is not None:
+        found = accounts_in(parts.accounts_file, "accounts_file")
+        if found.problems:
+            return None
+        names |= {name for table in found.tables if isinstance(name := table.get("username"), str)}
+    return names or None
 
 
 def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) -> int | None:

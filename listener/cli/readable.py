@@ -1,4 +1,4 @@
-"""Output for people: events as rows, tables, durations; in colour on a terminal."""
+"""Output for people: events as rows, tables, durations, states of sinks; in colour on a terminal."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from listener.model.condition import SinkReport
 from listener.model.escaping import printable
 
 STYLES = {"set": "green", "changed": "yellow", "cleared": "magenta", "unchanged": "dim", "gap": "bold red"}
+RUNNING = "running"
 NOTHING = "-"
 MINUTE_S = 60
 _USUAL_KEY = "DispositionCode"
@@ -211,3 +213,17 @@ def duration(ms: int) -> str:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2]) or "0 s"
+
+
+def sink_state(sink: SinkReport) -> str:
+    """What a sink does, in a few words."""
+    if sink.parked is not None:
+        return f"parked: {sink.parked}"
+    if sink.quiet_seconds:
+        return f"paused for {sink.quiet_seconds:.0f} s more, as its destination asked: {sink.last_error}"
+    if sink.last_error is not None:
+        wait_s = sink.next_attempt_seconds
+        state = f"failing{'' if wait_s is None else f', next attempt in {wait_s:.0f} s'}: {sink.last_error}"
+    else:
+        state = RUNNING
+    return f"{state}; {sink.resend_left} to be delivered again" if sink.resend_left else state

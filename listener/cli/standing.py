@@ -6,13 +6,12 @@ from pathlib import Path
 
 from rich.text import Text
 
-from listener.cli.readable import NOTHING, duration
+from listener.cli.readable import NOTHING, RUNNING, duration, sink_state
 from listener.model.condition import SinkReport
 from listener.model.escaping import printable
 from listener.model.event import epoch_ms
 from listener.web.summary import HealthProblem, LastHour, Summary
 
-RUNNING = "running"
 _BARS = "▁▂▃▄▅▆▇█"
 _UNKNOWN, _GAP = "·", "^"
 _LABEL = 16
@@ -167,20 +166,6 @@ def _style(sink: SinkReport) -> str:
     if sink.parked is not None:
         return "red"
     return "" if sink.last_error is None else "yellow"
-
-
-def sink_state(sink: SinkReport) -> str:
-    """What a sink does, in a few words."""
-    if sink.parked is not None:
-        return f"parked: {sink.parked}"
-    if sink.quiet_seconds:
-        return f"paused for {sink.quiet_seconds:.0f} s more, as its destination asked: {sink.last_error}"
-    if sink.last_error is not None:
-        wait_s = sink.next_attempt_seconds
-        state = f"failing{'' if wait_s is None else f', next attempt in {wait_s:.0f} s'}: {sink.last_error}"
-    else:
-        state = RUNNING
-    return f"{state}; {sink.resend_left} to be delivered again" if sink.resend_left else state
 
 
 def _delay(ms: int) -> str:

@@ -128,11 +128,9 @@ def _with_accounts_of_file(
     return {**data, "accounts": [*own, *found.tables]}, places, found.problems
 
 
-def _accounts_file(data: Mapping[str, Any], files: Folders | None) -> Path | None:
+def _accounts_file(data: Mapping[str, Any], files: Folders) -> Path | None:
     named = data.get("accounts_file")
-    if not isinstance(named, str):
-        return None
-    return Path(named) if files is None else files.find(Path(named))
+    return files.find(Path(named)) if isinstance(named, str) else None
 
 
 def _with_new_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -177,7 +175,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
         http=_sound(HttpSettings, data.get("http"), files),
         sinks=_lanes(data),
         places=places | more_places,
-        accounts_file=_accounts_file(data, files),
+        accounts_file=_accounts_file(data, Folders.of(base, environ)),
     )
 
 

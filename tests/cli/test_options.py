@@ -69,10 +69,17 @@ def test_a_configuration_that_is_not_named_is_looked_for(invoke, monkeypatch, tm
     assert invoke("check").stdout.startswith(f"ok: {tmp_path}/elsewhere.toml\n")
 
 
-def test_who_is_configured_is_not_known_where_a_file_names_them(config):
-    assert place_of(config, None).accounts == {"agent1"}
-    config.write_text('accounts_file = "agents.csv"\n' + config.read_text())
-    assert place_of(config, None).accounts is None
+def test_accounts_are_those_of_tables_files_and_supervisors_or_not_known(tmp_path):
+    config = tmp_path / "listener.toml"
+    config.write_text(
+        'accounts_file = "agents.csv"\n[server]\nurl = "https://gws.example.com"\n'
+        '[[accounts]]\nusername = "agent1"\npassword_file = "gone"\n'
+        '[[supervisors]]\nusername = "boss"\npassword_file = "gone"\nmonitor = ["agent1"]\n'
+        '[sinks.audit]\ntype = "file"\npath = "audit.jsonl"\n'
+    )
+    assert place_of(config, None).accounts is None, "the file is not there"
+    (tmp_path / "agents.csv").write_text("username,password\nagent2,x\nagent3,x\n")
+    assert set(place_of(config, None).accounts or ()) == {"agent1", "agent2", "agent3", "boss"}
 
 
 def test_what_was_looked_for_is_told(invoke):

@@ -3,11 +3,27 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from listener.cli import readable
-from listener.cli.readable import Columns, Row, duration, parse, row_of, write_table
+from listener.cli.readable import Columns, Row, duration, parse, row_of, sink_state, write_table
+from listener.model.condition import SinkReport
 from support.events import disposition_event, gap_event
 
+SINK = SinkReport(
+    sink="crm",
+    kind="webhook",
+    cursor=1,
+    lag_events=12,
+    lag_seconds=95.0,
+    delivered=1,
+    failures=0,
+    parked=None,
+    stalled_seconds=0.0,
+    quiet_seconds=0.0,
+    last_error=None,
+    dead_letters=3,
+)
 TIME = "2026-11-22T09:39:00.123Z"
 
 
@@ -148,3 +164,21 @@ async def test_where_a_terminal_leaves_it_little_room_the_last_column_has_lines_
 )
 def test_a_length_of_time_is_told_in_its_largest_units(ms, text):
     assert duration(ms) == text
+
+
+@pytest.mark.parametrize(
+    ("sink", "expected"),
+    [
+        (SINK, "running"),
+        (replace(SINK, resend_left=7), "running; 7 to be delivered again"),
+        (replace(SINK, last_error="503"), "failing: 503"),
+        (
+            replace(SINK, last_error="503", next_attempt_seconds=11.6, resend_left=7),
+            "failing, next attempt in 12 s: 503; 7 to be delivered again",
+        ),
+        (replace(SINK, quiet_seconds=59.6, last_error="429"), "paused for 60 s more, as its destination asked: 429"),
+        (replace(SINK, parked="401", last_error="401"), "parked: 401"),
+    ],
+)
+def test_a_sinks_state_is_told_in_a_few_words(sink: SinkReport, expected: str):
+    assert sink_state(sink) == expected

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from listener.cli.standing import gap_marks, lines, sink_state, sparkline
+from listener.cli.standing import gap_marks, lines, sparkline
 from listener.model.condition import SinkReport
 from listener.web.summary import (
     AccountCounts,
@@ -134,24 +133,6 @@ def test_a_sparkline_has_a_character_a_minute_that_rises_with_the_count(events: 
     assert all((bar == "▁") == (count == 0) for count, bar in known)
     assert all((bar == "·") == (count is None) for count, bar in zip(events, line, strict=True))
     assert set(gap_marks(hour)) <= {" "}
-
-
-@pytest.mark.parametrize(
-    ("sink", "expected"),
-    [
-        (SINK, "running"),
-        (replace(SINK, resend_left=7), "running; 7 to be delivered again"),
-        (replace(SINK, last_error="503"), "failing: 503"),
-        (
-            replace(SINK, last_error="503", next_attempt_seconds=11.6, resend_left=7),
-            "failing, next attempt in 12 s: 503; 7 to be delivered again",
-        ),
-        (replace(SINK, quiet_seconds=59.6, last_error="429"), "paused for 60 s more, as its destination asked: 429"),
-        (replace(SINK, parked="401", last_error="401"), "parked: 401"),
-    ],
-)
-def test_a_sinks_state_is_told_in_a_few_words(sink: SinkReport, expected: str):
-    assert sink_state(sink) == expected
 
 
 def test_nothing_from_outside_drives_the_terminal():

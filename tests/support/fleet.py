@@ -58,8 +58,8 @@ class Fleet:
         """What a POST is answered; it is remembered."""
         self.ordered.append((path, body))
         if path.endswith("/resume"):
-            self.parked = False
-            return {"sink": "crm", "resumed": True}
+            was, self.parked = self.parked, False
+            return {"sink": "crm", "resumed": was, "trying": not was}
         if path.endswith("/test"):
             return {"sink": "crm", "eventId": "1", "verdict": "park", "reason": "answered 401", "answer": "no"}
         if path == "/dead-letters/replay":

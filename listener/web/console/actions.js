@@ -46,7 +46,10 @@ export class Actions {
 
   /** Let a parked sink go on, or one that fails try at once. */
   resume(element, sink) {
-    const told = ({ resumed, trying }) => `${sink} ${resumed ? "resumed" : trying ? "tries again at once" : "was not parked"}.`;
+    const told = ({ resumed, trying }) => {
+      if (resumed) return `${sink} resumed.`;
+      return trying ? `${sink} tries again at once.` : `${sink} was not parked.`;
+    };
     return this.order(element, `/sinks/${encodeURIComponent(sink)}/resume`, {}, told);
   }
 

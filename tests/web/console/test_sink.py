@@ -4,7 +4,7 @@ import pytest
 
 from support.console import Reader, Site
 from support.eventually import comes_to, eventually
-from support.fleet import Fleet
+from support.fleet import Fleet, sink
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,6 +31,15 @@ async def test_its_last_attempts_are_told_and_it_is_tested_and_resumed(site: Sit
     await reader.says("#sink-state-word", "Running")
     assert not await reader.page.get_by_role("button", name="Resume").is_visible()
     assert reader.fleet.ordered == [("/sinks/crm/test", {}), ("/sinks/crm/resume", {})]
+
+
+async def test_one_that_fails_tells_when_it_tries_again_and_does_at_once_if_it_is_told_to(site: Site, look):
+    failing = sink("crm", failingSeconds=64.0, nextAttemptSeconds=12.0, lastError="answered 503", lagEvents=3)
+    reader = await look(site, fragment="#/sinks/crm", fleet=Fleet(sinks=[failing]))
+    await reader.says("#sink-state-word", "Failing for 1 min 4 s, next attempt in 12 s")
+    await reader.page.get_by_role("button", name="Resume").click()
+    await reader.says("#sink-outcome", "crm tries again at once.")
+    assert reader.fleet.ordered == [("/sinks/crm/resume", {})]
 
 
 async def all_failed(reader: Reader) -> bool:
