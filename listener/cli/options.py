@@ -14,6 +14,7 @@ from listener.cli.shared import Shared
 from listener.config.accounts_file import accounts_in
 from listener.config.journal import JournalSettings
 from listener.config.loading import CONFIG_VARIABLE, default_file, load, parts_of
+from listener.config.schema import Folders
 from listener.config.settings import Parts
 from listener.errors import ConfigError, Problem, StartError
 
@@ -107,7 +108,7 @@ def _accounts_of(parts: Parts) -> Collection[str] | None:
     """The usernames of agents and supervisors; None where they are not known."""
     names = {account.username for account in parts.accounts.values()}
     if parts.accounts_file is not None:
-        found = accounts_in(parts.accounts_file, "accounts_file")
+        found = accounts_in(Folders.of(parts.base, os.environ).find(parts.accounts_file), "accounts_file")
         if found.problems:
             return None
         names |= {name for table in found.tables if isinstance(name := table.get("username"), str)}
@@ -115,18 +116,20 @@ def _accounts_of(parts: Parts) -> Collection[str] | None:
 
 
 def time_ms(text: str | None, option: str, now: datetime, zone: tzinfo = UTC) -> int | None:
-    """Epoch milliseconds of an RFC 3339 time (in `zone` if it has none) or of an age. Raises BadParameter."""
+    """Epoch milliseconds of `now`, of an RFC 3339 time (in `zone` if it has none) or of an age. Raises BadParameter."""
     if text is None:
         return None
     try:
-        if ago := _AGO.fullmatch(text):
+        if text == "now":
+            at = now
+        elif ago := _AGO.fullmatch(text):
             at = now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
         else:
             at = datetime.fromisoformat(text)
             at = at if at.tzinfo is not None else at.replace(tzinfo=zone)
         return round(at.timestamp() * 1000)
     except (ValueError, OverflowError) as exc:
-        text = f"{text!r} is not a time: give 2026-11-22T09:39:00Z, or an age such as 45s, 30m, 2h, 3d, 1w"
+        text = f"{text!r} is not a time: give 2026-11-22T09:39:00Z, now, or an age such as 45s, 30m, 2h, 3d, 1w"
         raise typer.BadParameter(text, param_hint=option) from exc
 
 

@@ -19,7 +19,7 @@ FromOption = Annotated[
     str | None,
     typer.Option("--from", metavar="TIME", help="What was recorded since: 2026-11-22T09:39:00Z, or 2h, 3d ago."),
 ]
-ToOption = Annotated[str | None, typer.Option("--to", metavar="TIME", help="And until: as --from.")]
+ToOption = Annotated[str | None, typer.Option("--to", metavar="TIME", help="And until: as --from, or now.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only show how many events that would be.")]
 CancelOption = Annotated[bool, typer.Option("--cancel", help="Deliver nothing again any more, instead.")]
 

@@ -128,9 +128,11 @@ def _with_accounts_of_file(
     return {**data, "accounts": [*own, *found.tables]}, places, found.problems
 
 
-def _accounts_file(data: Mapping[str, Any], files: Folders) -> Path | None:
+def _accounts_file(data: Mapping[str, Any], files: Folders | None) -> Path | None:
     named = data.get("accounts_file")
-    return files.find(Path(named)) if isinstance(named, str) else None
+    if not isinstance(named, str):
+        return None
+    return Path(named) if files is None else files.find(Path(named))
 
 
 def _with_new_names(data: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -175,7 +177,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
         http=_sound(HttpSettings, data.get("http"), files),
         sinks=_lanes(data),
         places=places | more_places,
-        accounts_file=_accounts_file(data, Folders.of(base, environ)),
+        accounts_file=_accounts_file(data, files),
     )
 
 

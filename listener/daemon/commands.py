@@ -105,7 +105,7 @@ class CommandHandler:
 
     async def _tell(self, command: ListLanes | Summarize) -> LaneList | msgspec.Raw:
         if isinstance(command, ListLanes):
-            return LaneList(lanes=tuple(lane.status() for lane in self._lanes.values()))
+            return LaneList(lanes=tuple(lane.status() for _, lane in sorted(self._lanes.items())))
         if self._summary is None:
             raise ControlError("summary: nobody keeps it here")
         return msgspec.Raw(msgspec.json.encode(await self._summary()))

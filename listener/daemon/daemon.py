@@ -134,7 +134,7 @@ class Daemon:
             settings=lambda: self._settings,
             storage=self._storage,
             roll=self._roll,
-            lanes=lambda: [lane.status() for lane in self._lanes.running.values()],
+            lanes=lambda: [lane.status() for _, lane in sorted(self._lanes.running.items())],
             recorder=self._recorder,
             configuration=self.reloads.status,
             starting=lambda: self._starting,

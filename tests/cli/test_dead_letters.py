@@ -223,7 +223,7 @@ def test_every_condition_narrows(letters, conditions, expected):
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2x", "h", "2026-13-01", "1e9d", "99999999999d"])
 def test_what_is_no_time_is_told_with_what_is(letters, text):
-    with pytest.raises(typer.BadParameter, match="is not a time: give 2026-11-22T09:39:00Z, or an age") as caught:
+    with pytest.raises(typer.BadParameter, match="is not a time: give 2026-11-22T09:39:00Z, now, or an age") as caught:
         select(letters, Selection(since=text))
     assert caught.value.param_hint == "--since"
 

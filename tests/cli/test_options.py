@@ -82,6 +82,12 @@ def test_accounts_are_those_of_tables_files_and_supervisors_or_not_known(tmp_pat
     assert set(place_of(config, None).accounts or ()) == {"agent1", "agent2", "agent3", "boss"}
 
 
+def test_who_is_configured_is_not_known_where_the_file_that_names_them_is_gone(config):
+    assert place_of(config, None).accounts == {"agent1"}
+    config.write_text('accounts_file = "agents.csv"\n' + config.read_text())
+    assert place_of(config, None).accounts is None
+
+
 def test_what_was_looked_for_is_told(invoke):
     assert invoke("run").stderr == (
         "error: there is no configuration: name its file with --config or LISTENER_CONFIG, or set LISTENER_ variables"
@@ -97,7 +103,7 @@ def test_chat_and_json_are_options_wherever_events_are_shown(invoke, command):
 
 
 @pytest.mark.parametrize(
-    ("ago", "seconds"), [("45s", 45), ("30m", 1800), ("2h", 7200), ("1.5d", 129_600), ("1w", 604_800)]
+    ("ago", "seconds"), [("now", 0), ("45s", 45), ("30m", 1800), ("2h", 7200), ("1.5d", 129_600), ("1w", 604_800)]
 )
 def test_a_time_may_be_so_long_ago(ago, seconds):
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)

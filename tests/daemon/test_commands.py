@@ -132,6 +132,16 @@ async def test_the_lanes_are_told_as_they_stand(world: World, commands: CommandH
     assert [(lane.sink, lane.parked) for lane in answer.lanes] == [("crm", "401")]
 
 
+async def test_lanes_are_told_by_name_in_whatever_order_they_were_started(world: World):
+    other = World().lane
+    other.name = "bi"
+    lanes = {"crm": world.lane, "bi": other}
+    handler = CommandHandler(journal=world.journal, lanes=lanes, new_test_event=sample_test)
+    answer = await handler.execute(ListLanes())
+    assert isinstance(answer, LaneList)
+    assert [lane.sink for lane in answer.lanes] == ["bi", "crm"]
+
+
 async def test_a_test_event_goes_past_what_waits_and_leaves_nothing_behind(world: World, commands: CommandHandler):
     """Also where the lane is parked: that is when somebody wants to know."""
     await parked(world)
