@@ -130,15 +130,17 @@ async def test_what_needs_a_restart_is_refused_with_its_name(installed):
     await installed.heard("agent1", "One")
 
 
-async def test_a_new_sink_that_the_host_refuses_waits_and_ends_nothing(installed):
+async def test_a_new_sink_that_a_start_would_refuse_is_refused_and_taken_once_it_can_be(installed):
     folder = installed.folder / "later"
-    sinks = {"more": {"type": "file", "path": folder / "more.jsonl", "retry_limit_s": 0.2}}
-    await installed.reload("agent1", "agent2", sinks=sinks)
-    await installed.daemon.logged("delivery_failed", sink="more")
+    sinks = {"more": {"type": "file", "path": folder / "more.jsonl"}}
+    line = await installed.reload("agent1", "agent2", event="reload_refused", sinks=sinks)
+    assert line["problems"] == [f"sinks.more.path: there is no folder {folder}"]
     await installed.heard("agent1", "One")
     folder.mkdir()
+    await installed.hang_up()
+    await installed.heard("agent1", "Two")
     await eventually(lambda: (folder / "more.jsonl").exists() and (folder / "more.jsonl").read_text().endswith("\n"))
-    assert json.loads((folder / "more.jsonl").read_text().splitlines()[0])["data"]["disposition"] == "One"
+    assert json.loads((folder / "more.jsonl").read_text().splitlines()[0])["data"]["account"] == "agent1"
 
 
 async def test_a_secret_that_is_replaced_takes_effect_by_itself(installed, receiver: Receiver):
