@@ -63,7 +63,7 @@ OPEN = [pytest.param(case, marks=pytest.mark.xfail(strict=True, reason=case.text
 ROOT = Path(__file__).parents[2]
 FIXED = range(24)
 REPLICAS = 3
-FRESH_OF_REPLICAS = 20
+FRESH_OF_REPLICAS = 8
 FRESH = [random.SystemRandom().randrange(10**6, 10**9) for _ in range(4)]
 
 
