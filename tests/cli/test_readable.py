@@ -9,21 +9,8 @@ from listener.cli import readable
 from listener.cli.readable import Columns, Row, duration, parse, row_of, sink_state, write_table
 from listener.model.condition import SinkReport
 from support.events import disposition_event, gap_event
+from support.pages import SINK
 
-SINK = SinkReport(
-    sink="crm",
-    kind="webhook",
-    cursor=1,
-    lag_events=12,
-    lag_seconds=95.0,
-    delivered=1,
-    failures=0,
-    parked=None,
-    stalled_seconds=0.0,
-    quiet_seconds=0.0,
-    last_error=None,
-    dead_letters=3,
-)
 TIME = "2026-11-22T09:39:00.123Z"
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from listener.cli.standing import gap_marks, lines, sparkline
-from listener.model.condition import SinkReport
 from listener.web.summary import (
     AccountCounts,
     HealthProblem,
@@ -19,23 +18,9 @@ from listener.web.summary import (
     Summary,
     Trouble,
 )
-from support.pages import SUMMARY
+from support.pages import SINK, SUMMARY
 
 TIME = "2026-11-22T09:37:00.123Z"
-SINK = SinkReport(
-    sink="crm",
-    kind="webhook",
-    cursor=1,
-    lag_events=12,
-    lag_seconds=95.0,
-    delivered=1,
-    failures=0,
-    parked=None,
-    stalled_seconds=0.0,
-    quiet_seconds=0.0,
-    last_error=None,
-    dead_letters=3,
-)
 WELL = replace(
     SUMMARY,
     rates=Rates(events_per_second=2.25, deliveries_per_second=4.5),

@@ -24,9 +24,8 @@ from listener.daemon.control import ControlServer, Summarize
 from listener.errors import ControlError
 from listener.model.event import LaneStatus
 from listener.model.replica import Offer
-from listener.web.status import AccountReport
 from listener.web.summary import AccountCounts, HealthProblem, Rates, Summary
-from support.pages import NO_GAPS, SUMMARY
+from support.pages import DENIED, SUMMARY
 from support.process import command_environment
 from support.sharing import Sharing
 
@@ -88,19 +87,6 @@ def test_without_a_journal_there_is_one_clear_line(invoke, tmp_path):
 
 
 LANE = LaneStatus(sink="crm", kind="webhook", cursor=0, lag=3, delivered=0, failures=1, parked="401", last_error="401")
-DENIED = AccountReport(
-    account="agent1",
-    subscribed=False,
-    subscribed_at=None,
-    epoch=0,
-    ack=False,
-    silent_seconds=0.0,
-    gaps=NO_GAPS,
-    last_error="denied",
-    trouble="no subscription: denied",
-    trouble_since=SUMMARY.at,
-    gap_since=SUMMARY.at,
-)
 
 
 def test_of_replicas_the_database_tells(invoke, shared_config, monkeypatch):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from listener.errors import ControlError, NotPossible
-from listener.model.condition import Attempt, ReadinessProblem  # noqa: TC001 - as its neighbours
+from listener.model.condition import Attempt, ReadinessProblem, SinkReport
 from listener.model.event import DeadLetterFilter
 from listener.runtime.metrics import Metrics
 from listener.testing import MemoryJournal
@@ -21,6 +21,7 @@ from listener.web.routes import Route
 from listener.web.server import HttpServer
 from listener.web.status import (
     SCHEMA_VERSION,
+    AccountReport,
     Build,
     ConfigurationReport,
     Gaps,
@@ -62,6 +63,33 @@ STATUS = Status(
         commit_waiting_seconds=0.0,
         stored=None,
     ),
+)
+SINK = SinkReport(
+    sink="crm",
+    kind="webhook",
+    cursor=1,
+    lag_events=12,
+    lag_seconds=95.0,
+    delivered=1,
+    failures=0,
+    parked=None,
+    stalled_seconds=0.0,
+    quiet_seconds=0.0,
+    last_error=None,
+    dead_letters=3,
+)
+DENIED = AccountReport(
+    account="agent1",
+    subscribed=False,
+    subscribed_at=None,
+    epoch=0,
+    ack=False,
+    silent_seconds=0.0,
+    gaps=NO_GAPS,
+    last_error="denied",
+    trouble="no subscription: denied",
+    trouble_since=STATUS.at,
+    gap_since=STATUS.at,
 )
 SUMMARY = Summary(
     schema_version=SCHEMA_VERSION,

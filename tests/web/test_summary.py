@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from listener.web.openapi import description
-from listener.web.status import SCHEMA_VERSION, AccountReport
+from listener.web.status import SCHEMA_VERSION
 from listener.web.summary import (
     AccountPage,
     AccountState,
@@ -16,7 +16,7 @@ from listener.web.summary import (
     Summary,
     Trouble,
 )
-from support.pages import NO_GAPS, STATUS, SUMMARY, Pages
+from support.pages import DENIED, STATUS, SUMMARY, Pages
 
 TIME = "2026-11-22T09:39:00.123Z"
 TROUBLED = msgspec.structs.replace(
@@ -70,19 +70,7 @@ def test_its_description_has_all_keys_and_requires_those_without_a_default(name:
 
 
 async def test_accounts_are_asked_for_as_the_query_says(http: aiohttp.ClientSession, pages: Pages):
-    one = AccountReport(
-        account="alice",
-        subscribed=False,
-        subscribed_at=None,
-        epoch=0,
-        ack=False,
-        silent_seconds=0.0,
-        gaps=NO_GAPS,
-        last_error="denied",
-        trouble="no subscription: denied",
-        trouble_since=TIME,
-        gap_since=TIME,
-    )
+    one = msgspec.structs.replace(DENIED, account="alice")
     pages.status = msgspec.structs.replace(STATUS, accounts=(one,))
     response = await http.get("/accounts.json")
     page = msgspec.json.decode(await response.read(), type=AccountPage)
