@@ -40,9 +40,10 @@ async def reader(opened_here: Reader) -> Any:
 
 
 async def shows(reader: Reader, fleet: Fleet, fragment: str = "#/") -> Reader:
-    """Let the page show this fleet."""
+    """Let the page show this fleet, and nothing of the one before."""
     reader.fleet = fleet
-    await reader.page.evaluate("(hash) => { history.replaceState(null, '', `/${hash}`); location.reload() }", fragment)
+    await reader.page.evaluate("(hash) => history.replaceState(null, '', `/${hash}`)", fragment)
+    await reader.page.reload()
     await reader.says("#nav-accounts", f"{len(fleet.names):,}")
     return reader
 
