@@ -235,6 +235,14 @@ class Receiver:
             self._liveness.subscribed_again(asked_at)
         return asked_at is not None
 
+    def polled_at(self) -> Moment | None:
+        """When the last poll was sent that was answered."""
+        return self._liveness.polled_at
+
+    def suspect(self, polled_at: Moment | None) -> None:
+        """Something in the chats was not told yet: a gap that comes before that is explained begins earlier."""
+        self._liveness.suspect(polled_at)
+
     def trust(self) -> None:
         """Everything in the chats had been told."""
         self._liveness.trust()
@@ -335,7 +343,8 @@ class Receiver:
         gap = None
         if since is not None and self._missed(fact):
             closed_by = "handshake" if fact.restored_by is RestoredBy.HANDSHAKE else "poll"
-            gap = self._gap(since, fact.at, fact.cause, closed_by)
+            gap = self._gap(self._liveness.gap_start(since), fact.at, fact.cause, closed_by)
+            self._liveness.trust()
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
         if fact.restored_by is not RestoredBy.POLL:
             self.seen_chats.clear()
