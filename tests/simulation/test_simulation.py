@@ -102,6 +102,11 @@ def test_nor_where_a_supervisor_hears_a_team(seed: int):
     assert outcome.unknown == [], told(outcome)
 
 
+def test_nor_where_replicas_hear_other_media_or_a_team():
+    for outcome in (play_seed(1, REPLICAS, media=True), play_seed(FRESH[0], REPLICAS, team=True)):
+        assert outcome.unknown == [], told(outcome)
+
+
 @pytest.mark.parametrize("case", OPEN)
 def test_an_open_case_is_mended(case: OpenCase):
     outcome = play(case.schedule)
