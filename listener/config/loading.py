@@ -89,7 +89,7 @@ def load(
     Raises:
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
-    base, (data, places, between, _) = _tables(path, environ)
+    base, (data, places, between, _, sources) = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == _NO_TABLES:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
@@ -113,7 +113,7 @@ def load(
         told = {problem.path for problem in between}  # what follows from them is not
         found = (_with_origin(problem, environ, places) for problem in problems)
         raise ConfigError([*between, *(problem for problem in found if problem.path not in told)])
-    return settings.read_as(renamed=renamed, places=places)
+    return settings.read_as(renamed=renamed, places=places, files=sources)
 
 
 def _with_accounts_of_file(
@@ -157,7 +157,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     Raises:
         ConfigError: the file cannot be read, or is not TOML.
     """
-    base, (data, places, *_) = _tables(path, environ)
+    base, (data, places, *_, sources) = _tables(path, environ)
     data, _ = _with_new_names(data)
     files = Folders.of(base, environ) if find_files else None
     data, more_places, _ = _with_accounts_of_file(data, files) if files is not None else (data, {}, [])
@@ -178,6 +178,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
         sinks=_lanes(data),
         places=places | more_places,
         accounts_file=_accounts_file(data, files),
+        files=sources,
     )
 
 
