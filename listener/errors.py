@@ -199,6 +199,7 @@ class ExchangeFailed(CometdError):
         retry_after_s: what the server asked for, in seconds.
         maybe_lost: the server may have answered nevertheless, and the events that it wrote into its answer are gone
             unless the ack extension brings them again. True unless it is certain that nothing was sent.
+        in_time: False where nobody waits any more for an answer that the server may give yet.
     """
 
     def __init__(
@@ -208,11 +209,13 @@ class ExchangeFailed(CometdError):
         http_status: int | None = None,
         retry_after_s: float | None = None,
         maybe_lost: bool = True,
+        in_time: bool = True,
     ) -> None:
         super().__init__(text)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
         self.maybe_lost = maybe_lost
+        self.in_time = in_time
 
 
 class ControlError(ListenerError):

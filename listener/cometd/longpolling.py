@@ -137,7 +137,7 @@ def _failure(exc: Exception) -> ExchangeFailed:
     if isinstance(exc, _NOTHING_SENT):
         return ExchangeFailed(_describe(exc), maybe_lost=False)
     if isinstance(exc, TimeoutError):
-        return ExchangeFailed("no answer in time: the connection is dead")
+        return ExchangeFailed("no answer in time: the connection is dead", in_time=False)
     return ExchangeFailed(_describe(exc))
 
 
