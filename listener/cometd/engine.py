@@ -212,7 +212,7 @@ class Engine:
             received = await self._converse(request)
         except ExchangeFailed as failure:
             if self.session.may_have_lost(request, failure):
-                self.subscription.doubted(since=last, until=Moment.of(self._clock) if failure.in_time else None)
+                self.subscription.doubted(since=last, until=Moment.of(self._clock) if failure.answered else None)
             raise
         await self._in_flight.drop_to(0)
         answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
@@ -260,7 +260,7 @@ class Engine:
                     received = await self._take(request, payload, replies)
                     if received.verdict is not Verdict.UNANSWERED or self._may_stop(payload):
                         return received
-        raise ExchangeFailed("the answer holds no reply to the request")
+        raise ExchangeFailed("the answer holds no reply to the request", answered=True)
 
     def _may_stop(self, payload: Payload) -> bool:
         """Whether an answer may be left in the middle: polling ends, and what is not taken yet comes again."""

@@ -331,6 +331,7 @@ class Reconciler:
             _raise_damage(exc)
             self._count("failed")
             self._log.warning("reconciliation_check_failed", error=str(exc))
+            self._put_off = not was_put_off and (not subscribed or not self.subscription.is_connected())
             return
         if self._asked or not self.subscription.is_healthy():
             return

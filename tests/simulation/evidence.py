@@ -69,8 +69,8 @@ class SessionProblem:
 class Verdict(Enum):
     """What an answer was worth to whoever got it.
 
-    `SPOILT`: something other than the server's word came, or nothing. `UNKNOWN_CLIENT`: of a session that is no more,
-    `UNKNOWN_LOGIN`: of a login that is.
+    `SPOILT`: something other than the server's word came. `LOST`: nothing came, or not from whoever was asked.
+    `UNKNOWN_CLIENT`: of a session that is no more, `UNKNOWN_LOGIN`: of a login that is.
     """
 
     GRANTED = auto()
@@ -78,6 +78,7 @@ class Verdict(Enum):
     UNKNOWN_CLIENT = auto()
     UNKNOWN_LOGIN = auto()
     SPOILT = auto()
+    LOST = auto()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,6 +29,7 @@ _ON_ITS_WAY_S = 0.1  # an answer that left later may not have come
 _CONNECT, _SUBSCRIBE = "/meta/connect", "/meta/subscribe"
 _ARMED = ("Drop", "Cut", "Garbled", "StandIn", "Fail", "Duplicate", "Refused", "ReadTimeout")
 """What they spoil is known from the answers."""
+_OF_THE_NETWORK = ("Partition", "Refuse", "Reset", "Slow", "ServerRestart", "CutOff from gws")
 _HARMLESS = ("ClockJump", "Second")
 _OF_A_LOOK = (Cause.SUBSCRIPTION_LOST, Cause.TOPIC_REFUSED)
 
@@ -118,6 +119,19 @@ def _advised_interval(it: Stretch) -> float:
     return min(max(advised_ms, default=0.0), it.case.plan.max_interval_ms / 2) / 1000
 
 
+def _poll_beside_it(it: Stretch) -> float:
+    if it.gap.reason != Cause.NO_ACK_CUT:
+        return 0.0
+    network = [one for one in it.found if one.what in _OF_THE_NETWORK]
+    beside = [one for one in it.answers if one.what == _SUBSCRIBE and it.since <= one.left_at <= it.gap.ends_at]
+    is_lost = any(one.verdict is Verdict.LOST or any(_meet(one, other) for other in network) for one in beside)
+    return it.case.plan.hold_ms / 1000 if is_lost else 0.0
+
+
+def _meet(answer: Answer, hindrance: Hindrance) -> bool:
+    return answer.asked_at <= hindrance.until and answer.left_at + _ON_ITS_WAY_S >= hindrance.since
+
+
 LATER: tuple[Allowance, ...] = (
     Allowance(
         when="an outage longer than `maxInterval`",
@@ -136,6 +150,12 @@ LATER: tuple[Allowance, ...] = (
         most="the interval, half of `maxInterval`",
         text="the server does not want the next poll sooner",
         seconds=_advised_interval,
+    ),
+    Allowance(
+        when="an answer beside the polls that is lost on its way, without acknowledgements",
+        most="a hold",
+        text="the server may write events into it yet, until the poll beside it is answered",
+        seconds=_poll_beside_it,
     ),
     Allowance(
         when="an agent whom the supervisor may not monitor",
@@ -203,7 +223,7 @@ class Hindrances:
         was_granted = True
         for one in self.answers_of[agent]:
             is_told = one.verdict in (Verdict.UNKNOWN_CLIENT, Verdict.UNKNOWN_LOGIN)
-            if one.verdict in (Verdict.SPOILT, Verdict.REFUSED) or (is_told and was_granted):
+            if one.verdict in (Verdict.SPOILT, Verdict.LOST, Verdict.REFUSED) or (is_told and was_granted):
                 yield Hindrance(since=one.asked_at, until=one.left_at, what=f"{one.verdict.name} {one.what}")
             was_granted = one.verdict is Verdict.GRANTED
 

@@ -377,9 +377,11 @@ def _named(call: Call) -> str | None:
 
 def _worth(reply: Reply, messages: Sequence[Mapping[str, Any]]) -> Verdict:
     """What an answer is to whoever gets it."""
-    is_whole = not reply.destroy and reply.cut_after is None and 200 <= reply.status < 300
+    if reply.destroy or reply.status >= 500 or reply.status == 408:
+        return Verdict.LOST
+    is_whole = reply.cut_after is None and reply.status < 300
     if not is_whole or (messages and not (reply.body.endswith(b"}]") and b"/meta/" in reply.body)):
-        return Verdict.REFUSED if reply.status in (401, 403) and not reply.destroy else Verdict.SPOILT
+        return Verdict.REFUSED if reply.status in (401, 403) else Verdict.SPOILT
     if b"402::" in reply.body:
         return Verdict.UNKNOWN_CLIENT
     return Verdict.REFUSED if b'"successful":false' in reply.body else Verdict.GRANTED
