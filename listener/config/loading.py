@@ -190,12 +190,14 @@ class Files(NamedTuple):
         patterns: of files that are included.
         parts: the main file, and the file or folder of accounts.
         named: all that settings name, such as password files.
+        folders: those that sinks write to.
     """
 
     base: Path
     patterns: tuple[str, ...]
     parts: tuple[Path, ...]
     named: tuple[Path, ...]
+    folders: tuple[Path, ...] = ()
 
 
 def files_of(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Files:
@@ -205,11 +207,13 @@ def files_of(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> F
     folders, data = Folders.of(base, environ), _merged(_NO_TABLES | sources.tables, variables)
     data, *_ = _with_accounts_of_file(data, folders)
     accounts, patterns = _accounts_file(data, folders), data.get("include")
+    paths = [getattr(lane, "path", None) for lane in _lanes(data).values()]
     return Files(
         base=base,
         patterns=tuple(one for one in patterns if isinstance(one, str)) if isinstance(patterns, list) else (),
         parts=tuple(one for one in (path, accounts) if one is not None),
         named=tuple(folders.find(Path(name)) for name in files_named_in(data)),
+        folders=tuple((base / path).parent for path in paths if isinstance(path, str)),
     )
 
 
