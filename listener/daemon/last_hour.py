@@ -46,10 +46,12 @@ class Ring:
 
     def move_to(self, step: int) -> None:
         """It is this step now, unless it was a later one already."""
+        if step <= self._newest:
+            return
         size = len(self._counts)
         for passed in range(max(self._newest + 1, step - size + 1), step + 1):
             self._counts[passed % size], self._largest[passed % size] = 0, None
-        self._newest = max(self._newest, step)
+        self._newest = step
 
     def counts(self) -> list[int]:
         """Oldest first."""

@@ -297,7 +297,7 @@ class Receiver:
             self._log.warning("notifications_refused", reasons=dict(refused), batch=batch.number)
         if batch.resume is not None:
             self._set_subscribed(batch.at)
-        heard = any(not one.prime for one in decoded.observations)
+        heard = decoded.forwarded > 0
         store = heard or (batch.resume is not None and self._store_is_due(batch.at))
         durable = partial(self._confirm, batch, useful=bool(decoded.observations))
         if not decoded.observations and not store:
