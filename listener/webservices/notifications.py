@@ -255,16 +255,18 @@ def _identified(interaction: Any, medium: Medium) -> Any:
 def _each(payloads: Sequence[Raw | bytes], take: Callable[[Raw | bytes, _Batch], str], batch: _Batch) -> DecodedBatch:
     """Take each payload on its own and count it once."""
     decoded = batch.decoded
+    others = 0
     for payload in payloads:
         try:
             reason = take(payload, batch)
         except NotificationRefused as exc:
             decoded.refused[exc.reason] += 1
+            others += 1
             continue
         if reason:
             decoded.filtered[reason] += 1
-        else:
-            decoded.forwarded += 1
+            others += 1
+    decoded.forwarded = len(payloads) - others
     return decoded
 
 
