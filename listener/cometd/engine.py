@@ -71,7 +71,6 @@ class Engine:
         self._keep_alive = KeepAlive(session=session, lease=self.lease, login=login)
         self._in_flight = InFlight()
         self.subscription = SubscriptionState()
-        self._asked_s = 0.0
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self.pacing = Pacing()
@@ -170,8 +169,7 @@ class Engine:
             self.session.expire()
             self.subscription.lost(Cause.SUBSCRIPTION_LOST)
         request = self.session.next_request()
-        self._asked_s = self._clock.monotonic_s()
-        self.subscription.asked(Moment(self._clock.now_ms(), self._asked_s))
+        self.subscription.asked(Moment.of(self._clock))
         try:
             received = await self._alone(request)
             if not self._ending:
@@ -198,7 +196,7 @@ class Engine:
 
     def _asked_for_s(self) -> float:
         """How long ago the request under way, or the last one, was sent."""
-        return self._clock.monotonic_s() - self._asked_s
+        return self._clock.monotonic_s() - (self.subscription.asked_at.monotonic_s or 0.0)
 
     def _learn_hold(self, advised_ms: int, held_s: float, failure: ExchangeFailed) -> None:
         """Ask for shorter polls where something in between cuts those of this length."""
