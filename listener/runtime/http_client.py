@@ -266,6 +266,16 @@ class CookieJar(aiohttp.CookieJar):
     """
 
     changes = 0
+    _content: tuple[int, tuple[tuple[str, str, str, str], ...]] = 0, ()
+
+    @property
+    def content(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Of each cookie its name, value, domain and path; put together once for all who ask before it changes."""
+        changes, content = self._content
+        if changes != self.changes:
+            content = tuple((cookie.key, cookie.value, cookie["domain"], cookie["path"]) for cookie in self)
+            self._content = self.changes, content
+        return content
 
     def clear(self, predicate: Callable[[Any], bool] | None = None) -> None:
         """See aiohttp."""

@@ -17,7 +17,7 @@ def lease_of(clock: ManualClock, *, max_interval_s: float = 10.0, spread_s: floa
     session = Session(topics=["/t"], connection_type="long-polling")
     if alive:
         session.resume(Resume(client_id="c", connection_type="long-polling", ack=None))
-    session.advice["maxInterval"] = max_interval_s * 1000
+    session.advise({"maxInterval": max_interval_s * 1000})
     return Lease(session=session, now_s=clock.monotonic_s, uniform=DICE.uniform, spread_s=spread_s)
 
 
@@ -83,7 +83,7 @@ def test_what_a_server_asks_for_is_obeyed_as_far_as_the_session_outlives_it(aske
 def test_an_advised_interval_does_not_outlive_its_session(away_s: float, obeyed_s: float, *, refused: bool):
     clock = ManualClock()
     lease = lease_of(clock)
-    lease._session.advice["interval"] = 86_400_000
+    lease._session.advise({"interval": 86_400_000})
     lease.failed()
     clock.advance(away_s)
     assert obeyed_s <= lease.obeyed_s(0.0, refused=refused) <= obeyed_s * 1.1

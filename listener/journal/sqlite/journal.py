@@ -179,7 +179,8 @@ class SqliteJournal:
         """Store the batch atomically; see the port."""
         writer = self._opened().writer
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        writer.submit(Append(batch=batch, arrived_s=self._host.clock.monotonic_s(), future=future))
+        # Whoever appends has gathered what this turn of the loop brought.
+        writer.submit(Append(batch=batch, arrived_s=self._host.clock.monotonic_s(), future=future), at_once=True)
         return await future
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:

@@ -118,12 +118,18 @@ class Writer:
         self._waiting: list[Operation] = []
         self._is_busy = False
 
-    def submit(self, operation: Operation) -> None:
-        """Queue an operation; the order of the calls is the order of the sequences."""
+    def submit(self, operation: Operation, *, at_once: bool = False) -> None:
+        """Queue an operation; the order of the calls is the order of the sequences.
+
+        What else arrives in this turn of the loop shares its commit, unless it is to begin `at_once`.
+        """
         self._waiting.append(operation)
         if not self._is_busy:
             self._is_busy = True
-            self._loop.call_soon(self._begin)  # what else arrives in this turn of the loop shares the commit
+            if at_once:
+                self._begin()
+            else:
+                self._loop.call_soon(self._begin)
 
     def stop(self, last: Callable[[], None]) -> asyncio.Future[None]:
         """Commit what is queued, then call `last` in the worker; nothing may be submitted any more."""
