@@ -27,6 +27,7 @@ EVENTS_A_CHAT = 5
 EVENTS_A_LETTER = 50
 STEPS = 20
 CHUNK = 100_000
+_INSERT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
 
 
 def chat_of(number: int) -> str:
@@ -50,7 +51,7 @@ def build(path: Path, events: int) -> None:
         for start in range(1, events + 1, CHUNK):
             numbers = range(start, min(start + CHUNK, events + 1))
             file.execute("BEGIN")
-            file.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(event, numbers))
+            file.executemany(_INSERT, map(event, numbers))
             file.execute("COMMIT")
         chats = sorted({chat_of(number) for number in range(0, events + 1, EVENTS_A_CHAT)})
         file.execute("BEGIN")
@@ -66,6 +67,7 @@ def build(path: Path, events: int) -> None:
             (EVENTS_A_LETTER,),
         )
         file.execute("INSERT INTO sink_cursor VALUES ('crm', ?)", (events,))
+        file.execute("UPDATE meta SET folded_through = ?", (events,))
         file.execute("COMMIT")
 
 
