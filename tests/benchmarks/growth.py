@@ -18,6 +18,7 @@ from listener.journal.sqlite import SqliteJournal, rows
 from listener.journal.sqlite.store import open_store
 from listener.model.event import JournalBatch, LastValue
 from listener.model.filter import EventFilter
+from listener.runtime.durable import sync_path
 from listener.testing import SAMPLE_MS, sample_event
 
 LARGE = 5_000_000
@@ -35,7 +36,7 @@ def chat_of(number: int) -> str:
 
 
 def build(path: Path, events: int) -> None:
-    """A journal of so many events, a millisecond apart, at once and not durable."""
+    """A journal of so many events, a millisecond apart."""
     open_store(path).close()
     sample = sample_event(0, data_bytes=DATA_BYTES)
     fixed = (sample.type, sample.source)
@@ -69,6 +70,7 @@ def build(path: Path, events: int) -> None:
         file.execute("INSERT INTO sink_cursor VALUES ('crm', ?)", (events,))
         file.execute("UPDATE meta SET folded_through = ?", (events,))
         file.execute("COMMIT")
+    sync_path(path)  # or the first checkpoint waits for all of it
 
 
 class Asked:
