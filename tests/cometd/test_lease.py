@@ -131,7 +131,7 @@ def test_a_session_is_over_when_exchanges_have_failed_for_longer_than_the_server
 def test_a_server_keeps_a_session_for_the_interval_that_it_advised_and_max_interval():
     clock = ManualClock()
     lease = lease_of(clock)
-    lease._session.advice["interval"] = 3000
+    lease._session.advise({"interval": 3000})
     lease.failed()
     clock.advance(12.9)
     assert not lease.is_over()
