@@ -23,8 +23,9 @@ from listener.runtime.clock import Clock, Moment
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.runtime.turn import Turn
+from listener.webservices.answers import pieces
 from listener.webservices.media import MEDIA
-from listener.webservices.notifications import DecodedBatch, NotificationDecoder
+from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.repeats import SeenChats
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ _CONFIRM_S = 5.0  # a difference that a slow notification explains is gone by th
 _AGAIN_S = 10.0
 _LAG_S = 5.0  # by which a list of chats may be older than what was notified
 _UNSET = hash(None)  # a key that is not there, and one that is empty
+_AT_ONCE = 2000  # observations that are compared or recorded in one step of the event loop
 _OVERTAKEN_AT_MOST = 3  # looks in a row; then the next one in its turn has to do
 
 
@@ -294,7 +296,7 @@ class Reconciler:
     async def _read_again_if_overtaken(self, look: _Look) -> None:
         """What was heard meanwhile may have been older than what was read: only a younger look can tell."""
         try:
-            overtaken = bool(await self._differences(look.observations, look.asked_s))
+            overtaken = bool(await self._would_be_new(look))
         except ListenerError as exc:
             _raise_damage(exc)
             overtaken = True
@@ -360,13 +362,25 @@ class Reconciler:
     async def _news(self, look: _Look) -> list[Observation]:
         """What would be an event now."""
         await self._until_quiet()
-        found = await self._differences(look.observations, look.asked_s)
-        return [one.observation for one in found if not one.overtaken]
+        return [one.observation for one in await self._would_be_new(look) if not one.overtaken]
+
+    async def _would_be_new(self, look: _Look) -> list[Difference]:
+        found = list[Difference]()
+        for start in range(0, len(look.observations), _AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            found += await self._differences(look.observations[start : start + _AT_ONCE], look.asked_s)
+        return found
 
     def _untold(self, look: _Look, news: Sequence[Observation]) -> list[str]:
         """The chats of which this session was not told something that they say, whatever others were told of them."""
         seen, before = self.subscription.seen_chats, self._before
-        untold = [one.chat_id for one in look.observations if self._was_missed(one, look, is_news=one in news)]
+        new = {(one.chat_id, one.key) for one in news}
+        untold = [
+            one.chat_id
+            for one in look.observations
+            if self._was_missed(one, look, is_news=(one.chat_id, one.key) in new)
+        ]
         if before is not None:
             ended, begun = before.going_on - look.going_on, look.going_on - before.going_on
             untold += [chat for chat in _of(look.media, ended) if not seen.since(chat, before.asked_s - _LAG_S)]
@@ -397,15 +411,22 @@ class Reconciler:
         return is_news and read.chat_id not in seen
 
     async def _read(self, asked_at: Moment) -> _Look:
-        read = {one: found for one in self._media if (found := await self._read_medium(one, asked_at)) is not None}
-        return _Look(
-            asked_at=asked_at,
-            observations=[one for found in read.values() for one in found.observations],
-            going_on=frozenset(chat for found in read.values() for chat in found.chats),
-            media=frozenset(read),
-        )
+        observations, going_on, media = list[Observation](), set[str](), set[MediaType]()
+        for medium in self._media:
+            if (chats := await self._read_medium(medium)) is None:
+                continue
+            media.add(medium)
+            for number, piece in enumerate(pieces(chats)):
+                if number:
+                    await asyncio.sleep(0)  # a supervisor may have ten thousand
+                read = self._decoder.decode_read(
+                    piece, account=self._account, received_ms=asked_at.wall_ms, media_type=medium
+                )
+                observations += read.observations
+                going_on.update(read.chats)
+        return _Look(asked_at=asked_at, observations=observations, going_on=frozenset(going_on), media=frozenset(media))
 
-    async def _read_medium(self, media_type: MediaType, asked_at: Moment) -> DecodedBatch | None:
+    async def _read_medium(self, media_type: MediaType) -> Sequence[msgspec.Raw] | None:
         """None where the server refuses to list a medium other than chat: said once, and no others go without."""
         try:
             chats = await self._rest.chats(media_type)
@@ -418,9 +439,7 @@ class Reconciler:
                 self._log.warning("medium_not_read", medium=media_type, error=str(exc), effect=effect)
             return None
         self._unread.discard(media_type)
-        return self._decoder.decode_read(
-            chats, account=self._account, received_ms=asked_at.wall_ms, media_type=media_type
-        )
+        return chats
 
     async def _compare(self, look: _Look, *, prime: bool, gap: Gap | None = None) -> None:
         """Record the chats after everything that is still on its way to the journal.
@@ -429,15 +448,15 @@ class Reconciler:
         """
         await self._until_quiet()
         async with self.subscription.turn:
-            entry = Entry(
-                account=self._account,
-                observations=tuple(look.observations),
-                gap=gap,
-                origin_id=f"reread:{look.asked_at.wall_ms}",
-                as_of_s=look.asked_s,
-                prime=prime,
-            )
-            if entry.observations or gap is not None:
+            for start in range(0, len(look.observations) or (gap is not None), _AT_ONCE):
+                entry = Entry(
+                    account=self._account,
+                    observations=tuple(look.observations[start : start + _AT_ONCE]),
+                    gap=None if start else gap,
+                    origin_id=f"reread:{look.asked_at.wall_ms}" + (f":{start}" if start else ""),
+                    as_of_s=look.asked_s,
+                    prime=prime,
+                )
                 await self._record(entry)
 
     async def _settle(self, seconds: float) -> None:

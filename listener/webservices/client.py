@@ -25,7 +25,7 @@ from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
 from listener.runtime.http_client import bare
 from listener.webservices import csrf
-from listener.webservices.answers import PARTIAL, SMALL_BYTES, Reply, check, decode, elements, unanswered
+from listener.webservices.answers import PARTIAL, SMALL_BYTES, Reply, check, decode, elements, read_or_none, unanswered
 from listener.webservices.media import A_CHAT, MEDIA, Target
 from listener.webservices.skew import ClockSkew
 
@@ -299,13 +299,21 @@ def _listing(resource: str) -> Any:
 _LISTINGS = {one.name: _listing(one.resource) for one in MEDIA.values()}
 
 
+class _Workspace(msgspec.Struct, frozen=True):
+    key_name: msgspec.Raw = msgspec.field(default=_NONE, name="interaction.disposition.key-name")
+
+
+class _Settings(msgspec.Struct, frozen=True):
+    workspace: msgspec.Raw = msgspec.field(default=_NONE, name="interaction-workspace")
+
+
 class _UserSettings(msgspec.Struct, frozen=True):
-    settings: Any = None
+    settings: msgspec.Raw = _NONE
 
 
 class _SettingsAnswer(msgspec.Struct, frozen=True):
     user: _UserSettings | None = None
-    settings: Any = None
+    settings: msgspec.Raw = _NONE
 
 
 def new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
@@ -389,7 +397,7 @@ class WebServices:
 
     async def me(self) -> User:
         """Who is logged in."""
-        return decode(await self._session.call("GET", ME), _Me).user
+        return decode(await self._session.call("GET", ME, most_bytes=SMALL_BYTES), _Me).user
 
     async def keepalive(self) -> None:
         """Touch the HTTP session, which the server otherwise ends after 1800 s without a request."""
@@ -423,10 +431,11 @@ class WebServices:
         In a captured answer it was `interaction.disposition.key-name` of `interaction-workspace` (undocumented).
         """
         answer = decode(await self._session.call("GET", ME, query="subresources=*"), _SettingsAnswer)
-        for settings in (answer.user and answer.user.settings, answer.settings):
-            section = settings.get("interaction-workspace") if isinstance(settings, dict) else None
-            key = section.get("interaction.disposition.key-name") if isinstance(section, dict) else None
-            if isinstance(key, str) and 0 < len(key) <= _SHOWN_CHARS and key.isprintable() and not set(key) & {*'"\\'}:
+        for raw in (answer.user.settings if answer.user else _NONE, answer.settings):
+            settings = read_or_none(_Settings, raw)
+            workspace = read_or_none(_Workspace, settings.workspace) if settings else None
+            key = read_or_none(str, workspace.key_name) if workspace else None
+            if key is not None and 0 < len(key) <= _SHOWN_CHARS and key.isprintable() and not set(key) & {*'"\\'}:
                 return key
         return None
 
@@ -448,4 +457,5 @@ class WebServices:
             path, body = "/".join((ME, *(quote(step, safe="") for step in steps))), msgspec.json.encode(operation)
         except UnicodeEncodeError as exc:
             raise ParameterInvalid("chat id, disposition and key must be Unicode text") from exc
-        return decode(await self._session.call("POST", path, body=body), dict[str, Any])
+        reply = await self._session.call("POST", path, body=body, most_bytes=SMALL_BYTES)
+        return decode(reply, dict[str, Any])
