@@ -194,12 +194,14 @@ class SessionTransport(Transport):
             raise TransportInvalidOperation("the transport is connected already")
         self._begun = True
         while not self._engine.connected.is_set():
+            await self.link.others_first.in_step()
             await self._engine.step()
         return {"channel": wire.CONNECT, "successful": True}
 
     async def poll(self) -> None:
         """The cycle in the caller's task, until cancelled."""
         while True:
+            await self.link.others_first.in_step()
             await self._engine.step()
 
     async def disconnect(self) -> None:

@@ -79,7 +79,7 @@ class Poster:
         line = self._take_kept() if stays else None
         if line is None:
             left_s = until_s - asyncio.get_running_loop().time()
-            line = await self._connect(headers, min(connecting_s(), left_s))
+            line = await self._connect(min(connecting_s(), left_s))
         try:
             if before_sending is not None:
                 before_sending()
@@ -114,10 +114,11 @@ class Poster:
         line.close()
         return None
 
-    async def _connect(self, headers: Mapping[str, str], timeout_s: float) -> "_Line":
+    async def _connect(self, timeout_s: float) -> "_Line":
+        target = aiohttp.ClientRequest(hdrs.METH_POST, self._url, loop=asyncio.get_running_loop())
         timeout = aiohttp.ClientTimeout(total=None, connect=timeout_s)
         try:
-            connection = await self._connector.connect(self._request(headers), [], timeout)
+            connection = await self._connector.connect(target, [], timeout)
         except TimeoutError as exc:
             raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {self._url}") from exc
         inlet, protocol = Inlet.of(connection), connection.protocol
