@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 from yarl import URL
 
@@ -121,6 +121,17 @@ def named_input_files(section: BaseModel, place: str) -> Iterator[tuple[str, Pat
             several = isinstance(value, tuple | list)
             listed = [(f"{setting}[{n}]", one) for n, one in enumerate(value)] if several else [(setting, value)]
             yield from (one for one in listed if one[1] is not None)
+
+
+def secrets_of(value: object) -> Iterator[str]:
+    """The secrets that stand in a table itself, at any depth."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from (secret for _, one in value for secret in secrets_of(one))
+    elif isinstance(value, dict | tuple | list):
+        parts = value.values() if isinstance(value, dict) else value
+        yield from (secret for one in parts for secret in secrets_of(one))
 
 
 @cache

@@ -25,12 +25,14 @@ class Sources(NamedTuple):
         places: where those were written that are not in the main file; see `schema.placed`.
         problems: what is wrong between the files, or with variables in their values.
         unreadable: what keeps included files from being read; without them nothing can be said of the whole.
+        files: the main file, and those that it includes.
     """
 
     tables: dict[str, Any]
     places: dict[str, str]
     problems: list[Problem]
     unreadable: list[Problem]
+    files: list[Path]
 
 
 def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: object = None) -> Sources:
@@ -49,13 +51,14 @@ def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: 
     problems: list[Problem] = []
     tables = {} if path is None else _filled(_tables_in(path, str(path)), environ, "", (), problems)
     patterns = tables.get("include") if include is None else include
-    sources = Sources(tables, {}, problems, [])
+    sources = Sources(tables, {}, problems, [], [] if path is None else [path])
     for name in _included(path, base, patterns, problems):
         try:
             more = _filled(_tables_in(base / name, name), environ, f"{name}: ", (), problems)
         except ConfigError as exc:
             sources.unreadable.extend(exc.problems)
             continue
+        sources.files.append(base / name)
         if more.pop("include", None) is not None:
             problems.append(Problem(f"{name}: include", "an included file includes no other"))
         _add(sources, tables, more, (), name, "" if path is None else path.name)
