@@ -21,6 +21,7 @@ ListenerError
     Unreachable             no answer: DNS, TCP, TLS, timeout
   CometdError               the CometD session
     ExchangeFailed          one request brought no usable answer: network, HTTP status, body
+      NoBayeux              the body is something else, such as a page
   ControlError              the control socket: a command was refused, or not answered
     NoDaemon                no daemon listens there
     DaemonEnded             the daemon ended before it answered
@@ -213,6 +214,15 @@ class ExchangeFailed(CometdError):
         self.http_status = http_status
         self.retry_after_s = retry_after_s
         self.maybe_lost = maybe_lost
+
+    @property
+    def reason(self) -> str:
+        """A metric label: `network`, or the status as in `http_502`."""
+        return "network" if self.http_status is None else f"http_{self.http_status}"
+
+
+class NoBayeux(ExchangeFailed):
+    """The body holds no Bayeux message: it may be a gateway's page, to log in with for one."""
 
 
 class ControlError(ListenerError):

@@ -458,14 +458,14 @@ class Engine:
         self.session.fail(request)
         doubted = self.session.may_have_lost(request, failure)
         asked_s = failure.retry_after_s or 0.0
+        self.subscription.failed(cut=doubted, refused=failure.http_status in AUTH_STATUS)
         if failure.http_status in AUTH_STATUS:
-            if doubted:
-                self.subscription.doubted()
             await self._unauthorized("unauthorized", str(failure), asked_s=asked_s)
-            return
-        self.subscription.failed(cut=doubted)
-        reason = "network" if failure.http_status is None else f"http_{failure.http_status}"
-        await self._pause(reason, str(failure), asked_s=asked_s)
+        elif self._login is not None and self.lease.suspects_login(failure):
+            self.lease.tried_login()
+            await self._log_in_once()
+        else:
+            await self._pause(failure.reason, str(failure), asked_s=asked_s)
 
     async def _unauthorized(self, reason: str, text: str, *, asked_s: float = 0.0) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""

@@ -53,9 +53,12 @@ class SubscriptionState:
         """A request is on its way to the server."""
         self.asked_at = at
 
-    def failed(self, *, cut: bool) -> None:
-        """The network or the server failed a request; `cut` if its answer may have been on the way, for good."""
-        self._network_failed = True
+    def failed(self, *, cut: bool, refused: bool = False) -> None:
+        """The network or the server failed a request, or `refused` it for want of a login.
+
+        `cut` if its answer may have been on the way, for good.
+        """
+        self._network_failed = self._network_failed or not refused
         if cut:
             self.doubted()
 

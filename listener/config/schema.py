@@ -5,6 +5,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from errno import EINVAL
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
@@ -60,13 +61,15 @@ _READABLE = AfterValidator(_readable)
 InputFile = Annotated[Path, _READABLE]
 
 
-def text_in(file: Path) -> str:
-    """The text of a file, UTF-8, without a byte order mark as some editors write it. Blocks.
+def text_in(file: Path, *, may_be_pipe: bool = False) -> str:
+    """The text of a file, UTF-8, without a byte order mark as some editors write it. Blocks, for a pipe's writer too.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is no such text; names the file and the line, and quotes nothing.
     """
+    if not may_be_pipe and file.exists() and not file.is_file():
+        raise OSError(EINVAL, "not a file")
     content = file.read_bytes()
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"{file} is UTF-16, as PowerShell's > writes it: expected UTF-8")

@@ -182,6 +182,12 @@ class Settings(Section):
     _files: Sequence[Path] = PrivateAttr(default=())
 
     @property
+    def files(self) -> Sequence[Path]:
+        """What it was read from: the main file, those that it includes, and the file of accounts."""
+        beside = self.accounts_file
+        return [*self._files, *([beside] if beside is not None and beside.is_file() else [])]
+
+    @property
     def renamed(self) -> tuple[str, ...]:
         """For each key that was given by an old name, which still counts: a sentence that names both."""
         return self._renamed

@@ -16,7 +16,7 @@ from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
 from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Phase, Request, Resume, Session, Step
 from listener.cometd.taken import PART_EVENTS
-from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
+from listener.errors import ExchangeFailed, ListenerError, LoginRefused, NoBayeux, Unreachable
 from listener.runtime.clock import Moment
 from listener.runtime.host import Host
 from listener.testing import ManualClock
@@ -853,6 +853,28 @@ async def test_a_login_that_ran_out_and_is_refused_in_bayeux_is_renewed(make: Ma
     await world.certain()
     assert (logins, world.script.sessions, world.clock.sleepers) == (2, 1, 0)
     assert world.nothing_more()
+
+
+@pytest.mark.parametrize("page", [ExchangeFailed("HTTP 302", http_status=302), NoBayeux("18 bytes")], ids=str)
+async def test_a_login_that_ran_out_and_is_answered_with_a_page_is_renewed_in_the_same_session(
+    make: Make, page: ExchangeFailed
+):
+    """The first page may be anything; a login that changes nothing is not repeated with each."""
+    moments: list[float] = []
+
+    async def login() -> None:
+        moments.append(world.clock.monotonic_s())
+
+    world = make(login=login, ack=True)
+    world.script.then(reply(), *[page] * 4, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(SessionProblem, reason=page.reason)
+    await world.pass_time(4)
+    assert len(moments) == 2
+    assert world.script.sessions == 1
+    while not isinstance(await world.engine.next_fact(), Polled | Subscribed):
+        pass
 
 
 async def test_logins_that_change_nothing_become_rarer_while_the_session_is_tried_on(make: Make):
