@@ -287,11 +287,6 @@ class Accounts:
         for starting in self._starting:
             starting.cancel()
 
-    async def close(self) -> None:
-        """Close their connections to the server."""
-        async for one in self._each():
-            await one.parts.http.close()
-
     async def _each(self) -> AsyncIterator[_Listening]:
         """All of them, a few in each turn of the event loop."""
         for number, one in enumerate(list(self._listening.values()), 1):
@@ -420,4 +415,3 @@ async def _end(one: _Listening, timeout_s: float) -> None:
             log.warning("account_not_stopped_in_time", account=one.settings.username, after_s=timeout_s)
         one.task.cancel()
         await asyncio.wait((one.task,))
-    await one.parts.http.close()

@@ -2,13 +2,13 @@
 
 import ssl
 
-import aiohttp
 from yarl import URL
 
 from listener.config.schema import secret_in
 from listener.config.settings import ServerSettings
 from listener.errors import ConfigError, Problem
 from listener.runtime import http_client
+from listener.runtime.visitor import Http
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
@@ -87,12 +87,12 @@ def proxy_password(server: ServerSettings) -> str:
         raise ConfigError([Problem("server.proxy_password_file", str(exc))]) from exc
 
 
-def saved_cookies(http: aiohttp.ClientSession) -> http_client.Cookies:
+def saved_cookies(http: Http) -> http_client.Cookies:
     """The jar's content, to be stored beside the session that it belongs to."""
     return http.cookie_jar.content if isinstance(http.cookie_jar, http_client.CookieJar) else ()
 
 
-def restore_cookies(http: aiohttp.ClientSession, url: str, cookies: http_client.Cookies) -> None:
+def restore_cookies(http: Http, url: str, cookies: http_client.Cookies) -> None:
     """Put stored cookies back, as if the server at `url` had set them again."""
     if isinstance(http.cookie_jar, http_client.CookieJar):
         http.cookie_jar.restore(cookies, URL(url).raw_host or "")

@@ -107,11 +107,8 @@ async def set_disposition(
     connector = connections.new_connector(settings.server)
     try:
         parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
-        try:
-            assert parts.rest is not None  # noqa: S101 - login is basic
-            return await parts.rest.set_disposition(chat_id, disposition, key, target)
-        finally:
-            await parts.http.close()
+        assert parts.rest is not None  # noqa: S101 - login is basic
+        return await parts.rest.set_disposition(chat_id, disposition, key, target)
     finally:
         await connector.close()
 
@@ -202,7 +199,6 @@ async def _probe_account(
         await asyncio.wait((opening, watching))
         if parts.client.link.transport is not None:
             await parts.client.link.transport.close()
-        await parts.http.close()
 
 
 def _refused_topics(parts: Account) -> list[Problem]:

@@ -337,7 +337,7 @@ class CookieJar(AbstractCookieJar):
             # What unpickling one does: Python refuses to create some names and values that servers use.
             morsel.__setstate__({"key": name, "value": value, "coded_value": value})  # type: ignore[attr-defined]
             morsel["path"], morsel["secure"], morsel["domain"] = path, is_secure, "" if is_of_host else domain
-            jar.update_cookies([(name, morsel)], URL.build(scheme="https", host=domain))
+            jar.update_cookies([(name, morsel)], URL.build(scheme="https", host=domain) if domain else _NO_URL)
         return jar
 
 
@@ -362,7 +362,7 @@ def new_session(
     connector: aiohttp.BaseConnector,
     *,
     owns_connector: bool = True,
-    keeps_cookies: bool = False,
+    cookies: CookieJar | None = None,
     decompresses: bool = False,
     timeout_s: float | None = None,
     headers: Mapping[str, str] | None = None,
@@ -374,7 +374,7 @@ def new_session(
     Args:
         connector: a `Connector`.
         owns_connector: whether it is closed together with the session.
-        keeps_cookies: in a `CookieJar`.
+        cookies: where they are kept; None keeps none.
         decompresses: False where a small answer must not grow in our memory.
         timeout_s: for a whole exchange, where a request names no other limit; None for no limit.
         headers: sent with every request.
@@ -382,7 +382,7 @@ def new_session(
     return aiohttp.ClientSession(
         connector=connector,
         connector_owner=owns_connector,
-        cookie_jar=CookieJar() if keeps_cookies else aiohttp.DummyCookieJar(),
+        cookie_jar=aiohttp.DummyCookieJar() if cookies is None else cookies,
         auto_decompress=decompresses,
         timeout=aiohttp.ClientTimeout(total=timeout_s),
         headers=headers,

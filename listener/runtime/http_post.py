@@ -19,6 +19,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from listener.runtime.http_client import LARGEST_HEADER, Connector, CookieJar, HeadTooLarge, Inlet, bare
+from listener.runtime.visitor import Http
 
 _INTERIM = range(100, 200)
 _SWITCHED = 101  # the last answer of HTTP
@@ -31,13 +32,13 @@ class Poster:
     connection's protocol `set_response_params`, `read` and `should_close`.
 
     Args:
-        http: of `new_session`, with cookies of its own; its owner closes it, after `close`.
+        http: with cookies of its own; whoever closes it does so after `close`.
         url: where to.
     """
 
     __slots__ = ("_connector", "_head", "_http", "_jar", "_kept", "_made_of", "_url")
 
-    def __init__(self, http: aiohttp.ClientSession, url: URL) -> None:
+    def __init__(self, http: Http, url: URL) -> None:
         if not isinstance(http.connector, Connector) or not isinstance(http.cookie_jar, CookieJar):
             raise TypeError("not a session of new_session that keeps cookies")
         self._http = http
@@ -153,7 +154,6 @@ class Poster:
             headers=CIMultiDict([*self._http.headers.items(), *headers.items()]),
             cookies=self._jar.filter_cookies(self._url),
             loop=asyncio.get_running_loop(),
-            session=self._http,
         )
 
     def _not_http(self, exc: HttpProcessingError) -> aiohttp.ClientResponseError:

@@ -21,9 +21,9 @@ from listener.errors import (
     WebServicesError,
 )
 from listener.model.media import CHAT, MediaType
-from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
 from listener.runtime.http_client import bare
+from listener.runtime.visitor import Http
 from listener.webservices import csrf
 from listener.webservices.answers import PARTIAL, SMALL_BYTES, Reply, check, decode, elements, read_or_none, unanswered
 from listener.webservices.media import A_CHAT, MEDIA, Target
@@ -76,7 +76,7 @@ class Session:
         url: str,
         username: str,
         password: Callable[[], str],
-        http: aiohttp.ClientSession,
+        http: Http,
         request_timeout_s: float,
         start_contact_center_session: bool,
         channels: Sequence[str],
@@ -316,11 +316,6 @@ class _SettingsAnswer(msgspec.Struct, frozen=True):
     settings: msgspec.Raw = _NONE
 
 
-def new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    """An account's own HTTP session on the shared connector, which stays open when the session is closed."""
-    return http_client.new_session(connector, owns_connector=False, keeps_cookies=True, decompresses=True)
-
-
 class WebServices:
     """One account's REST session.
 
@@ -334,7 +329,7 @@ class WebServices:
         url: base of the server, without a slash at its end.
         username: login name of the agent.
         password: called for each login, so that a changed file is read again; its OSError becomes LoginRefused.
-        http: from `new_session`; its owner closes it. TLS is its connector's matter.
+        http: with the account's cookies. TLS is its connector's matter.
         request_timeout_s: for one exchange, from the connection to the last byte.
         start_contact_center_session: log the agent in to the contact center after each login.
         channels: of that session.
@@ -354,7 +349,7 @@ class WebServices:
         url: str,
         username: str,
         password: Callable[[], str],
-        http: aiohttp.ClientSession,
+        http: Http,
         request_timeout_s: float = 30.0,
         start_contact_center_session: bool = False,
         channels: Sequence[str] = ("chat",),

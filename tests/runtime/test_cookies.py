@@ -94,7 +94,7 @@ async def test_a_session_sends_a_cookie_that_came_past_its_date():
         seen.append(request.headers.get("Cookie"))
         return web.Response(headers={"Set-Cookie": "JSESSIONID=s1; Path=/; Expires=Thu, 26 Nov 2020 03:00:00 GMT"})
 
-    async with serving(handle) as url, new_session(Connector(limit=0), keeps_cookies=True) as http:
+    async with serving(handle) as url, new_session(Connector(limit=0), cookies=CookieJar()) as http:
         for _ in range(2):
             async with http.get(url):
                 pass

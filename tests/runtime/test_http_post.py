@@ -71,7 +71,7 @@ class Client:
 @asynccontextmanager
 async def posting(url: str, *, headers: dict[str, str] | None = None, **options: Any) -> AsyncIterator[Client]:
     connector = Connector(limit=0, **options)
-    async with new_session(connector, keeps_cookies=True, decompresses=True, headers=headers) as http:
+    async with new_session(connector, cookies=CookieJar(), decompresses=True, headers=headers) as http:
         client = Client(http, url)
         try:
             yield client
@@ -382,7 +382,7 @@ async def test_a_hundred_posts_need_one_timer(monkeypatch: pytest.MonkeyPatch):
 
 async def test_the_pools_only_connection_is_waited_for_no_longer_than_the_connection_may_take():
     talk = Counting(b"")
-    async with ByteServer(talk) as server, new_session(Connector(limit=1), keeps_cookies=True) as http:
+    async with ByteServer(talk) as server, new_session(Connector(limit=1), cookies=CookieJar()) as http:
         client = Client(http, server.url)
         held = asyncio.create_task(client.ask())
         await eventually(lambda: talk.asked)
