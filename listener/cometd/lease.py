@@ -103,8 +103,12 @@ class Lease:
     # --- what follows ---------------------------------------------------------------------------------------------
 
     def is_over(self) -> bool:
-        """Whether the session cannot be alive any more, unless later requests that failed have reached the server."""
-        return min(self._away_s(), self._now_s() - self._held_until_s) > self._session.lifetime_s
+        """Whether the session cannot be alive any more, unless later requests that failed have reached the server.
+
+        A server that advises an interval allows for it beside maxInterval.
+        """
+        kept_s = self._session.lifetime_s + self._session.interval_ms / 1000
+        return min(self._away_s(), self._now_s() - self._held_until_s) > kept_s
 
     def may_log_in(self) -> bool:
         """Whether it is time for a login; the exchanges that keep the session alive go on without."""

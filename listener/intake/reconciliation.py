@@ -16,6 +16,7 @@ from listener.errors import (
     Unreachable,
     WebServicesError,
 )
+from listener.intake.look import Before, Look
 from listener.model.event import Difference, Entry, Gap, Observation
 from listener.model.media import CHAT, MediaType, media_type_of
 from listener.runtime.chore import Chore
@@ -74,6 +75,12 @@ class Subscription(Protocol):
     async def subscribe_again(self) -> bool:
         """Subscribe again in the living session; whether that was granted."""
 
+    def polled_at(self) -> Moment | None:
+        """When the last poll was sent that was answered."""
+
+    def suspect(self, polled_at: Moment | None) -> None:
+        """A look at the chats has found what was not told yet; `polled_at` as it was when they were asked for."""
+
     def trust(self) -> None:
         """Everything in the chats had been told."""
 
@@ -82,35 +89,6 @@ class Subscription(Protocol):
 
         None if it could not be, or has heard nothing since the last time: a new handshake follows, and records it.
         """
-
-
-class _Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account's chats said when they were asked for; `going_on` are those that had not ended.
-
-    `media` are those that the server let read.
-    """
-
-    asked_at: Moment
-    observations: Sequence[Observation] = ()
-    going_on: frozenset[str] = frozenset()
-    media: frozenset[str] = frozenset()
-
-    @property
-    def asked_s(self) -> float:
-        """By the monotonic clock."""
-        return self.asked_at.monotonic_s or 0.0
-
-
-class _Before:
-    """What is kept of a look for the next one: values as their hashes, since they may be long."""
-
-    __slots__ = ("asked_s", "going_on", "media", "values")
-
-    def __init__(self, look: _Look) -> None:
-        self.asked_s = look.asked_s
-        self.media = look.media
-        self.going_on = look.going_on
-        self.values = {(one.chat_id, one.key): hash(one.value) for one in look.observations}
 
 
 class Reconciler:
@@ -147,6 +125,7 @@ class Reconciler:
         "_missed",
         "_overtaken",
         "_owed",
+        "_put_off",
         "_reading",
         "_record",
         "_rest",
@@ -187,9 +166,10 @@ class Reconciler:
         self._reading = False
         self._missed = False
         self._owed = False
+        self._put_off = False
         self._continued = False
         self._overtaken = 0
-        self._before: _Before | None = None
+        self._before: Before | None = None
 
     @property
     def _log(self) -> Any:
@@ -220,12 +200,14 @@ class Reconciler:
         self._owed = True
 
     def polled(self) -> None:
-        """The session holds nothing more."""
+        """A poll was answered to its end: what the session had held before is heard."""
         if self._owed:
             self._owed = False
             is_without_gap = not self._missed
             self.ask()
             self._continued = is_without_gap
+        elif self._put_off and self._chore is not None:
+            self._chore.now()
 
     async def learn(self, *, prime: bool) -> None:
         """Before the very first subscription: store the chats' values, which the first notifications will change.
@@ -261,7 +243,10 @@ class Reconciler:
     async def _after_gap(self) -> None:
         self._asked = False
         self._reading = True
-        subscribed = self._continued and await self.subscription.subscribe_again()
+        subscribed = False
+        if self._continued:
+            await self._settle(_SETTLE_S)  # a session that goes on subscribes of its own accord, and that comes first
+            subscribed = await self.subscription.subscribe_again()
         try:
             look = await self._read(Moment.of(self._clock))
             await self._settle(_SETTLE_S)
@@ -278,22 +263,26 @@ class Reconciler:
             self._continued = False
             await self._compare(look, prime=False, gap=gap)
             self._count("done")
-            self._before = _Before(look)
+            self._before = Before(look)
             await self._read_again_if_overtaken(look)
             self._reading = False
             self._missed = self._asked
 
-    async def _died_before(self, look: _Look, *, subscribed: bool) -> Gap | None:
+    async def _died_before(self, look: Look, *, subscribed: bool) -> Gap | None:
         """A session that was continued without a gap has told what it held: the rest shows a dead subscription."""
         untold = self._untold(look, await self._news(look))
         if untold:
+            self.subscription.suspect(look.polled_at)
             await self._until_explained()
             untold = self._untold(look, await self._news(look))
-        if not untold or not self._continued:
-            return None  # or the gap that came meanwhile is what counts
+        if not self._continued:
+            return None  # the gap that came meanwhile is what counts
+        if not untold:
+            self.subscription.trust()
+            return None
         return await self._report_dead(len(untold), look.asked_at if subscribed else None)
 
-    async def _read_again_if_overtaken(self, look: _Look) -> None:
+    async def _read_again_if_overtaken(self, look: Look) -> None:
         """What was heard meanwhile may have been older than what was read: only a younger look can tell."""
         try:
             overtaken = bool(await self._would_be_new(look))
@@ -307,22 +296,29 @@ class Reconciler:
     async def _check(self) -> None:
         """Subscribe again, and compare while all seems well. What was never notified shows a dead subscription.
 
-        To subscribe comes first: whatever the chats do not say yet is heard then.
+        To subscribe comes first: whatever the chats do not say yet is heard then. What an outage keeps from it is made
+        up once, when it is over: it may leave no gap, whose re-reading would do.
         """
+        was_put_off, self._put_off = self._put_off, not self.subscription.is_connected()
         if not self.subscription.is_healthy():
-            return  # the gap in which this ends will reread
+            return
         subscribed = await self.subscription.subscribe_again()
+        self._put_off = not subscribed and not was_put_off
         try:
             look = await self._read(Moment.of(self._clock))
             await self._settle(_SETTLE_S)
             found = await self._news(look)
-            if found or self._untold(look, found):
+            untold = self._untold(look, found)
+            if untold:
+                self.subscription.suspect(look.polled_at)
+            if found or untold:
                 await self._until_explained()
                 found = await self._news(look)
         except ListenerError as exc:
             _raise_damage(exc)
             self._count("failed")
             self._log.warning("reconciliation_check_failed", error=str(exc))
+            self._put_off = not was_put_off and (not subscribed or not self.subscription.is_connected())
             return
         if self._asked or not self.subscription.is_healthy():
             return
@@ -333,7 +329,7 @@ class Reconciler:
             self.subscription.trust()
         if found or gap is not None:
             await self._compare(look, prime=False, gap=gap)
-        self._before = _Before(look)
+        self._before = Before(look)
 
     async def _until_explained(self) -> None:
         """Until a slow notification has come, also one that waits for polls to succeed again."""
@@ -359,12 +355,12 @@ class Reconciler:
         )
         return gap
 
-    async def _news(self, look: _Look) -> list[Observation]:
+    async def _news(self, look: Look) -> list[Observation]:
         """What would be an event now."""
         await self._until_quiet()
         return [one.observation for one in await self._would_be_new(look) if not one.overtaken]
 
-    async def _would_be_new(self, look: _Look) -> list[Difference]:
+    async def _would_be_new(self, look: Look) -> list[Difference]:
         found = list[Difference]()
         for start in range(0, len(look.observations), _AT_ONCE):
             if start:
@@ -372,7 +368,7 @@ class Reconciler:
             found += await self._differences(look.observations[start : start + _AT_ONCE], look.asked_s)
         return found
 
-    def _untold(self, look: _Look, news: Sequence[Observation]) -> list[str]:
+    def _untold(self, look: Look, news: Sequence[Observation]) -> list[str]:
         """The chats of which this session was not told something that they say, whatever others were told of them."""
         seen, before = self.subscription.seen_chats, self._before
         new = {(one.chat_id, one.key) for one in news}
@@ -391,7 +387,7 @@ class Reconciler:
         """Whether silence proves anything: not of what the server refuses, nor of what is not documented."""
         return self.subscription.is_heard(chat_id) and MEDIA[media_type_of(chat_id)].is_documented
 
-    def _was_missed(self, read: Observation, look: _Look, *, is_news: bool) -> bool:
+    def _was_missed(self, read: Observation, look: Look, *, is_news: bool) -> bool:
         """Whether the session should have been told of this value since the look before, and was not."""
         if not MEDIA[read.media_type].tells_after_end and read.chat_id not in look.going_on:
             return False
@@ -410,7 +406,8 @@ class Reconciler:
         # The first value of a chat may have come with it, by a transfer that was told without it.
         return is_news and read.chat_id not in seen
 
-    async def _read(self, asked_at: Moment) -> _Look:
+    async def _read(self, asked_at: Moment) -> Look:
+        polled_at = self.subscription.polled_at()
         observations, going_on, media = list[Observation](), set[str](), set[MediaType]()
         for medium in self._media:
             if (chats := await self._read_medium(medium)) is None:
@@ -424,7 +421,13 @@ class Reconciler:
                 )
                 observations += read.observations
                 going_on.update(read.chats)
-        return _Look(asked_at=asked_at, observations=observations, going_on=frozenset(going_on), media=frozenset(media))
+        return Look(
+            asked_at=asked_at,
+            polled_at=polled_at,
+            observations=observations,
+            going_on=frozenset(going_on),
+            media=frozenset(media),
+        )
 
     async def _read_medium(self, media_type: MediaType) -> Sequence[msgspec.Raw] | None:
         """None where the server refuses to list a medium other than chat: said once, and no others go without."""
@@ -441,7 +444,7 @@ class Reconciler:
         self._unread.discard(media_type)
         return chats
 
-    async def _compare(self, look: _Look, *, prime: bool, gap: Gap | None = None) -> None:
+    async def _compare(self, look: Look, *, prime: bool, gap: Gap | None = None) -> None:
         """Record the chats after everything that is still on its way to the journal.
 
         They hold as of the time at which they were asked for: what has been heard since then may be newer.
