@@ -252,6 +252,7 @@ class _Line:
         self._wait_until(until_s)
         try:
             cast("asyncio.Transport", self.connection.transport).write(request)
+            del request  # a poll is held for minutes
             while True:
                 message, content = await self._protocol.read()
                 if message.code not in _INTERIM or message.code == _SWITCHED:
