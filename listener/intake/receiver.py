@@ -307,7 +307,7 @@ class Receiver:
             self._set_subscribed(batch.at)
             if self._reconciler is not None and not batch.more:
                 self._reconciler.polled()
-        heard = any(not one.prime for one in decoded.observations)
+        heard = decoded.forwarded > 0
         store = heard or (batch.resume is not None and self._store_is_due(batch.at))
         durable = partial(self._confirm, batch, useful=bool(decoded.observations))
         if not decoded.observations and not store:

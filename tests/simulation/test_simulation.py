@@ -59,6 +59,7 @@ from simulation.schedule import (
     ServerRestart,
     Slow,
     StandIn,
+    Supervisor,
 )
 from simulation.shrink import shrunk
 from simulation.world import World
@@ -411,6 +412,23 @@ def test_what_a_killed_process_owed_is_read_by_the_next_as_soon_as_its_session_g
 def test_what_is_lost_beside_a_poll_leaves_a_gap_that_does_not_last_as_long_as_the_poll():
     plan = _small(71000094, Garbled(kind="html", at=23.977), ack=False, hold_ms=5000, lasts_s=60.0, accounts=3)
     outcome = play(_of_media(plan))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_gap_of_a_supervisor_may_hide_that_it_was_taken_out_of_a_chat():
+    team = Supervisor(
+        own=0,
+        overlap=0,
+        hears_properties=True,
+        dropped_on_leave=True,
+        survives_login=False,
+        monitor_again=True,
+        intrude=True,
+        needs_session=True,
+    )
+    killed = Kill(power=False, at=9.745, for_s=15.0)
+    plan = _small(74000167, killed, ack=True, hold_ms=3000, lasts_s=90.0, accounts=3)
+    outcome = play(msgspec.structs.replace(plan, team=team))
     assert outcome.unknown == [], told(outcome)
 
 
