@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 _ENCODER = msgspec.json.Encoder()
 _KNOWN_CHATS = 100_000
+_CALLED_AT_ONCE = 50  # of those whose entries are durable, in one step of the event loop
 _LARGEST_GROUP = 2_000  # observations: some 15 ms of the event loop
 _NOTHING = JournalBatch()
 _ID_DIGITS, _MARK_DIGITS = 40, 8
@@ -179,7 +180,9 @@ class Recorder:
             self._began_s = self._monotonic_s()
             await self._commit([entry for entry, _ in group])
             self._began_s = None
-            for _, durable in group:
+            for number, (_, durable) in enumerate(group):
+                if number and not number % _CALLED_AT_ONCE:
+                    await asyncio.sleep(0)  # each may wake a session that goes on at once
                 durable()
 
     async def _refresh(self, chat_ids: frozenset[str]) -> None:
