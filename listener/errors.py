@@ -21,6 +21,7 @@ ListenerError
     Unreachable             no answer: DNS, TCP, TLS, timeout
   CometdError               the CometD session
     ExchangeFailed          one request brought no usable answer: network, HTTP status, body
+      NoBayeux              the body is something else, such as a page
   ControlError              the control socket: a command was refused, or not answered
     NoDaemon                no daemon listens there
     DaemonEnded             the daemon ended before it answered
@@ -199,6 +200,8 @@ class ExchangeFailed(CometdError):
         retry_after_s: what the server asked for, in seconds.
         maybe_lost: the server may have answered nevertheless, and the events that it wrote into its answer are gone
             unless the ack extension brings them again. True unless it is certain that nothing was sent.
+        answered: an answer came, if not one of use: the server writes nothing into it any more. Behind a gateway that
+            fails, a time that is over or a connection that is reset, it may write one yet.
     """
 
     def __init__(
@@ -208,11 +211,22 @@ class ExchangeFailed(CometdError):
         http_status: int | None = None,
         retry_after_s: float | None = None,
         maybe_lost: bool = True,
+        answered: bool = False,
     ) -> None:
         super().__init__(text)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
         self.maybe_lost = maybe_lost
+        self.answered = answered
+
+    @property
+    def reason(self) -> str:
+        """A metric label: `network`, or the status as in `http_502`."""
+        return "network" if self.http_status is None else f"http_{self.http_status}"
+
+
+class NoBayeux(ExchangeFailed):
+    """The body holds no Bayeux message: it may be a gateway's page, to log in with for one."""
 
 
 class ControlError(ListenerError):

@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import ClientError, ClientSession, hdrs
 from yarl import URL
 
 from listener import __version__
+from listener.errors import Retry
 from listener.runtime.backoff import Backoff
-from listener.runtime.http_client import Connector, bare, describe, new_session
+from listener.runtime.http_client import Connector, Proxy, bare, describe, new_session
 
 _log = structlog.get_logger(__name__)
 _TIMEOUT_S = 10.0
@@ -25,10 +27,21 @@ class Witness:
     Args:
         sink: the sink's name, for the log.
         url: where to, as it was configured.
+        proxy: what it goes through.
+        proxy_password: of this moment, for a user of the proxy. Raises Retry.
     """
 
-    def __init__(self, *, sink: str, url: str) -> None:
+    def __init__(
+        self,
+        *,
+        sink: str,
+        url: str,
+        proxy: Proxy | None = None,
+        proxy_password: Callable[[], Awaitable[str | None]] | None = None,
+    ) -> None:
         self._sink = sink
+        self._proxy = proxy
+        self._proxy_password = proxy_password
         self._url = URL(url, encoded=url.isascii())
         self._place = f"{self._url.host}:{self._url.port}"
         self._latest = ""
@@ -64,7 +77,7 @@ class Witness:
 
     async def _run(self) -> None:
         async with new_session(
-            Connector(limit=1),
+            Connector(limit=1, proxy=self._proxy),
             timeout_s=_TIMEOUT_S,
             headers={hdrs.USER_AGENT: f"disposition-listener/{__version__}"},
         ) as session:
@@ -86,12 +99,17 @@ class Witness:
         """What went wrong; None if it was taken."""
         headers = {hdrs.CONTENT_TYPE: "text/plain; charset=utf-8"}
         try:
+            if self._proxy is not None and self._proxy_password is not None:
+                self._proxy.set_password(await self._proxy_password() or "")
             async with session.post(self._url, data=note.encode(), headers=headers, allow_redirects=False) as response:
                 return None if response.status in range(200, 300) else f"it answered {response.status}"
         except TimeoutError:
             return f"no answer within {_TIMEOUT_S:g} s"
+        except Retry as exc:
+            return str(exc)
         except (ClientError, OSError) as exc:
-            return describe(bare(exc), peer=self._place, table=f"sinks.{self._sink}", url_key="checkpoint_url")
+            table = f"sinks.{self._sink}"
+            return describe(bare(exc), peer=self._place, table=table, url_key="checkpoint_url", ca_key=None)
 
     def _report(self, problem: str) -> None:
         if self._failures % _TELL_EVERY == 0:

@@ -26,7 +26,9 @@ ConnectOption = Annotated[
 def check(config: ConfigOption = None, connect: ConnectOption = False) -> None:
     """Check a configuration and list every problem.
 
-    Each problem names its setting. Warnings change no exit status.
+    Each problem names its setting. Warnings change no exit status. A secret
+    that others can read, here or on its way, is a problem, and keeps no
+    listener from running.
 
     Examples:
         disposition-listener check --config listener.toml
@@ -40,17 +42,21 @@ def check(config: ConfigOption = None, connect: ConnectOption = False) -> None:
     try:
         settings = load_checked(config)
     except ConfigError as exc:
-        raise ConfigError([*exc.problems, *_of_the_host(parts_of(config))]) from exc
+        parts = parts_of(config)
+        raise ConfigError([*exc.problems, *_of_the_host(parts), *preflight.unsafe(parts)]) from exc
     found = [*_of_the_host(settings.parts()), *(running.run(probe(settings)) if connect else ())]
-    if found:
-        raise ConfigError(list({str(problem): problem for problem in found}.values()))
+    unsafe = preflight.unsafe(settings.parts())
+    if unsafe and not found:
+        print("note: `run` logs this and goes on", file=sys.stderr)
+    if found or unsafe:
+        raise ConfigError(list({str(problem): problem for problem in (*found, *unsafe)}.values()))
     print(f"ok: {config or 'the environment'}")
     for name, text in _summary(settings, connected=connect):
         print(f"  {name:<9} {text}")
 
 
 def _of_the_host(parts: Parts) -> list[Problem]:
-    """What the host refuses; prints what is not safe."""
+    """What the host refuses; prints what may not be meant."""
     for warning in preflight.warnings(parts):
         print(f"warning: {warning}", file=sys.stderr)
     return preflight.host_problems(parts)

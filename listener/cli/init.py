@@ -294,7 +294,7 @@ def _check(file: Path, *, probed: bool) -> None:
     """Say what there is now and what comes next. Raises ConfigError: `check` has something against it."""
     print(f"written: {file}" + ("" if probed else " (nothing is known of the server yet)"))
     parts = load_checked(file).parts()
-    for warning in preflight.warnings(parts):
+    for warning in (*preflight.unsafe(parts), *preflight.warnings(parts)):
         print(f"warning: {warning}", file=sys.stderr)
     if problems := preflight.host_problems(parts):
         raise ConfigError(problems)

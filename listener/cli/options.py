@@ -148,7 +148,8 @@ def replacing(path: Path, option: str, *, mode: int = 0o640) -> Iterator[TextIO]
     part = path.with_name(f"{path.name}.part")
     try:
         try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            part.unlink(missing_ok=True)  # what a killed process left, or somebody made so that it is written through
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
                 yield file
                 file.flush()

@@ -41,7 +41,7 @@ def run(config: ConfigOption = None) -> None:
     if problems := preflight.host_problems(parts):
         raise StartError(problems=problems)
     logs.configure(level=settings.log.level, style=settings.log.format)
-    if problems := preflight.warnings(parts):
+    if problems := [*preflight.unsafe(parts), *preflight.warnings(parts)]:
         log.warning("configuration_unsafe", problems=[str(problem) for problem in problems])
     running.run(_listen(settings, partial(load_checked, None if config is None else config.absolute()), watch))
 

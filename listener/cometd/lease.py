@@ -1,8 +1,10 @@
 """How long the server keeps a session, and so when to try again: the one policy of pauses, logins and patience."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 
 from listener.cometd.protocol import Session
+from listener.errors import ExchangeFailed, NoBayeux
 from listener.runtime.backoff import Backoff
 
 LONGEST_PAUSE_S = 60.0
@@ -101,12 +103,25 @@ class Lease:
     # --- what follows ---------------------------------------------------------------------------------------------
 
     def is_over(self) -> bool:
-        """Whether the session cannot be alive any more, unless later requests that failed have reached the server."""
-        return min(self._away_s(), self._now_s() - self._held_until_s) > self._session.lifetime_s
+        """Whether the session cannot be alive any more, unless later requests that failed have reached the server.
+
+        A server that advises an interval allows for it beside maxInterval.
+        """
+        kept_s = self._session.lifetime_s + self._session.interval_ms / 1000
+        return min(self._away_s(), self._now_s() - self._held_until_s) > kept_s
 
     def may_log_in(self) -> bool:
         """Whether it is time for a login; the exchanges that keep the session alive go on without."""
         return self._now_s() >= self._next_login_s
+
+    def suspects_login(self, failure: ExchangeFailed) -> bool:
+        """Whether it is time for a login since the second answer in a row is a page, or leads to one.
+
+        So gateways say that a login ran out. Of a single one it is not believed: a supervisor's login costs its team.
+        """
+        status = failure.http_status or HTTPStatus.OK
+        page = isinstance(failure, NoBayeux) or HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+        return page and self._failing_since_s is not None and self.may_log_in()
 
     def pause_s(self) -> float:
         """The pause before the next attempt."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from listener.errors import ExchangeFailed
+from listener.errors import NoBayeux
 
 META_PREFIX = "/meta/"
 HANDSHAKE = "/meta/handshake"
@@ -72,7 +72,7 @@ def decode(body: bytes, *, sole: bool = True) -> Envelope:
     a bad one costs itself only. A bare object counts as an array of one.
 
     Raises:
-        ExchangeFailed: nothing in the body is a Bayeux message, and it is the `sole` one.
+        NoBayeux: nothing in the body is a Bayeux message, and it is the `sole` one.
     """
     return decode_sound(body) or salvage(body, cut=False, sole=sole)
 
@@ -91,12 +91,12 @@ def salvage(body: bytes, *, cut: bool, sole: bool = True) -> Envelope:
     Blocks for half a second per megabyte at worst.
 
     Raises:
-        ExchangeFailed: there is not one, and the body is the `sole` one.
+        NoBayeux: there is not one, and the body is the `sole` one.
     """
     salvaged = _Salvage(body)
     salvaged.read(cut=cut)
     if sole and not salvaged.messages:
-        raise ExchangeFailed(f"the body ({len(body)} bytes) holds no Bayeux message")
+        raise NoBayeux(f"the body ({len(body)} bytes) holds no Bayeux message", answered=True)
     return Envelope(salvaged.messages, salvaged.refused)
 
 

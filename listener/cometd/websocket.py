@@ -1,4 +1,9 @@
-"""Websocket: one socket for many exchanges; events come in frames of their own while a connect is held."""
+"""Websocket: one socket for many exchanges; events come in frames of their own while a connect is held.
+
+A frame is taken whole or not at all. A batch that is too large for one comes again for as long as it is not
+acknowledged, so it is fetched by long-polling, where bodies stream. A session may change its transport:
+`connectionType` belongs to each connect (Bayeux 1.0, 4.2.1).
+"""
 
 import asyncio
 from collections import deque
@@ -12,22 +17,25 @@ from aiocometd.constants import ConnectionType
 from aiocometd.transports.registry import register_transport
 
 from listener.cometd import messages as wire
+from listener.cometd.longpolling import LongPollingTransport
 from listener.cometd.payloads import Payload, Payloads
-from listener.cometd.protocol import Request
-from listener.cometd.transport import Link, SessionTransport
+from listener.cometd.protocol import Request, Step
+from listener.cometd.transport import Link
 from listener.errors import ExchangeFailed
 from listener.runtime.http_client import bare, describe
 
 _ENCODER = msgspec.json.Encoder()
 _FRAMES_A_TURN = 32
+_MOST_PINGS = 1000  # and pongs, before a frame comes; aiohttp answers, and keeps, any number of them in one step
 _MOST_HELD_BYTES = 16 * 2**20  # of frames that one exchange reads for another while it waits for its own
 
 
 @register_transport(ConnectionType.WEBSOCKET)
-class WebsocketTransport(SessionTransport):
+class WebsocketTransport(LongPollingTransport):
     """Bayeux over one websocket; the session outlives the socket, a new one takes it up by its client id."""
 
     _socket: aiohttp.ClientWebSocketResponse | None = None
+    _stuck_at: int | None = None  # what was acknowledged when a batch was too large for a frame
 
     def __init__(self, *, url: str, auth: Link, **of_aiocometd: Any) -> None:
         super().__init__(url=url, auth=auth, **of_aiocometd)
@@ -37,8 +45,17 @@ class WebsocketTransport(SessionTransport):
         self._left: deque[bytes] = deque()
         self._held_bytes = 0
 
-    async def _exchange(self, request: Request) -> Payloads:
-        return self._frames(request)
+    async def _exchange(self, request: Request) -> Payload | Payloads:
+        """Frames; what is too large for one by long-polling, whose failures and payloads are as those of its own."""
+        if request.step is not Step.CONNECT or self._stuck_at is None or self._stuck_at != self._session.acked:
+            return self._frames(request)
+        payload = [{**message, "connectionType": ConnectionType.LONG_POLLING.value} for message in request.payload]
+        try:
+            return await super()._exchange(msgspec.structs.replace(request, payload=payload))
+        except ExchangeFailed as failure:
+            if failure.http_status is not None:
+                self._stuck_at = None  # the server may not poll at all
+            raise
 
     async def _frames(self, request: Request) -> Payloads:
         """Frames, from the sending of the request until the caller has seen its reply.
@@ -104,23 +121,37 @@ class WebsocketTransport(SessionTransport):
         heir.extend(frames)
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> bytes:
-        frame = await socket.receive()
-        match frame.type:
-            case aiohttp.WSMsgType.TEXT:
-                return str(frame.data).encode()
-            case aiohttp.WSMsgType.BINARY:
-                return bytes(frame.data)
-            case aiohttp.WSMsgType.ERROR:
-                raise aiohttp.ClientConnectionError(f"the websocket broke: {frame.data}")
-            case _:
-                raise aiohttp.ClientConnectionError("the websocket was closed")
+        for _ in range(_MOST_PINGS):
+            frame = await socket.receive()
+            match frame.type:
+                case aiohttp.WSMsgType.TEXT:
+                    return str(frame.data).encode()
+                case aiohttp.WSMsgType.BINARY:
+                    return bytes(frame.data)
+                case aiohttp.WSMsgType.PING:
+                    await socket.pong(frame.data)
+                case aiohttp.WSMsgType.PONG:
+                    pass
+                case aiohttp.WSMsgType.ERROR:
+                    raise self._broken(frame.data)
+                case _:
+                    raise aiohttp.ClientConnectionError("the websocket was closed")
+        raise aiohttp.ClientConnectionError(f"{_MOST_PINGS} pings or pongs came, and nothing else")
+
+    def _broken(self, cause: object) -> aiohttp.ClientConnectionError:
+        if not isinstance(cause, aiohttp.WebSocketError) or cause.code != aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+            return aiohttp.ClientConnectionError(f"the websocket broke: {cause}")
+        self._stuck_at = self._session.acked
+        text = f"a frame of more than {self.link.max_message_bytes} bytes (server.max_message_bytes)"
+        again = ": what it held is asked for by long-polling" if self._session.ack_granted else ""
+        return aiohttp.ClientConnectionError(text + again)
 
     async def _open(self, request: Request) -> aiohttp.ClientWebSocketResponse:
         if self._socket is None or self._socket.closed:
             headers: dict[str, str] = {}
             await self.link.outgoing(request.payload, headers)
             self._socket = await self.link.http.ws_connect(
-                self.url, headers=headers, max_msg_size=self.link.max_message_bytes, autoping=True
+                self.url, headers=headers, max_msg_size=self.link.max_message_bytes, autoping=False
             )
         return self._socket
 

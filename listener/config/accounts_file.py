@@ -39,7 +39,7 @@ def accounts_in(path: Path, shown: str) -> Found:
         shown: how it is called in problems.
     """
     try:
-        return _in_folder(path, shown) if path.is_dir() else _in_csv(_lines_of(path), shown)
+        return _in_folder(path, shown) if path.is_dir() else _in_csv(text_in(path).split("\n"), shown)
     except OSError as exc:
         return Found([], [], [Problem("accounts_file", f"cannot read {path}: {exc.strerror}")])
     except ValueError as exc:
@@ -51,12 +51,6 @@ def _in_folder(path: Path, shown: str) -> Found:
         names = sorted(one.name for one in entries if not one.name.startswith(".") and not one.is_dir())
     tables = [{"username": name, "password_file": str(path / name)} for name in names]
     return Found(tables, [f"{shown}/{name}: " for name in names], [])
-
-
-def _lines_of(path: Path) -> list[str]:
-    if path.exists() and not path.is_file():  # one that is read would wait for its writer
-        raise ValueError(f"cannot read {path}: neither a file nor a folder")
-    return text_in(path).split("\n")
 
 
 def _in_csv(lines: Sequence[str], shown: str) -> Found:

@@ -89,7 +89,7 @@ def load(
     Raises:
         ConfigError: with every problem there is. No problem's text holds a value that could be a secret.
     """
-    base, (data, places, between, _) = _tables(path, environ)
+    base, (data, places, between, _, sources) = _tables(path, environ)
     data = _merged(data, _nested(overrides or {}))
     if path is None and data == _NO_TABLES:
         raise ConfigError([Problem("", _NOTHING_GIVEN), *_unknown_variables(environ)])
@@ -113,7 +113,7 @@ def load(
         told = {problem.path for problem in between}  # what follows from them is not
         found = (_with_origin(problem, environ, places) for problem in problems)
         raise ConfigError([*between, *(problem for problem in found if problem.path not in told)])
-    return settings.read_as(renamed=renamed, places=places)
+    return settings.read_as(renamed=renamed, places=places, files=sources)
 
 
 def _with_accounts_of_file(
@@ -157,7 +157,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
     Raises:
         ConfigError: the file cannot be read, or is not TOML.
     """
-    base, (data, places, *_) = _tables(path, environ)
+    base, (data, places, *_, sources) = _tables(path, environ)
     data, _ = _with_new_names(data)
     files = Folders.of(base, environ) if find_files else None
     data, more_places, _ = _with_accounts_of_file(data, files) if files is not None else (data, {}, [])
@@ -178,6 +178,7 @@ def parts_of(path: Path | None, *, environ: Mapping[str, str] = os.environ, find
         sinks=_lanes(data),
         places=places | more_places,
         accounts_file=_accounts_file(data, files),
+        files=sources,
     )
 
 
@@ -189,12 +190,14 @@ class Files(NamedTuple):
         patterns: of files that are included.
         parts: the main file, and the file or folder of accounts.
         named: all that settings name, such as password files.
+        folders: those that sinks write to.
     """
 
     base: Path
     patterns: tuple[str, ...]
     parts: tuple[Path, ...]
     named: tuple[Path, ...]
+    folders: tuple[Path, ...] = ()
 
 
 def files_of(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> Files:
@@ -204,11 +207,13 @@ def files_of(path: Path | None, *, environ: Mapping[str, str] = os.environ) -> F
     folders, data = Folders.of(base, environ), _merged(_NO_TABLES | sources.tables, variables)
     data, *_ = _with_accounts_of_file(data, folders)
     accounts, patterns = _accounts_file(data, folders), data.get("include")
+    paths = [getattr(lane, "path", None) for lane in _lanes(data).values()]
     return Files(
         base=base,
         patterns=tuple(one for one in patterns if isinstance(one, str)) if isinstance(patterns, list) else (),
         parts=tuple(one for one in (path, accounts) if one is not None),
         named=tuple(folders.find(Path(name)) for name in files_named_in(data)),
+        folders=tuple((base / path).parent for path in paths if isinstance(path, str)),
     )
 
 

@@ -5,11 +5,12 @@ import difflib
 import json
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from errno import EINVAL
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 from yarl import URL
 
@@ -60,13 +61,15 @@ _READABLE = AfterValidator(_readable)
 InputFile = Annotated[Path, _READABLE]
 
 
-def text_in(file: Path) -> str:
-    """The text of a file, UTF-8, without a byte order mark as some editors write it. Blocks.
+def text_in(file: Path, *, may_be_pipe: bool = False) -> str:
+    """The text of a file, UTF-8, without a byte order mark as some editors write it. Blocks, for a pipe's writer too.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is no such text; names the file and the line, and quotes nothing.
     """
+    if not may_be_pipe and file.exists() and not file.is_file():
+        raise OSError(EINVAL, "not a file")
     content = file.read_bytes()
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(f"{file} is UTF-16, as PowerShell's > writes it: expected UTF-8")
@@ -121,6 +124,17 @@ def named_input_files(section: BaseModel, place: str) -> Iterator[tuple[str, Pat
             several = isinstance(value, tuple | list)
             listed = [(f"{setting}[{n}]", one) for n, one in enumerate(value)] if several else [(setting, value)]
             yield from (one for one in listed if one[1] is not None)
+
+
+def secrets_of(value: object) -> Iterator[str]:
+    """The secrets that stand in a table itself, at any depth."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        yield from (secret for _, one in value for secret in secrets_of(one))
+    elif isinstance(value, dict | tuple | list):
+        parts = value.values() if isinstance(value, dict) else value
+        yield from (secret for one in parts for secret in secrets_of(one))
 
 
 @cache

@@ -1,6 +1,6 @@
 """The whole configuration as tables; `loading` reads them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
@@ -179,15 +179,22 @@ class Settings(Section):
     base: Path = Field(default=Path(), exclude=True)
     _renamed: tuple[str, ...] = PrivateAttr(default=())
     _places: Mapping[str, str] = PrivateAttr(default_factory=dict)
+    _files: Sequence[Path] = PrivateAttr(default=())
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """What it was read from: the main file, those that it includes, and the file of accounts."""
+        beside = self.accounts_file
+        return [*self._files, *([beside] if beside is not None and beside.is_file() else [])]
 
     @property
     def renamed(self) -> tuple[str, ...]:
         """For each key that was given by an old name, which still counts: a sentence that names both."""
         return self._renamed
 
-    def read_as(self, *, renamed: tuple[str, ...], places: Mapping[str, str]) -> Self:
-        """The same, with what is known of where it was read; see `renamed` and `schema.placed`."""
-        self._renamed, self._places = renamed, places
+    def read_as(self, *, renamed: tuple[str, ...], places: Mapping[str, str], files: Sequence[Path]) -> Self:
+        """The same, with what is known of where it was read; see `renamed`, and `Parts` for the others."""
+        self._renamed, self._places, self._files = renamed, places, files
         return self
 
     @property
@@ -239,6 +246,7 @@ class Settings(Section):
             sinks=self.sinks,
             places=self._places,
             accounts_file=self.accounts_file,
+            files=self._files,
         )
 
     def path(self, value: Path) -> Path:
@@ -250,7 +258,7 @@ class Parts(NamedTuple):
     """The tables of a configuration that are sound, each by itself; None for one that is not. `base` as in `Settings`.
 
     `accounts` by their places, such as `accounts[0]`. `sinks` are unchecked, unless they are those of `Settings`.
-    `places` as `schema.placed` has them.
+    `places` as `schema.placed` has them; `files` are the main file, and those that it includes.
     """
 
     base: Path
@@ -261,6 +269,7 @@ class Parts(NamedTuple):
     sinks: Mapping[str, LaneSettings]
     places: Mapping[str, str] = {}
     accounts_file: Path | None = None
+    files: Sequence[Path] = ()
 
     def placed(self, problems: Iterable[Problem]) -> list[Problem]:
         """The same problems, where each was written; see `schema.placed`."""

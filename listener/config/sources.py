@@ -8,7 +8,7 @@ from os.path import realpath  # Path.resolve raises where links lead in a circle
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from listener.config.schema import dotted, placed
+from listener.config.schema import dotted, placed, text_in
 from listener.errors import ConfigError, Problem
 
 # A template of a sink has ${chatId}, so what is in capitals alone is a variable.
@@ -25,12 +25,14 @@ class Sources(NamedTuple):
         places: where those were written that are not in the main file; see `schema.placed`.
         problems: what is wrong between the files, or with variables in their values.
         unreadable: what keeps included files from being read; without them nothing can be said of the whole.
+        files: the main file, and those that it includes.
     """
 
     tables: dict[str, Any]
     places: dict[str, str]
     problems: list[Problem]
     unreadable: list[Problem]
+    files: list[Path]
 
 
 def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: object = None) -> Sources:
@@ -47,31 +49,32 @@ def read(path: Path | None, base: Path, environ: Mapping[str, str], *, include: 
         ConfigError: the main file cannot be read, or is not TOML.
     """
     problems: list[Problem] = []
-    tables = {} if path is None else _filled(_tables_in(path, str(path)), environ, "", (), problems)
+    tables = {} if path is None else _filled(_tables_in(path, str(path), may_be_pipe=True), environ, "", (), problems)
     patterns = tables.get("include") if include is None else include
-    sources = Sources(tables, {}, problems, [])
+    sources = Sources(tables, {}, problems, [], [] if path is None else [path])
     for name in _included(path, base, patterns, problems):
         try:
             more = _filled(_tables_in(base / name, name), environ, f"{name}: ", (), problems)
         except ConfigError as exc:
             sources.unreadable.extend(exc.problems)
             continue
+        sources.files.append(base / name)
         if more.pop("include", None) is not None:
             problems.append(Problem(f"{name}: include", "an included file includes no other"))
         _add(sources, tables, more, (), name, "" if path is None else path.name)
     return sources
 
 
-def _tables_in(path: Path, shown: str) -> dict[str, Any]:
+def _tables_in(path: Path, shown: str, *, may_be_pipe: bool = False) -> dict[str, Any]:
     """A file's tables. A byte order mark, as some editors write it, is no error. Raises ConfigError."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        tables = tomllib.loads(text_in(path, may_be_pipe=may_be_pipe))
     except OSError as exc:
         raise ConfigError([Problem(shown, f"cannot be read: {exc.strerror}")]) from exc
-    except UnicodeDecodeError as exc:
-        raise ConfigError([Problem(shown, "is not UTF-8 text")]) from exc
     except tomllib.TOMLDecodeError as exc:
         raise ConfigError([Problem(shown, f"is not TOML: {exc}")]) from exc
+    except ValueError as exc:
+        raise ConfigError([Problem(shown, str(exc).removeprefix(str(path)).lstrip(", "))]) from exc
     except RecursionError:
         deep = True
     else:

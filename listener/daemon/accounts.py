@@ -304,6 +304,8 @@ class Accounts:
         self, account: AccountSettings, stored: SessionState | None, digests: tuple[bytes, ...], spread_s: float
     ) -> _Listening:
         saved = self._fitting(stored, account)
+        if saved is not None:
+            self.passwords.continued(account.username, saved.seen_ms)
         parts = Account(
             settings=self._settings,
             account=account,

@@ -1,7 +1,7 @@
 """New passwords beside living sessions: a session goes on by its cookie, and could not log in days later."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -70,6 +70,29 @@ class PasswordWatch:
         return changed
 
 
+def written_since(settings: Settings, moments: Mapping[str, int]) -> set[str]:
+    """Of these accounts, each with a moment in epoch milliseconds, those whose password was written later. Blocks.
+
+    One that does not stand in a file of its own was written with the configuration.
+    """
+    own = {one.username: one.password_file for one in settings.listening_accounts() if one.username in moments}
+    configured = max(map(_written_ms, settings.files), default=0.0)
+    return {
+        name
+        for name, file in own.items()
+        if (configured if file is None else _written_ms(settings.base / file)) > moments[name]
+    }
+
+
+def _written_ms(path: Path) -> float:
+    """When a file got what it holds, or came to its place; a copy may bring the time of its original along."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0.0
+    return max(found.st_mtime, found.st_ctime) * 1000
+
+
 def _password(account: AccountSettings, base: Path, before: _Password) -> _Password:
     if account.password_file is None:
         return account.password
@@ -127,6 +150,7 @@ class Passwords:
         self._doubt = doubt
         self._host = host
         self._watch = PasswordWatch()
+        self._continued: dict[str, int] = {}
         self._wanted = asyncio.Event()
         self._trials: dict[str, _Trial] = {}
         self._pause = Backoff(first_s=_LOOK_S, limit_s=_PAUSE_LIMIT_S, uniform=host.random.uniform)
@@ -135,6 +159,15 @@ class Passwords:
     def look(self) -> None:
         """There is another configuration: look at it now."""
         self._wanted.set()
+
+    def continued(self, account: str, seen_ms: int) -> None:
+        """It goes on, without a login, with a session that was heard before: its password may have changed since then.
+
+        Args:
+            account: its name.
+            seen_ms: when the session was heard last.
+        """
+        self._continued[account] = seen_ms
 
     def logged_in(self, account: str) -> None:
         """The account's own session has logged in, so its password is right."""
@@ -145,7 +178,7 @@ class Passwords:
         """Look and try until cancelled."""
         while True:
             settings = self._settings()
-            changed = await asyncio.to_thread(self._watch.look, settings)
+            changed = await asyncio.to_thread(self._changed, settings)
             accounts = {one.username: one for one in settings.listening_accounts()}
             for name in self._trials.keys() - accounts.keys() | changed:
                 self.logged_in(name)  # what was said of another password counts no more
@@ -156,6 +189,10 @@ class Passwords:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), _SOON_S if changed else _LOOK_S)
             self._wanted.clear()
+
+    def _changed(self, settings: Settings) -> set[str]:
+        continued, self._continued = self._continued, {}
+        return self._watch.look(settings) | written_since(settings, continued)
 
     def _patience(self) -> Backoff:
         return Backoff(

@@ -5,13 +5,14 @@ import socket
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from os.path import realpath  # Path.resolve raises where links lead in a circle
 from pathlib import Path
 
 from yarl import URL
 
 from listener.config.http import is_loopback
 from listener.config.journal import JournalSettings, JournalTable
-from listener.config.schema import named_input_files
+from listener.config.schema import named_input_files, secrets_of
 from listener.config.settings import Parts
 from listener.daemon import connections
 from listener.errors import ConfigError, Problem, StartError
@@ -19,8 +20,6 @@ from listener.journal.sqlite.lock import may_be_owned
 from listener.runtime.owned import refusal_to_write
 from listener.sinks import registry
 from listener.web.server import refusal_to_listen
-
-_NO_SECRETS = ("ca_file", "client_cert_file")
 
 
 def setting_problems(parts: Parts) -> list[Problem]:
@@ -112,9 +111,19 @@ def _may_run_here(journal: JournalSettings, base: Path) -> bool:
     return journal.url is not None or may_be_owned(base / journal.path)
 
 
+def unsafe(parts: Parts) -> list[Problem]:
+    """Secrets that others can read, here or on their way. `check` refuses them, and `run` goes on: it must listen.
+
+    Blocks.
+    """
+    sinks = parts.sinks.items()
+    exposed = [problem for name, lane in sinks for problem in registry.exposures(name, lane, parts.base)]
+    return parts.placed([*_passwords_in_the_clear(parts), *exposed, *_open_secrets(parts)])
+
+
 def warnings(parts: Parts) -> list[Problem]:
-    """What works and is not safe, or not meant: secrets that others can read, passwords with blanks around them."""
-    return parts.placed([*_passwords_in_the_clear(parts), *_open_secrets(parts), *_padded_passwords(parts)])
+    """What works, and may not be meant: a journal without TLS, passwords with blanks around them. Blocks."""
+    return parts.placed([*_unencrypted_journal(parts), *_padded_passwords(parts)])
 
 
 def _padded_passwords(parts: Parts) -> Iterator[Problem]:
@@ -127,12 +136,15 @@ def _padded_passwords(parts: Parts) -> Iterator[Problem]:
                 yield Problem(f"{place}.{key}", "begins or ends with a blank, which counts as part of the password")
 
 
-def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
+def _unencrypted_journal(parts: Parts) -> Iterator[Problem]:
     journal = parts.journal
     if journal is not None and journal.url is not None and not journal.encrypted:
         host = str(journal.address["host"])
         if not host.startswith("/") and not is_loopback(host):
             yield Problem("journal.tls", f"events, and the login, pass the network to {host} unencrypted")
+
+
+def _passwords_in_the_clear(parts: Parts) -> Iterator[Problem]:
     if parts.server is None or parts.server.login != "basic":
         return
     url = URL(parts.server.url)
@@ -144,23 +156,55 @@ def _open_secrets(parts: Parts) -> Iterator[Problem]:
     """Each file of secrets that every user may read; the password files of accounts, which may be thousands, in one."""
     tables = [("server", parts.server), ("http", parts.http), ("journal", parts.journal)]
     files = [file for place, table in tables if table is not None for file in named_input_files(table, place)]
-    if parts.accounts_file is not None and parts.accounts_file.is_file():
+    if parts.accounts_file is not None and _holds_passwords(parts):
         files.append(("accounts_file", parts.accounts_file))
     accounts = [file for place, table in parts.accounts.items() for file in named_input_files(table, place)]
     sinks = parts.sinks.items()
     of_sinks = [file for name, lane in sinks for file in registry.named_input_files(name, lane, parts.base)]
-    yield from (Problem(place, _open_secret(path)) for place, path in files if _is_open(place, path))
-    if opened := [(place, path) for place, path in accounts if _is_open(place, path)]:
+    yield from (Problem(place, _open_secret(path)) for place, path in _open(files))
+    yield from (Problem(path.name, f"holds a secret, and {_open_secret(path)}") for path in _open_configuration(parts))
+    if opened := _open(accounts):
         more = f"; likewise {len(opened) - 1} more password files" if opened[1:] else ""
         yield Problem(opened[0][0], _open_secret(opened[0][1]) + more)
-    yield from (Problem(place, _open_secret(path)) for place, path in of_sinks if _is_open(place, path))
+    yield from (Problem(place, _open_secret(path)) for place, path in _open(of_sinks))
 
 
-def _is_open(place: str, path: Path) -> bool:
-    """Whether every user may read a secret. What Kubernetes mounts, through `..data`, only the container has."""
-    if place.endswith(_NO_SECRETS) or not _mode(path) & stat.S_IROTH:
+def _open_configuration(parts: Parts) -> Iterator[Path]:
+    """The files of the configuration that hold a secret themselves, as it stands there in quotes, and are open."""
+    files = [path for path in parts.files if path.is_file() and _is_open(path)]
+    tables = [parts.server, parts.http, parts.journal, *parts.accounts.values()] if files else []
+    secrets = {secret for table in tables for secret in secrets_of(table) if secret}
+    for name, lane in parts.sinks.items() if files else ():
+        secrets.update(registry.secrets_of(name, lane, parts.base))
+    for path in files:
+        text = path.read_text("utf-8", "replace")
+        if any(f"{quote}{secret}{quote}" in text for secret in secrets for quote in "\"'"):
+            yield path
+
+
+def _holds_passwords(parts: Parts) -> bool:
+    """Whether the file of accounts does. One with names of files alone is no secret."""
+    of_file = (one for place, one in parts.accounts.items() if parts.places.get(place, "").endswith(": "))
+    return any(one.password is not None for one in of_file)
+
+
+def _open(files: Iterable[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Those that hold a secret and that every user may read."""
+    named = list(files)
+    keyed = {place.removesuffix("client_key_file") for place, _ in named if place.endswith("client_key_file")}
+    harmless = {f"{table}client_cert_file" for table in keyed}  # without a key beside it, it holds the key too
+    return [
+        (place, path)
+        for place, path in named
+        if place not in harmless and not place.endswith("ca_file") and _is_open(path)
+    ]
+
+
+def _is_open(path: Path) -> bool:
+    """Whether every user may read a file, and reach it. What Kubernetes mounts, through `..data`, only the pod has."""
+    if not _mode(path) & stat.S_IROTH or (path.parent / "..data").is_symlink():
         return False
-    return not (path.parent / "..data").is_symlink()
+    return all(_mode(folder) & stat.S_IXOTH for folder in Path(realpath(path)).parents)
 
 
 def _open_secret(path: Path) -> str:

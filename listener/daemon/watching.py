@@ -32,30 +32,40 @@ class ConfigurationWatch:
         self._environ = environ
         self._files = Files(Path(), (), () if path is None else (path,), ())
         self._taken = self._last = self._seen()
-        self._named = _Seen()
+        self._wanted = self._to_come()
 
     def take(self) -> None:
         """What is there now is what is read next. Blocks for as long as reading the configuration takes."""
         with suppress(ConfigError):  # what it consisted of before will do until it can be read
             self._files = files_of(self._path, environ=self._environ)
         self._taken = self._last = self._seen()
-        self._named = _fingerprints(self._files.named)
+        self._wanted = self._to_come()
 
     def look(self, *, named_too: bool) -> bool:
         """Whether the files differ from those taken, and have not changed since the last look. Blocks, not for long.
 
         Args:
-            named_too: whether the files that settings name count as well: once the configuration was refused, one that
-                was missing may come.
+            named_too: whether the files that settings name count as well, and folders that sinks write to: once the
+                configuration was refused, what was missing may come.
         """
         now = self._seen()
         at_rest, self._last = now == self._last, now
-        return at_rest and (now != self._taken or (named_too and self._named != _fingerprints(self._files.named)))
+        return at_rest and (now != self._taken or (named_too and self._wanted != self._to_come()))
 
     def _seen(self) -> _Seen:
         base = self._files.base
         names = [name for pattern in self._files.patterns for name in included(self._path, base, pattern)]
         return _fingerprints([*self._files.parts, *(base / name for name in names)])
+
+    def _to_come(self) -> tuple[_Seen, dict[Path, bool]]:
+        return _fingerprints(self._files.named), {folder: _can_be_written(folder) for folder in self._files.folders}
+
+
+def _can_be_written(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and os.access(folder, os.W_OK)
+    except (OSError, ValueError):  # no folder can be called so
+        return False
 
 
 def _fingerprints(paths: Iterable[Path]) -> _Seen:

@@ -300,7 +300,10 @@ class Monitoring:
             except (ServerFault, Unreachable) as exc:
                 agent.why = str(exc)
                 if attempt + 1 < _ATTEMPTS:
-                    self._quiet_until_s = self._clock.monotonic_s() + self._pause_s(exc)
+                    pause_s = self._pause_s(exc)
+                    self._quiet_until_s = self._clock.monotonic_s() + pause_s
+                    agent.why = f"{exc}; asked for again in {pause_s:.0f} s"
+                    self._tell()  # a server may ask for an hour, in which nobody of this login is heard
             except WebServicesError as exc:
                 agent.why = str(exc)
                 self._deny(agent, exc)

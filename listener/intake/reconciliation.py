@@ -72,6 +72,12 @@ class Subscription(Protocol):
     async def subscribe_again(self) -> bool:
         """Subscribe again in the living session; whether that was granted."""
 
+    def polled_at(self) -> Moment | None:
+        """When the last poll was sent that was answered."""
+
+    def suspect(self, polled_at: Moment | None) -> None:
+        """A look at the chats has found what was not told yet; `polled_at` as it was when they were asked for."""
+
     def trust(self) -> None:
         """Everything in the chats had been told."""
 
@@ -85,10 +91,11 @@ class Subscription(Protocol):
 class _Look(msgspec.Struct, frozen=True, kw_only=True):
     """What an account's chats said when they were asked for; `going_on` are those that had not ended.
 
-    `media` are those that the server let read.
+    `media` are those that the server let read, `polled_at` when the last poll was sent that was answered by then.
     """
 
     asked_at: Moment
+    polled_at: Moment | None = None
     observations: Sequence[Observation] = ()
     going_on: frozenset[str] = frozenset()
     media: frozenset[str] = frozenset()
@@ -145,6 +152,7 @@ class Reconciler:
         "_missed",
         "_overtaken",
         "_owed",
+        "_put_off",
         "_reading",
         "_record",
         "_rest",
@@ -185,6 +193,7 @@ class Reconciler:
         self._reading = False
         self._missed = False
         self._owed = False
+        self._put_off = False
         self._continued = False
         self._overtaken = 0
         self._before: _Before | None = None
@@ -218,12 +227,14 @@ class Reconciler:
         self._owed = True
 
     def polled(self) -> None:
-        """The session holds nothing more."""
+        """A poll was answered to its end: what the session had held before is heard."""
         if self._owed:
             self._owed = False
             is_without_gap = not self._missed
             self.ask()
             self._continued = is_without_gap
+        elif self._put_off and self._chore is not None:
+            self._chore.now()
 
     async def learn(self, *, prime: bool) -> None:
         """Before the very first subscription: store the chats' values, which the first notifications will change.
@@ -259,7 +270,10 @@ class Reconciler:
     async def _after_gap(self) -> None:
         self._asked = False
         self._reading = True
-        subscribed = self._continued and await self.subscription.subscribe_again()
+        subscribed = False
+        if self._continued:
+            await self._settle(_SETTLE_S)  # a session that goes on subscribes of its own accord, and that comes first
+            subscribed = await self.subscription.subscribe_again()
         try:
             look = await self._read(Moment.of(self._clock))
             await self._settle(_SETTLE_S)
@@ -285,10 +299,14 @@ class Reconciler:
         """A session that was continued without a gap has told what it held: the rest shows a dead subscription."""
         untold = self._untold(look, await self._news(look))
         if untold:
+            self.subscription.suspect(look.polled_at)
             await self._until_explained()
             untold = self._untold(look, await self._news(look))
-        if not untold or not self._continued:
-            return None  # or the gap that came meanwhile is what counts
+        if not self._continued:
+            return None  # the gap that came meanwhile is what counts
+        if not untold:
+            self.subscription.trust()
+            return None
         return await self._report_dead(len(untold), look.asked_at if subscribed else None)
 
     async def _read_again_if_overtaken(self, look: _Look) -> None:
@@ -305,22 +323,29 @@ class Reconciler:
     async def _check(self) -> None:
         """Subscribe again, and compare while all seems well. What was never notified shows a dead subscription.
 
-        To subscribe comes first: whatever the chats do not say yet is heard then.
+        To subscribe comes first: whatever the chats do not say yet is heard then. What an outage keeps from it is made
+        up once, when it is over: it may leave no gap, whose re-reading would do.
         """
+        was_put_off, self._put_off = self._put_off, not self.subscription.is_connected()
         if not self.subscription.is_healthy():
-            return  # the gap in which this ends will reread
+            return
         subscribed = await self.subscription.subscribe_again()
+        self._put_off = not subscribed and not was_put_off
         try:
             look = await self._read(Moment.of(self._clock))
             await self._settle(_SETTLE_S)
             found = await self._news(look)
-            if found or self._untold(look, found):
+            untold = self._untold(look, found)
+            if untold:
+                self.subscription.suspect(look.polled_at)
+            if found or untold:
                 await self._until_explained()
                 found = await self._news(look)
         except ListenerError as exc:
             _raise_damage(exc)
             self._count("failed")
             self._log.warning("reconciliation_check_failed", error=str(exc))
+            self._put_off = not was_put_off and (not subscribed or not self.subscription.is_connected())
             return
         if self._asked or not self.subscription.is_healthy():
             return
@@ -397,9 +422,11 @@ class Reconciler:
         return is_news and read.chat_id not in seen
 
     async def _read(self, asked_at: Moment) -> _Look:
+        polled_at = self.subscription.polled_at()
         read = {one: found for one in self._media if (found := await self._read_medium(one, asked_at)) is not None}
         return _Look(
             asked_at=asked_at,
+            polled_at=polled_at,
             observations=[one for found in read.values() for one in found.observations],
             going_on=frozenset(chat for found in read.values() for chat in found.chats),
             media=frozenset(read),

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import LooseCookies
@@ -29,7 +30,9 @@ LARGEST_HEADER = 64 * 2**10
 LARGEST_HEAD = 256 * 2**10
 """Bytes that may come before the status that counts is known: all headers, and all interim answers (RFC 9110, 15.2)."""
 
+_INTERIM = "interim answers included"
 _SLICE = 16 * 2**10
+_SLICE_OF_FRAMES = 4 * 2**10  # 16 KiB may hold 8,000 frames of a websocket, 35 ms of work
 _NO_ROOM = bytearray()
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
@@ -49,20 +52,20 @@ class Inlet(asyncio.BufferedProtocol):
     would hold the loop for 50 ms, and gigabytes would follow.
     """
 
-    __slots__ = ("_aborted", "_behind", "_head_bytes", "_line", "_room", "_transport")
+    __slots__ = ("_behind", "_head_bytes", "_line", "_refused", "_room", "_slice", "_transport")
 
     def __init__(self, transport: asyncio.Transport, behind: Any) -> None:
         self._transport = transport
         self._behind = behind
         self._room = _NO_ROOM
+        self._slice = _SLICE
         self._head_bytes: int | None = None
         self._line = b""  # the beginning of the header line that is under way
-        self._aborted = False
+        self._refused: HeadTooLarge | None = None
 
     @classmethod
-    def of(cls, connection: Connection) -> "Inlet | None":
+    def of(cls, transport: asyncio.Transport | None) -> "Inlet | None":
         """The one of this connection, put there at its first use; None if the connection is gone."""
-        transport = connection.transport
         if transport is None or transport.is_closing():
             return None
         behind = transport.get_protocol()
@@ -84,10 +87,14 @@ class Inlet(asyncio.BufferedProtocol):
         """Count no longer: the status is known, or there will be none."""
         self._head_bytes = None
 
+    def expect_frames(self) -> None:
+        """The connection is a websocket's from here."""
+        self._slice = _SLICE_OF_FRAMES
+
     def complaint(self, exc: BaseException) -> str:
         """What is too large, if that is what ended the wait for the head; else empty."""
-        if self._aborted:
-            return f"a head of more than {LARGEST_HEAD // 1024} KiB, interim answers included"
+        if isinstance(exc, HeadTooLarge):
+            return str(exc)
         while (cause := exc.__cause__) is not None:
             if isinstance(cause, LineTooLong):
                 name = _NAME.match(self._line)
@@ -98,7 +105,7 @@ class Inlet(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> bytearray:
         """See asyncio."""
-        self._room = bytearray(_SLICE)
+        self._room = bytearray(self._slice)
         return self._room
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -125,7 +132,7 @@ class Inlet(asyncio.BufferedProtocol):
 
         def look() -> None:
             if self._head_bytes is not None and self._head_bytes > LARGEST_HEAD:
-                self._aborted = True
+                self._refused = HeadTooLarge(f"a head of more than {LARGEST_HEAD // 1024} KiB, {_INTERIM}")
                 self._transport.abort()
             elif reads:
                 self._transport.resume_reading()
@@ -138,7 +145,7 @@ class Inlet(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
-        self._behind.connection_lost(exc)
+        self._behind.connection_lost(self._refused or exc)
 
     def pause_writing(self) -> None:
         """See asyncio."""
@@ -154,18 +161,21 @@ class _Answer(aiohttp.ClientResponse):
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
         """Raises HeadTooLarge."""
-        inlet = Inlet.of(connection)
+        inlet = Inlet.of(connection.transport)
         if inlet is None:
             return await super().start(connection)
         inlet.await_head()
         try:
-            return await super().start(connection)
+            answer = await super().start(connection)
         except aiohttp.ClientError as exc:
             if complaint := inlet.complaint(exc):
                 raise HeadTooLarge(complaint) from bare(exc)
             raise
         finally:
             inlet.end_head()
+        if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            inlet.expect_frames()
+        return answer
 
 
 class Proxy:
@@ -232,9 +242,20 @@ class Connector(aiohttp.TCPConnector):
 
     async def connect(self, req: aiohttp.ClientRequest, *args: Any, **more: Any) -> Connection:
         """See aiohttp."""
-        if self.proxy is not None:
-            self.proxy.lead(req)
-        return await super().connect(req, *args, **more)
+        if self.proxy is None:
+            return await super().connect(req, *args, **more)
+        self.proxy.lead(req)
+        try:
+            return await super().connect(req, *args, **more)
+        except HeadTooLarge as exc:
+            raise aiohttp.ClientHttpProxyError(req.request_info, (), status=0, message=str(exc)) from bare(exc)
+
+    async def _create_direct_connection(self, *args: Any, **more: Any) -> tuple[asyncio.Transport, ResponseHandler]:
+        """See aiohttp, which names no other place where the answer to CONNECT can be watched."""
+        transport, protocol = await super()._create_direct_connection(*args, **more)
+        if self.proxy is not None and (inlet := Inlet.of(transport)) is not None:
+            inlet.await_head()
+        return transport, protocol
 
 
 class CookieJar(aiohttp.CookieJar):
@@ -277,10 +298,6 @@ async def _refuse_redirect(_: Any, _context: SimpleNamespace, params: aiohttp.Tr
 
 _NO_REDIRECTS = aiohttp.TraceConfig()  # one for all sessions: it takes 3 KB
 _NO_REDIRECTS.on_request_redirect.append(_refuse_redirect)
-
-
-_REFUSES_REDIRECTS = aiohttp.TraceConfig()
-_REFUSES_REDIRECTS.on_request_redirect.append(_refuse_redirect)
 
 
 def new_session(
@@ -330,20 +347,22 @@ def bare(error: E) -> E:
     return error.with_traceback(None)
 
 
-def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url") -> str:
+def describe(exc: BaseException, *, peer: str, table: str, url_key: str = "url", ca_key: str | None = "ca_file") -> str:
     """What came instead of an answer, in words that name the setting that it hangs on. Quotes nothing of an answer.
 
     Args:
         exc: of aiohttp, or an OSError.
         peer: who was asked.
-        table: where its settings are, such as `server`: `ca_file`, `proxy`, `proxy_user`.
+        table: where its settings are, such as `server`: `proxy`, `proxy_user`.
         url_key: the setting there that names the peer.
+        ca_key: the one that names the authorities; None where those of the host count.
     """
     match exc:
         case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
             cause = getattr(exc, "certificate_error", exc)
             why = getattr(cause, "verify_message", "") or str(cause)
-            text = f"the certificate of {peer} is not trusted ({why}): set {table}.ca_file to the authority's file"
+            what_helps = f": set {table}.{ca_key} to the authority's file" if ca_key is not None else " on this host"
+            text = f"the certificate of {peer} is not trusted ({why}){what_helps}"
         case aiohttp.ClientSSLError():
             text = f"no TLS with {peer}: {_unconnected(exc, peer)}"
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
@@ -372,7 +391,8 @@ def _describe_proxy(
         return f"the proxy cannot be reached: {_unconnected(exc)} (check {table}.proxy)"
     if exc.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return f"the proxy refuses us with 407 (check {table}.proxy_user and {table}.proxy_password_file)"
-    return f"the proxy does not connect us with {peer}, it answered {exc.status} (check {table}.proxy)"
+    answered = f"it answered {exc.status}" if exc.status else f"its answer has {exc.message}"
+    return f"the proxy does not connect us with {peer}, {answered} (check {table}.proxy)"
 
 
 def _unconnected(exc: aiohttp.ClientConnectorError, peer: str = "") -> str:

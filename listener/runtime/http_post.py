@@ -120,7 +120,7 @@ class Poster:
             connection = await self._connector.connect(self._request(headers), [], timeout)
         except TimeoutError as exc:
             raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {self._url}") from exc
-        inlet, protocol = Inlet.of(connection), connection.protocol
+        inlet, protocol = Inlet.of(connection.transport), connection.protocol
         if inlet is None or protocol is None:
             connection.close()
             raise aiohttp.ServerDisconnectedError

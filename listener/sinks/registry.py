@@ -96,7 +96,7 @@ class SinkContext:
         return f"sinks.{self.name}.{key}"
 
 
-def _no_refusals(_context: SinkContext, _settings: Any) -> Iterable[tuple[str, str]]:
+def _nothing(_context: SinkContext, _settings: Any) -> Iterable[tuple[str, str]]:
     return ()
 
 
@@ -124,6 +124,7 @@ class SinkKind(Generic[S]):
         newest: the highest sequence at the destination, and when its event came (epoch milliseconds), where that can
             be told from the host alone; None if it cannot. Blocks, and does not raise.
         refusals: what the host refuses at this moment, found without a connection or a change: likewise.
+        exposures: what of a secret passes a network unencrypted: likewise.
     """
 
     name: str
@@ -137,7 +138,8 @@ class SinkKind(Generic[S]):
     retry_event_after_s: float | None = None
     problems: Callable[[S, FormName], Iterable[tuple[str, str]]] = _no_problems
     newest: Callable[[SinkContext, S], tuple[int, int] | None] = lambda _context, _settings: None
-    refusals: Callable[[SinkContext, S], Iterable[tuple[str, str]]] = _no_refusals
+    refusals: Callable[[SinkContext, S], Iterable[tuple[str, str]]] = _nothing
+    exposures: Callable[[SinkContext, S], Iterable[tuple[str, str]]] = _nothing
 
 
 def kinds() -> dict[str, EntryPoint]:
@@ -273,14 +275,33 @@ def named_input_files(name: str, lane: Lane, base: Path) -> list[tuple[str, Path
     return [(place, base / path) for place, path in schema.named_input_files(settings, f"sinks.{name}")]
 
 
+def secrets_of(name: str, lane: Lane, base: Path) -> list[str]:
+    """The secrets that stand in a sink's table itself; none where its keys are wrong."""
+    try:
+        return list(schema.secrets_of(_settings(name, lane, base)[1]))
+    except ConfigError:
+        return []
+
+
 def host_problems(name: str, lane: Lane, base: Path) -> list[Problem]:
     """What the host refuses a sink at this moment, without a connection; nothing where its keys are wrong. Blocks."""
+    return _told(name, lane, base, lambda kind: kind.refusals)
+
+
+def exposures(name: str, lane: Lane, base: Path) -> list[Problem]:
+    """What of a sink's secrets passes a network unencrypted; likewise."""
+    return _told(name, lane, base, lambda kind: kind.exposures)
+
+
+def _told(
+    name: str, lane: Lane, base: Path, teller: Callable[[SinkKind[Any]], Callable[..., Iterable[tuple[str, str]]]]
+) -> list[Problem]:
     try:
         kind, settings = _settings(name, lane, base)
     except ConfigError:
         return []
     context = SinkContext(name=name, base=base)
-    return [Problem(context.setting(key), text) for key, text in kind.refusals(context, settings)]
+    return [Problem(context.setting(key), text) for key, text in teller(kind)(context, settings)]
 
 
 class Patience(NamedTuple):

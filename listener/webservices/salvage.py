@@ -62,7 +62,7 @@ class Salvage:
         if _present(loose.user_data):
             data = _need(loose.user_data, self._shapes.loose_user_data, None)
         if data is None or all(getattr(data, attribute) is UNSET for _, attribute in self._shapes.keys):
-            return shape.strict(id=_text(loose.id) or "", user_data=None)
+            return shape.strict(id=_text(loose.id, ChatId) or "", user_data=None)
         found = shape.strict(id=_chat_id(loose.id), user_data=self._values(data, malformed))
         self._accompany(found, loose, shape.accompanying, malformed, participant=shape.participant)
         return found
@@ -168,9 +168,9 @@ def _chat_id(raw: Raw | UnsetType) -> str:
         raise NotificationRefused("no_chat_id", str(exc)) from exc
 
 
-def _text(raw: Raw | UnsetType) -> str | None:
+def _text(raw: Raw | UnsetType, kind: Any = str) -> str | None:
     try:
-        return None if raw is UNSET else msgspec.json.decode(raw, type=str)
+        return None if raw is UNSET else msgspec.json.decode(raw, type=kind)
     except UNDECODABLE:
         return None
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from listener.errors import NotFound, ParameterInvalid, ParameterMissing, ServerFault
 from listener.webservices.answers import decode, elements
@@ -25,21 +26,33 @@ _MOST_GROUPS = 10_000
 _AT_A_TIME = 5000
 _NONE = msgspec.Raw(b"null")
 _MOST_CHATS = 10_000
+_MOST_CHARS = 32 * 2**20  # in the names of all users
+
+_Name = Annotated[str, msgspec.Meta(max_length=256)]
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
-    """A user of the site, as far as it is needed here."""
+    """A user of the site, as far as it is needed here; of the roles only that of a supervisor is kept."""
 
-    id: str
-    user_name: str | None = None
-    first_name: str | None = None
-    last_name: str | None = None
+    id: _Name
+    user_name: _Name | None = None
+    first_name: _Name | None = None
+    last_name: _Name | None = None
     roles: tuple[Any, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.roles:
+            force_setattr(self, "roles", (ROLE,) if self.supervises else ())
 
     @property
     def name(self) -> str:
         """The login name; the id where there is none."""
         return self.user_name or self.id
+
+    @property
+    def chars(self) -> int:
+        """How long all names are together."""
+        return sum(len(name or "") for name in (self.id, self.user_name, self.first_name, self.last_name))
 
     @property
     def supervises(self) -> bool:
@@ -87,17 +100,19 @@ class SupervisorServices(WebServices):
         A page may be shorter than was asked for, so the end is where a page brings nobody new.
 
         Raises:
-            ServerFault: there are more than MOST_USERS, or an answer is too large.
+            ServerFault: there are more than MOST_USERS, or an answer or all names are too large.
         """
         found: dict[str, Person] = {}
+        chars = 0
         for _ in range(_MOST_PAGES):
             page = await self._page(f"&limit={_PAGE}&offset={len(found)}" if found else f"&limit={_PAGE}&offset=0")
             new = {one.id: one for one in await _people(page) if one.id not in found}
             if not new:
                 break
             found |= new
-            if len(found) > MOST_USERS:
-                raise ServerFault(f"GET {USERS}: the server lists more than {MOST_USERS} users")
+            chars += sum(one.chars for one in new.values())
+            if len(found) > MOST_USERS or chars > _MOST_CHARS:
+                raise ServerFault(f"GET {USERS}: the server lists more than {MOST_USERS} users, or too long names")
         return list(found.values())
 
     async def _page(self, window: str) -> list[msgspec.Raw]:

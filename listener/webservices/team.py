@@ -11,6 +11,7 @@ from listener.webservices.media import MEDIA
 from listener.webservices.notifications import AGENT, DecodedBatch, NotificationDecoder
 from listener.webservices.repeats import SeenChats
 from listener.webservices.salvage import UNDECODABLE
+from listener.webservices.shapes import ChatId
 from listener.webservices.supervisor import Person
 
 _CHAT = MEDIA[CHAT]
@@ -25,7 +26,7 @@ class _Party(msgspec.Struct, frozen=True, gc=False):
 
 
 class _ChatSeen(msgspec.Struct, frozen=True, gc=False):
-    id: str = ""
+    id: ChatId = ""
     state: str | None = None
     participants: list[_Party] | None = None
 

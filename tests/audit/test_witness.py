@@ -4,8 +4,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.audit.witness import Witness
+from listener.errors import Retry
 from listener.runtime.backoff import Backoff
+from listener.runtime.http_client import Proxy
+from support.authority import Authority
 from support.eventually import eventually
+from support.httpproxy import HttpProxy
 from support.receiver import Answer, Receiver
 
 
@@ -49,6 +53,46 @@ async def test_a_redirect_is_not_followed(witness, receiver: Receiver):
     witness.post("1")
     posts = await receiver.received(2)
     assert {post.path for post in posts} == {"/checkpoints?token=secret"}
+
+
+async def test_a_proxy_is_gone_through_with_the_password_of_the_moment(receiver: Receiver):
+    passwords = iter([Retry("sinks.audit.proxy_password_file: x is empty"), "wrong", "secret"])
+
+    async def password() -> str:
+        if isinstance(one := next(passwords), Retry):
+            raise one
+        return one
+
+    async with HttpProxy(login="listener:secret") as proxy:
+        made = Witness(
+            sink="audit",
+            url=f"{receiver.url}/keep",
+            proxy=Proxy(proxy.url, user="listener"),
+            proxy_password=password,
+        )
+        made._backoff = Backoff(first_s=0.01, limit_s=0.02, floor_s=0.0)
+        made.start()
+        with capture_logs() as logs:
+            made.post("1")
+            (post,) = await receiver.received(1)
+            await made.stop()
+    assert (post.path, post.body) == ("/keep", b"1")
+    assert [asked.target for asked in proxy.asked][-1:] == [f"{receiver.url}/keep"]
+    assert [entry.get("reason") or entry["failures"] for entry in logs] == [
+        "sinks.audit.proxy_password_file: x is empty",
+        2,
+    ]
+
+
+async def test_a_certificate_that_the_host_does_not_know_names_no_setting_that_there_is_not(tmp_path):
+    async with Receiver(tls=Authority(tmp_path).server()) as receiver:
+        made = Witness(sink="audit", url=receiver.url)
+        made.start()
+        with capture_logs() as logs:
+            made.post("1")
+            await made.stop()
+    (entry,) = logs
+    assert entry["reason"].endswith("is not trusted (self-signed certificate in certificate chain) on this host")
 
 
 async def test_nobody_there_is_told_and_ends_nothing(receiver: Receiver):

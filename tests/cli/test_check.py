@@ -137,15 +137,42 @@ def test_what_the_host_refuses_is_told_with_the_problems_of_the_configuration(in
     ]
 
 
-def test_a_warning_is_told_and_changes_no_status(invoke, tmp_path):
+def test_what_is_unsafe_is_a_problem_of_which_run_says_the_same_and_goes_on(invoke, tmp_path):
+    """The journal's lock, which a folder has the place of, is what ends this `run`."""
     config = write_config(
         tmp_path,
         server={"url": "http://gws.example.com"},
         accounts=[{"username": "agent1", "password": "pa55word"}],
     )
+    words = "server.url: each login sends the password to gws.example.com unencrypted: use https://"
+    result = invoke("check", "--config", config)
+    assert (result.exit_code, result.stdout) == (78, "")
+    assert result.stderr.splitlines() == ["note: `run` logs this and goes on", f"error: {words}"]
+    (tmp_path / "journal.db.lock").mkdir()
+    result = invoke("run", "--config", config)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "configuration_unsafe" in result.stderr
+
+
+def test_beside_other_problems_it_is_one_of_them(invoke, tmp_path):
+    config = write_config(
+        tmp_path,
+        server={"url": "http://gws.example.com"},
+        accounts=[{"username": "agent1", "password": "pa55word"}],
+        journal={"path": "gone/journal.db"},
+    )
+    text = invoke("check", "--config", config).stderr
+    assert [line.split(": ")[1] for line in text.splitlines()] == ["journal.path", "server.url"]
+
+
+def test_a_warning_is_told_and_changes_no_status(invoke, tmp_path):
+    config = write_config(
+        tmp_path, server={"url": "https://gws.example.com"}, accounts=[{"username": "agent1", "password": "pa55word "}]
+    )
     result = invoke("check", "--config", config)
     assert result.exit_code == 0
-    assert result.stderr.startswith("warning: server.url: each login sends the password to gws.example.com unencrypted")
+    assert result.stderr.startswith("warning: accounts[0].password: begins or ends with a blank")
     assert result.stdout.startswith("ok: ")
 
 

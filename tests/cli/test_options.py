@@ -1,5 +1,7 @@
 """Options mean the same wherever they stand; and what they lead to."""
 
+import errno
+import os
 import shutil
 import stat
 from datetime import UTC, datetime
@@ -154,8 +156,25 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         pass
 
 
-def test_a_full_disk_is_named(tmp_path):
-    (tmp_path / "report.csv.part").symlink_to("/dev/full")
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StartError, match="No space left"), replacing(tmp_path / "report.csv", "--csv") as file:
         file.write("x")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("trap", ["link", "file"])
+def test_nothing_is_written_through_what_somebody_else_has_put_there(tmp_path, trap):
+    """A link to another file, or a file that he can read, in a folder that he may write to."""
+    victim, part = tmp_path / "victim", tmp_path / "agent1.secret.part"
+    victim.write_text("untouched")
+    victim.chmod(0o666)
+    part.symlink_to(victim) if trap == "link" else part.hardlink_to(victim)
+    with replacing(tmp_path / "agent1.secret", "--username", mode=0o600) as file:
+        file.write("s3cret")
+    assert victim.read_text() == "untouched"
+    assert (tmp_path / "agent1.secret").read_text() == "s3cret"
+    assert stat.S_IMODE((tmp_path / "agent1.secret").stat().st_mode) == 0o600

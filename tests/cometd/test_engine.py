@@ -16,7 +16,7 @@ from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT
 from listener.cometd.payloads import Payload, Payloads
 from listener.cometd.protocol import Phase, Request, Resume, Session, Step
 from listener.cometd.taken import PART_EVENTS
-from listener.errors import ExchangeFailed, ListenerError, LoginRefused, Unreachable
+from listener.errors import ExchangeFailed, ListenerError, LoginRefused, NoBayeux, Unreachable
 from listener.runtime.clock import Moment
 from listener.runtime.host import Host
 from listener.testing import ManualClock
@@ -855,6 +855,28 @@ async def test_a_login_that_ran_out_and_is_refused_in_bayeux_is_renewed(make: Ma
     assert world.nothing_more()
 
 
+@pytest.mark.parametrize("page", [ExchangeFailed("HTTP 302", http_status=302), NoBayeux("18 bytes")], ids=str)
+async def test_a_login_that_ran_out_and_is_answered_with_a_page_is_renewed_in_the_same_session(
+    make: Make, page: ExchangeFailed
+):
+    """The first page may be anything; a login that changes nothing is not repeated with each."""
+    moments: list[float] = []
+
+    async def login() -> None:
+        moments.append(world.clock.monotonic_s())
+
+    world = make(login=login, ack=True)
+    world.script.then(reply(), *[page] * 4, step=Step.CONNECT)
+    world.start()
+    await world.certain()
+    await world.fact(SessionProblem, reason=page.reason)
+    await world.pass_time(4)
+    assert len(moments) == 2
+    assert world.script.sessions == 1
+    while not isinstance(await world.engine.next_fact(), Polled | Subscribed):
+        pass
+
+
 async def test_logins_that_change_nothing_become_rarer_while_the_session_is_tried_on(make: Make):
     moments: list[float] = []
 
@@ -919,14 +941,15 @@ async def test_a_server_that_knows_no_login_after_it_was_away_has_refused_none(m
 
     world = make(login=login)
     refused = ExchangeFailed("HTTP 403", http_status=403)
-    world.script.then(reply(), *[UNREACHED] * 14, refused, step=Step.CONNECT)
+    unknown = reply(successful=False, error="402::Unknown client")
+    world.script.then(reply(), *[UNREACHED] * 14, refused, unknown, step=Step.CONNECT)
     world.start()
     await world.certain()
     await world.pass_time(60)
     facts = [await world.engine.next_fact()]
     while not isinstance(facts[-1], Subscribed):
         facts.append(await world.engine.next_fact())
-    assert [one.reason for one in facts if isinstance(one, SessionProblem)] == ["network"] * 14
+    assert [one.reason for one in facts if isinstance(one, SessionProblem)] == ["network"] * 14 + ["expired"]
     assert (facts[-1].restored_by, facts[-1].cause) == (RestoredBy.HANDSHAKE, Cause.NETWORK)
 
 
@@ -1350,7 +1373,7 @@ async def test_a_session_that_is_found_dead_beside_the_cycle_leaves_a_gap(make: 
 
 
 async def test_a_living_session_is_subscribed_again_beside_its_poll(make: Make):
-    world = make().start()
+    world = make(ack=True).start()
     assert await world.engine.subscribe_again() is None, "there is no session yet"
     await world.certain()
     await world.script.asked(4)
@@ -1361,8 +1384,30 @@ async def test_a_living_session_is_subscribed_again_beside_its_poll(make: Make):
     assert world.nothing_more()
 
 
-async def test_a_subscription_that_is_refused_beside_the_cycle_is_told_and_ends_nothing(make: Make):
+async def test_without_acknowledgements_it_is_subscribed_again_between_two_polls(make: Make):
     world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    first, second = (asyncio.create_task(world.engine.subscribe_again()) for _ in range(2))
+    await asyncio.sleep(0.01)
+    assert len(world.script.requests) == 4, "its answer might overtake that of the poll, and hold what is younger"
+    second.cancel()
+    world.clock.advance(1.0)
+    world.script.end_hold()
+    assert await first == Moment.of(world.clock)
+    await world.script.asked(6)
+    assert [one.step for one in world.script.requests[4:]] == [Step.OTHER, Step.CONNECT]
+    late = asyncio.create_task(world.engine.subscribe_again())
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(world.engine.end_polling())
+    await world.script.asked(7)
+    world.script.end_hold()
+    await ending
+    assert (await late, len(world.script.requests)) == (None, 7), "polling ends"
+
+
+async def test_a_subscription_that_is_refused_beside_the_cycle_is_told_and_ends_nothing(make: Make):
+    world = make(ack=True).start()
     await world.certain()
     await world.script.asked(4)
     world.script.then(reply(successful=False, error="403::Denied"), step=Step.OTHER)
@@ -1377,8 +1422,14 @@ async def test_an_answer_beside_the_cycle_that_was_cut_may_have_carried_events(m
     first = await world.certain()
     await world.script.asked(4)
     world.script.then(BROKEN, step=Step.OTHER)
-    assert await world.engine.subscribe_again() is None
+    asking = asyncio.create_task(world.engine.subscribe_again())
+    if not ack:
+        await asyncio.sleep(0)
+        world.script.end_hold()
+        first = await world.fact(Polled)
+    assert await asking is None
     await world.fact(SessionProblem, reason="subscribe_failed")
+    await world.script.asked(5 if ack else 6)
     world.script.end_hold()
     if ack:
         await world.fact(Polled)

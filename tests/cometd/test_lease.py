@@ -78,7 +78,7 @@ def test_what_a_server_asks_for_is_obeyed_as_far_as_the_session_outlives_it(aske
 
 
 @pytest.mark.parametrize(
-    ("away_s", "refused", "obeyed_s"), [(9.0, False, 2.0), (10.1, False, 0.0), (10.1, True, LONGEST_PAUSE_S)]
+    ("away_s", "refused", "obeyed_s"), [(14.9, False, 2.0), (15.1, False, 0.0), (15.1, True, LONGEST_PAUSE_S)]
 )
 def test_an_advised_interval_does_not_outlive_its_session(away_s: float, obeyed_s: float, *, refused: bool):
     clock = ManualClock()
@@ -126,6 +126,17 @@ def test_a_session_is_over_when_exchanges_have_failed_for_longer_than_the_server
     assert lease.is_over()
     lease.renewed()
     assert not lease.is_over()
+
+
+def test_a_server_keeps_a_session_for_the_interval_that_it_advised_and_max_interval():
+    clock = ManualClock()
+    lease = lease_of(clock)
+    lease._session.advice["interval"] = 3000
+    lease.failed()
+    clock.advance(12.9)
+    assert not lease.is_over()
+    clock.advance(0.2)
+    assert lease.is_over()
 
 
 def test_a_new_session_has_its_own_time():

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -42,10 +43,12 @@ class Line:
         self._talk = talk
         self._refuse_with: tuple[int, dict[str, str]] | None = None
         self.heard: list[Any] = []  # in the last exchange
+        self.polled: web.Response | None = None  # the answer to a POST
 
     async def open(self, stack: AsyncExitStack, **options: Any) -> "Line":
         await stack.enter_async_context(self.server)
-        engine = Engine(session=Session(topics=[], connection_type="websocket"), host=Host(clock=ManualClock()))
+        self.session = Session(topics=[], connection_type="websocket")
+        engine = Engine(session=self.session, host=Host(clock=ManualClock()))
         link = Link(engine=engine, http=await stack.enter_async_context(new_http()), **{"margin_s": 1.0, **options})
         self.transport = WebsocketTransport(url=self.server.url, auth=link)
         self.exchange = engine.exchange
@@ -72,6 +75,11 @@ class Line:
         return caught.value
 
     async def _handle(self, asked: web.Request) -> web.StreamResponse:
+        if asked.method == "POST":
+            if self.polled is None:
+                assert asked.transport is not None
+                asked.transport.abort()
+            return self.polled or web.Response()
         if self._refuse_with is not None:
             status, headers = self._refuse_with
             return web.Response(status=status, headers=headers)
@@ -276,6 +284,85 @@ async def test_a_frame_that_is_too_large_is_a_failure(make: Make):
     failure = await (await make(talk, max_message_bytes=70_000)).failure(request(1))
     assert failure.maybe_lost
     assert "70000" in str(failure)
+
+
+async def too_large(socket: web.WebSocketResponse) -> None:
+    """Each connect is answered by a batch that no frame of 70,000 bytes can bring."""
+    async for _ in socket:
+        await socket.send_str("[" + " " * 100_000)
+
+
+@pytest.mark.parametrize(("kind", "pongs"), [("ping", True), ("pong", False)])
+async def test_pings_are_answered_and_no_frame_waits_behind_any_number_of_them(make: Make, kind: str, *, pongs: bool):
+    answered = []
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        for _ in range(3):
+            await getattr(socket, kind)(b"x")
+        await socket.send_json([reply(1)])
+        socket._autoping = False
+        if pongs:
+            answered.append([(await socket.receive()).data for _ in range(3)])
+        await socket.receive()
+        for _ in range(2000):
+            await getattr(socket, kind)(b"x")
+        await socket.receive()
+
+    line = await make(talk)
+    assert await line.ask(request(1)) == [reply(1)]
+    failure = await line.failure(request(2))
+    assert (failure.maybe_lost, str(failure)) == (
+        True,
+        "no answer from the server: 1000 pings or pongs came, and nothing else",
+    )
+    assert answered == [[b"x"] * 3] * pongs
+
+
+async def test_a_batch_that_is_too_large_for_a_frame_is_fetched_by_long_polling_and_then_the_socket_goes_on(make: Make):
+    """With acknowledgements it would come again for ever: until it is acknowledged, polls are long-polling's."""
+    line = await make(too_large, max_message_bytes=70_000)
+    line.session.acked = 3
+    failure = await line.failure(request(1))
+    assert str(failure) == (
+        "no answer from the server: a frame of more than 70000 bytes (server.max_message_bytes):"
+        " what it held is asked for by long-polling"
+    )
+    batch = [*(event(n) for n in range(5000)), reply(2)]
+    line.polled = web.json_response(batch)
+    assert await line.ask(request(2)) == batch
+    assert line.server.bodies[-1] == [{**request(2).payload[0], "connectionType": "long-polling"}]
+    line.session.confirm(4)
+    await line.failure(request(3))
+    assert len(line.sockets) == 2
+
+
+async def test_what_is_no_poll_goes_over_the_socket_meanwhile(make: Make):
+    line = await make(too_large, max_message_bytes=70_000)
+    line.session.acked = 3
+    await line.failure(request(1))
+    other = msgspec.structs.replace(request(2, "/meta/subscribe"), step=Step.OTHER)
+    await line.failure(other)
+    assert len(line.sockets) == 2
+
+
+@pytest.mark.parametrize("polls", [True, False], ids=["reached", "a server that does not poll"])
+async def test_a_poll_that_fails_is_tried_again_and_the_socket_where_there_are_no_polls(make: Make, *, polls: bool):
+    line = await make(too_large, max_message_bytes=70_000)
+    line.session.acked = 3
+    await line.failure(request(1))
+    line.polled = None if polls else web.Response(status=400)
+    assert (await line.failure(request(2))).http_status == (None if polls else 400)
+    await line.failure(request(3))
+    assert len(line.sockets) == (1 if polls else 2)
+
+
+async def test_without_acknowledgements_it_does_not_come_again_and_is_not_asked_for(make: Make):
+    line = await make(too_large, max_message_bytes=70_000)
+    failure = await line.failure(request(1))
+    assert (failure.maybe_lost, "long-polling" in str(failure)) == (True, False)
+    await line.failure(request(2))
+    assert len(line.sockets) == 2
 
 
 async def test_a_server_that_cannot_be_reached_has_lost_nothing(make: Make):

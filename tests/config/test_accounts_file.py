@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_of_its_setting(problems, csv, t
 
 def test_what_is_no_file_is_told_and_not_waited_for(problems, tmp_path):
     os.mkfifo(tmp_path / "agents.csv")
-    assert problems(BESIDE)["accounts_file"] == f"cannot read {tmp_path}/agents.csv: neither a file nor a folder"
+    assert problems(BESIDE)["accounts_file"] == f"cannot read {tmp_path}/agents.csv: not a file"
 
 
 def test_a_folder_has_a_file_for_each_password_as_kubernetes_mounts_a_secret(loaded, problems, tmp_path):

@@ -146,7 +146,8 @@ def test_a_username_stands_once(problems):
         (b"[server\nurl = 1", "is not TOML"),
         (b"x = " + b"[" * 40 + b"]" * 40, "is nested deeper than 32 levels"),
         (b"x = " + b"[" * 4000 + b"]" * 4000, "is nested deeper than 32 levels"),
-        (b"\xff\xfe", "is not UTF-8 text"),
+        ("[log]".encode("utf-16"), "is UTF-16, as PowerShell's > writes it"),
+        (b'[log]\nlevel = "\xff"', "line 2: it is not UTF-8 text"),
         (None, "cannot be read: No such file or directory"),
     ],
 )

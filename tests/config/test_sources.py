@@ -1,5 +1,7 @@
 """A configuration of several files, and variables in their values."""
 
+import os
+
 import pytest
 
 from listener.config.loading import load, parts_of
@@ -79,6 +81,7 @@ def test_accounts_of_a_file_that_is_included_and_of_the_accounts_file_have_their
 def test_files_that_cannot_be_read_are_told_at_once(files, tmp_path):
     files(a="[log", b='[log]\nlevel = "info"', c="also = = wrong")
     (tmp_path / "conf.d" / "d.toml").mkdir()
+    os.mkfifo(tmp_path / "conf.d" / "e.toml")
     (tmp_path / "listener.toml").write_text(toml(WITH_MORE))
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "listener.toml", environ={})
@@ -86,6 +89,7 @@ def test_files_that_cannot_be_read_are_told_at_once(files, tmp_path):
         "conf.d/a.toml",
         "conf.d/c.toml",
         "conf.d/d.toml",
+        "conf.d/e.toml",
     ]
 
 

@@ -203,6 +203,26 @@ async def test_a_stop_and_a_start_cost_no_gap_and_lose_nothing_in_between(start:
     await second.stop()
 
 
+@pytest.mark.long
+async def test_a_password_that_was_replaced_while_it_was_down_is_tried_and_the_session_goes_on(
+    start: Start, sim: Simulator, tmp_path: Path
+):
+    (tmp_path / "agent1.secret").write_text("secret")
+    accounts = [{"username": "agent1", "password_file": tmp_path / "agent1.secret"}]
+    await (first := await start(accounts=accounts).ready()).stop()
+    (tmp_path / "agent1.secret").write_text("wrong")
+    with capture_logs() as logs:
+        second = await start(accounts=accounts).ready()
+        await eventually(lambda: [one for one in logs if one["event"] == "new_password_refused"], timeout_s=15.0)
+        await second.stop()
+        third = await start(accounts=accounts).ready()
+        await asyncio.sleep(3.0)
+    assert len([one for one in logs if one["event"] == "new_password_refused"]) == 1, "it is tried once"
+    assert sim.state()["handshakes"] == 1
+    assert first.lines("gap") == []
+    await third.stop()
+
+
 async def test_a_start_that_the_host_refuses_to_a_sink_costs_no_session_its_clean_end(
     start: Start, sim: Simulator, tmp_path: Path
 ):

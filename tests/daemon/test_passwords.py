@@ -1,4 +1,5 @@
 import asyncio
+import os
 from functools import partial
 
 import pytest
@@ -6,7 +7,7 @@ from structlog.testing import capture_logs
 
 from listener.config.settings import Settings
 from listener.daemon import connections
-from listener.daemon.passwords import REFUSED, Passwords, PasswordWatch
+from listener.daemon.passwords import REFUSED, Passwords, PasswordWatch, written_since
 from listener.runtime.host import Host
 from listener.simulator import Simulator
 from listener.testing import ManualClock
@@ -48,6 +49,19 @@ def test_a_password_that_moves_to_a_file_has_changed(tmp_path):
     watch = PasswordWatch()
     watch.look(settings(tmp_path, a="1"))
     assert watch.look(settings(tmp_path, a=tmp_path / "a")) == {"a"}
+
+
+@pytest.mark.parametrize(("older", "written"), [(-60.0, set()), (60.0, {"a"})])
+def test_a_password_was_written_with_its_file_or_with_the_configuration(tmp_path, older, written):
+    """Whoever copies a file may take its time along: so its place in the folder counts too."""
+    (tmp_path / "a").write_text("x")
+    now_ms = int((tmp_path / "a").stat().st_ctime * 1000)
+    os.utime(tmp_path / "a", (1.0, 1.0))
+    heard_ms = now_ms - int(older * 1000)
+    assert written_since(settings(tmp_path, a=tmp_path / "a"), {"a": heard_ms, "gone": 0}) == written
+    inline = settings(tmp_path, a="x").read_as(renamed=(), places={}, files=[tmp_path / "a"])
+    assert written_since(inline, {"a": heard_ms}) == written
+    assert written_since(settings(tmp_path, a=tmp_path / "missing"), {"a": 0}) == set()
 
 
 class QuickClock(ManualClock):
@@ -158,6 +172,22 @@ async def test_what_is_refused_is_tried_ever_less_often_and_believed_at_last(wor
     tried = len(world.tried)
     await world.later(36_000.0)
     assert len(world.tried) == tried
+
+
+async def test_a_password_that_changed_while_nobody_listened_is_tried_and_each_once(world, tmp_path):
+    (tmp_path / "file").write_text("wrong")
+    await world.change(agent1=tmp_path / "file", agent2="secret")
+    world.passwords.logged_in("agent1")
+    world.tried.clear()
+    written_ms = int((tmp_path / "file").stat().st_ctime * 1000)
+    world.passwords.continued("agent1", written_ms + 1000)
+    await world.looked()
+    assert world.tried == []
+    world.passwords.continued("agent1", written_ms - 1000)
+    await world.looked()
+    assert [world.tried, list(world.doubts)] == [["agent1"], ["agent1"]]
+    await world.looked()
+    assert world.tried == ["agent1"]
 
 
 async def test_a_session_that_does_not_live_is_left_to_its_own_login(world):

@@ -2,18 +2,20 @@
 
 import os
 import socket
+import tempfile
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from listener.config.loading import parts_of
-from listener.daemon.preflight import host_problems, setting_problems, warnings
+from listener.daemon.preflight import host_problems, setting_problems, unsafe, warnings
 from listener.sinks import registry
 from support.config import write_config
 from support.mounted import write_volume
 
 ACCOUNT = {"username": "agent1", "password_file": "agent1.secret"}
+URL = "postgresql://db.example.com/dispositions"
 
 
 @pytest.fixture
@@ -21,6 +23,14 @@ def listening():
     """A port that somebody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         yield taken.getsockname()[1]
+
+
+@pytest.fixture
+def shared():
+    """A folder that every user of the host can reach; `tmp_path` is not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def texts(problems) -> list[str]:
@@ -31,7 +41,7 @@ def test_a_sound_configuration_has_nothing_in_its_way_and_nothing_is_changed(tmp
     config = write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, http={"listen": "127.0.0.1:0"})
     before = sorted(tmp_path.iterdir())
     parts = parts_of(config)
-    assert [setting_problems(parts), host_problems(parts), warnings(parts)] == [[], [], []]
+    assert [setting_problems(parts), host_problems(parts), unsafe(parts), warnings(parts)] == [[], [], [], []]
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -78,47 +88,122 @@ def test_beside_a_running_daemon_the_port_is_taken_for_its_own(tmp_path: Path, l
     assert host_problems(parts_of(config)) == []
 
 
-def test_secrets_that_everybody_on_the_host_can_read_are_warned_of(tmp_path: Path):
-    for name in ("agent1.secret", "crm.token", "ca.pem", "http.token"):
-        (tmp_path / name).write_text("s3cret\n")
-        (tmp_path / name).chmod(0o644)
-    (tmp_path / "signing").write_text("whsec_" + "A" * 40)
-    (tmp_path / "signing").chmod(0o600)
+def test_secrets_that_everybody_on_the_host_can_read_are_told(shared: Path):
+    for name in ("agent1.secret", "proxy.secret", "crm.token", "ca.pem", "both.pem", "cert.pem", "http.token"):
+        (shared / name).write_text("s3cret\n")
+        (shared / name).chmod(0o644)
+    for name in ("signing", "key.pem"):
+        (shared / name).write_text("whsec_" + "A" * 40)
+        (shared / name).chmod(0o640)
+    crm = {"bearer_token_file": "crm.token", "signing_secret_files": ["signing"], "client_cert_file": "both.pem"}
     config = write_config(
-        tmp_path,
-        server={"url": "https://127.0.0.1:9", "ca_file": "ca.pem"},
+        shared,
+        server={
+            "url": "https://127.0.0.1:9",
+            "ca_file": "ca.pem",
+            "client_cert_file": "cert.pem",
+            "client_key_file": "key.pem",
+            "proxy": "http://127.0.0.1:9",
+            "proxy_user": "listener",
+            "proxy_password_file": "proxy.secret",
+        },
         accounts=[ACCOUNT],
         webhook="https://crm.example.com",
-        sinks={"crm": {"bearer_token_file": "crm.token", "signing_secret_files": ["signing"]}},
+        sinks={"crm": crm},
         http={"token_file": "http.token"},
     )
     readable = [
+        ("server.proxy_password_file", "proxy.secret"),
         ("http.token_file", "http.token"),
         ("accounts[0].password_file", "agent1.secret"),
+        ("sinks.crm.client_cert_file", "both.pem"),
         ("sinks.crm.bearer_token_file", "crm.token"),
     ]
-    assert texts(warnings(parts_of(config))) == [
-        f"{place}: every user of this host can read {tmp_path / name} (mode 0644): chmod o-r"
-        for place, name in readable
-    ]
+    assert sorted(texts(unsafe(parts_of(config)))) == sorted(
+        f"{place}: every user of this host can read {shared / name} (mode 0644): chmod o-r" for place, name in readable
+    )
 
 
-def test_open_files_of_accounts_are_one_warning_and_those_that_kubernetes_mounts_none(tmp_path: Path):
-    write_volume(tmp_path / "agents", dict.fromkeys("abc", "x"), version=1)
-    (tmp_path / "own").mkdir()
+@pytest.mark.parametrize("kept", ["by its folder", "by its mode", "by the kubelet", "by what it leads to"])
+def test_a_secret_that_nobody_else_can_reach_is_none_of_the_problems(shared: Path, kept: str):
+    folder = shared / "etc" / "secrets"
+    if kept == "by the kubelet":
+        write_volume(folder, {"agent1.secret": "s3cret"}, version=1)
+    else:
+        folder.mkdir(parents=True)
+        (folder / "agent1.secret").write_text("s3cret")
+    (folder / "agent1.secret").chmod(0o644)
+    named = folder / "agent1.secret"
+    if kept == "by its mode":
+        named.chmod(0o640)  # as Kubernetes' fsGroup has it
+    elif kept == "by its folder":
+        folder.parent.chmod(0o750)
+    elif kept == "by what it leads to":
+        folder.chmod(0o700)  # as systemd has it for its credentials
+        (shared / "link").symlink_to(named)
+        named = shared / "link"
+    config = write_config(
+        shared, server={"url": "https://127.0.0.1:9"}, accounts=[{"username": "agent1", "password_file": named}]
+    )
+    assert texts(unsafe(parts_of(config))) == []
+
+
+def test_a_link_in_a_closed_folder_does_not_close_what_it_leads_to(shared: Path):
+    (shared / "agent1.secret").write_text("s3cret")
+    (shared / "agent1.secret").chmod(0o644)
+    (shared / "own").mkdir(mode=0o700)
+    (shared / "own" / "agent1.secret").symlink_to("../agent1.secret")
+    account = {"username": "agent1", "password_file": "own/agent1.secret"}
+    config = write_config(shared, server={"url": "https://127.0.0.1:9"}, accounts=[account])
+    assert [problem.path for problem in unsafe(parts_of(config))] == ["accounts[0].password_file"]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640])
+@pytest.mark.parametrize(
+    ("table", "holds_one"),
+    [
+        ({"accounts": [{"username": "agent1", "password": "pa55word"}]}, True),
+        ({"accounts": [{"username": "agent1", "password": "${PASSWORD:-pa55word}"}]}, False),
+        ({"accounts": [ACCOUNT]}, False),
+        ({"http": {"token": "a-token-of-some-length-0123456789"}}, True),
+        ({"webhook": "https://crm.example.com", "sinks": {"crm": {"headers": {"X-Key": "k3y"}}}}, True),
+        ({"journal": {"path": None, "url": URL, "username": "l", "password": "pa55word"}}, True),
+    ],
+)
+def test_a_configuration_that_holds_a_secret_is_one(shared: Path, table, mode: int, holds_one: bool):
+    (shared / "agent1.secret").touch(mode=0o600)
+    config = write_config(shared, **{"server": {"url": "https://gws.example.com"}, **table})
+    config.chmod(mode)
+    text = f"listener.toml: holds a secret, and every user of this host can read {config} (mode 0644): chmod o-r"
+    assert texts(unsafe(parts_of(config))) == [text] * (holds_one and mode == 0o644)
+
+
+def test_an_included_file_that_holds_a_secret_is_named(shared: Path):
+    config = write_config(shared, include=["more.toml"], server={"url": "https://gws.example.com"}, accounts=None)
+    (shared / "more.toml").write_text("[[accounts]]\nusername = 'a'\npassword = 'pa55word'\n")
+    (shared / "more.toml").chmod(0o604)
+    (shared / "more.toml").touch()
+    found = texts(unsafe(parts_of(config)))
+    assert [text.partition(": ")[0] for text in found] == ["more.toml"]
+
+
+def test_open_files_of_accounts_are_one_problem_and_those_without_passwords_none(shared: Path):
+    (shared / "own").mkdir()
     for name in ("a", "b", "c"):
-        (tmp_path / "own" / name).write_text("x")
-        (tmp_path / "own" / name).chmod(0o644)
+        (shared / "own" / name).write_text("x")
+        (shared / "own" / name).chmod(0o644)
     table = {"server": {"url": "https://gws.example.com"}}
-    assert warnings(parts_of(write_config(tmp_path, accounts_file="agents", **table))) == []
-    text = f"own/a: password_file: every user of this host can read {tmp_path}/own/a (mode 0644): chmod o-r"
-    own = write_config(tmp_path, accounts_file="own", **table)
-    assert texts(warnings(parts_of(own))) == [f"{text}; likewise 2 more password files"]
-    (tmp_path / "agents.csv").write_text("username,password\na,x\n")
-    (tmp_path / "agents.csv").chmod(0o604)
-    assert texts(warnings(parts_of(write_config(tmp_path, accounts_file="agents.csv", **table)))) == [
-        f"accounts_file: every user of this host can read {tmp_path}/agents.csv (mode 0604): chmod o-r"
-    ]
+    text = f"own/a: password_file: every user of this host can read {shared}/own/a (mode 0644): chmod o-r"
+    own = write_config(shared, accounts_file="own", **table)
+    assert texts(unsafe(parts_of(own))) == [f"{text}; likewise 2 more password files"]
+    csv = shared / "agents.csv"
+    for password, told in (("x,", 1), (",s.secret", 0)):
+        csv.write_text(f"username,password,password_file\na,{password}\n")
+        csv.chmod(0o604)
+        (shared / "s.secret").write_text("x")
+        (shared / "s.secret").chmod(0o600)
+        found = texts(unsafe(parts_of(write_config(shared, accounts_file="agents.csv", **table))))
+        assert found == [f"accounts_file: every user of this host can read {csv} (mode 0604): chmod o-r"] * told
 
 
 def test_a_password_with_a_blank_around_it_is_warned_of_and_not_shown(tmp_path: Path):
@@ -136,7 +221,7 @@ def test_a_password_with_a_blank_around_it_is_warned_of_and_not_shown(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("server", "warned"),
+    ("server", "told"),
     [
         ({"url": "http://gws.example.com:8080"}, True),
         ({"url": "https://gws.example.com"}, False),
@@ -145,14 +230,11 @@ def test_a_password_with_a_blank_around_it_is_warned_of_and_not_shown(tmp_path: 
         ({"url": "http://gws.example.com", "login": "none"}, False),
     ],
 )
-def test_a_password_that_passes_a_network_unencrypted_is_warned_of(tmp_path: Path, server, warned: bool):
+def test_a_password_that_passes_a_network_unencrypted_is_told(tmp_path: Path, server, told: bool):
     account = {"username": "agent1", "password": "pa55word"}
-    found = texts(warnings(parts_of(write_config(tmp_path, server=server, accounts=[account]))))
+    found = texts(unsafe(parts_of(write_config(tmp_path, server=server, accounts=[account]))))
     text = "server.url: each login sends the password to gws.example.com unencrypted: use https://"
-    assert found == ([text] if warned else [])
-
-
-URL = "postgresql://db.example.com/dispositions"
+    assert found == ([text] if told else [])
 
 
 def absent(name: str):

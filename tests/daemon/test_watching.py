@@ -112,6 +112,17 @@ def test_a_file_that_only_a_refused_configuration_waits_for_counts_when_it_comes
     assert looks(watch, refused=True) == [False, False]
 
 
+def test_a_folder_that_only_a_refused_configuration_waits_for_counts_when_it_comes(tmp_path: Path):
+    sinks = {"second": {"type": "file", "path": "later/audit.jsonl"}, "odd": {"type": "file", "path": "\0/x"}}
+    watch = watching(write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, include=["*.conf"], sinks=sinks), {})
+    (tmp_path / "later").mkdir()
+    assert looks(watch) == [False, False], "a sink that is there waits for its folder itself"
+    assert looks(watch, refused=True) == [True, True]
+    watch.take()
+    (tmp_path / "later" / "x").touch()
+    assert looks(watch, refused=True) == [False, False]
+
+
 def test_what_a_broken_file_included_is_watched_until_it_can_be_read(configured: Path):
     watch = watching(configured, {})
     sound = configured.read_text()
@@ -242,6 +253,15 @@ async def test_a_sink_that_a_start_would_refuse_is_refused_by_a_reload_too(tmp_p
         if path == "nowhere/audit.jsonl":
             assert daemon.reloads.status().problems == (f"sinks.second.path: there is no folder {tmp_path}/nowhere",)
     assert not daemon.reloads.is_refused
+
+
+async def test_a_sink_whose_folder_was_missing_is_taken_once_the_folder_is_there(tmp_path, sim, listening):
+    table = {"server": {"url": sim.url}, "accounts": [{"username": "agent1", "password": "secret"}], "watch": True}
+    daemon = await listening(write_config(tmp_path, **table))
+    write_config(tmp_path, **table, sinks={"second": {"type": "file", "path": "later/audit.jsonl"}})
+    await eventually(lambda: daemon.reloads.is_refused)
+    (tmp_path / "later").mkdir()
+    await eventually(lambda: not daemon.reloads.is_refused and (tmp_path / "later" / "audit.jsonl").exists())
 
 
 async def test_who_has_neither_several_files_nor_asked_for_it_is_not_watched(tmp_path, sim, listening):

@@ -215,6 +215,8 @@ def test_a_server_that_is_busy_is_left_in_peace_and_asked_again():
         await asyncio.sleep(90.0)
         asked = len(world.rest.asked)
         assert asked <= 3 + 3
+        team = world.receiver.status.team
+        assert (team.monitored, dict(team.troubled)["agent1"]) == (0, "busy; asked for again in 100 s")
         world.rest.down = None
         await asyncio.sleep(900.0)
         assert world.receiver.status.team.monitored == 3

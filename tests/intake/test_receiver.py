@@ -653,6 +653,20 @@ async def test_a_dead_subscription_is_a_gap_since_it_was_last_certain_and_no_end
     await eventually(lambda: world.count("reconciled_total"))
 
 
+async def test_a_gap_before_a_look_is_explained_begins_where_the_subscription_was_last_alive(make: Make):
+    """What the look found was not lost in the gap: a poll was answered in between."""
+    world = await make()
+    await world.report(certain(at_ms=NOW_MS - 90_000))
+    await world.report(polled(subscribed_ms=NOW_MS - 50_000))
+    asked_at = world.receiver.polled_at()
+    await world.report(polled(subscribed_ms=NOW_MS - 40_000))
+    world.receiver.suspect(asked_at)
+    await world.report(certain(RestoredBy.POLL, Cause.NO_ACK_CUT, since_ms=NOW_MS - 40_000))
+    assert since_of(world) == ("2027-01-15T07:58:30.000Z", "no_ack_cut", "poll")
+    await world.report(certain(RestoredBy.POLL, Cause.NO_ACK_CUT, since_ms=NOW_MS - 20_000))
+    assert [entry.gap.from_ for entry in world.entries if entry.gap][1:] == ["2027-01-15T07:59:40.000Z"]
+
+
 @pytest.mark.usefixtures("quick")
 async def test_a_session_that_stays_dead_though_it_subscribed_again_begins_anew(make: Make):
     world = await make(interval_s=0.01)
@@ -726,6 +740,19 @@ async def test_the_chats_are_re_read_after_a_gap_only(make: Make):
     await world.report(certain(RestoredBy.RESUME), polled(), certain(RestoredBy.POLL, Cause.NETWORK, since_ms=BEFORE))
     await asyncio.sleep(0.02)
     assert world.rest.asked == 0
+
+
+@pytest.mark.parametrize(("more", "asked"), [(False, 1), (True, 0)])
+async def test_what_an_earlier_process_owed_is_read_behind_the_first_answer_that_is_whole(
+    make: Make, monkeypatch: pytest.MonkeyPatch, more: bool, asked: int
+):
+    """A session that always has something to tell would put it off for ever, if only an empty answer counted."""
+    monkeypatch.setattr("listener.intake.reconciliation._SETTLE_S", 0.001)
+    world = await make(saved=saved(ack=3))
+    told = batch(with_data(DispositionCode="A"), more=more)
+    await world.report(certain(RestoredBy.RESUME, ack=True), told)
+    await asyncio.sleep(0.05)
+    assert world.rest.asked == asked
 
 
 async def test_a_notification_that_came_while_the_chats_were_re_read_is_the_newer_one(make: Make):

@@ -63,6 +63,7 @@ class World:
         self.grants = True
         self.subscribed = 0
         self.trusted = 0
+        self.suspected: list[Moment | None] = []
         self.deaths: list[Moment | None] = []
         self.clock = ManualClock(start_ms=NOW_MS)
         self.rest = Rest()
@@ -109,6 +110,12 @@ class World:
     async def subscribe_again(self) -> bool:
         self.subscribed += 1
         return self.grants
+
+    def polled_at(self) -> Moment | None:
+        return Moment.of(self.clock)
+
+    def suspect(self, polled_at: Moment | None) -> None:
+        self.suspected.append(polled_at)
 
     def trust(self) -> None:
         self.trusted += 1
@@ -202,6 +209,7 @@ async def test_a_look_subscribes_again_before_it_reads_and_trusts_what_it_finds_
     await eventually(lambda: world.trusted)
     assert world.subscribed >= world.rest.asked >= 1
     assert (world.deaths, await world.dispositions()) == ([], [("A", "notification")])
+    assert world.suspected == []
 
 
 async def test_a_difference_that_stays_is_recorded_behind_its_gap_counted_and_told(make: Callable[..., Any]):
@@ -215,6 +223,7 @@ async def test_a_difference_that_stays_is_recorded_behind_its_gap_counted_and_to
     assert await world.dispositions() == [("A", "notification"), ("B", "reconciled")]
     assert await world.kinds() == ["disposition", "gap", "disposition"]
     assert world.deaths == [Moment.of(world.clock)]
+    assert world.suspected == [Moment.of(world.clock)], "before it was looked at again"
     assert (world.metrics.value("unreported_changes_total"), world.results("different")) == (1, 1)
     (told,) = [one for one in logs if one["event"] == "subscription_dead"]
     assert (told["log_level"], told["unreported"], told["account"]) == ("error", 1, "agent1")
@@ -443,6 +452,33 @@ async def test_a_look_that_fails_is_counted_and_tried_at_the_next_turn(make: Cal
     world.rest.errors = [Unreachable("no route")]
     await eventually(lambda: world.trusted)
     assert (world.results("failed"), world.deaths) == (1, [])
+
+
+async def _is_made_up(world: World) -> bool:
+    """Whether the next poll brings a look that nothing else would bring."""
+    asked = world.rest.asked
+    world.reconciler.polled()
+    await asyncio.sleep(0.05)
+    return world.rest.asked > asked
+
+
+async def test_a_look_that_an_outage_kept_from_it_is_made_up_at_the_next_poll(make: Callable[..., Any]):
+    world = await make(interval_s=0.0)
+    await asyncio.sleep(0)
+    world.alive = world.standing = False
+    await world.reconciler._check()
+    world.alive = world.standing = True
+    assert world.rest.asked == 0
+    assert await _is_made_up(world)
+    assert not await _is_made_up(world)
+
+
+async def test_so_is_one_whose_subscription_failed_once(make: Callable[..., Any]):
+    world = await make(interval_s=0.0)
+    world.grants = False
+    await world.reconciler._check()
+    assert await _is_made_up(world)
+    assert not await _is_made_up(world)
 
 
 async def test_a_re_reading_after_a_gap_is_tried_until_it_succeeds(make: Callable[..., Any]):

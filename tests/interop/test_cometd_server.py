@@ -7,6 +7,7 @@ from pathlib import Path
 
 from support.bayeux import BayeuxServer
 from support.listening import NUMBERED, Listening
+from support.sockets import WebsocketFront
 
 
 @asynccontextmanager
@@ -57,6 +58,30 @@ async def test_without_ack_what_a_dropped_response_held_lies_in_a_gap(cometd_no_
         assert (gap["reason"], gap["closedBy"]) == ("no_ack_cut", "poll")
         assert listening.lies_in_a_gap(lost)
         assert (await cometd_no_ack.state())["handshakes"] == 1
+
+
+async def test_a_batch_that_is_too_large_for_a_frame_is_taken_by_long_polling(cometd: BayeuxServer, tmp_path: Path):
+    """The server's own acknowledgements, behind websockets: what no frame can bring would come again for ever."""
+    async with WebsocketFront(cometd.port) as front:
+        server = {**cometd.settings, "url": front.url, "transport": "websocket", "max_message_bytes": 2**16}
+        async with Listening(tmp_path, server=server) as listening:
+            await listening.start()
+            await cometd.publish(NUMBERED)
+            await listening.heard([1])
+            assert front.polls == []
+            await cometd.publish(NUMBERED, count=2000, first=2, batch=2000)
+            await listening.heard(range(1, 2002), timeout_s=20.0)
+            told = [line["error"] for line in listening.daemon.log if line["event"] == "session_problem"]
+            (said,) = told
+            assert said.endswith("(server.max_message_bytes): what it held is asked for by long-polling")
+            polls, frames = len(front.polls), front.frames
+            await cometd.publish(NUMBERED, first=2002)
+            await listening.heard([2002])
+            assert listening.numbers == list(range(1, 2003))
+            assert listening.gaps == []
+            assert (await cometd.state())["handshakes"] == 1
+            assert polls == len(front.polls) == 1, "and back to the websocket"
+            assert front.frames > frames
 
 
 async def test_a_session_that_the_server_ends_is_begun_anew(cometd: BayeuxServer, tmp_path: Path):

@@ -118,6 +118,30 @@ def test_interim_answers_without_end_are_a_failure_in_bounded_time_and_memory(lo
     on(loop, play)
 
 
+@LOOPS
+def test_a_proxy_is_held_to_the_same_where_it_is_asked_for_a_tunnel(loop: str):
+    written = 0
+
+    async def talk(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        while True:
+            block = b"HTTP/1.1 102 \r\n\r\n" * 1000
+            writer.write(block)
+            await writer.drain()
+            written += len(block)
+
+    async def play() -> None:
+        async with talking(talk) as url:
+            said = await failure_of("https://gws.example.com", proxy=Proxy(url))
+        assert said == (
+            "the proxy does not connect us with it, its answer has a head of more than 256 KiB, interim answers"
+            " included (check here.proxy)"
+        )
+        assert written < 64 * LARGEST_HEAD, "what fits into the sockets' buffers"
+
+    on(loop, play)
+
+
 async def test_a_few_interim_answers_come_before_the_one_that_counts():
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     async with talking(saying(hints * 100, OK + b"\r\nok")) as url:

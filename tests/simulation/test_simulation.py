@@ -12,9 +12,11 @@ import pytest
 
 pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs Python 3.12")
 
+from listener.simulator import MEDIA
 from simulation.cli import command_of
 from simulation.draws import draw
 from simulation.explore import Outcome, play, play_seed
+from simulation.gap_oracle import EARLIER, LATER
 from simulation.judge import judge
 from simulation.known import CASES, OpenCase
 from simulation.mutants import ALL
@@ -34,6 +36,7 @@ from simulation.schedule import (
     FilesTaken,
     Forget,
     Freeze,
+    Garbled,
     Kill,
     KillReplica,
     LoseLogins,
@@ -46,6 +49,7 @@ from simulation.schedule import (
     ReceiverHangs,
     Refuse,
     RefuseInBayeux,
+    RefuseTopic,
     ReplicaClock,
     Restart,
     RestartReplica,
@@ -102,6 +106,11 @@ def test_nor_where_a_supervisor_hears_a_team(seed: int):
     assert outcome.unknown == [], told(outcome)
 
 
+def test_nor_where_replicas_hear_other_media_or_a_team():
+    for outcome in (play_seed(1, REPLICAS, media=True), play_seed(FRESH[0], REPLICAS, team=True)):
+        assert outcome.unknown == [], told(outcome)
+
+
 @pytest.mark.parametrize("case", OPEN)
 def test_an_open_case_is_mended(case: OpenCase):
     outcome = play(case.schedule)
@@ -155,8 +164,9 @@ def test_a_schedule_shrinks_to_what_it_takes():
     assert [type(fault) for fault in small.faults] == [kind]
 
 
-def test_the_page_lists_the_open_cases_and_the_mutants():
+def test_the_page_lists_the_open_cases_the_mutants_and_how_long_a_gap_may_be():
     page = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
+    assert [one for one in (*LATER, *EARLIER) if f"| {one.when} | {one.most} | {one.text} |" not in page] == []
     assert [case.id for case in CASES if f"| `{case.id}` | {case.text} |" not in page] == []
     assert [name for name, mutant in ALL.items() if f"| {name} | {mutant.text} |" not in page] == []
 
@@ -376,6 +386,34 @@ def test_what_is_found_after_a_kill_is_on_record_up_to_where_the_session_was_sub
     assert outcome.unknown == [], told(outcome)
 
 
+def _of_media(plan: Schedule) -> Schedule:
+    return msgspec.structs.replace(plan, media=tuple(MEDIA))
+
+
+def test_a_topic_is_asked_for_again_once_the_outage_is_over_that_put_it_off():
+    """Nothing else would: a session with acknowledgements goes on without a gap."""
+    refused, outage = (
+        RefuseTopic(topic="/v2/me/emails", at=18.427, for_s=25.0),
+        Partition(host="gws", at=53.5, for_s=7.2),
+    )
+    plan = _small(53000041, refused, outage, ack=True, hold_ms=3000, lasts_s=90.0, accounts=3, sliced=True)
+    outcome = play(_of_media(plan))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_a_killed_process_owed_is_read_by_the_next_as_soon_as_its_session_goes_on():
+    down, full = ServerRestart(at=18.823, for_s=20.235), DiskFull(at=40.307, for_s=0.616)
+    plan = _small(71000064, down, full, Kill(power=False, at=40.749, for_s=1.0), ack=True, hold_ms=8000, lasts_s=60.0)
+    outcome = play(_of_media(plan))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_is_lost_beside_a_poll_leaves_a_gap_that_does_not_last_as_long_as_the_poll():
+    plan = _small(71000094, Garbled(kind="html", at=23.977), ack=False, hold_ms=5000, lasts_s=60.0, accounts=3)
+    outcome = play(_of_media(plan))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_gaps_that_follow_each_other_put_off_the_look_that_finds_a_dead_subscription():
     plan = _small(
         444,
@@ -410,6 +448,30 @@ def test_a_session_whose_last_poll_the_server_still_held_is_not_given_up_too_ear
     assert outcome.unknown == [], told(outcome)
 
 
+def test_without_acknowledgements_an_answer_beside_the_polls_does_not_overtake_what_is_older():
+    cut = Partition(host="gws", at=37.402, for_s=4.273)
+    outcome = play(_small(967, cut, ack=False, hold_ms=5000, lasts_s=60.0, accounts=3))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
+def test_what_a_look_has_found_is_on_record_where_a_gap_comes_before_it_is_explained():
+    refused = Refuse(host="gws", at=31.429, for_s=12.29)
+    outcome = play(
+        _small(70001090, Forget(agent="agent2", at=19.357), refused, ack=True, hold_ms=3000, lasts_s=40.0, sliced=True)
+    )
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+    proxy, forgotten = ReadTimeout(limit_s=2.5, at=28.995, for_s=20.0), Forget(agent="agent1", at=23.133)
+    outcome = play(_small(70001101, forgotten, proxy, ack=False, hold_ms=8000, lasts_s=60.0, sliced=True))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
+def test_a_session_that_was_kept_for_the_interval_advised_goes_on_after_the_login():
+    long = Advise(agent="agent2", kind="interval", interval_ms=1e18, at=15.62)
+    faults = (long, Kill(power=True, at=17.0, for_s=1.0), LoseLogins(at=17.5, for_s=50.0))
+    outcome = play(_small(1462, *faults, ack=True, hold_ms=5000, lasts_s=80.0))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
 LIVING = {
     "a network that refuses for seven seconds": (Refuse(host="gws", at=8.0, for_s=7.0),),
     "nine seconds": (Refuse(host="gws", at=8.0, for_s=9.0),),
@@ -423,6 +485,10 @@ LIVING = {
     "the same, and a restart": (
         RefuseInBayeux(agent="agent1", error="403::Handshake denied", at=8.0),
         Restart(at=8.1, for_s=1.0),
+    ),
+    "a login that ran out while answers came too late": (
+        Slow(by_ms=4000, at=12.0, for_s=20.0),
+        LoseLogins(at=31.0, for_s=0.0),
     ),
     "an interval without end": (
         Advise(agent="agent1", kind="interval", interval_ms=1e18, at=8.0),
@@ -452,9 +518,9 @@ def test_many_sessions_that_wait_for_a_second_go_on_after_a_start():
 # --- the same of replicas ---------------------------------------------------------------------------------------------
 
 
-def _replicas(seed: int, *faults: AnyFault, ack: bool, accounts: int = 3) -> Schedule:
+def _replicas(seed: int, *faults: AnyFault, ack: bool, accounts: int = 3, hold_ms: int = 5000) -> Schedule:
     lasts_s = max(40.0, *(fault.at + 15.0 for fault in faults))
-    plan = _small(seed, *faults, ack=ack, hold_ms=5000, lasts_s=lasts_s, accounts=accounts)
+    plan = _small(seed, *faults, ack=ack, hold_ms=hold_ms, lasts_s=lasts_s, accounts=accounts)
     return msgspec.structs.replace(plan, replicas=REPLICAS)
 
 
@@ -554,6 +620,18 @@ def test_a_subscription_that_is_forgotten_amid_a_long_look_is_found_by_the_next(
     slow, deaf = DatabaseSlow(by_ms=1500, at=12.162, for_s=12.469), Forget(agent="agent2", at=14.43)
     plan = _small(301281, slow, deaf, ack=True, hold_ms=3000, lasts_s=45.0, accounts=3)
     outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_the_look_that_finds_a_forgotten_subscription_comes_after_the_outage_that_puts_it_off():
+    deaf, outage = Forget(agent="agent5", at=11.125), Refuse(host="gws", at=20.443, for_s=9.062)
+    outcome = play(_replicas(50001197, deaf, outage, ack=False, accounts=6, hold_ms=3000))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_a_hand_over_subscribes_to_again_is_no_look():
+    deaf, drain = Forget(agent="agent5", at=15.145), Drain(replica=2, at=15.76, for_s=7.365)
+    outcome = play(_replicas(70000011, deaf, drain, ack=False, accounts=6, hold_ms=3000))
     assert outcome.unknown == [], told(outcome)
 
 

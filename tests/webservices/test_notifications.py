@@ -244,13 +244,14 @@ def test_chats_without_the_key_say_nothing_and_bad_ones_are_refused():
         None,
         {"id": None, "userData": {"DispositionCode": "a"}},
         {"id": "4", "state": 4, "userData": {"DispositionCode": "a"}},
+        {"id": "5" * 257},
     ]
     taken = decoder().decode_read([encoded(c) for c in chats], account="agent1", received_ms=RECEIVED_MS)
     assert [(o.chat_id, o.value) for o in taken.observations] == [("3", None), ("4", "a")]
-    assert dict(taken.filtered) == {"no_key": 2}
+    assert dict(taken.filtered) == {"no_key": 3}
     assert dict(taken.refused) == {"not_an_object": 1, "no_chat_id": 1}
     assert (taken.forwarded, dict(taken.malformed)) == (2, {"state": 1})
-    assert taken.chats == ["2", "3", "4"], "those that have not ended"
+    assert taken.chats == ["2", "3", "4", ""], "those that have not ended; no id that no chat has"
 
 
 @pytest.mark.parametrize("kind", ["StatusChange", "ParticipantsUpdated"])

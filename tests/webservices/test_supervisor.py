@@ -47,11 +47,23 @@ async def test_a_server_that_refuses_pages_is_asked_without(simulated, monkeypat
     assert asked[:2] == ["fields=*&limit=500&offset=0", "fields=*"]
 
 
-async def test_a_list_without_end_is_refused(simulated, monkeypatch):
+@pytest.mark.parametrize(("bound", "most"), [("MOST_USERS", 3), ("_MOST_CHARS", 100)])
+async def test_a_list_without_end_is_refused(simulated, monkeypatch, bound, most):
     _, services = await simulated(agents=5, users_page=2)
-    monkeypatch.setattr(supervisor, "MOST_USERS", 3)
-    with pytest.raises(ServerFault, match="more than 3 users"):
+    monkeypatch.setattr(supervisor, bound, most)
+    with pytest.raises(ServerFault, match="the server lists more than"):
         await services.users()
+
+
+async def test_of_a_user_nothing_is_kept_that_a_server_could_make_large(simulated, monkeypatch):
+    _, services = await simulated()
+
+    async def users(_self, _path, _query):
+        return [b'{"id":"%s"}' % (b"1" * 257), b'{"id":"2","roles":["%s","ROLE_SUPERVISOR"]}' % (b"x" * 10_000)]
+
+    monkeypatch.setattr(SupervisorServices, "_users", users)
+    (one,) = await services.users()
+    assert (one.id, one.roles, one.supervises) == ("2", ("SUPERVISOR",), True)
 
 
 @pytest.mark.parametrize("inline", [True, False])

@@ -46,6 +46,13 @@ def test_a_chat_is_that_of_the_only_agent_of_the_team_in_it(chats, agents, whose
     assert chats.agent_of("C1") == whose
 
 
+def test_an_id_that_no_chat_has_is_not_kept(chats):
+    """Twenty thousand ids as long as a message may be would be 80 GB."""
+    chats.take([note("C" * 257, "Ada")])
+    chats.take_read([json.dumps({"id": "C" * 257, "state": "Chatting"}).encode()])
+    assert chats.heard() == {}
+
+
 def test_it_stays_his_after_he_has_left_and_is_anothers_once_that_one_has_come(chats):
     chats.take([note("C1", "Ada"), note("C1")])
     assert chats.agent_of("C1") == "agent1"

@@ -3,6 +3,7 @@
 import fcntl
 import os
 from contextlib import suppress
+from mmap import mmap
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -29,7 +30,8 @@ class FileLock:
     file is never removed: removing it would let two processes lock two files of one name.
 
     Its first line is the owner's process id. The second is a witness beside the journal: the last sequence that was
-    committed, and when this owner's first was.
+    committed, and when this owner's first was. It is written through a mapping, which costs a commit nothing, and is as
+    durable as if it were written to the file: it outlives the process, not the machine.
 
     Attributes:
         left: what the last owner has left as the second line; None for nothing.
@@ -38,6 +40,7 @@ class FileLock:
     def __init__(self, *, journal: Path, descriptor: int) -> None:
         self._journal = journal
         self._path = str(_path(journal))
+        self._content: mmap | None = None
         self._own(descriptor)
         self.left = _known_of(descriptor)
 
@@ -64,23 +67,28 @@ class FileLock:
     def renew(self) -> None:
         """Lock the file that has the name now, or a new one. Raises as `acquire`; the old one is held until then."""
         descriptor = _locked(self._journal)
-        os.close(self._descriptor)
+        self.release()
         self._own(descriptor)
         self._write(None)
 
     def note(self, known: Known) -> None:
         """Leave word of a commit that is durable. It is not synced: after a power cut it may say less, never more."""
+        if self._content is not None:
+            self._content[len(self._owner) :] = _line(known)
+            return
         with suppress(OSError):  # a witness more, nothing that anybody waits for
-            self._write(known)
+            self._write(known)  # from now on the file is as long as it stays
+            self._content = mmap(self._descriptor, self._written)
 
     def _own(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
         self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
         self._owner = b"%d\n" % os.getpid()
         self._written = 0
+        self._content = None
 
     def _write(self, known: Known | None) -> None:
-        content = self._owner + (b"%020d %020d\n" % known if known is not None else b"")
+        content = self._owner + (_line(known) if known is not None else b"")
         os.pwrite(self._descriptor, content, 0)
         if len(content) != self._written:
             os.ftruncate(self._descriptor, len(content))
@@ -88,6 +96,8 @@ class FileLock:
 
     def release(self) -> None:
         """Let the next one in."""
+        if self._content is not None:
+            self._content.close()  # it holds a copy of the descriptor, and with it the lock
         os.close(self._descriptor)
 
 
@@ -129,6 +139,10 @@ def may_be_owned(journal: Path) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def _line(known: Known) -> bytes:
+    return b"%020d %020d\n" % known
 
 
 def _lines(descriptor: int) -> list[bytes]:

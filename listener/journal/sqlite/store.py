@@ -149,8 +149,11 @@ class Handle:
             _log.info("journal_checkpoint_unblocked", path=str(self._path))
         self._blocked = blocked
 
-    def ready(self) -> sqlite3.Connection:
+    def ready(self, *, whole_look: bool = True) -> sqlite3.Connection:
         """The connection for the next transaction, a new one after an I/O error or where the files were taken away.
+
+        Args:
+            whole_look: see `Place.missing`.
 
         Raises:
             JournalDamaged: the log cannot be read, so that it cannot be checkpointed, and grows; or another process
@@ -161,7 +164,7 @@ class Handle:
         """
         if self._damage is not None:
             raise self._damage
-        self._stay_in_place()
+        self._stay_in_place(whole=whole_look)
         if self._failure is None:
             return self.connection
         fresh = self._connect()
@@ -178,8 +181,8 @@ class Handle:
         self._failure, self._logged = None, True
         return fresh
 
-    def _stay_in_place(self) -> None:
-        missing = self._place.missing()
+    def _stay_in_place(self, *, whole: bool) -> None:
+        missing = self._place.missing(whole=whole)
         if not missing:
             if self.taken_away is not None:
                 _log.info("journal_back_in_place", path=str(self._path))

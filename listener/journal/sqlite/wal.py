@@ -4,6 +4,7 @@ import os
 import struct
 import sys
 from collections.abc import Iterator
+from mmap import PROT_READ, mmap
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -13,6 +14,7 @@ from listener.runtime.owned import open_owned
 # https://www.sqlite.org/walformat.html, section 2: two copies of a header of 48 bytes, then the checkpoint's state.
 _INDEX_HEADER = struct.Struct("=IIIBBHII8s8s8s")
 _BACKFILLED_AT = 2 * _INDEX_HEADER.size
+_FRAMES_AT = slice(16, 20)
 
 # https://www.sqlite.org/walformat.html, section 1: a header, then frames of a header and a page each.
 _HEADER = struct.Struct(">II I I8s8s")
@@ -56,6 +58,7 @@ class WalIndex:
 
     def __init__(self, *, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._header = mmap(descriptor, _BACKFILLED_AT, prot=PROT_READ)  # as SQLite reads it
 
     @classmethod
     def open(cls, journal: Path) -> Self:
@@ -68,7 +71,7 @@ class WalIndex:
 
     def frames(self) -> int:
         """How many pages the log holds that are committed."""
-        return int.from_bytes(os.pread(self._descriptor, 4, 16), sys.byteorder)
+        return int.from_bytes(self._header[_FRAMES_AT], sys.byteorder)
 
     def has_a_name(self) -> bool:
         """Whether the file was not removed, wherever its name leads from. Raises OSError."""
@@ -84,6 +87,7 @@ class WalIndex:
 
     def close(self) -> None:
         """Drops the locks of the connections that are still open."""
+        self._header.close()
         os.close(self._descriptor)
 
 

@@ -188,7 +188,7 @@ class Writer:
         results: list[Any] = []
         events: list[Event] = []
         last = self._last_sequence
-        connection = self._handle.ready()
+        connection = self._handle.ready(whole_look=not all(map(_is_append, group)))
         connection.execute("BEGIN IMMEDIATE")
         for is_append, run in groupby(group, key=_is_append):
             if is_append:

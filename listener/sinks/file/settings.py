@@ -10,7 +10,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from listener.audit.trail import TrailOptions
-from listener.config.schema import InputFile, Section, Url
+from listener.config.proxy import ProxySettings
+from listener.config.schema import InputFile, Url
 from listener.model.forms import CLOUD_EVENT, FormName
 from listener.runtime.owned import refusal_to_write
 from listener.sinks.registry import SinkContext
@@ -24,10 +25,10 @@ def _octal(value: str) -> str:
     return value
 
 
-class FileSettings(Section):
+class FileSettings(ProxySettings):
     """Keys of a sink of type `file`. `mode` is for files that the sink creates; an existing one keeps its own.
 
-    By default `chain` is on if whole CloudEvents are written.
+    A proxy is for `checkpoint_url`. By default `chain` is on if whole CloudEvents are written.
     """
 
     path: Path
@@ -85,6 +86,8 @@ def problems(settings: FileSettings, form: FormName) -> Iterator[tuple[str, str]
     """Keys that do not go with each other, or with the format: each, and why."""
     if settings.chain and form != "cloudevents":
         yield "chain", f'needs format = "cloudevents" instead of "{form}"'
+    if settings.proxy is not None and settings.checkpoint_url is None:
+        yield "proxy", "is for checkpoint_url, which is not given"
     if form != "cloudevents" or settings.chain is False:
         for key in ("checkpoint_url", "key_file"):
             if getattr(settings, key) is not None:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import structlog
@@ -12,8 +13,10 @@ from listener.audit.notes import NoteError
 from listener.audit.trail import Hooks, PartlyAppendedError, Trail
 from listener.audit.unsigned import Body, Known
 from listener.audit.witness import Witness
+from listener.config.login import secret_of
 from listener.errors import JournalError, Retry, StartError
 from listener.model.event import Event
+from listener.runtime.http_client import new_proxy
 from listener.sinks.file.settings import FileSettings, options_of
 from listener.sinks.registry import SinkContext
 
@@ -25,6 +28,18 @@ _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _witness(context: SinkContext, settings: FileSettings) -> Witness | None:
+    if settings.checkpoint_url is None:
+        return None
+    file = settings.proxy_password_file
+    return Witness(
+        sink=context.name,
+        url=settings.checkpoint_url,
+        proxy=new_proxy(settings.proxy, user=settings.proxy_user, password=""),
+        proxy_password=partial(secret_of, context, "proxy_password", inline=None, file=file) if file else None,
+    )
 
 
 class FileSink:
@@ -44,8 +59,7 @@ class FileSink:
         self._path = context.base / settings.path
         hooks = Hooks(on_signed=self._on_signed, on_closed=self._on_closed)
         self._trail = Trail(options=options_of(context, settings), hooks=hooks, now=context.host.time_s)
-        url = settings.checkpoint_url
-        self._witness = Witness(sink=context.name, url=url) if url is not None else None
+        self._witness = _witness(context, settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
         self._tidying: Worker | None = None

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from yarl import URL
 
+from listener.config.http import is_loopback
 from listener.config.login import LoginSettings
 from listener.config.proxy import ProxySettings
 from listener.config.schema import Folders, InputFile, SecretFile, Section, Url, text_in
@@ -176,3 +177,19 @@ def problems_beside(settings: WebhookSettings, form: str) -> Iterator[tuple[str,
     """What is wrong with a key beside the `format` of the sink's table: the key, and why."""
     if settings.mode != "structured" and form != "cloudevents":
         yield "mode", f'"{settings.mode}" writes CloudEvents, format = "{form}" does not'
+
+
+def exposures(_context: object, settings: WebhookSettings) -> Iterator[tuple[str, str]]:
+    """Which secrets go to another host over http: the key of the URL, and what is sent to it."""
+    oauth2 = settings.oauth2
+    if oauth2 is not None and _is_in_the_clear(oauth2.token_url):
+        host = URL(oauth2.token_url).host
+        yield "oauth2.token_url", f"client_secret passes the network to {host} unencrypted: use https://"
+    logins = (settings.username, settings.bearer_token, settings.bearer_token_file, oauth2)
+    by_header = any(name.lower() == "authorization" for name in settings.headers)
+    if (by_header or any(one is not None for one in logins)) and _is_in_the_clear(settings.url):
+        yield "url", f"each request sends its login to {URL(settings.url).host} unencrypted: use https://"
+
+
+def _is_in_the_clear(url: str) -> bool:
+    return URL(url).scheme == "http" and not is_loopback(URL(url).host or "")

@@ -16,7 +16,7 @@ from listener.sinks.verdict import chat_of
 from listener.sinks.webhook.binding import Binding, Message
 from listener.sinks.webhook.credentials import AccessTokens, Credentials, FixedCredentials
 from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, place, quoted, words_of
-from listener.sinks.webhook.settings import WebhookSettings, problems_beside
+from listener.sinks.webhook.settings import WebhookSettings, exposures, problems_beside
 from listener.sinks.webhook.showing import exchange_of
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
@@ -360,6 +360,7 @@ KIND = SinkKind(
     settings=WebhookSettings,
     build=_build,
     problems=problems_beside,
+    exposures=exposures,
     retry_horizon_s=75 * 3600.0,
     retry_event_after_s=3600.0,
 )

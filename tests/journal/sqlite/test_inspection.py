@@ -103,6 +103,23 @@ def test_a_large_journal_is_looked_at_whole_only_where_that_is_wanted(path, monk
     assert fault_of(path, thorough=True) == "event 7 is not what was stored"
 
 
+@pytest.mark.parametrize("index", ["dead_letter_by_sequence", "dead_letter_by_event_id", "dead_letter_by_time"])
+def test_an_index_that_misses_a_dead_letter_is_damage(path, index):
+    """SQLite's quick check is content with it, and who looks through the index does not see the letter."""
+    tamper(
+        path,
+        "INSERT INTO dead_letter (sink, sequence, event_id, reason, attempts, at_ms)"
+        " VALUES ('crm', 7, 'event-7', 'HTTP 422', 1, 5)",
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (index,)).fetchone()[0]
+    content = bytearray(path.read_bytes())
+    content[root * page_bytes - 1] ^= 1  # the only entry stands at the end of the page, and its rowid, 1, takes no byte
+    path.write_bytes(content)
+    assert index in fault_of(path, thorough=True)
+
+
 @pytest.mark.parametrize("sequence", [1, 300])
 def test_the_ends_of_a_large_journal_are_looked_at(path, monkeypatch, sequence):
     monkeypatch.setattr(inspection, "WHOLE_BYTES", 1000)

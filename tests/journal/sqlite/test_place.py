@@ -1,5 +1,6 @@
 """What happens to an open journal whose files are removed, replaced or moved."""
 
+import asyncio
 import os
 import shutil
 import sqlite3
@@ -12,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.errors import JournalDamaged, JournalError, JournalFull
-from listener.journal.sqlite import SqliteJournal, damage, views
+from listener.journal.sqlite import SqliteJournal, damage, place, views
 from listener.journal.sqlite.store import open_store
 from listener.journal.tail import Tail
 from listener.model.event import JournalBatch, LastValue
@@ -91,21 +92,30 @@ def held_after_a_kill(path, folder):
 
 
 @pytest.mark.parametrize("take", WAYS.values(), ids=WAYS)
-async def test_nothing_that_was_acknowledged_is_lost_with_its_files(path, journal, tmp_path, take):
+@pytest.mark.parametrize("asks_the_folder", [False, True], ids=["looks at all", "asks the folder"])
+async def test_nothing_that_was_acknowledged_is_lost_with_its_files(
+    path, journal, tmp_path, monkeypatch, take, asks_the_folder
+):
+    if asks_the_folder:  # as it does once the folder has not changed for a while
+        monkeypatch.setattr(place, "_COARSEST_NS", 0)
+        await asyncio.sleep(0.02)  # some ticks of the file system's clock
+    await append(journal, 31)
+    await append(journal, 32)
+    assert (journal._part.store.handle._place._unchanged is not None) is asks_the_folder
     take(path)
     with capture_logs() as logs:
-        await append(journal, 31)
+        await append(journal, 33)
     told = ["journal_taken_away", "journal_rescued"] if take is not WAYS["the lock"] else ["journal_taken_away"]
     assert [line["event"] for line in logs] == told
     assert len(journal.rescued) == len(told) - 1
     assert journal.trouble is None
-    assert held_after_a_kill(path, tmp_path / "killed") == [f"event-{n}" for n in range(1, 32)]
-    await append(journal, 32)
+    assert held_after_a_kill(path, tmp_path / "killed") == [f"event-{n}" for n in range(1, 34)]
+    await append(journal, 34)
     journal._tail = Tail(last_sequence=journal.last_sequence)
-    assert [event.sequence for event in await journal.read(0, 100)] == list(range(1, 33))
+    assert [event.sequence for event in await journal.read(0, 100)] == list(range(1, 35))
     assert [value.value for value in await journal.last_values(["c"])] == ["x"]
     await journal.close()
-    assert len(views.show(path, limit=100)) == 32
+    assert len(views.show(path, limit=100)) == 34
     assert not path.with_name("journal.db-wal").exists()
 
 
@@ -194,7 +204,7 @@ async def test_a_process_that_dies_in_the_middle_leaves_the_old_or_the_new_one_w
     monkeypatch.setattr(damage, "sync_folder", sync_folder)
     await journal.ping()
     monkeypatch.undo()
-    os.close(journal._part.store.handle._place._lock._descriptor)  # as the end of the process does
+    journal._part.store.handle._place._lock.release()  # as the end of the process does
     journal._part.store.handle._place._lock._descriptor = os.open(os.devnull, os.O_RDONLY)
     with closing(open_store(path)) as store:
         assert store.last_sequence == 30

@@ -54,6 +54,7 @@ def test_what_belongs_to_the_chain_needs_it(tmp_path):
         ("keep_files", 0, "at least 1"),
         ("keep_days", -1, "more than 0"),
         ("checkpoint_url", "ftp://a", "http:// or https://"),
+        ("proxy", "http://proxy:3128", "is for checkpoint_url, which is not given"),
         ("key_file", "gone.key", "cannot read"),
         ("rotate_byte", 5000, "did you mean 'rotate_bytes'"),
     ],

@@ -108,3 +108,23 @@ def test_secrets_in_files_are_looked_at(tmp_path: Path):
     (two,) = problems(bearer_token_file=str(file))
     assert two == f"sinks.crm.bearer_token_file: {file}, line 3: expected the secret alone, in one line"
     assert SECRET not in unsigned + two
+
+
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        ({"username": "a", "password": SECRET}, ["url"]),
+        ({"bearer_token": SECRET}, ["url"]),
+        ({"headers": {"authorization": SECRET}}, ["url"]),
+        ({"oauth2": OAUTH2}, ["url"]),
+        ({"oauth2": OAUTH2 | {"token_url": "http://login.example.com/token"}}, ["oauth2.token_url", "url"]),
+        ({"url": "https://crm.example.com", "bearer_token": SECRET}, []),
+        ({"url": "http://127.0.0.1:9", "bearer_token": SECRET}, []),
+        ({"signing_secrets": [LONG]}, []),
+    ],
+)
+def test_a_login_that_passes_a_network_unencrypted_is_told(options, keys):
+    lane = LaneSettings(type="webhook", **{"url": "http://crm.example.com/hook", **options})
+    found = registry.exposures("crm", lane, Path())
+    assert [problem.path for problem in found] == [f"sinks.crm.{key}" for key in keys]
+    assert all("example.com unencrypted: use https://" in problem.text for problem in found)
