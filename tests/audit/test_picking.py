@@ -78,9 +78,10 @@ def test_lines_that_cannot_be_read_and_follow_one_another_are_one_fault():
 
 def test_a_full_disk_is_told_in_words(monkeypatch):
     monkeypatch.setattr(picking, "_IN_MEMORY", 1)
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Path("/dev/full").open("w+b", buffering=0))
-    with pytest.raises(ListenerError, match=r"No space left on device \(TMPDIR names"):
-        picked(Wanted(), [LINES[:3], LINES[3:6]])
+    with Path("/dev/full").open("w+b", buffering=0) as full:
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full)
+        with pytest.raises(ListenerError, match=r"No space left on device \(TMPDIR names"):
+            picked(Wanted(), [LINES[:3], LINES[3:6]])
 
 
 @pytest.mark.parametrize(("known", "agents"), [(1, ("Ann",)), (0, ())])
