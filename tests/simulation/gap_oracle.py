@@ -144,8 +144,8 @@ def _allowed_s(allowances: Sequence[Allowance], it: Stretch) -> float:
 
 LATER: tuple[Allowance, ...] = (
     Allowance(
-        when="a subscription that the server forgot in silence, a topic that it grants again, or events that it gave to "
-        "a poll from before an outage",
+        when="a subscription that the server forgot in silence, a topic that it grants again, or events that it gave "
+        "to a poll from before an outage",
         most="the interval of the looks, 15 s, and a look, 6.5 s",
         text="only the next look asks; a gap or what makes a look fail puts that off, and a look under way has asked",
     ),
