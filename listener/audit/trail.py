@@ -245,7 +245,7 @@ class Trail:
                     self._file.sync()
             if events:
                 late = events[0].sequence <= self._window.highest
-                self._rotate_if_due(self._bytes(events, texts))
+                self._rotate_if_due(self._bytes(events, texts) if self._options.rotate_bytes is not None else 0)
                 self._write(events, texts)
                 if late:
                     self._sign(self._head)  # at once, since the journal may have no copy of them any more

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 from typing import Any
 
 from listener.cometd import messages as wire
@@ -10,7 +10,7 @@ from listener.cometd.certainty import Certainty
 from listener.cometd.facts import Batch, Cause, Fact, Polled, PollingEnded, SessionProblem, Subscribed, TopicsAnswered
 from listener.cometd.holding import HoldLimit
 from listener.cometd.in_flight import MAX_BYTES_IN_FLIGHT, InFlight, Take
-from listener.cometd.keep_alive import AUTH_STATUS, Exchange, KeepAlive
+from listener.cometd.keep_alive import AUTH_STATUS, NOT_HONOURED, Exchange, KeepAlive
 from listener.cometd.lease import Lease
 from listener.cometd.pacing import NOT_HELD_PAUSE_S, Pacing
 from listener.cometd.payloads import Payload, added, decode
@@ -22,11 +22,8 @@ from listener.runtime.backoff import Backoff
 from listener.runtime.clock import Moment
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.latch import Latch
+from listener.runtime.turn import Turn
 
-_NOT_HONOURED = (
-    "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
-    " is lost on the way), or this agent may not listen"
-)
 _ENDED_BY_THE_SECOND = (500, 408)  # what CometD, old versions last, answers the older of two connects of a session with
 _MOST_REPLIES = 100
 _END_S = 5.0
@@ -78,7 +75,7 @@ class Engine:
         self._hold = HoldLimit()
         self._rehandshake_wanted = False
         self._ending = False
-        self._idle = Latch(is_open=True)  # open while no request of the cycle is under way
+        self._turn = Turn()  # of the cycle's request under way, or one that has to come between polls
 
     # --- the user's side ------------------------------------------------------------------------------------------
 
@@ -99,19 +96,20 @@ class Engine:
         self._rehandshake_wanted = True
 
     async def subscribe_again(self) -> Moment | None:
-        """Subscribe again beside the cycle: a server may have dropped the subscription and gone on answering polls.
+        """Subscribe again: a server may have dropped the subscription and gone on answering polls; None if refused.
 
-        In CometD that is idempotent, and the answer tells nothing of what was before. Returns when it was asked for,
-        None if it was not granted.
+        In CometD that is idempotent, and the answer tells nothing of what was before. Without acknowledgements it may
+        carry events, and comes between polls: of two answers the younger may come first. Returns when it was asked for.
         """
-        if self.session.phase is not Phase.CONNECTED or self._ending:
-            return None
-        asked_at = Moment.of(self._clock)
-        try:
-            answer = await self.single(self.session.subscribe_again())
-        except ExchangeFailed as failure:
-            self._report("subscribe_failed", str(failure), 0.0)
-            return None
+        async with nullcontext() if self.session.ack_granted else self._turn:
+            if self.session.phase is not Phase.CONNECTED or self._ending:
+                return None
+            asked_at = Moment.of(self._clock)
+            try:
+                answer = await self.single(self.session.subscribe_again())
+            except ExchangeFailed as failure:
+                self._report("subscribe_failed", str(failure), 0.0)
+                return None
         if answer["successful"]:
             self._report_topics(asked_at)
             return asked_at
@@ -143,8 +141,8 @@ class Engine:
             return False
         asked_at = Moment.of(self._clock)
         await self._converse(self.session.keep_alive())
-        await self._idle.wait()
-        return self.subscription.rested(asked_at)
+        async with self._turn:
+            return self.subscription.rested(asked_at)
 
     # --- the cycle ------------------------------------------------------------------------------------------------
 
@@ -162,7 +160,9 @@ class Engine:
         await self._in_flight.wait_for_room()
         if self._certainty is not None and not self._ending:
             await self._certainty.before_request(self.session)
+        await self._turn.acquire()
         if self._ending:
+            self._turn.release()
             await asyncio.get_running_loop().create_future()  # whoever stops the polling ends the cycle
         if self._rehandshake_wanted:
             self._rehandshake_wanted = False
@@ -181,7 +181,6 @@ class Engine:
                 self.subscription.failed(cut=True)
 
     async def _alone(self, request: Request) -> Received:
-        self._idle.clear()
         try:
             received = await self._converse(request)
         except ExchangeFailed as failure:
@@ -192,11 +191,11 @@ class Engine:
             self._hold.answered(held_s=self._asked_for_s())
             return received
         finally:
-            self._idle.set()
+            self._turn.release()
 
     def _asked_for_s(self) -> float:
         """How long ago the request under way, or the last one, was sent."""
-        return self.subscription.asked_at.seconds_to(Moment.of(self._clock))
+        return self._clock.monotonic_s() - (self.subscription.asked_at.monotonic_s or 0.0)
 
     def _learn_hold(self, advised_ms: int, held_s: float, failure: ExchangeFailed) -> None:
         """Ask for shorter polls where something in between cuts those of this length."""
@@ -236,7 +235,7 @@ class Engine:
                 await self._pause("login_failed", str(refused), asked_s=asked_s)
                 return False
             wait_s = self.lease.tried_login()
-            if self.session.phase is not Phase.UNCONNECTED:
+            if self.session.phase is not Phase.UNCONNECTED and not self.lease.is_over():
                 wait_s = 0.0  # the session must not wait for as long
             await self._pause("login_refused", str(refused), at_least_s=wait_s)
             return False
@@ -470,9 +469,10 @@ class Engine:
     async def _unauthorized(self, reason: str, text: str, *, asked_s: float = 0.0) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""
         self.lease.failed()
-        self._give_up_if_over()
+        if self._login is None or self._login_in_vain:  # what a login may save is not over before
+            self._give_up_if_over()
         if self._login is None or not self.lease.may_log_in():
-            text = f"{text}, {_NOT_HONOURED}" if self._login_in_vain else text
+            text = f"{text}, {NOT_HONOURED}" if self._login_in_vain else text
             await self._pause(reason, text, asked_s=asked_s, refused=True)
         elif await self._log_in_once():
             self._login_in_vain = True

@@ -10,6 +10,11 @@ from listener.errors import ExchangeFailed, ListenerError
 from listener.runtime.latch import Latch
 
 AUTH_STATUS = (401, 403)
+NOT_HONOURED = (
+    "right after a login was granted: the login cookie is not honoured (two nodes without stickiness, or a cookie that"
+    " is lost on the way), or this agent may not listen"
+)
+"""What such an answer means then."""
 _PAUSE_S = 3.0
 _LEAST_PAUSE_S = 0.1
 

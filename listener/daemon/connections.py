@@ -93,7 +93,7 @@ def proxy_password(server: ServerSettings) -> str:
 
 def saved_cookies(http: aiohttp.ClientSession) -> Cookies:
     """The jar's content, to be stored beside the session that it belongs to."""
-    return tuple((cookie.key, cookie.value, cookie["domain"], cookie["path"]) for cookie in http.cookie_jar)
+    return http.cookie_jar.content if isinstance(http.cookie_jar, http_client.CookieJar) else ()
 
 
 def restore_cookies(http: aiohttp.ClientSession, url: str, cookies: Cookies) -> None:

@@ -47,12 +47,13 @@ class Liveness:
     all that was told, ends the doubt about the time before.
     """
 
-    __slots__ = ("_doubted", "_polled", "_proven")
+    __slots__ = ("_doubted", "_polled", "_proven", "_suspected")
 
     def __init__(self) -> None:
         self._proven: Moment | None = None
         self._doubted: Moment | None = None
         self._polled: Moment | None = None
+        self._suspected: tuple[Moment, Moment] | None = None
 
     @property
     def since(self) -> Moment | None:
@@ -67,7 +68,7 @@ class Liveness:
     def begin(self, at: Moment) -> None:
         """A subscription exists, and what came before it is on record."""
         self._proven = self._polled = at
-        self._doubted = None
+        self.trust()
 
     def doubt(self, since: Moment) -> None:
         """The subscription may have been dead from then until now."""
@@ -79,9 +80,27 @@ class Liveness:
             self.doubt(self._proven)
         self._proven = at
 
+    def suspect(self, polled_at: Moment | None) -> None:
+        """A look at the chats has found what was not told: it may come yet, or the subscription was dead.
+
+        `polled_at` is that of when they were asked for.
+        """
+        if self._suspected is None and polled_at is not None and (since := self.since) is not None:
+            self._suspected = polled_at, since
+
+    def gap_start(self, since: Moment) -> Moment:
+        """Where a gap begins that would begin at `since`, but comes before a suspicion is settled.
+
+        Where a poll has been answered since the look, what that found was not lost with the answers of the gap.
+        """
+        if self._suspected is None:
+            return since
+        polled_at, alive = self._suspected
+        return alive if polled_at.seconds_to(since) > 0 and alive.seconds_to(since) > 0 else since
+
     def trust(self) -> None:
-        """A look at the chats has found nothing that was not told."""
-        self._doubted = None
+        """A look at the chats has found nothing that was not told, or what it found is on record."""
+        self._doubted = self._suspected = None
 
     def polled(self, sent_at: Moment | None, *, heard: bool) -> None:
         """A poll that was sent then was answered, with or without a notification."""

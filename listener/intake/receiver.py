@@ -235,6 +235,14 @@ class Receiver:
             self._liveness.subscribed_again(asked_at)
         return asked_at is not None
 
+    def polled_at(self) -> Moment | None:
+        """When the last poll was sent that was answered."""
+        return self._liveness.polled_at
+
+    def suspect(self, polled_at: Moment | None) -> None:
+        """Something in the chats was not told yet: a gap that comes before that is explained begins earlier."""
+        self._liveness.suspect(polled_at)
+
     def trust(self) -> None:
         """Everything in the chats had been told."""
         self._liveness.trust()
@@ -299,7 +307,7 @@ class Receiver:
             self._set_subscribed(batch.at)
             if self._reconciler is not None and not batch.more:
                 self._reconciler.polled()
-        heard = any(not one.prime for one in decoded.observations)
+        heard = decoded.forwarded > 0
         store = heard or (batch.resume is not None and self._store_is_due(batch.at))
         durable = partial(self._confirm, batch, useful=bool(decoded.observations))
         if not decoded.observations and not store:
@@ -337,7 +345,8 @@ class Receiver:
         gap = None
         if since is not None and self._missed(fact):
             closed_by = "handshake" if fact.restored_by is RestoredBy.HANDSHAKE else "poll"
-            gap = self._gap(since, fact.until or fact.at, fact.cause, closed_by)
+            gap = self._gap(self._liveness.gap_start(since), fact.until or fact.at, fact.cause, closed_by)
+            self._liveness.trust()
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
         if fact.restored_by is not RestoredBy.POLL:
             self.seen_chats.clear()

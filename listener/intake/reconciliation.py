@@ -72,6 +72,12 @@ class Subscription(Protocol):
     async def subscribe_again(self) -> bool:
         """Subscribe again in the living session; whether that was granted."""
 
+    def polled_at(self) -> Moment | None:
+        """When the last poll was sent that was answered."""
+
+    def suspect(self, polled_at: Moment | None) -> None:
+        """A look at the chats has found what was not told yet; `polled_at` as it was when they were asked for."""
+
     def trust(self) -> None:
         """Everything in the chats had been told."""
 
@@ -85,10 +91,11 @@ class Subscription(Protocol):
 class _Look(msgspec.Struct, frozen=True, kw_only=True):
     """What an account's chats said when they were asked for; `going_on` are those that had not ended.
 
-    `media` are those that the server let read.
+    `media` are those that the server let read, `polled_at` when the last poll was sent that was answered by then.
     """
 
     asked_at: Moment
+    polled_at: Moment | None = None
     observations: Sequence[Observation] = ()
     going_on: frozenset[str] = frozenset()
     media: frozenset[str] = frozenset()
@@ -292,10 +299,14 @@ class Reconciler:
         """A session that was continued without a gap has told what it held: the rest shows a dead subscription."""
         untold = self._untold(look, await self._news(look))
         if untold:
+            self.subscription.suspect(look.polled_at)
             await self._until_explained()
             untold = self._untold(look, await self._news(look))
-        if not untold or not self._continued:
-            return None  # or the gap that came meanwhile is what counts
+        if not self._continued:
+            return None  # the gap that came meanwhile is what counts
+        if not untold:
+            self.subscription.trust()
+            return None
         return await self._report_dead(len(untold), look.asked_at if subscribed else None)
 
     async def _read_again_if_overtaken(self, look: _Look) -> None:
@@ -324,7 +335,10 @@ class Reconciler:
             look = await self._read(Moment.of(self._clock))
             await self._settle(_SETTLE_S)
             found = await self._news(look)
-            if found or self._untold(look, found):
+            untold = self._untold(look, found)
+            if untold:
+                self.subscription.suspect(look.polled_at)
+            if found or untold:
                 await self._until_explained()
                 found = await self._news(look)
         except ListenerError as exc:
@@ -410,9 +424,11 @@ class Reconciler:
         return is_news and read.chat_id not in seen
 
     async def _read(self, asked_at: Moment) -> _Look:
+        polled_at = self.subscription.polled_at()
         read = {one: found for one in self._media if (found := await self._read_medium(one, asked_at)) is not None}
         return _Look(
             asked_at=asked_at,
+            polled_at=polled_at,
             observations=[one for found in read.values() for one in found.observations],
             going_on=frozenset(chat for found in read.values() for chat in found.chats),
             media=frozenset(read),

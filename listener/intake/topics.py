@@ -6,11 +6,9 @@ from typing import NamedTuple
 import msgspec
 
 from listener.cometd.facts import TopicsAnswered
-from listener.model.event import SessionState
+from listener.model.event import REFUSED_SINCE, SessionState
 from listener.model.media import MediaType
 from listener.runtime.clock import Moment
-
-_SINCE = " since "
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,11 +103,12 @@ class Topics:
 
     def _text(self) -> str:
         return ",".join(
-            f"{topic}{_SINCE}{self._since[topic].wall_ms}" if topic in self._since else topic for topic in self._media
+            f"{topic}{REFUSED_SINCE}{self._since[topic].wall_ms}" if topic in self._since else topic
+            for topic in self._media
         )
 
 
 def _parsed(text: str) -> Iterator[tuple[str, int | None]]:
     for part in text.split(","):
-        topic, _, since = part.partition(_SINCE)
+        topic, _, since = part.partition(REFUSED_SINCE)
         yield topic, int(since) if since.isdecimal() else None

@@ -234,6 +234,10 @@ class LastValue(msgspec.Struct, frozen=True, gc=False):
     received_ms: int
 
 
+REFUSED_SINCE = " since "
+"""In a stored session, between a topic that was refused and since when (epoch milliseconds)."""
+
+
 class SessionState(msgspec.Struct, frozen=True, kw_only=True):
     """What the next start needs to continue an account's CometD session.
 

@@ -100,8 +100,8 @@ class Poster:
             self._kept = None
 
     def keep(self, line: "_Line") -> None:
-        """Keep a connection whose answer is over, if it can be used again."""
-        if self._kept is None and line.is_reusable:
+        """Keep a connection if its answer is over; whether it can be used again is looked at when it is to be."""
+        if self._kept is None and line.is_over:
             line.rest()
             self._kept = line
         else:
@@ -228,6 +228,11 @@ class _Line:
     def is_reusable(self) -> bool:
         """Whether nothing is left on it, and nobody has closed it."""
         return not self.connection.closed and not self._protocol.should_close
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its answer is, and the server did not say that it was the last."""
+        return not self._protocol.should_close
 
     def rest(self) -> None:
         """Its answer is over."""

@@ -213,7 +213,7 @@ async def test_empty_replies_are_acknowledged_at_once(make: Make):
 
 async def test_while_a_batch_is_not_durable_the_session_is_kept_alive_and_nothing_is_lost_or_doubled(make: Make):
     world = make(ack=True)
-    world.engine.session.advice["maxInterval"] = 300
+    world.engine.session.advise({"maxInterval": 300})
     world.start()
     await world.certain()
     await world.script.asked(4)
@@ -274,7 +274,7 @@ async def test_a_login_that_runs_out_while_a_batch_is_not_durable_is_renewed_onc
             raise LoginRefused("no more")
 
     world = make(ack=True, login=login)
-    world.engine.session.advice["maxInterval"] = 300
+    world.engine.session.advise({"maxInterval": 300})
     world.start()
     await world.certain()
     await world.script.asked(4)
@@ -289,7 +289,7 @@ async def test_a_login_that_runs_out_while_a_batch_is_not_durable_is_renewed_onc
 
 async def test_a_session_that_dies_while_a_batch_is_not_durable_leaves_a_gap(make: Make):
     world = make(ack=True)
-    world.engine.session.advice["maxInterval"] = 300
+    world.engine.session.advise({"maxInterval": 300})
     world.start()
     await world.certain()
     await world.script.asked(4)
@@ -446,7 +446,7 @@ async def test_many_small_events_are_stored_in_parts(make: Make):
 
 async def test_while_a_slice_is_not_durable_the_session_is_kept_alive_and_the_answer_goes_on(make: Make):
     world = make(ack=True)
-    world.engine.session.advice["maxInterval"] = 300
+    world.engine.session.advise({"maxInterval": 300})
     world.start()
     await world.certain()
     await world.script.asked(4)
@@ -941,14 +941,15 @@ async def test_a_server_that_knows_no_login_after_it_was_away_has_refused_none(m
 
     world = make(login=login)
     refused = ExchangeFailed("HTTP 403", http_status=403)
-    world.script.then(reply(), *[UNREACHED] * 14, refused, step=Step.CONNECT)
+    unknown = reply(successful=False, error="402::Unknown client")
+    world.script.then(reply(), *[UNREACHED] * 14, refused, unknown, step=Step.CONNECT)
     world.start()
     await world.certain()
     await world.pass_time(60)
     facts = [await world.engine.next_fact()]
     while not isinstance(facts[-1], Subscribed):
         facts.append(await world.engine.next_fact())
-    assert [one.reason for one in facts if isinstance(one, SessionProblem)] == ["network"] * 14
+    assert [one.reason for one in facts if isinstance(one, SessionProblem)] == ["network"] * 14 + ["expired"]
     assert (facts[-1].restored_by, facts[-1].cause) == (RestoredBy.HANDSHAKE, Cause.NETWORK)
 
 
@@ -1372,7 +1373,7 @@ async def test_a_session_that_is_found_dead_beside_the_cycle_leaves_a_gap(make: 
 
 
 async def test_a_living_session_is_subscribed_again_beside_its_poll(make: Make):
-    world = make().start()
+    world = make(ack=True).start()
     assert await world.engine.subscribe_again() is None, "there is no session yet"
     await world.certain()
     await world.script.asked(4)
@@ -1383,8 +1384,30 @@ async def test_a_living_session_is_subscribed_again_beside_its_poll(make: Make):
     assert world.nothing_more()
 
 
-async def test_a_subscription_that_is_refused_beside_the_cycle_is_told_and_ends_nothing(make: Make):
+async def test_without_acknowledgements_it_is_subscribed_again_between_two_polls(make: Make):
     world = make().start()
+    await world.certain()
+    await world.script.asked(4)
+    first, second = (asyncio.create_task(world.engine.subscribe_again()) for _ in range(2))
+    await asyncio.sleep(0.01)
+    assert len(world.script.requests) == 4, "its answer might overtake that of the poll, and hold what is younger"
+    second.cancel()
+    world.clock.advance(1.0)
+    world.script.end_hold()
+    assert await first == Moment.of(world.clock)
+    await world.script.asked(6)
+    assert [one.step for one in world.script.requests[4:]] == [Step.OTHER, Step.CONNECT]
+    late = asyncio.create_task(world.engine.subscribe_again())
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(world.engine.end_polling())
+    await world.script.asked(7)
+    world.script.end_hold()
+    await ending
+    assert (await late, len(world.script.requests)) == (None, 7), "polling ends"
+
+
+async def test_a_subscription_that_is_refused_beside_the_cycle_is_told_and_ends_nothing(make: Make):
+    world = make(ack=True).start()
     await world.certain()
     await world.script.asked(4)
     world.script.then(reply(successful=False, error="403::Denied"), step=Step.OTHER)
@@ -1399,8 +1422,14 @@ async def test_an_answer_beside_the_cycle_that_was_cut_may_have_carried_events(m
     first = await world.certain()
     await world.script.asked(4)
     world.script.then(BROKEN, step=Step.OTHER)
-    assert await world.engine.subscribe_again() is None
+    asking = asyncio.create_task(world.engine.subscribe_again())
+    if not ack:
+        await asyncio.sleep(0)
+        world.script.end_hold()
+        first = await world.fact(Polled)
+    assert await asking is None
     await world.fact(SessionProblem, reason="subscribe_failed")
+    await world.script.asked(5 if ack else 6)
     world.script.end_hold()
     if ack:
         await world.fact(Polled)

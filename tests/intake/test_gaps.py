@@ -1,5 +1,6 @@
 """What a gap says of its time, whatever the clocks did, and what proves that a subscription is alive."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,6 +87,35 @@ def test_to_subscribe_again_is_certain_and_casts_doubt_on_what_was_before():
     assert liveness.since == at(0)
     liveness.trust()
     assert liveness.since == at(12)
+
+
+@pytest.mark.parametrize(
+    ("polled_s", "gap_s", "begins_s"),
+    [(5, 9, 0), (9, 9, 9), (None, 9, 9)],
+    ids=["a poll was answered since the look", "none was", "none at all"],
+)
+def test_a_gap_before_a_suspicion_is_settled_begins_where_it_was_last_alive(polled_s, gap_s, begins_s):
+    liveness = begun()
+    liveness.subscribed_again(at(8))
+    liveness.suspect(None if polled_s is None else at(polled_s))
+    assert liveness.gap_start(at(gap_s)) == at(begins_s)
+    liveness.trust()
+    assert liveness.gap_start(at(gap_s)) == at(gap_s)
+
+
+def test_a_suspicion_makes_no_gap_shorter():
+    liveness = begun()
+    liveness.suspect(at(-9))
+    assert liveness.gap_start(at(-3)) == at(-3)
+
+
+def test_the_first_suspicion_stays_until_it_is_settled():
+    liveness = begun()
+    liveness.suspect(at(5))
+    liveness.polled(at(6), heard=False)
+    liveness.polled(at(8), heard=True)
+    liveness.suspect(at(9))
+    assert liveness.gap_start(at(9)) == at(0)
 
 
 def test_what_is_proven_does_not_go_back():

@@ -653,6 +653,20 @@ async def test_a_dead_subscription_is_a_gap_since_it_was_last_certain_and_no_end
     await eventually(lambda: world.count("reconciled_total"))
 
 
+async def test_a_gap_before_a_look_is_explained_begins_where_the_subscription_was_last_alive(make: Make):
+    """What the look found was not lost in the gap: a poll was answered in between."""
+    world = await make()
+    await world.report(certain(at_ms=NOW_MS - 90_000))
+    await world.report(polled(subscribed_ms=NOW_MS - 50_000))
+    asked_at = world.receiver.polled_at()
+    await world.report(polled(subscribed_ms=NOW_MS - 40_000))
+    world.receiver.suspect(asked_at)
+    await world.report(certain(RestoredBy.POLL, Cause.NO_ACK_CUT, since_ms=NOW_MS - 40_000))
+    assert since_of(world) == ("2027-01-15T07:58:30.000Z", "no_ack_cut", "poll")
+    await world.report(certain(RestoredBy.POLL, Cause.NO_ACK_CUT, since_ms=NOW_MS - 20_000))
+    assert [entry.gap.from_ for entry in world.entries if entry.gap][1:] == ["2027-01-15T07:59:40.000Z"]
+
+
 @pytest.mark.usefixtures("quick")
 async def test_a_session_that_stays_dead_though_it_subscribed_again_begins_anew(make: Make):
     world = await make(interval_s=0.01)

@@ -63,6 +63,7 @@ class World:
         self.grants = True
         self.subscribed = 0
         self.trusted = 0
+        self.suspected: list[Moment | None] = []
         self.deaths: list[Moment | None] = []
         self.clock = ManualClock(start_ms=NOW_MS)
         self.rest = Rest()
@@ -109,6 +110,12 @@ class World:
     async def subscribe_again(self) -> bool:
         self.subscribed += 1
         return self.grants
+
+    def polled_at(self) -> Moment | None:
+        return Moment.of(self.clock)
+
+    def suspect(self, polled_at: Moment | None) -> None:
+        self.suspected.append(polled_at)
 
     def trust(self) -> None:
         self.trusted += 1
@@ -202,6 +209,7 @@ async def test_a_look_subscribes_again_before_it_reads_and_trusts_what_it_finds_
     await eventually(lambda: world.trusted)
     assert world.subscribed >= world.rest.asked >= 1
     assert (world.deaths, await world.dispositions()) == ([], [("A", "notification")])
+    assert world.suspected == []
 
 
 async def test_a_difference_that_stays_is_recorded_behind_its_gap_counted_and_told(make: Callable[..., Any]):
@@ -215,6 +223,7 @@ async def test_a_difference_that_stays_is_recorded_behind_its_gap_counted_and_to
     assert await world.dispositions() == [("A", "notification"), ("B", "reconciled")]
     assert await world.kinds() == ["disposition", "gap", "disposition"]
     assert world.deaths == [Moment.of(world.clock)]
+    assert world.suspected == [Moment.of(world.clock)], "before it was looked at again"
     assert (world.metrics.value("unreported_changes_total"), world.results("different")) == (1, 1)
     (told,) = [one for one in logs if one["event"] == "subscription_dead"]
     assert (told["log_level"], told["unreported"], told["account"]) == ("error", 1, "agent1")

@@ -10,7 +10,7 @@ from listener.config.settings import Settings
 from listener.errors import JournalError
 from listener.testing.connection import MemoryConnection
 from listener.testing.database import MemoryDatabase
-from simulation import database
+from simulation import database, teams
 from simulation.clock import WorldClock
 from simulation.database import DatabaseHost
 from simulation.evidence import Shared, Unwell
@@ -148,10 +148,13 @@ class Replicas(World):
         await super()._end()
 
     async def _read(self, folder: Path) -> None:
-        self.evidence.troubles += troubles_of(self.shared, self.listeners[:-1], self.agents)
+        self.evidence.troubles += troubles_of(self.shared, self.listeners[:-1], {*self.agents, *self.logins})
         self.shared.clocks = {host: self.clocks[host].settings for host in self.listeners}
         self.evidence.journal = list(self._state.store.read(0, 100_000))
         self.evidence.letters = self._state.store.dead_letters()
+        for session, age_ms in self._state.sessions([teams.NAME]):
+            seen_s = self.loop.now_s - age_ms / 1000
+            self.evidence.team.open = teams.open_stretches({teams.NAME: session}, lambda *_, seen_s=seen_s: seen_s)
         file = self._folders[self.listeners[0]] / "audit.jsonl"
         lines = file.read_bytes().splitlines() if file.exists() else []
         self.evidence.lines = [msgspec.json.decode(line) for line in lines]

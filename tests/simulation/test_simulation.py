@@ -107,6 +107,11 @@ def test_nor_where_a_supervisor_hears_a_team(seed: int):
     assert outcome.unknown == [], told(outcome)
 
 
+def test_nor_where_replicas_hear_other_media_or_a_team():
+    for outcome in (play_seed(1, REPLICAS, media=True), play_seed(FRESH[0], REPLICAS, team=True)):
+        assert outcome.unknown == [], told(outcome)
+
+
 @pytest.mark.parametrize("case", OPEN)
 def test_an_open_case_is_mended(case: OpenCase):
     outcome = play(case.schedule)
@@ -461,6 +466,30 @@ def test_a_session_whose_last_poll_the_server_still_held_is_not_given_up_too_ear
     assert outcome.unknown == [], told(outcome)
 
 
+def test_without_acknowledgements_an_answer_beside_the_polls_does_not_overtake_what_is_older():
+    cut = Partition(host="gws", at=37.402, for_s=4.273)
+    outcome = play(_small(967, cut, ack=False, hold_ms=5000, lasts_s=60.0, accounts=3))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
+def test_what_a_look_has_found_is_on_record_where_a_gap_comes_before_it_is_explained():
+    refused = Refuse(host="gws", at=31.429, for_s=12.29)
+    outcome = play(
+        _small(70001090, Forget(agent="agent2", at=19.357), refused, ack=True, hold_ms=3000, lasts_s=40.0, sliced=True)
+    )
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+    proxy, forgotten = ReadTimeout(limit_s=2.5, at=28.995, for_s=20.0), Forget(agent="agent1", at=23.133)
+    outcome = play(_small(70001101, forgotten, proxy, ack=False, hold_ms=8000, lasts_s=60.0, sliced=True))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
+def test_a_session_that_was_kept_for_the_interval_advised_goes_on_after_the_login():
+    long = Advise(agent="agent2", kind="interval", interval_ms=1e18, at=15.62)
+    faults = (long, Kill(power=True, at=17.0, for_s=1.0), LoseLogins(at=17.5, for_s=50.0))
+    outcome = play(_small(1462, *faults, ack=True, hold_ms=5000, lasts_s=80.0))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
 LIVING = {
     "a network that refuses for seven seconds": (Refuse(host="gws", at=8.0, for_s=7.0),),
     "nine seconds": (Refuse(host="gws", at=8.0, for_s=9.0),),
@@ -474,6 +503,10 @@ LIVING = {
     "the same, and a restart": (
         RefuseInBayeux(agent="agent1", error="403::Handshake denied", at=8.0),
         Restart(at=8.1, for_s=1.0),
+    ),
+    "a login that ran out while answers came too late": (
+        Slow(by_ms=4000, at=12.0, for_s=20.0),
+        LoseLogins(at=31.0, for_s=0.0),
     ),
     "an interval without end": (
         Advise(agent="agent1", kind="interval", interval_ms=1e18, at=8.0),

@@ -1,12 +1,15 @@
 """Moments of sessions, told between hosts whose clocks do not agree: as how long they are ago."""
 
+import re
 from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from listener.model.event import SessionState
+from listener.model.event import REFUSED_SINCE, SessionState
 from listener.runtime.clock import Moment
 from listener.runtime.host import Host
+
+_REFUSED_SINCE = re.compile(rf"{REFUSED_SINCE}(\d+)(?=,|$)")
 
 
 def ages_ms(sessions: Iterable[SessionState], host: Host) -> dict[str, int]:
@@ -25,10 +28,11 @@ def by_clocks_of(host: Host, asked_at: Moment, sessions: Iterable[tuple[SessionS
 
     `asked_at` is when they were asked for: so a moment is rather too early than too late.
     """
-    monotonic_ms = int((asked_at.monotonic_s or 0.0) * 1000)
-    return {
-        one.account: replace(
-            one, seen_ms=asked_at.wall_ms - age_ms, seen_monotonic_ms=monotonic_ms - age_ms, boot=host.boot_id
-        )
-        for one, age_ms in sessions
-    }
+    return {one.account: _seen_ago(one, age_ms, host, asked_at) for one, age_ms in sessions}
+
+
+def _seen_ago(session: SessionState, age_ms: int, host: Host, asked_at: Moment) -> SessionState:
+    seen_ms, monotonic_ms = asked_at.wall_ms - age_ms, int((asked_at.monotonic_s or 0.0) * 1000)
+    later_ms = seen_ms - session.seen_ms
+    topic = _REFUSED_SINCE.sub(lambda found: f"{REFUSED_SINCE}{max(0, int(found[1]) + later_ms)}", session.topic)
+    return replace(session, topic=topic, seen_ms=seen_ms, seen_monotonic_ms=monotonic_ms - age_ms, boot=host.boot_id)

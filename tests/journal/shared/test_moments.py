@@ -50,3 +50,9 @@ def test_what_was_seen_on_another_host_comes_by_the_clocks_of_this_one():
     assert (here.seen_ms, here.seen_monotonic_ms, here.boot) == (980_000, 480_000, "this")
     assert ages_ms([here], HOST) == {"alice": 20_000}
     assert ages_ms([here], replaced(HOST, boot_id="that")) == {"alice": 20_000}
+
+
+def test_so_does_since_when_a_topic_was_refused():
+    refused = replace(STATE, seen_ms=5_000_000, topic="/v2/me/chats,/v2/me/emails since 4990000,/v2/me/calls since 1")
+    (here,) = by_clocks_of(HOST, Moment.of(HOST.clock), [(refused, 20_000)]).values()
+    assert here.topic == "/v2/me/chats,/v2/me/emails since 970000,/v2/me/calls since 0"
