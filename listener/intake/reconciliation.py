@@ -350,6 +350,8 @@ class Reconciler:
         self._metrics.count("unreported_changes_total", untold)
         if until is None and await self.subscription.subscribe_again():
             until = Moment.of(self._clock)
+            self._put_off = False
+            self.ask()  # what was set since the chats were read is in the gap too, and no sign of another death
         gap = self.subscription.found_dead(until)
         self._log.error(
             "subscription_dead",

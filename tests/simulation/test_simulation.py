@@ -647,9 +647,11 @@ def test_the_look_that_finds_a_forgotten_subscription_comes_after_the_outage_tha
     assert outcome.unknown == [], told(outcome)
 
 
-def test_what_a_hand_over_subscribes_to_again_is_no_look():
-    deaf, drain = Forget(agent="agent5", at=15.145), Drain(replica=2, at=15.76, for_s=7.365)
-    outcome = play(_replicas(70000011, deaf, drain, ack=False, accounts=6, hold_ms=3000))
+def test_what_was_set_until_a_dead_session_was_subscribed_again_is_no_sign_of_another_death():
+    """The look that found it had to read before, since its own subscription was refused."""
+    logins, deaf = LoseLogins(at=38.944, for_s=0.0), Forget(agent="agent2", at=39.321)
+    plan = _replicas(72000212, logins, deaf, ack=True, accounts=6)
+    outcome = play(msgspec.structs.replace(plan, lasts_s=45.0))
     assert outcome.unknown == [], told(outcome)
 
 
