@@ -71,7 +71,6 @@ class Engine:
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self.pacing = Pacing()
-        self._login_in_vain = False
         self._hold = HoldLimit()
         self._rehandshake_wanted = False
         self._ending = False
@@ -363,7 +362,6 @@ class Engine:
     def _on_connected(self, at: Moment) -> None:
         """A connect was granted: report it if the subscription was lost before."""
         self.lease.renewed()
-        self._login_in_vain = False
         restored = self.subscription.restored()
         if restored is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
@@ -469,14 +467,13 @@ class Engine:
     async def _unauthorized(self, reason: str, text: str, *, asked_s: float = 0.0) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""
         self.lease.failed()
-        if self._login is None or self._login_in_vain:  # what a login may save is not over before
+        if self._login is None or self.lease.login_in_vain:  # what a login may save is not over before
             self._give_up_if_over()
         if self._login is None or not self.lease.may_log_in():
-            text = f"{text}, {NOT_HONOURED}" if self._login_in_vain else text
+            text = f"{text}, {NOT_HONOURED}" if self.lease.login_in_vain else text
             await self._pause(reason, text, asked_s=asked_s, refused=True)
         elif await self._log_in_once():
-            self._login_in_vain = True
-            self.lease.tried_login()
+            self.lease.logged_in()
 
     def _give_up_if_over(self) -> None:
         """The session is refused, and cannot be alive any more: the next request is a handshake."""

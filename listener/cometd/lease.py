@@ -36,6 +36,9 @@ class Lease:
         now_s: seconds that only run forward.
         uniform: chance, `random.uniform` by signature: many sessions that failed together do not return together.
         spread_s: over how long the requests of all sessions are spread.
+
+    Attributes:
+        login_in_vain: no connect was granted since a login was, which a refusal had called for.
     """
 
     __slots__ = (
@@ -48,6 +51,7 @@ class Lease:
         "_session",
         "_spread_s",
         "_uniform",
+        "login_in_vain",
     )
 
     def __init__(
@@ -68,6 +72,7 @@ class Lease:
         self._logins = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._next_login_s = 0.0
         self._interval_told = False
+        self.login_in_vain = False
 
     # --- what happened --------------------------------------------------------------------------------------------
 
@@ -79,6 +84,7 @@ class Lease:
     def renewed(self) -> None:
         """A connect was granted."""
         self._failing_since_s = None
+        self.login_in_vain = False
         self._logins.reset()
         self._next_login_s = 0.0
 
@@ -99,6 +105,15 @@ class Lease:
         wait_s = self._logins.next()
         self._next_login_s = self._now_s() + wait_s
         return wait_s
+
+    def logged_in(self) -> None:
+        """A login was granted after a refusal: only what comes after the first one tells of the session.
+
+        What was refused until then, by a gateway perhaps, may have kept it.
+        """
+        self.tried_login()
+        if not self.login_in_vain:
+            self.login_in_vain, self._failing_since_s = True, None
 
     # --- what follows ---------------------------------------------------------------------------------------------
 
