@@ -105,14 +105,15 @@ class Engine:
                 return None
             asked_at = Moment.of(self._clock)
             try:
-                answer = await self.single(self.session.subscribe_again())
+                received = await self._beside(self.session.subscribe_again())
             except ExchangeFailed as failure:
                 self._report("subscribe_failed", str(failure), 0.0)
                 return None
-        if answer["successful"]:
+        await self._in_flight.drop_to(0)
+        if received.verdict is Verdict.GRANTED:
             self._report_topics(asked_at)
             return asked_at
-        self._report("subscribe_refused", answer["error"] or "refused", 0.0)
+        self._report("subscribe_refused", received.error or "refused", 0.0)
         return None
 
     async def end_polling(self) -> None:
@@ -205,16 +206,19 @@ class Engine:
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
+        received = await self._beside(request)
+        await self._in_flight.drop_to(0)
+        answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
+        return answer if answer["successful"] else {**answer, "error": received.error}
+
+    async def _beside(self, request: Request) -> Received:
         last = self.subscription.last
         try:
-            received = await self._converse(request)
+            return await self._converse(request)
         except ExchangeFailed as failure:
             if self.session.may_have_lost(request, failure):
                 self.subscription.doubted(since=last)
             raise
-        await self._in_flight.drop_to(0)
-        answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
-        return answer if answer["successful"] else {**answer, "error": received.error}
 
     async def log_in(self) -> None:
         """Until the server grants a login."""
@@ -234,9 +238,8 @@ class Engine:
                 await self._pause("login_failed", str(refused), asked_s=asked_s)
                 return False
             wait_s = self.lease.tried_login()
-            if self.session.phase is not Phase.UNCONNECTED and not self.lease.is_over():
-                wait_s = 0.0  # the session must not wait for as long
-            await self._pause("login_refused", str(refused), at_least_s=wait_s)
+            # A session that may live must not wait for as long.
+            await self._pause("login_refused", str(refused), at_least_s=0.0 if self.lease.may_live() else wait_s)
             return False
         self._logged_in = True
         return True

@@ -125,6 +125,10 @@ class Lease:
         kept_s = self._session.lifetime_s + self._session.interval_ms / 1000
         return min(self._away_s(), self._now_s() - self._held_until_s) > kept_s
 
+    def may_live(self) -> bool:
+        """Whether there is a session, and the server may still have it."""
+        return self._session.client_id is not None and not self.is_over()
+
     def may_log_in(self) -> bool:
         """Whether it is time for a login; the exchanges that keep the session alive go on without."""
         return self._now_s() >= self._next_login_s
@@ -149,7 +153,7 @@ class Lease:
 
         The advised interval counts, too, but was for the polls of its session, unless what is refused says it again.
         """
-        may_live = self._session.client_id is not None and not self.is_over()
+        may_live = self.may_live()
         if may_live or refused:
             asked_s = max(asked_s, self._session.advised_interval_ms / 1000)
         most_s = self._session.lifetime_s * SHARE if may_live else LONGEST_PAUSE_S

@@ -37,6 +37,8 @@ UNCERTAIN = (NOT_TOLD, REVOKED)
 """Gaps whose cause is what the site does, not what goes wrong."""
 ASKED_AGAIN_S = 30.0
 """How much later a supervisor monitors an agent again who was refused."""
+STALLS = ("DiskFull", "DiskStall", "DatabaseRestart", "DatabaseSlow", "CutOff from database")
+"""In these nothing is stored, or late."""
 KEPT_SHARE = 0.25
 """Of maxInterval: a session that could have been polled for so long without a break must not be lost."""
 _SLACK_S = 0.01
@@ -482,7 +484,7 @@ def _was_not_stored(case: Case, session: Session, began_at: float) -> bool:
         account = ACCOUNT + session.agent
         lost = [one.until for one in shared.owned if one.duty == account]
         ends += [end for end in lost if began_at - _NOTICED_S <= end <= ended_at]
-    stalled = [one for one in case.evidence.troubles if one.fault in ("DiskFull", "DiskStall")]
+    stalled = [one for one in case.evidence.troubles if one.fault in STALLS]
     return any(
         end - began_at < _SESSION_STORED_S or any(one.since <= end and one.until >= began_at for one in stalled)
         for end in ends

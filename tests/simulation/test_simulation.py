@@ -446,6 +446,14 @@ def test_a_session_whose_answers_a_gateway_refuses_is_not_given_up_with_the_logi
     assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
 
 
+def test_a_session_is_polled_while_the_disk_is_full_whatever_else_is_asked():
+    full = DiskFull(at=14.354, for_s=20.137)
+    deny, jump = Deny(agent="agent2", count=1, at=5.966), ClockJump(host="listener", by_s=-3600.0, at=28.764)
+    plan = msgspec.structs.replace(draw(70020070), faults=(deny, full, jump))
+    outcome = play(plan)
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
 LIVING = {
     "a network that refuses for seven seconds": (Refuse(host="gws", at=8.0, for_s=7.0),),
     "nine seconds": (Refuse(host="gws", at=8.0, for_s=9.0),),
