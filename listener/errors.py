@@ -200,6 +200,8 @@ class ExchangeFailed(CometdError):
         retry_after_s: what the server asked for, in seconds.
         maybe_lost: the server may have answered nevertheless, and the events that it wrote into its answer are gone
             unless the ack extension brings them again. True unless it is certain that nothing was sent.
+        answered: an answer came, if not one of use: the server writes nothing into it any more. Behind a gateway that
+            fails, a time that is over or a connection that is reset, it may write one yet.
     """
 
     def __init__(
@@ -209,11 +211,13 @@ class ExchangeFailed(CometdError):
         http_status: int | None = None,
         retry_after_s: float | None = None,
         maybe_lost: bool = True,
+        answered: bool = False,
     ) -> None:
         super().__init__(text)
         self.http_status = http_status
         self.retry_after_s = retry_after_s
         self.maybe_lost = maybe_lost
+        self.answered = answered
 
     @property
     def reason(self) -> str:

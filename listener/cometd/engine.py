@@ -217,7 +217,7 @@ class Engine:
             return await self._converse(request)
         except ExchangeFailed as failure:
             if self.session.may_have_lost(request, failure):
-                self.subscription.doubted(since=last)
+                self.subscription.doubted(since=last, until=Moment.of(self._clock) if failure.answered else None)
             raise
 
     async def log_in(self) -> None:
@@ -261,7 +261,7 @@ class Engine:
                     received = await self._take(request, payload, replies)
                     if received.verdict is not Verdict.UNANSWERED or self._may_stop(payload):
                         return received
-        raise ExchangeFailed("the answer holds no reply to the request")
+        raise ExchangeFailed("the answer holds no reply to the request", answered=True)
 
     def _may_stop(self, payload: Payload) -> bool:
         """Whether an answer may be left in the middle: polling ends, and what is not taken yet comes again."""
@@ -377,6 +377,7 @@ class Engine:
             Subscribed(
                 at=at,
                 since=restored.since,
+                until=restored.until,
                 restored_by=restored.restored_by,
                 cause=restored.cause,
                 ack=self.session.ack_granted,
@@ -388,8 +389,7 @@ class Engine:
     def _report_topics(self, asked_at: Moment) -> None:
         """Of several topics some may be refused; of one, that would be the subscription."""
         if len(self.session.topics) > 1:
-            refused, is_new = dict(self.session.refused_topics), self.subscription.is_new
-            at = Moment.of(self._clock)
+            at, refused, is_new = Moment.of(self._clock), dict(self.session.refused_topics), self.subscription.is_new
             self._in_flight.put(TopicsAnswered(at=at, asked_at=asked_at, refused=refused, is_new=is_new))
 
     def _report_beginning(self, request: Request) -> None:

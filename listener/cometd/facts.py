@@ -80,11 +80,13 @@ class Subscribed(msgspec.Struct, frozen=True, kw_only=True):
     """The subscription exists (again): a connect was granted, and its answer read at `at`.
 
     `since` is the last moment at which it certainly existed before, None if there was none in this process. Between
-    the two, events may have been missed because of `cause`; a resumed session with acknowledgements missed none.
+    the two, or until `until` if there is one, events may have been missed because of `cause`; a resumed session with
+    acknowledgements missed none.
     """
 
     at: Moment
     since: Moment | None
+    until: Moment | None = None
     restored_by: RestoredBy
     cause: Cause
     ack: bool

@@ -21,6 +21,7 @@ from listener.runtime.http_client import bare, describe
 from listener.runtime.http_post import Answer, Poster
 
 _SUCCESS = range(200, 300)
+_TIMED_OUT, _GATEWAY_FAILED = 408, range(500, 600)  # whoever is behind it may answer yet
 _LONGEST_RETRY_AFTER_S = 3600.0
 _LARGE_PIECE_BYTES = 2**16
 _ENCODER = msgspec.json.Encoder()
@@ -128,6 +129,7 @@ def _refusal(answer: Answer, time_s: Callable[[], float]) -> ExchangeFailed:
     return ExchangeFailed(
         f"HTTP {status} {answer.reason or ''}".rstrip(),
         http_status=status,
+        answered=status != _TIMED_OUT and status not in _GATEWAY_FAILED,
         retry_after_s=retry_after_s(answer.headers.get("Retry-After"), limit_s=_LONGEST_RETRY_AFTER_S, now_s=time_s),
     )
 
@@ -138,7 +140,7 @@ def _failure(exc: Exception) -> ExchangeFailed:
         return ExchangeFailed(_describe(exc), maybe_lost=False)
     if isinstance(exc, TimeoutError):
         return ExchangeFailed("no answer in time: the connection is dead")
-    return ExchangeFailed(_describe(exc))
+    return ExchangeFailed(_describe(exc), answered=isinstance(exc, aiohttp.ClientPayloadError))
 
 
 def _describe(exc: BaseException) -> str:

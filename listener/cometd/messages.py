@@ -96,7 +96,7 @@ def salvage(body: bytes, *, cut: bool, sole: bool = True) -> Envelope:
     salvaged = _Salvage(body)
     salvaged.read(cut=cut)
     if sole and not salvaged.messages:
-        raise NoBayeux(f"the body ({len(body)} bytes) holds no Bayeux message")
+        raise NoBayeux(f"the body ({len(body)} bytes) holds no Bayeux message", answered=True)
     return Envelope(salvaged.messages, salvaged.refused)
 
 

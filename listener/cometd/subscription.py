@@ -9,9 +9,14 @@ _NEVER = Moment(0, None)
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """A subscription is restored. `since` is when it last existed, None if not yet in this process."""
+    """A subscription is restored.
+
+    `since` is when it last existed, None if not yet in this process; `until` is up to when something could be missed,
+    None if that is up to now.
+    """
 
     since: Moment | None
+    until: Moment | None = None
     restored_by: RestoredBy
     cause: Cause
 
@@ -29,11 +34,12 @@ class SubscriptionState:
         cause: why it is lost, None while it is not; of a session of an earlier process, that this one began.
     """
 
-    __slots__ = ("_granted_at", "_network_failed", "_new_session", "asked_at", "cause", "cut", "last")
+    __slots__ = ("_cut_until", "_granted_at", "_network_failed", "_new_session", "asked_at", "cause", "cut", "last")
 
     def __init__(self) -> None:
         self.last: Moment | None = None
         self.cut = False
+        self._cut_until: Moment | None = None
         self.asked_at = self._granted_at = _NEVER
         self.cause: Cause | None = Cause.RESTART
         self._new_session = False
@@ -62,12 +68,14 @@ class SubscriptionState:
         if cut:
             self.doubted()
 
-    def doubted(self, *, since: Moment | None = None) -> None:
+    def doubted(self, *, since: Moment | None = None, until: Moment | None = None) -> None:
         """An answer may have been on the way, for good, whatever came in its place.
 
         `since` is the last certain moment when it was asked for, if that was beside the polls: what it held may be
-        older than the polls that were granted meanwhile.
+        older than the polls that were granted meanwhile. It holds nothing younger than `until`, however long the poll
+        beside it is held; None where it may be on the way yet, or was that to a poll.
         """
+        self._cut_until = until if not self.cut or self._cut_until is not None else None
         self.cut = True
         self.last = since or self.last
         self.lost(Cause.NO_ACK_CUT)
@@ -116,5 +124,8 @@ class SubscriptionState:
         if self._new_session:
             return Restored(since=self.last, restored_by=RestoredBy.HANDSHAKE, cause=cause)
         restored_by = RestoredBy.RESUME if self.last is None else RestoredBy.POLL
+        if not self.cut:
+            return Restored(since=self.last, restored_by=restored_by, cause=cause)
         # A session that still exists has lost only what was cut.
-        return Restored(since=self.last, restored_by=restored_by, cause=Cause.NO_ACK_CUT if self.cut else cause)
+        until = self._cut_until if restored_by is RestoredBy.POLL else None
+        return Restored(since=self.last, until=until, restored_by=restored_by, cause=Cause.NO_ACK_CUT)

@@ -26,6 +26,7 @@ from listener.runtime.http_client import bare, describe
 
 _ENCODER = msgspec.json.Encoder()
 _FRAMES_A_TURN = 32
+_MOST_PINGS = 1000  # and pongs, before a frame comes; aiohttp answers, and keeps, any number of them in one step
 _MOST_HELD_BYTES = 16 * 2**20  # of frames that one exchange reads for another while it waits for its own
 
 
@@ -120,16 +121,22 @@ class WebsocketTransport(LongPollingTransport):
         heir.extend(frames)
 
     async def _receive(self, socket: aiohttp.ClientWebSocketResponse) -> bytes:
-        frame = await socket.receive()
-        match frame.type:
-            case aiohttp.WSMsgType.TEXT:
-                return str(frame.data).encode()
-            case aiohttp.WSMsgType.BINARY:
-                return bytes(frame.data)
-            case aiohttp.WSMsgType.ERROR:
-                raise self._broken(frame.data)
-            case _:
-                raise aiohttp.ClientConnectionError("the websocket was closed")
+        for _ in range(_MOST_PINGS):
+            frame = await socket.receive()
+            match frame.type:
+                case aiohttp.WSMsgType.TEXT:
+                    return str(frame.data).encode()
+                case aiohttp.WSMsgType.BINARY:
+                    return bytes(frame.data)
+                case aiohttp.WSMsgType.PING:
+                    await socket.pong(frame.data)
+                case aiohttp.WSMsgType.PONG:
+                    pass
+                case aiohttp.WSMsgType.ERROR:
+                    raise self._broken(frame.data)
+                case _:
+                    raise aiohttp.ClientConnectionError("the websocket was closed")
+        raise aiohttp.ClientConnectionError(f"{_MOST_PINGS} pings or pongs came, and nothing else")
 
     def _broken(self, cause: object) -> aiohttp.ClientConnectionError:
         if not isinstance(cause, aiohttp.WebSocketError) or cause.code != aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
@@ -144,7 +151,7 @@ class WebsocketTransport(LongPollingTransport):
             headers: dict[str, str] = {}
             await self.link.outgoing(request.payload, headers)
             self._socket = await self.link.http.ws_connect(
-                self.url, headers=headers, max_msg_size=self.link.max_message_bytes, autoping=True
+                self.url, headers=headers, max_msg_size=self.link.max_message_bytes, autoping=False
             )
         return self._socket
 

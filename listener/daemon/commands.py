@@ -78,21 +78,24 @@ class CommandHandler:
             NotPossible: the sink cannot do it.
             JournalError: the journal could not do it.
         """
+        done: Result
         match command:
             case ResumeLane():
-                return await self._resume(command)
+                done = await self.resume(command)
             case ReplayDeadLetters(filter=which):
-                return await self._replay(which)
+                done = await self.replay(which)
             case DropDeadLetters(filter=which):
-                letters = await self._journal.drop_dead_letters(which)
-                log.info("dead_letters_dropped", letters=letters, sink=which.sink)
-                return DeadLetterCount(letters=letters)
+                done = DeadLetterCount(letters=await self._journal.drop_dead_letters(which))
+                log.info("dead_letters_dropped", letters=done.letters, sink=which.sink)
             case SendTestEvent(name=name):
-                return await self._test(await self._lane(self._known(name)))
-            case ResendEvents() | CancelResend():
-                return await self._resend(command)
+                done = await self.test(name)
+            case ResendEvents():
+                done = await self.resend(command)
+            case CancelResend(name=name):
+                done = await self.cancel_resend(name)
             case ListLanes() | Summarize():
-                return await self._tell(command)
+                done = await self._tell(command)
+        return done
 
     async def attempts(self, sink: str, limit: int) -> tuple[Sequence[Attempt], bool, str | None]:
         """The last attempts of a sink, newest first; whether its lane is here; and the replica that has it, if known.
@@ -110,7 +113,8 @@ class CommandHandler:
             raise ControlError("summary: nobody keeps it here")
         return msgspec.Raw(msgspec.json.encode(await self._summary()))
 
-    async def _resume(self, command: ResumeLane) -> Resumed:
+    async def resume(self, command: ResumeLane) -> Resumed:
+        """Raises ControlError; so do the following, and what else `execute` raises."""
         if (command.name is None) != command.all:
             raise ControlError("lane-resume: give either name or all")
         names = [self._known(command.name)] if command.name is not None else list(self._configured())
@@ -130,13 +134,15 @@ class CommandHandler:
         """Leave it to whoever has the lane, or will have it."""
         return "" if self._duties is None else await self._duties.order(LANE + name, what) or ""
 
-    async def _test(self, lane: Lane) -> SinkTestResult:
+    async def test(self, name: str) -> SinkTestResult:
+        """Send one test event."""
+        lane = await self._lane(self._known(name))
         event = self._new_test_event(lane.name)
         tested = SinkTestResult.of(event.id, *await lane.send_test_event(event))
         log.info("sink_tested", sink=lane.name, event_id=event.id, verdict=tested.verdict, reason=tested.reason)
         return tested
 
-    async def _replay(self, which: DeadLetterFilter) -> DeadLetterCount:
+    async def replay(self, which: DeadLetterFilter) -> DeadLetterCount:
         """Mark only letters of sinks that are configured: those of others would wait for ever."""
         names = [self._known(which.sink)] if which.sink is not None else list(self._configured())
         letters = 0
@@ -148,10 +154,9 @@ class CommandHandler:
         log.info("dead_letters_replayed", letters=letters, sink=which.sink)
         return DeadLetterCount(letters=letters)
 
-    async def _resend(self, command: ResendEvents | CancelResend) -> Resend | ResendCancelled:
+    async def resend(self, command: ResendEvents) -> Resend:
+        """Deliver again, or tell how much that would be."""
         name, last = self._known(command.name), self._journal.last_sequence
-        if isinstance(command, CancelResend):
-            return await self._cancel_resend(name)
         lane = self._lanes.get(name)
         cursor = (await self._journal.cursors()).get(name, 0) if lane is None else lane.status().cursor
         require_possible(name, holds_once=self._holds_once(name), left=await self._resend_left(name))
@@ -165,8 +170,9 @@ class CommandHandler:
         log.info("resend_wanted", sink=name, events=plan.events, ordered=plan.ordered)
         return plan
 
-    async def _cancel_resend(self, name: str) -> ResendCancelled:
-        if name in self._lanes:
+    async def cancel_resend(self, name: str) -> ResendCancelled:
+        """No more of what is to be delivered again."""
+        if self._known(name) in self._lanes:
             return ResendCancelled(sink=name, left=await self._lanes[name].cancel_resend())
         left = await self._resend_left(name)
         await self._order(name, "resend-cancel")

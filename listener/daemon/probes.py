@@ -102,13 +102,12 @@ async def set_disposition(
         WebServicesError: the server did not do it.
     """
     account = _account(settings, username)
-    if settings.server.login == "none":
-        raise ConfigError([Problem("server.login", 'SetDisposition needs the REST API: login = "basic"')])
     connector = connections.new_connector(settings.server)
     try:
         parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
         try:
-            assert parts.rest is not None  # noqa: S101 - login is basic
+            if parts.rest is None:
+                raise ConfigError([Problem("server.login", 'SetDisposition needs the REST API: login = "basic"')])
             return await parts.rest.set_disposition(chat_id, disposition, key, target)
         finally:
             await parts.http.close()

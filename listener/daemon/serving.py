@@ -7,25 +7,13 @@ from msgspec.structs import asdict
 
 from listener.config.http import HttpSettings, is_loopback, token_in
 from listener.daemon.commands import CommandHandler
-from listener.daemon.control import (
-    CancelResend,
-    DeadLetterCount,
-    ReplayDeadLetters,
-    Resend,
-    ResendCancelled,
-    ResendEvents,
-    Resumed,
-    ResumeLane,
-    SendTestEvent,
-    SinkTestResult,
-)
+from listener.daemon.control import ResendEvents, ResumeLane
 from listener.daemon.health import Health
 from listener.model.event import DeadLetterFilter, rfc3339
 from listener.model.filter import ControlFilter
 from listener.ports import Journal
 from listener.runtime.metrics import Metrics
-from listener.web.actions import Actions, Resent, SinkTested
-from listener.web.actions import Resumed as SinkResumed
+from listener.web.actions import Actions, Resent, Resumed, SinkTested
 from listener.web.attempts import AttemptList, AttemptPage
 from listener.web.auth import Guard
 from listener.web.console import Console
@@ -64,23 +52,19 @@ class _ControlActions:
     def __init__(self, commands: CommandHandler) -> None:
         self._commands = commands
 
-    async def resume(self, sink: str) -> SinkResumed:
+    async def resume(self, sink: str) -> Resumed:
         """See `web.actions.Actions`."""
-        done = await self._commands.execute(ResumeLane(name=sink))
-        assert isinstance(done, Resumed)  # noqa: S101 - what the command is answered with
-        return SinkResumed(sink=sink, resumed=sink in {*done.resumed, *done.ordered}, trying=sink in done.trying)
+        done = await self._commands.resume(ResumeLane(name=sink))
+        return Resumed(sink=sink, resumed=sink in {*done.resumed, *done.ordered}, trying=sink in done.trying)
 
     async def test(self, sink: str) -> SinkTested:
         """See `web.actions.Actions`."""
-        done = await self._commands.execute(SendTestEvent(name=sink))
-        assert isinstance(done, SinkTestResult)  # noqa: S101 - what the command is answered with
-        return SinkTested(sink=sink, **asdict(done))
+        return SinkTested(sink=sink, **asdict(await self._commands.test(sink)))
 
     async def resend(self, sink: str, from_ms: int, to_ms: int, dry_run: bool) -> Resent:  # noqa: FBT001 - as called
         """See `web.actions.Actions`."""
         command = ResendEvents(name=sink, from_ms=from_ms, to_ms=to_ms, dry_run=dry_run)
-        done = await self._commands.execute(command)
-        assert isinstance(done, Resend)  # noqa: S101 - what the command is answered with
+        done = await self._commands.resend(command)
         return Resent(
             sink=sink,
             events=done.events,
@@ -93,8 +77,7 @@ class _ControlActions:
 
     async def cancel_resend(self, sink: str) -> int:
         """See `web.actions.Actions`."""
-        done = await self._commands.execute(CancelResend(name=sink))
-        return done.left if isinstance(done, ResendCancelled) else 0
+        return (await self._commands.cancel_resend(sink)).left
 
     async def attempts(self, sink: str, limit: int) -> AttemptList:
         """See `web.status.AttemptPage`."""
@@ -103,8 +86,7 @@ class _ControlActions:
 
     async def replay(self, which: DeadLetterFilter) -> int:
         """See `web.actions.Actions`."""
-        done = await self._commands.execute(ReplayDeadLetters(filter=ControlFilter.of(which)))
-        return done.letters if isinstance(done, DeadLetterCount) else 0
+        return (await self._commands.replay(ControlFilter.of(which))).letters
 
 
 def http_server(

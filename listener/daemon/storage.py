@@ -99,7 +99,12 @@ def _shared(
         database=database, name=name, version=__version__, lease_s=lease_s, beat_s=lease_s * _BEATS, host=host
     )
     journal = SharedJournal(
-        database=database, membership=membership, on_commit=count, host=host, known_sequence=known_sequence
+        database=database,
+        membership=membership,
+        on_commit=count,
+        host=host,
+        known_sequence=known_sequence,
+        known=partial(known_elsewhere, settings),
     )
     workers = {"membership": membership.run, "journal": journal.run}
     place = settings.journal.url or "a database of others"

@@ -305,6 +305,8 @@ class Receiver:
             self._log.warning("notifications_refused", reasons=dict(refused), batch=batch.number)
         if batch.resume is not None:
             self._set_subscribed(batch.at)
+            if self._reconciler is not None and not batch.more:
+                self._reconciler.polled()
         heard = any(not one.prime for one in decoded.observations)
         store = heard or (batch.resume is not None and self._store_is_due(batch.at))
         durable = partial(self._confirm, batch, useful=bool(decoded.observations))
@@ -343,7 +345,7 @@ class Receiver:
         gap = None
         if since is not None and self._missed(fact):
             closed_by = "handshake" if fact.restored_by is RestoredBy.HANDSHAKE else "poll"
-            gap = self._gap(self._liveness.gap_start(since), fact.at, fact.cause, closed_by)
+            gap = self._gap(self._liveness.gap_start(since), fact.until or fact.at, fact.cause, closed_by)
             self._liveness.trust()
         await self._record(Entry(account=self._identity.account, gap=gap, session=self._session(fact)))
         if fact.restored_by is not RestoredBy.POLL:

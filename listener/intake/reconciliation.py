@@ -152,6 +152,7 @@ class Reconciler:
         "_missed",
         "_overtaken",
         "_owed",
+        "_put_off",
         "_reading",
         "_record",
         "_rest",
@@ -192,6 +193,7 @@ class Reconciler:
         self._reading = False
         self._missed = False
         self._owed = False
+        self._put_off = False
         self._continued = False
         self._overtaken = 0
         self._before: _Before | None = None
@@ -225,12 +227,14 @@ class Reconciler:
         self._owed = True
 
     def polled(self) -> None:
-        """The session holds nothing more."""
+        """A poll was answered to its end: what the session had held before is heard."""
         if self._owed:
             self._owed = False
             is_without_gap = not self._missed
             self.ask()
             self._continued = is_without_gap
+        elif self._put_off and self._chore is not None:
+            self._chore.now()
 
     async def learn(self, *, prime: bool) -> None:
         """Before the very first subscription: store the chats' values, which the first notifications will change.
@@ -266,7 +270,10 @@ class Reconciler:
     async def _after_gap(self) -> None:
         self._asked = False
         self._reading = True
-        subscribed = self._continued and await self.subscription.subscribe_again()
+        subscribed = False
+        if self._continued:
+            await self._settle(_SETTLE_S)  # a session that goes on subscribes of its own accord, and that comes first
+            subscribed = await self.subscription.subscribe_again()
         try:
             look = await self._read(Moment.of(self._clock))
             await self._settle(_SETTLE_S)
@@ -316,11 +323,14 @@ class Reconciler:
     async def _check(self) -> None:
         """Subscribe again, and compare while all seems well. What was never notified shows a dead subscription.
 
-        To subscribe comes first: whatever the chats do not say yet is heard then.
+        To subscribe comes first: whatever the chats do not say yet is heard then. What an outage keeps from it is made
+        up once, when it is over: it may leave no gap, whose re-reading would do.
         """
+        was_put_off, self._put_off = self._put_off, not self.subscription.is_connected()
         if not self.subscription.is_healthy():
-            return  # the gap in which this ends will reread
+            return
         subscribed = await self.subscription.subscribe_again()
+        self._put_off = not subscribed and not was_put_off
         try:
             look = await self._read(Moment.of(self._clock))
             await self._settle(_SETTLE_S)
@@ -335,6 +345,7 @@ class Reconciler:
             _raise_damage(exc)
             self._count("failed")
             self._log.warning("reconciliation_check_failed", error=str(exc))
+            self._put_off = not was_put_off and (not subscribed or not self.subscription.is_connected())
             return
         if self._asked or not self.subscription.is_healthy():
             return

@@ -32,6 +32,7 @@ LARGEST_HEAD = 256 * 2**10
 
 _INTERIM = "interim answers included"
 _SLICE = 16 * 2**10
+_SLICE_OF_FRAMES = 4 * 2**10  # 16 KiB may hold 8,000 frames of a websocket, 35 ms of work
 _NO_ROOM = bytearray()
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
@@ -51,12 +52,13 @@ class Inlet(asyncio.BufferedProtocol):
     would hold the loop for 50 ms, and gigabytes would follow.
     """
 
-    __slots__ = ("_behind", "_head_bytes", "_line", "_refused", "_room", "_transport")
+    __slots__ = ("_behind", "_head_bytes", "_line", "_refused", "_room", "_slice", "_transport")
 
     def __init__(self, transport: asyncio.Transport, behind: Any) -> None:
         self._transport = transport
         self._behind = behind
         self._room = _NO_ROOM
+        self._slice = _SLICE
         self._head_bytes: int | None = None
         self._line = b""  # the beginning of the header line that is under way
         self._refused: HeadTooLarge | None = None
@@ -85,6 +87,10 @@ class Inlet(asyncio.BufferedProtocol):
         """Count no longer: the status is known, or there will be none."""
         self._head_bytes = None
 
+    def expect_frames(self) -> None:
+        """The connection is a websocket's from here."""
+        self._slice = _SLICE_OF_FRAMES
+
     def complaint(self, exc: BaseException) -> str:
         """What is too large, if that is what ended the wait for the head; else empty."""
         if isinstance(exc, HeadTooLarge):
@@ -99,7 +105,7 @@ class Inlet(asyncio.BufferedProtocol):
 
     def get_buffer(self, _sizehint: int) -> bytearray:
         """See asyncio."""
-        self._room = bytearray(_SLICE)
+        self._room = bytearray(self._slice)
         return self._room
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -160,13 +166,16 @@ class _Answer(aiohttp.ClientResponse):
             return await super().start(connection)
         inlet.await_head()
         try:
-            return await super().start(connection)
+            answer = await super().start(connection)
         except aiohttp.ClientError as exc:
             if complaint := inlet.complaint(exc):
                 raise HeadTooLarge(complaint) from bare(exc)
             raise
         finally:
             inlet.end_head()
+        if answer.status == HTTPStatus.SWITCHING_PROTOCOLS:
+            inlet.expect_frames()
+        return answer
 
 
 class Proxy:

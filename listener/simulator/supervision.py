@@ -283,8 +283,9 @@ class Supervision:
 
 
 def _error_of(refusal: Refusal) -> type[WebServicesError]:
-    kinds: dict[int, type[WebServicesError]] = {2: ParameterInvalid, 3: OperationForbidden, 5: OperationForbidden}
-    return kinds.get(refusal.status_code, NotFound if refusal.status_code == 6 else ServerFault)  # noqa: PLR2004 - statusCodes
+    forbidden = OperationForbidden
+    kinds: dict[int, type[WebServicesError]] = {2: ParameterInvalid, 3: forbidden, 5: forbidden, 6: NotFound}
+    return kinds.get(refusal.status_code, ServerFault)
 
 
 def _chat(chat: Chat, agent: str, base_url: str) -> Mapping[str, Any]:

@@ -136,9 +136,7 @@ class Session:
         try:
             return await exchange()
         except LoginRefused as exc:
-            raise LoginRefused(
-                f"{exc}, {_NOT_HONOURED}", http_status=exc.http_status, status_code=exc.status_code
-            ) from exc
+            raise _not_honoured(exc) from exc
 
     async def _renew_csrf(self, rejected: dict[str, str], logins: int) -> None:
         """Fetch the token of this session; without a session, or with the same token again, log in."""
@@ -206,6 +204,8 @@ class Session:
         body = msgspec.json.encode({"operationName": "StartContactCenterSession", "channels": self._channels})
         try:
             await self._exchange("POST", ME, body=body)
+        except LoginRefused as exc:
+            raise _not_honoured(exc) from exc
         except WebServicesError as exc:
             if exc.status_code != PARTIAL:
                 raise
@@ -253,6 +253,11 @@ class Session:
         elif not self._refused_header_told:
             self._refused_header_told = True
             _log.warning("csrf_header_refused", account=self._username, header=name[:_SHOWN_CHARS], reason=problem)
+
+
+def _not_honoured(exc: LoginRefused) -> LoginRefused:
+    """What a refusal is of a call that follows a login which was granted."""
+    return LoginRefused(f"{exc}, {_NOT_HONOURED}", http_status=exc.http_status, status_code=exc.status_code)
 
 
 async def _read(response: aiohttp.ClientResponse, path: str, most_bytes: int) -> bytes:

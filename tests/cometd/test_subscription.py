@@ -62,6 +62,24 @@ def test_an_answer_beside_the_polls_may_have_held_what_came_before_the_last_of_t
 
 
 @pytest.mark.parametrize(
+    ("before", "until"),
+    [((), SECOND), (({"since": FIRST, "until": FIRST},), SECOND), (({},), None), (({"since": FIRST},), None)],
+)
+def test_what_such_an_answer_may_have_held_ends_with_it_unless_another_may_be_on_its_way(before, until):
+    subscription = certain()
+    for one in before:
+        subscription.doubted(**one)
+    subscription.doubted(since=FIRST, until=SECOND)
+    subscription.asked(THIRD)
+    restored = subscription.restored()
+    assert restored is not None
+    assert (restored.since, restored.until, restored.cause) == (FIRST, until, Cause.NO_ACK_CUT)
+    subscription.doubted(since=FIRST, until=THIRD)
+    assert (again := subscription.restored()) is not None
+    assert again.until == THIRD
+
+
+@pytest.mark.parametrize(
     ("happened", "restored_by", "cause"),
     [
         (["cut"], RestoredBy.POLL, Cause.NO_ACK_CUT),

@@ -292,6 +292,33 @@ async def too_large(socket: web.WebSocketResponse) -> None:
         await socket.send_str("[" + " " * 100_000)
 
 
+@pytest.mark.parametrize(("kind", "pongs"), [("ping", True), ("pong", False)])
+async def test_pings_are_answered_and_no_frame_waits_behind_any_number_of_them(make: Make, kind: str, *, pongs: bool):
+    answered = []
+
+    async def talk(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        for _ in range(3):
+            await getattr(socket, kind)(b"x")
+        await socket.send_json([reply(1)])
+        socket._autoping = False
+        if pongs:
+            answered.append([(await socket.receive()).data for _ in range(3)])
+        await socket.receive()
+        for _ in range(2000):
+            await getattr(socket, kind)(b"x")
+        await socket.receive()
+
+    line = await make(talk)
+    assert await line.ask(request(1)) == [reply(1)]
+    failure = await line.failure(request(2))
+    assert (failure.maybe_lost, str(failure)) == (
+        True,
+        "no answer from the server: 1000 pings or pongs came, and nothing else",
+    )
+    assert answered == [[b"x"] * 3] * pongs
+
+
 async def test_a_batch_that_is_too_large_for_a_frame_is_fetched_by_long_polling_and_then_the_socket_goes_on(make: Make):
     """With acknowledgements it would come again for ever: until it is acknowledged, polls are long-polling's."""
     line = await make(too_large, max_message_bytes=70_000)

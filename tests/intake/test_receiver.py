@@ -742,6 +742,19 @@ async def test_the_chats_are_re_read_after_a_gap_only(make: Make):
     assert world.rest.asked == 0
 
 
+@pytest.mark.parametrize(("more", "asked"), [(False, 1), (True, 0)])
+async def test_what_an_earlier_process_owed_is_read_behind_the_first_answer_that_is_whole(
+    make: Make, monkeypatch: pytest.MonkeyPatch, more: bool, asked: int
+):
+    """A session that always has something to tell would put it off for ever, if only an empty answer counted."""
+    monkeypatch.setattr("listener.intake.reconciliation._SETTLE_S", 0.001)
+    world = await make(saved=saved(ack=3))
+    told = batch(with_data(DispositionCode="A"), more=more)
+    await world.report(certain(RestoredBy.RESUME, ack=True), told)
+    await asyncio.sleep(0.05)
+    assert world.rest.asked == asked
+
+
 async def test_a_notification_that_came_while_the_chats_were_re_read_is_the_newer_one(make: Make):
     world = await make(saved=UNCLEAN)
     await world.report(batch(with_data(DispositionCode="A")))

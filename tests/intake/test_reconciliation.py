@@ -454,6 +454,33 @@ async def test_a_look_that_fails_is_counted_and_tried_at_the_next_turn(make: Cal
     assert (world.results("failed"), world.deaths) == (1, [])
 
 
+async def _is_made_up(world: World) -> bool:
+    """Whether the next poll brings a look that nothing else would bring."""
+    asked = world.rest.asked
+    world.reconciler.polled()
+    await asyncio.sleep(0.05)
+    return world.rest.asked > asked
+
+
+async def test_a_look_that_an_outage_kept_from_it_is_made_up_at_the_next_poll(make: Callable[..., Any]):
+    world = await make(interval_s=0.0)
+    await asyncio.sleep(0)
+    world.alive = world.standing = False
+    await world.reconciler._check()
+    world.alive = world.standing = True
+    assert world.rest.asked == 0
+    assert await _is_made_up(world)
+    assert not await _is_made_up(world)
+
+
+async def test_so_is_one_whose_subscription_failed_once(make: Callable[..., Any]):
+    world = await make(interval_s=0.0)
+    world.grants = False
+    await world.reconciler._check()
+    assert await _is_made_up(world)
+    assert not await _is_made_up(world)
+
+
 async def test_a_re_reading_after_a_gap_is_tried_until_it_succeeds(make: Callable[..., Any]):
     world = await make(interval_s=0.0)
     world.rest.errors = [Unreachable("no route")] * 3

@@ -1,6 +1,7 @@
 """What is known of a world after its end: what was published, what became of it, what went wrong."""
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 from listener.model.event import DeadLetter, Event
@@ -63,6 +64,37 @@ class SessionProblem:
     agents: frozenset[str]
     fault: str
     cuts: bool = False
+
+
+class Verdict(Enum):
+    """What an answer was worth to whoever got it.
+
+    `SPOILT`: something other than the server's word came. `LOST`: nothing came, or not from whoever was asked.
+    `UNKNOWN_CLIENT`: of a session that is no more, `UNKNOWN_LOGIN`: of a login that is.
+    """
+
+    GRANTED = auto()
+    REFUSED = auto()
+    UNKNOWN_CLIENT = auto()
+    UNKNOWN_LOGIN = auto()
+    SPOILT = auto()
+    LOST = auto()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """An answer of the server to one agent: when it was asked, when the answer left, to what, and its worth.
+
+    `what` is the channel of a Bayeux message, `login` of whoever names a password, `rest` of all else.
+    """
+
+    asked_at: float
+    left_at: float
+    agent: str
+    peer: str
+    client_id: str
+    what: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,6 +214,7 @@ class Evidence:
         wanted_again: what an operator has had delivered again.
         counts: for each look at a process, its number and its counters.
         sessions: beginnings and ends on the server.
+        answers: what the server, and what stands before it, answered, in the order in which it left.
         troubles: what went wrong.
         clock: the settings of the listener's wall clock.
         lives: from when to when each process of the listener ran, and how it ended.
@@ -203,6 +236,7 @@ class Evidence:
     wanted_again: list[Wanted] = field(default_factory=list)
     counts: list[tuple[float, int, dict[str, float]]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
     troubles: list[SessionProblem] = field(default_factory=list)
     clock: list[tuple[float, int]] = field(default_factory=list)
     lives: list[tuple[float, float, str]] = field(default_factory=list)

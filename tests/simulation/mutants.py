@@ -13,6 +13,7 @@ from rich.console import Console
 from listener.audit.trail import Trail
 from listener.cometd.engine import Engine
 from listener.cometd.keep_alive import KeepAlive
+from listener.cometd.lease import Lease
 from listener.cometd.protocol import Phase, Session, Step
 from listener.delivery import lane
 from listener.delivery.lane import Lane
@@ -158,6 +159,17 @@ def _begins_late(original: Any) -> Any:
     return gap
 
 
+def _begins_early(original: Any) -> Any:
+    def gap(self: Receiver, since: Moment, until: Moment, *rest: Any, **of: Any) -> Any:
+        return original(self, since.earlier(4.0), until, *rest, **of)
+
+    return gap
+
+
+def _waits_for_longer(original: Any) -> Any:
+    return lambda self: 10 * original(self)
+
+
 def _forgets_to_sync(original: Any) -> Any:
     def connect(path: Any) -> Any:
         connection = original(path)
@@ -210,6 +222,12 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "gap begins late": Mutant(
         text="a gap begins in the middle of what it stands for", patches=[(Receiver, "_gap", _begins_late)]
+    ),
+    "gap begins early": Mutant(
+        text="a gap begins four seconds before what it stands for", patches=[(Receiver, "_gap", _begins_early)]
+    ),
+    "slow to return": Mutant(
+        text="the pause between two attempts is ten times as long", patches=[(Lease, "pause_s", _waits_for_longer)]
     ),
     "hold not learned": Mutant(
         text="polls that a proxy cuts go on asking for the same hold", patches=[(Engine, "_learn_hold", _nothing)]

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from listener.cometd.facts import Cause
-from listener.intake.monitoring import NOT_MONITORED, NOT_TOLD, REVOKED
+from listener.intake.monitoring import NOT_TOLD, REVOKED
 from listener.model import event as model
 from listener.model.event import Change, Event, Kind, Origin, epoch_ms
 from listener.model.replica import ACCOUNT
@@ -23,20 +23,12 @@ from simulation.evidence import Evidence, Publication, Recorded, Session, Sessio
 from simulation.schedule import RECONCILE_S, Advise, Schedule
 from simulation.wellness import MOVES, ORDERLY, TAKEN_OVER_WITHIN_S
 
-STORED_S = 10.0
-"""How far behind the certainty of an idle session may be that is stored for the next process."""
 RETRY_S = 12.0
 """The longest pause between two attempts, and what an attempt takes."""
 LOGIN_S = 65.0
 """The longest pause between two logins that were refused, beyond that."""
-REFUSALS = ("Fail", "StandIn", "LoseLogins", "RotateCsrf", "RefuseInBayeux")
-"""Faults that may end in a login."""
-ENDS = ("Kill", "Restart")
-"""Faults that end a process."""
 UNCERTAIN = (NOT_TOLD, REVOKED)
 """Gaps whose cause is what the site does, not what goes wrong."""
-ASKED_AGAIN_S = 30.0
-"""How much later a supervisor monitors an agent again who was refused."""
 STALLS = ("DiskFull", "DiskStall", "DatabaseRestart", "DatabaseSlow", "CutOff from database")
 """In these nothing is stored, or late."""
 KEPT_SHARE = 0.25
@@ -370,63 +362,11 @@ def may_leave_a_gap(case: Case, trouble: SessionProblem) -> bool:
     return not (is_fast and (case.plan.ack or trouble.fault in ORDERLY))
 
 
-def gaps_are_honest(case: Case) -> Iterator[Finding]:
-    """6a. A gap has a cause, is not longer than that and the stated bounds, and says what was done to the clock."""
-    before_s = 2 * case.plan.hold_ms / 1000 + STORED_S + 3.0
-    after_s = case.plan.hold_ms / 1000 + RETRY_S
-    login_s = after_s + LOGIN_S
+def gaps_tell_of_the_clock(case: Case) -> Iterator[Finding]:
+    """6b. A gap says what was done to the wall clock in it."""
     for gap in case.gaps:
-        if gap.reason in UNCERTAIN:
-            continue
-        again_s = ASKED_AGAIN_S if gap.reason == NOT_MONITORED else 0.0
-        troubles = [one for one in case.evidence.troubles if gap.agent in one.agents and may_leave_a_gap(case, one)]
-        reach = [
-            (
-                one.since - before_s - (RECONCILE_S if _casts_doubt(one, gap) else 0.0),
-                _over_at(case, one, gap) + (login_s if one.fault in REFUSALS else after_s) + again_s,
-            )
-            for one in troubles
-            if one.since <= gap.ends_at
-        ]
-        since, until = _stretch(reach, gap.ends_at)
-        if not since <= gap.ends_at <= until:
-            text = f"a gap ({gap.reason}) of {gap.least_s:.3f} s without a cause"
-            yield Finding(promise="gap without cause", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
-        elif gap.least_s > gap.ends_at - since + _SLACK_S:
-            text = f"a gap ({gap.reason}) of {gap.least_s:.3f} s for trouble since {since + before_s:.3f} s"
-            yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
-        if gap.length_s is not None:
+        if gap.reason not in UNCERTAIN and gap.length_s is not None:
             yield from _clock_is_told(case, gap, gap.length_s)
-
-
-def _casts_doubt(trouble: SessionProblem, gap: Gap) -> bool:
-    """What a process had seen of a subscription since it was certain of it last is gone with the process."""
-    return trouble.fault in (*ENDS, *MOVES) and gap.reason == Cause.SUBSCRIPTION_LOST
-
-
-def _is_refusal(trouble: SessionProblem, gap: Gap) -> bool:
-    """A topic is asked for again as often as the chats are read."""
-    return trouble.fault == "RefuseTopic" and gap.reason == Cause.TOPIC_REFUSED
-
-
-def _over_at(case: Case, trouble: SessionProblem, gap: Gap) -> float:
-    """When the cause of a gap was over: a subscription is forgotten until the look that each re-reading puts off.
-
-    A look that was under way has subscribed before, and goes on for as long as something else holds it up.
-    """
-    if _is_refusal(trouble, gap):
-        return trouble.until + RECONCILE_S
-    if trouble.fault != "Forget":
-        return trouble.until
-    held_up = [one.until for one in case.evidence.troubles if one.since <= trouble.since <= one.until]
-    over_at = max([trouble.since, *held_up]) + RECONCILE_S
-    for one in sorted(case.gaps, key=lambda one: one.ends_at):
-        if one.agent != gap.agent or one.reason in UNCERTAIN or not trouble.since <= one.ends_at < gap.ends_at:
-            continue
-        if one.reason != Cause.NO_ACK_CUT or one.ends_at > over_at:
-            break
-        over_at = one.ends_at + RECONCILE_S
-    return over_at
 
 
 def _clock_is_told(case: Case, gap: Gap, length_s: float) -> Iterator[Finding]:
@@ -452,17 +392,8 @@ def _step_since_some_moment(gap: Gap, step_s: float) -> float:
     return next((one for one in steps if abs(one - gap.step_s) <= _SLACK_S), step_s)
 
 
-def _stretch(reach: Sequence[tuple[float, float]], at: float) -> tuple[float, float]:
-    """The stretch of overlapping ones that holds the moment."""
-    since, until = at + 1.0, at
-    for one_since, one_until in sorted(reach, reverse=True):
-        if one_since <= at and one_until >= min(since, at):
-            since, until = min(since, one_since), max(until, one_until)
-    return since, until
-
-
 def sessions_are_kept(case: Case) -> Iterator[Finding]:
-    """6b. No session is lost that could have been kept: a login that was refused stands in the way until the next."""
+    """6c. No session is lost that could have been kept: a login that was refused stands in the way until the next."""
     begun = {one.client_id: one.at for one in case.evidence.sessions if one.what == "began"}
     for session in case.evidence.sessions:
         is_unknown = _was_not_stored(case, session, begun.get(session.client_id, 0.0))
@@ -548,7 +479,7 @@ PROMISES: tuple[Promise, ...] = (
     chats_are_in_order,
     ids_are_stable,
     every_notification_is_counted,
-    gaps_are_honest,
+    gaps_tell_of_the_clock,
     sessions_are_kept,
     everything_settles,
     the_journal_knows_how_chats_stand,

@@ -20,7 +20,17 @@ from listener.simulator.logins import HttpSession
 from listener.simulator.media import CHAT, MEDIA, VOICE, ChatState, NoticeKind
 from listener.simulator.state import FIRST_CHAT, Agent
 from listener.simulator.wire import Call, Reply
-from simulation.evidence import KEY, Confirmed, Evidence, Publication, Session, SessionProblem, Shared
+from simulation.evidence import (
+    KEY,
+    Answer,
+    Confirmed,
+    Evidence,
+    Publication,
+    Session,
+    SessionProblem,
+    Shared,
+    Verdict,
+)
 from simulation.loop import Loop
 from simulation.oracle import LOGIN_S
 from simulation.schedule import StandIn
@@ -29,6 +39,7 @@ PORT = 8080
 LEARNED_FROM = 3  # answers that a proxy cuts; from then on nobody should ask for one that takes so long
 CODES = ("resolved", "callback", "spam")  # beside those that are used once
 _ENDS = (b"402::", b'"reconnect":"handshake"', b'"reconnect":"none"')
+_NO_LOGIN = (b"Access denied", b"Csrf token")
 _PEER: ContextVar[str] = ContextVar("peer", default="")
 """The host whose request is being answered."""
 _DECODE = msgspec.json.Decoder(list[dict[str, Any]]).decode
@@ -55,6 +66,7 @@ class Site(Simulator):
         self._idle_since: dict[str, float] = {}
         self._logged: set[str] = set()  # sessions that know that they are over, or were asked to begin anew
         self._refused_login: dict[str, float] = {}
+        self._whose: dict[str, str] = {}  # logins and sessions, those too that the server knows no more
         evidence.team.began[FIRST_CHAT] = 0.0
         self.supervision._on_channel = self._on_monitor  # type: ignore[method-assign]
         self._bayeux._sweep = self._swept  # type: ignore[method-assign]
@@ -166,11 +178,46 @@ class Site(Simulator):
         self._unwatched_expect_poll(session, interval_ms=interval_ms)
 
     async def _serve(self, call: Call) -> Reply:
-        if not call.notifications:
+        asked_at, messages = self._loop.now_s, _DECODE(call.body) if call.notifications else []
+        if messages:
+            reply = await self._notify(call, messages)
+        else:
             reply = await super()._serve(call)
             self._note_login(call, reply)
-            return reply
-        messages = _DECODE(call.body)
+        self._note_answer(call, messages, reply, asked_at)
+        return reply
+
+    def _note_answer(self, call: Call, messages: Sequence[Mapping[str, Any]], reply: Reply, asked_at: float) -> None:
+        """Note what it was worth; a proxy that cuts what takes too long is none of its troubles once it is known."""
+        cookie, named = call.cookies.get("JSESSIONID", ""), _named(call)
+        for key, value in reply.cookies:
+            if key == "JSESSIONID" and (named or self._agent_of(call)):
+                self._whose[value] = named or self._agent_of(call)
+        client_id = str(messages[0].get("clientId", "")) if messages else ""
+        agent = named or self._whose.get(client_id) or self._whose.get(cookie, "")
+        if client_id:
+            self._whose.setdefault(client_id, agent)
+        if reply.status == 504 and self.read_timeout_s is not None and self._cut[self._agent_of(call)] > LEARNED_FROM:
+            return
+        what = str(messages[0].get("channel")) if messages else "login" if named else "rest"
+        self.evidence.answers.append(
+            Answer(
+                asked_at=asked_at,
+                left_at=self._loop.now_s,
+                agent=agent,
+                peer=call.peer or "",
+                client_id=client_id,
+                what=what,
+                verdict=Verdict.UNKNOWN_LOGIN if self._is_of_a_lost_login(call, reply) else _worth(reply, messages),
+            )
+        )
+
+    def _is_of_a_lost_login(self, call: Call, reply: Reply) -> bool:
+        if any(call.cookies.get("JSESSIONID") in logins for _, logins in self._refused.values()):
+            return b"::" in reply.body
+        return _named(call) is None and reply.status == 403 and any(one in reply.body for one in _NO_LOGIN)
+
+    async def _notify(self, call: Call, messages: Sequence[Mapping[str, Any]]) -> Reply:
         if self.evidence.shared is not None:
             self._watch(self.evidence.shared, call, messages)
         refusal = self._refusal(call, messages)
@@ -326,6 +373,18 @@ def _named(call: Call) -> str | None:
     """Who logs in with this request; None where nobody does."""
     scheme, _, credentials = call.headers.get("Authorization", "").partition(" ")
     return b64decode(credentials).decode().partition(":")[0] if scheme == "Basic" else None
+
+
+def _worth(reply: Reply, messages: Sequence[Mapping[str, Any]]) -> Verdict:
+    """What an answer is to whoever gets it."""
+    if reply.destroy or reply.status >= 500 or reply.status == 408:
+        return Verdict.LOST
+    is_whole = reply.cut_after is None and reply.status < 300
+    if not is_whole or (messages and not (reply.body.endswith(b"}]") and b"/meta/" in reply.body)):
+        return Verdict.REFUSED if reply.status in (401, 403) else Verdict.SPOILT
+    if b"402::" in reply.body:
+        return Verdict.UNKNOWN_CLIENT
+    return Verdict.REFUSED if b'"successful":false' in reply.body else Verdict.GRANTED
 
 
 def _refused(messages: Sequence[Mapping[str, Any]], error: str) -> Reply:

@@ -13,6 +13,8 @@ SEEDS = {
     "no re-subscribe": 3,
     "gap not written": 4,
     "gap begins late": 8,
+    "gap begins early": 0,
+    "slow to return": 2,
     "hold not learned": 120,
     "no re-read": 48,
     "no resume state": 3,

@@ -12,9 +12,11 @@ import pytest
 
 pytest.importorskip("simloop", reason="simloop, the simulated event loop, needs Python 3.12")
 
+from listener.simulator import MEDIA
 from simulation.cli import command_of
 from simulation.draws import draw
 from simulation.explore import Outcome, play, play_seed
+from simulation.gap_oracle import EARLIER, LATER
 from simulation.judge import judge
 from simulation.known import CASES, OpenCase
 from simulation.mutants import ALL
@@ -34,6 +36,7 @@ from simulation.schedule import (
     FilesTaken,
     Forget,
     Freeze,
+    Garbled,
     Kill,
     KillReplica,
     LoseLogins,
@@ -46,6 +49,7 @@ from simulation.schedule import (
     ReceiverHangs,
     Refuse,
     RefuseInBayeux,
+    RefuseTopic,
     ReplicaClock,
     Restart,
     RestartReplica,
@@ -160,8 +164,9 @@ def test_a_schedule_shrinks_to_what_it_takes():
     assert [type(fault) for fault in small.faults] == [kind]
 
 
-def test_the_page_lists_the_open_cases_and_the_mutants():
+def test_the_page_lists_the_open_cases_the_mutants_and_how_long_a_gap_may_be():
     page = (ROOT / "docs" / "simulation.md").read_text(encoding="utf-8")
+    assert [one for one in (*LATER, *EARLIER) if f"| {one.when} | {one.most} | {one.text} |" not in page] == []
     assert [case.id for case in CASES if f"| `{case.id}` | {case.text} |" not in page] == []
     assert [name for name, mutant in ALL.items() if f"| {name} | {mutant.text} |" not in page] == []
 
@@ -381,6 +386,34 @@ def test_what_is_found_after_a_kill_is_on_record_up_to_where_the_session_was_sub
     assert outcome.unknown == [], told(outcome)
 
 
+def _of_media(plan: Schedule) -> Schedule:
+    return msgspec.structs.replace(plan, media=tuple(MEDIA))
+
+
+def test_a_topic_is_asked_for_again_once_the_outage_is_over_that_put_it_off():
+    """Nothing else would: a session with acknowledgements goes on without a gap."""
+    refused, outage = (
+        RefuseTopic(topic="/v2/me/emails", at=18.427, for_s=25.0),
+        Partition(host="gws", at=53.5, for_s=7.2),
+    )
+    plan = _small(53000041, refused, outage, ack=True, hold_ms=3000, lasts_s=90.0, accounts=3, sliced=True)
+    outcome = play(_of_media(plan))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_a_killed_process_owed_is_read_by_the_next_as_soon_as_its_session_goes_on():
+    down, full = ServerRestart(at=18.823, for_s=20.235), DiskFull(at=40.307, for_s=0.616)
+    plan = _small(71000064, down, full, Kill(power=False, at=40.749, for_s=1.0), ack=True, hold_ms=8000, lasts_s=60.0)
+    outcome = play(_of_media(plan))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_is_lost_beside_a_poll_leaves_a_gap_that_does_not_last_as_long_as_the_poll():
+    plan = _small(71000094, Garbled(kind="html", at=23.977), ack=False, hold_ms=5000, lasts_s=60.0, accounts=3)
+    outcome = play(_of_media(plan))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_gaps_that_follow_each_other_put_off_the_look_that_finds_a_dead_subscription():
     plan = _small(
         444,
@@ -500,9 +533,9 @@ def test_many_sessions_that_wait_for_a_second_go_on_after_a_start():
 # --- the same of replicas ---------------------------------------------------------------------------------------------
 
 
-def _replicas(seed: int, *faults: AnyFault, ack: bool, accounts: int = 3) -> Schedule:
+def _replicas(seed: int, *faults: AnyFault, ack: bool, accounts: int = 3, hold_ms: int = 5000) -> Schedule:
     lasts_s = max(40.0, *(fault.at + 15.0 for fault in faults))
-    plan = _small(seed, *faults, ack=ack, hold_ms=5000, lasts_s=lasts_s, accounts=accounts)
+    plan = _small(seed, *faults, ack=ack, hold_ms=hold_ms, lasts_s=lasts_s, accounts=accounts)
     return msgspec.structs.replace(plan, replicas=REPLICAS)
 
 
@@ -602,6 +635,18 @@ def test_a_subscription_that_is_forgotten_amid_a_long_look_is_found_by_the_next(
     slow, deaf = DatabaseSlow(by_ms=1500, at=12.162, for_s=12.469), Forget(agent="agent2", at=14.43)
     plan = _small(301281, slow, deaf, ack=True, hold_ms=3000, lasts_s=45.0, accounts=3)
     outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_the_look_that_finds_a_forgotten_subscription_comes_after_the_outage_that_puts_it_off():
+    deaf, outage = Forget(agent="agent5", at=11.125), Refuse(host="gws", at=20.443, for_s=9.062)
+    outcome = play(_replicas(50001197, deaf, outage, ack=False, accounts=6, hold_ms=3000))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_a_hand_over_subscribes_to_again_is_no_look():
+    deaf, drain = Forget(agent="agent5", at=15.145), Drain(replica=2, at=15.76, for_s=7.365)
+    outcome = play(_replicas(70000011, deaf, drain, ack=False, accounts=6, hold_ms=3000))
     assert outcome.unknown == [], told(outcome)
 
 

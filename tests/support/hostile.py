@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import zlib
 from base64 import b64encode
@@ -22,7 +23,8 @@ TOPIC = "/v2/me/chats"
 END = b"\r\n\r\n"
 BLOCK = 2**16
 ADVICE = {"reconnect": "retry", "interval": 0, "timeout": 1000, "maxInterval": 30_000}
-LOGIN = encoded({"statusCode": 0, "user": {"id": "m", "userName": USER, "chats": []}})
+ROLES = ["ROLE_AGENT", "ROLE_SUPERVISOR"]
+LOGIN = encoded({"statusCode": 0, "user": {"id": "m", "userName": USER, "roles": ROLES, "chats": []}})
 COOKIE = f"Set-Cookie: JSESSIONID={USER}; Path=/"
 POLICY = "Content-Security-Policy: " + "x" * 9000
 
@@ -31,9 +33,21 @@ class Stage(StrEnum):
     """Which exchange is spoilt."""
 
     LOGIN = "login"
+    CHATS = "reading of the chats"
+    USERS = "list of users"
     HANDSHAKE = "handshake"
     CONNECT = "poll"
+    SOCKET = "websocket"
     WEBHOOK = "webhook"
+    PERMISSION = "webhook's permission"
+    TOKEN = "webhook's token"
+    TUNNEL = "webhook's proxy"
+    CHECKPOINT = "checkpoint's witness"
+
+    @property
+    def of_a_sink(self) -> bool:
+        """Whether it is a receiver's, and not the server's."""
+        return self in (Stage.WEBHOOK, Stage.PERMISSION, Stage.TOKEN, Stage.TUNNEL, Stage.CHECKPOINT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +61,7 @@ class Play:
             address of somebody else.
         pause_s: between the pieces.
         harmless: whether the account or the sink is to go on as if nothing were.
+        of_a_supervisor: whether the account is one.
     """
 
     name: str
@@ -54,6 +69,7 @@ class Play:
     say: Callable[[Json, str], Iterable[bytes]]
     pause_s: float = 0.0
     harmless: bool = False
+    of_a_supervisor: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}, at the {self.stage}"
@@ -106,8 +122,9 @@ def _bomb(_message: Json, _elsewhere: str) -> Iterator[bytes]:
 
 
 def _of_any_peer() -> Iterator[Play]:
-    """What the server can do at a login and at a poll, and a receiver too."""
-    for stage in (Stage.LOGIN, Stage.CONNECT, Stage.WEBHOOK):
+    """What the server can do at a login, a reading and a poll, and a receiver too."""
+    server = (Stage.LOGIN, Stage.CHATS, Stage.CONNECT)
+    for stage in (*server, Stage.WEBHOOK, Stage.PERMISSION, Stage.TOKEN, Stage.TUNNEL, Stage.CHECKPOINT):
         yield Play(name="a header without end", stage=stage, say=_endless_header)
         yield Play(name="interim answers without end", stage=stage, say=_interim)
         yield Play(name="a head in drops", stage=stage, say=_drops, pause_s=0.05)
@@ -184,7 +201,81 @@ def _useless(message: Json, _elsewhere: str) -> Iterator[bytes]:
 
 def handshake(message: Json) -> Json:
     """A handshake that is granted, without acknowledgements."""
-    return reply(message, clientId=USER, version="1.0", supportedConnectionTypes=["long-polling"])
+    return reply(message, clientId=USER, version="1.0", supportedConnectionTypes=["long-polling", "websocket"])
+
+
+def frame(payload: bytes, *, first: int = 0x81, size: int | None = None) -> bytes:
+    """A frame of a server's (RFC 6455, 5.2): a whole text, or what its first byte says, of as many bytes as it says."""
+    size = len(payload) if size is None else size
+    if size < 126:
+        head = bytes([first, size])
+    elif size < 2**16:
+        head = bytes([first, 126]) + size.to_bytes(2, "big")
+    else:
+        head = bytes([first, 127]) + size.to_bytes(8, "big")
+    return head + payload
+
+
+def _framed(payload: bytes, *, first: int = 0x81, at_least: int = BLOCK) -> Callable[[Json, str], Iterable[bytes]]:
+    """The same frame for ever, several at once."""
+    one = frame(payload, first=first)
+    return lambda _message, _elsewhere: repeat(one * (at_least // len(one) + 1))
+
+
+def _endless_frame(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([frame(b"", size=2**62)], repeat(b" " * BLOCK))
+
+
+def _endless_fragments(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    return chain([frame(b"[", first=0x01)], repeat(frame(b" " * BLOCK, first=0x00)))
+
+
+def _squeezed_frame(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    """600 MiB in a frame that says of itself that it is compressed (RFC 7692), which nobody asked for."""
+    squeeze = zlib.compressobj(1, wbits=-15)
+    body = b"".join(squeeze.compress(bytes(2**20)) for _ in range(600)) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+    yield frame(body.removesuffix(b"\0\0\xff\xff"), first=0xC1)
+
+
+def _notifications_in_one_frame(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    yield frame(b"".join(_notifications(message, ""))[len(_head()) :].partition(END)[2])
+
+
+def _notifications_in_frames(message: Json, _elsewhere: str) -> Iterator[bytes]:
+    """As many, in frames that are just small enough."""
+    event = encoded({"channel": TOPIC, "data": with_data(DispositionCode="the same")})
+    at_once = 4 * 10**6 // (len(event) + 1)
+    return chain(
+        repeat(frame(b"[" + b",".join([event] * at_once) + b"]"), 150_000 // at_once),
+        [frame(encoded([reply(message)]))],
+    )
+
+
+def _chats(count: int) -> Callable[[Json, str], Iterable[bytes]]:
+    """So many chats under way, each with a disposition."""
+
+    def say(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+        chats = [{"id": f"{n:016d}", "state": "Chat", "userData": {"DispositionCode": f"c{n}"}} for n in range(count)]
+        yield whole(encoded({"statusCode": 0, "chats": chats, "user": {"id": "m", "userName": USER, "chats": chats}}))
+
+    return say
+
+
+def _ever_more_users() -> Callable[[Json, str], Iterable[bytes]]:
+    """Each page has 500 others, with long names."""
+    pages = iter(range(10**9))
+
+    def say(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+        page = next(pages)
+        users = [{"id": f"{page}-{n}", "userName": f"{page}-{n}" + "x" * 200} for n in range(500)]
+        yield whole(encoded({"statusCode": 0, "users": users}))
+
+    return say
+
+
+def _many_users(_message: Json, _elsewhere: str) -> Iterator[bytes]:
+    users = [{"id": str(n), "userName": f"user{n}", "roles": ["ROLE_AGENT"]} for n in range(150_000)]
+    yield whole(encoded({"statusCode": 0, "users": users}))
 
 
 PLAYS = (
@@ -206,6 +297,22 @@ PLAYS = (
     Play(name="notifications without end", stage=Stage.CONNECT, say=_for_ever),
     Play(name="messages of 4 MB", stage=Stage.CONNECT, say=_large_messages),
     Play(name="one useless event after the other", stage=Stage.CONNECT, say=_useless, harmless=True),
+    Play(name="2,000 chats", stage=Stage.CHATS, say=_chats(2000), harmless=True),
+    Play(name="60,000 chats", stage=Stage.CHATS, say=_chats(60_000)),
+    Play(name="10,000 chats of a team", stage=Stage.CHATS, say=_chats(10_000), harmless=True, of_a_supervisor=True),
+    Play(name="150,000 users at once", stage=Stage.USERS, say=_many_users, of_a_supervisor=True),
+    Play(name="pages of users without end", stage=Stage.USERS, say=_ever_more_users(), of_a_supervisor=True),
+    Play(name="a body without end", stage=Stage.USERS, say=_endless_body, of_a_supervisor=True),
+    Play(name="a frame without end", stage=Stage.SOCKET, say=_endless_frame),
+    Play(name="fragments without end", stage=Stage.SOCKET, say=_endless_fragments),
+    Play(name="frames without end", stage=Stage.SOCKET, say=_framed(b'[{"channel":"/x"}]')),
+    Play(name="empty frames without end", stage=Stage.SOCKET, say=_framed(b"")),
+    Play(name="pings without end", stage=Stage.SOCKET, say=_framed(b"", first=0x89)),
+    Play(name="pings of 125 bytes without end", stage=Stage.SOCKET, say=_framed(b"x" * 125, first=0x89)),
+    Play(name="pongs without end", stage=Stage.SOCKET, say=_framed(b"", first=0x8A)),
+    Play(name="600 MiB in a frame", stage=Stage.SOCKET, say=_squeezed_frame),
+    Play(name="150,000 notifications in a frame", stage=Stage.SOCKET, say=_notifications_in_one_frame),
+    Play(name="150,000 notifications in frames of 4 MB", stage=Stage.SOCKET, say=_notifications_in_frames),
 )
 
 
@@ -224,10 +331,10 @@ class Peer(ByteServer):
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ValueError):
-            while await self._answer(*await _request(reader), writer):
+            while await self._answer(*await _request(reader), reader, writer):
                 await writer.drain()
 
-    async def _answer(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, head: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; tells whether the connection goes on."""
         await self._spoil({}, writer)
         return self._play.harmless
@@ -253,19 +360,44 @@ class Front(Peer):
         super().__init__(play, elsewhere=elsewhere)
         self._port = port
 
-    async def _answer(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
+    async def _answer(self, head: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         ours = b64encode(f"{USER}:{PASSWORD}".encode()).decode() in head or f"JSESSIONID={USER}" in head
         if not ours:
-            await self._hand_on(head, body, writer)
+            await self._hand_on(head, body, reader, writer)
             return False
-        if head.startswith("GET"):
-            if self._play.stage is Stage.LOGIN and "Authorization" in head:
+        if "Upgrade: websocket" in head:
+            await self._talk_in_frames(head, reader, writer)
+            return False
+        if head.startswith("GET") or b'"operationName"' in body:
+            if self._asked_for(head) is self._play.stage:
                 await self._spoil({}, writer)
                 return self._play.harmless
             writer.write(whole(LOGIN, COOKIE))
             return True
         (message,) = json.loads(body)
         return await self._talk_bayeux(message, writer)
+
+    def _asked_for(self, head: str) -> Stage | None:
+        """Which of the stages a request to the REST API is."""
+        line = head.partition("\r\n")[0]
+        if "subresources" in line:
+            return Stage.CHATS
+        if "/users?" in line:
+            return Stage.USERS
+        return Stage.LOGIN if "Authorization" in head else None
+
+    async def _talk_in_frames(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (key,) = (line.partition(": ")[2] for line in head.split("\r\n") if line.startswith("Sec-WebSocket-Key: "))
+        accepted = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False).digest()
+        lines = ("101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
+        answer = (*lines, f"Sec-WebSocket-Accept: {b64encode(accepted).decode()}")
+        writer.write(b"HTTP/1.1 " + "\r\n".join(answer).encode() + END)
+        while True:
+            (message, *_) = json.loads(await _text(reader))
+            if message["channel"] == "/meta/connect":
+                await self._spoil(message, writer)
+                continue
+            writer.write(frame(encoded([{**reply(message), "subscription": message.get("subscription")}])))
 
     async def _talk_bayeux(self, message: Json, writer: asyncio.StreamWriter) -> bool:
         stages = {"/meta/handshake": Stage.HANDSHAKE, "/meta/connect": Stage.CONNECT}
@@ -278,15 +410,39 @@ class Front(Peer):
         writer.write(whole(encoded([{**answer, "subscription": message.get("subscription")}])))
         return True
 
-    async def _hand_on(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
-        reader, there = await asyncio.open_connection("127.0.0.1", self._port)
+    async def _hand_on(
+        self, head: str, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        back, there = await asyncio.open_connection("127.0.0.1", self._port)
+        is_upgrade = "Upgrade: websocket" in head
+        last = head if is_upgrade else head.replace("\r\n", "\r\nConnection: close\r\n", 1)
+        there.write(last.encode("latin-1") + body)
         try:
-            there.write(head.replace("\r\n", "\r\nConnection: close\r\n", 1).encode("latin-1") + body)
-            while data := await reader.read(BLOCK):
-                writer.write(data)
-                await writer.drain()
+            await asyncio.gather(_pipe(back, writer), *([_pipe(reader, there)] if is_upgrade else []))
         finally:
             there.close()
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(BLOCK):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
+
+
+async def _text(reader: asyncio.StreamReader) -> bytes:
+    """The next text of a client's, whose frames are masked (RFC 6455, 5.3)."""
+    while True:
+        first, size = await reader.readexactly(2)
+        size &= 0x7F
+        if size >= 126:
+            size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8), "big")
+        mask = await reader.readexactly(4)
+        payload = bytes(byte ^ mask[at % 4] for at, byte in enumerate(await reader.readexactly(size)))
+        if first & 0x0F == 1:
+            return payload
 
 
 async def _request(reader: asyncio.StreamReader) -> tuple[str, bytes]:

@@ -15,6 +15,7 @@ from support.eventually import eventually
 from support.hostile import Front, Peer, Play
 from support.listening import Listening
 from support.receiver import Receiver
+from support.sockets import WebsocketFront
 from support.stage import AGENT, Stage, values
 
 MOST_MIB = 160.0
@@ -54,18 +55,27 @@ async def undergo(play: Play, folder: Path) -> Outcome:
         spy = await stack.enter_async_context(Receiver())
         await asyncio.to_thread(next, iter(play.say({}, spy.url)))  # what takes time to make is made before
         watch = folder / "loop.json"
-        at_sink = play.stage is hostile.Stage.WEBHOOK
+        at_sink = play.stage.of_a_sink
+        port = stage.simulator.port
+        if in_frames := play.stage is hostile.Stage.SOCKET:
+            port = (await stack.enter_async_context(WebsocketFront(port))).port
         peer = await stack.enter_async_context(
-            Peer(play, elsewhere=spy.url) if at_sink else Front(play, port=stage.simulator.port, elsewhere=spy.url)
+            Peer(play, elsewhere=spy.url) if at_sink else Front(play, port=port, elsewhere=spy.url)
         )
+        own = {"username": hostile.USER, "password": hostile.PASSWORD}
+        of_a_team = [{**own, "monitor": "all"}] if play.of_a_supervisor else []
         listening = await stack.enter_async_context(
             Listening(
                 folder,
-                server={"url": stage.simulator.url if at_sink else peer.url},
-                accounts=[*stage.settings["accounts"], *([] if at_sink else [_hostile_account()])],
+                server={
+                    "url": stage.simulator.url if at_sink else peer.url,
+                    "transport": "websocket" if in_frames else "long-polling",
+                },
+                accounts=[*stage.settings["accounts"], *([] if at_sink or of_a_team else [own])],
+                supervisors=of_a_team or None,
                 sinks={
                     "well": {"type": "webhook", "url": well.url, "accounts": [AGENT]},
-                    **({"bad": {"type": "webhook", "url": peer.url, "timeout_s": 3.0}} if at_sink else {}),
+                    **({"bad": _sink(play.stage, peer.url)} if at_sink else {}),
                 },
                 program=(sys.executable, loopwatch.__file__, watch),
                 shutdown_timeout_s=2.0,
@@ -92,8 +102,19 @@ async def undergo(play: Play, folder: Path) -> Outcome:
     )
 
 
-def _hostile_account() -> dict[str, str]:
-    return {"username": hostile.USER, "password": hostile.PASSWORD}
+def _sink(stage: hostile.Stage, url: str) -> dict[str, object]:
+    """A sink that has to do with a receiver at this address."""
+    webhook = {"type": "webhook", "url": url, "timeout_s": 3.0}
+    match stage:
+        case hostile.Stage.PERMISSION:
+            return {**webhook, "validation": "options", "origin": "listener.example.com"}
+        case hostile.Stage.TOKEN:
+            return {**webhook, "oauth2": {"token_url": url, "client_id": "a", "client_secret": "b"}}
+        case hostile.Stage.TUNNEL:
+            return {**webhook, "url": "https://crm.example.com/", "proxy": url}
+        case hostile.Stage.CHECKPOINT:
+            return {"type": "file", "path": "watched.jsonl", "checkpoint_s": 0.5, "checkpoint_url": url}
+    return webhook
 
 
 async def _busy_while_played(peer: Peer, pid: int) -> float:

@@ -215,6 +215,18 @@ async def test_the_contact_center_session_is_started_after_the_login_where_asked
     assert body == {"operationName": "StartContactCenterSession", "channels": ["chat"]}
 
 
+async def test_a_login_that_is_not_honoured_is_told_also_where_a_contact_center_session_is_started(connect, url, site):
+    """A supervisor's default: behind two nodes without stickiness nothing else would ever be told."""
+
+    async def stranger(_request):
+        return web.json_response({"statusCode": 20, "statusMessage": "Access denied"}, status=403)
+
+    site.answers["POST", "/api/v2/me"] = stranger
+    client = await connect(url, start_contact_center_session=True)
+    with pytest.raises(LoginRefused, match=r"POST /api/v2/me: HTTP 403.*two nodes without stickiness"):
+        await client.login()
+
+
 async def test_a_partial_contact_center_session_is_good_enough(connect, url, site):
     site.answers["POST", "/api/v2/me"] = {"statusCode": 7, "failed": [{"channel": "chat"}], "succeeded": []}
     client = await connect(url, start_contact_center_session=True)

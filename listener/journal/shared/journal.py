@@ -59,6 +59,8 @@ class SharedJournal:
         host: time, and chance for the pauses.
         known_sequence: of an event that is known to have been durable. A database that ends before it at `open`, one
             that was restored, or a standby that lacked it, has lost events: that is a pending damage.
+        known: likewise from elsewhere, asked in a thread at `open`: a sequence, and when its event came (epoch
+            milliseconds). Once the database has a later event, such a loss has been dealt with.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class SharedJournal:
         on_commit: Callable[[Committed], None] | None = None,
         host: Host = THIS_HOST,
         known_sequence: int = 0,
+        known: Callable[[], tuple[int, int] | None] | None = None,
     ) -> None:
         self._known_sequence = known_sequence
+        self._known = known
         self._damages: list[Damage] = []
         self._database = database
         self._membership = membership
@@ -109,11 +113,18 @@ class SharedJournal:
 
     async def _lost(self) -> list[Damage]:
         """What was received after the newest event that is left, up to now, may be missing."""
-        if self._last_sequence >= self._known_sequence:
+        known = None if self._known is None else await asyncio.to_thread(self._known)
+        sequence, came_ms = known or (0, 0)
+        if self._last_sequence >= max(sequence, self._known_sequence):
             return []
         newest = await self._database.read(self._last_sequence - 1, 1)
+        newest_ms = newest[-1].received_ms if newest else came_ms
+        if newest_ms <= came_ms:
+            self._known_sequence = max(sequence, self._known_sequence)
+        if self._last_sequence >= self._known_sequence:
+            return []
         now_ms = self._host.clock.now_ms()
-        since_ms = min(now_ms, newest[-1].received_ms) if newest else 0
+        since_ms = min(now_ms, newest_ms)
         _log.error("journal_lost", last_event=self._last_sequence, known=self._known_sequence, since=rfc3339(since_ms))
         return [Damage(at_ms=now_ms, set_aside="", kept=0, stretches=((since_ms, now_ms),))]
 

@@ -8,7 +8,8 @@ from structlog.testing import capture_logs
 from listener.errors import JournalError, JournalFenced, JournalFull, JournalStale, JournalUncertain
 from listener.journal.shared import Membership, SharedJournal
 from listener.model.event import JournalBatch, LaneState, LastValue, SessionState
-from listener.testing import MemoryConnection, sample_event, sample_gap
+from listener.runtime.host import THIS_HOST
+from listener.testing import MemoryConnection, MemoryDatabase, sample_event, sample_gap
 from support.replicas import cluster
 from support.virtual import in_virtual_time
 
@@ -273,6 +274,29 @@ def test_a_database_that_ends_before_what_was_durable_has_lost_what_came_after_i
             await again.close()
 
     in_virtual_time(work)
+
+
+async def test_an_audit_file_that_goes_on_further_than_the_database_tells_of_a_loss_until_that_is_on_record():
+    """Nobody has lived through it: the schema was dropped, and all replicas were started anew."""
+    database = MemoryDatabase(THIS_HOST.time_s)
+
+    async def found(came_ms):
+        one = MemoryConnection(database)
+        membership = Membership(database=one, name="one", version="1")
+        journal = SharedJournal(database=one, membership=membership, known=lambda: (26, came_ms))
+        await journal.open()
+        damages, known = await journal.pending_damages(), journal.known_sequence
+        if damages:
+            await journal.settle_damages()
+            await journal.append(events(1))
+        await membership.leave()
+        await journal.close()
+        return [one.stretches[0][0] for one in damages], known
+
+    first, newest_ms = 1_000, sample_gap(1).received_ms
+    assert await found(first) == ([first], 26)
+    assert await found(first) == ([], 1)
+    assert await found(newest_ms) == ([newest_ms], 26)
 
 
 def test_a_database_that_has_what_was_durable_has_lost_nothing():

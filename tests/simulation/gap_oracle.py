@@ -1,0 +1,301 @@
+"""No gap is longer than what it stands for: each is held against what the server and the network really did.
+
+It begins at most SLACK_S before the moment since which something could have been missed: when the last request was
+sent whose answer proved the session, or of a subscription that was dead, the last look. It ends at most SLACK_S after
+the moment at which it could have been known that hearing went on: when nothing stood in the way any more. What may be
+longer than that, and why, is in `LATER` and `EARLIER`.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from listener.cometd.facts import Cause
+from listener.intake.monitoring import NOT_MONITORED
+from listener.model.replica import ACCOUNT
+from simulation.evidence import Answer, SessionProblem, Verdict
+from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
+from simulation.schedule import RECONCILE_S, Advise
+
+SLACK_S = 2.0
+_LOOK_S = 6.5
+_LOGIN_S = 65.0
+_LONGEST_PAUSE_S = 30.0
+_FIRST_PAUSE_S = 0.5
+_STORED_S = 10.0
+_ASKED_AGAIN_S = 30.0
+_ON_ITS_WAY_S = 0.1  # an answer that left later may not have come
+_CONNECT, _SUBSCRIBE = "/meta/connect", "/meta/subscribe"
+_ARMED = ("Drop", "Cut", "Garbled", "StandIn", "Fail", "Duplicate", "Refused", "ReadTimeout")
+"""What they spoil is known from the answers."""
+_OF_THE_NETWORK = ("Partition", "Refuse", "Reset", "Slow", "ServerRestart", "CutOff from gws")
+_HARMLESS = ("ClockJump", "Second")
+_OF_A_LOOK = (Cause.SUBSCRIPTION_LOST, Cause.TOPIC_REFUSED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hindrance:
+    """A stretch in which no exchange of an agent could succeed, or a moment at which one did not."""
+
+    since: float
+    until: float
+    what: str
+
+
+class Stretch:
+    """A gap and all that explains it: what stood in the way in it, and what the server answered its agent."""
+
+    def __init__(self, case: Case, gap: Gap, answers: Sequence[Answer], hindrances: Sequence[Hindrance]) -> None:
+        self.case = case
+        self.gap = gap
+        self.answers = answers
+        self.begins_at = gap.ends_at - gap.least_s
+        self.found = [
+            one for one in hindrances if one.since <= gap.ends_at and one.until >= self.begins_at - _ON_ITS_WAY_S
+        ]
+
+    @property
+    def since(self) -> float:
+        """When the first of it began to stand in the way."""
+        return min(one.since for one in self.found)
+
+    @property
+    def until(self) -> float:
+        """When nothing did any more."""
+        return max(min(one.until, self.gap.ends_at) for one in self.found)
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether it goes on in another process than it began in."""
+        shared, since, until = self.case.evidence.shared, self.begins_at, self.gap.ends_at
+        if shared is None:
+            return any(since <= end <= until for _, end, _ in self.case.evidence.lives)
+        return any(one.duty == ACCOUNT + self.gap.agent and since <= one.since <= until for one in shared.owned)
+
+    def proven_at(self) -> float | None:
+        """When the last request was sent before all that, that proves the session, or of a look the subscription."""
+        what = _SUBSCRIBE if self.gap.reason in _OF_A_LOOK else _CONNECT
+        by = self.since - _ON_ITS_WAY_S
+        return max(
+            (
+                one.asked_at
+                for one in self.answers
+                if (one.what, one.verdict) == (what, Verdict.GRANTED) and one.left_at <= by
+            ),
+            default=None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Allowance:
+    """By how much longer a gap may be, and why; without `seconds` it is known how long it stood in the way."""
+
+    when: str
+    most: str
+    text: str
+    seconds: Callable[[Stretch], float] | None = None
+
+
+def _tenth_of_outage(it: Stretch) -> float:
+    outage_s = it.until - it.since
+    return min(_LONGEST_PAUSE_S, outage_s / 10) if outage_s > it.case.plan.max_interval_ms / 1000 else 0.0
+
+
+def _refused_again_and_again(it: Stretch) -> float:
+    times = sum(
+        one.verdict in (Verdict.UNKNOWN_CLIENT, Verdict.REFUSED) and it.since <= one.left_at <= it.gap.ends_at
+        for one in it.answers
+    )
+    return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (times - 1)) if times > 1 else 0.0
+
+
+def _advised_interval(it: Stretch) -> float:
+    advised_ms = [
+        one.interval_ms
+        for one in it.case.plan.faults
+        if isinstance(one, Advise) and one.agent == it.gap.agent and one.at <= it.gap.ends_at
+    ]
+    return min(max(advised_ms, default=0.0), it.case.plan.max_interval_ms / 2) / 1000
+
+
+def _poll_beside_it(it: Stretch) -> float:
+    if it.gap.reason != Cause.NO_ACK_CUT:
+        return 0.0
+    network = [one for one in it.found if one.what in _OF_THE_NETWORK]
+    beside = [one for one in it.answers if one.what == _SUBSCRIBE and it.since <= one.left_at <= it.gap.ends_at]
+    is_lost = any(one.verdict is Verdict.LOST or any(_meet(one, other) for other in network) for one in beside)
+    return it.case.plan.hold_ms / 1000 if is_lost else 0.0
+
+
+def _meet(answer: Answer, hindrance: Hindrance) -> bool:
+    return answer.asked_at <= hindrance.until and answer.left_at + _ON_ITS_WAY_S >= hindrance.since
+
+
+def _allowed_s(allowances: Sequence[Allowance], it: Stretch) -> float:
+    return sum(one.seconds(it) for one in allowances if one.seconds is not None)
+
+
+LATER: tuple[Allowance, ...] = (
+    Allowance(
+        when="a subscription that the server forgot in silence, a topic that it grants again",
+        most="the interval of the looks, 15 s, and a look, 6.5 s",
+        text="only the next look asks; a gap or what makes a look fail puts that off, and a look under way has asked",
+    ),
+    Allowance(
+        when="a login that was refused, or that the server has lost again",
+        most="65 s",
+        text="directories lock users who log in too often",
+    ),
+    Allowance(
+        when="an outage longer than `maxInterval`",
+        most="a tenth of the outage, 30 s",
+        text="the pause between attempts grows with the time for which they have failed",
+        seconds=_tenth_of_outage,
+    ),
+    Allowance(
+        when="sessions that are refused again and again",
+        most="0.5 s, twice that each time, 30 s",
+        text="the pause between handshakes doubles",
+        seconds=_refused_again_and_again,
+    ),
+    Allowance(
+        when="an advised interval",
+        most="the interval, half of `maxInterval`",
+        text="the server does not want the next poll sooner",
+        seconds=_advised_interval,
+    ),
+    Allowance(
+        when="an answer beside the polls that is lost on its way, without acknowledgements",
+        most="a hold",
+        text="the server may write events into it yet, until the poll beside it is answered",
+        seconds=_poll_beside_it,
+    ),
+    Allowance(
+        when="an agent whom the supervisor may not monitor",
+        most="30 s",
+        text="it is asked for again with the next look at the team",
+        seconds=lambda it: _ASKED_AGAIN_S if it.gap.reason == NOT_MONITORED else 0.0,
+    ),
+)
+EARLIER: tuple[Allowance, ...] = (
+    Allowance(
+        when="the end of a process",
+        most="10 s",
+        text="how well an idle session was is stored every ten seconds",
+        seconds=lambda it: _STORED_S if it.has_moved else 0.0,
+    ),
+    Allowance(
+        when="a dead subscription, or a refused topic, and the end of a process",
+        most="the interval of the looks, 15 s",
+        text="what the process had seen of the subscription since the last look is gone with it",
+        seconds=lambda it: RECONCILE_S if it.has_moved and it.gap.reason in _OF_A_LOOK else 0.0,
+    ),
+)
+
+
+class Hindrances:
+    """What stood in the way of each agent."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._known: dict[str, list[Hindrance]] = {}
+
+    @cached_property
+    def answers_of(self) -> dict[str, list[Answer]]:
+        """What the server answered each agent, in its order."""
+        found = defaultdict(list)
+        for one in self._case.evidence.answers:
+            found[one.agent].append(one)
+        return found
+
+    def of(self, agent: str) -> list[Hindrance]:
+        """In no order."""
+        if agent not in self._known:
+            plain = [*self._troubles(agent), *self._answers(agent), *self._pauses_between_logins(agent)]
+            self._known[agent] = [*plain, *self._until_looks(agent, plain)]
+        return self._known[agent]
+
+    def _mine(self, agent: str) -> Iterator[SessionProblem]:
+        for one in self._case.evidence.troubles:
+            if agent in one.agents and may_leave_a_gap(self._case, one) and one.fault not in (*_ARMED, *_HARMLESS):
+                yield one
+
+    def _troubles(self, agent: str) -> Iterator[Hindrance]:
+        for one in self._mine(agent):
+            until = one.until
+            if one.fault == "Slow":  # what it has begun to hold up comes late
+                late = (answer.left_at for answer in self.answers_of[agent] if answer.asked_at <= until)
+                until = max([until, *late])
+            if one.fault not in ("Forget", "RefuseTopic"):
+                yield Hindrance(since=one.since, until=until, what=one.fault)
+            elif one.fault == "RefuseTopic":
+                yield Hindrance(since=one.since, until=one.since, what="Expire")
+
+    def _answers(self, agent: str) -> Iterator[Hindrance]:
+        """Answers that were none. That a session or a login is gone, one answer tells; what follows excuses nothing."""
+        was_granted = True
+        for one in self.answers_of[agent]:
+            is_told = one.verdict in (Verdict.UNKNOWN_CLIENT, Verdict.UNKNOWN_LOGIN)
+            if one.verdict in (Verdict.SPOILT, Verdict.LOST, Verdict.REFUSED) or (is_told and was_granted):
+                yield Hindrance(since=one.asked_at, until=one.left_at, what=f"{one.verdict.name} {one.what}")
+            was_granted = one.verdict is Verdict.GRANTED
+
+    def _pauses_between_logins(self, agent: str) -> Iterator[Hindrance]:
+        """Until a poll is granted: directories lock users who log in too often."""
+        last: Answer | None = None
+        for one in self.answers_of[agent]:
+            if (one.what, one.verdict) == (_CONNECT, Verdict.GRANTED):
+                last = None
+            elif one.what == "login":
+                if last is not None:
+                    until = min(one.asked_at, last.left_at + _LOGIN_S)
+                    yield Hindrance(since=last.left_at, until=until, what="pause between logins")
+                last = one
+
+    def _until_looks(self, agent: str, others: Sequence[Hindrance]) -> Iterator[Hindrance]:
+        """What only the next look finds: a subscription that was forgotten in silence, a topic that is granted again.
+
+        What makes a look fail puts it off, and so does a gap, whose re-reading comes first.
+        """
+        gaps = [(one.begins_at, one.ends_at) for one in self._case.gaps if one.agent == agent]
+        in_the_way = sorted([*((one.since, one.until) for one in others), *gaps])
+        for one in self._mine(agent):
+            if one.fault not in ("Forget", "RefuseTopic"):
+                continue
+            by = one.until + RECONCILE_S + _LOOK_S
+            for since, until in in_the_way:
+                if since <= by and until < self._looked_at(agent, one.until):
+                    by = max(by, until + RECONCILE_S + _LOOK_S)
+            yield Hindrance(since=one.since, until=min(by, self._looked_at(agent, one.until)), what=one.fault)
+
+    def _looked_at(self, agent: str, since: float) -> float:
+        """When a look was next: a subscription that was granted, and then the chats."""
+        granted = (one for one in self.answers_of[agent] if one.asked_at >= since and one.verdict is Verdict.GRANTED)
+        subscribed = next((one.left_at for one in granted if one.what == _SUBSCRIBE), None)
+        looked = (one.left_at for one in granted if one.what == "rest")
+        return self._case.evidence.ended_at if subscribed is None else next(looked, self._case.evidence.ended_at)
+
+
+def gaps_are_as_short_as_can_be(case: Case) -> Iterator[Finding]:
+    """6a. A gap has a cause, and is no longer than that and what is stated."""
+    hindrances = Hindrances(case)
+    for gap in case.gaps:
+        if gap.reason in UNCERTAIN:
+            continue
+        it = Stretch(case, gap, hindrances.answers_of[gap.agent], hindrances.of(gap.agent))
+        if not it.found:
+            text = f"a gap ({gap.reason}) of {gap.least_s:.3f} s without a cause"
+            yield Finding(promise="gap without cause", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
+            continue
+        late_s = gap.ends_at - it.until - SLACK_S - _allowed_s(LATER, it)
+        if late_s > 0:
+            text = f"a gap ({gap.reason}) ends {late_s:.3f} s late: nothing stood in the way since {it.until:.3f} s"
+            yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
+        proven_at = it.proven_at()
+        if proven_at is None:
+            continue
+        early_s = proven_at - it.begins_at - SLACK_S - _allowed_s(EARLIER, it)
+        if early_s > 0:
+            text = f"a gap ({gap.reason}) begins {early_s:.3f} s early: all was well at {proven_at:.3f} s"
+            yield Finding(promise="gap too long", at=gap.ends_at, agent=gap.agent, text=text, about=gap)
