@@ -139,6 +139,22 @@ def test_a_server_keeps_a_session_for_the_interval_that_it_advised_and_max_inter
     assert lease.is_over()
 
 
+def test_the_first_login_that_is_granted_gives_a_session_its_time_once_more():
+    clock = ManualClock()
+    lease = lease_of(clock)
+    lease.failed()
+    clock.advance(60)
+    lease.logged_in()
+    lease.failed()
+    assert (lease.is_over(), lease.login_in_vain) == (False, True)
+    clock.advance(9)
+    lease.logged_in()
+    clock.advance(2)
+    assert lease.is_over(), "the next one does not"
+    lease.renewed()
+    assert not lease.login_in_vain
+
+
 def test_a_new_session_has_its_own_time():
     clock = ManualClock()
     lease = lease_of(clock)

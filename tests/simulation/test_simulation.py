@@ -490,6 +490,21 @@ def test_a_session_that_was_kept_for_the_interval_advised_goes_on_after_the_logi
     assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
 
 
+def test_a_session_whose_answers_a_gateway_refuses_is_not_given_up_with_the_login():
+    refused = Refuse(host="gws", at=38.364, for_s=12.131)
+    gateway = StandIn(status=403, count=3, keeps_body=False, only="messages", at=43.947)
+    outcome = play(_small(73000148, refused, gateway, ack=True, hold_ms=5000, lasts_s=60.0, accounts=3, sliced=True))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
+def test_a_session_is_polled_while_the_disk_is_full_whatever_else_is_asked():
+    full = DiskFull(at=14.354, for_s=20.137)
+    deny, jump = Deny(agent="agent2", count=1, at=5.966), ClockJump(host="listener", by_s=-3600.0, at=28.764)
+    plan = msgspec.structs.replace(draw(70020070), faults=(deny, full, jump))
+    outcome = play(plan)
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
 LIVING = {
     "a network that refuses for seven seconds": (Refuse(host="gws", at=8.0, for_s=7.0),),
     "nine seconds": (Refuse(host="gws", at=8.0, for_s=9.0),),
