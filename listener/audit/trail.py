@@ -423,7 +423,7 @@ class Trail:
         before = self._chain_end() if self._options.chain else self._head
         lines, self._head = self._lines(events, texts, before)
         try:
-            self._file.append(lines)
+            self._file.append(lines, has_looked=True)
         except CutShortError as exc:
             newest = lines[exc.whole - 1] if exc.whole else b""
             self._head = head_of(newest[:-1]) or before

@@ -392,6 +392,7 @@ class Accounts:
             interval_s=self._settings.server.reconcile_interval_s,
             uniform=self._host.random.uniform,
             media=self._settings.disposition.media,
+            tell=self._roll.unread,
         )
 
 

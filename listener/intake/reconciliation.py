@@ -105,6 +105,7 @@ class Reconciler:
         clock: both clocks.
         interval_s: between two checks of a session that seems alive; 0 for none.
         uniform: source of randomness, `random.uniform` by signature.
+        tell: told after each comparison why the account's chats could not be read; None if they could.
 
     Attributes:
         subscription: what is known of the session; its receiver puts itself here.
@@ -129,6 +130,7 @@ class Reconciler:
         "_reading",
         "_record",
         "_rest",
+        "_tell",
         "_uniform",
         "_unread",
         "subscription",
@@ -149,6 +151,7 @@ class Reconciler:
         interval_s: float,
         uniform: Callable[[float, float], float] = THIS_HOST.random.uniform,
         media: Sequence[MediaType] = (CHAT,),
+        tell: Callable[[str, str | None], None] = lambda _account, _why: None,
     ) -> None:
         self._account = account
         self._media = media
@@ -169,6 +172,7 @@ class Reconciler:
         self._put_off = False
         self._continued = False
         self._overtaken = 0
+        self._tell = tell
         self._before: Before | None = None
 
     @property
@@ -255,7 +259,7 @@ class Reconciler:
             gap = await self._died_before(look, subscribed=subscribed) if self._continued else None
         except ListenerError as exc:
             _raise_damage(exc)
-            self._count("failed")
+            self._failed(exc)
             self._log.warning("reconciliation_failed", error=str(exc))
             await asyncio.sleep(_AGAIN_S)
             self._asked = True
@@ -316,7 +320,7 @@ class Reconciler:
                 found = await self._news(look)
         except ListenerError as exc:
             _raise_damage(exc)
-            self._count("failed")
+            self._failed(exc)
             self._log.warning("reconciliation_check_failed", error=str(exc))
             self._put_off = not was_put_off and (not subscribed or not self.subscription.is_connected())
             return
@@ -346,6 +350,8 @@ class Reconciler:
         self._metrics.count("unreported_changes_total", untold)
         if until is None and await self.subscription.subscribe_again():
             until = Moment.of(self._clock)
+            self._put_off = False
+            self.ask()  # what was set since the chats were read is in the gap too, and no sign of another death
         gap = self.subscription.found_dead(until)
         self._log.error(
             "subscription_dead",
@@ -472,6 +478,12 @@ class Reconciler:
 
     def _count(self, result: str) -> None:
         self._metrics.count("reconciliations_total", 1, result)
+        self._tell(self._account, None)
+
+    def _failed(self, exc: ListenerError) -> None:
+        self._metrics.count("reconciliations_total", 1, "failed")
+        if isinstance(exc, WebServicesError):
+            self._tell(self._account, str(exc))
 
 
 def _of(media: Collection[str], chat_ids: Iterable[str]) -> list[str]:

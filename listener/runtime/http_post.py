@@ -101,8 +101,8 @@ class Poster:
             self._kept = None
 
     def keep(self, line: "_Line") -> None:
-        """Keep a connection if its answer is over; whether it can be used again is looked at when it is to be."""
-        if self._kept is None and line.is_over:
+        """Keep a connection whose answer is over; whether it can be used again is looked at when it is to be."""
+        if self._kept is None:
             line.rest()
             self._kept = line
         else:
@@ -189,7 +189,7 @@ class Answer:
 
     def release(self) -> None:
         """The connection is free, or closed if the body is not over."""
-        if self._keeper is not None:
+        if self._keeper is not None and self.content.is_eof():
             self._keeper.keep(self._line)
         else:
             self._line.release()
@@ -229,11 +229,6 @@ class _Line:
     def is_reusable(self) -> bool:
         """Whether nothing is left on it, and nobody has closed it."""
         return not self.connection.closed and not self._protocol.should_close
-
-    @property
-    def is_over(self) -> bool:
-        """Whether its answer is, and the server did not say that it was the last."""
-        return not self._protocol.should_close
 
     def rest(self) -> None:
         """Its answer is over."""

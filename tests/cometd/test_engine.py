@@ -926,10 +926,10 @@ async def test_a_gap_is_laid_to_the_login_only_where_the_server_refused_one(
             raise failures.pop()
 
     world = make(login=login)
-    world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 14, step=Step.CONNECT)
+    world.script.then(reply(), *[ExchangeFailed("HTTP 403", http_status=403)] * 24, step=Step.CONNECT)
     world.start()
     await world.certain()
-    await world.pass_time(14)
+    await world.pass_time(24)
     while not isinstance(fact := await world.engine.next_fact(), Subscribed):
         pass
     assert (fact.restored_by, fact.cause) == (RestoredBy.HANDSHAKE, cause)

@@ -131,12 +131,28 @@ def test_a_session_is_over_when_exchanges_have_failed_for_longer_than_the_server
 def test_a_server_keeps_a_session_for_the_interval_that_it_advised_and_max_interval():
     clock = ManualClock()
     lease = lease_of(clock)
-    lease._session.advice["interval"] = 3000
+    lease._session.advise({"interval": 3000})
     lease.failed()
     clock.advance(12.9)
     assert not lease.is_over()
     clock.advance(0.2)
     assert lease.is_over()
+
+
+def test_the_first_login_that_is_granted_gives_a_session_its_time_once_more():
+    clock = ManualClock()
+    lease = lease_of(clock)
+    lease.failed()
+    clock.advance(60)
+    lease.logged_in()
+    lease.failed()
+    assert (lease.is_over(), lease.login_in_vain) == (False, True)
+    clock.advance(9)
+    lease.logged_in()
+    clock.advance(2)
+    assert lease.is_over(), "the next one does not"
+    lease.renewed()
+    assert not lease.login_in_vain
 
 
 def test_a_new_session_has_its_own_time():

@@ -83,7 +83,9 @@ class World:
             clock=self.clock,
             interval_s=interval_s,
             media=media,
+            tell=lambda _account, why: self.told.append(why),
         )
+        self.told: list[str | None] = []
         self.reconciler.subscription = self
         self.damaged = False
         self.polls_every_s = 0.0
@@ -454,6 +456,7 @@ async def test_a_look_that_fails_is_counted_and_tried_at_the_next_turn(make: Cal
     world.rest.errors = [Unreachable("no route")]
     await eventually(lambda: world.trusted)
     assert (world.results("failed"), world.deaths) == (1, [])
+    assert world.told[:2] == ["no route", None]
 
 
 async def _is_made_up(world: World) -> bool:

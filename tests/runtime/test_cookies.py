@@ -54,6 +54,20 @@ async def test_what_the_server_deletes_is_gone(deletion: str):
     assert await kept("JSESSIONID=a; Path=/", deletion) == {}
 
 
+async def test_the_content_of_a_jar_follows_each_change():
+    jar, contents = CookieJar(unsafe=True, quote_cookie=False), []
+    changes = ["A=1; Path=/", "A=1; Path=/", "A=2; Path=/api", "B=3; Path=/; Domain=x", "A=; Path=/; Max-Age=0"]
+    for header in changes:
+        jar.update_cookies_from_headers([header], SERVER)
+        contents.append(jar.content)
+        assert jar.content == tuple((one.key, one.value, one["domain"], one["path"]) for one in jar)
+    assert [len(content) for content in contents] == [1, 1, 2, 2, 1]
+    jar.update_cookies({"C": "4"}, SERVER)
+    assert len(jar.content) == 2
+    jar.clear()
+    assert jar.content == ()
+
+
 async def test_one_deletion_leaves_the_others():
     assert await kept("A=1; Path=/", "B=2; Path=/; Max-Age=60", "A=; Path=/; Max-Age=0") == {"B": "2"}
 
