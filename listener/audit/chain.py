@@ -23,6 +23,7 @@ DATA = b',"data":'
 LINK = f'{OPENING.decode()}%d","chainprevious":"%s"{DATA.decode()}'
 """The link of a record, up to the value of `data`: its place, and the hash of the one before, in hexadecimal."""
 
+_DATA = b'"' + DATA
 _LINK = re.compile(OPENING + rb'(0|[1-9][0-9]{0,17})","chainprevious":"([0-9a-f]{64})","data":')
 
 
@@ -72,7 +73,7 @@ def chain(events: Iterable[tuple[bytes, bytes]], head: Head) -> tuple[list[bytes
     """
     lines, previous = [], head.hash.hex().encode()
     for number, (attributes, data) in enumerate(events, head.size):
-        line = b'%b,"chainindex":"%d","chainprevious":"%b","data":%b}' % (attributes, number, previous, data)
+        line = b"".join((attributes, OPENING, b'%d","chainprevious":"' % number, previous, _DATA, data, b"}"))
         previous = hashlib.sha256(line).hexdigest().encode()
         lines.append(line)
     return lines, Head(head.size + len(lines), bytes.fromhex(previous.decode()))

@@ -71,7 +71,6 @@ class Engine:
         self._numbered = clock.now_ms()  # above all numbers of an earlier process, which may have had this session
         self._multiple_clients = False
         self.pacing = Pacing()
-        self._login_in_vain = False
         self._hold = HoldLimit()
         self._rehandshake_wanted = False
         self._ending = False
@@ -106,14 +105,15 @@ class Engine:
                 return None
             asked_at = Moment.of(self._clock)
             try:
-                answer = await self.single(self.session.subscribe_again())
+                received = await self._beside(self.session.subscribe_again())
             except ExchangeFailed as failure:
                 self._report("subscribe_failed", str(failure), 0.0)
                 return None
-        if answer["successful"]:
+        await self._in_flight.drop_to(0)
+        if received.verdict is Verdict.GRANTED:
             self._report_topics(asked_at)
             return asked_at
-        self._report("subscribe_refused", answer["error"] or "refused", 0.0)
+        self._report("subscribe_refused", received.error or "refused", 0.0)
         return None
 
     async def end_polling(self) -> None:
@@ -195,7 +195,7 @@ class Engine:
 
     def _asked_for_s(self) -> float:
         """How long ago the request under way, or the last one, was sent."""
-        return self.subscription.asked_at.seconds_to(Moment.of(self._clock))
+        return self._clock.monotonic_s() - (self.subscription.asked_at.monotonic_s or 0.0)
 
     def _learn_hold(self, advised_ms: int, held_s: float, failure: ExchangeFailed) -> None:
         """Ask for shorter polls where something in between cuts those of this length."""
@@ -206,16 +206,19 @@ class Engine:
 
     async def single(self, request: Request) -> dict[str, Any]:
         """One request beside the cycle; its reply as aiocometd reads it, what came durable. Raises ExchangeFailed."""
+        received = await self._beside(request)
+        await self._in_flight.drop_to(0)
+        answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
+        return answer if answer["successful"] else {**answer, "error": received.error}
+
+    async def _beside(self, request: Request) -> Received:
         last = self.subscription.last
         try:
-            received = await self._converse(request)
+            return await self._converse(request)
         except ExchangeFailed as failure:
             if self.session.may_have_lost(request, failure):
                 self.subscription.doubted(since=last, until=Moment.of(self._clock) if failure.answered else None)
             raise
-        await self._in_flight.drop_to(0)
-        answer = {"channel": request.payload[0]["channel"], "successful": received.verdict is Verdict.GRANTED}
-        return answer if answer["successful"] else {**answer, "error": received.error}
 
     async def log_in(self) -> None:
         """Until the server grants a login."""
@@ -235,9 +238,8 @@ class Engine:
                 await self._pause("login_failed", str(refused), asked_s=asked_s)
                 return False
             wait_s = self.lease.tried_login()
-            if self.session.phase is not Phase.UNCONNECTED and not self.lease.is_over():
-                wait_s = 0.0  # the session must not wait for as long
-            await self._pause("login_refused", str(refused), at_least_s=wait_s)
+            # A session that may live must not wait for as long.
+            await self._pause("login_refused", str(refused), at_least_s=0.0 if self.lease.may_live() else wait_s)
             return False
         self._logged_in = True
         return True
@@ -363,7 +365,6 @@ class Engine:
     def _on_connected(self, at: Moment) -> None:
         """A connect was granted: report it if the subscription was lost before."""
         self.lease.renewed()
-        self._login_in_vain = False
         restored = self.subscription.restored()
         if restored is None:
             self._handshake_backoff.reset()  # this session lasted for more than its first connect
@@ -469,14 +470,13 @@ class Engine:
     async def _unauthorized(self, reason: str, text: str, *, asked_s: float = 0.0) -> None:
         """401 or 403: log in and try the same session; a new handshake would discard its queue."""
         self.lease.failed()
-        if self._login is None or self._login_in_vain:  # what a login may save is not over before
+        if self._login is None or self.lease.login_in_vain:  # what a login may save is not over before
             self._give_up_if_over()
         if self._login is None or not self.lease.may_log_in():
-            text = f"{text}, {NOT_HONOURED}" if self._login_in_vain else text
+            text = f"{text}, {NOT_HONOURED}" if self.lease.login_in_vain else text
             await self._pause(reason, text, asked_s=asked_s, refused=True)
         elif await self._log_in_once():
-            self._login_in_vain = True
-            self.lease.tried_login()
+            self.lease.logged_in()
 
     def _give_up_if_over(self) -> None:
         """The session is refused, and cannot be alive any more: the next request is a handshake."""

@@ -17,6 +17,8 @@ _GROWTH_LIMIT_S = 30.0
 _LEAST_S = 0.05
 _CONNECTING_SHARE = 1 / 3
 _LEAST_CONNECTING_S = 1.0
+_LOGINS_APART_S = 4.0
+_LOGIN_SHARE = 0.4
 _ANSWER_SHARE = 2 / 3
 _LEAST_ANSWER_S = 5.0
 
@@ -36,6 +38,9 @@ class Lease:
         now_s: seconds that only run forward.
         uniform: chance, `random.uniform` by signature: many sessions that failed together do not return together.
         spread_s: over how long the requests of all sessions are spread.
+
+    Attributes:
+        login_in_vain: no connect was granted since a login was, which a refusal had called for.
     """
 
     __slots__ = (
@@ -48,6 +53,7 @@ class Lease:
         "_session",
         "_spread_s",
         "_uniform",
+        "login_in_vain",
     )
 
     def __init__(
@@ -65,9 +71,10 @@ class Lease:
         self._failing_since_s: float | None = None
         self._held_until_s = 0.0
         # Directories lock users who log in too often.
-        self._logins = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0, uniform=uniform)
+        self._logins = Backoff(first_s=_LOGINS_APART_S, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._next_login_s = 0.0
         self._interval_told = False
+        self.login_in_vain = False
 
     # --- what happened --------------------------------------------------------------------------------------------
 
@@ -77,10 +84,15 @@ class Lease:
         self._interval_told = False
 
     def renewed(self) -> None:
-        """A connect was granted."""
+        """A connect was granted.
+
+        That does not tell that the login holds: behind two nodes without stickiness every second poll is granted.
+        """
         self._failing_since_s = None
+        self.login_in_vain = False
         self._logins.reset()
-        self._next_login_s = 0.0
+        apart_s = min(_LOGINS_APART_S, self._session.lifetime_s * _LOGIN_SHARE)
+        self._next_login_s = min(self._next_login_s, self._now_s() + apart_s)
 
     def failed(self) -> None:
         """An exchange or a login failed, or was refused."""
@@ -100,6 +112,15 @@ class Lease:
         self._next_login_s = self._now_s() + wait_s
         return wait_s
 
+    def logged_in(self) -> None:
+        """A login was granted after a refusal: only what comes after the first one tells of the session.
+
+        What was refused until then, by a gateway perhaps, may have kept it.
+        """
+        self.tried_login()
+        if not self.login_in_vain:
+            self.login_in_vain, self._failing_since_s = True, None
+
     # --- what follows ---------------------------------------------------------------------------------------------
 
     def is_over(self) -> bool:
@@ -109,6 +130,10 @@ class Lease:
         """
         kept_s = self._session.lifetime_s + self._session.interval_ms / 1000
         return min(self._away_s(), self._now_s() - self._held_until_s) > kept_s
+
+    def may_live(self) -> bool:
+        """Whether there is a session, and the server may still have it."""
+        return self._session.client_id is not None and not self.is_over()
 
     def may_log_in(self) -> bool:
         """Whether it is time for a login; the exchanges that keep the session alive go on without."""
@@ -134,7 +159,7 @@ class Lease:
 
         The advised interval counts, too, but was for the polls of its session, unless what is refused says it again.
         """
-        may_live = self._session.client_id is not None and not self.is_over()
+        may_live = self.may_live()
         if may_live or refused:
             asked_s = max(asked_s, self._session.advised_interval_ms / 1000)
         most_s = self._session.lifetime_s * SHARE if may_live else LONGEST_PAUSE_S

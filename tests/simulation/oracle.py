@@ -20,7 +20,7 @@ from listener.model.event import Change, Event, Kind, Origin, epoch_ms
 from listener.model.replica import ACCOUNT
 from simulation.clock import EPOCH_MS
 from simulation.evidence import Evidence, Publication, Recorded, Session, SessionProblem
-from simulation.schedule import RECONCILE_S, Schedule
+from simulation.schedule import RECONCILE_S, Advise, Schedule
 from simulation.wellness import MOVES, ORDERLY, TAKEN_OVER_WITHIN_S
 
 RETRY_S = 12.0
@@ -29,6 +29,8 @@ LOGIN_S = 65.0
 """The longest pause between two logins that were refused, beyond that."""
 UNCERTAIN = (NOT_TOLD, REVOKED)
 """Gaps whose cause is what the site does, not what goes wrong."""
+STALLS = ("DiskFull", "DiskStall", "DatabaseRestart", "DatabaseSlow", "CutOff from database")
+"""In these nothing is stored, or late."""
 KEPT_SHARE = 0.25
 """Of maxInterval: a session that could have been polled for so long without a break must not be lost."""
 _SLACK_S = 0.01
@@ -413,7 +415,7 @@ def _was_not_stored(case: Case, session: Session, began_at: float) -> bool:
         account = ACCOUNT + session.agent
         lost = [one.until for one in shared.owned if one.duty == account]
         ends += [end for end in lost if began_at - _NOTICED_S <= end <= ended_at]
-    stalled = [one for one in case.evidence.troubles if one.fault in ("DiskFull", "DiskStall")]
+    stalled = [one for one in case.evidence.troubles if one.fault in STALLS]
     return any(
         end - began_at < _SESSION_STORED_S or any(one.since <= end and one.until >= began_at for one in stalled)
         for end in ends
@@ -428,11 +430,22 @@ def _nobody_could_know(case: Case, session: Session) -> bool:
 def _longest_free_s(case: Case, session: Session) -> float:
     """The longest stretch without trouble between a session's last poll and its end."""
     busy = sorted((one.since, one.until) for one in case.evidence.troubles if one.cuts and session.agent in one.agents)
-    at, longest = session.idle_since, 0.0
+    at, longest = session.idle_since + _advised_pause_s(case, session), 0.0
     for since, until in busy:
         longest = max(longest, min(since, session.at) - at)
         at = max(at, until)
     return max(longest, session.at - at)
+
+
+def _advised_pause_s(case: Case, session: Session) -> float:
+    """What the server asks for between two polls, as far as it is obeyed: up to half of maxInterval."""
+    advised_ms = [
+        fault.interval_ms
+        for fault in case.plan.faults
+        if isinstance(fault, Advise) and (fault.agent, fault.kind) == (session.agent, "interval")
+        if fault.at <= session.idle_since
+    ]
+    return min(max(advised_ms, default=0), case.plan.max_interval_ms / 2) / 1000
 
 
 def everything_settles(case: Case) -> Iterator[Finding]:
