@@ -20,6 +20,10 @@ OPENING = b',"chainindex":"'
 DATA = b',"data":'
 """How the value of an event begins."""
 
+LINK = f'{OPENING.decode()}%d","chainprevious":"%s"{DATA.decode()}'
+"""The link of a record, up to the value of `data`: its place, and the hash of the one before, in hexadecimal."""
+
+_DATA = b'"' + DATA
 _LINK = re.compile(OPENING + rb'(0|[1-9][0-9]{0,17})","chainprevious":"([0-9a-f]{64})","data":')
 
 
@@ -69,7 +73,7 @@ def chain(events: Iterable[tuple[bytes, bytes]], head: Head) -> tuple[list[bytes
     """
     lines, previous = [], head.hash.hex().encode()
     for number, (attributes, data) in enumerate(events, head.size):
-        line = b'%b,"chainindex":"%d","chainprevious":"%b","data":%b}' % (attributes, number, previous, data)
+        line = b"".join((attributes, OPENING, b'%d","chainprevious":"' % number, previous, _DATA, data, b"}"))
         previous = hashlib.sha256(line).hexdigest().encode()
         lines.append(line)
     return lines, Head(head.size + len(lines), bytes.fromhex(previous.decode()))
@@ -77,12 +81,7 @@ def chain(events: Iterable[tuple[bytes, bytes]], head: Head) -> tuple[list[bytes
 
 def written(head: Head) -> bytes:
     """The link of the record behind a head, up to the value of `data`."""
-    return link_behind(head.size, head.hash.hex())
-
-
-def link_behind(size: int, digest: str) -> bytes:
-    """The same, of a head that is given by its parts, its hash in hexadecimal."""
-    return b'%b%d","chainprevious":"%b"%b' % (OPENING, size, digest.encode(), DATA)
+    return (LINK % (head.size, head.hash.hex())).encode()
 
 
 def link_of(line: bytes) -> Link | None:

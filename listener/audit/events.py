@@ -3,8 +3,8 @@
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -88,8 +88,8 @@ class _Envelope(msgspec.Struct, frozen=True):
     data: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Said(msgspec.Struct, frozen=True, gc=False):
-    """A disposition, as nearly every line has one, in one piece."""
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """A disposition, as nearly every line has one, in one piece; `time` is RFC 3339."""
 
     type: str
     time: str
@@ -113,13 +113,56 @@ class Glance(msgspec.Struct, frozen=True, gc=False):
     type: Any = None
 
 
+_STRANGE = Said("", "", "", DispositionData("", None))
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _GLANCE = msgspec.json.Decoder(Glance)
-_SAID = msgspec.json.Decoder(_Said)
+_SAID = msgspec.json.Decoder(Said)
 _SET = msgspec.json.Decoder(DispositionData)
 _GAP = msgspec.json.Decoder(_Gap)
 _MARK = ".chat."
 _SAID_TYPE = f"{_MARK}{Kind.DISPOSITION}"
+
+
+class Told(NamedTuple):
+    """What lines tell.
+
+    Attributes:
+        said: by line its disposition, with its time in the form in which we write it.
+        others: the indexes of the lines that are something else, or strange, in order.
+    """
+
+    said: list[Said]
+    others: list[int]
+
+    def parts(self) -> Iterator[tuple[int, list[Said]]]:
+        """Dispositions that stand one behind the other, and the index of the first; none for each of the others."""
+        start = 0
+        for place in self.others:
+            if place > start:
+                yield start, self.said[start:place]
+            yield place, []
+            start = place + 1
+        if start < len(self.said):
+            yield start, self.said[start:] if start else self.said
+
+
+def told_by(lines: Sequence[bytes]) -> Told:
+    """What lines tell, many at once."""
+    try:
+        said = list(map(_SAID.decode, lines))
+    except (msgspec.MsgspecError, RecursionError):
+        said = list(map(_said_or_strange, lines))
+    if all(type_.endswith(_SAID_TYPE) for type_ in {one.type for one in said}) and are_ours([one.time for one in said]):
+        return Told(said, [])
+    others = [at for at, one in enumerate(said) if not (one.type.endswith(_SAID_TYPE) and are_ours([one.time]))]
+    return Told(said, others)
+
+
+def _said_or_strange(line: bytes) -> Said:
+    try:
+        return _SAID.decode(line)
+    except (msgspec.MsgspecError, RecursionError):
+        return _STRANGE
 
 
 def event_of(line: bytes) -> Event:
@@ -147,12 +190,12 @@ def _other_event_of(line: bytes) -> Event:
     return _event(envelope, kind, data)
 
 
-def _event(envelope: _Said | _Envelope, kind: str, data: DispositionData | GapData | None) -> Event:
+def _event(envelope: Said | _Envelope, kind: str, data: DispositionData | GapData | None) -> Event:
     time = envelope.time
     try:
         time_ms = _MINUTES[time[:_SECOND]] + _SECONDS[time[_SECOND:_POINT]] + _MILLISECONDS[time[_POINT:]]
     except KeyError:
-        time_ms = _learned(time)
+        time_ms = _read_time(time)
         time = rfc3339(time_ms)
     return Event(envelope.id, kind, envelope.type, time, time_ms, envelope.subject, envelope.sequence, data)
 
@@ -181,26 +224,70 @@ def epoch_ms(text: str) -> int:
     try:
         return _MINUTES[text[:_SECOND]] + _SECONDS[text[_SECOND:_POINT]] + _MILLISECONDS[text[_POINT:]]
     except KeyError:
-        return _learned(text)
+        return _read_time(text)
+
+
+def are_ours(times: Sequence[str]) -> bool:
+    """Whether all are moments in the form in which we write them: their order is that of the texts."""
+    if not times:
+        return True
+    written = "".join(times).encode(errors="replace")
+    if written.translate(_DIGITS) != _FORM * len(times) or set(map(len, times)) != {len(_FORM)}:
+        return False
+    if max(written[_SECOND + 1 :: len(_FORM)]) > ord("5"):
+        return False
+    try:
+        for minute in {time[:_SECOND] for time in times}:
+            _MINUTES[minute]
+    except KeyError:
+        return False
+    return True
+
+
+def minutes_of(times: Sequence[str]) -> list[int]:
+    """The starts of their minutes (epoch milliseconds), of times that are ours."""
+    return [_MINUTES[time[:_SECOND]] for time in times]
 
 
 _SECOND, _POINT = len("2026-11-22T09:39"), len("2026-11-22T09:39:00")
-_MINUTE = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+_FORM, _DIGITS = b"0000-00-00T00:00:00.000Z", bytes.maketrans(b"123456789", b"0" * 9)
+_MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 _MOST_MINUTES = 100_000
-_MINUTES: dict[str, int] = {}
+# Every zone tells these in four digits of a year.
+_FIRST_MS, _BEHIND_MS = (int(datetime(*day, tzinfo=UTC).timestamp()) * 1000 for day in ((1000, 1, 2), (9999, 12, 31)))
+
+
+class _Minutes(dict[str, int]):
+    """Epoch milliseconds of minutes of UTC, learned as they are asked for. KeyError: it is none, or not as we write."""
+
+    def __missing__(self, minute: str) -> int:
+        if not _MINUTE.fullmatch(minute):
+            raise KeyError(minute)
+        try:
+            moment = datetime.fromisoformat(f"{minute}+00:00")
+        except ValueError as exc:
+            raise KeyError(minute) from exc
+        found = round(moment.timestamp() * 1000)
+        if not _FIRST_MS <= found < _BEHIND_MS:
+            raise KeyError(minute)
+        if len(self) >= _MOST_MINUTES:
+            self.clear()
+        self[minute] = found
+        return found
+
+
+_MINUTES = _Minutes()
 _SECONDS = {f":{second:02d}": second * 1000 for second in range(60)}
 _MILLISECONDS = {f".{ms:03d}Z": ms for ms in range(1000)}
 
 
-def _learned(text: str) -> int:
+def _read_time(text: str) -> int:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"the time {text!r} has no zone")
     time_ms = round(moment.timestamp() * 1000)
-    if _MINUTE.fullmatch(minute := text[:_SECOND]) and text[_POINT:] in _MILLISECONDS:
-        if len(_MINUTES) >= _MOST_MINUTES:
-            _MINUTES.clear()
-        _MINUTES[minute] = time_ms - time_ms % 60_000
+    if not _FIRST_MS <= time_ms < _BEHIND_MS:
+        raise ValueError(f"the time {text!r} is beyond the calendar")
     return time_ms
 
 
@@ -256,6 +343,18 @@ class Gaps:
         if not first <= time_ms < behind:
             first, behind, near = self._lately[account] = self._around(account, time_ms)
         return near
+
+    def are_near(self, accounts: Sequence[str], times: Sequence[str]) -> list[bool]:
+        """The same for many moments that are ours, each with its account; looks at each only where they differ."""
+        first_ms, last_ms = epoch_ms(min(times)), epoch_ms(max(times))
+        known = self._stretches.keys() & set(accounts)
+        if not any(self._is_near_within(account, first_ms, last_ms) for account in known):
+            return [False] * len(times)
+        return [self.is_near(account, epoch_ms(time)) for account, time in zip(accounts, times, strict=True)]
+
+    def _is_near_within(self, account: str, first_ms: int, last_ms: int) -> bool:
+        """Whether any of the moments from the first to the last one is near a gap."""
+        return self.is_near(account, first_ms) or self._lately[account][1] <= last_ms
 
     def _around(self, account: str, time_ms: int) -> tuple[float, float, bool]:
         """From where to before where all moments are near a gap as this one is, or all are not."""

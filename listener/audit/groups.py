@@ -8,7 +8,7 @@ import msgspec
 
 from listener.audit.events import epoch_ms
 from listener.audit.periods import Calendar, Unit
-from listener.audit.report import Row
+from listener.audit.rows import Row
 
 
 class By(StrEnum):

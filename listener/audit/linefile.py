@@ -168,17 +168,18 @@ class LineFile:
             self._append([line])
         return line
 
-    def append(self, lines: Sequence[bytes]) -> None:
+    def append(self, lines: Sequence[bytes], *, has_looked: bool = False) -> None:
         """Append lines, each with its end; return once they are in a file that has a name, and on the disk.
 
-        Looks before and after. What went into a file that was renamed in between stands there, and is not written
-        again; what went into one that is deleted by now is, into the new one. A line that was begun is completed first.
+        Looks before and after; where the caller `has_looked` just now, only after. What went into a file that was
+        renamed in between stands there, and is not written again; what went into one that is deleted by now is, into
+        the new one. A line that was begun is completed first.
 
         Raises:
             CutShortError: some of the lines are there.
         """
         self.complete()
-        self._append(lines)
+        self._append(lines, self._fd if has_looked else None)
 
     def replace_end(self, offset: int, end: bytes) -> None:
         """Put other lines where those from an offset on stand, durably, or change nothing. Copies the file."""
@@ -202,14 +203,15 @@ class LineFile:
         sync_folder(self._path.parent)
         self.open()
 
-    def _append(self, lines: Sequence[bytes]) -> None:
+    def _append(self, lines: Sequence[bytes], fd: int | None = None) -> None:
         """The first of the lines is the one that was begun, if one was."""
         for _ in range(_ROTATIONS):
-            fd = self.current()
+            fd = self.current() if fd is None else fd
             self._put(fd, b"".join(lines))
             self._sync(fd)
             if os.fstat(fd).st_nlink:
                 return
+            fd = None
         raise OSError(errno.ESTALE, "it is deleted again and again")
 
     def _open_or_create(self) -> tuple[int, bool]:

@@ -11,7 +11,8 @@ from listener.audit.chart import Distribution
 from listener.audit.escaping import element, text
 from listener.audit.groups import By, GroupRow
 from listener.audit.preface import Preface
-from listener.audit.report import GapRow, Known, Row, Summary
+from listener.audit.report import Known, Summary
+from listener.audit.rows import GapRow, Row
 from listener.model.event import Change
 
 MOST_ROWS = 2000

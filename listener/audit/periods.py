@@ -1,9 +1,10 @@
 """Hours, days, weeks, months and years as a zone counts them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
+from listener.audit.events import epoch_ms, minutes_of
 from listener.model.event import rfc3339
 
 QUARTER_MS = 900_000
@@ -116,6 +117,15 @@ class Calendar:
             whole_s, ms = divmod(time_ms, 1000)
             return self.local(whole_s).replace(microsecond=ms * 1000).isoformat(timespec="milliseconds")
         return f"{known[0]}{rest // 1000:02d}.{rest % 1000:03d}{known[1]}"
+
+    def stamps(self, times: Sequence[str]) -> list[str]:
+        """The stamps of times of UTC, in the form in which we write them."""
+        found = []
+        known = self._minutes
+        for minute_ms, text in zip(minutes_of(times), times, strict=True):
+            around = known.get(minute_ms // _MINUTE_MS)
+            found.append(f"{around[0]}{text[17:23]}{around[1]}" if around else self.stamp(epoch_ms(text)))
+        return found
 
     def _learn(self, minute: int) -> tuple[str, str] | None:
         """What a stamp has before its seconds and behind its milliseconds; None if the zone has no whole minutes."""

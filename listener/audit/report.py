@@ -1,92 +1,22 @@
 """What was set when, and who was in the chat: audit files as rows, with what limits the answer."""
 
-import math
-from collections import Counter, OrderedDict
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from math import inf
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from listener.audit.events import AccountGaps, DispositionData, Event, GapData, Stretch, event_of
+from listener.audit.events import AccountGaps, Stretch, epoch_ms, told_by
 from listener.audit.periods import QUARTER_MS, Calendar
+from listener.audit.picking import Fault, Picked, PickedGap, Picker, Wanted
 from listener.audit.reading import AuditFile, CutShort
-from listener.audit.survey import Survey, pieces
+from listener.audit.rows import GapRow, Rows
+from listener.audit.survey import Survey
 from listener.audit.verdict import Proof, Verdict
-from listener.model.event import Change, Kind, Origin
-from listener.model.media import CHAT
-
-_AGENT = "Agent"
-_UNCHANGED = Change.UNCHANGED.value
-_CHATS_KNOWN = 100_000
-_UNPROVEN = {Proof.SIGNED: "", Proof.CHAINED: "not signed", Proof.NONE: "not proven"}
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for: rows that every given condition holds for.
-
-    The period is in epoch milliseconds of an event's `time`, its end excluded. `agent` is a nickname, `code` a pattern
-    with `*`, `?` and `[…]`, for which a cleared disposition is an empty text. With `unchanged` events count that only
-    repeat the known value.
-    """
-
-    from_ms: int | None = None
-    to_ms: int | None = None
-    chat: str | None = None
-    agent: str | None = None
-    account: str | None = None
-    code: str | None = None
-    key: str | None = None
-    unchanged: bool = False
-
-
-class Row(msgspec.Struct, frozen=True, rename="camel", tag_field="row", tag="disposition", gc=False):
-    """One disposition.
-
-    Times are RFC 3339 in the zone that is asked for. `agents` were in the chat, as the event or, where it names none,
-    the last one of the chat before it has them. `reference_id` is there where the account itself asked for it. `proof`
-    is what stands for its line: `signed`, `chained` or `none`.
-    """
-
-    time: str
-    chat_id: str
-    agents: tuple[str, ...]
-    account: str
-    key: str
-    previous: str | None
-    disposition: str | None
-    change: str
-    origin: str
-    proof: Proof
-    near_gap: bool
-    reference_id: int | None
-    sequence: str
-    id: str
-
-    @property
-    def notes(self) -> str:
-        """What qualifies it, in words."""
-        found = "found by re-reading" if self.origin == Origin.RECONCILED else ""
-        return ", ".join(filter(None, (_UNPROVEN[self.proof], found, "near a gap" if self.near_gap else "")))
-
-
-class GapRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="gap", gc=False):
-    """One stretch in which a disposition of the account could have been missed."""
-
-    time: str
-    account: str
-    from_: str = msgspec.field(name="from")
-    to: str
-    seconds: float
-    reason: str
-    closed_by: str
-    proof: Proof
-    sequence: str
-    id: str
-
-    @property
-    def notes(self) -> str:
-        """What qualifies it, in words."""
-        return _UNPROVEN[self.proof]
+from listener.model.event import Origin
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -144,40 +74,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fie
     gaps: list[AccountGaps]
 
 
-class Faults:
-    """Counts and reports the lines that cannot be read; consecutive ones in one text.
+class Reading(NamedTuple):
+    """What looks at the lines of files while they are verified: for the coverage, and for the rows."""
 
-    Args:
-        report: gets `FILE:LINE: what is wrong`, or `FILE:FIRST-LAST: …`.
-    """
+    survey: Survey
+    picker: Picker
 
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self._report = report
-        self._name, self._why = "", ""
-        self._first = self._last = 0
-        self.count = 0
-
-    def add(self, name: str, number: int, why: str) -> None:
-        """A line of the file `name`, counted from 1."""
-        self.count += 1
-        if (name, number) != (self._name, self._last + 1):
-            self.end()
-            self._name, self._first, self._why = name, number, why
-        self._last = number
-
-    def end(self) -> None:
-        """Report what was not reported yet."""
-        if self._name:
-            lines = f"{self._first}" if self._first == self._last else f"{self._first}-{self._last}"
-            self._report(f"{self._name}:{lines}: {self._why}")
-        self._name = ""
+    @classmethod
+    def of(cls, files: Sequence[AuditFile], wanted: Wanted, *, most_rows: int | None = None) -> "Reading":
+        """For one question; see `Picker`."""
+        picker = Picker(wanted, most_rows=most_rows)
+        return cls(Survey(files, from_ms=wanted.from_ms, to_ms=wanted.to_ms, picker=picker), picker)
 
 
 class Report:
     """The answer to one question, from files that are given in any order.
-
-    Reads them when a survey has seen them: of a gap they tell only after what it may touch. Memory is for the ids of
-    all that is asked for, some 150 bytes each, and for the agents of the last 100,000 chats.
 
     Args:
         files: open audit files.
@@ -185,7 +96,7 @@ class Report:
         calendar: whose hours are counted, and in whose zone times are told.
         report: gets a line of text for each place that cannot be read.
         verdict: on the trail, from these very files; None if there is none, and then nothing is proven.
-        survey: of these files, as far as they were verified.
+        reading: of these files for this question, as far as they were verified.
     """
 
     def __init__(
@@ -196,31 +107,41 @@ class Report:
         calendar: Calendar,
         report: Callable[[str], None],
         verdict: Verdict | None = None,
-        survey: Survey | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self.wanted = wanted
         self._calendar = calendar
-        self._survey = survey or Survey(files, from_ms=wanted.from_ms, to_ms=wanted.to_ms)
+        self._survey, self._picker = reading or Reading.of(files, wanted)
         self.gaps = self._survey.gaps
         self._files = files
         self._verdict = verdict or Verdict()
-        self._ordered: list[AuditFile] = []
+        self._report = report
         self._coverage: Coverage | None = None
-        self._faults = Faults(report)
-        self._seen: set[str] = set()
-        self._agents_of: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-        self._count: Counter[str] = Counter()
-        self._every = wanted == Wanted(unchanged=wanted.unchanged)
-        self._tally: Counter[tuple[int, str, str | None, str, str, Proof, bool]] = Counter()
-        self._others: Counter[str] = Counter()
-        self._first_ms, self._last_ms = math.inf, -math.inf
+        self._near = self._unproven = 0
 
     def coverage(self) -> Coverage:
-        """Of what the files can tell; reads at the first call those that the survey has not seen."""
+        """Of what the files can tell; reads at the first call what was not seen, or in another order."""
         if self._coverage is None:
-            self._ordered, known = self._survey.ended(self._verdict)
+            ordered, known = self._survey.ended(self._verdict)
+            if self._picker.names != [file.name for file in ordered] or not self._survey.is_whole:
+                self._pick(ordered)
+            self._picker.end()
             self._coverage = self._covered(known)
         return self._coverage
+
+    def _pick(self, ordered: Sequence[AuditFile]) -> None:
+        """Go through the files once more."""
+        self._picker.kept.close()
+        self._picker = picker = self._picker.anew()
+        for file in ordered:
+            number = 0
+            picker.begin(file.name)
+            try:
+                for lines, _ in file.blocks():
+                    picker.take(number, lines, told_by(lines))
+                    number += len(lines)
+            except CutShort as exc:
+                picker.cannot(number + 1, str(exc))
 
     def _covered(self, every: Mapping[str, Stretch]) -> Coverage:
         wanted, stamp = self.wanted, self._calendar.stamp
@@ -240,164 +161,109 @@ class Report:
         first, last = stamp(known.start_ms), stamp(known.end_ms)
         return Known(account=account, first=first, last=last, gaps=gaps.gaps, seconds=gaps.seconds)
 
-    def rows(self) -> Iterator[Sequence[Row | GapRow]]:
+    def rows(self) -> Iterator[Rows | Sequence[GapRow]]:
         """What is asked for, the oldest file first, some hundred rows at a time. To be called once."""
         self.coverage()
-        for file in self._ordered:
-            yield from self._rows_of(file)
+        picker = self._picker
+        proofs = [_Proofs.of(self._verdict, name) for name in picker.names]
+        for item in picker.kept:
+            match item:
+                case Picked():
+                    yield self._told(item, proofs[item.file].at(item.lines))
+                case PickedGap():
+                    yield [self._gap(item, *proofs[item.file].at([item.line]))]
+                case Fault():
+                    lines = f"{item.first}" if item.first == item.last else f"{item.first}-{item.last}"
+                    self._report(f"{picker.names[item.file]}:{lines}: {item.why}")
 
     @property
     def hours(self) -> Counter[tuple[int, str, str | None]]:
         """How many rows there were by the start of their hour (epoch seconds), key and code."""
         found: Counter[tuple[int, str, str | None]] = Counter()
-        for (quarter, key, code, *_), count in self._tally.items():
+        for (quarter, key, code, *_), count in self._picker.tally.items():
             found[self._calendar.hour_of(quarter * QUARTER_MS), key, code] += count
         return found
 
     def summary(self) -> Summary:
-        """What was read until now."""
-        count, changes, rows = self._count, Counter[str](), self._tally.items()
-        for (_, _, _, change, *_), number in rows:
+        """What was read, and what the rows that were told until now are worth."""
+        picker, changes = self._picker, Counter[str]()
+        for (_, _, _, change, _), number in picker.tally.items():
             changes[change] += number
+        first, last = [self._calendar.stamp(epoch_ms(time)) for time in picker.times] or (None, None)
         return Summary(
             files=len(self._files),
-            lines=count["lines"],
-            unreadable=self._faults.count,
-            repeated=count["repeated"],
+            lines=picker.count["lines"],
+            unreadable=picker.count["unreadable"],
+            repeated=picker.count["repeated"],
             dispositions=changes.total(),
             changes=dict(changes),
-            left_out=count["left out"],
-            reconciled=sum(number for (*_, origin, _, _), number in rows if origin == Origin.RECONCILED),
-            near_gap=sum(number for (*_, near), number in rows if near),
-            unproven=sum(number for (*_, proof, _), number in rows if proof is not Proof.SIGNED),
-            tests=count["tests"],
-            others=dict(self._others),
-            first=self._calendar.stamp(int(self._first_ms)) if self._tally else None,
-            last=self._calendar.stamp(int(self._last_ms)) if self._tally else None,
+            left_out=picker.count["left out"],
+            reconciled=sum(number for (*_, origin), number in picker.tally.items() if origin == Origin.RECONCILED),
+            near_gap=self._near,
+            unproven=self._unproven,
+            tests=picker.count["tests"],
+            others=dict(picker.others),
+            first=first,
+            last=last,
             gaps=self.gaps.by_account(self.wanted.account),
         )
 
-    def _rows_of(self, file: AuditFile) -> Iterator[Sequence[Row | GapRow]]:
-        number = 0
-        try:
-            for lines, proof in pieces(file, self._verdict):
-                yield self._rows_in(file.name, number, lines, proof)
-                number += len(lines)
-        except CutShort as exc:
-            self._faults.add(file.name, number + 1, str(exc))
-        self._faults.end()
-        self._count["lines"] += number
+    def close(self) -> None:
+        """Let what was read go. Idempotent."""
+        self._picker.kept.close()
 
-    def _rows_in(self, name: str, number: int, lines: Sequence[bytes], proof: Proof) -> Sequence[Row | GapRow]:
-        """The rows of lines behind the one with this number; lines that are no events are reported, empty ones not."""
-        rows: list[Row | GapRow] = []
-        for place, line in enumerate(lines, start=number + 1):
-            try:
-                event = event_of(line)
-            except ValueError as exc:
-                if line.strip():
-                    self._faults.add(name, place, f"not an event of the file sink ({exc})")
-                continue
-            data = event.data
-            row = self._said(event, data, proof) if type(data) is DispositionData else self._other(event, proof)
-            if row is not None:
-                rows.append(row)
-        return rows
-
-    def _said(self, event: Event, data: DispositionData, proof: Proof) -> Row | None:
-        """The row of a disposition, counted; None if it is not asked for."""
-        wanted, time_ms = self.wanted, event.time_ms
-        chat = data.chat_id if data.chat_id and data.media_type == CHAT else event.subject
-        agents = self._agents(chat, data)
-        if not (self._every or (self._is_in_period(time_ms) and self._is_wanted(chat, agents, data))):
-            return None
-        if not self._is_first(event):
-            return None
-        change, account = data.change, data.account
-        if change == _UNCHANGED and not wanted.unchanged:
-            self._count["left out"] += 1
-            return None
-        near = self.gaps.is_near(account, time_ms)
-        self._tally[time_ms // QUARTER_MS, data.key, data.disposition, change, data.origin, proof, near] += 1
-        if not self._first_ms <= time_ms <= self._last_ms:
-            self._first_ms, self._last_ms = min(self._first_ms, time_ms), max(self._last_ms, time_ms)
-        return Row(
-            event.time if self._calendar.is_utc else self._calendar.stamp(time_ms),
-            chat,
-            agents,
-            account,
-            data.key,
-            data.previous,
-            data.disposition,
-            change,
-            data.origin,
-            proof,
-            near,
-            data.reference_id,
-            event.sequence,
-            event.id,
+    def _told(self, item: Picked, proofs: list[Proof]) -> Rows:
+        near = self.gaps.are_near(item.accounts, item.times)
+        self._near += sum(near)
+        self._unproven += len(proofs) - proofs.count(Proof.SIGNED)
+        return Rows(
+            times=item.times if self._calendar.is_utc else self._calendar.stamps(item.times),
+            chat_ids=item.chat_ids,
+            agents=item.agents,
+            accounts=item.accounts,
+            keys=item.keys,
+            previous=item.previous,
+            dispositions=item.dispositions,
+            changes=item.changes,
+            origins=item.origins,
+            proofs=proofs,
+            near_gap=near,
+            reference_ids=item.reference_ids,
+            sequences=item.sequences,
+            ids=item.ids,
         )
 
-    def _other(self, event: Event, proof: Proof) -> GapRow | None:
-        if isinstance(event.data, GapData):
-            return self._gap(event, event.data, proof)
-        if self._is_in_period(event.time_ms) and self._is_first(event):
-            if event.kind == Kind.TEST:
-                self._count["tests"] += 1
-            else:
-                self._others[event.type] += 1
-        return None
-
-    def _agents(self, chat: str, data: DispositionData) -> tuple[str, ...]:
-        """Who is in the chat. The last notification of a chat comes when all have left: then those who were in it."""
-        known = self._agents_of
-        people = data.participants
-        agents = tuple([one.nickname for one in people if one.type == _AGENT and one.nickname is not None])
-        if not agents:
-            return known.get(chat, ())
-        known[chat] = agents
-        known.move_to_end(chat)
-        if len(known) > _CHATS_KNOWN:
-            known.popitem(last=False)
-        return agents
-
-    def _gap(self, event: Event, data: GapData, proof: Proof) -> GapRow | None:
-        stretch = data.stretch
-        if self.wanted.account not in (None, data.account) or not self.gaps.is_in_period(stretch):
-            return None
-        if not self._is_first(event):
-            return None
+    def _gap(self, item: PickedGap, proof: Proof) -> GapRow:
+        gap, stamp = item.data, self._calendar.stamp
         return GapRow(
-            time=self._calendar.stamp(event.time_ms),
-            account=data.account,
-            from_=self._calendar.stamp(stretch.start_ms),
-            to=self._calendar.stamp(stretch.end_ms),
-            seconds=data.seconds,
-            reason=data.reason,
-            closed_by=data.closed_by,
+            time=stamp(item.time_ms),
+            account=gap.account,
+            from_=stamp(gap.stretch.start_ms),
+            to=stamp(gap.stretch.end_ms),
+            seconds=gap.seconds,
+            reason=gap.reason,
+            closed_by=gap.closed_by,
             proof=proof,
-            sequence=event.sequence,
-            id=event.id,
+            sequence=item.sequence,
+            id=item.id,
         )
 
-    def _is_in_period(self, time_ms: int) -> bool:
-        wanted = self.wanted
-        too_early = wanted.from_ms is not None and time_ms < wanted.from_ms
-        return not (too_early or (wanted.to_ms is not None and time_ms >= wanted.to_ms))
 
-    def _is_wanted(self, chat: str, agents: tuple[str, ...], data: DispositionData) -> bool:
-        wanted = self.wanted
-        return (
-            wanted.chat in (None, chat)
-            and wanted.account in (None, data.account)
-            and wanted.key in (None, data.key)
-            and (wanted.agent is None or wanted.agent in agents)
-            and (wanted.code is None or fnmatchcase(data.disposition or "", wanted.code))
-        )
+class _Proofs(NamedTuple):
+    """What stands for the lines of one file: by stretch the last line, and its proof."""
 
-    def _is_first(self, event: Event) -> bool:
-        if event.id in self._seen:
-            self._count["repeated"] += 1
-            return False
-        self._seen.add(event.id)
-        return True
+    last: list[float]
+    proofs: list[Proof]
+
+    @classmethod
+    def of(cls, verdict: Verdict, name: str) -> "_Proofs":
+        stretches = list(verdict.stretches_of(Path(name)))
+        last = [inf if line is None else line for line, _ in stretches]
+        return cls([*last, inf], [*(one.proof for _, one in stretches), Proof.NONE])
+
+    def at(self, lines: Sequence[int]) -> list[Proof]:
+        """The proof of each of these lines, which rise."""
+        first, last = (bisect_left(self.last, line) for line in (lines[0], lines[-1]))
+        if first == last:
+            return [self.proofs[first]] * len(lines)
+        return [self.proofs[bisect_left(self.last, line)] for line in lines]

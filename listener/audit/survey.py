@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
+from operator import gt
 from pathlib import Path
 
-from listener.audit.events import GapData, Gaps, Stretch, epoch_ms, event_of, glance
-from listener.audit.reading import AuditFile, Block, CutShort
+from listener.audit.events import GapData, Gaps, Said, Stretch, Told, epoch_ms, event_of, glance, told_by
+from listener.audit.picking import Picker
+from listener.audit.reading import LINE_BYTES, AuditFile, Block, CutShort
 from listener.audit.verdict import Proof, Verdict
 from listener.model.event import Kind
 
@@ -19,27 +22,49 @@ class Survey:
         files: open audit files.
         from_ms: the start of the period that gaps count in, None if it is open.
         to_ms: its end, excluded.
+        picker: takes what is seen while lines are verified.
 
     Attributes:
         gaps: all that were seen.
     """
 
-    def __init__(self, files: Sequence[AuditFile], *, from_ms: int | None = None, to_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        files: Sequence[AuditFile],
+        *,
+        from_ms: int | None = None,
+        to_ms: int | None = None,
+        picker: Picker | None = None,
+    ) -> None:
         self._files = files
         self._seen: dict[Path, _Seen] = {}
+        self._picker = picker
         self.gaps = Gaps(from_ms=from_ms, to_ms=to_ms)
 
     def blocks(self, path: Path) -> Iterator[Block]:
         """The lines of one of the files, for `verify`. Raises OSError."""
         file = next(file for file in self._files if Path(file.name) == path)
-        seen = _Seen(self.gaps)
+        seen, number = _Seen(self.gaps), 0
+        if self._picker is not None:
+            self._picker.begin(file.name)
         try:
             for block in file.blocks(whole=True):
-                seen.take(block.lines)
+                first, *rest = block.lines
+                lines = block.lines if len(first) < LINE_BYTES else [first[:LINE_BYTES], *rest]
+                told = told_by(lines)
+                seen.take(lines, told)
+                if self._picker is not None:
+                    self._picker.take(number, lines, told)
+                number += len(lines)
                 yield block
         except CutShort as exc:
             raise OSError(f"{path}: {exc}") from exc
         self._seen[path] = seen
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every file was seen to its end while it was verified."""
+        return len(self._seen) == len(self._files)
 
     def ended(self, verdict: Verdict) -> tuple[list[AuditFile], dict[str, Stretch]]:
         """The files by when their first event was, those without any last; and how long each account is known of.
@@ -62,7 +87,7 @@ class Survey:
         seen = _Seen(self.gaps)
         with suppress(CutShort):  # who reads the rows comes to the same place, and tells
             for lines, proof in pieces(file, verdict):
-                seen.take(lines, counts=proof is not Proof.NONE or not verdict.records)
+                seen.take(lines, told_by(lines), counts=proof is not Proof.NONE or not verdict.records)
         return seen
 
 
@@ -79,28 +104,43 @@ class _Seen:
         self.first_ms: int | None = None
         self.known: dict[str, list[int]] = {}
 
-    def take(self, lines: Sequence[bytes], *, counts: bool = True) -> None:
-        """Look at lines; accounts are known of by those that count."""
+    def take(self, lines: Sequence[bytes], told: Told, *, counts: bool = True) -> None:
+        """Look at lines and what they tell; accounts are known of by those that count."""
         known: dict[str, list[int]] = self.known if counts else {}
-        for line in lines:
-            try:
-                seen = glance(line)
-                last_ms = first_ms = epoch_ms(seen.time)
-                if isinstance(seen.type, str) and seen.type.endswith(_GAP_TYPE):
-                    first_ms = self._gap(line, first_ms)
-            except ValueError:
-                continue
-            if self.first_ms is None:
-                self.first_ms = last_ms
-            account = seen.data.account
+        for start, said in told.parts():
+            if said:
+                self._take_said(said, known)
+            else:
+                self._take_other(lines[start], known)
+
+    def _take_said(self, said: Sequence[Said], known: dict[str, list[int]]) -> None:
+        """Of each account the first and the last one, which is all that matters of them."""
+        times, accounts = [one.time for one in said], [one.data.account for one in said]
+        if self.first_ms is None:
+            self.first_ms = epoch_ms(times[0])
+        if any(map(gt, times, islice(times, 1, None))):
+            times, accounts = map(list, zip(*sorted(zip(times, accounts, strict=True)), strict=True))
+        first_ms = epoch_ms(times[0])
+        first: dict[str, str] = {}
+        for account, time in dict(zip(accounts, times, strict=True)).items():
             stretch = known.get(account)
-            if stretch is None:
-                if account:
-                    known[account] = [first_ms, last_ms]
-            elif last_ms > stretch[1]:
-                stretch[1] = last_ms
-            if stretch is not None and first_ms < stretch[0]:
-                stretch[0] = first_ms
+            if stretch is not None and stretch[0] <= first_ms:
+                stretch[1] = max(stretch[1], epoch_ms(time))
+            else:
+                first = first or dict(zip(reversed(accounts), reversed(times), strict=True))
+                _extend(known, account, epoch_ms(first[account]), epoch_ms(time))
+
+    def _take_other(self, line: bytes, known: dict[str, list[int]]) -> None:
+        try:
+            seen = glance(line)
+            last_ms = first_ms = epoch_ms(seen.time)
+            if isinstance(seen.type, str) and seen.type.endswith(_GAP_TYPE):
+                first_ms = self._gap(line, first_ms)
+        except ValueError:
+            return
+        if self.first_ms is None:
+            self.first_ms = last_ms
+        _extend(known, seen.data.account, first_ms, last_ms)
 
     def _gap(self, line: bytes, time_ms: int) -> int:
         """Note a gap; returns from when on it tells of its account."""
@@ -109,6 +149,15 @@ class _Seen:
             return time_ms
         self._gaps.add(gap.id, gap.data)
         return min(time_ms, gap.data.stretch.start_ms)
+
+
+def _extend(known: dict[str, list[int]], account: str, first_ms: int, last_ms: int) -> None:
+    """An account is known of from the first moment to the last one, at least. One without a name is none."""
+    stretch = known.get(account)
+    if stretch is not None:
+        stretch[:] = min(stretch[0], first_ms), max(stretch[1], last_ms)
+    elif account:
+        known[account] = [first_ms, last_ms]
 
 
 def _is_doubtful(verdict: Verdict, file: AuditFile) -> bool:

@@ -245,7 +245,7 @@ class Trail:
                     self._file.sync()
             if events:
                 late = events[0].sequence <= self._window.highest
-                self._rotate_if_due(self._bytes(events, texts))
+                self._rotate_if_due(self._bytes(events, texts) if self._options.rotate_bytes is not None else 0)
                 self._write(events, texts)
                 if late:
                     self._sign(self._head)  # at once, since the journal may have no copy of them any more
@@ -423,7 +423,7 @@ class Trail:
         before = self._chain_end() if self._options.chain else self._head
         lines, self._head = self._lines(events, texts, before)
         try:
-            self._file.append(lines)
+            self._file.append(lines, has_looked=True)
         except CutShortError as exc:
             newest = lines[exc.whole - 1] if exc.whole else b""
             self._head = head_of(newest[:-1]) or before

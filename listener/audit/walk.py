@@ -5,12 +5,13 @@ may wait for them.
 """
 
 from bisect import bisect_right
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import chain, count, repeat, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from listener.audit.chain import GENESIS, OPENING, Head, hash_of, link_behind, link_of
+from listener.audit.chain import GENESIS, LINK, OPENING, Head, link_of
 from listener.audit.coverage import Segments
 from listener.audit.notices import NOTICE, unconfirmed_in
 from listener.audit.reading import Block
@@ -102,9 +103,9 @@ class Walk:
         last_place: where the last line stands.
     """
 
-    def __init__(self, verdict: Verdict, sizes: Container[int]) -> None:
+    def __init__(self, verdict: Verdict, sizes: Iterable[int]) -> None:
         self._verdict = verdict
-        self._sizes = sizes
+        self._sizes = sorted(set(sizes))
         self.segments = Segments()
         self._last: Record | None = None
         self._top: Record | None = None
@@ -123,51 +124,50 @@ class Walk:
         """Every line of a file, as `reading.blocks_of` gives them. Raises what that raises."""
         number, ended = 0, True
         self._forget_older()
-        for block in blocks:
-            lines, ended, at = block.lines, block.ended, 0
+        for lines, ended in blocks:  # noqa: B007 - of the last block
+            at, marks = 0, [sha256(line).hexdigest() for line in lines]
             while at < len(lines):
                 if self._plain and self._last is not None:
-                    at += self._run(path, number + at, lines[at:] if at else lines, self._last)
+                    at += self._run(Location(path, number + at + 1), lines[at:], marks[at:], self._last)
                 if at < len(lines):
-                    self._take(Location(path, number + at + 1), lines[at])
+                    self._take(Location(path, number + at + 1), lines[at], bytes.fromhex(marks[at]))
                     at += 1
             number += len(lines)
         if not ended:
             self._verdict.find(Kind.CUT, Location(path, number), "the last line has no end")
         self.last_place = Location(path, number) if number else self.last_place
 
-    def _run(self, path: Path, number: int, lines: Sequence[bytes], last: Record) -> int:
-        """Go on from `last` behind the line `number` while each record follows the one before; returns how many do.
+    def _run(self, place: Location, lines: Sequence[bytes], marks: Sequence[str], last: Record) -> int:
+        """Go on from `last` with the lines from `place` on, while each follows the one before; returns how many do.
 
-        The hot path: a line that follows costs two searches and a hash.
+        The hot path, hence without a loop of Python's own: `marks` are the hashes of the lines, in hexadecimal.
         """
-        size, mark, sizes, before = last.number + 1, last.hash.hex(), self._sizes, ""
-        expected = link_behind(size, mark)
-        for line in lines:
-            if not line.startswith(expected, line.find(OPENING)):
-                break
+        first = last.number + 1
+        links = map(str.encode, map(LINK.__mod__, zip(count(first), chain((last.hash.hex(),), marks), strict=False)))
+        follow = map(bytes.startswith, lines, links, map(bytes.find, lines, repeat(OPENING)))
+        found = sum(1 for _ in takewhile(bool, follow))
+        if not found:
+            return 0
+        for line in lines[:found]:
             if line.startswith(NOTICE):
                 self._heed(line)
-            before, mark = mark, sha256(line).hexdigest()
-            size += 1
-            expected = link_behind(size, mark)
-            if size in sizes:
-                self.segments.note(Head(size, bytes.fromhex(mark)))
-        if (count := size - 1 - last.number) > 0:
-            head = Head(size, bytes.fromhex(mark))
-            self._last = Record(size - 1, bytes.fromhex(before), head.hash, Location(path, number + count))
-            self._verdict.records += count
-            self.segments.add(Location(path, number + 1), head, last.hash, count)
-        return count
+        for size in self._sizes[bisect_right(self._sizes, first) : bisect_right(self._sizes, first + found)]:
+            self.segments.note(Head(size, bytes.fromhex(marks[size - first - 1])))
+        head = Head(first + found, bytes.fromhex(marks[found - 1]))
+        before = bytes.fromhex(marks[found - 2]) if found > 1 else last.hash
+        self._last = Record(head.size - 1, before, head.hash, place._replace(line=place.line + found - 1))
+        self._verdict.records += found
+        self.segments.add(place, head, last.hash, found)
+        return found
 
-    def _take(self, place: Location, text: bytes) -> None:
-        """A line that did not simply follow."""
+    def _take(self, place: Location, text: bytes, mark: bytes) -> None:
+        """A line that did not simply follow, and its hash."""
         link = link_of(text)
         if link is None:
             self._strange(place, text)
             return
         self._heed(text)
-        record = Record(link.number, link.previous, hash_of(text), place)
+        record = Record(link.number, link.previous, mark, place)
         head = Head(record.number + 1, record.hash)
         if head.size in self._sizes:
             self.segments.note(head)

@@ -18,19 +18,20 @@ from listener.audit.events import epoch_ms
 from listener.audit.files import NEXT, Paths, of_the_trail
 from listener.audit.groups import By, Groups
 from listener.audit.notes import load_verifier
-from listener.audit.page import Page, render
+from listener.audit.page import MOST_ROWS, Page, render
 from listener.audit.periods import Calendar
+from listener.audit.picking import Wanted
 from listener.audit.preface import Preface, preface
 from listener.audit.reading import AuditFile
-from listener.audit.report import Report, Row, Summary, Wanted
+from listener.audit.report import Reading, Report, Summary
+from listener.audit.rows import Row
 from listener.audit.signer import make_successor
-from listener.audit.survey import Survey
 from listener.audit.verdict import Tolerance, Verdict
 from listener.audit.verify import gather, verify
 from listener.cli.audit_outputs import (
     GROUP_HEADING,
     LIST_HEADING,
-    AnyRow,
+    AnyRows,
     Counts,
     FirstRows,
     JsonLines,
@@ -262,12 +263,12 @@ def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) 
         stack.callback(gc.enable)
         opened = [stack.enter_context(AuditFile(path)) for path in paths]
         asked.require_sound(opened)
-        survey = Survey(opened, from_ms=asked.wanted.from_ms, to_ms=asked.wanted.to_ms)
-        verdict = _verdict_on(paths, asked, survey)
+        reading = Reading.of(opened, asked.wanted, most_rows=MOST_ROWS if asked.is_short(outputs) else None)
+        verdict = _verdict_on(paths, asked, reading)
         for file, path in zip(opened, paths, strict=True):
             if not file.is_same(path):
                 raise ListenerError(f"{path} was exchanged for another file while it was verified: try again")
-        unreadable = _answer(asked, opened, outputs, verdict, survey, stack)
+        unreadable = _answer(asked, opened, outputs, verdict, reading, stack)
     if isinstance(verdict, Verdict) and verdict.findings:
         raise NotProven(f"the trail was altered: {len(verdict.findings)} findings (see audit verify)")
     if unreadable:
@@ -275,14 +276,14 @@ def _report_on(paths: Sequence[Path], asked: "_Request", outputs: list[Output]) 
         raise Unreadable(f"{lines} could not be read; the report lacks them")
 
 
-def _verdict_on(paths: Sequence[Path], asked: "_Request", survey: Survey) -> Verdict | str:
+def _verdict_on(paths: Sequence[Path], asked: "_Request", reading: Reading) -> Verdict | str:
     """The verdict on the files, whether or not older ones are missing; or why there is none. Raises ListenerError."""
     try:
         evidence = gather(paths, pubkeys=asked.pubkeys, checkpoints=asked.checkpoints or ())
     except (OSError, UnicodeDecodeError) as exc:
         raise ListenerError(_why_unreadable(exc)) from exc
     try:
-        return verify(paths, evidence, partial=True, blocks=survey.blocks)
+        return verify(paths, evidence, partial=True, blocks=reading.survey.blocks)
     except OSError as exc:
         return f"cannot be verified: {_why_unreadable(exc)}"
 
@@ -318,6 +319,10 @@ class _Request(NamedTuple):
             if path is not None and path != _STDOUT:
                 require_harmless(path, option, _SUFFIXES[option], inputs)
 
+    def is_short(self, outputs: Sequence[Output]) -> bool:
+        """Whether it tells no more rows than fit on a page."""
+        return self.by is None and self.csv is None and all(isinstance(one, SummaryOnly) for one in outputs)
+
     @property
     def heading(self) -> Sequence[str]:
         """That of the sheet."""
@@ -340,7 +345,7 @@ def _answer(
     opened: Sequence[AuditFile],
     outputs: list[Output],
     verdict: Verdict | str,
-    survey: Survey,
+    reading: Reading,
     stack: ExitStack,
 ) -> int:
     """Read, and write all that was asked for; returns how many lines could not be read."""
@@ -350,8 +355,9 @@ def _answer(
         calendar=asked.calendar,
         report=_say,
         verdict=verdict if isinstance(verdict, Verdict) else None,
-        survey=survey,
+        reading=reading,
     )
+    stack.callback(found.close)
     begin = preface(verdict, asked.tolerance, coverage=found.coverage(), zone=asked.calendar.name)
     kept = FirstRows()
     if asked.html is not None:
@@ -371,7 +377,7 @@ def _answer(
     return summary.unreadable
 
 
-def _rows(found: Report, asked: _Request) -> Iterator[Sequence[AnyRow]]:
+def _rows(found: Report, asked: _Request) -> Iterator[AnyRows]:
     if asked.by is None:
         yield from found.rows()
         return

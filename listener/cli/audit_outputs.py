@@ -3,6 +3,8 @@
 import csv
 import sys
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain, islice, repeat
 from typing import Protocol, TextIO
 
 import msgspec
@@ -10,14 +12,16 @@ import msgspec
 from listener.audit.groups import By, GroupRow
 from listener.audit.page import MOST_ROWS
 from listener.audit.preface import Preface
-from listener.audit.report import GapRow, Row, Summary
+from listener.audit.report import Summary
+from listener.audit.rows import GapRow, Row, Rows, notes
 from listener.cli.readable import MINUTE_S, NOTHING, STYLES, Columns, duration, write_table
-from listener.model.escaping import defused, is_plain, printable
+from listener.model.escaping import cell, defused, is_plain, printable
 from listener.model.event import Change
 
 _ENCODER = msgspec.json.Encoder()
 
 AnyRow = Row | GapRow | GroupRow
+AnyRows = Rows | Sequence[GapRow] | Sequence[GroupRow]
 
 LIST_HEADING = (
     *("time", "chat", "agents", "account", "key", "previous", "disposition", "change", "origin", "proof", "near_gap"),
@@ -26,6 +30,7 @@ LIST_HEADING = (
 GROUP_HEADING = ("by", "group", "key", "code", "events", *map(str, Change), "first", "last")
 
 _LISTED = ("chat", "agents in the chat", "account", "key", "change", "disposition", "notes")
+_NO_GAP = (repeat(""), repeat(""), repeat(""))
 _COUNTED = ("events", *map(str, Change))
 
 
@@ -35,7 +40,7 @@ class Output(Protocol):
     def begin(self, preface: Preface) -> None:
         """Before the first row."""
 
-    def add(self, rows: Sequence[AnyRow]) -> None:
+    def add(self, rows: AnyRows) -> None:
         """More rows."""
 
     def end(self, summary: Summary) -> None:
@@ -53,25 +58,35 @@ class Listing:
         write_preface(preface, sys.stdout)
         print()
 
-    def add(self, rows: Sequence[AnyRow]) -> None:
+    def add(self, rows: AnyRows) -> None:
         """See `Output`."""
+        if isinstance(rows, Rows):
+            self._columns.add(_listed(rows), [STYLES.get(change, "") for change in rows.changes])
+            return
         for row in rows:
-            match row:
-                case Row():
-                    value = f"{_or_nothing(row.previous)} -> {_or_nothing(row.disposition)}"
-                    agents = ", ".join(row.agents) or NOTHING
-                    cells = (row.time, row.chat_id, agents, row.account, row.key, row.change, value, row.notes)
-                    self._columns.add(cells, STYLES.get(row.change, ""))
-                case GapRow():
-                    told = f"{row.from_} to {row.to}: {row.reason}"
-                    cells = (row.time, NOTHING, NOTHING, row.account, NOTHING, "gap", told, row.notes)
-                    self._columns.add(cells, STYLES["gap"])
+            if isinstance(row, GapRow):
+                told = f"{row.from_} to {row.to}: {row.reason}"
+                cells = (row.time, NOTHING, NOTHING, row.account, NOTHING, "gap", told, row.notes)
+                self._columns.add([cells], [STYLES["gap"]])
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""
         self._columns.end()
         print()
         write_summary(summary, sys.stdout)
+
+
+def _listed(rows: Rows) -> list[tuple[str, ...]]:
+    """Their cells, a tuple each."""
+    values = [
+        f"{_or_nothing(previous)} -> {_or_nothing(code)}"
+        for previous, code in zip(rows.previous, rows.dispositions, strict=True)
+    ]
+    agents = [", ".join(names) or NOTHING for names in rows.agents]
+    told = {kind: notes(kind[0], kind[1], near_gap=kind[2]) for kind in set(rows.kinds())}
+    noted = [told[kind] for kind in rows.kinds()]
+    columns = (rows.times, rows.chat_ids, agents, rows.accounts, rows.keys, rows.changes, values, noted)
+    return list(zip(*columns, strict=True))
 
 
 class Counts:
@@ -86,7 +101,7 @@ class Counts:
         write_preface(preface, sys.stdout)
         print()
 
-    def add(self, rows: Sequence[AnyRow]) -> None:
+    def add(self, rows: AnyRows) -> None:
         """See `Output`."""
         for row in rows:
             if isinstance(row, GroupRow):
@@ -115,9 +130,9 @@ class JsonLines:
         }
         self._write([verdict, preface.coverage])
 
-    def add(self, rows: Sequence[AnyRow]) -> None:
+    def add(self, rows: AnyRows) -> None:
         """See `Output`."""
-        self._write(rows)
+        self._write(list(rows))
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""
@@ -148,27 +163,20 @@ class Sheet:
             print(f"# {name}: {defused(words)}" if name else f"# {defused(words)}", file=self._file)
         self._writer.writerow(self._heading)
 
-    def add(self, rows: Sequence[AnyRow]) -> None:
+    def add(self, rows: AnyRows) -> None:
         """See `Output`."""
-        plain: list[str] = []
+        if isinstance(rows, Rows):
+            self._file.write(_sheet_of(rows))
+            return
         for row in rows:
-            cells = _cells(row)
-            if is_plain(cells):
-                plain.append('"' + '","'.join(cells) + '"\n')
-            else:
-                self._file.write("".join(plain))
-                plain.clear()
-                self._writer.writerow([defused(cell) for cell in cells])
-        self._file.write("".join(plain))
+            self._writer.writerow([defused(cell) for cell in _cells(row)])
 
     def end(self, summary: Summary) -> None:
         """The summary is for another output."""
 
 
-def _cells(row: AnyRow) -> tuple[str, ...]:
+def _cells(row: GapRow | GroupRow) -> tuple[str, ...]:
     match row:
-        case Row():
-            return _disposition(row)
         case GapRow():
             before = (row.time, "", "", row.account, "", "", "", "gap", "", row.proof, "", "")
             return (*before, row.from_, row.to, row.reason, row.sequence, row.id)
@@ -177,24 +185,34 @@ def _cells(row: AnyRow) -> tuple[str, ...]:
             return (row.by, row.group or "", row.key, row.code or "", str(row.events), *changes, row.first, row.last)
 
 
-def _disposition(row: Row) -> tuple[str, ...]:
-    return (
-        row.time,
-        row.chat_id,
-        "; ".join(row.agents),
-        row.account,
-        row.key,
-        row.previous or "",
-        row.disposition or "",
-        row.change,
-        row.origin,
-        row.proof,
-        "yes" if row.near_gap else "no",
-        "" if row.reference_id is None else str(row.reference_id),
-        *("", "", ""),
-        row.sequence,
-        row.id,
-    )
+def _sheet_of(rows: Rows) -> str:
+    """Their lines. Only columns that are not plain are looked at cell by cell."""
+    texts: list[Sequence[str]] = [
+        rows.chat_ids,
+        ["; ".join(names) for names in rows.agents],
+        rows.accounts,
+        rows.keys,
+        [code or "" for code in rows.previous],
+        [code or "" for code in rows.dispositions],
+        rows.changes,
+        rows.origins,
+        ["" if number is None else str(number) for number in rows.reference_ids],
+        rows.sequences,
+        rows.ids,
+    ]
+    if not is_plain(chain.from_iterable(texts)):
+        texts = [column if is_plain(column) else [_quoted(text) for text in column] for column in texts]
+    near = ["yes" if near else "no" for near in rows.near_gap]
+    *before, reference_ids, sequences, ids = texts
+    columns = (rows.times, *before, rows.proofs, near, reference_ids, *_NO_GAP, sequences, ids)
+    lines = map('","'.join, zip(*columns, strict=False))
+    return '"' + '"\n"'.join(lines) + '"\n'
+
+
+@lru_cache(maxsize=10_000)
+def _quoted(text: str) -> str:
+    """A cell without its quotes."""
+    return cell(text)[1:-1]
 
 
 class SummaryOnly:
@@ -208,7 +226,7 @@ class SummaryOnly:
         write_preface(preface, self._file)
         print(file=self._file)
 
-    def add(self, rows: Sequence[AnyRow]) -> None:
+    def add(self, rows: AnyRows) -> None:
         """See `Output`."""
 
     def end(self, summary: Summary) -> None:
@@ -226,10 +244,10 @@ class FirstRows:
     def begin(self, preface: Preface) -> None:
         """See `Output`."""
 
-    def add(self, rows: Sequence[AnyRow]) -> None:
+    def add(self, rows: AnyRows) -> None:
         """See `Output`."""
         self.total += len(rows)
-        self.rows += rows[: max(0, MOST_ROWS - len(self.rows))]
+        self.rows += islice(rows, MOST_ROWS - len(self.rows))
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""

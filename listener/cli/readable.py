@@ -131,17 +131,21 @@ class Columns:
         self._rows: list[tuple[Sequence[str], str]] = [(heading, "bold")]
         self._widths = [0] * len(heading)
 
-    def add(self, cells: Sequence[str], style: str = "") -> None:
-        """Add a row, in a style for the terminal; its control characters are escaped."""
-        if not "".join(cells).isprintable():
-            cells = [printable(cell) for cell in cells]
-        self._rows.append((cells, style))
-        if len(self._rows) >= _BLOCK:
-            self.end()
+    def add(self, rows: Sequence[Sequence[str]], styles: Sequence[str]) -> None:
+        """Add rows, each in its style for the terminal; their control characters are escaped."""
+        if not "".join(chain.from_iterable(rows)).isprintable():
+            rows = [[printable(cell) for cell in cells] for cells in rows]
+        self._rows += zip(rows, styles, strict=True)
+        while len(self._rows) >= _BLOCK:
+            self._write(_BLOCK)
 
     def end(self) -> None:
         """Write what is held back."""
-        cells = [row for row, _ in self._rows]
+        self._write(len(self._rows))
+
+    def _write(self, count: int) -> None:
+        these, self._rows = self._rows[:count], self._rows[count:]
+        cells = [row for row, _ in these]
         columns = zip(self._widths, zip(*cells, strict=True), strict=False)
         self._widths = [max(width, *map(len, column)) for width, column in columns] or self._widths
         form = (" " * _APART).join(f"%-{width}s" for width in self._widths)
@@ -149,9 +153,8 @@ class Columns:
         if self._console is None:
             sys.stdout.write("".join([f"{line}\n" for line in lines]))
         else:
-            for line, (_, style) in zip(lines, self._rows, strict=True):
+            for line, (_, style) in zip(lines, these, strict=True):
                 self._console.print(Text(line, style))
-        self._rows.clear()
 
 
 def write_table(heading: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:

@@ -30,6 +30,7 @@ from listener.model.filter import DeadLetterGroup, EventFilter
 from listener.model.holes import events_between
 from listener.model.replica import LANE, DutyReport, resend_order
 from listener.runtime.clock import SYSTEM_CLOCK
+from listener.sinks import registry
 
 if TYPE_CHECKING:
     from listener.journal.postgres.options import PostgresOptions
@@ -56,11 +57,9 @@ class Shared:
 
     def options(self) -> "PostgresOptions":
         """How it is reached. Raises StartError: the client library is not installed."""
-        try:
-            return database.options_of(self._table, self._base)
-        except ModuleNotFoundError as exc:
-            text = "needs the asyncpg library: pip install 'disposition-listener[postgres]'"
-            raise StartError(f"journal.url: {text}") from exc
+        if (lacking := registry.lacking("postgres")) is not None:
+            raise StartError(f"journal.url: {lacking}")
+        return database.options_of(self._table, self._base)
 
     def database(self) -> Database:
         """The database, not open yet; what is not there is not made. Raises StartError likewise."""

@@ -195,7 +195,7 @@ class Engine:
 
     def _asked_for_s(self) -> float:
         """How long ago the request under way, or the last one, was sent."""
-        return self.subscription.asked_at.seconds_to(Moment.of(self._clock))
+        return self._clock.monotonic_s() - (self.subscription.asked_at.monotonic_s or 0.0)
 
     def _learn_hold(self, advised_ms: int, held_s: float, failure: ExchangeFailed) -> None:
         """Ask for shorter polls where something in between cuts those of this length."""

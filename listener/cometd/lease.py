@@ -17,6 +17,8 @@ _GROWTH_LIMIT_S = 30.0
 _LEAST_S = 0.05
 _CONNECTING_SHARE = 1 / 3
 _LEAST_CONNECTING_S = 1.0
+_LOGINS_APART_S = 4.0
+_LOGIN_SHARE = 0.4
 _ANSWER_SHARE = 2 / 3
 _LEAST_ANSWER_S = 5.0
 
@@ -69,7 +71,7 @@ class Lease:
         self._failing_since_s: float | None = None
         self._held_until_s = 0.0
         # Directories lock users who log in too often.
-        self._logins = Backoff(first_s=4.0, limit_s=60.0, floor_s=2.0, uniform=uniform)
+        self._logins = Backoff(first_s=_LOGINS_APART_S, limit_s=60.0, floor_s=2.0, uniform=uniform)
         self._next_login_s = 0.0
         self._interval_told = False
         self.login_in_vain = False
@@ -82,11 +84,15 @@ class Lease:
         self._interval_told = False
 
     def renewed(self) -> None:
-        """A connect was granted."""
+        """A connect was granted.
+
+        That does not tell that the login holds: behind two nodes without stickiness every second poll is granted.
+        """
         self._failing_since_s = None
         self.login_in_vain = False
         self._logins.reset()
-        self._next_login_s = 0.0
+        apart_s = min(_LOGINS_APART_S, self._session.lifetime_s * _LOGIN_SHARE)
+        self._next_login_s = min(self._next_login_s, self._now_s() + apart_s)
 
     def failed(self) -> None:
         """An exchange or a login failed, or was refused."""

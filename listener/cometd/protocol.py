@@ -153,6 +153,12 @@ class Session:
         want_ack: ask for the ack extension.
 
     Attributes:
+        advice: what the server advises, as `advise` has merged it. What follows from it:
+        interval_ms: the pause before the next connect, but so that the connect can be repeated while the session lives.
+        advised_interval_ms: that pause as the server has it, which may be beyond all reason.
+        timeout_ms: for how long the server holds a connect; 30,000 until it has said.
+        max_interval_ms: time without a connect after which the server forgets the session, None until it has told.
+        lifetime_s: the same in seconds, or what is usual.
         hold_limit_ms: how long a connect asks to be held at most, None for as long as the server likes.
         refused_topics: those that the last subscription was granted without, each with what the server said. If it
             refuses all, nothing is granted.
@@ -164,6 +170,7 @@ class Session:
         self.phase = Phase.UNCONNECTED
         self.client_id: str | None = None
         self.advice: dict[str, Any] = {}
+        self._obey()
         self.supported_connection_types: list[str] = []
         self.acked: int | None = None
         self.hold_limit_ms: int | None = None
@@ -190,39 +197,24 @@ class Session:
         """Whether the server keeps events until they are acknowledged."""
         return self.acked is not None
 
-    @property
-    def interval_ms(self) -> int:
-        """Advised pause before the next connect, but so that the connect can be repeated while the session lives."""
-        advised_ms = self.advised_interval_ms
-        return min(advised_ms, int(self.lifetime_s * 500)) if advised_ms else 0
+    def advise(self, advice: object) -> None:
+        """Merge what the server advises into what it did before (5.5): a 402's does not say the timeout again."""
+        self.advice |= understood(advice)
+        self._obey()
 
-    @property
-    def advised_interval_ms(self) -> int:
-        """Advised pause as the server has it, which may be beyond all reason."""
-        return max(0, self._advised("interval", 0))
-
-    @property
-    def timeout_ms(self) -> int:
-        """Advised time for which the server holds a connect; 30,000 until it has said."""
-        return max(0, self._advised("timeout", 30_000))
-
-    @property
-    def max_interval_ms(self) -> int | None:
-        """Time without a connect after which the server forgets the session, where it tells."""
-        return max(0, self._advised("maxInterval", 0)) or None
-
-    @property
-    def lifetime_s(self) -> float:
-        """The same in seconds, or what is usual."""
-        return (self.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 1000
+    def _obey(self) -> None:
+        """Work out what follows from the advice, once: each poll asks for it a dozen times."""
+        interval_ms = self._advised("interval", 0)
+        self._may_reconnect = interval_ms >= 0
+        self.advised_interval_ms = max(0, interval_ms)
+        self.timeout_ms = max(0, self._advised("timeout", 30_000))
+        self.max_interval_ms = max(0, self._advised("maxInterval", 0)) or None
+        self.lifetime_s = (self.max_interval_ms or _DEFAULT_MAX_INTERVAL_MS) / 1000
+        self.interval_ms = min(self.advised_interval_ms, int(self.lifetime_s * 500))
 
     def _advised(self, name: str, default: int) -> int:
         value = self.advice.get(name)
-        if value is None:
-            return default
-        if not is_number(value):
-            return default
-        return int(max(-_LONGEST_ADVICE_MS, min(value, _LONGEST_ADVICE_MS)))
+        return int(max(-_LONGEST_ADVICE_MS, min(value, _LONGEST_ADVICE_MS))) if is_number(value) else default
 
     def resume(self, saved: Resume) -> None:
         """Continue a session of an earlier process: connect with its number at once, then subscribe again (idempotent).
@@ -234,7 +226,7 @@ class Session:
         self.supported_connection_types = [saved.connection_type]
         self._taken = Taken(saved.taken)
         if saved.max_interval_ms:
-            self.advice["maxInterval"] = saved.max_interval_ms
+            self.advise({"maxInterval": saved.max_interval_ms})
 
     def snapshot(self, ack: int | None) -> Resume | None:
         """What a later process needs once the events up to `ack` are durable; None without a session."""
@@ -322,17 +314,19 @@ class Session:
         self.phase, self.client_id, self.acked = Phase.UNCONNECTED, None, None
         self._subscribe_again = False
         self._taken.clear()
-        if self._advised("interval", 0) < 0:
-            del self.advice["interval"]  # it forbade reconnecting within the session that is over
+        if not self._may_reconnect:
+            del self.advice["interval"]  # it forbade that within the session that is over
+            self._obey()
 
     def receive(self, request: Request, messages: list[Message]) -> Received:
         """Take one payload that came while `request` was in flight, and move on accordingly."""
-        events, others = _sorted(messages)
-        events, refused = self._heard(events)
+        events, others, refused = self._sorted(messages)
         replies = [message for message in others if request.is_answered_by(message)]
+        multiple_clients = False
         for reply in replies:
             if reply.advice:
-                self.advice |= understood(reply.advice)  # 5.5: merged; a 402's advice does not say the timeout again
+                self.advise(reply.advice)
+                multiple_clients |= isinstance(reply.advice, dict) and bool(truth(reply.advice.get("multiple-clients")))
         if self._is_stale(request):
             verdict = Verdict.EXPIRED if replies else Verdict.UNANSWERED
             return Received(verdict=verdict, events=events, refused=refused, error="the session was given up meanwhile")
@@ -352,9 +346,7 @@ class Session:
             repeated=repeated,
             refused=refused,
             error=error,
-            multiple_clients=any(
-                truth(reply.advice.get("multiple-clients")) for reply in replies if isinstance(reply.advice, dict)
-            ),
+            multiple_clients=multiple_clients,
         )
 
     def heard(self, messages: list[Message]) -> tuple[list[Message], dict[str, int]]:
@@ -362,15 +354,24 @@ class Session:
 
         Nobody checked whether this agent may hear those, and nobody knows what they are.
         """
-        return self._heard(_sorted(messages)[0])
+        events, _, refused = self._sorted(messages)
+        return events, refused
 
-    def _heard(self, events: list[Message]) -> tuple[list[Message], dict[str, int]]:
-        channels = {event.channel for event in events}.difference(self.topics)
-        foreign = {channel for channel in channels if not self._is_subscribed(channel)} if channels else channels
-        if not foreign:
-            return events, {}
-        ours = [event for event in events if event.channel not in foreign]
-        return ours, {_NOT_SUBSCRIBED: len(events) - len(ours)}
+    def _sorted(self, messages: list[Message]) -> tuple[list[Message], list[Message], dict[str, int]]:
+        """The events to be heard, all that are no events, and those that are refused as `heard` says."""
+        events: list[Message] = []
+        others: list[Message] = []
+        foreign, topics = 0, self.topics
+        for message in messages:
+            if message.channel in topics and message.data:  # as nearly all: no frame to spare
+                events.append(message)
+            elif not message.is_event:
+                others.append(message)
+            elif self._is_subscribed(message.channel):
+                events.append(message)
+            else:
+                foreign += 1
+        return events, others, {_NOT_SUBSCRIBED: foreign} if foreign else {}
 
     def _is_subscribed(self, channel: str) -> bool:
         """Whether a wildcard among the topics holds the channel: `*` one segment, `**` any number of them."""
@@ -425,7 +426,7 @@ class Session:
         if len(replies) < len(request.payload):
             return Verdict.UNANSWERED, None
         verdicts = [self._judge_one(request.step, reply) for reply in replies]
-        worst = next((one for one in _WORST_FIRST if one in verdicts), Verdict.GRANTED)
+        worst = verdicts[0] if len(verdicts) == 1 else next((v for v in _WORST_FIRST if v in verdicts), Verdict.GRANTED)
         if worst in _SOME_TOPICS and Verdict.GRANTED in verdicts and request.payload[0]["channel"] == wire.SUBSCRIBE:
             self.refused_topics = {
                 request.topic_of(reply, at): _error_text(request.step, reply)
@@ -441,7 +442,7 @@ class Session:
             granted = truth(reply.successful) and not wrong_with(reply.client_id)
             return Verdict.GRANTED if granted else refusal
         advised = reply.advice.get("reconnect") if isinstance(reply.advice, dict) else None
-        if advised == "none" or (step is Step.CONNECT and self._advised("interval", 0) < 0):
+        if advised == "none" or (step is Step.CONNECT and not self._may_reconnect):
             return Verdict.ENDED
         refused = truth(reply.successful) is False
         if advised == "handshake" or (refused and names_unknown_client(reply)):
@@ -470,15 +471,6 @@ class Session:
             self.acked = -1 if batch is None else batch
         else:
             self.acked = -1 if ack is True else None
-
-
-def _sorted(messages: list[Message]) -> tuple[list[Message], list[Message]]:
-    """The events among the messages, and all others."""
-    events: list[Message] = []
-    others: list[Message] = []
-    for message in messages:
-        (events if message.is_event else others).append(message)
-    return events, others
 
 
 def _error_text(step: Step, reply: Message) -> str:

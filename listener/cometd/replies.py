@@ -15,6 +15,8 @@ _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 def truth(value: object) -> bool | None:
     """A boolean as servers write it: `true`, `"true"`, 1; None where it is none."""
+    if value is True or value is False:
+        return value
     return _TRUTH.get(str(value).lower()) if isinstance(value, bool | int | str) else None
 
 

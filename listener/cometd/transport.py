@@ -20,6 +20,7 @@ from listener.cometd.protocol import Phase, Request
 from listener.errors import ExchangeFailed, ListenerError
 from listener.runtime.gate import Gate
 from listener.runtime.host import THIS_HOST
+from listener.runtime.visitor import Http
 
 _DISCONNECT_S = 2.0
 
@@ -42,7 +43,7 @@ class Link(AuthExtension):
 
     Args:
         engine: the cycle that they serve.
-        http: session with the account's cookie jar on the shared connector; its owner closes it.
+        http: with the account's cookies, on the shared connector.
         headers: what every POST must carry now (CSRF).
         connect_timeout_s: time for a connection to come about, if the session's lease allows.
         margin_s: time beyond the advised hold after which a silent connection counts as dead, likewise.
@@ -56,7 +57,7 @@ class Link(AuthExtension):
         self,
         *,
         engine: Engine,
-        http: aiohttp.ClientSession,
+        http: Http,
         headers: Callable[[], Mapping[str, str]] = dict,
         connect_timeout_s: float = 10.0,
         margin_s: float = 10.0,
@@ -165,12 +166,12 @@ class SessionTransport(Transport):
 
     @property
     def http_session(self) -> aiohttp.ClientSession | None:
-        """The account's session; its owner closes it."""
-        return self.link.http
+        """None: ours is the link's."""
+        return None
 
     @http_session.setter
     def http_session(self, _value: aiohttp.ClientSession | None) -> None:
-        """Ignored: aiocometd moves its own session between transports, ours is the link's."""
+        """Ignored: aiocometd moves its own session between transports."""
 
     async def wait_for_state(self, state: TransportState) -> None:
         """Return once connected; no other state is ever waited for."""
@@ -194,12 +195,14 @@ class SessionTransport(Transport):
             raise TransportInvalidOperation("the transport is connected already")
         self._begun = True
         while not self._engine.connected.is_set():
+            await self.link.others_first.in_step()
             await self._engine.step()
         return {"channel": wire.CONNECT, "successful": True}
 
     async def poll(self) -> None:
         """The cycle in the caller's task, until cancelled."""
         while True:
+            await self.link.others_first.in_step()
             await self._engine.step()
 
     async def disconnect(self) -> None:

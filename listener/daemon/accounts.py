@@ -40,7 +40,7 @@ log = structlog.get_logger(__name__)
 _RECENT = 4096  # events
 _STARTS_PER_S = 100  # logins of many accounts are spread: a denial-of-service filter may stand before the server
 _STARTED_WITHIN_S = 20.0  # unless there are so many that they are heard too late
-_RESUMES_PER_S = 2000  # their logins hold, and their sessions do not wait
+_RESUMES_PER_S = 4000  # their logins hold, and their sessions do not wait
 _TICK_S = 0.005
 _MOST_ENDED = 500  # accounts
 _AT_ONCE = 10  # accounts that are dealt with in one turn of the event loop
@@ -287,11 +287,6 @@ class Accounts:
         for starting in self._starting:
             starting.cancel()
 
-    async def close(self) -> None:
-        """Close their connections to the server."""
-        async for one in self._each():
-            await one.parts.http.close()
-
     async def _each(self) -> AsyncIterator[_Listening]:
         """All of them, a few in each turn of the event loop."""
         for number, one in enumerate(list(self._listening.values()), 1):
@@ -397,6 +392,7 @@ class Accounts:
             interval_s=self._settings.server.reconcile_interval_s,
             uniform=self._host.random.uniform,
             media=self._settings.disposition.media,
+            tell=self._roll.unread,
         )
 
 
@@ -420,4 +416,3 @@ async def _end(one: _Listening, timeout_s: float) -> None:
             log.warning("account_not_stopped_in_time", account=one.settings.username, after_s=timeout_s)
         one.task.cancel()
         await asyncio.wait((one.task,))
-    await one.parts.http.close()

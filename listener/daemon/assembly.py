@@ -27,8 +27,9 @@ from listener.model.testevent import make_test_event
 from listener.runtime.gate import Gate
 from listener.runtime.host import THIS_HOST, Host
 from listener.runtime.metrics import Metrics
+from listener.runtime.visitor import Visitor
 from listener.sinks import registry
-from listener.webservices.client import WebServices, new_session
+from listener.webservices.client import WebServices
 from listener.webservices.media import MEDIA
 from listener.webservices.skew import ClockSkew
 from listener.webservices.supervisor import SupervisorServices
@@ -83,7 +84,7 @@ class Account:
     ) -> None:
         server = settings.server
         self.identity = identity_of(settings, account)
-        self.http = new_session(connector)
+        self.http = Visitor(connector)
         self.on_login: list[Callable[[], None]] = []
         self.services: SupervisorServices | None = None
         self.rest = self._web_services(settings, account, metrics, skew, host) if server.login == "basic" else None

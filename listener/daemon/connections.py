@@ -1,18 +1,14 @@
 """The HTTP connections of all accounts: one connector, one TLS context, and cookies that outlive the process."""
 
 import ssl
-from http.cookies import Morsel
 
-import aiohttp
 from yarl import URL
 
 from listener.config.schema import secret_in
 from listener.config.settings import ServerSettings
 from listener.errors import ConfigError, Problem
 from listener.runtime import http_client
-
-Cookies = tuple[tuple[str, str, str, str], ...]
-"""Name, value, domain and path of each cookie."""
+from listener.runtime.visitor import Http
 
 
 def tls_context(server: ServerSettings) -> ssl.SSLContext | bool:
@@ -91,21 +87,12 @@ def proxy_password(server: ServerSettings) -> str:
         raise ConfigError([Problem("server.proxy_password_file", str(exc))]) from exc
 
 
-def saved_cookies(http: aiohttp.ClientSession) -> Cookies:
+def saved_cookies(http: Http) -> http_client.Cookies:
     """The jar's content, to be stored beside the session that it belongs to."""
-    return tuple((cookie.key, cookie.value, cookie["domain"], cookie["path"]) for cookie in http.cookie_jar)
+    return http.cookie_jar.content if isinstance(http.cookie_jar, http_client.CookieJar) else ()
 
 
-def restore_cookies(http: aiohttp.ClientSession, url: str, cookies: Cookies) -> None:
+def restore_cookies(http: Http, url: str, cookies: http_client.Cookies) -> None:
     """Put stored cookies back, as if the server at `url` had set them again."""
-    for name, value, _domain, path in cookies:
-        http.cookie_jar.update_cookies({name: _morsel(name, value, path or "/")}, URL(url))
-
-
-def _morsel(name: str, value: str, path: str) -> Morsel[str]:
-    """A cookie exactly as the server sent it: Python refuses to create some names and values that servers use."""
-    morsel: Morsel[str] = Morsel()
-    # What unpickling one does; typeshed does not know it.
-    morsel.__setstate__({"key": name, "value": value, "coded_value": value})  # type: ignore[attr-defined]
-    morsel["path"] = path
-    return morsel
+    if isinstance(http.cookie_jar, http_client.CookieJar):
+        http.cookie_jar.restore(cookies, URL(url).raw_host or "")

@@ -434,7 +434,7 @@ class Daemon:
         connector = connections.new_connector(server, tls=tls)
         stack.push_async_callback(connector.close)
         self._renew_connections = partial(connections.renew, server, tls=tls, proxy=connector.proxy)
-        accounts = Accounts(
+        return Accounts(
             settings=self._settings,
             journal=self._journal,
             recorder=self._recorder,
@@ -445,8 +445,6 @@ class Daemon:
             certainty=self._certainty if self._duties.is_shared else None,
             host=self._host,
         )
-        stack.push_async_callback(accounts.close)
-        return accounts
 
     def _new_work(self, accounts: Accounts) -> Work:
         return Work(

@@ -46,10 +46,12 @@ class Ring:
 
     def move_to(self, step: int) -> None:
         """It is this step now, unless it was a later one already."""
+        if step <= self._newest:
+            return
         size = len(self._counts)
         for passed in range(max(self._newest + 1, step - size + 1), step + 1):
             self._counts[passed % size], self._largest[passed % size] = 0, None
-        self._newest = max(self._newest, step)
+        self._newest = step
 
     def counts(self) -> list[int]:
         """Oldest first."""
@@ -60,6 +62,39 @@ class Ring:
         """Likewise; None where nothing was measured."""
         begin = (self._newest + 1) % len(self._largest)
         return [*self._largest[begin:], *self._largest[:begin]]
+
+
+class Flow:
+    """Events of one sort, by the minute and by the second; those of the present second are summed up first.
+
+    Attributes:
+        minutes: of the last hour.
+        seconds: of the last minute, and the present one.
+    """
+
+    __slots__ = ("_count", "_largest", "_second", "minutes", "seconds")
+
+    def __init__(self) -> None:
+        self.minutes, self.seconds = Ring(_STEPS), Ring(_RATE_S + 1)
+        self._second, self._count = 0, 0
+        self._largest: int | None = None
+
+    def add(self, now_s: float, count: int, largest: int | None = None) -> None:
+        """So many now."""
+        if int(now_s) != self._second:
+            self.move_to(now_s)
+        self._count += count
+        if largest is not None and (self._largest is None or largest > self._largest):
+            self._largest = largest
+
+    def move_to(self, now_s: float) -> None:
+        """It is this time now: both rings say all."""
+        if self._count or self._largest is not None:
+            self.minutes.add(self._second // STEP_S, self._count, self._largest)
+            self.seconds.add(self._second, self._count)
+        self._second, self._count, self._largest = int(now_s), 0, None
+        self.minutes.move_to(self._second // STEP_S)
+        self.seconds.move_to(self._second)
 
 
 class Hour:
@@ -75,8 +110,7 @@ class Hour:
         self._clock = clock
         self._began_ms = self._known_ms = clock.now_ms()
         self._offset_s = self._began_ms / 1000 - clock.monotonic_s()
-        self._events, self._recorded = Ring(_STEPS), Ring(_RATE_S + 1)
-        self._delays, self._delivered = Ring(_STEPS), Ring(_RATE_S + 1)
+        self._recorded, self._delivered = Flow(), Flow()
         self._gaps: deque[tuple[float, Gap]] = deque(maxlen=_MOST_GAPS)
         self._began_s = self._now_s()
 
@@ -87,15 +121,13 @@ class Hour:
     def recorded(self, events: Sequence[Event]) -> None:
         """These are durable."""
         now_s = self._now_s()
-        self._events.add(int(now_s // STEP_S), len(events))
-        self._recorded.add(int(now_s), len(events))
+        self._recorded.add(now_s, len(events))
         self._note_gaps(events, now_s)
 
     def delivered(self, events: int, delay_s: float) -> None:
         """A sink has so many more; the oldest of them was received so long ago."""
         now_s = self._now_s()
-        self._delays.add(int(now_s // STEP_S), events, round(delay_s * 1000) if events else None)
-        self._delivered.add(int(now_s), events)
+        self._delivered.add(now_s, events, round(delay_s * 1000) if events else None)
 
     def _note_gaps(self, events: Iterable[Event], at_s: float | None = None) -> None:
         for event in [event for event in events if event.change is None]:
@@ -118,7 +150,7 @@ class Hour:
             step = event.received_ms // 1000 // STEP_S
             counts[step] = counts.get(step, 0) + 1
         for step, count in counts.items():
-            self._events.add(step, count)
+            self._recorded.minutes.add(step, count)
         later, self._gaps = self._gaps, deque(maxlen=_MOST_GAPS)
         self._note_gaps(earlier)
         self._gaps.extend(later)
@@ -128,8 +160,9 @@ class Hour:
         now_s = self._now_s()
         seconds = min(float(_RATE_S), max(1.0, now_s - self._began_s))
 
-        def mean(ring: Ring) -> float:
-            ring.move_to(int(now_s))
+        def mean(flow: Flow) -> float:
+            flow.move_to(now_s)
+            ring = flow.seconds
             return round(sum(ring.counts()[:-1] if seconds == _RATE_S else ring.counts()) / seconds, 2)
 
         return Rates(events_per_second=mean(self._recorded), deliveries_per_second=mean(self._delivered))
@@ -138,19 +171,19 @@ class Hour:
         """All of it."""
         now_s, now_ms = self._now_s(), self._clock.now_ms()
         step = int(now_s // STEP_S)
-        for ring in (self._events, self._delays):
-            ring.move_to(step)
+        for flow in (self._recorded, self._delivered):
+            flow.move_to(now_s)
         first_s = (step - _STEPS + 1) * STEP_S
         shift_ms = now_ms - round(now_s * 1000)  # by how much the wall clock was set since
         known_ms = max(first_s * 1000, self._known_ms)
         unknown = max(0, int((known_ms / 1000 - first_s) // STEP_S))
-        events = self._events.counts()
+        events = self._recorded.minutes.counts()
         return LastHour(
             since=rfc3339(first_s * 1000 + shift_ms),
             known_since=rfc3339(known_ms + shift_ms),
             step_seconds=STEP_S,
             events=(*[None] * unknown, *events[unknown:]),
-            delay_ms=tuple(self._delays.largest()),
+            delay_ms=tuple(self._delivered.minutes.largest()),
             gaps=tuple(_gap(gap) for at_s, gap in reversed(self._gaps) if at_s >= first_s),
             replica=replica,
         )

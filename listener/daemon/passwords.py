@@ -16,7 +16,8 @@ from listener.daemon.credentials import Fingerprint, fingerprint
 from listener.errors import LoginRefused, OperationForbidden, ServerFault, WebServicesError
 from listener.runtime.backoff import Backoff
 from listener.runtime.host import Host
-from listener.webservices.client import WebServices, new_session
+from listener.runtime.visitor import Visitor
+from listener.webservices.client import WebServices
 
 _log = structlog.get_logger(__name__)
 
@@ -231,15 +232,11 @@ class Passwords:
         self._pause.reset()
 
     async def _ask(self, account: AccountSettings, settings: Settings) -> None:
-        http = new_session(self._connector)
-        try:
-            await WebServices(
-                url=settings.server.url,
-                username=account.username,
-                password=lambda: account.secret(settings.base),
-                http=http,
-                request_timeout_s=settings.server.request_timeout_s,
-                time_s=self._host.time_s,
-            ).try_password()
-        finally:
-            await http.close()
+        await WebServices(
+            url=settings.server.url,
+            username=account.username,
+            password=lambda: account.secret(settings.base),
+            http=Visitor(self._connector),
+            request_timeout_s=settings.server.request_timeout_s,
+            time_s=self._host.time_s,
+        ).try_password()

@@ -105,12 +105,9 @@ async def set_disposition(
     connector = connections.new_connector(settings.server)
     try:
         parts = Account(settings=settings, account=account, connector=connector, metrics=Metrics())
-        try:
-            if parts.rest is None:
-                raise ConfigError([Problem("server.login", 'SetDisposition needs the REST API: login = "basic"')])
-            return await parts.rest.set_disposition(chat_id, disposition, key, target)
-        finally:
-            await parts.http.close()
+        if parts.rest is None:
+            raise ConfigError([Problem("server.login", 'SetDisposition needs the REST API: login = "basic"')])
+        return await parts.rest.set_disposition(chat_id, disposition, key, target)
     finally:
         await connector.close()
 
@@ -201,7 +198,6 @@ async def _probe_account(
         await asyncio.wait((opening, watching))
         if parts.client.link.transport is not None:
             await parts.client.link.transport.close()
-        await parts.http.close()
 
 
 def _refused_topics(parts: Account) -> list[Problem]:

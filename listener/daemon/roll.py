@@ -16,6 +16,7 @@ from listener.web.status import AccountReport, Gaps, TeamReport
 
 MOST_NAMED = 100
 """Accounts in one kind of trouble; the others are only counted."""
+UNREAD = "its chats cannot be read, so a subscription that is dead would not be found"
 
 _AT_ONCE = 250  # reports made in one turn of the event loop
 
@@ -65,6 +66,7 @@ class Roll:
         self.troubles = Troubles()
         self._silent: set[str] = set()
         self._doubts: dict[str, str] = {}
+        self._unread: dict[str, str] = {}
         self._rows: dict[str, _Row] = {}
         self._places: dict[str, int] = {}
         self._marks: Sequence[str] = ()
@@ -126,6 +128,18 @@ class Roll:
         if (row := self._rows.get(account)) is not None:
             self._stands(row)
 
+    def unread(self, account: str, why: str | None) -> None:
+        """Why an account's chats cannot be read, None once they can: likewise. Once is not told, it may pass."""
+        before = self._unread.pop(account, None)
+        now = "" if why is None or before is None else f"{UNREAD}: {why}"
+        if why is not None:
+            self._unread[account] = now
+        if now != (before or "") and (row := self._rows.get(account)) is not None:
+            self._stands(row)
+
+    def _doubted(self, account: str) -> str | None:
+        return self._doubts.get(account) or self._unread.get(account) or None
+
     def _stands(self, row: _Row, silent_s: float | None = None) -> None:
         """Keep what changes for all of them together."""
         status, now_ms = row.status, self._now_ms()
@@ -134,7 +148,7 @@ class Roll:
         if not status.subscribed:
             trouble = f"no subscription: {status.last_error or 'connecting'}"
         else:
-            trouble = _not_heard(status) or trouble or self._doubts.get(status.account)
+            trouble = _not_heard(status) or trouble or self._doubted(status.account)
         standing = Standing(
             subscribed=status.subscribed,
             trouble=trouble,
@@ -203,7 +217,7 @@ class Roll:
                 self._stands(self._rows[account])
         for account, silent_s in now.items():
             standing = self.troubles.standing(account)
-            if standing is not None and standing.trouble in (None, self._doubts.get(account)):
+            if standing is not None and standing.trouble in (None, self._doubted(account)):
                 self._stands(self._rows[account], silent_s)
         self._silent = set(now)
 

@@ -17,6 +17,7 @@ from listener.model.event import Event
 from listener.ports import Reopens, ShowsExchanges, Sink
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
+from listener.runtime.turn import Turn
 
 _CLOSE_S = 5.0
 _TEST_EVENT_S = 30.0
@@ -178,8 +179,8 @@ class Destination:
         self.attempts = attempts
         self._resumed = asyncio.Event()
         self._log = structlog.get_logger(__name__).bind(sink=name)
-        self.turn = asyncio.Lock()
-        self._calls = asyncio.Lock()
+        self.turn = Turn()
+        self._calls = Turn()
         self._opened = False
         self.has_answered = asyncio.Event()
         self._halt = Halt.NONE

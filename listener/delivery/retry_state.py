@@ -140,7 +140,8 @@ class RetryState:
         """Nothing fails any more."""
         self._failing_s = 0.0
         self._failed_at_s = None
-        self._state = replace(self._state, sequence=0, attempts=0, failing_ms=0, last_error=None)
+        if self._state.sequence or self._state.last_error is not None:  # mostly nothing did
+            self._state = replace(self._state, sequence=0, attempts=0, failing_ms=0, last_error=None)
 
     async def park(self, reason: str, *, disabled: bool = False) -> None:
         """The lane waits for a person from now on; where it is `disabled`, also over restarts."""

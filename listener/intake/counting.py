@@ -17,9 +17,10 @@ def count_batch(metrics: Metrics, batch: Batch, decoded: DecodedBatch) -> Counte
     count("batches_total")
     count("notifications_received_total", len(batch.payloads) + sum(batch.refused.values()))
     count("notifications_forwarded_total", decoded.forwarded)
-    for name, reasons in (("filtered", decoded.filtered), ("refused", refused)):
-        for reason, amount in reasons.items():
-            count(f"notifications_{name}_total", amount, reason)
+    for reason, amount in decoded.filtered.items():
+        count("notifications_filtered_total", amount, reason)
+    for reason, amount in refused.items():
+        count("notifications_refused_total", amount, reason)
     for field, amount in decoded.malformed.items():
         count("fields_malformed_total", amount, field)
     if batch.repeated:

@@ -189,6 +189,11 @@ class Monitoring:
             self._note_revoked(at, since)
         self._chats.revoked = 0
 
+    def missed(self, at: Moment, *, since: Moment) -> None:
+        """A gap of the session ends: what it hides may have been that the supervisor is out of a chat that goes on."""
+        if self._has_monitored and not self._chats.kept and not self._team.revoked_is_over:
+            self._note_revoked(at, since)
+
     def untold(self, until: Moment) -> Moment | None:
         """A value was read that was never told: since when that may be so, if the server tells this supervisor none.
 

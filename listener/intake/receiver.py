@@ -307,7 +307,7 @@ class Receiver:
             self._set_subscribed(batch.at)
             if self._reconciler is not None and not batch.more:
                 self._reconciler.polled()
-        heard = any(not one.prime for one in decoded.observations)
+        heard = decoded.forwarded > 0
         store = heard or (batch.resume is not None and self._store_is_due(batch.at))
         durable = partial(self._confirm, batch, useful=bool(decoded.observations))
         if not decoded.observations and not store:
@@ -415,11 +415,10 @@ class Receiver:
         return gap
 
     def _log_subscribed(self, fact: Subscribed, gap: Gap | None) -> None:
-        if fact.restored_by is not RestoredBy.POLL:
-            self._stands(epoch=self.status.epoch + 1)
+        begins = fact.restored_by is not RestoredBy.POLL
+        if begins:
             self._metrics.count("handshakes_total" if fact.restored_by is RestoredBy.HANDSHAKE else "resumes_total")
-        self._set_subscribed(fact.at)
-        self._stands(ack=fact.ack)
+        self._set_subscribed(fact.at, epoch=self.status.epoch + begins, ack=fact.ack)
         self._log.info(
             "subscribed",
             by=fact.restored_by,
@@ -462,10 +461,13 @@ class Receiver:
             self._leaves_open = session.ack is not None
         self.turn.release()
 
-    def _set_subscribed(self, at: Moment) -> None:
+    def _set_subscribed(self, at: Moment, **changes: Any) -> None:
         if not self.status.subscribed:
-            self._stands(subscribed=True, since_ms=at.wall_ms, last_error=self._topics.trouble, certain_ms=None)
             self._metrics.add("sessions_subscribed", 1)
+            changes |= {"subscribed": True, "since_ms": at.wall_ms, "certain_ms": None}
+            changes["last_error"] = self._topics.trouble
+        if changes:
+            self._stands(**changes)
 
     def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:
         """Where the session stands, to be stored; None if there is nothing to continue."""

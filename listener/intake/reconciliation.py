@@ -16,6 +16,7 @@ from listener.errors import (
     Unreachable,
     WebServicesError,
 )
+from listener.intake.look import Before, Look
 from listener.model.event import Difference, Entry, Gap, Observation
 from listener.model.media import CHAT, MediaType, media_type_of
 from listener.runtime.chore import Chore
@@ -23,8 +24,9 @@ from listener.runtime.clock import Clock, Moment
 from listener.runtime.host import THIS_HOST
 from listener.runtime.metrics import Metrics
 from listener.runtime.turn import Turn
+from listener.webservices.answers import pieces
 from listener.webservices.media import MEDIA
-from listener.webservices.notifications import DecodedBatch, NotificationDecoder
+from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.repeats import SeenChats
 
 log = structlog.get_logger(__name__)
@@ -35,6 +37,7 @@ _CONFIRM_S = 5.0  # a difference that a slow notification explains is gone by th
 _AGAIN_S = 10.0
 _LAG_S = 5.0  # by which a list of chats may be older than what was notified
 _UNSET = hash(None)  # a key that is not there, and one that is empty
+_AT_ONCE = 2000  # observations that are compared or recorded in one step of the event loop
 _OVERTAKEN_AT_MOST = 3  # looks in a row; then the next one in its turn has to do
 
 
@@ -88,36 +91,6 @@ class Subscription(Protocol):
         """
 
 
-class _Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What an account's chats said when they were asked for; `going_on` are those that had not ended.
-
-    `media` are those that the server let read, `polled_at` when the last poll was sent that was answered by then.
-    """
-
-    asked_at: Moment
-    polled_at: Moment | None = None
-    observations: Sequence[Observation] = ()
-    going_on: frozenset[str] = frozenset()
-    media: frozenset[str] = frozenset()
-
-    @property
-    def asked_s(self) -> float:
-        """By the monotonic clock."""
-        return self.asked_at.monotonic_s or 0.0
-
-
-class _Before:
-    """What is kept of a look for the next one: values as their hashes, since they may be long."""
-
-    __slots__ = ("asked_s", "going_on", "media", "values")
-
-    def __init__(self, look: _Look) -> None:
-        self.asked_s = look.asked_s
-        self.media = look.media
-        self.going_on = look.going_on
-        self.values = {(one.chat_id, one.key): hash(one.value) for one in look.observations}
-
-
 class Reconciler:
     """Compares the chats with the journal, and records what was missed.
 
@@ -132,6 +105,7 @@ class Reconciler:
         clock: both clocks.
         interval_s: between two checks of a session that seems alive; 0 for none.
         uniform: source of randomness, `random.uniform` by signature.
+        tell: told after each comparison why the account's chats could not be read; None if they could.
 
     Attributes:
         subscription: what is known of the session; its receiver puts itself here.
@@ -156,6 +130,7 @@ class Reconciler:
         "_reading",
         "_record",
         "_rest",
+        "_tell",
         "_uniform",
         "_unread",
         "subscription",
@@ -176,6 +151,7 @@ class Reconciler:
         interval_s: float,
         uniform: Callable[[float, float], float] = THIS_HOST.random.uniform,
         media: Sequence[MediaType] = (CHAT,),
+        tell: Callable[[str, str | None], None] = lambda _account, _why: None,
     ) -> None:
         self._account = account
         self._media = media
@@ -196,7 +172,8 @@ class Reconciler:
         self._put_off = False
         self._continued = False
         self._overtaken = 0
-        self._before: _Before | None = None
+        self._tell = tell
+        self._before: Before | None = None
 
     @property
     def _log(self) -> Any:
@@ -282,7 +259,7 @@ class Reconciler:
             gap = await self._died_before(look, subscribed=subscribed) if self._continued else None
         except ListenerError as exc:
             _raise_damage(exc)
-            self._count("failed")
+            self._failed(exc)
             self._log.warning("reconciliation_failed", error=str(exc))
             await asyncio.sleep(_AGAIN_S)
             self._asked = True
@@ -290,12 +267,12 @@ class Reconciler:
             self._continued = False
             await self._compare(look, prime=False, gap=gap)
             self._count("done")
-            self._before = _Before(look)
+            self._before = Before(look)
             await self._read_again_if_overtaken(look)
             self._reading = False
             self._missed = self._asked
 
-    async def _died_before(self, look: _Look, *, subscribed: bool) -> Gap | None:
+    async def _died_before(self, look: Look, *, subscribed: bool) -> Gap | None:
         """A session that was continued without a gap has told what it held: the rest shows a dead subscription."""
         untold = self._untold(look, await self._news(look))
         if untold:
@@ -309,10 +286,10 @@ class Reconciler:
             return None
         return await self._report_dead(len(untold), look.asked_at if subscribed else None)
 
-    async def _read_again_if_overtaken(self, look: _Look) -> None:
+    async def _read_again_if_overtaken(self, look: Look) -> None:
         """What was heard meanwhile may have been older than what was read: only a younger look can tell."""
         try:
-            overtaken = bool(await self._differences(look.observations, look.asked_s))
+            overtaken = bool(await self._would_be_new(look))
         except ListenerError as exc:
             _raise_damage(exc)
             overtaken = True
@@ -343,7 +320,7 @@ class Reconciler:
                 found = await self._news(look)
         except ListenerError as exc:
             _raise_damage(exc)
-            self._count("failed")
+            self._failed(exc)
             self._log.warning("reconciliation_check_failed", error=str(exc))
             self._put_off = not was_put_off and (not subscribed or not self.subscription.is_connected())
             return
@@ -356,7 +333,7 @@ class Reconciler:
             self.subscription.trust()
         if found or gap is not None:
             await self._compare(look, prime=False, gap=gap)
-        self._before = _Before(look)
+        self._before = Before(look)
 
     async def _until_explained(self) -> None:
         """Until a slow notification has come, also one that waits for polls to succeed again."""
@@ -373,6 +350,8 @@ class Reconciler:
         self._metrics.count("unreported_changes_total", untold)
         if until is None and await self.subscription.subscribe_again():
             until = Moment.of(self._clock)
+            self._put_off = False
+            self.ask()  # what was set since the chats were read is in the gap too, and no sign of another death
         gap = self.subscription.found_dead(until)
         self._log.error(
             "subscription_dead",
@@ -382,16 +361,28 @@ class Reconciler:
         )
         return gap
 
-    async def _news(self, look: _Look) -> list[Observation]:
+    async def _news(self, look: Look) -> list[Observation]:
         """What would be an event now."""
         await self._until_quiet()
-        found = await self._differences(look.observations, look.asked_s)
-        return [one.observation for one in found if not one.overtaken]
+        return [one.observation for one in await self._would_be_new(look) if not one.overtaken]
 
-    def _untold(self, look: _Look, news: Sequence[Observation]) -> list[str]:
+    async def _would_be_new(self, look: Look) -> list[Difference]:
+        found = list[Difference]()
+        for start in range(0, len(look.observations), _AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            found += await self._differences(look.observations[start : start + _AT_ONCE], look.asked_s)
+        return found
+
+    def _untold(self, look: Look, news: Sequence[Observation]) -> list[str]:
         """The chats of which this session was not told something that they say, whatever others were told of them."""
         seen, before = self.subscription.seen_chats, self._before
-        untold = [one.chat_id for one in look.observations if self._was_missed(one, look, is_news=one in news)]
+        new = {(one.chat_id, one.key) for one in news}
+        untold = [
+            one.chat_id
+            for one in look.observations
+            if self._was_missed(one, look, is_news=(one.chat_id, one.key) in new)
+        ]
         if before is not None:
             ended, begun = before.going_on - look.going_on, look.going_on - before.going_on
             untold += [chat for chat in _of(look.media, ended) if not seen.since(chat, before.asked_s - _LAG_S)]
@@ -402,7 +393,7 @@ class Reconciler:
         """Whether silence proves anything: not of what the server refuses, nor of what is not documented."""
         return self.subscription.is_heard(chat_id) and MEDIA[media_type_of(chat_id)].is_documented
 
-    def _was_missed(self, read: Observation, look: _Look, *, is_news: bool) -> bool:
+    def _was_missed(self, read: Observation, look: Look, *, is_news: bool) -> bool:
         """Whether the session should have been told of this value since the look before, and was not."""
         if not MEDIA[read.media_type].tells_after_end and read.chat_id not in look.going_on:
             return False
@@ -421,18 +412,30 @@ class Reconciler:
         # The first value of a chat may have come with it, by a transfer that was told without it.
         return is_news and read.chat_id not in seen
 
-    async def _read(self, asked_at: Moment) -> _Look:
+    async def _read(self, asked_at: Moment) -> Look:
         polled_at = self.subscription.polled_at()
-        read = {one: found for one in self._media if (found := await self._read_medium(one, asked_at)) is not None}
-        return _Look(
+        observations, going_on, media = list[Observation](), set[str](), set[MediaType]()
+        for medium in self._media:
+            if (chats := await self._read_medium(medium)) is None:
+                continue
+            media.add(medium)
+            for number, piece in enumerate(pieces(chats)):
+                if number:
+                    await asyncio.sleep(0)  # a supervisor may have ten thousand
+                read = self._decoder.decode_read(
+                    piece, account=self._account, received_ms=asked_at.wall_ms, media_type=medium
+                )
+                observations += read.observations
+                going_on.update(read.chats)
+        return Look(
             asked_at=asked_at,
             polled_at=polled_at,
-            observations=[one for found in read.values() for one in found.observations],
-            going_on=frozenset(chat for found in read.values() for chat in found.chats),
-            media=frozenset(read),
+            observations=observations,
+            going_on=frozenset(going_on),
+            media=frozenset(media),
         )
 
-    async def _read_medium(self, media_type: MediaType, asked_at: Moment) -> DecodedBatch | None:
+    async def _read_medium(self, media_type: MediaType) -> Sequence[msgspec.Raw] | None:
         """None where the server refuses to list a medium other than chat: said once, and no others go without."""
         try:
             chats = await self._rest.chats(media_type)
@@ -445,26 +448,24 @@ class Reconciler:
                 self._log.warning("medium_not_read", medium=media_type, error=str(exc), effect=effect)
             return None
         self._unread.discard(media_type)
-        return self._decoder.decode_read(
-            chats, account=self._account, received_ms=asked_at.wall_ms, media_type=media_type
-        )
+        return chats
 
-    async def _compare(self, look: _Look, *, prime: bool, gap: Gap | None = None) -> None:
+    async def _compare(self, look: Look, *, prime: bool, gap: Gap | None = None) -> None:
         """Record the chats after everything that is still on its way to the journal.
 
         They hold as of the time at which they were asked for: what has been heard since then may be newer.
         """
         await self._until_quiet()
         async with self.subscription.turn:
-            entry = Entry(
-                account=self._account,
-                observations=tuple(look.observations),
-                gap=gap,
-                origin_id=f"reread:{look.asked_at.wall_ms}",
-                as_of_s=look.asked_s,
-                prime=prime,
-            )
-            if entry.observations or gap is not None:
+            for start in range(0, len(look.observations) or (gap is not None), _AT_ONCE):
+                entry = Entry(
+                    account=self._account,
+                    observations=tuple(look.observations[start : start + _AT_ONCE]),
+                    gap=None if start else gap,
+                    origin_id=f"reread:{look.asked_at.wall_ms}" + (f":{start}" if start else ""),
+                    as_of_s=look.asked_s,
+                    prime=prime,
+                )
                 await self._record(entry)
 
     async def _settle(self, seconds: float) -> None:
@@ -477,6 +478,12 @@ class Reconciler:
 
     def _count(self, result: str) -> None:
         self._metrics.count("reconciliations_total", 1, result)
+        self._tell(self._account, None)
+
+    def _failed(self, exc: ListenerError) -> None:
+        self._metrics.count("reconciliations_total", 1, "failed")
+        if isinstance(exc, WebServicesError):
+            self._tell(self._account, str(exc))
 
 
 def _of(media: Collection[str], chat_ids: Iterable[str]) -> list[str]:

@@ -38,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 _ENCODER = msgspec.json.Encoder()
 _KNOWN_CHATS = 100_000
+_CALLED_AT_ONCE = 50  # of those whose entries are durable, in one step of the event loop
 _LARGEST_GROUP = 2_000  # observations: some 15 ms of the event loop
 _NOTHING = JournalBatch()
 _ID_DIGITS, _MARK_DIGITS = 40, 8
@@ -179,7 +180,9 @@ class Recorder:
             self._began_s = self._monotonic_s()
             await self._commit([entry for entry, _ in group])
             self._began_s = None
-            for _, durable in group:
+            for number, (_, durable) in enumerate(group):
+                if number and not number % _CALLED_AT_ONCE:
+                    await asyncio.sleep(0)  # each may wake a session that goes on at once
                 durable()
 
     async def _refresh(self, chat_ids: frozenset[str]) -> None:
@@ -254,14 +257,15 @@ class Recorder:
             self._on_record(batch.events)
 
     def _count(self, events: tuple[Event, ...]) -> None:
-        counts: dict[tuple[str, str, str], int] = {}
-        for event in events:
+        left: Sequence[Event] = events
+        while left:  # mostly they are all of one sort
+            kind, change, origin = left[0].kind, left[0].change, left[0].origin
+            others = [one for one in left if one.change is not change or one.origin is not origin]
+            amount, left = len(left) - len(others), others
             # By their plain values: the hash of a member of an Enum is a function in Python.
-            words = event.kind._value_, event.change._value_ if event.change is not None else "", event.origin._value_
-            counts[words] = counts.get(words, 0) + 1
-        for (kind, change, origin), amount in counts.items():
-            self._metrics.count("events_total", amount, kind, change, origin)
-            if origin == _RECONCILED:
+            words = kind._value_, change._value_ if change is not None else "", origin._value_
+            self._metrics.count("events_total", amount, *words)
+            if origin is _RECONCILED:
                 self._metrics.count("reconciled_total", amount)
 
     def _unknown(self, chat_ids: Iterable[str]) -> list[str]:
@@ -318,8 +322,13 @@ class Recorder:
         )
 
     def _add_dispositions(self, entry: Entry, overlay: dict[str, Values], events: list[Event]) -> None:
-        """Classify the observations of an entry, and add what is an event. On the hot path."""
-        seen: set[tuple[bytes, str]] = set()
+        """Classify the observations of an entry, and add what is an event. On the hot path.
+
+        An id is 40 hexadecimal digits: the digest of what was heard and by whom, and a mark of the key. So it is the
+        same on all replicas, where the server stamps its notifications. Of what it does not stamp, and of what is alike
+        within a batch, see `_placed_id`.
+        """
+        seen: set[str] = set()
         as_of_s, known = entry.as_of_s, self._chats
         for index, heard in enumerate(entry.observations):
             chat_id, key = heard.chat_id, heard.key
@@ -339,10 +348,10 @@ class Recorder:
                 chat.holds(key, as_of_s)
             if heard.prime or (entry.prime and last is None) or (is_read and _is_nothing_new(last, heard, change)):
                 continue
-            mark = heard.digest, key
-            unique = heard.server_time_ms is not None and mark not in seen
-            seen.add(mark)
-            event_id = _event_id(heard, "" if unique else f"{entry.origin_id}:{index}")
+            event_id = heard.digest.hex() + _mark(key)
+            if heard.server_time_ms is None or event_id in seen:
+                event_id = _placed_id(heard, f"{entry.origin_id}:{index}")
+            seen.add(event_id)
             previous = None if last is None else last.value
             events.append(self._disposition_event(heard, change, previous, event_id))
 
@@ -409,17 +418,19 @@ def classify(last: LastValue | None, heard: Observation, *, overtaken: bool = Fa
     finds the value it brings: unchanged. An echo that is late, older by the server's own clock than what another
     account has brought, changes nothing either; nor does what was read of a chat and `overtaken` by what was heard.
     """
-    if last is not None and (last.value == heard.value or _is_late_echo(last, heard) or overtaken):
-        return _UNCHANGED, None
     value = heard.value
+    if last is not None:
+        is_of_another = last.account != heard.account
+        if last.value == value or overtaken or (is_of_another and _is_older(heard, last)):
+            return _UNCHANGED, None
     newest = LastValue(heard.chat_id, heard.key, value, heard.account, heard.server_time_ms, heard.received_ms)
     if value is None:
         return _CLEARED, newest
     return (_SET if last is None or last.value is None else _CHANGED), newest
 
 
-def _is_late_echo(last: LastValue, heard: Observation) -> bool:
-    if last.server_time_ms is None or heard.server_time_ms is None or last.account == heard.account:
+def _is_older(heard: Observation, last: LastValue) -> bool:
+    if last.server_time_ms is None or heard.server_time_ms is None:
         return False
     return heard.server_time_ms < last.server_time_ms
 
@@ -430,18 +441,13 @@ def _is_nothing_new(last: LastValue | None, heard: Observation, change: Change) 
     return heard.origin is _RECONCILED and (change is _UNCHANGED or never_set)
 
 
-def _event_id(heard: Observation, place: str) -> str:
-    """40 hexadecimal digits: the digest of what was heard and by whom, and a mark of the key.
-
-    Stable over replicas where the server stamps notifications. Where it does not, two of them may be alike to the
-    letter, as they may within a batch: there their place in the session goes in.
-    """
-    digest = blake2b(heard.digest + place.encode(), digest_size=16).digest() if place else heard.digest
-    return digest.hex() + _mark(heard.key)
+def _placed_id(heard: Observation, place: str) -> str:
+    """The id of an event whose notification may be alike to another to the letter: its place in the session goes in."""
+    return blake2b(heard.digest + place.encode(), digest_size=16).hexdigest() + _mark(heard.key)
 
 
 def digest_of(event_id: str) -> bytes | None:
-    """The digest of the notification behind an event's id, as `_event_id` puts it there; None for any other id."""
+    """The digest of the notification behind an event's id, which that begins with; None for any other id."""
     try:
         return bytes.fromhex(event_id[:-_MARK_DIGITS]) if len(event_id) == _ID_DIGITS else None
     except ValueError:

@@ -88,7 +88,10 @@ class SupervisorReceiver(Receiver):
         read_at = until or Moment.of(self._host.clock)
         since = self._monitoring.untold(read_at)
         if since is None:
-            return super().found_dead(until)
+            dead_since, gap = self._liveness.since, super().found_dead(until)
+            if gap is not None and dead_since is not None:
+                self._monitoring.missed(read_at, since=dead_since)
+            return gap
         self._liveness.trust()
         return self._gap(since, read_at, NOT_TOLD, "reread")
 
@@ -101,7 +104,10 @@ class SupervisorReceiver(Receiver):
         self._monitoring.heard(batch.at, since=before or batch.at)
 
     async def _on_subscribed(self, fact: Subscribed) -> None:
+        since = self._gap_start(fact) if self._missed(fact) else None
         await super()._on_subscribed(fact)
+        if since is not None:
+            self._monitoring.missed(fact.at, since=since)
         self._monitoring.ask()
 
     def _session(self, fact: Batch | Subscribed | Polled | PollingEnded) -> SessionState | None:

@@ -1,11 +1,12 @@
 """A gate before which very many may wait: they are let through a few at a time, and the event loop turns meanwhile."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 
 _AT_ONCE = 10
 _PAUSE_S = 0.005
+_IN_A_STEP = 50
 
 
 class Gate:
@@ -14,6 +15,8 @@ class Gate:
     def __init__(self) -> None:
         self._is_open = True
         self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._stepping: deque[asyncio.Future[None]] = deque()
+        self._stepped = 0
 
     def shut(self) -> None:
         """Let nobody through."""
@@ -46,6 +49,28 @@ class Gate:
         finally:
             timer.cancel()
             self._waiters.pop(waiter, None)
+
+    async def in_step(self) -> None:
+        """Return at once, or where very many have come, open or shut, a few steps of the event loop later, in order.
+
+        What makes so many ready at once is a stall, of ours or of a server: none is to follow from it.
+        """
+        if self._stepped < _IN_A_STEP and not self._stepping:
+            self._stepped += 1
+            return
+        loop = asyncio.get_running_loop()
+        if not self._stepping:
+            loop.call_soon(self._next_step)
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._stepping.append(waiter)
+        await waiter
+
+    def _next_step(self) -> None:
+        self._stepped = min(_IN_A_STEP, len(self._stepping))
+        for _ in range(self._stepped):
+            _let_through(self._stepping.popleft())
+        if self._stepping:
+            asyncio.get_running_loop().call_soon(self._next_step)
 
 
 def _let_through(waiter: asyncio.Future[None]) -> None:

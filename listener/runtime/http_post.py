@@ -19,6 +19,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from listener.runtime.http_client import LARGEST_HEADER, Connector, CookieJar, HeadTooLarge, Inlet, bare
+from listener.runtime.visitor import Http
 
 _INTERIM = range(100, 200)
 _SWITCHED = 101  # the last answer of HTTP
@@ -31,13 +32,13 @@ class Poster:
     connection's protocol `set_response_params`, `read` and `should_close`.
 
     Args:
-        http: of `new_session`, with cookies of its own; its owner closes it, after `close`.
+        http: with cookies of its own; whoever closes it does so after `close`.
         url: where to.
     """
 
     __slots__ = ("_connector", "_head", "_http", "_jar", "_kept", "_made_of", "_url")
 
-    def __init__(self, http: aiohttp.ClientSession, url: URL) -> None:
+    def __init__(self, http: Http, url: URL) -> None:
         if not isinstance(http.connector, Connector) or not isinstance(http.cookie_jar, CookieJar):
             raise TypeError("not a session of new_session that keeps cookies")
         self._http = http
@@ -79,7 +80,7 @@ class Poster:
         line = self._take_kept() if stays else None
         if line is None:
             left_s = until_s - asyncio.get_running_loop().time()
-            line = await self._connect(headers, min(connecting_s(), left_s))
+            line = await self._connect(min(connecting_s(), left_s))
         try:
             if before_sending is not None:
                 before_sending()
@@ -100,8 +101,8 @@ class Poster:
             self._kept = None
 
     def keep(self, line: "_Line") -> None:
-        """Keep a connection whose answer is over, if it can be used again."""
-        if self._kept is None and line.is_reusable:
+        """Keep a connection whose answer is over; whether it can be used again is looked at when it is to be."""
+        if self._kept is None:
             line.rest()
             self._kept = line
         else:
@@ -114,10 +115,11 @@ class Poster:
         line.close()
         return None
 
-    async def _connect(self, headers: Mapping[str, str], timeout_s: float) -> "_Line":
+    async def _connect(self, timeout_s: float) -> "_Line":
+        target = aiohttp.ClientRequest(hdrs.METH_POST, self._url, loop=asyncio.get_running_loop())
         timeout = aiohttp.ClientTimeout(total=None, connect=timeout_s)
         try:
-            connection = await self._connector.connect(self._request(headers), [], timeout)
+            connection = await self._connector.connect(target, [], timeout)
         except TimeoutError as exc:
             raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {self._url}") from exc
         inlet, protocol = Inlet.of(connection.transport), connection.protocol
@@ -152,7 +154,6 @@ class Poster:
             headers=CIMultiDict([*self._http.headers.items(), *headers.items()]),
             cookies=self._jar.filter_cookies(self._url),
             loop=asyncio.get_running_loop(),
-            session=self._http,
         )
 
     def _not_http(self, exc: HttpProcessingError) -> aiohttp.ClientResponseError:
@@ -188,7 +189,7 @@ class Answer:
 
     def release(self) -> None:
         """The connection is free, or closed if the body is not over."""
-        if self._keeper is not None:
+        if self._keeper is not None and self.content.is_eof():
             self._keeper.keep(self._line)
         else:
             self._line.release()
@@ -251,6 +252,7 @@ class _Line:
         self._wait_until(until_s)
         try:
             cast("asyncio.Transport", self.connection.transport).write(request)
+            del request  # a poll is held for minutes
             while True:
                 message, content = await self._protocol.read()
                 if message.code not in _INTERIM or message.code == _SWITCHED:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
@@ -32,6 +32,7 @@ LONGEST_WAIT_S = 3600.0  # a Retry-After beyond this would look like a dead list
 _MESSAGE_CHARS = 200
 SMALL_BYTES = 2**20  # so much holds up the event loop for less than 50 ms, even if each byte is an element
 _WINDOW_BYTES = 2**15
+_PIECE_ELEMENTS, _PIECE_BYTES = 500, 2**18
 _MARK = re.compile(rb'\\.|["{}\[\]]', re.DOTALL)
 _raws = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 _BY_STATUS_CODE: Mapping[int, type[WebServicesError]] = {
@@ -56,10 +57,10 @@ class Reply(NamedTuple):
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel"):
-    """What every JSON answer has."""
+    """What every JSON answer has; its message is read where it is told, since it may be anything of any size."""
 
     status_code: int
-    status_message: object = None
+    status_message: msgspec.Raw = msgspec.Raw(b"null")
 
 
 def check(reply: Reply, now_s: Callable[[], float]) -> None:
@@ -104,6 +105,26 @@ def decode(reply: Reply, kind: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         text = f"{reply.method} {reply.path}: the answer is not of the expected shape: {exc}"
         raise ServerFault(text, http_status=reply.status) from exc
+
+
+def read_or_none(kind: type[T], raw: msgspec.Raw) -> T | None:
+    """A part of an answer as `kind`, None if it is something else: one that is spoilt does not hide the others."""
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def pieces(listed: Sequence[msgspec.Raw]) -> Iterator[Sequence[msgspec.Raw]]:
+    """A list of elements in as many as can be read in one step of the event loop; one at least, of any size."""
+    start = size = 0
+    for at, one in enumerate(listed):
+        size += memoryview(one).nbytes
+        if at > start and (at - start == _PIECE_ELEMENTS or size > _PIECE_BYTES):
+            yield listed[start:at]
+            start, size = at, memoryview(one).nbytes
+    if start < len(listed):
+        yield listed[start:]
 
 
 async def elements(reply: Reply, array: msgspec.Raw, *, most: int, what: str) -> list[msgspec.Raw]:
@@ -184,7 +205,7 @@ def _describe(reply: Reply, answer: Answer | None) -> str:
         kind = _short(reply.headers.get("Content-Type", "")) or "no content type"
         csrf = ", missing or invalid CSRF token" if _kind(reply, None) is CsrfRejected else ""
         return f"{text}{csrf}, the answer is not the API's JSON ({kind}, {len(reply.body)} bytes)"
-    message = _short(answer.status_message) if isinstance(answer.status_message, str) else ""
+    message = _short(read_or_none(str, answer.status_message) or "")
     return f"{text}, statusCode {answer.status_code}" + (f": {message}" if message else "")
 
 

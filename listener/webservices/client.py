@@ -21,11 +21,11 @@ from listener.errors import (
     WebServicesError,
 )
 from listener.model.media import CHAT, MediaType
-from listener.runtime import http_client
 from listener.runtime.host import THIS_HOST
 from listener.runtime.http_client import bare
+from listener.runtime.visitor import Http
 from listener.webservices import csrf
-from listener.webservices.answers import PARTIAL, SMALL_BYTES, Reply, check, decode, elements, unanswered
+from listener.webservices.answers import PARTIAL, SMALL_BYTES, Reply, check, decode, elements, read_or_none, unanswered
 from listener.webservices.media import A_CHAT, MEDIA, Target
 from listener.webservices.skew import ClockSkew
 
@@ -76,7 +76,7 @@ class Session:
         url: str,
         username: str,
         password: Callable[[], str],
-        http: aiohttp.ClientSession,
+        http: Http,
         request_timeout_s: float,
         start_contact_center_session: bool,
         channels: Sequence[str],
@@ -304,18 +304,21 @@ def _listing(resource: str) -> Any:
 _LISTINGS = {one.name: _listing(one.resource) for one in MEDIA.values()}
 
 
+class _Workspace(msgspec.Struct, frozen=True):
+    key_name: msgspec.Raw = msgspec.field(default=_NONE, name="interaction.disposition.key-name")
+
+
+class _Settings(msgspec.Struct, frozen=True):
+    workspace: msgspec.Raw = msgspec.field(default=_NONE, name="interaction-workspace")
+
+
 class _UserSettings(msgspec.Struct, frozen=True):
-    settings: Any = None
+    settings: msgspec.Raw = _NONE
 
 
 class _SettingsAnswer(msgspec.Struct, frozen=True):
     user: _UserSettings | None = None
-    settings: Any = None
-
-
-def new_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    """An account's own HTTP session on the shared connector, which stays open when the session is closed."""
-    return http_client.new_session(connector, owns_connector=False, keeps_cookies=True, decompresses=True)
+    settings: msgspec.Raw = _NONE
 
 
 class WebServices:
@@ -331,7 +334,7 @@ class WebServices:
         url: base of the server, without a slash at its end.
         username: login name of the agent.
         password: called for each login, so that a changed file is read again; its OSError becomes LoginRefused.
-        http: from `new_session`; its owner closes it. TLS is its connector's matter.
+        http: with the account's cookies. TLS is its connector's matter.
         request_timeout_s: for one exchange, from the connection to the last byte.
         start_contact_center_session: log the agent in to the contact center after each login.
         channels: of that session.
@@ -351,7 +354,7 @@ class WebServices:
         url: str,
         username: str,
         password: Callable[[], str],
-        http: aiohttp.ClientSession,
+        http: Http,
         request_timeout_s: float = 30.0,
         start_contact_center_session: bool = False,
         channels: Sequence[str] = ("chat",),
@@ -394,7 +397,7 @@ class WebServices:
 
     async def me(self) -> User:
         """Who is logged in."""
-        return decode(await self._session.call("GET", ME), _Me).user
+        return decode(await self._session.call("GET", ME, most_bytes=SMALL_BYTES), _Me).user
 
     async def keepalive(self) -> None:
         """Touch the HTTP session, which the server otherwise ends after 1800 s without a request."""
@@ -428,10 +431,11 @@ class WebServices:
         In a captured answer it was `interaction.disposition.key-name` of `interaction-workspace` (undocumented).
         """
         answer = decode(await self._session.call("GET", ME, query="subresources=*"), _SettingsAnswer)
-        for settings in (answer.user and answer.user.settings, answer.settings):
-            section = settings.get("interaction-workspace") if isinstance(settings, dict) else None
-            key = section.get("interaction.disposition.key-name") if isinstance(section, dict) else None
-            if isinstance(key, str) and 0 < len(key) <= _SHOWN_CHARS and key.isprintable() and not set(key) & {*'"\\'}:
+        for raw in (answer.user.settings if answer.user else _NONE, answer.settings):
+            settings = read_or_none(_Settings, raw)
+            workspace = read_or_none(_Workspace, settings.workspace) if settings else None
+            key = read_or_none(str, workspace.key_name) if workspace else None
+            if key is not None and 0 < len(key) <= _SHOWN_CHARS and key.isprintable() and not set(key) & {*'"\\'}:
                 return key
         return None
 
@@ -453,4 +457,5 @@ class WebServices:
             path, body = "/".join((ME, *(quote(step, safe="") for step in steps))), msgspec.json.encode(operation)
         except UnicodeEncodeError as exc:
             raise ParameterInvalid("chat id, disposition and key must be Unicode text") from exc
-        return decode(await self._session.call("POST", path, body=body), dict[str, Any])
+        reply = await self._session.call("POST", path, body=body, most_bytes=SMALL_BYTES)
+        return decode(reply, dict[str, Any])

@@ -25,8 +25,8 @@ DIGEST_BYTES = 16
 MAX_DEPTH = 32  # of an allow-listed value: readers further down have stacks too
 
 
-def _nothing_counted() -> Counter[str]:
-    return Counter.__new__(Counter)  # a poll has several, and `Counter()` takes a microsecond to find that it is empty
+# A poll has several, and `Counter()` takes a microsecond to find that it is empty.
+_nothing_counted: Callable[[], Counter[str]] = partial(Counter.__new__, Counter)
 
 
 class DecodedBatch(msgspec.Struct, kw_only=True):
@@ -255,16 +255,18 @@ def _identified(interaction: Any, medium: Medium) -> Any:
 def _each(payloads: Sequence[Raw | bytes], take: Callable[[Raw | bytes, _Batch], str], batch: _Batch) -> DecodedBatch:
     """Take each payload on its own and count it once."""
     decoded = batch.decoded
+    others = 0
     for payload in payloads:
         try:
             reason = take(payload, batch)
         except NotificationRefused as exc:
             decoded.refused[exc.reason] += 1
+            others += 1
             continue
         if reason:
             decoded.filtered[reason] += 1
-        else:
-            decoded.forwarded += 1
+            others += 1
+    decoded.forwarded = len(payloads) - others
     return decoded
 
 

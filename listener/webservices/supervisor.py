@@ -1,18 +1,16 @@
 """What a supervisor can ask of the REST API beside an agent's: users, groups, monitoring, chats of others."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from listener.errors import NotFound, ParameterInvalid, ParameterMissing, ServerFault
-from listener.webservices.answers import decode, elements
+from listener.webservices.answers import decode, elements, pieces, read_or_none
 from listener.webservices.client import WebServices
-
-T = TypeVar("T")
 
 USERS = "/api/v2/users"
 GROUPS = "/api/v2/groups"
@@ -23,7 +21,6 @@ _PAGE = 500
 _MOST_PAGES = 1000
 _MOST_BYTES = 16 * 2**20
 _MOST_GROUPS = 10_000
-_AT_A_TIME = 5000
 _NONE = msgspec.Raw(b"null")
 _MOST_CHATS = 10_000
 _MOST_CHARS = 32 * 2**20  # in the names of all users
@@ -78,12 +75,8 @@ class _ChatId(msgspec.Struct, frozen=True):
     id: str
 
 
-class _ChatIds(msgspec.Struct, frozen=True):
-    chats: list[_ChatId] | None = None
-
-
-_person = msgspec.json.Decoder(Person).decode
-_group = msgspec.json.Decoder(_Group).decode
+class _Chats(msgspec.Struct, frozen=True):
+    chats: msgspec.Raw = _NONE
 
 
 class SupervisorServices(WebServices):
@@ -129,7 +122,7 @@ class SupervisorServices(WebServices):
         """
         reply = await self._session.call("GET", GROUPS, query="fields=*", most_bytes=_MOST_BYTES)
         listed = await elements(reply, decode(reply, _Groups).groups, most=_MOST_GROUPS, what="groups")
-        groups = [found for one in listed if (found := _read(_group, one)) is not None]
+        groups = [found for one in listed if (found := read_or_none(_Group, one)) is not None]
         for group in groups:
             if name in (group.name, group.id):
                 people = await elements(reply, group.users, most=MOST_USERS, what="users")
@@ -159,7 +152,8 @@ class SupervisorServices(WebServices):
     async def chats_under_way(self, user_id: str) -> Sequence[str]:
         """The ids of a user's chats. Not documented: a server may not know it (NotFound)."""
         reply = await self._session.call("GET", f"{USERS}/{quote(user_id, safe='')}/chats")
-        return [one.id for one in decode(reply, _ChatIds).chats or ()]
+        listed = await elements(reply, decode(reply, _Chats).chats, most=_MOST_CHATS, what="chats")
+        return [found.id for one in listed if (found := read_or_none(_ChatId, one)) is not None]
 
     async def join(self, user_id: str, chat_id: str) -> None:
         """Come silently into a chat of this user that is under way (Intrude with the visibility Monitor)."""
@@ -176,14 +170,7 @@ class SupervisorServices(WebServices):
 async def _people(raw: Sequence[msgspec.Raw]) -> list[Person]:
     """Those that can be read; one spoilt entry does not hide the others."""
     found: list[Person] = []
-    for start in range(0, len(raw), _AT_A_TIME):
-        found += [one for each in raw[start : start + _AT_A_TIME] if (one := _read(_person, each)) is not None]
+    for piece in pieces(raw):
+        found += [one for each in piece if (one := read_or_none(Person, each)) is not None]
         await asyncio.sleep(0)
     return found
-
-
-def _read(decoder: Callable[[msgspec.Raw], T], raw: msgspec.Raw) -> T | None:
-    try:
-        return decoder(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None

@@ -1,13 +1,24 @@
 """Events of an audit file, typed; each of them once; and gaps, without counting a second twice."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from listener.audit.events import NEAR_MS, GapData, Gaps, Stretch, _other_event_of, epoch_ms, event_of
+from listener.audit.events import (
+    NEAR_MS,
+    GapData,
+    Gaps,
+    Stretch,
+    _other_event_of,
+    are_ours,
+    epoch_ms,
+    event_of,
+    minutes_of,
+)
+from listener.model.event import rfc3339
 from listener.testing.events import SAMPLE_MS, sample_event, sample_gap, sample_test
 from support.reports import missed, said
 
@@ -76,7 +87,7 @@ def outcome(work, *args):
 
 def parsed(text):
     moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
+    if moment.tzinfo is None or not datetime(1000, 1, 2, tzinfo=UTC) <= moment < datetime(9999, 12, 31, tzinfo=UTC):
         raise ValueError(text)
     return round(moment.timestamp() * 1000)
 
@@ -185,3 +196,44 @@ def test_near_is_the_same_in_whatever_order_it_is_asked(stretches, moments):
     for moment in moments:
         wide = [(start * S - NEAR_MS, (start + length) * S + NEAR_MS) for who, start, length in stretches if who == "a"]
         assert found.is_near("a", moment * S) == any(start <= moment * S <= end for start, end in wide)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 900), st.integers(0, 90))),
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 999)), min_size=1),
+)
+def test_near_is_the_same_for_many_moments_at_once(stretches, moments):
+    found = gaps(*((who, start, start + length) for who, start, length in stretches))
+    accounts, times = [who for who, _ in moments], [rfc3339(second * S) for _, second in moments]
+    assert found.are_near(accounts, times) == [found.is_near(who, second * S) for who, second in moments]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.datetimes(timezones=st.just(UTC)).map(lambda one: rfc3339(int(one.timestamp() * 1000))),
+            st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z", fullmatch=True),
+            st.sampled_from(
+                ["", "2026-11-22T09:39:00.123", "\ud800", "2026-11-22T09:39:60.000Z", "26-11-22T09:39:00.1234Z"]
+            ),
+        )
+    )
+)
+def test_times_are_ours_where_each_is_what_we_write_of_its_moment(times):
+    def is_ours(text):
+        try:
+            return rfc3339(epoch_ms(text)) == text
+        except ValueError:
+            return False
+
+    assert are_ours(times) == all(map(is_ours, times))
+    if are_ours(times):
+        assert minutes_of(times) == [epoch_ms(text) // 60_000 * 60_000 for text in times]
+
+
+@pytest.mark.parametrize("time", ["0999-01-01T00:00:00.000Z", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+05:00"])
+def test_a_time_that_no_calendar_has_makes_no_event(time):
+    """In another zone it could not be told, and its row would have a time that it did not have."""
+    for line in (said(time), missed("2026-11-22T09:39:00Z", time), missed(time, "2026-11-22T09:39:00Z")):
+        with pytest.raises(ValueError, match="beyond the calendar"):
+            event_of(line)

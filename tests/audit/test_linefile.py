@@ -67,6 +67,20 @@ def test_a_batch_whose_file_was_deleted_meanwhile_is_written_again(path):
     file.close()
 
 
+def test_what_follows_a_look_goes_to_the_file_that_it_saw_and_never_to_one_without_a_name(path):
+    file, aside = line_file(path), path.with_suffix(".0")
+    file.append([line(1)])
+    file.current()
+    path.rename(aside)
+    file.append([line(2)], has_looked=True)
+    file.append([line(3)])
+    assert (held(aside), held(path)) == ([1, 2], [3])
+    path.unlink()
+    file.append([line(4)], has_looked=True)
+    assert held(path) == [4]
+    file.close()
+
+
 def test_endless_deletions_end_in_an_error(path):
     file = line_file(path, kind=MovedBeforeTheLook, moves=99, delete=True)
     with pytest.raises(OSError, match="deleted again and again"):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from listener.audit.events import epoch_ms
 from listener.audit.periods import Calendar, Unit
+from listener.model.event import rfc3339
 
 BERLIN = Calendar(ZoneInfo("Europe/Berlin"))
 
@@ -74,3 +75,9 @@ def test_a_stamp_is_that_of_its_very_moment(moments, ms):
         for moment in moments:
             local = datetime.fromtimestamp(moment, zone).replace(microsecond=ms * 1000)
             assert calendar.stamp(moment * 1000 + ms) == local.isoformat(timespec="milliseconds")
+
+
+@given(st.lists(st.integers(epoch_ms("1100-01-01T00:00:00Z"), epoch_ms("2200-01-01T00:00:00Z"))))
+def test_many_stamps_are_those_of_each(times):
+    for calendar in (BERLIN, Calendar(UTC)):
+        assert calendar.stamps([rfc3339(time_ms) for time_ms in times]) == list(map(calendar.stamp, times))

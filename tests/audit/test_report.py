@@ -12,8 +12,10 @@ from listener.audit.events import epoch_ms
 from listener.audit.groups import By, Groups
 from listener.audit.notes import checkpoint_text, written
 from listener.audit.periods import Calendar
+from listener.audit.picking import Wanted
 from listener.audit.reading import AuditFile
-from listener.audit.report import Faults, GapRow, Known, Report, Row, Wanted
+from listener.audit.report import Known, Report
+from listener.audit.rows import GapRow, Row
 from listener.audit.signer import load_or_create
 from listener.audit.verdict import Proof
 from listener.audit.verify import gather, verify
@@ -246,13 +248,3 @@ def test_the_chart_gets_counts_by_hour_key_and_code(write):
     _, report = report_on(path)
     nine = epoch_ms(f"{DAY}09:00:00Z") // 1000
     assert report.hours == {(nine, "DispositionCode", "IssueResolved"): 50, (nine + 3600, "DispositionCode", "x"): 1}
-
-
-def test_faults_that_follow_one_another_are_told_together_and_all_are_counted():
-    told = []
-    faults = Faults(told.append)
-    for name, number in [("a", 3), ("a", 4), ("a", 5), ("a", 9), ("b", 10)]:
-        faults.add(name, number, "is bad")
-    faults.end()
-    faults.end()
-    assert (faults.count, told) == (5, ["a:3-5: is bad", "a:9: is bad", "b:10: is bad"])

@@ -18,6 +18,7 @@ from listener.journal.sqlite import SqliteJournal, rows
 from listener.journal.sqlite.store import open_store
 from listener.model.event import JournalBatch, LastValue
 from listener.model.filter import EventFilter
+from listener.runtime.durable import sync_path
 from listener.testing import SAMPLE_MS, sample_event
 
 LARGE = 5_000_000
@@ -27,6 +28,7 @@ EVENTS_A_CHAT = 5
 EVENTS_A_LETTER = 50
 STEPS = 20
 CHUNK = 100_000
+_INSERT = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
 
 
 def chat_of(number: int) -> str:
@@ -34,7 +36,7 @@ def chat_of(number: int) -> str:
 
 
 def build(path: Path, events: int) -> None:
-    """A journal of so many events, a millisecond apart, at once and not durable."""
+    """A journal of so many events, a millisecond apart."""
     open_store(path).close()
     sample = sample_event(0, data_bytes=DATA_BYTES)
     fixed = (sample.type, sample.source)
@@ -50,7 +52,7 @@ def build(path: Path, events: int) -> None:
         for start in range(1, events + 1, CHUNK):
             numbers = range(start, min(start + CHUNK, events + 1))
             file.execute("BEGIN")
-            file.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", map(event, numbers))
+            file.executemany(_INSERT, map(event, numbers))
             file.execute("COMMIT")
         chats = sorted({chat_of(number) for number in range(0, events + 1, EVENTS_A_CHAT)})
         file.execute("BEGIN")
@@ -66,7 +68,9 @@ def build(path: Path, events: int) -> None:
             (EVENTS_A_LETTER,),
         )
         file.execute("INSERT INTO sink_cursor VALUES ('crm', ?)", (events,))
+        file.execute("UPDATE meta SET folded_through = ?", (events,))
         file.execute("COMMIT")
+    sync_path(path)  # or the first checkpoint waits for all of it
 
 
 class Asked:

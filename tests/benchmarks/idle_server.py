@@ -1,13 +1,15 @@
 """A Bayeux server for very many idle sessions: it grants everything and holds every connect.
 
-`python idle_server.py [MAX_INTERVAL_S]` prints its port, and for each line on standard input a number: `held?` how many
-connects are held, `handshakes?` how many sessions began, `swept?` how many were forgotten, since no connect came within
-so many seconds. Without it, none is.
+`python idle_server.py [MAX_INTERVAL_S [PEM]]` prints its port, and for each line on standard input a number: `held?`
+how many connects are held, `handshakes?` how many sessions began, `swept?` how many were forgotten, since no connect
+came within so many seconds. Without it, none is. With a certificate and its key it speaks TLS and grants no
+acknowledgements.
 """
 
 import asyncio
 import json
 import resource
+import ssl
 import sys
 from contextlib import suppress
 from itertools import count
@@ -19,8 +21,10 @@ ADVICE = {"reconnect": "retry", "interval": 0, "timeout": int(HOLD_S * 1000)}
 class IdleServer:
     """Counts the sessions that have reached the state in which they stay."""
 
-    def __init__(self, max_interval_s: float | None) -> None:
+    def __init__(self, max_interval_s: float | None, *, ack: bool) -> None:
         self.held = self.handshakes = self.swept = 0
+        self.ack = ack
+        self.holds: dict[str, asyncio.Timeout] = {}
         self.ids = count(1)
         self.max_interval_s = max_interval_s
         self.known: dict[str, asyncio.TimerHandle | None] = {}
@@ -36,12 +40,14 @@ class IdleServer:
             case "/meta/handshake":
                 self.handshakes += 1
                 client_id = f"idle{next(self.ids)}"
-                reply |= {"clientId": client_id, "version": "1.0", "ext": {"ack": True}}
+                reply |= {"clientId": client_id, "version": "1.0", "ext": {"ack": self.ack}}
                 reply |= {"supportedConnectionTypes": ["long-polling"], "advice": ADVICE}
                 self.expect_connect(client_id)
             case "/meta/subscribe":
                 reply["subscription"] = message["subscription"]
             case "/meta/connect":
+                if client_id in self.holds:  # a second one ends the first
+                    self.holds.pop(client_id).reschedule(0.0)
                 if "advice" in message:
                     reply["advice"] = ADVICE
                 else:
@@ -50,11 +56,15 @@ class IdleServer:
         return reply
 
     async def hold(self, client_id: str, reader: asyncio.StreamReader) -> None:
-        """Until HOLD_S or the end of the connection."""
+        """Until HOLD_S, the end of the connection, or another connect."""
         self.spare(client_id)
         self.held += 1
         with suppress(TimeoutError, ConnectionError):
-            await asyncio.wait_for(reader.read(1), HOLD_S)
+            async with asyncio.timeout(HOLD_S) as hold:
+                self.holds[client_id] = hold
+                await reader.read(1)
+        if self.holds.get(client_id) is hold:
+            del self.holds[client_id]
         self.held -= 1
 
     def spare(self, client_id: str) -> None:
@@ -97,9 +107,14 @@ async def main() -> None:
     """Serve until killed."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    idle = IdleServer(float(sys.argv[1]) if sys.argv[1:] else None)
+    given = sys.argv[1:]
+    tls = None
+    if given[1:]:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(given[1])
+    idle = IdleServer(float(given[0]) if given else None, ack=tls is None)
     asyncio.get_running_loop().add_reader(sys.stdin, idle.tell)
-    server = await asyncio.start_server(idle.serve, "127.0.0.1", 0, backlog=4096)
+    server = await asyncio.start_server(idle.serve, "127.0.0.1", 0, backlog=4096, ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

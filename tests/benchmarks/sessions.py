@@ -16,8 +16,8 @@ from pathlib import Path
 from subprocess import PIPE, Popen, run
 
 from benchmarks.measuring import CONFIG, HERE, Figure, Scale, Table, ask, child, cpu_s, number, rss_kib, wait
+from support.authority import Authority
 
-SESSIONS = 10_000
 MAX_INTERVAL_S = 10.0
 ADDED = 100
 SETTLED_S, IDLE_S = 5.0, 15.0
@@ -32,6 +32,7 @@ class IdleServer:
     """`idle_server.py`, which wants no login."""
 
     about = "Against a server that holds every poll, without a login."
+    sessions = 10_000
     settings = CONFIG
     secret = ""
 
@@ -52,6 +53,19 @@ class IdleServer:
     def rows(self) -> Iterator[Row]:
         """What it tells of itself."""
         yield from ()
+
+
+class Unacknowledged(IdleServer):
+    """The same over TLS, without acknowledgements: no poll may stay open at a stop, so from then on its time runs."""
+
+    about = f"Against one that speaks TLS, grants no acknowledgements and keeps a session for {MAX_INTERVAL_S:.0f} s."
+    sessions = 5_000
+    settings = CONFIG.replace("http:", "https:").replace('login = "none"', 'login = "none"\nca_file = "ca.pem"')
+
+    @staticmethod
+    def argv(folder: Path, _agents: int) -> tuple[str | Path, ...]:
+        """How it is started, by a certificate of its own."""
+        return sys.executable, HERE / "idle_server.py", str(MAX_INTERVAL_S), Authority(folder).issue("server")
 
 
 class Simulation(IdleServer):
@@ -249,8 +263,8 @@ def figures(site: Site) -> Iterator[Row]:
 
 def tables(scale: Scale) -> Iterator[Table]:
     """One table for each server."""
-    sessions = scale.of(SESSIONS)
-    for kind in (IdleServer, Simulation):
+    for kind in (IdleServer, Unacknowledged, Simulation):
+        sessions = scale.of(kind.sessions)
         with tempfile.TemporaryDirectory(dir=scale.folder) as name:
             folder = Path(name)
             with child(*kind.argv(folder, sessions + ADDED), stdin=PIPE, stdout=PIPE) as process:

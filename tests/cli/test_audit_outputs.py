@@ -10,7 +10,7 @@ from listener.audit.page import MOST_ROWS
 from listener.audit.preface import Preface
 from listener.audit.report import Coverage, Summary
 from listener.cli.audit_outputs import GROUP_HEADING, LIST_HEADING, Counts, FirstRows, JsonLines, Listing, Sheet
-from support.reports import missed, report_on, said
+from support.reports import in_columns, missed, report_on, said
 
 SUMMARY = Summary(
     files=2,
@@ -66,7 +66,7 @@ def test_a_listing_has_a_line_each_and_gaps_among_them(tmp_path, capsys):
     assert capsys.readouterr().out == BEGUN
     gap = missed("2026-11-22T09:30:00Z", "2026-11-22T09:39:00Z")
     for row in rows(tmp_path, said(agents=(), disposition="\x1b[31m", change="changed", previous="x"), gap):
-        listing.add([row])
+        listing.add(in_columns(row))
     listing.end(SUMMARY)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == [
@@ -95,7 +95,7 @@ def test_counts_are_a_table(capsys):
 def test_json_is_an_object_a_line_with_the_names_of_the_events(tmp_path, capfdbinary):
     lines = JsonLines()
     for row in rows(tmp_path, said(id="a", referenceId=3), missed("2026-11-22T09:30:00Z", "2026-11-22T09:39:00Z")):
-        lines.add([row])
+        lines.add(in_columns(row))
     lines.end(SUMMARY)
     row, gap, summary = map(json.loads, capfdbinary.readouterr().out.splitlines())
     assert (row["row"], row["chatId"], row["referenceId"], row["nearGap"]) == ("disposition", "chat-1", 3, True)
@@ -107,7 +107,7 @@ def test_a_page_keeps_the_first_rows_and_the_count(tmp_path):
     (row,) = rows(tmp_path, said())
     kept = FirstRows()
     for _ in range(MOST_ROWS + 5):
-        kept.add([row])
+        kept.add(in_columns(row))
     assert (len(kept.rows), kept.total) == (MOST_ROWS, MOST_ROWS + 5)
 
 
@@ -116,7 +116,7 @@ def read(heading, *rows):
     sheet = Sheet(file, heading)
     sheet.begin(PREFACE)
     for row in rows:
-        sheet.add([row])
+        sheet.add([row] if isinstance(row, GroupRow) else in_columns(row))
     opening, lines = file.getvalue().splitlines()[:2], file.getvalue().splitlines()[2:]
     assert all(line.startswith("# ") for line in opening)
     assert len(lines) == len(rows) + 1, "a row is a line"

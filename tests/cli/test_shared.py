@@ -1,12 +1,14 @@
 """Commands on a journal that replicas share say what they say of a file."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 
 import msgspec
 import pytest
 
 from listener.model.event import DeadLetter, DeadLetterFilter, JournalBatch, LaneState, LaneStatus
 from listener.model.replica import Offer
+from listener.sinks import registry
 from support.events import disposition_event, gap_event
 from support.sharing import Sharing
 
@@ -190,6 +192,21 @@ def test_without_an_owner_it_resumes_when_there_is_one(invoke, shared_config, sh
 def test_a_sink_that_nobody_knows_is_named(invoke, shared_config, sharing):
     result = invoke("sinks", "resume", "crn", "--config", shared_config)
     assert (result.exit_code, result.stderr) == (1, "error: this journal knows no sink 'crn' (known: audit, crm)\n")
+
+
+@pytest.mark.parametrize(
+    "words", [("sinks", "list"), ("journal", "stats"), ("status",), ("replicas", "list")], ids=" ".join
+)
+def test_without_the_library_what_to_install_is_named_as_check_does(invoke, shared_config, monkeypatch, words):
+    def not_there(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(registry, "distribution", not_there)
+    result = invoke(*words, "--config", shared_config)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "error: journal.url: needs a package that is not installed; run pip install 'asyncpg"
+    )
 
 
 def test_a_database_that_is_away_is_named(invoke, shared_config):

@@ -265,7 +265,7 @@ async def test_a_confirmation_that_takes_longer_than_the_session_lives_loses_and
 ):
     sim = await site(ack=True, max_interval_ms=400)
     guest = await invite(sim, run=False)
-    guest.session.advice["maxInterval"] = 400
+    guest.session.advise({"maxInterval": 400})
     async with running(guest):
         await guest.certain()
         await eventually(lambda: sim.polling("agent1"))

@@ -213,7 +213,7 @@ async def test_empty_replies_are_acknowledged_at_once(make: Make):
 
 async def test_while_a_batch_is_not_durable_the_session_is_kept_alive_and_nothing_is_lost_or_doubled(make: Make):
     world = make(ack=True)
-    world.engine.session.advice["maxInterval"] = 300
+    world.engine.session.advise({"maxInterval": 300})
     world.start()
     await world.certain()
     await world.script.asked(4)
@@ -274,7 +274,7 @@ async def test_a_login_that_runs_out_while_a_batch_is_not_durable_is_renewed_onc
             raise LoginRefused("no more")
 
     world = make(ack=True, login=login)
-    world.engine.session.advice["maxInterval"] = 300
+    world.engine.session.advise({"maxInterval": 300})
     world.start()
     await world.certain()
     await world.script.asked(4)
@@ -289,7 +289,7 @@ async def test_a_login_that_runs_out_while_a_batch_is_not_durable_is_renewed_onc
 
 async def test_a_session_that_dies_while_a_batch_is_not_durable_leaves_a_gap(make: Make):
     world = make(ack=True)
-    world.engine.session.advice["maxInterval"] = 300
+    world.engine.session.advise({"maxInterval": 300})
     world.start()
     await world.certain()
     await world.script.asked(4)
@@ -446,7 +446,7 @@ async def test_many_small_events_are_stored_in_parts(make: Make):
 
 async def test_while_a_slice_is_not_durable_the_session_is_kept_alive_and_the_answer_goes_on(make: Make):
     world = make(ack=True)
-    world.engine.session.advice["maxInterval"] = 300
+    world.engine.session.advise({"maxInterval": 300})
     world.start()
     await world.certain()
     await world.script.asked(4)

@@ -17,7 +17,7 @@ def lease_of(clock: ManualClock, *, max_interval_s: float = 10.0, spread_s: floa
     session = Session(topics=["/t"], connection_type="long-polling")
     if alive:
         session.resume(Resume(client_id="c", connection_type="long-polling", ack=None))
-    session.advice["maxInterval"] = max_interval_s * 1000
+    session.advise({"maxInterval": max_interval_s * 1000})
     return Lease(session=session, now_s=clock.monotonic_s, uniform=DICE.uniform, spread_s=spread_s)
 
 
@@ -83,7 +83,7 @@ def test_what_a_server_asks_for_is_obeyed_as_far_as_the_session_outlives_it(aske
 def test_an_advised_interval_does_not_outlive_its_session(away_s: float, obeyed_s: float, *, refused: bool):
     clock = ManualClock()
     lease = lease_of(clock)
-    lease._session.advice["interval"] = 86_400_000
+    lease._session.advise({"interval": 86_400_000})
     lease.failed()
     clock.advance(away_s)
     assert obeyed_s <= lease.obeyed_s(0.0, refused=refused) <= obeyed_s * 1.1
@@ -131,7 +131,7 @@ def test_a_session_is_over_when_exchanges_have_failed_for_longer_than_the_server
 def test_a_server_keeps_a_session_for_the_interval_that_it_advised_and_max_interval():
     clock = ManualClock()
     lease = lease_of(clock)
-    lease._session.advice["interval"] = 3000
+    lease._session.advise({"interval": 3000})
     lease.failed()
     clock.advance(12.9)
     assert not lease.is_over()
@@ -177,8 +177,25 @@ def test_logins_become_rarer_until_a_connect_is_granted():
     assert all(2.0 <= wait_s <= min(60.0, 4.0 * 2**n) for n, wait_s in enumerate(waits))
     lease.tried_login()
     lease.renewed()
+    clock.advance(4.0)
     assert lease.may_log_in()
     assert lease.tried_login() <= 4.0
+
+
+@pytest.mark.parametrize(("lifetime_s", "least_s"), [(60.0, 2.0), (2.0, 0.8)])
+def test_logins_that_hold_for_one_poll_each_come_no_closer_than_the_session_demands(lifetime_s: float, least_s: float):
+    """Behind two nodes without stickiness every second poll is granted, and each other one asks for a login."""
+    clock = ManualClock()
+    lease = lease_of(clock, max_interval_s=lifetime_s)
+    logins = 0
+    for _ in range(200):  # a minute
+        lease.failed()
+        if lease.may_log_in():
+            lease.tried_login()
+            logins += 1
+        lease.renewed()
+        clock.advance(0.3)
+    assert 60 / 4.5 - 1 <= logins <= 60 / least_s
 
 
 def test_a_server_that_is_slow_gets_more_time_with_each_attempt():

@@ -27,7 +27,7 @@ from listener.cometd.slices import SLICE_BYTES, Slicer
 from listener.cometd.transport import Link
 from listener.errors import ExchangeFailed
 from listener.runtime.host import Host
-from listener.runtime.http_client import Connector, new_session
+from listener.runtime.http_client import Connector, CookieJar, new_session
 from listener.runtime.http_post import Answer
 from listener.testing import ManualClock
 from support.bareserver import BareServer, Handler, new_http
@@ -197,7 +197,7 @@ class Noting(Connector):
 
 async def test_a_hold_of_ten_minutes_is_not_ended_by_the_librarys_own_five():
     noting = Noting(limit=0)
-    async with BareServer(answering()) as server, new_session(noting, keeps_cookies=True) as http:
+    async with BareServer(answering()) as server, new_session(noting, cookies=CookieJar()) as http:
         line = Line(server.url, http, connect_timeout_s=3, margin_s=600)
         await line.poll()
         await line.transport.close()

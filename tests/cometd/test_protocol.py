@@ -481,7 +481,7 @@ def test_advice_that_nobody_asked_for_is_not_kept():
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 def test_no_advised_number_is_beyond_a_day(number: float):
     session = connected()
-    session.advice |= {"interval": number, "timeout": number, "maxInterval": number}
+    session.advise({"interval": number, "timeout": number, "maxInterval": number})
     assert 0 <= session.interval_ms <= 86_400_000
     assert 0 <= session.timeout_ms <= 86_400_000
     assert 0 <= (session.max_interval_ms or 0) <= 86_400_000
@@ -502,7 +502,7 @@ def test_an_advised_interval_is_obeyed_as_far_as_the_session_outlives_it(
     advised_ms: float, max_interval_ms: int | None, obeyed_ms: int
 ):
     session = connected()
-    session.advice |= {"interval": advised_ms, "maxInterval": max_interval_ms}
+    session.advise({"interval": advised_ms, "maxInterval": max_interval_ms})
     assert session.interval_ms == obeyed_ms
 
 

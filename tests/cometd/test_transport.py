@@ -201,7 +201,9 @@ async def test_closing_leaves_the_session_on_the_server_as_it_is(scripted: Scrip
     assert (scripted.transport.client_id, len(scripted.script.requests) - asked) == ("c1", 0)
 
 
-async def test_the_accounts_http_session_is_not_exchanged(scripted: Scripted):
-    http = scripted.transport.http_session
-    scripted.transport.http_session = None
-    assert scripted.transport.http_session is http is not None
+async def test_the_accounts_client_is_not_exchanged(scripted: Scripted):
+    http = scripted.transport.link.http
+    async with new_http() as other:
+        scripted.transport.http_session = other
+        assert scripted.transport.http_session is None
+    assert scripted.transport.link.http is http

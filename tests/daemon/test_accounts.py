@@ -57,7 +57,6 @@ async def world(sim, journal, owned):
         host=THIS_HOST,
     )
     await accounts.build(both.accounts)
-    owned.push_async_callback(accounts.close)
     accounts.start(spawn)
     await subscribed(accounts, "agent1", "agent2")
     tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("account ")]

@@ -53,18 +53,15 @@ def saved_session(wanted: Settings, **fields: Any) -> SessionState:
 class World:
     """A site, and accounts made for it."""
 
-    def __init__(self, stack: AsyncExitStack, sim: Simulator, connector: Connector) -> None:
+    def __init__(self, sim: Simulator, connector: Connector) -> None:
         self.sim = sim
         self.metrics = Metrics()
-        self._stack = stack
         self._connector = connector
 
     async def account(self, *, password: str = PASSWORD, saved: SessionState | None = None, **server: Any) -> Account:
         wanted = settings(url=self.sim.url, **server)
         account = wanted.accounts[0].model_copy(update={"password": SecretStr(password)})
-        parts = Account(settings=wanted, account=account, connector=self._connector, metrics=self.metrics, saved=saved)
-        self._stack.push_async_callback(parts.http.close)
-        return parts
+        return Account(settings=wanted, account=account, connector=self._connector, metrics=self.metrics, saved=saved)
 
 
 @pytest.fixture
@@ -73,7 +70,7 @@ async def world() -> AsyncIterator[World]:
         sim = await stack.enter_async_context(Simulator(SimulatorOptions(csrf=True)))
         connector = Connector(limit=0)
         stack.push_async_callback(connector.close)
-        yield World(stack, sim, connector)
+        yield World(sim, connector)
 
 
 @pytest.mark.parametrize(

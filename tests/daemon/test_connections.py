@@ -6,12 +6,13 @@ from pathlib import Path
 from shutil import which
 
 import pytest
+import yarl
 from aiohttp import web
 
 from listener.config.settings import ServerSettings
 from listener.daemon import connections
 from listener.errors import ConfigError
-from listener.webservices.client import new_session
+from listener.runtime.visitor import Visitor
 from support.bareserver import BareServer
 
 URL = "https://gws.example.com"
@@ -100,14 +101,15 @@ async def test_cookies_come_back_in_the_next_process_as_they_were_whatever_they_
     async with BareServer(give_once) as server:
         connector = connections.new_connector(ServerSettings(url=server.url))
         url = f"http://127.0.0.1:{server.port}"
-        async with new_session(connector) as first:
-            for _ in range(2):
-                await first.get(url + "/api/v2/me")
-            saved = connections.saved_cookies(first)
-        async with new_session(connector) as second:
-            connections.restore_cookies(second, url, saved)
-            await second.get(url + "/api/v2/me")
-            again = connections.saved_cookies(second)
+        first, second = Visitor(connector), Visitor(connector)
+        for _ in range(2):
+            async with first.request("GET", yarl.URL(url + "/api/v2/me")):
+                pass
+        saved = connections.saved_cookies(first)
+        connections.restore_cookies(second, url, saved)
+        async with second.request("GET", yarl.URL(url + "/api/v2/me")):
+            pass
+        again = connections.saved_cookies(second)
         await connector.close()
     assert len(saved) == len(COOKIES)
     assert sorted(again) == sorted(saved)

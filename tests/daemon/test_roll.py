@@ -2,7 +2,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from listener.daemon.roll import Roll
+from listener.daemon.roll import UNREAD, Roll
 from listener.model.event import AccountStatus, Gap, GapTally
 
 ALICE = AccountStatus(account="alice", subscribed=True, epoch=1, since_ms=5000)
@@ -118,6 +118,20 @@ def test_an_account_is_numbered_by_its_place_in_the_configuration_whatever_is_en
     assert [place for place, _ in world.roll.unsubscribed().first] == [0, 1, 2]
     world.roll.number(["alice", "carol"], ["supervisors[0]", "accounts_file line 9"])
     assert [world.roll.mark(place) for place in range(3)] == ["supervisors[0]", "accounts_file line 9", "accounts[2]"]
+
+
+async def test_chats_that_cannot_be_read_twice_in_a_row_are_a_trouble_of_who_is_heard(world: World):
+    trouble = f"{UNREAD}: more than 2000 chats"
+    for why, told in (("x", None), (None, None), ("more than 2000 chats", None), ("more than 2000 chats", trouble)):
+        world.roll.unread("alice", why)
+        assert world.roll.report("alice").trouble == told
+    world.roll.doubt("alice", "doubtful")
+    assert world.roll.report("alice").trouble == "doubtful"
+    world.roll.doubt("alice", None)
+    assert world.roll.report("alice").trouble == trouble
+    assert world.roll.unheard().first == (), "it is ready all the same"
+    world.roll.unread("alice", None)
+    assert world.roll.report("alice").trouble is None
 
 
 async def test_a_doubt_is_a_trouble_of_who_is_heard_and_outlives_the_entry(world: World):

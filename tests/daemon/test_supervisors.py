@@ -77,7 +77,6 @@ async def test_another_team_without_another_session_and_nobody_once_it_is_gone(o
         down_since_ms=None,
         host=THIS_HOST,
     )
-    owned.push_async_callback(accounts.close)
     await accounts.build(before.listening_accounts())
     accounts.start(spawn)
     await eventually(lambda: sim.supervision.monitored("supervisor1") == ["agent1", "agent2"])

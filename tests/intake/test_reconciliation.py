@@ -12,6 +12,7 @@ from msgspec import Raw
 from structlog.testing import capture_logs
 
 from listener.errors import JournalDamaged, ListenerError, ParameterInvalid, ServerFault, Unreachable
+from listener.intake import reconciliation
 from listener.intake.reconciliation import Reconciler
 from listener.intake.recorder import Recorder
 from listener.model.event import Entry, Gap, Observation
@@ -19,6 +20,7 @@ from listener.model.media import media_type_of
 from listener.runtime.clock import Moment
 from listener.runtime.metrics import Metrics
 from listener.testing import ManualClock, MemoryJournal
+from listener.webservices import answers
 from listener.webservices.notifications import NotificationDecoder
 from listener.webservices.repeats import SeenChats
 from support.eventually import eventually
@@ -81,7 +83,9 @@ class World:
             clock=self.clock,
             interval_s=interval_s,
             media=media,
+            tell=lambda _account, why: self.told.append(why),
         )
+        self.told: list[str | None] = []
         self.reconciler.subscription = self
         self.damaged = False
         self.polls_every_s = 0.0
@@ -452,6 +456,7 @@ async def test_a_look_that_fails_is_counted_and_tried_at_the_next_turn(make: Cal
     world.rest.errors = [Unreachable("no route")]
     await eventually(lambda: world.trusted)
     assert (world.results("failed"), world.deaths) == (1, [])
+    assert world.told[:2] == ["no route", None]
 
 
 async def _is_made_up(world: World) -> bool:
@@ -632,3 +637,30 @@ async def test_what_could_not_be_read_for_once_has_not_ended(make: Callable[...,
     done = world.results("done")
     await eventually(lambda: world.results("done") > done + 1)
     assert world.deaths == []
+
+
+async def test_no_step_takes_more_than_a_few_of_very_many_chats(make: Callable[..., Any], monkeypatch):
+    monkeypatch.setattr(answers, "_PIECE_ELEMENTS", 3)
+    monkeypatch.setattr(reconciliation, "_AT_ONCE", 4)
+    world = await make(run=False)
+    steps = dict[str, list[int]](read=[], compared=[], recorded=[])
+
+    def counted(name: str, call: Callable[..., Any], size: Callable[[Any], int] = len) -> Callable[..., Any]:
+        def counting(many: Any, *args: Any, **more: Any) -> Any:
+            steps[name].append(size(many))
+            return call(many, *args, **more)
+
+        return counting
+
+    monkeypatch.setattr(world.decoder, "decode_read", counted("read", world.decoder.decode_read))
+    reread = world.reconciler
+    monkeypatch.setattr(reread, "_differences", counted("compared", world.differences))
+    recording = counted("recorded", world.recorder.record, lambda entry: len(entry.observations))
+    monkeypatch.setattr(reread, "_record", recording)
+    world.rest.chats_now = [chat(f"D{number}", f"chat{number}") for number in range(10)]
+    world.tasks.append(asyncio.create_task(rereading(reread)))
+    reread.ask()
+    await eventually(lambda: world.results("done"))
+    assert steps["read"][:4] == [3, 3, 3, 1]
+    assert max(steps["compared"]) == max(steps["recorded"]) == 4
+    assert await world.dispositions() == [(f"D{number}", "reconciled") for number in range(10)]

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -357,6 +358,20 @@ async def test_what_arrives_during_a_commit_shares_the_next_one(world: World):
         ("set", None, "0"),
         *(("changed", str(n - 1), str(n)) for n in range(1, 51)),
     ]
+
+
+async def test_a_commit_that_very_many_wait_for_wakes_a_few_of_them_in_a_step(world: World):
+    world.journal.gate.clear()
+    called: list[int] = []
+    for number in range(500):
+        world.recorder.submit(entry(heard(str(number), account=f"agent{number}")), partial(called.append, number))
+    world.journal.gate.set()
+    before, most = 0, 0
+    while len(called) < 500:
+        await asyncio.sleep(0)
+        before, most = len(called), max(most, len(called) - before)
+    assert called == list(range(500))
+    assert most <= 50
 
 
 async def test_recording_returns_only_when_the_entry_is_durable(world: World):

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
 from structlog.testing import capture_logs
 
+from listener.cometd.facts import RestoredBy
+from listener.intake.team import Team
 from support.team import NAME, TeamWorld
 from support.virtual import in_virtual_time
 
@@ -48,6 +51,23 @@ def test_a_server_that_tells_no_properties_is_noticed_and_causes_no_new_session(
             assert {one["reason"] for one in await world.gaps()} == {"not_told"}
             assert await world.missing() == []
             assert "is not told" in world.receiver.status.team.problem
+
+    with capture_logs():
+        in_virtual_time(play)
+
+
+@pytest.mark.parametrize(("over", "noted"), [(False, True), (True, False)])
+def test_a_gap_may_hide_that_the_supervisor_was_taken_out_of_a_chat_that_goes_on(over: bool, noted: bool):
+    async def play() -> None:
+        async with TeamWorld(team=Team(revoked_is_over=over)) as world:
+            await world.begin()
+            since = world.wire.now()
+            world.wire.down()
+            await asyncio.sleep(4.0)
+            world.wire.up(RestoredBy.HANDSHAKE, since=since)
+            await asyncio.sleep(1.0)
+            assert world.receiver.status.team.revoked is noted
+            assert ((await world.journal.sessions(None))[NAME].team.revoked is not None) is noted
 
     with capture_logs():
         in_virtual_time(play)

@@ -1,5 +1,7 @@
 import asyncio
 import time
+from collections import Counter
+from contextlib import suppress
 
 from listener.runtime.gate import Gate
 from support.eventually import eventually
@@ -84,3 +86,35 @@ async def test_who_gave_up_holds_up_nobody():
     await gate.open()
     await asyncio.wait(queue.tasks)
     assert queue.through == [1]
+
+
+async def test_those_who_come_all_at_once_go_on_in_many_steps_of_the_event_loop_and_in_order():
+    gate, step, through = Gate(), 0, list[tuple[int, int]]()
+
+    async def come(number: int) -> None:
+        await gate.in_step()
+        through.append((step, number))
+
+    tasks = [asyncio.create_task(come(number)) for number in range(500)]
+    tasks[70].cancel()
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0)
+        step += 1
+    assert [number for _, number in through] == [number for number in range(500) if number != 70]
+    assert max(Counter(at for at, _ in through).values()) <= 50
+    await asyncio.wait_for(gate.in_step(), 0.1)
+
+
+async def test_who_comes_alone_waits_for_no_step():
+    gate, has_come = Gate(), False
+    for _ in range(49):
+        await gate.in_step()
+
+    async def come() -> None:
+        nonlocal has_come
+        await gate.in_step()
+        has_come = True
+
+    with suppress(StopIteration):
+        come().send(None)
+    assert has_come

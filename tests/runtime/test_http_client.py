@@ -16,6 +16,7 @@ from listener.runtime.http_client import (
     LARGEST_HEAD,
     LARGEST_HEADER,
     Connector,
+    CookieJar,
     HeadTooLarge,
     Proxy,
     describe,
@@ -34,7 +35,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
 
 @asynccontextmanager
 async def session(**options: Any) -> AsyncIterator[aiohttp.ClientSession]:
-    async with new_session(Connector(limit=0, **options), timeout_s=20.0, keeps_cookies=True) as http:
+    async with new_session(Connector(limit=0, **options), timeout_s=20.0, cookies=CookieJar()) as http:
         yield http
 
 

@@ -71,7 +71,7 @@ class Client:
 @asynccontextmanager
 async def posting(url: str, *, headers: dict[str, str] | None = None, **options: Any) -> AsyncIterator[Client]:
     connector = Connector(limit=0, **options)
-    async with new_session(connector, keeps_cookies=True, decompresses=True, headers=headers) as http:
+    async with new_session(connector, cookies=CookieJar(), decompresses=True, headers=headers) as http:
         client = Client(http, url)
         try:
             yield client
@@ -163,13 +163,13 @@ async def test_the_head_is_made_anew_only_when_something_in_it_changes(monkeypat
     async with counting() as (talk, client):
         for _ in range(3):
             await client.post(X="1")
-        assert made == 2, "one for the head, one for the connection"
+        assert made == 1
         await client.post(X="2")
         client.jar.update_cookies({"A": "1"}, client.poster._url)
         await client.post(X="2")
         client.jar.clear()
         await client.post(X="2")
-    assert made == 5
+    assert made == 4
     assert [b"\r\nX: 1" in asked for _, asked in talk.asked] == [True] * 3 + [False] * 3
     assert [b"\r\nCookie: A=1" in asked for _, asked in talk.asked] == [False] * 4 + [True, False]
 
@@ -382,7 +382,7 @@ async def test_a_hundred_posts_need_one_timer(monkeypatch: pytest.MonkeyPatch):
 
 async def test_the_pools_only_connection_is_waited_for_no_longer_than_the_connection_may_take():
     talk = Counting(b"")
-    async with ByteServer(talk) as server, new_session(Connector(limit=1), keeps_cookies=True) as http:
+    async with ByteServer(talk) as server, new_session(Connector(limit=1), cookies=CookieJar()) as http:
         client = Client(http, server.url)
         held = asyncio.create_task(client.ask())
         await eventually(lambda: talk.asked)

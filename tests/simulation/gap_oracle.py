@@ -32,6 +32,9 @@ _ARMED = ("Drop", "Cut", "Garbled", "StandIn", "Fail", "Duplicate", "Refused", "
 _OF_THE_NETWORK = ("Partition", "Refuse", "Reset", "Slow", "ServerRestart", "CutOff from gws")
 _HARMLESS = ("ClockJump", "Second")
 _OF_A_LOOK = (Cause.SUBSCRIPTION_LOST, Cause.TOPIC_REFUSED)
+_UNTIL_A_LOOK = "until the next look"
+_HELD_UP = ("Partition", "CutOff from gws")
+"""A poll from before may reach the server when these are over, and take what nobody hears then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +55,10 @@ class Stretch:
         self.answers = answers
         self.begins_at = gap.ends_at - gap.least_s
         self.found = [
-            one for one in hindrances if one.since <= gap.ends_at and one.until >= self.begins_at - _ON_ITS_WAY_S
+            one
+            for one in hindrances
+            if one.since <= gap.ends_at and one.until >= self.begins_at - _ON_ITS_WAY_S
+            if one.what != _UNTIL_A_LOOK or gap.reason in _OF_A_LOOK
         ]
 
     @property
@@ -138,7 +144,8 @@ def _allowed_s(allowances: Sequence[Allowance], it: Stretch) -> float:
 
 LATER: tuple[Allowance, ...] = (
     Allowance(
-        when="a subscription that the server forgot in silence, a topic that it grants again",
+        when="a subscription that the server forgot in silence, a topic that it grants again, or events that it gave "
+        "to a poll from before an outage",
         most="the interval of the looks, 15 s, and a look, 6.5 s",
         text="only the next look asks; a gap or what makes a look fail puts that off, and a look under way has asked",
     ),
@@ -254,20 +261,21 @@ class Hindrances:
                 last = one
 
     def _until_looks(self, agent: str, others: Sequence[Hindrance]) -> Iterator[Hindrance]:
-        """What only the next look finds: a subscription that was forgotten in silence, a topic that is granted again.
+        """What only the next look finds: what the server forgot or swallowed in silence, a topic that is granted again.
 
         What makes a look fail puts it off, and so does a gap, whose re-reading comes first.
         """
         gaps = [(one.begins_at, one.ends_at) for one in self._case.gaps if one.agent == agent]
         in_the_way = sorted([*((one.since, one.until) for one in others), *gaps])
         for one in self._mine(agent):
-            if one.fault not in ("Forget", "RefuseTopic"):
+            is_swallowed = one.fault in _HELD_UP and not self._case.plan.ack
+            if one.fault not in ("Forget", "RefuseTopic") and not is_swallowed:
                 continue
             by = one.until + RECONCILE_S + _LOOK_S
             for since, until in in_the_way:
                 if since <= by and until < self._looked_at(agent, one.until):
                     by = max(by, until + RECONCILE_S + _LOOK_S)
-            yield Hindrance(since=one.since, until=min(by, self._looked_at(agent, one.until)), what=one.fault)
+            yield Hindrance(since=one.since, until=min(by, self._looked_at(agent, one.until)), what=_UNTIL_A_LOOK)
 
     def _looked_at(self, agent: str, since: float) -> float:
         """When a look was next: a subscription that was granted, and then the chats."""

@@ -41,7 +41,7 @@ SEEDS = {
     "no certainty": 101,
     "no age": 1,
     "one id": 0,
-    "refusal forgotten": 0,
+    "refusal forgotten": 1,
     "team not asked for again": 2,
     "taken out in silence": 0,
 }

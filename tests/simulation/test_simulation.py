@@ -59,6 +59,7 @@ from simulation.schedule import (
     ServerRestart,
     Slow,
     StandIn,
+    Supervisor,
 )
 from simulation.shrink import shrunk
 from simulation.world import World
@@ -414,6 +415,23 @@ def test_what_is_lost_beside_a_poll_leaves_a_gap_that_does_not_last_as_long_as_t
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_gap_of_a_supervisor_may_hide_that_it_was_taken_out_of_a_chat():
+    team = Supervisor(
+        own=0,
+        overlap=0,
+        hears_properties=True,
+        dropped_on_leave=True,
+        survives_login=False,
+        monitor_again=True,
+        intrude=True,
+        needs_session=True,
+    )
+    killed = Kill(power=False, at=9.745, for_s=15.0)
+    plan = _small(74000167, killed, ack=True, hold_ms=3000, lasts_s=90.0, accounts=3)
+    outcome = play(msgspec.structs.replace(plan, team=team))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_gaps_that_follow_each_other_put_off_the_look_that_finds_a_dead_subscription():
     plan = _small(
         444,
@@ -644,9 +662,11 @@ def test_the_look_that_finds_a_forgotten_subscription_comes_after_the_outage_tha
     assert outcome.unknown == [], told(outcome)
 
 
-def test_what_a_hand_over_subscribes_to_again_is_no_look():
-    deaf, drain = Forget(agent="agent5", at=15.145), Drain(replica=2, at=15.76, for_s=7.365)
-    outcome = play(_replicas(70000011, deaf, drain, ack=False, accounts=6, hold_ms=3000))
+def test_what_was_set_until_a_dead_session_was_subscribed_again_is_no_sign_of_another_death():
+    """The look that found it had to read before, since its own subscription was refused."""
+    logins, deaf = LoseLogins(at=38.944, for_s=0.0), Forget(agent="agent2", at=39.321)
+    plan = _replicas(72000212, logins, deaf, ack=True, accounts=6)
+    outcome = play(msgspec.structs.replace(plan, lasts_s=45.0))
     assert outcome.unknown == [], told(outcome)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from listener.runtime.http_client import Connector, new_session
+from listener.runtime.http_client import Connector, CookieJar, new_session
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -54,4 +54,4 @@ class BareServer:
 
 def new_http(*, limit: int = 0, headers: Mapping[str, str] | None = None) -> aiohttp.ClientSession:
     """An HTTP session as an account has it, with at most so many connections."""
-    return new_session(Connector(limit=limit), keeps_cookies=True, decompresses=True, headers=headers)
+    return new_session(Connector(limit=limit), cookies=CookieJar(), decompresses=True, headers=headers)

@@ -18,6 +18,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Self
 
 import aiohttp
@@ -53,16 +54,16 @@ class Spoils:
 
 
 class Gateway:
-    """Forwards requests on `port` to `upstream_port`, both on the loopback; 502 where nobody answers there.
+    """Forwards requests on `port` to each of `upstream_ports` in turn, on the loopback; 502 where nobody answers there.
 
     Attributes:
         shuffles: answers whose order was changed so far.
     """
 
-    def __init__(self, upstream_port: int) -> None:
+    def __init__(self, *upstream_ports: int) -> None:
         self.port = 0
         self.shuffles = 0
-        self._upstream = f"http://127.0.0.1:{upstream_port}"
+        self._upstreams = cycle(f"http://127.0.0.1:{port}" for port in upstream_ports)
         self._spoils = Spoils()
         self._stray: deque[Json] = deque(maxlen=STRAY)
         self._stack = contextlib.AsyncExitStack()
@@ -175,7 +176,7 @@ class Gateway:
         dropped = NOT_PASSED_ON | ({"cookie"} if self._spoils.cookies_lost else set())
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in dropped]
         headers.append(("Host", request.host))
-        url = self._upstream + request.raw_path
+        url = next(self._upstreams) + request.raw_path
         async with self._http.request(
             request.method, url, data=body, headers=headers, allow_redirects=False
         ) as response:

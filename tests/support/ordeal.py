@@ -74,6 +74,8 @@ async def undergo(play: Play, folder: Path) -> Outcome:
                 accounts=[*stage.settings["accounts"], *([] if at_sink or of_a_team else [own])],
                 supervisors=of_a_team or None,
                 sinks={
+                    "audit": {"accounts": [AGENT]},  # to be read again and again, in the loop of the servers
+                    "all": {"type": "file", "path": "all.jsonl"},
                     "well": {"type": "webhook", "url": well.url, "accounts": [AGENT]},
                     **({"bad": _sink(play.stage, peer.url)} if at_sink else {}),
                 },

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from listener.audit.chain import Head, chained
 from listener.audit.periods import Calendar
+from listener.audit.picking import Wanted
 from listener.audit.reading import AuditFile
-from listener.audit.report import Report, Wanted
+from listener.audit.report import Report
+from listener.audit.rows import GapRow, Row, Rows
 from listener.audit.verdict import Verdict
 
 _COUNT = iter(range(10**9))
@@ -90,3 +92,10 @@ def report_on(
     for file in files:
         file.__exit__()
     return rows, report
+
+
+def in_columns(row: Row | GapRow) -> Rows | list[GapRow]:
+    """A row as a report hands it on."""
+    if isinstance(row, GapRow):
+        return [row]
+    return Rows(*([getattr(row, name)] for name in row.__struct_fields__))

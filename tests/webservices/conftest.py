@@ -8,7 +8,8 @@ from shutil import which
 import aiohttp
 import pytest
 
-from listener.webservices.client import WebServices, new_session
+from listener.runtime.visitor import Visitor
+from listener.webservices.client import WebServices
 from support.site import PASSWORD, Site, serving
 
 
@@ -27,9 +28,8 @@ async def connect(stack):
 
     async def make(url, *, tls=True, **options):
         connector = await stack.enter_async_context(aiohttp.TCPConnector(ssl=tls))
-        http = await stack.enter_async_context(new_session(connector))
         chosen = {"username": "agent1", "password": lambda: PASSWORD, "request_timeout_s": 5.0} | options
-        return WebServices(url=url, http=http, **chosen)
+        return WebServices(url=url, http=Visitor(connector), **chosen)
 
     return make
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 import time
+import tracemalloc
 from unittest.mock import patch
 
 import aiohttp
@@ -24,7 +25,7 @@ from listener.errors import (
     WebServicesError,
 )
 from listener.webservices import answers
-from listener.webservices.answers import SMALL_BYTES, Answer, Reply, check, decode, elements, unanswered
+from listener.webservices.answers import SMALL_BYTES, Answer, Reply, check, decode, elements, pieces, unanswered
 
 JSON = {"Content-Type": "application/json"}
 NOW_S = 1_795_340_340.0  # Sun, 22 Nov 2026 09:39:00 GMT
@@ -215,3 +216,23 @@ async def test_no_step_of_a_large_list_takes_long(element):
     reading.exception()
     assert len(steps) > 5
     assert max(steps) < 0.05
+
+
+@pytest.mark.parametrize("part", ["statusMessage", "settings"])
+def test_what_an_answer_holds_beside_what_is_asked_for_is_not_taken_apart(part):
+    reply = Reply("GET", "/p", 200, {}, b'{"statusCode": 0, "%b": [%b[]]}' % (part.encode(), b"[]," * SMALL_BYTES))
+    tracemalloc.start()
+    try:
+        check(reply, time.time)
+        assert tracemalloc.get_traced_memory()[1] < SMALL_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@given(st.lists(st.integers(0, 12)))
+def test_a_list_is_read_in_pieces_of_so_many_elements_and_bytes(sizes):
+    listed = [msgspec.Raw(b"0" * size) for size in sizes]
+    with patch.multiple(answers, _PIECE_ELEMENTS=3, _PIECE_BYTES=10):
+        read = list(pieces(listed))
+    assert [one for piece in read for one in piece] == listed
+    assert all(len(piece) == 1 or (len(piece) <= 3 and sum(map(len, map(bytes, piece))) <= 10) for piece in read)

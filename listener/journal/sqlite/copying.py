@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from listener.errors import JournalDamaged, JournalError
 from listener.journal.copying import Page, Rest
-from listener.journal.sqlite import dead_letters, rows
+from listener.journal.sqlite import dead_letters, deferred, rows
 from listener.journal.sqlite.damage import install, remove_part
 from listener.journal.sqlite.database import PAGE_BYTES, connect, create_newest, journal_error
 from listener.journal.sqlite.lock import FileLock, Known
@@ -103,6 +103,7 @@ async def opened_source(path: Path) -> AsyncIterator[SqliteSide]:
         JournalError: it cannot be opened, or there is no such file; or its next owner has gaps to put on record.
     """
     with closing(_opened(path)) as store:
+        deferred.fold_all(store.write)
         if dead_letters.select_damages(store.read, pending=True):
             what = "was damaged or lost, and the gaps of that are not on record yet"
             raise JournalError(f"journal {path}: it {what}; run the daemon on it once, which records them")
@@ -196,6 +197,7 @@ def _complete(connection: sqlite3.Connection, rest: Rest) -> None:
     rows.replace_sessions(connection, [JournalBatch(sessions=tuple(rest.sessions.values()))])
     connection.executemany("INSERT INTO hole VALUES (?, ?)", rest.holes)
     connection.execute(
-        "UPDATE meta SET last_sequence = :last, deleted_through = (SELECT ifnull(min(sequence) - 1, :last) FROM event)",
+        "UPDATE meta SET last_sequence = :last, folded_through = :last,"
+        " deleted_through = (SELECT ifnull(min(sequence) - 1, :last) FROM event)",
         {"last": rest.last_sequence},
     )

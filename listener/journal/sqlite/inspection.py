@@ -163,6 +163,8 @@ def _faults(connection: sqlite3.Connection, *, whole: bool) -> Iterator[str]:
     for table in recovered.TABLES:
         if not recovered.is_sound(connection, table, ends_only=table in _GROWING and not whole):
             yield f"table {table} cannot be read"
+    if recovered.deferred_in(connection) is None:
+        yield "what events defer cannot be read"
     yield from _events(connection) if whole else _ends(connection)
 
 

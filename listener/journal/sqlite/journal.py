@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 
 from listener.errors import JournalDamaged, JournalError
-from listener.journal.sqlite import damage_marker, dead_letters, rows, search
+from listener.journal.sqlite import damage_marker, dead_letters, deferred, rows, search
 from listener.journal.sqlite.database import journal_error
 from listener.journal.sqlite.lock import Known
 from listener.journal.sqlite.store import Store, open_store
@@ -130,6 +130,7 @@ class SqliteJournal:
             path=self._path,
             handle=store.handle,
             last_sequence=store.last_sequence,
+            deferred=store.deferred,
             worker=writes,
             settled=self._settled,
             monotonic_s=self._host.clock.monotonic_s,
@@ -179,7 +180,8 @@ class SqliteJournal:
         """Store the batch atomically; see the port."""
         writer = self._opened().writer
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        writer.submit(Append(batch=batch, arrived_s=self._host.clock.monotonic_s(), future=future))
+        # Whoever appends has gathered what this turn of the loop brought.
+        writer.submit(Append(batch=batch, arrived_s=self._host.clock.monotonic_s(), future=future), at_once=True)
         return await future
 
     async def read(self, after: int, limit: int) -> Sequence[Event]:
@@ -221,11 +223,11 @@ class SqliteJournal:
 
     async def last_values(self, chat_ids: Collection[str]) -> list[LastValue]:
         """Every last value known of these chats."""
-        return await self._query(partial(rows.select_values, chat_ids=tuple(chat_ids)))
+        return await self._query(partial(deferred.select_values, chat_ids=tuple(chat_ids)))
 
     async def sessions(self, accounts: Collection[str] | None = None) -> dict[str, SessionState]:
         """Per account, the last stored session."""
-        return _of(accounts, await self._query(rows.select_sessions))
+        return _of(accounts, await self._query(deferred.select_sessions))
 
     async def dead_letters(self, which: DeadLetterFilter = EVERY_DEAD_LETTER) -> list[DeadLetter]:
         """The dead letters that are meant, oldest first."""

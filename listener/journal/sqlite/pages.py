@@ -16,7 +16,8 @@ _TABLE_LEAF = 0x0D
 _MORE = 0x80  # the bit of a number's byte that more follow on
 _FILE_HEADER_BYTES = 100
 _PAGE_HEADER_BYTES = 8
-_EVENT_COLUMNS = (12, 13)
+_EVENT_COLUMNS = (12, 13, 14)
+_READ_COLUMNS = 13  # what an event defers is found by SQLite, or not at all
 _MAX_PAYLOAD = 2**28
 
 Row = tuple[Any, ...]
@@ -97,7 +98,7 @@ def _cell(pages: Pages, content: bytes, at: int) -> Row | None:
         return None
     if local < size:
         payload += _overflow(pages, int.from_bytes(content[at + local : at + local + 4], "big"), size - local)
-    return (rowid, *_values(payload, columns)[1:], *[None] * (_EVENT_COLUMNS[-1] - len(columns)))
+    return (rowid, *_values(payload, columns[:_READ_COLUMNS])[1:], *[None] * (_READ_COLUMNS - len(columns)))
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:

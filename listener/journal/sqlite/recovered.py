@@ -8,7 +8,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from listener.journal.sqlite import rows
+from listener.errors import JournalDamaged
+from listener.journal.sqlite import deferred, rows
 from listener.journal.sqlite.database import PAGE_BYTES, connect, create_newest
 
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
@@ -17,7 +18,7 @@ UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 _TYPES: dict[str, Any] = {"text": str, "number": int, "blob": bytes, "null": type(None)}
 
 _SHAPES = {
-    "meta": "last_sequence:number deleted_through:number",
+    "meta": "last_sequence:number deleted_through:number folded_through:number",
     "hole": "first_sequence:number last_sequence:number",
     "sink_cursor": "sink:text sequence:number",
     "session": "account:text url:text topic:text client_id:text connection_type:text ack:number|null seen_ms:number"
@@ -33,7 +34,7 @@ _SHAPES = {
     "dead_letter_count": "sink:text letters:number",
     "damage": "at_ms:number set_aside:text kept:number stretches:text pending:number",
 }
-_SEQUENCES = ("sequence", "first_sequence", "last_sequence", "deleted_through")
+_SEQUENCES = ("sequence", "first_sequence", "last_sequence", "deleted_through", "folded_through")
 _MAX_SEQUENCE = 2**53
 _JSON = ("cookies", "stretches", "taken", "team")
 Row = dict[str, Any]
@@ -155,17 +156,24 @@ def _is_in_range(column: str, value: Any) -> bool:
 
 
 class Recovered(NamedTuple):
-    """The tables as far as they can be read, and the first and last sequence; 0 for no event, None for unreadable."""
+    """What there is of a journal.
+
+    Attributes:
+        tables: as far as they can be read.
+        ends: the first and last sequence; 0 for no event, None for unreadable.
+        deferred: last values and sessions in the rows of events; None for unreadable.
+    """
 
     tables: dict[str, Found]
     ends: tuple[int, int] | None
+    deferred: list[deferred.Deferred] | None
 
     def numbers(self, table: str, column: str) -> list[int]:
         """The column's values in the rows that have it."""
         return [row[column] for row in self.tables[table].rows if column in row]
 
 
-_NOTHING = Recovered({table: Found([], whole=False) for table in TABLES}, None)
+_NOTHING = Recovered({table: Found([], whole=False) for table in TABLES}, None, None)
 
 
 def read_recovered(source: Path, scratch: Path, *, with_log: bool) -> Recovered:
@@ -193,7 +201,15 @@ def _read(path: Path) -> Recovered:
         with suppress(*UNREADABLE):
             old.execute("PRAGMA writable_schema = ON")  # a file that lost its end is then read as far as it goes
         found = {table: read_table(old, table) for table in TABLES}
-        return Recovered(found, _ends(old))
+        return Recovered(found, _ends(old), deferred_in(old))
+
+
+def deferred_in(connection: sqlite3.Connection) -> list[deferred.Deferred] | None:
+    """What is deferred, nothing in an older file; None where unreadable."""
+    try:
+        return deferred.read(connection) if "deferred" in columns_of(connection, "event") else []
+    except (*UNREADABLE, JournalDamaged):
+        return None
 
 
 def _ends(old: sqlite3.Connection) -> tuple[int, int] | None:

@@ -33,6 +33,7 @@ _EVENT = (
     " (sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc) VALUES "
 )
 _EVENT_WIDTH = 13
+_DEFERRING_EVENT = _EVENT.replace(", crc)", ", crc, deferred)") + f"({', '.join('?' * (_EVENT_WIDTH + 1))})"
 _VALUE = "INSERT OR REPLACE INTO last_value (chat_id, key, value, account, server_time_ms, received_ms) VALUES "
 _VALUE_WIDTH = 6
 _SESSION = (
@@ -172,9 +173,13 @@ def event_parameters(events: Iterable[Event]) -> list[Any]:
     return flat
 
 
-def insert_events(connection: sqlite3.Connection, parameters: list[Any]) -> None:
-    """Store events, given as `event_parameters`."""
-    _insert(connection, _EVENT, _EVENT_WIDTH, parameters)
+def insert_events(connection: sqlite3.Connection, parameters: list[Any], *, deferred: bytes | None = None) -> None:
+    """Store events, given as `event_parameters`; `deferred` goes with the last."""
+    if deferred is None:
+        _insert(connection, _EVENT, _EVENT_WIDTH, parameters)
+        return
+    _insert(connection, _EVENT, _EVENT_WIDTH, parameters[:-_EVENT_WIDTH])
+    connection.execute(_DEFERRING_EVENT, [*parameters[-_EVENT_WIDTH:], deferred])
 
 
 def replace_values(connection: sqlite3.Connection, batches: Iterable[JournalBatch]) -> None:

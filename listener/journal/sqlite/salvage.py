@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from listener.journal.sqlite import dead_letters, pages, rows
+from listener.journal.sqlite import dead_letters, deferred, pages, rows
 from listener.journal.sqlite.database import PAGE_BYTES, connect, create_newest
 from listener.journal.sqlite.lock import Known
 from listener.journal.sqlite.recovered import Recovered, read_recovered
@@ -100,7 +100,7 @@ def _copy_events(new: sqlite3.Connection, found: Iterable[pages.Row], floor: int
     """Of several rows of one sequence the first counts."""
     above = (row for row in found if row[0] > floor)
     while chunk := list(islice(above, _CHUNK)):
-        new.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", chunk)
+        new.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)", chunk)
 
 
 def _complete(new: sqlite3.Connection, known: Recovered, *, at_ms: int, set_aside: str, tail: bool) -> Damage:
@@ -111,8 +111,9 @@ def _complete(new: sqlite3.Connection, known: Recovered, *, at_ms: int, set_asid
     if not is_whole:
         used = [newest, *known.numbers("sink_cursor", "sequence"), *known.numbers("dead_letter", "sequence")]
         newest = max(used) + JUMP if any(used) else at_ms  # more than an event a millisecond there never were
-    new.execute("UPDATE meta SET last_sequence = ?, deleted_through = ?", (newest, _floor(known)))
-    if not (is_whole and known.tables["last_value"].whole):
+    ends = (newest, _floor(known), newest)
+    new.execute("UPDATE meta SET last_sequence = ?, deleted_through = ?, folded_through = ?", ends)
+    if not (is_whole and known.tables["last_value"].whole and known.deferred is not None):
         _values_of_events(new)
     _copy_tables(new, known, newest)
     stretches = [*_head(new, known), *_holes(new, known)]
@@ -133,6 +134,9 @@ def _copy_tables(new: sqlite3.Connection, known: Recovered, newest: int) -> None
                 _replace_older_value(new, row)
             elif table != "sink_cursor" or row["sequence"] <= newest:  # nothing was ever there
                 _insert(new, table, {**row, "clean": 0} if table == "session" else row)
+    for value in deferred.values_of(known.deferred or ()):
+        _replace_older_value(new, msgspec.structs.asdict(value))
+    deferred.move_sessions(new, known.deferred or ())
 
 
 def _insert(new: sqlite3.Connection, table: str, row: dict[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 -- One row an event. Sequences are consecutive but for what `hole` tells: only the writer assigns them, and only a
 -- commit uses them up.
--- crc is the CRC-32 of the other columns (rows.checksum), null in rows older than it.
+-- crc is the CRC-32 of the columns before it (rows.checksum), null in rows older than it.
+-- deferred, above meta.folded_through, holds what last_value and session do not show yet: the values, and what has moved
+-- of sessions (MessagePack, see deferred.py).
 -- received_ms stands before the long columns, so that retention reads it without following overflow pages.
 CREATE TABLE event (
     sequence    INTEGER PRIMARY KEY,
@@ -17,7 +19,8 @@ CREATE TABLE event (
     change      TEXT,
     origin      TEXT NOT NULL,
     data        BLOB NOT NULL,
-    crc         INTEGER
+    crc         INTEGER,
+    deferred    BLOB
 );
 
 -- The last value known of each (chat, key): what the next notification is classified against.
@@ -102,10 +105,12 @@ CREATE TRIGGER dead_letter_removed AFTER DELETE ON dead_letter BEGIN
 END;
 
 -- One row: the last sequence when retention deleted last, so that an emptied journal does not count from 1 again, and
--- the sequence up to which it deleted, so that what is salvaged from a damaged journal is not what it deleted.
+-- the sequence up to which it deleted, so that what is salvaged from a damaged journal is not what it deleted. What
+-- events up to folded_through defer is in last_value and session.
 CREATE TABLE meta (
     last_sequence   INTEGER NOT NULL,
-    deleted_through INTEGER NOT NULL DEFAULT 0
+    deleted_through INTEGER NOT NULL DEFAULT 0,
+    folded_through  INTEGER NOT NULL DEFAULT 0
 );
 INSERT INTO meta (last_sequence) VALUES (0);
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from listener.errors import JournalDamaged, JournalError
-from listener.journal.sqlite import rows
+from listener.journal.sqlite import deferred, rows
 from listener.journal.sqlite.damage import repair
 from listener.journal.sqlite.database import connect_reader, connect_writer, journal_error, prepare
 from listener.journal.sqlite.lock import FileLock, Known
@@ -271,6 +271,7 @@ class Store:
         self.read = read
         self.last_sequence = rows.select_last_sequence(read)
         self.holes = rows.select_all_holes(read)
+        self.deferred = deferred.read(read)
         self._connect = connect
         self._seen = 0
         self._last = last

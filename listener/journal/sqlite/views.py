@@ -12,7 +12,7 @@ import msgspec
 
 from listener.errors import JournalDamaged
 from listener.journal.sqlite import dead_letters as dead_letter_rows
-from listener.journal.sqlite import rows
+from listener.journal.sqlite import deferred, rows
 from listener.journal.sqlite.database import connect_reader, journal_error
 from listener.journal.sqlite.inspection import log_fault_of
 from listener.journal.sqlite.journal import size_bytes
@@ -93,7 +93,7 @@ def stats(path: Path) -> JournalStats:
 def sessions(path: Path) -> dict[str, SessionState]:
     """Per account, the last stored session. Raises JournalError as `stats`."""
     with closing(_Reader(path)) as reader:
-        return reader.read(rows.select_sessions)
+        return reader.read(deferred.select_sessions)
 
 
 def show(path: Path, *, after: int = 0, chat: str | None = None, limit: int) -> list[Event]:

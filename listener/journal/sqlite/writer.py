@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from listener.errors import JournalDamaged, JournalError, JournalFull, JournalStale
 from listener.journal.sqlite import damage_marker, rows
 from listener.journal.sqlite.database import journal_error
+from listener.journal.sqlite.deferred import Deferral, Deferred
 from listener.journal.sqlite.store import Handle
 from listener.model.event import Event, JournalBatch
 from listener.runtime.worker import Worker
@@ -88,6 +89,7 @@ class Writer:
         path: for the text of errors.
         handle: used in the worker alone.
         last_sequence: the last sequence ever used.
+        deferred: what the last owner deferred.
         worker: its thread.
         settled: called on the event loop with the outcome of a group.
         monotonic_s: seconds that only run forward.
@@ -100,6 +102,7 @@ class Writer:
         path: Path,
         handle: Handle,
         last_sequence: int,
+        deferred: Sequence[Deferred] = (),
         worker: Worker,
         settled: Callable[[Sequence[Commit]], None],
         monotonic_s: Callable[[], float],
@@ -115,15 +118,22 @@ class Writer:
         self._max_bytes = max_bytes
         self._logged = ""
         self._quiet_until_s = 0.0
+        self._deferral = Deferral(deferred, last_sequence)
         self._waiting: list[Operation] = []
         self._is_busy = False
 
-    def submit(self, operation: Operation) -> None:
-        """Queue an operation; the order of the calls is the order of the sequences."""
+    def submit(self, operation: Operation, *, at_once: bool = False) -> None:
+        """Queue an operation; the order of the calls is the order of the sequences.
+
+        What else arrives in this turn of the loop shares its commit, unless it is to begin `at_once`.
+        """
         self._waiting.append(operation)
         if not self._is_busy:
             self._is_busy = True
-            self._loop.call_soon(self._begin)  # what else arrives in this turn of the loop shares the commit
+            if at_once:
+                self._begin()
+            else:
+                self._loop.call_soon(self._begin)
 
     def stop(self, last: Callable[[], None]) -> asyncio.Future[None]:
         """Commit what is queued, then call `last` in the worker; nothing may be submitted any more."""
@@ -188,22 +198,32 @@ class Writer:
         results: list[Any] = []
         events: list[Event] = []
         last = self._last_sequence
-        connection = self._handle.ready(whole_look=not all(map(_is_append, group)))
+        only_appends = all(map(_is_append, group))
+        connection = self._handle.ready(whole_look=not only_appends)
         connection.execute("BEGIN IMMEDIATE")
+        self._deferral.begin()
+        if not only_appends:  # what a call reads or changes is all in its table
+            self._deferral.fold(connection, through=last)
         for is_append, run in groupby(group, key=_is_append):
             if is_append:
-                last = self._store([one for one in run if isinstance(one, Append)], last, results, events)
+                appends = [one for one in run if isinstance(one, Append)]
+                last = self._store(appends, last, results, events, may_defer=only_appends)
             else:
                 results += [one.work(connection) for one in run if isinstance(one, Call)]
         began_s = self._monotonic_s()
         connection.execute("COMMIT")
         fsync_s = self._monotonic_s() - began_s
         self._handle.committed(last if events else None)
+        self._deferral.committed()
         self._last_sequence = last
         return Commit(group, results, events, last, None, fsync_s)
 
-    def _store(self, appends: list[Append], last: int, results: list[Any], events: list[Event]) -> int:
-        """Number and insert the appends' parts, table by table; adds results and events, returns the last number.
+    def _store(
+        self, appends: list[Append], last: int, results: list[Any], events: list[Event], *, may_defer: bool
+    ) -> int:
+        """Number and insert the appends' parts; adds results and events, returns the last number.
+
+        If the transaction stores nothing else it `may_defer` what is not an event.
 
         Raises JournalFull: events would go beyond the limit. All else may, since that is what makes room again.
         """
@@ -226,15 +246,19 @@ class Writer:
             parameters += rows.event_parameters(numbered)
             events += numbered
             results.append(last)
-        rows.insert_events(connection, parameters)
-        rows.replace_values(connection, batches)
-        rows.replace_sessions(connection, batches)
+        if may_defer:
+            self._deferral.store(connection, batches, parameters, last=last)
+        else:
+            rows.insert_events(connection, parameters)
+            self._deferral.replace(connection, batches)
         return last
 
     def _known(self, batch: JournalBatch, before: list[JournalBatch]) -> set[str]:
         """What the batch takes for new and is not: it has values in the journal, or in those before it in the group."""
         written = {value.chat_id for one in before for value in one.values}
-        return rows.select_known(self._handle.connection, batch.new_chats) | written.intersection(batch.new_chats)
+        return rows.select_known(self._handle.connection, batch.new_chats).union(
+            written.intersection(batch.new_chats), self._deferral.chats.intersection(batch.new_chats)
+        )
 
     def _roll_back(self) -> None:
         """SQLite has rolled back by itself after some errors; a failing roll back leaves nothing to undo either."""

@@ -103,7 +103,7 @@ async def test_an_empty_journal_with_a_past_is_copied_with_its_last_sequence(tmp
     async with opened_source(tmp_path / "old.db") as given, opened_target(tmp_path / "copy.db") as made:
         assert (await copy(given, made)).last_sequence == 1
     with closing(sqlite3.connect(tmp_path / "copy.db")) as connection:
-        assert connection.execute("SELECT * FROM meta").fetchall() == [(1, 1)]
+        assert connection.execute("SELECT * FROM meta").fetchall() == [(1, 1, 1)]
 
 
 async def restored(source: Path, target: Path) -> None:

@@ -279,7 +279,7 @@ def everything_but_events(found):
 
 
 async def test_a_hole_in_the_middle_costs_what_is_in_it_and_names_its_stretch(closed):
-    path = closed(page_of(closed.content, 99, 100))
+    path = closed(page_of(closed.content, 98, 99))
     with structlog.testing.capture_logs() as logs:
         found = await reopened(path)
     kept = [event.sequence for event in found["events"]]
@@ -300,7 +300,7 @@ async def test_a_hole_in_the_middle_costs_what_is_in_it_and_names_its_stretch(cl
 
 
 async def test_a_repaired_journal_is_repaired_once_and_its_damage_stays_pending(closed):
-    path = closed(page_of(closed.content, 99, 100))
+    path = closed(page_of(closed.content, 98, 99))
     first = await reopened(path)
     second = await reopened(path)
     assert second["damages"] == first["damages"]
@@ -310,10 +310,10 @@ async def test_a_repaired_journal_is_repaired_once_and_its_damage_stays_pending(
 
 
 async def test_a_second_damage_does_not_report_the_first_again(closed):
-    path = closed(page_of(closed.content, 99, 100))
+    path = closed(page_of(closed.content, 98, 99))
     await reopened(path)
     content = path.read_bytes()
-    path.write_bytes(with_page(content, page_of(content, 201, 202)))
+    path.write_bytes(with_page(content, page_of(content, 203, 204)))
     first, second = (await reopened(path))["damages"]
     assert len(first.stretches) == len(second.stretches) == 1
     assert first.stretches[0][1] < second.stretches[0][0]
@@ -469,7 +469,7 @@ async def test_a_damaged_journal_of_an_older_version_is_salvaged_too(tmp_path):
 
 
 async def test_another_process_is_refused_before_anything_is_touched(closed):
-    path = closed(page_of(closed.content, 99, 100))
+    path = closed(page_of(closed.content, 98, 99))
     lock = FileLock.acquire(path)
     before = sorted(file.name for file in path.parent.iterdir())
     with pytest.raises(JournalLocked):
@@ -500,7 +500,7 @@ def killed_at(path, call, number):
 @pytest.mark.parametrize(("call", "number"), POINTS)
 async def test_a_repair_that_is_killed_is_finished_by_the_next_open(journals, tmp_path, call, number):
     content = journals[0]["journal.db"]
-    torn = with_page(content, page_of(content, 99, 100))
+    torn = with_page(content, page_of(content, 98, 99))
     path = place(tmp_path, {**journals[0], "journal.db": torn})
     assert killed_at(path, call, number) != 0
     found = await reopened(path)
@@ -518,7 +518,7 @@ async def test_what_a_running_journal_cannot_read_is_noted_and_repaired_by_the_n
     path = closed()
     journal = SqliteJournal(path=path)
     await journal.open()
-    at = page_of(closed.content, 99, 100)
+    at = page_of(closed.content, 98, 99)
     with path.open("r+b") as file:
         file.seek(at * PAGE_BYTES)
         file.write(bytes(PAGE_BYTES))
@@ -539,7 +539,7 @@ async def test_a_note_about_a_sound_journal_is_taken_away(closed):
 
 
 async def test_no_room_for_the_repair_leaves_everything_as_it_was(closed, monkeypatch):
-    path = closed(page_of(closed.content, 99, 100))
+    path = closed(page_of(closed.content, 98, 99))
     before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
 
     def no_room(path):

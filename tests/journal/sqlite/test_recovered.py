@@ -46,7 +46,7 @@ def test_a_sound_table_is_whole(connection):
         ("session", "INSERT INTO session VALUES ('a', 'b', 'c', 'd', 'e', 1, 1, 1, '[', 0, NULL, '', '[]', '[]')"),
         ("session", "INSERT INTO session VALUES ('a', 'b', 'c', 'd', 'e', 1, 1, 1, '{}', 0, NULL, '', '[]', '[]')"),
         ("damage", "INSERT INTO damage VALUES (1, 'a', 1, 'x', 1)"),
-        ("meta", "INSERT INTO meta VALUES ('x', 0)"),
+        ("meta", "INSERT INTO meta VALUES ('x', 0, 0)"),
     ],
 )
 def test_a_row_that_cannot_be_is_left_out_alone(connection, table, insert):

@@ -56,5 +56,5 @@ def test_what_retention_deleted_does_not_come_back_from_a_free_page(path, tmp_pa
     rebuild(path, tmp_path / "new.db", at_ms=7, set_aside="aside")
     with closing(connect_reader(tmp_path / "new.db")) as connection:
         assert [event.sequence for event in rows.select_events(connection, 0, 100)] == list(range(4, 10))
-        assert connection.execute("SELECT * FROM meta").fetchall() == [(9, 3)]
+        assert connection.execute("SELECT * FROM meta").fetchall() == [(9, 3, 9)]
         assert rows.select_holes(connection) == []

@@ -47,9 +47,9 @@ class Bench:
         self.writer.submit(operation)
         return operation.future
 
-    def append(self, *events):
+    def append(self, *events, at_once=False):
         operation = Append(batch=JournalBatch(events=events), arrived_s=0.0, future=self.loop.create_future())
-        self.writer.submit(operation)
+        self.writer.submit(operation, at_once=at_once)
         return operation.future
 
     async def hold(self):
@@ -190,6 +190,13 @@ async def test_what_arrives_in_one_turn_of_the_loop_shares_a_commit(bench):
     appends = [bench.append(sample_event(n)) for n in range(5)]
     await asyncio.gather(*appends)
     assert bench.commits() == 1
+
+
+async def test_what_is_to_begin_at_once_waits_for_nothing_but_a_commit_under_way(bench):
+    first = bench.append(sample_event(1), at_once=True)
+    others = [bench.append(sample_event(n), at_once=n % 2 == 0) for n in range(2, 6)]
+    assert await asyncio.gather(first, *others) == [1, 2, 3, 4, 5]
+    assert bench.commits() == 2
 
 
 async def test_stopping_in_the_middle_of_a_commit_finishes_what_waits_behind_it(tmp_path):
