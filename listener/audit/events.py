@@ -31,6 +31,7 @@ class DispositionData(msgspec.Struct, frozen=True, rename="camel", gc=False):
     participants: tuple[Participant, ...] = ()
     origin: str = ""
     media_type: str = CHAT
+    agent: str | None = None
 
 
 class Stretch(NamedTuple):
@@ -43,7 +44,8 @@ class Stretch(NamedTuple):
 class GapData(NamedTuple):
     """What a gap tells: a stretch in which a disposition of the account could have been missed.
 
-    `seconds` is how long it really was: a wall clock that was set meanwhile makes the stretch longer.
+    `seconds` is how long it really was: a wall clock that was set meanwhile makes the stretch longer. `agent` is whose
+    chats it is about, None if it is about all that the account hears.
     """
 
     account: str
@@ -51,6 +53,7 @@ class GapData(NamedTuple):
     seconds: float
     reason: str
     closed_by: str
+    agent: str | None = None
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -75,6 +78,7 @@ class _Gap(msgspec.Struct, frozen=True, rename={"from_": "from", "closed_by": "c
     reason: str = ""
     closed_by: str = ""
     seconds: float | None = None
+    agent: str | None = None
 
 
 class _Envelope(msgspec.Struct, frozen=True):
@@ -205,7 +209,7 @@ def _gap(gap: _Gap) -> GapData:
     stretch = Stretch(start, max(start, end))
     by_clock_s = (stretch.end_ms - stretch.start_ms) / 1000
     seconds = by_clock_s if gap.seconds is None else min(max(0.0, gap.seconds), by_clock_s)
-    return GapData(gap.account, stretch, seconds, gap.reason, gap.closed_by)
+    return GapData(gap.account, stretch, seconds, gap.reason, gap.closed_by, gap.agent)
 
 
 def glance(line: bytes) -> Glance:

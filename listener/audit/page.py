@@ -288,12 +288,12 @@ def _row(row: Row | GapRow | GroupRow, *, with_key: bool) -> str:
         case Row():
             key = (row.key,) if with_key else ()
             agents = ", ".join(row.agents)
-            texts = (row.chat_id, agents, row.account, *key, row.previous, row.disposition, row.change, row.notes)
+            texts = (row.chat_id, agents, row.heard, *key, row.previous, row.disposition, row.change, row.notes)
             return element("tr", _when(row.time), *map(_cell, texts))
         case GapRow():
             told = f"{row.seconds:,.1f} s from {row.from_} to {row.to}: {row.reason}, closed by {row.closed_by}"
             span = element("td", text(told), colspan=2 + with_key)
-            cells = (*map(_cell, (None, None, row.account)), span, _cell("gap"), _cell(row.notes))
+            cells = (*map(_cell, (None, None, row.heard)), span, _cell("gap"), _cell(row.notes))
             return element("tr", _when(row.time), *cells, class_="gap")
         case GroupRow():
             key = (row.key,) if with_key else ()

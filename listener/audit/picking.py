@@ -30,9 +30,9 @@ _SIZE = struct.Struct("<I")
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked for: rows that every given condition holds for.
 
-    The period is in epoch milliseconds of an event's `time`, its end excluded. `agent` is a nickname, `code` a pattern
-    with `*`, `?` and `[…]`, for which a cleared disposition is an empty text. With `unchanged` events count that only
-    repeat the known value.
+    The period is in epoch milliseconds of an event's `time`, its end excluded. `agent` is a nickname, or whose chat a
+    supervisor heard of; `code` is a pattern with `*`, `?` and `[…]`, for which a cleared disposition is an empty text.
+    With `unchanged` events count that only repeat the known value.
     """
 
     from_ms: int | None = None
@@ -65,6 +65,7 @@ class Picked(msgspec.Struct, frozen=True, array_like=True, tag="dispositions", g
     reference_ids: list[int | None] = []
     sequences: list[str] = []
     ids: list[str] = []
+    whose: list[str | None] = []
 
 
 class PickedGap(msgspec.Struct, frozen=True, array_like=True, tag="gap", gc=False):
@@ -262,6 +263,7 @@ class Picker:
                 [one.reference_id for one in data],
                 [one.sequence for one in said],
                 [one.id for one in said],
+                [one.agent for one in data],
             )
         )
 
@@ -278,7 +280,7 @@ class Picker:
         if wanted.key is not None:
             chosen = [at for at in chosen if said[at].data.key == wanted.key]
         if wanted.agent is not None:
-            chosen = [at for at in chosen if wanted.agent in agents[at]]
+            chosen = [at for at in chosen if wanted.agent in agents[at] or wanted.agent == said[at].data.agent]
         if wanted.code is not None:
             chosen = [at for at in chosen if fnmatchcase(said[at].data.disposition or "", wanted.code)]
         return chosen

@@ -50,6 +50,10 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fi
     whole: bool
 
 
+NOT_KNOWN = Coverage(from_=None, to=None, accounts=[], whole=False)
+"""What files can tell of that nobody has read."""
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_field="row", tag="summary"):
     """What was read and what came of it; the counts of dispositions are those of the rows.
 
@@ -231,6 +235,7 @@ class Report:
             reference_ids=item.reference_ids,
             sequences=item.sequences,
             ids=item.ids,
+            whose=item.whose,
         )
 
     def _gap(self, item: PickedGap, proof: Proof) -> GapRow:
@@ -246,6 +251,7 @@ class Report:
             proof=proof,
             sequence=item.sequence,
             id=item.id,
+            agent=gap.agent,
         )
 
 

@@ -15,8 +15,9 @@ class Row(msgspec.Struct, frozen=True, rename="camel", tag_field="row", tag="dis
     """One disposition.
 
     Times are RFC 3339 in the zone that is asked for. `agents` were in the chat, as the event or, where it names none,
-    the last one of the chat before it has them. `reference_id` is there where the account itself asked for it. `proof`
-    is what stands for its line: `signed`, `chained` or `none`.
+    the last one of the chat before it has them; `agent` is whose chat it is, as far as a supervisor knew.
+    `reference_id` is there where the account itself asked for it. `proof` is what stands for its line: `signed`,
+    `chained` or `none`.
     """
 
     time: str
@@ -33,6 +34,12 @@ class Row(msgspec.Struct, frozen=True, rename="camel", tag_field="row", tag="dis
     reference_id: int | None
     sequence: str
     id: str
+    agent: str | None = None
+
+    @property
+    def heard(self) -> str:
+        """By which account, and in whose chat where it is a supervisor."""
+        return heard_by(self.account, self.agent)
 
     @property
     def notes(self) -> str:
@@ -53,6 +60,12 @@ class GapRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag_fiel
     proof: Proof
     sequence: str
     id: str
+    agent: str | None = None
+
+    @property
+    def heard(self) -> str:
+        """By which account it was missed, and of whose chats where it is not about all."""
+        return heard_by(self.account, self.agent)
 
     @property
     def notes(self) -> str:
@@ -81,6 +94,7 @@ class Rows:
     reference_ids: Sequence[int | None]
     sequences: Sequence[str]
     ids: Sequence[str]
+    whose: Sequence[str | None]
 
     def __len__(self) -> int:
         return len(self.times)
@@ -95,7 +109,12 @@ class Rows:
     def _columns(self) -> tuple[Sequence[object], ...]:
         who = self.times, self.chat_ids, self.agents, self.accounts, self.keys
         what = self.previous, self.dispositions, self.changes, self.origins
-        return (*who, *what, self.proofs, self.near_gap, self.reference_ids, self.sequences, self.ids)
+        return (*who, *what, self.proofs, self.near_gap, self.reference_ids, self.sequences, self.ids, self.whose)
+
+
+def heard_by(account: str, agent: str | None) -> str:
+    """The account, and whose chats are meant where that is not itself."""
+    return account if agent is None else f"{account} for {agent}"
 
 
 def notes(proof: Proof, origin: str, *, near_gap: bool) -> str:

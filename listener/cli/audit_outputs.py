@@ -12,8 +12,8 @@ import msgspec
 from listener.audit.groups import By, GroupRow
 from listener.audit.page import MOST_ROWS
 from listener.audit.preface import Preface
-from listener.audit.report import Summary
-from listener.audit.rows import GapRow, Row, Rows, notes
+from listener.audit.report import NOT_KNOWN, Coverage, Summary
+from listener.audit.rows import GapRow, Row, Rows, heard_by, notes
 from listener.cli.readable import MINUTE_S, NOTHING, STYLES, Columns, duration, write_table
 from listener.model.escaping import cell, defused, is_plain, printable
 from listener.model.event import Change
@@ -25,7 +25,7 @@ AnyRows = Rows | Sequence[GapRow] | Sequence[GroupRow]
 
 LIST_HEADING = (
     *("time", "chat", "agents", "account", "key", "previous", "disposition", "change", "origin", "proof", "near_gap"),
-    *("reference_id", "gap_from", "gap_to", "gap_reason", "sequence", "id"),
+    *("reference_id", "gap_from", "gap_to", "gap_reason", "sequence", "id", "agent"),
 )
 GROUP_HEADING = ("by", "group", "key", "code", "events", *map(str, Change), "first", "last")
 
@@ -51,10 +51,12 @@ class Listing:
     """One line per row, as it comes, on standard output; times are of the zone that is named."""
 
     def __init__(self, zone: str) -> None:
+        self._coverage = NOT_KNOWN
         self._columns = Columns((f"when ({zone})", *_LISTED))
 
     def begin(self, preface: Preface) -> None:
         """See `Output`."""
+        self._coverage = preface.coverage
         write_preface(preface, sys.stdout)
         print()
 
@@ -66,14 +68,14 @@ class Listing:
         for row in rows:
             if isinstance(row, GapRow):
                 told = f"{row.from_} to {row.to}: {row.reason}"
-                cells = (row.time, NOTHING, NOTHING, row.account, NOTHING, "gap", told, row.notes)
+                cells = (row.time, NOTHING, NOTHING, row.heard, NOTHING, "gap", told, row.notes)
                 self._columns.add([cells], [STYLES["gap"]])
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""
         self._columns.end()
         print()
-        write_summary(summary, sys.stdout)
+        write_summary(summary, self._coverage, sys.stdout)
 
 
 def _listed(rows: Rows) -> list[tuple[str, ...]]:
@@ -85,7 +87,8 @@ def _listed(rows: Rows) -> list[tuple[str, ...]]:
     agents = [", ".join(names) or NOTHING for names in rows.agents]
     told = {kind: notes(kind[0], kind[1], near_gap=kind[2]) for kind in set(rows.kinds())}
     noted = [told[kind] for kind in rows.kinds()]
-    columns = (rows.times, rows.chat_ids, agents, rows.accounts, rows.keys, rows.changes, values, noted)
+    heard = list(map(heard_by, rows.accounts, rows.whose))
+    columns = (rows.times, rows.chat_ids, agents, heard, rows.keys, rows.changes, values, noted)
     return list(zip(*columns, strict=True))
 
 
@@ -94,10 +97,12 @@ class Counts:
 
     def __init__(self, by: By, zone: str) -> None:
         self._by, self._zone = by, zone
+        self._coverage = NOT_KNOWN
         self._rows: list[tuple[str, ...]] = []
 
     def begin(self, preface: Preface) -> None:
         """See `Output`."""
+        self._coverage = preface.coverage
         write_preface(preface, sys.stdout)
         print()
 
@@ -114,7 +119,7 @@ class Counts:
         names = ("code", "key") if self._by is By.CODE else (self._by, "code", "key")
         write_table((*names, *_COUNTED, f"first ({self._zone})", f"last ({self._zone})"), self._rows, numbers=_COUNTED)
         print()
-        write_summary(summary, sys.stdout)
+        write_summary(summary, self._coverage, sys.stdout)
 
 
 class JsonLines:
@@ -179,7 +184,7 @@ def _cells(row: GapRow | GroupRow) -> tuple[str, ...]:
     match row:
         case GapRow():
             before = (row.time, "", "", row.account, "", "", "", "gap", "", row.proof, "", "")
-            return (*before, row.from_, row.to, row.reason, row.sequence, row.id)
+            return (*before, row.from_, row.to, row.reason, row.sequence, row.id, row.agent or "")
         case GroupRow():
             changes = (str(row.changes.get(change, 0)) for change in Change)
             return (row.by, row.group or "", row.key, row.code or "", str(row.events), *changes, row.first, row.last)
@@ -199,12 +204,13 @@ def _sheet_of(rows: Rows) -> str:
         ["" if number is None else str(number) for number in rows.reference_ids],
         rows.sequences,
         rows.ids,
+        [agent or "" for agent in rows.whose],
     ]
     if not is_plain(chain.from_iterable(texts)):
         texts = [column if is_plain(column) else [_quoted(text) for text in column] for column in texts]
     near = ["yes" if near else "no" for near in rows.near_gap]
-    *before, reference_ids, sequences, ids = texts
-    columns = (rows.times, *before, rows.proofs, near, reference_ids, *_NO_GAP, sequences, ids)
+    *before, reference_ids, sequences, ids, whose = texts
+    columns = (rows.times, *before, rows.proofs, near, reference_ids, *_NO_GAP, sequences, ids, whose)
     lines = map('","'.join, zip(*columns, strict=False))
     return '"' + '"\n"'.join(lines) + '"\n'
 
@@ -220,9 +226,11 @@ class SummaryOnly:
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
+        self._coverage = NOT_KNOWN
 
     def begin(self, preface: Preface) -> None:
         """See `Output`."""
+        self._coverage = preface.coverage
         write_preface(preface, self._file)
         print(file=self._file)
 
@@ -231,7 +239,7 @@ class SummaryOnly:
 
     def end(self, summary: Summary) -> None:
         """See `Output`."""
-        write_summary(summary, self._file)
+        write_summary(summary, self._coverage, self._file)
 
 
 class FirstRows:
@@ -265,9 +273,9 @@ def _opening(preface: Preface) -> Iterator[tuple[str, str]]:
         yield "" if number else "coverage", words
 
 
-def write_summary(summary: Summary, file: TextIO) -> None:
+def write_summary(summary: Summary, coverage: Coverage, file: TextIO) -> None:
     """What was read, and what limits the answer, line by line."""
-    for name, text in _figures(summary):
+    for name, text in (*_figures(summary), *_gaps(summary, coverage)):
         print(f"{name:<12}  {printable(text)}", file=file)
 
 
@@ -283,18 +291,24 @@ def _figures(summary: Summary) -> Iterator[tuple[str, str]]:
     for type_, count in sorted(summary.others.items()):
         yield "", f"{count} of an unknown type: {type_}"
     yield "read", f"{summary.lines} lines of {summary.files} files, {summary.unreadable} unreadable"
-    yield from _gaps(summary)
 
 
-def _gaps(summary: Summary) -> Iterator[tuple[str, str]]:
+def _gaps(summary: Summary, coverage: Coverage) -> Iterator[tuple[str, str]]:
     count = sum(one.gaps for one in summary.gaps)
     if not count:
-        yield "gaps", "none on record"
+        yield "gaps", _without_gaps(coverage)
         return
     yield "gaps", f"{count}, in which dispositions of these accounts could have been missed:"
     for one in summary.gaps:
         in_words = f" ({duration(int(one.seconds * 1000))})" if one.seconds >= MINUTE_S else ""
         yield "", f"{one.account}: {one.gaps} of {one.seconds:.3f} s{in_words}"
+
+
+def _without_gaps(coverage: Coverage) -> str:
+    """What it means that no gap is on record: nothing where nothing is known."""
+    if not coverage.accounts:
+        return "not known: the files hold nothing about this period"
+    return "none on record" if coverage.whole else "none on record in what is known"
 
 
 def _or_nothing(value: str | None) -> str:

@@ -65,7 +65,7 @@ def test_many_lines_at_once_are_as_one_by_one(groups, wanted):
 
 def test_rows_beyond_those_that_are_shown_are_only_counted():
     found, count, *_ = picked(Wanted(), [LINES[:3], LINES[3:6]], most_rows=1)
-    assert [(row[0], row[-1]) for row in found] == [(1, "e0"), (2, "e1"), (3, "e2"), (4, None), (5, None), (6, None)]
+    assert [(row[0], row[-2]) for row in found] == [(1, "e0"), (2, "e1"), (3, "e2"), (4, None), (5, None), (6, None)]
     assert count["rows"] == 6
 
 
@@ -90,4 +90,4 @@ def test_who_was_in_a_chat_is_known_of_the_last_chats(monkeypatch, known, agents
     monkeypatch.setattr(picking, "_CHATS_KNOWN", 2)
     others = [[said(chatId=f"other-{number}")] for number in range(1 if known else 4)]
     found, *_ = picked(Wanted(), [[said(chatId="x")], *others, [said(id="end", chatId="x", agents=())]])
-    assert next(row for row in found if row[-1] == "end")[4] == agents
+    assert next(row for row in found if row[-2] == "end")[4] == agents

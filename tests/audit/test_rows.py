@@ -6,7 +6,7 @@ from support.reports import in_columns
 
 ROW = Row(
     *("2026-11-22T09:39:00.123Z", "chat-1", ("Ann",), "agent1", "DispositionCode", "x", None, "cleared", "reconciled"),
-    *(Proof.CHAINED, True, 34, "7", "id-7"),
+    *(Proof.CHAINED, True, 34, "7", "id-7", "agent7"),
 )
 
 
@@ -17,4 +17,5 @@ def test_each_is_a_row_again():
 
 def test_what_qualifies_a_row_is_told_in_words():
     assert ROW.notes == "not signed, found by re-reading, near a gap"
+    assert ROW.heard == "agent1 for agent7"
     assert list(in_columns(ROW).kinds()) == [(Proof.CHAINED, "reconciled", True)]

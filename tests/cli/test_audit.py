@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from listener.audit.chain import Head, chained, head_of
+from listener.audit.groups import By
 from listener.audit.notes import checkpoint_text, written
 from listener.audit.reading import AuditFile
 from listener.audit.signer import load_or_create
@@ -188,6 +189,63 @@ def test_the_json_is_as_its_schema_says(invoke, audit_file, pubkey, deed):
     enums = {"kind": Kind, "proof": Proof, "trust": Trust}
     text = json.dumps(schema)
     assert all(json.dumps(list(map(str, enum))) in text for enum in enums.values()), "no value is left out"
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("--all", "--zone", "Europe/Berlin"), ("--by", "agent"), ("--by", "day"), ("--from", "2026-12-01")]
+)
+@pytest.mark.parametrize("deed", ["nothing", "strip", "strange"])
+def test_the_json_of_a_report_is_as_its_schema_says(invoke, audit_file, pubkey, deed, words):
+    jsonschema_rs = pytest.importorskip("jsonschema_rs")
+    whole = [
+        said(agents=(), agent="agent7", disposition=None, change="cleared", origin="reconciled", referenceId=7),
+        said(change="unchanged"),
+        missed("2026-11-22T09:30:00Z", "2026-11-22T09:39:00Z"),
+        event("test"),
+        event("later"),
+    ]
+    if deed == "strip":
+        audit_file.write_bytes(b"")
+    if deed == "strange":
+        audit_file.write_bytes(audit_file.read_bytes() + b"".join([*whole, b"nonsense\n"]))
+    result = invoke("audit", "report", "--json", "--pubkey", pubkey, *words, *pattern(audit_file))
+    schema = json.loads((ROOT / "docs" / "audit-report.schema.json").read_text())
+    jsonschema_rs.meta.validate(schema)
+    validator = jsonschema_rs.validator_for(schema, validate_formats=True)
+    rows = list(map(json.loads, result.stdout.splitlines()))
+    assert [row["row"] for row in (*rows[:2], rows[-1])] == ["verdict", "coverage", "summary"]
+    assert [error.message for row in rows for error in validator.iter_errors(row)] == []
+    assert validator.is_valid(rows[0] | {"more": 1}) is False
+    assert json.dumps(list(map(str, Proof))) in json.dumps(schema)
+    assert json.dumps(list(map(str, By))) in json.dumps(schema)
+
+
+def test_what_a_supervisor_heard_is_found_by_the_agent_whose_chat_it_is(invoke, tmp_path):
+    path = tmp_path / "audit.jsonl"
+    gap = missed("2026-11-22T09:30:00Z", "2026-11-22T09:31:00Z", account="boss")
+    lines = [
+        said(account="boss", agent="agent7", id="a"),
+        said(account="boss", agent=None, id="b"),
+        gap.replace(b'"reason"', b'"agent":"agent7","reason"'),
+    ]
+    path.write_bytes(b"".join(lines))
+    rows = list(map(json.loads, invoke("audit", "report", "--json", "--agent", "agent7", path).stdout.splitlines()))[
+        2:-1
+    ]
+    assert [(row["row"], row["agent"]) for row in rows] == [("disposition", "agent7"), ("gap", "agent7")]
+    shown = invoke("audit", "report", path).stdout
+    assert shown.count("boss for agent7") == 2
+    assert invoke("audit", "report", "--csv", "-", path).stdout.count(',"agent7"') == 2
+
+
+def test_outside_of_what_the_files_hold_no_gap_on_record_means_nothing(invoke, audit_file):
+    files = pattern(audit_file)
+    told = [
+        invoke("audit", "report", *words, *files).stdout
+        for words in (("--from", "2027-01-01"), ("--by", "code", "--from", "2027-01-01"), ())
+    ]
+    assert ["none on record" in text for text in told] == [False, False, True]
+    assert told[0].splitlines()[-1] == "gaps          not known: the files hold nothing about this period"
 
 
 @pytest.mark.parametrize(
