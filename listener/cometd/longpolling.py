@@ -71,6 +71,7 @@ class LongPollingTransport(SessionTransport):
         if body is None:
             return self._as_it_comes(answer, until_s, limit_s)
         answer.release()
+        await self.link.others_first.in_step()
         return Payload(body)
 
     async def _as_it_comes(self, answer: Answer, until_s: float, limit_s: float) -> Payloads:

@@ -50,7 +50,8 @@ class Link(AuthExtension):
         max_message_bytes: the largest message that is taken.
         time_s: epoch seconds, for a Retry-After that names a date.
         certainty: what may be asked for now; None where no other process can have the session.
-        others_first: shut while other sessions of the process wait for their first connect, without which they end.
+        others_first: shut while other sessions of the process wait for their first connect, without which they end; all
+            take their steps by it.
     """
 
     def __init__(

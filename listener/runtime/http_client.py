@@ -252,8 +252,11 @@ class Connector(aiohttp.TCPConnector):
         self.proxy.lead(req)
         try:
             return await super().connect(req, *args, **more)
-        except HeadTooLarge as exc:
-            raise aiohttp.ClientHttpProxyError(req.request_info, (), status=0, message=str(exc)) from bare(exc)
+        except aiohttp.ClientHttpProxyError:
+            raise
+        except (HeadTooLarge, aiohttp.ClientResponseError) as exc:
+            why = str(exc) if isinstance(exc, HeadTooLarge) else "a head that is no HTTP, or a header above 8 KiB"
+            raise aiohttp.ClientHttpProxyError(req.request_info, (), status=0, message=why) from bare(exc)
 
     async def _create_direct_connection(self, *args: Any, **more: Any) -> tuple[asyncio.Transport, ResponseHandler]:
         """See aiohttp, which names no other place where the answer to CONNECT can be watched."""

@@ -26,9 +26,10 @@ from listener.cometd.protocol import Request, Resume, Session, Step
 from listener.cometd.slices import SLICE_BYTES, Slicer
 from listener.cometd.transport import Link
 from listener.errors import ExchangeFailed
+from listener.runtime.gate import Gate
 from listener.runtime.host import Host
 from listener.runtime.http_client import Connector, CookieJar, new_session
-from listener.runtime.http_post import Answer
+from listener.runtime.http_post import Answer, Poster
 from listener.testing import ManualClock
 from support.bareserver import BareServer, Handler, new_http
 from support.eventually import eventually
@@ -367,3 +368,32 @@ async def test_nothing_of_a_body_outlives_its_exchange_until_the_garbage_collect
         assert [type(one).__name__ for one in left] == []
     finally:
         gc.enable()
+
+
+class Whole:
+    """An answer that is there as a whole."""
+
+    status = 200
+
+    def whole(self, _most_bytes: int) -> bytes:
+        return BODY
+
+    def release(self) -> None: ...
+
+
+async def test_answers_that_come_all_at_once_are_taken_a_few_in_a_step_of_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def at_once(*_: Any, **__: Any) -> Whole:
+        return Whole()
+
+    monkeypatch.setattr(Poster, "post", at_once)
+    async with new_http() as http:
+        gate, taken, most = Gate(), 0, 0
+        lines = [Line("http://127.0.0.1/", http, others_first=gate) for _ in range(200)]
+        polls = [asyncio.create_task(line.poll()) for line in lines]
+        while taken < len(polls):
+            await asyncio.sleep(0)
+            before, taken = taken, sum(poll.done() for poll in polls)
+            most = max(most, taken - before)
+    assert most <= 50

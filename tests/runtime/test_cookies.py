@@ -55,7 +55,7 @@ async def test_what_the_server_deletes_is_gone(deletion: str):
 
 
 async def test_the_content_of_a_jar_follows_each_change():
-    jar, contents = CookieJar(unsafe=True, quote_cookie=False), []
+    jar, contents = CookieJar(), []
     changes = ["A=1; Path=/", "A=1; Path=/", "A=2; Path=/api", "B=3; Path=/; Domain=x", "A=; Path=/; Max-Age=0"]
     for header in changes:
         jar.update_cookies_from_headers([header], SERVER)

@@ -143,6 +143,16 @@ def test_a_proxy_is_held_to_the_same_where_it_is_asked_for_a_tunnel(loop: str):
     on(loop, play)
 
 
+@pytest.mark.parametrize("answer", [b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 9000 + b"\r\n\r\n"])
+async def test_what_a_proxy_says_amiss_is_not_put_down_to_the_server(answer: bytes):
+    async with talking(saying(answer)) as url:
+        said = await failure_of("https://gws.example.com", proxy=Proxy(url))
+    assert said == (
+        "the proxy does not connect us with it, its answer has a head that is no HTTP, or a header above 8 KiB"
+        " (check here.proxy)"
+    )
+
+
 async def test_a_few_interim_answers_come_before_the_one_that_counts():
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
     async with talking(saying(hints * 100, OK + b"\r\nok")) as url:

@@ -16,6 +16,8 @@ from simulation.replicas import Replicas
 from simulation.schedule import Schedule
 from simulation.world import World
 
+BROKEN = "broken world"
+"""The finding that there is nothing to judge."""
 _COLLECT_EVERY = 10  # worlds: each leaves cycles, and what a daemon freezes of them
 
 
@@ -48,7 +50,7 @@ def play(plan: Schedule, *, log: bool = False) -> Outcome:
         evidence = world.play()
         findings = judge(plan, evidence)
     except Exception as exc:  # noqa: BLE001 - it belongs to this seed, and to no other
-        broken = Finding(promise="broken world", at=world.loop.now_s, agent="", text=f"{type(exc).__name__}: {exc}")
+        broken = Finding(promise=BROKEN, at=world.loop.now_s, agent="", text=f"{type(exc).__name__}: {exc}")
         return Outcome(plan=plan, unknown=[broken], cpu_s=time.process_time() - began_s)
     case, unknown, known = Case(plan, evidence), [], dict[str, Finding]()
     for finding in findings:

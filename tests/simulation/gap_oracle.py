@@ -16,7 +16,7 @@ from listener.intake.monitoring import NOT_MONITORED
 from listener.model.replica import ACCOUNT
 from simulation.evidence import Answer, SessionProblem, Verdict
 from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
-from simulation.schedule import RECONCILE_S, Advise
+from simulation.schedule import RECONCILE_S, Advise, Forget
 
 SLACK_S = 2.0
 _LOOK_S = 6.5
@@ -134,6 +134,19 @@ def _poll_beside_it(it: Stretch) -> float:
     return it.case.plan.hold_ms / 1000 if is_lost else 0.0
 
 
+def _found_before_it(it: Stretch) -> float:
+    agent, faults = it.gap.agent, it.case.plan.faults
+    forgotten = [one.at for one in faults if isinstance(one, Forget) and one.agent == agent]
+    at = min((one for one in forgotten if it.begins_at <= one <= it.since), default=None)
+    proven_at = it.proven_at()
+    if at is None or proven_at is None or it.gap.reason in _OF_A_LOOK:
+        return 0.0
+    if not any(one.what == "rest" and at <= one.asked_at <= it.since for one in it.answers):
+        return 0.0
+    granted = (one for one in it.answers if (one.what, one.verdict) == (_SUBSCRIBE, Verdict.GRANTED))
+    return proven_at - max((one.asked_at for one in granted if one.left_at <= at), default=proven_at)
+
+
 def _meet(answer: Answer, hindrance: Hindrance) -> bool:
     return answer.asked_at <= hindrance.until and answer.left_at + _ON_ITS_WAY_S >= hindrance.since
 
@@ -197,6 +210,12 @@ EARLIER: tuple[Allowance, ...] = (
         most="the interval of the looks, 15 s",
         text="what the process had seen of the subscription since the last look is gone with it",
         seconds=lambda it: RECONCILE_S if it.has_moved and it.gap.reason in _OF_A_LOOK else 0.0,
+    ),
+    Allowance(
+        when="a subscription that the server forgot in silence, and a gap before what a look has found is explained",
+        most="the interval of the looks, 15 s",
+        text="it may have been dead since the look before",
+        seconds=_found_before_it,
     ),
 )
 

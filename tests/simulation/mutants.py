@@ -34,7 +34,8 @@ from listener.sinks.webhook import sink as webhook
 from listener.testing.database import MemoryDatabase, _Replica
 from listener.webservices import notifications
 from listener.webservices.repeats import Repeats
-from simulation.explore import Outcome, play_seed
+from simulation.explore import BROKEN, play_seed
+from simulation.oracle import Finding
 
 MOST_SEEDS = 400
 """Within so many seeds each mutant must be caught."""
@@ -272,7 +273,7 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "files not looked at": Mutant(
         text="nobody notices that the journal's files were removed",
-        patches=[(Place, "missing", lambda _: lambda _self: [])],
+        patches=[(Place, "missing", lambda _: lambda _self, **_named: [])],
     ),
     "no lock": Mutant(
         text="two listeners share a journal",
@@ -423,13 +424,18 @@ OF_TEAMS: Mapping[str, Mutant] = {
 ALL = {**MUTANTS, **OF_REPLICAS, **OF_MEDIA, **OF_TEAMS}
 
 
-def hunt(mutant: Mutant, seeds: Sequence[int]) -> tuple[int, Outcome] | None:
-    """How many seeds it takes to catch it, and what the last of them shows; None if none of them does."""
+def shown_by(mutant: Mutant, seed: int) -> list[Finding]:
+    """What the oracle says of a mutant in the world of a seed; of a world that it breaks there is nothing to say."""
     with mutant.alive():
-        for count, seed in enumerate(seeds, start=1):
-            outcome = play_seed(seed, mutant.replicas, media=mutant.media, team=mutant.team)
-            if outcome.unknown:
-                return count, outcome
+        outcome = play_seed(seed, mutant.replicas, media=mutant.media, team=mutant.team)
+    return [one for one in outcome.unknown if one.promise != BROKEN]
+
+
+def hunt(mutant: Mutant, seeds: Sequence[int]) -> tuple[int, Finding] | None:
+    """How many seeds it takes to catch it, and what the last of them shows; None if none of them does."""
+    for count, seed in enumerate(seeds, start=1):
+        if found := shown_by(mutant, seed):
+            return count, found[0]
     return None
 
 
@@ -447,6 +453,6 @@ def main(argv: Sequence[str]) -> int:
         if options.only in (None, name):
             caught = hunt(mutant, range(options.start, options.start + options.seeds))
             escaped += caught is None
-            count, said = ("**none**", "") if caught is None else (caught[0], str(caught[1].unknown[0]))
+            count, said = ("**none**", "") if caught is None else (caught[0], str(caught[1]))
             console.print(f"| {name} | {mutant.text} | {count} | {said} |", markup=False)
     return int(escaped > 0)

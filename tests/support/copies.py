@@ -12,7 +12,10 @@ from listener.model.event import DeadLetterFilter, JournalBatch, LaneState, Last
 from support.events import dead_letter, disposition_event, gap_event
 
 WANTED = {
-    "event": "SELECT * FROM event ORDER BY sequence",
+    "event": (
+        "SELECT sequence, received_ms, id, type, source, subject, time, kind, account, change, origin, data, crc"
+        " FROM event ORDER BY sequence"
+    ),
     "last_value": "SELECT * FROM last_value ORDER BY chat_id, key",
     "session": (
         "SELECT account, url, topic, client_id, connection_type, ack, max_interval_ms, cookies, clean, taken"
@@ -24,7 +27,8 @@ WANTED = {
     "lane_state": "SELECT * FROM lane_state ORDER BY sink",
     "hole": "SELECT * FROM hole ORDER BY first_sequence",
 }
-"""What the tables of two files must have alike; moments of sessions are those of the host's clocks."""
+"""What the tables of two files must have alike; moments of sessions are those of the host's clocks, and what events
+defer stands in the tables of a copy."""
 
 
 async def make_rich_journal(path: Path, *, seen_ms: int = 1_795_305_600_000) -> None:
