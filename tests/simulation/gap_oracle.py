@@ -16,7 +16,7 @@ from listener.intake.monitoring import NOT_MONITORED
 from listener.model.replica import ACCOUNT
 from simulation.evidence import Answer, SessionProblem, Verdict
 from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
-from simulation.schedule import RECONCILE_S, Advise, DiskStall, Forget
+from simulation.schedule import RECONCILE_S, Advise, DiskStall, Forget, RefuseTopic
 
 SLACK_S = 2.0
 _LOOK_S = 6.5
@@ -143,7 +143,8 @@ def _found_before_it(it: Stretch) -> float:
         return 0.0
     granted = (one for one in it.answers if (one.what, one.verdict) == (_SUBSCRIBE, Verdict.GRANTED))
     looked_at = max((one.asked_at for one in granted if one.left_at <= at), default=proven_at)
-    if it.case.plan.team is not None and not it.case.plan.team.hears_properties:
+    tells_no_values = it.case.plan.team is not None and not it.case.plan.team.hears_properties
+    if tells_no_values or any(isinstance(one, RefuseTopic) for one in faults):
         looked_at = min(looked_at, proven_at) - RECONCILE_S  # what such a look finds is no sign, and ends no doubt
     return max(0.0, proven_at - looked_at)
 
@@ -202,9 +203,9 @@ LATER: tuple[Allowance, ...] = (
 EARLIER: tuple[Allowance, ...] = (
     Allowance(
         when="the end of a process",
-        most="10 s",
-        text="how well an idle session was is stored every ten seconds",
-        seconds=lambda it: _STORED_S if it.has_moved else 0.0,
+        most="10 s and a hold",
+        text="how well an idle session was is stored with the first poll after ten seconds",
+        seconds=lambda it: _STORED_S + it.case.plan.hold_ms / 1000 if it.has_moved else 0.0,
     ),
     Allowance(
         when="a dead subscription, or a refused topic, and the end of a process",
@@ -214,7 +215,7 @@ EARLIER: tuple[Allowance, ...] = (
     ),
     Allowance(
         when="a subscription that the server forgot in silence, and a gap before what a look has found is explained",
-        most="the interval of the looks, 15 s; twice that for a supervisor whom the server does not tell what is set",
+        most="the interval of the looks, 15 s; twice that if a look ended no doubt",
         text="it may have been dead since the look before",
         seconds=_found_before_it,
     ),
@@ -271,16 +272,18 @@ class Hindrances:
             was_granted = one.verdict is Verdict.GRANTED
 
     def _pauses_between_logins(self, agent: str) -> Iterator[Hindrance]:
-        """Until a poll is granted: directories lock users who log in too often."""
+        """Until a login holds for more than one poll: directories lock users who log in too often."""
         last: Answer | None = None
+        polls = 0
         for one in self.answers_of[agent]:
             if (one.what, one.verdict) == (_CONNECT, Verdict.GRANTED):
-                last = None
+                polls += 1
+                last = last if polls == 1 else None
             elif one.what == "login":
                 if last is not None:
                     until = min(one.asked_at, last.left_at + _LOGIN_S)
                     yield Hindrance(since=last.left_at, until=until, what="pause between logins")
-                last = one
+                last, polls = one, 0
 
     def _until_looks(self, agent: str, others: Sequence[Hindrance]) -> Iterator[Hindrance]:
         """What only the next look finds: what the server forgot or swallowed in silence, a topic that is granted again.
@@ -297,7 +300,9 @@ class Hindrances:
             for since, until in in_the_way:
                 if since <= by and until < self._looked_at(agent, one.until):
                     by = max(by, until + RECONCILE_S + _LOOK_S)
-            yield Hindrance(since=one.since, until=min(by, self._looked_at(agent, one.until)), what=_UNTIL_A_LOOK)
+            yield Hindrance(
+                since=one.since, until=min(by, self._looked_at(agent, one.until) + _LOOK_S), what=_UNTIL_A_LOOK
+            )
 
     def _looked_at(self, agent: str, since: float) -> float:
         """When a look was next: a subscription that was granted, and then the chats."""
