@@ -313,7 +313,7 @@ class Reconciler:
             await self._settle(_SETTLE_S)
             found = await self._news(look)
             untold = self._untold(look, found)
-            if untold:
+            if untold and not self._asked:  # else a gap that is on record already explains it
                 self.subscription.suspect(look.polled_at)
             if found or untold:
                 await self._until_explained()
