@@ -4,6 +4,7 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -167,6 +168,16 @@ def _said_or_strange(line: bytes) -> Said:
         return _SAID.decode(line)
     except (msgspec.MsgspecError, RecursionError):
         return _STRANGE
+
+
+def ids_in(lines: Sequence[bytes]) -> Iterator[str]:
+    """The ids of the events that lines hold."""
+    told = told_by(lines)
+    for start, said in told.parts():
+        yield from [one.id for one in said]
+        if not said:
+            with suppress(ValueError):
+                yield event_of(lines[start]).id
 
 
 def event_of(line: bytes) -> Event:

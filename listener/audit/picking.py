@@ -142,6 +142,7 @@ class Picker:
         self._seen: set[str] = set()
         self._agents: dict[str, tuple[str, ...]] = {}
         self._earlier_agents: dict[str, tuple[str, ...]] = {}
+        self._elsewhere: frozenset[str] = frozenset()
         self._fault: Fault | None = None
         self.names: list[str] = []
         self.kept = Kept()
@@ -159,8 +160,9 @@ class Picker:
         self._end_fault()
         self.names.append(name)
 
-    def take(self, number: int, lines: Sequence[bytes], told: Told) -> None:
-        """Lines behind the one with this number, and what they tell."""
+    def take(self, number: int, lines: Sequence[bytes], told: Told, elsewhere: frozenset[str] = frozenset()) -> None:
+        """Lines behind the one with this number, and what they tell, but for events that stand elsewhere, by id."""
+        self._elsewhere = elsewhere
         for start, said in told.parts():
             if said:
                 self._pick(number + start + 1, said)
@@ -288,12 +290,12 @@ class Picker:
     def _new(self, ids: list[str]) -> Sequence[int]:
         """The indexes of those that have not come before."""
         seen = self._seen
-        if seen.isdisjoint(ids) and len(set(ids)) == len(ids):
+        if seen.isdisjoint(ids) and len(set(ids)) == len(ids) and self._elsewhere.isdisjoint(ids):
             seen.update(ids)
             return range(len(ids))
         new = []
         for at, id_ in enumerate(ids):
-            if id_ not in seen:
+            if id_ not in seen and id_ not in self._elsewhere:
                 seen.add(id_)
                 new.append(at)
         self.count["repeated"] += len(ids) - len(new)

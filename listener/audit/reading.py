@@ -38,7 +38,7 @@ def blocks_of(path: Path) -> Iterator[Block]:
     try:
         with _opened(path) as file:
             yield from _split(_pieces(_plain(file), _BLOCK_BYTES))
-    except (EOFError, zlib.error) as exc:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
         raise OSError(f"{path}: the compressed data is truncated or damaged") from exc
 
 

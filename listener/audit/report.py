@@ -3,18 +3,19 @@
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from listener.audit.events import AccountGaps, Stretch, epoch_ms, told_by
+from listener.audit.events import AccountGaps, Stretch, epoch_ms, ids_in, told_by
 from listener.audit.periods import QUARTER_MS, Calendar
 from listener.audit.picking import Fault, Picked, PickedGap, Picker, Wanted
 from listener.audit.reading import AuditFile, CutShort
 from listener.audit.rows import GapRow, Rows
-from listener.audit.survey import Survey
+from listener.audit.survey import Survey, pieces
 from listener.audit.verdict import Proof, Verdict
 from listener.model.event import Origin
 
@@ -127,22 +128,25 @@ class Report:
         """Of what the files can tell; reads at the first call what was not seen, or in another order."""
         if self._coverage is None:
             ordered, known = self._survey.ended(self._verdict)
-            if self._picker.names != [file.name for file in ordered] or not self._survey.is_whole:
-                self._pick(ordered)
+            verdict, picker = self._verdict, self._picker
+            is_mixed = bool(verdict.signed and verdict.unsigned)
+            in_order = self._survey.is_whole and picker.names == [file.name for file in ordered]
+            if not in_order or (is_mixed and picker.count["repeated"]):
+                self._pick(ordered, _signed_again(ordered, verdict) if is_mixed else frozenset())
             self._picker.end()
             self._coverage = self._covered(known)
         return self._coverage
 
-    def _pick(self, ordered: Sequence[AuditFile]) -> None:
-        """Go through the files once more."""
+    def _pick(self, ordered: Sequence[AuditFile], signed: frozenset[str]) -> None:
+        """Go through the files once more. `signed` are the ids of which no line counts that is not signed."""
         self._picker.kept.close()
         self._picker = picker = self._picker.anew()
         for file in ordered:
             number = 0
             picker.begin(file.name)
             try:
-                for lines, _ in file.blocks():
-                    picker.take(number, lines, told_by(lines))
+                for lines, proof in pieces(file, self._verdict):
+                    picker.take(number, lines, told_by(lines), frozenset() if proof is Proof.SIGNED else signed)
                     number += len(lines)
             except CutShort as exc:
                 picker.cannot(number + 1, str(exc))
@@ -253,6 +257,20 @@ class Report:
             id=item.id,
             agent=gap.agent,
         )
+
+
+def _signed_again(files: Sequence[AuditFile], verdict: Verdict) -> frozenset[str]:
+    """The ids in lines that are not signed which stand in signed ones as well: those are the events."""
+    doubtful = set(_ids(files, verdict, signed=False))
+    return frozenset(doubtful.intersection(_ids(files, verdict, signed=True)))
+
+
+def _ids(files: Sequence[AuditFile], verdict: Verdict, *, signed: bool) -> Iterator[str]:
+    for file in files:
+        with suppress(CutShort):  # who picks the rows comes to the same place, and tells
+            for lines, proof in pieces(file, verdict):
+                if (proof is Proof.SIGNED) is signed:
+                    yield from ids_in(lines)
 
 
 class _Proofs(NamedTuple):

@@ -83,7 +83,7 @@ class Liveness:
     def suspect(self, polled_at: Moment | None) -> None:
         """A look at the chats has found what was not told: it may come yet, or the subscription was dead.
 
-        `polled_at` is that of when they were asked for.
+        `polled_at` is that of when they had come.
         """
         if self._suspected is None and polled_at is not None and (since := self.since) is not None:
             self._suspected = polled_at, since

@@ -11,7 +11,8 @@ from listener.runtime.clock import Moment
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """What an account's chats said when they were asked for; `going_on` are those that had not ended.
 
-    `media` are those that the server let read, `polled_at` when the last poll was sent that was answered by then.
+    `media` are those that the server let read, `polled_at` when the last poll was sent that was answered
+    before they had come.
     """
 
     asked_at: Moment

@@ -79,7 +79,7 @@ class Subscription(Protocol):
         """When the last poll was sent that was answered."""
 
     def suspect(self, polled_at: Moment | None) -> None:
-        """A look at the chats has found what was not told yet; `polled_at` as it was when they were asked for."""
+        """A look at the chats has found what was not told yet; `polled_at` as it was when they had come."""
 
     def trust(self) -> None:
         """Everything in the chats had been told."""
@@ -313,7 +313,7 @@ class Reconciler:
             await self._settle(_SETTLE_S)
             found = await self._news(look)
             untold = self._untold(look, found)
-            if untold and not self._asked:  # else a gap that is on record already explains it
+            if untold and not self._asked:  # by a gap, whose re-reading is what counts
                 self.subscription.suspect(look.polled_at)
             if found or untold:
                 await self._until_explained()
@@ -413,7 +413,6 @@ class Reconciler:
         return is_news and read.chat_id not in seen
 
     async def _read(self, asked_at: Moment) -> Look:
-        polled_at = self.subscription.polled_at()
         observations, going_on, media = list[Observation](), set[str](), set[MediaType]()
         for medium in self._media:
             if (chats := await self._read_medium(medium)) is None:
@@ -429,7 +428,7 @@ class Reconciler:
                 going_on.update(read.chats)
         return Look(
             asked_at=asked_at,
-            polled_at=polled_at,
+            polled_at=self.subscription.polled_at(),  # one that was answered meanwhile may have been so before
             observations=observations,
             going_on=frozenset(going_on),
             media=frozenset(media),

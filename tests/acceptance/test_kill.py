@@ -219,7 +219,7 @@ def identities(lines: Sequence[Json]) -> dict[str, str]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_two_hundred_kills_cost_no_sink_anything(
     owned: contextlib.AsyncExitStack, tmp_path: Path, receiver: Receiver, dice: random.Random
 ):
@@ -238,7 +238,7 @@ async def test_two_hundred_kills_cost_no_sink_anything(
                 await killer.kill(moment)
         print(f"{killer.kills}, {len(stage.ledger)} published")
         await stage.all_written(listening)
-        await stage.arrived(receiver.accepted, timeout_s=60.0, what=listening.daemon.output)
+        await stage.arrived(receiver.accepted, timeout_s=300.0, what=listening.daemon.output)  # behind by a busy host
         assert await listening.stop() == 0
         killer.collect(listening.daemon)
     posted = receiver.accepted()

@@ -238,6 +238,19 @@ def test_what_a_supervisor_heard_is_found_by_the_agent_whose_chat_it_is(invoke, 
     assert invoke("audit", "report", "--csv", "-", path).stdout.count(',"agent7"') == 2
 
 
+def test_a_line_that_is_not_signed_takes_no_signed_event_s_place(invoke, audit_file, pubkey):
+    """Whoever can write the files could hide an event behind a line of his own with its id, in an older file."""
+    known = json.loads(LINES[3])
+    forged = said("2020-01-01T00:00:00Z", id=known["id"], disposition="Forged")
+    audit_file.with_name("audit.jsonl.20200101T000000Z").write_bytes(forged)
+    result = invoke("audit", "report", "--json", "--pubkey", pubkey, *pattern(audit_file))
+    rows = list(map(json.loads, result.stdout.splitlines()))
+    assert [(row["disposition"], row["proof"]) for row in rows if row.get("id") == known["id"]] == [
+        (known["data"]["disposition"], "signed")
+    ]
+    assert (rows[-1]["repeated"], result.exit_code) == (1, 1)
+
+
 def test_outside_of_what_the_files_hold_no_gap_on_record_means_nothing(invoke, audit_file):
     files = pattern(audit_file)
     told = [

@@ -16,7 +16,7 @@ from listener.intake.monitoring import NOT_MONITORED
 from listener.model.replica import ACCOUNT
 from simulation.evidence import Answer, SessionProblem, Verdict
 from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
-from simulation.schedule import RECONCILE_S, Advise, Forget
+from simulation.schedule import RECONCILE_S, Advise, DiskStall, Forget
 
 SLACK_S = 2.0
 _LOOK_S = 6.5
@@ -137,14 +137,15 @@ def _poll_beside_it(it: Stretch) -> float:
 def _found_before_it(it: Stretch) -> float:
     agent, faults = it.gap.agent, it.case.plan.faults
     forgotten = [one.at for one in faults if isinstance(one, Forget) and one.agent == agent]
-    at = min((one for one in forgotten if it.begins_at <= one <= it.since), default=None)
+    at = min((one for one in forgotten if it.begins_at <= one <= it.gap.ends_at), default=None)
     proven_at = it.proven_at()
     if at is None or proven_at is None or it.gap.reason in _OF_A_LOOK:
         return 0.0
-    if not any(one.what == "rest" and at <= one.asked_at <= it.since for one in it.answers):
-        return 0.0
     granted = (one for one in it.answers if (one.what, one.verdict) == (_SUBSCRIBE, Verdict.GRANTED))
-    return proven_at - max((one.asked_at for one in granted if one.left_at <= at), default=proven_at)
+    looked_at = max((one.asked_at for one in granted if one.left_at <= at), default=proven_at)
+    if it.case.plan.team is not None and not it.case.plan.team.hears_properties:
+        looked_at = min(looked_at, proven_at) - RECONCILE_S  # what such a look finds is no sign, and ends no doubt
+    return max(0.0, proven_at - looked_at)
 
 
 def _meet(answer: Answer, hindrance: Hindrance) -> bool:
@@ -213,7 +214,7 @@ EARLIER: tuple[Allowance, ...] = (
     ),
     Allowance(
         when="a subscription that the server forgot in silence, and a gap before what a look has found is explained",
-        most="the interval of the looks, 15 s",
+        most="the interval of the looks, 15 s; twice that for a supervisor whom the server does not tell what is set",
         text="it may have been dead since the look before",
         seconds=_found_before_it,
     ),
@@ -253,6 +254,8 @@ class Hindrances:
             if one.fault == "Slow":  # what it has begun to hold up comes late
                 late = (answer.left_at for answer in self.answers_of[agent] if answer.asked_at <= until)
                 until = max([until, *late])
+            elif one.fault == "DiskStall":  # so does what the disk has begun
+                until += max(fault.by_s for fault in self._case.plan.faults if isinstance(fault, DiskStall))
             if one.fault not in ("Forget", "RefuseTopic"):
                 yield Hindrance(since=one.since, until=until, what=one.fault)
             elif one.fault == "RefuseTopic":
