@@ -75,6 +75,7 @@ async def test_a_proxy_is_gone_through_with_the_password_of_the_moment(receiver:
         with capture_logs() as logs:
             made.post("1")
             (post,) = await receiver.received(1)
+            await eventually(lambda: len(logs) == 2)  # the answer is on its way
             await made.stop()
     assert (post.path, post.body) == ("/keep", b"1")
     assert [asked.target for asked in proxy.asked][-1:] == [f"{receiver.url}/keep"]
