@@ -118,7 +118,11 @@ class Daemon:
         self._journal, self._duties = self._storage.journal, self._storage.duties
         self._certainty = Certainty(is_certain=self._duties.is_certain, certainty=self._duties.certainty)
         self._lanes = SinkLanes(
-            journal=self._journal, metrics=self.metrics, host=host, on_delivered=self._hour.delivered
+            journal=self._journal,
+            metrics=self.metrics,
+            host=host,
+            certainty=self._duties.certainty if self._duties.is_shared else None,
+            on_delivered=self._hour.delivered,
         )
         self._recorder = Recorder(
             journal=self._journal,

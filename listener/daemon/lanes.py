@@ -1,7 +1,7 @@
 """The lanes of all sinks: builds, starts and replaces each of them while the others continue."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ class SinkLanes:
         journal: where events and cursors are.
         metrics: counts.
         host: time, chance and workers.
+        certainty: as of `Lane`; None where no other process can have one.
         on_delivered: as of `Lane`.
     """
 
@@ -44,9 +45,11 @@ class SinkLanes:
         journal: Journal,
         metrics: Metrics,
         host: Host,
+        certainty: Callable[[], Awaitable[None]] | None = None,
         on_delivered: Callable[[int, float], None] | None = None,
     ) -> None:
         self._host = host
+        self._certainty = certainty
         self._on_delivered = on_delivered
         self._journal = journal
         self._metrics = metrics
@@ -149,6 +152,7 @@ class SinkLanes:
             now_ms=self._host.clock.now_ms,
             backoff=Backoff(limit_s=lane.retry_limit_s, uniform=self._host.random.uniform),
             monotonic=self._host.clock.monotonic_s,
+            certainty=self._certainty,
             on_delivered=self._on_delivered,
         )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -152,6 +152,7 @@ class Destination:
         on_park: called when the sink is parked.
         is_failing: whether deliveries fail already.
         attempts: keeps the last ones.
+        certainty: as of `Lane`.
     """
 
     def __init__(
@@ -165,10 +166,12 @@ class Destination:
         on_park: Callable[[], None],
         is_failing: Callable[[], bool],
         attempts: Attempts,
+        certainty: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._name = name
         self._sink = sink
         self._retry_state = retry_state
+        self._certainty = certainty
         self._metrics = metrics
         self._policy = policy
         self._has_told = False
@@ -248,7 +251,9 @@ class Destination:
             self._log.error("sink_not_closed", error=f"{type(exc).__name__}: {exc}")
 
     async def hand_over(self, events: Sequence[Event]) -> Outcome | None:
-        """One attempt; None if the sink has taken everything."""
+        """One attempt; None if the sink has taken everything. Raises JournalFenced: it is another's to deliver."""
+        if self._certainty is not None:
+            await self._certainty()
         self._metrics.count("sink_attempts_total", 1, self._name)
         async with self._calls:
             theirs = list(self._policy.shape(events))  # a foreign sink may change its list; the lane counts in its own

@@ -49,6 +49,7 @@ class Lane:
         now_ms: epoch milliseconds, for stamps.
         backoff: pauses between attempts.
         monotonic: seconds that only run forward: the horizon's clock.
+        certainty: returns once no other process can have the lane; awaited before each attempt. See `Duties`.
         on_delivered: told once a batch how many events were, and how many seconds ago the oldest was received.
     """
 
@@ -64,12 +65,13 @@ class Lane:
         now_ms: Callable[[], int],
         backoff: Backoff | None = None,
         monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic_s,
+        certainty: Callable[[], Awaitable[None]] | None = None,
         on_delivered: Callable[[int, float], None] | None = None,
     ) -> None:
         self.name = name
         self._kind, self._on_delivered = kind, on_delivered
         self._journal, self._policy, self._metrics = journal, policy, metrics
-        self._now_ms, self._monotonic = now_ms, monotonic
+        self._now_ms, self._monotonic, self._moved_at_s = now_ms, monotonic, monotonic()
         self._backoff = backoff or Backoff(first_s=0.5, limit_s=60.0)
         self._progress, self._moved, self._at_rest = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._retry_state = RetryState(sink=name, journal=journal, policy=policy, now_ms=now_ms, monotonic=monotonic)
@@ -83,19 +85,17 @@ class Lane:
             on_park=self._progress.set,
             is_failing=lambda: self._is_failing,
             attempts=Attempts(now_ms=now_ms, monotonic=monotonic),
+            certainty=certainty,
         )
-        letters = Letters(name=name, journal=journal, metrics=metrics)
-        self._replays = self._again(letters, self._destination.hand_over)
+        self._replays = self._again(Letters(name=name, journal=journal, metrics=metrics), self._destination.hand_over)
         self._resends = Resends(
             name=name, journal=journal, policy=policy, retry_state=self._retry_state, metrics=metrics
         )
         self._resending = self._again(self._resends, self._hand_over)
         self._cursor = self._stored = self._oldest_ms = self._delivered = self._batch_end = 0
-        self._already_dead: set[tuple[int, str]] = set()
-        self._ahead = set[int]()
+        self._already_dead, self._ahead = set[tuple[int, str]](), set[int]()
         self._last_error: str | None = None
         self._idle = self._is_to_rest = False
-        self._moved_at_s = monotonic()
         self._log = structlog.get_logger(__name__).bind(sink=name)
 
     def _again(self, source: Source, hand_over: Callable[[list[Event]], Awaitable[Outcome | None]]) -> Replays:

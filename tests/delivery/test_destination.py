@@ -12,7 +12,7 @@ from listener.delivery.attempts import Attempts
 from listener.delivery.destination import Destination, error_text, hand_over, left_of, pause_after, refused
 from listener.delivery.policy import LanePolicy
 from listener.delivery.retry_state import RetryState
-from listener.errors import Park, Refusal, Reject, Retry, StartError
+from listener.errors import JournalFenced, Park, Refusal, Reject, Retry, StartError
 from listener.model.event import LaneState
 from listener.runtime.backoff import Backoff
 from listener.runtime.metrics import Metrics
@@ -86,6 +86,8 @@ class World:
         self.metrics = Metrics()
         self.halts = 0
         self.attempts = Attempts(now_ms=clock.now_ms, monotonic=clock.monotonic_s)
+        self.is_certain, self.fenced = asyncio.Event(), False
+        self.is_certain.set()
         self.retry_state = RetryState(
             sink="crm", journal=self.journal, policy=LanePolicy(), now_ms=clock.now_ms, monotonic=clock.monotonic_s
         )
@@ -98,7 +100,13 @@ class World:
             is_failing=lambda: False,
             policy=LanePolicy(),
             attempts=self.attempts,
+            certainty=self._certainty,
         )
+
+    async def _certainty(self) -> None:
+        await self.is_certain.wait()
+        if self.fenced:
+            raise JournalFenced("others have its duties")
 
     def _halt(self) -> None:
         self.halts += 1
@@ -122,6 +130,21 @@ async def test_attempts_and_failures_are_counted_by_outcome():
     assert world.metrics.value("sink_attempts_total", "crm") == 4
     assert world.metrics.value("sink_failures_total", "crm", "retry") == 2
     assert world.destination.failures == 3
+
+
+async def test_nothing_is_tried_again_by_who_may_not_be_its_owner_any_more():
+    world = World(Retry("503"), None)
+    assert await world.destination.hand_over(BATCH) is not None
+    world.is_certain.clear()
+    again = asyncio.create_task(world.destination.hand_over(BATCH))
+    await asyncio.sleep(0)
+    assert world.metrics.value("sink_attempts_total", "crm") == 1
+    world.is_certain.set()
+    assert await again is None
+    world.fenced = True
+    with pytest.raises(JournalFenced):
+        await world.destination.hand_over(BATCH)
+    assert world.metrics.value("sink_attempts_total", "crm") == 2
 
 
 async def test_a_sink_that_takes_its_batch_apart_takes_nothing_from_the_lane():
