@@ -124,12 +124,15 @@ async def open_patiently(
 ) -> None:
     """Open a shared journal, however long that takes: its database may come back, or be set right.
 
+    It is tried at least every second: replicas that have joined beat as soon as the database is back, and take over
+    what belongs to one that is not there yet.
+
     Args:
         journal: of a database.
         uniform: chance.
         on_failure: told why each attempt failed.
     """
-    pauses, told = Backoff(first_s=0.5, limit_s=10.0, uniform=uniform), ""
+    pauses, told = Backoff(first_s=0.5, limit_s=1.0, uniform=uniform), ""
     while True:
         try:
             return await journal.open()

@@ -6,7 +6,8 @@ import pytest
 
 from listener.config.settings import Settings
 from listener.daemon.duties import EveryDuty
-from listener.daemon.storage import storage_of
+from listener.daemon.storage import open_patiently, storage_of
+from listener.errors import JournalError
 from listener.journal.shared import Membership, SharedJournal
 from listener.journal.sqlite import SqliteJournal
 from listener.runtime.host import THIS_HOST
@@ -50,3 +51,21 @@ async def test_a_database_is_shared_under_the_name_of_the_host_unless_another_is
     assert [one.name for one in database.replicas()] == ["host-1"]
     await made.journal.close()
     assert settings(url=URL).journal.replica_name == socket.gethostname()
+
+
+async def test_a_database_that_was_away_for_long_is_tried_again_as_soon_as_by_who_has_joined():
+    caps_s: list[float] = []
+    reasons: list[str] = []
+
+    class Away:
+        async def open(self) -> None:
+            if len(reasons) < 6:
+                raise JournalError("connection refused")
+
+    def lowest(low: float, high: float) -> float:
+        caps_s.append(high)
+        return low
+
+    await open_patiently(Away(), uniform=lowest, on_failure=reasons.append)
+    assert reasons == ["connection refused"] * 6
+    assert max(caps_s) == 1.0

@@ -13,10 +13,12 @@ from functools import cached_property
 
 from listener.cometd.facts import Cause
 from listener.intake.monitoring import NOT_MONITORED
+from listener.model.event import Origin
 from listener.model.replica import ACCOUNT
 from simulation.evidence import Answer, SessionProblem, Verdict
 from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
 from simulation.schedule import RECONCILE_S, Advise, DiskStall, Forget, RefuseTopic
+from simulation.teams import NAME
 
 SLACK_S = 2.0
 _LOOK_S = 6.5
@@ -139,14 +141,24 @@ def _found_before_it(it: Stretch) -> float:
     forgotten = [one.at for one in faults if isinstance(one, Forget) and one.agent == agent]
     at = min((one for one in forgotten if it.begins_at <= one <= it.gap.ends_at), default=None)
     proven_at = it.proven_at()
-    if at is None or proven_at is None or it.gap.reason in _OF_A_LOOK:
+    if proven_at is None or it.gap.reason in _OF_A_LOOK:
         return 0.0
-    granted = (one for one in it.answers if (one.what, one.verdict) == (_SUBSCRIBE, Verdict.GRANTED))
-    looked_at = max((one.asked_at for one in granted if one.left_at <= at), default=proven_at)
+    looks = [one for one in it.answers if (one.what, one.verdict) == (_SUBSCRIBE, Verdict.GRANTED)]
     tells_no_values = it.case.plan.team is not None and not it.case.plan.team.hears_properties
+    if at is None and tells_no_values and agent == NAME:  # what a look under way has found may be due to its death
+        under_way = [one.asked_at for one in looks if it.since - _LOOK_S <= one.asked_at <= it.since]
+        return max([0.0, *(proven_at - _before(looks, asked_at, proven_at) for asked_at in under_way)])
+    if at is None:
+        return 0.0
+    looked_at = _before(looks, at, proven_at)
     if tells_no_values or any(isinstance(one, RefuseTopic) for one in faults):
         looked_at = min(looked_at, proven_at) - RECONCILE_S  # what such a look finds is no sign, and ends no doubt
     return max(0.0, proven_at - looked_at)
+
+
+def _before(looks: Sequence[Answer], at: float, default: float) -> float:
+    """When the last of them was asked for that was answered before then."""
+    return max((one.asked_at for one in looks if one.left_at < at), default=default)
 
 
 def _meet(answer: Answer, hindrance: Hindrance) -> bool:
@@ -159,8 +171,8 @@ def _allowed_s(allowances: Sequence[Allowance], it: Stretch) -> float:
 
 LATER: tuple[Allowance, ...] = (
     Allowance(
-        when="a subscription that the server forgot in silence, a topic that it grants again, or events that it gave "
-        "to a poll from before an outage",
+        when="a subscription that the server forgot in silence, a topic that it grants again, events that it gave "
+        "to a poll from before an outage, or what a chat came with before another process had the session",
         most="the interval of the looks, 15 s, and a look, 6.5 s",
         text="only the next look asks; a gap or what makes a look fail puts that off, and a look under way has asked",
     ),
@@ -214,7 +226,8 @@ EARLIER: tuple[Allowance, ...] = (
         seconds=lambda it: RECONCILE_S if it.has_moved and it.gap.reason in _OF_A_LOOK else 0.0,
     ),
     Allowance(
-        when="a subscription that the server forgot in silence, and a gap before what a look has found is explained",
+        when="a subscription that the server forgot in silence, or a supervisor who is not told what is set, and a gap "
+        "before what a look has found is explained",
         most="the interval of the looks, 15 s; twice that if a look ended no doubt",
         text="it may have been dead since the look before",
         seconds=_found_before_it,
@@ -241,7 +254,7 @@ class Hindrances:
         """In no order."""
         if agent not in self._known:
             plain = [*self._troubles(agent), *self._answers(agent), *self._pauses_between_logins(agent)]
-            self._known[agent] = [*plain, *self._until_looks(agent, plain)]
+            self._known[agent] = [*plain, *self._until_looks(agent, plain), *self._until_values_are_known(agent)]
         return self._known[agent]
 
     def _mine(self, agent: str) -> Iterator[SessionProblem]:
@@ -303,6 +316,32 @@ class Hindrances:
             yield Hindrance(
                 since=one.since, until=min(by, self._looked_at(agent, one.until) + _LOOK_S), what=_UNTIL_A_LOOK
             )
+
+    def _until_values_are_known(self, agent: str) -> Iterator[Hindrance]:
+        """What a chat came with, where the process that was told is gone: to the next one a look finds it untold.
+
+        Whoever set it has no account. Nothing tells it from what a dead subscription has missed.
+        """
+        case = self._case
+        for event in case.dispositions:
+            if (event.origin, event.account) != (Origin.RECONCILED, agent) or event.id not in case.recorded:
+                continue
+            recorded_at = case.recorded[event.id].at
+            moved_at = max((at for at in self._moves(agent) if at < recorded_at), default=None)
+            if moved_at is None:
+                continue
+            value = case.data[event.id]["disposition"]
+            told = [one for one in case.evidence.published if (one.chat, one.value) == (event.subject, value)]
+            if told and not any(one.agent in case.listened_since or one.at > moved_at for one in told):
+                until = min(recorded_at, self._looked_at(agent, moved_at) + _LOOK_S)
+                yield Hindrance(since=moved_at, until=until, what=_UNTIL_A_LOOK)
+
+    def _moves(self, agent: str) -> list[float]:
+        """When another process had the agent's session from."""
+        shared = self._case.evidence.shared
+        if shared is None:
+            return [end for _, end, _ in self._case.evidence.lives]
+        return [one.since for one in shared.owned if one.duty == ACCOUNT + agent]
 
     def _looked_at(self, agent: str, since: float) -> float:
         """When a look was next: a subscription that was granted, and then the chats."""

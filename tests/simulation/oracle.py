@@ -430,11 +430,21 @@ def _nobody_could_know(case: Case, session: Session) -> bool:
 def _longest_free_s(case: Case, session: Session) -> float:
     """The longest stretch without trouble between a session's last poll and its end."""
     busy = sorted((one.since, one.until) for one in case.evidence.troubles if one.cuts and session.agent in one.agents)
-    at, longest = session.idle_since + _advised_pause_s(case, session), 0.0
+    at, longest = _answered_at(case, session) + _advised_pause_s(case, session), 0.0
     for since, until in busy:
         longest = max(longest, min(since, session.at) - at)
         at = max(at, until)
     return max(longest, session.at - at)
+
+
+def _answered_at(case: Case, session: Session) -> float:
+    """When the answer to its last poll left, which a slow server holds up while the session is idle already."""
+    left = (
+        one.left_at
+        for one in case.evidence.answers
+        if (one.what, one.client_id) == ("/meta/connect", session.client_id) and one.asked_at <= session.idle_since
+    )
+    return max([session.idle_since, *left])
 
 
 def _advised_pause_s(case: Case, session: Session) -> float:

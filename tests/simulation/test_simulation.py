@@ -51,6 +51,7 @@ from simulation.schedule import (
     RefuseInBayeux,
     RefuseTopic,
     ReplicaClock,
+    Reset,
     Restart,
     RestartReplica,
     RollingRestart,
@@ -591,6 +592,15 @@ SHARED = {
 }
 
 
+JOINED_JUST_BEFORE_AN_OUTAGE = (
+    '{"seed":5400024,"ack":true,"accounts":3,"hold_ms":3000,"max_interval_ms":10000,"csrf":false,"batched"'
+    ':false,"sliced":false,"lasts_s":45.0,"faults":[{"type":"Freeze","replica":1,"at":14.521,"for_s":1.2},'
+    '{"type":"StandIn","status":502,"count":3,"keeps_body":false,"only":"any","at":15.384},{"type":'
+    '"DatabaseRestart","at":15.974,"for_s":25.0},{"type":"Freeze","replica":1,"at":16.523,"for_s":1.2}],'
+    '"replicas":3}'
+)
+
+
 STOPPED_AMID_A_HAND_OVER = (
     '{"seed":300268,"ack":false,"accounts":6,"hold_ms":8000,"max_interval_ms":10000,"csrf":false,"batched'
     '":false,"sliced":false,"lasts_s":45.0,"faults":[{"type":"DatabaseRestart","at":10.978,"for_s":0.3},{'
@@ -605,6 +615,11 @@ STOPPED_TWICE_IN_A_ROW = (
     ':1.0},{"type":"Expire","agent":"agent5","at":25.1},{"type":"RestartReplica","replica":2,"at":26.076,'
     '"for_s":0.2},{"type":"RollingRestart","at":26.403,"for_s":1.5}],"replicas":3}'
 )
+
+
+def test_who_joins_just_before_an_outage_of_the_database_is_back_as_soon_as_the_others():
+    outcome = play(Schedule.from_json(JOINED_JUST_BEFORE_AN_OUTAGE))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
 
 
 def test_who_is_given_an_account_while_it_stops_leaves_it_as_it_was():
@@ -707,4 +722,44 @@ def test_a_login_that_was_refused_stands_in_the_way_until_the_next():
             sliced=True,
         )
     )
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_session_is_not_idle_while_the_answer_to_its_last_poll_is_held_up():
+    slow, cut_off = Slow(by_ms=4000, at=22.51, for_s=9.344), CutOff(replica=3, host="gws", at=35.02, for_s=7.054)
+    plan = _small(78000047, slow, cut_off, ack=False, hold_ms=8000, lasts_s=45.0, accounts=3)
+    outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_a_chat_came_with_before_its_agent_moved_cannot_be_told_from_what_was_missed():
+    site = Supervisor(
+        own=2,
+        overlap=1,
+        hears_properties=True,
+        dropped_on_leave=True,
+        survives_login=False,
+        monitor_again=True,
+        intrude=False,
+        needs_session=True,
+    )
+    restart = RestartReplica(replica=2, at=26.86, for_s=15.0)
+    plan = _small(90100109, restart, ack=False, hold_ms=5000, lasts_s=30.0, accounts=4)
+    outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS, team=site))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_what_a_supervisor_is_never_told_makes_a_gap_begin_earlier_that_interrupts_a_look():
+    site = Supervisor(
+        own=2,
+        overlap=1,
+        hears_properties=False,
+        dropped_on_leave=False,
+        survives_login=True,
+        monitor_again=False,
+        intrude=True,
+        needs_session=True,
+    )
+    plan = _small(90100121, Reset(host="gws", at=16.68), ack=False, hold_ms=3000, lasts_s=30.0, accounts=4)
+    outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS, team=site))
     assert outcome.unknown == [], told(outcome)
