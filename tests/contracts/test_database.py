@@ -51,6 +51,9 @@ class MemoryWorld:
         await connection.open()
         return connection
 
+    async def is_up_for(self, seconds):
+        """It is."""
+
     async def pass_s(self, seconds):
         self.clock.advance(seconds)
 
@@ -114,7 +117,8 @@ async def joined(database, name="one", lease_s=LEASE_S):
 
 
 async def steady(world, *replicas):
-    """They beat for more than a lease."""
+    """They beat for more than a lease, at a server that has been there for two."""
+    await world.is_up_for(LEASE_S * 2)
     for _ in range(4):
         await world.pass_s(LEASE_S * 0.4)
         for replica in replicas:

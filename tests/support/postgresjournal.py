@@ -55,6 +55,11 @@ class PostgresWorld:
             statements.append(f"UPDATE {self.schema}.{table} SET {changes}")  # noqa: S608 - the tests' own tables
         await self.server.execute(*statements)
 
+    async def is_up_for(self, seconds: float) -> None:
+        """Wait until the server is: nobody is late by what was before its start, and that is not for us to move."""
+        rest = f"extract(epoch FROM pg_postmaster_start_time() - clock_timestamp()) + {seconds}"
+        await self.server.execute(f"SELECT pg_sleep(greatest(0, {rest}))")
+
     async def end(self) -> None:
         for client in self._clients:
             await client.close()
