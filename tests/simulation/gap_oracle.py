@@ -17,11 +17,10 @@ from listener.model.event import Origin
 from listener.model.replica import ACCOUNT
 from simulation.evidence import Answer, SessionProblem, Verdict
 from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
-from simulation.schedule import RECONCILE_S, Advise, DiskStall, Forget, RefuseTopic
+from simulation.schedule import LOOK_S, RECONCILE_S, Advise, DiskStall, Forget, RefuseTopic
 from simulation.teams import NAME
 
 SLACK_S = 2.0
-_LOOK_S = 6.5
 _LOGIN_S = 65.0
 _LONGEST_PAUSE_S = 30.0
 _FIRST_PAUSE_S = 0.5
@@ -146,7 +145,7 @@ def _found_before_it(it: Stretch) -> float:
     looks = [one for one in it.answers if (one.what, one.verdict) == (_SUBSCRIBE, Verdict.GRANTED)]
     tells_no_values = it.case.plan.team is not None and not it.case.plan.team.hears_properties
     if at is None and tells_no_values and agent == NAME:  # what a look under way has found may be due to its death
-        under_way = [one.asked_at for one in looks if it.since - _LOOK_S <= one.asked_at <= it.since]
+        under_way = [one.asked_at for one in looks if it.since - LOOK_S <= one.asked_at <= it.since]
         return max([0.0, *(proven_at - _before(looks, asked_at, proven_at) for asked_at in under_way)])
     if at is None:
         return 0.0
@@ -309,12 +308,12 @@ class Hindrances:
             is_swallowed = one.fault in _HELD_UP and not self._case.plan.ack
             if one.fault not in ("Forget", "RefuseTopic") and not is_swallowed:
                 continue
-            by = one.until + RECONCILE_S + _LOOK_S
+            by = one.until + RECONCILE_S + LOOK_S
             for since, until in in_the_way:
                 if since <= by and until < self._looked_at(agent, one.until):
-                    by = max(by, until + RECONCILE_S + _LOOK_S)
+                    by = max(by, until + RECONCILE_S + LOOK_S)
             yield Hindrance(
-                since=one.since, until=min(by, self._looked_at(agent, one.until) + _LOOK_S), what=_UNTIL_A_LOOK
+                since=one.since, until=min(by, self._looked_at(agent, one.until) + LOOK_S), what=_UNTIL_A_LOOK
             )
 
     def _until_values_are_known(self, agent: str) -> Iterator[Hindrance]:
@@ -333,7 +332,7 @@ class Hindrances:
             value = case.data[event.id]["disposition"]
             told = [one for one in case.evidence.published if (one.chat, one.value) == (event.subject, value)]
             if told and not any(one.agent in case.listened_since or one.at > moved_at for one in told):
-                until = min(recorded_at, self._looked_at(agent, moved_at) + _LOOK_S)
+                until = min(recorded_at, self._looked_at(agent, moved_at) + LOOK_S)
                 yield Hindrance(since=moved_at, until=until, what=_UNTIL_A_LOOK)
 
     def _moves(self, agent: str) -> list[float]:

@@ -15,7 +15,7 @@ from simulation.clock import WorldClock
 from simulation.database import DatabaseHost
 from simulation.evidence import Shared, Unwell
 from simulation.process import Process
-from simulation.schedule import RECONCILE_S, Schedule
+from simulation.schedule import LOOK_S, RECONCILE_S, Schedule
 from simulation.watch import Watch
 from simulation.wellness import JOINED_WITHIN_S, troubles_of
 from simulation.world import World
@@ -34,10 +34,12 @@ class Replicas(World):
         quiet_s: by then the chats were looked at twice: what a look finds of another replica may be newer than itself.
     """
 
-    quiet_s = 2 * RECONCILE_S + 10.0
+    quiet_s = 2 * RECONCILE_S + 3 * LOOK_S  # and the one that is under way
 
     def __init__(self, plan: Schedule, *, log: bool = False) -> None:
         super().__init__(plan, log=log)
+        if not plan.ack:
+            self.quiet_s += 2 * plan.hold_ms / 1000  # a look subscribes between two polls
         self.shared = self.evidence.shared = Shared()
         self.clocks[database.HOST] = WorldClock(self.loop)
         self._state = MemoryDatabase(lambda: self.clocks[database.HOST].now_ms() / 1000)

@@ -7,6 +7,8 @@ import msgspec
 Host = Literal["listener", "gws", "crm"]
 RECONCILE_S = 15.0
 """From one look at the chats to the next."""
+LOOK_S = 6.5
+"""What a look takes, where what it finds waits to be explained."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True, forbid_unknown_fields=True):

@@ -763,3 +763,10 @@ def test_what_a_supervisor_is_never_told_makes_a_gap_begin_earlier_that_interrup
     plan = _small(90100121, Reset(host="gws", at=16.68), ack=False, hold_ms=3000, lasts_s=30.0, accounts=4)
     outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS, team=site))
     assert outcome.unknown == [], told(outcome)
+
+
+def test_a_world_of_replicas_lasts_until_the_chats_were_looked_at_twice():
+    refuse, forget = Refuse(host="gws", at=17.965, for_s=4.121), Forget(agent="agent2", at=17.984)
+    plan = _small(91300054, refuse, forget, ack=False, hold_ms=5000, lasts_s=30.0, accounts=3)
+    outcome = play(msgspec.structs.replace(plan, replicas=REPLICAS))
+    assert outcome.unknown == [], told(outcome)
