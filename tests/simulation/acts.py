@@ -207,7 +207,7 @@ def _on_the_host(world: "World", fault: AnyFault) -> None:
         case faults.Restart() if process is not None:
             _later(world, _restart(world, process, fault))
         case faults.Second() if process is not None:
-            _start_second(world, process)
+            _later(world, _start_second(world, process))
         case faults.DiskFull() if process is not None:
             _fill(world, process, is_full=True)
             _later(world, _after(fault.for_s, lambda: _fill(world, process, is_full=False)))
@@ -234,7 +234,12 @@ async def _restart(world: "World", process: "Process", fault: faults.Restart) ->
     _trouble(world, fault, cuts=True, until=world.loop.now_s)  # what a sink is waited for is a part of it
 
 
-def _start_second(world: "World", process: "Process") -> None:
+async def _start_second(world: "World", process: "Process") -> None:
+    """Beside one that has its journal: of two that start at once on a slow disk, either may be the first."""
+    while not process.has_its_journal:
+        if not process.life.alive or process.task.done():
+            return
+        await asyncio.sleep(0.05)
     number = _SECOND + process.number
     second = world.process(process.folder, number, lambda _, error: _second_ended(world, error))
 

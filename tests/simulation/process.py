@@ -109,6 +109,11 @@ class Process:
         return None if part is None else part.store.handle
 
     @property
+    def has_its_journal(self) -> bool:
+        """Whether the journal is open, and so nobody else's."""
+        return self.daemon._journal._part is not None
+
+    @property
     def commits_are_synced(self) -> bool:
         """Whether SQLite syncs each commit."""
         handle = self._handle

@@ -57,6 +57,7 @@ from simulation.schedule import (
     RollingRestart,
     RotateCsrf,
     Schedule,
+    Second,
     ServerRestart,
     Slow,
     StandIn,
@@ -653,6 +654,12 @@ def test_a_server_goes_on_when_its_client_is_killed(seed: int, at: float, kill_a
 def test_a_session_whose_polls_are_held_is_not_idle_although_a_proxy_cuts_them():
     proxy, outage = ReadTimeout(limit_s=2.5, at=53.538, for_s=20.0), Partition(host="gws", at=59.691, for_s=20.339)
     outcome = play(_small(649, proxy, outage, ack=True, hold_ms=3000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_of_two_listeners_the_one_that_has_the_journal_keeps_it_although_the_disk_was_slow_when_it_began():
+    slow, kill = DiskStall(by_s=3.0, at=66.124, for_s=9.161), Kill(power=False, at=72.741, for_s=1.0)
+    outcome = play(_small(95001753, slow, kill, Second(at=76.257), ack=True, hold_ms=8000, lasts_s=90.0))
     assert outcome.unknown == [], told(outcome)
 
 
