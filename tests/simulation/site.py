@@ -36,6 +36,8 @@ from simulation.oracle import LOGIN_S
 from simulation.schedule import StandIn
 
 PORT = 8080
+_BREAKS = ("Partition", "Refuse", "Reset", "ServerRestart", "CutOff from gws")
+"""Faults in which an answer does not come."""
 LEARNED_FROM = 3  # answers that a proxy cuts; from then on nobody should ask for one that takes so long
 CODES = ("resolved", "callback", "spam")  # beside those that are used once
 _ENDS = (b"402::", b'"reconnect":"handshake"', b'"reconnect":"none"')
@@ -82,7 +84,7 @@ class Site(Simulator):
 
     def meet_a_new_process(self) -> None:
         """The listener was started: it has yet to learn what a proxy cuts."""
-        self._cut.clear()
+        self._cut = Counter()  # what is held yet of the one before is cut for nobody
 
     def refuse_in_bayeux(self, agent: str, error: str) -> None:
         """Take no request of the agent's present logins any more, and say so under HTTP 200."""
@@ -341,14 +343,21 @@ class Site(Simulator):
         answering = asyncio.create_task(super()._serve(call), name="behind the proxy")
         self._behind_the_proxy.add(answering)
         answering.add_done_callback(self._behind_the_proxy.discard)
+        agent, asked_at, cut = self._agent_of(call), self._loop.now_s, self._cut
         done, _ = await asyncio.wait((answering,), timeout=self.read_timeout_s)
         if done:
             return answering.result()
-        agent = self._agent_of(call)
-        self._cut[agent] += 1
+        cut[agent] += self._is_heard(agent, asked_at)
         if self._cut[agent] <= LEARNED_FROM:
             self._note_trouble(agent, "ReadTimeout")
         return None
+
+    def _is_heard(self, agent: str, asked_at: float) -> bool:
+        """Whether an answer that leaves now comes to who asked then: nobody learns from one that does not."""
+        return not any(
+            one.fault in _BREAKS and agent in one.agents and one.since <= self._loop.now_s and one.until >= asked_at
+            for one in self.evidence.troubles
+        )
 
     def _through_the_gateway(self, call: Call, reply: Reply) -> Reply:
         for fault in self._stand_ins:

@@ -657,6 +657,12 @@ def test_a_session_whose_polls_are_held_is_not_idle_although_a_proxy_cuts_them()
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_proxy_is_not_learned_from_an_answer_that_an_outage_kept_from_who_asked():
+    proxy, outage = ReadTimeout(limit_s=1.2, at=26.758, for_s=90.0), Refuse(host="gws", at=30.505, for_s=12.249)
+    outcome = play(_small(95000983, proxy, outage, ack=False, hold_ms=8000, lasts_s=40.0))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_of_two_listeners_the_one_that_has_the_journal_keeps_it_although_the_disk_was_slow_when_it_began():
     slow, kill = DiskStall(by_s=3.0, at=66.124, for_s=9.161), Kill(power=False, at=72.741, for_s=1.0)
     outcome = play(_small(95001753, slow, kill, Second(at=76.257), ack=True, hold_ms=8000, lasts_s=90.0))
