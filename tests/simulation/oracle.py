@@ -4,6 +4,7 @@ Times are virtual seconds. A gap is written in the wall clock of the listener's 
 readings: by its length, back from its end, and by the times that it names, as the clock showed them.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -188,10 +189,13 @@ class Case:
 
 
 def _moments(clock: Sequence[tuple[float, int]], shown_ms: int, *, not_after: float) -> list[float]:
-    """When a clock showed this; it did not after the given moment, which stands for none."""
-    ends = [since for since, _ in clock[1:]] + [not_after]
+    """When a clock showed this; it did not after the given moment, which stands for none.
+
+    A clock shows whole milliseconds: what it showed just before it was set is not put to after that.
+    """
+    ends = [math.nextafter(since, 0.0) for since, _ in clock[1:]] + [not_after]
     return [
-        at
+        min(max(at, since), until)
         for (since, offset_ms), until in zip(clock, ends, strict=True)
         if since - _SLACK_S <= (at := (shown_ms - EPOCH_MS - offset_ms) / 1000) <= min(until, not_after) + _SLACK_S
     ] or [not_after]

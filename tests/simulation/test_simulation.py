@@ -669,6 +669,13 @@ def test_of_two_listeners_the_one_that_has_the_journal_keeps_it_although_the_dis
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_clock_that_is_set_in_the_millisecond_in_which_a_gap_ends_was_not_set_in_it():
+    slow, kill = DiskStall(by_s=0.05, at=8.508, for_s=20.011), Kill(power=False, at=14.714, for_s=1.0)
+    step = ClockJump(host="listener", by_s=-30.0, at=16.654)
+    outcome = play(_small(95000105, slow, kill, step, ack=False, hold_ms=3000, lasts_s=60.0))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_a_stop_that_waits_for_a_sink_is_a_part_of_the_restart():
     quiet = ReceiverAnswers(status=429, retry_after="1000000000000", at=4.674, for_s=12.35)
     kill, deaf = Kill(power=False, at=14.199, for_s=1.0), Forget(agent="agent2", at=21.696)
