@@ -22,6 +22,7 @@ from listener.daemon.control import (
     SendTestEvent,
     SinkTestResult,
 )
+from listener.daemon.duties import EveryDuty
 from listener.errors import ControlError, NotPossible, Outcome, Park, Reject, Retry
 from listener.model.event import DeadLetter, LaneState
 from listener.model.filter import ControlFilter
@@ -186,6 +187,8 @@ async def test_a_sink_that_cannot_be_opened_is_told():
 class Others:
     """`ports.Duties` as far as orders go."""
 
+    is_shared = True
+
     def __init__(self) -> None:
         self.orders: list[tuple[str, str]] = []
 
@@ -299,3 +302,22 @@ async def test_a_resend_of_a_lane_of_another_replica_is_an_order(
         await of_a_replica.execute(ResendEvents(name="bi", **EVERYTHING))
     assert await of_a_replica.execute(CancelResend(name="bi")) == ResendCancelled(sink="bi", left=1)
     assert others.orders == [("lane/bi", "resend 0 2"), ("lane/bi", "resend-cancel")]
+
+
+@pytest.mark.parametrize(
+    "command", [ResendEvents(name="bi", **EVERYTHING), CancelResend(name="bi"), ResumeLane(name="bi")]
+)
+async def test_what_is_wanted_of_a_sink_that_the_only_process_has_not_started_is_not_said_to_be_done(
+    world: World, command: ResendEvents | CancelResend | ResumeLane
+):
+    await world.number(1)
+    await world.journal.advance("bi", 1)
+    alone = CommandHandler(
+        journal=world.journal,
+        lanes={"crm": world.lane},
+        new_test_event=sample_test,
+        configured=lambda: ("crm", "bi"),
+        duties=EveryDuty(),
+    )
+    with pytest.raises(NotPossible, match="has not started yet"):
+        await alone.execute(command)

@@ -99,7 +99,7 @@ async def test_a_topic_that_is_refused_costs_its_medium_alone_and_is_a_gap_once_
     world.sim.set_disposition("agent1", f"email:{ID}", "Unheard")
     world.sim.set_disposition("agent1", ID, "A")
     await eventually(lambda: ("chat", "notification", "A") in world.said())
-    (problem,) = world.daemon.health.problems()
+    (problem,) = await eventually(world.daemon.health.problems)
     assert "email is not heard, /v2/me/emails was refused: 403::Subscribe denied" in problem.full
     assert world.events("gap") == []
     world.sim.control("refuse-topic", topic=EMAILS, refused=False)
@@ -107,7 +107,7 @@ async def test_a_topic_that_is_refused_costs_its_medium_alone_and_is_a_gap_once_
     (gap,) = world.events("gap")
     about = {name: gap["data"][name] for name in ("account", "mediaType", "reason", "closedBy")}
     assert about == {"account": "agent1", "mediaType": "email", "reason": "topic_refused", "closedBy": "subscribe"}
-    assert world.daemon.health.problems() == []
+    await eventually(lambda: world.daemon.health.problems() == [])
     world.sim.set_disposition("agent1", f"email:{ID}", "Heard")
     await eventually(lambda: ("email", "notification", "Heard") in world.said())
     assert world.sim.state()["handshakes"] == 1
