@@ -41,12 +41,13 @@ class KeepAlive:
     async def until(self, durable: Latch, client_id: str, exchange: Exchange) -> None:
         """Return once the batch is durable, which came on the session of this id."""
         pause_s = max(_LEAST_PAUSE_S, min(_PAUSE_S, self._session.lifetime_s * SHARE))
-        while not await durable.within(pause_s):
-            if self._session.client_id == client_id:
-                await self._connect(exchange)
+        wait_s = pause_s
+        while not await durable.within(wait_s):
+            has_login = self._session.client_id == client_id and await self._connect(exchange)
+            wait_s = 0.0 if has_login else pause_s
 
-    async def _connect(self, exchange: Exchange) -> None:
-        """One connect. The cycle will report what is wrong."""
+    async def _connect(self, exchange: Exchange) -> bool:
+        """One connect; returns whether it made a login, which was granted. The cycle will report what is wrong."""
         request = self._session.keep_alive()
         verdict = Verdict.UNANSWERED
         try:
@@ -65,3 +66,5 @@ class KeepAlive:
             self._lease.tried_login()
             with suppress(ListenerError):
                 await self._login()
+                return True
+        return False

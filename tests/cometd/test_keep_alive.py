@@ -19,11 +19,26 @@ REFUSED = [
 ]
 
 
+class Durable(Latch):
+    """Notes how long it is waited for."""
+
+    __slots__ = ("limits_s",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits_s: list[float] = []
+
+    async def within(self, limit_s: float) -> bool:
+        self.limits_s.append(round(limit_s, 6))
+        return await super().within(limit_s)
+
+
 class Kept:
     """A resumed session that is kept alive over a script."""
 
     def __init__(self) -> None:
-        self.clock, self.script, self.durable, self.logins = ManualClock(), Script(ack=True), Latch(), 0
+        self.clock, self.script, self.durable, self.logins = ManualClock(), Script(ack=True), Durable(), 0
+        self.login_is_granted = False
         self.session = Session(topics=[TOPIC], connection_type="long-polling")
         self.session.resume(Resume(client_id="c", connection_type="long-polling", ack=7, max_interval_ms=300))
         self.lease = Lease(session=self.session, now_s=self.clock.monotonic_s, uniform=lambda _, high: high)
@@ -32,7 +47,8 @@ class Kept:
 
     async def _log_in(self) -> None:
         self.logins += 1
-        raise LoginRefused("no")
+        if not self.login_is_granted:
+            raise LoginRefused("no")
 
 
 @pytest.fixture
@@ -59,6 +75,15 @@ async def test_a_login_that_ran_out_is_renewed_and_not_tried_again_at_once(kept:
     assert kept.logins == 2
 
 
+@pytest.mark.parametrize("refused", REFUSED, ids=["http", "bayeux"])
+async def test_a_login_that_is_granted_is_followed_by_a_connect_at_once_and_no_more_than_one(kept: Kept, refused):
+    kept.login_is_granted = True
+    kept.script.always(Step.CONNECT, refused)
+    await kept.script.asked(3)
+    assert kept.durable.limits_s[:3] == [0.1, 0.0, 0.1]
+    assert kept.logins == 1
+
+
 async def test_a_connect_that_is_granted_renews_the_lease(kept: Kept):
     kept.lease.failed()
     kept.clock.advance(60)
@@ -69,15 +94,17 @@ async def test_a_connect_that_is_granted_renews_the_lease(kept: Kept):
 
 @pytest.mark.parametrize(("kept_ms", "pause_s"), [(200, 0.1), (5000, 1.0), (10_000, 2.0), (60_000, 3.0)])
 async def test_no_pause_is_longer_than_a_fifth_of_what_the_server_waits_for(kept_ms: int, pause_s: float):
-    class Durable(Latch):
-        async def within(self, seconds: float) -> bool:
-            assert seconds == pytest.approx(pause_s)
+    class AtOnce(Durable):
+        async def within(self, limit_s: float) -> bool:
+            self.limits_s.append(limit_s)
             return True
 
+    durable = AtOnce()
     session = Session(topics=[TOPIC], connection_type="long-polling")
     session.resume(Resume(client_id="c", connection_type="long-polling", ack=7, max_interval_ms=kept_ms))
     lease = Lease(session=session, now_s=ManualClock().monotonic_s, uniform=lambda _, high: high)
-    await KeepAlive(session=session, lease=lease, login=None).until(Durable(), "c", Script(ack=True).exchange)
+    await KeepAlive(session=session, lease=lease, login=None).until(durable, "c", Script(ack=True).exchange)
+    assert durable.limits_s == [pytest.approx(pause_s)]
 
 
 async def test_a_session_that_was_given_up_is_left_alone():

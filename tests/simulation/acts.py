@@ -197,7 +197,9 @@ async def _restart_server(server: site.Site, for_s: float) -> None:
 def _on_the_host(world: "World", fault: AnyFault) -> None:
     process = world.running
     if not isinstance(fault, faults.FilesTaken):  # that excuses nothing
-        _trouble(world, fault, cuts=isinstance(fault, faults.Kill | faults.Restart | faults.DiskStall))
+        begun_s = fault.by_s if isinstance(fault, faults.DiskStall) else 0.0  # what the disk has begun is late too
+        cuts = isinstance(fault, faults.Kill | faults.Restart | faults.DiskStall)
+        _trouble(world, fault, cuts=cuts, until=ends_at(fault) + begun_s)
     match fault:
         case faults.ClockJump():
             world.clocks[fault.host].jump(fault.by_s)

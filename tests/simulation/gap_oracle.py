@@ -17,7 +17,7 @@ from listener.model.event import Origin
 from listener.model.replica import ACCOUNT
 from simulation.evidence import Answer, SessionProblem, Verdict
 from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
-from simulation.schedule import LOOK_S, RECONCILE_S, Advise, DiskStall, Forget, RefuseTopic
+from simulation.schedule import LOOK_S, RECONCILE_S, Advise, Forget, RefuseTopic
 from simulation.teams import NAME
 
 SLACK_S = 2.0
@@ -267,8 +267,6 @@ class Hindrances:
             if one.fault == "Slow":  # what it has begun to hold up comes late
                 late = (answer.left_at for answer in self.answers_of[agent] if answer.asked_at <= until)
                 until = max([until, *late])
-            elif one.fault == "DiskStall":  # so does what the disk has begun
-                until += max(fault.by_s for fault in self._case.plan.faults if isinstance(fault, DiskStall))
             if one.fault not in ("Forget", "RefuseTopic"):
                 yield Hindrance(since=one.since, until=until, what=one.fault)
             elif one.fault == "RefuseTopic":

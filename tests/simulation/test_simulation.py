@@ -312,6 +312,29 @@ def test_a_file_is_free_for_the_next_process_although_the_disk_was_slow_when_it_
     assert outcome.unknown == [], told(outcome)
 
 
+def test_what_a_slow_disk_has_begun_stands_in_the_way_of_a_session_beyond_the_end_of_its_slowness():
+    slow, kill = DiskStall(by_s=3.0, at=38.62, for_s=7.06), Kill(power=False, at=38.663, for_s=1.0)
+    outcome = play(_small(95001561, slow, kill, ack=True, hold_ms=5000, lasts_s=60.0, accounts=3, sliced=True))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_login_that_is_renewed_while_the_disk_is_full_is_followed_by_a_poll_at_once():
+    outcome = play(
+        _small(
+            95001988,
+            Partition(host="gws", at=9.932, for_s=4.297),
+            DiskFull(at=10.022, for_s=20.101),
+            Fail(status=403, count=1, target="any", at=20.861),
+            Partition(host="gws", at=24.16, for_s=12.149),
+            ack=True,
+            hold_ms=5000,
+            lasts_s=40.0,
+            accounts=3,
+        )
+    )
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_a_notification_that_repeats_the_value_known_makes_it_newer_than_what_is_being_read():
     twice = ServerRestart(at=21.071, for_s=0.79), ServerRestart(at=31.459, for_s=9.402)
     outcome = play(_small(9596, *twice, ack=True, hold_ms=5000, lasts_s=60.0))
