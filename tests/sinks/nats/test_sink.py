@@ -71,7 +71,7 @@ async def test_three_replicas_are_told_without_a_warning(tmp_path, sink_to):
                 await nodes[0].make_stream(num_replicas=3)
                 return True
 
-        await eventually(made, timeout_s=30)
+        await eventually(made, timeout_s=60)
         sink = sink_to(nodes[1])
         (line,) = await told(sink)
         assert (line["event"], line["replicas"]) == ("sink_durability", 3)

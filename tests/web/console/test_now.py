@@ -155,7 +155,7 @@ async def test_who_and_where_it_is_stands_above_each_view(reader: Reader):
     assert await reader.text("#where") == "listener-1.example.com · https://gws.example.com/api/v2 · replica b"
     for link, title in (("Dispositions", "Dispositions"), ("Dead letters", "Dead letters"), ("Now", "Now")):
         await reader.page.locator("#views a", has_text=link).first.click()
-        assert (await reader.focused()).endswith(title)
+        assert title in await reader.focused()  # how many there are may follow
         assert await reader.page.locator("#views [aria-current]").count() == 1
 
 
