@@ -131,7 +131,7 @@ class CommandHandler:
         )
 
     async def _order(self, name: str, what: str) -> str:
-        """Leave it to whoever has the lane, or will have it. Raises NotPossible: that is this process, soon."""
+        """Leave it to whoever has the lane, or will have it. Raises NotPossible: this process, once it has begun."""
         if self._duties is None or not self._duties.is_shared:
             raise NotPossible(f"sink {name!r} has not started yet: try again in a moment")
         return await self._duties.order(LANE + name, what) or ""

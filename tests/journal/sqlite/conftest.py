@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from listener.journal.sqlite import SqliteJournal
 from support.plans import Plans, no_scans
 
 
@@ -12,3 +13,17 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plans]:
     """The statements that the journal asked in this test."""
     with no_scans(monkeypatch) as plans:
         yield plans
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+async def journal(path):
+    """Open, in a file of its own."""
+    journal = SqliteJournal(path=path)
+    await journal.open()
+    yield journal
+    await journal.close()

@@ -21,19 +21,6 @@ SESSION = SessionState(
 )
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "journal.db"
-
-
-@pytest.fixture
-async def journal(path):
-    journal = SqliteJournal(path=path)
-    await journal.open()
-    yield journal
-    await journal.close()
-
-
 def value(chat, word, at=1):
     return LastValue(chat_id=chat, key="k", value=word, account="a", server_time_ms=None, received_ms=at)
 

@@ -24,19 +24,6 @@ from support.eventually import eventually
 from support.plans import GROWING
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "journal.db"
-
-
-@pytest.fixture
-async def journal(path):
-    journal = SqliteJournal(path=path)
-    await journal.open()
-    yield journal
-    await journal.close()
-
-
 def batch(*numbers, data_bytes=0):
     return JournalBatch(events=tuple(sample_event(number, data_bytes=data_bytes) for number in numbers))
 

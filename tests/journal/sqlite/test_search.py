@@ -14,11 +14,6 @@ from listener.testing import sample_event
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "journal.db"
-
-
-@pytest.fixture
 async def journal(path):
     journal = SqliteJournal(path=path)
     await journal.open()
