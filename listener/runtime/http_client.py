@@ -478,5 +478,13 @@ def _unconnected(exc: aiohttp.ClientConnectorError, peer: str = "") -> str:
 
 def _short(exc: BaseException) -> str:
     """One line of printable characters, with no more of a URL than its host: its path and query may be a secret."""
-    text = "".join(c if c.isprintable() else " " for c in str(exc).removeprefix("[Errno None] "))
-    return " ".join(_URL.sub(r"\1\2", text).split())[:_TEXT_CHARACTERS] or type(exc).__name__
+    text = one_line(str(exc).removeprefix("[Errno None] "))
+    return _URL.sub(r"\1\2", text)[:_TEXT_CHARACTERS] or type(exc).__name__
+
+
+def one_line(text: str) -> str:
+    """What a peer says, in one line of printable characters.
+
+    In the text of a head, a byte that is no UTF-8 is half of a surrogate pair, which no JSON can hold.
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
