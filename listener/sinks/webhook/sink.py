@@ -17,7 +17,7 @@ from listener.sinks.verdict import chat_of
 from listener.sinks.webhook.binding import Binding, Message
 from listener.sinks.webhook.credentials import AccessTokens, Credentials, FixedCredentials
 from listener.sinks.webhook.endpoint import Answer, Endpoint, Failure, quoted, words_of
-from listener.sinks.webhook.settings import WebhookSettings, exposures, problems_beside
+from listener.sinks.webhook.settings import WebhookSettings, problems_beside
 from listener.sinks.webhook.showing import exchange_of
 from listener.sinks.webhook.signing import SigningKey, SigningKeys, signature
 
@@ -361,7 +361,6 @@ KIND = SinkKind(
     settings=WebhookSettings,
     build=_build,
     problems=problems_beside,
-    exposures=exposures,
     retry_horizon_s=75 * 3600.0,
     retry_event_after_s=3600.0,
 )
