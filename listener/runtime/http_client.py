@@ -479,8 +479,8 @@ def _unconnected(exc: aiohttp.ClientConnectorError, peer: str = "") -> str:
 
 def _short(exc: BaseException) -> str:
     """One line of printable characters, with URLs as they are told."""
-    text = "".join(c if c.isprintable() else " " for c in str(exc).removeprefix("[Errno None] "))
-    return " ".join(_URL.sub(_told, text).split())[:_TEXT_CHARACTERS] or type(exc).__name__
+    text = one_line(str(exc).removeprefix("[Errno None] "))
+    return _URL.sub(_told, text)[:_TEXT_CHARACTERS] or type(exc).__name__
 
 
 def _told(found: re.Match[str]) -> str:
@@ -488,3 +488,11 @@ def _told(found: re.Match[str]) -> str:
         return told(URL(found[0]))
     except ValueError:
         return HIDDEN
+
+
+def one_line(text: str) -> str:
+    """What a peer says, in one line of printable characters.
+
+    In the text of a head, a byte that is no UTF-8 is half of a surrogate pair, which no JSON can hold.
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

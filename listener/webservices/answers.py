@@ -220,4 +220,4 @@ def _target(location: str) -> str:
 
 def _short(text: str) -> str:
     """One line of at most 200 characters."""
-    return " ".join(text.split())[:_MESSAGE_CHARS]
+    return http_client.one_line(text)[:_MESSAGE_CHARS]

@@ -255,6 +255,24 @@ async def test_a_sink_that_a_start_would_refuse_is_refused_by_a_reload_too(tmp_p
     assert not daemon.reloads.is_refused
 
 
+async def test_a_new_sink_is_known_while_an_account_that_changes_too_takes_its_time(
+    tmp_path, sim, listening, monkeypatch
+):
+    monkeypatch.setattr(composition, "_LOOK_S", 0.01)  # at the files that its sinks name
+    table = {"server": {"url": sim.url}, "shutdown_timeout_s": 0.5}
+    daemon = await listening(write_config(tmp_path, **table, accounts=[{"username": "agent1", "password": "secret"}]))
+    sim.control("delay", ms=60_000)
+    more = {"second": {"type": "file", "path": "second.jsonl"}}
+    accounts = [{"username": "agent1", "password": "secret", "keys": ["Outcome"]}]
+    write_config(tmp_path, **table, accounts=accounts, sinks=more)
+    with capture_logs() as log:
+        daemon.reload()
+        await eventually(lambda: any(line["event"] == "reloaded" for line in log))
+    assert [line["event"] for line in log if line["event"] in ("account_not_stopped_in_time", "reloaded")] == [
+        *("account_not_stopped_in_time", "reloaded")
+    ]
+
+
 async def test_a_sink_whose_folder_was_missing_is_taken_once_the_folder_is_there(tmp_path, sim, listening):
     table = {"server": {"url": sim.url}, "accounts": [{"username": "agent1", "password": "secret"}], "watch": True}
     daemon = await listening(write_config(tmp_path, **table))

@@ -686,6 +686,36 @@ def test_a_proxy_is_not_learned_from_an_answer_that_an_outage_kept_from_who_aske
     assert outcome.unknown == [], told(outcome)
 
 
+def test_nor_from_answers_that_are_late_since_the_server_is_slow():
+    proxy, slow = ReadTimeout(limit_s=2.5, at=12.43, for_s=90.0), Slow(by_ms=4000, at=16.092, for_s=7.377)
+    outcome = play(_small(95003953, proxy, slow, ack=False, hold_ms=8000, lasts_s=40.0, sliced=True))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_session_that_the_next_process_did_not_find_on_its_disk_was_not_lost_by_it():
+    begun_anew = Advise(agent="agent2", kind="handshake", interval_ms=0, successful=True, at=81.842)
+    full, kill = DiskFull(at=82.161, for_s=1.535), Kill(power=False, at=83.57, for_s=1.0)
+    outcome = play(_small(95003265, begun_anew, full, kill, ack=True, hold_ms=3000, lasts_s=90.0))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_gap_that_begins_at_a_time_which_the_clock_never_showed_was_counted_back():
+    outcome = play(
+        _small(
+            95000452,
+            Garbled(kind="empty", at=10.226),
+            Refuse(host="gws", at=15.11, for_s=12.15),
+            ClockJump(host="listener", by_s=90_000.0, at=17.33),
+            Kill(power=True, at=28.201, for_s=4.0),
+            ack=True,
+            hold_ms=5000,
+            lasts_s=40.0,
+            accounts=3,
+        )
+    )
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_of_two_listeners_the_one_that_has_the_journal_keeps_it_although_the_disk_was_slow_when_it_began():
     slow, kill = DiskStall(by_s=3.0, at=66.124, for_s=9.161), Kill(power=False, at=72.741, for_s=1.0)
     outcome = play(_small(95001753, slow, kill, Second(at=76.257), ack=True, hold_ms=8000, lasts_s=90.0))

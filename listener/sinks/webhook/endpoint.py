@@ -16,7 +16,7 @@ from listener import __version__
 from listener.config.login import secret_of
 from listener.errors import Outcome, Park, Reject, Retry, StartError
 from listener.runtime.backoff import retry_after_s
-from listener.runtime.http_client import Connector, bare, describe, new_proxy, new_session
+from listener.runtime.http_client import Connector, bare, describe, new_proxy, new_session, one_line
 from listener.runtime.urls import told
 from listener.sinks.registry import SinkContext
 from listener.sinks.webhook.addresses import AddressDenied, public_socket
@@ -92,11 +92,6 @@ def quoted(text: str, secrets: Iterable[str]) -> str:
         longest_first = sorted(words, key=len, reverse=True)  # a short one may be a part of a long one
         line = re.sub("|".join(map(re.escape, longest_first)), "***", line)
     return line[:_TEXT_CHARACTERS]
-
-
-def one_line(text: str) -> str:
-    """A text without line ends and control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 class _Said(msgspec.Struct):
