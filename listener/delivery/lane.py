@@ -350,7 +350,7 @@ class Lane:
             return dead
         self._retry_state.begin(left[0].sequence)
         while left:
-            async with self._destination.turn:
+            async with self._replays.turn_of_the_stream():
                 left, died = await self._attempt(left)
             dead += died
         self._recovered()
@@ -422,11 +422,7 @@ class Lane:
         """One call. Where it parks the sink for its refusals, the dead letters of that row come again with the rest."""
         outcome = self._refusals.judge(events, await self._destination.hand_over(events))
         if ids := self._refusals.revived():
-            try:
-                await self._journal.replay_dead_letters(DeadLetterFilter(sink=self.name, event_ids=ids))
-            except JournalError as exc:
-                self._log.warning("replays_delayed", error=str(exc))
-            self._replays.wake()
+            await self._replays.revive(ids)
         return outcome
 
     async def _move_on(self, taken: list[Event], later: list[Event]) -> None:
