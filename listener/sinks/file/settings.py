@@ -4,14 +4,13 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from listener.audit.trail import TrailOptions
 from listener.config.proxy import ProxySettings
-from listener.config.schema import InputFile, Url
+from listener.config.schema import InputFile, OutputFile, Url
 from listener.model.forms import CLOUD_EVENT, FormName
 from listener.runtime.owned import refusal_to_write
 from listener.sinks.registry import SinkContext
@@ -31,7 +30,7 @@ class FileSettings(ProxySettings):
     A proxy is for `checkpoint_url`. By default `chain` is on if whole CloudEvents are written.
     """
 
-    path: Path
+    path: OutputFile
     mode: Annotated[str, AfterValidator(_octal)] = "0640"
     fsync: bool = True
     chain: bool | None = None
