@@ -702,6 +702,32 @@ async def test_a_session_is_as_old_as_it_was_and_grows_older(world, one, databas
     assert await database.sessions([]) == []
 
 
+async def test_sequences_go_on_above_what_is_lost_and_that_is_told_until_something_is_stored(database, one, two):
+    await one.append(1, 2)
+    assert await database.begin_above(one.me, 2, 100) is None
+    assert await database.begin_above(one.me, 5, 100) == 100
+    assert await two.database.begin_above(two.me, 4, 99) == 100
+    assert await two.database.begin_above(two.me, 2, 99) is None
+    assert (await one.append(3)).last_sequence == 101
+    assert await database.begin_above(one.me, 5, 200) is None
+    assert await sequences(database) == [1, 2, 101]
+    stats = await database.stats()
+    assert (stats.events, stats.holes) == (3, ((1, 0), (3, 100)))
+
+
+async def test_no_event_gets_a_sequence_that_is_given_up_at_the_same_time(database, one, two):
+    appends = [asyncio.create_task(one.append(number)) for number in range(1)]
+    for known in range(10, 200, 10):
+        found, _ = await asyncio.gather(two.database.begin_above(two.me, known, known + 5), *appends)
+        appends = [asyncio.create_task(one.append(known))]
+        assert found in (None, known + 5)
+    await asyncio.gather(*appends)
+    stats = await database.stats()
+    kept = await sequences(database)
+    assert stats.events == len(kept) == len(set(kept)) == 20
+    assert not [n for n in kept for first, last in stats.holes if first <= n <= last]
+
+
 async def test_appends_at_once_leave_no_hole_and_show_in_order(world, one, two):
     three = await joined(await world.opened(), "three")
     reader = await world.opened()
