@@ -81,7 +81,7 @@ class Receiver:
         host: time, and since when its monotonic clock runs.
 
     Attributes:
-        status: how the account stands; `on_status` is told each change of it.
+        status: how the account stands; `on_status` is told each change of it. `repeats` is what it took last.
         rested: open once its state is stored and nothing of the session is processed any more.
     """
 
@@ -116,7 +116,7 @@ class Receiver:
         self._last_session: SessionState | None = None
         self._stored_at: Moment | None = None
         self.turn = Turn()
-        self._repeats = Repeats(options.known_digests)
+        self.repeats = Repeats(options.known_digests)
         self.seen_chats = SeenChats()
         self._liveness = Liveness()
         self._dead_since: Moment | None = None
@@ -299,7 +299,7 @@ class Receiver:
 
     def _on_batch(self, batch: Batch) -> None:
         decoded = self._decoder.decode(batch.payloads, account=self._identity.account, received_ms=batch.at.wall_ms)
-        self._repeats.drop_repeats(decoded, more=batch.more)
+        self.repeats.drop_repeats(decoded, more=batch.more)
         self._note(decoded, batch)
         if refused := count_batch(self._metrics, batch, decoded):
             self._log.warning("notifications_refused", reasons=dict(refused), batch=batch.number)
