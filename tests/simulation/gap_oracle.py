@@ -17,7 +17,7 @@ from listener.model.event import Origin
 from listener.model.replica import ACCOUNT
 from simulation.evidence import Answer, SessionProblem, Verdict
 from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
-from simulation.schedule import LOOK_S, RECONCILE_S, Advise, Forget, RefuseTopic
+from simulation.schedule import LOOK_S, RECONCILE_S, Forget, RefuseTopic
 from simulation.teams import NAME
 
 SLACK_S = 2.0
@@ -118,12 +118,10 @@ def _refused_again_and_again(it: Stretch) -> float:
 
 
 def _advised_interval(it: Stretch) -> float:
-    advised_ms = [
-        one.interval_ms
-        for one in it.case.plan.faults
-        if isinstance(one, Advise) and one.agent == it.gap.agent and one.at <= it.gap.ends_at
-    ]
-    return min(max(advised_ms, default=0.0), it.case.plan.max_interval_ms / 2) / 1000
+    advised = [one for one in it.answers if one.interval_ms is not None and one.left_at <= it.gap.ends_at]
+    before = [one for one in advised if one.left_at < it.begins_at]
+    advised_ms = [one.interval_ms or 0 for one in advised[max(0, len(before) - 1) :]]
+    return min(max(advised_ms, default=0), it.case.plan.max_interval_ms / 2) / 1000
 
 
 def _poll_beside_it(it: Stretch) -> float:
