@@ -222,7 +222,11 @@ class Work:
             *(LANE + name for name in changes.sinks_removed),
             *(ACCOUNT + name for name in changes.accounts_removed),
         ]
-        self._give_back([duty for duty in gone if duty in held], spawn)
+        gone = [duty for duty in gone if duty in held]
+        if self._duties.is_shared:
+            self._give_back(gone, spawn)
+        else:  # nobody waits for it, and the next configuration may have it again before anything can be stored
+            await self._duties.release(gone)
 
     async def exchange(self, names: Collection[str], spawn: Spawn) -> None:
         """Restart these lanes: files that their settings name have changed. Raises ConfigError: the old ones go on."""
