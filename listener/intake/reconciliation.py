@@ -334,6 +334,9 @@ class Reconciler:
         if found or gap is not None:
             await self._compare(look, prime=False, gap=gap)
         self._before = Before(look)
+        # One that was held up, as by a journal that could not commit, says little of now.
+        held_up_s = self._clock.monotonic_s() - look.asked_s - 2 * self.subscription.pause_s()
+        self._put_off |= held_up_s > _AGAIN_S and not was_put_off
 
     async def _until_explained(self) -> None:
         """Until a slow notification has come, also one that waits for polls to succeed again."""

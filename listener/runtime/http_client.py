@@ -22,6 +22,7 @@ from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
 
 from listener.runtime.cookies import CookieJar
+from listener.runtime.urls import HIDDEN, told
 
 LARGEST_HEADER = 64 * 2**10
 """Bytes of one header line, name and value: some Content-Security-Policies are longer than 8 KiB."""
@@ -37,7 +38,7 @@ _NO_ROOM = bytearray()
 E = TypeVar("E", bound=BaseException)
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,60}(?=:)")  # RFC 9110, 5.6.2
 _TEXT_CHARACTERS = 200
-_URL = re.compile(r"(\w+://)(?:[^\s/?#]*@)?([^\s/?#]*)\S*")
+_URL = re.compile(r"\w+://\S*")
 
 
 class HeadTooLarge(aiohttp.ClientError):
@@ -384,6 +385,21 @@ def _unconnected(exc: aiohttp.ClientConnectorError, peer: str = "") -> str:
 
 
 def _short(exc: BaseException) -> str:
-    """One line of printable characters, with no more of a URL than its host: its path and query may be a secret."""
-    text = "".join(c if c.isprintable() else " " for c in str(exc).removeprefix("[Errno None] "))
-    return " ".join(_URL.sub(r"\1\2", text).split())[:_TEXT_CHARACTERS] or type(exc).__name__
+    """One line of printable characters, with URLs as they are told."""
+    text = one_line(str(exc).removeprefix("[Errno None] "))
+    return _URL.sub(_told, text)[:_TEXT_CHARACTERS] or type(exc).__name__
+
+
+def _told(found: re.Match[str]) -> str:
+    try:
+        return told(URL(found[0]))
+    except ValueError:
+        return HIDDEN
+
+
+def one_line(text: str) -> str:
+    """What a peer says, in one line of printable characters.
+
+    In the text of a head, a byte that is no UTF-8 is half of a surrogate pair, which no JSON can hold.
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -34,6 +34,7 @@ from listener.runtime.http_post import Answer, Poster
 from listener.testing import ManualClock
 from support.bareserver import BareServer, Handler, new_http
 from support.eventually import eventually
+from support.wire import saying, talking
 
 POLL = Request(step=Step.CONNECT, payload=[{"id": "1", "channel": "/meta/connect"}], hold_ms=100)
 BODY = b'[{"channel": "/meta/connect", "id": "1", "successful": true}]'
@@ -163,6 +164,14 @@ async def test_another_status_may_stand_for_an_answer_that_the_server_had_given(
     assert (failure.http_status, failure.retry_after_s, failure.maybe_lost) == (status, 7.0, True)
     assert str(failure).startswith(f"HTTP {status}")
     assert line.payloads == []
+
+
+async def test_a_reason_in_another_encoding_is_told_in_text_that_json_can_hold():
+    """Servers tell it in the language of their host."""
+    refusal = b"HTTP/1.1 503 Nicht verf\xfcgbar \x1b[1m\r\nContent-Length: 0\r\n\r\n"
+    async with talking(saying(refusal)) as url, new_http() as http:
+        failure = await Line(url, http).failure()
+    assert str(failure) == "HTTP 503 Nicht verf gbar [1m"
 
 
 @pytest.mark.parametrize("hang", [False, True], ids=["closed", "black hole"])

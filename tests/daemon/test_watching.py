@@ -13,7 +13,7 @@ from listener.daemon import daemon as composition
 from listener.daemon.assembly import load_checked
 from listener.daemon.daemon import Daemon
 from listener.daemon.watching import ConfigurationWatch
-from listener.errors import ConfigError
+from listener.errors import ConfigError, JournalFull
 from listener.simulator import Simulator, SimulatorOptions
 from support.config import write_config
 from support.eventually import eventually
@@ -253,6 +253,50 @@ async def test_a_sink_that_a_start_would_refuse_is_refused_by_a_reload_too(tmp_p
         if path == "nowhere/audit.jsonl":
             assert daemon.reloads.status().problems == (f"sinks.second.path: there is no folder {tmp_path}/nowhere",)
     assert not daemon.reloads.is_refused
+
+
+async def test_a_new_sink_is_known_while_an_account_that_changes_too_takes_its_time(
+    tmp_path, sim, listening, monkeypatch
+):
+    monkeypatch.setattr(composition, "_LOOK_S", 0.01)  # at the files that its sinks name
+    table = {"server": {"url": sim.url}, "shutdown_timeout_s": 0.5}
+    daemon = await listening(write_config(tmp_path, **table, accounts=[{"username": "agent1", "password": "secret"}]))
+    sim.control("delay", ms=60_000)
+    more = {"second": {"type": "file", "path": "second.jsonl"}}
+    accounts = [{"username": "agent1", "password": "secret", "keys": ["Outcome"]}]
+    write_config(tmp_path, **table, accounts=accounts, sinks=more)
+    with capture_logs() as log:
+        daemon.reload()
+        await eventually(lambda: any(line["event"] == "reloaded" for line in log))
+    assert [line["event"] for line in log if line["event"] in ("account_not_stopped_in_time", "reloaded")] == [
+        *("account_not_stopped_in_time", "reloaded")
+    ]
+
+
+async def test_who_comes_back_while_the_journal_cannot_commit_is_at_work_again(tmp_path, sim, listening, monkeypatch):
+    """Nothing of theirs can be stored yet when they are configured again."""
+    accounts = [{"username": name, "password": "secret"} for name in ("agent1", "agent2")]
+    table = {"server": {"url": sim.url}, "shutdown_timeout_s": 0.3}
+    both = {"second": {"type": "file", "path": "second.jsonl"}}
+    daemon = await listening(write_config(tmp_path, **table, accounts=accounts, sinks=both))
+    await eventually(lambda: set(sessions(sim)) == {"agent1", "agent2"})
+    journal, append, is_full = daemon._journal, daemon._journal.append, True
+
+    async def refuse(batch):
+        if is_full:
+            raise JournalFull("no room")
+        return await append(batch)
+
+    monkeypatch.setattr(journal, "append", refuse)
+    sim.set_disposition("agent1", "0000Na9B26EF003M", "A")
+    for has, these in ((accounts[:1], {}), (accounts, both)):
+        with capture_logs() as log:
+            write_config(tmp_path, **table, accounts=has, sinks=these)
+            daemon.reload()
+            await eventually(lambda: any(line["event"] == "reloaded" for line in log))
+    is_full = False
+    await eventually(lambda: len(daemon._roll) == 2 and not daemon.not_ready())
+    assert sorted(daemon._lanes.running) == ["audit", "second"]
 
 
 async def test_a_sink_whose_folder_was_missing_is_taken_once_the_folder_is_there(tmp_path, sim, listening):

@@ -237,6 +237,11 @@ class PostgresDatabase:
             stale=tuple(map(rows.unescaped, row["stale"])),
         )
 
+    async def begin_above(self, me: int, known: int, top: int) -> int | None:
+        """See `Database`."""
+        last: int | None = await self._value("begin_above", me, known, top)
+        return last
+
     async def read(self, after: int, limit: int) -> Sequence[Event]:
         """See `Database`. In pages, so that the event loop never decodes for long."""
         found: list[Event] = []
