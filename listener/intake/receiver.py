@@ -180,7 +180,8 @@ class Receiver:
             # A server may drop a subscription in silence; without the REST API nothing would ever tell.
             chores.append(Chore(tasks, f"subscribe {name}", self.subscribe_again, every_s=options.resubscribe_s))
         if self._rest is not None:
-            chores.append(Chore(tasks, f"keepalive {name}", self._stay_logged_in, every_s=options.keepalive_s))
+            stay = partial(self._stay_logged_in, self._rest)
+            chores.append(Chore(tasks, f"keepalive {name}", stay, every_s=options.keepalive_s))
         return chores
 
     async def _mark_unclean(self) -> None:
@@ -491,10 +492,9 @@ class Receiver:
             taken=resume.taken,
         )
 
-    async def _stay_logged_in(self) -> None:
+    async def _stay_logged_in(self, rest: Rest) -> None:
         """It is undocumented whether a long poll refreshes the HTTP session: send a cheap request now and then."""
-        assert self._rest is not None  # noqa: S101 - see `_begin_chores`
         try:
-            await self._rest.keepalive()
+            await rest.keepalive()
         except ListenerError as exc:
             self._log.warning("keepalive_failed", error=str(exc))

@@ -346,6 +346,13 @@ def test_a_login_that_is_renewed_while_the_disk_is_full_is_followed_by_a_poll_at
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_look_that_a_full_disk_held_up_is_followed_by_another_which_finds_that_the_subscription_died_meanwhile():
+    full, forget = DiskFull(at=25.152, for_s=12.403), Forget(agent="agent2", at=27.94)
+    kill = Kill(power=False, at=55.947, for_s=1.0)
+    outcome = play(_small(120001896, full, forget, kill, ack=True, hold_ms=3000, lasts_s=60.0))
+    assert (outcome.unknown, outcome.known) == ([], {}), told(outcome)
+
+
 def test_a_notification_that_repeats_the_value_known_makes_it_newer_than_what_is_being_read():
     twice = ServerRestart(at=21.071, for_s=0.79), ServerRestart(at=31.459, for_s=9.402)
     outcome = play(_small(9596, *twice, ack=True, hold_ms=5000, lasts_s=60.0))
@@ -750,6 +757,22 @@ def test_a_gap_that_begins_at_a_time_which_the_clock_never_showed_was_counted_ba
             accounts=3,
         )
     )
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_gap_may_last_for_the_pause_that_the_server_advises_by_itself_to_one_of_two_clients():
+    plan = _small(
+        123000178,
+        RefuseTopic(topic="/v2/me/chats", at=16.58, for_s=25.0),
+        DiskFull(at=22.217, for_s=9.269),
+        RefuseTopic(topic="/v2/me/emails", at=23.06, for_s=25.0),
+        Kill(power=False, at=26.215, for_s=1.0),
+        ReadTimeout(limit_s=1.2, at=34.795, for_s=20.0),
+        ack=False,
+        hold_ms=5000,
+        lasts_s=40.0,
+    )
+    outcome = play(msgspec.structs.replace(plan, media=("chat", "email", "voice")))
     assert outcome.unknown == [], told(outcome)
 
 
