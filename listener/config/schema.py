@@ -63,13 +63,14 @@ _READABLE = AfterValidator(_readable)
 InputFile = Annotated[Path, _READABLE]
 
 
-def _can_be_called(path: Path) -> Path:
-    if "\0" in str(path) or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
+def possible_name(path: Path) -> Path:
+    """The same path. Raises ValueError: no file can be called so."""
+    if not path.name or "\0" in str(path) or any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts):
         raise ValueError("no file can be called so")
     return path
 
 
-OutputFile = Annotated[Path, AfterValidator(_can_be_called)]
+OutputFile = Annotated[Path, AfterValidator(possible_name)]
 
 
 def text_in(file: Path, *, may_be_pipe: bool = False) -> str:

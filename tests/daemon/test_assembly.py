@@ -256,6 +256,7 @@ UNREADABLE = "/proc/self/mem"  # what is at its beginning is an I/O error
         ("sinks.one.path", {"sinks": {"one": {"type": "file", "path": "a\0b"}}}),
         ("sinks.one.path", {"sinks": {"one": {"type": "file", "path": "x" * 300}}}),
         ("journal.path", {"journal": {"path": "x" * 300}}),
+        ("journal.path", {"journal": {"path": "/"}}),
     ],
 )
 def test_a_file_that_cannot_be_is_a_problem_with_its_place(tmp_path: Path, place: str, tables: dict[str, Any]):
