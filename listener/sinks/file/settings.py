@@ -71,14 +71,17 @@ def options_of(context: SinkContext, settings: FileSettings) -> TrailOptions:
 def refusals(context: SinkContext, settings: FileSettings) -> Iterator[tuple[str, str]]:
     """What the host would refuse when the file is opened: the key, and why."""
     path = context.base / settings.path
-    if not path.parent.is_dir():
-        yield "path", f"there is no folder {path.parent}"
-    elif path.is_dir():
-        yield "path", f"cannot write {path}: {os.strerror(errno.EISDIR)}"
-    elif path.exists() and not path.is_file():
-        yield "path", f"cannot write {path}: it is not a regular file"
-    elif (why := refusal_to_write(path if path.exists() else path.parent)) is not None:
-        yield "path", f"cannot write {path}: {why}"
+    try:
+        if not path.parent.is_dir():
+            yield "path", f"there is no folder {path.parent}"
+        elif path.is_dir():
+            yield "path", f"cannot write {path}: {os.strerror(errno.EISDIR)}"
+        elif path.exists() and not path.is_file():
+            yield "path", f"cannot write {path}: it is not a regular file"
+        elif (why := refusal_to_write(path if path.exists() else path.parent)) is not None:
+            yield "path", f"cannot write {path}: {why}"
+    except OSError as exc:  # a folder above may not be entered
+        yield "path", f"cannot write {path}: {exc.strerror}"
 
 
 def problems(settings: FileSettings, form: FormName) -> Iterator[tuple[str, str]]:
