@@ -142,6 +142,9 @@ def _poll_beside_it(it: Stretch) -> float:
     network = [one for one in it.found if one.what in _OF_THE_NETWORK]
     beside = [one for one in it.answers if one.what == _SUBSCRIBE and it.since <= one.left_at <= it.gap.ends_at]
     is_lost = any(one.verdict is Verdict.LOST or any(_meet(one, other) for other in network) for one in beside)
+    if network and not beside:  # a look that goes on unsubscribed: its request has not come as far as the server
+        during = [one for one in it.answers if it.since <= one.asked_at <= it.gap.ends_at]
+        is_lost = any((one.what, one.verdict) == ("rest", Verdict.GRANTED) for one in during)
     return it.case.plan.hold_ms / 1000 if is_lost else 0.0
 
 
@@ -209,7 +212,7 @@ LATER: tuple[Allowance, ...] = (
         seconds=_advised_interval,
     ),
     Allowance(
-        when="an answer beside the polls that is lost on its way, without acknowledgements",
+        when="a request beside the polls that is lost on its way, or its answer, without acknowledgements",
         most="a hold",
         text="the server may write events into it yet, until the poll beside it is answered",
         seconds=_poll_beside_it,
