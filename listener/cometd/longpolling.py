@@ -60,7 +60,7 @@ class LongPollingTransport(SessionTransport):
                 headers,
                 until_s=until_s,
                 connecting_s=self.link.connecting_s,
-                stays=request.step is Step.CONNECT,
+                stays=request.step is not Step.OTHER,
                 before_sending=self._before_sending,
             )
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:

@@ -26,9 +26,10 @@ from listener.cometd.protocol import Request, Resume, Session, Step
 from listener.cometd.slices import SLICE_BYTES, Slicer
 from listener.cometd.transport import Link
 from listener.errors import ExchangeFailed
+from listener.runtime.cookies import CookieJar
 from listener.runtime.gate import Gate
 from listener.runtime.host import Host
-from listener.runtime.http_client import Connector, CookieJar, new_session
+from listener.runtime.http_client import Connector, new_session
 from listener.runtime.http_post import Answer, Poster
 from listener.testing import ManualClock
 from support.bareserver import BareServer, Handler, new_http
@@ -212,6 +213,16 @@ async def test_a_hold_of_ten_minutes_is_not_ended_by_the_librarys_own_five():
         await line.poll()
         await line.transport.close()
     assert [(timeout.total, timeout.connect) for timeout in noting.timeouts] == [(None, 3)]
+
+
+async def test_a_session_that_goes_on_has_one_connection_for_all_that_it_asks_in_turn():
+    noting = Noting(limit=0)
+    async with BareServer(answering()) as server, new_session(noting, cookies=CookieJar()) as http:
+        line = Line(server.url, http)
+        for step in (Step.CONNECT, Step.SUBSCRIBE, Step.CONNECT, Step.HANDSHAKE):
+            await line.poll(Request(step=step, payload=POLL.payload))
+        await line.transport.close()
+    assert len(noting.timeouts) == 1
 
 
 async def test_a_server_that_cannot_be_reached_has_lost_nothing():

@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
+from listener.runtime.cookies import CookieJar
 from listener.runtime.http_client import (
     LARGEST_HEAD,
     LARGEST_HEADER,
     Connector,
-    CookieJar,
     HeadTooLarge,
     Proxy,
     describe,
