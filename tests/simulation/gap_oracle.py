@@ -148,11 +148,19 @@ def _poll_beside_it(it: Stretch) -> float:
     return it.case.plan.hold_ms / 1000 if is_lost else 0.0
 
 
+def _forgotten_at(it: Stretch) -> float | None:
+    """When the server forgot what the agent's session is subscribed to, within the gap."""
+    mine = [one.at for one in it.case.plan.faults if isinstance(one, Forget) and one.agent == it.gap.agent]
+    return min((one for one in mine if it.begins_at <= one <= it.gap.ends_at), default=None)
+
+
+def _found_over_an_end(it: Stretch) -> float:
+    is_of_a_look = it.gap.reason in _OF_A_LOOK or _forgotten_at(it) is not None
+    return RECONCILE_S if it.has_moved and is_of_a_look else 0.0
+
+
 def _found_before_it(it: Stretch) -> float:
-    agent, faults = it.gap.agent, it.case.plan.faults
-    forgotten = [one.at for one in faults if isinstance(one, Forget) and one.agent == agent]
-    at = min((one for one in forgotten if it.begins_at <= one <= it.gap.ends_at), default=None)
-    proven_at = it.proven_at()
+    agent, faults, at, proven_at = it.gap.agent, it.case.plan.faults, _forgotten_at(it), it.proven_at()
     if proven_at is None or it.gap.reason in _OF_A_LOOK:
         return 0.0
     looks = [one for one in it.answers if (one.what, one.verdict) == (_SUBSCRIBE, Verdict.GRANTED)]
@@ -235,7 +243,7 @@ EARLIER: tuple[Allowance, ...] = (
         when="a dead subscription, or a refused topic, and the end of a process",
         most="the interval of the looks, 15 s",
         text="what the process had seen of the subscription since the last look is gone with it",
-        seconds=lambda it: RECONCILE_S if it.has_moved and it.gap.reason in _OF_A_LOOK else 0.0,
+        seconds=_found_over_an_end,
     ),
     Allowance(
         when="a subscription that the server forgot in silence, or a supervisor who is not told what is set, and a gap "
