@@ -51,6 +51,7 @@ def test_what_made_the_trail_finds_it(make_trail, append, path):
         b"not ours\n",
         b'{"sequence":"x"}\n',
         b'{"id":"a","sequence":"0","data":{}}\n',
+        *(written(7).replace(b'"7"', b'"1%b"' % (b"0" * zeros)) for zeros in (16, 18, 40, 5000)),
         disposition_event(9).to_json()[:-30],  # without a line end: a crash cut it
     ],
 )

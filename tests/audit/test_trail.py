@@ -347,16 +347,19 @@ def test_what_a_killed_listener_left_unsigned_is_signed_where_the_journal_has_it
     assert proven().is_proven()
 
 
-def test_a_line_that_was_appended_meanwhile_is_moved_aside_and_on_record(make_trail, append, proven, path):
+@pytest.mark.parametrize("sequence", [6, 10**17, 10**40])
+def test_a_line_that_was_appended_meanwhile_is_moved_aside_and_on_record(make_trail, append, proven, path, sequence):
     trail = make_trail()
     append(trail, events_of(5))
     trail.close()
-    event = disposition_event(6, value="Forged")
+    event = disposition_event(sequence, value="Forged")
     forged = chained(event.to_json(), len(event.data), head_of(path.read_bytes().splitlines()[-1]))[0] + b"\n"
     with path.open("ab") as file:
         file.write(forged)
     trail = make_trail(touched=True)
-    assert trail.doubtful() == [5, 6], "the last event that is signed tells whether it is the same journal"
+    assert trail.doubtful() == [5, sequence][: 1 + (sequence < 10**18)], (
+        "the last event that is signed tells whether it is the same journal"
+    )
     with capture_logs() as logs:
         assert settled(trail, *events_of(5)) == 1
     (aside,) = path.parent.glob("events.jsonl.quarantined-*")
@@ -367,6 +370,7 @@ def test_a_line_that_was_appended_meanwhile_is_moved_aside_and_on_record(make_tr
     assert notices(path) == [("quarantined", told)]
     assert [(entry["event"], entry["lines"]) for entry in logs] == [("audit_lines_quarantined", 1)]
     append(trail, events_of(3, first=6))
+    assert trail._signer.last.size == 6, "what follows is not late"
     trail.close()
     verdict = proven()
     assert (lines_in(path), verdict.is_proven()) == ([1, 2, 3, 4, 5, 0, 6, 7, 8], True)
