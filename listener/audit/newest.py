@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from listener.audit.events import UNDECODABLE, epoch_ms
 from listener.audit.files import predecessors
 from listener.audit.reading import lines_backwards, lines_of
 from listener.audit.window import sequence_of
-from listener.model.event import epoch_ms
 
 _UNLIKELY = 10**16  # an event a millisecond for 300,000 years; the numbers of a journal end at 9 * 10**18
 _ENOUGH = 1000  # lines at the end: those of replayed dead letters have lower sequences than the ones before
@@ -70,5 +70,5 @@ def _came_ms(line: bytes) -> int | None:
     try:
         found = msgspec.json.decode(line, type=_Line)
         return epoch_ms(found.data.received_at or found.data.to or found.time)
-    except (msgspec.DecodeError, ValueError):
+    except (*UNDECODABLE, ValueError):
         return None

@@ -347,6 +347,15 @@ def test_what_a_killed_listener_left_unsigned_is_signed_where_the_journal_has_it
     assert proven().is_proven()
 
 
+def test_a_line_that_claims_to_stand_behind_more_than_fit_into_memory_is_told_in_a_stretch(make_trail, path):
+    event, number = disposition_event(1), 10**17
+    path.write_bytes(chained(event.to_json(), len(event.data), Head(number, bytes(32)))[0] + b"\n")
+    trail = make_trail(touched=True)
+    trail.settle(known(last=5))
+    trail.close()
+    assert notices(path) == [("unconfirmed", {"firstRecord": 0, "lastRecord": number})]
+
+
 @pytest.mark.parametrize("sequence", [6, 10**17, 10**40])
 def test_a_line_that_was_appended_meanwhile_is_moved_aside_and_on_record(make_trail, append, proven, path, sequence):
     trail = make_trail()
