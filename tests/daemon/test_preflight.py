@@ -233,7 +233,7 @@ def test_a_password_with_a_blank_around_it_is_warned_of_and_not_shown(tmp_path: 
 def test_a_password_that_passes_a_network_unencrypted_is_told(tmp_path: Path, server, told: bool):
     account = {"username": "agent1", "password": "pa55word"}
     found = texts(unsafe(parts_of(write_config(tmp_path, server=server, accounts=[account]))))
-    text = "server.url: each login sends the password to gws.example.com unencrypted: use https://"
+    text = "server.url: the login may pass the network to gws.example.com unencrypted: use https://"
     assert found == ([text] if told else [])
 
 
@@ -298,5 +298,14 @@ def test_the_folder_of_a_file_has_to_be_on_the_replica_that_writes_it_alone(tmp_
 )
 def test_events_that_pass_a_network_unencrypted_are_warned_of(tmp_path: Path, journal, warned: bool):
     config = write_config(tmp_path, server={"url": "https://gws.example.com"}, journal={"path": None, **journal})
-    text = "journal.tls: events, and the login, pass the network to db.example.com unencrypted"
+    text = "journal.tls: events pass the network to db.example.com unencrypted"
     assert texts(warnings(parts_of(config))) == ([text] if warned else [])
+    assert unsafe(parts_of(config)) == []
+
+
+def test_a_password_of_the_journal_that_passes_a_network_unencrypted_is_told(tmp_path: Path):
+    journal = {"path": None, "url": URL, "tls": False, "username": "listener", "password": "pa55word"}
+    config = write_config(tmp_path, server={"url": "https://gws.example.com"}, journal=journal)
+    assert texts(unsafe(parts_of(config))) == [
+        "journal.tls: the login may pass the network to db.example.com unencrypted: use tls = true"
+    ]

@@ -13,11 +13,11 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
+from listener.runtime.cookies import CookieJar
 from listener.runtime.http_client import (
     LARGEST_HEAD,
     LARGEST_HEADER,
     Connector,
-    CookieJar,
     Proxy,
     describe,
     new_session,
