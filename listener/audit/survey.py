@@ -170,12 +170,12 @@ def pieces(file: AuditFile, verdict: Verdict) -> Iterator[tuple[Sequence[bytes],
     last, proof = next(stretches, (None, Proof.NONE))
     number = 0
     for lines, _ in file.blocks():
-        behind = number + len(lines)
+        start, behind = number, number + len(lines)
         while last is not None and last < behind:
             if last > number:
-                yield lines[: last - number], proof
-                lines, number = lines[last - number :], last  # noqa: PLW2901 - the rest of the same block
+                yield lines[number - start : last - start], proof
+                number = last
             last, proof = next(stretches, (None, Proof.NONE))
-        if lines:
-            yield lines, proof
+        if number < behind:
+            yield lines[number - start :], proof
         number = behind

@@ -122,9 +122,10 @@ class Walk:
 
     def read(self, path: Path, blocks: Iterable[Block]) -> None:
         """Every line of a file, as `reading.blocks_of` gives them. Raises what that raises."""
-        number, ended = 0, True
+        number, is_cut = 0, False
         self._forget_older()
-        for lines, ended in blocks:  # noqa: B007 - of the last block
+        for lines, ended in blocks:
+            is_cut = not ended
             at, marks = 0, [sha256(line).hexdigest() for line in lines]
             while at < len(lines):
                 if self._plain and self._last is not None:
@@ -133,7 +134,7 @@ class Walk:
                     self._take(Location(path, number + at + 1), lines[at], bytes.fromhex(marks[at]))
                     at += 1
             number += len(lines)
-        if not ended:
+        if is_cut:
             self._verdict.find(Kind.CUT, Location(path, number), "the last line has no end")
         self.last_place = Location(path, number) if number else self.last_place
 

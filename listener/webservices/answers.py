@@ -165,8 +165,8 @@ async def _objects(body: bytes, most: int) -> list[msgspec.Raw]:
             elif is_text or len(what) > 1:
                 continue
             elif what in b"{[":
+                start = mark.start() if depth == 1 else start
                 depth += 1
-                start = mark.start() if depth == 2 else start  # noqa: PLR2004 - the array is the first
             else:
                 depth -= 1
                 if depth == 1:

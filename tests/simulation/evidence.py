@@ -85,7 +85,8 @@ class Verdict(Enum):
 class Answer:
     """An answer of the server to one agent: when it was asked, when the answer left, to what, and its worth.
 
-    `what` is the channel of a Bayeux message, `login` of whoever names a password, `rest` of all else.
+    `what` is the channel of a Bayeux message, `login` of whoever names a password, `rest` of all else. `interval_ms` is
+    the pause between polls that it advises, None if it says nothing of that.
     """
 
     asked_at: float
@@ -95,6 +96,7 @@ class Answer:
     client_id: str
     what: str
     verdict: Verdict
+    interval_ms: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from listener.model.event import Origin
 from listener.model.replica import ACCOUNT
 from simulation.evidence import Answer, SessionProblem, Verdict
 from simulation.oracle import UNCERTAIN, Case, Finding, Gap, may_leave_a_gap
-from simulation.schedule import LOOK_S, RECONCILE_S, Advise, Forget, RefuseTopic
+from simulation.schedule import LOOK_S, RECONCILE_S, Forget, RefuseTopic
 from simulation.teams import NAME
 
 SLACK_S = 2.0
@@ -110,20 +110,30 @@ def _tenth_of_outage(it: Stretch) -> float:
 
 
 def _refused_again_and_again(it: Stretch) -> float:
+    lasted_at = _lasted_at(it)
     times = sum(
-        one.verdict in (Verdict.UNKNOWN_CLIENT, Verdict.REFUSED) and it.since <= one.left_at <= it.gap.ends_at
+        one.verdict in (Verdict.UNKNOWN_CLIENT, Verdict.REFUSED) and lasted_at <= one.left_at <= it.gap.ends_at
         for one in it.answers
     )
     return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (times - 1)) if times > 1 else 0.0
 
 
+def _lasted_at(it: Stretch) -> float:
+    """When a session was last known to last for more than its first poll, before all that stood in the way."""
+    polls = [one for one in it.answers if (one.what, one.verdict) == (_CONNECT, Verdict.GRANTED)]
+    known, lasted_at, network = set[str](), 0.0, [one for one in it.found if one.what in _OF_THE_NETWORK]
+    for one in polls:
+        if one.left_at <= it.gap.ends_at and one.client_id in known and not any(_meet(one, other) for other in network):
+            lasted_at = min(one.left_at, it.since)
+        known.add(one.client_id)
+    return lasted_at
+
+
 def _advised_interval(it: Stretch) -> float:
-    advised_ms = [
-        one.interval_ms
-        for one in it.case.plan.faults
-        if isinstance(one, Advise) and one.agent == it.gap.agent and one.at <= it.gap.ends_at
-    ]
-    return min(max(advised_ms, default=0.0), it.case.plan.max_interval_ms / 2) / 1000
+    advised = [one for one in it.answers if one.interval_ms is not None and one.left_at <= it.gap.ends_at]
+    before = [one for one in advised if one.left_at < it.begins_at]
+    advised_ms = [one.interval_ms or 0 for one in advised[max(0, len(before) - 1) :]]
+    return min(max(advised_ms, default=0), it.case.plan.max_interval_ms / 2) / 1000
 
 
 def _poll_beside_it(it: Stretch) -> float:
@@ -187,7 +197,7 @@ LATER: tuple[Allowance, ...] = (
         seconds=_tenth_of_outage,
     ),
     Allowance(
-        when="sessions that are refused again and again",
+        when="sessions that are refused again and again, or last for one poll",
         most="0.5 s, twice that each time, 30 s",
         text="the pause between handshakes doubles",
         seconds=_refused_again_and_again,

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -42,6 +43,7 @@ LEARNED_FROM = 3  # answers that a proxy cuts; from then on nobody should ask fo
 CODES = ("resolved", "callback", "spam")  # beside those that are used once
 _ENDS = (b"402::", b'"reconnect":"handshake"', b'"reconnect":"none"')
 _NO_LOGIN = (b"Access denied", b"Csrf token")
+_INTERVAL = re.compile(rb'"interval":(\d+)')
 _PEER: ContextVar[str] = ContextVar("peer", default="")
 """The host whose request is being answered."""
 _DECODE = msgspec.json.Decoder(list[dict[str, Any]]).decode
@@ -212,6 +214,7 @@ class Site(Simulator):
                 client_id=client_id,
                 what=what,
                 verdict=Verdict.UNKNOWN_LOGIN if self._is_of_a_lost_login(call, reply) else _worth(reply, messages),
+                interval_ms=max(map(int, _INTERVAL.findall(reply.body)), default=None) if messages else None,
             )
         )
 

@@ -760,6 +760,22 @@ def test_a_gap_that_begins_at_a_time_which_the_clock_never_showed_was_counted_ba
     assert outcome.unknown == [], told(outcome)
 
 
+def test_a_gap_may_last_for_the_pause_that_the_server_advises_by_itself_to_one_of_two_clients():
+    plan = _small(
+        123000178,
+        RefuseTopic(topic="/v2/me/chats", at=16.58, for_s=25.0),
+        DiskFull(at=22.217, for_s=9.269),
+        RefuseTopic(topic="/v2/me/emails", at=23.06, for_s=25.0),
+        Kill(power=False, at=26.215, for_s=1.0),
+        ReadTimeout(limit_s=1.2, at=34.795, for_s=20.0),
+        ack=False,
+        hold_ms=5000,
+        lasts_s=40.0,
+    )
+    outcome = play(msgspec.structs.replace(plan, media=("chat", "email", "voice")))
+    assert outcome.unknown == [], told(outcome)
+
+
 def test_of_two_listeners_the_one_that_has_the_journal_keeps_it_although_the_disk_was_slow_when_it_began():
     slow, kill = DiskStall(by_s=3.0, at=66.124, for_s=9.161), Kill(power=False, at=72.741, for_s=1.0)
     outcome = play(_small(95001753, slow, kill, Second(at=76.257), ack=True, hold_ms=8000, lasts_s=90.0))

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -93,7 +94,7 @@ class SharedJournal:
         self._moved = Latch()  # opened for a moment by whatever may end a wait
         self._trouble: str | None = None
         if membership is not None:
-            membership.on_beat(self._beaten)
+            membership.on_beat(partial(self._beaten, membership))
 
     async def open(self) -> None:
         """Connect, and join. Raises JournalLocked if it is open already, JournalError."""
@@ -179,11 +180,10 @@ class SharedJournal:
         """Bytes that its tables take, as `stats` told last."""
         return self._size_bytes
 
-    def _beaten(self) -> None:
-        assert self._membership is not None  # noqa: S101 - it is what calls this
-        if not self._membership.is_certain():
+    def _beaten(self, membership: Membership) -> None:
+        if not membership.is_certain():
             self._move()
-        self._learn(self._membership.beaten.last_sequence)
+        self._learn(membership.beaten.last_sequence)
 
     def _learn(self, sequence: int) -> None:
         if sequence > self._last_sequence:

@@ -91,11 +91,16 @@ class FileLock:
 
 def identity(name: str) -> tuple[int, int] | None:
     """Which file a name leads to, as its device and number; None if to none. Raises OSError."""
+    found = look_at(name)
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+def look_at(name: str) -> os.stat_result | None:
+    """What a name leads to; None if to nothing. Raises OSError."""
     try:
-        found = os.stat(name)  # noqa: PTH116 - a Path would cost each commit more than the look
+        return os.stat(name)  # noqa: PTH116 - a Path would cost each commit more than the look
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_dev, found.st_ino
 
 
 def _path(journal: Path) -> Path:
