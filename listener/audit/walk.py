@@ -7,7 +7,7 @@ may wait for them.
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from itertools import chain, count, repeat, takewhile
+from itertools import chain, compress, count, repeat, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -146,12 +146,11 @@ class Walk:
         first = last.number + 1
         links = map(str.encode, map(LINK.__mod__, zip(count(first), chain((last.hash.hex(),), marks), strict=False)))
         follow = map(bytes.startswith, lines, links, map(bytes.find, lines, repeat(OPENING)))
-        found = sum(1 for _ in takewhile(bool, follow))
+        found = sum(takewhile(bool, follow))
         if not found:
             return 0
-        for line in lines[:found]:
-            if line.startswith(NOTICE):
-                self._heed(line)
+        for line in compress(lines[:found], map(bytes.startswith, lines, repeat(NOTICE))):
+            self._heed(line)
         for size in self._sizes[bisect_right(self._sizes, first) : bisect_right(self._sizes, first + found)]:
             self.segments.note(Head(size, bytes.fromhex(marks[size - first - 1])))
         head = Head(first + found, bytes.fromhex(marks[found - 1]))

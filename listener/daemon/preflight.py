@@ -37,8 +37,11 @@ def setting_problems(parts: Parts) -> list[Problem]:
 
 
 def _of_one_machine(parts: Parts) -> Iterator[Problem]:
-    if parts.journal is not None and not (folder := (parts.base / parts.journal.path).parent).is_dir():
-        yield Problem("journal.path", f"there is no folder {folder}")
+    if parts.journal is not None:
+        folder = (parts.base / parts.journal.path).parent
+        with suppress(OSError):  # what the host refuses tells `_of_the_journal`
+            if not folder.is_dir():
+                yield Problem("journal.path", f"there is no folder {folder}")
     for name, lane in parts.sinks.items():
         if lane.on is not None:
             yield Problem(f"sinks.{name}.on", "needs journal.url: without it there are no replicas")
@@ -85,12 +88,15 @@ def _of_the_journal(parts: Parts) -> Iterator[Problem]:
     if parts.journal is None or parts.journal.url is not None:
         return
     path = parts.base / parts.journal.path
-    if not path.parent.is_dir():
-        return
-    if (why := refusal_to_write(path.parent)) is not None:
-        yield Problem("journal.path", f"cannot write to the folder {path.parent}: {why}")
-    elif path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
-        yield Problem("journal.path", f"cannot read and write {path}")
+    try:
+        if not path.parent.is_dir():
+            return
+        if (why := refusal_to_write(path.parent)) is not None:
+            yield Problem("journal.path", f"cannot write to the folder {path.parent}: {why}")
+        elif path.exists() and not (path.is_file() and os.access(path, os.R_OK | os.W_OK)):
+            yield Problem("journal.path", f"cannot read and write {path}")
+    except OSError as exc:  # a folder above may not be entered
+        yield Problem("journal.path", f"cannot read and write {path}: {exc.strerror}")
 
 
 def _of_the_port(parts: Parts) -> Iterator[Problem]:

@@ -82,6 +82,19 @@ def test_a_journal_that_is_no_file_is_told(tmp_path: Path):
     assert texts(host_problems(parts)) == [f"journal.path: cannot read and write {tmp_path}/journal.db"]
 
 
+def test_a_place_that_cannot_be_looked_at_is_told(tmp_path: Path):
+    """As one below a folder that may not be entered."""
+    beyond = Path(*["x" * 250] * 20, "file")
+    sinks = {"one": {"type": "file", "path": str(beyond)}}
+    config = write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, journal={"path": str(beyond)}, sinks=sinks)
+    parts = parts_of(config)
+    assert texts(setting_problems(parts)) == []
+    assert texts(host_problems(parts)) == [
+        f"journal.path: cannot read and write {tmp_path / beyond}: File name too long",
+        f"sinks.one.path: cannot write {tmp_path / beyond}: File name too long",
+    ]
+
+
 def test_beside_a_running_daemon_the_port_is_taken_for_its_own(tmp_path: Path, listening: int):
     config = write_config(tmp_path, server={"url": "http://127.0.0.1:9"}, http={"listen": f"127.0.0.1:{listening}"})
     (tmp_path / "journal.db.lock").write_text(f"{os.getpid()}\n")

@@ -32,6 +32,7 @@ from simulation.schedule import (
     DiskStall,
     Drain,
     Duplicate,
+    Expire,
     Fail,
     FilesTaken,
     Forget,
@@ -326,6 +327,12 @@ def test_a_file_is_free_for_the_next_process_although_the_disk_was_slow_when_it_
 def test_what_a_slow_disk_has_begun_stands_in_the_way_of_a_session_beyond_the_end_of_its_slowness():
     slow, kill = DiskStall(by_s=3.0, at=38.62, for_s=7.06), Kill(power=False, at=38.663, for_s=1.0)
     outcome = play(_small(95001561, slow, kill, ack=True, hold_ms=5000, lasts_s=60.0, accounts=3, sliced=True))
+    assert outcome.unknown == [], told(outcome)
+
+
+def test_a_session_that_is_lost_while_the_disk_is_full_is_back_as_soon_as_it_is_not():
+    full, expire = DiskFull(at=11.172, for_s=9.311), Expire(agent="agent1", at=17.826)
+    outcome = play(_small(128000146, full, expire, ack=True, hold_ms=3000, lasts_s=40.0, sliced=True))
     assert outcome.unknown == [], told(outcome)
 
 

@@ -3,15 +3,14 @@
 import re
 from collections.abc import Iterator
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from yarl import URL
 
 from listener.config.login import LoginSettings, Unencrypted, exposure
 from listener.config.proxy import ProxySettings
-from listener.config.schema import Folders, InputFile, SecretFile, Section, Url, text_in
+from listener.config.schema import InputFile, SecretFile, Section, Url, looked_into, text_in
 from listener.config.tls import TlsSettings
 from listener.model.forms import problem_of
 from listener.sinks.webhook.addresses import is_public
@@ -70,13 +69,7 @@ def _origin(value: str) -> str:
     return value
 
 
-def _holds_signing_secrets(file: Path, info: ValidationInfo) -> Path:
-    if isinstance(info.context, Folders):
-        keys_in(file, text_in(file))
-    return file
-
-
-SigningFile = Annotated[InputFile, AfterValidator(_holds_signing_secrets)]
+SigningFile = Annotated[InputFile, looked_into(lambda file: keys_in(file, text_in(file)))]
 Token = Annotated[SecretStr, AfterValidator(_header_value)]
 
 
