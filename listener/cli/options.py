@@ -17,6 +17,7 @@ from listener.config.loading import CONFIG_VARIABLE, default_file, load, parts_o
 from listener.config.schema import Folders, possible_name
 from listener.config.settings import Parts
 from listener.errors import ConfigError, Problem, StartError
+from listener.runtime.owned import require_owned
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -146,10 +147,11 @@ def replacing(path: Path, option: str, *, mode: int = 0o640) -> Iterator[TextIO]
         mode: its permission bits, less the umask; as a rule those of an audit file, for it holds the same data.
 
     Raises:
-        StartError: it cannot be written.
+        StartError: it cannot be written, or what has the name is no file of ours: a device, a link.
     """
     part = path.with_name(f"{path.name}.part")
     try:
+        require_owned(path)  # root could replace /dev/null by a file
         try:
             part.unlink(missing_ok=True)  # what a killed process left, or somebody made so that it is written through
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

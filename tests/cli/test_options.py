@@ -186,3 +186,15 @@ def test_nothing_is_written_through_what_somebody_else_has_put_there(tmp_path, t
     assert victim.read_text() == "untouched"
     assert (tmp_path / "agent1.secret").read_text() == "s3cret"
     assert stat.S_IMODE((tmp_path / "agent1.secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_is_no_file_keeps_its_name(tmp_path, kind):
+    """As /dev/null and /dev/stdout, which a command that root runs could replace."""
+    path = tmp_path / "there"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/proc/self/fd/1")
+    before = path.lstat()
+    why = r"--output: cannot write .*there: it is (not a regular file|a symbolic link)$"
+    with pytest.raises(StartError, match=why), replacing(path, "--output"):
+        pass
+    assert (path.lstat(), list(tmp_path.iterdir())) == (before, [path])

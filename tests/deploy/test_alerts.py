@@ -40,7 +40,9 @@ def test_each_alert_is_silent_and_fires_as_its_test_says():
 def test_a_rule_that_no_longer_fires_fails_its_test(tmp_path: Path):
     rules = (PROMETHEUS / "alerts.yaml").read_text(encoding="utf-8")
     (tmp_path / "alerts.yaml").write_text(rules.replace("sink_parked == 1", "sink_parked == 2"), encoding="utf-8")
-    (tmp_path / "alerts.test.yaml").write_bytes((PROMETHEUS / "alerts.test.yaml").read_bytes())
+    its = yaml.safe_load((PROMETHEUS / "alerts.test.yaml").read_text(encoding="utf-8"))
+    its["tests"] = [one for one in its["tests"] if "DispositionListenerSinkParked" in str(one["alert_rule_test"])]
+    (tmp_path / "alerts.test.yaml").write_text(yaml.safe_dump(its), encoding="utf-8")
     done = promtool("test", "rules", "alerts.test.yaml", folder=tmp_path)
     assert "DispositionListenerSinkParked" in done.stdout + done.stderr
     assert done.returncode != 0

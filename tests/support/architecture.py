@@ -40,6 +40,11 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.source)
 
+    @cached_property
+    def nodes(self) -> Sequence[ast.AST]:
+        """Every node of the tree, which a dozen rules look at: to find them takes longer than to judge them."""
+        return tuple(ast.walk(self.tree))
+
     @property
     def room(self) -> str:
         """The first part of the name below the package; empty for the package itself."""
@@ -48,7 +53,7 @@ class Module:
     @cached_property
     def imports(self) -> frozenset[str]:
         """Every module that is imported. `from a import b` counts as both `a` and `a.b`: b may be a module."""
-        return frozenset(name for node in ast.walk(self.tree) for name in self._imported(node))
+        return frozenset(name for node in self.nodes for name in self._imported(node))
 
     def _imported(self, node: ast.AST) -> Iterator[str]:
         match node:
@@ -162,7 +167,7 @@ def import_cycles(modules: Collection[Module]) -> list[str]:
 def _named_modules(module: Module, known: Collection[str]) -> set[str]:
     """The modules that an import really needs: for `from a import b`, b where that is a module, else a."""
     needed = set()
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         names = list(module._imported(node))
         if isinstance(node, ast.ImportFrom):
             base, *rest = names
@@ -207,7 +212,7 @@ def calls_of(modules: Collection[Module], function: str, *, outside: Collection[
         f"{module.name}:{node.lineno} calls {function}()"
         for module in modules
         if module.room not in outside
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function
     ]
 
@@ -219,7 +224,7 @@ def oversized(modules: Collection[Module]) -> list[str]:
         lines = len(module.source.splitlines())
         if lines > MODULE_LINES:
             wrong.append(f"{module.name} has {lines} lines")
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, Function) and node.end_lineno:
                 lines = node.end_lineno - node.lineno + 1
                 if lines > FUNCTION_LINES:
@@ -241,8 +246,8 @@ def bare_tasks(modules: Collection[Module]) -> dict[str, list[str]]:
     """By module, the places where a task starts outside of a TaskGroup."""
     wrong: dict[str, list[str]] = {}
     for module in modules:
-        groups = _task_groups(module.tree)
-        for node in ast.walk(module.tree):
+        groups = _task_groups(module.nodes)
+        for node in module.nodes:
             if not isinstance(node, ast.Call):
                 continue
             name = _last_name(node.func)
@@ -252,11 +257,11 @@ def bare_tasks(modules: Collection[Module]) -> dict[str, list[str]]:
     return wrong
 
 
-def _task_groups(tree: ast.Module) -> set[str]:
+def _task_groups(nodes: Sequence[ast.AST]) -> set[str]:
     """The names of a module that hold a TaskGroup: opened with `async with`, annotated, assigned, or passed on."""
     groups: set[str] = set()
     for _ in range(2):  # once more for `self._group = group`, whose parameter may stand further down
-        for node in ast.walk(tree):
+        for node in nodes:
             match node:
                 case ast.withitem(context_expr=value, optional_vars=ast.AST() as target) if _mentions_group(value):
                     groups.add(_last_name(target))
@@ -290,10 +295,10 @@ def uses_of(modules: Collection[Module], names: Collection[str], *, but: Collect
     """
     found: dict[str, list[str]] = {}
     for module in modules:
-        known = _known_as(module.tree)
-        for node in ast.walk(module.tree):
+        known = _known_as(module.nodes)
+        for node in module.nodes:
             name = _full_name(node, known)
-            if any(_within(name, banned) for banned in names) and not any(_within(name, kind) for kind in but):
+            if name and any(_within(name, banned) for banned in names) and not any(_within(name, kind) for kind in but):
                 found.setdefault(module.name, []).append(f"{module.name}:{node.lineno} uses {name}")
     return found
 
@@ -302,18 +307,18 @@ def makers_of(modules: Collection[Module], names: Collection[str]) -> set[str]:
     """The modules that call one of a library's names, or derive a class from it, whatever it is called there."""
     made = set()
     for module in modules:
-        known = _known_as(module.tree)
-        for node in ast.walk(module.tree):
+        known = _known_as(module.nodes)
+        for node in module.nodes:
             used = [node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else []
             if any(_full_name(name, known) in names for name in used):
                 made.add(module.name)
     return made
 
 
-def _known_as(tree: ast.Module) -> dict[str, str]:
+def _known_as(nodes: Sequence[ast.AST]) -> dict[str, str]:
     """What the imported names of a module stand for."""
     known = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.Import(names=names):
                 known.update({alias.asname or alias.name: alias.name for alias in names})
@@ -337,7 +342,7 @@ def arguments_that_are_none(modules: Collection[Module]) -> list[str]:
     """Names that a docstring explains under `Args:` and that no parameter (of a class: none of `__init__`) has."""
     wrong = []
     for module in modules:
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, Function | ast.ClassDef):
                 known = _parameters(node)
                 wrong += [f"{module.name}.{node.name}: {name}" for name in _explained(node) if name not in known]
